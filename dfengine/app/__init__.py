@@ -6,6 +6,7 @@
     configuration  reads configuration files
     help           what `--help` and docs/commands.md say of the table
     command        what `get` does: settings from options, exit codes, `--json`, signals
+    home           where the home directory is
     printing       results and failures as lines and as objects
     many           the same of several files; session: one display, one JSON object, one exit code
     wanted         which files, and where each is put; url_list: aria2's lists of URLs

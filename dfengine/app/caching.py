@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from dfengine.app import command, sharing
+from dfengine.app import command, home, sharing
 from dfengine.app.printing import put
 from dfengine.client import host_cache
 from dfengine.client.host_cache import Cached
@@ -48,7 +48,7 @@ def cache(values: dict[str, Any]) -> None:
             raise BadValue(f"one supernode at a time: {nodes[0]} stands for {', '.join(map(str, found[:9]))}")
         _of_node(action, words, values, NodeCache(_dialer(values), found[0]))
     else:
-        _of_host(action, words, values, Home(command.home(values.get("home", HOME), "--home")))
+        _of_host(action, words, values, Home(home.found(values.get("home", HOME), "--home DIR")))
 
 
 def _dialer(values: dict[str, Any]) -> Dialer:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from dfengine.about import VERSION
-from dfengine.app import command, help, kinds, options, plain, printing
+from dfengine.app import command, help, home, kinds, options, plain, printing
 from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import shown
@@ -188,7 +188,7 @@ def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSetti
     _leave_out(values, options.SUPERNODE)
     if values.pop("debug", False):
         values.setdefault("log_level", "debug")
-    values["home_dir"] = command.home(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir")
+    values["home_dir"] = home.found(values.get("home_dir", SupernodeSettings.home_dir), "--home-dir DIR")
     return SupernodeSettings(**values)
 
 
@@ -215,7 +215,7 @@ def peer(values: dict[str, Any]) -> None:
     from dfengine.peer import lazy_start
     from dfengine.peer.server import run_peer
 
-    values["home"] = command.home(values.get("home", PeerSettings.home), "--home")
+    values["home"] = home.found(values.get("home", PeerSettings.home), "--home DIR")
     run_peer(PeerSettings(**values), lazy_start.stopped)
 
 
@@ -244,7 +244,7 @@ def proxy(values: dict[str, Any]) -> None:
         raise click.UsageError("--write is for hosts-toml", click.get_current_context())
     from dfengine.proxy.server import run_proxy
 
-    settings = settings.replace(home=command.home(settings.home, "--home"))
+    settings = settings.replace(home=home.found(settings.home, "--home DIR"))
 
     def fresh() -> tuple[ProxySettings, Forwarding | None]:
         read, old = _again("proxy", words, _proxy)

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from dfengine.app import plain
+from dfengine.app import home, plain
 from dfengine.app.options import ENVIRONMENT
 from dfengine.app.printing import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
@@ -228,28 +228,15 @@ def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
     return GetSettings(url="", output="", **given)
 
 
-def home(path: str, flag: str) -> str:
-    """`path` with ~ as the user's home directory. Raises StorageError where nobody knows that."""
-    found = os.path.expanduser(path)
-    if found.startswith("~"):
-        raise StorageError(f"no home directory is known for {path}: set HOME, or use {flag} DIR")
-    return found
-
-
 def _find_home(given: dict[str, Any], quiet: bool) -> None:
     """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
     # click tells the default as well.
     if given.get("home", HOME) != HOME:
-        given["home"] = home(given["home"], "--home")
-    elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home_unknown():
+        given["home"] = home.found(given["home"], "--home DIR")
+    elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home.unknown():
         given["pattern"] = "cdn"
         if not quiet:
             print("dfengine: this host serves nobody: no home directory is known: set HOME, or use --home DIR", file=sys.stderr)
-
-
-def home_unknown() -> bool:
-    """Neither HOME nor the user database says where the user's home directory is."""
-    return os.path.expanduser("~").startswith("~")
 
 
 def _device(placing: dict[str, Any]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from dfengine.app import home
 from dfengine.app.kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
-from dfengine.settings import GetSettings, ShareSettings, SupernodeAddress, origin_headers
+from dfengine.settings import HOME, GetSettings, ShareSettings, SupernodeAddress, origin_headers
 from dfengine.storage.output import place, url_name
 from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
 
@@ -69,9 +70,28 @@ if TYPE_CHECKING:
         window_bytes: int | str | None
         cache: int | str | None
         secret_file: Path | Iterable[Path] | None
+        tls: Mapping[str, Path] | None
         tls_cert: Path | None
         tls_key: Path | None
         tls_ca: Path | None
+
+
+TLS = ("cert", "key", "ca")
+"""What the keyword `tls` maps to paths: each is the setting `tls_...`."""
+
+OF_STREAMS = ("window", "window_bytes", "cache")
+
+NEEDS = {"tls_key": "tls_cert", "tls_cert": "tls_ca", "key": "cert"}
+"""Setting -> the one that it is nothing without."""
+
+NOT_EMPTY = {
+    "nodes": "the list is empty: name a supernode, or omit it; pattern='source' asks the origin alone",
+    "secret_file": "the list is empty: name a file, or omit it",
+}
+"""Setting -> why a list of none is refused: it would be another download, and nobody would notice."""
+
+FILES = ("secret_file", "tls_cert", "tls_key", "tls_ca", "cacerts", "cert", "key", "netrc_file")
+"""Settings that name files to read."""
 
 
 def table() -> dict[str, Option]:
@@ -86,20 +106,39 @@ def table() -> dict[str, Option]:
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, each as GetSettings has it; it may be text as on the command line (`minrate="1M"`). None: it is not given.
 
-    Where several values are taken, one may stand alone; headers may be a mapping. Raises BadValue for a value that the option of that name
-    would not take, TypeError for another keyword.
+    Where several values are taken, one may stand alone; headers may be a mapping. `tls` is a mapping of cert, key and ca. Raises BadValue
+    for a value that the option of that name would not take, TypeError for another keyword.
     """
     known = table()
     found: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in _without_tls(given).items():
         option = known.get(name)
         if option is None:
             raise TypeError(_unknown(name, known))
         if value is not None:
             try:
                 found[name] = _value(option, value)
+                if name == "port":
+                    _peer_port(found[name])
             except BadValue as error:
                 raise BadValue(f"{name}: {error}") from None
+    return found
+
+
+def _without_tls(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was given, with `tls` as the settings `tls_cert`, `tls_key` and `tls_ca`. Raises BadValue."""
+    tls = given.get("tls")
+    if tls is None:
+        return {name: value for name, value in given.items() if name != "tls"}
+    if not hasattr(type(tls), "items") or not tls:
+        raise BadValue(f"tls: {'nothing' if tls == {} else type(tls).__name__} is given, not a mapping of {', '.join(TLS)}")
+    found = {name: value for name, value in given.items() if name != "tls"}
+    for name, value in tls.items():
+        if name not in TLS:
+            raise BadValue(f"tls: {name!r:.40} is none of {', '.join(TLS)}")
+        if given.get(f"tls_{name}") is not None:
+            raise BadValue(f"tls: tls_{name} is given, too: omit one")
+        found[f"tls_{name}"] = value
     return found
 
 
@@ -127,12 +166,14 @@ def settings(url: str, output: Path | None, *given: Mapping[str, Any], tree: boo
         merged["window"] = pieces[0]
         merged.setdefault("window_bytes", pieces[1])
     merged["headers"] = origin_headers(merged.get("headers", ()), merged.pop("range", ""), merged.pop("user_agent", None))
+    _check_together(merged)
     for name in ("filter", "identifier", "callsystem"):
         merged[name] = without_raw_bytes(merged.get(name, ""))
     if merged.get("netrc_file"):
         merged["netrc"] = True
-    _check_port(merged)
     merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
+    if "home" not in merged and merged.get("pattern", "p2p") == "p2p" and merged["nodes"] and home.unknown():
+        merged["pattern"] = "cdn"  # a host that can keep no records serves nobody
     # stderr is the program's own: what a user would be told there is in Result.notices.
     merged.setdefault("quiet", not merged.get("verbose"))
     return GetSettings(url=url, output="-" if output is None else _file(output, url), **merged)
@@ -146,7 +187,7 @@ def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any],
             taken = ", ".join(sorted({*known} & {*ShareSettings.FIELDS}))
             raise TypeError(f"{name!r} is a setting of downloads: those of a share are {taken}")
     merged = {name: value for name, value in {**own, **checked(given)}.items() if name in ShareSettings.FIELDS}
-    _check_port(merged)
+    _check_together(merged)
     merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
     if not merged["nodes"]:
         raise BadValue("nodes: a file is shared at a supernode: name one")
@@ -167,9 +208,41 @@ def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any],
     return ShareSettings(path=where, replicas=replicas, ttl=seconds, **merged)
 
 
-def _check_port(merged: Mapping[str, Any]) -> None:
-    if merged.get("port") and merged["port"] not in PEER_PORTS:
-        raise BadValue(f"port {merged['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+def not_of_streams(given: Mapping[str, Any]) -> None:
+    """Of a call that is none. Raises BadValue."""
+    for name in OF_STREAMS:
+        if given.get(name) is not None:
+            raise BadValue(f"{name}: it is for streams: omit it, or use stream")
+
+
+def _check_together(merged: dict[str, Any]) -> None:
+    """What depends on other settings, or on this host; ~ is replaced in paths.
+
+    Raises BadValue, StorageError where nobody knows a home directory.
+    """
+    _peer_port(merged.get("port", 0))
+    if "home" in merged and merged["home"] != HOME:
+        merged["home"] = home.found(merged["home"], "home=DIR")
+    for name, needed in NEEDS.items():
+        if merged.get(name) and not merged.get(needed):
+            raise BadValue(f"{name}: it needs {needed}")
+    for name in FILES:
+        paths = merged.get(name)
+        if paths:
+            merged[name] = _readable(name, paths) if isinstance(paths, str) else tuple(_readable(name, path) for path in paths)
+
+
+def _peer_port(port: int) -> None:
+    if port and port not in PEER_PORTS:
+        raise BadValue(f"port {port}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
+
+
+def _readable(name: str, path: str) -> str:
+    """The path, with ~ as the home directory. Raises BadValue; what is in the file is judged by who reads it."""
+    found = os.path.expanduser(path)
+    if not os.access(found, os.R_OK):
+        raise BadValue(f"{name}: {path} cannot be read" + ("" if os.path.lexists(found) else ": there is no such file"))
+    return found
 
 
 def output_path(value: Path) -> str:
@@ -219,11 +292,13 @@ def _file(output: Path, url: str) -> str:
 
 def _value(option: Option, value: Any) -> Any:
     default = getattr(GetSettings, option.name, None)
-    if type(value) is type(default) and value == default:
+    if type(value) is type(default) and value == default and isinstance(value, int | float):
         return value
     if not option.many:
         return _one(option.kind, value)
-    if option.kind == "header" and hasattr(type(value), "items"):
+    if hasattr(type(value), "items"):
+        if option.kind != "header":
+            raise BadValue(f"{type(value).__name__} is given, not a list")
         value = tuple(value.items())
     if isinstance(value, str | bytes | os.PathLike | SupernodeAddress):
         value = (value,)
@@ -234,13 +309,15 @@ def _value(option: Option, value: Any) -> Any:
     found: tuple[Any, ...] = ()
     for each in values:
         found = added(option.kind, found, _one(option.kind, each))
+    if not found and option.name in NOT_EMPTY:
+        raise BadValue(NOT_EMPTY[option.name])
     return found
 
 
 def _one(kind: str, value: Any) -> Any:
     types = KINDS[kind].types
     if kind in ("file", "dir"):
-        return output_path(value)
+        return KINDS[kind].read(output_path(value))
     if kind == FLAG:
         if isinstance(value, bool):
             return value

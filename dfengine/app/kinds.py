@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from dfengine import settings
 from dfengine.errors import BadValue
 from dfengine.settings import SupernodeAddress
@@ -88,6 +90,26 @@ def _nodes(text: str) -> tuple[SupernodeAddress, ...]:
     return tuple(map(SupernodeAddress.parse, text.split(",")))
 
 
+def _path(text: str) -> str:
+    """Of a file or directory: nothing is a variable of a script that was not set."""
+    if not text:
+        raise BadValue("an empty path is given")
+    return text
+
+
+def _ip(text: str) -> str:
+    """An address by which other hosts reach this one, "" for one that is found; a name would be refused by them."""
+    import socket
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(family, text)
+            return text
+    if text:
+        raise BadValue(f"{text[:40]!r} is no IPv4 or IPv6 address")
+    return text
+
+
 def _glob(text: str) -> str:
     from dfengine.globs import Globs
 
@@ -113,10 +135,12 @@ KINDS: dict[str, Kind] = {
     "url|user[:password]": Kind(str),
     "user[:password]": Kind(str),
     "product": Kind(str),
-    "file": Kind(str),
-    "dir": Kind(str),
+    "file": Kind(_path),
+    "dir": Kind(_path),
+    "file|dir|-": Kind(str),
     "hex": Kind(lambda text: Digest.parse(f"md5:{text}").hex),
     "address": Kind(str),
+    "ip": Kind(_ip),
     "host|address|cidr": Kind(str),
     "glob": Kind(_glob),
     "labels": Kind(_registered),

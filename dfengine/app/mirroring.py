@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from dfengine.app import command
+from dfengine.app import home
 from dfengine.app.printing import put
 from dfengine.errors import BadValue, LocalError, StorageError
 from dfengine.proxy.front.guard import Listen
@@ -49,7 +49,7 @@ def show_authority(settings: ProxySettings) -> None:
     """Print the certificate of the authority by which intercepted hosts are shown; it is made if it is not there. Raises LocalError."""
     from dfengine.proxy.forward.authority import ensured
 
-    path = settings.ca_cert or ensured(command.home(settings.home, "--home"))[0]
+    path = settings.ca_cert or ensured(home.found(settings.home, "--home DIR"))[0]
     content = _read(path)
     if content is None:
         raise LocalError(f"{path} is not there")

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from dfengine.app import command
+from dfengine.app import home
 from dfengine.app.printing import put
 from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.client.sharing import Share, Sharing
@@ -24,7 +24,7 @@ def settings_of(values: dict[str, Any]) -> ShareSettings:
     given = {name: value for name, value in values.items() if name not in ("json", "quiet", "foreground")}
     if given.get("port") and given["port"] not in PEER_PORTS:
         raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
-    given["home"] = command.home(given.get("home", HOME), "--home")
+    given["home"] = home.found(given.get("home", HOME), "--home DIR")
     given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
     if given.get("ttl") == 0:
         raise BadValue("--ttl 0: a file is shared for some time")

@@ -33,6 +33,8 @@ class Origin:
     """`files` works, so there are directories."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
+        if not isinstance(options, Mapping):
+            raise BadValue(f"{protocol}: {type(options).__name__} is given, not its options by name")
         for name in options:
             if name not in self.OPTIONS:
                 known = f"the options of {protocol} are {', '.join(self.OPTIONS)}" if self.OPTIONS else f"{protocol} has no options"

@@ -151,6 +151,7 @@ class Client:
         from dfengine import files
 
         self._check()
+        keywords.not_of_streams(settings)
         file = files.open(self.settings(url, None, settings), store=store, buffering=buffering)
         raw = file if isinstance(file, files.File) else file.raw
         assert isinstance(raw, files.File)
@@ -162,6 +163,7 @@ class Client:
         from dfengine import files
 
         self._check()
+        keywords.not_of_streams(settings)
         file = files.File(self.settings(url, None, settings), store)
         self._close_with(file, lambda file, _: file.close())
         return file
@@ -172,6 +174,7 @@ class Client:
         Raises BadValue, also for settings that a supernode cannot be told.
         """
         self._check()
+        keywords.not_of_streams(settings)
         return self._kept(Preheat(self.settings(url, None, settings), self._running.discard)).start()
 
     def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
@@ -199,6 +202,7 @@ class Client:
         self._check()
         if output is None:
             raise BadValue("output: None is given, not a path")
+        keywords.not_of_streams(settings)
         return self._kept(Download(self.settings(url, output, settings), progress, self._running.discard))
 
     def _tree(
@@ -208,6 +212,7 @@ class Client:
         from dfengine.programs.tree_download import TreeDownload
 
         self._check()
+        keywords.not_of_streams(settings)
         wanted, unwanted = (keywords.patterns(*each) for each in (("include", include), ("exclude", exclude)))
         get = self.settings(url, None, settings, tree=True).replace(output=keywords.directory(directory))
         made = TreeSettings(get, wanted, unwanted)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine.app import cli, command, plain
+from dfengine.app import cli, command, home, plain
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -206,11 +206,11 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     with pytest.raises(StorageError, match="set HOME, or use --home DIR"):
         command.get(values)
     with pytest.raises(StorageError, match="--home-dir DIR"):
-        command.home("~/.dfengine/supernode", "--home-dir")
+        home.found("~/.dfengine/supernode", "--home-dir DIR")
     assert not [path for path in command.configuration_files() if path.startswith("~")]
     assert os.listdir(folder) == []
 
 
 def test_without_home_the_user_database_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
-    assert command.home("~/x", "--home") == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "x")
+    assert home.found("~/x", "--home DIR") == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, "x")

@@ -16,7 +16,7 @@ from dfengine.errors import BadValue
 SAMPLES = {
     "pattern": "cdn", "hex": "0" * 32, "rate": "3M", "size": "5M", "pieces|size": "64M", "duration": "1m", "header": "A: b c",
     "host[:port][=weight]": "sn1:9", "algorithm:hex": "MD5:" + "A" * 32, "port": "15002", "a-b|a-|-n": "0-9", "1..16": "3", "n": "7",
-    FLAG: "yes",
+    FLAG: "yes", "ip": "127.0.0.2",
 }  # fmt: skip
 CHOICES = (PATTERN, PRIVATE, SIGN)
 

@@ -134,7 +134,7 @@ SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
            kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FORM: "json",
-           "level": "error", kinds.FLAG: "1"}  # fmt: skip
+           "level": "error", "ip": "127.0.0.2", kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""
@@ -267,7 +267,7 @@ def shown(role: str) -> dict[str, str]:
 def test_help_says_what_an_option_takes(role: str) -> None:
     kinds = shown(role)
     assert {flag for flag, kind in kinds.items() if kind == "TEXT"} <= {"--identifier", "--callsystem"}
-    files = {"--secret-file", "--tls-cert", "--tls-key", "--tls-ca", "--output", "--cacerts", "--cert", "--key", "--netrc-file"}
+    files = {"--secret-file", "--tls-cert", "--tls-key", "--tls-ca", "--cacerts", "--cert", "--key", "--netrc-file"}
     folders = {"--home", "--home-dir", "--dir"}
     assert {kinds[flag] for flag in kinds.keys() & files} == {"FILE"}
     assert {kinds[flag] for flag in kinds.keys() & folders} == {"DIR"}

@@ -54,7 +54,8 @@ class Program:
         self._options = {"home": str(self.home), "ip": f"127.0.0.{host}", "quiet": True}
 
     def start(self, text: str, *nodes: Supernode, **environment: str) -> subprocess.Popen[str]:
-        given = {"base": self.base, "folder": f"{self.stage.path}/", "options": self._options, "nodes": [node.node for node in nodes]}
+        addresses = [node.node for node in nodes] or None
+        given = {"base": self.base, "folder": f"{self.stage.path}/", "options": self._options, "nodes": addresses}
         names = "".join(f"{name} = {value!r}\n" for name, value in given.items())
         path = self.stage.path / "program.py"
         path.write_text(f"{BEGIN}{names}before = None\nif __name__ == '__main__':\n    before = open_files()\n{text}")
@@ -88,7 +89,7 @@ result = dfengine.get(base + "/f", folder + "out", notbs=True)
 with dfengine.stream(base + "/f", digest="sha256:" + sha(folder + "out")) as file:
     read = hashlib.sha256(file.read()).hexdigest()
 assert file.verified
-alone = dfengine.get(base + "/f", folder + "alone", nodes=())
+alone = dfengine.get(base + "/f", folder + "alone", pattern="source")
 tell(result=result.from_supernode, out=sha(folder + "out"), read=read, alone=alone.from_origin)
 """,
         DFENGINE_GET_NODES=node.node, DFENGINE_GET_HOME=str(program.home), DFENGINE_GET_IP="127.0.0.2", DFENGINE_GET_QUIET="yes",
@@ -161,7 +162,7 @@ tell(count=len(seen), last=[last.done, last.from_supernode, last.eta], out=sha(f
     assert told["out"] == digest
 
 
-WAYS = {"swarm": ("nodes", "/slow/f"), "origin": ("()", "/slow/f"), "no ranges": ("()", "/noranges/f")}
+WAYS = {"swarm": ("nodes", "/slow/f"), "origin": ("None", "/slow/f"), "no ranges": ("None", "/noranges/f")}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -272,7 +273,7 @@ if {where!r}.startswith("a supernode"):
         filling[-1].setblocking(False)
         filling[-1].connect_ex(mute.getsockname())
 origin = {where!r} == "an origin"
-client = dfengine.Client(nodes=[] if origin else [address], retry=0, **options)
+client = dfengine.Client(nodes=None if origin else [address], retry=0, **options)
 times = []
 for _ in range(3):
     download = client.download(f"http://{{address}}/f" if origin else base + "/f", folder + "out")

@@ -66,7 +66,7 @@ def held() -> list[str]:
 def keywords(stage: Scene, host: int, nodes: tuple[Supernode, ...]) -> dict[str, Any]:
     home = stage.path / f"home-{host}"
     stage.homes.add(home)
-    return {"nodes": [node.node for node in nodes], "ip": f"127.0.0.{host}", "home": home, "quiet": True}
+    return {"nodes": [node.node for node in nodes] or None, "ip": f"127.0.0.{host}", "home": home, "quiet": True}
 
 
 def opened(stage: Scene, url: str, *, host: int = 2, nodes: tuple[Supernode, ...] = (), **more: Any) -> File:

@@ -84,7 +84,7 @@ def start(stage: Scene, url: str, out: str, *nodes: Supernode, host: int = 2, **
     """Begin to fetch a tree as host 127.0.0.<host>."""
     home = stage.path / f"home-{host}"
     stage.homes.add(home)
-    given = {"home": str(home), "ip": f"127.0.0.{host}", "nodes": [node.node for node in nodes], **given}
+    given = {"home": str(home), "ip": f"127.0.0.{host}", "nodes": [node.node for node in nodes] or None, **given}
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", FETCH, url, str(stage.path / out), json.dumps(given)], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},

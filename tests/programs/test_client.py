@@ -30,8 +30,8 @@ def _no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_methods_keywords_override_the_clients() -> None:
     client = dfengine.Client(nodes="a", minrate="1M", digest="md5:" + "0" * 32, timeout=5)
     assert client.settings(URL, None, {}).minrate == 1 << 20
-    found = client.settings(URL, None, {"minrate": 7, "nodes": (), "timeout": None})
-    assert (found.minrate, found.nodes, found.timeout, found.digest) == (7, (), 5, Digest("md5", "0" * 32))
+    found = client.settings(URL, None, {"minrate": 7, "nodes": "b", "timeout": None})
+    assert (found.minrate, found.nodes, found.timeout, found.digest) == (7, (SupernodeAddress("b"),), 5, Digest("md5", "0" * 32))
 
 
 def test_only_a_configured_client_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_only_a_configured_client_reads_the_environment(monkeypatch: pytest.Monk
     assert dfengine.Client().settings(URL, None, {}).nodes == ()
     found = dfengine.Client.configured(retry=1).settings(URL, None, {})
     assert (found.nodes, found.retry) == ((SupernodeAddress("sn1"),), 1)
-    assert dfengine.Client.configured().settings(URL, None, {"nodes": []}).nodes == ()
+    assert dfengine.Client.configured().settings(URL, None, {"pattern": "source"}).pattern == "source"
 
 
 def test_what_is_wrong_in_the_environment_is_told_by_the_functions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

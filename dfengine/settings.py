@@ -129,8 +129,9 @@ class GetSettings(Value):
     output: a file, or - for a stream; device: what a stream is written into, "" = stdout. Of a stream: window in pieces or window_bytes
     (both 0: by memory), cache in bytes (-1: by memory).
 
-    Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; connect_timeout and
-    first_byte_timeout for each request; user as "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
+    Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; for a file that is open
+    any number of tries within open_retry_time, where that is given; connect_timeout and first_byte_timeout for each request; user as
+    "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
     sign: whose credentials open an object store or hub: supernode, client or none.
     private: share or split a file that credentials open, "": as the supernode has it.
     reach: hosts and networks that may be asked, and may not, also by redirects (`net.access.Access`), of a program that fetches for others;
@@ -167,6 +168,7 @@ class GetSettings(Value):
     connections: int = 4
     retry: int = 5
     retry_max_time: float = 0.0
+    open_retry_time: float = 0.0
     connect_timeout: float = 0.0
     first_byte_timeout: float = 0.0
     netrc: bool = False

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "proxy.registry": {"net", "storage", "origin", "proxy", "proxy.blobs", "proxy.upstream"},
     "proxy.hub": {"net", "proxy", "proxy.blobs", "proxy.upstream"},
     "proxy.forward": {"net", "storage", "origin", "proxy", "proxy.blobs", "proxy.registry", "proxy.upstream"},
-    "proxy.s3": {"net", "origin", "proxy", "proxy.blobs"},
+    "proxy.s3": {"net", "origin", "proxy", "proxy.blobs", "proxy.upstream"},
     "proxy": {
         "net", "origin",
         "proxy.front", "proxy.upstream", "proxy.blobs", "proxy.registry", "proxy.hub", "proxy.forward", "proxy.s3",

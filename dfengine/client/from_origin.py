@@ -48,6 +48,12 @@ PART = 512 << 10
 PARKED = 10.0
 """Seconds between two looks around of a download that is parked until a reader asks for something."""
 
+TRIES = 1000
+"""In a row, of a file that is open: time is what ends them."""
+
+PAUSE = 4.0
+"""Seconds between two of them, and up to as much again: so long a reader may wait in vain when the origin is there again."""
+
 ANEW = 4
 """Times that a download may begin anew because the file changed."""
 
@@ -69,6 +75,8 @@ class FromOrigin:
         self._assembly = assembly
         self._watch = watch
         self._retry = Retry(settings.retry, settings.retry_max_time)
+        if assembly.transfer is not None:
+            self._opened()
 
     def run(self) -> None:
         """Until every piece is here, or a supernode is. Raises OriginError (also its subclasses), StorageError, TimedOut."""
@@ -99,6 +107,7 @@ class FromOrigin:
         except BaseException:
             body.close()
             raise
+        self._opened()
         transfer.note_here()
         geometry = transfer.file.geometry
         count = geometry.count
@@ -149,6 +158,11 @@ class FromOrigin:
             if not begun:  # it was stopped before any thread had the main answer
                 body.close()
         self._assembly.version = reader.version
+
+    def _opened(self) -> None:
+        """Who reads may have the first bytes: to fail now costs more than before."""
+        if self._settings.open_retry_time:
+            self._retry.bound(TRIES, self._settings.open_retry_time, PAUSE)
 
     def _first(self, origin: Origin, cancel: Cancel) -> Answer:
         """The answer to a plain GET: it says how long the file is, and is the reader's main answer. This thread may wait for it long."""

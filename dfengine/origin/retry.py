@@ -70,12 +70,13 @@ class Retry:
     def __init__(self, count: int, seconds: float = 0.0) -> None:
         self._count = count
         self._seconds = seconds
+        self._longest = LONGEST
         self._failures = 0
         self._since = 0.0
 
-    def bound(self, count: int, seconds: float) -> None:
-        """So many tries from now on, and so long. In any thread."""
-        self._count, self._seconds = count, seconds
+    def bound(self, count: int, seconds: float, longest: float = LONGEST) -> None:
+        """So many tries from now on, and so long. longest: see LONGEST. In any thread."""
+        self._count, self._seconds, self._longest = count, seconds, longest
 
     @property
     def turn(self) -> str:
@@ -96,7 +97,7 @@ class Retry:
             return None
         if not self._failures:
             self._since = now
-        wait = max(error.retry_after, min(FIRST * math.ldexp(1.0, min(self._failures, 20)), LONGEST) * (1.0 + chance))
+        wait = max(error.retry_after, min(FIRST * math.ldexp(1.0, min(self._failures, 20)), self._longest) * (1.0 + chance))
         if self._seconds and now + wait > self._since + self._seconds:
             return None
         self._failures += 1

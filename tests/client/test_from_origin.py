@@ -9,10 +9,11 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.from_origin import FromOrigin, _Sink
+from dfengine.client.from_origin import PAUSE, FromOrigin, _Sink
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.client.watch import Watch
+from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
@@ -80,6 +81,30 @@ def test_a_length_that_only_the_record_knows_is_the_transfers_too() -> None:
         origin = FromOrigin(settings, place, Watch(0.0, None, "", True))
         assert origin._open(Body()) == (transfer, True)  # type: ignore[arg-type]
         assert transfer.plan.window.count == transfer.file.geometry.count
+    finally:
+        place.close()
+
+
+def test_a_file_that_is_open_is_waited_for_longer() -> None:
+    """An answer that has begun is lost by a failure; before that there is somebody else to ask."""
+    settings = GetSettings(url="http://o/f", output="-", retry=1, retry_max_time=5.0, open_retry_time=120.0)
+    place = Memory(settings)
+
+    def tries(origin: FromOrigin) -> int:
+        now = 0.0
+        for n in range(100):
+            wait = origin._retry.pause(OriginUnreachable("refused"), now, 0.5)
+            if wait is None:
+                return n
+            now += wait
+            assert wait <= 1.5 * PAUSE
+        raise AssertionError("it is tried for ever")
+
+    try:
+        assert tries(FromOrigin(settings, place, Watch(0.0, None, "", True))) == 1
+        place.open(Geometry(-1, 1 << 20), b"one")
+        assert tries(FromOrigin(settings, place, Watch(0.0, None, "", True))) > 20
+        assert tries(FromOrigin(settings.replace(open_retry_time=0.0), place, Watch(0.0, None, "", True))) == 1
     finally:
         place.close()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
 from dfengine.net.http import BadRequest
+from dfengine.proxy.upstream.silence import LEFT, Unanswered
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 class Answering:
     """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on.
 
-    instead: answers the request where it was not answered in time; False: it cannot.
+    instead: answers the request where it was not answered in time; False: it cannot. left: see `silence.LEFT`; 0: as long as any.
     """
 
     instead: Callable[[], bool] | None = None
+    left = LEFT
 
     def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
         self._loop = loop
@@ -35,6 +37,8 @@ class Answering:
         self._pass_on = pass_on
         self._reason = ""
         """Why the request is passed on, where that is worth an event."""
+        self._unanswered = False
+        """Who has the file was asked about it, in vain."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -77,6 +81,9 @@ class Answering:
             return
         except (DfengineError, OSError) as error:
             self._reason = str(error)
+            self._unanswered = isinstance(error, Unanswered)
         if self._reason:
             self._passes(self._reason)
+        if self._unanswered and self.left:
+            self._front.waits(self.left)
         self._front.hand_over(self._pass_on())

@@ -46,6 +46,11 @@ RETRY_SECONDS = 5.0
 and Retry-After tell it when to come again, or goes on by a range.
 """
 
+OPEN_RETRY_SECONDS = 120.0
+"""The same for tries by this host once the blob's length is known, and answers may have begun: who is cut then loses what it has, or has to
+know ranges. A registry is started again in less, and who does not wait so long goes by himself.
+"""
+
 RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
 
@@ -187,7 +192,7 @@ class Blobs:
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
                 digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
-                filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS,
+                filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS, open_retry_time=OPEN_RETRY_SECONDS,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
                 location=own.location, secret_file=own.secret_file,

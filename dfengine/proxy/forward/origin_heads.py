@@ -11,10 +11,10 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from dfengine.errors import OriginUnreachable
 from dfengine.proxy.fields import Fields, passed_on, text
 from dfengine.proxy.forward import shared_cache
 from dfengine.proxy.upstream.question import ask
+from dfengine.proxy.upstream.silence import OWN, Silence, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ MOST_KNOWN = 4096
 """Answers that are remembered, with MOST_FIELDS at most: 32 MiB."""
 
 MOST_FIELDS = 8 << 10
-HEAD_SECONDS = 8.0
-"""For an answer to HEAD, before the GET is passed on: clients wait for 10 s and more."""
-
 LONGEST = 2048
 """Characters of a URL that is remembered."""
 
@@ -71,6 +68,7 @@ class OriginHeads:
     def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
         self._loop = loop
         self._upstreams = upstreams
+        self._silence = Silence(loop.time)
         self._known: OrderedDict[tuple[object, ...], Told] = OrderedDict()
         self._own: OrderedDict[str, float] = OrderedDict()
         """URL -> until when its answers are passed on without a look."""
@@ -89,20 +87,24 @@ class OriginHeads:
             self._own.popitem(last=False)
 
     async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
-        """Of what a GET with these fields asks for. ignore: see shared_cache. Raises OriginUnreachable and its kin."""
+        """Of what a GET with these fields asks for. ignore: see shared_cache. Raises Unanswered, and OriginUnreachable and its kin."""
         key = _key(registry, target, request, ignore)
         known = self._known.get(key)
         anyone = not ignore & {"authorization", "cookie"}
         if known is not None and anyone and known.until > time.time() and not shared_cache.asks_again(request):
             return known
         self._known.pop(key, None)
+        if self._silence.of(registry):
+            raise Unanswered.of(registry.place)
         own = [field for field in passed_on(request, True) if field[0].lower() not in OF_ONE]
         fields: Fields = [(b"Host", registry.place.encode()), *own, via]
         try:
-            async with asyncio.timeout(HEAD_SECONDS):
+            async with asyncio.timeout(OWN):
                 found = await self._asked(registry, target, fields)
         except TimeoutError:
-            raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
+            self._silence.note(registry)
+            raise Unanswered.of(registry.place) from None
+        self._silence.heard(registry)
         if anyone and found.until > time.time():
             self._keep(key, found, ignore)
         return found

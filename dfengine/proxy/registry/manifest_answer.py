@@ -19,6 +19,7 @@ from dfengine.proxy.fields import Fields, text, usual
 from dfengine.proxy.reference import LONGEST_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of
+from dfengine.proxy.upstream.silence import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,10 +91,12 @@ class ManifestAnswer(Answering):
     async def _permit(self) -> Permit | None:
         """What the registry says; None: nothing."""
         permissions, fields = self._blobs.permissions, [(b"Host", self._registry.place.encode()), *self._private, ACCEPT]
-        with contextlib.suppress(DfengineError):
+        try:
             known = permissions.known(self._registry, self._asked.target, self._opening)
             return known or await permissions.ask(self._registry, self._asked.target, fields)
-        return None
+        except DfengineError as error:
+            self._unanswered = isinstance(error, Unanswered)
+            return None
 
     async def _brought(self) -> bytes:
         """All of it, b"" if the swarm does not give it in time."""

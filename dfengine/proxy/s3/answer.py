@@ -159,11 +159,11 @@ class S3Answer:
     async def _object(self) -> None:
         asked, head = self._asked, self._head
         url = self._bucket.object_url(asked.key, asked.version)
-        told = await self._objects.look(url)
+        told = await self._objects.look(self._bucket, url)
         status = condition(head, told)
         if status == 412:
             # Who wants a version that is not the remembered one may know of a newer one.
-            told = await self._objects.look(url, again=True)
+            told = await self._objects.look(self._bucket, url, again=True)
             status = condition(head, told)
         fields: Fields = [(b"ETag", told.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]
         if told.modified >= 0:

@@ -35,6 +35,9 @@ LIMITS = Limits(entries=1_000_000, seconds=55.0)
 MOST_ENTRIES = 1_000_000
 """Of all that is remembered: about 400 MB."""
 
+PAGE_SECONDS = 20.0
+"""For a store to begin its answer with a page: it may have to look through many keys for it. Clients wait for 60 s."""
+
 NEXT_SECONDS = 60.0
 """For which a listing is remembered for the pages behind its first."""
 
@@ -71,7 +74,7 @@ class Listings:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, reach: Reach, fresh: float, objects: Objects, cancel: Cancel) -> None:
         self._loop = loop
-        self._reach = reach
+        self._reach = reach = reach.replace(first=PAGE_SECONDS)
         self._fresh = fresh
         self._objects = objects
         self._cancel = cancel
@@ -106,7 +109,7 @@ class Listings:
         if listed.size >= 0:
             return listed
         try:
-            told = await self._objects.look(bucket.object_url(listed.key))
+            told = await self._objects.look(bucket, bucket.object_url(listed.key))
         except OriginError as error:
             if error.status in (403, 404, 410):
                 return None

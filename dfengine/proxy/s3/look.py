@@ -20,12 +20,10 @@ from dfengine.origin.schemes import origin
 from dfengine.origin.version import Version
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.told import Told, told
+from dfengine.proxy.upstream.silence import OWN, Unanswered
 
 if TYPE_CHECKING:
     from dfengine.origin.reach import Reach
-
-SECONDS = 20.0
-"""For an answer."""
 
 
 class Look:
@@ -37,14 +35,14 @@ class Look:
         self._of_thread = threading.local()
 
     def at(self, url: str, now: float) -> Told:
-        """What is at this URL. now: of the loop's clock. Raises OriginError and its kin, BadValue, LocalError, S3Error."""
+        """What is at this URL. now: of the loop's clock. Raises Unanswered, OriginError and its kin, BadValue, LocalError, S3Error."""
         if scheme_of(url) == "file":
             return self._on_disk(url, now)
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + OWN
 
         def look() -> None:
             if time.monotonic() > until:
-                raise OriginError(f"the origin did not answer within {SECONDS:.0f} s")
+                raise Unanswered.of("the store")
 
         driver = getattr(self._of_thread, "driver", None) or Driver(self._cancel)
         self._of_thread.driver = None

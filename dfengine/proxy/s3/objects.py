@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.location import parse
+from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
 from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
 from dfengine.proxy.s3.direct import Direct
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.look import Look
+from dfengine.proxy.upstream.silence import Silence, Unanswered
 from dfengine.settings import GetSettings
 from dfengine.task import bare
 
@@ -55,19 +57,24 @@ class Objects:
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._reach = reach
         self._look = Look(reach)
+        self._silence = Silence(loop.time)
         self._told: OrderedDict[str, Told] = OrderedDict()
         self._asking: dict[str, asyncio.Future[Told]] = {}
         self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
 
-    async def look(self, url: str, again: bool = False) -> Told:
+    async def look(self, bucket: Bucket, url: str, again: bool = False) -> Told:
         """What is at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
         known = self._told.get(url)
         if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
             return known
+        if self._silence.of(bucket):
+            if known is not None and self._loop.time() - known.at < HELD_SECONDS:
+                return known
+            raise Unanswered.of("the store")
         asking = self._asking.get(url)
         if asking is None:
             asking = self._asking[url] = self._loop.run_in_executor(self._threads, self._look.at, url, self._loop.time())
-            asking.add_done_callback(partial(self._asked, url))
+            asking.add_done_callback(partial(self._asked, bucket, url))
         try:
             return await asyncio.shield(asking)
         except OriginUnreachable:
@@ -75,11 +82,12 @@ class Objects:
                 return known
             raise
 
-    def _asked(self, url: str, asking: asyncio.Future[Told]) -> None:
+    def _asked(self, bucket: Bucket, url: str, asking: asyncio.Future[Told]) -> None:
         self._asking.pop(url, None)
         if asking.cancelled():
             return
         error = asking.exception()
+        (self._silence.note if isinstance(error, Unanswered) else self._silence.heard)(bucket)
         if error is None:
             self._told.pop(url, None)
             self._told[url] = asking.result()
@@ -166,6 +174,7 @@ class Objects:
             cacerts=own.cacerts, insecure=own.insecure, location=own.location, secret_file=own.secret_file, tls_cert=own.tls_cert,
             tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private, sign=own.sign, no_join=again or local,
             reach=(own.origin_allow, own.origin_deny), roots=(parse(bucket.url).key,) if local else (),
+            open_retry_time=OPEN_RETRY_SECONDS,
         )  # fmt: skip
 
     def close(self) -> None:

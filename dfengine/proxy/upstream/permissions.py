@@ -12,11 +12,11 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dfengine.errors import DfengineError, OriginError, OriginUnreachable
+from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.upstream import silence
 from dfengine.proxy.upstream.question import ask
-from dfengine.proxy.upstream.silence import Silence
+from dfengine.proxy.upstream.silence import Silence, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ MOST = 65536
 
 MOST_NAMES = 4096
 HEAD_SECONDS = 20.0
+"""For a question that nobody waits for any more: what is said then holds for the next request."""
+
 UNSAID = (b"via", b"host", b"accept")
 """Fields that open nothing."""
 
@@ -80,22 +82,24 @@ class Permissions:
         self._keep(self._key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
 
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        """What the registry says to a HEAD with these fields. Raises OriginUnreachable and its kin when it says nothing."""
+        """What the registry says to a HEAD with these fields. Raises Unanswered, OriginUnreachable and its kin when it says nothing."""
         key = self._key(registry, target, fields)
-        held = self._known[key] if self.held(registry, target, fields) else None
-        if held is not None and self.silence.of(registry):
+        held, silent = self._known[key] if self.held(registry, target, fields) else None, self.silence.of(registry)
+        if held is not None and silent:
             return held
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
+        # The question goes on where nobody waits: what is said later holds for the next request.
+        done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE if held is not None else 0.0 if silent else silence.OWN)
+        if done:
+            return task.result()
+        if not silent:
+            self.silence.note(registry)
         if held is not None:
-            # The question goes on: what is said later holds for the next request.
-            done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE)
-            if not done:
-                self.silence.note(registry)
-                return held
-        return await asyncio.shield(task)
+            return held
+        raise Unanswered.of(registry.place)
 
     def _asked(self, key: bytes, task: asyncio.Task[Permit]) -> None:
         self._asking.pop(key, None)
@@ -113,7 +117,7 @@ class Permissions:
             if self.held(registry, target, fields):
                 return self._known[key]
             if isinstance(error, TimeoutError):
-                raise OriginUnreachable(f"{registry.place} did not answer within {HEAD_SECONDS:g} s") from None
+                raise Unanswered.of(registry.place) from None
             raise
         if permit.status >= 500 or permit.status == 429:
             raise OriginError(f"{registry.place} answered {permit.status}", permit.status)

@@ -1,7 +1,14 @@
-"""Registries that are there and say nothing: for how long their answer is awaited where this host has one of its own, and after which such
-answers are given without asking them.
+"""How long an answer of others is awaited, and who of them was silent a moment ago.
 
-What is given then is what would be given if nothing could be connected to: silence opens no more than a refused connection does.
+    PATIENCE   a registry's answer that this host could do without, since it has one of its own
+    OWN        an answer to a question of the proxy's own, as a HEAD before a file: without it the request is passed on, or refused
+    LEFT       the answer to a request that is passed on after such a question in vain, where files are all that is asked for: at registries
+               and hubs, who begin to answer at once
+    else       as long as the other side of a connection may take (`front.STALL_SECONDS`): a package index, or a batch of LFS, may be made
+               when it is asked for
+
+Who was silent is not waited for with questions for SILENT_SECONDS, unless he is heard before. Silence opens no more than a refused
+connection does.
 """
 
 from __future__ import annotations
@@ -9,21 +16,42 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from dfengine.errors import OriginUnreachable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from dfengine.proxy.registries import Registry
+    class Place(Protocol):
+        """A registry, an origin or a bucket."""
+
+        @property
+        def url(self) -> str: ...
 
 PATIENCE = 3.0
 """Seconds for an answer that this host could do without. A registry answers a HEAD in much less than one; a client that pulls an image asks
 some ten times, and itself waits for 10 to 30 s each time.
 """
 
+OWN = 8.0
+"""Seconds: clients wait for 10 and more."""
+
+LEFT = 22.0
+"""Seconds: 30 in all, for which the most patient of them wait."""
+
 SILENT_SECONDS = 10.0
-"""For which a registry that did not answer within PATIENCE is not asked again for what this host can answer."""
 
 MOST = 1024
 """Registries that are remembered."""
+
+
+class Unanswered(OriginUnreachable):
+    """A question of the proxy's own had no answer within OWN, or is not waited for, since its place was silent a moment ago."""
+
+    @classmethod
+    def of(cls, place: str) -> Unanswered:
+        """place: who was asked."""
+        return cls(f"{place} did not answer within {OWN:g} s")
 
 
 class Silence:
@@ -33,22 +61,22 @@ class Silence:
         self._clock = clock
         self._until: OrderedDict[str, float] = OrderedDict()
 
-    def note(self, registry: Registry) -> None:
-        """It said nothing within PATIENCE."""
+    def note(self, registry: Place) -> None:
+        """It said nothing in time."""
         self._until.pop(registry.url, None)
         self._until[registry.url] = self._clock() + SILENT_SECONDS
         if len(self._until) > MOST:
             self._until.popitem(last=False)
 
-    def heard(self, registry: Registry) -> None:
+    def heard(self, registry: Place) -> None:
         """It said something."""
         self._until.pop(registry.url, None)
 
-    def of(self, registry: Registry) -> bool:
+    def of(self, registry: Place) -> bool:
         """It was silent a moment ago."""
         return self._until.get(registry.url, 0.0) > self._clock()
 
-    def ask(self, registry: Registry) -> Question:
+    def ask(self, registry: Place) -> Question:
         """It is asked now."""
         return Question(self, registry, self._clock)
 
@@ -56,7 +84,7 @@ class Silence:
 class Question:
     """One request to a registry."""
 
-    def __init__(self, silence: Silence, registry: Registry, clock: Callable[[], float]) -> None:
+    def __init__(self, silence: Silence, registry: Place, clock: Callable[[], float]) -> None:
         self._silence = silence
         self._registry = registry
         self._clock = clock

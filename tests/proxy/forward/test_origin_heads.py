@@ -12,6 +12,7 @@ from dfengine.proxy.forward import origin_heads
 from dfengine.proxy.forward.origin_heads import LONGEST, OriginHeads
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.question import Answered
+from dfengine.proxy.upstream.silence import Unanswered
 
 SERVER = Registry("http", "h", 80)
 VIA = b"Via", b"1.1 x"
@@ -92,3 +93,24 @@ def test_what_credentials_may_open_is_asked_each_time(monkeypatch: pytest.Monkey
     origin = Origin(answered(200, 9, (b"Cache-Control", b"max-age=60")))
     told(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
     assert len(origin.asked) == 2
+
+
+def test_a_silent_origin_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers GET alone, and HEAD never, cost each of its files 8 s."""
+    monkeypatch.setattr(origin_heads, "OWN", 0.01)
+    asked: list[str] = []
+
+    async def silent(loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> Answered:
+        asked.append(target)
+        await asyncio.sleep(3600.0)
+        raise AssertionError
+
+    async def run() -> None:
+        heads = OriginHeads(asyncio.get_running_loop(), None)  # type: ignore[arg-type]  # `ask` is what uses it
+        for target in ("/x", "/y"):
+            with pytest.raises(Unanswered):
+                await heads.told(SERVER, target, [], VIA, NONE)
+
+    monkeypatch.setattr(origin_heads, "ask", silent)
+    asyncio.run(run())
+    assert asked == ["/x"]

@@ -13,6 +13,7 @@ from dfengine.proxy.hub.hub_answer import MOST_KNOWN, HubPermissions
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream import silence
 from dfengine.proxy.upstream.permissions import MOST, Permissions, Permit
+from dfengine.proxy.upstream.silence import Unanswered
 
 LOOP: Any = SimpleNamespace(time=lambda: 1.0)
 NOBODY: Any = None
@@ -52,15 +53,38 @@ def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest
         for _ in range(2):
             assert (await permissions.ask(registry, "/x", own)).opens
         assert permissions.asked == 1
-        other = asyncio.create_task(permissions.ask(registry, "/x", [(b"Authorization", b"other")]))
-        await asyncio.sleep(0.05)
-        assert not other.done()
+        other = [(b"Authorization", b"other")]
+        for _ in range(2):
+            with pytest.raises(Unanswered):
+                await permissions.ask(registry, "/x", other)
+        assert permissions.asked == 2, "the question goes on"
         permissions.said = said
         permissions.speaks.set()
-        assert not (await other).opens
-        assert not permissions.silence.of(registry)
+        while permissions.silence.of(registry):
+            await asyncio.sleep(0)
+        assert not (await permissions.ask(registry, "/x", other)).opens
         assert not permissions.held(registry, "/x", own)
         assert not (await permissions.ask(registry, "/x", own)).opens
+
+    asyncio.run(run())
+
+
+def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each blob of an image cost 20 s before its request was passed on."""
+    monkeypatch.setattr(silence, "OWN", 0.01)
+
+    async def run() -> None:
+        permissions, registry = Asking(), Registry.parse("https://registry")
+        with pytest.raises(Unanswered):
+            await permissions.ask(registry, "/x", [])
+        monkeypatch.setattr(silence, "OWN", 3600.0)
+        with pytest.raises(Unanswered):
+            await permissions.ask(registry, "/y", [])
+        permissions.speaks.set()
+        while permissions.silence.of(registry):
+            await asyncio.sleep(0)
+        assert (await permissions.ask(registry, "/y", [])).opens
+        assert permissions.asked == 2, "each question went on, and its answer is known"
 
     asyncio.run(run())
 

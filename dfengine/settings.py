@@ -235,7 +235,7 @@ class ShareSettings(Value):
 class SupernodeSettings(Value):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent.
 
-    private: of clients that do not say whether they share or split what their credentials open.
+    private: of clients that do not say whether they share or split what their credentials open. store: URL of a prefix of an object store.
     """
 
     port: int = CONTROL_PORT
@@ -262,6 +262,8 @@ class SupernodeSettings(Value):
     origin_deny: tuple[str, ...] = ()
     origin_root: tuple[str, ...] = ()
     origin_sign: tuple[str, ...] = ()
+    store: str = ""
+    store_key_file: str = ""
     secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

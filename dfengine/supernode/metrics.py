@@ -150,6 +150,7 @@ class _Collector:
             requests.add_metric([str(code), handler(route)], count)
         yield requests
         yield from self._ours()
+        yield from self._store()
         # Those that wait were counted as well, and when they began to.
         at_once = counts["pulls"] + self._served.plain.answered - state.parked.count
         yield from state.timings.families(state.swarm.leases, at_once)
@@ -182,6 +183,18 @@ class _Collector:
             ("free_bytes", "Room left for copies", state.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
+
+    def _store(self) -> Iterator[Metric]:
+        store, written = self._state.fetches.store, self._state.fetches.written
+        if store is None or written is None:
+            return
+        for name, text, value in (
+            ("store_read_bytes", "Bytes from the object store", store.read_bytes),
+            ("store_written_bytes", "Bytes of copies that were written to it", store.written_bytes),
+            ("store_failures", "Times that it did not do what it should", store.failures),
+        ):
+            yield CounterMetricFamily(OURS + name, text, value)
+        yield GaugeMetricFamily(OURS + "store_waiting", "Copies that wait to be written to it", len(written))
 
     def _loop(self) -> Iterator[Metric]:
         watch = self._served.watch

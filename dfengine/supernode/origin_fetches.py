@@ -22,7 +22,9 @@ from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.kept import Kept
 from dfengine.supernode.copies.repair import missing_runs
+from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.origin_tally import OriginTally
 from dfengine.supernode.quota import TaskQuota
@@ -67,9 +69,11 @@ class OriginFetches:
         self.revalidate_interval = settings.revalidate_interval
         self.kept = Kept(home)
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
+        self.store = Store.of(settings, events) if settings.store else None
+        self.written = WriteBehind(self.store, events) if self.store is not None else None
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
-                       own=Own.parse(settings.origin_root, settings.origin_sign))
+                       own=Own.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
         self.tally = OriginTally()
@@ -178,6 +182,8 @@ class OriginFetches:
     def close(self) -> None:
         """The process ends: waits for the threads of fetches."""
         self.room.close()
+        if self.written is not None:
+            self.written.close()
         self.cdn.close()
 
     # `copies.fetch.Events`, where each is described
@@ -222,6 +228,8 @@ class OriginFetches:
         if begun is not None:
             self._events.info("fetch_ended", task=fetch.task, url=fetch.asked, length=fetch.geometry.length, from_origin=fetch.origin_bytes,
                               requests=fetch.origin_requests, seconds=self._loop.time() - begun)
+        if self.written is not None:
+            self.written.note(fetch)
         if fetch.task in self._swarm.tasks:
             geometry = fetch.geometry
 

@@ -11,6 +11,8 @@
     cache, copy              the files on disk, and serving them
     claimed, replica         content that hosts share: as it was told, and read from them
     kept                     which copies are to stay
+    store, stored            the object store of finished copies, and what it says of one
+    restoring, write_behind  copies read from there, and written there
     scrubber                 reads a piece that somebody says is wrong
     eviction                 which copies leave a full disk
     legacy_md5               md5s for 1.x

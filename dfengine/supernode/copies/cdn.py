@@ -6,6 +6,7 @@ Each client gets at most a share of the threads. Otherwise a few URLs of an orig
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dfengine.net.access import Access
 from dfengine.net.quota import SHARE
@@ -23,18 +24,22 @@ from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.shared_pool import SharedPool
 from dfengine.supernode.copies.wanted import Wanted
 
+if TYPE_CHECKING:
+    from dfengine.supernode.copies.store import Store
+
 
 class Cdn:
     """All fetches. Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address that asked
     first. connections: most to one origin for one file. room: on the disk.
-    own: what this supernode gives of its own.
+    own: what this supernode gives of its own. store: where finished copies lie as well.
     """
 
     def __init__(
         self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: Access | None = None,
         share: int = SHARE, connections: int = 4, own: Own | None = None,
+        store: Store | None = None,
     ) -> None:
         self.cache = cache
         self._post = post
@@ -43,6 +48,7 @@ class Cdn:
         self._connections = connections
         self._room = room
         self._own = own
+        self._store = store
         self._grants = Grants()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
@@ -57,7 +63,7 @@ class Cdn:
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
                                             connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests,
-                                            budget=self._budget, address=address)
+                                            budget=self._budget, address=address, store=self._store)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

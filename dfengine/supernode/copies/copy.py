@@ -60,13 +60,17 @@ class Copy(PieceFile):
 
     def verify(self, n: int, buffer: memoryview) -> bool:
         """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and dropped."""
-        assert self._digest is not None
         with contextlib.suppress(StorageError):
-            if self._digest(buffer[: self.read_into(n, buffer)]) == self.record.digest(n):
+            if self.agrees(n, buffer[: self.read_into(n, buffer)]):
                 self._proved.set(n)
                 return True
         self.drop(n)
         return False
+
+    def agrees(self, n: int, content: memoryview) -> bool:
+        """It has the digest that the record names for piece n."""
+        assert self._digest is not None
+        return self._digest(content) == self.record.digest(n)
 
     def drop(self, n: int) -> None:
         """Remove piece n from what is here."""

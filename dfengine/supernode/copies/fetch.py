@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dfengine.errors import OriginError
     from dfengine.origin.kinds import Origin
     from dfengine.origin.reader import Reader
+    from dfengine.supernode.copies.store import Store
 
 Result = TypeVar("Result")
 
@@ -82,13 +83,14 @@ class Fetch:
 
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
     own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
-    budget: of listings. address: of the client that asked first.
+    budget: of listings. address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
         access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
         manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
+        store: Store | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -102,6 +104,9 @@ class Fetch:
         self.manifests = manifests or Manifests()
         self.budget = budget or ListingBudget()
         self.address = address
+        self.store = store
+        self.doubted = False
+        """The store has the copy, and not as it should be. Written by the fetch's thread."""
         known = self.manifests  # and no reference to this fetch: it goes as soon as it is forgotten
         self.listed = Before(lambda identity: known.get(identity, wanted.url))
         """Of a tree's manifest: what it was made of last. Used by the fetch's thread."""

@@ -18,6 +18,7 @@ from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.hashing import hasher
+from dfengine.supernode.copies import restoring
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
@@ -28,6 +29,7 @@ from dfengine.tree import DATA
 
 if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
+    from dfengine.supernode.copies.stored import Stored
     from dfengine.task import Digest
 
 UNSTABLE = 16
@@ -84,15 +86,46 @@ def _run(fetch: Fetch) -> None:
         found = None  # made by a request that the origin answers with another file
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
+    elif found is None and fetch.store is not None and (stored := restoring.find(fetch)) is not None:
+        _restore(fetch, stored)
     else:
         _fetch(fetch, found)
+
+
+def _restore(fetch: Fetch, stored: Stored) -> None:
+    """There is no copy, and the store has one. Raises OriginError, StorageError."""
+    known = restoring.description(fetch, stored)
+    if known.tree != DATA:  # whose task itself names the version
+        try:
+            origin, body = ask(fetch, stored.version)
+        except OriginError as error:
+            if not transient(error):
+                raise
+        else:
+            known.vary = known.vary | selection(fetch.wanted.headers, body.vary)
+            if not (body.not_modified or stored.version.covers(body.version)):
+                return _read(fetch, origin, body, None)
+            body.close()
+    fetch.room.check(stored.length)
+    fetch.description = known
+    create = partial(fetch.cache.create, fetch.task, Geometry(stored.length), known)
+    file = fetch.file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
+    fetch.from_cache, fetch.reads, fetch.state = True, False, RUNNING
+    fetch.post(fetch.events.fetch_head, fetch)
+    fetch.notify()
+    restoring.fill(fetch, file, stored)
+    _finish(fetch, file)
 
 
 def _fetch(fetch: Fetch, found: Found | None) -> None:
     """Read the origin into the copy. Raises OriginError, StorageError."""
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
-    origin, body = ask(fetch, found=found)
+    _read(fetch, *ask(fetch, found=found), found)
+
+
+def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> None:
+    """The origin has answered. Raises OriginError, StorageError."""
     try:
         file, gaps = _begin(fetch, body, found)
     except BaseException:

@@ -1,0 +1,279 @@
+"""The object store in which finished copies lie as well: `--store`, by obstore (extra `objects`). Whatever it does costs time at most.
+
+Each call of it runs in a daemon thread of its own, and whoever waits for that leaves after a deadline: a store that is silent holds nothing
+up. One that fails is left alone for REST seconds, then twice as long, up to LONGEST_REST; meanwhile copies come from their origins, as
+without it. Pieces in memory are bounded by READS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dfengine.errors import BadValue, DfengineError
+from dfengine.location import OBJECTS, Location, parse
+from dfengine.net.event_log import SILENT, EventLog
+from dfengine.supernode.copies import stored
+from dfengine.supernode.copies.stored import MOST_HEAD, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dfengine.settings import SupernodeSettings
+
+HEAD = 5.0
+"""Seconds for the head of a stored copy."""
+
+PIECE = 20.0
+"""Seconds for a piece."""
+
+WRITE = 120
+"""Seconds for one part of what is written."""
+
+READS = 8
+"""Pieces under way or in memory, of all copies together."""
+
+REST, LONGEST_REST = 30.0, 300.0
+"""Seconds for which a store that failed is left alone."""
+
+PART, PARTS, AT_ONCE = 8 << 20, 9000, 2
+"""Bytes of a part that is written, at least; most parts of an object; parts under way."""
+
+TICK = 0.1
+"""Seconds between two looks of who waits."""
+
+
+class StoreError(DfengineError):
+    """The store does not do what it should. absent: there is no such object. own: the object is wrong, the store itself works."""
+
+    def __init__(self, message: str, absent: bool = False, own: bool = False) -> None:
+        super().__init__(message)
+        self.absent, self.own = absent, own
+
+
+class Call:
+    """What a daemon thread asks the store for. `over` is set when it has ended, then `result` gives what it found, or raises."""
+
+    def __init__(self, work: Callable[[], Any], ended: Callable[[], None] = lambda: None) -> None:
+        self._work = work
+        self._ended = ended
+        self.over = threading.Event()
+        self._found: Any = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._run, name="store", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._work()
+        except BaseException as error:
+            self._error = error.with_traceback(None)
+        self.over.set()
+        self._ended()
+
+    def result(self) -> Any:
+        """Raises StoreError."""
+        if self._error is not None:
+            raise self._error if isinstance(self._error, StoreError) else StoreError(f"it fails: {self._error!r}"[:300])
+        return self._found
+
+
+class Piece:
+    """A piece that is read, or was: it takes one of READS until `close`."""
+
+    def __init__(self, work: Callable[[], Any], turns: threading.Semaphore, ended: Callable[[], None]) -> None:
+        self._turns = turns
+        self._lock = threading.Lock()
+        self._left = False
+        self.begun = time.monotonic()
+        self.call = Call(work, lambda: self._over(ended))
+
+    def _over(self, ended: Callable[[], None]) -> None:
+        with self._lock:
+            left, self._left = self._left, True
+        if left:
+            self._turns.release()
+        ended()
+
+    def close(self) -> None:
+        """Once. What the thread holds is let go when it has ended."""
+        with self._lock:
+            over, self._left = self._left, True
+        if over:
+            self._turns.release()
+
+
+class Store:
+    """Any thread may use it. keys: of seals: heads are made with the first, and read with any."""
+
+    def __init__(self, location: Location, keys: Sequence[bytes], events: EventLog = SILENT) -> None:
+        self._location = location
+        self._keys = tuple(keys)
+        self._events = events
+        self._prefix = "" if location.scheme == "file" else location.key.strip("/")
+        self._turns = threading.Semaphore(READS)
+        self._lock = threading.Lock()
+        self._rest, self._until = REST, 0.0
+        self.read_bytes = self.written_bytes = self.failures = 0
+        """Sums since the start."""
+
+    @classmethod
+    def of(cls, settings: SupernodeSettings, events: EventLog) -> Store | None:
+        """None: no store is given. Raises BadValue, LocalError without the extra."""
+        if not settings.store:
+            return None
+        from dfengine.net.secret import read_secrets
+
+        location = parse(settings.store)
+        if location.scheme not in (*OBJECTS, "file") or location.version:
+            raise BadValue(f"--store {settings.store[:200]!r} is not s3://BUCKET/PREFIX, gs://, az:// or file:///DIR")
+        secrets = read_secrets([settings.store_key_file] if settings.store_key_file else settings.secret_file)
+        if not secrets:
+            raise BadValue("--store needs a key that the store does not have: --store-key-file, or --secret-file")
+        made = cls(location, [stored.key_of(secret) for secret in secrets], events)
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """It can be asked at all. Raises BadValue, LocalError without the extra."""
+        if self._location.scheme == "file" and not os.path.isdir(self._location.key):
+            raise BadValue(f"--store: {self._location.key} is no directory")
+        _ = self._reads
+
+    @cached_property
+    def _reads(self) -> Any:
+        return self._made(timeout=int(PIECE), tries=2)
+
+    @cached_property
+    def _writes(self) -> Any:
+        return self._made(timeout=WRITE, tries=3)
+
+    def _made(self, timeout: int, tries: int) -> Any:
+        from dfengine.origin.object_store import check_installed, store
+
+        if self._location.scheme == "file":
+            check_installed(self._location)
+            from obstore.store import LocalStore
+
+            return LocalStore(self._location.key)
+        return store(self._location.replace(key="", version=""), timeout=timeout, tries=tries)
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    @property
+    def resting(self) -> bool:
+        """It failed lately: it is left alone."""
+        return time.monotonic() < self._until
+
+    def failed(self, task: str, error: StoreError) -> None:
+        """Note it. A store that works, but not for this copy, is used on."""
+        if error.absent:
+            return
+        with self._lock:
+            self.failures += 1
+            if not error.own:
+                self._until = time.monotonic() + self._rest
+                self._rest = min(LONGEST_REST, 2 * self._rest)
+        self._events.warning("store_failed", task=task, reason=str(error))
+
+    def works(self) -> None:
+        """It has done what it was asked for."""
+        self._rest = REST
+
+    def find(self, task: str, look: Callable[[], object]) -> Stored | None:
+        """What it has of a task; None: nothing, or nothing that counts, or it fails. look: called in waits; may raise."""
+        if self.resting:
+            return None
+        call, end = Call(lambda: self._read(stored.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
+        try:
+            while not call.over.wait(TICK):
+                look()
+                if time.monotonic() > end:
+                    raise StoreError(f"it does not answer within {HEAD:g} s")
+            found = self._unsealed(call.result(), task)
+            self.works()
+            return found
+        except StoreError as error:
+            self.failed(task, error)
+            return None
+
+    def _unsealed(self, head: bytes, task: str) -> Stored:
+        try:
+            return stored.unseal(head, self._keys, task)
+        except BadValue as error:
+            raise StoreError(str(error), own=True) from None
+
+    def read(self, name: str, start: int, length: int, ended: Callable[[], None]) -> Piece | None:
+        """Begin to read bytes of an object; None: so many are read already. ended: called when it has, by its thread."""
+        if not self._turns.acquire(blocking=False):
+            return None
+        return Piece(lambda: self._read(name, (start, start + length), length), self._turns, ended)
+
+    def _read(self, name: str, part: tuple[int, int] | None, most: int) -> bytes:
+        """The object, or a part of it of `most` bytes. Raises StoreError."""
+        import obstore
+
+        content = bytearray()
+        with _told():
+            found = obstore.get(self._reads, self._path(name), options={"range": part} if part is not None else None)
+            for chunk in found.stream(min_chunk_size=1 << 20):
+                content += chunk
+                if len(content) > most:
+                    raise StoreError(f"{name} is longer than it may be", own=True)
+        if part is not None and len(content) < most:
+            raise StoreError(f"{name} is cut short", own=True)
+        self.read_bytes += len(content)
+        return bytes(content)
+
+    def has(self, found: Stored) -> bool:
+        """The same is there already, whole as far as the store says. Raises StoreError. It waits, and is for threads that may."""
+        import obstore
+
+        try:
+            known = self._unsealed(self._read(stored.head_name(found.task), None, MOST_HEAD), found.task)
+            with _told():
+                return known.same(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
+        except StoreError as error:
+            if error.absent or error.own:
+                return False
+            raise
+
+    def write(self, found: Stored, content: Iterator[memoryview]) -> None:
+        """The data, then the head, so that no head is without data. Raises StoreError, and what `content` raises. Waits as `has`."""
+        import obstore
+
+        size = max(PART, -(-found.length // PARTS))
+        with _told(writes=True):
+            obstore.put(self._writes, self._path(found.name), content, chunk_size=size, max_concurrency=AT_ONCE)
+            obstore.put(self._writes, self._path(stored.head_name(found.task)), stored.seal(found, self._keys[0]))
+        self.written_bytes += found.length
+
+
+class _told:
+    """What obstore raises becomes a StoreError. writes: there must be a place to write to."""
+
+    def __init__(self, writes: bool = False) -> None:
+        self._writes = writes
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, DfengineError):
+            return
+        from obstore.exceptions import BaseError, NotFoundError
+
+        from dfengine.origin.object_store import reason
+
+        if isinstance(error, NotFoundError | FileNotFoundError):
+            raise StoreError("there is no such bucket" if self._writes else "there is no such object", absent=not self._writes) from None
+        if isinstance(error, BaseError | OSError):
+            # An object that ends before what is asked of it: the store itself works.
+            raise StoreError(reason(error), own=re.search(r"(?i)\b(range|416)\b", reason(error)) is not None) from None
+
+

@@ -1,0 +1,278 @@
+"""Copies behind the object store, one in a directory: what is written there, and what is read from it whatever becomes of it there."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfengine._piece import Geometry
+from dfengine.errors import BadValue, OriginError, OriginUnreachable
+from dfengine.location import parse
+from dfengine.origin.version import Version
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.copies import fetch_thread, restoring, store, stored
+from dfengine.supernode.copies.cache import Cache
+from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.store import Store
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.write_behind import WriteBehind
+
+TASK = "ab" * 32
+KEY = stored.key_of(b"a secret of this swarm")
+LENGTH = (12 << 20) + 77
+CONTENT = random.Random(7).randbytes(LENGTH)
+VERSION = Version('"v1"', length=LENGTH)
+
+
+class Origin:
+    """Stands for the origin of a fetch: it has CONTENT, and knows which bytes were asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.version: Version | None = VERSION
+        self.error: OriginError | None = None
+        self.pieces: list[int] = []
+        self.whole = 0
+        monkeypatch.setattr(fetch_thread, "ask", self._ask)
+        monkeypatch.setattr(fetch_thread, "fetch_missing", self._fetch_missing)
+        monkeypatch.setattr(fetch_thread, "read", self._read)
+
+    def _ask(self, fetch: Fetch, unless: Version | None = None, found: Any = None) -> Any:
+        if self.error is not None:
+            raise self.error
+        same = unless == self.version
+        return None, SimpleNamespace(version=self.version, length=LENGTH, vary=frozenset(), close=lambda: None, not_modified=same)
+
+    def _fetch_missing(self, fetch: Fetch, file: Any) -> bool:
+        self.pieces += fetch_missing(fetch, file)
+        return True
+
+    def _read(self, fetch: Fetch, origin: Any, body: Any, file: Any, gaps: Any) -> None:
+        self.whole += 1
+        fetch_missing(fetch, file)
+
+
+def fetch_missing(fetch: Fetch, file: Any) -> list[int]:
+    found = []
+    for n in range(file.geometry.count):
+        if n not in file.here:
+            start, length = file.geometry.content(n)
+            content = memoryview(CONTENT)[start : start + length]
+            file.write(n, content, fetch.cache.piece_digest(content))
+            found.append(n)
+    return found
+
+
+@pytest.fixture
+def origin(monkeypatch: pytest.MonkeyPatch) -> Origin:
+    return Origin(monkeypatch)
+
+
+def store_at(path: Path, *keys: bytes) -> Store:
+    path.mkdir(exist_ok=True)
+    return Store(parse(f"file://{path}"), keys or (KEY,))
+
+
+def fetched(home: Path, at: Store | None, **wanted: Any) -> Fetch:
+    """By a supernode whose disk is `home`, to its end."""
+    cache, events = Cache(str(home)), SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_ended",
+                                                                        "fetch_failed", "fetch_damaged")))  # fmt: skip
+    room = Room(cache, None, None, 0, 0)  # type: ignore[arg-type]
+    given: Any = {"url": "http://127.0.0.1:1/f", **wanted}
+    fetch = Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, room, store=at)  # type: ignore[arg-type]
+    fetch_thread.run(fetch)
+    return fetch
+
+
+def until(true: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def written(fetch: Fetch, at: Store) -> WriteBehind:
+    behind = WriteBehind(at)
+    behind.note(fetch)
+    until(lambda: behind._there)
+    behind.close()
+    return behind
+
+
+def right(fetch: Fetch) -> bool:
+    assert fetch.state == SUCCESS, fetch.error
+    assert fetch.file is not None
+    return Path(fetch.file.path).read_bytes() == CONTENT and fetch.file.here.count() == Geometry(LENGTH).count
+
+
+def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origin(tmp_path: Path, origin: Origin) -> None:
+    at = store_at(tmp_path / "store")
+    first = fetched(tmp_path / "one", at)
+    assert (right(first), origin.whole) == (True, 1)
+    written(first, at)
+    assert at.written_bytes == LENGTH
+    again = written(fetched(tmp_path / "one", at), at)  # from its disk
+    assert (at.written_bytes, list(again._there)) == (LENGTH, [TASK])
+    second = fetched(tmp_path / "two", store_at(tmp_path / "store", stored.key_of(b"a newer secret"), KEY))
+    assert right(second)
+    assert (origin.whole, origin.pieces) == (1, [])
+    assert second.description.generation == first.description.generation
+    assert second.description.version(LENGTH) == VERSION
+    assert [*second.file.record.digests] == [*first.file.record.digests]  # type: ignore[union-attr]
+
+
+def test_the_origin_says_whether_the_version_holds(tmp_path: Path, origin: Origin) -> None:
+    at = store_at(tmp_path / "store")
+    written(fetched(tmp_path / "one", at), at)
+    origin.version = Version('"v2"', length=LENGTH)
+    assert right(fetched(tmp_path / "two", at))
+    assert origin.whole == 2
+    origin.error = OriginUnreachable("down")
+    down = fetched(tmp_path / "three", at)
+    assert (right(down), down.description.etag) == (True, '"v1"')  # as from a disk, while the origin is down
+    origin.error = OriginError("gone", 404)
+    assert fetched(tmp_path / "four", at).state == FAILED
+
+
+def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path, origin: Origin) -> None:
+    at = store_at(tmp_path / "store")
+    for n, wanted in enumerate(({"headers": (("Authorization", "x"),)}, {"insecure": True}, {"signed": "http://u"})):
+        fetch = fetched(tmp_path / str(n), at, **wanted)
+        behind = WriteBehind(at)
+        behind.note(fetch)
+        assert (len(behind), behind._thread) == (0, None)
+    origin.version = Version(length=LENGTH)  # nothing would say later whether it holds
+    fetch = fetched(tmp_path / "unbound", at)
+    behind = WriteBehind(at)
+    behind.note(fetch)
+    assert len(behind) == 0
+
+
+DAMAGES = ("flip", "cut", "longer", "empty", "gone", "directory", "head", "no head", "old head")
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(DAMAGES), st.integers(0, LENGTH - 1))
+def test_a_store_that_lies_costs_no_wrong_byte(tmp_path_factory: pytest.TempPathFactory, damage: str, at: int) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        origin, tmp_path = Origin(monkeypatch), tmp_path_factory.mktemp("lies")
+        kept = store_at(tmp_path / "store")
+        written(fetched(tmp_path / "one", kept), kept)
+        [data] = (tmp_path / "store").rglob("data-*")
+        [head] = (tmp_path / "store").rglob("head")
+        if damage == "flip":
+            with open(data, "r+b") as file:
+                file.seek(at)
+                byte = file.read(1)
+                file.seek(at)
+                file.write(bytes([byte[0] ^ 1]))
+        elif damage in ("cut", "longer"):
+            with open(data, "r+b") as file:
+                file.truncate(at if damage == "cut" else LENGTH + at)
+        elif damage == "empty":
+            data.write_bytes(b"")
+        elif damage == "head":
+            head.write_bytes(head.read_bytes()[: at % head.stat().st_size])
+        elif damage == "no head":
+            head.unlink()
+        else:
+            data.unlink()
+            if damage == "directory":
+                data.mkdir()
+        if damage == "old head":
+            head.write_bytes(stored.seal(stored.unseal(head.read_bytes(), [KEY], TASK), b"another key"))
+        fresh = store_at(tmp_path / "store")
+        second = fetched(tmp_path / "two", fresh)
+        assert right(second)
+        if damage != "longer":
+            assert origin.pieces or origin.whole == 2
+            assert fresh.failures or damage == "no head"
+            if damage != "directory":  # what is wrong there is made right
+                written(second, fresh)
+                third = fetched(tmp_path / "three", store_at(tmp_path / "store"))
+                assert (right(third), origin.whole) == (True, 1 + (damage in ("head", "no head", "old head")))
+
+
+def test_a_silent_store_is_left_after_its_time_and_not_asked_for_a_while(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+    at, go, asked = store_at(tmp_path / "store"), threading.Event(), []
+
+    def silent(*_: Any) -> bytes:
+        asked.append(1)
+        go.wait(60)
+        return b""
+
+    monkeypatch.setattr(at, "_read", silent)
+    monkeypatch.setattr(store, "HEAD", 0.2)
+    try:
+        assert right(fetched(tmp_path / "one", at))
+        assert (origin.whole, at.resting) == (1, True)
+        assert right(fetched(tmp_path / "two", at))
+        assert len(asked) == 1
+    finally:
+        go.set()
+
+
+def test_pieces_that_do_not_come_are_left_and_take_their_turns_until_they_end(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+    at = store_at(tmp_path / "store")
+    written(fetched(tmp_path / "one", at), at)
+    go, read = threading.Event(), at._read
+
+    def slow(name: str, part: Any, most: int) -> bytes:
+        if part is not None:
+            go.wait(60)
+        return read(name, part, most)
+
+    monkeypatch.setattr(at, "_read", slow)
+    monkeypatch.setattr(restoring, "PIECE", 0.3)
+    monkeypatch.setattr(at, "failed", lambda *_: None)
+    for n in range(2, 6):
+        assert right(fetched(tmp_path / str(n), at))
+    assert not at._turns.acquire(blocking=False), "so much memory may still be taken"
+    go.set()
+    for _ in range(store.READS):
+        assert at._turns.acquire(timeout=60)
+    assert not at._turns.acquire(blocking=False)
+
+
+def test_a_fetch_that_is_stopped_leaves_the_store(tmp_path: Path, origin: Origin, monkeypatch: Any) -> None:
+    at, go = store_at(tmp_path / "store"), threading.Event()
+    monkeypatch.setattr(at, "_read", lambda *_: go.wait(60))
+    found: list[Fetch] = []
+    started = threading.Thread(target=lambda: found.append(fetched(tmp_path / "one", at)))
+    real = Fetch.use_files
+    begun: list[Fetch] = []
+    monkeypatch.setattr(Fetch, "use_files", lambda self, use: (begun.append(self), real(self, use))[1])
+    started.start()
+    until(lambda: begun)
+    begun[0].stop()
+    started.join(60)
+    go.set()
+    assert found[0].state == FAILED
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"store": "s3://bucket/p"}, "needs a key"), ({"store": "hf://a/b"}, "is not s3"), ({"store": "http://h/"}, "none of the schemes"),
+        ({"store": "file:///nowhere/at/all", "key": True}, "no directory"), ({"store": "s3://bucket/p?versionId=1"}, "is not s3"),
+    ],
+)  # fmt: skip
+def test_stores_that_cannot_be_meant(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    key.chmod(0o600)
+    with pytest.raises(BadValue, match=said):
+        Store.of(SupernodeSettings(store=given["store"], store_key_file=str(key) if given.get("key") else ""), None)  # type: ignore[arg-type]
+
+
+def test_without_an_option_there_is_no_store() -> None:
+    assert Store.of(SupernodeSettings(), None) is None  # type: ignore[arg-type]

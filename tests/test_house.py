@@ -18,7 +18,8 @@ CYTHON = sorted(PACKAGE.rglob("*.pyx"))
 
 CORE = [
     "about", "value", "codes", "errors", "_memory", "_bitset", "_piece", "_window",
-    "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields", "histogram", "wire", "settings", "nodes",
+    "location", "task", "events", "paths", "globs", "manifest", "tree", "disposition", "fields",
+    "histogram", "trace_context", "wire", "settings", "nodes",
 ]
 """Modules at the root, each of which may import those before it."""
 
@@ -79,7 +80,7 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"cryptography", "dns", "fsspec", "obstore"}
+OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore"}
 """What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}

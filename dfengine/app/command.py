@@ -82,6 +82,8 @@ def end(run: Any, values: dict[str, Any]) -> NoReturn:
 
 def leave(code: int) -> NoReturn:
     """End the process with what was printed."""
+    if (tracing := sys.modules.get("dfengine.net.tracing")) is not None:
+        tracing.flush()
     try:
         sys.stdout.flush()
     except BrokenPipeError:

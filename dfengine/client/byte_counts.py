@@ -45,6 +45,11 @@ class ByteCounts:
             sender = source.ip, source.port
             self._senders[sender] = self._senders.get(sender, 0) + length
 
+    def by_source(self) -> dict[str, int]:
+        """As results and spans name them."""
+        return {"from_peers": self.peers, "from_supernode": self.supernode, "from_origin": self.origin, "from_host": self.host,
+                "resumed": self.resumed}
+
     def told(self, started: float) -> dict[str, int | float]:
         """As a report to the supernode has them, with the seconds to the first piece; started: when the download began (monotonic)."""
         first = round(self._first - started, 3) if self._first else 0.0

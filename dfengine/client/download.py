@@ -28,7 +28,7 @@ from dfengine.client.supernodes import tried
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
-from dfengine.net import fd_passing
+from dfengine.net import fd_passing, tracing
 from dfengine.net.dial import local_address
 from dfengine.storage.home import Home
 
@@ -113,18 +113,18 @@ class Downloading:
 
     def fill(self) -> None:
         """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
-        settings = self.settings
-        if settings.headers:
-            from dfengine.origin.request import NOT_FORWARDED
+        with tracing.begin("dfengine-get", "download", self.watch.parent, url=self.settings.url) as self.watch.span:
+            try:
+                self._fill(self.settings)
+            finally:
+                self.watch.span.note(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
 
-            for name in dict.fromkeys(name for name, _ in settings.headers if name.lower() in NOT_FORWARDED):
-                self.watch.notice(f"the header {name} is not sent: each request to the origin sets it, or needs it absent")
-        if settings.pattern == "source":
-            self._reason = self._why_not = "asked for by --pattern source"
-        elif not settings.nodes:
-            self._reason = self._why_not = "no supernode is given"
-        else:
-            self._reason = self._from_swarm()
+    def _fill(self, settings: GetSettings) -> None:
+        for name in fallback.unsent(settings):
+            self.watch.notice(f"the header {name} is not sent: each request to the origin sets it, or needs it absent")
+        alone = fallback.alone(settings)
+        self._why_not = alone or self._why_not
+        self._reason = alone or self._from_swarm()
         if self._reason is not None:
             self._from_origin(self._reason)
 

@@ -32,3 +32,19 @@ def allows(settings: GetSettings) -> bool:
     except (BadValue, SupernodeError):
         return False
     return True
+
+
+def alone(settings: GetSettings) -> str:
+    """Why no supernode is asked; "" if one is."""
+    if settings.pattern == "source":
+        return "asked for by --pattern source"
+    return "" if settings.nodes else "no supernode is given"
+
+
+def unsent(settings: GetSettings) -> list[str]:
+    """The user's headers that no request to an origin carries."""
+    if not settings.headers:
+        return []
+    from dfengine.origin.request import NOT_FORWARDED
+
+    return [*dict.fromkeys(name for name, _ in settings.headers if name.lower() in NOT_FORWARDED)]

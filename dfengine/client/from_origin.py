@@ -15,9 +15,11 @@ from dfengine.client import fetch
 from dfengine.client.supernode_session import chance
 from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
+from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
+from dfengine.origin.request import with_traceparent
 from dfengine.origin.retry import Retry
 from dfengine.origin.schemes import for_download
 from dfengine.origin.work import ENDLESS, missing
@@ -80,14 +82,19 @@ class FromOrigin:
 
     def run(self) -> None:
         """Until every piece is here, or a supernode is. Raises OriginError (also its subclasses), StorageError, TimedOut."""
+        with self._watch.span.child("read from the origin", CLIENT) as span:
+            self._run(span.traceparent)
+
+    def _run(self, traceparent: str) -> None:
         settings = self._settings
         limit = settings.locallimit
         # All connections share this host's link and the user's limit: neither may look like a slow origin.
         floor = min(settings.minrate, limit // 2 or settings.minrate) / max(1, settings.connections)
+        traced = settings.replace(headers=with_traceparent(settings.url, settings.headers, traceparent))
         for attempt in range(ANEW + 1):
             cancel = Cancel()
             try:
-                return self._once(self._origin(settings, cancel, floor), cancel)
+                return self._once(self._origin(traced, cancel, floor), cancel)
             except OriginChanged as error:
                 if attempt == ANEW or isinstance(error, TreeChanged):
                     raise

@@ -81,12 +81,15 @@ class Membership(Value):
 
 def join(
     dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep,
-    told: Callable[[str], object] = lambda _: None, patience: Patience = FILE,
+    told: Callable[[str], object] = lambda _: None, patience: Patience = FILE, traceparent: str = "",
 ) -> Membership:
     """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. told: why the supernode cannot yet.
 
+    traceparent: sent along; "": none.
+
     Raises SourceGone, SupernodeError, ProtocolViolation; Silent for one that does not run, at once if it was found silent a moment ago.
     """
+    headers = {**JSON, "traceparent": traceparent} if traceparent else JSON
     asked = min(deadline, time.monotonic() + AUTH_PATIENCE)
     node_answer.check(dialer, node, patience)
     while True:
@@ -96,7 +99,7 @@ def join(
         try:
             sent = registration.encode(connection.remote_ip)
             limit = max(0.1, min(ANSWER, left))
-            status, body = node_answer.request(dialer, node, connection, "/peer/registry", JSON, sent, limit, patience)
+            status, body = node_answer.request(dialer, node, connection, "/peer/registry", headers, sent, limit, patience)
             if status in (401, 403):
                 raise SupernodeError(f"supernode {node} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
             try:

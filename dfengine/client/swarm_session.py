@@ -18,6 +18,7 @@ from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, TooLarge
+from dfengine.net.tracing import CLIENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ class SwarmSession:
         raise failure or SupernodeError("no supernode is given")
 
     def _join(self, node: SupernodeAddress, deadline: float) -> Membership:
-        return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.trouble, self._patience)
+        with self._watch.span.child("register", CLIENT, supernode=str(node)) as span:
+            return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.trouble, self._patience,
+                        span.traceparent)
 
     def _drive_memberships(self) -> str | None:
         """Drive one membership after the other."""

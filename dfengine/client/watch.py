@@ -8,6 +8,7 @@ import time
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.errors import TimedOut
+from dfengine.net import tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Watch:
         self.interrupted: BaseException | None = None
         """Raised at the next look."""
         self.started = time.monotonic()
+        self.parent, self.span = tracing.inherited(), tracing.NONE
+        """The traceparent in which the download was made; its own span, once it runs."""
         if callable(observer):
             self._counted = observer
         elif observer is not None:

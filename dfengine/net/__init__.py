@@ -12,6 +12,7 @@
     access, metadata                    which addresses may be asked
     event_log, event_ring, access_log   what a server tells its operators on stderr, and the latest of it
     event_stream                        an answer without an end
+    tracing, recorded_span              spans of what takes long: passed on, or recorded by OpenTelemetry
     systemd                             what it tells who has started it
     fd_passing                          descriptors over a local socket
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginError
 from dfengine.task import check_url
+from dfengine.trace_context import NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def is_private(name: str) -> bool:
     fetched with it is for those who send the same."""
     lower = name.lower()
     return lower not in HARMLESS and lower not in NOT_FORWARDED and not lower.startswith(HARMLESS_FAMILIES)
+
+
+def with_traceparent(url: str, headers: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:
+    """A user's headers, and the traceparent that this process passes on, unless theirs say one. To servers of http and https alone."""
+    if not text or not url.lower().startswith(("http://", "https://")) or any(name.lower() == NAME for name, _ in headers):
+        return headers
+    return *headers, (NAME, text)
 
 
 def selection(headers: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:

@@ -6,9 +6,10 @@ Handlers take the state and a request and answer with a Response, or a coroutine
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 
-from dfengine import fields, wire
+from dfengine import fields, trace_context, wire
 from dfengine._piece import parse_range
 from dfengine.errors import (
     BadPiece,
@@ -21,6 +22,7 @@ from dfengine.errors import (
     RemoteError,
     UnknownTask,
 )
+from dfengine.net import tracing
 from dfengine.net.http import Request, Response
 from dfengine.supernode.download_events import download_told
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
@@ -54,12 +56,19 @@ def refused(message: str, status: int = 500, code: int = 500) -> Response:
 
 
 async def register(state: SupernodeState, request: Request) -> Response:
+    parent = request.headers.get(trace_context.NAME, "")
+    with tracing.begin("dfengine-supernode", "register", parent, tracing.SERVER, client=request.client) as span:
+        return await _register(state, request, span)
+
+
+async def _register(state: SupernodeState, request: Request, span: tracing.Span) -> Response:
     try:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
         request.body = b""  # or it would be kept for as long as the origin's head is waited for
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
+            how = replace(how, traceparent=span.traceparent) if span.traceparent else how
             fetch, member = await join(state, registration, how, url, request.client)
     except ProtocolViolation as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
@@ -77,6 +86,7 @@ async def register(state: SupernodeState, request: Request) -> Response:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
     geometry = fetch.geometry
+    span.note(task=fetch.task, cid=registration.cid, length=geometry.length)
     data = wire.Registered(
         task_id=fetch.task, file_length=geometry.length, piece_size=geometry.piece_size, cdn_source="supernode", as_seed=False,
         seed_task_id="",

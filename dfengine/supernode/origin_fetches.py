@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from dfengine._bitset import Bitset
 from dfengine.errors import DigestMismatch, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
+from dfengine.net import tracing
 from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.origin.reach import Own
@@ -66,6 +67,8 @@ class OriginFetches:
         self._events = events
         self._begun: dict[str, float] = {}
         """Task -> when its fetch began (loop time), until that has ended."""
+        self._spans: dict[str, tracing.Span] = {}
+        """Of these, where they are traced."""
         self.revalidate_interval = settings.revalidate_interval
         self.kept = Kept(home)
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
@@ -105,6 +108,11 @@ class OriginFetches:
                 wanted = replace(self.sources.choose(task, wanted, address, now), wrong=self.sources.wrong(task))
             self.quota.admit(task, wanted, address)
             self._counts["triggered"] += 1
+            if (span := self._spans.pop(task, None)) is not None:
+                span.end()
+            span = tracing.begin("dfengine-supernode", "fetch", wanted.traceparent, tracing.CLIENT, task=task, url=wanted.url)
+            if span is not tracing.NONE:
+                self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             fetch = self.cdn.start(task, wanted, address)
             self._begun[task] = now
             self._events.info("fetch_begun", task=task, url=wanted.url, client=address)
@@ -174,6 +182,8 @@ class OriginFetches:
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._begun.pop(task, None)
+        if (span := self._spans.pop(task, None)) is not None:
+            span.end("the task was removed")
 
     def _end(self, task: str, reason: str) -> None:
         if self._registry.end_task(task, reason):
@@ -223,7 +233,14 @@ class OriginFetches:
             self._swarm.legacy_ready(fetch.task, n, self._loop.time())
             self._wake()
 
+    def _end_span(self, fetch: Fetch, error: object = None) -> None:
+        span = self._spans.pop(fetch.task, None)
+        if span is not None:
+            span.note(from_origin=fetch.origin_bytes, requests=fetch.origin_requests, found=fetch.from_cache)
+            span.end(error)
+
     def fetch_ended(self, fetch: Fetch) -> None:
+        self._end_span(fetch)
         begun = self._begun.pop(fetch.task, None)
         if begun is not None:
             self._events.info("fetch_ended", task=fetch.task, url=fetch.asked, length=fetch.geometry.length, from_origin=fetch.origin_bytes,
@@ -256,6 +273,7 @@ class OriginFetches:
             return
         fetch.failure_told = True
         error = fetch.error
+        self._end_span(fetch, error)
         self._counts["cdn_failed"] += 1
         self._begun.pop(fetch.task, None)
         self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)

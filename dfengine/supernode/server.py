@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
+from dfengine.net import tracing
 from dfengine.net.access_log import Quick, logged, logged_quick
 from dfengine.net.admission import Admission, more_descriptors
 from dfengine.net.authentication import Authentication
@@ -183,3 +184,4 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     control.close()
     pieces.close()
     events.close()
+    tracing.flush()

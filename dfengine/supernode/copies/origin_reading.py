@@ -13,6 +13,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.manifest_origin import ManifestOrigin
 from dfengine.origin.reach import Reach
 from dfengine.origin.reader import Reader
+from dfengine.origin.request import with_traceparent
 from dfengine.origin.retry import transient
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.tree_listing import manifest
@@ -64,7 +65,8 @@ def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Man
 
 def _reach(fetch: Fetch) -> Reach:
     wanted = fetch.wanted
-    return Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, headers=wanted.headers, insecure=wanted.insecure,
+    return Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, insecure=wanted.insecure,
+                  headers=with_traceparent(wanted.url, wanted.headers, wanted.traceparent),
                   cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access, content=wanted.content)
 
 

@@ -60,6 +60,8 @@ class Wanted:
     """`url` is a directory's, and this one of its two tasks is wanted."""
     wrong: int = 0
     """How often that content was fetched before, from somewhere, and had another sha256."""
+    traceparent: str = field(default="", compare=False, repr=False)
+    """What requests for it carry; "": none."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 

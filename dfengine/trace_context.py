@@ -1,0 +1,69 @@
+"""W3C Trace Context (level 2): the field `traceparent`, and a span that only passes it on.
+
+The field is `VERSION-TRACE-PARENT-FLAGS`, all in lower-case hex (section 3.2).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "traceparent"
+
+CLIENT, SERVER, INTERNAL = "CLIENT", "SERVER", "INTERNAL"
+"""Kinds of spans, as OpenTelemetry names them."""
+
+_PARTS = 2, 32, 16, 2
+"""Digits of each."""
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def checked(text: str) -> str:
+    """`text` if it is one that a request may carry on, else "": who receives a wrong one acts as if there were none (section 3.2)."""
+    parts = text.split("-")
+    if len(text) != sum(_PARTS) + 3 or tuple(map(len, parts)) != _PARTS or not all(_HEX.issuperset(part) for part in parts):
+        return ""
+    version, trace, parent, _ = parts
+    return "" if version == "ff" or not trace.strip("0") or not parent.strip("0") else text
+
+
+def written(trace: int, parent: int, flags: int) -> str:
+    """Of version 00."""
+    return f"00-{trace:032x}-{parent:016x}-{flags:02x}"
+
+
+def read(text: str) -> tuple[int, int, int]:
+    """(trace, parent, flags) of one that is `checked` and not empty."""
+    _, trace, parent, flags = text.split("-")
+    return int(trace, 16), int(parent, 16), int(flags, 16)
+
+
+class Span:
+    """One that nobody records. traceparent: what requests of this span carry, "" for none."""
+
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str = "") -> None:
+        self.traceparent = traceparent
+
+    def child(self, name: str, kind: str = INTERNAL, **attributes: Any) -> Span:
+        """A part of it, that begins now."""
+        return self
+
+    def note(self, **attributes: Any) -> None:
+        """What is known of it by now; None: nothing."""
+
+    def end(self, error: object = None) -> None:
+        """It is over; error: by this. Again: nothing happens."""
+
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, stack: object) -> None:
+        self.end(error)
+
+
+NONE = Span()
+"""Of no trace."""

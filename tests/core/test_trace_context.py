@@ -1,0 +1,41 @@
+"""W3C Trace Context: what a request may carry on, and what is no traceparent."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.origin.request import with_traceparent
+from dfengine.trace_context import checked, read, written
+
+# The recommendation's own example, section 3.2.4.
+EXAMPLE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255))
+def test_what_is_written_is_read(trace: int, parent: int, flags: int) -> None:
+    text = written(trace, parent, flags)
+    assert checked(text) == text
+    assert read(text) == (trace, parent, flags)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "00", EXAMPLE.upper(), EXAMPLE + "-more", EXAMPLE + "\n", " " + EXAMPLE, "ff" + EXAMPLE[2:], EXAMPLE.replace("4bf9", "4bg9"),
+     f"00-{'0' * 32}-{'1' * 16}-01", f"00-{'1' * 32}-{'0' * 16}-01", EXAMPLE.replace("-", "_"), EXAMPLE[:-1], "0" + EXAMPLE[1:-3] + "0-01"],
+)  # fmt: skip
+def test_what_is_none(text: str) -> None:
+    assert checked(text) == ""
+
+
+@given(st.text(max_size=60))
+def test_any_text(text: str) -> None:
+    assert checked(text) in ("", text)
+
+
+def test_a_users_own_goes_before_and_no_store_is_sent_one() -> None:
+    own = (("TraceParent", "mine"),)
+    assert with_traceparent("http://o/f", own, EXAMPLE) == own
+    assert with_traceparent("HTTPS://o/f", (("A", "b"),), EXAMPLE) == (("A", "b"), ("traceparent", EXAMPLE))
+    assert with_traceparent("s3://b/k", (), EXAMPLE) == with_traceparent("http://o/f", (), "") == ()

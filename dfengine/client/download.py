@@ -219,7 +219,7 @@ class Downloading:
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
-        self._place.joining = joining
+        self._place.joining, self._place.kept_at = joining, None if self.peer.fresh else self.home
         if joining.joined:
             self.say("joins another download of this host")
             self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")

@@ -40,9 +40,30 @@ class HandedOver(Place):
         if line is not None:
             line.close()
 
+    def say_digests(self, found: dict[str, str]) -> None:
+        """Digests of the whole file, for those of this host that joined, and for those that come when this has ended."""
+        if self.joining is not None:
+            self.joining.page.say_digests(found)
+        self._say({"digests": found})
+
+    def withdraw(self) -> None:
+        """What is here is wrong: it is served no longer, and given to nobody."""
+        self._say({"discard": True})
+        self.hang_up()
+
+    def _say(self, words: dict[str, object]) -> None:
+        """To the peer server; nothing fails by it."""
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                fd_passing.say(self._line, words)
+
     def close(self) -> None:
-        """See Place. The peer server has its own descriptors."""
-        release(super().close, self.hang_up)
+        """See Place. The peer server has its own descriptors, and gives them to others unless a thread here may still write."""
+        release(super().close, self._close_line)
+
+    def _close_line(self) -> None:
+        if not self.stuck:
+            self.hang_up()
 
     def _close(self, file: PieceFile) -> None:
         with contextlib.suppress(OSError):

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from dfengine.client.digest import Follower
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
+    from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.plan import Plan
     from dfengine.client.returning import Returning
     from dfengine.client.watch import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
+    from dfengine.storage.home import Home
     from dfengine.storage.piece_file import PieceFile
 
 
@@ -57,6 +59,10 @@ class Place:
         """Resumed pieces and new ones are of one version only if the whole file's digest agrees."""
         self.joining: Joining | None = None
         """This download among those of its host; None: it is alone."""
+        self.kept_at: Home | None = None
+        """Where this host's peer server may have the file in memory."""
+        self.kept_copy: KeptCopy | None = None
+        """What it has of the file that the transfer is to bring."""
         self.returning: Returning | None = None
         """What leads from the origin back to the swarm, for a file that is open for long."""
         self.lending: list[str] = []
@@ -160,6 +166,39 @@ class Place:
         if self._left is not None:
             self._close(self._left)
             self._left = None
+        if not self.stuck:
+            self._let_go_of_kept()
+
+    goes_on = False
+    """It goes on in memory that is kept, and writes there."""
+
+    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+        """Before a transfer of this version begins: what this host keeps of it in memory is `kept_copy`."""
+        if self.kept_at is None or self.transfer is not None or not generation or geometry.length <= 0:
+            return
+        from dfengine.client import kept_copy
+
+        self._let_go_of_kept()
+        self.kept_copy = kept_copy.ask(self.kept_at.sockets, task, geometry, generation, self.goes_on)
+        if self.kept_copy is not None and any(self.kept_copy.digests.get(each.algorithm, each.hex) != each.hex for each in self.expected):
+            self._let_go_of_kept()  # it is another file than the user wants, and may be another than the supernode has
+        # Digests of the whole file are known already, or computed here as the pieces come.
+        self.lending = [*self.kept_copy.lent(self.algorithms)] if self.kept_copy is not None else []
+
+    def copy_kept(self, watch: Watch) -> None:
+        """Copy from there what the transfer lacks. Raises StorageError, and what `watch` raises."""
+        kept, transfer = self.kept_copy, self.transfer
+        if kept is not None and transfer is not None:
+            from dfengine.client import kept_copy
+
+            if kept_copy.copy_into(kept, transfer, watch):
+                self.lent = kept.lent(self.algorithms)
+            self._let_go_of_kept()
+
+    def _let_go_of_kept(self) -> None:
+        kept, self.kept_copy = self.kept_copy, None
+        if kept is not None:
+            kept.close()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         """A new transfer; its digest thread is not started yet. Raises StorageError."""

@@ -163,6 +163,7 @@ class SwarmSession:
             generation = member.generation.decode("ascii", "replace")
             if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, generation):
                 return None
+            self._assembly.look_for_kept(member.task, member.geometry, member.generation)
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
             except TooLarge as error:
@@ -210,6 +211,7 @@ class SwarmSession:
         if transfer is not self._served:
             self._opened(member)
             self._served = transfer
+            self._assembly.copy_kept(self._watch)
             for _ in range(transfer.plan.workers):
                 self._start_thread(transfer)
         self._session = session = _session(member, transfer.rejoin(member.native), self._patience)

@@ -56,7 +56,7 @@ class FilePlace(HandedOver):
 
     def __init__(self, settings: GetSettings, task: str, store: str = "") -> None:
         super().__init__(settings)
-        self._task, self._store = task, store
+        self._task, self._store, self.goes_on = task, store, True
         self._target: Target | None = None
         self._home: tuple[Home, str] | None = None
         self._known = threading.Condition()
@@ -105,6 +105,15 @@ class FilePlace(HandedOver):
         return transfer
 
     def _begin(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
+        kept, self.kept_copy = self.kept_copy, None
+        if kept is not None and (kept.whole or self._fits_memory(geometry)):
+            self.lent = {name: kept.digests[name] for name in self.lending}
+            transfer = self._over_file(kept.take(), list(kept.file.here))
+            self.byte_counts.host, self.byte_counts.resumed = self.byte_counts.resumed, 0
+            return transfer
+        if kept is not None:
+            self.lending = []
+            kept.close()
         file = self._file(geometry, generation)
         held = list(file.here)
         if held and not generation:
@@ -128,6 +137,11 @@ class FilePlace(HandedOver):
     def shares(self, file: PieceFile) -> bool:
         """The place of this host's leader may be this one's, too."""
         return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
+
+    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+        """See Place."""
+        if self._store != DISK:
+            super().look_for_kept(task, geometry, generation)
 
     def adopt(self, file: PieceFile) -> TransferOnDemand:
         """The pieces come into the place of this host's leader; `file` is this value's from now on."""
@@ -175,10 +189,13 @@ class FilePlace(HandedOver):
             raise
         transfer.move(fresh)
 
+    def _fits_memory(self, geometry: Geometry) -> bool:
+        return self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE)
+
     def _file(self, geometry: Geometry, generation: bytes, in_memory: bool | None = None) -> PieceFile:
         """in_memory: None: as `store` says. Raises StorageError."""
         if in_memory is None:
-            in_memory = self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE)
+            in_memory = self._fits_memory(geometry)
         if in_memory:
             return MemoryFile.allocate(geometry, generation)
         home = Home(self._settings.home)
@@ -214,8 +231,8 @@ class FilePlace(HandedOver):
         if transfer is not None:
             self._await_digests(transfer, watch)
         self.digests.update(self.lent)
-        if self.joining is not None:
-            self.joining.page.say_digests(self.digests)
+        if self.digests:
+            self.say_digests(self.digests)
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
@@ -236,7 +253,7 @@ class FilePlace(HandedOver):
         with self._known:
             if self._told:
                 raise OriginChanged("the origin's file changed while it was open: open it again")
-            self._last, self.lending = None, []
+            self._last, self.lending, self.lent = None, [], {}
         self._discard()
         self.close()
 
@@ -253,7 +270,7 @@ class FilePlace(HandedOver):
 
     def _discard(self) -> None:
         """What is here is wrong: nothing of it must be served, or used by the next open."""
-        self.hang_up()
+        self.withdraw()
         if self._home is not None:
             self._home[0].withdraw(self._home[1])
         if self._target is not None:

@@ -3,7 +3,11 @@
 Downloads that want to join each other are passed on to `meeting`.
 
 A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
-closed; then the memory goes with its last descriptor. It goes earlier where `kept_memory` says so.
+closed; then the memory goes with its last descriptor. It goes earlier where `kept_memory` says so. Over that connection its process says
+`{"digests": {ALGORITHM: HEX}}` of the whole file, and `{"discard": true}` where what it has given is wrong.
+
+A download asks for what has ended by `{"take": TASK, "generation": TEXT, "piece": BYTES, "write": BOOL}`, and hears
+`{"digests": {...}}` with the descriptors, or `{}`. write: it goes on in that memory, and nobody else does.
 """
 
 from __future__ import annotations
@@ -26,6 +30,10 @@ from dfengine.storage.memory_file import adopt
 from dfengine.storage.shared import Shared
 from dfengine.storage.shared_content import listed
 from dfengine.storage.slots import MEMORIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DESCRIPTORS = MEMORIES + 1
 """Of one stream: its data and its record; a file that is open on demand has two."""
@@ -117,6 +125,12 @@ class Hosted:
             return
         if given and self._joins(stream, message, descriptors):
             return
+        if message and not descriptors and stream.shared is not None and self._hears(stream, message):
+            self._readable(stream)
+            return
+        if message and not descriptors and stream.shared is None and self._gives(stream, message):
+            self._hang_up(stream)
+            return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):
                 stream.line.send(fd_passing.TAKEN)
@@ -151,6 +165,35 @@ class Hosted:
             return False
         stream.line = None
         self._fresh.remove(stream)
+        return True
+
+    def _hears(self, stream: Stream, message: bytes) -> bool:
+        """What the process of a stream says of it; False: nonsense, or it is withdrawn."""
+        said = _objects(message)
+        for words in said:
+            digests = words.get("digests")
+            if type(digests) is not dict or not all(type(each) is str for pair in digests.items() for each in pair):
+                if words.get("discard") is True and stream.file is not None:
+                    self._remove([stream, *kept_memory.ended_in(self._streams.values(), stream.file)])
+                return False
+            stream.digests = digests
+        return bool(said)
+
+    def _gives(self, stream: Stream, message: bytes) -> bool:
+        """A download asks over this connection for memory that it can take; False: it asks for something else."""
+        words = next(iter(_objects(message)), {})
+        task, generation, piece, write = (words.get(name) for name in ("take", "generation", "piece", "write"))
+        if not (type(task) is type(generation) is str and type(piece) is int and type(write) is bool) or stream.line is None:
+            return False
+        busy = self._meeting.places() if write else None
+        found = kept_memory.copy_for(self._streams.values(), task, generation.encode(), piece, busy)
+        file = found.file if found is not None else None
+        with contextlib.suppress(OSError):
+            if found is None or file is None:
+                fd_passing.say(stream.line, {})
+            else:
+                fd_passing.say(stream.line, {"digests": found.digests}, file.descriptors)
+                found.given, found.used = found.given or write, self._now()
         return True
 
     def _hang_up(self, stream: Stream) -> None:
@@ -255,3 +298,12 @@ class Hosted:
         self._meeting.close()
         if self._listener is not None:
             self._listener.close()
+
+
+def _objects(message: bytes) -> list[dict[str, Any]]:
+    """JSON objects on lines of their own; empty for anything else."""
+    try:
+        found = [json.loads(line) for line in message.decode().splitlines()]
+    except (ValueError, RecursionError):
+        return []
+    return found if all(type(each) is dict for each in found) else []

@@ -1,4 +1,5 @@
-"""Which memory of files and streams that have ended is let go: second copies, and what exceeds a share of the host's memory.
+"""Which memory of files and streams that have ended is let go: second copies, and what exceeds a share of the host's memory; and which
+of it the next download of the same version takes.
 
 A host needs one copy of a version of a task. Of the copies that were handed over, the most complete one stays; one that has ended, and
 of which the first has every piece with the same digest, goes once supernodes are told so. What is left is bounded.
@@ -15,7 +16,7 @@ from dfengine.errors import StorageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from dfengine.storage.piece_file import PieceFile
     from dfengine.storage.shared import Shared
@@ -30,18 +31,50 @@ class Stream:
     """A file in memory or a stream that is handed over. Times are unix seconds.
 
     line: None once its process has closed it. shared: None until the message came. used: of its last use, of its coming while there was
-    none. leaving: supernodes are told that it is served no longer, and at the next look it is not.
+    none. leaving: supernodes are told that it is served no longer, and at the next look it is not. given: another process goes on in it.
+    digests: algorithm -> hex digest of the whole file, as its process computed them.
     """
 
     def __init__(self, line: socket.socket | None, now: float) -> None:
         self.line = line
         self.shared: Shared | None = None
         self.used = now
-        self.leaving = False
+        self.leaving = self.given = False
+        self.digests: dict[str, str] = {}
 
     @property
     def file(self) -> PieceFile | None:
         return self.shared.file if self.shared is not None else None
+
+
+def copy_for(
+    streams: Iterable[Stream], task: str, generation: bytes, piece_size: int, busy: Collection[tuple[int, int]] | None
+) -> Stream | None:
+    """The most complete one that has ended, for another download of the same version of the task; None: there is none.
+
+    busy: for a download that goes on in that memory, and is the only one that writes there: memory where another process may write still,
+    by device and inode. A stream's memory is none for it. None: for one that only reads there.
+    """
+    running = {place for stream in streams if stream.line is not None and stream.file is not None for place in _places(stream.file)}
+    best: tuple[int, float] | None = None
+    found = None
+    for stream in streams:
+        if stream.line is not None or stream.shared is None or (file := stream.file) is None or stream.shared.entry.task != task:
+            continue
+        if not generation or file.record.generation != generation or file.geometry.piece_size != piece_size:
+            continue
+        if busy is not None and (stream.given or file.evicts or not {*_places(file)}.isdisjoint(running.union(busy))):
+            continue
+        rank = file.here.count(), stream.used
+        if best is None or rank > best:
+            best, found = rank, stream
+    return found
+
+
+def ended_in(streams: Iterable[Stream], file: PieceFile) -> list[Stream]:
+    """Those that have ended, and whose pieces lie in the memory of `file`."""
+    places, ended = {*_places(file)}, [stream for stream in streams if stream.line is None]
+    return [stream for stream in ended if stream.file is not None and not places.isdisjoint(_places(stream.file))]
 
 
 def second_copies(streams: Iterable[Stream]) -> list[Stream]:
@@ -57,7 +90,8 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
         lasting = [copy for copy in copies if copy[0].line is None or not copy[1].evicts]
         if len(copies) < 2 or not lasting:
             continue
-        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), copy[0].line is not None, copy[0].used))
+        # An open file may go on in the memory of another, and not in a stream's.
+        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), not copy[1].evicts, copy[0].line is not None, copy[0].used))
         for stream, file in copies:
             if stream is not best and stream.line is None and _has(whole, file):
                 best.used = max(best.used, stream.used)

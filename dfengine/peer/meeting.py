@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from itertools import count
 from typing import Any
@@ -44,7 +45,8 @@ SAYS = ("done", "failed", "pass_on", "part")
 class _Line:
     """A download's connection. page: of signals. place, descriptors: where its pieces are, once it leads and has said so.
 
-    cut: this server ended the connection, and the download may live.
+    cut: this server ended the connection, and the download may live. reads: places that it was told of, by device and inode: it may go on
+    in one of them when its leader has ended.
     """
 
     def __init__(self, number: int, key: str, sock: socket.socket, page: int) -> None:
@@ -55,6 +57,12 @@ class _Line:
         self.place: Any = None
         self.descriptors: list[int] = []
         self.cut = False
+        self.reads: set[tuple[int, int]] = set()
+
+
+def _place(fd: int) -> tuple[int, int]:
+    state = os.fstat(fd)
+    return state.st_dev, state.st_ino
 
 
 class Meeting:
@@ -137,6 +145,7 @@ class Meeting:
                 descriptors = [self._lines[leader].page]
             elif word == OPEN:
                 words["place"], descriptors = self._lines[leader].place, self._lines[leader].descriptors
+                line.reads.update(map(_place, descriptors))
             try:
                 fd_passing.say(line.sock, words, descriptors)
             except OSError:
@@ -159,6 +168,11 @@ class Meeting:
         fd_passing.discard([line.page, *line.descriptors])
         line.sock.close()
         self._tell(told)
+
+    def places(self) -> set[tuple[int, int]]:
+        """Where downloads that are connected here write, or may, by device and inode."""
+        found = {place for line in self._lines.values() for place in line.reads}
+        return found.union(_place(fd) for line in self._lines.values() for fd in line.descriptors)
 
     def close(self) -> None:
         """Hang up on all; they go on by themselves."""

@@ -66,9 +66,7 @@ class SlotFile(PieceFile):
         if len(descriptors) != MEMORIES + 1:
             raise StorageError(f"{len(descriptors)} descriptors are no stream's memory")
         *data, record = descriptors
-        file = cls("a stream's memory", data, Record.adopt(record))
-        os.close(record)
-        return file
+        return cls("a stream's memory", data, Record.adopt(record, keep=True))
 
     @property
     def descriptors(self) -> list[int]:

@@ -5,7 +5,8 @@
     cache     what is kept for other peers after that: `cache.Cache`
 
 Law: cache eviction never blocks the reader. `download` keeps the three apart and fills the window; `pipe` and `reader` empty it.
-`joined` fills it from what this host's leader has, and `lent_digest` is the digest that the leader computes.
+`joined` fills it from what this host's leader has, `kept` from what this host keeps in memory. `lent_digest` is the digest that a leader
+computes.
 """
 
 from __future__ import annotations

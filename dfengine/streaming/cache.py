@@ -30,6 +30,8 @@ class Cache:
 
     def __init__(self, most: int, used: Callable[[int], bool]) -> None:
         self.most = most
+        self.off = False
+        """What is delivered leaves at once."""
         self._used = used
         self._kept: OrderedDict[int, None] = OrderedDict()
         self._leaving: OrderedDict[int, None] = OrderedDict()
@@ -42,6 +44,8 @@ class Cache:
 
     def keep(self, n: int, spare: int) -> list[int]:
         """Piece n was delivered, and `spare` pieces beyond `most` have room in memory: what must be evicted at once, by the law last."""
+        if self.off:
+            return [n]
         room = self.most + spare
         self._kept[n] = None
         self._begin(len(self._kept) + len(self._leaving) + len(self._told) - (room - min(SLACK, self.most // 4)))

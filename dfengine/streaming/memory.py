@@ -10,7 +10,7 @@ from dfengine.client import fetch
 from dfengine.client.digest import Follower, compare
 from dfengine.client.handed_over import HandedOver
 from dfengine.client.plan import Plan
-from dfengine.errors import OriginChanged, StorageError
+from dfengine.errors import DigestMismatch, OriginChanged, StorageError
 from dfengine.settings import GetSettings
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.leader_place import LeaderPlace
     from dfengine.client.transfer import Transfer
+    from dfengine.client.watch import Watch
     from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20
@@ -134,18 +135,39 @@ class Memory(HandedOver):
     def say_digests(self, found: dict[str, str]) -> None:
         """Digests of the whole file, for this stream and those of its host that joined it."""
         self.digests = found
+        super().say_digests(found)
         if self.joining is not None:
-            self.joining.page.say_digests(found)
             self.joining.page.changed()
 
     def verify(self) -> None:
         """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""
-        compare(self.expected, self.digests)
+        try:
+            compare(self.expected, self.digests)
+        except DigestMismatch:
+            self.withdraw()
+            raise
+
+    def copy_kept(self, watch: Watch) -> None:
+        """See Place: at the consumer's pace. Nothing that was delivered stays here, since it stays there."""
+        kept, transfer = self.kept_copy, self.transfer
+        if kept is not None and transfer is not None and self.cache is not None:
+            from dfengine.streaming.kept import deliver
+
+            self.cache.off = True
+            if deliver(kept, transfer, watch):
+                self.lent = kept.lent(self.algorithms)
+            self._let_go_of_kept()
+
+    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+        """See Place. What has not every piece would be evicted before a stream came to what it has."""
+        super().look_for_kept(task, geometry, generation)
+        if self.kept_copy is not None and not self.kept_copy.whole:
+            self._let_go_of_kept()
 
     def forget(self) -> None:
         """See Place."""
         with self._turn:
             if self._given:
                 raise OriginChanged("the origin's file changed in the middle of the stream")
-            self.lending, self.leaders = [], ()
+            self.lending, self.lent, self.leaders = [], {}, ()
             self.close()

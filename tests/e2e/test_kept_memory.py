@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from scene import MIB, Scene, until
 
 import dfengine
@@ -47,3 +48,69 @@ def test_a_host_keeps_one_copy_of_a_version(stage: Scene) -> None:
     result = stage.get(url, "out", host=3, nodes=(node,))
     assert stage.digest("out") == digest
     assert sum(result["from"].values()) == SIZE
+
+
+@pytest.mark.parametrize("first", ["open", "stream"])
+def test_who_comes_later_takes_what_is_kept(stage: Scene, first: str) -> None:
+    """Nothing is sent, hashed or stored again: not by the supernode, and not by the host's own peer server."""
+    url, digest, node = f"{stage.origin()}/f", stage.file("f", SIZE), stage.supernode()
+    home = stage.path / "home-2"
+    stage.homes.add(home)
+    settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": home, "quiet": True, "digest": f"sha256:{digest}"}
+
+    def opened() -> tuple[int, int]:
+        """Bytes of one that is opened: fetched, taken."""
+        with dfengine.open(url, **settings) as file:
+            assert hashlib.sha256(file.map()).hexdigest() == digest
+            counts = file.opened()._fetching.place.byte_counts
+            assert (file.opened()._transfer.follower is None) is bool(counts.host), "it is hashed once"
+            inodes.append(held(os.getpid()))
+            return counts.peers + counts.supernode + counts.origin, counts.host
+
+    def streamed() -> tuple[int, int]:
+        with dfengine.stream(url, **settings) as file:
+            assert hashlib.sha256(file.read()).hexdigest() == digest
+            assert (file._streaming.memory.digests == file._streaming.memory.lent) is bool(file.result.from_host), "it is hashed once"
+            return file.result.from_peers + file.result.from_supernode + file.result.from_origin, file.result.from_host
+
+    inodes: list[int] = []
+    assert {"open": opened, "stream": streamed}[first]() == (SIZE, 0)
+    before, pid = node.metric("dfengine_sent_bytes_total"), stage.peer_pid()
+    for way in (streamed, opened, opened, streamed) if first == "open" else (streamed, streamed):
+        assert way() == (0, SIZE)
+        until(lambda: SIZE <= held(pid) < 2 * SIZE, "one copy")
+    result = stage.get(url, "out", "--digest", f"sha256:{digest}", nodes=(node,))
+    assert stage.digest("out") == digest
+    assert result["from"]["host"] == SIZE
+    assert node.metric("dfengine_sent_bytes_total") == before
+    if first == "open":
+        assert len({*inodes}) == 1, "all that opened it had the same memory"
+
+
+def test_what_was_read_of_a_closed_file_is_not_fetched_again(stage: Scene) -> None:
+    url, node = f"{stage.origin()}/f", stage.supernode()
+    digest = stage.file("f", SIZE)
+    home = stage.path / "home-2"
+    stage.homes.add(home)
+    settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": home, "quiet": True}
+    with dfengine.open(url, **settings) as file:
+        file.pread(SIZE - 1, 1)
+    with dfengine.open(url, **settings) as file:
+        counts = file.opened()._fetching.place.byte_counts
+        assert 0 < counts.host < 100
+        assert hashlib.sha256(file.map()).hexdigest() == digest
+        assert counts.host + counts.supernode == SIZE
+
+
+def test_what_turned_out_to_be_wrong_is_taken_by_nobody(stage: Scene) -> None:
+    origin, node = stage.origin(), stage.supernode()
+    home = stage.path / "home-2"
+    stage.homes.add(home)
+    settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": home, "quiet": True}
+    for way in (dfengine.open, dfengine.stream):
+        url, digest = f"{origin}/{way.__name__}", stage.file(way.__name__, SIZE)
+        with pytest.raises(dfengine.DigestMismatch), way(url, digest="sha256:" + 64 * "0", **settings) as file:
+            file.read()
+        with dfengine.open(url, **settings) as file:
+            assert hashlib.sha256(file.map()).hexdigest() == digest
+            assert file.opened()._fetching.place.byte_counts.host == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from dfengine._piece import Geometry
 from dfengine.net import fd_passing
 from dfengine.peer.hosted import Hosted
-from dfengine.peer.kept_memory import SHARE, Stream, beyond, second_copies
+from dfengine.peer.kept_memory import SHARE, Stream, beyond, copy_for, ended_in, second_copies
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.shared import Shared
@@ -61,9 +62,14 @@ def copies() -> Iterator[Copies]:
 
 @pytest.mark.parametrize("kind", [MemoryFile, SlotFile])
 def test_of_two_whole_copies_the_newer_stays(copies: Copies, kind: type[MemoryFile] | type[SlotFile]) -> None:
-    old, new = copies.stream(copies.file(), NOW), copies.stream(copies.file(kind=kind), NOW + 1)
+    old, new = copies.stream(copies.file(kind=kind), NOW), copies.stream(copies.file(kind=kind), NOW + 1)
     assert second_copies([old, new]) == [old]
     assert second_copies([new, old]) == [old]
+
+
+def test_of_two_whole_copies_that_stays_in_which_an_open_file_can_go_on(copies: Copies) -> None:
+    file, stream = copies.stream(copies.file(), NOW), copies.stream(copies.file(kind=SlotFile), NOW + 1)
+    assert second_copies([file, stream]) == [stream]
 
 
 def test_the_more_complete_copy_stays_and_counts_as_used(copies: Copies) -> None:
@@ -142,4 +148,63 @@ def test_supernodes_are_told_of_what_was_let_go(tmp_path: Path, copies: Copies) 
     assert hosted.has(gone.name), "a supernode may have named it to a peer just before"
     assert hosted.withdraw_deleted() == []
     assert hosted.names() == [{"old": "new", "new": "old"}[gone.name]]
+    hosted.close()
+
+
+def place(file: MemoryFile | SlotFile) -> tuple[int, int]:
+    state = os.fstat(file.fd)
+    return state.st_dev, state.st_ino
+
+
+def test_the_most_complete_copy_of_the_version_is_taken(copies: Copies) -> None:
+    part, whole = copies.stream(copies.file("ab..")), copies.stream(copies.file(), used=NOW - 1)
+    others = [
+        copies.stream(copies.file(generation=b"two")), copies.stream(copies.file(), task="u"), copies.stream(copies.file(), running=True)
+    ]  # fmt: skip
+    assert copy_for([part, whole, *others], "t", b"one", PIECE, None) is whole
+    assert copy_for([part, whole, *others], "t", b"one", PIECE, ()) is whole
+    assert copy_for([part, *others], "t", b"one", PIECE, None) is part
+    assert copy_for(others, "t", b"one", PIECE, None) is None
+    assert copy_for([whole], "t", b"one", 2 * PIECE, None) is None
+
+
+def test_what_names_no_version_is_not_taken(copies: Copies) -> None:
+    assert copy_for([copies.stream(copies.file(generation=b""))], "t", b"", PIECE, None) is None
+
+
+def test_memory_has_one_process_that_writes_there(copies: Copies) -> None:
+    """One that goes on in it must be the only one; any number may copy from it."""
+    file = copies.file("ab..")
+    ended = copies.stream(file)
+    assert copy_for([ended], "t", b"one", PIECE, {place(file)}) is None, "one that followed may lead there"
+    assert copy_for([ended, copies.stream(file, running=True)], "t", b"one", PIECE, set()) is None, "one leads there"
+    ended.given = True
+    assert copy_for([ended], "t", b"one", PIECE, set()) is None, "one was given it, and may not have said yet where it leads"
+    assert copy_for([ended], "t", b"one", PIECE, None) is ended
+    assert copy_for([copies.stream(copies.file(kind=SlotFile))], "t", b"one", PIECE, set()) is None, "a stream evicts"
+
+
+def test_what_ended_in_the_same_memory(copies: Copies) -> None:
+    file = copies.file()
+    ended = copies.stream(file)
+    assert ended_in([ended, copies.stream(file, running=True), copies.stream(copies.file())], file) == [ended]
+
+
+@pytest.mark.parametrize("words", [
+    {"take": "t", "generation": "one", "piece": "1", "write": True}, {"take": 7, "generation": "one", "piece": PIECE, "write": True},
+    {"take": "t", "generation": "one", "piece": PIECE}, {"digests": {"md5": 5}}, {"digests": []}, {"discard": 1}, 7, [],
+])  # fmt: skip
+@pytest.mark.parametrize("handed", [True, False])
+def test_who_asks_for_nonsense_is_hung_up_on(tmp_path: Path, copies: Copies, words: object, handed: bool) -> None:
+    home = Home(str(tmp_path / "home"))
+    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: NOW)
+    entry, file = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0), copies.file()
+    line = fd_passing.hand_over(home.sockets, entry.encode(), file.descriptors) if handed else fd_passing.call(home.sockets)
+    with line:
+        hosted.accept()
+        line.sendall(json.dumps(words).encode() + b"\n")
+        hosted.accept() if not handed else hosted._readable(hosted._streams[entry.name])
+        line.settimeout(10.0)
+        assert line.recv(1) == b""
+    assert hosted.names() == ([entry.name] if handed else [])
     hosted.close()

@@ -1,0 +1,106 @@
+"""What this host's peer server keeps in memory of files and streams that have ended, for the next download of the same version.
+
+A supernode has named the version when it is asked for. Its pieces were verified by the process that fetched them, and its digests of the
+whole file are that process's word, as those of a leader are.
+"""
+
+from __future__ import annotations
+
+from dfengine.client.leader_place import LeaderPlace
+from dfengine.errors import LocalError, StorageError
+from dfengine.net import fd_passing, forked
+from dfengine.storage.memory_file import adopt
+from dfengine.storage.signal_page import SignalPage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dfengine._piece import Geometry
+    from dfengine.client.transfer import Transfer
+    from dfengine.client.watch import Watch
+    from dfengine.storage.piece_file import PieceFile
+
+ANSWER = 1.0
+"""Seconds for the peer server to answer; else the pieces are fetched."""
+
+MOST = 8
+"""Descriptors at most."""
+
+
+class KeptCopy:
+    """file: this value's to close, unless it is taken. digests: algorithm -> hex digest of the whole file, if all of it is here."""
+
+    def __init__(self, file: PieceFile, digests: dict[str, str]) -> None:
+        self.file = file
+        self.whole = file.here.count() == file.geometry.count
+        self.digests = digests if self.whole else {}
+        self._page: SignalPage | None = None
+        self._taken = False
+        forked.keep(self)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that it closes."""
+        return [*([] if self._taken else self.file.descriptors), *(self._page.descriptors if self._page is not None else [])]
+
+    def lent(self, algorithms: Sequence[str]) -> dict[str, str]:
+        """These digests of the whole file, if all of them are known."""
+        return {name: self.digests[name] for name in algorithms} if {*algorithms} <= {*self.digests} else {}
+
+    def take(self) -> PieceFile:
+        """The file is the caller's from now on."""
+        self._taken = True
+        return self.file
+
+    def place(self) -> LeaderPlace:
+        """To copy from. Raises StorageError."""
+        self._page = self._page or SignalPage.create()
+        found = LeaderPlace(self.file, self._page, "", [])
+        found.taken = True
+        return found
+
+    def close(self) -> None:
+        """Again: nothing."""
+        if not self._taken:
+            self._taken = True
+            self.file.close()
+        if self._page is not None:
+            self._page.close()
+
+
+def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: bool) -> KeptCopy | None:
+    """Of the peer server that listens in the folder `sockets`; None: it has none. write: see peer.hosted."""
+    words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
+    descriptors: list[int] = []
+    try:
+        with fd_passing.call(sockets, ANSWER) as line:
+            fd_passing.say(line, words)
+            answer, descriptors = (fd_passing.hear(line, MOST) or [({}, [])])[0]
+        if not descriptors:
+            return None
+        file, descriptors, digests = adopt(descriptors), [], answer.get("digests")
+        if file.geometry == geometry and file.record.generation == generation:
+            return KeptCopy(file, digests if type(digests) is dict else {})
+        file.close()
+    except (LocalError, StorageError, OSError):
+        fd_passing.discard(descriptors)
+    return None
+
+
+def copy_into(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
+    """Its pieces that are not here come to `transfer`, each compared with its digest. True: the whole file is here as it is there.
+
+    Raises StorageError, and what `watch` raises.
+    """
+    from dfengine.client.joined_file import Copier
+    from dfengine.client.watch import TICK
+
+    place = kept.place()
+    copier = Copier(place, transfer, transfer.wake)
+    copier.ends = True
+    transfer.start(copier.run, "kept", fetches=False)
+    while not copier.over.wait(TICK):
+        watch.check(transfer)
+    watch.check(transfer)
+    return transfer.finished and place.agrees(transfer.file.record)

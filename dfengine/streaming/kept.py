@@ -1,0 +1,52 @@
+"""A stream whose file this host keeps in memory: the next few pieces are copied from there, as the consumer takes them."""
+
+from __future__ import annotations
+
+import threading
+
+from dfengine.client.copying import PieceCopier
+from dfengine.client.leader_place import Unusable
+from dfengine.client.watch import TICK
+from dfengine.streaming.joined import AHEAD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.client.kept_copy import KeptCopy
+    from dfengine.client.transfer import Transfer
+    from dfengine.client.watch import Watch
+
+LOOK = 1.0
+"""Seconds between two looks at whether the stream has ended."""
+
+
+def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
+    """All pieces of `kept`, which has every one, come to `transfer`. False: one of them is not what its record says; it is fetched.
+
+    Raises StorageError, and what `watch` raises.
+    """
+    place, pieces, over = kept.place(), PieceCopier(transfer), threading.Event()
+    window = transfer.plan.window
+    ahead = min(AHEAD, window.wnd) if window.wnd >= 0 else AHEAD
+
+    def run() -> None:
+        n = window.una
+        try:
+            while not transfer.stopping and n < window.count:
+                if transfer.await_una(n - ahead + 1, LOOK):
+                    if not pieces.copy(place, n):
+                        return
+                    n += 1
+        except Unusable:
+            return
+        except BaseException as error:
+            transfer.fail(error)
+        finally:
+            over.set()
+            transfer.wake()
+
+    transfer.start(run, "kept", fetches=False)
+    while not over.is_set():
+        watch.check(transfer)
+        transfer.sleep(TICK)
+    watch.check(transfer)
+    return transfer.finished

@@ -1,0 +1,60 @@
+// What the console asks: the token, whether something is meant, what to fetch ahead; and what the keyboard does.
+
+import { $, el } from "./dom.js";
+
+// Shows a dialog; resolves with what `answer` returns when it is confirmed, null when it is left.
+function show(title, fields, confirm, answer, tone = "main") {
+  const dialog = $("dialog");
+  return new Promise((resolve) => {
+    let result = null;
+    const accept = () => {
+      result = answer();
+      dialog.close();
+    };
+    dialog.replaceChildren(el("h2", { id: "dialog-title", text: title }), ...fields,
+      el("div", { class: "row" },
+        el("button", { type: "button", text: confirm ? "Cancel" : "Close", onclick: () => dialog.close() }),
+        confirm ? el("button", { type: "button", class: tone, text: confirm, onclick: accept }) : null));
+    dialog.onkeydown = (event) => {
+      if (event.key !== "Enter" || event.target.tagName !== "INPUT" || !confirm) return;
+      event.preventDefault(); // or it would press the button that has the focus again once the dialog is closed
+      accept();
+    };
+    dialog.onclose = () => resolve(result);
+    if (!dialog.open) dialog.showModal();
+    (dialog.querySelector("input") ?? dialog.querySelector("button")).focus();
+  });
+}
+
+function field(id, label, properties) {
+  return [el("label", { for: id, text: label }), el("input", { id, autocomplete: "off", spellcheck: "false", ...properties })];
+}
+
+export function ask_token(why) {
+  return show("Unlock", [
+    el("p", { class: "quiet", text: why || "Who shows the supernode's console token (--console-token-file) may change things." }),
+    ...field("token", "Token", { type: "password" }),
+    el("p", { class: "quiet", text: "It is kept until this tab is closed." }),
+  ], "Unlock", () => $("token").value.trim());
+}
+
+export async function confirm_change(question, act) {
+  if (await show("Are you sure?", [el("p", { text: question })], "Remove", () => true, "danger")) act();
+}
+
+export async function start_preheat(act) {
+  const kind = el("select", { id: "kind" }, el("option", { value: "file", text: "A file" }), el("option", { value: "image", text: "A container image (URL of its manifest)" }));
+  const body = await show("Fetch ahead", [
+    el("label", { for: "kind", text: "What" }), kind, ...field("url", "URL", { type: "url", placeholder: "https://…" }),
+  ], "Fetch", () => ({ type: kind.value, url: $("url").value.trim() }));
+  if (body?.url) act(body);
+}
+
+const KEYS = [
+  ["1 – 6", "Pages"], ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
+  ["Esc", "Leave a task or a field"], ["t", "Light or dark"], ["?", "This"],
+];
+
+export function shortcuts() {
+  show("Keyboard", [el("dl", { class: "keys" }, ...KEYS.flatMap(([keys, text]) => [el("dt", {}, el("kbd", { text: keys })), el("dd", { text })]))]);
+}

@@ -1,0 +1,34 @@
+// Figures for people.
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+export function bytes(value) {
+  if (value === null || value === undefined || value < 0) return "–";
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) [value, unit] = [value / 1024, unit + 1];
+  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+}
+
+export const rate = (value) => (value === null || value === undefined ? "–" : `${bytes(value)}/s`);
+
+export const count = (value) => value.toLocaleString("en-US");
+
+export function span(seconds) {
+  if (seconds < 1) return "now";
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+export const ago = (unix) => (unix ? `${span(Math.max(0, Date.now() / 1000 - unix))} ago`.replace("now ago", "now") : "–");
+
+export const percent = (part, whole) => (whole > 0 ? `${Math.floor((100 * part) / whole)} %` : "–");
+
+// The end of a URL says most; the rest is in the tooltip.
+export function name(url) {
+  const path = url.split("?")[0].replace(/\/+$/, "");
+  return path.slice(path.lastIndexOf("/") + 1) || url;
+}
+
+export const short = (task) => task.slice(0, 12);

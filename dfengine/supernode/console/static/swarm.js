@@ -1,0 +1,239 @@
+// One task: its figures, the map of pieces over hosts, who feeds whom, the slowest host and why.
+
+import { decode, toggle } from "./bitset.js";
+import { $, badge, clear, el, say } from "./dom.js";
+import { bytes, count, name, percent, rate, short } from "./format.js";
+import { PieceMap } from "./map.js";
+
+const KINDS = { finished: "done", fetching: "have", waiting: "have", quiet: "quiet" };
+const WIDE = new Set(["URL", "The origin is asked again", "Failed"]);
+const kind = (host) => (host.slow && host.state !== "finished" ? "slow" : KINDS[host.state]);
+
+export class SwarmPage {
+  constructor(context, task) {
+    this.context = context;
+    this.task = task;
+    this.hosts = new Map(); // n -> row of the map
+    this.order = [];
+    this.picked = -1;
+    this.copy = { kind: "copy", have: new Uint8Array(), n: -1 };
+    this.pieces = 0;
+    this.build();
+    this.load();
+  }
+
+  get watch() {
+    return `/tasks/${this.task}/swarm`;
+  }
+
+  build() {
+    this.title = el("h1", { text: short(this.task) });
+    this.state = el("span");
+    this.facts = el("dl", { class: "facts" });
+    this.canvas = el("canvas", {
+      tabindex: "0", role: "img", "aria-describedby": "picked", width: "1", height: "1",
+      "aria-label": "Pieces over hosts. Arrow keys choose a host.",
+    });
+    this.feeds = el("canvas", { class: "feeds", "aria-hidden": "true", width: "1", height: "1" });
+    this.pick = el("div", { class: "pick", hidden: true });
+    this.labels = el("div", { class: "labels", "aria-hidden": "true" });
+    this.holder = el("div", { class: "map" }, this.labels, this.canvas, this.feeds, this.pick);
+    this.size = el("span", { class: "quiet" });
+    this.details = el("div", { id: "picked", "aria-live": "polite" });
+    this.slowest = el("div");
+    this.sources = el("ol", { class: "list" });
+    const keys = [["copy", "supernode's copy"], ["have", "fetching"], ["done", "finished"], ["slow", "slow link"], ["quiet", "quiet"], ["new", "just came"]];
+    const legend = el("div", { class: "legend" }, ...keys.map(([key, text]) => el("span", {}, el("i", { class: `key-${key}` }), text)));
+    this.node = el("div", {},
+      el("div", { class: "head" }, el("a", { href: "#/tasks", text: "Tasks" }), el("span", { class: "quiet", text: "/" }), this.title, this.state),
+      el("div", { class: "card" }, this.facts),
+      el("div", { class: "swarm" },
+        el("div", { class: "card" }, el("div", { class: "head" }, el("h2", { text: "Pieces over hosts" }), this.size), this.holder, legend),
+        el("div", {},
+          el("div", { class: "card" }, el("h2", { text: "Slowest host" }), this.slowest),
+          el("div", { class: "card" }, el("h2", { text: "Host" }), this.details),
+          el("div", { class: "card" }, el("h2", { text: "Who feeds most now" }), this.sources))));
+    this.map = new PieceMap(this.canvas, this.feeds);
+    this.canvas.addEventListener("keydown", (event) => this.key_down(event));
+    this.canvas.addEventListener("click", (event) => this.choose(this.at(event)));
+    this.canvas.addEventListener("mousemove", (event) => this.choose(this.at(event)));
+    this.choose(-1);
+  }
+
+  async load() {
+    try {
+      this.told = await this.context.ask(`/tasks/${this.task}`);
+      this.show_facts();
+    } catch (error) {
+      this.context.notice(error.message);
+    }
+    if (!this.closed) this.timer = setTimeout(() => this.load(), 2000);
+  }
+
+  show_facts() {
+    const { told } = this;
+    say(this.title, name(told.url));
+    this.title.title = told.url;
+    const tones = { SUCCESS: "good", RUNNING: "accent", WAITING: "warn", FAILED: "bad" };
+    const words = { SUCCESS: "copied", RUNNING: "fetching", WAITING: "waiting", FAILED: "failed" };
+    this.state.replaceChildren(badge(words[told.state], tones[told.state]));
+    const facts = [
+      ["URL", told.url], ["Size", `${bytes(told.length)} in ${told.pieces < 0 ? "?" : count(told.pieces)} pieces`],
+      ["Supernode's copy", percent(told.cached, told.pieces)],
+      ["Downloads", `${count(told.downloads - told.unfinished)} of ${count(told.downloads)} have all`],
+      ["To downloads", rate(told.rate)], ["From the origin", `${bytes(told.origin_bytes)}, ${rate(told.origin_rate)}`],
+      ["From the supernode", bytes(told.from_supernode_bytes)], ["From peers", bytes(told.from_peers_bytes)],
+      ["Saved", `${bytes(told.saved_bytes)} of ${bytes(told.delivered_bytes)}`],
+    ];
+    if (told.waits) facts.push(["The origin is asked again", told.waits]);
+    if (told.error) facts.push(["Failed", told.error]);
+    while (this.facts.children.length > facts.length) this.facts.lastChild.remove();
+    facts.forEach(([term, text], at) => {
+      if (!this.facts.children[at]) this.facts.append(el("div", { class: WIDE.has(term) ? "wide" : "" }, el("dt"), el("dd")));
+      say(this.facts.children[at].firstChild, term);
+      say(this.facts.children[at].lastChild, text);
+    });
+  }
+
+  hear(event, data) {
+    if (event === "swarm") this.snapshot(data);
+    else if (event === "swarm_change") this.change(data);
+    else if (event === "gone") {
+      this.context.notice("This task is not in the supernode's memory: nobody has used it for a while.");
+      this.snapshot({ hosts: [], feeds: [], slowest: null, cached: "", pieces: 0, total: 0 });
+    }
+  }
+
+  snapshot(data) {
+    this.hosts.clear();
+    for (const host of data.hosts) this.add(host);
+    this.copy.have = decode(data.cached, data.pieces);
+    this.lay_out(data);
+    this.show(data);
+  }
+
+  add(host) {
+    this.hosts.set(host.n, { ...host, have: decode(host.have, this.pieces), kind: kind(host), fresh: new Map() });
+  }
+
+  lay_out(data) {
+    this.pieces = Math.max(data.pieces, 0) || Math.max(0, ...[this.copy, ...this.hosts.values()].map((row) => row.have.length * 8));
+    this.order = [this.copy, ...this.hosts.values()];
+    this.places = new Map(this.order.map((row, at) => [row.n, at]));
+    this.map.set(this.order, this.pieces);
+    const labelled = this.map.height >= 16;
+    this.labels.hidden = !labelled;
+    this.labels.replaceChildren(...(labelled ? this.order.map((row) => {
+      const line = el("div", { text: row === this.copy ? "supernode" : row.host ? `${row.host} ${row.ip}` : row.ip });
+      line.style.height = line.style.lineHeight = `${this.map.height}px`;
+      return line;
+    }) : []));
+    this.choose(Math.min(this.picked, this.order.length - 1));
+  }
+
+  change(data) {
+    const now = performance.now();
+    for (const n of data.left) this.hosts.delete(n);
+    for (const host of data.joined) this.add(host);
+    if (data.cached !== null) this.copy.have = decode(data.cached, data.pieces);
+    const moved = data.left.length || data.joined.length || (data.pieces >= 0 && data.pieces !== this.pieces);
+    for (const each of data.changed) {
+      const row = this.hosts.get(each.n);
+      if (!row) continue;
+      const { have, toggled, ...fields } = each;
+      Object.assign(row, fields);
+      row.kind = kind(row);
+      if (have !== undefined && have !== null) row.have = decode(have, data.pieces);
+      else if (toggled) {
+        row.have = toggle(row.have, toggled);
+        for (const piece of toggled) row.fresh.set(piece, now);
+      }
+      if (!moved) this.map.touch(this.places.get(each.n));
+    }
+    if (moved) this.lay_out(data);
+    else if (data.cached !== null) this.map.touch(0);
+    this.show(data);
+  }
+
+  show(data) {
+    const shown = this.hosts.size;
+    say(this.size, `${count(shown)}${data.total > shown ? ` of ${count(data.total)}` : ""} hosts × ${count(this.pieces)} pieces`);
+    this.map.draw_feeds(data.feeds.map(([from, to]) => [this.places.get(from), this.places.get(to)]).filter(([a, b]) => a !== undefined && b !== undefined));
+    this.links = data.feeds;
+    clear(this.slowest);
+    if (data.slowest) {
+      const host = this.hosts.get(data.slowest.n);
+      this.slowest.append(
+        el("p", {}, el("strong", { text: host?.host || "?" }), " ", el("span", { class: "quiet mono", text: host?.ip ?? "" })),
+        el("p", {}, badge(data.slowest.reason.replace("_", " "), "warn"), " ", el("span", { text: data.slowest.text })),
+        el("p", { class: "quiet", text: `${percent(host?.got ?? 0, this.pieces)} of the pieces` }));
+    } else this.slowest.append(el("p", { class: "quiet", text: this.hosts.size ? "All have finished." : "There are no downloads." }));
+    const most = new Map();
+    for (const [from, , pieces] of data.feeds) most.set(from, (most.get(from) ?? 0) + pieces);
+    const top = [...most].sort((a, b) => b[1] - a[1]).slice(0, 8);
+    this.sources.replaceChildren(...top.map(([n, pieces]) => el("li", {},
+      el("span", { text: this.label(n) }), el("span", { class: "quiet", text: `${pieces} under way` }))));
+    if (!top.length) this.sources.append(el("li", { class: "quiet", text: "No piece is under way." }));
+    this.detail();
+  }
+
+  label(n) {
+    if (n === -1) return "supernode";
+    const host = this.hosts.get(n);
+    return host ? `${host.host || "?"} (${host.ip})` : "?";
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return Math.floor(((event.clientY - box.top) / box.height) * this.order.length);
+  }
+
+  choose(at) {
+    this.picked = at;
+    this.pick.hidden = at < 0;
+    if (at >= 0) {
+      this.pick.style.top = `${at * this.map.height}px`;
+      this.pick.style.height = `${this.map.height}px`;
+      this.pick.style.left = `${this.canvas.offsetLeft}px`;
+    }
+    this.detail();
+  }
+
+  detail() {
+    const row = this.order[this.picked];
+    if (!row) return this.details.replaceChildren(el("p", { class: "quiet", text: "Point at a row, or choose one by the arrow keys." }));
+    if (row === this.copy) return this.details.replaceChildren(el("p", { text: "The supernode's own copy" }));
+    const from = this.links.filter(([, to]) => to === row.n).map(([source]) => this.label(source));
+    const to = this.links.filter(([source]) => source === row.n).map(([, receiver]) => this.label(receiver));
+    const facts = [
+      ["Name", row.host || "?"], ["Address", row.ip === row.address ? row.ip : `${row.ip} (from ${row.address})`],
+      ["Has", `${count(row.got)} pieces, ${percent(row.got, this.pieces)}`], ["Is", `${row.state}${row.slow ? ", on a slow link" : ""}`],
+      ["As a source", row.trust], ["Version", row.version || "–"], ["Location", row.location || "–"],
+      ["Gets from", from.slice(0, 6).join(", ") || "–"], ["Feeds", to.slice(0, 6).join(", ") || "–"],
+    ];
+    this.details.replaceChildren(el("dl", { class: "facts close" }, ...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text })))));
+  }
+
+  key_down(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e9, End: 1e9 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    this.choose(Math.max(0, Math.min(this.order.length - 1, Math.max(0, this.picked) + step)));
+    const top = this.picked * this.map.height;
+    if (top < this.holder.scrollTop || top > this.holder.scrollTop + this.holder.clientHeight - this.map.height) {
+      this.holder.scrollTop = top - this.holder.clientHeight / 2;
+    }
+  }
+
+  recolour() {
+    this.map.recolour();
+    this.map.draw_feeds(this.map.links);
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.map.close();
+    $("notice").hidden = true;
+  }
+}

@@ -1,0 +1,214 @@
+"""The console in a real Chromium: it shows a swarm as it fills, runs nothing but its own files, and is steered by mouse and keyboard.
+
+With DFENGINE_SCREENS=DIR in the environment its screenshots are written there: `docs/console.md` has them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actors import Actor
+from scene import MIB, Scene, until
+from test_console_api import TOKEN, ask, token
+
+HOSTS = 24
+HOSTILE = "<img src=x onerror=alert(1)>"
+SCREENS = os.environ.get("DFENGINE_SCREENS", "")
+PATIENCE = 60_000
+"""Milliseconds that Chromium may take for anything."""
+
+WATCH = """
+globalThis.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective + " " + event.blockedURI));
+"""
+
+INJECT = """() => [
+  () => document.createElement("script").setAttribute("src", "data:text/javascript,0"),
+  () => { document.body.innerHTML += "<b>x</b>"; },
+].map((attempt) => { try { attempt(); return "done"; } catch (error) { return error.name; } })"""
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A page of Debian's Chromium, and what it complained of."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    assert program, "this test needs Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
+        page.set_default_timeout(PATIENCE)
+        page.complaints = []
+        page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: page.complaints.append(f"dialog: {dialog.message}"))
+        page.add_init_script(WATCH)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+def screen(page: Any, name: str) -> None:
+    if SCREENS:
+        page.evaluate("scrollTo(0, 0)")
+        time.sleep(1.5)
+        page.screenshot(path=str(Path(SCREENS) / f"console-{name}.png"))
+
+
+def filled(page: Any) -> int:
+    """Pixels of the map that are no empty cell."""
+    return int(page.evaluate("""() => {
+      const canvas = document.querySelector(".map canvas");
+      const data = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+      const empty = getComputedStyle(document.documentElement).getPropertyValue("--cell-empty").trim();
+      const value = parseInt(empty.slice(1), 16);
+      const pixel = (0xff000000 | ((value & 255) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
+      return data.reduce((sum, each) => sum + (each !== pixel), 0);
+    }"""))
+
+
+def test_an_operator_sees_and_steers_a_swarm(stage: Scene) -> None:
+    node = stage.supernode("--console-token-file", token(stage), "--up-limit", "3")
+    base = stage.origin()
+    with open(stage.www / "model.safetensors", "wb") as file:
+        file.truncate(96 * MIB)
+    stage.file("small.bin", MIB)
+    url = f"{base}/model.safetensors"
+    names = {n: HOSTILE if n == 23 else f"gpu-{n:02}" for n in range(1, HOSTS + 1)}
+    crowd = [Actor(node, url, n, location=f"eu/fra/rack-{n % 3}", hostName=name) for n, name in names.items()]
+    extra = Actor(node, f"{base}/small.bin", 99, version='"><script>alert(2)</script>')
+    try:
+        with chromium() as page:
+            page.goto(f"http://{node.node}/console")
+            assert page.url == f"http://{node.node}/console/"
+            page.get_by_text("live", exact=True).wait_for()
+            lists(page)
+            swarm(page, crowd)
+            steering(page, node, crowd[0].task)
+            small_screen(page)
+            assert page.evaluate("globalThis.violations") == []
+            assert page.complaints == []
+            # And that the policy holds, which nothing above needed.
+            assert page.evaluate(INJECT) == ["TypeError", "TypeError"]
+            until(lambda: len(page.evaluate("globalThis.violations")) >= 2, "violations")
+    finally:
+        for actor in (*crowd, extra):
+            actor.close()
+
+
+def lists(page: Any) -> None:
+    """By the keyboard alone."""
+    page.get_by_role("link", name="model.safetensors").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("small")
+    page.get_by_text("1\u20131 of 1").wait_for()
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Backspace")
+    page.get_by_text("1\u20132 of 2").wait_for()
+    page.keyboard.press("Escape")
+    screen(page, "tasks")
+    page.keyboard.press("2")
+    page.get_by_text(HOSTILE).wait_for()
+    page.get_by_text('"><script>alert(2)</script>').wait_for()
+    page.get_by_role("button", name="Location").click()
+    page.locator('th[aria-sort="ascending"]').get_by_text("Location").wait_for()
+    screen(page, "hosts")
+    for key, name in (("3", "Origins"), ("4", "Preheats"), ("6", "Events"), ("5", "Cache")):
+        page.keyboard.press(key)
+        page.get_by_role("heading", name=name).wait_for()
+        screen(page, name.lower())
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keyboard").wait_for()
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector('dialog').open")
+    page.keyboard.press("1")
+    page.get_by_role("heading", name="Tasks").wait_for()
+    page.get_by_text("1\u20132 of 2").wait_for()
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.tagName") == "TR"
+    if "model" not in page.evaluate("document.activeElement.textContent"):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Pieces over hosts").wait_for()
+
+
+def swarm(page: Any, crowd: list[Actor]) -> None:
+    """The map fills as it is watched."""
+    page.get_by_text(f"{HOSTS} hosts \u00d7 25 pieces").wait_for()
+    copy = 25
+    until(lambda: filled(page) == copy, "the supernode's copy on the map")
+    for turn in range(8):
+        for n, actor in enumerate(crowd):
+            if n % 4 != 3 or turn % 4 == 0:
+                actor.play()
+    until(lambda: filled(page) > copy + 100, "pieces of hosts on the map")
+    page.locator(".list li").get_by_text("under way").first.wait_for()
+    page.locator(".map canvas").first.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowUp")
+    page.locator("#picked").get_by_text(HOSTILE).wait_for()
+    assert page.get_by_text("of the pieces").count() == 1, "the slowest host"
+    page.keyboard.press("Home")
+    for _ in range(7):
+        page.keyboard.press("ArrowDown")
+    screen(page, "swarm")
+    light = page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
+    page.keyboard.press("t")
+    assert page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") != light
+    screen(page, "dark")
+    until(lambda: min([actor.play(4) for actor in crowd]) == copy, "the end of all downloads")
+    until(lambda: filled(page) == copy * (HOSTS + 1), "a full map")
+    page.get_by_text("All have finished.").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("1\u20132 of 2").wait_for()
+
+
+def steering(page: Any, node: Any, task: str) -> None:
+    """Nothing is changed without the token."""
+    page.keyboard.press("5")
+    page.get_by_role("heading", name="Cache").wait_for()
+    row = page.locator("tr", has_text="model.safetensors")
+    row.wait_for()
+    assert page.get_by_role("button", name="Evict").count() == 0
+    unlock = page.locator("#unlock")
+    for given, word in (("wrong", "Unlock"), (TOKEN, "Lock")):
+        unlock.click()
+        page.get_by_label("Token").fill(given)
+        page.keyboard.press("Enter")
+        page.locator("#unlock", has_text=word).wait_for()
+    row.get_by_role("button", name="Pin").click()
+    row.get_by_role("button", name="Unpin").wait_for()
+    assert ask(node, f"/api/v2/cache/{task}")[1]["pinned"] is True
+    page.locator("tr", has_text="small.bin").get_by_role("button", name="Evict").click()
+    page.get_by_role("button", name="Remove").click()
+    until(lambda: page.locator("tr", has_text="small.bin").count() == 0, "the copy's end")
+    page.keyboard.press("4")
+    page.get_by_role("heading", name="Preheats").wait_for()
+    page.get_by_role("button", name="Fetch ahead").click()
+    page.get_by_label("URL").fill("http://127.0.0.1:9/nothing")
+    page.keyboard.press("Enter")
+    page.get_by_text("nothing", exact=True).wait_for()
+    unlock.click()
+    page.locator("#unlock", has_text="Unlock").wait_for()
+
+
+def small_screen(page: Any) -> None:
+    page.set_viewport_size({"width": 375, "height": 760})
+    for key, name in enumerate(("Tasks", "Hosts", "Origins", "Preheats", "Cache", "Events"), 1):
+        page.keyboard.press(str(key))
+        page.get_by_role("heading", name=name).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375, key
+    page.keyboard.press("1")
+    page.get_by_role("link", name="model.safetensors").wait_for()
+    screen(page, "small")
+    page.get_by_role("link", name="model.safetensors").click()
+    page.get_by_text("hosts \u00d7 25 pieces").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375

@@ -239,7 +239,7 @@ class File(io.RawIOBase):
     def path(self) -> str:
         """A path to the whole file, which is fetched first. It is valid until the file is closed, for this user's processes.
 
-        A file in memory has a path below /proc; it is no place to write to.
+        A file in memory has a path below /proc, and nobody can write there any more. Who writes to one on the disk spoils what others read.
         """
         return self._use(lambda opened: opened.path())
 

@@ -201,6 +201,7 @@ class Opened:
         with self._reading():
             self.length()
             self._complete(self._until())
+            self._file.protect()
             return self._fetching.place.path
 
     @property

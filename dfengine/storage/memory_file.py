@@ -6,6 +6,7 @@ them open goes, however that ends. Pieces do not leave before that. `slots.SlotF
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -18,6 +19,10 @@ from dfengine.storage.slots import SlotFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+SEAL_FUTURE_WRITE = 0x10
+"""fcntl(2): no write, and no new writable mapping. The module `fcntl` has not the name."""
 
 
 class MemoryFile(PieceFile):
@@ -71,6 +76,11 @@ class MemoryFile(PieceFile):
         except OSError as error:
             raise StorageError(f"no memory for a file: {error.strerror}") from error
         super().learn_length(length)
+
+    def protect(self) -> None:
+        """See PieceFile. Before Linux 5.1 nothing is done."""
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SEAL_FUTURE_WRITE)
 
     def unchanged(self) -> bool:
         """Nobody else can reach it."""

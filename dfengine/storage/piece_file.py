@@ -237,6 +237,9 @@ class PieceFile:
             if moves == self.moves and not moves & 1:
                 return found
 
+    def protect(self) -> None:
+        """Every piece is here, and nobody is to write here any more, by whatever name he opens it; of a file on disk its mode says that."""
+
     def become(self, other: PieceFile) -> None:
         """From now on data and record are those of `other`, a file of the same kind, whose descriptors are this value's then.
 

@@ -89,8 +89,11 @@ class Target:
                     self._room(file)
                 return file
             except StorageError as error:
+                taken = getattr(error.__cause__, "errno", 0) in _TAKEN
+                if not taken and not os.path.lexists(self.record):
+                    self.discard()  # nothing would go on from it, or remove it
                 os.close(fd)
-                if getattr(error.__cause__, "errno", 0) not in _TAKEN:
+                if not taken:
                     raise
             except BaseException:
                 os.close(fd)

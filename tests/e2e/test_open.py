@@ -109,6 +109,9 @@ def test_every_shape(stage: Scene, path: str, swarm: bool, store: str) -> None:
             assert file.read(1) == b""
             assert bytes(file.map()) == data
             assert Path(file.path()).read_bytes() == data
+            if store == "memory":
+                with pytest.raises(PermissionError), open(file.path(), "r+b", buffering=0) as again:
+                    again.write(b"other")
             assert file.seek(-min(size, 3), os.SEEK_END) == size - min(size, 3)
             assert file.read(1 << 62) == data[-3:]
 

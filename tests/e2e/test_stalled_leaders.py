@@ -82,3 +82,42 @@ def test_one_of_those_that_wait_fetches_for_all(stage: Scene, kind: str, followe
     leader.stdin.close()
     until(lambda: (line := said(leader)) != "stuck\n" and json.loads(line)[0] == digest, "the leader's own end")
     assert [each.wait(60) for each in (leader, *joined)] == [0] * (len(joined) + 1)
+
+
+INTERRUPTED = """
+import sys, threading
+import dfengine
+from dfengine.client.engine import Engine
+
+node, home, url = sys.argv[1:]
+file = dfengine.open(url, nodes=[node], home=home, ip="127.0.0.2", quiet=True)
+file.pread(0, 5)
+join = threading.Thread.join
+
+def interrupted(self, timeout=None):
+    if isinstance(self, Engine):
+        threading.Thread.join = join
+        raise KeyboardInterrupt
+    return join(self, timeout)
+
+threading.Thread.join = interrupted
+try:
+    file.close()
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_leader_whose_close_was_interrupted_and_that_lives_on_keeps_nobody(stage: Scene) -> None:
+    digest, url, node = stage.file("f", SIZE), f"{stage.origin()}/f", stage.supernode()
+    home = stage.path / "home-2"
+    command = [sys.executable, "-c", INTERRUPTED, node.node, str(home), url]
+    leader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stage.adopt(leader)
+    assert said(leader) == "interrupted\n"
+    other = begin(stage, node, url, "open", "")
+    assert json.loads(said(other)) == [digest, PIECE - 5], "it goes on in the memory that the first one left"
+    assert leader.stdin is not None
+    leader.stdin.close()
+    assert [leader.wait(60), other.wait(60)] == [0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
 import pytest
@@ -35,6 +36,21 @@ def test_another_process_sees_the_bits_and_the_bytes() -> None:
     file.close()
     assert os.pread(other.fd, 7, offset) == b"content", "it has descriptors of its own"
     other.close()
+
+
+def test_where_everything_is_here_nobody_writes_any_more() -> None:
+    file = MemoryFile.allocate(GEOMETRY, b"v1")
+    file.write(3, b"content", xxhash.xxh3_128_digest(b"content"))
+    file.protect()
+    with open(f"/proc/self/fd/{file.fd}", "r+b", buffering=0) as again:
+        with pytest.raises(PermissionError):
+            again.write(b"other")
+        with pytest.raises(PermissionError):
+            mmap.mmap(again.fileno(), 0)
+        with mmap.mmap(again.fileno(), 0, prot=mmap.PROT_READ) as read:
+            assert len(read) == GEOMETRY.length
+    file.protect()
+    file.close()
 
 
 def test_a_length_that_is_learnt_late() -> None:

@@ -298,6 +298,23 @@ class TestTarget:
         assert sorted(os.listdir("/proc/self/fd")) == before
         assert len(os.listdir(tmp_path)) == (2 if pieces else 0)
 
+    @pytest.mark.parametrize("before", [False, True])
+    def test_a_record_that_no_room_is_for_leaves_no_part(
+        self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, before: bool
+    ) -> None:
+        """before: an earlier version was begun, whose pieces stay, since its record does."""
+        out = str(tmp_path / "out")
+        if before:
+            file = Target(out, TASK).open(geometry, b"earlier")
+            fill(file, range(2))
+            file.close()
+        names = sorted(os.listdir(tmp_path))
+        monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(DiskFull):
+            Target(out, TASK).open(geometry, b"g")
+        assert sorted(os.listdir(tmp_path)) == names
+        assert bool(names) is before
+
     def test_goes_on_from_what_is_left(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")

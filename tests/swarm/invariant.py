@@ -30,6 +30,11 @@ def check(swarm: Swarm) -> None:
     for peer in swarm.peers.states.values():
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
         assert peer.uploads == sends[peer], f"{peer}: sends {sends[peer]}"
+        receiving = [lease for download in peer.downloads for lease in download.running.values() if not (lease.ending or download.legacy)]
+        receiving = [lease for lease in receiving if lease.receives or lease.download.task.count != 1]
+        assert peer.receiving == len(receiving), f"{peer}: receives {len(receiving)}"
+        assert all(lease.receives for lease in receiving), f"{peer}: receives"
+        assert peer.beside is None or peer.beside in peer.downloads, f"{peer}: {peer.beside} is gone"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
         waiting = swarm.peers.silence_deadlines._buckets.get(peer.silence, ())
         assert (peer in waiting) == (peer in with_deadline), f"{peer}: silence deadline"
@@ -145,6 +150,16 @@ def _check_parked(download: Download, swarm: Swarm) -> None:
             assert not any(n in task.overdue for n in wanted), f"{download} is parked, the supernode could send an overdue piece"
 
 
+def _has_room_beside_others(download: Download) -> bool:
+    """A host receives as many pieces as one slow task may, and one more of a download that receives none."""
+    peer, few = download.peer, download.task.few
+    running = [lease for other in peer.downloads for lease in other.running.values() if lease.receives]
+    own = [lease for lease in running if lease.download is download]
+    if not download.is_straggler and any(lease.source is not None and lease.source.is_straggler for lease in own):
+        running.pop()
+    return len(running) < few or (len(running) == few and not own and peer.beside is not download)
+
+
 def _check_download(download: Download, swarm: Swarm) -> None:
     task, window = download.task, download.window
     peer = download.peer
@@ -164,11 +179,13 @@ def _check_download(download: Download, swarm: Swarm) -> None:
         assert (lease.source, lease.download.lease(lease.n)) == (download, lease), f"{download}: sends {lease.n}"
     live = sum(not lease.ending for lease in download.running.values())
     assert download.legacy or live <= swarm.limits.native_down, f"{download}: pieces that do not end"
+    receives = download.peer.receiving > live
     if not download.is_straggler:
         live -= any(not lease.ending and lease.source is not None and lease.source.is_straggler for lease in download.running.values())
-    assert (download.room() > 0) == (
-        len(download.running) < task.down if download.legacy else live < task.download_slots and len(download.running) < task.native_down
-    ), f"{download}: room"
+    room = len(download.running) < task.down if download.legacy else live < task.download_slots and len(download.running) < task.native_down
+    if receives and room and not download.legacy and window is None and task.slow and task.count != 1:
+        room = _has_room_beside_others(download)
+    assert (download.room() > 0) == room, f"{download}: room"
     assert len(download.running) <= (swarm.limits.down if download.legacy else swarm.limits.native_down), f"{download}: download slots"
     if window is None:
         got = download.have.count() + len(download.arrived)

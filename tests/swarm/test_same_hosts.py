@@ -81,20 +81,49 @@ def test_a_second_copy_waits_for_what_the_supernode_sends_to_the_same_hosts() ->
     assert list(hosts.woken()["ax"].values()) == [None]
 
 
-def test_first_copies_and_lone_tasks_do_not_wait() -> None:
+def test_first_copies_wait_for_slots_alone_and_lone_tasks_for_nothing() -> None:
     hosts = Hosts("x", "y", "z")
     hosts.join("a", "x", "y")
     hosts.join("b", "x", "y", "z")
+    hosts.join("c", "y", "z")
     assert list(hosts.take("a", "x").values()) == [None]
     assert list(hosts.take("b", "y").values()) == [None]
-    assert list(hosts.take("b", "x").values()) == [None]
-    hosts.join("c", "z")
+    assert not hosts.take("b", "x"), "two pieces are on their way to hosts of x, one of them of x"
+    [n] = hosts.swarm.tasks["y"].downloads["by"].running
+    hosts.done("b", "y", n)
+    assert list(hosts.woken()["bx"].values()) == [None]
+    assert list(hosts.take("c", "y").values()) == [None], "one more of a task of which nothing is sent"
     hosts.swarm.holds("z", "bz", [0, 1], hosts.now)
     for _ in range(3):
         hosts.swarm.failed("z", "cz", 0, "bz", "other", hosts.now)
     assert not hosts.take("c", "z"), "b's host is sent pieces of x and y"
     hosts.swarm.leave("z", "bz", hosts.now)
     assert list(hosts.woken()["cz"].values()) == [None], "nobody has it any more: it is a first copy"
+
+
+def test_a_host_receives_of_many_tasks_as_much_as_of_one() -> None:
+    hosts = Hosts("v", "w", "x", "y", "z")
+    for holder in "bcdef":
+        hosts.join(holder, "v", "w", "x", "y", "z")
+        for task in hosts.swarm.tasks:
+            hosts.swarm.holds(task, holder + task, [0, 1], hosts.now)
+    hosts.join("a", "v", "w", "x", "y", "z")
+    came = {task: hosts.take("a", task, 2) for task in "wxyz"}
+    assert [len(came[task]) for task in "wxyz"] == [2, 1, 0, 0], "two, and one of a download that receives none"
+    hosts.now += 1.0  # slow pieces
+    [n] = came["x"]
+    hosts.swarm.done("x", "ax", n, came["x"][n] or "", hosts.now)
+    assert not hosts.take("a", "x"), "it is another one's turn"
+    assert [*hosts.woken()] == ["ay"]
+    for n, source in came["w"].items():
+        hosts.swarm.done("w", "aw", n, source or "", hosts.now)
+    assert sorted(hosts.woken()) == ["ax", "az"]
+    # A small file never waits.
+    hosts.swarm.add_task("small", 1, hosts.now)
+    hosts.swarm.cached("small", 0, hosts.now)
+    hosts.join("a", "small")
+    assert not hosts.take("a", "v")
+    assert hosts.take("a", "small") == {0: None}
 
 
 def test_a_download_that_serves_nobody_is_sent_pieces_as_ever() -> None:
@@ -136,13 +165,16 @@ def test_a_refused_task_has_its_turn_however_busy_the_others_are() -> None:
     assert not hosts.take("a", "x"), "one turn is one piece"
 
 
-@pytest.mark.parametrize(("mib", "rate", "copies"), [(256, 200, 1.5), (64, 50, 2.3)])
-def test_an_image_to_eight_hosts_takes_room_of_first_copies_seldom(mib: int, rate: int, copies: float) -> None:
-    """Without the law 1.82 and 3.52 copies of it; the real ones sent 1.67 and 2.94."""
-    swarm = ImageSimulation(sizes_of(mib), 8, rate=rate * 0.0286, seed=1)
+@pytest.mark.parametrize(
+    ("mib", "rate", "opened", "copies", "last"), [(256, 200, 6, 1.25, 1.4), (256, 100, 12, 1.35, 1.5), (64, 50, 6, 1.8, 2.1)]
+)
+def test_an_image_to_eight_hosts_is_sent_nearly_as_one_file(mib: int, rate: int, opened: int, copies: float, last: float) -> None:
+    """One file of 256 MiB takes 1.16 and 1.07 copies. Where layers share nothing the first one takes 1.88 and 1.82."""
+    swarm = ImageSimulation(sizes_of(mib), 8, rate=rate * 0.0286, opened=opened, seed=1)
     swarm.run(until=1000)
     assert len(swarm.served) == 8
     assert swarm.copies <= copies
+    assert swarm.last <= last
     check(swarm.swarm)
 
 

@@ -7,7 +7,7 @@ from dfengine._bitset cimport Bitset, df_ctz, df_prefetch
 from dfengine._window cimport Window
 from dfengine.supernode.swarm._holders cimport RECENT, SAMPLES, Holders
 from dfengine.supernode.swarm._rarity cimport LEVELS
-from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, TURN, Download, Lease, PeerState, Task, between
+from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, TURN, Download, Lease, PeerState, Task, between, shares
 
 from dfengine.supernode.swarm.selections import URGENT
 from dfengine.supernode.swarm.trust import blocks
@@ -288,9 +288,13 @@ cdef Download open_source(Download asker, bint same_speed_only):
 
 
 cpdef bint supernode_has_slot(Download asker) except -1:
-    cdef Py_ssize_t slots = asker.task.seed_slots
+    cdef Task task = asker.task
+    cdef Py_ssize_t slots = task.seed_slots, elsewhere = 0
     if asker.legacy and asker.task.down < slots:
         slots = asker.task.down
     if asker.is_straggler and slots > 1:
         slots = 1
-    return asker.task.supernode_used < slots or (asker.task.excess > 0 and asker.task.used_by_others(asker) < slots)
+    if shares(task) and asker.holder_index != NOWHERE and asker.window is None:
+        elsewhere = task.used_elsewhere
+        slots += elsewhere > 0 and task.supernode_used == 0
+    return task.supernode_used + elsewhere < slots or (task.excess > 0 and task.used_by_others(asker) + elsewhere < slots)

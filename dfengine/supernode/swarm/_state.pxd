@@ -59,6 +59,8 @@ cdef class PeerState:
     cdef public Py_ssize_t slots
     cdef public Py_ssize_t used
     cdef public Py_ssize_t uploads
+    cdef public Py_ssize_t receiving
+    cdef public Download beside
     cdef Location location
     cdef readonly tuple key
     cdef readonly str address
@@ -86,6 +88,7 @@ cdef class Lease:
     cdef readonly bint late
     cdef readonly tuple also_in
     cdef bint is_claim
+    cdef readonly bint receives
     cdef bint awaits_claim_end
     cdef LeaseBucket bucket
     cdef Lease before, after
@@ -201,3 +204,19 @@ cdef inline int between(const Location* a, const Location* b) noexcept nogil:
 cdef inline void mark_seen(Download download, double now) noexcept:
     """The client of the download is alive."""
     download.seen = download.peer.seen = now
+
+
+cdef inline bint shares(Task task) noexcept:
+    """Its pieces are slow and more than one: what its hosts receive of other tasks counts (`same_hosts`)."""
+    return task.slow and task.count != 1
+
+
+cdef inline Py_ssize_t room_beside(Download download, Py_ssize_t live) noexcept:
+    """Pieces that its host has room for beside those of its other downloads. live: those of its own that are under way, not ending."""
+    cdef PeerState peer = download.peer
+    cdef Task task = download.task
+    if not shares(task) or peer.receiving <= live or download.window is not None:
+        return task.native_down
+    if live == 0 and peer.receiving >= task.few and peer.beside is not download:
+        return task.few + 1 - peer.receiving
+    return task.few - peer.receiving

@@ -28,6 +28,7 @@ class PeerState:
     Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, holdings are the CID's.
     A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
 
+    receiving: pieces that its downloads receive, of tasks of more than one. beside: which of them was given one beyond Limits.few last.
     used of slots uploads are leased. uploads: pieces it sends, those without a slot included.
     isolated: not a source until the deadline in `bucket`.
     unproved: not a source until a peer server of this swarm was found at its address (`reachability`).
@@ -41,6 +42,8 @@ class PeerState:
     slots: int
     used: int
     uploads: int
+    receiving: int
+    beside: Download | None
     seen: float
     downloads: Collection[Download]
     failures: dict[str, int] | None
@@ -66,6 +69,7 @@ class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
+    receives: it is one of those that its host receives (`PeerState.receiving`).
     late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`same_hosts`), None: none.
     """
 
@@ -84,6 +88,8 @@ class Lease:
     def source(self) -> Download | None: ...
     @property
     def started(self) -> float: ...
+    @property
+    def receives(self) -> bool: ...
     @property
     def freed(self) -> bool: ...
     @property

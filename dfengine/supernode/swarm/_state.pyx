@@ -101,8 +101,7 @@ cdef class Download:
                 live -= 1
             elif not self.is_straggler and (<Lease> lease).source is not None and (<Lease> lease).source.is_straggler:
                 from_straggler = True
-        live -= from_straggler
-        return min(task.download_slots - live, task.native_down - under_way)
+        return min(task.download_slots - live + from_straggler, task.native_down - under_way, room_beside(self, live) + from_straggler)
 
     @property
     def sending(self):

@@ -30,6 +30,8 @@ cdef class Leases:
     cdef double[2] took_seconds
 
     cdef int use_supernode(self, Lease lease) except -1
+    cdef int use_room(self, Lease lease) except -1
+    cdef int leave_room(self, Lease lease) except -1
     cdef int leave_supernode(self, Lease lease) except -1
     cdef int take_slot(self, Lease lease) except -1
     cdef int schedule(self, Lease lease, double when) except -1

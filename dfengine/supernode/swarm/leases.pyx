@@ -6,7 +6,7 @@ import heapq
 
 from libc.math cimport INFINITY, ceil
 
-from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease, PeerState, Task, LeaseBucket
+from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease, PeerState, Task, LeaseBucket, shares
 
 from dfengine.supernode.swarm import deadlines
 
@@ -56,9 +56,37 @@ cdef class Leases:
         lease.download.task.supernode_used -= 1
         for task in lease.also_in or ():
             task.used_elsewhere -= 1
+            if shares(task) and task.supernode_used + task.used_elsewhere <= task.seed_slots:
+                task.note_freed(None)
             if task.refusal != ACCEPTED and task.used_elsewhere == 0:
                 task.same_hosts.accept(task)
         lease.also_in = None
+        return 0
+
+    cdef int use_room(self, Lease lease) except -1:
+        """Its host receives one piece more."""
+        cdef PeerState peer = lease.download.peer
+        cdef Task task = lease.download.task
+        lease.receives = not lease.download.legacy and task.count != 1
+        peer.receiving += lease.receives
+        if lease.receives and peer.receiving > task.few:
+            peer.beside = lease.download
+        return 0
+
+    cdef int leave_room(self, Lease lease) except -1:
+        """Its host has room for another piece, of whichever task. Again: nothing happens."""
+        cdef Download download = lease.download, other
+        cdef PeerState peer = download.peer
+        if not lease.receives:
+            return 0
+        lease.receives = False
+        peer.receiving -= 1
+        if peer.beside is not None and peer.beside is not download and not peer.beside.running:
+            peer.beside = None
+        if peer.receiving <= download.task.few:
+            for other in peer.downloads:
+                if other is not download:
+                    other.task.recheck_if_parked(other)
         return 0
 
     cdef int take_slot(self, Lease lease) except -1:
@@ -67,6 +95,7 @@ cdef class Leases:
         cdef Task task = lease.download.task
         cdef PeerState peer
         self.live += 1
+        self.use_room(lease)
         if source is None:
             lease.freed = self.watch is not None and not self.watch.granted(lease)
             if not lease.freed:
@@ -127,6 +156,7 @@ cdef class Leases:
     cpdef int release(self, Lease lease) except -1:
         cdef Task task = lease.download.task
         cdef Download source = lease.source
+        self.leave_room(lease)
         self.unschedule(lease)
         self.live -= 1
         if lease.is_claim and task.in_flight_claims[lease.n] is lease:

@@ -1,13 +1,19 @@
-"""Tasks that the same hosts download at the same time, as the layers of an image: they share the supernode's link.
+"""Tasks that the same hosts download at the same time, as the layers of an image: they share the supernode's link, and the hosts' own.
 
-Slots count for each task, so twelve layers have twelve times the slots of one file, on the same link. What the supernode sends again of one
-layer takes room on it from first copies of others, and comes late itself: a host that has the piece would send it sooner.
+Slots count for each task, so twelve layers would have twelve times the slots of one file, on the same links. Each piece would be complete,
+and served to others, twelve times as late. What the supernode sends again of one layer takes room from first copies of others, and comes
+late itself: a host that has the piece would send it sooner.
 
     counting    a lease from the supernode uses a slot of its own task, and counts as used elsewhere in the other tasks of its host: of the
                 host's newest 64 downloads, those whose task has unfinished downloads, but not more than twice as many as the lease's own
                 task. So what one host downloads for itself is not counted in a task of many.
     law         while something is used elsewhere the supernode sends no piece of the task again. First copies are not concerned; nor is a
                 download that serves nobody, to which all pieces are sent so; nor are the next pieces of a stream.
+    sending     while pieces of the task are slow, slots that are used elsewhere count as its own (`supernode_has_slot`). One more than
+                there are is for a task of which nothing is sent, so none waits for all the others.
+    receiving   while pieces of the task are slow, a host receives Limits.few at once of all its tasks (`Download.room`), and one more of a
+                download that receives none. The download that had that one last (PeerState.beside) has it again only after a piece of
+                another one of the host's has come. Tasks of one piece, streams and 1.x clients are not concerned.
     turns       a task that was refused is woken when nothing is used elsewhere any more. Until then it has a turn after each
                 TURN_DELAYS times Limits.reseed_delay, TURN_TIMES times the mean time of its pieces where that is longer: it sends one
                 piece again, in a slot of its own. So a piece whose holders are dead, or are not reached by those who lack it, comes
@@ -16,7 +22,8 @@ layer takes room on it from first copies of others, and comes late itself: a hos
     Task.refusal    ACCEPTED --refuse--> WAITS --tick--> TURN          back to ACCEPTED: by `accept`, and when the turn is taken
 
 A task whose hosts download nothing else is never refused. Turns that come more often keep a slow link busy: an image of 256 MiB in 12
-layers, all opened at once by 8 hosts at 50 Mbit/s, made the supernode send 4.9 copies of it with a turn each 2 s (simulated).
+layers, all opened at once by 8 hosts at 50 Mbit/s, made the supernode send 4.9 copies of it with a turn each 2 s (simulated, before
+sending and receiving were counted together).
 """
 
 from __future__ import annotations

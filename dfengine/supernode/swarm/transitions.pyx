@@ -44,6 +44,7 @@ cpdef int ending(Download download, Py_ssize_t n, Leases leases) except -1:
     cdef Lease lease = download.running.get(n)
     if lease is not None and not download.legacy:
         lease.ending = True
+        leases.leave_room(lease)
         leases.free_slot(lease)
         download.task.recheck_if_parked(download)
     return 0
@@ -57,6 +58,8 @@ cpdef int arrive(Download download, Py_ssize_t n, Leases leases) except -1:
     if not download.arrived:
         download.arrived = {}
     download.arrived[n] = lease
+    if lease is not None:
+        leases.leave_room(lease)
     if download.window is None:
         download.task.add_got(download, 1)
     if lease is not None and not download.serves:
@@ -212,6 +215,8 @@ cpdef int leave(Download download, Leases leases) except -1:
     unassign(download, leases)
     for lease in download.sending:
         drop(lease, leases)
+    if download.peer.beside is download:
+        download.peer.beside = None
     return 0
 
 

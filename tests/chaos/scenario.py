@@ -31,6 +31,9 @@ LINKS_ALONE = 0.3
 BOTH = 0.3
 """Part of those with one whose links are faulty as well."""
 
+CREEP = 64 << 10
+"""Bytes."""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -45,6 +48,14 @@ class Scenario:
     options: tuple[str, ...]
     stream: bool
     trouble: Trouble | None = None
+
+    @property
+    def creeps(self) -> bool:
+        """Each connection to the origin brings a few bytes more and ends: who downloads goes on until that is found to be too slow."""
+        return any(
+            link == "origin" and fault.back and fault.last < 0 and fault.kind in ("cut", "truncate") and fault.at < CREEP
+            for link, fault in self.faults
+        )
 
     @classmethod
     def of(cls, seed: int, troubles: tuple[str, ...] = tuple(TROUBLES)) -> Scenario:

@@ -23,13 +23,14 @@ def test_the_examples_run(stage: Scene) -> None:
     for name, size in (("model.bin", SIZE), ("small.bin", 1000)):
         stage.file(name, size)
     save_file({"weights": numpy.arange(1000, dtype=numpy.float32)}, stage.www / "model.safetensors")
+    (stage.www / "prices.csv").write_text("name,price\na,1.5\n")
     pyarrow.parquet.write_table(pyarrow.table({"price": [1.5, 2.5], "name": ["a", "b"]}), stage.www / "table.parquet")
     for name in ("a.txt", "old/b.txt", "sub/c.txt", "sub/d.bin"):
         (stage.www / "models/small" / name).parent.mkdir(parents=True, exist_ok=True)
         stage.file(f"models/small/{name}", 100)
     base, node, other = stage.origin(odd="autoindex on;"), stage.supernode(), stage.supernode()
     home = stage.path / "user"
-    (home / "models").mkdir(parents=True)
+    home.mkdir()
     blocks = re.findall(r"(?ms)^```python\n(.*?)^```$", PAGE.read_text())
     assert len(blocks) > 4
     program = home / "program.py"
@@ -46,7 +47,9 @@ def test_the_examples_run(stage: Scene) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{node.node} has {SIZE} bytes" in done.stdout
     assert "4.0" in done.stdout.splitlines()
-    for name in ("model.bin", "models/model.bin", "copy.bin", "first.bin", "third.bin", "fetched/model.bin"):
+    assert {"a 1.5", str(b"a,1.5\n")} <= {*done.stdout.splitlines()}
+    assert (home / "copy.txt").read_text() == "for all hosts"
+    for name in ("model.bin", "copy.bin", "first.bin", "third.bin", "fetched/model.bin"):
         assert (home / name).stat().st_size == SIZE
     found = sorted(str(path.relative_to(home / "small")) for path in (home / "small").rglob("*") if path.is_file())
     assert found == ["a.txt", "sub/c.txt"]

@@ -16,6 +16,8 @@ import pytest
 from certificates import Authority
 from scene import Scene, Supernode, descriptors, status, until
 
+import dfengine
+
 SIZE = 9 << 20
 
 
@@ -127,6 +129,14 @@ def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Author
         stage.end(process)
     assert {stage.digest(f"f{host}") for host in (2, 3, 4)} == {sha}
     assert "secret" in stage.get(url, "c", *authority.options("host-5"), "--notbs", host=5, nodes=(node,), status=3)
+    cert, key = authority.issue("program")
+    stage.homes.add(stage.path / "home-6")
+    own = {"nodes": node.node, "secret_file": secret, "home": stage.path / "home-6", "ip": "127.0.0.6", "notbs": True}
+    assert dfengine.Client(tls={"cert": cert, "key": key, "ca": authority.ca}, **own).get(url, stage.path / "d").serves
+    for ca in (authority.ca, cert):
+        with pytest.raises(dfengine.DfengineError):
+            dfengine.Client(tls={"ca": ca}, **own).get(url, stage.path / "e")
+    assert stage.digest("d") == sha
 
 
 def test_handshakes_that_never_end_are_cut_and_leave_nothing(stage: Scene, node: Supernode) -> None:

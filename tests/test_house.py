@@ -80,7 +80,7 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore"}
+OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "rich"}
 """What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}

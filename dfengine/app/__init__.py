@@ -12,6 +12,7 @@
     wanted         which files, and where each is put; url_list: aria2's lists of URLs
     tree           a directory: `--recursive`
     sharing        what `share` does; caching: `cache`; preheating: `preheat`
+    observing      `status`, `tasks`, `hosts`; live_view: `top`; node_view: a supernode's `/api/v2`
     completing     command lines in shells
     mirroring      `proxy hosts-toml`; dfdaemon: the settings of Dragonfly 1.x's dfdaemon
     compat         runs by the names of Dragonfly 1.x's programs

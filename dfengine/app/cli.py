@@ -287,6 +287,34 @@ def preheat(values: dict[str, Any]) -> None:
     preheating.preheat(values)
 
 
+def status(values: dict[str, Any]) -> None:
+    """Say what supernodes do: downloads, bytes delivered and bytes that no origin had to send, hosts, room."""
+    from dfengine.app import observing
+
+    observing.status(values)
+
+
+def tasks(values: dict[str, Any]) -> None:
+    """List the files of supernodes, those whose URL or task has TEXT, or one TASK with its downloads: who feeds whom, who is slow."""
+    from dfengine.app import observing
+
+    observing.tasks(values)
+
+
+def hosts(values: dict[str, Any]) -> None:
+    """List the hosts of supernodes, or those whose names have TEXT: rates, pieces under way, whether they are trusted as sources."""
+    from dfengine.app import observing
+
+    observing.hosts(values)
+
+
+def top(values: dict[str, Any]) -> None:
+    """Show the busiest files and hosts of a supernode, again and again; q leaves."""
+    from dfengine.app import live_view
+
+    live_view.top(values)
+
+
 _command(get, click.Argument(("address",), metavar="URL...", nargs=-1, required=False))
 _command(supernode)
 _command(peer)
@@ -294,6 +322,10 @@ _command(proxy, _argument("what", "[hosts-toml|ca]", required=False))
 _command(share, _argument("path", "PATH"))
 _command(cache, _argument("action", "ACTION"), _argument("words", "[NAME...] [FILE]", nargs=-1))
 _command(preheat, _argument("words", "URL|IMAGE...", nargs=-1, required=True))
+_command(status)
+_command(tasks, _argument("text", "[TEXT|TASK]", required=False))
+_command(hosts, _argument("text", "[TEXT]", required=False))
+_command(top)
 
 
 @main.command(short_help="Print what has a shell complete command lines.")

@@ -12,7 +12,7 @@ WIDTH = 100
 """Columns of the longest line of `--help`."""
 
 SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings,
-            "cache": GetSettings, "preheat": GetSettings}
+            "cache": GetSettings, "preheat": GetSettings, "status": None, "tasks": None, "hosts": None, "top": None}
 
 EXAMPLES = {
     "get": (
@@ -44,6 +44,11 @@ EXAMPLES = {
         "dfengine preheat ls -n SUPERNODE --json",
         "dfengine preheat cancel HEX -n SUPERNODE",
     ),
+    "status": ("dfengine status -n SUPERNODE", "dfengine status -n SUPERNODE1 -n SUPERNODE2 --json"),
+    "tasks": ("dfengine tasks --active -n SUPERNODE", "dfengine tasks registry.example.com -n SUPERNODE",
+              "dfengine tasks TASK -n SUPERNODE"),
+    "hosts": ("dfengine hosts -n SUPERNODE --sort blocked_by", "dfengine hosts web- -n SUPERNODE --json"),
+    "top": ("dfengine top -n SUPERNODE", "dfengine top -n SUPERNODE --json --interval 10s"),
     "share": (
         "dfengine share model.bin -n SUPERNODE",
         "dfengine share model.bin -n SUPERNODE1 -n SUPERNODE2 --replicas 2 --ttl 7d",
@@ -52,7 +57,9 @@ EXAMPLES = {
 
 VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_DIR", "peer": "DFENGINE_PEER_TOTALLIMIT",
              "proxy": "DFENGINE_PROXY_NODES", "share": "DFENGINE_SHARE_NODES",
-             "cache": "DFENGINE_CACHE_HOME", "preheat": "DFENGINE_PREHEAT_NODES"}
+             "cache": "DFENGINE_CACHE_HOME", "preheat": "DFENGINE_PREHEAT_NODES",
+             "status": "DFENGINE_STATUS_NODES", "tasks": "DFENGINE_TASKS_NODES", "hosts": "DFENGINE_HOSTS_NODES",
+             "top": "DFENGINE_TOP_NODES"}
 """An environment variable of each command."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()

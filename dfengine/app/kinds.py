@@ -30,6 +30,10 @@ XET = "strip|passthrough"
 
 CDN_PATTERN = "local|source"
 
+TASK_SORT = "rate|unfinished|downloads|delivered_bytes|saved_bytes|origin_bytes|length|idle|url"
+
+HOST_SORT = "down_rate|up_rate|downloads|unfinished|receiving|sending|blocked_by|seen|host|address|version|location"
+
 FORM = "text|json"
 
 LEVEL = "debug|info|warning|error|off"
@@ -162,6 +166,7 @@ KINDS: dict[str, Kind] = {
     "1..16": Kind(_within(1, 16), (int,)),
     "1..256": Kind(_within(1, 256), (int,), "files"),
     "1..100": Kind(_within(1, 100), (int,), "percent"),
+    "1..100000": Kind(_within(1, 100_000), (int,)),
     "1..10000": Kind(_within(1, 10_000), (int,), "pieces"),
     "0..1000000": Kind(_within(0, 1_000_000), (int,)),
     "n": Kind(_within(0, 1000), (int,)),
@@ -174,6 +179,8 @@ KINDS: dict[str, Kind] = {
     "platform": Kind(_platform),
     PRIVATE: Kind(_one_of("private", PRIVATE)),
     FORM: Kind(_one_of("form", FORM)),
+    "task order": Kind(_one_of("sort", TASK_SORT)),
+    "host order": Kind(_one_of("sort", HOST_SORT)),
     "level": Kind(_one_of("level", LEVEL)),
     CDN_PATTERN: Kind(_one_of("cdn-pattern", CDN_PATTERN)),
 }
@@ -182,7 +189,7 @@ KINDS: dict[str, Kind] = {
 
 def words(kind: str) -> tuple[str, ...]:
     """All values of a kind that has few; none for another one."""
-    choices = {"level": LEVEL, "scope": SCOPE}.get(kind, kind if kind in CHOICES else "")
+    choices = {"level": LEVEL, "scope": SCOPE, "task order": TASK_SORT, "host order": HOST_SORT}.get(kind, kind if kind in CHOICES else "")
     return tuple(choices.split("|")) if choices else ()
 
 

@@ -362,5 +362,34 @@ PREHEAT = (
     *TRUST,
 )  # fmt: skip
 
-COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE, "cache": CACHE, "preheat": PREHEAT}
+OBSERVED = "What is shown"
+
+STATUS = (
+    Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="127.0.0.1",
+           more="Port 8002 if absent"),
+    Option(("--token-file",), "token_file", SECURITY, "File with the token of its console", "file",
+           more="That of its `--console-token-file`; without it requests are signed, if the swarm has a secret"),
+    *TRUST,
+    Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="An object on a line for each, with the fields of docs/api.md"),
+)  # fmt: skip
+
+_LIMIT = Option(("--limit",), "limit", OBSERVED, "Most rows of each supernode", "1..100000", default="50")
+_SORT = Option(("--sort",), "sort", OBSERVED, "Field by which rows are ordered", more="Numbers begin with the largest, names with a")
+
+TASKS = (
+    Option(("--active",), "active", OBSERVED, "Only those that somebody downloads, or that are fetched", FLAG),
+    _SORT.replace(kind="task order", default="rate"), _LIMIT, *STATUS,
+)  # fmt: skip
+
+HOSTS = (_SORT.replace(kind="host order", default="down_rate"), _LIMIT, *STATUS)
+
+TOP = (
+    Option(("--interval",), "interval", OBSERVED, "Look again after this", "duration", default="2s"),
+    Option(("--count",), "count", OBSERVED, "End after so many looks", "0..1000000", default="0, never",
+           more="1 where stdout is no terminal"),
+    *STATUS,
+)  # fmt: skip
+
+COMMANDS = {"get": GET, "supernode": SUPERNODE, "peer": PEER, "proxy": PROXY, "share": SHARE, "cache": CACHE, "preheat": PREHEAT,
+            "status": STATUS, "tasks": TASKS, "hosts": HOSTS, "top": TOP}
 """The whole table; groups are shown in the order in which they first come."""

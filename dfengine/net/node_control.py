@@ -45,7 +45,8 @@ class NodeControl:
         except (ValueError, RecursionError):
             found = None
         if status not in (200, 201) or found is None:
-            said = found.get("message") if isinstance(found, dict) else answer[:200].decode("ascii", "replace").strip()
+            text = answer[:200].decode("ascii", "replace").strip()
+            said = found.get("message") or found.get("detail") if isinstance(found, dict) else text
             raise SupernodeError(f"supernode {self.node} answers {status}: {said or 'nothing'}")
         return found
 

@@ -134,7 +134,7 @@ SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
            kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
            kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FORM: "json",
-           "level": "error", "ip": "127.0.0.2", kinds.FLAG: "1"}  # fmt: skip
+           "level": "error", "task order": "url", "host order": "seen", "ip": "127.0.0.2", kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""

@@ -1,0 +1,161 @@
+"""Runs `dfengine top`: the busiest tasks and hosts of a supernode, looked at again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from dfengine.app import observing
+from dfengine.app.printing import put
+from dfengine.app.signals import Stopped, raise_on_signals
+from dfengine.errors import BadValue, LocalError, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Group
+
+    from dfengine.app.node_view import NodeView
+    from dfengine.supernode.console.answers import HostRow, Overview, TaskRow
+
+INTERVAL = 2.0
+"""Seconds between two looks, by default."""
+
+LEAST = 0.2
+ROWS = 500
+"""Tasks and hosts that are asked for at most."""
+
+LOST = 60.0
+"""Seconds for which a supernode that does not answer is asked again."""
+
+
+def top(values: dict[str, Any]) -> None:
+    """Until `q`, a signal, or --count looks. Raises subclasses of DfengineError."""
+    found = observing.nodes(values)
+    if len(found) > 1:
+        raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
+    terminal = sys.stdout.isatty() and not values.get("json")
+    looks = _Looks(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if terminal or values.get("json") else 1))
+    raise_on_signals()
+    try:
+        if terminal:
+            _show(looks)
+            return
+        for overview, tasks, hosts in looks:
+            if values.get("json"):
+                put(json.dumps({**observing.told(found[0], overview), "task_rows": [observing.told(found[0], each) for each in tasks],
+                                "host_rows": [observing.told(found[0], each) for each in hosts]}))  # fmt: skip
+                continue
+            for line in observing.overview_lines(str(found[0]), overview):
+                put(line)
+            for head, rows in _tables(tasks, hosts):
+                put("\n".join(["", *observing.table(head, rows)]))
+    except Stopped as stopped:
+        if stopped.number != 2:
+            sys.exit(128 + stopped.number)  # SIGINT is how one leaves
+
+
+class _Looks:
+    """All looks, one behind the other. count: 0: without end. room: lines of rows for tasks, and for hosts."""
+
+    def __init__(self, node: NodeView, interval: float, count: int) -> None:
+        self.node, self._interval, self._count = node, interval, count
+        self.room = 20
+        self.trouble = ""
+
+    def __iter__(self) -> Iterator[tuple[Overview, list[TaskRow], list[HostRow]]]:
+        number, lost = 0, 0.0
+        while True:
+            begun = time.monotonic()
+            try:
+                found = self._look()
+                lost, self.trouble = 0.0, ""
+            except RemoteError as error:
+                lost = lost or begun
+                if not number or begun - lost > LOST:
+                    raise
+                self.trouble = str(error)
+            number += 1
+            yield found
+            if number == self._count or _waited(self._interval - (time.monotonic() - begun)):
+                return
+
+    def _look(self) -> tuple[Overview, list[TaskRow], list[HostRow]]:
+        most = min(ROWS, self.room)
+        tasks, _ = self.node.tasks(most, {"sort": "rate", "order": "desc"})
+        hosts, _ = self.node.hosts(most, {"sort": "down_rate", "order": "desc"})
+        return self.node.overview(), tasks, hosts
+
+
+def _waited(seconds: float) -> bool:
+    """After so many seconds, or at once when `q` is pressed: True."""
+    if not sys.stdin.isatty():
+        time.sleep(max(0.0, seconds))
+        return False
+    ready, _, _ = select.select([sys.stdin], [], [], max(0.0, seconds))
+    return bool(ready) and os.read(sys.stdin.fileno(), 64)[:1] in (b"q", b"Q", b"")
+
+
+def _tables(tasks: list[TaskRow], hosts: list[HostRow]) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    return [(observing.TASK_HEAD, list(map(observing.task_cells, tasks))), (observing.HOST_HEAD, list(map(observing.host_cells, hosts)))]
+
+
+def _show(looks: _Looks) -> None:
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ImportError:
+        raise LocalError("the terminal is drawn by `rich`: pip install 'dfengine[top]', or use --json or `dfengine status`") from None
+    console = Console()
+    looks.room = _room(console.height)
+    with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
+        for overview, tasks, hosts in looks:
+            looks.room = _room(console.height)
+            live.update(_drawn(looks, overview, tasks[: looks.room], hosts[: looks.room]), refresh=True)
+
+
+def _room(height: int) -> int:
+    """Rows of each table."""
+    return max(3, (height - 14) // 2)
+
+
+def _drawn(looks: _Looks, overview: Overview, tasks: list[TaskRow], hosts: list[HostRow]) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = observing.overview_lines(str(looks.node), overview)
+    parts: list[Any] = [Text(head[0], style="bold"), *map(Text, head[1:])]
+    if looks.trouble:
+        parts.append(Text(f"  {observing.printable(looks.trouble)}", style="bold red"))
+    for names, rows in _tables(tasks, hosts):
+        table = Table(*names, box=None, header_style="bold reverse", expand=True, padding=(0, 1))
+        for column in table.columns:
+            column.no_wrap, column.overflow = True, "ellipsis"
+        for row in rows:
+            table.add_row(*map(Text, row))  # as they are: a name is no markup
+        parts += [Text(""), table]
+    return Group(*parts, Text("q leaves", style="dim"))
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[None]:
+    """Keys are read one by one, and not shown; the terminal is as it was afterwards."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -1,0 +1,65 @@
+"""A supernode as `dfengine status`, `tasks`, `hosts` and `top` see it: its `/api/v2`, each answer checked against its description."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from dfengine.net.node_control import NodeControl
+from dfengine.supernode.console.answers import HostPage, HostRow, Overview, Swarm, TaskPage, TaskRow
+
+if TYPE_CHECKING:
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeAddress
+
+Answer = TypeVar("Answer")
+
+PAGE = 500
+"""Rows of one answer."""
+
+
+class NodeView:
+    """Of one supernode. token: of its console, "" for none. All raise RemoteError."""
+
+    def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
+        self._node = node
+        self._control = NodeControl(dialer, node, {"Authorization": f"Bearer {token}"} if token else None)
+
+    def __str__(self) -> str:
+        return str(self._node)
+
+    def overview(self) -> Overview:
+        """Sums."""
+        return self._ask("/overview", Overview)
+
+    def tasks(self, most: int, query: dict[str, str]) -> tuple[list[TaskRow], int]:
+        """(So many tasks at most, how many there are); query: of /tasks but offset and limit."""
+        return self._pages("/tasks", TaskPage, most, query)
+
+    def hosts(self, most: int, query: dict[str, str]) -> tuple[list[HostRow], int]:
+        """The same of hosts."""
+        return self._pages("/hosts", HostPage, most, query)
+
+    def swarm(self, task: str) -> Swarm:
+        """The downloads of one."""
+        return self._ask(f"/tasks/{task}/swarm", Swarm)
+
+    def _pages(self, path: str, kind: Any, most: int, query: dict[str, str]) -> tuple[list[Any], int]:
+        found: list[Any] = []
+        while True:
+            told = {**query, "offset": str(len(found)), "limit": str(min(PAGE, most - len(found)))}
+            page = self._ask(f"{path}?{urlencode({name: value for name, value in told.items() if value})}", kind)
+            found += page.items
+            if not page.items or len(found) >= min(most, page.total):
+                return found[:most], page.total
+
+    def _ask(self, path: str, kind: type[Answer]) -> Answer:
+        return self._read(self._control.ask("GET", f"/api/v2{path}"), kind)
+
+    def _read(self, found: Any, kind: type[Answer]) -> Answer:
+        try:
+            return msgspec.convert(found, kind)
+        except msgspec.ValidationError:
+            raise self._control.nonsense() from None

@@ -1,0 +1,200 @@
+"""Runs `dfengine status`, `tasks` and `hosts`: what supernodes tell of themselves by `/api/v2`, as lines or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from dfengine.app.node_view import NodeView
+from dfengine.app.printing import put
+from dfengine.client.meter import amount, clock
+from dfengine.errors import RemoteError
+from dfengine.net.dialer import Dialer
+from dfengine.net.node_names import expanded
+from dfengine.net.secret import read_secret
+from dfengine.settings import SupernodeAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from msgspec import Struct
+
+    from dfengine.supernode.console.answers import HostRow, Overview, TaskRow
+
+HERE = "127.0.0.1"
+"""The supernode that is meant where none is named."""
+
+LISTED = 50
+"""Rows, by default."""
+
+LEAST_DIGITS = 8
+"""Of a task's name, which name one task."""
+
+TASK_HEAD = ("task", "state", "length", "here", "hosts", "rate", "saved", "url")
+HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "version", "location")
+
+
+def status(values: dict[str, Any]) -> None:
+    """Sums of each supernode. Raises subclasses of DfengineError; of several, when all were asked."""
+
+    def tell(node: NodeView) -> None:
+        found = node.overview()
+        put(json.dumps(told(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
+
+    _each(nodes(values), tell)
+
+
+def tasks(values: dict[str, Any]) -> None:
+    """Tasks of each supernode, or one with its downloads. Raises as `status`."""
+    text = values.pop("text", "")
+    named = LEAST_DIGITS <= len(text) <= 64 and all(each in "0123456789abcdef" for each in text)
+    active = {"active": "true"} if values.get("active") else {}
+    sort = values.get("sort", "rate")
+
+    def tell(node: NodeView) -> None:
+        found, total = node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
+        if named and total == 1 and found[0].task.startswith(text):
+            _one(node, found[0], values)
+            return
+        _list(node, found, total, TASK_HEAD, task_cells, values)
+
+    _each(nodes(values), tell)
+
+
+def hosts(values: dict[str, Any]) -> None:
+    """Hosts of each supernode. Raises as `status`."""
+    text, sort = values.pop("text", ""), values.get("sort", "down_rate")
+
+    def tell(node: NodeView) -> None:
+        order = _order(sort, "host", "address", "version", "location")
+        found, total = node.hosts(values.get("limit", LISTED), {"q": text, "sort": sort, "order": order})
+        _list(node, found, total, HOST_HEAD, host_cells, values)
+
+    _each(nodes(values), tell)
+
+
+def nodes(values: dict[str, Any]) -> list[NodeView]:
+    """The supernodes that are asked. Raises BadValue, SupernodeError where a name stands for none."""
+    token = read_secret(values["token_file"]).decode("ascii", "replace") if values.get("token_file") else ""
+    dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
+    given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
+    return [NodeView(dialer, node, token) for node in expanded(given)]
+
+
+def told(node: NodeView, found: Struct) -> dict[str, Any]:
+    """As an object of `--json`."""
+    return {"node": str(node), **{name: _plain(getattr(found, name)) for name in found.__struct_fields__}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    fields = getattr(value, "__struct_fields__", None)
+    return value if fields is None else {name: _plain(getattr(value, name)) for name in fields}
+
+
+def _order(sort: str, *names: str) -> str:
+    """Numbers begin with the largest, names with a."""
+    return "asc" if sort in names else "desc"
+
+
+def _each(asked: list[NodeView], tell: Callable[[NodeView], None]) -> None:
+    """Of several supernodes all are asked, whatever one of them answers; the last failure is raised then."""
+    failure: RemoteError | None = None
+    for node in asked:
+        try:
+            tell(node)
+        except RemoteError as error:
+            if failure is not None:
+                print(f"dfengine: {failure}", file=sys.stderr)
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
+    swarm = node.swarm(found.task)
+    if values.get("json"):
+        put(json.dumps({**told(node, found), "swarm": _plain(swarm)}))
+        return
+    for name in found.__struct_fields__:
+        put(f"{name.replace('_', ' ') + ':':22} {printable(getattr(found, name))}")
+    names = {each.n: each.host or each.address for each in swarm.hosts}
+    for each in swarm.hosts:
+        feeders = [names.get(source, "the supernode") for source, receiver, _ in swarm.feeds if receiver == each.n]
+        from_whom = f", from {', '.join(feeders[:4])}{' and others' if len(feeders) > 4 else ''}" if feeders else ""
+        put(printable(f"  {each.host} {each.address}: {each.got}/{swarm.pieces} pieces, {each.state}{from_whom}"))
+    if swarm.slowest is not None:
+        put(printable(f"slowest: {names.get(swarm.slowest.n, '?')}: {swarm.slowest.text}"))
+
+
+def _list(
+    node: NodeView, found: Sequence[Any], total: int, head: tuple[str, ...], cells: Callable[[Any], tuple[str, ...]], values: dict[str, Any]
+) -> None:  # fmt: skip
+    if values.get("json"):
+        for each in found:
+            put(json.dumps(told(node, each)))
+        return
+    for line in table(head, [cells(each) for each in found]):
+        put(line)
+    if total > len(found):
+        put(f"({len(found)} of {total} of supernode {node}: --limit shows more)")
+
+
+def overview_lines(name: str, found: Overview) -> list[str]:
+    """Sums for people."""
+    moved = found.pieces_from_peers + found.pieces_from_supernode
+    peers = f", {100 * found.pieces_from_peers / moved:.0f}% of pieces from peers" if moved else ""
+    saved = f" ({100 * found.saved_bytes / found.delivered_bytes:.0f}% saved)" if found.delivered_bytes else ""
+    state = printable(found.hindrance) if found.hindrance else "ready"
+    return [
+        f"supernode {name}: {state}; version {printable(found.version)}, up {clock(found.time - found.started)}",
+        f"  downloads  {found.downloads} here, {found.unfinished} unfinished; since the start {found.finished} finished, "
+        f"{found.failed} failed, {found.back_to_source} went to the origin",
+        f"  now        {rate(found.rate)} to downloads, {rate(found.origin_rate)} from origins; {found.leases} pieces under way, "
+        f"{found.parked_pulls} pulls wait",
+        f"  delivered  {amount(found.delivered_bytes)}, of which origins sent {amount(found.origin_bytes)}{saved}{peers}",
+        f"  hosts      {found.peers} known, {found.isolated_peers} isolated, {found.unproved_peers} unproved",
+        f"  files      {found.tasks} in memory; {amount(found.free_bytes)} free for copies",
+        *([f"  defects    {found.internal_errors}: see its stderr"] if found.internal_errors else []),
+    ]
+
+
+def task_cells(found: TaskRow) -> tuple[str, ...]:
+    """A row of TASK_HEAD."""
+    here = f"{found.cached}/{found.pieces if found.pieces >= 0 else '?'}"
+    waits = found.error or found.waits
+    return _cells(
+        found.task[:12], "pinned" if found.pinned and found.state == "SUCCESS" else found.state.lower(),
+        amount(found.length) if found.length >= 0 else "?", here, f"{found.downloads - found.unfinished}/{found.downloads}",
+        rate(found.rate), amount(found.saved_bytes), f"{found.url} ({waits})" if waits else found.url,
+    )  # fmt: skip
+
+
+def host_cells(found: HostRow) -> tuple[str, ...]:
+    """A row of HOST_HEAD."""
+    return _cells(
+        found.host, found.address, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
+        str(found.sending), rate(found.down_rate), rate(found.up_rate), found.version, found.location,
+    )  # fmt: skip
+
+
+def _cells(*texts: str) -> tuple[str, ...]:
+    return tuple(map(printable, texts))
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines with columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+
+
+def rate(value: float | None) -> str:
+    """Bytes per second; None: not known yet."""
+    return "-" if value is None else f"{amount(int(value))}/s"
+
+
+def printable(value: object) -> str:
+    """As text without what would steer a terminal: hosts say of themselves what they like."""
+    return "".join(each if each.isprintable() else "?" for each in str(value))

@@ -1,0 +1,92 @@
+"""`dfengine status`, `tasks`, `hosts` and `top` of a running supernode."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from typing import Any
+
+from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
+
+SIZE = 5 * MIB
+
+
+def run(*words: str, node: Supernode, status: int = 0) -> str:
+    done = subprocess.run([*DFENGINE, *words, "-n", node.node], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == status, done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
+    stage.file("f", SIZE)
+    url, node = f"{stage.origin()}/f", stage.supernode()
+    task = stage.get(url, "out", nodes=(node,))["task_id"]
+    stage.get(url, "other", host=3, nodes=(node,))
+    until(lambda: node.metric("dfengine_downloads_finished_total") == 2, "both told how they went")
+    [found] = objects(run("status", "--json", node=node))
+    assert (found["node"], found["finished"], found["hindrance"]) == (node.node, 2, "")
+    assert found["delivered_bytes"] - found["origin_bytes"] == found["saved_bytes"] == SIZE
+    shown = run("status", node=node)
+    assert f"supernode {node.node}: ready" in shown
+    assert "50% saved" in shown
+    [row] = objects(run("tasks", "--json", node=node))
+    assert (row["task"], row["url"], row["length"], row["downloads"]) == (task, url, SIZE, 2)
+    assert url in run("tasks", "/f", "--sort", "url", node=node)
+    assert url not in run("tasks", "another", node=node)
+    one = run("tasks", task[:12], node=node)
+    assert all(text in one for text in (task, url, "2/2 pieces, finished"))
+    [row] = objects(run("tasks", task, "--json", node=node))
+    assert {each["state"] for each in row["swarm"]["hosts"]} == {"finished"}
+    rows = objects(run("hosts", "--json", "--sort", "host", node=node))
+    assert {each["ip"] for each in rows} == {"127.0.0.2", "127.0.0.3"}
+    assert "trusted" in run("hosts", node=node)
+    assert "sort 'x' is not one of rate" in run("tasks", "--sort", "x", node=node, status=2)
+    found, again = objects(run("top", "--json", "--count", "2", "--interval", "0.2", node=node))
+    assert found["task_rows"][0]["task"] == again["task_rows"][0]["task"] == task
+    assert url in run("top", node=node), "one look where nobody looks on"
+    # Of several supernodes all are asked.
+    done = subprocess.run([*DFENGINE, "status", "-n", f"127.0.0.1:{free_port()}", "-n", node.node], capture_output=True, text=True,
+                          check=False, timeout=PATIENCE)  # fmt: skip
+    assert (done.returncode, "ready" in done.stdout, done.stderr.count("dfengine:")) == (3, True, 1)
+
+
+def test_the_terminal_is_drawn_until_one_leaves(stage: Scene) -> None:
+    node = stage.supernode()
+    for leave in (b"q", None):
+        ours, theirs = pty.openpty()
+        try:
+            before = subprocess.run(["stty", "-g"], stdin=theirs, capture_output=True, check=True).stdout
+            process = subprocess.Popen([*DFENGINE, "top", "-n", node.node, "--interval", "0.2"], stdin=theirs, stdout=theirs, stderr=theirs,
+                                       env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"})  # fmt: skip
+            stage.adopt(process)
+            seen, end = b"", time.monotonic() + PATIENCE
+            while b"q leaves" not in seen and time.monotonic() < end:
+                if select.select([ours], [], [], 0.5)[0]:
+                    seen += os.read(ours, 1 << 16)
+            assert f"supernode {node.node}: ready".encode() in seen
+            if leave:
+                os.write(ours, leave)
+            else:
+                process.send_signal(signal.SIGINT)
+            while process.poll() is None and time.monotonic() < end:
+                if select.select([ours], [], [], 0.1)[0]:
+                    seen += os.read(ours, 1 << 16)
+            assert process.wait(1) == 0
+            with contextlib.suppress(BlockingIOError):
+                os.set_blocking(ours, False)
+                seen += os.read(ours, 1 << 16)
+            assert b"\x1b[?1049l" in seen, "the screen of before is back"
+            assert subprocess.run(["stty", "-g"], stdin=theirs, capture_output=True, check=True).stdout == before
+        finally:
+            os.close(ours)
+            os.close(theirs)

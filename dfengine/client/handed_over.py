@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 
+_stuck: list[socket.socket] = []
+"""Connections of places where a thread that did not end may still write: they end with this process."""
+
+
 class HandedOver(Place):
     """See Place."""
 
     def __init__(self, settings: GetSettings) -> None:
         super().__init__(settings)
         self._line: socket.socket | None = None
+        self._handed: PieceFile | None = None
         forked.keep(self)
 
     @property
@@ -30,9 +35,14 @@ class HandedOver(Place):
         return [self._line.fileno()] if self._line is not None else []
 
     def hand_over(self, sockets: str, entry: Entry, file: PieceFile) -> None:
-        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here. Raises LocalError."""
+        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here; again: nothing.
+
+        While this process may write there the connection stays, since what has ended is given to others. Raises LocalError.
+        """
+        if self._line is not None and self._handed is file:
+            return
         self.hang_up()
-        self._line = fd_passing.hand_over(sockets, entry.encode(), file.descriptors)
+        self._line, self._handed = fd_passing.hand_over(sockets, entry.encode(), file.descriptors), file
 
     def hang_up(self) -> None:
         """What is here is no more this download's; what the peer server has of it expires."""
@@ -64,6 +74,9 @@ class HandedOver(Place):
     def _close_line(self) -> None:
         if not self.stuck:
             self.hang_up()
+        elif self._line is not None:
+            _stuck.append(self._line)
+            self._line = None
 
     def _close(self, file: PieceFile) -> None:
         with contextlib.suppress(OSError):

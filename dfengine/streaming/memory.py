@@ -170,4 +170,5 @@ class Memory(HandedOver):
             if self._given:
                 raise OriginChanged("the origin's file changed in the middle of the stream")
             self.lending, self.lent, self.leaders = [], {}, ()
+            self.withdraw()
             self.close()

@@ -1,0 +1,88 @@
+"""As long as a process may write into memory that it has handed over, the peer server knows that it runs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.client import handed_over
+from dfengine.client.handed_over import HandedOver
+from dfengine.net import fd_passing
+from dfengine.peer.hosted import Hosted
+from dfengine.settings import GetSettings
+from dfengine.storage.home import Entry, Home
+from dfengine.storage.memory_file import MemoryFile
+
+GEOMETRY = Geometry(100)
+ENTRY = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0)
+
+
+class Given:
+    """A place that was handed over to a peer server."""
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(str(path / "home"))
+        self.hosted = Hosted(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
+        self.place = HandedOver(GetSettings(url="http://host/f", output="f"))
+        self.file = MemoryFile.allocate(GEOMETRY, b"one")
+        self.again()
+
+    def again(self) -> None:
+        self.place.hand_over(self.home.sockets, ENTRY, self.file)
+        self.hosted.accept()
+
+    def runs(self) -> bool:
+        """The peer server takes its process for one that may write there."""
+        stream = self.hosted._streams[ENTRY.name]
+        self.hosted._readable(stream)
+        return stream.line is not None
+
+    def close(self) -> None:
+        self.place.hang_up()
+        self.hosted.close()
+        self.file.close()
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Iterator[Given]:
+    made = Given(tmp_path)
+    yield made
+    made.close()
+
+
+def test_one_that_is_handed_over_again_runs(given: Given) -> None:
+    """As a file that went to the origin, and comes back to the swarm."""
+    given.again()
+    assert given.runs()
+    given.place.close()
+    assert not given.runs()
+
+
+def test_one_where_a_thread_is_stuck_runs(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck: list[socket.socket] = []
+    monkeypatch.setattr(handed_over, "_stuck", stuck)
+    given.place.stuck = True
+    given.place.close()
+    assert given.runs()
+    stuck.pop().close()
+    assert not given.runs()
+
+
+def test_its_digests_are_told(given: Given) -> None:
+    digests: dict[str, str] = {"md5": "ab"}
+    given.place.say_digests(digests)
+    assert given.runs()
+    assert given.hosted._streams[ENTRY.name].digests == digests
+
+
+def test_what_is_wrong_is_let_go_at_once(given: Given) -> None:
+    given.place.withdraw()
+    stream: Any = given.hosted._streams[ENTRY.name]
+    given.hosted._readable(stream)
+    assert given.hosted.names() == []
+    assert given.hosted.withdraw_deleted() == [ENTRY], "supernodes are told"

@@ -50,8 +50,8 @@ def of_argument(command: str, name: str, incomplete: str) -> list[CompletionItem
 
 def of_kind(kind: str, incomplete: str) -> list[CompletionItem]:
     """Values of an option of this kind; none where they are not known."""
-    if kind in ("file", "dir"):
-        return [CompletionItem(incomplete, type=kind)]
+    if kind in kinds.PATHS:
+        return [CompletionItem(incomplete, type=kind.partition("|")[0])]
     return _begin(*kinds.words(kind), incomplete=incomplete)
 
 

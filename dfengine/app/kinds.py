@@ -42,6 +42,10 @@ CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET, CDN_PATTERN, FORM))
 """Kinds that are shown as they are typed."""
 
 
+PATHS = frozenset(("file", "dir", "file|dir|-"))
+"""Kinds that are paths; the last one is an output, and may be empty."""
+
+
 def _one_of(name: str, choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices.split("|"):

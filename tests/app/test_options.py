@@ -277,3 +277,12 @@ def test_help_says_what_an_option_takes(role: str) -> None:
 def test_the_version_is_said_wherever_it_is_asked_for(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(words.split(), prog_name="dfengine", standalone_mode=False)
     assert capsys.readouterr().out == f"dfengine {VERSION}\n"
+
+
+def test_a_shell_completes_paths_where_an_option_takes_one() -> None:
+    from dfengine.app import completing
+
+    found = {option.name: [each.type for each in completing.of_kind(option.kind, "x")] for option in options.GET}
+    assert found["output"] == found["cacerts"] == found["tls_cert"] == ["file"]
+    assert found["home"] == found["dir"] == ["dir"]
+    assert found["ip"] == found["nodes"] == []

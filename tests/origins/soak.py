@@ -37,7 +37,7 @@ def once(seed: int, folder: Path, node: str) -> dict[str, object]:
             try:
                 said, code = "", 0
                 dfengine.get(
-                    f"http://{server.address}/{seed}/file", str(output), nodes=[node] if node else [], pattern="cdn",
+                    f"http://{server.address}/{seed}/file", str(output), nodes=[node] if node else None, pattern="cdn",
                     home=str(folder / "home"), ip="127.0.0.2", retry=RETRY, timeout=TIMEOUT, notbs=bool(node) and seed % 8 == 0,
                 )
                 break

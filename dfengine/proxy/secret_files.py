@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
+from dfengine.proxy.forward.authority import KEY
 from dfengine.proxy.registry import logins
 from dfengine.proxy.s3 import signature as s3_signature
 
+if TYPE_CHECKING:
+    from dfengine.settings import ProxySettings
+
 LONGEST_TOKEN = 4096
+
+
+def secrets(settings: ProxySettings) -> list[str]:
+    """Paths of the files of a proxy that open something."""
+    own = os.path.join(settings.home, KEY), settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys
+    return [path for path in (*own, settings.registry_auth, *settings.secret_file) if path]
 
 
 def read_token(path: str) -> str:

@@ -29,6 +29,7 @@ from dfengine.proxy.blobs.working import Working
 from dfengine.proxy.forward.authority import Authority
 from dfengine.proxy.forward.connecting import connecting
 from dfengine.proxy.forward.forward_answer import Forward, shown_token
+from dfengine.proxy.front import methods
 from dfengine.proxy.front.front import Front
 from dfengine.proxy.front.guard import Listen, is_own
 from dfengine.proxy.front.health import probed
@@ -272,6 +273,10 @@ class Server:
             raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
+        if status := methods.ends(head, front.inside is not None):
+            allow = b"Allow", methods.ALLOWED
+            (front.whole(200, b"", [allow]) if status == 200 else front.answer(status, f"{head.method} is not served", [allow]))
+            return None
         if front.inside is not None:
             return self._inside(front, head, front.inside)
         if probed(front, head, self._blobs.full) or metrics.told(front, head, self._blobs, len(self._fronts)):
@@ -358,9 +363,10 @@ class Server:
     def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:
         """A request in an intercepted connection to `server`. Raises BadRequest."""
         given = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
-        if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not head.target.startswith(b"/"):
+        everything = head.target == methods.EVERYTHING
+        if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
             raise BadRequest(421, f"this connection is to {server.place}")
-        return self._forward.forward(front, head, server, targets.path(head.target))
+        return self._forward.forward(front, head, server, "*" if everything else targets.path(head.target))
 
     def _of_hub(self, front: Front, head: Head) -> Exchange:
         """Raises BadRequest."""

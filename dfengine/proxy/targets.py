@@ -39,6 +39,12 @@ def absolute(target: bytes) -> tuple[Registry, str]:
     return server, rest if rest[0] == "/" else f"/{rest}"
 
 
+def is_server(target: bytes) -> bool:
+    """A whole URL without a path: where the method is OPTIONS, it asks about all of that server (RFC 9112 section 3.2.4)."""
+    found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
+    return found is not None and not found["rest"]
+
+
 def path(target: bytes) -> str:
     """What a request in origin-form asks its server for. Raises BadRequest."""
     if not re.fullmatch(rb"/[!-~]*", target):

@@ -86,6 +86,11 @@ def test_a_file_goes_through_two_hosts_and_leaves_its_origin_once(stage: Scene) 
         answer, body = asked(host, f"{origin}/small.txt")
         assert (answer.status, body) == (200, b"small")
     stage.check_read_once("/big.bin", len(content), node)
+    before = len(stage.requests())
+    assert asked(hosts[0], f"{origin}/small.txt", Cache_Control="only-if-cached")[0].status == 504
+    assert asked(hosts[0], url, Cache_Control="only-if-cached")[1] == content
+    assert asked(hosts[0], url, Cache_Control="only-if-cached", Authorization="mine")[0].status == 504
+    assert len(stage.requests()) == before
     # It is changed: nobody is given what was there before.
     changed = os.urandom(9 * MIB)
     (stage.path / "www" / "big.bin").write_bytes(changed)
@@ -138,6 +143,15 @@ def test_methods_bodies_and_fields(stage: Scene, origin: Upstream) -> None:
         assert (request.fields["authorization"], request.fields["cookie"], request.fields["x-mine"]) == ("Bearer t", "c", "m")
         assert not {"proxy-authorization", "x-own", "proxy-connection", "te"} & set(request.fields)
         assert "dfengine" in request.fields["via"]
+    count = len(origin.asked)
+    for method, target, hops, status in (
+        ("TRACE", f"{origin.url}/x", "5", 405), ("OPTIONS", "*", "5", 200), ("OPTIONS", f"{origin.url}/x", "0", 200),
+    ):  # fmt: skip
+        answer, _ = asked(proxy, target, method, Max_Forwards=hops)
+        assert (answer.status, "OPTIONS" in answer.headers["allow"]) == (status, True)
+    assert len(origin.asked) == count
+    asked(proxy, origin.url, "OPTIONS", Max_Forwards="3")
+    assert (origin.asked[-1].target, origin.asked[-1].fields["max-forwards"]) == ("*", "2")
     line = http.client.HTTPConnection(urlsplit(proxy).netloc, timeout=PATIENCE)
     line.request("POST", f"{origin.url}/x", b"later", {"Expect": "100-continue"})
     assert line.getresponse().read() == b"hello"

@@ -51,6 +51,9 @@ OPEN_RETRY_SECONDS = 120.0
 know ranges. A registry is started again in less, and who does not wait so long goes by himself.
 """
 
+TOLD_SECONDS = 1.0
+"""After this the log tells that a blob is fetched; of one that is here before, that it came."""
+
 RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
 
@@ -106,6 +109,8 @@ class Blobs:
         self._announcing = Announcing(settings, self.store, self.threads)
         self._announcing.start()
         self._open: dict[str, Blob] = {}
+        self._untold: dict[Blob, tuple[float, tuple[str, str]]] = {}
+        """Those whose beginning was not told: when it is, and what is asked of whom."""
         self._dropped: list[Blob] = []
         """Those that are still read from."""
         self._checking: dict[str, asyncio.Future[Kept | None]] = {}
@@ -220,10 +225,10 @@ class Blobs:
         self.drop(name)
         self._let_go(MOST_IDLE)
         self.counts.begun += 1
-        self._events.info("begun", name=asked[0], of=asked[1])
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
         )
+        self._untold[blob] = self.loop.time() + TOLD_SECONDS, asked
         return blob
 
     def _let_go(self, most: int) -> None:
@@ -269,6 +274,7 @@ class Blobs:
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
+        self._untold.pop(blob, None)
         if blob.right:
             _, dot, place = name.partition(".")
             kept = blob.sha256 + dot + place
@@ -295,6 +301,9 @@ class Blobs:
     def sweep(self) -> None:
         """Call every second: let go of what nobody reads."""
         now = self.loop.time()
+        for blob, (_, asked) in [each for each in self._untold.items() if each[1][0] < now]:
+            del self._untold[blob]
+            self._events.info("begun", name=asked[0], of=asked[1])
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)

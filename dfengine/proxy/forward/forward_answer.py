@@ -50,6 +50,8 @@ VIA = b"Via", b"1.1 dfengine"
 OF_BODY = frozenset((b"content-type", b"content-length", b"content-range", b"accept-ranges", b"age"))
 """Fields of an origin's answer that are said anew."""
 
+NOT_HERE = "only-if-cached: nothing fresh of it is here"
+
 USE_P2P, FILTERED = b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params"
 
 
@@ -71,6 +73,8 @@ class Forward:
     def route(self, front: Front, head: Head) -> Exchange:
         """What answers a request for a whole URL. Raises BadRequest."""
         server, target = targets.absolute(head.target)
+        if head.method == "OPTIONS" and targets.is_server(head.target):
+            target = "*"
         return self.forward(front, head, server, target)
 
     def forward(self, front: Front, head: Head, server: Registry, target: str) -> Exchange:
@@ -82,6 +86,10 @@ class Forward:
         direct = rule.do == rules.DIRECT or not target.startswith("/v2/")
         asked = None if direct else reference.parse(target.encode(), "", hosts_in_paths=False)
         pass_on = partial(self._pass_on, front, head, server, target, asked)
+        if shared_cache.only_if_cached(head.fields):
+            if rule.do == rules.DIRECT or shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore):
+                raise BadRequest(504, NOT_HERE)
+            return OnlyHere(self, front, head, server, target, rule, self._via, pass_on).start()
         if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
             return pass_on()
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
@@ -191,6 +199,22 @@ class ForwardAnswer(Answering):
         content_type = text(told.fields, b"content-type") or GENERAL
         send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
         return True
+
+
+class OnlyHere(ForwardAnswer):
+    """The exchange of a request that its origin must not be asked for (RFC 9111 section 5.2.1.7)."""
+
+    async def _answer(self) -> bool:
+        """See Answering."""
+        told = self._forward.heads.fresh(self._server, self._target, self._request.fields, self._rule.ignore)
+        if told is not None:
+            status = shared_cache.status(self._request.fields, told.version)
+            if status != 200 and self._serve(told, status, -1, None, None):
+                return True
+            found = await self._forward.blobs.kept([self._source(told).name])
+            if found is not None and found[1].length == told.length and self._serve(told, 200, found[1].fd, found[1], None):
+                return True
+        raise BadRequest(504, NOT_HERE)
 
 
 def shown_token(first: dict[bytes, bytes]) -> bytes | None:

@@ -88,11 +88,10 @@ class OriginHeads:
 
     async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
         """Of what a GET with these fields asks for. ignore: see shared_cache. Raises Unanswered, and OriginUnreachable and its kin."""
-        key = _key(registry, target, request, ignore)
-        known = self._known.get(key)
-        anyone = not ignore & {"authorization", "cookie"}
-        if known is not None and anyone and known.until > time.time() and not shared_cache.asks_again(request):
+        key, known = _key(registry, target, request, ignore), self.fresh(registry, target, request, ignore)
+        if known is not None:
             return known
+        anyone = _is_anyones(ignore)
         self._known.pop(key, None)
         if self._silence.of(registry):
             raise Unanswered.of(registry.place)
@@ -108,6 +107,12 @@ class OriginHeads:
         if anyone and found.until > time.time():
             self._keep(key, found, ignore)
         return found
+
+    def fresh(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> Told | None:
+        """What is known of it, and need not be asked for."""
+        known = self._known.get(_key(registry, target, request, ignore))
+        holds = known is not None and known.until > time.time() and not shared_cache.asks_again(request)
+        return known if holds and _is_anyones(ignore) else None
 
     def _keep(self, key: tuple[object, ...], found: Told, ignore: frozenset[str]) -> None:
         size = sum(len(name) + len(value) for name, value in found.fields)
@@ -132,6 +137,11 @@ class OriginHeads:
         said = [(name, value) for name, value in passed_on(told.fields, False) if name.lower() != b"content-range"]
         now = time.time()
         return Told(status, tuple(said), length, now, shared_cache.fresh_until(said, asked, now))
+
+
+def _is_anyones(ignore: frozenset[str]) -> bool:
+    """What was said to one holds for all."""
+    return not ignore & {"authorization", "cookie"}
 
 
 def _key(registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> tuple[object, ...]:

@@ -163,6 +163,11 @@ def asks_again(fields: Fields) -> bool:
     return bool({"no-cache", "max-age", "min-fresh"} & set(said))
 
 
+def only_if_cached(fields: Fields) -> bool:
+    """The origin must not be asked (RFC 9111 section 5.2.1.7)."""
+    return "only-if-cached" in directives(fields)
+
+
 def status(fields: Fields, said: Version) -> int:
     """200, or 304 or 412 by the conditions of a GET for this version (RFC 9110 section 13.2.2)."""
     given = {name: ", ".join(_all(fields, name)) for name in (b"if-match", b"if-none-match")}

@@ -2,6 +2,7 @@
 
     guard         who may use the proxy, and where it listens (pure)
     requests      bytes of a client to requests, with limits
+    methods       what ends here of TRACE and OPTIONS (pure)
     front         one client's connection: one request after another, its answer, its deadlines
     logged_front  the same with an access log
     health        what probes are answered

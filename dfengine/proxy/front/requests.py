@@ -69,7 +69,7 @@ class Head:
             raise BadRequest(400, "CONNECT has no body")
         if b"upgrade" in seen and b"upgrade" in named(fields):
             raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1")
-        if not target.startswith(b"/") and method != "CONNECT" and not is_absolute(target):
+        if not (target.startswith(b"/") or method == "CONNECT" or is_absolute(target) or (method == "OPTIONS" and target == b"*")):
             raise BadRequest(400, "the target of a request begins with /, or is a whole URL")
         if version == "1.1" and b"expect" in seen and seen[b"expect"].strip().lower() != b"100-continue":
             raise BadRequest(417, "100-continue is all that can be expected")

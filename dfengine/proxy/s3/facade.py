@@ -23,6 +23,7 @@ from dfengine.proxy.s3.bucket import Bucket
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.listings import Listings
 from dfengine.proxy.s3.objects import Objects
+from dfengine.proxy.secret_files import secrets
 
 if TYPE_CHECKING:
     import asyncio
@@ -79,18 +80,20 @@ class S3:
         for each in self._roots:
             if not os.path.isdir(each):
                 raise BadValue(f"--s3-bucket: {each} is no directory")
+        self._secrets = secrets(settings)
         self.check(settings)
         reach = Reach(
             roots=Roots(self._roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure,
             cacerts=settings.cacerts, access=Access(settings.origin_allow, settings.origin_deny),
         )  # fmt: skip
-        self._objects = Objects(loop, settings, blobs, reach)
+        self._objects = Objects(loop, settings, blobs, reach, lambda: self._secrets)
         self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
 
     def check(self, settings: ProxySettings) -> None:
         """Raises BadValue where these settings keep a secret in a bucket's directory."""
         for each in self._roots:
             keeps_no_secret(each, settings)
+        self._secrets = secrets(settings)
 
     @property
     def checks(self) -> bool:
@@ -161,6 +164,6 @@ def keeps_no_secret(root: str, settings: ProxySettings) -> None:
     home = os.path.realpath(settings.home)
     if os.path.commonpath((root, home)) == root or os.path.commonpath((root, home)) == home:
         raise BadValue(f"--s3-bucket: {root} has the proxy's home {home}, and keys in it: name another directory, or another --home")
-    for path in (settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys, *settings.secret_file):
-        if path and os.path.commonpath((root, os.path.realpath(path))) == root:
+    for path in secrets(settings):
+        if os.path.commonpath((root, os.path.realpath(path))) == root:
             raise BadValue(f"--s3-bucket: {root} has {path} in it, which nobody may read: name another directory")

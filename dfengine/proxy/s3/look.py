@@ -23,14 +23,20 @@ from dfengine.proxy.s3.told import Told, told
 from dfengine.proxy.upstream.silence import OWN, Unanswered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine.origin.reach import Reach
 
 
 class Look:
-    """reach: how origins are asked. `cut` ends all that wait."""
+    """reach: how origins are asked. secrets: gives paths of files that are none of any bucket, by whatever name they lie in one.
 
-    def __init__(self, reach: Reach) -> None:
+    `cut` ends all that wait.
+    """
+
+    def __init__(self, reach: Reach, secrets: Callable[[], list[str]]) -> None:
         self._reach = reach
+        self._secrets = secrets
         self._cancel = Cancel()
         self._of_thread = threading.local()
 
@@ -82,7 +88,16 @@ class Look:
             os.close(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OriginError("it is a directory", 404)
+        if status.st_nlink > 1 and self._is_secret(status):
+            raise OriginError("it is one of this proxy's own keys", 403)
         return told(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
+
+    def _is_secret(self, status: os.stat_result) -> bool:
+        for path in self._secrets():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(path), status):
+                    return True
+        return False
 
     def cut(self) -> None:
         """The process ends."""

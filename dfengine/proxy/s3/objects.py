@@ -28,6 +28,8 @@ from dfengine.settings import GetSettings
 from dfengine.task import bare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine.origin.reach import Reach
     from dfengine.proxy.blobs.blob import Blob
     from dfengine.proxy.blobs.blobs import Blobs
@@ -48,15 +50,17 @@ PAUSES = (0.0, 0.3, 1.2, 2.5)
 
 
 class Objects:
-    """On the loop's thread. reach: how this proxy asks origins itself."""
+    """On the loop's thread. reach: how this proxy asks origins itself. secrets: see look.Look."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach, secrets: Callable[[], list[str]]
+    ) -> None:
         self._loop = loop
         self._settings = settings
         self._blobs = blobs
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._reach = reach
-        self._look = Look(reach)
+        self._look = Look(reach, secrets)
         self._silence = Silence(loop.time)
         self._told: OrderedDict[str, Told] = OrderedDict()
         self._asking: dict[str, asyncio.Future[Told]] = {}

@@ -37,6 +37,8 @@ LONGEST_FILE = 4 << 20
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256().hexdigest()
 
+_OTHER = f"the signature {{}} is not taken here: sign by {ALGORITHM}, as by boto3's Config(signature_version='s3v4')"
+
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^,\s]{1,512})\s*,\s*SignedHeaders=([a-z0-9;._!#$%&'*+^`|~-]{1,4096})\s*,"
     r"\s*Signature=([0-9a-f]{64})\s*"
@@ -87,6 +89,8 @@ def check(
     if by_query:
         signed, payload = _of_query(given, now), _field(fields, b"x-amz-content-sha256") or UNSIGNED
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
+    elif {"AWSAccessKeyId", "Signature"} & given.keys():
+        raise S3Error("InvalidRequest", _OTHER.format("of the presigned URL is of version 2, which"))
     elif authorization:
         signed, payload = _of_header(authorization, fields, now), _field(fields, b"x-amz-content-sha256") or EMPTY
     else:
@@ -141,7 +145,7 @@ def canonical(
 
 def _of_header(authorization: str, fields: Fields, now: float) -> _Signed:
     if not authorization.startswith("AWS4-HMAC-SHA256"):
-        raise S3Error("InvalidRequest", f"the signature's version is not served here: sign by {ALGORITHM}")
+        raise S3Error("InvalidRequest", _OTHER.format("is of another version, which"))
     match = _AUTHORIZATION.fullmatch(authorization)
     if match is None:
         raise _malformed(False, "the header Authorization is not Credential=..., SignedHeaders=..., Signature=...")

@@ -122,7 +122,8 @@ class Line(asyncio.Protocol):
         self._parser = self._parser or httptools.HttpResponseParser(self)
         self._answered = self._over = self._headed = False
         self._head = 0
-        self._transport.write(head(f"{method} {self._origin}{target} HTTP/1.1".encode(), [*fields, *self._more] if self._more else fields))
+        target = self._origin + ("" if self._origin and target == "*" else target)
+        self._transport.write(head(f"{method} {target} HTTP/1.1".encode(), [*fields, *self._more] if self._more else fields))
 
     def write(self, data: bytes) -> None:
         """More of the request."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfengine.errors import BadValue
+from dfengine.errors import BadValue, OriginError
+from dfengine.origin.local_root import Roots
+from dfengine.origin.reach import Reach
+from dfengine.proxy.forward.authority import KEY
 from dfengine.proxy.s3.facade import keeps_no_secret
+from dfengine.proxy.s3.look import Look
+from dfengine.proxy.secret_files import secrets
 from dfengine.settings import ProxySettings
 
 
@@ -16,7 +22,8 @@ from dfengine.settings import ProxySettings
     ("root", "settings"),
     [
         (".", {}), ("home", {}), ("home/files", {}), ("link", {}), ("other", {"ca_key": "other/ca.key"}),
-        ("other", {"secret_file": ("else", "other/deep/secret")}), ("other", {"s3_keys": "other/keys"}), ("other", {"ca_key": "inside"}),
+        ("other", {"secret_file": ("else", "other/deep/secret")}), ("other", {"s3_keys": "other/keys"}),
+        ("other", {"registry_auth": "other/c.json"}), ("other", {"ca_key": "inside"}),
     ],
 )  # fmt: skip
 def test_a_bucket_holds_no_key_of_the_proxy(tmp_path: Path, root: str, settings: dict[str, Any]) -> None:
@@ -33,3 +40,24 @@ def test_a_bucket_holds_no_key_of_the_proxy(tmp_path: Path, root: str, settings:
     with pytest.raises(BadValue, match=r"--s3-bucket: .* name another directory"):
         keeps_no_secret(str(tmp_path / root), given)
     keeps_no_secret(str(tmp_path / "others"), given)
+
+
+def test_no_link_in_a_bucket_leads_to_a_key(tmp_path: Path) -> None:
+    """A hard link has no path that shows where it leads."""
+    home, bucket = tmp_path / "home", tmp_path / "bucket"
+    for folder in (home, bucket):
+        folder.mkdir()
+    (home / KEY).write_text("key")
+    (tmp_path / "logins").write_text("{}")
+    (tmp_path / "file").write_text("file")
+    os.link(home / KEY, bucket / "a")
+    os.link(tmp_path / "logins", bucket / "b")
+    os.link(tmp_path / "file", bucket / "c")
+    settings = ProxySettings(home=str(home), registry_auth=str(tmp_path / "logins"))
+    look = Look(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), lambda: secrets(settings))
+    for name in ("a", "b"):
+        with pytest.raises(OriginError) as raised:
+            look.at(f"file://{bucket}/{name}", 0.0)
+        assert raised.value.status == 403
+    assert look.at(f"file://{bucket}/c", 0.0).length == 4
+    look.cut()

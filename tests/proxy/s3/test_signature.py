@@ -78,6 +78,7 @@ def test_the_published_presigned_url() -> None:
     [
         (b"/a", HOST, "AccessDenied"),
         (b"/a", [*HOST, (b"Authorization", b"AWS key:signature")], "InvalidRequest"),
+        (b"/a?AWSAccessKeyId=AKIDOTHER&Signature=x%3D&Expires=1893456000", HOST, "InvalidRequest"),
         (b"/a", [*HOST, (b"Authorization", b"AWS4-HMAC-SHA256 nonsense")], "AuthorizationHeaderMalformed"),
         (b"/a", [*HOST, (b"Authorization", b"AWS4-ECDSA-P256-SHA256 Credential=a")], "InvalidRequest"),
         (PRESIGNED, PUBLISHED[0][1], "InvalidArgument"),

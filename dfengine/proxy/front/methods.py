@@ -1,0 +1,43 @@
+"""Requests that ask about the way to a server, or about this proxy, and what ends here of them. Pure.
+
+Sources: RFC 9110 sections 7.6.2 (Max-Forwards), 9.3.7 (OPTIONS) and 9.3.8 (TRACE); RFC 9112 section 3.2.4 (the target `*`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from dfengine.net.http import BadRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.proxy.front.requests import Head
+
+ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"
+
+EVERYTHING = b"*"
+"""The target of a question about a whole server."""
+
+
+def ends(head: Head, inside: bool) -> int:
+    """The status by which this proxy answers by itself; 0: the request goes on, with one hop less left. Raises BadRequest.
+
+    TRACE is not served: its answer repeats the request's credentials to programs that may not see them. inside: the request is for a
+    server whose https is read here, so `*` is that server's.
+    """
+    if head.method == "TRACE":
+        return 405
+    if head.method != "OPTIONS":
+        return 0
+    if head.target == EVERYTHING and not inside:
+        return 200
+    given = head.first.get(b"max-forwards")
+    if given is None:
+        return 0
+    left = given.strip()
+    if not re.fullmatch(rb"[0-9]{1,9}", left):
+        raise BadRequest(400, "Max-Forwards is no number")
+    if not int(left):
+        return 200
+    head.fields = [(name, b"%d" % (int(left) - 1) if name.lower() == b"max-forwards" else value) for name, value in head.fields]
+    return 0

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from dfengine import codes
 from dfengine.client import node_answer
 from dfengine.client.messages import decode_pulled, encode
-from dfengine.client.node_answer import READ
+from dfengine.client.node_answer import FILE
 from dfengine.client.supernode_session import JSON, chance
 from dfengine.client.watch import Watch
 from dfengine.errors import RemoteError, SupernodeError
@@ -85,7 +85,7 @@ class OriginLease:
             line = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
             with contextlib.closing(line):
                 asked = encode({**self._ask, **more})
-                status, body = node_answer.request(self._dialer, self._node, line, "/swarm/origin", JSON, asked, timeout, READ)
+                status, body = node_answer.request(self._dialer, self._node, line, "/swarm/origin", JSON, asked, timeout, FILE)
                 if status == 200:
                     return decode_pulled(body).code
         return 0

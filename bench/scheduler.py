@@ -1,5 +1,6 @@
 """Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run; and
-the same while DOWNLOADS downloads a second register and end, which it tells as events at the level info.
+the same while DOWNLOADS downloads a second register and end, which it tells as events at the level info; and while consoles are open, which
+watch the swarm, the hosts and the tasks.
 
     python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
 
@@ -20,24 +21,29 @@ import json
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 from bench.decide import name, populate
 from bench.stage import own_namespace, table
 from dfengine import wire
+from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.net.control_server import ControlServer
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.download_events import download_told
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
@@ -46,8 +52,9 @@ from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
 TASK = "7" * 64
-MODES = ("bare", "real", "telling")
+MODES = ("bare", "real", "telling", "watched")
 DOWNLOADS = 1000
+WATCHED = f"/api/v2/tasks/{TASK}/swarm", "/api/v2/hosts?limit=1000", "/api/v2/tasks"
 LEAST = 3.5
 """Pieces of a pull, on average, below which a run says nothing of pulls of four."""
 HERE = Path(__file__).parent
@@ -58,8 +65,12 @@ class Copy:
 
     def __init__(self, pieces: int) -> None:
         geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
-        self.file = SimpleNamespace(record=Record.in_memory(geometry))
-        self.state, self.task, self.stop = "success", TASK, int
+        self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, here=Bitset(pieces))
+        self.file.here.set_range(0, pieces)
+        self.state, self.task, self.stop, self.wanted = "SUCCESS", TASK, int, Wanted("http://origin/file")
+        self.asked, self.waits, self.asking, self.error, self.claim = self.wanted.url, "", False, None, None
+        self.origin_requests = self.origin_bytes = self.origin_errors = 0
+        self.asks_at = 0.0
         for n in range(pieces):
             self.file.record.set_digest(n, os.urandom(DIGEST))
 
@@ -120,8 +131,32 @@ async def serve(mode: str, peers: int, pieces: int, home: str) -> None:
     await ended.wait()
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(used.ru_utime + used.ru_stime - begun, flush=True)
+    if not bare:
+        router.close()
     control.close()
     node.close()
+
+
+def look(port: str) -> Callable[[], None]:
+    """Consoles that watch WATCHED and read what they are sent. Returns what ends them."""
+    lines = [socket.create_connection(("127.0.0.1", int(port))) for _ in WATCHED]
+
+    def read(line: socket.socket, path: str) -> None:
+        line.sendall(f"GET /api/v2/live?watch={quote(path)} HTTP/1.1\r\nHost: supernode\r\n\r\n".encode())
+        while line.recv(1 << 20):
+            pass
+
+    threads = [threading.Thread(target=read, args=each) for each in zip(lines, WATCHED, strict=True)]
+    for thread in threads:
+        thread.start()
+
+    def end() -> None:
+        for line, thread in zip(lines, threads, strict=True):
+            line.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            line.close()
+
+    return end
 
 
 def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
@@ -134,8 +169,10 @@ def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) ->
         assert server.stdout
         try:
             port = server.stdout.readline().strip()
+            end = look(port) if mode == "watched" else lambda: None
             loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]
             out = subprocess.run(loader, check=True, capture_output=True, text=True, timeout=120, start_new_session=True).stdout.split()
+            end()
             server.stdin.close()
             cpu = float(server.stdout.readline())
         finally:
@@ -172,7 +209,7 @@ def main() -> None:
         cids.write_text("".join(f"{name(i)}\n" for i in range(arguments.peers)))
         runs = [[measure(mode, arguments, load, cids) for mode in MODES] for _ in range(arguments.repeats)]
     rows, result = [], {}
-    for i, what in enumerate(("bare handler", "supernode", "telling events")):
+    for i, what in enumerate(("bare handler", "supernode", "telling events", "with consoles")):
         speed, cpu, idle, pieces = (statistics.median(run[i][j] for run in runs) for j in range(4))
         result[what] = [speed, cpu, pieces]
         worst = min(run[i][0] for run in runs)
@@ -182,6 +219,7 @@ def main() -> None:
     print(table(["", "pulls/s", "worst", "CPU us a pull", "load idle", "pieces a pull"], rows))
     print(f"\nsupernode / bare: {ratio:.2f}")
     print(f"telling events / supernode: {statistics.median(run[2][0] / run[1][0] for run in runs):.3f}")
+    print(f"with consoles / supernode: {statistics.median(run[3][0] / run[1][0] for run in runs):.3f}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))
 

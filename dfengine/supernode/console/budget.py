@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from time import monotonic
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic, thread_time
 from typing import TypeVar
 
 from dfengine.net.http import BadRequest
 
 _Item = TypeVar("_Item")
 
-SHARE, BURST = 0.02, 0.25
+SHARE, BURST = 0.02, 0.05
 """Of the loop's time; seconds of it that may be saved up."""
 
 SLICE = 0.002
@@ -22,10 +23,12 @@ MOST_WAITING = 64
 
 
 class Budget:
-    """clock: monotonic seconds."""
+    """clock: monotonic seconds. used: those of the processor that this thread has used: a busy machine makes nothing dearer."""
 
-    def __init__(self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic) -> None:
-        self._share, self._burst, self._clock = share, burst, clock
+    def __init__(
+        self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic, used: Callable[[], float] = thread_time
+    ) -> None:
+        self._share, self._burst, self._clock, self._used = share, burst, clock, used
         self._credit, self._at = burst, clock()
         self._waiting = 0
 
@@ -36,9 +39,14 @@ class Budget:
         self._at = now
         return max(0.0, -self._credit / self._share)
 
-    def spent(self, seconds: float) -> None:
-        """So much work was done."""
-        self._credit -= seconds
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """What is done within, without waiting for anything, counts as spent."""
+        begun = self._used()
+        try:
+            yield
+        finally:
+            self._credit -= self._used() - begun
 
     async def turn(self) -> None:
         """Wait until there is time for more. Raises BadRequest where too many wait."""
@@ -55,13 +63,14 @@ class Budget:
 
     async def spread(self, act: Callable[[_Item], object], items: Iterable[_Item]) -> None:
         """`act` on each of the items, SLICE at a time; returns when all is done, and counts it as spent."""
-        begun = self._clock()
-        until = begun + SLICE
-        for item in items:
-            act(item)
-            if (now := self._clock()) >= until:
-                self.spent(now - begun)
-                await asyncio.sleep(0)
-                begun = self._clock()
-                until = begun + SLICE
-        self.spent(self._clock() - begun)
+        each = iter(items)
+        while True:
+            with self.work():
+                until = self._clock() + SLICE
+                for item in each:
+                    act(item)
+                    if self._clock() >= until:
+                        break
+                else:
+                    return
+            await asyncio.sleep(0)

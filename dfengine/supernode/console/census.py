@@ -1,6 +1,6 @@
 """The figures of all tasks, origins and hosts, gathered now and then for all who ask.
 
-Tasks are looked at every PERIOD, so that their rates are known when somebody asks; hosts, which takes a look at each download, only while
+Tasks are looked at now and then, so that their rates are known when somebody asks; hosts, which takes a look at each download, only while
 somebody has asked within INTEREST. Nobody waits for figures that would take more than the budget: he is given the ones before.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from dfengine.supernode.console.answers import HostRow, OriginRow, TaskRow
 from dfengine.supernode.console.budget import Budget
@@ -19,14 +21,19 @@ from dfengine.supernode.console.tasks import row
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.state import SupernodeState
 
-PERIOD = 5.0
-"""Seconds between two looks at all tasks that nobody asked for."""
+PERIOD, IDLE_PERIOD = 5.0, 30.0
+"""Seconds between two looks at all tasks that nobody asked for; where nobody has asked for anything within INTEREST."""
 
 FRESH = 0.25
 """Seconds for which figures are new enough for who asks."""
 
 INTEREST = 30.0
-"""Seconds for which hosts are looked at after somebody has asked for them."""
+"""Seconds for which hosts are looked at after somebody has asked for them, and for which tasks are looked at often."""
+
+MOST_AT_ONCE = 2000
+"""Things that are sorted on the loop's thread."""
+
+Row = TypeVar("Row", TaskRow, HostRow, OriginRow)
 
 
 class Census:
@@ -46,7 +53,7 @@ class Census:
         self._state = state
         self._rates, self._host_rates = Rates(), Rates()
         self._delivered: dict[str, int] = {}
-        self._asked = -INTEREST
+        self._asked = self._hosts_asked = -INTEREST
         self._walked = self._hosts_walked = -INTEREST
         self._under_way: asyncio.Task[None] | None = None
         self._timer = state.loop.call_later(PERIOD, self._tick)
@@ -54,16 +61,19 @@ class Census:
     def _tick(self) -> None:
         if self._under_way is None and not self.budget.wait():
             self._begin(self._interested())
-        self._timer = self._state.loop.call_later(PERIOD, self._tick)
+        often = self._state.now() - self._asked < INTEREST
+        self._timer = self._state.loop.call_later(PERIOD if often else IDLE_PERIOD, self._tick)
 
     def _interested(self) -> bool:
-        return self._state.now() - self._asked < INTEREST
+        """Somebody looks at hosts."""
+        return self._state.now() - self._hosts_asked < INTEREST
 
     async def look(self, hosts: bool = False) -> None:
         """Figures of now, or as new as the budget allows."""
         now = self._state.now()
+        self._asked = now
         if hosts:
-            self._asked = now
+            self._hosts_asked = now
         known = self.hosts_at if hosts else self.at
         old = now - (self._hosts_walked if hosts else self._walked) >= FRESH
         if self._under_way is None and old and not (known and self.budget.wait()):
@@ -129,24 +139,22 @@ class Census:
             self._under_way.cancel()
 
 
-async def chosen(items: list[Any], wanted: Any, name: str, descending: bool, offset: int, limit: int) -> tuple[list[Any], int]:
-    """Those of the items that `wanted` takes, in the order of the attribute `name`, and how many there are in all.
+async def chosen(budget: Budget, items: list[Row], takes: Callable[[Row], bool], query: Any) -> tuple[list[Row], int]:
+    """Those of the items that `takes` takes, in the order and within the bounds of a list's query, and how many there are in all.
 
     Many are sorted by a thread, while the loop does its other work.
     """
 
-    def choose() -> tuple[list[Any], int]:
-        found = [item for item in items if wanted(item)]
+    def choose() -> tuple[list[Row], int]:
+        found = [item for item in items if takes(item)]
         # None, which is not known yet, comes last in either order.
-        known = [item for item in found if getattr(item, name) is not None]
-        known.sort(key=lambda item: getattr(item, name), reverse=descending)
-        found = known + [item for item in found if getattr(item, name) is None] if len(known) < len(found) else known
-        return found[offset : offset + limit], len(found)
+        known = [item for item in found if getattr(item, query.sort) is not None]
+        known.sort(key=attrgetter(query.sort), reverse=query.order == "desc")
+        if len(known) < len(found):
+            known += [item for item in found if getattr(item, query.sort) is None]
+        return known[query.offset : query.offset + query.limit], len(known)
 
     if len(items) <= MOST_AT_ONCE:
-        return choose()
+        with budget.work():
+            return choose()
     return await asyncio.get_running_loop().run_in_executor(None, choose)
-
-
-MOST_AT_ONCE = 2000
-"""Things that are sorted on the loop's thread."""

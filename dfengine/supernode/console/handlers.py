@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dfengine.events import LEVELS
@@ -69,8 +70,7 @@ class Handlers:
     async def tasks(self, call: Call) -> TaskPage:
         await self.census.look()
         query = call.query
-        items, total = await chosen(self.census.tasks, lambda found: tasks.takes(query, found), query.sort, query.order == "desc",
-                                    query.offset, query.limit)  # fmt: skip
+        items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query), query)
         return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
 
     async def task(self, call: Call) -> TaskRow:
@@ -94,15 +94,13 @@ class Handlers:
     async def hosts(self, call: Call) -> HostPage:
         await self.census.look(hosts=True)
         query = call.query
-        items, total = await chosen(self.census.hosts, lambda found: hosts.takes(query, found), query.sort, query.order == "desc",
-                                    query.offset, query.limit)  # fmt: skip
+        items, total = await chosen(self.census.budget, self.census.hosts, partial(hosts.takes, query), query)
         return HostPage(items=items, total=total, offset=query.offset, at=self.census.hosts_at)
 
     async def origins(self, call: Call) -> OriginPage:
         await self.census.look()
         query = call.query
-        items, total = await chosen(self.census.origins, lambda found: origins.takes(query, found), query.sort, query.order == "desc",
-                                    query.offset, query.limit)  # fmt: skip
+        items, total = await chosen(self.census.budget, self.census.origins, partial(origins.takes, query), query)
         return OriginPage(items=items, total=total, offset=query.offset, at=self.census.at)
 
     # PREHEATS

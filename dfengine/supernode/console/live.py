@@ -43,6 +43,10 @@ RETRY = b"retry: 2000\n\n"
 """Milliseconds after which a browser connects again."""
 
 
+_Swarm = tuple[str, int]
+"""What is watched of a swarm: the task, and how many downloads."""
+
+
 class Viewer:
     """last: id of the last event that it was sent. sent: what it was sent last of what it watches. tick: of the swarm that it has."""
 
@@ -63,7 +67,7 @@ class Live:
         self._state, self._handlers, self._watched = state, handlers, watched
         self._viewers: dict[EventStream, Viewer] = {}
         self._shares = Quota(MOST, state.settings.client_share)
-        self._swarms: dict[str, SwarmWatch] = {}
+        self._swarms: dict[_Swarm, SwarmWatch] = {}
         self._news = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
 
@@ -114,14 +118,15 @@ class Live:
     async def _round(self) -> None:
         made: dict[tuple[str, bool], bytes] = {}
         overviews: dict[bool, bytes] = {}
-        changes: dict[str, bytes] = {}
-        snapshots: dict[str, bytes] = {}
+        changes: dict[_Swarm, bytes] = {}
+        snapshots: dict[_Swarm, bytes] = {}
         budget = self._handlers.census.budget
-        watched = {each.call.ids["task"] for each in self._viewers.values() if each.operation and each.operation.name == "swarm"}
-        self._swarms = {task: self._swarms.get(task) or SwarmWatch(self._state, task, budget) for task in watched}
-        for task, swarm in self._swarms.items():
+        watched = {_swarm(each.call) for each in self._viewers.values() if each.operation and each.operation.name == "swarm"}
+        self._swarms = {key: self._swarms.get(key) or SwarmWatch(self._state, key[0], budget, key[1]) for key in watched}
+        for key, swarm in self._swarms.items():
             change = await swarm.look()
-            changes[task] = message(encode(change), "swarm_change") if change is not None else b""
+            with budget.work():
+                changes[key] = message(encode(change), "swarm_change") if change is not None else b""
         for viewer in list(self._viewers.values()):
             stream, now = viewer.stream, monotonic()
             if stream is None or stream not in self._viewers:
@@ -133,17 +138,19 @@ class Live:
             viewer.read = now
             operation, may_change = viewer.operation, viewer.call.may_change
             if may_change not in overviews:
-                overviews[may_change] = message(encode(await self._handlers.overview(viewer.call)), "overview")
+                told = await self._handlers.overview(viewer.call)
+                with budget.work():
+                    overviews[may_change] = message(encode(told), "overview")
             if operation is None:
                 news = b""
             elif operation.name == "swarm":
                 news = await self._swarm_news(viewer, changes, snapshots)
             else:
-                key = (viewer.watch, may_change)
-                if key not in made:
-                    made[key] = await self._resource(operation, viewer.call)
-                news = made[key] if made[key] != viewer.sent else b""
-                viewer.sent = made[key]
+                asked = (viewer.watch, may_change)
+                if asked not in made:
+                    made[asked] = await self._resource(operation, viewer.call)
+                news = made[asked] if made[asked] != viewer.sent else b""
+                viewer.sent = made[asked]
             stream.write(b"".join((overviews[may_change], self._events(viewer), news)))
 
     async def _resource(self, operation: Operation, call: Call) -> bytes:
@@ -152,15 +159,14 @@ class Live:
             found = await getattr(self._handlers, operation.name)(call)
         except BadRequest as error:
             return _gone(error.status, error.reason)
-        begun = monotonic()
-        data = message(encode(found), "resource")
-        budget.spent(monotonic() - begun)
+        with budget.work():
+            data = message(encode(found), "resource")
         await asyncio.sleep(0)
         return data
 
-    async def _swarm_news(self, viewer: Viewer, changes: dict[str, bytes], snapshots: dict[str, bytes]) -> bytes:
-        task = viewer.call.ids["task"]
-        swarm = self._swarms.get(task)
+    async def _swarm_news(self, viewer: Viewer, changes: dict[_Swarm, bytes], snapshots: dict[_Swarm, bytes]) -> bytes:
+        task, _ = key = _swarm(viewer.call)
+        swarm = self._swarms.get(key)
         if swarm is None or task not in self._state.swarm.tasks:
             news = _gone(404, f"task {task}: not found")
             viewer.tick, repeated, viewer.sent = -1, news == viewer.sent, news
@@ -169,12 +175,13 @@ class Live:
         before, viewer.tick = viewer.tick, swarm.tick
         if before == swarm.tick:
             return b""
-        if before == swarm.tick - 1 and changes.get(task):
-            return changes[task]
-        if task not in snapshots:
+        if before == swarm.tick - 1 and changes.get(key):
+            return changes[key]
+        if key not in snapshots:
             found = await swarm.snapshot()
-            snapshots[task] = message(encode(found), "swarm") if found is not None else b""
-        return snapshots[task]
+            with self._handlers.census.budget.work():
+                snapshots[key] = message(encode(found), "swarm") if found is not None else b""
+        return snapshots[key]
 
     def _events(self, viewer: Viewer) -> bytes:
         events = self._state.events.after(viewer.last, EVENTS)
@@ -186,6 +193,10 @@ class Live:
         """The process ends."""
         if self._rounds is not None:
             self._rounds.cancel()
+
+
+def _swarm(call: Call) -> _Swarm:
+    return call.ids["task"], call.query.limit
 
 
 def _last(header: str, after: int, newest: int) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -120,10 +119,8 @@ class ConsoleRoutes:
             return problem(409, str(error))
         if operation.changes:
             self._state.events.info("changed_by_console", what=operation.name, client=call.request.client, **call.ids)
-        begun = monotonic()
-        answer = Response(operation.status, encode(found), headers=HEADERS)
-        self._handlers.census.budget.spent(monotonic() - begun)
-        return answer
+        with self._handlers.census.budget.work():
+            return Response(operation.status, encode(found), headers=HEADERS)
 
     def watched(self, target: str, call: Call) -> tuple[Operation, Call]:
         """The operation that answers a GET of `target`, for who made `call`. Raises BadRequest for what may not be watched."""

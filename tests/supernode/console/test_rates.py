@@ -38,35 +38,46 @@ def test_what_fell_or_was_not_looked_at_begins_anew() -> None:
     assert rates.look("a", 9, 4.0) is None
 
 
+class Clock:
+    """Seconds that pass, of which a process has used some."""
+
+    def __init__(self, share: float, burst: float) -> None:
+        self.now = self.used = 0.0
+        self.budget = Budget(share, burst, lambda: self.now, lambda: self.used)
+
+    def spend(self, seconds: float) -> None:
+        with self.budget.work():
+            self.used += seconds
+
+
 def test_work_beyond_the_share_has_to_wait() -> None:
-    now = 0.0
-    budget = Budget(0.1, 1.0, lambda: now)
-    budget.spent(1.0)
-    assert budget.wait() == 0
-    budget.spent(1.0)
-    assert budget.wait() == pytest.approx(10)
-    now = 9.0
-    assert budget.wait() == pytest.approx(1)
-    now = 1e6
-    assert budget.wait() == 0
-    budget.spent(1.5)
-    assert budget.wait() == pytest.approx(5)
+    clock = Clock(0.1, 1.0)
+    clock.spend(1.0)
+    assert clock.budget.wait() == 0
+    clock.spend(1.0)
+    assert clock.budget.wait() == pytest.approx(10)
+    clock.now = 9.0
+    assert clock.budget.wait() == pytest.approx(1)
+    clock.now = 1e6
+    assert clock.budget.wait() == 0
+    clock.spend(1.5)
+    assert clock.budget.wait() == pytest.approx(5)
 
 
 def test_work_is_cut_and_others_run_between() -> None:
-    now = 0.0
+    clock = Clock(0.5, 0.0)
     order: list[int] = []
-    budget = Budget(0.5, 0.0, lambda: now)
 
     def act(item: int) -> None:
-        nonlocal now
-        now += module.SLICE
+        clock.now += module.SLICE
+        clock.used += module.SLICE / 2
         order.append(item)
 
     async def scene() -> None:
         asyncio.get_running_loop().call_soon(order.append, -1)
-        await budget.spread(act, range(3))
-        assert budget.wait() == pytest.approx(3 * module.SLICE)  # half of the time is its own
+        await clock.budget.spread(act, range(3))
+        assert clock.budget.wait() == 0  # half of the time is its own, and it took half
+        await clock.budget.spread(act, ())
 
     asyncio.run(scene())
     assert order == [0, -1, 1, 2]
@@ -76,12 +87,12 @@ def test_too_many_who_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 1)
 
     async def scene() -> None:
-        budget = Budget(1e-6)
-        budget.spent(1)
-        first = asyncio.ensure_future(budget.turn())
+        clock = Clock(1e-6, 0.0)
+        clock.spend(1)
+        first = asyncio.ensure_future(clock.budget.turn())
         await asyncio.sleep(0)
         with pytest.raises(BadRequest, match="waiting"):
-            await budget.turn()
+            await clock.budget.turn()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first

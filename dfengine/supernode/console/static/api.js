@@ -49,6 +49,9 @@ export function query(parameters) {
 
 const PAUSES = [500, 1000, 2000, 5000];
 
+// Milliseconds that each of the latest chunks of a stream took, what it changed in the page included.
+export const spent = [];
+
 // One stream. watch: path and query below /api/v2, "" for none. hear(event, data); state("live" | "lost" | "locked", detail).
 export class Live {
   constructor(watch, hear, state) {
@@ -96,7 +99,10 @@ export class Live {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      const begun = performance.now();
       parser.feed(value);
+      spent.push(performance.now() - begun);
+      if (spent.length > 2000) spent.shift();
     }
   }
 }

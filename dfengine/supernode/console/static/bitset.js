@@ -7,6 +7,12 @@ export function decode(text, size) {
   return bytes;
 }
 
+// A row's set, decoded when it is needed first: a thousand of them at once would hold up a frame.
+export function bits(row, size) {
+  row.have ??= decode(row.packed, size);
+  return row.have;
+}
+
 export const has = (bytes, n) => n >> 3 < bytes.length && (bytes[n >> 3] >> (n & 7)) & 1;
 
 // The set, which may have to grow, with these pieces toggled.

@@ -1,6 +1,6 @@
 // The console: chooses the page by the address, keeps one live stream for it, and hears the keyboard.
 
-import { Live, Refused, ask, token } from "./api.js";
+import { Live, Refused, ask, spent, token } from "./api.js";
 import { ask_token, confirm_change, shortcuts, start_preheat } from "./dialogs.js";
 import { $, el } from "./dom.js";
 import { EventsPage } from "./events.js";
@@ -130,5 +130,5 @@ addEventListener("keydown", key_down);
 theme(localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 route();
 
-// For whoever measures the page: milliseconds that the map's latest frames took.
-globalThis.frames_spent = () => page?.map?.spent ?? [];
+// For whoever measures the page: milliseconds of script, for each chunk of the stream and each frame of the map.
+globalThis.script_spent = () => ({ chunks: spent, frames: page?.map?.spent ?? [] });

@@ -3,12 +3,13 @@
 // One pixel of a canvas is one cell, and the browser scales it. Only rows that changed are painted, for BUDGET milliseconds of a frame at
 // most; the others follow in the next frames.
 
-import { has } from "./bitset.js";
+import { bits, has } from "./bitset.js";
 
 const BUDGET = 6;
 const FRESH = 900; // milliseconds for which a piece that has just come is lit up
 const MOST_COLUMNS = 2560;
 const MOST_FEEDS = 600;
+const LATE = 1500; // milliseconds after which the arcs are painted though rows wait
 
 const KEYS = ["empty", "have", "done", "slow", "quiet", "new", "copy"];
 
@@ -39,7 +40,7 @@ export class PieceMap {
     this.links = [];
     this.spent = []; // milliseconds of the latest frames
     this.height = 0;
-    this.look = { wants: false };
+    this.look = { wants: false, at: 0 };
     this.recolour();
   }
 
@@ -56,7 +57,8 @@ export class PieceMap {
 
   // rows: in order. pieces: of the task.
   set(rows, pieces) {
-    const columns = Math.max(1, Math.min(pieces, MOST_COLUMNS));
+    const room = Math.floor(this.canvas.clientWidth * Math.min(2, devicePixelRatio || 1));
+    const columns = Math.max(1, Math.min(pieces, MOST_COLUMNS, Math.max(room, 64)));
     const resized = this.canvas.width !== columns || this.canvas.height !== Math.max(1, rows.length);
     this.pieces = pieces;
     this.rows = rows;
@@ -96,14 +98,14 @@ export class PieceMap {
   paint() {
     this.frame = 0;
     const begun = performance.now();
+    if (this.look.wants && (!this.dirty.size || begun - this.look.at > LATE)) {
+      this.look = { wants: false, at: begun };
+      this.paint_feeds();
+    }
     for (const at of this.dirty) {
+      if (performance.now() - begun > BUDGET) break;
       this.dirty.delete(at);
       if (at < this.rows.length) this.paint_row(at, begun);
-      if (performance.now() - begun > BUDGET) break;
-    }
-    if (!this.dirty.size && this.look.wants) {
-      this.look.wants = false;
-      this.paint_feeds();
     }
     this.spent.push(performance.now() - begun);
     if (this.spent.length > 600) this.spent.shift();
@@ -115,16 +117,16 @@ export class PieceMap {
     const { cells, pieces } = this;
     const columns = cells.length;
     const shades = this.shades[row.kind];
+    const have = bits(row, pieces);
     if (columns === pieces) {
       const [none, all] = [this.colours.empty, shades[16]];
-      const { have } = row;
       for (let n = 0; n < columns; n++) cells[n] = has(have, n) ? all : none;
     } else {
       for (let column = 0; column < columns; column++) {
         const first = Math.floor((column * pieces) / columns);
         const past = Math.max(first + 1, Math.floor(((column + 1) * pieces) / columns));
         let got = 0;
-        for (let n = first; n < past; n++) got += has(row.have, n);
+        for (let n = first; n < past; n++) got += has(have, n);
         cells[column] = shades[Math.floor((16 * got) / (past - first))];
       }
     }

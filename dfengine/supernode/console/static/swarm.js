@@ -1,6 +1,6 @@
 // One task: its figures, the map of pieces over hosts, who feeds whom, the slowest host and why.
 
-import { decode, toggle } from "./bitset.js";
+import { bits, toggle } from "./bitset.js";
 import { $, badge, clear, el, say } from "./dom.js";
 import { bytes, count, name, percent, rate, short } from "./format.js";
 import { PieceMap } from "./map.js";
@@ -16,7 +16,7 @@ export class SwarmPage {
     this.hosts = new Map(); // n -> row of the map
     this.order = [];
     this.picked = -1;
-    this.copy = { kind: "copy", have: new Uint8Array(), n: -1 };
+    this.copy = { kind: "copy", packed: "", n: -1 };
     this.pieces = 0;
     this.build();
     this.load();
@@ -58,6 +58,11 @@ export class SwarmPage {
     this.canvas.addEventListener("click", (event) => this.choose(this.at(event)));
     this.canvas.addEventListener("mousemove", (event) => this.choose(this.at(event)));
     this.choose(-1);
+    this.resized = () => {
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.order.length && this.lay_out({ pieces: this.pieces }), 200);
+    };
+    addEventListener("resize", this.resized);
   }
 
   async load() {
@@ -107,17 +112,17 @@ export class SwarmPage {
   snapshot(data) {
     this.hosts.clear();
     for (const host of data.hosts) this.add(host);
-    this.copy.have = decode(data.cached, data.pieces);
+    Object.assign(this.copy, { packed: data.cached, have: null });
     this.lay_out(data);
     this.show(data);
   }
 
   add(host) {
-    this.hosts.set(host.n, { ...host, have: decode(host.have, this.pieces), kind: kind(host), fresh: new Map() });
+    this.hosts.set(host.n, { ...host, packed: host.have, have: null, kind: kind(host), fresh: new Map() });
   }
 
   lay_out(data) {
-    this.pieces = Math.max(data.pieces, 0) || Math.max(0, ...[this.copy, ...this.hosts.values()].map((row) => row.have.length * 8));
+    this.pieces = Math.max(data.pieces, 0) || Math.max(0, ...[this.copy, ...this.hosts.values()].map((row) => row.have?.length * 8 || row.packed.length * 6));
     this.order = [this.copy, ...this.hosts.values()];
     this.places = new Map(this.order.map((row, at) => [row.n, at]));
     this.map.set(this.order, this.pieces);
@@ -135,7 +140,7 @@ export class SwarmPage {
     const now = performance.now();
     for (const n of data.left) this.hosts.delete(n);
     for (const host of data.joined) this.add(host);
-    if (data.cached !== null) this.copy.have = decode(data.cached, data.pieces);
+    if (data.cached !== null) Object.assign(this.copy, { packed: data.cached, have: null });
     const moved = data.left.length || data.joined.length || (data.pieces >= 0 && data.pieces !== this.pieces);
     for (const each of data.changed) {
       const row = this.hosts.get(each.n);
@@ -143,9 +148,9 @@ export class SwarmPage {
       const { have, toggled, ...fields } = each;
       Object.assign(row, fields);
       row.kind = kind(row);
-      if (have !== undefined && have !== null) row.have = decode(have, data.pieces);
+      if (have !== undefined && have !== null) Object.assign(row, { packed: have, have: null });
       else if (toggled) {
-        row.have = toggle(row.have, toggled);
+        row.have = toggle(bits(row, this.pieces), toggled);
         for (const piece of toggled) row.fresh.set(piece, now);
       }
       if (!moved) this.map.touch(this.places.get(each.n));
@@ -233,6 +238,8 @@ export class SwarmPage {
   close() {
     this.closed = true;
     clearTimeout(this.timer);
+    clearTimeout(this.later);
+    removeEventListener("resize", this.resized);
     this.map.close();
     $("notice").hidden = true;
   }

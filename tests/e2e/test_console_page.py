@@ -195,7 +195,9 @@ def steering(page: Any, node: Any, task: str) -> None:
     page.get_by_role("button", name="Fetch ahead").click()
     page.get_by_label("URL").fill("http://127.0.0.1:9/nothing")
     page.keyboard.press("Enter")
-    page.get_by_text("nothing", exact=True).wait_for()
+    page.get_by_role("link", name="nothing", exact=True).click()
+    page.get_by_role("heading", name="Preheat", exact=True).wait_for()
+    page.locator("td", has_text="this supernode").wait_for()
     unlock.click()
     page.locator("#unlock", has_text="Unlock").wait_for()
 

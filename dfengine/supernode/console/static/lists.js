@@ -30,7 +30,7 @@ export class ListPage {
   }
 
   get watch() {
-    return this.kind.path + query(this.parameters);
+    return this.kind.path + (this.kind.plain ? "" : query(this.parameters));
   }
 
   filters() {
@@ -76,12 +76,12 @@ export class ListPage {
     this.told = data;
     this.table.none.textContent = this.kind.empty;
     this.table.update(data.items);
+    this.kind.extra?.(this, data);
     const first = this.parameters.offset;
     say(this.place, data.total ? `${count(first + 1)}–${count(first + data.items.length)} of ${count(data.total)}` : "");
-    this.before.hidden = this.next.hidden = data.total <= LIMIT && first === 0;
+    this.before.hidden = this.next.hidden = this.kind.plain || (data.total <= LIMIT && first === 0);
     this.before.disabled = first === 0;
     this.next.disabled = first + data.items.length >= data.total;
-    this.kind.extra?.(this, data);
   }
 
   again() {
@@ -163,7 +163,7 @@ export const preheats = {
   buttons: (page) => [(page.start = el("button", { type: "button", class: "main", text: "Fetch ahead …", onclick: () => page.context.start_preheat(), hidden: true }))],
   extra: (page) => (page.start.hidden = !page.context.may_change()),
   columns: (page) => [
-    { title: "What", text: (row) => name(row.url), small: (row) => row.url },
+    { title: "What", draw: (cell, row) => link(cell, name(row.url), `#/preheats/${row.id}`, row.url, row.url) },
     { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state], row.error) },
     { title: "Parts", num: true, text: (row) => `${count(row.finished)} / ${count(row.parts)}` },
     { title: "Here", draw: (cell, row) => bar(cell, row.length ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
@@ -172,6 +172,25 @@ export const preheats = {
     actions(page, (row) => [[row.ended ? "Forget" : "Cancel", () => page.context.change(`/preheats/${row.id}`, { method: "DELETE" }), row.ended ? "" : "danger"]]),
   ],
 };
+
+// One preheat: its files or blobs, at each place that fetches them.
+export const parts = (id) => ({
+  title: "Preheat", path: `/preheats/${id}`, plain: true, key: (row) => `${row.host} ${row.url}`, empty: "It has no parts yet.",
+  sortable: false, parameters: {},
+  extra: (page, data) => {
+    if (!data.url) return;
+    data.total = data.parts;
+    page.told_of ??= page.more.appendChild(el("p", { class: "quiet" }));
+    say(page.told_of, `${data.url} · ${JOBS[data.state][0]} · ${data.finished} of ${data.parts} parts${data.error ? ` · ${data.error}` : ""}`);
+  },
+  columns: () => [
+    { title: "Part", draw: (cell, row) => (row.task ? link(cell, name(row.url), `#/tasks/${row.task}`, row.digest || row.url, row.url) : say(cell, row.digest || row.url)) },
+    { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state]) },
+    { title: "At", text: (row) => row.host || "this supernode" },
+    { title: "Here", draw: (cell, row) => bar(cell, row.length > 0 ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
+    { title: "Reason", text: (row) => row.error || "–" },
+  ],
+});
 
 export const cache = {
   title: "Cache", path: "/cache", key: (row) => row.task, empty: "There is no copy on the disk.", sortable: false, parameters: {},

@@ -4,7 +4,7 @@ import { Live, Refused, ask, spent, token } from "./api.js";
 import { ask_token, confirm_change, shortcuts, start_preheat } from "./dialogs.js";
 import { $, el } from "./dom.js";
 import { EventsPage } from "./events.js";
-import { ListPage, cache, hosts, origins, preheats, tasks } from "./lists.js";
+import { ListPage, cache, hosts, origins, parts, preheats, tasks } from "./lists.js";
 import { Sums } from "./sums.js";
 import { SwarmPage } from "./swarm.js";
 
@@ -77,6 +77,7 @@ function route() {
   context.notice("");
   if (name === "tasks" && /^[0-9a-f]{64}$/.test(id ?? "")) page = new SwarmPage(context, id);
   else if (name === "events") page = new EventsPage(context);
+  else if (name === "preheats" && /^[0-9A-Za-z]{1,64}$/.test(id ?? "")) page = new ListPage(context, parts(id));
   else page = new ListPage(context, LISTS[name] ?? tasks);
   $("page").replaceChildren(page.node);
   document.title = `${PAGES.find(([key]) => key === name)?.[1] ?? "Tasks"} · dfengine`;

@@ -187,7 +187,7 @@ class Downloading:
             self._why_not = "there is no certificate to serve with: --tls-cert"
         else:
             try:
-                self.home = Home(settings.home)
+                self.home = Home(settings.home) if self._pooled is None else self._pooled.home(settings.home)
                 ensure = partial(
                     local_peer.ensure, self.home, self.dialer, ip, settings.port, self.who.name,
                     totallimit=settings.totallimit, alivetime=settings.alivetime,

@@ -1,4 +1,4 @@
-"""What the downloads of one batch share: idle connections, this host's peer server, the limit on received bytes."""
+"""What the downloads of one batch share: idle connections, this host's home and peer server, the limit on received bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from dfengine.client.connection_pool import MOST, ConnectionPool
 from dfengine.client.throttle import Throttle
 from dfengine.net.dial import local_address
+from dfengine.storage.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from dfengine.net.dial import Connection
 
 FRESH = 10.0
-"""Seconds for which a peer server that answered is taken to run. It ends by itself only after a longer idle time."""
+"""Seconds for which a peer server that answered is taken to run, and a home that was looked at to be there. A server ends by itself only
+after a longer idle time.
+"""
 
 
 class SharedConnections(ConnectionPool):
@@ -45,9 +48,18 @@ class Pooled:
         self.peers = SharedConnections(max(MOST, 2 * downloads))
         """To what serves pieces."""
         self._lock = threading.Lock()
+        self._homes: dict[str, tuple[float, Home]] = {}
         self._peer: LocalPeer | None = None
         self._until = 0.0
         self._addresses: dict[tuple[str, int], str] = {}
+
+    def home(self, path: str) -> Home:
+        """The home directory there, made and looked at if that was not done lately. Raises StorageError."""
+        until, home = self._homes.get(path, (0.0, None))
+        if home is None or time.monotonic() > until:
+            home = Home(path)
+            self._homes[path] = time.monotonic() + FRESH, home
+        return home
 
     def peer(self, ensure: Callable[[], LocalPeer]) -> LocalPeer:
         """This host's peer server, by `ensure` if that was not asked lately. Raises what it raises."""

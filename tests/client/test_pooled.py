@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration
 from dfengine.client.pooled import Pooled
 from dfengine.client.supernode_session import join
-from dfengine.errors import Cancelled, LocalError, SourceGone
+from dfengine.errors import Cancelled, LocalError, SourceGone, StorageError
 from dfengine.net.dial import Connection
 from dfengine.settings import SupernodeAddress
 
@@ -204,3 +206,21 @@ def test_the_peer_server_is_looked_for_once() -> None:
     pooled._until = 0.0
     pooled.peer(ensure)
     assert len(asked) == 3
+
+
+def test_a_home_is_looked_at_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, path = [100.0], tmp_path / "home"
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pooled = Pooled(2, 0)
+    found = pooled.home(str(path))
+    now[0] += 1
+    assert pooled.home(str(path)) is found
+    assert pooled.home(str(tmp_path / "other")).path != found.path
+    shutil.rmtree(path)
+    now[0] += 60
+    assert pooled.home(str(path)).path == found.path
+    assert (path / "tasks").is_dir()
+    path.chmod(0o777)
+    now[0] += 60
+    with pytest.raises(StorageError, match="other users can write there"):
+        pooled.home(str(path))

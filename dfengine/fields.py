@@ -39,6 +39,7 @@ REGISTRATION = {
     "include": "include",
     "exclude": "exclude",
     "manifest": "manifest",
+    "follows": "follows",
 }
 """`POST /peer/registry`; native, inOrder, location, signedUrl, private, and those of the origin and of a tree, are dfengine's own."""
 
@@ -52,8 +53,12 @@ REGISTERED = {
     "native": "native",
     "generation": "generation",
     "digest": "digest",
+    "etag": "etag",
+    "last_modified": "lastModified",
+    "undated": "undated",
+    "coding": "coding",
 }
-"""`data` of its answer; the last three are dfengine's own."""
+"""`data` of its answer; those from native on are dfengine's own."""
 
 PIECE_SOURCE = {
     "range": "range",

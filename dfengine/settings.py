@@ -236,6 +236,7 @@ class SupernodeSettings(Value):
     """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent.
 
     private: of clients that do not say whether they share or split what their credentials open. store: URL of a prefix of an object store.
+    cluster: URL of a Redis.
     """
 
     port: int = CONTROL_PORT
@@ -264,6 +265,8 @@ class SupernodeSettings(Value):
     origin_sign: tuple[str, ...] = ()
     store: str = ""
     store_key_file: str = ""
+    cluster: str = ""
+    cluster_key_file: str = ""
     secret_file: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""

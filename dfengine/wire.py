@@ -56,6 +56,7 @@ Name = Annotated[str, Meta(max_length=1024)]
 class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fields.REGISTRATION.items()}, kw_only=True):
     """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers.
 
+    follows: another supernode takes the task for its own hosts.
     origin_tries: requests in a row that may bring nothing; the times are seconds. Of all four, 0: as the supernode has it.
     """
 
@@ -94,6 +95,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
     include: list[str] | None = None
     exclude: list[str] | None = None
     manifest: str = ""
+    follows: bool = False
 
     @property
     def texts(self) -> int:
@@ -162,7 +164,10 @@ def folded(body: bytes) -> dict[str, Any]:
 
 
 class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, kw_only=True):
-    """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. The last three are native only."""
+    """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. Those from `native` on are native only.
+
+    etag, last_modified, undated, coding: what the origin said of the version, for a supernode that follows; see `origin.version.Version`.
+    """
 
     task_id: str
     file_length: int
@@ -173,6 +178,10 @@ class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, k
     native: int = 0
     generation: str = ""
     digest: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    undated: bool = False
+    coding: str = ""
 
 
 class PieceSource(msgspec.Struct, rename=fields.PIECE_SOURCE):

@@ -49,8 +49,10 @@ MAY_IMPORT = {
     "supernode.swarm": {"net"},
     "supernode.copies": {"net", "origin", "storage", "supernode.swarm"},
     "supernode.fastpath": {"net", "storage", "supernode", "supernode.swarm"},
+    "supernode.cluster": {"net"},
     "supernode.console": {"net", "supernode", "supernode.swarm", "supernode.copies", "supernode.fastpath"},
-    "supernode": {"net", "origin", "storage", "peer", "supernode.swarm", "supernode.copies", "supernode.fastpath", "supernode.console"},
+    "supernode": {"net", "origin", "storage", "peer", "supernode.swarm", "supernode.copies", "supernode.fastpath", "supernode.cluster",
+                  "supernode.console"},
 }
 """Package -> packages that it may import, beside itself and the core."""
 
@@ -81,7 +83,7 @@ SLOW = {
 }
 """What a `get` of a small file must not pay for, unless it is imported where it is used."""
 
-OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "rich"}
+OPTIONAL = {"cryptography", "opentelemetry", "dns", "fsspec", "obstore", "redis", "rich"}
 """What extras bring, imported only where it is used."""
 
 DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "yaml": "pyyaml"}

@@ -92,7 +92,10 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         seed_task_id="",
     )
     if member.native:
-        data.native, data.generation, data.digest = member.native, fetch.description.generation, state.cache.digest
+        known = fetch.description
+        data.native, data.generation, data.digest = member.native, known.generation, state.cache.digest
+        if registration.follows:
+            data.etag, data.last_modified, data.undated, data.coding = known.etag, known.last_modified, not known.dated, known.coding
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 

@@ -24,12 +24,9 @@ from dfengine.origin.signature import without_signature
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.wanted import PLACED, Wanted
 
 KEY_BYTES = 32
-
-PLACED = "placed"
-"""Sign of the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
 
 
 OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))

@@ -151,6 +151,7 @@ class _Collector:
         yield requests
         yield from self._ours()
         yield from self._store()
+        yield from self._cluster()
         # Those that wait were counted as well, and when they began to.
         at_once = counts["pulls"] + self._served.plain.answered - state.parked.count
         yield from state.timings.families(state.swarm.leases, at_once)
@@ -195,6 +196,14 @@ class _Collector:
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         yield GaugeMetricFamily(OURS + "store_waiting", "Copies that wait to be written to it", len(written))
+
+    def _cluster(self) -> Iterator[Metric]:
+        cluster = self._state.fetches.cluster
+        if cluster is None:
+            return
+        yield GaugeMetricFamily(OURS + "cluster_members", "Other supernodes of the cluster, as they were told last", len(cluster.others))
+        yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last question", int(cluster.reached))
+        yield CounterMetricFamily(OURS + "cluster_failures", "Questions that Redis did not answer, or not as it should", cluster.failures)
 
     def _loop(self) -> Iterator[Metric]:
         watch = self._served.watch

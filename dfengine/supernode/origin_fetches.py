@@ -16,6 +16,7 @@ from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
@@ -77,6 +78,7 @@ class OriginFetches:
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
                        own=Own.parse(settings.origin_root, settings.origin_sign), store=self.store)
+        self.cluster: Cluster | None = None
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
         self.tally = OriginTally()
@@ -177,6 +179,8 @@ class OriginFetches:
     def _drop(self, task: str) -> None:
         fetch = self.cdn.fetches.get(task)
         self.cdn.forget(task)
+        if self.cluster is not None:
+            self.cluster.release(task)
         if fetch is not None and fetch.claim is None:
             self.tally.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)
@@ -189,8 +193,15 @@ class OriginFetches:
         if self._registry.end_task(task, reason):
             self._wake()
 
+    def join(self, cluster: Cluster) -> None:
+        """Take tasks from the supernodes that lead them."""
+        self.cluster = self.cdn.cluster = cluster
+        cluster.start()
+
     def close(self) -> None:
         """The process ends: waits for the threads of fetches."""
+        if self.cluster is not None:
+            self.cluster.close()
         self.room.close()
         if self.written is not None:
             self.written.close()
@@ -205,6 +216,8 @@ class OriginFetches:
             begun = self._begun.get(fetch.task)
             self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked,
                               length=fetch.geometry.length, seconds=self._loop.time() - begun if begun is not None else None)
+        if fetch.leader:
+            self._events.info("fetch_follows", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count

@@ -30,10 +30,11 @@ from dfengine.net.ready import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
 from dfengine.net.turns import Turns
-from dfengine.settings import SupernodeSettings
+from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.supernode import garbage, idle_sweep
+from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.routes import public
 from dfengine.supernode.copies.cache import COPIES
@@ -155,6 +156,9 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     except OSError as error:
         pieces.close()
         raise _occupied(settings.host, settings.port, "--port", error) from error
+    cluster = Cluster.of(settings, str(SupernodeAddress(state.advertise_ip, control.port)), events, lambda: state.dialer)
+    if cluster is not None:
+        state.fetches.join(cluster)
     pieces.start()
     stopped = asyncio.Event()
     configured = Reconfiguring(state, given, fresh, authentication, (token, console), tls, limit, manager)

@@ -25,6 +25,7 @@ from dfengine.supernode.copies.shared_pool import SharedPool
 from dfengine.supernode.copies.wanted import Wanted
 
 if TYPE_CHECKING:
+    from dfengine.supernode.copies.fetch import Cluster
     from dfengine.supernode.copies.store import Store
 
 
@@ -49,6 +50,8 @@ class Cdn:
         self._room = room
         self._own = own
         self._store = store
+        self.cluster: Cluster | None = None
+        """Says which supernode leads a task; None: this one leads all."""
         self._grants = Grants()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
@@ -63,7 +66,7 @@ class Cdn:
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
                                             connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests,
-                                            budget=self._budget, address=address, store=self._store)
+                                            budget=self._budget, address=address, store=self._store, cluster=self.cluster)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

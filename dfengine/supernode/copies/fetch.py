@@ -34,9 +34,24 @@ from dfengine.supernode.copies.wanted import Tries, Wanted
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.errors import OriginError
+    from dfengine.net.dialer import Dialer
     from dfengine.origin.kinds import Origin
     from dfengine.origin.reader import Reader
     from dfengine.supernode.copies.store import Store
+
+    class Cluster(Protocol):
+        """See `cluster.membership.Cluster`."""
+
+        @property
+        def own(self) -> Named: ...
+        def leader(self, task: str) -> str | None: ...
+        def dialer(self) -> Dialer: ...
+
+    class Named(Protocol):
+        """address: HOST:PORT of this supernode."""
+
+        @property
+        def address(self) -> str: ...
 
 Result = TypeVar("Result")
 
@@ -84,13 +99,14 @@ class Fetch:
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
     own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
     budget: of listings. address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
+    cluster: says which supernode leads the task; None: this one does.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
         access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
         manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
-        store: Store | None = None,
+        store: Store | None = None, cluster: Cluster | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -105,6 +121,9 @@ class Fetch:
         self.budget = budget or ListingBudget()
         self.address = address
         self.store = store
+        self.cluster = cluster
+        self.leader = ""
+        """HOST:PORT of the supernode that the pieces come from; "": they come from the origin. Written before `fetch_head`."""
         self.doubted = False
         """The store has the copy, and not as it should be. Written by the fetch's thread."""
         known = self.manifests  # and no reference to this fetch: it goes as soon as it is forgotten

@@ -18,7 +18,7 @@ from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.hashing import hasher
-from dfengine.supernode.copies import restoring
+from dfengine.supernode.copies import following, restoring
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
@@ -121,7 +121,20 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     """Read the origin into the copy. Raises OriginError, StorageError."""
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
-    _read(fetch, *ask(fetch, found=found), found)
+    if following.may_follow(fetch):
+        came = following.follow(fetch, found)
+        if came == following.CHANGED:
+            return _renew(fetch)
+        if fetch.file is not None:
+            found = fetch.file, fetch.description
+            if came == following.WHOLE or not missing_runs(fetch.file):
+                return _finish(fetch, fetch.file)
+    fetch.leader = ""
+    origin, body = ask(fetch, found=found)
+    if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
+        body.close()  # another version than the supernode has that led the task
+        return _renew(fetch)
+    _read(fetch, origin, body, found)
 
 
 def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> None:

@@ -14,6 +14,10 @@ LEAST_RATE = 16 << 10
 """Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
 
 
+PLACED = "placed"
+"""Sign of the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tries:
     """How long an origin is tried. retries: in a row without progress. seconds: none begins later after the first failure, 0: any. connect,

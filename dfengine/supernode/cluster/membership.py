@@ -1,0 +1,219 @@
+"""Keeps this supernode a member of its cluster, and answers fetches who leads their task.
+
+    a thread of its own   says every BEAT seconds that this supernode is there, and hears who is
+    threads of fetches    ask who leads a task, and wait ANSWER seconds at most; while Redis fails the last answer counts
+
+Redis is asked in daemon threads, one for each question, and those who wait leave after their time: nothing hangs with it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from dfengine.errors import BadValue
+from dfengine.net.event_log import EventLog
+from dfengine.supernode.cluster import records
+from dfengine.supernode.cluster.beliefs import BEAT, Beliefs, Other
+from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
+
+if TYPE_CHECKING:
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import SupernodeSettings
+
+    Result = TypeVar("Result")
+
+ANSWER = 3.0
+"""Seconds that anybody waits for Redis: to connect and for an answer, and some more."""
+
+LEAVE = 0.3
+"""Seconds for the last word."""
+
+AT_ONCE = 8
+"""Questions that are under way; more are not asked while these wait."""
+
+RELEASES = 10_000
+"""Tasks that wait to be released; of more the first ones stay this supernode's as long as it runs."""
+
+
+class Cluster:
+    """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now."""
+
+    def __init__(self, facts: RedisFacts, keys: Sequence[bytes], address: str, events: EventLog, dialer: Callable[[], Dialer]) -> None:
+        self._facts = facts
+        self._keys = tuple(keys)
+        self.own = Other(secrets.token_hex(16), address)
+        self.dialer = dialer
+        self._events = events
+        self._beliefs = Beliefs()
+        self._lock = threading.Lock()
+        self._turns = threading.Semaphore(AT_ONCE)
+        self._news = threading.Condition()
+        self._releases: list[str] = []
+        self._stopped = False
+        self._told = True
+        """Operators believe that Redis answers."""
+        self.failures = 0
+        self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
+
+    @classmethod
+    def of(cls, settings: SupernodeSettings, address: str, events: EventLog, dialer: Callable[[], Dialer]) -> Cluster | None:
+        """None: no cluster is given. Raises BadValue."""
+        if not settings.cluster:
+            return None
+        from dfengine.net.secret import read_secrets
+
+        keys = list(map(records.key_of, read_secrets([settings.cluster_key_file] if settings.cluster_key_file else settings.secret_file)))
+        if not keys:
+            raise BadValue("--cluster needs a key that Redis does not have: --cluster-key-file, or --secret-file")
+        return cls(RedisFacts(settings.cluster, records.prefix_of(keys[0])), keys, address, events, dialer)
+
+    def start(self) -> None:
+        """Become a member."""
+        self._thread.start()
+
+    @property
+    def others(self) -> list[Other]:
+        """The other members as they were told last."""
+        with self._lock:
+            return sorted((each for each in self._beliefs.others.values() if each.id != self.own.id), key=lambda each: each.address)
+
+    @property
+    def reached(self) -> bool:
+        """Redis answered the last question."""
+        return self._beliefs.reached
+
+    def leader(self, task: str) -> str | None:
+        """HOST:PORT of the supernode that leads the task; None: this one does, or nobody can tell. In a fetch's thread: it may wait."""
+        now = time.monotonic()
+        with self._lock:
+            if self._beliefs.leads(task, now):
+                return None
+            last = self._beliefs.last_leader(task)
+            if not self._beliefs.may_ask(now):
+                return last.address if last is not None else None
+        try:
+            found = self._asked(lambda: self._facts.lead(task, self.own.id, self._record()), ANSWER)
+            other = self._decoded(found) if found is not None else None
+        except ClusterError as error:
+            self._failed(error)
+            return last.address if last is not None else None
+        with self._lock:
+            if other is None:
+                self._beliefs.granted(task, now)
+            else:
+                self._beliefs.refused(task, other, now)
+        self._works()
+        return other.address if other is not None else None
+
+    def release(self, task: str) -> None:
+        """The task left memory: another one may lead it. On the loop's thread; waits for nothing."""
+        with self._lock:
+            led = self._beliefs.released(task)
+        if led:
+            with self._news:
+                if len(self._releases) < RELEASES:
+                    self._releases.append(task)
+
+    def _record(self) -> bytes:
+        return records.encode(self.own, time.time(), self._keys[0])
+
+    def _decoded(self, record: bytes) -> Other:
+        """Raises ClusterError."""
+        try:
+            return records.decode(record, time.time(), self._keys)
+        except BadValue as error:
+            raise ClusterError(str(error)) from None
+
+    def _asked(self, question: Callable[[], Result], seconds: float) -> Result:
+        """Raises ClusterError, also when the answer takes longer, or so many wait for one already."""
+        if not self._turns.acquire(blocking=False):
+            raise ClusterError("it does not answer what it was asked before")
+        found: list[Result | BaseException] = []
+        over = threading.Event()
+
+        def ask() -> None:
+            try:
+                found.append(question())
+            except BaseException as error:
+                found.append(error.with_traceback(None))
+            self._turns.release()
+            over.set()
+
+        threading.Thread(target=ask, name="cluster-ask", daemon=True).start()
+        if not over.wait(seconds):
+            raise ClusterError(f"it does not answer within {seconds:g} s")
+        if isinstance(found[0], BaseException):
+            raise found[0] if isinstance(found[0], ClusterError) else ClusterError(repr(found[0])[:200])
+        return found[0]
+
+    def _failed(self, error: ClusterError) -> None:
+        with self._lock:
+            self._beliefs.failed(time.monotonic())
+            told, self._told = self._told, False
+            self.failures += 1
+        if told:
+            self._events.warning("cluster_lost", reason=str(error), members=len(self.others))
+
+    def _works(self) -> None:
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            self._events.info("cluster_found", members=len(self.others))
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._stopped:
+            with self._lock:
+                asks = self._beliefs.may_ask(time.monotonic())
+            if asks:
+                try:
+                    self._beat()
+                except ClusterError as error:
+                    self._failed(error)
+            with self._news:
+                self._news.wait_for(lambda: self._stopped, BEAT)
+
+    def _beat(self) -> None:
+        """Raises ClusterError."""
+        before, began = {each.id: each for each in self.others}, time.monotonic()
+        told = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
+        now, wrong = [], ""
+        for record in told:
+            try:
+                now.append(self._decoded(record))
+            except ClusterError as error:
+                wrong = wrong or str(error)
+        with self._lock:
+            self._beliefs.beaten(now, began)
+        self._works()
+        after = {each.id: each for each in self.others}
+        for id in after.keys() - before.keys():
+            self._events.info("member_joined", address=after[id].address)
+        for id in before.keys() - after.keys():
+            self._events.info("member_left", address=before[id].address)
+        if wrong:
+            self._events.warning("member_refused", reason=wrong)
+        with self._news:
+            releases, self._releases = self._releases, []
+        for task in releases:
+            self._asked(partial(self._facts.release, task, self.own.id), ANSWER)
+
+    def close(self) -> None:
+        """The process ends: others lead from now on, if Redis hears it."""
+        with self._news:
+            self._stopped = True
+            self._news.notify_all()
+        with self._lock:
+            reached = self._beliefs.reached
+        if reached:
+            try:
+                self._asked(lambda: self._facts.leave(self.own.id), LEAVE)
+            except ClusterError:
+                return
+            self._facts.close()

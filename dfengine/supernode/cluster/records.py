@@ -1,0 +1,66 @@
+"""What a supernode says of itself to its cluster: sealed, so that Redis and whoever writes there cannot name another host. Pure.
+
+    HMAC-SHA256 in hex, a line break, JSON
+
+A record counts for FRESH seconds by the clocks of both sides, so that one who keeps it cannot use it when the address is somebody else's.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from dfengine.errors import BadValue
+from dfengine.settings import SupernodeAddress
+from dfengine.supernode.cluster.beliefs import Other
+
+FRESH = 90.0
+"""Seconds; clocks of one swarm may differ by 60."""
+
+LONGEST = 1024
+"""Bytes of a record."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class _Record(msgspec.Struct):
+    """at: unix seconds."""
+
+    id: str
+    address: str
+    at: float
+
+
+def key_of(secret: bytes) -> bytes:
+    """For seals: another one than any that the secret is used for elsewhere."""
+    return hmac.digest(secret, b"dfengine cluster 1", "sha256")
+
+
+def prefix_of(key: bytes) -> str:
+    """Of all keys in Redis, so that swarms with other secrets do not meet there. 1 is the version of what lies below it."""
+    return f"dfengine:1:{hmac.digest(key, b'prefix', 'sha256').hex()[:16]}:"
+
+
+def encode(other: Other, at: float, key: bytes) -> bytes:
+    """at: unix seconds."""
+    body = msgspec.json.encode(_Record(other.id, other.address, at))
+    return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
+
+
+def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
+    """At unix time `at`. Raises BadValue for what none of the keys has sealed, or not lately."""
+    seal, _, body = record[:LONGEST].partition(b"\n")
+    if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
+        raise BadValue("a member of the cluster has another seal than this supernode's")
+    try:
+        found = msgspec.json.decode(body, type=_Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadValue("what a member of the cluster says is no record") from None
+    if not abs(found.at - at) <= FRESH:
+        raise BadValue("a member's record is old, or its clock differs by more than a minute")
+    if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
+        raise BadValue("a member of the cluster has no address")
+    return Other(found.id, found.address)

@@ -1,0 +1,142 @@
+"""The cluster's facts in Redis 7 or Valkey, by redis-py (extra `cluster`). Each question is one script, which nothing divides.
+
+    PREFIXmember:ID   what a supernode says of itself, for TTL
+    PREFIXmembers     the ids of all, some of which may be gone
+    PREFIXlead:TASK   the id of who leads it; it counts as long as that one is a member, and LEASE at most
+
+A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix://PATH`, as redis-py reads them, or
+`sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote
+
+from dfengine.errors import BadValue, DfengineError
+from dfengine.supernode.cluster.beliefs import LEASE, TTL
+
+SOCKET = 1.0
+"""Seconds to connect, and for an answer."""
+
+MOST = 256
+"""Members that are told."""
+
+BEAT = """
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[1])
+local found = {}
+for _, id in ipairs(redis.call('SRANDMEMBER', KEYS[2], ARGV[5])) do
+  local record = redis.call('GET', ARGV[4] .. id)
+  if record then found[#found + 1] = record else redis.call('SREM', KEYS[2], id) end
+end
+return found
+"""
+
+LEAD = """
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+local leader = redis.call('GET', KEYS[2])
+if leader and leader ~= ARGV[1] then
+  local record = redis.call('GET', ARGV[4] .. leader)
+  if record then return record end
+end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+return false
+"""
+
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return false
+"""
+
+LEAVE = """
+redis.call('DEL', KEYS[1])
+redis.call('SREM', KEYS[2], ARGV[1])
+return false
+"""
+
+_SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/]+)(?:/(\d{1,5}))?")
+
+
+class ClusterError(DfengineError):
+    """Redis does not answer, or not as it should."""
+
+
+class RedisFacts:
+    """Any thread may use it. prefix: of all keys. Nothing is connected to before the first question. Raises BadValue, which shows no
+    password, for a URL that cannot be meant, and without the extra."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._prefix = prefix
+        try:
+            import redis
+        except ImportError:
+            raise BadValue("--cluster needs redis-py: pip install 'dfengine[cluster]'") from None
+        options: dict[str, Any] = {"socket_timeout": SOCKET, "socket_connect_timeout": SOCKET, "retry": None, "retry_on_error": []}
+        try:
+            self._redis: Any = self._sentinel(url, options) if url.startswith("sentinel") else redis.Redis.from_url(url, **options)
+        except ValueError as error:
+            shown = re.sub(r"//[^/]*@", "//...@", url)[:200]
+            raise BadValue(f"--cluster {shown!r} is not redis://HOST, rediss://, unix:// or sentinel://HOST/SERVICE: {error}") from None
+
+    @staticmethod
+    def _sentinel(url: str, options: dict[str, Any]) -> Any:
+        from redis.sentinel import Sentinel
+
+        match = _SENTINEL.fullmatch(url)
+        if match is None:
+            raise ValueError("a sentinel's URL names hosts and a service")
+        tls, user, password, hosts, service, db = match.groups()
+        places = []
+        for host in hosts.split(","):
+            name, _, port = host.partition(":")
+            if not name or not (port or "26379").isdigit():
+                raise ValueError("a sentinel is HOST[:PORT]")
+            places.append((name, int(port or 26379)))
+        more = {"username": unquote(user or "") or None, "password": unquote(password or "") or None, "db": int(db or 0), "ssl": bool(tls)}
+        return Sentinel(places, sentinel_kwargs={**options, "ssl": bool(tls)}, **options).master_for(service, **more)
+
+    def _member(self, id: str = "") -> str:
+        return f"{self._prefix}member:{id}"
+
+    def _lead(self, task: str) -> str:
+        return f"{self._prefix}lead:{task}"
+
+    @cached_property
+    def _scripts(self) -> dict[str, Any]:
+        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE)}
+
+    def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
+        """Raises ClusterError."""
+        import redis
+
+        try:
+            return self._scripts[script](keys=keys, args=given)
+        except (redis.RedisError, OSError, ValueError) as error:
+            raise ClusterError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
+
+    def beat(self, id: str, record: bytes) -> list[bytes]:
+        """It is a member for TTL from now on; the records of all. Raises ClusterError."""
+        found = self._ask(BEAT, [self._member(id), self._prefix + "members"], [id, record, int(TTL * 1000), self._member(), MOST])
+        if not isinstance(found, list):
+            raise ClusterError("it tells no members")
+        return [each for each in found if isinstance(each, bytes)]
+
+    def lead(self, task: str, id: str, record: bytes) -> bytes | None:
+        """The record of who leads the task; None: this one does, from now on. It is a member for TTL. Raises ClusterError."""
+        found = self._ask(LEAD, [self._member(id), self._lead(task)], [id, record, int(TTL * 1000), self._member(), int(LEASE)])
+        return found if isinstance(found, bytes) else None
+
+    def release(self, task: str, id: str) -> None:
+        """It leads the task no longer. Raises ClusterError."""
+        self._ask(RELEASE, [self._lead(task)], [id])
+
+    def leave(self, id: str) -> None:
+        """It is a member no longer, and leads nothing. Raises ClusterError."""
+        self._ask(LEAVE, [self._member(id), self._prefix + "members"], [id])
+
+    def close(self) -> None:
+        """Hang up."""
+        self._redis.close()

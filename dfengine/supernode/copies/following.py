@@ -1,0 +1,323 @@
+"""Takes a task from the supernode that leads it, as a client of its swarm, while this one serves its own hosts. In the fetch's thread.
+
+Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and
+the origin is read once. The leader also tells the origin's validators, so that whoever goes on without it reads the rest by range. A leader
+that is lost, refuses, or brings nothing for PATIENCE seconds costs that time: then the cluster is asked again, or the origin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine.about import VERSION
+from dfengine.errors import BadPiece, BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.net.dial import Connection
+from dfengine.net.piece_client import PieceBody, request_piece
+from dfengine.origin.version import Version
+from dfengine.settings import SupernodeAddress
+from dfengine.supernode.copies.cache import Description
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.repair import missing_runs
+from dfengine.supernode.copies.restoring import may_be_stored
+from dfengine.supernode.copies.wanted import PLACED
+from dfengine.task import OWN, may_be_asked, task_id
+
+Message = TypeVar("Message")
+
+WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
+"""All is here; the origin is this supernode's; the leader has another version than what is here."""
+
+PATIENCE = 60.0
+"""Seconds without a piece, also before the first one, after which the origin is asked."""
+
+LOST = 12.0
+"""Seconds for which a leader cannot be reached until the origin is asked; by then the cluster knows that it is gone, if it can be asked."""
+
+AGAIN = 0.5
+"""Seconds between two tries."""
+
+PARK = 2.0
+"""Seconds that a pull is parked, also the longest that the end of the process waits for."""
+
+WANT = 4
+"""Pieces of one pull."""
+
+CONNECT, ANSWER, LEAST_RATE = 3.0, 5.0, 64 << 10
+"""Seconds to connect; to a piece's first byte, and without any; bytes per second below which a source is left."""
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+SYSTEM = "dfengine-supernode"
+
+
+class _Answer(msgspec.Struct):
+    """To a registration."""
+
+    code: int
+    data: wire.Registered | None = None
+    msg: str = ""
+    message: str = ""
+
+
+_registered = msgspec.json.Decoder(_Answer)
+_pulled = msgspec.json.Decoder(wire.Pulled)
+
+
+class _Changed(Exception):
+    """The leader has another version."""
+
+
+def may_follow(fetch: Fetch) -> bool:
+    """The task is one that any supernode names alike, as a registration there can say it."""
+    wanted = fetch.wanted
+    if fetch.cluster is None or wanted.tree is not None or not may_be_stored(wanted):
+        return False
+    ranges = [value for name, value in wanted.headers if name.lower() == "range"]
+    return task_id(wanted.named or wanted.url, PLACED if wanted.content else wanted.md5, ranges[-1] if ranges else "") == fetch.task
+
+
+def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
+    """WHOLE, ORIGIN or CHANGED. found: a copy on the disk that lacks pieces. Raises OriginUnreachable, StorageError."""
+    following = _Following(fetch, found)
+    try:
+        return following.run()
+    finally:
+        following.close()
+
+
+class _Following:
+    def __init__(self, fetch: Fetch, found: tuple[Copy, Description] | None) -> None:
+        self._fetch = fetch
+        self._found = found
+        self._cid = f"{socket.gethostname()[:64]}-{os.getpid()}-{os.urandom(8).hex()}"
+        self._heard = time.monotonic()
+        """When the last piece came. A leader that answers everything and sends nothing is none."""
+        self._reached = self._heard
+        self._lines: dict[tuple[str, int], Connection] = {}
+        self._buffer: memoryview | None = None
+
+    def run(self) -> str:
+        fetch = self._fetch
+        assert fetch.cluster is not None
+        self._own_ip = SupernodeAddress.parse(fetch.cluster.own.address).host
+        while True:
+            self._look()
+            address = fetch.cluster.leader(fetch.task)
+            if address is None:
+                return ORIGIN
+            try:
+                return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN
+            except _Changed:
+                return CHANGED
+            except (SupernodeError, BadValue):
+                return ORIGIN
+            except RemoteError as error:
+                fetch.waits = str(error)
+            now = time.monotonic()
+            if now - self._reached > LOST or now - self._heard > PATIENCE:
+                return ORIGIN
+            with fetch.news:
+                fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
+
+    def _look(self) -> None:
+        if self._fetch.stopped:
+            raise OriginUnreachable("the supernode is going away")
+
+    def _take(self, node: SupernodeAddress) -> bool:
+        """Until all is here. False: what it has is of no use here. Raises RemoteError, _Changed, StorageError."""
+        line = self._connected(node.host, node.port)
+        try:
+            self._reached = time.monotonic()
+            answer = self._register(line, node)
+            if answer is None:
+                return False
+            data, version = answer
+            self._fetch.leader = str(node)
+            file = self._file(data, version)
+            self._pull(line, node, file)
+            return True
+        finally:
+            line.close()
+
+    def _register(self, line: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
+        wanted, end = self._fetch.wanted, time.monotonic() + PATIENCE
+        asked = wire.encode(wire.Registration(
+            super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
+            host_name=socket.gethostname()[:255], path=f"/peer/file/{self._fetch.task}", version=VERSION, md5=wanted.md5,
+            call_system=SYSTEM, headers=[f"{name}: {value}" for name, value in wanted.headers], pattern="cdn", native=wire.NATIVE,
+            in_order=True, follows=True,
+        ))  # fmt: skip
+        while True:
+            self._look()
+            status, _, body = line.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
+            answer = _decoded(_registered, body, status)
+            if answer.code != wire.WAIT:
+                break
+            if time.monotonic() > end:
+                raise SupernodeError(f"supernode {node} waits for its origin")
+            with self._fetch.news:
+                self._fetch.news.wait_for(lambda: self._fetch.stopped, AGAIN)
+        data, fetch = answer.data, self._fetch
+        if answer.code != wire.SUCCESS or data is None:
+            raise SupernodeError(f"supernode {node} refuses: {(answer.msg or answer.message)[:200]}", answer.code)
+        right = data.task_id == fetch.task and data.native and data.digest == fetch.cache.digest and data.cdn_source != "source"
+        # A file whose length nobody knows yet is read by each by itself.
+        if not right or data.file_length < 0 or data.piece_size != Geometry(data.file_length).piece_size or not data.generation:
+            return None
+        return data, Version(data.etag, data.last_modified, data.file_length, not data.undated, data.coding)
+
+    def _file(self, data: wire.Registered, version: Version) -> Copy:
+        """The copy that the pieces come into. Raises _Changed, StorageError."""
+        fetch = self._fetch
+        if fetch.file is not None:
+            if (fetch.description.generation, fetch.file.geometry.length) != (data.generation, data.file_length):
+                raise _Changed
+            return fetch.file
+        found = self._found
+        if found is not None and (found[1].generation, found[0].geometry.length) == (data.generation, data.file_length):
+            file, fetch.description = found
+        else:
+            fetch.description = known = Description(
+                url=fetch.wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=fetch.wanted.verified
+            )
+            known.learn(version)
+            fetch.room.check(data.file_length)
+            create = partial(fetch.cache.create, fetch.task, Geometry(data.file_length), known)
+            file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
+        fetch.file, fetch.from_cache, fetch.reads, fetch.state = file, False, False, RUNNING
+        fetch.post(fetch.events.fetch_head, fetch)
+        fetch.notify()
+        fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
+        return file
+
+    def _pull(self, line: Connection, node: SupernodeAddress, file: Copy) -> None:
+        """Raises RemoteError, StorageError."""
+        fetch = self._fetch
+        done: list[tuple[int, str]] = []
+        failed: list[tuple[int, str, str]] = []
+        held = _runs(file.here)
+        self._buffer = file.buffer()
+        selects = True
+        while True:
+            self._look()
+            missing = bool(missing_runs(file))
+            wanted = fetch.wanted_piece if missing and selects else -1
+            pieces = [n for n in range(wanted, min(wanted + WANT, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
+            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=WANT if missing else 0,
+                                wait=PARK if missing else 0.0, pieces=pieces or None)  # fmt: skip
+            status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=PARK + 10.0)
+            if not missing:
+                return
+            done, failed, held = [], [], []
+            answer = _decoded(_pulled, body, status)
+            if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
+                kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
+                raise kind(f"supernode {node} ends it: {answer.msg[:200]}")
+            # A stream here waits for a piece that the leader cannot give now: others meanwhile.
+            selects = bool(answer.offers) or not pieces
+            for offer in answer.offers:
+                self._look()
+                self._piece(file, offer, done, failed)
+            if time.monotonic() - self._heard > PATIENCE:
+                raise SupernodeError(f"supernode {node} brings nothing")
+
+    def _piece(self, file: Copy, offer: wire.Offer, done: list[tuple[int, str]], failed: list[tuple[int, str, str]]) -> None:
+        """One that was offered, from the first of its sources that sends it right. Raises ProtocolViolation, StorageError."""
+        n, fetch = offer.piece, self._fetch
+        try:
+            file.geometry.check(n)
+        except BadPiece as error:
+            raise ProtocolViolation(f"the leader offers what is not there: {error}") from None
+        if n in file.here:
+            done.append((n, ""))
+            return
+        assert self._buffer is not None
+        for source in offer.sources:
+            if not may_be_asked(source.cid, source.port, source.path):
+                continue
+            try:
+                content = self._buffer[: self._read(source, file.geometry, n)]
+            except RemoteError:
+                failed.append((n, source.cid, "gone"))
+                continue
+            digest = fetch.cache.piece_digest(content)
+            if digest.hex() != offer.digest:
+                failed.append((n, source.cid, "digest"))
+                continue
+            fetch.room.keep_free()
+            fetch.room.write(fetch.task, partial(file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
+            fetch.arrived(n)
+            self._heard = time.monotonic()
+            done.append((n, source.cid))
+            return
+
+    def _read(self, source: wire.Source, geometry: Geometry, n: int) -> int:
+        """Piece n's content into the buffer; its length in bytes. Raises RemoteError."""
+        assert self._buffer is not None
+        line = self._line(source.ip, source.port, named=source.cid.startswith(OWN))
+        try:
+            request_piece(line, source.path, geometry, n)
+            head = line.head(time.monotonic() + ANSWER)
+            if head.status != 206:
+                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
+            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
+            body.into(self._buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
+            body.end(line, time.monotonic() + ANSWER)
+            return body.length
+        except RemoteError:
+            self._drop(source.ip, source.port)
+            raise
+
+    def _line(self, host: str, port: int, named: bool) -> Connection:
+        """A kept connection, or a new one. Raises RemoteError."""
+        line = self._lines.get((host, port))
+        if line is None or not line.usable:
+            self._drop(host, port)
+            line = self._lines[host, port] = self._connected(host, port, named)
+        return line
+
+    def _connected(self, host: str, port: int, named: bool = True) -> Connection:
+        """Raises RemoteError."""
+        assert self._fetch.cluster is not None
+        return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named)
+
+    def _drop(self, host: str, port: int) -> None:
+        line = self._lines.pop((host, port), None)
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.close()
+
+    def close(self) -> None:
+        """Hang up; the leader sees by it that this download is over."""
+        for where in list(self._lines):
+            self._drop(*where)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -> Message:
+    """Raises ProtocolViolation."""
+    try:
+        return decoder.decode(body)
+    except wire.UNREADABLE:
+        raise ProtocolViolation(f"the leader does not answer as a supernode does (HTTP {status})") from None
+
+
+def _runs(here: Iterable[int]) -> list[tuple[int, int]]:
+    """[first, past) of the pieces."""
+    found: list[tuple[int, int]] = []
+    for n in here:
+        if found and found[-1][1] == n:
+            found[-1] = found[-1][0], n + 1
+        else:
+            found.append((n, n + 1))
+    return found

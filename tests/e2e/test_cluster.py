@@ -1,0 +1,90 @@
+"""Several supernodes with one Redis: the origin is read once for all of them, whoever of them, or Redis itself, is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scene import MIB, Scene, Supernode, buffered, until
+
+from tests.supernode.redis_server import RedisServer
+
+SIZE = 13 * MIB + 5
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as made:
+        yield made
+
+
+@pytest.fixture
+def options(tmp_path: Path, server: RedisServer) -> tuple[str, ...]:
+    key = tmp_path / "cluster-key"
+    key.write_text("not the swarm's secret")
+    key.chmod(0o600)
+    return "--cluster", server.url, "--cluster-key-file", str(key)
+
+
+def members(*nodes: Supernode) -> None:
+    for node in nodes:
+        until(lambda node=node: node.metric("dfengine_cluster_members") == len(nodes) - 1, "every supernode a member")
+
+
+def from_origin(*nodes: Supernode) -> list[float]:
+    return [node.metric("dfengine_origin_bytes_total") for node in nodes]
+
+
+def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(stage: Scene, options: tuple[str, ...]) -> None:
+    digest, base = stage.file("f", SIZE), stage.origin(slow="2m")
+    first, *others = nodes = [stage.supernode(*options) for _ in range(3)]
+    members(*nodes)
+    led = stage.start_get(f"{base}/slow/f", "led", "--pattern", "cdn", nodes=(first,))
+    until(lambda: first.metric("dfengine_origin_bytes_total"), "bytes at the first supernode")
+    gets = [stage.start_get(f"{base}/slow/f", f"out{n}", "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
+            for n, node in enumerate(others, 3)]  # fmt: skip
+    for node in others:
+        until(lambda node=node: node.metric("dfengine_pieces_from_supernode_total"), "pieces that came by the leader")
+    assert from_origin(*others) == [0, 0]
+    before = first.metric("dfengine_origin_bytes_total")
+    assert before < SIZE
+    stage.kill(led)
+    stage.kill(first.process)
+    stage.supernodes.remove(first)
+    for n, get in enumerate(gets, 3):
+        stage.end(get)
+        assert stage.digest(f"out{n}") == digest
+    rest = from_origin(*others)
+    assert min(rest) == 0, "one of them leads now, and the other one follows it"
+    assert 0 < max(rest) < SIZE, "what the cluster has is not asked for again"
+
+
+def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], server: RedisServer) -> None:
+    base, nodes = stage.origin(), [stage.supernode(*options) for _ in range(2)]
+    members(*nodes)
+    digests = {name: stage.file(name, SIZE) for name in ("once", "silent", "gone", "again")}
+
+    def both(name: str) -> list[float]:
+        """Two hosts, each with its own supernode; what each supernode has of the origin since."""
+        before = from_origin(*nodes)
+        gets = [stage.start_get(f"{base}/{name}", f"{name}{n}", "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
+                for n, node in enumerate(nodes, 2)]  # fmt: skip
+        for n, get in enumerate(gets, 2):
+            stage.end(get)
+            assert stage.digest(f"{name}{n}") == digests[name]
+        return [now - then for now, then in zip(from_origin(*nodes), before, strict=True)]
+
+    assert sorted(both("once")) == [0, SIZE]
+    assert SIZE <= stage.sent("/once") <= SIZE + buffered()
+    server.signal(signal.SIGSTOP)
+    assert max(both("silent")) == SIZE  # once or twice: each may be alone, and none waits for Redis for long
+    assert max(both("once")) == 0
+    server.kill()
+    until(lambda: all(node.metric("dfengine_cluster_reached") == 0 for node in nodes), "it is known that Redis is gone")
+    assert max(both("gone")) == SIZE
+    server.start()
+    members(*nodes)
+    until(lambda: all(node.metric("dfengine_cluster_reached") == 1 for node in nodes), "it is known that Redis is back")
+    assert sorted(both("again")) == [0, SIZE]

@@ -1,0 +1,275 @@
+"""A supernode that takes a task from the one that leads it, and what a leader may say or do instead of giving it."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine.errors import OriginUnreachable, StorageError
+from dfengine.net.dialer import Dialer
+from dfengine.origin.version import Version
+from dfengine.supernode.copies import following
+from dfengine.supernode.copies.cache import Cache
+from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.task import cdn_cid, cdn_path, task_id
+from dfengine.tree import TreeTask
+
+URL = "http://127.0.0.1:1/f"
+TASK = task_id(URL)
+LENGTH = (12 << 20) + 77
+CONTENT = random.Random(7).randbytes(LENGTH)
+GEOMETRY = Geometry(LENGTH)
+
+
+class Leader:
+    """Answers as the supernode that leads the task. registered, pulled, piece: change an answer before it is sent."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.registered = self.pulled = self.piece = lambda answer: answer
+        self.given: set[int] = set()
+        self.digests = {n: cache.piece_digest(memoryview(self.content(n))).hex() for n in range(GEOMETRY.count)}
+        leader = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                leader.asked.append((self.path, message))
+                made = leader._register() if self.path == "/peer/registry" else leader._pull(message)
+                self._answer(200, made if isinstance(made, bytes) else wire.encode(made))
+
+            def do_GET(self) -> None:
+                n = int(self.headers["pieceNum"])
+                framed = leader.piece(GEOMETRY.head(n) + leader.content(n) + b"\x7f")
+                self._answer(206, framed)
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # it hung up
+        self.port = self._server.server_address[1]
+        self.address = f"127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @staticmethod
+    def content(n: int) -> bytes:
+        start, length = GEOMETRY.content(n)
+        return CONTENT[start : start + length]
+
+    def _register(self) -> Any:
+        data = {"taskId": TASK, "fileLength": LENGTH, "pieceSize": GEOMETRY.piece_size, "cdnSource": "supernode", "native": 1,
+                "generation": "g1", "digest": "xxh3", "etag": '"e1"'}  # fmt: skip
+        return self.registered({"code": wire.SUCCESS, "data": data})
+
+    def _pull(self, message: Any) -> Any:
+        source = wire.Source(cdn_cid("127.0.0.1", TASK), "127.0.0.1", self.port, cdn_path(TASK))
+        self.given |= {n for n, _ in message.get("done", ())} | {n for first, past in message.get("held", ()) for n in range(first, past)}
+        pieces = [n for n in range(GEOMETRY.count) if n not in self.given][: message.get("want", 0)]
+        code = wire.CONTINUE if pieces else wire.FINISHED
+        return self.pulled(wire.Pulled(code, [wire.Offer(n, self.digests[n], (source,)) for n in pieces]))
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Cluster:
+    """Says each of these addresses once, the last one on."""
+
+    def __init__(self, *leaders: str | None) -> None:
+        self._leaders = list(leaders)
+        self.own = SimpleNamespace(address="127.0.0.9:8002")
+
+    def leader(self, task: str) -> str | None:
+        return self._leaders.pop(0) if len(self._leaders) > 1 else self._leaders[0]
+
+    def dialer(self) -> Dialer:
+        return Dialer()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(str(tmp_path))
+
+
+@pytest.fixture
+def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
+    for name, seconds in (("PATIENCE", 0.6), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
+        monkeypatch.setattr(following, name, seconds)
+    made = Leader(cache)
+    yield made
+    made.close()
+
+
+def fetch_of(cache: Cache, *leaders: str | None, **wanted: Any) -> Fetch:
+    events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece")))
+    given: Any = {"url": URL, **wanted}
+    return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
+                 cluster=Cluster(*leaders))  # fmt: skip
+
+
+def test_all_of_it_comes_and_the_origins_version_with_it(cache: Cache, leader: Leader) -> None:
+    fetch = fetch_of(cache, leader.address)
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.file is not None
+    assert Path(fetch.file.path).read_bytes() == CONTENT
+    assert (fetch.description.generation, fetch.leader) == ("g1", leader.address)
+    assert fetch.description.version(LENGTH) == Version('"e1"', "", LENGTH)
+    assert leader.given == set(range(GEOMETRY.count)), "the leader knows what it needs not send"
+    registration = leader.asked[0][1]
+    assert (registration["follows"], registration["pattern"], registration["rawurl"]) == (True, "cdn", URL)
+
+
+def test_whoever_leads_by_himself_asks_nobody(cache: Cache, leader: Leader) -> None:
+    assert following.follow(fetch_of(cache, None), None) == ORIGIN
+    assert not leader.asked
+
+
+def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache: Cache, leader: Leader) -> None:
+    """Also from a copy on the disk that an earlier process left."""
+    count, lost = 0, threading.Event()
+
+    def pulled(answer: wire.Pulled) -> Any:
+        nonlocal count
+        count += 1
+        return b"" if count == 2 and not lost.is_set() else wire.Pulled(answer.code, answer.offers[:1])
+
+    leader.pulled = pulled
+    fetch = fetch_of(cache, leader.address, None)
+    assert following.follow(fetch, None) == ORIGIN
+    assert fetch.file is not None
+    assert fetch.file.here.count() == 1
+    lost.set()
+    fetch.file.release()
+    found = cache.load(TASK)
+    assert found is not None
+    assert found[0].verify(0, found[0].buffer())
+    again = fetch_of(cache, leader.address)
+    leader.given.clear()
+    assert following.follow(again, found) == WHOLE
+    assert again.file is found[0]
+    pulls = [message for path, message in leader.asked if path == "/swarm/pull"]
+    assert [[0, 1]] in [message.get("held") for message in pulls]
+
+
+def test_a_leader_with_another_version_ends_what_is_here(cache: Cache, leader: Leader) -> None:
+    versions = iter(["g1", "g2"])
+
+    def registered(answer: Any) -> Any:
+        answer["data"]["generation"] = next(versions)
+        return answer
+
+    leader.registered = registered
+    leader.pulled = lambda answer: wire.Pulled(wire.NOT_FOUND)
+    assert following.follow(fetch_of(cache, leader.address), None) == CHANGED
+
+
+def changed(**data: Any) -> Any:
+    return lambda answer: {**answer, "data": {**answer["data"], **data}}
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [
+        changed(taskId="0" * 64), changed(native=0), changed(digest="blake3"), changed(cdnSource="source"), changed(fileLength=-1),
+        changed(pieceSize=1), changed(pieceSize=0), changed(generation=""), changed(fileLength=1 << 62), changed(fileLength="x"),
+        lambda answer: {"code": wire.SUCCESS}, lambda answer: {"code": 500, "msg": "no"}, lambda answer: {"code": wire.WAIT},
+        lambda answer: b"", lambda answer: b"[]", lambda answer: b"\xff" * 100, lambda answer: {"code": wire.NEED_AUTH},
+    ],
+)  # fmt: skip
+def test_a_leader_that_gives_no_such_task_costs_time_alone(cache: Cache, leader: Leader, registered: Any) -> None:
+    leader.registered = registered
+    cache.longest = 1 << 40
+    fetch = fetch_of(cache, leader.address)
+    with suppress(StorageError):  # no file of that length, whoever has it
+        assert following.follow(fetch, None) == ORIGIN
+    assert fetch.file is None
+
+
+@pytest.mark.parametrize(
+    "pulled",
+    [
+        lambda answer: wire.Pulled(wire.FINISHED), lambda answer: wire.Pulled(wire.WAIT), lambda answer: b"{", lambda answer: b"{}",
+        lambda answer: wire.Pulled(wire.CDN_FAILED, msg="the origin is gone"), lambda answer: wire.Pulled(wire.NOT_FOUND),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(1 << 20, "00", answer.offers[0].sources)]),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(-1, "00", answer.offers[0].sources)]),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(0, "00", ())]),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(0, "00" * 16, answer.offers[0].sources)]),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(0, "00", (wire.Source("c", "127.0.0.1", 1, "/etc/passwd"),))]),
+        lambda answer: wire.Pulled(wire.CONTINUE, [wire.Offer(0, "00", (wire.Source("c", "127.0.0.1", 15001, "/peer/file/x"),))]),
+    ],
+)  # fmt: skip
+def test_a_leader_that_brings_nothing_is_left(cache: Cache, leader: Leader, pulled: Any) -> None:
+    leader.pulled = pulled
+    fetch = fetch_of(cache, leader.address)
+    assert following.follow(fetch, None) == ORIGIN
+    assert fetch.file is None or not fetch.file.here.count()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        lambda framed: framed[:-2], lambda framed: b"\0" * len(framed), lambda framed: framed[:-1] + b"\0",
+        lambda framed: framed[:9] + bytes([framed[9] ^ 1]) + framed[10:],
+    ],
+)  # fmt: skip
+def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, leader: Leader, piece: Any) -> None:
+    leader.piece = piece
+    fetch = fetch_of(cache, leader.address)
+    assert following.follow(fetch, None) == ORIGIN
+    assert fetch.file is not None
+    assert not fetch.file.here.count()
+    assert any(message.get("failed") for _, message in leader.asked)
+
+
+def test_a_leader_that_is_not_there_is_left_soon(cache: Cache, leader: Leader) -> None:
+    leader.close()
+    assert following.follow(fetch_of(cache, leader.address), None) == ORIGIN
+
+
+def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader) -> None:
+    leader.pulled = lambda answer: wire.Pulled(wire.WAIT)
+    fetch = fetch_of(cache, leader.address)
+    threading.Timer(0.1, fetch.stop).start()
+    began = time.monotonic()
+    with pytest.raises(OriginUnreachable, match="going away"):
+        following.follow(fetch, None)
+    assert time.monotonic() - began < 60
+
+
+def test_only_what_all_supernodes_name_alike_is_followed(cache: Cache) -> None:
+    def may(**wanted: Any) -> bool:
+        return following.may_follow(fetch_of(cache, None, **wanted))
+
+    assert may()
+    assert not may(headers=(("Authorization", "x"),))
+    assert not may(signed="http://u")
+    assert not may(insecure=True)
+    assert not may(md5="0" * 32), "its task has another name"
+    assert not may(tree=TreeTask.parse("manifest", (), (), ""))
+    assert not following.may_follow(Fetch(TASK, Wanted(URL), cache, lambda *_: None, None, None))  # type: ignore[arg-type]

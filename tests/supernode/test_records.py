@@ -1,0 +1,52 @@
+"""What a member says of itself counts only as a supernode of the same key sealed it, lately."""
+
+from __future__ import annotations
+
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.supernode.cluster import records
+from dfengine.supernode.cluster.beliefs import Other
+
+KEY, OTHER = records.key_of(b"one secret of a swarm"), records.key_of(b"another secret")
+ME = Other("0a" * 16, "10.0.0.1:8002")
+
+
+@given(st.floats(0, 1e10), st.floats(-60, 60))
+def test_what_was_sealed_is_read_again_by_clocks_that_differ(at: float, apart: float) -> None:
+    assert records.decode(records.encode(ME, at, KEY), at + apart, [OTHER, KEY]) == ME
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_no_byte_can_be_changed(at: int, by: int) -> None:
+    record = bytearray(records.encode(ME, 5.0, KEY))
+    record[at % len(record)] ^= by
+    with pytest.raises(BadValue):
+        records.decode(bytes(record), 5.0, [KEY])
+
+
+@given(st.binary(max_size=2000))
+def test_whatever_lies_there_is_no_record(text: bytes) -> None:
+    with pytest.raises(BadValue):
+        records.decode(text, 5.0, [KEY])
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{}", b"\xff", b'{"id":"x","address":"h:1","at":5}', b'{"id":"%s","address":"dns://h","at":5}' % (b"0a" * 16),
+    b'{"id":"%s","address":"h h","at":5}' % (b"0a" * 16), b'{"id":"%s","address":"h:1","at":-1e300}' % (b"0a" * 16),
+])  # fmt: skip
+def test_what_is_sealed_and_no_record_is_refused(body: bytes) -> None:
+    with pytest.raises(BadValue):
+        records.decode(hmac.digest(KEY, body, "sha256").hex().encode() + b"\n" + body, 5.0, [KEY])
+
+
+def test_an_old_record_and_one_of_another_swarm_count_not() -> None:
+    record = records.encode(ME, 1000.0, KEY)
+    for at, keys in ((1000.0 + records.FRESH + 1, [KEY]), (1000.0 - records.FRESH - 1, [KEY]), (1000.0, [OTHER]), (1000.0, [])):
+        with pytest.raises(BadValue):
+            records.decode(record, at, keys)
+    assert records.prefix_of(KEY) != records.prefix_of(OTHER)

@@ -1,0 +1,170 @@
+"""The cluster's facts in a real Redis, one that is full, wrong, silent or gone, and the URLs by which it is named."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from dfengine.errors import BadValue
+from dfengine.net.event_log import SILENT
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode.cluster import membership, records, redis_facts
+from dfengine.supernode.cluster.beliefs import Other
+from dfengine.supernode.cluster.membership import Cluster
+from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
+from tests.supernode.redis_server import RedisServer
+
+KEY = records.key_of(b"a secret of this swarm")
+A, B = "aa" * 16, "bb" * 16
+
+
+def until(true: Callable[[], Any]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as made:
+        yield made
+
+
+@pytest.fixture
+def facts(server: RedisServer) -> Iterator[RedisFacts]:
+    raw = redis.Redis(port=server.port)
+    raw.config_set("maxmemory", "0")
+    raw.flushall()
+    raw.close()
+    made = RedisFacts(server.url, "p:")
+    yield made
+    made.close()
+
+
+def test_members_come_and_go_and_one_leads_each_task(facts: RedisFacts, server: RedisServer) -> None:
+    assert facts.beat(A, b"I am a") == [b"I am a"]
+    assert sorted(facts.beat(B, b"I am b")) == [b"I am a", b"I am b"]
+    assert facts.lead("t", A, b"I am a") is None
+    assert facts.lead("t", B, b"I am b") == b"I am a"
+    assert facts.lead("t", A, b"I am a again") is None
+    assert facts.lead("t", B, b"I am b") == b"I am a again"
+    facts.release("t", B)
+    assert facts.lead("t", B, b"I am b") == b"I am a again", "it is not B's to release"
+    facts.release("t", A)
+    assert facts.lead("t", B, b"I am b") is None
+    facts.leave(B)
+    assert facts.lead("t", A, b"I am a") is None, "whoever is no member leads nothing"
+    assert facts.beat(A, b"I am a") == [b"I am a"]
+    raw = redis.Redis(port=server.port)
+    ttl = raw.pttl(f"p:member:{A}")
+    assert 0 < ttl <= 6000
+    assert 0 < raw.ttl("p:lead:t") <= redis_facts.LEASE
+    raw.delete(f"p:member:{A}")  # as its time is over
+    assert facts.lead("t", B, b"I am b") is None
+    raw.close()
+
+
+def test_a_redis_that_is_full_or_holds_something_else_fails_and_hurts_nobody(facts: RedisFacts, server: RedisServer) -> None:
+    raw = redis.Redis(port=server.port)
+    raw.lpush("p:members", "x")
+    with pytest.raises(ClusterError, match="WRONGTYPE"):
+        facts.beat(A, b"a")
+    raw.delete("p:members")
+    raw.config_set("maxmemory", "1")
+    with pytest.raises(ClusterError, match=r"OOM|OutOfMemory"):
+        facts.lead("t", A, b"a")
+    raw.config_set("maxmemory", "0")
+    raw.close()
+    assert facts.lead("t", A, b"a") is None
+
+
+def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: RedisFacts, tmp_path: Path) -> None:
+    prefix = records.prefix_of(KEY)
+    one, two = (Cluster(RedisFacts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+    one.start()
+    two.start()
+    try:
+        until(lambda: [each.address for each in one.others] == ["10.0.0.2:8002"] and two.others)
+        assert one.leader("t") is None
+        assert two.leader("t") == "10.0.0.1:8002"
+        # Whoever writes in Redis and has not the key names nobody.
+        raw = redis.Redis(port=server.port)
+        raw.set(f"{prefix}member:{'cc' * 16}", records.encode(Other("cc" * 16, "10.9.9.9:1"), time.time(), b"another key"), ex=60)
+        raw.set(f"{prefix}lead:u", "cc" * 16)
+        raw.sadd(f"{prefix}members", "cc" * 16)
+        assert (two.leader("u"), two.failures) == (None, 1)
+        until(lambda: two.reached)
+        assert [each.address for each in two.others] == ["10.0.0.1:8002"]
+        raw.close()
+        # Silent: the last answer is used, and nobody waits for longer than its time; then it is not asked for a while.
+        server.signal(signal.SIGSTOP)
+        try:
+            assert two.leader("t") == "10.0.0.1:8002"
+            began = time.monotonic()
+            while not two._beliefs.reached and time.monotonic() - began < 1:
+                assert two.leader("new") is None
+            assert one.leader("t") is None
+        finally:
+            server.signal(signal.SIGCONT)
+        until(lambda: one.reached and two.reached)
+        one.release("t")
+        until(lambda: two.leader("t") is None)
+    finally:
+        one.close()
+        two.close()
+
+
+def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, asked = threading.Event(), []
+
+    class Silent:
+        def lead(self, *_: Any) -> None:
+            asked.append(1)
+            go.wait(60)
+
+        def leave(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setattr(membership, "ANSWER", 0.05)
+    monkeypatch.setattr(membership.Beliefs, "may_ask", lambda *_: True)
+    cluster = Cluster(Silent(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
+    for n in range(3 * membership.AT_ONCE):
+        assert cluster.leader(f"t{n}") is None
+    assert len(asked) == membership.AT_ONCE
+    go.set()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://h", "is not redis://HOST"), ("redis://h:port", "is not redis://HOST"), ("sentinel://", "names hosts"),
+        ("sentinel://h:x/s", "HOST"), ("sentinel://h", "names hosts"), ("", "is not redis://HOST"),
+    ],
+)  # fmt: skip
+def test_urls_that_cannot_be_meant(url: str, said: str) -> None:
+    with pytest.raises(BadValue, match=said):
+        RedisFacts(url, "p:")
+
+
+def test_no_message_shows_a_password_and_a_sentinels_url_is_read() -> None:
+    with pytest.raises(BadValue) as told:
+        RedisFacts("http://me:hidden@h/0", "p:")
+    assert "hidden" not in str(told.value)
+    made = RedisFacts("sentinels://me:p%40ss@h1:1,h2/main/3", "p:")
+    pool = made._redis.connection_pool
+    assert (pool.service_name, pool.connection_kwargs["password"], pool.connection_kwargs["db"]) == ("main", "p@ss", 3)
+    assert [each.connection_pool.connection_kwargs["port"] for each in pool.sentinel_manager.sentinels] == [1, 26379]
+
+
+def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="needs a key"):
+        Cluster.of(SupernodeSettings(cluster="redis://h"), "h:1", SILENT, None)  # type: ignore[arg-type]
+    assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]

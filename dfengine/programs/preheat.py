@@ -34,7 +34,7 @@ LOOKS = 0.05, 1.0
 LOST = 20.0
 """Seconds for which a supernode that does not answer any more is asked again."""
 
-OTHERS = {"pattern": "p2p"}
+OTHERS: dict[str, object] = {"pattern": "p2p", "digest": None, "report_digest": False, "sign": "supernode", "cert": "", "key": ""}
 """Settings that no supernode can be told for a preheat, at their defaults."""
 
 

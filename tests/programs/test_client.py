@@ -140,6 +140,10 @@ def test_preheats_of_what_a_supernode_cannot_be_told() -> None:
         dfengine.Client().preheat(URL)
     with pytest.raises(BadValue, match="pattern"):
         dfengine.Client(nodes="a").preheat(URL, pattern="cdn")
+    with pytest.raises(BadValue, match="digest"):
+        dfengine.Client(nodes="a").preheat(URL, digest=f"sha256:{64 * '0'}")
+    with pytest.raises(BadValue, match="sign"):
+        dfengine.Client(nodes="a").preheat(URL, sign="client")
 
 
 def test_what_the_package_exports_is_what_types_know() -> None:

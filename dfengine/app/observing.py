@@ -174,8 +174,9 @@ def task_cells(found: TaskRow) -> tuple[str, ...]:
 
 def host_cells(found: HostRow) -> tuple[str, ...]:
     """A row of HOST_HEAD."""
+    where = found.ip if found.address in ("", found.ip) else f"{found.ip} (seen at {found.address})"
     return _cells(
-        found.host, found.address, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
+        found.host, where, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
         str(found.sending), rate(found.down_rate), rate(found.up_rate), found.version, found.location,
     )  # fmt: skip
 

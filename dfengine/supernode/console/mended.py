@@ -1,4 +1,4 @@
-"""Answers as JSON, in one line. What a client said of itself may hold halves of characters, which no text has. Pure."""
+"""Answers as JSON, in one line. Names of files in an error may hold bytes that are no UTF-8 (PEP 383), which no JSON has. Pure."""
 
 from __future__ import annotations
 

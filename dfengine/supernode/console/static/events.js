@@ -44,8 +44,9 @@ export class EventsPage {
   }
 
   add(item) {
-    if (this.ids.has(item.id)) return;
-    this.ids.add(item.id);
+    const id = `${item.id} ${item.time}`; // ids begin anew when the supernode is started again
+    if (this.ids.has(id)) return;
+    this.ids.add(id);
     this.list.querySelector(".empty")?.remove();
     const fields = Object.entries(item.fields).flatMap(([key, value]) => [
       `${key}=`, key === "task" && TASK.test(value) ? el("a", { href: `#/tasks/${value}`, text: short(value), title: value }) : String(value), "  ",

@@ -61,7 +61,9 @@ function connected(state, detail) {
   $("connection").textContent = word;
   $("connection").className = `badge ${tone}`;
   $("connection").title = detail;
-  if (state === "locked") unlock(detail);
+  if (state === "locked") {
+    unlock(token.get() ? "That is not the supernode's console token." : "This supernode shows nothing without its console token (--console-token-file).");
+  }
 }
 
 async function unlock(why = "") {

@@ -21,10 +21,11 @@ from dfengine.errors import LocalError
 from dfengine.location import scheme_of
 from dfengine.origin.request import Hop, is_private, selection
 from dfengine.origin.signature import without_signature
+from dfengine.supernode.copies.wanted import PLACED
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import PLACED, Wanted
+    from dfengine.supernode.copies.wanted import Wanted
 
 KEY_BYTES = 32
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.swarm._state import Download
     from dfengine.supernode.swarm.members import Member
 
-MOST_TOGGLED = 64
+MOST_TOGGLED = 16
 """Pieces that came or went beyond which all are told."""
 
 

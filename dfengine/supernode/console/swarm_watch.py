@@ -81,6 +81,15 @@ class SwarmWatch:
                 standings.append(standing)
 
         await self._budget.spread(look, list(fresh.values()))
+        with self._budget.work():
+            return self._changed(swarm, fresh, joined, changed, standings, feeds)
+
+    def _changed(
+        self, swarm: Task, fresh: dict[Download, Told], joined: list[SwarmHost], changed: list[HostChange], standings: list[Standing],
+        feeds: Counter[tuple[int, int]],
+    ) -> SwarmChange | None:
+        """The end of a look: `fresh` are told from now on."""
+        count = swarm.count
         left = [told.n for download, told in self._told.items() if download not in fresh]
         self._told = fresh
         cached = packed(swarm.cached, count)

@@ -8,22 +8,19 @@ import os
 import secrets
 import signal
 import socket
-import stat
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
-from dfengine.errors import DfengineError, LocalError
 from dfengine.net.access import Access, address_of
 from dfengine.net.admission import more_descriptors
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest
-from dfengine.net.listener import BACKLOG, listening
-from dfengine.net.ready import reached_by
+from dfengine.net.listener import BACKLOG
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, given, metrics, reference, targets
+from dfengine.proxy import fields, given, metrics, targets
 from dfengine.proxy.blobs.blobs import Blobs
 from dfengine.proxy.blobs.working import Working
 from dfengine.proxy.forward.authority import Authority
@@ -31,24 +28,20 @@ from dfengine.proxy.forward.connecting import connecting
 from dfengine.proxy.forward.forward_answer import Forward, shown_token
 from dfengine.proxy.front import methods
 from dfengine.proxy.front.front import Front
-from dfengine.proxy.front.guard import Listen, is_own
+from dfengine.proxy.front.guard import is_own
 from dfengine.proxy.front.health import probed
+from dfengine.proxy.front.listening import bound, is_bound, written
 from dfengine.proxy.front.logged_front import LoggedFront
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.hub_answer import Hub
 from dfengine.proxy.reconfiguring import Reconfiguring
-from dfengine.proxy.registries import Registries, Registry
-from dfengine.proxy.registry.blob_answer import BlobAnswer
-from dfengine.proxy.registry.manifest_answer import ManifestAnswer
-from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
-from dfengine.proxy.registry.opening import Opening
+from dfengine.proxy.registries import Registries
+from dfengine.proxy.registry.mirror import Mirror
 from dfengine.proxy.registry.tokens import Tokens
 from dfengine.proxy.s3 import facade as s3_facade
 from dfengine.proxy.s3.facade import S3, S3Facade
 from dfengine.proxy.targets import is_absolute
-from dfengine.proxy.upstream.passing import Passing
 from dfengine.proxy.upstream.permissions import Permissions
-from dfengine.proxy.upstream.silence import PATIENCE
 from dfengine.proxy.upstream.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -59,6 +52,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.given import Given
+    from dfengine.proxy.registries import Registry
     from dfengine.settings import ProxySettings
 
 SWEEP_SECONDS = 1.0
@@ -87,9 +81,9 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
     s3_socks: list[socket.socket] = []
     try:
         for each in found.listens:
-            socks.append(_bound(each))
+            socks.append(bound(each))
         for each in found.s3_face.listens:
-            s3_socks.append(_bound(each))
+            s3_socks.append(bound(each))
         events = EventLog(settings.log_format, settings.log_level)
         server = Server(loop, found, [*socks, *s3_socks], events)
         owners = [(server, sock) for sock in socks] + [(server.s3_face, sock) for sock in s3_socks]
@@ -98,9 +92,9 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
         stop_on_signals(loop, stopped)
         manager = Manager()
         loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reread)
-        manager.ready(loop, " ".join(map(_written, socks)))
-        events.info("ready", version=VERSION, proxy=",".join(map(_written, socks)), s3=",".join(map(_written, s3_socks)))
-        print("ready", *(f"proxy={_written(sock)}" for sock in socks), *(f"s3={_written(sock)}" for sock in s3_socks), flush=True)
+        manager.ready(loop, " ".join(map(written, socks)))
+        events.info("ready", version=VERSION, proxy=",".join(map(written, socks)), s3=",".join(map(written, s3_socks)))
+        print("ready", *(f"proxy={written(sock)}" for sock in socks), *(f"s3={written(sock)}" for sock in s3_socks), flush=True)
         while not stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)
@@ -126,35 +120,6 @@ async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable
     return await loop.create_server(lambda: make(server), sock=sock, backlog=BACKLOG)
 
 
-def _bound(listen: Listen) -> socket.socket:
-    if not listen.path:
-        try:
-            return listening(listen.ip, listen.port)
-        except OSError as error:
-            raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(os.lstat(listen.path).st_mode):
-                raise LocalError(f"cannot listen on {listen}: a file that is no socket is there")
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(listen.path) == 0:
-                    raise LocalError(f"cannot listen on {listen}: another process serves there")
-            os.unlink(listen.path)
-        sock.bind(listen.path)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
-    return sock
-
-
-def _written(sock: socket.socket) -> str:
-    if sock.family == socket.AF_UNIX:
-        return f"unix:{sock.getsockname()}"
-    return str(Listen(reached_by(sock), sock.getsockname()[1]))
-
-
 class Server:
     """See exchange.Server. socks: where it listens."""
 
@@ -174,7 +139,6 @@ class Server:
         self._working = Working(loop, settings, self._blobs, self._registries, self._tokens)
         if not settings.no_work:
             self._working.start()
-        self._manifests = Manifests(settings.home, self._blobs.threads, self._blobs.permissions)
         self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
         self._fronts: set[Front | Tunnel] = set()
@@ -182,6 +146,7 @@ class Server:
         """This process, in the field by which proxies find that a request goes round in a circle."""
         self._via = b"Via", b"1.1 " + self._mark
         self._forwards = found.forwards
+        self._mirror = Mirror(settings.home, self._blobs, self._upstreams, self._registries, self._tokens, self._via)
         self._forward = Forward(found.forwards.chosen, self._blobs, self._upstreams, self._via, settings.nodes)
         self._authority = self._certifying(found)
 
@@ -210,7 +175,7 @@ class Server:
 
     def _itself(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
-        return (address, port) in self._places or (everywhere and _is_bound(address))
+        return (address, port) in self._places or (everywhere and is_bound(address))
 
     @property
     def s3_face(self) -> S3Facade:
@@ -283,26 +248,11 @@ class Server:
             return None
         if forwards:
             return self._to_others(front, head)
-        given = first.get(b"x-dragonfly-registry", b"").decode("latin-1").strip()
-        if given:
-            given = given.partition("://")[2].rstrip("/") if "://" in given else given
-            given = reference.host(given) or "?"
         if head.target.startswith(b"/hub"):
             return self._of_hub(front, head)
         if self._s3 is not None and head.target.startswith(s3_facade.PATH):
             return self._s3.route(front, head)
-        asked, registry = self._asked(head.target, given)
-        # Whoever may use this proxy may read in its name, and nothing else.
-        if not registry.user or b"authorization" in first or head.method not in ("GET", "HEAD") or head.length:
-            return self._open(front, head, asked, registry, [])
-        own = self._tokens.known(registry, asked.target)
-        if own is not None:
-            return self._open(front, head, asked, registry, own)
-
-        def go_on(own: fields.Fields) -> Exchange | None:
-            return self._open(front, head, asked, registry, own)
-
-        return Opening(self.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
+        return self._mirror.route(front, head)
 
     def _address(self, head: Head) -> None:
         """A whole URL of this proxy itself is for its mirrors: so ask Amazon's client in C, and programs that know this proxy as a forward
@@ -313,41 +263,6 @@ class Server:
             address = address_of("127.0.0.1" if server.host == "localhost" else server.dialled)
             if address is not None and self._itself(str(address), server.port):
                 head.target = target.encode()
-
-    def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
-        """As `route`. own: credentials of this proxy's own."""
-        more = [*own]
-        reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
-        private = [*fields.private(head.fields), *more] if reads and asked.kind else []
-        silence = self._blobs.permissions.silence
-        watcher: Ping | Watch | None = Ping(front, silence.ask(registry)) if reads and asked.target == "/v2/" else None
-        if reads and asked.kind == reference.MANIFESTS:
-            if self._manifests.answer(front, head, asked, registry, private):
-                return None
-            watcher = self._manifests.watch(front, head, asked, registry, private)
-        more.append(self._via)
-        could = watcher is not None and watcher.could()
-        if watcher is not None and could and silence.of(registry) and watcher.failed():
-            return None
-
-        def pass_on() -> Exchange:
-            moved = asked.target.encode() != head.target
-            withheld = self._blobs.withheld(head.method, asked, registry)
-            passing = Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
-            if could:
-                front.waits(PATIENCE)
-            return passing
-
-        if watcher is not None and ManifestAnswer.answers(head, asked):
-            sent = [*private, more[-1]]
-            answer = ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on)
-            if could:
-                answer.instead = watcher.failed
-                front.waits(PATIENCE)
-            return answer.start()
-        if reads and asked.kind == reference.BLOBS and asked.digest:
-            return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
-        return pass_on()
 
     def _to_others(self, front: Front, head: Head) -> Exchange:
         """A request of a client that knows this proxy as a forward proxy. Raises BadRequest."""
@@ -374,27 +289,3 @@ class Server:
         if asked is None:
             raise BadRequest(404, "what follows /hub is no path of a hub")
         return self._hub.route(front, head, asked, fields.private(head.fields), [self._via])
-
-    def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:
-        """What is asked for, of which registry. Raises BadRequest."""
-        asked = reference.parse(target, given)
-        if asked is None:
-            raise BadRequest(404, reference.refusal(target, given))
-        try:
-            return asked, self._registries.find(asked.registry)
-        except DfengineError as error:
-            # Where only known ones are asked, a name that begins like a host is a repository's.
-            plain = reference.parse(target, given, hosts_in_paths=False)
-            if self._registries.derives or plain is None or plain.registry or not self._registries.known:
-                raise BadRequest(403, str(error)) from None
-            return plain, self._registries.known[0]
-
-
-def _is_bound(address: str) -> bool:
-    """An address of this host: nothing else can be bound to."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True

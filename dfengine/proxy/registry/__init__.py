@@ -1,5 +1,6 @@
 """Container registries: their users, blobs and manifests.
 
+    mirror            what a request asks for, of which registry, and what answers it
     logins, tokens    users of the proxy's own (pure); what they show a registry
     opening           a request that waits for that
     blob_answer       how a request for a blob is answered

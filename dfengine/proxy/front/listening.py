@@ -1,0 +1,54 @@
+"""Where the proxy listens: sockets of addresses and of paths."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+
+from dfengine.errors import LocalError
+from dfengine.net.listener import listening
+from dfengine.net.ready import reached_by
+from dfengine.proxy.front.guard import Listen
+
+
+def bound(listen: Listen) -> socket.socket:
+    """A socket that is bound there; a unix socket that nobody serves any more is replaced. Raises LocalError."""
+    if not listen.path:
+        try:
+            return listening(listen.ip, listen.port)
+        except OSError as error:
+            raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(listen.path).st_mode):
+                raise LocalError(f"cannot listen on {listen}: a file that is no socket is there")
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(listen.path) == 0:
+                    raise LocalError(f"cannot listen on {listen}: another process serves there")
+            os.unlink(listen.path)
+        sock.bind(listen.path)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
+    return sock
+
+
+def written(sock: socket.socket) -> str:
+    """Where it is reached: `unix:PATH` or `IP:PORT`."""
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
+    return str(Listen(reached_by(sock), sock.getsockname()[1]))
+
+
+def is_bound(address: str) -> bool:
+    """An address of this host: nothing else can be bound to."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,109 @@
+"""The registry mirror: what a request below `/v2/` asks for, of which registry, with whose credentials, and what answers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfengine.errors import DfengineError
+from dfengine.net.http import BadRequest
+from dfengine.proxy import fields, reference
+from dfengine.proxy.registry.blob_answer import BlobAnswer
+from dfengine.proxy.registry.manifest_answer import ManifestAnswer
+from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
+from dfengine.proxy.registry.opening import Opening
+from dfengine.proxy.upstream.passing import Passing
+from dfengine.proxy.upstream.silence import PATIENCE
+
+if TYPE_CHECKING:
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.registries import Registries, Registry
+    from dfengine.proxy.registry.tokens import Tokens
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+REGISTRY = b"x-dragonfly-registry"
+"""The field by which clients of Dragonfly name the registry."""
+
+
+class Mirror:
+    """On the loop's thread. home: where manifests are kept. via: the field by which requests that go in a circle are found."""
+
+    def __init__(
+        self, home: str, blobs: Blobs, upstreams: Upstreams, registries: Registries, tokens: Tokens, via: tuple[bytes, bytes]
+    ) -> None:
+        self._blobs = blobs
+        self._upstreams = upstreams
+        self._registries = registries
+        self._tokens = tokens
+        self._via = via
+        self._manifests = Manifests(home, blobs.threads, blobs.permissions)
+
+    def route(self, front: Front, head: Head) -> Exchange | None:
+        """What answers a request; None: it is answered. Raises BadRequest."""
+        given = head.first.get(REGISTRY, b"").decode("latin-1").strip()
+        if given:
+            given = given.partition("://")[2].rstrip("/") if "://" in given else given
+            given = reference.host(given) or "?"
+        asked, registry = self._asked(head.target, given)
+        # Whoever may use this proxy may read in its name, and nothing else.
+        if not registry.user or b"authorization" in head.first or head.method not in ("GET", "HEAD") or head.length:
+            return self._open(front, head, asked, registry, [])
+        own = self._tokens.known(registry, asked.target)
+        if own is not None:
+            return self._open(front, head, asked, registry, own)
+
+        def go_on(own: fields.Fields) -> Exchange | None:
+            return self._open(front, head, asked, registry, own)
+
+        return Opening(self._blobs.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
+
+    def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
+        """As `route`. own: credentials of this proxy's own."""
+        more = [*own]
+        reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
+        private = [*fields.private(head.fields), *more] if reads and asked.kind else []
+        silence = self._blobs.permissions.silence
+        watcher: Ping | Watch | None = Ping(front, silence.ask(registry)) if reads and asked.target == "/v2/" else None
+        if reads and asked.kind == reference.MANIFESTS:
+            if self._manifests.answer(front, head, asked, registry, private):
+                return None
+            watcher = self._manifests.watch(front, head, asked, registry, private)
+        more.append(self._via)
+        could = watcher is not None and watcher.could()
+        if watcher is not None and could and silence.of(registry) and watcher.failed():
+            return None
+
+        def pass_on() -> Exchange:
+            moved = asked.target.encode() != head.target
+            withheld = self._blobs.withheld(head.method, asked, registry)
+            passing = Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
+            if could:
+                front.waits(PATIENCE)
+            return passing
+
+        if watcher is not None and ManifestAnswer.answers(head, asked):
+            sent = [*private, more[-1]]
+            answer = ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on)
+            if could:
+                answer.instead = watcher.failed
+                front.waits(PATIENCE)
+            return answer.start()
+        if reads and asked.kind == reference.BLOBS and asked.digest:
+            return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
+        return pass_on()
+
+    def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:
+        """What is asked for, of which registry. Raises BadRequest."""
+        asked = reference.parse(target, given)
+        if asked is None:
+            raise BadRequest(404, reference.refusal(target, given))
+        try:
+            return asked, self._registries.find(asked.registry)
+        except DfengineError as error:
+            # Where only known ones are asked, a name that begins like a host is a repository's.
+            plain = reference.parse(target, given, hosts_in_paths=False)
+            if self._registries.derives or plain is None or plain.registry or not self._registries.known:
+                raise BadRequest(403, str(error)) from None
+            return plain, self._registries.known[0]

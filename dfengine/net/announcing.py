@@ -9,7 +9,9 @@ from dfengine.wire import Announced, Announcement, decode_announced, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
+    from dfengine.net.dial import Connection
     from dfengine.net.dialer import Dialer
     from dfengine.settings import SupernodeAddress
 
@@ -23,32 +25,46 @@ MOST_DIGESTS = 700_000
 
 
 def announce(dialer: Dialer, node: SupernodeAddress, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
-    """The supernode's last answer, a refusal too. digests: of the pieces, by the algorithm of that name; what it raises is raised.
+    """One announcement over a connection of its own; see `Announcer`."""
+    with Announcer(dialer, node) as line:
+        return line.announce(told, digests)
 
-    Raises RemoteError.
-    """
-    where = f"supernode {node}"
-    line = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
-    try:
-        answer = _ask(line, where, told)
+
+class Announcer:
+    """A connection to a supernode for announcements one after the other. Use as a context. Raises RemoteError."""
+
+    def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
+        self._where = f"supernode {node}"
+        self._line = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
+
+    def announce(self, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
+        """The supernode's last answer, a refusal too. digests: of the pieces, by the algorithm of that name; what it raises is raised.
+
+        Raises RemoteError, after which only `close` may be called.
+        """
+        answer = _ask(self._line, self._where, told)
         if answer.code == codes.CONTINUE and not told.withdrawn:
             given = digests(answer.digest)
             if len(given) > MOST_DIGESTS:
                 raise SupernodeError(f"the file has {len(given) // 16} pieces, {MOST_DIGESTS // 16} can be shared")
             told.digests = given
             try:
-                answer = _ask(line, where, told)
+                answer = _ask(self._line, self._where, told)
             finally:
                 told.digests = b""
         return answer
-    finally:
-        line.close()
+
+    def close(self) -> None:
+        self._line.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-def _ask(line: object, where: str, told: Announcement) -> Announced:
-    from dfengine.net.dial import Connection
-
-    assert isinstance(line, Connection)
+def _ask(line: Connection, where: str, told: Announcement) -> Announced:
     status, _, body = line.request("POST", "/swarm/share", JSON, encode(told), timeout=ANSWER)
     if status in (401, 403):
         raise SupernodeError(f"{where} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")

@@ -11,10 +11,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from dfengine import codes
 from dfengine.errors import BadValue, DfengineError
-from dfengine.net.announcing import announce
+from dfengine.net.announcing import Announcer, announce
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import ordered_now
 from dfengine.settings import SupernodeAddress
@@ -60,11 +61,14 @@ class Keeper:
             self._take_back(self._known[name])
         self._known = shared
         at = time.monotonic()
+        due: dict[SupernodeAddress, list[tuple[Announced, bool]]] = {}
         for each in shared.values():
             for node, keep in _places(each):
                 if self._due.get((each.name, str(node)), 0.0) <= at:
                     self._due[each.name, str(node)] = float("inf")
-                    self._submit(self._announce, each, node, keep)
+                    due.setdefault(node, []).append((each, keep))
+        for node, told in due.items():
+            self._submit(self._announce, node, told)
 
     def end(self, names: Iterable[str]) -> None:
         """The user withdraws them: the next look takes them back, also what `share` itself has announced since the last one."""
@@ -77,21 +81,30 @@ class Keeper:
             self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
         self._threads.submit(work, *given)
 
-    def _announce(self, shared: Announced, node: SupernodeAddress, keep: bool) -> None:
-        """In a thread. A supernode that refuses it is told again as well: it may know better by then."""
-        pause = ALIVE if len(self._known) <= FEW else SELDOM
+    def _announce(self, node: SupernodeAddress, due: list[tuple[Announced, bool]]) -> None:
+        """In a thread, over one connection, or another where it breaks: contents, and whether a copy of each is to be kept.
+
+        A supernode that refuses one is told again as well: it may know better by then.
+        """
+        pauses = dict.fromkeys([shared.name for shared, _ in due], ALIVE if len(self._known) <= FEW else SELDOM)
+        left = due[::-1]
         try:
-            told = announcement(shared, self._port, keep=keep)
-            answer = announce(self._dialer(), node, told, lambda algorithm: digests(self._home, shared, algorithm))
-            if answer.code not in (codes.SUCCESS, codes.WAIT):
-                pause = 6 * ALIVE
+            while left:
+                with Announcer(self._dialer(), node) as line, contextlib.suppress(DfengineError):
+                    while left:
+                        shared, keep = left.pop()
+                        told = announcement(shared, self._port, keep=keep)
+                        answer = line.announce(told, partial(digests, self._home, shared))
+                        if answer.code not in (codes.SUCCESS, codes.WAIT):
+                            pauses[shared.name] = 6 * ALIVE
         except DfengineError:
-            pass
+            pass  # it is not reached
         finally:
-            if (shared.name, str(node)) in self._due:
-                self._due[shared.name, str(node)] = time.monotonic() + pause
-            else:
-                self._withdraw(shared, node)  # it was taken back meanwhile, which may have arrived first
+            for shared, _ in due:
+                if (shared.name, str(node)) in self._due:
+                    self._due[shared.name, str(node)] = time.monotonic() + pauses[shared.name]
+                else:
+                    self._withdraw(shared, node)  # it was taken back meanwhile, which may have arrived first
 
     def _take_back(self, shared: Announced) -> None:
         for key in [key for key in self._due if key[0] == shared.name]:

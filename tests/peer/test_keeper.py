@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from dfengine import codes
+from dfengine.errors import SourceGone, SupernodeError
+from dfengine.net.dialer import Dialer
 from dfengine.peer import keeper
 from dfengine.settings import SupernodeAddress
+from dfengine.storage.home import Home
 from dfengine.storage.shared_content import Announced
+from dfengine.wire import Announced as Answer
+from dfengine.wire import Announcement
 
 SHARED = Announced("df-1", "df:sha256:" + "0" * 64, "/f", 1, "cid", "10.0.0.9", ["a:1", "b:2"], ["b:2"], 1e12)
 
@@ -25,3 +35,45 @@ def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -
     assert [(str(node), keep) for node, keep in keeper._places(shared)] == [("a:1", False), ("b:2", True)]
     now += [SupernodeAddress("10.0.0.1", 7), SupernodeAddress("10.0.0.2", 7)]
     assert keeper._places(shared) == [(now[0], True), (now[1], False)]
+
+
+class Line:
+    """In place of an Announcer. made: connections. told: names, over which of them."""
+
+    made = 0
+    told: list[tuple[str, int]] = []  # noqa: RUF012 - set anew by the test
+
+    def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
+        if node.host == "down":
+            raise SourceGone("nobody is there")
+        Line.made += 1
+        self.number = Line.made
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def announce(self, told: Announcement, digests: Callable[[str], bytes]) -> Answer:
+        Line.told.append((told.path, self.number))
+        if "broken" in told.path:
+            raise SupernodeError("too many pieces")
+        return Answer(codes.SUCCESS if "good" in told.path else codes.SYSTEM_ERROR)
+
+
+def test_one_connection_tells_all_and_what_breaks_it_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(keeper, "Announcer", Line)
+    monkeypatch.setattr(Line, "made", 0)
+    monkeypatch.setattr(Line, "told", [])
+    kept = keeper.Keeper(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
+    due = [(SHARED.replace(name=name), False) for name in ("good-1", "broken", "good-2", "refused", "good-3")]
+    for host in ("a", "down"):
+        kept._due = {(shared.name, f"{host}:1"): float("inf") for shared, _ in due}
+        begun = time.monotonic()
+        kept._announce(SupernodeAddress(host, 1), due)
+        pauses = {name: at - begun for (name, _), at in kept._due.items()}
+        assert all(keeper.ALIVE <= pause < float("inf") for pause in pauses.values())
+        assert (pauses["refused"] > 5 * keeper.ALIVE) == (host == "a")
+    assert [(path.rpartition("/")[2], line) for path, line in Line.told] == [
+        ("good-1", 1), ("broken", 1), ("good-2", 2), ("refused", 2), ("good-3", 2),
+    ]  # fmt: skip

@@ -18,6 +18,7 @@ import pytest
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
+from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import following
@@ -25,7 +26,7 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.wanted import PLACED, Wanted
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
 
@@ -260,6 +261,14 @@ def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader)
     with pytest.raises(OriginUnreachable, match="going away"):
         following.follow(fetch, None)
     assert time.monotonic() - began < 60
+
+
+def test_a_registrys_blob_is_named_by_its_content_at_all_supernodes(cache: Cache) -> None:
+    hex = "0a" * 32
+    name, url = content_url(hex), f"http://r/v2/a/blobs/sha256:{hex}"
+    fetch = Fetch(task_id(name, PLACED), Wanted(url, named=name, content=hex), cache, lambda *_: None, None, None,  # type: ignore[arg-type]
+                  cluster=Cluster(None))  # fmt: skip
+    assert following.may_follow(fetch)
 
 
 def test_only_what_all_supernodes_name_alike_is_followed(cache: Cache) -> None:

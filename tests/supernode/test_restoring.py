@@ -150,6 +150,11 @@ def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path,
         behind = WriteBehind(at)
         behind.note(fetch)
         assert (len(behind), behind._thread) == (0, None)
+    fetch = fetched(tmp_path / "led", at)
+    fetch.leader = "10.0.0.1:8002"  # who writes it
+    behind = WriteBehind(at)
+    behind.note(fetch)
+    assert len(behind) == 0
     origin.version = Version(length=LENGTH)  # nothing would say later whether it holds
     fetch = fetched(tmp_path / "unbound", at)
     behind = WriteBehind(at)

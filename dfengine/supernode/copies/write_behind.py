@@ -62,6 +62,8 @@ class WriteBehind:
         doubted, fetch.doubted = fetch.doubted, False
         if file is None or not known.complete or fetch.claim is not None or not may_be_stored(fetch.wanted):
             return
+        if fetch.leader:
+            return  # who leads the task writes it
         length = file.geometry.length
         if not is_stored(length, known.version(length), known.tree == DATA) or fetch.unbound:
             return

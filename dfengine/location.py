@@ -89,7 +89,7 @@ def digest_of_blob(url: str) -> str:
 
     Source: the OCI distribution specification 1.1, end-2 and end-3. Servers read a percent-encoded colon as one.
     """
-    if "/v2/" not in url:
+    if "sha" not in url or "/v2/" not in url:  # it is asked of each request that a proxy passes on
         return ""
     path = url.partition("?")[0].partition("#")[0]
     found = re.search(r"(?:^|[^/])/v2/[^/].*/(?:blobs|manifests)/(sha256|sha384|sha512)(?::|%3[aA])([0-9a-fA-F]+)\Z", path)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from scene import MIB
+from scene import MIB, Supernode, buffered
 from upstream import Asked, Upstream
 
 DATA = random.Random(7).randbytes(24 * MIB + 12345)
@@ -56,3 +56,9 @@ class Blobs(Upstream):
         return path
 
     _lock = threading.Lock()
+
+
+def check_read_once(node: Supernode, size: int, *registries: Blobs) -> None:
+    """As `Scene.check_read_once`, of a blob of `size` bytes."""
+    assert node.metric("dfengine_origin_bytes_total") == size
+    assert size <= sum(registry.sent for registry in registries) <= size + buffered()

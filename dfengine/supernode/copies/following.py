@@ -41,7 +41,7 @@ WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
 PATIENCE = 60.0
 """Seconds without a piece, also before the first one, after which the origin is asked."""
 
-LOST = 12.0
+LOST = 8.0
 """Seconds for which a leader cannot be reached until the origin is asked; by then the cluster knows that it is gone, if it can be asked."""
 
 AGAIN = 0.5

@@ -224,7 +224,7 @@ SUPERNODE = (
     Option(("--cluster",), "cluster", SWARM, "Redis by which supernodes share their tasks", "url", default="none",
            more="`redis://HOST`, `rediss://` (TLS), `unix://PATH`, `sentinel://HOST,HOST/SERVICE`; the origin is then read once for all "
            "supernodes (docs/operating.md)"),
-    Option(("--cluster-key-file",), "cluster_key_file", SWARM, "File with the key for what is said there, mode 0600", "file",
+    Option(("--cluster-key-file",), "cluster_key_file", SWARM, "File with its key, mode 0600", "file",
            default="the secret", more="The same at all supernodes of the cluster"),
     *TRUST,
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",

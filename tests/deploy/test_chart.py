@@ -40,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
             "extraVolumes": [{"name": "more", "configMap": {"name": "authorities"}}],
             "extraVolumeMounts": [{"name": "more", "mountPath": "/etc/authorities"}],
             "preheatTokenSecret": "harbor",
+            "consoleTokenSecret": "operators",
             "storage": {"size": "1Ti", "className": "fast"},
             "nodeSelector": {"disk": "large"},
             "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},

@@ -7,7 +7,6 @@ import contextlib
 import os
 from typing import TypeVar
 
-from dfengine.errors import LocalError
 from dfengine.files.cancel import Cancel
 from dfengine.programs.loop_threads import in_thread, shielded
 
@@ -133,7 +132,7 @@ class File:
 
     async def _run(self, call: Callable[[], T]) -> T:
         if self._file.closed:
-            raise LocalError("the file is closed")
+            raise ValueError("I/O operation on closed file")
         cancel = Cancel()
         running = in_thread(lambda: cancel.run(call))
         try:

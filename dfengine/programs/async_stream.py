@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class Reader:
     """A stream: `async for` gives the content of one piece after the other, and `read` some bytes. Use it as a context, or `close` it.
 
-    One task at a time reads. That a read is cancelled loses no byte: the next one gets what came. At the end of the file the digests that
-    were given have been compared, `verified` is True if there are any, and `result` says how it went. See streaming.reader.Reader.
+    Any task may read: each read gives what follows the one before. That a read is cancelled loses no byte: the next one gets what came. At
+    the end of the file the digests that were given have been compared, `verified` is True if there are any, and `result` says how it went.
+    See streaming.reader.Reader.
     """
 
     def __init__(self, begin: Callable[[], streaming.Reader]) -> None:
@@ -34,6 +35,8 @@ class Reader:
         """Bytes that came and nobody has read yet."""
         self._stopped: BaseException | None = None
         self._closed = False
+        self._turn = asyncio.Lock()
+        """Of the read that is under way."""
 
     @property
     def verified(self) -> bool:
@@ -57,14 +60,27 @@ class Reader:
     async def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes, -1 or None = all that is left; b"" at the end. Raises subclasses of DfengineError, TypeError."""
         size = -1 if size is None else index(size)
-        if size < 0:
-            parts = []
-            while part := await self.next_piece():
+        async with self._turn:
+            self._check_open()
+            if size < 0:
+                return await self._all()
+            if size and not self._rest:
+                self._rest = memoryview(await self._piece())
+            return bytes(self._taken(size))
+
+    async def _all(self) -> bytes:
+        parts: list[bytes | memoryview] = []
+        try:
+            while part := self._taken(len(self._rest)) or await self._piece():
                 parts.append(part)
-            return b"".join(parts)
-        if size and not self._rest:
-            self._rest = memoryview(await self._piece())
-        return bytes(self._taken(size))
+        except BaseException:
+            self._rest = memoryview(b"".join(parts))
+            raise
+        return b"".join(parts)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("I/O operation on closed stream")
 
     async def readall(self) -> bytes:
         """All that is left."""
@@ -75,15 +91,19 @@ class Reader:
         view = memoryview(buffer).cast("B")
         if view.readonly:
             raise TypeError(f"readinto wants a buffer that can be written, not {type(buffer).__name__}")
-        if len(view) and not self._rest:
-            self._rest = memoryview(await self._piece())
-        found = self._taken(len(view))
-        view[: len(found)] = found
-        return len(found)
+        async with self._turn:
+            self._check_open()
+            if len(view) and not self._rest:
+                self._rest = memoryview(await self._piece())
+            found = self._taken(len(view))
+            view[: len(found)] = found
+            return len(found)
 
     async def next_piece(self) -> bytes:
         """What is left of the current piece, or the next one; b"" at the end."""
-        return bytes(self._taken(len(self._rest))) if self._rest else await self._piece()
+        async with self._turn:
+            self._check_open()
+            return bytes(self._taken(len(self._rest))) if self._rest else await self._piece()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while content := await self.next_piece():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 
 from dfengine.client.engine import Engine
 from dfengine.client.releasing import release
@@ -14,7 +15,7 @@ from dfengine.streaming.download import Streaming
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from types import TracebackType
     from typing import Any
 
@@ -32,6 +33,8 @@ class Reader(io.RawIOBase):
     One that is closed before, as by a reader of archives that needs no more, reads on by itself where all that is left lies within its
     window, and compares then; else `close` raises Unverified, and DigestMismatch where the file is another one. Leaving the context by an
     exception releases everything at once, and the exception's notes say what was not compared.
+
+    Any thread may read: each read gives what follows the one before. Reads of a closed stream raise ValueError.
     """
 
     verified = False
@@ -44,6 +47,8 @@ class Reader(io.RawIOBase):
         """Bytes that the consumer has."""
         self._given_digests: list[Digest] = []
         self._reading = self._told = False
+        self._turn = threading.RLock()
+        """Of the read that is under way. Its descriptor is closed in another turn: the number may be another file's then."""
         self._engine: Engine | None = None
         self._streaming = Streaming(settings, observer)
         self._given_digests = settings.given
@@ -65,29 +70,41 @@ class Reader(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if self._elsewhere:
             raise LocalError("the stream belongs to the process that this one was forked from: begin another")
-        self._reading = True
-        try:
-            while len(view):
+        with self._turn:
+            self._check_open()
+            self._reading = True
+            try:
+                return self._read(view)
+            except DfengineError:
+                self._told = True
+                raise
+            finally:
+                self._reading = False
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed stream")
+
+    def _read(self, view: memoryview) -> int:
+        while len(view):
+            if self._piece is None:
+                self._piece = self._streaming.next()
                 if self._piece is None:
-                    self._piece = self._streaming.next()
-                    if self._piece is None:
-                        self._finish()
-                        return 0
-                n, fd, offset, left = self._piece
+                    self._finish()
+                    return 0
+            n, fd, offset, left = self._piece
+            try:
                 got = os.preadv(fd, [view[: min(left, len(view))]], offset) if left else 0
-                if got < left:
-                    self._piece = n, fd, offset + got, left - got
-                else:
-                    self._piece = None
-                    self._streaming.taken(n)
-                if got:
-                    self._given += got
-                    return got
-        except DfengineError:
-            self._told = True
-            raise
-        finally:
-            self._reading = False
+            finally:
+                self._check_open()  # a signal's handler, which runs in this very thread, may have closed it
+            if got < left:
+                self._piece = n, fd, offset + got, left - got
+            else:
+                self._piece = None
+                self._streaming.taken(n)
+            if got:
+                self._given += got
+                return got
         return 0
 
     def _finish(self) -> None:
@@ -110,11 +127,12 @@ class Reader(io.RawIOBase):
         """What is left of the current piece, or the next one; b"" at the end."""
         parts = []
         step = bytearray(1 << 20)
-        while True:
-            got = self.readinto(step)
-            parts.append(bytes(step[:got]))
-            if not got or self._piece is None:
-                return b"".join(parts)
+        with self._turn:
+            while True:
+                got = self.readinto(step)
+                parts.append(bytes(step[:got]))
+                if not got or self._piece is None:
+                    return b"".join(parts)
 
     @property
     def _unproven(self) -> str:
@@ -139,12 +157,13 @@ class Reader(io.RawIOBase):
 
     def _drain(self) -> None:
         """Read on to the end, for the digest. Raises Unverified where that is further than the window."""
-        left, most = self._streaming.ahead
-        for _ in range(most + 1 if left <= most else 0):
-            piece, self._piece = self._piece or self._streaming.next(), None
-            if piece is None:
-                return self._finish()
-            self._streaming.taken(piece[0])
+        with self._turn:
+            left, most = self._streaming.ahead
+            for _ in range(most + 1 if left <= most else 0):
+                piece, self._piece = self._piece or self._streaming.next(), None
+                if piece is None:
+                    return self._finish()
+                self._streaming.taken(piece[0])
         raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
 
     def cancel(self) -> None:
@@ -157,13 +176,21 @@ class Reader(io.RawIOBase):
             self._streaming.stop(error)
 
     def _release(self) -> None:
-        engine = self._engine
-        steps: list[Callable[[], object]] = []
-        if engine is not None and not self.closed and not self._elsewhere:
-            if not engine.over:
-                steps += [lambda: self._streaming.stop(LocalError("the reader was closed"))]
-            steps += [engine.leave]
-        release(*steps, super().close)
+        if self._engine is None or self.closed or self._elsewhere:
+            super().close()
+        else:
+            release(self._end, self._leave)
+
+    def _end(self) -> None:
+        """Reads that wait, of other threads, raise."""
+        assert self._engine is not None
+        if not self._engine.over:
+            self._streaming.stop(LocalError("the reader was closed"))
+
+    def _leave(self) -> None:
+        assert self._engine is not None
+        with self._turn:
+            release(self._engine.leave, super().close)
 
     @property
     def _elsewhere(self) -> bool:

@@ -163,3 +163,70 @@ def test_an_error_that_nobody_awaits_is_not_printed() -> None:
 
     asyncio.run(main())
     assert said == []
+
+
+class Pieces:
+    """See streaming.Reader: three pieces of ten bytes, each of which waits for a turn."""
+
+    def __init__(self) -> None:
+        self.left = [bytes(range(at, at + 10)) for at in (0, 10, 20)]
+        self.turns = threading.Semaphore(0)
+
+    def next_piece(self) -> bytes:
+        assert self.turns.acquire(timeout=PATIENCE)
+        return self.left.pop(0) if self.left else b""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, *_: object) -> None:
+        """As `close`."""
+
+
+def test_reads_of_several_tasks_follow_one_another() -> None:
+    async def main() -> None:
+        pieces = Pieces()
+        stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]
+        reads = [asyncio.create_task(read) for read in (stream.read(4), stream.read(3), stream.next_piece(), stream.read(5), stream.read())]
+        for _ in range(4):
+            pieces.turns.release()
+        found = await asyncio.gather(*reads)
+        assert [len(part) for part in found] == [4, 3, 3, 5, 15]
+        assert b"".join(found) == bytes(range(30))
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_a_read_of_all_that_is_cancelled_loses_nothing() -> None:
+    async def main() -> None:
+        pieces = Pieces()
+        stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]
+        pieces.turns.release()
+        assert await stream.read(4) == bytes(range(4))
+        task = asyncio.create_task(stream.read())
+        pieces.turns.release()
+        while len(pieces.left) > 1:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        pieces.turns.release(2)
+        assert await stream.read() == bytes(range(4, 30))
+        await stream.close()
+
+    asyncio.run(main())
+
+
+def test_a_closed_stream_reads_nothing() -> None:
+    async def main() -> None:
+        pieces = Pieces()
+        stream = Reader(lambda: pieces)  # type: ignore[arg-type,return-value]
+        pieces.turns.release()
+        assert await stream.read(4) == bytes(range(4))
+        await stream.close()
+        for read in (stream.read(1), stream.read(), stream.readinto(bytearray(2)), stream.next_piece()):
+            with pytest.raises(ValueError, match="closed"):
+                await read
+
+    asyncio.run(main())

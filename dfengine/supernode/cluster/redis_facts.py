@@ -83,8 +83,9 @@ class RedisFacts:
 
     @staticmethod
     def _sentinel(url: str, options: dict[str, Any]) -> Any:
-        from redis.sentinel import Sentinel
+        from redis import sentinel
 
+        package: Any = sentinel  # some versions of its functions have no types
         match = _SENTINEL.fullmatch(url)
         if match is None:
             raise ValueError("a sentinel's URL names hosts and a service")
@@ -96,7 +97,7 @@ class RedisFacts:
                 raise ValueError("a sentinel is HOST[:PORT]")
             places.append((name, int(port or 26379)))
         more = {"username": unquote(user or "") or None, "password": unquote(password or "") or None, "db": int(db or 0), "ssl": bool(tls)}
-        return Sentinel(places, sentinel_kwargs={**options, "ssl": bool(tls)}, **options).master_for(service, **more)
+        return package.Sentinel(places, sentinel_kwargs={**options, "ssl": bool(tls)}, **options).master_for(service, **more)
 
     def _member(self, id: str = "") -> str:
         return f"{self._prefix}member:{id}"

@@ -159,7 +159,7 @@ def test_a_service_of_credentials_that_does_not_answer_holds_nobody(
 def test_programs_open_an_object(stage: Any, gate: Gate) -> None:
     url = put(gate, "k", content(SIZE))
     node = stage.supernode("--origin-sign", "s3://models")
-    for nodes in ([], [node.node]):
+    for nodes in (None, [node.node]):
         with dfengine.open(url, nodes=nodes, home=str(stage.path / "home-2"), ip="127.0.0.2", pattern="cdn") as file:
             file.seek(5 * MIB + 1)
             assert file.read(1000) == content(SIZE)[5 * MIB + 1 :][:1000]

@@ -181,7 +181,7 @@ def test_a_supernode_that_stands_still(stage: Scene) -> None:
 @pytest.mark.parametrize("node", [False, True])
 def test_a_stream_of_a_program(mute: Mute, tmp_path: Path, node: bool) -> None:
     url = f"http://127.0.0.1:{mute.port}/f"
-    nodes = [f"127.0.0.1:{mute.port}"] if node else []
+    nodes = [f"127.0.0.1:{mute.port}"] if node else None
     reader = dfengine.stream(url, nodes=nodes, pattern="cdn", home=str(tmp_path))
     until(lambda: mute.asked, "the question")
     began = time.monotonic()

@@ -2,7 +2,7 @@
 
 obstore lists for all stores and credentials, but no bucket with a key that has an empty segment, `..` or a control character.
 
-Source: ListObjectsV2 and ListObjects of Amazon's S3 API reference.
+Source: ListObjectsV2 of Amazon's S3 API reference.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ DEPTH = 8
 """Elements within each other; four are known."""
 
 _TOLD = frozenset(("Key", "LastModified", "ETag", "Size", "StorageClass"))
+_ECHO = re.compile(rb"<StartAfter>[^<]*</StartAfter>")
+"""It repeats what was asked for; some stores do not encode it, and XML has no control characters."""
+
 _SIZE = re.compile(r"(?a)\d{1,18}")
 
 
@@ -52,13 +55,12 @@ class StoreObject(Value):
 
 
 class StorePage(Value):
-    """more: there is another page; token, marker: where it begins, as far as the store says it."""
+    """more: there is another page; token: where it begins, "" if the store does not say it."""
 
     objects: tuple[StoreObject, ...]
     prefixes: tuple[str, ...]
     more: bool
     token: str
-    marker: str
 
 
 def signs_by_key(reach: Reach, location: Location) -> bool | None:
@@ -96,7 +98,7 @@ def parse(body: bytes, place: str) -> StorePage:
     parser.StartElementHandler, parser.EndElementHandler = reading.start, reading.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reading.text, reading.doctype
     try:
-        parser.Parse(body, True)
+        parser.Parse(_ECHO.sub(b"", body, count=1), True)
         return reading.page()
     except (expat.ExpatError, ValueError, KeyError, OverflowError) as error:
         raise BadListing(f"the store of {place} answers with what is no listing of a bucket: {str(error)[:100]}") from None
@@ -156,5 +158,4 @@ class _Reading:
                 modified = -1.0
             objects.append(StoreObject(name(one["Key"]), int(one["Size"]), etag, modified, one.get("StorageClass", "") or "STANDARD"))
         more = self._head.get("IsTruncated", "").strip() == "true"
-        marker = name(self._head.get("NextMarker", ""))
-        return StorePage(tuple(objects), tuple(map(name, self._prefixes)), more, self._head.get("NextContinuationToken", ""), marker)
+        return StorePage(tuple(objects), tuple(map(name, self._prefixes)), more, self._head.get("NextContinuationToken", ""))

@@ -104,7 +104,7 @@ def test_two_hosts_read_a_bucket_and_its_objects_leave_the_store_once(stage: Sce
 
 KEYS = [
     "a", "a/b", "a/b/c", "a//d", "a b+c&d%25.txt", "\u00fc/\u20ac\U0001f600", "con\x01trol\x1f", "llama/", "llama/1", "llama/2", "llama0",
-    "trailing/", "<tag>", "~tilde", "x" * 1000,
+    "trailing/", "<tag>", "~tilde", "x" * 1000, "b c+d/1", "b c+d/2", "e%20f%2B/+",
 ]  # fmt: skip
 
 
@@ -128,6 +128,8 @@ def test_listings_are_those_of_the_store_with_any_key(stage: Scene, gate: Gate) 
             assert len(pages) > 3
             found = [each["Key"] for page in pages for each in page.get("Contents", ())]
             assert found == [key for key in sorted([*KEYS, ".."]) if not delimiter or delimiter not in key]
+            folders = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+            assert folders == sorted({key.partition("/")[0] + "/" for key in KEYS if delimiter and delimiter in key})
     gate.client.put_object(Bucket="models", Key="a/", Body=b"")
     for call in ("list_objects", "list_objects_v2"):
         pages = here.get_paginator(call).paginate(Bucket="part", PaginationConfig={"PageSize": 1})

@@ -7,14 +7,16 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dfengine.errors import OriginError
+from dfengine.errors import BadListing, OriginError
 from dfengine.origin import listing_s3
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.page import KEY, Object, Page, read_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
+    from dfengine.location import Location
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.listing_s3 import StorePage
     from dfengine.origin.reach import Reach
@@ -24,23 +26,27 @@ if TYPE_CHECKING:
 MOST = 64
 """Pages that are remembered, of 1,000 keys at most."""
 
+MOST_EMPTY = 8
+"""Pages without a name, of those that a page was asked for."""
+
 
 def query(prefix: str, asked: Listed) -> dict[str, str]:
-    """What the store is asked for. prefix: before all keys of the facade's bucket. Raises S3Error."""
-    found = {"prefix": prefix + asked.prefix, "max-keys": str(asked.most), "encoding-type": "url"}
+    """What the store is asked for. prefix: before all keys of the facade's bucket. Raises S3Error.
+
+    It is ListObjectsV2 for both versions: stores encode all names of its answers, which some do not for ListObjects.
+    """
+    found = {"prefix": prefix + asked.prefix, "max-keys": str(asked.most), "encoding-type": "url", "list-type": "2"}
     if asked.delimiter:
         found["delimiter"] = asked.delimiter
     after = asked.after
     if asked.token is not None:
         kind, text = read_token(asked.token)
         if kind != KEY:
-            return found | {"list-type": "2", "continuation-token": text}
+            return found | {"continuation-token": text}
         after = text
     # The prefix itself is no key below it: a page of that alone would be empty, and seem to be the last.
     after = prefix + after if after or not asked.prefix else ""
-    if asked.version == 1:
-        return found | ({"marker": after} if after else {})
-    return found | {"list-type": "2"} | ({"start-after": after} if after else {})
+    return found | ({"start-after": after} if after else {})
 
 
 def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
@@ -54,10 +60,28 @@ def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
         return Page(objects, prefixes)
     if asked.version == 2 and found.token:
         return Page(objects, prefixes, token=found.token)
-    # Without a delimiter S3 says no NextMarker: the next page begins behind the last key. moto's is no key.
-    last = max([each.key for each in found.objects] + [*found.prefixes], default="")
-    marker = found.marker if found.marker.startswith(prefix) else ""
-    return Page(objects, prefixes, (marker or last).removeprefix(prefix))
+    return Page(objects, prefixes, max([*(each.key for each in objects), *prefixes], default=""))
+
+
+def told(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], StorePage]) -> Page:
+    """What the store tells of it. ask: the store's answer to a query. Raises S3Error, BadListing, what `ask` raises."""
+    given = query(prefix, asked)
+    after = given.get("start-after", "")
+    for _ in range(MOST_EMPTY):
+        found = ask(given)
+        if any(each.key < after for each in found.objects):
+            raise BadListing("the store does not list from the key that it is asked to begin behind: it does not know ListObjectsV2")
+        # Stores differ in whether they tell a common prefix again that they are asked to begin behind.
+        objects = tuple(each for each in found.objects if each.key != after)
+        found = found.replace(objects=objects, prefixes=tuple(each for each in found.prefixes if each != after))
+        one = page_of(prefix, asked, found)
+        if one.truncated or not found.more:
+            return one
+        # No name is left that the next page could begin behind.
+        if not found.token:
+            break
+        given = {name: text for name, text in given.items() if name != "start-after"} | {"continuation-token": found.token}
+    raise BadListing("the store answers with empty pages, and says that there are more")
 
 
 class StorePages:
@@ -90,14 +114,16 @@ class StorePages:
         """In a thread."""
         assert bucket.location is not None
         try:
-            found = listing_s3.listed(bucket.location, query(bucket.prefix, asked), self._reach, self._cancel)
+            return told(bucket.prefix, asked, partial(self._listed, bucket.location))
         except OriginError as error:
             if error.status == 404:
                 raise S3Error("NoSuchBucket", "The specified bucket does not exist") from None
             if error.status == 400 and asked.token is not None:
                 raise S3Error("InvalidArgument", "the store does not take the continuation token") from None
             raise
-        return page_of(bucket.prefix, asked, found)
+
+    def _listed(self, location: Location, given: Mapping[str, str]) -> StorePage:
+        return listing_s3.listed(location, given, self._reach, self._cancel)
 
     def _asked(self, key: tuple[str, Listed], at: float, asking: asyncio.Future[Page]) -> None:
         self._asking.pop(key, None)

@@ -97,7 +97,7 @@ class Daemon(LegacyClient):
 
 def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
     """1.x's dfdaemons, which say nothing of it: the supernode is told to share."""
-    node = stage.supernode("--private", "share")
+    node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
     for client in clients:
         assert client.download() == BODY
@@ -114,7 +114,7 @@ def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
 
 
 def test_by_default_each_token_has_its_task(stage: Scene, origin: str) -> None:
-    node = stage.supernode()
+    node = stage.supernode("--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
     for client in clients:
         assert client.download() == BODY
@@ -144,7 +144,7 @@ def test_get_shares_if_it_says_so(stage: Scene, origin: str) -> None:
 def test_what_cannot_be_compared_is_not_shared(stage: Scene, origin: str, more: dict[str, str]) -> None:
     """The origin names no version, or says that the answer is of who asked."""
     Origin.more = more
-    node = stage.supernode("--private", "share")
+    node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
     for client in clients:
         assert client.download() == BODY
@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_is_not_shared(stage: Scene, origin: str, more: 
 def test_each_gets_the_file_that_the_origin_has_for_it(stage: Scene, origin: str) -> None:
     """One URL, and two files by who asks."""
     Origin.bodies = {"two": BODY[::-1], "four": BODY[::-1]}
-    node = stage.supernode("--private", "share")
+    node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
     for client in clients:
         assert client.download() == Origin.bodies.get(client.token, BODY)

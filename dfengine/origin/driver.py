@@ -40,17 +40,32 @@ class Driver:
         self._seen: dict[int, int] = {}
         """Sockets that libcurl has had, and their inodes: it does not say when it closes one."""
         self._due: float | None = None
-        self._multi: Any = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._timer)
+        self._multi: Any = self._opened()
         forked.keep(self)
+
+    def _opened(self) -> Any:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._timer)
+        return multi
 
     def easy(self) -> Any:
         """A handle without options, for a transfer."""
         return self._spare.pop() if self._spare else pycurl.Curl()
 
     def begin(self, easy: Any) -> None:
-        """Its transfer begins with the next step."""
+        """Its transfer begins with the next step.
+
+        What a kept connection holds already is more than the answers that were asked for, or its end. libcurl would take it as the answer
+        to this request.
+        """
+        if self._unasked():
+            if self._easies:
+                easy.setopt(pycurl.FRESH_CONNECT, 1)
+            else:
+                multi, self._multi, self._due = self._multi, self._opened(), None
+                multi.close()
+                self._seen.clear()
         self._easies.append(easy)
         self._multi.add_handle(easy)
 
@@ -67,6 +82,16 @@ class Driver:
                 if os.fstat(fd).st_ino == number:
                     found.append(fd)
         return found
+
+    def _unasked(self) -> bool:
+        """Whether bytes wait on a connection without a transfer. A paused transfer's socket is not watched, but has one."""
+        if not self._seen:
+            return False
+        busy = self._sockets | {easy.getinfo(pycurl.ACTIVESOCKET) for easy in self._easies if self.result(easy) is None}
+        idle = select.poll()
+        for fd in {*self.descriptors} - busy:
+            idle.register(fd, select.POLLIN)
+        return bool(idle.poll(0))
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -21,6 +22,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from scene import DFENGINE, MIB, Scene, filled, free_port, until
+from upstream import Asked, Upstream
 
 KEYS = {"config.json": b"{}", "a b/w+1.bin": random.Random(1).randbytes(3 * MIB + 5), "a b/\u00fc/empty": b"", "a b.txt": b"x"}
 
@@ -88,6 +90,23 @@ def test_a_directory_and_an_index_are_buckets(stage: Scene) -> None:
     (disk / "new").write_bytes(b"y")
     os.rename(disk / "new", disk / "config.json")
     assert here.get_object(Bucket="disk", Key="config.json")["Body"].read() == b"y"
+
+
+def test_what_follows_an_answer_is_not_the_next_one(stage: Scene) -> None:
+    """A server sends more than it was asked for, in the shape of another answer."""
+
+    def answer(tag: str) -> bytes:
+        return f'HTTP/1.1 206 Partial Content\r\nContent-Length: 1\r\nContent-Range: bytes 0-0/9\r\nETag: "{tag}"\r\n\r\n'.encode()
+
+    def send(sock: socket.socket, asked: Asked) -> None:
+        sock.sendall(answer(asked.target[1:]))
+        time.sleep(0.1)  # libcurl itself sees what lies behind an answer in the buffer with the head
+        sock.sendall(b"x" + answer("another") + b"y")
+
+    with Upstream() as server:
+        server.scripts = {f"/{key}": send for key in "abcd"}
+        here = client(f"{stage.proxy('--s3-bucket', f'web={server.url}/', '--s3-fresh', '0s')[1]}/s3")
+        assert [here.head_object(Bucket="web", Key=key)["ETag"] for key in "abcd"] == ['"a"', '"b"', '"c"', '"d"']
 
 
 def test_who_may_read_and_what_nobody_should_send(stage: Scene) -> None:

@@ -31,9 +31,10 @@ def check(swarm: Swarm) -> None:
         assert peer.used == used[peer] <= peer.slots, f"{peer}: {used[peer]} leases"
         assert peer.uploads == sends[peer], f"{peer}: sends {sends[peer]}"
         receiving = [lease for download in peer.downloads for lease in download.running.values() if not (lease.ending or download.legacy)]
-        receiving = [lease for lease in receiving if lease.receives or lease.download.task.count != 1]
+        idle = [lease for lease in receiving if not lease.receives]
+        assert all(lease.freed or lease.source is None or lease.download.task.count == 1 for lease in idle), f"{peer}: silent, with a slot"
+        receiving = [lease for lease in receiving if lease.receives]
         assert peer.receiving == len(receiving), f"{peer}: receives {len(receiving)}"
-        assert all(lease.receives for lease in receiving), f"{peer}: receives"
         assert peer.beside is None or peer.beside in peer.downloads, f"{peer}: {peer.beside} is gone"
         assert peer.downloads or peer.isolated, f"{peer} has nothing left"
         waiting = swarm.peers.silence_deadlines._buckets.get(peer.silence, ())
@@ -154,7 +155,7 @@ def _has_room_beside_others(download: Download) -> bool:
     """A host receives as many pieces as one slow task may, and one more of a download that receives none."""
     peer, few = download.peer, download.task.few
     running = [lease for other in peer.downloads for lease in other.running.values() if lease.receives]
-    own = [lease for lease in running if lease.download is download]
+    own = [lease for lease in download.running.values() if not lease.ending]
     if not download.is_straggler and any(lease.source is not None and lease.source.is_straggler for lease in own):
         running.pop()
     return len(running) < few or (len(running) == few and not own and peer.beside is not download)

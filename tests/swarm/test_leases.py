@@ -1,4 +1,4 @@
-"""Leases and their times against a dict: what expires, when, and when claims end."""
+"""Leases and their times against a dict: what expires, when, when claims end and when silence is looked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.supernode.swarm.deadlines import GRAIN
+from dfengine.supernode.swarm.leases import SILENCE
 from dfengine.supernode.swarm.swarm import Limits, Swarm
 from dfengine.task import Peer
 from tests.swarm.invariant import check
@@ -29,7 +30,7 @@ def due(when: float) -> float:
 
 
 @settings(deadline=None)
-@given(steps, st.sampled_from([1.0, 2.0, 5.0]))
+@given(steps, st.sampled_from([1.0, 2.0, 5.0, 20.0]))
 def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float) -> None:
     limits = Limits(peer_gc=1e9, reseed_delay=2.0, fail_isolate=1 << 20, accusers=1 << 20)
     swarm, now = Swarm(limits), 100.0
@@ -38,7 +39,8 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
     for n in range(PIECES):
         swarm.cached(TASK, n, now)
     state = swarm.tasks[TASK]
-    live: dict[tuple[str, int], tuple[float, float]] = {}  # when the lease expires, when its claim ends
+    live: dict[tuple[str, int], tuple[float, float]] = {}  # when the lease expires, when it is looked at
+    started: dict[tuple[str, int], float] = {}
     claimed: set[tuple[str, int]] = set()
     for step, cid, later in taken:
         swarm.join(TASK, cid, Peer(f"10.0.0.{CIDS.index(cid)}", 0 if cid == "nobody" else 15001, "/x"), now)
@@ -46,7 +48,8 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
             delay = max(limits.reseed_delay, 2 * state.piece_time)
             waited_for = cid != "nobody" and not state.downloads[cid].is_straggler
             for n, _ in swarm.pull(TASK, cid, 2, now).pieces:
-                live[cid, n] = due(now + lease), due(now + min(delay, lease)) if waited_for else 0.0
+                live[cid, n] = due(now + lease), due(now + min(delay, lease))
+                started[cid, n] = now
                 claimed |= {(cid, n)} if waited_for else set()
         elif step == "leave":
             swarm.leave(TASK, cid, now)
@@ -64,8 +67,13 @@ def test_times_against_a_dict(taken: list[tuple[str, str, float]], lease: float)
         expired = [(one.cid, one.n) for one in swarm.tick(now)]
         assert sorted(expired) == sorted(key for key, (end, _) in live.items() if end <= now)
         live = {key: times for key, times in live.items() if key not in expired}
-        # A straggler's pieces are not claimed; the time of the claim's end is due nevertheless.
+        # A straggler's pieces are not claimed; the time of the claim's end is due nevertheless. Later looks end no claim.
         claimed = {key for key in claimed & live.keys() if live[key][1] > now and not state.downloads[key[0]].is_straggler}
+        for key, (end, look) in live.items():
+            if 0.0 < look <= now:
+                silent = max(started[key], state.downloads[key[0]].seen) + SILENCE
+                live[key] = end, due(silent) if now < silent < started[key] + lease else 0.0
+                assert silent > now or not state.downloads[key[0]].running[key[1]].receives
         assert {n for n, held in enumerate(state.in_flight_claims) if held} == {n for _, n in claimed}
         check(swarm)
 

@@ -69,7 +69,7 @@ class Lease:
     """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
-    receives: it is one of those that its host receives (`PeerState.receiving`).
+    receives: it is one of those that its host receives (`PeerState.receiving`); not where its download is silent, or takes nothing.
     late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`same_hosts`), None: none.
     """
 

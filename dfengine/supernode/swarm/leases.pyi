@@ -6,6 +6,9 @@ from dfengine.supernode.swarm.supernode_slots import SupernodeSlots
 PIECE_BOUNDS: Final[tuple[float, ...]]
 """Seconds at which the buckets of `Leases.times` end, the last one is for all beyond."""
 
+SILENCE: Final = 10.0
+"""Seconds after which a download that was not seen is silent. One that runs and lacks a piece pulls again after 8 s at most."""
+
 @final
 class Leases:
     """All leases of the swarm and their deadlines."""
@@ -24,10 +27,12 @@ class Leases:
     def sent_by_peers(self) -> int: ...
     def times(self, peer: bool) -> tuple[list[int], float]:
         """(pieces by bucket, sum of their seconds) from assignment to report. peer: those assigned from peers, else from the supernode."""
+    def leave_room(self, lease: Lease) -> int:
+        """Its host has room for another piece, of whichever task. Again: nothing happens."""
     def free_slot(self, lease: Lease) -> int:
         """Free the source's slot while the last bytes arrive. Again: nothing happens."""
     def use_slot(self, lease: Lease) -> None:
-        """A lease from the supernode whose slot was freed uses one again."""
+        """A lease from the supernode whose slot and room were freed uses both again."""
     def make_late(self, lease: Lease) -> None:
         """A lease from the supernode counts against other clients within its client's share only. Without a slot: nothing happens."""
     def release(self, lease: Lease) -> int:

@@ -16,6 +16,9 @@ cdef enum:
 
 cdef double GRAIN = deadlines.GRAIN
 
+SILENCE = 10.0
+cdef double SILENT_FOR = SILENCE
+
 PIECE_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 cdef double[9] BOUNDS = PIECE_BOUNDS
 
@@ -73,7 +76,7 @@ cdef class Leases:
             peer.beside = lease.download
         return 0
 
-    cdef int leave_room(self, Lease lease) except -1:
+    cpdef int leave_room(self, Lease lease) except -1:
         """Its host has room for another piece, of whichever task. Again: nothing happens."""
         cdef Download download = lease.download, other
         cdef PeerState peer = download.peer
@@ -215,6 +218,8 @@ cdef class Leases:
         if lease.freed:
             lease.freed = False
             self.use_supernode(lease)
+        if not lease.receives:
+            self.use_room(lease)
 
     def make_late(self, Lease lease not None):
         cdef Task task = lease.download.task
@@ -237,13 +242,26 @@ cdef class Leases:
                 most -= 1
                 lease = bucket.first
                 self.unschedule(lease)
+                if not lease.awaits_look:
+                    over.append(lease)
+                    continue
                 if lease.awaits_claim_end:
                     lease.awaits_claim_end = False
                     self.ended_claims.append(lease)
-                    self.schedule(lease, lease.started + lease.download.task.lease)
-                else:
-                    over.append(lease)
+                self.look(lease, now)
         return over
+
+    cdef int look(self, Lease lease, double now) except -1:
+        """It takes longer than expected: of a silent download it uses no room and no slot of a peer. Schedule what comes next."""
+        cdef Download download = lease.download
+        cdef double over = lease.started + download.task.lease
+        cdef double silent = over if download.legacy else max(lease.started, download.seen) + SILENT_FOR
+        if silent <= now:
+            self.leave_room(lease)
+            if lease.source is not None:
+                self.free_slot(lease)
+        lease.awaits_look = now < silent < over
+        return self.schedule(lease, silent if lease.awaits_look else over)
 
     def end_claims(self):
         cdef Lease lease

@@ -13,7 +13,8 @@ late itself: a host that has the piece would send it sooner.
                 there are is for a task of which nothing is sent, so none waits for all the others.
     receiving   while pieces of the task are slow, a host receives Limits.few at once of all its tasks (`Download.room`), and one more of a
                 download that receives none. The download that had that one last (PeerState.beside) has it again only after a piece of
-                another one of the host's has come. Tasks of one piece, streams and 1.x clients are not concerned.
+                another one of the host's has come. Pieces of a download that is silent or takes nothing (`leases`, `supernode_slots`) do
+                not count. Tasks of one piece, streams and 1.x clients are not concerned.
     turns       a task that was refused is woken when nothing is used elsewhere any more. Until then it has a turn after each
                 TURN_DELAYS times Limits.reseed_delay, TURN_TIMES times the mean time of its pieces where that is longer: it sends one
                 piece again, in a slot of its own. So a piece whose holders are dead, or are not reached by those who lack it, comes

@@ -3,7 +3,8 @@
     waiting   nobody has requested the piece yet. It has a slot for PATIENCE seconds, longer while requests usually need longer, or while
               its download takes another piece (a pipelined request is read when the answer before it has been sent).
     flowing   the client took bytes less than PATIENCE seconds ago, or the supernode itself holds them back. It has a slot.
-    lapsed    neither. It has no slot, and its claim ends: others get slot and piece. The lease stays; once bytes flow it has a slot again.
+    lapsed    neither. It has no slot, takes no room of its host, and its claim ends: others get slot, room and piece. The lease stays;
+              once bytes flow it has slot and room again.
 
 A client (by address) that requests nothing, or takes nothing for STALLED seconds, is idle for MARKED seconds: its new leases begin
 as lapsed ones. So a series of downloads that take nothing does not block the others, not even others at the same address.
@@ -135,6 +136,7 @@ class SupernodeSlots:
             _mark(self._idle, download.peer.address, now)
         if download.task.in_flight_claims[lease.n] is lease:
             download.task.end_claim(lease.n)
+        self._leases.leave_room(lease)
         self._leases.free_slot(lease)
 
     def _note_late(self, lease: Lease, now: float) -> None:

@@ -19,7 +19,7 @@ cdef int grant(
     """Assign piece n, which the download lacks and the source has; the source has a free slot. alternates: named to the download."""
     cdef Task task = download.task
     cdef Lease lease = Lease.__new__(Lease)
-    cdef double delay = task.lease
+    cdef double delay = max(task.reseed_delay, 2 * task.piece_time)
     lease.download = download
     lease.n = n
     lease.source = source
@@ -35,9 +35,9 @@ cdef int grant(
         if not download.is_straggler and not (source is None and lease.freed) and (task.cached.words[n >> 6] >> (n & 63)) & 1:
             task.claim(lease)
             lease.is_claim = True
-            delay = max(task.reseed_delay, 2 * task.piece_time)
             lease.awaits_claim_end = delay < task.lease
-    return leases.schedule(lease, now + (delay if lease.awaits_claim_end else task.lease))
+    lease.awaits_look = delay < task.lease
+    return leases.schedule(lease, now + (delay if lease.awaits_look else task.lease))
 
 
 cpdef int ending(Download download, Py_ssize_t n, Leases leases) except -1:

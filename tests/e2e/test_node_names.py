@@ -77,5 +77,5 @@ def test_records_are_followed_also_in_the_middle_of_a_download(stage: Scene, ser
     assert "there is no such name" in told["back_to_source"]
     server.silent = True
     said = stage.end(asking(stage, f"{base}/f", "silent", node, "--notbs", host=4), 3)
-    assert "no name server answers" in said
+    assert "no name server answers" in said or "no answer within 8 s" in said, "whichever bound ends first"
     assert (stage.digest("direct"), Path(stage.path / "silent").exists()) == (digest, False)

@@ -19,6 +19,7 @@
                                         a whole directory: its manifest, then the data of all its files, which it scatters into them
     from_origin, origin_lease           the origin, and permission to go there; returning: back to the swarm
     joining, pulse, leader_place, copying  downloads of one host: who leads and runs, where its pieces are, how one of them is copied
+    present_version                     whether what such a leader has is still the present version: a supernode says so
     kept_copy                           what the host keeps in memory of downloads that have ended
     joined_file, page_waiter            a download into a file that copies all of them; the threads that wait in a leader's page
     releasing                           closes what a download holds, also where a signal interrupts it

@@ -34,6 +34,8 @@ from dfengine.storage.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dfengine.client.byte_counts import ByteCounts
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer
-    from dfengine.settings import GetSettings
+    from dfengine.settings import GetSettings, SupernodeAddress
 
 
 def get(request: GetSettings, observer: Observer | None = None) -> Result:
@@ -140,13 +142,9 @@ class Downloading:
         return Result(
             url=self.settings.url, output=output, task_id=self._task, length=length, seconds=self.watch.seconds,
             from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
-            resumed=byte_counts.resumed,
-            digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
-            back_to_source=self._reason,
-            hedged=self._place.hedged, serves=serves,
-            why_not="" if serves else self._why_not or self._not_told(),
-            peers=byte_counts.senders, from_host=byte_counts.host,
-            notices=tuple(self.watch.notices),
+            resumed=byte_counts.resumed, digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
+            back_to_source=self._reason, hedged=self._place.hedged, serves=serves, peers=byte_counts.senders, from_host=byte_counts.host,
+            why_not="" if serves else self._why_not or self._not_told(), notices=tuple(self.watch.notices),
         )  # fmt: skip
 
     def _not_told(self) -> str:
@@ -178,13 +176,8 @@ class Downloading:
             return str(error)
         ip = local_peer.address(settings.ip, nodes(), local_address if self._pooled is None else self._pooled.address)
         self.peer = LocalPeer(ip, 0)
-        if settings.pattern != "p2p":
-            nowhere = os.path.expanduser(settings.home).startswith("~")
-            self._why_not = "no home directory is known" if nowhere else f"asked for by --pattern {settings.pattern}"
-        elif not ip:
-            self._why_not = "this host has no address towards a supernode"
-        elif settings.tls_ca and not settings.tls_cert:
-            self._why_not = "there is no certificate to serve with: --tls-cert"
+        if why_not := local_peer.unserved(settings, ip):
+            self._why_not = why_not
         else:
             try:
                 self.home = Home(settings.home) if self._pooled is None else self._pooled.home(settings.home)
@@ -197,14 +190,19 @@ class Downloading:
                 self.unshared(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
         self.say(f"supernodes {', '.join(map(str, nodes()))}; this host serves {serves}")
-        if self._join():
+        if self._join(nodes):
             return None
-        self.registration = registration(settings, self.who, self.peer.ip or "127.0.0.1", self.peer.port, lambda: self.watch.check(None))
-        self.prepared()
+        self._prepare()
         swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
         return swarm.run(self.may_question)
 
-    def _join(self) -> bool:
+    def _prepare(self) -> Registration:
+        ip, port = self.peer.ip or "127.0.0.1", self.peer.port
+        self.registration = registration(self.settings, self.who, ip, port, lambda: self.watch.check(None))
+        self.prepared()
+        return self.registration
+
+    def _join(self, nodes: Callable[[], list[SupernodeAddress]]) -> bool:
         """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
         line, settings = self.peer.line, self.settings
         if not self.kind or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
@@ -220,6 +218,10 @@ class Downloading:
             self.say(f"joins no download of this host: {error}")
             return False
         self._place.joining, self._place.kept_at = joining, None if self.peer.fresh else self.home
+        if joining.joined and joining.open_already:
+            from dfengine.client.present_version import PresentVersion
+
+            PresentVersion(settings, self.dialer, nodes, self._prepare, self._place, self.watch).join(joining)
         if joining.joined:
             self.say("joins another download of this host")
             self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")
@@ -302,14 +304,11 @@ class Downloading:
         transfer = self._place.transfer
         self._swarm.report(
             encode_report(
-                member.task, member.cid, self.registration.ip, self.registration.port,
-                error=error, duration=self.watch.seconds,
-                length=max(0, transfer.file.geometry.length) if transfer is not None else 0,
-                call_system=self.settings.callsystem,
-                reason=self._reason or "",
-                told={**self._place.byte_counts.told(self.watch.started), "hedged": self._place.hedged},
+                member.task, member.cid, self.registration.ip, self.registration.port, error=error, duration=self.watch.seconds,
+                length=max(0, transfer.file.geometry.length) if transfer is not None else 0, call_system=self.settings.callsystem,
+                reason=self._reason or "", told={**self._place.byte_counts.told(self.watch.started), "hedged": self._place.hedged},
             )
-        )
+        )  # fmt: skip
 
 
 class ToFile(Downloading):

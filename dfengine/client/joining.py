@@ -79,6 +79,10 @@ class Joining:
         self.left = -1
         """Number of the leader before this one, if that has ended: nobody writes any more where it wrote."""
         self._leader = -1
+        self.open_already = False
+        """This leader's pieces had a place when it was named."""
+        self._placed = False
+        """The server has said whom this download leads or follows, or that it is alone."""
         self._reported: Stall | None = None
         """The server was told that this leader is not to be waited for, and has named no other one since."""
         self.place: LeaderPlace | None = None
@@ -186,6 +190,7 @@ class Joining:
             return False
         for words, descriptors in heard:
             told = words.get("told")
+            self._placed = self._placed or told != "open"
             if told in ("lead", "follow"):
                 if told == "lead":
                     self.left = self._leader if words.get("left") is True else -1
@@ -220,6 +225,7 @@ class Joining:
         self._let_go(self.place, self.leader_page)
         slot, leader = words.get("slot"), words.get("leader")
         self._leader, self.slot = (each if type(each) is int else -1 for each in (leader, slot))
+        self.open_already = words.get("open") is True
         self.place, self.leader_page = None, page
         self._in_vain = min(DOUBLED, self._in_vain + 1) if self._stall.waited > PLACELESS else 0
         self.joined, self.done, self._reported = True, False, None
@@ -294,7 +300,8 @@ class Joining:
                 opened += [open_again(file.fd)]
                 opened += [open_again(file.record.fd)]
                 descriptors = opened
-            fd_passing.say(self._line, {"open": {"memory": file.in_memory, "output": output, "algorithms": algorithms}}, descriptors)
+            told = {"memory": file.in_memory, "output": output, "algorithms": algorithms, "at": time.monotonic()}
+            fd_passing.say(self._line, {"open": told}, descriptors)
         except OSError:
             self.pass_on()
         finally:
@@ -320,6 +327,18 @@ class Joining:
         self._let_go(self.place)
         self.place = None
         self._say({"say": "part"})
+
+    def outdated(self) -> None:
+        """The leader's file is an old version: those that follow it go on, and this download leads, or follows one that came after it."""
+        self._want_nothing()
+        self._let_go(self.place)
+        self.place, self.joined, self._placed = None, False, False
+        self._say({"outdated": self._leader})
+        until = time.monotonic() + ANSWER
+        while self._line is not None and not self._placed and (left := until - time.monotonic()) > 0:
+            self.hear(left)
+        if not self._placed:
+            self._go_alone()
 
     def pass_on(self) -> None:
         """It leads, and follows, nobody any more."""

@@ -50,6 +50,8 @@ class LeaderPlace:
         self.output = output
         self.algorithms = algorithms
         self.generation = file.record.generation
+        self.opened = -1.0
+        """When the leader opened it, in monotonic seconds; -1: nobody knows."""
         self.leader = -1
         """Number of the leader whose it is; -1: nobody knows."""
         self.taken = False
@@ -74,7 +76,9 @@ class LeaderPlace:
             os.close(record)
         else:
             raise StorageError(f"{len(descriptors)} descriptors are no leader's place")
-        return cls(file, page, output, algorithms)
+        place, opened = cls(file, page, output, algorithms), told.get("at")
+        place.opened = float(opened) if isinstance(opened, int | float) else -1.0
+        return place
 
     @property
     def descriptors(self) -> list[int]:

@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dfengine.settings import SupernodeAddress
+    from dfengine.settings import GetSettings, SupernodeAddress
 
 PATIENCE = 3.0
 """Seconds for a server that holds the lock to answer."""
@@ -57,6 +57,16 @@ def address(given: str, nodes: Iterable[SupernodeAddress], towards: Callable[[st
     """Where other hosts reach this one: as the user says, else as `towards` has it for the first supernode that has a route; "" = none."""
     given = "" if given in EVERY_ADDRESS else given
     return given or next(filter(None, (towards(node.host, node.port) for node in nodes)), "")
+
+
+def unserved(settings: GetSettings, ip: str) -> str:
+    """Why this host serves nothing of a download, "" if it does. ip: see `address`."""
+    if settings.pattern != "p2p":
+        nowhere = os.path.expanduser(settings.home).startswith("~")
+        return "no home directory is known" if nowhere else f"asked for by --pattern {settings.pattern}"
+    if not ip:
+        return "this host has no address towards a supernode"
+    return "there is no certificate to serve with: --tls-cert" if settings.tls_ca and not settings.tls_cert else ""
 
 
 def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:

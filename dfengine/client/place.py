@@ -35,6 +35,8 @@ class Place:
 
     patience = FILE
     """With supernodes."""
+    wanted = b""
+    """Generation that the file must have; b"": the present one."""
 
     def __init__(self, settings: GetSettings) -> None:
         self._settings = settings

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 class Fetching(Downloading):
     """`run` is the engine. The setting `timeout` is a reader's, for one read."""
 
-    def __init__(self, settings: GetSettings, store: str) -> None:
-        """Raises BadValue."""
+    def __init__(self, settings: GetSettings, store: str, wanted: bytes = b"") -> None:
+        """wanted: see Place. Raises BadValue."""
         who = identify(settings)
         self.place = FilePlace(settings, who.kept, store)
         super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), who)
         self.kind = "kept" if store == DISK else "opened"
+        self.place.wanted = wanted
         self.ended = False
         """Nothing comes any more."""
         self.failure: BaseException | None = None

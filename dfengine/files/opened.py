@@ -59,7 +59,7 @@ class Opened:
 
     def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
         self._timeout, self._wanted = settings.timeout, version
-        self._fetching = Fetching(settings, store)
+        self._fetching = Fetching(settings, store, version[1] if version is not None else b"")
         self._engine = Engine(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0

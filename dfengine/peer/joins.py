@@ -1,7 +1,7 @@
 """Which download of this host fetches a task, and which others join it: a pure state machine.
 
-Law: a key (`client.identity.joint_key`) has at most one leader of each kind; every other download with that key is told to follow one,
-or to go on alone.
+Law: a key (`client.identity.joint_key`) has at most one leader of each kind that later downloads may join; every other download with that
+key is told to follow one, or to go on alone.
 
     kind     what it is                        follows           takes from
     FILE     a download into a file            FILE              -
@@ -22,8 +22,10 @@ since it has what its readers asked for.
                            pass_on, leave (it is gone)    APART      see below
                            silent, part: of one that takes the same  see below; part: it fetches
     JOINED                 silent: its leader is          LEADING    lead; the leader is APART, and the others follow the new one
+                           outdated: its leader is        as new     lead or follow; its leader leads OUTDATED
                            part                           APART
                            leave                          gone
+    OUTDATED       anything                       as before  of those that follow it; nobody else joins them
     APART                  anything                       the same
 
 When a leader goes, those that followed it are placed as if they came now, downloads into files first: the first of them leads, and the
@@ -57,10 +59,12 @@ class Told(NamedTuple):
 
 
 class _Download:
-    """leader: whom it follows or takes from."""
+    """leader: whom it follows or takes from. own: the key that it came with; key: of those among whom it is, told apart by the number of
+    an outdated leader.
+    """
 
     def __init__(self, key: str, kind: str) -> None:
-        self.key = key
+        self.own = self.key = key, -1
         self.kind = kind
         self.leads = False
         self.leader = -1
@@ -82,7 +86,7 @@ class Joins:
 
     def __init__(self) -> None:
         self._downloads: dict[int, _Download] = {}
-        self._groups: dict[tuple[str, str], _Group] = {}
+        self._groups: dict[tuple[tuple[str, int], str], _Group] = {}
 
     def __len__(self) -> int:
         return len(self._downloads)
@@ -182,6 +186,28 @@ class Joins:
         if known is None or leader < 0 or known.leader != leader:
             return []
         return self._succeed(leader, first=download)
+
+    def outdated(self, download: int, leader: int) -> list[Told]:
+        """One that joined says that `leader` has an old version; of one that it has not joined, or not any more, nothing happens."""
+        known = self._downloads.get(download)
+        if known is None or leader < 0 or known.leader != leader:
+            return []
+        self._detach(download)
+        self._set_apart(leader)
+        if known.leads:
+            return list(self._take(download))
+        known.key = known.own
+        return list(self._place(download))
+
+    def _set_apart(self, leader: int) -> None:
+        """It and those that follow it are among themselves from now on. Those that lead others have a place of their own."""
+        known = self._downloads[leader]
+        if known.key != known.own:
+            return
+        key = known.own[0], leader
+        group = self._groups[key, known.kind] = self._groups.pop((known.key, known.kind))
+        for each in (leader, *(each for each in group.joined if not self._downloads[each].leads)):
+            self._downloads[each].key = key
 
     def part(self, download: int) -> list[Told]:
         """One that joined goes on by itself; a leader leads on."""

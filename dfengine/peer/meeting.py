@@ -6,12 +6,14 @@ Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passin
     {"open": {...}} + data and record                  a leader's pieces have a place; what is in it is for those that joined
     {"say": "done" | "failed" | "pass_on" | "part"}    see joins
     {"silent": LEADER}                                 it does not run
+    {"outdated": LEADER}                               a supernode names another version than its place has
 
 It is told, in the same way:
 
     {"told": "lead", "left": BOOL}                     it leads; left: the leader before it has ended
     ... and "leader": N, "slot": N + page              it takes its pieces from that leader, whose page of signals that is
     {"told": "follow", "leader": N, "slot": N} + page  it follows that leader
+    ... both with "open": BOOL                         that leader's pieces have a place, of which the next message tells
     {"told": "open", "place": {...}} + data and record
     {"told": "done" | "alone"}                         see joins
 
@@ -118,7 +120,7 @@ class Meeting:
                 self._said(line, words, descriptors)
 
     def _said(self, line: _Line, words: dict[str, Any], descriptors: list[int]) -> None:
-        word, leader = words.get("say"), words.get("silent")
+        word, leader, outdated = words.get("say"), words.get("silent"), words.get("outdated")
         if "open" in words and descriptors and self._joins.leads(line.number):
             fd_passing.discard(line.descriptors)
             line.place, line.descriptors = words["open"], descriptors
@@ -130,6 +132,8 @@ class Meeting:
             self._tell(self._joins.pass_on(line.number))
         elif type(leader) is int:
             self._tell(self._joins.silent(line.number, leader))
+        elif type(outdated) is int:
+            self._tell(self._joins.outdated(line.number, outdated))
         elif word in SAYS:
             self._tell(getattr(self._joins, word)(line.number))
 
@@ -141,7 +145,7 @@ class Meeting:
             if word == LEAD:
                 words["left"] = before >= 0
             if word in (LEAD, FOLLOW) and leader >= 0:
-                words.update(leader=leader, slot=self._joins.slot(number))
+                words.update(leader=leader, slot=self._joins.slot(number), open=bool(self._lines[leader].descriptors))
                 descriptors = [self._lines[leader].page]
             elif word == OPEN:
                 words["place"], descriptors = self._lines[leader].place, self._lines[leader].descriptors

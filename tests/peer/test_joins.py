@@ -97,6 +97,36 @@ def test_who_finds_its_leader_silent_leads() -> None:
     assert joins.leave(1) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_finds_its_leader_outdated_leads_those_that_come_later(kind: str) -> None:
+    joins = Joins()
+    for download in (1, 2, 3, 4):
+        joins.join(download, "a", kind)
+    joins.open(1)
+    assert joins.outdated(3, 1) == [Told(3, LEAD)]
+    assert joins.join(5, "a", kind) == [Told(5, FOLLOW, 3)]
+    assert joins.outdated(4, 1) == [Told(4, FOLLOW, 3)], "it found the same"
+    assert joins.outdated(4, 1) == [], "it has another leader by now"
+    assert joins.outdated(3, 3) == []
+    assert joins.open(3) == [Told(5, OPEN, 3), Told(4, OPEN, 3)]
+    assert joins.leader(2) == 1, "what it has is of the old version, too"
+    assert joins.leave(1) == [Told(2, LEAD, -1, 1)]
+    assert joins.join(6, "a", kind) == [Told(6, FOLLOW, 3), Told(6, OPEN, 3)]
+    assert joins.leave(2) == []
+
+
+def test_open_files_take_nothing_from_an_outdated_file() -> None:
+    joins = Joins()
+    joins.join(1, "a", FILE)
+    joins.join(2, "a", OPENED)
+    joins.join(3, "a", KEPT)
+    assert joins.outdated(2, 1) == [Told(2, LEAD)]
+    assert joins.leader(3) == 1
+    assert joins.join(4, "a", FILE) == [Told(4, LEAD)]
+    assert joins.outdated(3, 1) == [Told(3, LEAD, 4)]
+    assert joins.join(5, "a", OPENED) == [Told(5, FOLLOW, 2)]
+
+
 def test_a_failure_that_is_everybodys_sets_all_free() -> None:
     joins = Joins()
     for download in (1, 2, 3):
@@ -119,7 +149,7 @@ def test_who_leaves_gives_its_slot_to_the_next() -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["join", "join", "join", "open", "done", "failed", "silent", "pass_on", "part", "leave", "leave"]),
+        st.sampled_from(["join", "join", "join", "open", "done", "failed", "silent", "outdated", "outdated", "pass_on", "part", "leave", "leave"]),
         st.integers(0, 9),
     ),
     max_size=80,
@@ -169,9 +199,22 @@ class Model:
         if event == "silent" and before >= 0:
             self.leads.discard(before)
             self.takes.pop(before, None)
+        if event == "outdated" and before >= 0:
+            self.set_apart(number, before)
         if event == "leave":
             self.kinds.pop(number, None)
-        self.hear(self.joins.silent(number, before) if event == "silent" else getattr(self.joins, event)(number))
+        named = event in ("silent", "outdated")
+        self.hear(getattr(self.joins, event)(number, before) if named else getattr(self.joins, event)(number))
+
+    def set_apart(self, number: int, leader: int) -> None:
+        """That leader and those that follow it are no longer of the key that they came with; `number` is, unless it leads others."""
+        self.takes.pop(number)
+        key, kind = self.kinds[leader]
+        followers = [each for each, whom in self.takes.items() if whom == leader and each not in self.leads]
+        for each in (leader, *followers) if len(key) == 1 else ():
+            self.kinds[each] = f"{key}{leader}", self.kinds[each][1]
+        if number not in self.leads:
+            self.kinds[number] = self.kinds[number][0][0], self.kinds[number][1]
 
     def check(self) -> None:
         """The law, and that the machine knows what the downloads know."""
@@ -186,7 +229,7 @@ class Model:
             assert self.joins.leader(download) == leader
             if leader >= 0:
                 assert leader in self.leads, "whom it joined does not lead"
-                assert self.kinds[leader][0] == kind[0]
+                assert self.kinds[leader][0] == kind[0] or (download in self.leads and self.kinds[leader][0][0] == kind[0][0])
                 own, its = kind[1], self.kinds[leader][1]
                 assert its == (FILE if download in self.leads else own) or (own, its) == (STREAM, FILE)
                 assert own not in (FILE, STREAM) or download not in self.leads, "it fetches"

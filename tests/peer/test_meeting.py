@@ -88,7 +88,7 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
 def test_an_open_file_is_told_at_once_that_it_leads_and_whence_it_takes(host: Host, tmp_path: Path) -> None:
     first, _ = host.join()
     second, words = host.join(kind=OPENED)
-    assert words == [{"told": "lead", "left": False, "leader": 0, "slot": 0, "fds": 1}]
+    assert words == [{"told": "lead", "left": False, "leader": 0, "slot": 0, "open": False, "fds": 1}]
     third, words = host.join(kind=OPENED)
     assert [each["told"] for each in words] == ["follow"]
     with open(tmp_path / "data", "wb") as data:
@@ -201,7 +201,7 @@ def test_a_leader_that_is_hung_up_on_may_write_still(host: Host, lives: bool) ->
     if not lives:
         leader.close()
         host.turn()
-    assert told(follower)[0] == {"told": "lead", "left": not lives, "leader": 0, "slot": 0, "fds": 1}
+    assert told(follower)[0] == {"told": "lead", "left": not lives, "leader": 0, "slot": 0, "open": True, "fds": 1}
     for line in (file, leader, follower):
         line.close()
     host.turn()

@@ -1,0 +1,99 @@
+"""Whether the file of this host's leader is still the present version, before a download joins it: a supernode says so.
+
+A file may be open for weeks, and change meanwhile. So a place is joined without asking only while it is fresh and not whole, as when
+several downloads begin together. Else the download registers first, and joins if a supernode names the version that lies there. If it names
+another one, the leader and those that follow it go on, and later downloads join the one that has the present version (`peer.joins`).
+"""
+
+from __future__ import annotations
+
+import time
+
+from dfengine.client.leader_place import Unusable
+from dfengine.client.supernode_session import ANSWER, join, leave
+from dfengine.client.watch import TICK
+from dfengine.errors import RemoteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.client.joining import Joining
+    from dfengine.client.leader_place import LeaderPlace
+    from dfengine.client.messages import Registration
+    from dfengine.client.place import Place
+    from dfengine.client.watch import Watch
+    from dfengine.net.dialer import Dialer
+    from dfengine.settings import GetSettings, SupernodeAddress
+
+FRESH = 3.0
+"""Seconds for which a place is taken for the present version: as long as a supernode does, unless --revalidate-interval says otherwise."""
+
+LEADERS = 3
+"""That are found outdated in a row before the download goes on alone."""
+
+
+class PresentVersion:
+    """Of one download, on its main thread. prepare: writes the registration."""
+
+    def __init__(
+        self, settings: GetSettings, dialer: Dialer, nodes: Callable[[], list[SupernodeAddress]], prepare: Callable[[], Registration],
+        place: Place, watch: Watch,
+    ) -> None:  # fmt: skip
+        self._dialer, self._nodes, self._prepare, self._watch = dialer, nodes, prepare, watch
+        self._patience, self._wanted, self._given = place.patience, place.wanted, bool(settings.expected)
+
+    def join(self, joining: Joining) -> None:
+        """It stays joined to a leader of the present version, or of the version that the place must have, or while nobody can tell.
+
+        Else it leads, or is alone. Raises what the watch raises, and what writing the registration raises.
+        """
+        for _ in range(LEADERS):
+            place = self._found(joining)
+            if place is None or not self._asks(place):
+                return
+            if self._wanted and place.generation == self._wanted:
+                return
+            named = self._named()
+            if not named or named == place.generation:
+                return
+            joining.outdated()
+            if not joining.joined:
+                return
+        joining.pass_on()
+
+    def _found(self, joining: Joining) -> LeaderPlace | None:
+        """Where the leader's pieces lie, if they had a place when it was named: one that comes later is of the present version."""
+        while joining.joined and joining.open_already and not joining.done and joining.place is None:
+            self._watch.check(None)
+            joining.hear(TICK)
+        return joining.place if joining.joined else None
+
+    def _asks(self, place: LeaderPlace) -> bool:
+        """A digest that the user gave may be another version's."""
+        if self._given or place.opened < 0 or not 0.0 <= time.monotonic() - place.opened < FRESH:
+            return True
+        try:
+            return place.trusted and place.file.here.count() == place.file.geometry.count
+        except Unusable:
+            return False
+
+    def _named(self) -> bytes:
+        """The version that a supernode names; b"": none can be asked, or it names none."""
+        self._watch.waits("asks a supernode whether this host has the present version", "asks a supernode")
+        registration, found = self._prepare(), b""
+        for node in self._nodes():
+            self._watch.check(None)
+            until = min(self._watch.deadline, time.monotonic() + ANSWER)
+            try:
+                member = join(self._dialer, node, registration, until, self._watch.pause, self._watch.trouble, self._patience)
+            except RemoteError as error:
+                self._watch.trouble(str(error))
+                continue
+            leave(member)
+            member.connection.close()
+            found = member.generation
+            break
+        self._watch.check(None)
+        self._watch.waits()
+        return found

@@ -847,7 +847,7 @@ async def main():
             assert end == whole[-1000:] and await file.readv([(0, 10), (size, 5)]) == [whole[:10], b""]
         try:
             await file.pread(0, 1)
-        except dfengine.LocalError:
+        except ValueError:
             tell(size=size, cancelled=cancelled, digest=hashlib.sha256(whole).hexdigest())
 
 """

@@ -152,12 +152,13 @@ class LegacyClient:
 def test_a_1x_client_downloads_through_our_supernode(stage: Scene, size: int) -> None:
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
-    client = LegacyClient(stage.supernode(), url, "127.0.0.1")
+    node = stage.supernode()
+    client = LegacyClient(node, url, "127.0.0.1")
     content = client.download()
     assert hashlib.sha256(content).hexdigest() == digest
     assert client.finished == {"fileLength": size + 5 * len(client.pieces), "md5": hashlib.md5(content).hexdigest()}
     assert client.leave() == 612
-    assert stage.sent("/f") == size
+    stage.check_read_once("/f", size, node)
 
 
 def test_a_1x_client_of_unknown_length(stage: Scene) -> None:

@@ -277,7 +277,7 @@ def test_programs_share_get_and_open(stage: Scene) -> None:
 
 
 async def _as_coroutines(stage: Scene, node: str, path: Path, name: str) -> None:
-    from dfengine import Cancelled, LocalError, aio
+    from dfengine import Cancelled, aio
 
     content, threads = path.read_bytes(), threading.active_count()
     async with aio.Client(nodes=[node], home=stage.path / "home-9", ip="127.0.0.9") as sharer:
@@ -305,7 +305,7 @@ async def _as_coroutines(stage: Scene, node: str, path: Path, name: str) -> None
             assert (file.mode, file.readable(), file.seekable(), file.writable()) == ("rb", True, True, False)
             await file.seek(SIZE - 5)
             assert await file.readall() == content[-5:]
-        with pytest.raises(LocalError):
+        with pytest.raises(ValueError, match="closed"):
             await file.pread_into(0, buffer)
         async with client.stream(name) as stream:
             assert await stream.readinto(buffer) == 100

@@ -64,7 +64,7 @@ def test_records_are_followed_also_in_the_middle_of_a_download(stage: Scene, ser
     server.ttl, server.records = 0, [f"0 9 {free_port()} localhost.", f"1 0 {first.port} localhost.", "0 0 0 localhost.", "0 0 7 ."]
     node = f"srv://{NAME.rstrip('.')}"
     download = asking(stage, f"{base}/slow/f", "out", node, "--notbs")
-    until(lambda: first.metric("dfengine_origin_bytes_total"), "a fetch at the first supernode")
+    until(lambda: first.metric("dfengine_pulls_total"), "a download that is registered at the first supernode")
     server.records = [f"0 0 {second.port} localhost."]
     stage.kill(first.process)
     stage.supernodes.remove(first)

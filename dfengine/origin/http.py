@@ -150,6 +150,12 @@ class HttpOrigin:
         finally:
             body.close()
 
+    def head_of_get(self) -> tuple[int, Head]:
+        """Status and head of the answer to a GET, whatever its status; its body is not read. Raises as `page`."""
+        body = self._follow([], None, None)
+        body.close()
+        return body.head.status, body.head
+
     def check_end(self, start: int, version: Version) -> None:
         """The file of `version` ends before the task's byte `start`. Raises OriginTruncated when it does not, or as `open`."""
         try:

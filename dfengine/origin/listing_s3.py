@@ -71,6 +71,19 @@ def signs_by_key(reach: Reach, location: Location) -> bool | None:
     return True if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY") else None
 
 
+def signed_or_not(url: str, location: Location, reach: Reach, now: float) -> str | None:
+    """A request of this location's bucket, signed where this process's key signs; None: only obstore knows credentials.
+
+    now: unix seconds. Raises BadValue.
+    """
+    signs, environment = signs_by_key(reach, location), os.environ
+    if not signs:
+        return url if signs is False else None
+    session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
+    keys = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+    return signed(url, region(environment), *keys, session, now, SECONDS)
+
+
 def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: Cancel) -> StorePage:
     """What the store answers to this query of the location's bucket. Blocks.
 
@@ -79,11 +92,7 @@ def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: C
     bucket = base(location, os.environ)
     text = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
     url = f"{bucket}{'' if bucket.count('/') > 2 else '/'}?{text}"
-    if signs_by_key(reach, location):
-        environment = os.environ
-        session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
-        keys = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        url = signed(url, region(environment), *keys, session, time.time(), SECONDS)
+    url = signed_or_not(url, location, reach, time.time()) or url
     status, _, body = reach.http(url, cancel).page(MOST)
     if status != 200:
         raise OriginError(f"the bucket {location.place} is not listed: the store answers {status}", status)

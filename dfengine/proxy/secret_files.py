@@ -1,9 +1,12 @@
-"""Files that hold what opens something: read once, at the start, and only if nobody else can read them."""
+"""Files that hold what opens something: read at the start and at SIGHUP, and only if nobody else can read them."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
@@ -16,11 +19,62 @@ if TYPE_CHECKING:
 
 LONGEST_TOKEN = 4096
 
+MOST = 256
+"""Files that are held, those of before among them."""
+
 
 def secrets(settings: ProxySettings) -> list[str]:
     """Paths of the files of a proxy that open something."""
     own = os.path.join(settings.home, KEY), settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys
     return [path for path in (*own, settings.registry_auth, *settings.secret_file) if path]
+
+
+class Secrets:
+    """Those files, as they are and as they were: one that another took the place of may have a name elsewhere, and opens what it did.
+
+    In any thread. Each is held by a descriptor, so that no other file gets its number on the disk.
+    """
+
+    def __init__(self, settings: ProxySettings) -> None:
+        self._turn = threading.Lock()
+        self._held: OrderedDict[tuple[int, int], int] = OrderedDict()
+        """(device, inode) -> descriptor."""
+        self.become(settings)
+
+    def become(self, settings: ProxySettings) -> None:
+        """These settings name them from now on."""
+        self._home, self._paths = os.path.realpath(settings.home), secrets(settings)
+        self._hold()
+
+    def _hold(self) -> None:
+        with self._turn:
+            for path in self._paths:
+                with contextlib.suppress(OSError):
+                    self._take(path)
+            while len(self._held) > MOST:
+                os.close(self._held.popitem(last=False)[1])
+
+    def _take(self, path: str) -> None:
+        found = os.stat(path)
+        if (found.st_dev, found.st_ino) not in self._held:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            found = os.fstat(fd)
+            before = self._held.setdefault((found.st_dev, found.st_ino), fd)
+            if before != fd:
+                os.close(fd)
+        self._held.move_to_end((found.st_dev, found.st_ino))
+
+    def has(self, fd: int) -> bool:
+        """An open file is one of them, or lies in the home. Raises OSError."""
+        found, place = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
+        self._hold()
+        return (found.st_dev, found.st_ino) in self._held or place.startswith(f"{self._home}/")
+
+    def close(self) -> None:
+        """The process ends."""
+        with self._turn:
+            while self._held:
+                os.close(self._held.popitem()[1])
 
 
 def read_token(path: str) -> str:

@@ -171,7 +171,7 @@ class Server:
         self._tokens.forget()
         self._blobs.cache_size = settings.cache_size
         if self._s3 is not None:
-            self._s3.keys = found.s3_face.keys
+            self._s3.become(settings, found.s3_face.keys)
 
     def _itself(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)

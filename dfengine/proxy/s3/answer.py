@@ -177,7 +177,10 @@ class S3Answer:
         if asked.overrides:
             names = {name.lower() for name, _ in asked.overrides}
             fields = [field for field in fields if field[0].lower() not in names] + [*asked.overrides]
-        span = span_of(head, told)
+        if asked.part:
+            span = await self._part(url, told, fields)
+        else:
+            span = span_of(head, told)
         if span is not None:
             fields.append((b"Content-Range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, told.length)))
         start, past = span or (0, told.length)
@@ -197,6 +200,19 @@ class S3Answer:
         serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
         self._front.hand_over(serving)
         serving.start()
+
+    async def _part(self, url: str, told: Told, fields: Fields) -> ranges.Span | None:
+        """The bytes of the part that is asked for; None: the object has none. Adds what is said of it to `fields`."""
+        if text(self._head.fields, b"range"):
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        try:
+            part = await self._objects.parts.find(self._bucket, url, told, self._asked.part)
+        except OriginChanged:
+            self._objects.forget(url)
+            raise
+        if part.count:
+            fields.append((b"x-amz-mp-parts-count", b"%d" % part.count))
+        return (part.start, part.past) if part.start < part.past else None
 
     async def _directly(self, url: str, told: Told, span: ranges.Span | None, fields: Fields) -> None:
         """From the origin to the client: the disk has no room."""

@@ -14,6 +14,7 @@ STATUSES = {
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
     "InvalidArgument": 400,
+    "InvalidPartNumber": 416,
     "InvalidRange": 416,
     "InvalidRequest": 400,
     "InvalidURI": 400,

@@ -23,7 +23,7 @@ from dfengine.proxy.s3.bucket import Bucket
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.listings import Listings
 from dfengine.proxy.s3.objects import Objects
-from dfengine.proxy.secret_files import secrets
+from dfengine.proxy.secret_files import Secrets, secrets
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,7 +72,6 @@ class S3:
         self._loop = loop
         self._events = events
         self.keys = keys
-        """Replaced when they are read again."""
         self._buckets = known
         self._began = time.time()
         self._cancel = Cancel()
@@ -80,20 +79,24 @@ class S3:
         for each in self._roots:
             if not os.path.isdir(each):
                 raise BadValue(f"--s3-bucket: {each} is no directory")
-        self._secrets = secrets(settings)
         self.check(settings)
+        self._secrets = Secrets(settings)
         reach = Reach(
             roots=Roots(self._roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure,
             cacerts=settings.cacerts, access=Access(settings.origin_allow, settings.origin_deny),
         )  # fmt: skip
-        self._objects = Objects(loop, settings, blobs, reach, lambda: self._secrets)
+        self._objects = Objects(loop, settings, blobs, reach, self._secrets)
         self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
 
     def check(self, settings: ProxySettings) -> None:
         """Raises BadValue where these settings keep a secret in a bucket's directory."""
         for each in self._roots:
             keeps_no_secret(each, settings)
-        self._secrets = secrets(settings)
+
+    def become(self, settings: ProxySettings, keys: Mapping[str, str]) -> None:
+        """These are in use from now on."""
+        self.keys = keys
+        self._secrets.become(settings)
 
     @property
     def checks(self) -> bool:
@@ -131,6 +134,7 @@ class S3:
         self._cancel.set()
         self._objects.close()
         self._listings.close()
+        self._secrets.close()
 
 
 class S3Facade:

@@ -23,18 +23,17 @@ from dfengine.proxy.s3.told import Told, told
 from dfengine.proxy.upstream.silence import OWN, Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dfengine.origin.reach import Reach
+    from dfengine.proxy.secret_files import Secrets
 
 
 class Look:
-    """reach: how origins are asked. secrets: gives paths of files that are none of any bucket, by whatever name they lie in one.
+    """reach: how origins are asked. secrets: files that are none of any bucket, by whatever name they lie in one.
 
     `cut` ends all that wait.
     """
 
-    def __init__(self, reach: Reach, secrets: Callable[[], list[str]]) -> None:
+    def __init__(self, reach: Reach, secrets: Secrets) -> None:
         self._reach = reach
         self._secrets = secrets
         self._cancel = Cancel()
@@ -83,21 +82,14 @@ class Look:
     def _on_disk(self, url: str, now: float) -> Told:
         fd = self._reach.roots.open(parse(url).key)
         try:
-            status = os.fstat(fd)
+            status, secret = os.fstat(fd), self._secrets.has(fd)
         finally:
             os.close(fd)
         if not stat.S_ISREG(status.st_mode):
             raise OriginError("it is a directory", 404)
-        if status.st_nlink > 1 and self._is_secret(status):
-            raise OriginError("it is one of this proxy's own keys", 403)
+        if secret:
+            raise OriginError("it is one of this proxy's own keys, or lies in its home", 403)
         return told(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
-
-    def _is_secret(self, status: os.stat_result) -> bool:
-        for path in self._secrets():
-            with contextlib.suppress(OSError):
-                if os.path.samestat(os.stat(path), status):
-                    return True
-        return False
 
     def cut(self) -> None:
         """The process ends."""

@@ -18,23 +18,24 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, StorageError
 from dfengine.location import parse
+from dfengine.origin.cancel import Cancel
 from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
 from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
 from dfengine.proxy.s3.direct import Direct
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.look import Look
+from dfengine.proxy.s3.parts import Parts
 from dfengine.proxy.upstream.silence import Silence, Unanswered
 from dfengine.settings import GetSettings
 from dfengine.task import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dfengine.origin.reach import Reach
     from dfengine.proxy.blobs.blob import Blob
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.told import Told
+    from dfengine.proxy.secret_files import Secrets
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
 
@@ -53,7 +54,7 @@ class Objects:
     """On the loop's thread. reach: how this proxy asks origins itself. secrets: see look.Look."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach, secrets: Callable[[], list[str]]
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach, secrets: Secrets
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -61,6 +62,8 @@ class Objects:
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._reach = reach
         self._look = Look(reach, secrets)
+        self._cancel = Cancel()
+        self.parts = Parts(loop, self._threads, reach, self._cancel)
         self._silence = Silence(loop.time)
         self._told: OrderedDict[str, Told] = OrderedDict()
         self._asking: dict[str, asyncio.Future[Told]] = {}
@@ -184,4 +187,5 @@ class Objects:
     def close(self) -> None:
         """The process ends."""
         self._look.cut()
+        self._cancel.set()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -5,7 +5,7 @@
     GET /BUCKET?location           GetBucketLocation
     GET /BUCKET?list-type=2        ListObjectsV2
     GET /BUCKET                    ListObjects
-    GET, HEAD /BUCKET/KEY          GetObject, HeadObject
+    GET, HEAD /BUCKET/KEY          GetObject, HeadObject; ?partNumber=N, ?versionId=ID
 
 Source: Amazon's S3 API reference. What would write is refused by MethodNotAllowed, what is not served by NotImplemented.
 A key is the path behind the bucket, decoded once; no letter of it has a meaning, neither `/` nor `.`.
@@ -23,6 +23,9 @@ from dfengine.value import Value
 BUCKETS, HEAD_BUCKET, BUCKET_LOCATION, LIST, OBJECT = "buckets", "head-bucket", "location", "list", "object"
 
 MOST_PARAMETERS = 64
+MOST_PARTS = 10000
+"""Of an object."""
+
 MOST_KEYS = 1000
 """Keys of one answer with a listing."""
 
@@ -39,7 +42,7 @@ _BUCKET_PARTS = frozenset((
     "tagging", "uploads", "versioning", "versions", "website", "session", "metadataTable", "abac",
 ))  # fmt: skip
 _OBJECT_PARTS = frozenset((
-    "acl", "attributes", "legal-hold", "partNumber", "restore", "retention", "select", "tagging", "torrent", "uploadId", "renameObject",
+    "acl", "attributes", "legal-hold", "restore", "retention", "select", "tagging", "torrent", "uploadId", "renameObject",
 ))
 """Parameters that make another request of it."""
 
@@ -61,7 +64,10 @@ class Listed(Value):
 
 
 class Request(Value):
-    """kind: one of the above. key, version: of OBJECT, else "". listed: of LIST. overrides: fields of the answer."""
+    """kind: one of the above. key, version: of OBJECT, else "". listed: of LIST. overrides: fields of the answer.
+
+    part: number of the part of OBJECT that is asked for, 0: all of it.
+    """
 
     kind: str
     bucket: str = ""
@@ -69,6 +75,7 @@ class Request(Value):
     version: str = ""
     listed: Listed | None = None
     overrides: tuple[tuple[bytes, bytes], ...] = ()
+    part: int = 0
 
 
 def parse(method: str, target: bytes, root: str) -> Request:
@@ -107,8 +114,10 @@ def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
             if not _OVERRIDE.fullmatch(given[name]):
                 raise S3Error("InvalidArgument", f"{name} cannot stand in a header")
             overrides.append((field, given[name].encode("latin-1")))
-    version = given.get("versionId", "")
-    return Request(OBJECT, bucket, key, "" if version == "null" else version, overrides=tuple(overrides))
+    version, part = given.get("versionId", ""), given.get("partNumber")
+    if part is not None and not (_NUMBER.fullmatch(part) and 1 <= int(part) <= MOST_PARTS):
+        raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive")
+    return Request(OBJECT, bucket, key, "" if version == "null" else version, overrides=tuple(overrides), part=int(part or 0))
 
 
 def _of_listing(given: dict[str, str]) -> Listed:

@@ -36,6 +36,7 @@ def test_the_others() -> None:
     assert parse("GET", b"/b?location", "") == Request(BUCKET_LOCATION, "b")
     found = parse("GET", b"/b/k?versionId=3&response-content-type=a%2Fb&response-expires=0", "")
     assert (found.version, found.overrides) == ("3", ((b"Content-Type", b"a/b"), (b"Expires", b"0")))
+    assert parse("HEAD", b"/b/k?partNumber=10000", "") == Request(OBJECT, "b", "k", part=10000)
     assert parse("GET", b"/b?prefix=a+b%2Bc", "") == Request(LIST, "b", listed=Listed(1, "a b+c", "", 1000, "", None, False))
 
 
@@ -45,7 +46,10 @@ def test_the_others() -> None:
         ("PUT", b"/b/k", "MethodNotAllowed"), ("DELETE", b"/b", "MethodNotAllowed"), ("POST", b"/b?delete", "MethodNotAllowed"),
         ("OPTIONS", b"/b", "MethodNotAllowed"), ("HEAD", b"/", "MethodNotAllowed"),
         ("GET", b"/b?acl", "NotImplemented"), ("GET", b"/b?versions", "NotImplemented"), ("GET", b"/b?uploads", "NotImplemented"),
-        ("GET", b"/b/k?partNumber=1", "NotImplemented"), ("GET", b"/b/k?tagging", "NotImplemented"),
+        ("GET", b"/b/k?partNumber=0", "InvalidArgument"), ("GET", b"/b/k?partNumber=10001", "InvalidArgument"),
+        ("GET", b"/b/k?partNumber=", "InvalidArgument"), ("HEAD", b"/b/k?partNumber=1x", "InvalidArgument"),
+        ("GET", b"/b/k?partNumber=-1", "InvalidArgument"), ("GET", b"/b/k?partNumber=" + b"9" * 19, "InvalidArgument"),
+        ("GET", b"/b/k?partNumber=1&uploadId=a", "NotImplemented"), ("GET", b"/b/k?tagging", "NotImplemented"),
         ("GET", b"/b?list-type=3", "InvalidArgument"), ("GET", b"/b?max-keys=-1", "InvalidArgument"),
         ("GET", b"/b?max-keys=x", "InvalidArgument"), ("GET", b"/b?max-keys=" + b"9" * 30, "InvalidArgument"),
         ("GET", b"/b?max-keys=2147483648", "InvalidArgument"), ("GET", b"/b?max-keys=\xd9\xa1", "InvalidArgument"),

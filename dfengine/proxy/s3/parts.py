@@ -1,0 +1,115 @@
+"""Parts of an object, as a multipart upload made them: what a request with `partNumber` is for.
+
+An object that is not known to have parts has one: all of it. The entity-tag of S3's objects says how many they have. Only the store knows
+where each begins: it is asked for that part, and its answer's head is read. A version's parts never change, so each is asked for once.
+
+Source: GetObject and HeadObject of Amazon's S3 API reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginChanged, OriginError
+from dfengine.location import parse
+from dfengine.origin.listing_s3 import signed_or_not
+from dfengine.origin.object_address import address
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.upstream.silence import OWN, Unanswered
+from dfengine.value import Value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from dfengine.origin.cancel import Cancel
+    from dfengine.origin.head import Head
+    from dfengine.origin.reach import Reach
+    from dfengine.proxy.s3.bucket import Bucket
+    from dfengine.proxy.s3.told import Told
+
+MOST = 16384
+"""Parts that are remembered."""
+
+_PARTS = re.compile(r'"[0-9a-fA-F]{32}-([1-9][0-9]{0,4})"')
+"""Entity-tag of what a multipart upload made."""
+
+
+class Part(Value):
+    """[start, past): bytes of the object. count: parts of it, 0: it is not known to have any."""
+
+    start: int
+    past: int
+    count: int
+
+
+def count_of(told: Told) -> int:
+    """How many parts an object of S3 has, as its entity-tag says; 0: it is none of a multipart upload."""
+    match = _PARTS.fullmatch(told.tag)
+    return int(match[1]) if match else 0
+
+
+def no_such(number: int, count: int) -> S3Error:
+    """What a request for a part that is not there is refused with."""
+    more = (("PartNumberRequested", str(number)), ("ActualPartCount", str(max(1, count))))
+    return S3Error("InvalidPartNumber", "The requested partnumber is not satisfiable", more)
+
+
+def found(status: int, head: Head, told: Told, number: int) -> Part:
+    """Which part the store's answer is. Raises S3Error, OriginChanged for one of another version, OriginError."""
+    if status == 416:
+        raise no_such(number, count_of(told))
+    span = head.content_range
+    if status not in (200, 206):
+        raise OriginError(f"the store answers {status} to a request for a part", status)
+    if head.get("etag") != told.tag or (span is not None and span[2] != told.length):
+        raise OriginChanged("the store answers with a part of another version of the object")
+    if status == 200 or span is None:
+        raise S3Error("NotImplemented", "the store does not say where the parts of this object begin")
+    count = head.get("x-amz-mp-parts-count")
+    return Part(span[0], span[1] + 1, int(count) if re.fullmatch(r"(?a)[1-9]\d{0,4}", count) else count_of(told))
+
+
+class Parts:
+    """On the loop's thread. reach: how this proxy asks origins itself."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach, cancel: Cancel) -> None:
+        self._loop = loop
+        self._threads = threads
+        self._reach = reach.replace(first=OWN)
+        self._cancel = cancel
+        self._known: OrderedDict[tuple[str, str, int], Part] = OrderedDict()
+
+    async def find(self, bucket: Bucket, url: str, told: Told, number: int) -> Part:
+        """The part of this number, from 1 on. Raises S3Error, subclasses of DfengineError."""
+        count = count_of(told) if bucket.scheme == "s3" else 0
+        if number > max(1, count):
+            raise no_such(number, count)
+        if count <= 1:
+            return Part(0, told.length, count)
+        key = url, told.version, number
+        part = self._known.get(key)
+        if part is None:
+            asking = self._loop.run_in_executor(self._threads, self._ask, url, told, number)
+            try:
+                part = await asyncio.wait_for(asking, OWN)
+            except TimeoutError:
+                raise Unanswered.of("the store") from None
+            self._known[key] = part
+            if len(self._known) > MOST:
+                self._known.popitem(last=False)
+        return part
+
+    def _ask(self, url: str, told: Told, number: int) -> Part:
+        """In a thread."""
+        location = parse(url)
+        plain = address(location, os.environ)
+        target = signed_or_not(f"{plain}{'&' if '?' in plain else '?'}partNumber={number}", location, self._reach, time.time())
+        if target is None:
+            raise S3Error("NotImplemented", "where this object's parts begin is asked for with AWS_ACCESS_KEY_ID, or with --sign none")
+        status, head = self._reach.http(target, self._cancel).head_of_get()
+        return found(status, head, told, number)

@@ -1,0 +1,90 @@
+"""Files that another takes the place of while the proxy runs: its access keys, and objects of a directory."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from typing import Any
+
+from scene import MIB, Scene
+
+from .test_proxy_rereading import Proxy, written
+from .test_s3_places import client, listed, refused
+
+
+def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scene) -> None:
+    keys, disk = stage.path / "keys", stage.path / "disk"
+    disk.mkdir()
+    (disk / "file").write_bytes(b"of a bucket")
+    written(keys, "AKID0 secret-of-0\n")
+    os.link(keys, disk / "linked")
+    proxy = Proxy(stage, "--s3-bucket", f"disk={disk}", "--s3-keys", str(keys), "--s3-fresh", "0s")
+    old, new = (client(f"{proxy.url}/s3", f"AKID{n}", f"secret-of-{n}") for n in (0, 1))
+    assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
+    assert refused(new.list_buckets) == (403, "InvalidAccessKeyId")
+
+    # By a rename, as editors and configuration management do it. Until SIGHUP the old ones hold.
+    written(keys, "AKID1 secret-of-1\n")
+    assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
+    assert old.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
+    assert proxy.reread()["event"] == "reread"
+    assert refused(old.get_object, Bucket="disk", Key="file") == (403, "InvalidAccessKeyId")
+    assert new.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
+    assert refused(new.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
+
+    # What cannot be used changes nothing.
+    written(keys, "AKID2\n")
+    assert proxy.reread()["event"] == "reread_failed"
+    assert listed(new, "disk") == ["file", "linked"]
+
+
+def test_a_file_that_takes_the_place_of_an_object_is_never_mixed_with_it(stage: Scene) -> None:
+    """Each answer is of one file, and each entity-tag of one content; in the end it is the last file's."""
+    disk = stage.path / "disk"
+    disk.mkdir()
+    size = 9 * MIB + 7
+
+    def place(n: int) -> None:
+        (stage.path / "fresh").write_bytes(bytes([n]) * size)
+        os.rename(stage.path / "fresh", disk / "k")
+
+    place(0)
+    here = client(f"{stage.proxy('--s3-bucket', f'disk={disk}', '--s3-fresh', '0s')[1]}/s3")
+    found: dict[str, bytes] = {}
+    over = threading.Event()
+    wrong: list[Any] = []
+
+    def read(seed: int) -> None:
+        chance = random.Random(seed)
+        while not over.is_set():
+            start = chance.choice((0, 0, MIB, 8 * MIB))
+            try:
+                answer = here.get_object(Bucket="disk", Key="k", Range=f"bytes={start}-")
+                body = answer["Body"].read()
+            except Exception:
+                continue
+            first = found.setdefault(answer["ETag"], body[:1])
+            if body != first * (size - start):
+                wrong.append((answer["ETag"], first, set(body), len(body)))
+
+    readers = [threading.Thread(target=read, args=(n,)) for n in range(4)]
+    for reader in readers:
+        reader.start()
+    try:
+        for n in range(1, 13):
+            seen = len(found)
+            place(n)
+            # Not before somebody has read of one that was not seen before, at most a few tries of a client's.
+            for _ in range(400):
+                if len(found) > seen:
+                    break
+                over.wait(0.02)
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong
+    assert len(found) > 6
+    assert len(set(found.values())) == len(found)
+    assert here.get_object(Bucket="disk", Key="k")["Body"].read() == bytes([12]) * size

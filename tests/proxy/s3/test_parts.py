@@ -1,0 +1,46 @@
+"""Which part of an object a store's answer is."""
+
+from __future__ import annotations
+
+import pytest
+
+from dfengine.errors import OriginChanged, OriginError
+from dfengine.origin.head import Head
+from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.parts import Part, count_of, found
+from dfengine.proxy.s3.told import Told
+
+TAG = f'"{"a" * 32}-3"'
+TOLD = Told(25, TAG, 0.0, "v", "a/b")
+
+
+def head(span: str = "bytes 10-19/25", tag: str = TAG, count: str = "3") -> Head:
+    fields = {"etag": [tag], "x-amz-mp-parts-count": [count]} | ({"content-range": [span]} if span else {})
+    return Head(206, "", fields)
+
+
+@pytest.mark.parametrize(
+    ("tag", "count"),
+    [(TAG, 3), (f'"{"A" * 32}-10000"', 10000), (f'"{"a" * 32}"', 0), ('"a-3"', 0), (f'"{"a" * 32}-0"', 0), (f'"{"a" * 32}-{"1" * 6}"', 0)],
+)  # fmt: skip
+def test_the_entity_tag_says_how_many(tag: str, count: int) -> None:
+    assert count_of(TOLD.replace(tag=tag)) == count
+
+
+def test_the_store_says_where() -> None:
+    assert found(206, head(), TOLD, 2) == Part(10, 20, 3)
+    assert found(206, head(count="x"), TOLD, 2) == Part(10, 20, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "error", "said"),
+    [
+        (206, head(tag='"other"'), OriginChanged, "another version"), (206, head("bytes 10-19/26"), OriginChanged, "another version"),
+        (206, head("bytes 10-19/*"), OriginChanged, "another version"), (206, head(""), S3Error, "does not say where"),
+        (206, head("bytes 19-10/25"), S3Error, "does not say where"), (200, head(""), S3Error, "does not say where"),
+        (416, head(), S3Error, "not satisfiable"), (403, head(), OriginError, "answers 403"), (302, head(), OriginError, "answers 302"),
+    ],
+)  # fmt: skip
+def test_no_other_answer_is_a_part(status: int, answer: Head, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        found(status, answer, TOLD, 2)

@@ -174,7 +174,7 @@ def test_conditions_ranges_and_errors(stage: Scene, gate: Gate) -> None:
     assert refused(here.head_object, Bucket="models", Key="none")[0] == 404
     assert refused(here.get_object, Bucket="other", Key="k") == (404, "NoSuchBucket")
     assert refused(here.head_bucket, Bucket="other")[0] == 404
-    assert refused(here.get_object, Bucket="models", Key="k", PartNumber=1) == (501, "NotImplemented")
+    assert refused(here.get_object, Bucket="models", Key="k", PartNumber=2) == (416, "InvalidPartNumber")
     assert refused(here.put_object, Bucket="models", Key="k", Body=b"x" * MIB) == (405, "MethodNotAllowed")
     assert refused(here.delete_object, Bucket="models", Key="k") == (405, "MethodNotAllowed")
     assert refused(here.get_bucket_acl, Bucket="models") == (501, "NotImplemented")

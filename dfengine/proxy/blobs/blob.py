@@ -3,8 +3,9 @@
     the engine's threads   register, fetch, verify and write pieces, hash the whole behind them
     the event loop         asks for the pieces that answers need, is told when one lands, and sends from the file
 
-Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared. A range needs its own pieces only;
-one that reaches the blob's end waits for the sha256 where all pieces are here, and none goes on once it was found wrong.
+Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared, and nothing of a small one. A range
+needs its own pieces only; one that reaches the blob's end waits for the sha256 where all pieces are here, and none goes on once it was found
+wrong.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import random
 from typing import TYPE_CHECKING
 
 from dfengine.client.engine import Engine
-from dfengine.errors import DfengineError, DigestMismatch, LocalError
+from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import Fetching
 from dfengine.files.place import DISK
+from dfengine.proxy.upstream.withheld import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +114,8 @@ class Blob:
         if self._transfer is None or self.closed:
             self._opening = None
             raise self.failure
+        if self.over and not self.right:  # it has failed since
+            raise self.failure
         return self._transfer.file
 
     @property
@@ -128,6 +132,8 @@ class Blob:
         found = self._fetching.failure
         if isinstance(found, DfengineError):
             return found
+        if self.differs:
+            return OriginChanged("the file is another version now")
         return LocalError(f"the blob cannot be read: {found!r}" if found else "it was not opened in time")
 
     @property
@@ -249,7 +255,7 @@ class Reader:
         reach = min(self._past, sum(geometry.content(end - 1)))
         compared = self.blob.right or not self.blob.named
         if self._last and reach == self._past and not compared and (self._whole or here.count() == geometry.count):
-            reach -= 1
+            reach = reach - 1 if self._past > LEAST or not self._whole else at
         return max(0, reach - at)
 
     def _ask(self, n: int, last: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.proxy import ranges
 from dfengine.proxy.blobs.encrypted_serving import EncryptedServing
+from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
 from dfengine.proxy.fields import Fields, text
 
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.requests import Head
 
 
-def answer_file(
+async def answer_file(
     front: Front, request: Head, tag: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
-    """Answer `request` with the file, or with what its conditions ask for. Nothing of an answer is out yet.
+    """Answer `request` with the file, or with what its conditions ask for. Nothing of an answer is out yet, and none is when this raises.
 
     tag: the entity-tag, quoted. fields: of every answer, without those of a body. owner: keeps `fd` open. reader: of a file that still
-    comes; None: all is here. Raises BadRequest for ranges that nobody may ask for.
+    comes; None: all is here. Raises BadRequest for ranges that nobody may ask for, and what fails before the first byte, see `first_byte`.
     """
     given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
     status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
     asked = given[b"range"] if ranges.applies(tag, given[b"if-range"]) else ""
-    send_file(front, request.method, status, asked, fields, content_type, fd, owner, length, reader)
+    await send_file(front, request.method, status, asked, fields, content_type, fd, owner, length, reader)
 
 
-def send_file(
+async def send_file(
     front: Front, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
@@ -50,20 +51,26 @@ def send_file(
     if spans == []:
         front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
         return
-    heads, total = [b"", b""], length
-    if spans is not None and len(spans) > 1:
-        boundary = secrets.token_hex(16)
-        heads, total = ranges.multipart(spans, length, content_type, boundary)
-        content_type = f"multipart/byteranges; boundary={boundary}"
-    elif spans is not None:
-        [(start, past)] = spans
-        total = past - start
-        fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
-    front.begin(200 if spans is None else 206, b"", [*fields, (b"Content-Type", content_type.encode("latin-1"))], total)
-    if method == "HEAD":
-        front.end()
-        return
-    spans = spans if spans is not None else [(0, length)] if length else []
-    serving = (EncryptedServing if front.encrypted else Serving)(front, fd, owner, spans, heads if spans else [b""], reader)
-    front.hand_over(serving)
-    serving.start()
+    wanted = spans if spans is not None else [(0, length)] if length else []
+    first = await first_byte(reader, wanted[0]) if reader is not None and wanted and method == "GET" else None
+    try:
+        heads, total = [b"", b""], length
+        if spans is not None and len(spans) > 1:
+            boundary = secrets.token_hex(16)
+            heads, total = ranges.multipart(spans, length, content_type, boundary)
+            content_type = f"multipart/byteranges; boundary={boundary}"
+        elif spans is not None:
+            [(start, past)] = spans
+            total = past - start
+            fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
+        front.begin(200 if spans is None else 206, b"", [*fields, (b"Content-Type", content_type.encode("latin-1"))], total)
+        if method == "HEAD":
+            front.end()
+            return
+        kind = EncryptedServing if front.encrypted else Serving
+        serving = kind(front, fd, owner, wanted, heads if wanted else [b""], reader)
+        front.hand_over(serving)
+        serving.start()
+    finally:
+        if first is not None:
+            first.close()

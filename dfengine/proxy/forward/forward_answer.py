@@ -153,26 +153,26 @@ class ForwardAnswer(Answering):
             return False
         status = shared_cache.status(fields, told.version)
         if status != 200:
-            return self._serve(told, status, -1, None, None)
+            return await self._serve(told, status, -1, None, None)
         blobs, source, sent = self._forward.blobs, self._source(told), [*private(fields), self._via]
         found = await blobs.kept([source.name])
         if found is not None:
             name, kept = found
             blobs.use(name)
-            return kept.length == told.length and self._serve(told, status, kept.fd, kept, None)
+            return kept.length == told.length and await self._serve(told, status, kept.fd, kept, None)
         if blobs.full:
             return False
         blob = blobs.bring(source, server, sent)
         try:
             here = await blob.opened()
+            if not blob.bind(source.version.encode()) or here.geometry.length != told.length:
+                self._forward.heads.forget(server, self._target, fields, rule.ignore)
+                return False
+            if not blobs.room(blob):
+                return False
+            return await self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
         except OriginForbidden:
             return False  # it is the origin's to say
-        if not blob.bind(source.version.encode()) or here.geometry.length != told.length:
-            self._forward.heads.forget(server, self._target, fields, rule.ignore)
-            return False
-        if not blobs.room(blob):
-            return False
-        return self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
 
     def _source(self, told: Told) -> Source:
         """Named by the URL less what a rule strips, what that is, and the version; with credentials, by these as well, if they are not to
@@ -185,7 +185,7 @@ class ForwardAnswer(Answering):
         return Source(self._target, f"{url.partition('?')[0]}", proof=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
                       filter=strip)  # fmt: skip
 
-    def _serve(
+    async def _serve(
         self, told: Told, status: int, fd: int, owner: object, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if self._front.unsent:
@@ -197,7 +197,7 @@ class ForwardAnswer(Answering):
         fields += [(b"Age", b"%d" % age)] if age >= 1 else []
         fields += [(b"Accept-Ranges", b"bytes"), VIA]
         content_type = text(told.fields, b"content-type") or GENERAL
-        send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
+        await send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
         return True
 
 
@@ -209,10 +209,10 @@ class OnlyHere(ForwardAnswer):
         told = self._forward.heads.fresh(self._server, self._target, self._request.fields, self._rule.ignore)
         if told is not None:
             status = shared_cache.status(self._request.fields, told.version)
-            if status != 200 and self._serve(told, status, -1, None, None):
+            if status != 200 and await self._serve(told, status, -1, None, None):
                 return True
             found = await self._forward.blobs.kept([self._source(told).name])
-            if found is not None and found[1].length == told.length and self._serve(told, 200, found[1].fd, found[1], None):
+            if found is not None and found[1].length == told.length and await self._serve(told, 200, found[1].fd, found[1], None):
                 return True
         raise BadRequest(504, NOT_HERE)
 

@@ -163,7 +163,7 @@ class HubAnswer(Answering):
         if file is None:
             return False
         if self._request.method == "HEAD":
-            return self._serve(file, -1, None, file.length, None)
+            return await self._serve(file, -1, None, file.length, None)
         source = self._source(file)
         if source is None:
             return False
@@ -171,7 +171,7 @@ class HubAnswer(Answering):
         if found is not None:
             name, kept = found
             hub.blobs.use(name)
-            return self._serve(file, kept.fd, kept, kept.length, None)
+            return await self._serve(file, kept.fd, kept, kept.length, None)
         if hub.blobs.distrusts(source.digest, registry):
             raise BadRequest(502, f"{self._place} has sent another file than {source.digest}: it is not read again for a while")
         if hub.blobs.full:
@@ -180,7 +180,7 @@ class HubAnswer(Answering):
         here = await blob.opened()
         if here.geometry.length < 0 or not hub.blobs.room(blob):
             return False
-        return self._serve(file, here.fd, here, here.geometry.length, lambda span, landed: Reader(blob, here, span, landed))
+        return await self._serve(file, here.fd, here, here.geometry.length, lambda span, landed: Reader(blob, here, span, landed))
 
     def _source(self, file: HubFile) -> Source | None:
         """By the commit, so that all hosts name one task; None: the Hub names no digest."""
@@ -189,7 +189,7 @@ class HubAnswer(Answering):
         proof = partial(check_git_file, sha1=file.tag) if digest.startswith("git:") else None
         return Source(target, digest, proof=proof) if digest else None
 
-    def _serve(
+    async def _serve(
         self, file: HubFile, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if self._front.unsent:
@@ -198,5 +198,5 @@ class HubAnswer(Answering):
             raise OriginError(f"{self._place} says that the file has {file.length} bytes, and it has {length}")
         tag = f'"{file.tag}"'
         fields = [*file.fields, (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
-        answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
+        await answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
         return True

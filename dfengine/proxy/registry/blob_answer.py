@@ -63,7 +63,7 @@ class BlobAnswer(Answering):
         if found is not None:
             name, kept = found
             blobs.use(name)
-            return self._serve(permit, kept.fd, kept, kept.length, None)
+            return await self._serve(permit, kept.fd, kept, kept.length, None)
         if self._request.method == "HEAD":
             return False
         if blobs.distrusts(digest, self._registry):
@@ -83,14 +83,16 @@ class BlobAnswer(Answering):
         blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
         try:
             file = await blob.opened()
+            if file.geometry.length < 0 or not blobs.room(blob):
+                self._reason = "its registry names no length" if file.geometry.length < 0 else "the disk has no room for it"
+                return False
+            return await self._serve(
+                permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed)
+            )  # fmt: skip
         except OriginForbidden:
             raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None
-        if file.geometry.length < 0 or not blobs.room(blob):
-            self._reason = "its registry names no length" if file.geometry.length < 0 else "the disk has no room for it"
-            return False
-        return self._serve(permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed))
 
-    def _serve(
+    async def _serve(
         self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if reader is not None and permit.length not in (-1, length):
@@ -103,5 +105,5 @@ class BlobAnswer(Answering):
             (b"Docker-Content-Digest", self._asked.digest.encode()), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes"),
             (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Cache-Control", b"max-age=31536000"),
         ]  # fmt: skip
-        answer_file(self._front, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
+        await answer_file(self._front, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
         return True

@@ -26,6 +26,7 @@ from dfengine.origin.head import seconds
 from dfengine.origin.retry import TRANSIENT
 from dfengine.proxy import ranges
 from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
 from dfengine.proxy.blobs.store import Kept
 from dfengine.proxy.fields import Fields, text
@@ -189,17 +190,21 @@ class S3Answer:
             self._front.end()
             return
         try:
-            found = await self._objects.find(self._bucket, url, told)
+            fd, owner, reader = _opened(await self._objects.find(self._bucket, url, told))
+            first = await first_byte(reader, (start, past)) if reader is not None else None
         except StorageError:
             await self._directly(url, told, span, fields)
             return
-        if self._front.unsent:
-            raise S3Error("SlowDown", "what was written before is not taken yet")
-        fd, owner, reader = _opened(found)
-        self._begin(span, fields, past - start)
-        serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
-        self._front.hand_over(serving)
-        serving.start()
+        try:
+            if self._front.unsent:
+                raise S3Error("SlowDown", "what was written before is not taken yet")
+            self._begin(span, fields, past - start)
+            serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
+            self._front.hand_over(serving)
+            serving.start()
+        finally:
+            if first is not None:
+                first.close()
 
     async def _part(self, url: str, told: Told, fields: Fields) -> ranges.Span | None:
         """The bytes of the part that is asked for; None: the object has none. Adds what is said of it to `fields`."""

@@ -31,11 +31,15 @@ class Direct:
         self._reach = reach
         self._cancel = Cancel()
         self._body: Answer | None = None
+        self._first = b""
         self._turn = threading.Lock()
         """Of the thread that reads, or closes."""
 
     async def open(self, url: str, told: Told, start: int, past: int) -> None:
-        """Ask for the bytes [start, past) of the object as told. Raises OriginChanged for another version, OriginError and its kin."""
+        """Ask for the bytes [start, past) of the object as told, and wait for the first of them.
+
+        Raises OriginChanged for another version, OriginError and its kin.
+        """
         await self._loop.run_in_executor(self._threads, self._open, url, told, start, past)
 
     def _open(self, url: str, told: Told, start: int, past: int) -> None:
@@ -46,14 +50,14 @@ class Direct:
                 raise OriginChanged(f"{body.place} answers with another version of the object")
             if body.start != start:
                 raise OriginError(f"{body.place} serves no ranges")
+            self._first = self._block(min(past - start, BLOCK))
 
     async def send(self, front: Front, left: int, writable: asyncio.Event) -> None:
         """The body of an answer that has begun, `left` bytes. writable: the client takes it. Raises OriginError and its kin."""
         while left:
             await writable.wait()
-            block = await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))
-            if not block:
-                raise OriginError("the origin has sent less than it has announced")
+            block = self._first or await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))
+            self._first = b""
             left -= len(block)
             front.write(block)
             front.flush()
@@ -61,10 +65,15 @@ class Direct:
 
     def _read(self, most: int) -> bytes:
         with self._turn:
-            assert self._body is not None
-            buffer = bytearray(most)
-            got = self._body.read_into(memoryview(buffer))
-            return bytes(buffer[:got])
+            return self._block(most)
+
+    def _block(self, most: int) -> bytes:
+        assert self._body is not None
+        buffer = bytearray(most)
+        got = self._body.read_into(memoryview(buffer))
+        if not got:
+            raise OriginError("the origin has sent less than it has announced")
+        return bytes(buffer[:got])
 
     def close(self) -> None:
         """Whoever reads for it ends at once."""

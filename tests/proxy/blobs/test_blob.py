@@ -6,7 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from dfengine._piece import Geometry
+from dfengine.proxy.blobs import blob as blobs_blob
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.storage.memory_file import MemoryFile
 
@@ -38,7 +41,7 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
         file.close()
 
 
-def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here() -> None:
+def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     file = MemoryFile.allocate(Geometry(90, 50), b"v1")  # two pieces of 45 bytes
     blob = Blob.__new__(Blob)
     place: Any = SimpleNamespace(file=file, ask=lambda pieces, told: None)
@@ -49,6 +52,8 @@ def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here() -
         end, middle, whole = (Reader(blob, file, span, lambda: None) for span in ((60, 90), (60, 80), (0, 90)))
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 0)
         file.write(0, bytes(45), bytes(16))
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 0)  # of a small one nothing is sent before
+        monkeypatch.setattr(blobs_blob, "LEAST", 89)
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 89)
         assert end.ready(89) == 0
         blob.over = blob.right = True

@@ -1,0 +1,40 @@
+"""What an answer with a file that still comes waits for before its head is sent: the first byte of its body, for a while.
+
+Until then whatever fails has a status of its own, or the request is passed on. Afterwards the connection can only be cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blob import Reader
+    from dfengine.proxy.ranges import Span
+
+HELD_SECONDS = 8.0
+"""For which a head is held back at most. Clients wait for 10 s and more, once for the head, and again for a byte of the body."""
+
+
+async def first_byte(reader: Callable[[Span, Callable[[], None]], Reader], span: Span) -> Reader:
+    """A reader of these bytes, once the first of them can be sent, or HELD_SECONDS are over; it is the caller's to close.
+
+    Raises what the download has failed with, subclasses of DfengineError.
+    """
+    landed = asyncio.Event()
+    found = reader(span, landed.set)
+    try:
+        async with asyncio.timeout(HELD_SECONDS):
+            while not found.ready(span[0]):
+                if found.blob.failed:
+                    raise found.blob.failure
+                await landed.wait()
+                landed.clear()
+    except TimeoutError:
+        pass
+    except BaseException:
+        found.close()
+        raise
+    return found

@@ -4,7 +4,7 @@
     the event loop         asks for the pieces that answers need, is told when one lands, and sends from the file
 
 Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared, and nothing of a small one. A range
-needs its own pieces only; one that reaches the blob's end waits for the sha256 where all pieces are here, and none goes on once it was found
+needs its own pieces only; one that reaches its end waits for the sha256 where all pieces are here, and none goes on once it was found
 wrong.
 """
 

@@ -6,11 +6,12 @@ that was found wrong is not: who has it would send it once more.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
 from dfengine.net.http import BadRequest
-from dfengine.proxy.upstream.silence import LEFT, Unanswered
+from dfengine.proxy.upstream.silence import Unanswered, left
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 class Answering:
     """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on.
 
-    instead: answers the request where it was not answered in time; False: it cannot. left: see `silence.LEFT`; 0: as long as any.
+    instead: answers the request where it was not answered in time; False: it cannot. begins_at_once: who has the file
+    does, see `silence.left`.
     """
 
     instead: Callable[[], bool] | None = None
-    left = LEFT
+    begins_at_once = True
 
     def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
         self._loop = loop
@@ -84,6 +86,6 @@ class Answering:
             self._unanswered = isinstance(error, Unanswered)
         if self._reason:
             self._passes(self._reason)
-        if self._unanswered and self.left:
-            self._front.waits(self.left)
+        if self.begins_at_once:
+            self._front.waits(left(monotonic() - self._front.arrived, not self._unanswered))
         self._front.hand_over(self._pass_on())

@@ -129,7 +129,7 @@ class ForwardPassing(Passing):
 class ForwardAnswer(Answering):
     """The exchange of one GET that may be shared. server, target: what to ask for, and where."""
 
-    left = 0.0
+    begins_at_once = False
 
     def __init__(
         self, forward: Forward, front: Front, request: Head, server: Registry, target: str, rule: Rule, via: tuple[bytes, bytes],

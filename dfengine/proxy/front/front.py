@@ -50,12 +50,12 @@ CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNK
 class Front(asyncio.Protocol):
     """client: its address, "" by a unix socket. inside: the server that the client's https is for, where this proxy reads it.
 
-    encrypted: the connection is TLS.
+    encrypted: the connection is TLS. arrived: when the request came that is answered, monotonic seconds.
     """
 
     __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out", "_requests",
-                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "client", "deadline",
-                 "encrypted", "inside")  # fmt: skip
+                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "arrived", "client",
+                 "deadline", "encrypted", "inside")  # fmt: skip
 
     def __init__(self, server: Server, inside: Registry | None = None) -> None:
         self._server = server
@@ -69,14 +69,14 @@ class Front(asyncio.Protocol):
         self._backlog = b""
         self._out: list[bytes] = []
         """What goes out by the next flush."""
-        self._whole = self._begun = self._chunked = self._closing = self._unread = self._held = False
+        self._whole = self._begun = self._chunked = self._closing = self._unread = self._held = self._watched = False
         self._fileno = self._writer = -1
-        self._watched = False
         self._then: Callable[[], None] | None = None
         self._left = 0
         """Bytes of the answer's body that were announced and not written yet; negative: nobody announced how many."""
         self.client = ""
-        self.deadline = monotonic() + HEAD_SECONDS
+        self.arrived = monotonic()
+        self.deadline = self.arrived + HEAD_SECONDS
 
     # asyncio's callbacks
 
@@ -171,7 +171,7 @@ class Front(asyncio.Protocol):
     # What requests are delivered to.
 
     def request(self, head: Head) -> None:
-        self._head, self._whole, self._begun = head, False, False
+        self._head, self._whole, self._begun, self.arrived = head, False, False, monotonic()
         self.alive()
         self._exchange = self._server.route(self, head)
 

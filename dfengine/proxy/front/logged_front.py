@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 class LoggedFront(Front):
     """See Front. `bytes` of an event are those that the answer's head named, `first_byte` the seconds until that was ready."""
 
-    __slots__ = ("_answered", "_arrived", "_asked", "_events", "_length", "_status")
+    __slots__ = ("_answered", "_asked", "_events", "_length", "_status")
 
     def __init__(self, events: EventLog, server: Server, inside: Registry | None = None) -> None:
         super().__init__(server, inside)
         self._events = events
         self._asked = ""
-        self._arrived = self._answered = 0.0
+        self._answered = 0.0
         self._status, self._length = 0, -1
 
     def request(self, head: Head) -> None:
         self._asked = f"{head.method} {head.target.decode('latin-1').partition('?')[0]}"
-        self._arrived, self._status = monotonic(), 0
+        self._status = 0
         super().request(head)
 
     def begin(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
@@ -49,7 +49,7 @@ class LoggedFront(Front):
         if not asked:
             return
         method, _, path = asked.partition(" ")
-        first = self._answered - self._arrived if self._status else None
+        first = self._answered - self.arrived if self._status else None
         self._events.access(client=self.client or "local", method=method, path=path, status=self._status or 499,
                             bytes=max(0, self._length) if self._status else 0, whole=whole, first_byte=first,
-                            seconds=monotonic() - self._arrived)
+                            seconds=monotonic() - self.arrived)

@@ -2,8 +2,8 @@
 
     PATIENCE   a registry's answer that this host could do without, since it has one of its own
     OWN        an answer to a question of the proxy's own, as a HEAD before a file: without it the request is passed on, or refused
-    LEFT       the answer to a request that is passed on after such a question in vain, where files are all that is asked for: at registries
-               and hubs, who begin to answer at once
+    IN_ALL     the answer to a request where files are all that is asked for, counted from when it came: at registries and hubs, who begin
+               to answer at once. What is left of it is for whoever the request is passed on to, and LEFT at least if he was heard.
     else       as long as the other side of a connection may take (`front.STALL_SECONDS`): a package index, or a batch of LFS, may be made
                when it is asked for
 
@@ -36,13 +36,20 @@ some ten times, and itself waits for 10 to 30 s each time.
 OWN = 8.0
 """Seconds: clients wait for 10 and more."""
 
-LEFT = 22.0
-"""Seconds: 30 in all, for which the most patient of them wait."""
+IN_ALL = 30.0
+"""Seconds for which the most patient of them wait."""
+
+LEFT = IN_ALL - OWN
 
 SILENT_SECONDS = 10.0
 
 MOST = 1024
 """Registries that are remembered."""
+
+
+def left(elapsed: float, heard: bool) -> float:
+    """Seconds for the answer to a request that came `elapsed` ago and is passed on now. heard: who is asked has answered since."""
+    return max(LEFT if heard else OWN, IN_ALL - elapsed)
 
 
 class Unanswered(OriginUnreachable):

@@ -1,0 +1,74 @@
+"""For how long who has a file may answer, once the request is passed on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dfengine.errors import OriginError
+from dfengine.proxy.blobs import answering
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.upstream.silence import Unanswered
+
+
+class Client:
+    """The client's connection. elapsed: seconds since its request came."""
+
+    def __init__(self, elapsed: float) -> None:
+        self.arrived = 100.0 - elapsed
+        self.waited = -1.0
+        self.passed: Any = None
+
+    def waits(self, seconds: float) -> None:
+        self.waited = seconds
+
+    def hand_over(self, exchange: Any) -> None:
+        self.passed = exchange
+
+
+class Asked(Answering):
+    """told: what the question of the proxy's own brings; an error of it, or that the request is to be passed on."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: Any, told: Exception | None) -> None:
+        super().__init__(loop, client, "r.example", lambda: "passed on")  # type: ignore[arg-type, return-value]  # what is passed on does not matter
+        self._told = told
+
+    async def _answer(self) -> bool:
+        if self._told is not None:
+            raise self._told
+        return False
+
+
+class Patient(Asked):
+    begins_at_once = False
+
+
+REFUSED, SILENT, FAILED = None, Unanswered.of("r.example"), OriginError("r.example answers 500", 500)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "told", "waited"),
+    [
+        # A token that was refused a moment ago is no question at all, and leaves all of the time.
+        (0.0, REFUSED, 30.0), (2.0, REFUSED, 28.0), (8.0, SILENT, 22.0), (0.0, SILENT, 30.0), (23.0, SILENT, 8.0), (4.0, FAILED, 26.0),
+        # Whoever was heard is given more.
+        (30.0, FAILED, 22.0), (38.0, FAILED, 22.0),
+    ],
+)  # fmt: skip
+def test_a_file_s_request_is_answered_within_thirty_seconds(
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, told: Exception | None, waited: float
+) -> None:
+    monkeypatch.setattr(answering, "monotonic", lambda: 100.0)
+
+    async def run(kind: type[Asked]) -> Client:
+        client = Client(elapsed)
+        asked = kind(asyncio.get_running_loop(), client, told).start()
+        assert asked._task is not None
+        await asked._task
+        assert client.passed == "passed on"
+        return client
+
+    assert asyncio.run(run(Asked)).waited == waited
+    assert asyncio.run(run(Patient)).waited == -1.0

@@ -88,11 +88,13 @@ class OriginError(RemoteError):
     """The origin answered, but not with the file.
 
     `status` is the HTTP status, 0 where there was none. `retry_after`: seconds that it asks to be left alone. `final`: another try
-    would end alike, whatever the status. `path`: the file of a tree that it is said of, "" for none.
+    would end alike, whatever the status. `path`: the file of a tree that it is said of, "" for none. `elsewhere`: another server than
+    the one that was asked first answered so, to which a redirect led.
     """
 
     exit_code = 4
     path = ""
+    elsewhere = False
 
     def __init__(self, message: str, status: int = 0, retry_after: float = 0.0, final: bool = False) -> None:
         super().__init__(message)
@@ -103,6 +105,10 @@ class OriginError(RemoteError):
 
 class OriginUnreachable(OriginError):
     """The origin could not be connected to or did not answer in time."""
+
+
+class OriginUnconnected(OriginUnreachable):
+    """No connection to the origin came about."""
 
 
 class OriginUntrusted(OriginUnreachable):
@@ -140,6 +146,10 @@ class BadListing(OriginError):
 
 class OriginBusy(OriginError):
     """The origin has not answered yet, or sent Retry-After; a client that waits for it may ask again."""
+
+
+class OriginPaused(OriginError):
+    """The origin is not asked now, because it asked for a pause, or cannot be connected to."""
 
 
 class OriginForbidden(OriginError):

@@ -11,7 +11,16 @@ from typing import Any
 
 import pycurl
 
-from dfengine.errors import OriginError, OriginForbidden, OriginSlow, OriginTruncated, OriginUnreachable, OriginUntrusted, SourceGone
+from dfengine.errors import (
+    OriginError,
+    OriginForbidden,
+    OriginSlow,
+    OriginTruncated,
+    OriginUnconnected,
+    OriginUnreachable,
+    OriginUntrusted,
+    SourceGone,
+)
 from dfengine.net.access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
@@ -71,7 +80,8 @@ class Body:
     are to come, -1 unknown; most: that are to be read, if so many come, -1 any. skipped: bytes of the origin's file before the task's.
     passed: heads of the redirects before it. ranged: a 206 that matched what was asked. bounded: it ends before the file does. open_end:
     its end may be the file's, or not. not_modified: the validators still hold, and there are no bytes. vary: names of request headers that
-    this answer, or a redirect to it, depends on, in lower case. proxy_by_tls: a proxy shows a certificate, too.
+    this answer, or a redirect to it, depends on, in lower case. proxied: a proxy is connected to; proxy_by_tls: which
+    shows a certificate, too.
     """
 
     def __init__(
@@ -88,7 +98,7 @@ class Body:
         self.vary: frozenset[str] = frozenset()
         self.passed: list[Head] = []
         self.ranged = self.not_modified = self.bounded = self.open_end = False
-        self.proxy_by_tls = self._tunnel = False
+        self.proxied = self.proxy_by_tls = self._tunnel = False
         self._host = host
         self._access = access
         self._denied = False
@@ -279,7 +289,8 @@ class Body:
         if code == pycurl.E_GOT_NOTHING or not code:
             return OriginUnreachable(f"{self.place} gives no answer: it closes the connection")
         tunnel = self._easy.getinfo(pycurl.HTTP_CONNECTCODE)
-        return OriginUnreachable(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
+        kind = OriginUnconnected if code == pycurl.E_COULDNT_CONNECT and not self.proxied else OriginUnreachable
+        return kind(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
 
     def close(self) -> None:
         """Release the connection; a second time does nothing."""

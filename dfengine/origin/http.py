@@ -122,7 +122,7 @@ class HttpOrigin:
         body = self._follow([], waiting, None, bare=True)
         try:
             if body.head.taken_as not in (200, 203):
-                raise _refusal(body.place, body.head, time.time())
+                raise _refusal(body, time.time())
             with naming(body.place):
                 body.length = body.head.body_length
             return self._version(body, time.time())
@@ -214,7 +214,7 @@ class HttpOrigin:
         elif head.status == 416 and (start or end is not None):
             raise OriginChanged(f"{body.place} has no byte {self._from + start} any more", 416)
         else:
-            raise _refusal(body.place, head, now)
+            raise _refusal(body, now)
         body.version = self._version(body, now)
 
     def _whole(self, body: Body) -> None:
@@ -276,7 +276,9 @@ class HttpOrigin:
             body, self._sent = self._sent or self._request(hop, headers, more, bare), None
             try:
                 body.open(self.first or (SILENCE + STEP / self.floor if self.floor else 0.0), waiting)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, OriginError):
+                    error.elsewhere = bool(passed)
                 body.close()
                 raise
             location = body.head.get("location")
@@ -326,6 +328,7 @@ class HttpOrigin:
             options |= self._by(proxy, hop)
             access = None
         body = Body(place, self.cancel, self.floor, hop.host, access, self._kept)
+        body.proxied = proxy is not None
         body.proxy_by_tls = proxy is not None and proxy.scheme == "https"
         try:
             body.begin(options, proxy is not None and hop.scheme == "https" and not proxy.tunnels)
@@ -354,9 +357,12 @@ class HttpOrigin:
         return options
 
 
-def _refusal(place: str, head: Head, now: float) -> OriginError:
+def _refusal(body: Body, now: float) -> OriginError:
     """Of an answer that is no file."""
+    head = body.head
     said = f"{head.status} {head.reason}".rstrip()
     after = head.retry_after(now)
     asks = f", and asks to be left alone for {after:.0f} s" if after else ""
-    return OriginError(f"{place} answers {said}{asks}", head.status, after)
+    error = OriginError(f"{body.place} answers {said}{asks}", head.status, after)
+    error.elsewhere = bool(body.passed)
+    return error

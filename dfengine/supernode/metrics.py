@@ -179,6 +179,8 @@ class _Collector:
             ("leases", "Pieces under way", len(state.swarm.leases)),
             ("origin_leases", "Downloads that may be at an origin by themselves", len(state.origins.leases)),
             ("origin_waiting", "Downloads that wait for it", len(state.origins)),
+            ("origins_left_alone", "Origins that are not asked now, since they asked for it or cannot be connected to",
+             len(state.cdn.pauses.all(state.now()))),
             ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
             ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
             ("free_bytes", "Room left for copies", state.cache.free()),

@@ -16,6 +16,7 @@ from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
+from dfengine.supernode import shared_pauses
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
@@ -196,6 +197,7 @@ class OriginFetches:
     def join(self, cluster: Cluster) -> None:
         """Take tasks from the supernodes that lead them."""
         self.cluster = self.cdn.cluster = cluster
+        shared_pauses.share(self.cdn.pauses, cluster)
         cluster.start()
 
     def close(self) -> None:

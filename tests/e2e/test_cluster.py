@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from scene import MIB, Scene, Supernode, buffered, until
+from test_supernode_origins import Watched
 
+from tests.origins.answers import refuse, serve
+from tests.origins.behaviour import content
+from tests.origins.server import Server
 from tests.supernode.redis_server import RedisServer
 
 SIZE = 13 * MIB + 5
@@ -88,3 +93,21 @@ def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], 
     members(*nodes)
     until(lambda: all(node.metric("dfengine_cluster_reached") == 1 for node in nodes), "it is known that Redis is back")
     assert sorted(both("again")) == [0, SIZE]
+
+
+def test_an_origin_that_asks_to_be_left_alone_is_left_alone_by_all(stage: Scene, options: tuple[str, ...]) -> None:
+    data = content(SIZE, 1)
+    script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "8"),)))
+    one, two = nodes = [stage.supernode(*options) for _ in range(2)]
+    members(*nodes)
+    with Server(script, (data,)) as server:
+        gets = [stage.start_get(f"http://{server.address}/one", "out2", "--pattern", "cdn", "--notbs", host=2, nodes=(one,))]
+        until(lambda: "left alone for" in one.get("/api/v2/origins").decode(), "the origin's answer")
+        until(lambda: two.metric("dfengine_origins_left_alone") == 1, "the other supernode hears of it")
+        gets.append(stage.start_get(f"http://{server.address}/two", "out3", "--pattern", "cdn", "--notbs", host=3, nodes=(two,)))
+        for get in gets:
+            stage.end(get)
+    assert stage.digest("out2") == stage.digest("out3") == hashlib.sha256(data).hexdigest()
+    first, *later = script.times
+    assert len(later) == 2
+    assert min(later) - first >= 8.0

@@ -3,6 +3,8 @@
     beliefs       what one supernode may believe of that (pure)
     records       what it says of itself, sealed (pure)
     redis_facts   the same in Redis, by scripts
+    notices       what else each tells all others: sealed, numbered, for a time (pure)
+    notice_board  who here tells and hears these
     membership    the thread that keeps this supernode known, and the questions of fetches
 
 Start with `beliefs`. Nothing here is on the path of a pull: a fetch asks once who leads its task, and whatever Redis does, it is answered.

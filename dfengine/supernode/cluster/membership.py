@@ -19,6 +19,7 @@ from dfengine.errors import BadValue
 from dfengine.net.event_log import EventLog
 from dfengine.supernode.cluster import records
 from dfengine.supernode.cluster.beliefs import BEAT, Beliefs, Other
+from dfengine.supernode.cluster.notice_board import NoticeBoard
 from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Cluster:
         self._keys = tuple(keys)
         self.own = Other(secrets.token_hex(16), address)
         self.dialer = dialer
+        self.board = NoticeBoard(facts, self._keys, self.own.id)
         self._events = events
         self._beliefs = Beliefs()
         self._lock = threading.Lock()
@@ -203,6 +205,7 @@ class Cluster:
             releases, self._releases = self._releases, []
         for task in releases:
             self._asked(partial(self._facts.release, task, self.own.id), ANSWER)
+        self.board.exchange(lambda question: self._asked(question, ANSWER))
 
     def close(self) -> None:
         """The process ends: others lead from now on, if Redis hears it."""

@@ -44,17 +44,27 @@ def prefix_of(key: bytes) -> str:
     return f"dfengine:1:{hmac.digest(key, b'prefix', 'sha256').hex()[:16]}:"
 
 
+def sealed(body: bytes, key: bytes) -> bytes:
+    """What the others believe."""
+    return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
+
+
+def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
+    """The body of what one of the keys has sealed. Raises BadValue."""
+    seal, _, body = record.partition(b"\n")
+    if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
+        raise BadValue("a member of the cluster has another seal than this supernode's")
+    return body
+
+
 def encode(other: Other, at: float, key: bytes) -> bytes:
     """at: unix seconds."""
-    body = msgspec.json.encode(_Record(other.id, other.address, at))
-    return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
+    return sealed(msgspec.json.encode(_Record(other.id, other.address, at)), key)
 
 
 def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
     """At unix time `at`. Raises BadValue for what none of the keys has sealed, or not lately."""
-    seal, _, body = record[:LONGEST].partition(b"\n")
-    if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
-        raise BadValue("a member of the cluster has another seal than this supernode's")
+    body = opened(record[:LONGEST], keys)
     try:
         found = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -3,6 +3,10 @@
     PREFIXmember:ID   what a supernode says of itself, for TTL
     PREFIXmembers     the ids of all, some of which may be gone
     PREFIXlead:TASK   the id of who leads it; it counts as long as that one is a member, and LEASE at most
+    PREFIXnotice:NAME what a supernode told all others (`notices`), for the seconds that it said
+    PREFIXnotices     their names by the number that each was given, MOST_NOTICES at most; the oldest leave first
+    PREFIXnumber      the last number
+    PREFIXepoch       changes when Redis has lost these
 
 A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix://PATH`, as redis-py reads them, or
 `sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS.
@@ -11,18 +15,28 @@ A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix:
 from __future__ import annotations
 
 import re
+import secrets
 from functools import cached_property
+from itertools import cycle
 from typing import Any
 from urllib.parse import unquote
 
 from dfengine.errors import BadValue, DfengineError
 from dfengine.supernode.cluster.beliefs import LEASE, TTL
+from dfengine.supernode.cluster.notices import AT_ONCE
+from dfengine.value import Value
 
 SOCKET = 1.0
 """Seconds to connect, and for an answer."""
 
 MOST = 256
 """Members that are told."""
+
+MOST_NOTICES = 8192
+"""Notices that Redis keeps; with those of jobs, the longest, 128 MB."""
+
+KEPT = 7 * 86400
+"""Seconds after the last notice for which their numbers are kept."""
 
 BEAT = """
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -57,11 +71,50 @@ redis.call('SREM', KEYS[2], ARGV[1])
 return false
 """
 
+TELL = """
+redis.call('SET', KEYS[3], ARGV[4], 'NX')
+for i = 5, #ARGV, 3 do
+  redis.call('SET', ARGV[1] .. ARGV[i], ARGV[i + 1], 'PX', ARGV[i + 2])
+  redis.call('ZADD', KEYS[1], redis.call('INCR', KEYS[2]), ARGV[i])
+end
+local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[2])
+if over > 0 then
+  for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, over - 1)) do
+    redis.call('UNLINK', ARGV[1] .. name)
+    redis.call('ZREM', KEYS[1], name)
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
+return false
+"""
+
+HEAR = """
+local found = {redis.call('GET', KEYS[3]) or '', tonumber(redis.call('GET', KEYS[2]) or '0')}
+local names = redis.call('ZRANGE', KEYS[1], '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
+for i = 1, #names, 2 do
+  found[2] = tonumber(names[i + 1])
+  local record = redis.call('GET', ARGV[1] .. names[i])
+  if record then
+    found[#found + 1] = record
+    found[#found + 1] = redis.call('PTTL', ARGV[1] .. names[i])
+  else redis.call('ZREM', KEYS[1], names[i]) end
+end
+return found
+"""
+
 _SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/]+)(?:/(\d{1,5}))?")
 
 
 class ClusterError(DfengineError):
     """Redis does not answer, or not as it should."""
+
+
+class Heard(Value):
+    """epoch: changes when Redis has lost what it was told. last: number of the last notice here. records: with the seconds left."""
+
+    epoch: bytes
+    last: int
+    records: list[tuple[bytes, float]]
 
 
 class RedisFacts:
@@ -107,7 +160,7 @@ class RedisFacts:
 
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE)}
+        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE, TELL, HEAR)}
 
     def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
         """Raises ClusterError."""
@@ -137,6 +190,24 @@ class RedisFacts:
     def leave(self, id: str) -> None:
         """It is a member no longer, and leads nothing. Raises ClusterError."""
         self._ask(LEAVE, [self._member(id), self._prefix + "members"], [id])
+
+    def _board(self) -> list[str]:
+        return [self._prefix + name for name in ("notices", "number", "epoch")]
+
+    def tell(self, records: list[tuple[str, bytes, float]]) -> None:
+        """Names, notices, and the seconds for which each is kept. Raises ClusterError."""
+        given: list[Any] = [f"{self._prefix}notice:", MOST_NOTICES, KEPT, secrets.token_hex(8)]
+        for name, record, seconds in records:
+            given += [name, record, max(1, int(seconds * 1000))]
+        self._ask(TELL, self._board(), given)
+
+    def hear(self, since: int) -> Heard:
+        """The notices after the one of that number, AT_ONCE at most. Raises ClusterError."""
+        found = self._ask(HEAR, self._board(), [f"{self._prefix}notice:", since, AT_ONCE])
+        right = isinstance(found, list) and len(found) % 2 == 0 and all(map(isinstance, found, cycle((bytes, int))))
+        if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
+            raise ClusterError("it tells no notices")
+        return Heard(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
 
     def close(self) -> None:
         """Hang up."""

@@ -118,7 +118,7 @@ class Census:
         self.origin_requests, self.origin_bytes = requests, count
         self.rate = self._rates.look("delivered", self.delivered, now)
         self.origin_rate = self._rates.look("origin", count, now)
-        self.origins = origins.rows(now, state.origins.leases.held())
+        self.origins = origins.rows(now, state.origins.leases.held(), state.cdn.pauses.all(now))
         self._rates.end()
         self.tasks, self.at = rows, time.time()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from dfengine.task import redacted
 if TYPE_CHECKING:
     from dfengine.supernode.console.queries import OriginQuery
     from dfengine.supernode.console.rates import Rates
+    from dfengine.supernode.copies.origin_pauses import Pause
 
 
 class OriginFigures:
@@ -47,8 +49,14 @@ class OriginFigures:
         if fetch.waits and fetch.asks_at > row.asks_at and fetch.asks_at > time.time():
             row.waits, row.asks_at = redacted(fetch.waits)[:300], fetch.asks_at
 
-    def rows(self, now: float, direct: Mapping[str, int]) -> list[OriginRow]:
-        """All. now: loop seconds. direct: `host:port` -> downloads that may read that origin by themselves."""
+    def rows(self, now: float, direct: Mapping[str, int], pauses: Mapping[str, Pause]) -> list[OriginRow]:
+        """All. now: loop seconds. direct: `host:port` -> downloads that may read that origin by themselves. pauses: of origins that are
+        left alone."""
+        for key, pause in pauses.items():
+            name = key if key in self._rows else re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", key)
+            if name in self._rows or len(self._rows) < MOST:
+                row = self._row(name)
+                row.waits, row.asks_at = redacted(pause.reason)[:300], time.time() + pause.until - now
         for name, row in self._rows.items():
             row.rate = self._rates.look(("at", name), row.bytes, now)
             scheme, _, place = name.partition("://")

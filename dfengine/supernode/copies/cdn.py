@@ -21,6 +21,7 @@ from dfengine.supernode.copies.fetch_thread import mend, run
 from dfengine.supernode.copies.legacy_md5 import follow
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
+from dfengine.supernode.copies.origin_pauses import OriginPauses
 from dfengine.supernode.copies.shared_pool import SharedPool
 from dfengine.supernode.copies.wanted import Wanted
 
@@ -53,6 +54,7 @@ class Cdn:
         self.cluster: Cluster | None = None
         """Says which supernode leads a task; None: this one leads all."""
         self._grants = Grants()
+        self.pauses = OriginPauses()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
         self._fetching = SharedPool("fetch", workers, share, post)
@@ -66,7 +68,8 @@ class Cdn:
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
                                             connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests,
-                                            budget=self._budget, address=address, store=self._store, cluster=self.cluster)
+                                            budget=self._budget, address=address, store=self._store, cluster=self.cluster,
+                                            pauses=self.pauses)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

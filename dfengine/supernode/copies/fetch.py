@@ -21,7 +21,6 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Own
-from dfengine.origin.retry import Retry
 from dfengine.origin.tree_listing import Before
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.claimed import Claim
@@ -29,6 +28,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
+from dfengine.supernode.copies.origin_pauses import HeedingRetry, OriginPauses
 from dfengine.supernode.copies.wanted import Tries, Wanted
 
 if TYPE_CHECKING:
@@ -99,14 +99,14 @@ class Fetch:
     connections: most to the origin. grants: how many each origin allows. room: on the disk.
     own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
     budget: of listings. address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
-    cluster: says which supernode leads the task; None: this one does.
+    cluster: says which supernode leads the task; None: this one does. pauses: of origins.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
         access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
         manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
-        store: Store | None = None, cluster: Cluster | None = None,
+        store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
         self.wanted = wanted
@@ -122,6 +122,7 @@ class Fetch:
         self.address = address
         self.store = store
         self.cluster = cluster
+        self.pauses = pauses if pauses is not None else OriginPauses()
         self.leader = ""
         """HOST:PORT of the supernode that the pieces come from; "": they come from the origin. Written before `fetch_head`."""
         self.doubted = False
@@ -144,7 +145,7 @@ class Fetch:
         self.reader: Reader | None = None
         self.tries = wanted.tries
         """As long as the most patient client wishes. Written on the loop's thread."""
-        self._retry = Retry(0)
+        self._retry = HeedingRetry(None, "")
         self._origin: Origin | None = None
         self.asked = wanted.url
         """The URL that is read: `wanted` may name another place meanwhile. Written by the fetch's thread."""
@@ -205,9 +206,9 @@ class Fetch:
         self.tries |= tries
         self._apply()
 
-    def begins(self, origin: Origin) -> Retry:
+    def begins(self, origin: Origin) -> HeedingRetry:
         """The fetch's thread asks this origin from now on, and counts failures by what is returned."""
-        self._retry, self._origin = Retry(0), origin
+        self._retry, self._origin = HeedingRetry(self.pauses if self.wanted.public else None, origin.key), origin
         self._apply()
         return self._retry
 

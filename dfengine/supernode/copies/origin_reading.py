@@ -93,9 +93,10 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
     retry = fetch.begins(origin)
     start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
-        fetch.origin_requests += 1
         begun = time.monotonic()
         try:
+            retry.heed(begun, random.random())
+            fetch.origin_requests += 1
             body = origin.open(start, version=version, unless=unless)
         except SourceGone as error:
             raise OriginUnreachable("the supernode is going away") from error
@@ -104,13 +105,14 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
                 # Another version, or an origin without ranges: the response to a plain GET tells which.
                 start, version = 0, None
                 continue
-            wait = retry.pause(error, time.monotonic(), random.random()) if unless is None else None
-            if wait is None:
+            wait = retry.pause(error, time.monotonic(), random.random())
+            if wait is None or unless is not None:
                 raise
             fetch.waits, fetch.asks_at = str(error), time.time() + wait
             fetch.origin_errors += 1
         else:
             fetch.waits = ""
+            retry.answered(begun)
             fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - begun)
             return origin, body
         with fetch.news:

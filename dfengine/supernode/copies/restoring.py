@@ -14,7 +14,6 @@ from functools import partial
 from blake3 import blake3
 
 from dfengine.errors import OriginUnreachable
-from dfengine.origin.request import is_private
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
@@ -35,8 +34,7 @@ def may_be_stored(wanted: Wanted) -> bool:
 
     A tree's manifest is made anew, since its files may have changed.
     """
-    private = wanted.signed or wanted.verified or any(is_private(name) for name, _ in wanted.headers)
-    return not private and not (wanted.tree is not None and wanted.tree.part == MANIFEST)
+    return wanted.public and not (wanted.tree is not None and wanted.tree.part == MANIFEST)
 
 
 def find(fetch: Fetch) -> Stored | None:

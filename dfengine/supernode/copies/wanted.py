@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dfengine.origin.body import SILENCE, STEP
+from dfengine.origin.request import is_private
 from dfengine.origin.verification import verification
 from dfengine.task import Digest, expected_of
 from dfengine.tree import TreeTask
@@ -71,6 +72,11 @@ class Wanted:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verified", verification(self.insecure, self.cacerts))
+
+    @property
+    def public(self) -> bool:
+        """No credentials of a client's open it, and its origin is known to the system's authorities."""
+        return not (self.signed or self.verified or any(is_private(name) for name, _ in self.headers))
 
     def expected(self, etag: str) -> Digest | None:
         """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from dfengine.supernode.console.hosts import HostFigures, takes
 from dfengine.supernode.console.origins import OriginFigures
 from dfengine.supernode.console.queries import HostQuery
 from dfengine.supernode.console.rates import Rates
+from dfengine.supernode.copies.origin_pauses import Pause
 from dfengine.supernode.origin_tally import MOST, OriginTally, origin_name
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
@@ -102,6 +104,10 @@ def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> N
     tally.forgot("http://h9/f", 2, 10)
     assert len(tally.origins) == MOST
     figures = OriginFigures(tally.origins, Rates())
-    found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3})}
+    found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3}, {})}
     assert (found["http://h9"].requests, found["http://h9"].bytes, found["http://h9"].errors, found["http://h9"].direct) == (2, 10, 1, 3)
     assert "secret" not in found["http://h9"].last_error
+    paused = {"http://h9:80": Pause(9.0, True, "h9 asks for it"), "http://other:80": Pause(9.0, True, "beyond what is told")}
+    found = {row.origin: row for row in figures.rows(1.0, {}, paused)}
+    assert (found["http://h9"].waits, "http://other" in found) == ("h9 asks for it", False)
+    assert abs(found["http://h9"].asks_at - time.time() - 8.0) < 60

@@ -1,0 +1,38 @@
+"""Which origins are left alone, told to the other supernodes of the cluster and heard of them."""
+
+from __future__ import annotations
+
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.copies.origin_pauses import LONGEST, Pause
+
+if TYPE_CHECKING:
+    from dfengine.supernode.cluster.membership import Cluster
+    from dfengine.supernode.cluster.notices import Notice
+    from dfengine.supernode.copies.origin_pauses import OriginPauses
+
+KIND = "origin"
+
+LONGEST_NAME = 300
+"""Characters of an origin's key that is told."""
+
+
+def share(pauses: OriginPauses, cluster: Cluster) -> None:
+    """From now on. Before the cluster starts."""
+
+    def tell(origin: str, pause: Pause, now: float) -> None:
+        if len(origin) <= LONGEST_NAME:
+            name = f"{KIND}:{sha256(origin.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
+            said = {"origin": origin, "asked": pause.asked, "reason": pause.reason, "by": cluster.own.address}
+            cluster.board.say(name, said, pause.until - now)
+
+    def hear(notice: Notice) -> None:
+        origin, asked, reason, by = (notice.said.get(name) for name in ("origin", "asked", "reason", "by"))
+        if isinstance(origin, str) and len(origin) <= LONGEST_NAME and isinstance(reason, str) and isinstance(by, str):
+            now = time.monotonic()
+            pauses.heard(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
+
+    pauses.told = tell
+    cluster.board.listen(KIND, hear)

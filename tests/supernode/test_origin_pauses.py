@@ -1,0 +1,165 @@
+"""The laws of origins that are left alone, on a virtual clock: several supernodes that tell each other late or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import OriginError, OriginPaused, OriginUnconnected, OriginUnreachable
+from dfengine.supernode.copies import origin_pauses
+from dfengine.supernode.copies.origin_pauses import HEARD, LONGEST, HeedingRetry, OriginPauses, Pause
+
+ORIGIN = "http://origin:80"
+
+
+def busy(seconds: float, status: int = 503) -> OriginError:
+    return OriginError("origin:80 answers 503", status, seconds)
+
+
+class Node:
+    """A supernode; what it finds goes to the others as notices do: later, or never."""
+
+    def __init__(self) -> None:
+        self.pauses = OriginPauses()
+        self.pauses.told = lambda origin, pause, now: self.out.append((origin, pause))
+        self.out: list[tuple[str, Pause]] = []
+        self.answered = -1e9
+
+
+class World:
+    """The origin asks to be left alone until `quiet`, and cannot be connected to until `down`, by the nodes in `cut` alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.quiet = self.down = 0.0
+        self.nodes = [Node() for _ in range(3)]
+        self.asked: list[tuple[float, int]] = []
+        self.late: list[tuple[int, str, Pause, float]] = []
+
+    def ask(self, n: int) -> None:
+        node, retry = self.nodes[n], HeedingRetry(self.nodes[n].pauses, ORIGIN)
+        retry.bound(5, 0.0)
+        try:
+            retry.heed(self.now, 0.0)
+        except OriginPaused as error:
+            retry.pause(error, self.now, 0.0)
+            return
+        self.asked.append((self.now, n))
+        if self.now < self.down:
+            retry.pause(OriginUnconnected("refused"), self.now, 0.5)
+        elif self.now < self.quiet:
+            retry.pause(busy(self.quiet - self.now), self.now, 0.5)
+        else:
+            retry.answered(self.now)
+            node.answered = self.now
+
+    def deliver(self, but: int) -> None:
+        """To all but one."""
+        for n, node in enumerate(self.nodes):
+            told, node.out = node.out, []
+            for origin, pause in told:
+                for other, each in enumerate(self.nodes):
+                    if other not in (n, but):
+                        each.pauses.heard(origin, pause._replace(by=f"n{n}"), self.now)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("ask"), st.sampled_from(range(3))),
+    st.tuples(st.just("quiet"), st.sampled_from([1.0, 30.0, LONGEST, 500.0])),
+    st.tuples(st.just("down"), st.sampled_from([1.0, 30.0])),
+    st.tuples(st.just("deliver"), st.sampled_from([-1, 0, 1, 2])),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 5.0, HEARD, LONGEST])),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_who_knows_leaves_it_alone_and_every_pause_ends(steps: list[Any]) -> None:
+    world = World()
+    for kind, value in steps:
+        if kind == "ask":
+            known = world.nodes[value].pauses.find(ORIGIN, world.now)
+            before = len(world.asked)
+            world.ask(value)
+            assert (len(world.asked) == before) == (known is not None)
+        elif kind == "wait":
+            world.now += value
+        elif kind == "deliver":
+            world.deliver(value)
+        elif kind == "quiet":
+            world.quiet = max(world.quiet, world.now + value)
+        else:
+            world.down = max(world.down, world.now + value)
+        for node in world.nodes:
+            found = node.pauses.find(ORIGIN, world.now)
+            assert found is None or world.now < found.until <= world.now + LONGEST
+            if found is not None and found.by and not found.asked:
+                assert node.answered + HEARD <= world.now or node.answered < world.now
+    world.now += LONGEST
+    assert all(node.pauses.find(ORIGIN, world.now) is None for node in world.nodes)
+
+
+def test_what_it_asked_of_one_all_know_and_its_end() -> None:
+    world = World()
+    world.quiet = world.now + 20
+    world.ask(0)
+    world.deliver(-1)
+    for n in (0, 1, 2):
+        world.ask(n)
+    assert [n for _, n in world.asked] == [0]
+    with pytest.raises(OriginPaused, match=r"left alone for 20 s: origin:80 answers 503 \(supernode n0 found it\)") as told:
+        HeedingRetry(world.nodes[1].pauses, ORIGIN).heed(world.now, 0.5)
+    assert 20 < told.value.retry_after <= 21
+    world.now += 20
+    world.ask(1)
+    assert [n for _, n in world.asked] == [0, 1]
+
+
+def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_reached() -> None:
+    pauses = OriginPauses()
+    pauses.answered(ORIGIN, 100.0)
+    pauses.heard(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
+    assert pauses.find(ORIGIN, 101.0) is None
+    pauses.heard(ORIGIN, Pause(110.0, True, "429", "n1"), 101.0)
+    assert pauses.find(ORIGIN, 101.0) is not None
+    other = OriginPauses()
+    other.heard(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
+    found = other.find(ORIGIN, 101.0)
+    assert found is not None
+    assert found.until == 101.0 + LONGEST, "however long the other one says"
+    other.answered(ORIGIN, 102.0)
+    assert other.find(ORIGIN, 102.0) is None
+
+
+@pytest.mark.parametrize("error", [
+    busy(0), busy(4000), busy(3, 404), busy(3, 500), OriginUnreachable("silent"), OriginPaused("already", 503, 3.0),
+])  # fmt: skip
+def test_what_says_nothing_of_the_whole_origin(error: OriginError) -> None:
+    pauses = OriginPauses()
+    pauses.failed(ORIGIN, error, 5.0, 0.0)
+    assert not len(pauses)
+
+
+def test_a_redirect_ones_credentials_and_a_last_failure_teach_nothing() -> None:
+    pauses, error = OriginPauses(), busy(5)
+    error.elsewhere = True
+    pauses.failed(ORIGIN, error, 5.0, 0.0)
+    pauses.failed(ORIGIN, OriginUnconnected("refused"), None, 0.0)
+    private = HeedingRetry(None, ORIGIN)
+    private.bound(5, 0.0)
+    assert private.pause(busy(5), 0.0, 0.0) == 5
+    assert not len(pauses)
+    pauses.failed(ORIGIN, busy(50), 50.0, 0.0)
+    private.heed(1.0, 0.0)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin_pauses, "MOST", 10)
+    pauses = OriginPauses()
+    for n in range(100):
+        pauses.answered(f"a{n}", 0.0)
+        pauses.failed(f"p{n}", busy(5), 5.0, 0.0)
+    assert len(pauses) == len(pauses._answers) == 10
+    assert list(pauses.all(1.0)) == [f"p{n}" for n in range(90, 100)]

@@ -65,9 +65,11 @@ def large(hosts: int, pieces: int, seed: int, room: int) -> str:
     return table(["hosts", "pieces", "room", "p50 / T*", "p99", "p99.9", "last", "supernode sent / F", "CPU s"], [cells])
 
 
-def image(mib: float, layers: int, opened: int, hosts: int, rate: int, seed: int) -> list[str]:
+def image(mib: float, layers: int, opened: int, hosts: int, rate: int, seed: int, connections: int) -> list[str]:
     """One image; c is what curl gets of a link of `rate` Mbit/s."""
-    swarm = ImageSimulation(sizes_of(mib, layers), hosts, seed=seed, opened=opened, rate=rate * 0.12 / 4.194304)
+    swarm = ImageSimulation(
+        sizes_of(mib, layers), hosts, seed=seed, opened=opened, rate=rate * 0.12 / 4.194304, connections=connections,
+    )  # fmt: skip
     swarm.run(until=100 * mib / rate)
     last = f"{swarm.last:.2f}" if len(swarm.served) == hosts else "never"
     return [f"{mib:g}", f"{layers}", f"{opened}", f"{hosts}", f"{rate}", last, f"{swarm.copies:.2f}"]
@@ -83,6 +85,7 @@ def main() -> None:
     parser.add_argument("--delays", default="0,0,0")
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--image", help="MIB,LAYERS,OPENED")
+    parser.add_argument("--connections", type=int, default=0, help="of the supernode to an image's registry; 0: it has the image")
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--fluid", action="store_true")
     parser.add_argument("--room", type=int, default=5)
@@ -92,7 +95,7 @@ def main() -> None:
         return
     if arguments.image:
         mib, layers, opened = map(int, arguments.image.split(","))
-        cells = image(mib, layers, opened, arguments.hosts, arguments.rate, arguments.seed)
+        cells = image(mib, layers, opened, arguments.hosts, arguments.rate, arguments.seed, arguments.connections)
         print(table(["MiB", "layers", "opened", "hosts", "Mbit/s", "last / (F/c)", "supernode sent / F"], [cells]))
         return
     rows, delays = [], Delays(*map(float, arguments.delays.split(",")))

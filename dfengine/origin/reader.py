@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, SourceGone
 from dfengine.origin.claim import Claim, Revoked, read_past
 from dfengine.origin.proof import Proof
-from dfengine.origin.retry import Rate
+from dfengine.origin.retry import ASKS_TO_WAIT, Rate
+from dfengine.origin.turns import worth_another
 from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
@@ -32,12 +34,10 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
     from dfengine.origin.retry import Retry
     from dfengine.origin.sink import Piece, Sink
+    from dfengine.origin.turns import Turns
 
 TICK = 0.05
 """Seconds between two looks of a thread that waits for work."""
-
-RAMP = 0.25, 2.0
-"""Of a reader that is not eager: seconds after which it asks for more connections, if the rest would take longer than so many seconds."""
 
 CHANGED = 3
 """Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
@@ -48,29 +48,26 @@ ANEW = 0.1
 STALLED = 3.0
 """Seconds without a byte after which the main answer takes over what a range was to bring, once it has come there."""
 
-ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
-"""Statuses that say nothing about ranges: the origin is busy, or down."""
-
 
 class Reader:
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
     body: the open main answer, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
-    chance: a random number in [0, 1). eager: further connections from the beginning, not only once the main answer is slow. compare:
-    what is here may be of another version; `missing` is the whole file then.
+    chance: a random number in [0, 1). turns: shared with other files of the origin, and further connections only once the main answer is
+    slow; None: as many as allowed from the beginning. compare: what is here may be of another version; `missing` is the whole file then.
     """
 
     def __init__(
         self, origin: Origin, sink: Sink, body: Answer, missing: list[tuple[int, int]], *, connections: int, longest: int,
-        retry: Retry, grants: Grants, chance: Callable[[], float], eager: bool = True, compare: bool = False,
+        retry: Retry, grants: Grants, chance: Callable[[], float], turns: Turns | None = None, compare: bool = False,
     ) -> None:
         self.version = body.version
         self.error: BaseException | None = None
         self.requests = self.bytes = 0  # that bodies brought, skipped ones too
         self._origin, self._sink = origin, sink
         self._work = Work(missing, longest)
-        self._retry, self._grants, self._chance, self._eager = retry, grants, chance, eager
-        self._allowed = grants.allowed(origin.key, connections, time.monotonic())
+        self._retry, self._grants, self._chance, self._turns = retry, grants, chance, turns
+        self._connections, self._allowed = connections, grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
         self._main: Answer | None = body
         self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
@@ -83,8 +80,6 @@ class Reader:
         self._others = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
         self._revoked = self._ended = False
-
-    # Claims.
 
     def work(self) -> None:
         """One thread's work. What ends the reader is in `error`."""
@@ -173,12 +168,10 @@ class Reader:
         held = len(self._claims) + (self._main is not None)
         if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
             return False
-        if self._eager or self._main is not None:
+        if self._turns is None or self._main is not None:
             return True  # a main answer that waits has nothing to bring
-        after, rest = RAMP
-        seconds = now - self._began
         left = self._work.pieces * self._sink.geometry.content_size
-        return seconds > after and left * seconds > rest * max(1, self.bytes)
+        return held < self._turns.share(self._origin.key, self._connections) and worth_another(now - self._began, self.bytes, left)
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
         """The claim is over: what was not fetched is free again, and a main answer that goes on waits for its next piece. What to say."""
@@ -201,39 +194,21 @@ class Reader:
         if main is not None:
             main.close()
 
-    # Bytes.
-
     def _serve(self, claim: Claim) -> None:
         if claim.body is None:
             self._open(claim)
-        body, geometry = claim.body, self._sink.geometry
+        body, geometry, turns, key = claim.body, self._sink.geometry, self._turns, self._origin.key
         assert body is not None
+
+        def waits() -> bool:
+            return not (claim.revoked or self._sink.stopping)
+
         while claim.first < claim.past:
             n = claim.first
             self._sink.room_for(n)
             offset, length = geometry.content(n)
-            with self._changed:
-                if claim.revoked:
-                    raise Revoked("revoked")
-                part = self._parts.pop(n, None)
-            piece = part or self._sink.begin(n)
-            try:
-                skipped = read_past(body, offset + piece.got, lambda: self._sink.stopping)
-                with self._changed:
-                    self.bytes += skipped
-                while piece.got < length:
-                    count = body.read_into(piece.room(length - piece.got))
-                    if not count:
-                        break
-                    self._moved(claim, body, count)
-                    piece.took(count)
-                    claim.busy = False
-                if body.open_end and piece.got < length and self._sink.geometry.length < 0:
-                    # It may have been one part of many.
-                    self._origin.check_end(offset + piece.got, self.version)
-            except OriginError:
-                self._keep_part(claim, n, piece)
-                raise
+            with turns.of(key, claim, self._connections, waits) if turns is not None else nullcontext():
+                piece = self._receive(claim, body, n)
             if piece.got < length:
                 if self._sink.geometry.length >= 0:
                     self._keep_part(claim, n, piece)
@@ -253,6 +228,33 @@ class Reader:
                 claim.busy = True
             self._land(n, piece)
             claim.first, claim.busy = n + 1, False
+
+    def _receive(self, claim: Claim, body: Answer, n: int) -> Piece:
+        """Piece n, or what the answer has of it before it ends."""
+        offset, length = self._sink.geometry.content(n)
+        with self._changed:
+            if claim.revoked:
+                raise Revoked("revoked")
+            part = self._parts.pop(n, None)
+        piece = part or self._sink.begin(n)
+        try:
+            skipped = read_past(body, offset + piece.got, lambda: self._sink.stopping)
+            with self._changed:
+                self.bytes += skipped
+            while piece.got < length:
+                count = body.read_into(piece.room(length - piece.got))
+                if not count:
+                    break
+                self._moved(claim, body, count)
+                piece.took(count)
+                claim.busy = False
+            if body.open_end and piece.got < length and self._sink.geometry.length < 0:
+                # It may have been one part of many.
+                self._origin.check_end(offset + piece.got, self.version)
+        except OriginError:
+            self._keep_part(claim, n, piece)
+            raise
+        return piece
 
     def _land(self, n: int, piece: Piece) -> None:
         """Show it, as soon as pieces that are here are proved to be of the same version."""
@@ -344,8 +346,6 @@ class Reader:
             self._sink.learn_length(body.length)
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
             self.version = self.version.of(self._sink.geometry.length)
-
-    # Failures.
 
     def _broke(self, claim: Claim, error: OriginError) -> str:
         """What to say of it. Hold the lock."""

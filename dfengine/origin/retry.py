@@ -10,6 +10,9 @@ import math
 
 from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginUnreachable
 
+ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
+"""Statuses that say nothing about ranges: the origin is busy, or down."""
+
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Statuses after which another try may bring the file."""
 

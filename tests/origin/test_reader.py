@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
+from dfengine.origin import turns as turn_taking
 from dfengine.origin.claim import Claim
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
+from dfengine.origin.turns import Turns
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS
 
@@ -329,7 +331,7 @@ class Run:
 
     def __init__(
         self, origin: Origin, sink: Sink, connections: int = 3, missing: list[tuple[int, int]] | None = None, tries: int = 3,
-        longest: int = 2, eager: bool = True,
+        longest: int = 2, turns: Turns | None = None,
     ) -> None:
         self.origin, self.sink = origin, sink
         sink.files = origin.files
@@ -339,7 +341,7 @@ class Run:
         gaps = [(0, count if count >= 0 else ENDLESS)] if missing is None else missing
         self.reader = Reader(
             origin, sink, body, gaps, connections=connections, longest=longest, retry=self.retry,  # type: ignore[arg-type]
-            grants=self.grants, chance=lambda: 0.5, eager=eager,
+            grants=self.grants, chance=lambda: 0.5, turns=turns,
         )
         self.threads = [threading.Thread(target=self.reader.work, daemon=True) for _ in range(connections)]
         for thread in self.threads:
@@ -672,8 +674,8 @@ def test_what_somebody_waits_for_is_fetched_first() -> None:
     assert found.end() is None
 
 
-def test_a_reader_that_is_not_eager_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
-    found = run(Origin(295), connections=4, eager=False)
+def test_a_reader_that_takes_turns_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
+    found = run(Origin(295), connections=4, turns=Turns())
     assert found.reader.error is None
     assert found.origin.asked == []
 
@@ -769,9 +771,9 @@ class TwoServers(Origin):
 @pytest.mark.parametrize("connections", [2, 4])
 def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "CHANGED", 0)
-    monkeypatch.setattr(readers, "RAMP", (0.02, 0.0))
+    monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
-    found = Run(origin, sink, connections, eager=False)
+    found = Run(origin, sink, connections, turns=Turns())
     if found.end() is None:
         assert sink.whole in origin.files
 
@@ -782,7 +784,7 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
 ) -> None:
     """A thread that is put to sleep between its bytes and the file wakes up before others write there, or never writes."""
     monkeypatch.setattr(readers, "CHANGED", 0)
-    monkeypatch.setattr(readers, "RAMP", (0.02, 0.0))
+    monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
 
     def wait(n: int) -> None:
@@ -793,7 +795,7 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
                 time.sleep(0.001)
 
     monkeypatch.setattr(sink, "wait", wait)
-    found = Run(origin, sink, connections, eager=False)
+    found = Run(origin, sink, connections, turns=Turns())
     if found.end() is None:
         assert sink.whole in origin.files
 

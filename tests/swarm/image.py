@@ -32,11 +32,15 @@ def sizes_of(mib: float, layers: int = 12) -> list[float]:
 
 
 class ImageSimulation(FairSimulation):
-    """sizes: of the layers, in pieces. opened: layers that a host reads at a time. rate: pieces per second of every link."""
+    """sizes: of the layers, in pieces. opened: layers that a host reads at a time. rate: pieces per second of every link.
+
+    connections: over which the supernode reads the layers that were asked for from the registry, in turns of a piece (`origin.turns`),
+    through a link of the same rate; 0: it has all layers from the start.
+    """
 
     def __init__(
         self, sizes: list[float], hosts: int, *, seed: int = 0, opened: int = 6, rate: float = 1 / PIECE_SECONDS, room: int = 5,
-        limits: Limits | None = None, delays: Delays | None = None,
+        limits: Limits | None = None, delays: Delays | None = None, connections: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(1, limits=limits, seed=seed, delays=delays or LINK_DELAYS, cached=0)
         self.rate = rate
@@ -50,9 +54,17 @@ class ImageSimulation(FairSimulation):
         self.served: dict[str, float] = {}
         self.left_of = {host: list(range(len(sizes))) for host in self.hosts}
         self.reading = Counter(dict.fromkeys(self.hosts, 0))
+        self.connections = connections
+        self.fetches: dict[int, list[int]] = {}
+        """Layer -> its pieces that the supernode has not begun to read from the registry."""
+        self.reads: dict[tuple[int, int], float] = {}
+        """(layer, piece) that is read from the registry -> pieces left of it."""
+        self.reads_since, self.reads_version = 0.0, 0
+        self.turn = dict.fromkeys(range(len(sizes)), 0)
+        self.turns = 0
         for layer, size in enumerate(sizes):
             self.swarm.add_task(str(layer), ceil(size), 0.0)
-            for n in range(ceil(size)):
+            for n in range(0 if connections else ceil(size)):
                 self.swarm.cached(str(layer), n, 0.0)
         for host in self.hosts:
             for _ in range(opened):
@@ -93,6 +105,9 @@ class ImageSimulation(FairSimulation):
             return
         layer = self.left_of[host].pop(0)
         self.reading[host] += 1
+        if self.connections and layer not in self.fetches:
+            self.fetches[layer] = list(range(ceil(self.sizes[layer])))
+            self.read()
         pieces = list(range(ceil(self.sizes[layer])))
         others = pieces[FIRST:]
         self.chance.shuffle(others)
@@ -104,6 +119,32 @@ class ImageSimulation(FairSimulation):
         self.active[cid] = {}
         self.swarm.join(client.task, cid, Peer(client.ip, 20000, f"/peer/file/{cid}"), self.now)
         self.pull(client)
+
+    def read(self) -> None:
+        """From the registry, each connection with an equal share of the link."""
+        if self.reads:
+            share = self.rate / len(self.reads) * (self.now - self.reads_since)
+            self.reads = {piece: left - share for piece, left in self.reads.items()}
+        self.reads_since = self.now
+        here = [piece for piece, left in self.reads.items() if left < 1e-9]
+        for piece in here:
+            del self.reads[piece]
+        while len(self.reads) < self.connections and (left := [layer for layer, pieces in self.fetches.items() if pieces]):
+            layer = min(left, key=lambda each: self.turn[each])
+            self.turns += 1
+            self.turn[layer] = self.turns
+            n = self.fetches[layer].pop(0)
+            self.reads[layer, n] = min(1.0, self.sizes[layer] - n)
+        self.reads_version += 1
+        if self.reads:
+            self.at(self.now + min(self.reads.values()) * len(self.reads) / self.rate, self.read_again, self.reads_version)
+        for layer, n in here:
+            self.swarm.cached(str(layer), n, self.now)
+        self.wake()
+
+    def read_again(self, version: int) -> None:
+        if version == self.reads_version:
+            self.read()
 
     def start(self, transfer: Transfer) -> None:
         if transfer.source == SUPERNODE:

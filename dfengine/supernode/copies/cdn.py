@@ -12,6 +12,7 @@ from dfengine.net.access import Access
 from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
 from dfengine.origin.reach import Own
+from dfengine.origin.turns import Turns
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.claimed import Claim, Claimed
 from dfengine.supernode.copies.copy import Copy
@@ -54,6 +55,7 @@ class Cdn:
         self.cluster: Cluster | None = None
         """Says which supernode leads a task; None: this one leads all."""
         self._grants = Grants()
+        self._turns = Turns()
         self.pauses = OriginPauses()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
@@ -67,9 +69,9 @@ class Cdn:
         """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
-                                            connections=self._connections, grants=self._grants, own=self._own, manifests=self._manifests,
-                                            budget=self._budget, address=address, store=self._store, cluster=self.cluster,
-                                            pauses=self.pauses)
+                                            connections=self._connections, grants=self._grants, turns=self._turns, own=self._own,
+                                            manifests=self._manifests, budget=self._budget, address=address, store=self._store,
+                                            cluster=self.cluster, pauses=self.pauses)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)
         return fetch
 

@@ -22,6 +22,7 @@ from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Own
 from dfengine.origin.tree_listing import Before
+from dfengine.origin.turns import Turns
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.claimed import Claim
 from dfengine.supernode.copies.copy import Copy
@@ -96,16 +97,16 @@ class Events(Protocol):
 class Fetch:
     """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
 
-    connections: most to the origin. grants: how many each origin allows. room: on the disk.
-    own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches.
-    budget: of listings. address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
+    connections: most to the origin. grants: how many each origin allows. turns: of the files of one origin. room: on the
+    disk. own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches. budget: of listings.
+    address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
     cluster: says which supernode leads the task; None: this one does. pauses: of origins.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
-        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, own: Own | None = None,
-        manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
+        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, turns: Turns | None = None,
+        own: Own | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
         store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
@@ -117,6 +118,7 @@ class Fetch:
         self.own = own or Own(Roots(()))
         self.connections = connections
         self.grants = grants or Grants()
+        self.turns = turns or Turns()
         self.manifests = manifests or Manifests()
         self.budget = budget or ListingBudget()
         self.address = address

@@ -129,16 +129,17 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     reader = fetch.reader = Reader(
         origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
-        grants=fetch.grants, chance=random.random, eager=False, compare=compare,
+        grants=fetch.grants, chance=random.random, turns=fetch.turns, compare=compare,
     )
     # If the body starts before the first missing piece, reading it needs a thread of its own.
     threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
     more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
     for thread in more:
         thread.start()
-    reader.work()
-    for thread in more:
-        thread.join()
+    with fetch.turns.reading(origin.key):
+        reader.work()
+        for thread in more:
+            thread.join()
     # Each answer of a tree's data is made of many; the first one was counted when it was opened.
     fetch.origin_requests += origin.asked - 1 if isinstance(origin, TreeOrigin) else reader.requests
     fetch.past_bytes, fetch.reader = fetch.past_bytes + reader.bytes, None

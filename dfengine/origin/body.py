@@ -108,6 +108,7 @@ class Body:
         self._easy: Any = self._driver.easy()
         self._lines: list[bytes] = []
         self._whole = self._began = self._paused = False
+        self._options: dict[int, Any] = {}
         self._into = memoryview(b"")
         self._at = 0
         self._spill = memoryview(b"")
@@ -119,7 +120,7 @@ class Body:
     def begin(self, options: dict[int, Any], tunnel: bool) -> None:
         """Send the request that `options` (libcurl's, by number) make, with the driver's next step. tunnel: a proxy is asked for one first.
         """
-        easy = self._easy
+        easy, self._options = self._easy, options
         for option, value in options.items():
             easy.setopt(option, value)
         easy.setopt(pycurl.HEADERFUNCTION, self._header)
@@ -142,7 +143,9 @@ class Body:
         until = time.monotonic() + seconds if seconds else None
         while not self._whole:
             if driver.result(self._easy) is not None:
-                raise self._failure(False)
+                if self._lines or not driver.was_kept(self._easy):
+                    raise self._failure(False)
+                self._again(driver)
             left = TICK if until is None else min(TICK, until - time.monotonic())
             if left <= 0:
                 raise OriginUnreachable(f"{self.place} does not answer within {seconds:.0f} s")
@@ -153,13 +156,21 @@ class Body:
             self.head = Head.parse(self._lines)
         self._lines = []
 
+    def _again(self, driver: Driver) -> None:
+        """On a connection of its own: what a kept one carried besides an answer is said of nobody's file."""
+        driver.end(self._easy)
+        self._easy = driver.easy()
+        self.begin(self._options | {pycurl.FRESH_CONNECT: 1}, self._tunnel)
+
     def _running(self) -> Driver:
         assert self._driver is not None
         return self._driver
 
-    def _header(self, line: bytes) -> None:
+    def _header(self, line: bytes) -> int | None:
         if self._began:
-            return  # a trailer
+            return None  # a trailer
+        if self._running().is_early(self._easy):
+            return -1
         if line[:5] == b"HTTP/":
             self._lines, self._whole = [], False
         if line in (b"\r\n", b"\n"):
@@ -168,6 +179,7 @@ class Body:
             self._whole = bool(status) and (status[0][:1] != b"1" or status[0] == b"101")
         else:
             self._lines.append(line)
+        return None
 
     def _socket(self, purpose: int, address: Any) -> Any:
         family, kind, protocol, place = address[:4]

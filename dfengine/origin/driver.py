@@ -3,6 +3,10 @@
 A thread that reads drives its own transfers: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl
 calls back in that thread only. So nothing is handed between threads, a signal's exception ends any wait of the main thread, and
 the number of descriptors is not bounded as by select(2). A paused reader stops the transfer, because nobody drives it.
+
+Law: what came on a kept connection before a request was sent is no answer to it. What lies in the socket shows (`_unasked`). What the TLS
+library holds, because it came in the record with the end of the answer before, does not. libcurl reads it at the first look for an answer:
+so the kernel holds a request back until libcurl has looked once.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pycurl
@@ -39,6 +45,10 @@ class Driver:
         self._sockets: set[int] = set()
         self._seen: dict[int, int] = {}
         """Sockets that libcurl has had, and their inodes: it does not say when it closes one."""
+        self._kept: set[int] = set()
+        """ids of transfers on connections that were kept."""
+        self._held: dict[int, tuple[int, int]] = {}
+        """id of a transfer whose request the kernel holds back -> its socket, and the inode of that."""
         self._due: float | None = None
         self._multi: Any = self._opened()
         forked.keep(self)
@@ -66,8 +76,37 @@ class Driver:
                 multi, self._multi, self._due = self._multi, self._opened(), None
                 multi.close()
                 self._seen.clear()
+        if kept := self.descriptors:
+            easy.setopt(pycurl.PREREQFUNCTION, partial(self._asks, id(easy), kept))
         self._easies.append(easy)
         self._multi.add_handle(easy)
+
+    def _asks(self, number: int, kept: list[int], place: str, own: str, port: int, own_port: int) -> int:
+        """libcurl is about to send a request on the connection with this local port."""
+        for fd in kept:
+            with contextlib.suppress(OSError):
+                if _named(fd) == own_port:
+                    self._kept.add(number)
+                    _cork(fd, True)
+                    self._held[number] = fd, os.fstat(fd).st_ino
+        return int(pycurl.PREREQFUNC_OK)
+
+    def _release(self) -> None:
+        """Requests that were held back go out, once libcurl has looked for an answer to them."""
+        for number, (fd, inode) in [*self._held.items()]:
+            self._multi.socket_action(fd, pycurl.CSELECT_IN)
+            del self._held[number]
+            with contextlib.suppress(OSError):
+                if os.fstat(fd).st_ino == inode:
+                    _cork(fd, False)
+
+    def is_early(self, easy: Any) -> bool:
+        """A line of its answer's head that comes now is none: its request is not sent yet."""
+        return id(easy) in self._held
+
+    def was_kept(self, easy: Any) -> bool:
+        """Its connection had carried another answer before."""
+        return id(easy) in self._kept
 
     def result(self, easy: Any) -> tuple[int, str] | None:
         """(libcurl's code, its message) once its transfer has ended."""
@@ -124,6 +163,7 @@ class Driver:
         if self._due is not None and self._due <= time.monotonic():
             self._due, moved = None, True
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._release()
         self._ended()
         return moved
 
@@ -132,6 +172,7 @@ class Driver:
         if self.result(easy) is None:
             easy.pause(pycurl.PAUSE_CONT)
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._release()
             self._ended()
 
     def _ended(self) -> None:
@@ -147,6 +188,7 @@ class Driver:
             return  # libcurl waits for the system's resolver: see close
         self._easies = [each for each in self._easies if each is not easy]
         self._results.pop(id(easy), None)
+        self._kept.discard(id(easy))
         self._multi.remove_handle(easy)
         easy.reset()
         self._spare.append(easy)
@@ -161,6 +203,25 @@ class Driver:
             threading.Thread(target=_close, args=(multi, self._easies, self._spare), name="resolver", daemon=True).start()
         else:
             _close(multi, self._easies, self._spare)
+
+
+def _named(fd: int) -> int:
+    """The local port of a socket, -1 without one. Raises OSError."""
+    sock = socket.socket(fileno=fd)
+    try:
+        name = sock.getsockname()
+    finally:
+        sock.detach()
+    return int(name[1]) if isinstance(name, tuple) else -1
+
+
+def _cork(fd: int, held: bool) -> None:
+    """Whether the kernel waits, for 200 ms at most, with what is no full segment (tcp(7), TCP_CORK). Raises OSError."""
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, held)
+    finally:
+        sock.detach()
 
 
 def _close(multi: Any, easies: list[Any], spare: list[Any]) -> None:

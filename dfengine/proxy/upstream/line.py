@@ -1,18 +1,20 @@
 """One connection to a registry or another server: an exchange at a time, kept while it is of use.
 
-It is kept after an answer whose end was seen, unless one side wished to close. It is read only while whoever takes its answer keeps up.
+It is kept after an answer whose end was seen, unless one side wished to close, or more came than the answer: that would be taken for the
+next one. It is read only while whoever takes its answer keeps up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
 from dfengine.errors import DfengineError
 from dfengine.net.http import BadRequest
-from dfengine.proxy.fields import UNTIL_CLOSE, Fields, bodiless, framing, head
+from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, Fields, bodiless, framing, head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +60,7 @@ class Line(asyncio.Protocol):
         self._fields: Fields = []
         self._reason = b""
         self._head = 0
-        self._answered = self._over = self._paused = self._headed = False
+        self._answered = self._over = self._paused = self._more_came = False
         self._closes = False
         self._length = 0
         self.used = False
@@ -106,9 +108,13 @@ class Line(asyncio.Protocol):
             if not self._answered:
                 self._count(len(data))  # the parser keeps what it has of an unfinished line to itself
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self._exchange is not None:
+            if self._over:
+                self._more_came = True
+            elif self._exchange is not None:
                 self._failed(BadAnswer(f"sent what is no HTTP: {error.__context__ or error}"))
-            return
+                return
+            else:
+                return
         if self._over:
             self._ended()
         exchange.flush()
@@ -120,7 +126,7 @@ class Line(asyncio.Protocol):
         assert self._transport is not None
         self._exchange, self._method = exchange, method
         self._parser = self._parser or httptools.HttpResponseParser(self)
-        self._answered = self._over = self._headed = False
+        self._answered = self._over = self._more_came = False
         self._head = 0
         target = self._origin + ("" if self._origin and target == "*" else target)
         self._transport.write(head(f"{method} {target} HTTP/1.1".encode(), [*fields, *self._more] if self._more else fields))
@@ -147,11 +153,19 @@ class Line(asyncio.Protocol):
         """A request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits to be read on an idle connection: neither its end, nor what nobody asked for."""
+        assert self._transport is not None
+        waiting = select.poll()
+        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not waiting.poll(0)
+
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
         if self._over:
-            self._headed = True  # a second answer to one request
+            self._more_came = True  # a second answer to one request
         self._fields, self._reason, self._head = [], b"", 0
 
     def on_status(self, status: bytes) -> None:
@@ -189,7 +203,9 @@ class Line(asyncio.Protocol):
             self._over = True
 
     def on_body(self, body: bytes) -> None:
-        if self._exchange is not None and not self._over:
+        if self._over:
+            self._more_came = True  # behind an answer without a body
+        elif self._exchange is not None:
             self._exchange.body_part(body)
 
     def on_message_complete(self) -> None:
@@ -199,9 +215,11 @@ class Line(asyncio.Protocol):
     def _ended(self) -> None:
         """The answer's end was seen."""
         exchange, self._exchange = self._exchange, None
-        if bodiless(self._method, 0) or self._headed:
+        if bodiless(self._method, 0) or self._more_came:
             self._parser = None  # it waits for a body that an answer to HEAD does not have
-        closes = self._closes or self.once or self._headed or self._length == UNTIL_CLOSE
+            # The parser does not tell of what it takes for a part of a chunk's head.
+            self._closes = self._closes or self._length == CHUNKED
+        closes = self._closes or self.once or self._more_came or self._length == UNTIL_CLOSE
         self.used = True
         self.read(True)
         if closes or not self.open:

@@ -70,8 +70,9 @@ class Upstreams:
         idle = self._idle.get(_key(registry))
         while idle:
             line = idle.pop()
-            if line.open:
+            if line.open and line.quiet:
                 return line
+            line.cut()
         return None
 
     async def connect(self, registry: Registry) -> Line:

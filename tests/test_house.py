@@ -57,7 +57,7 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "origin_tally", "posted_peers", "preheat_request", "series", "timings"}
+PURE_IN_SUPERNODE = {"negative_cache", "origin_tally", "posted_peers", "preheat_request", "series", "timings", "told_preheats"}
 """Modules beside the engine that hold laws."""
 
 PURE_IN_CONSOLE = {"answers", "mended", "openapi", "operations", "queries", "rates", "slowest"}

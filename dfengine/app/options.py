@@ -220,7 +220,7 @@ SUPERNODE = (
            default="none", more="A bucket, a prefix of one, or a repository: `s3://models/llama/`, `hf://org/name`. Everybody who may "
            "register gets what they open (docs/files.md)"),
     Option(("-n", "--node"), "nodes", SWARM, "Other supernode that preheats may reach; repeatable", "host[:port][=weight]", many=True,
-           more="Of the scope `all_seed_peers` (docs/images.md)"),
+           more="Of the scope `all_seed_peers`, beside those of the cluster (docs/images.md)"),
     Option(("--cluster",), "cluster", SWARM, "Redis by which supernodes share their tasks", "url", default="none",
            more="`redis://HOST`, `rediss://` (TLS), `unix://PATH`, `sentinel://HOST,HOST/SERVICE`; the origin is then read once for all "
            "supernodes (docs/operating.md)"),

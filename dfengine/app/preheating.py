@@ -50,7 +50,13 @@ def preheat(values: dict[str, Any]) -> None:
     if bool(names) == (action == "ls"):
         raise BadValue("dfengine preheat ls, stat ID... or cancel ID...")
     if action == "ls":
-        _list([{"node": str(node.node), **each} for node in nodes for each in node.listed()], values)
+        listed: dict[tuple[str, str], dict[str, Any]] = {}
+        for node in nodes:
+            for each in node.listed():
+                # Supernodes of a cluster tell of each other's.
+                place = str(each.get("supernode") or node.node)
+                listed.setdefault((place, each["ID"]), {"node": place, **each})
+        _list(list(listed.values()), values)
         return
     for name in names:
         if not name.isalnum():

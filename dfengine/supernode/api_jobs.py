@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
 from dfengine.supernode.api_preheat import MOST_TOLD, as_json, begun, moment
@@ -16,6 +17,7 @@ from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Jo
 from dfengine.supernode.preheat_request import of_v2
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.told_preheats import ToldJob
 from dfengine.task import bare
 
 STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "FAILURE"}
@@ -42,7 +44,7 @@ class JobRoutes:
         """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), `state`."""
         number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
         wanted = request.query.get("state", "")
-        jobs = [job for job in reversed(list(self._preheats)) if wanted in ("", STATES[job.state])]
+        jobs = [job for job in reversed(self._preheats.all()) if wanted in ("", STATES[job.state])]
         return as_json([self._job(job) for job in islice(jobs, (number - 1) * size, number * size)])
 
     def one(self, state: SupernodeState, request: Request) -> Response:
@@ -52,11 +54,14 @@ class JobRoutes:
     def drop(self, state: SupernodeState, request: Request) -> Response:
         """DELETE .../{id}: cancels it; one that has ended is forgotten."""
         job = self._find(request)
-        self._preheats.cancel(job)
+        try:
+            self._preheats.cancel(job)
+        except RemoteError as error:
+            raise BadRequest(503, str(error)) from None
         state.wake()
         return Response(200, b"{}\n")
 
-    def _find(self, request: Request) -> Job:
+    def _find(self, request: Request) -> Job | ToldJob:
         """Raises BadRequest."""
         name = request.path.rpartition("/")[2]
         job = self._preheats.find(name)
@@ -64,12 +69,12 @@ class JobRoutes:
             raise BadRequest(404, f"job {name[:64]}: not found")
         return job
 
-    def _job(self, job: Job) -> dict[str, Any]:
+    def _job(self, job: Job | ToldJob) -> dict[str, Any]:
         state, created, updated = STATES[job.state], moment(job.created), moment(job.updated)
         tasks = {
-            "success_tasks": [self._task(part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_TOLD)],
+            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_TOLD)],
             "failure_tasks": [
-                self._task(part) | {"description": part.error}
+                self._task(job, part) | {"description": part.error}
                 for part in islice((each for each in job.parts if each.state == FAILED), MOST_TOLD)
             ],
             "scheduler_cluster_id": CLUSTER,
@@ -83,5 +88,6 @@ class JobRoutes:
             "scheduler_clusters": [],
         }  # fmt: skip
 
-    def _task(self, part: Part) -> dict[str, Any]:
-        return {"url": bare(part.url), "hostname": part.host or self._host, "ip": part.ip or self._host}
+    def _task(self, job: Job | ToldJob, part: Part) -> dict[str, Any]:
+        host = job.supernode.rpartition(":")[0] or self._host
+        return {"url": bare(part.url), "hostname": part.host or host, "ip": part.ip or host}

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from dfengine.errors import BadValue, DfengineError, ProtocolViolation
+from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refused
-from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
 from dfengine.supernode.preheat_request import FILE, Asked, of_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.told_preheats import ToldJob
 from dfengine.task import bare
 
 
@@ -36,6 +37,14 @@ def here(state: SupernodeState, part: Part) -> int:
         return max(0, part.length) if not part.error else 0
     fetch = state.cdn.fetches.get(part.task)
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
+
+
+def totals(state: SupernodeState, job: Job | ToldJob) -> Totals:
+    """Of all parts of a job."""
+    return job.told_totals or Totals(
+        len(job.parts), sum(part.state == SUCCESS for part in job.parts), sum(max(0, part.length) for part in job.parts),
+        sum(here(state, part) for part in job.parts),
+    )  # fmt: skip
 
 
 MOST_TOLD = 1000
@@ -81,7 +90,7 @@ class PreheatRoutes:
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats: without the parts of each."""
-        return as_json([_job(job) for job in self._preheats])
+        return as_json([_job(job) for job in self._preheats.all()])
 
     def one(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats/{id}."""
@@ -93,11 +102,14 @@ class PreheatRoutes:
         job = self._find(request)
         if job is None:
             return _missing(request)
-        self._preheats.cancel(job)
+        try:
+            self._preheats.cancel(job)
+        except RemoteError as error:
+            return refused(str(error), 503, 503)
         state.wake()
         return Response(200, b"true\n")
 
-    def _find(self, request: Request) -> Job | None:
+    def _find(self, request: Request) -> Job | ToldJob | None:
         return self._preheats.find(request.path.rpartition("/")[2])
 
 
@@ -105,21 +117,23 @@ def _missing(request: Request) -> Response:
     return refused(f"preheat {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job(job: Job | ToldJob) -> dict[str, Any]:
     told: dict[str, Any] = {
         "ID": job.id, "startTime": moment(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
     }  # fmt: skip
+    if job.supernode:
+        told["supernode"] = job.supernode
     if job.over:
         told["finishTime"] = moment(job.updated)
     return told | {"errorMsg": job.error} if job.error else told
 
 
-def _parts(state: SupernodeState, job: Job) -> dict[str, Any]:
+def _parts(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
     """How its parts stand in all, and MOST_TOLD of them, first those that failed and those that are under way."""
     first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD] if len(job.parts) > MOST_TOLD else job.parts
+    whole = totals(state, job)
     return {
-        "count": len(job.parts), "finished": sum(part.state == SUCCESS for part in job.parts),
-        "length": sum(max(0, part.length) for part in job.parts), "here": sum(here(state, part) for part in job.parts),
+        "count": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.here,
         "tasks": [_part(state, part) for part in first],
     }  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dfengine.origin.cancel import Cancel
 
 if TYPE_CHECKING:
@@ -14,6 +16,18 @@ if TYPE_CHECKING:
 
 WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """Of jobs and parts, in 1.x's words."""
+
+
+STATES = (WAITING, RUNNING, SUCCESS, FAILED)
+
+
+class Totals(msgspec.Struct, array_like=True, frozen=True):
+    """Of all parts: how many, how many have succeeded, bytes of all that are known, bytes that are there."""
+
+    count: int
+    finished: int
+    length: int
+    here: int
 
 
 class Part:
@@ -63,6 +77,10 @@ class Job:
         self.begun = begun
         self.task: asyncio.Task[None] | None = None
         self.cancel = Cancel()
+        self.supernode = ""
+        """HOST:PORT of another supernode that works at it; "": this one does."""
+        self.told_totals: Totals | None = None
+        """What that one says of all parts."""
 
     @property
     def over(self) -> bool:

@@ -18,12 +18,12 @@ from dfengine.net.node_names import expanded
 from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import named
 from dfengine.origin.request import is_private
+from dfengine.settings import SupernodeAddress
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import HERE, PEERS, SEEDS, Asked
 from dfengine.supernode.workers import Worker
 
 if TYPE_CHECKING:
-    from dfengine.settings import SupernodeAddress
     from dfengine.supernode.state import SupernodeState
 
 Result = TypeVar("Result")
@@ -78,13 +78,17 @@ class PreheatPlaces:
         part.end(error)
 
     async def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
-        """Have the other supernodes fetch the same, as tasks of this group. Raises SupernodeError where names stand for none."""
+        """Have the other supernodes, those of `--node` and of the cluster, fetch the same, as tasks of this group.
+
+        Raises SupernodeError where names stand for none."""
         if asked.scope != SEEDS:
             return
         nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
         if named(nodes):
             nodes = await self._asked(partial(expanded, nodes))
-        for address in nodes:
+        cluster = self._state.fetches.cluster
+        others = [SupernodeAddress.parse(each.address) for each in cluster.others] if cluster is not None else []
+        for address in dict.fromkeys((*nodes, *others)):
             for url in asked.urls:
                 part = Part(url, host=str(address), ip=address.host)
                 job.parts.append(part)

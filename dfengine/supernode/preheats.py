@@ -32,10 +32,12 @@ from dfengine.supernode.preheat_places import PreheatPlaces
 from dfengine.supernode.preheat_request import FILE, Asked
 from dfengine.supernode.registration import first
 from dfengine.supernode.registration_check import OVERHEAD
+from dfengine.supernode.told_preheats import ToldJob
 from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
+    from dfengine.supernode.preheat_news import PreheatNews
     from dfengine.supernode.state import SupernodeState
     from dfengine.supernode.workers import Worker
 
@@ -76,8 +78,10 @@ class Preheats:
         self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._threads = ThreadPoolExecutor(WALKERS, "preheat")
-        self._numbers = itertools.count(int(time.time()))
-        """No number of an earlier process comes again."""
+        self._numbers = itertools.count(time.time_ns() // 1000)
+        """No number of an earlier process comes again, and hardly ever one of another supernode."""
+        self.news: PreheatNews | None = None
+        """Of the other supernodes' preheats."""
         self._places = PreheatPlaces(state, token)
         self._own_platform = platform_of(os.uname().machine)
 
@@ -85,9 +89,17 @@ class Preheats:
         """The oldest first."""
         return iter(self._jobs.values())
 
-    def find(self, name: str) -> Job | None:
-        """By its id or number."""
-        return self._jobs.get(name) or next((job for job in self if str(job.number) == name), None)
+    def all(self) -> list[Job | ToldJob]:
+        """Also those of the cluster's other supernodes, in the order in which they began."""
+        told = self.news.told() if self.news is not None else []
+        return sorted([*self, *told], key=lambda job: job.created) if told else list(self)
+
+    def find(self, name: str) -> Job | ToldJob | None:
+        """By its id or number; of several with this id, of other supernodes, one that is under way."""
+        if (own := self._jobs.get(name)) is not None:
+            return own
+        found = [job for job in self.all() if name in (job.id, str(job.number))]
+        return min(found, key=lambda job: job.over, default=None)
 
     def begin(self, asked: Asked, client: str) -> Job | None:
         """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError,
@@ -111,9 +123,13 @@ class Preheats:
         self._trim()
         return job
 
-    def cancel(self, job: Job) -> None:
-        """End it, and what is fetched for it alone; one that has ended is forgotten."""
-        if job.over:
+    def cancel(self, job: Job | ToldJob) -> None:
+        """End it, and what is fetched for it alone; one that has ended is forgotten. Raises RemoteError when it is another supernode's that
+        cannot be told."""
+        if isinstance(job, ToldJob):
+            if self.news is not None:
+                self.news.cancel(job)
+        elif job.over:
             self._jobs.pop(job.id, None)
         elif job.task is not None:
             job.cancel.set()
@@ -285,6 +301,8 @@ class Preheats:
                 job.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._places.close()
+        if self.news is not None:
+            self.news.close()
 
 
 def _is_own(asked: Asked, digest: str) -> bool:

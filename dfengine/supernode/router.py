@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, HangUp, Request, Response, text
@@ -22,9 +22,13 @@ from dfengine.supernode.console.routes import PATHS, ConsoleRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import size_of
 from dfengine.supernode.metrics import Scrapes, Served
+from dfengine.supernode.preheat_news import PreheatNews
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
+
+if TYPE_CHECKING:
+    from dfengine.supernode.cluster.membership import Cluster
 
 Answer = Response | asyncio.Future[Response]
 Route = Callable[[SupernodeState, Request], Response | asyncio.Future[Response] | Coroutine[Any, Any, Response]]
@@ -118,6 +122,10 @@ class Router:
         self._console = ConsoleRoutes(state, self._preheats, cache, self.plain, console or ConsoleToken())
         lists: dict[str, dict[str, Route]] = {path: {"GET": admin.listing(self._routes, path[:-1])} for path in LISTS}
         self._routes = lists | self._routes
+
+    def join(self, cluster: Cluster) -> None:
+        """Answer for the cluster's preheats, too. Before it starts."""
+        self._preheats.news = PreheatNews(self._state, cluster, lambda: self._preheats, self._preheats.cancel)
 
     def close(self) -> None:
         """The process ends; before its state is closed."""

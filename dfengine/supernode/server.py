@@ -158,6 +158,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
         raise _occupied(settings.host, settings.port, "--port", error) from error
     cluster = Cluster.of(settings, str(SupernodeAddress(state.advertise_ip, control.port)), events, lambda: state.dialer)
     if cluster is not None:
+        router.join(cluster)
         state.fetches.join(cluster)
     pieces.start()
     stopped = asyncio.Event()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scene import MIB, Scene, Supernode, buffered, until
+from test_preheat_command import run
 from test_supernode_origins import Watched
 
 from tests.origins.answers import refuse, serve
@@ -111,3 +115,54 @@ def test_an_origin_that_asks_to_be_left_alone_is_left_alone_by_all(stage: Scene,
     first, *later = script.times
     assert len(later) == 2
     assert min(later) - first >= 8.0
+
+
+def ask(node: Supernode, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    line = http.client.HTTPConnection(node.node, timeout=20)
+    try:
+        line.request(method, path, json.dumps(body) if body is not None else None)
+        answer = line.getresponse()
+        said = answer.read()
+        return answer.status, json.loads(said) if answer.status < 400 else said
+    finally:
+        line.close()
+
+
+def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options: tuple[str, ...]) -> None:
+    stage.file("f", SIZE)
+    stage.file("slow", 4 * SIZE)
+    base = stage.origin(slow="256k")
+    one, two, three = nodes = [stage.supernode(*options) for _ in range(3)]
+    members(*nodes)
+    # All supernodes, which name no other one, and what each says of it.
+    id = ask(one, "POST", "/preheats", {"type": "file", "url": f"{base}/f", "scope": "all_seed_peers"})[1]["ID"]
+    until(lambda: ask(one, "GET", f"/preheats/{id}")[1]["status"] == "SUCCESS", "the file at all supernodes")
+    done = ask(one, "GET", f"/preheats/{id}")[1]
+    assert {task.get("host", "") for task in done["tasks"]} == {"", two.node, three.node}
+    assert done["here"] == 3 * SIZE
+    assert sorted(from_origin(*nodes)) == [0, 0, SIZE], "it was read once"
+    # One that takes long, told in all words at a supernode that does not work at it.
+    number = ask(one, "POST", "/oapi/v1/jobs", {"type": "preheat", "args": {"type": "file", "url": f"{base}/slow/slow"}})[1]["id"]
+    job = until(lambda: (told := ask(two, "GET", f"/oapi/v1/jobs/{number}"))[0] == 200 and told[1], "the job at another supernode")
+    assert (job["state"], job["type"], job["args"]["url"]) == ("PENDING", "preheat", f"{base}/slow/slow")
+    id = job["task_id"]
+    until(lambda: (told := ask(three, "GET", f"/preheats/{id}"))[0] == 200 and told[1]["here"] > 0, "its progress")
+    told = ask(three, "GET", f"/preheats/{id}")[1]
+    assert (told["status"], told["supernode"], told["count"], told["tasks"][0]["status"]) == ("RUNNING", one.node, 1, "RUNNING")
+    row = ask(three, "GET", f"/api/v2/preheats/{id}")[1]
+    assert (row["state"], row["supernode"], row["parts"]) == ("RUNNING", one.node, 1)
+    assert f"supernode:  {one.node}" in run("stat", id, nodes=(three,))
+    assert run("ls", nodes=tuple(nodes)).count(id) == 1
+    assert ask(three, "DELETE", f"/preheats/{id}")[0] == 200
+    until(lambda: ask(one, "GET", f"/preheats/{id}")[1]["status"] == "FAILED", "its end at its own supernode")
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[1].get("errorMsg") == "it was cancelled", "its end elsewhere")
+    assert ask(two, "DELETE", f"/preheats/{id}")[0] == 200
+    for node in nodes:
+        until(lambda node=node: ask(node, "GET", f"/preheats/{id}")[0] == 404, "it is forgotten by all")
+    # Its supernode dies.
+    id = ask(one, "POST", "/preheats", {"type": "file", "url": f"{base}/slow/slow"})[1]["ID"]
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at another supernode")
+    stage.kill(one.process)
+    stage.supernodes.remove(one)
+    failed = until(lambda: (told := ask(two, "GET", f"/preheats/{id}")[1])["status"] == "FAILED" and told, "its failure")
+    assert failed["errorMsg"] == f"supernode {one.node} is gone, and this preheat with it: begin it again"

@@ -18,7 +18,7 @@ from dfengine.supernode.cluster.redis_facts import ClusterError
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.redis_facts import Heard, RedisFacts
 
-    Listener = Callable[[Notice], None]
+    Listener = Callable[[Notice], object]
     """Given what another supernode said; `seconds` are those for which it still counts."""
 
     Asked = Callable[[Callable[[], Any]], Any]
@@ -36,7 +36,7 @@ class NoticeBoard:
         self._lock = threading.Lock()
         self._outbox = Outbox()
         self._listeners: dict[str, Listener] = {}
-        self._repeats: list[Callable[[], None]] = []
+        self._repeats: list[Callable[[], object]] = []
         self._epoch, self._since = b"", 0
         self.refused = 0
         """Notices that none of the keys has sealed, or that are old."""
@@ -45,7 +45,7 @@ class NoticeBoard:
         """Before the cluster starts."""
         self._listeners[kind] = listener
 
-    def repeat(self, tell: Callable[[], None]) -> None:
+    def repeat(self, tell: Callable[[], object]) -> None:
         """Have `tell` called when Redis has lost what it was told. Before the cluster starts."""
         self._repeats.append(tell)
 

@@ -255,7 +255,8 @@ class PreheatPart(Struct, kw_only=True):
 
 
 class PreheatRow(Struct, kw_only=True):
-    """One preheat. ended: 0 while it runs. parts, finished: how many; length, here: bytes of all, as far as known."""
+    """One preheat. ended: 0 while it runs. parts, finished: how many; length, here: bytes of all, as far as known. supernode: HOST:PORT of
+    another one of the cluster that works at it, "" for this one."""
 
     id: Text
     type: Text
@@ -265,6 +266,7 @@ class PreheatRow(Struct, kw_only=True):
     error: Text
     started: Seconds
     ended: Seconds
+    supernode: Text
     parts: Count
     finished: Count
     length: Count

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dfengine.errors import RemoteError
 from dfengine.events import LEVELS
 from dfengine.net.http import BadRequest, Request
 from dfengine.supernode import api_cache
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job
     from dfengine.supernode.preheats import Preheats
     from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.told_preheats import ToldJob
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class Handlers:
 
     async def preheats(self, call: Call) -> PreheatPage:
         query = call.query
-        found = [job for job in reversed(list(self._jobs)) if query.state in ("", job.state)]
+        found = [job for job in reversed(self._jobs.all()) if query.state in ("", job.state)]
         items = [preheats.row(self._state, job) for job in found[query.offset : query.offset + query.limit]]
         return PreheatPage(items=items, total=len(found), offset=query.offset, at=time.time())
 
@@ -122,11 +124,14 @@ class Handlers:
         return preheats.preheat(self._state, job)
 
     async def drop_preheat(self, call: Call) -> Done:
-        self._jobs.cancel(self._job(call))
+        try:
+            self._jobs.cancel(self._job(call))
+        except RemoteError as error:
+            raise BadRequest(503, str(error)) from None
         self._state.wake()
         return Done()
 
-    def _job(self, call: Call) -> Job:
+    def _job(self, call: Call) -> Job | ToldJob:
         job = self._jobs.find(call.ids["preheat"])
         if job is None:
             raise BadRequest(404, f"preheat {call.ids['preheat']}: not found")

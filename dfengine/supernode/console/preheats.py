@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dfengine.supernode.api_preheat import MOST_TOLD, ORDER, here
+from dfengine.supernode.api_preheat import MOST_TOLD, ORDER, here, totals
 from dfengine.supernode.console.answers import Preheat, PreheatPart, PreheatRow
-from dfengine.supernode.preheat_job import SUCCESS
 from dfengine.task import bare, redacted
 
 if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job, Part
     from dfengine.supernode.state import SupernodeState
+    from dfengine.supernode.told_preheats import ToldJob
 
 
-def _fields(state: SupernodeState, job: Job) -> dict[str, Any]:
+def _fields(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
+    whole = totals(state, job)
     return {
         "id": job.id, "type": job.kind, "url": bare(job.url), "scope": job.scope, "state": job.state, "error": redacted(job.error),
-        "started": job.created, "ended": job.updated if job.over else 0.0, "parts": len(job.parts),
-        "finished": sum(part.state == SUCCESS for part in job.parts), "length": sum(max(0, part.length) for part in job.parts),
-        "here": sum(here(state, part) for part in job.parts),
+        "started": job.created, "ended": job.updated if job.over else 0.0, "supernode": job.supernode,
+        "parts": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.here,
     }  # fmt: skip
 
 
-def row(state: SupernodeState, job: Job) -> PreheatRow:
+def row(state: SupernodeState, job: Job | ToldJob) -> PreheatRow:
     """One of the list."""
     return PreheatRow(**_fields(state, job))
 
 
-def preheat(state: SupernodeState, job: Job) -> Preheat:
+def preheat(state: SupernodeState, job: Job | ToldJob) -> Preheat:
     """One with its parts."""
     parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD]
     return Preheat(items=[_part(state, part) for part in parts], **_fields(state, job))

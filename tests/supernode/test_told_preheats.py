@@ -1,0 +1,120 @@
+"""Preheats of other supernodes: what was told of them, in what order, and what is said of those whose supernode is gone."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.errors import BadValue
+from dfengine.supernode import told_preheats
+from dfengine.supernode.preheat_job import FAILED, RUNNING, STATES, SUCCESS, WAITING, Part, Totals
+from dfengine.supernode.told_preheats import SETTLE, SILENCE, ToldJobs, forgotten, say
+
+A, B = "aa" * 16, "bb" * 16
+
+
+def job(state: str = RUNNING, id: str = "ab" * 32, parts: int = 2, url: str = "http://u:p@h/f?sign=secret") -> Any:
+    made = [Part(f"{url}&n={n}", "", 10) for n in range(parts)]
+    for part in made:
+        part.state = RUNNING
+    return SimpleNamespace(id=id, state=state, number=7, kind="file", scope="single_seed_peer", platforms=(), url=url, error="",
+                           created=100.0, updated=101.0, parts=made)  # fmt: skip
+
+
+def said(given: Any) -> dict[str, Any]:
+    return say(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
+
+
+def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
+    told = ToldJobs()
+    body = said(job())
+    assert "secret" not in str(body)
+    assert "u:p" not in str(body)
+    told.heard(body, A, 1.0, 50.0)
+    [found] = told.all({A}, 50.0)
+    assert (found.id, found.number, found.state, found.supernode, found.over) == ("ab" * 32, 7, RUNNING, "h:8002", False)
+    assert found.told_totals == Totals(2, 0, 20, 5)
+    assert [(part.here, part.length, part.state) for part in found.parts] == [(3, 10, RUNNING)] * 2
+
+
+def test_one_whose_supernode_is_gone_or_silent_has_failed_in_bounded_time() -> None:
+    told = ToldJobs()
+    told.heard(said(job()), A, 1.0, 50.0)
+    told.heard(said(job(SUCCESS, "cd" * 32)), A, 1.0, 50.0)
+    assert {each.state for each in told.all((), 50.0 + SETTLE)} == {RUNNING, SUCCESS}, "its beat may come after its notice"
+    assert {each.state for each in told.all({A}, 50.0 + SILENCE)} == {RUNNING, SUCCESS}
+    gone, ended = told.all((), 51.0 + SETTLE)
+    assert (gone.state, ended.state) == (FAILED, SUCCESS)
+    assert "h:8002 is gone" in gone.error
+    assert all(part.over for part in gone.parts)
+    told.heard(said(job()), A, 2.0, 60.0)
+    assert told.all({A}, 60.0)[-1].state == RUNNING, "it is back"
+    assert "told nothing" in told.all({A}, 61.0 + SILENCE)[-1].error
+
+
+@given(st.permutations([(1.0, WAITING), (2.0, RUNNING), (3.0, SUCCESS)]))
+def test_an_older_notice_says_nothing_any_more(order: list[tuple[float, str]]) -> None:
+    told = ToldJobs()
+    for at, state in order:
+        told.heard(said(job(state)), A, at, 0.0)
+    assert [each.state for each in told.all({A}, 0.0)] == [SUCCESS]
+
+
+def test_what_is_forgotten_leaves_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told_preheats, "MOST", 10)
+    told = ToldJobs()
+    for n in range(30):
+        told.heard(said(job(id=f"{n:064x}")), A, 1.0, 0.0)
+    told.heard(said(job(id=f"{29:064x}")), B, 1.0, 0.0)
+    assert len(told.all({A}, 0.0)) == 10
+    told.heard(forgotten(f"{29:064x}"), A, 2.0, 0.0)
+    assert [each.owner for each in told.all({A, B}, 0.0) if each.id == f"{29:064x}"] == [B]
+    told.drop(told.all({A, B}, 0.0)[-1])
+    assert len(told.all({A, B}, 0.0)) == 8
+
+
+def test_a_notice_of_many_long_parts_fits() -> None:
+    large = job(parts=5000, url="http://h/" + "x" * 4000)
+    large.parts[4].end("it failed")
+    body = said(large)
+    assert len(str(body)) < 16_000
+    assert body["parts"][0][7] == FAILED
+
+
+@pytest.mark.parametrize("wrong", [
+    {}, {"id": 5, "state": RUNNING}, {"id": "a", "state": "x"}, {"id": "a/b", "state": RUNNING}, {"id": "", "state": RUNNING},
+    {"id": "a", "state": RUNNING, "parts": [["u", "", 1, 1, "", "", "", "odd", ""]]}, {"id": "a", "state": RUNNING, "totals": [1]},
+])  # fmt: skip
+def test_what_is_no_preheat_is_refused(wrong: dict[str, Any]) -> None:
+    told = ToldJobs()
+    with pytest.raises(BadValue):
+        told.heard(wrong, A, 1.0, 0.0)
+    assert told.all((), 0.0) == []
+
+
+def test_several_supernodes_on_a_virtual_clock() -> None:
+    """Each tells now and then, some notices are lost, some die: whoever asks hears of an end SILENCE seconds later at the latest."""
+    chance = random.Random(5)
+    told, now, alive = ToldJobs(), 0.0, {A, B}
+    running = {A: True, B: True}
+    last = {A: 0.0, B: 0.0}
+    for _ in range(2000):
+        now += chance.choice((0.5, 1.0, 20.0))
+        for owner in list(alive):
+            if chance.random() < 0.01:
+                alive.discard(owner)
+            elif chance.random() < 0.3:
+                running[owner] = chance.random() < 0.9
+                told.heard(said(job(RUNNING if running[owner] else SUCCESS)), owner, now, now)
+                last[owner] = now
+        for each in told.all(alive, now):
+            assert each.state in STATES
+            if each.state == RUNNING:
+                assert now - last[each.owner] <= (SILENCE if each.owner in alive else SETTLE)
+        if not alive:
+            alive = {A, B}

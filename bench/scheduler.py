@@ -1,8 +1,8 @@
 """Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run; and
 the same while DOWNLOADS downloads a second register and end, which it tells as events at the level info; and while consoles are open, which
-watch the swarm, the hosts and the tasks.
+watch the swarm, the hosts and the tasks, WARM seconds after they were opened.
 
-    python -m bench.scheduler [--peers 1000] [--pieces 1000] [--connections 16] [--pulls 40000] [--repeats 5] [--json FILE]
+    python -m bench.scheduler [--peers 1000] [--pieces 4000] [--connections 16] [--pulls 200000] [--repeats 5] [--json FILE]
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
 of peers that have from nothing to nearly everything; only the file's copy is a record without data, since no piece is sent. The load is a C
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +55,8 @@ from dfengine.task import Peer
 TASK = "7" * 64
 MODES = ("bare", "real", "telling", "watched")
 DOWNLOADS = 1000
+WARM = 4.0
+"""Seconds. The first figures may take 50 ms that were saved up (`console.budget`), which says nothing of a console that stays open."""
 WATCHED = f"/api/v2/tasks/{TASK}/swarm", "/api/v2/hosts?limit=1000", "/api/v2/tasks"
 LEAST = 3.5
 """Pieces of a pull, on average, below which a run says nothing of pulls of four."""
@@ -170,6 +173,7 @@ def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) ->
         try:
             port = server.stdout.readline().strip()
             end = look(port) if mode == "watched" else lambda: None
+            time.sleep(WARM)
             loader = ["taskset", "-c", "1", str(load), "127.0.0.1", port, str(arguments.connections), TASK, str(cids), str(arguments.pulls)]
             out = subprocess.run(loader, check=True, capture_output=True, text=True, timeout=120, start_new_session=True).stdout.split()
             end()
@@ -188,9 +192,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=int, default=1000)
-    parser.add_argument("--pieces", type=int, default=1000)
+    parser.add_argument("--pieces", type=int, default=4000)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--pulls", type=int, default=40_000)
+    parser.add_argument("--pulls", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)

@@ -133,6 +133,7 @@ class GetSettings(Value):
     any number of tries within open_retry_time, where that is given; connect_timeout and first_byte_timeout for each request; user as
     "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
     sign: whose credentials open an object store or hub: supernode, client or none.
+    signed: what opens `url`, where that names the task and is closed: the same URL with a query that somebody signed; "": none is needed.
     private: share or split a file that credentials open, "": as the supernode has it.
     reach: hosts and networks that may be asked, and may not, also by redirects (`net.access.Access`), of a program that fetches for others;
     None: any. roots: directories of this machine's disk whose files alone may be read, of such a program; none: any.
@@ -177,6 +178,7 @@ class GetSettings(Value):
     cert: str = ""
     key: str = ""
     sign: str = "supernode"
+    signed: str = ""
     private: str = ""
     reach: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     roots: tuple[str, ...] = ()
@@ -305,8 +307,8 @@ class ProxySettings(Value):
     """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
 
     registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`. hub: URL of the
-    Hugging Face Hub behind /hub; xet: `passthrough` leaves clients the way past this proxy, `strip` does not. cache_size: most bytes of
-    blobs on the disk, 0: any.
+    Hugging Face Hub behind /hub; xet: how clients have its files, see `proxy.hub.hub_answer.Hub`. cache_size: most bytes of blobs on the
+    disk, 0: any.
 
     Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, where buckets are at the root; s3_keys: path of a file;
     s3_fresh: seconds for which an object is not asked for again. Of the forward proxy, see proxy.forward.configured`: rules, intercept,

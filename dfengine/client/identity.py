@@ -108,7 +108,7 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
         who.kept,
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
-        settings.private, settings.reach,
+        settings.private, settings.reach, bool(settings.signed),
         # Where a bucket or hub is, and whose credentials open it, is said by the environment.
         sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
     )  # fmt: skip
@@ -147,7 +147,7 @@ def registration(
         pattern=settings.pattern,
         location=settings.location,
         private=settings.private,
-        signed_url=_signed(settings, look) if settings.sign == "client" else "",
+        signed_url=settings.signed or (_signed(settings, look) if settings.sign == "client" else ""),
         in_order=bool(settings.expected or settings.report_digest),
         origin_tries=settings.retry + 1,
         origin_retry_time=settings.retry_max_time,

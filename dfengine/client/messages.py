@@ -39,7 +39,7 @@ class Registration(Value):
 
     in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
     location: labels of where this host is, widest first, as `region|site|rack`.
-    signed_url: by which the client itself opens an object of a store.
+    signed_url: by which the client itself opens an object of a store, or a file of http.
     private: with whom what credentials open is shared, `share` or `split`; "": as the supernode has it.
     origin_...: how long the supernode tries at the origin at most; tries count the first one, times are seconds, 0: as long as it
     does by itself.

@@ -13,6 +13,7 @@
     event_log, event_ring, access_log   what a server tells its operators on stderr, and the latest of it
     event_stream                        an answer without an end
     tracing, recorded_span              spans of what takes long: passed on, or recorded by OpenTelemetry
+    own_key                             a key that a process keeps in its home
     systemd                             what it tells who has started it
     fd_passing                          descriptors over a local socket
 

@@ -16,6 +16,7 @@
     schemes     the table of schemes: which of these reads a URL; `kinds` says what all of them offer a reader
     content_origin  a file that is named by its sha256
     linked_origin   a file whose server redirects to a store, and says itself what it is
+    signed_origin   a file whose own URL is closed, read by one that somebody signed
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says
     image       the blobs of an image, read from its registry; image_name and image_manifest (pure) say where they are, and which

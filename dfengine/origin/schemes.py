@@ -1,6 +1,7 @@
 """The table of schemes: what reads the file that a URL names.
 
-    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for one that is named by its sha256
+    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for one that is named by its sha256;
+                  SignedOrigin for one that is read by a signed URL
     s3, gs, az    ObjectOrigin: by a signed URL, or a public one
     hf            HubOrigin: by the Hub's resolve URL
     file          FileOrigin: this machine's own disk, below the directories that may be read
@@ -22,6 +23,7 @@ from dfengine.origin.content_origin import ContentOrigin
 from dfengine.origin.linked_origin import LinkedOrigin
 from dfengine.origin.local_root import Anywhere, Roots
 from dfengine.origin.reach import Reach
+from dfengine.origin.signed_origin import SignedOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,8 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
     Raises BadValue, LocalError where an extra is missing.
     """
     scheme = scheme_of(url)
+    if not scheme and given is not None:
+        return SignedOrigin(given, reach.headers, cancel=cancel, **reach.options())
     if not scheme and reach.content and not is_at_commit(url):
         return ContentOrigin(url, reach.headers, sha256=reach.content, cancel=cancel, **reach.options())
     if not scheme:
@@ -63,7 +67,7 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
 
 def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> Origin:
     """The origin of a download. Raises BadValue, LocalError where an extra is missing."""
-    return origin(settings.url, of_download(settings, floor), cancel)
+    return origin(settings.url, of_download(settings, floor), cancel, (lambda: settings.signed) if settings.signed else None)
 
 
 def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:

@@ -10,15 +10,13 @@ The key is this supernode's own, kept beside its copies: an id is seen by peers 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dfengine.errors import LocalError
 from dfengine.location import scheme_of
+from dfengine.net.own_key import own_key
 from dfengine.origin.request import Hop, is_private, selection
 from dfengine.origin.signature import without_signature
 from dfengine.supernode.copies.wanted import PLACED
@@ -26,9 +24,6 @@ from dfengine.task import task_id
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.wanted import Wanted
-
-KEY_BYTES = 32
-
 
 OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
 """Headers that only open a file. By others an origin may also choose one, as by a cookie."""
@@ -64,9 +59,11 @@ class Credentials:
             yield self._keyed(apart) if any(apart[1:]) else plain, wanted
             return
         plain = task_id(url, sign, (ranges[-1] if ranges else "") + (wanted.tree.mark if wanted.tree is not None else ""))
+        # Of a URL of http anything in the query may be the signature; it names no other file, and the task's own name says which.
+        opened = wanted.url if wanted.signed and not scheme_of(wanted.url) else without_signature(wanted.signed)
         if wanted.verified and wanted.url[:5].lower() == "http:":
-            yield self.private_task(plain, wanted.headers), replace(wanted, insecure=False, cacerts=())
-        yield self.private_task(plain, wanted.headers, wanted.verified, without_signature(wanted.signed)), wanted
+            yield self.private_task(plain, wanted.headers, "", opened), replace(wanted, insecure=False, cacerts=())
+        yield self.private_task(plain, wanted.headers, wanted.verified, opened), wanted
 
     def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", opened: str = "") -> str:
         """The id of `task` for those who send just these credentials and verify the origin so.
@@ -105,22 +102,6 @@ class Credentials:
     def _keyed(self, parts: list[str]) -> str:
         import hmac
 
-        self._key = self._key or self._read_key()
+        self._key = self._key or own_key(self._path)
         # A NUL is in no header: no two sets are written alike.
         return hmac.digest(self._key, "\0".join(parts).encode("utf-8", "surrogatepass"), "sha256").hex()
-
-    def _read_key(self) -> bytes:
-        try:
-            with contextlib.suppress(FileExistsError):
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                with open(fd, "wb") as out:
-                    out.write(secrets.token_bytes(KEY_BYTES))
-            with open(self._path, "rb") as file:
-                key = file.read()
-            if len(key) != KEY_BYTES:
-                # A process died while it wrote it: copies that were made with no key are none.
-                os.unlink(self._path)
-                return self._read_key()
-        except OSError as error:
-            raise LocalError(f"cannot keep {self._path}: {error.strerror}") from error
-        return key

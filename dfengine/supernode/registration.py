@@ -120,10 +120,11 @@ async def first(
             known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
     if wanted.signed:
         await state.signatures.prove(wanted, address)
-        known = state.cdn.fetches.get(tasks[-1][0])
-        if known is not None:
-            # The latest one holds longest.
-            known.wanted = replace(known.wanted, signed=wanted.signed)
+        for task, _ in tasks:
+            known = state.cdn.fetches.get(task)
+            if known is not None:
+                # The latest one holds longest.
+                known.wanted = replace(known.wanted, signed=wanted.signed)
     if tasks[-1][0] in state.cdn.fetches:
         del tasks[:-1]  # others found already that a redirect leads where it must be
     while True:

@@ -8,6 +8,7 @@ import binascii
 from dfengine import wire
 from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.location import OBJECTS, scheme_of
+from dfengine.origin.signed_origin import opens
 from dfengine.settings import parse_header
 from dfengine.supernode.copies.wanted import Tries, Wanted
 from dfengine.supernode.state import SupernodeState
@@ -88,8 +89,10 @@ def checked(registration: wire.Registration) -> wire.Registration:
             check_task_url(registration.raw_url)
     except BadValue:
         raise BadValue(f"raw url: {registration.raw_url}: {INVALID}") from None
-    if registration.signed_url and scheme_of(registration.raw_url) not in OBJECTS:
-        raise BadValue(f"signed url: for a raw url that is no object's: {INVALID}")
+    scheme, signed = scheme_of(registration.raw_url), registration.signed_url
+    own = not scheme and registration.task_url in ("", registration.raw_url) and opens(signed, registration.raw_url)
+    if signed and scheme not in OBJECTS and not own:
+        raise BadValue(f"signed url: neither for an object nor the raw url with a query: {INVALID}")
     try:
         check_url(registration.signed_url or "http://none")
     except BadValue:

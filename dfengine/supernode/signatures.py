@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginBusy, OriginError
+from dfengine.location import scheme_of
 from dfengine.net.access import Access
 from dfengine.net.quota import Quota
 from dfengine.origin.cancel import Cancel
@@ -21,6 +22,7 @@ from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Reach
 from dfengine.origin.request import is_private
 from dfengine.origin.schemes import origin
+from dfengine.origin.signed_origin import SignedOrigin
 from dfengine.supernode.copies.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -95,12 +97,16 @@ class Signatures:
             self._cancels.discard(cancel)
 
     def _ask(self, wanted: Wanted, cancel: Cancel) -> str:
-        headers = [header for header in wanted.headers if header[0].lower() != "range"]
+        signed = bool(wanted.signed) and not scheme_of(wanted.url)
+        headers = [header for header in wanted.headers if signed or header[0].lower() != "range"]
         reach = Reach(roots=Roots(()), may_sign=lambda location: False, headers=headers, insecure=wanted.insecure, cacerts=wanted.cacerts,
                       connect=PATIENCE / 2, first=PATIENCE, access=self._access)
         try:
             # A byte is enough: who may not read the object is told so before it comes.
-            asked = origin(wanted.url, reach, cancel, lambda: wanted.signed)
+            asked = origin(wanted.url, reach, cancel, (lambda: wanted.signed) if wanted.signed else None)
+            if isinstance(asked, SignedOrigin):
+                asked.show()  # its signature may be for this range alone
+                return ""
             if wanted.content and "/manifests/" in wanted.url and isinstance(asked, HttpOrigin):
                 asked.look()  # registries send a manifest as a whole, and count that
                 return ""

@@ -53,7 +53,7 @@ class Wanted:
     cacerts: Sequence[bytes] = ()
     md5: str = ""
     signed: str = field(default="", repr=False)
-    """The URL by which the client itself opens an object."""
+    """The URL by which the client itself opens an object, or a file of http."""
     named: str = field(default="", compare=False)
     """The URL by which the task is named, less what its filter leaves out; "": by `url`."""
     tries: Tries = Tries()

@@ -1,0 +1,71 @@
+"""A file of http that is closed to its own URL, and is read by one that somebody signed for it: the same with a query.
+
+A signature may hold for one Range only, to the letter, so it is shown with the Range of the task and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dfengine.errors import OriginError
+from dfengine.origin.body import Body
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.version import Version
+
+ENDED = frozenset((400, 401, 403))
+"""Statuses of a signature that has ended, or that is for a GET where a HEAD was sent."""
+
+NO_HEAD = ENDED | {405, 501}
+
+
+def opens(signed: str, url: str) -> bool:
+    """`signed` is `url`, which has no query, with one: whoever signs can name no other server or path."""
+    head, mark, query = signed.partition("?")
+    return bool(mark and query) and head == url and not set("?#") & set(url)
+
+
+class SignedOrigin(HttpOrigin):
+    """See `http.HttpOrigin`. given: tells the URL that was signed last. Raises BadValue."""
+
+    def __init__(self, given: Callable[[], str], headers: Iterable[tuple[str, str]], *, cancel: Cancel, **options: Any) -> None:
+        self._given = given
+        self._signed = given()
+        super().__init__(self._signed, headers, cancel=cancel, **options)
+
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
+        waiting: Callable[[], None] | None = None,
+    ) -> Body:
+        """See `http.HttpOrigin.open`."""
+        self._renew()
+        while True:
+            try:
+                return super().open(start, end, version=version, unless=unless, waiting=waiting)
+            except OriginError as error:
+                if error.status not in ENDED or not self._renew():
+                    raise
+
+    def show(self) -> None:
+        """The signature opens the task's bytes. Raises OriginError (status) and its kin, SourceGone.
+
+        A HEAD costs none of them. Where it is refused, as by stores whose signature is for a GET, their GET is sent and its body not read.
+        """
+        body = self._follow([("Range", self._asked)] if self._asked else [], None, None, bare=True)
+        body.remaining = 0
+        body.close()
+        status = body.head.taken_as
+        if status in NO_HEAD:
+            self.open().close()
+        elif status not in (200, 203, 206):
+            raise OriginError(f"{body.place} answers {body.head.status} to a signed URL", status)
+
+    def _renew(self) -> bool:
+        """Another URL was signed since; the next request is by that one."""
+        last = self._given()
+        if last == self._signed:
+            return False
+        self.aim(last)
+        self._signed = last
+        return True

@@ -26,7 +26,7 @@ SCOPE = "single_seed_peer|all_seed_peers|all_peers"
 
 PRIVATE = "share|split"
 
-XET = "strip|passthrough"
+XET = "strip|swarm|passthrough"
 
 CDN_PATTERN = "local|source"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
 from dfengine.proxy.forward.authority import KEY
+from dfengine.proxy.hub import xet
 from dfengine.proxy.registry import logins
 from dfengine.proxy.s3 import signature as s3_signature
 
@@ -25,8 +26,9 @@ MOST = 256
 
 def secrets(settings: ProxySettings) -> list[str]:
     """Paths of the files of a proxy that open something."""
-    own = os.path.join(settings.home, KEY), settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys
-    return [path for path in (*own, settings.registry_auth, *settings.secret_file) if path]
+    own = [os.path.join(settings.home, name) for name in (KEY, xet.KEY)]
+    given = settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys
+    return [path for path in (*own, *given, settings.registry_auth, *settings.secret_file) if path]
 
 
 class Secrets:

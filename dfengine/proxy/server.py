@@ -139,7 +139,7 @@ class Server:
         self._working = Working(loop, settings, self._blobs, self._registries, self._tokens)
         if not settings.no_work:
             self._working.start()
-        self._hub = Hub(loop, settings.hub, settings.xet == "passthrough", self._blobs, self._upstreams)
+        self._hub = Hub(loop, settings.hub, settings.xet, settings.home, self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
         self._fronts: set[Front | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()

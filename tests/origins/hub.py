@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from tests.origins.xet import Cas
+
 PAGE = 3
 """Entries of one page of a tree."""
 
@@ -28,7 +30,8 @@ class Hub:
     heads: repository -> revision -> commit. token: what gated repositories are opened by. seen: (server, path, Authorization) of requests.
     tree: replaces the answers of the tree API, for hostile ones: target -> (members, Link). cut: the store's next answer ends after so many
     bytes, -1: none does; its connection is closed once go_on is set. sent: bytes of files that were sent. xet: offer large files by Xet,
-    whose servers there are none of. lies: content -> what is sent in its place. rate: bytes per second of one answer with a file, 0: any.
+    whose servers are `cas`; None: there are none. lies: content -> what is sent in its place; sizes: content -> the length that is told of
+    it. buckets: `org/name` -> path -> content. rate: bytes per second of one answer with a file, 0: any.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,10 @@ class Hub:
         self.seen: list[tuple[str, str, str]] = []
         self.sent, self.lock = 0, threading.Lock()
         self.xet = False
+        self.cas: Cas | None = None
+        self.buckets: dict[str, dict[str, bytes]] = {}
         self.lies: dict[bytes, bytes] = {}
+        self.sizes: dict[bytes, int] = {}
         self.rate = 0
         self.tree: Any = None
         self.contents: dict[str, bytes] = {}
@@ -118,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path).path.strip("/").split("/")
         api = parts[0] == "api"
         parts = parts[1:] if api else parts
+        if parts[0] == "buckets":
+            return self._bucket("/".join(parts[1:3]), parts[3], [unquote(part) for part in parts[4:]])
         kind = parts.pop(0) if parts[0] in ("models", "datasets", "spaces") else "models"
         repository = "/".join(([kind] if kind != "models" else []) + parts[:2])
         what, rest = (parts[2], [unquote(part) for part in parts[3:]]) if parts[2:] else ("revision", ["main"])
@@ -131,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json({"sha": commit, "id": "/".join(parts[:2]), "siblings": [{"rfilename": path} for path in commits[commit]]})
         if what == "tree":
             return self._tree(commits[commit], "/".join(rest[1:]))
+        if what in ("xet-read-token", "xet-write-token") and hub.cas is not None:
+            return self._token(hub.cas)
         content = commits[commit].get("/".join(rest[1:]))
         if content is None:
             return self._answer(404, b"no file", {"X-Error-Code": "EntryNotFound"})
@@ -142,10 +152,35 @@ class _Handler(BaseHTTPRequestHandler):
         if len(content) < LARGE:
             return self._content(content, {"X-Repo-Commit": commit, "ETag": f'"{hub.sha1(content)}"'})
         hub.contents[digest] = content
-        told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+        told = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(hub.sizes.get(content, len(content)))}
         if hub.xet:
-            told |= {"X-Xet-Hash": digest, "Link": f'<{hub.url}/api/models/{repository}/xet-read-token/{commit}>; rel="xet-auth"'}
+            auth = f'<{hub.url}/api/models/{repository}/xet-read-token/{commit}>; rel="xet-auth"'
+            told |= {"X-Xet-Hash": digest, "Link": f'{auth}, <{hub.url}/v1/reconstructions/{digest}>; rel="xet-reconstruction-info"'}
         return self._answer(302, b"", {**told, "Location": f"{hub.store}/{digest}?signature=secret"})
+
+    def do_POST(self) -> None:
+        """Only buckets are asked so."""
+        path = urlsplit(self.path).path
+        if not re.fullmatch(r"/api/buckets/[^/]+/[^/]+/paths-info", path):
+            return self.send_error(501)
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["paths"]
+        files = self.server.hub.buckets["/".join(path.split("/")[3:5])]
+        told = [{"type": "file", "path": each, "size": len(files[each]), "xetHash": self.server.hub.sha256(files[each])} for each in asked]
+        self._json(told)
+
+    def _bucket(self, name: str, what: str, rest: list[str]) -> None:
+        """Its files are had by Xet alone."""
+        hub = self.server.hub
+        if what == "xet-read-token" and hub.cas is not None:
+            return self._token(hub.cas)
+        content = hub.buckets[name]["/".join(rest)]
+        told = {"X-Xet-Hash": hub.sha256(content), "Link": f'<{hub.url}/api/buckets/{name}/xet-read-token>; rel="xet-auth"'}
+        self._answer(302, b"", {**told, "X-Linked-Size": str(len(content)), "Location": f"{hub.store}/none"})
+
+    def _token(self, cas: Cas) -> None:
+        token = cas.token()
+        told = {"X-Xet-Cas-Url": cas.url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": "9999999999"}
+        self._json({"casUrl": cas.url, "accessToken": token, "exp": 9999999999}, told)
 
     def _tree(self, files: dict[str, bytes], folder: str) -> None:
         hub = self.server.hub

@@ -75,7 +75,7 @@ class Source(Value):
     """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
 
     name, version: of a file that is named by no digest: under which it is here, and which version of it (see `Blob.bind`); "" otherwise.
-    filter: query parameters of `target` that do not name the file, as `a&b`.
+    filter: query parameters of `target` that do not name the file, as `a&b`. signed: the URL that opens it, see `GetSettings`.
     """
 
     target: str
@@ -84,6 +84,7 @@ class Source(Value):
     name: str = ""
     version: str = ""
     filter: str = ""
+    signed: str = ""
 
     @property
     def identifier(self) -> str:
@@ -200,7 +201,7 @@ class Blobs:
                 filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS, open_retry_time=OPEN_RETRY_SECONDS,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
-                location=own.location, secret_file=own.secret_file,
+                location=own.location, secret_file=own.secret_file, signed=asked.signed,
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
                 reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip

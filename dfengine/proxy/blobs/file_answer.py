@@ -51,24 +51,40 @@ async def send_file(
     if spans == []:
         front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
         return
+    heads, total = [b"", b""], length
+    if spans is not None and len(spans) > 1:
+        boundary = secrets.token_hex(16)
+        heads, total = ranges.multipart(spans, length, content_type, boundary)
+        content_type = f"multipart/byteranges; boundary={boundary}"
+    elif spans is not None:
+        [(start, past)] = spans
+        total = past - start
+        fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
+    fields = [*fields, (b"Content-Type", content_type.encode("latin-1"))]
+    if method == "HEAD":
+        front.begin(200, b"", fields, total)
+        front.end()
+        return
     wanted = spans if spans is not None else [(0, length)] if length else []
-    first = await first_byte(reader, wanted[0]) if reader is not None and wanted and method == "GET" else None
+    await _serve(front, 200 if spans is None else 206, fields, total, fd, owner, wanted, heads, reader)
+
+
+async def send_part(
+    front: Front, fields: Fields, fd: int, owner: object, length: int, reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None
+) -> None:
+    """Answer with all of a file of `length` bytes, which is itself the part of another one that `fields` tell, by a Content-Range."""
+    await _serve(front, 206, fields, length, fd, owner, [(0, length)], [b"", b""], reader)
+
+
+async def _serve(
+    front: Front, status: int, fields: Fields, total: int, fd: int, owner: object, spans: list[ranges.Span], heads: list[bytes],
+    reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
+) -> None:
+    """total: bytes of the body."""
+    first = await first_byte(reader, spans[0]) if reader is not None and spans else None
     try:
-        heads, total = [b"", b""], length
-        if spans is not None and len(spans) > 1:
-            boundary = secrets.token_hex(16)
-            heads, total = ranges.multipart(spans, length, content_type, boundary)
-            content_type = f"multipart/byteranges; boundary={boundary}"
-        elif spans is not None:
-            [(start, past)] = spans
-            total = past - start
-            fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
-        front.begin(200 if spans is None else 206, b"", [*fields, (b"Content-Type", content_type.encode("latin-1"))], total)
-        if method == "HEAD":
-            front.end()
-            return
-        kind = EncryptedServing if front.encrypted else Serving
-        serving = kind(front, fd, owner, wanted, heads if wanted else [b""], reader)
+        front.begin(status, b"", fields, total)
+        serving = (EncryptedServing if front.encrypted else Serving)(front, fd, owner, spans, heads if spans else [b""], reader)
         front.hand_over(serving)
         serving.start()
     finally:

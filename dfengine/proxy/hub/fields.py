@@ -1,7 +1,7 @@
 """What the Hub says, so that a client goes on asking this proxy: links to the Hub are made links to us, and Xet is not offered. Pure.
 
-Xet is another way to the same bytes, by servers of its own; a client that is told of it would go past the swarm. Plain HTTP is refused by
-huggingface_hub for files of more than 50 GB, so these keep it.
+Xet is another way to the same bytes, by servers of its own (`xet_names`). By plain HTTP a file is one task, and all of it is compared with
+its digest. huggingface_hub refuses that for files of more than 50 GB, so these keep Xet.
 """
 
 from __future__ import annotations
@@ -55,43 +55,54 @@ def own_link(hub: str, target: str, location: str, own: str) -> str:
     return there
 
 
-def own_links(hub: str, target: str, value: bytes, own: str, xet: bool) -> bytes:
-    """The same of a Link field (RFC 8288). xet: keep links to Xet's servers."""
+def own_links(hub: str, target: str, value: bytes, own: str, xet: str) -> bytes:
+    """The same of a Link field (RFC 8288).
+
+    xet: links to Xet that are kept: `all`, `token` for the one by which a client turns to the CAS, "" for none.
+    """
     links = []
     for match in _LINK.finditer(value.decode("latin-1")):
-        if xet or not re.search(r'rel="?xet', match[2]):
+        of_xet = re.search(r'rel="?xet(-auth\b)?', match[2])
+        if of_xet is None or xet == "all" or (xet == "token" and of_xet[1]):
             links.append(f"<{own_link(hub, target, match[1], own)}>{match[2].rstrip()}")
     return ", ".join(links).encode("latin-1")
 
 
-def without_xet(fields: Fields, length: int) -> Fields:
-    """Fields of an answer with a file of `length` bytes, -1: not known. Those that lead to Xet are left out."""
-    if length > LARGEST_PLAIN:
-        return fields
+def length_of(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """Bytes of the file that an answer is about, as the Hub says; -1: it does not."""
+    size = text(fields, b"x-linked-size")
+    return int(size) if size.isascii() and size.isdigit() and len(size) < 19 else -1
+
+
+def without_xet(fields: Fields) -> Fields:
+    """Fields of an answer, but for those that lead to Xet; its links are left."""
     return [field for field in fields if not field[0].lower().startswith(b"x-xet-")]
 
 
-def plain_json(body: bytes) -> bytes:
-    """A JSON text of the API without the fields by which clients turn to Xet. What is none, or has none of them, is left as it is."""
+def plain_json(body: bytes, largest: int = LARGEST_PLAIN) -> bytes:
+    """A JSON text of the API without the fields by which clients turn to Xet, but for files of more than `largest` bytes.
+
+    What is none, or has none of them, is left as it is.
+    """
     if _XET not in body:
         return body
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return body
-    _strip(value, 0)
+    _strip(value, largest, 0)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def _strip(value: Any, depth: int) -> None:
+def _strip(value: Any, largest: int, depth: int) -> None:
     if depth > DEEPEST:
         return
     if isinstance(value, dict):
         size = value.get("size")
-        if not isinstance(size, int) or size <= LARGEST_PLAIN:
+        if not isinstance(size, int) or size <= largest:
             value.pop("xetHash", None)
         for each in value.values():
-            _strip(each, depth + 1)
+            _strip(each, largest, depth + 1)
     elif isinstance(value, list):
         for each in value:
-            _strip(each, depth + 1)
+            _strip(each, largest, depth + 1)

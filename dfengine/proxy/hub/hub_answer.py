@@ -6,6 +6,7 @@ Large files are named by their sha256, small ones by git.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dfengine.errors import OriginError
 from dfengine.net.http import BadRequest
+from dfengine.net.own_key import own_key
 from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
@@ -20,8 +22,10 @@ from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.fields import Fields, passed_on, text
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.api import HubPassing
-from dfengine.proxy.hub.fields import digest_of, tag_of, without_xet
+from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, length_of, own_link, own_links, tag_of, without_xet
 from dfengine.proxy.hub.git_file import check_git_file
+from dfengine.proxy.hub.xet import KEY, Xet, own_url
+from dfengine.proxy.hub.xet_names import XetNames
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.upstream.permissions import Permissions, Permit
 from dfengine.proxy.upstream.question import ask
@@ -49,7 +53,7 @@ MOST_FIELDS = 8 << 10
 """Bytes of the fields that are remembered of one file."""
 
 NOT_KEPT = frozenset((
-    b"location", b"link", b"set-cookie", b"date", b"age", b"via", b"etag", b"accept-ranges", b"content-type", b"content-range",
+    b"location", b"set-cookie", b"date", b"age", b"via", b"etag", b"accept-ranges", b"content-type", b"content-range",
     b"content-encoding", b"server", b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"expires",
 ))
 """Fields of the Hub's answer that say nothing of the file, or that this proxy says itself."""
@@ -105,40 +109,54 @@ def _within(registry: Registry, target: str, location: str) -> str:
 
 def known_file(permit: Permit) -> HubFile | None:
     """Of what the Hub said; None: too little of it, and it is to answer itself."""
-    tag, size = tag_of(permit.fields), text(permit.fields, b"x-linked-size")
-    length = int(size) if size.isascii() and size.isdigit() and len(size) < 19 else -1 if size else permit.length
+    tag, length = tag_of(permit.fields), length_of(permit.fields)
+    length = permit.length if length < 0 and not text(permit.fields, b"x-linked-size") else length
     if not tag or length < 0:
         return None
     fields = [field for field in permit.fields if field[0].lower() not in (b"etag", b"content-length")]
-    return HubFile(text(permit.fields, b"x-repo-commit"), tag, length, permit.content_type or GENERAL, tuple(without_xet(fields, length)))
+    return HubFile(text(permit.fields, b"x-repo-commit"), tag, length, permit.content_type or GENERAL, tuple(fields))
 
 
 class Hub:
-    """url: of the Hub, also with a path. xet: leave to clients the ways that go past this proxy. Raises BadValue."""
+    """url: of the Hub, also with a path. way: in which clients have files: `strip`, by plain HTTP as far as they take them so; `swarm`, by
+    Xet through this proxy; `passthrough`, past it. home: of this proxy. Raises BadValue, LocalError.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, xet: bool, blobs: Blobs, upstreams: Upstreams) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, way: str, home: str, blobs: Blobs, upstreams: Upstreams) -> None:
         parts = urlsplit(url if "://" in url else f"https://{url}")
         self.registry = Registry.parse(f"{parts.scheme}://{parts.netloc}" + (f"?{parts.query}" if parts.query else ""))
         self.path = parts.path.rstrip("/")
-        self.xet = xet
         self.blobs = blobs
+        self.largest_plain = LARGEST_PLAIN if way == "strip" else -1
+        """Bytes of a file that clients have by plain HTTP."""
         self.upstreams = upstreams
         self.loop = loop
         self.permissions = HubPermissions(loop, upstreams)
+        self.xet: Xet | None = None
+        """None: clients go past this proxy."""
+        if way != "passthrough":
+            self.xet = Xet(loop, XetNames(own_key(os.path.join(home, KEY)), self.url), blobs, upstreams)
 
     @property
     def url(self) -> str:
         return self.registry.url + self.path
 
     def route(self, front: Front, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
-        """What answers a request. private: its fields that open what is closed to others. more: what is sent upstream besides its own."""
+        """What answers a request. private: its fields that open what is closed to others. more: what is sent upstream besides its own.
+
+        Raises BadRequest.
+        """
+        if asked.kind == hub_reference.XET:
+            if self.xet is None:
+                raise BadRequest(404, "Xet goes past this proxy")
+            return self.xet.route(front, head, asked.target, more)
         pass_on = partial(self._pass_on, front, head, asked, more)
-        if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and not self.xet:
+        if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and self.xet is not None:
             return HubAnswer(self, front, head, asked, [*private, *more], pass_on).start()
         return pass_on()
 
     def _pass_on(self, front: Front, head: Head, asked: HubReference, more: Fields) -> Exchange:
-        return HubPassing(front, head, self.upstreams, self.registry, self.path, asked, more, self.xet, self.blobs).start()
+        return HubPassing(front, head, self, asked, more).start()
 
 
 class HubAnswer(Answering):
@@ -197,6 +215,18 @@ class HubAnswer(Answering):
         if length != file.length:
             raise OriginError(f"{self._place} says that the file has {file.length} bytes, and it has {length}")
         tag = f'"{file.tag}"'
-        fields = [*file.fields, (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
+        fields = [*self._told(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
         await answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
         return True
+
+    def _told(self, file: HubFile) -> Fields:
+        """What the Hub says of the file, as this client is told it."""
+        hub, own, keeps = self._hub, own_url(self._request), file.length > self._hub.largest_plain
+        found: Fields = []
+        for name, value in file.fields if keeps else without_xet([*file.fields]):
+            if name.lower() == b"link":
+                value = own_links(hub.url, self._asked.target, value, own, "token") if keeps else b""
+            elif name.lower() == b"x-xet-refresh-route":
+                value = own_link(hub.url, self._asked.target, value.decode("latin-1"), own).encode("latin-1")
+            found += [(name, value)] if value else []
+        return found

@@ -14,17 +14,21 @@ from dfengine.value import Value
 
 PREFIX = "/hub"
 
-FILE, API = "file", "api"
+FILE, API, XET = "file", "api", "xet"
 
 _TARGET = re.compile(rb"/hub(?:/[!-~]*)?")
 _FILE = re.compile(r"(/(?:(?:models|datasets|spaces)/)?[^/]+(?:/[^/]+)?/resolve/)([^/]+)(/.+)")
+_TOKEN = re.compile(r"/api/[a-z]+/[^/]+(?:/[^/]+)?/xet-(read|write)-token(?:/[^?]*)?(?:\?.*)?")
+_BUCKET = re.compile(r"(?:/api)?/buckets/.*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TWOFOLD = re.compile(r"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|%00|\\|//|#", re.IGNORECASE)
 """Servers read these in different ways."""
 
 
 class HubReference(Value):
-    """target: what to ask the Hub. kind: FILE, API or "" for all else. revision: of a FILE, percent-encoded."""
+    """target: what to ask the Hub. kind: FILE, API, XET for what `xet_names` names, or "" for all else. revision: of a FILE,
+    percent-encoded.
+    """
 
     target: str
     kind: str = ""
@@ -34,6 +38,17 @@ class HubReference(Value):
     def lasts(self) -> bool:
         """It names a commit, so its content never changes."""
         return bool(_COMMIT.fullmatch(self.revision))
+
+    @property
+    def is_read_token(self) -> bool:
+        """It is answered with what opens the Xet storage of a repository for reading."""
+        match = _TOKEN.fullmatch(self.target)
+        return match is not None and match[1] == "read"
+
+    @property
+    def by_xet(self) -> bool:
+        """No other way leads to what it is about: a token for Xet, or a bucket, whose files have none."""
+        return bool(_TOKEN.fullmatch(self.target) or _BUCKET.fullmatch(self.target))
 
     def at(self, commit: str) -> str:
         """The target of the same file at a commit."""
@@ -55,6 +70,8 @@ def parse(target: bytes) -> HubReference | None:
     path, mark, query = whole.partition("?")
     if _TWOFOLD.search(path) or "#" in query:
         return None
+    if path.startswith("/.xet/"):
+        return HubReference(whole, XET)
     if path.startswith("/api/"):
         return HubReference(whole, API)
     match = _FILE.fullmatch(path)

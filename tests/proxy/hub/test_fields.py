@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, own_link, own_links, plain_json, tag_of, without_xet
+from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, length_of, own_link, own_links, plain_json, tag_of, without_xet
 
 HUB = "https://hub.example.com"
 OWN = "http://127.0.0.1:65001"
@@ -42,19 +42,20 @@ def test_a_hub_behind_a_path() -> None:
 
 def test_link_fields() -> None:
     said = b'<https://hub.example.com/t?cursor=3,4>; rel="next", <https://hub.example.com/x>; rel="xet-auth"; a="b, c", </z>; rel=xet-more'
-    assert own_links(HUB, "/t", said, OWN, xet=False) == f'<{OWN}/hub/t?cursor=3,4>; rel="next"'.encode()
-    assert own_links(HUB, "/t", said, OWN, xet=True).count(b"<") == 3
-    assert own_links(HUB, "/t", b"nothing", OWN, xet=False) == b""
+    assert own_links(HUB, "/t", said, OWN, xet="") == f'<{OWN}/hub/t?cursor=3,4>; rel="next"'.encode()
+    assert own_links(HUB, "/t", said, OWN, xet="all").count(b"<") == 3
+    assert own_links(HUB, "/t", said, OWN, xet="token").endswith(f', <{OWN}/hub/x>; rel="xet-auth"; a="b, c"'.encode())
+    assert own_links(HUB, "/t", b"nothing", OWN, xet="") == b""
 
 
 def test_xet_is_for_files_that_cannot_be_had_otherwise() -> None:
     fields = [(b"X-Xet-Hash", b"0"), (b"ETag", b'"a"'), (b"x-xet-refresh-route", b"/a")]
-    assert without_xet(fields, 7) == [(b"ETag", b'"a"')]
-    assert without_xet(fields, -1) == [(b"ETag", b'"a"')]
-    assert without_xet(fields, LARGEST_PLAIN + 1) == fields
+    assert without_xet(fields) == [(b"ETag", b'"a"')]
+    assert [length_of([(b"X-Linked-Size", each)]) for each in (b"7", b"", b"-7", b"9" * 19)] == [7, -1, -1, -1]
     large = {"path": "b", "size": LARGEST_PLAIN + 1, "xetHash": "1"}
     tree = [{"path": "a", "size": 5, "xetHash": "0"}, large, {"siblings": [{"xetHash": "2"}]}]
     assert json.loads(plain_json(json.dumps(tree).encode())) == [{"path": "a", "size": 5}, large, {"siblings": [{}]}]
+    assert json.loads(plain_json(json.dumps(tree).encode(), -1)) == [*tree[:2], {"siblings": [{}]}]
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"xetHash"', b"[" * 100_000 + b'"xetHash"', b'{"a": "\xff xetHash"}', b'[{"path": "a"}]'])

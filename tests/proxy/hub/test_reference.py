@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.hub.reference import API, FILE, parse
+from dfengine.proxy.hub.reference import API, FILE, XET, parse
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -57,3 +57,29 @@ def test_what_servers_read_in_different_ways_is_refused(target: str) -> None:
 def test_whatever_is_asked(rest: bytes) -> None:
     found = parse(b"/hub/" + rest)
     assert found is None or found.target.encode() in (b"/" + rest, b"/" + rest.removesuffix(b"?download=true"))
+
+
+@pytest.mark.parametrize(
+    ("target", "read", "alone"),
+    [
+        ("/api/models/org/name/xet-read-token/main", True, True),
+        ("/api/datasets/name/xet-read-token/refs%2Fpr%2F1?x=y", True, True),
+        ("/api/buckets/org/name/xet-read-token", True, True),
+        ("/api/models/org/name/xet-write-token/main", False, True),
+        ("/api/buckets/org/name/tree/a?recursive=true", False, True),
+        ("/buckets/org/name/resolve/a", False, True),
+        ("/api/models/org/name/tree/xet-read-token", False, False),
+        ("/api/models/buckets/name", False, False),
+        ("/org/name/resolve/main/xet-read-token", False, False),
+    ],
+)
+def test_what_is_had_by_xet_alone(target: str, read: bool, alone: bool) -> None:
+    found = parse(f"/hub{target}".encode())
+    assert found is not None
+    assert (found.is_read_token, found.by_xet) == (read, alone)
+
+
+def test_what_this_proxy_names_itself() -> None:
+    found = parse(b"/hub/.xet/cas/0/x/v2/reconstructions/a?b=c")
+    assert found is not None
+    assert (found.kind, found.target) == (XET, "/.xet/cas/0/x/v2/reconstructions/a?b=c")

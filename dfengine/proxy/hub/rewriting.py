@@ -1,0 +1,75 @@
+"""A request that is passed on, and whose answer is changed before the client has it: its JSON is collected, changed, and sent whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
+from dfengine.proxy.upstream.passing import Passing
+
+if TYPE_CHECKING:
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.registries import Registry
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+MOST_JSON = 16 << 20
+"""Bytes of an answer that are changed; a page of a tree has 1,000 files. A longer one is passed on as it is."""
+
+
+class Rewriting(Passing):
+    """See Passing. `rewrites`: the answer's JSON may have to be changed, by `rewritten`."""
+
+    rewrites = False
+
+    def __init__(
+        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False
+    ) -> None:
+        super().__init__(front, request, upstreams, registry, target, more, moved)
+        self._told: tuple[int, bytes, Fields, int] | None = None
+        """The head of an answer whose body is collected."""
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def rewritten(self, body: bytes) -> bytes:
+        """The JSON that the client gets; `body` itself where nothing is changed."""
+        raise NotImplementedError
+
+    def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
+        collected = self.rewrites and status == 200 and self._request.method != "HEAD" and UNTIL_CLOSE <= length <= MOST_JSON
+        if not collected or not text(fields, b"content-type").startswith("application/json") or get(fields, b"content-encoding"):
+            super().answer(status, reason, fields, length)
+            return
+        self._again = False
+        self._told = status, reason, fields, length
+
+    def body_part(self, data: bytes) -> None:
+        if self._told is None:
+            super().body_part(data)
+            return
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MOST_JSON:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Pass on what was collected, and what follows, as it is."""
+        assert self._told is not None
+        told, self._told = self._told, None
+        super().answer(*told)
+        for part in self._parts:
+            super().body_part(part)
+        self._parts.clear()
+
+    def end(self) -> None:
+        if self._told is not None:
+            status, reason, fields, _ = self._told
+            body = b"".join(self._parts)
+            made = self.rewritten(body)
+            if made is not body:
+                # Its entity-tag is that of the other text.
+                fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
+            self._told = status, reason, fields, len(made)
+            self._parts = [made] if made else []
+            self._begin()
+        super().end()

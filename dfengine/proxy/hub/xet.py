@@ -1,0 +1,167 @@
+"""Xet behind /hub/.xet: the CAS's answers are passed on with URLs of xorbs that lead here, and ranges of xorbs come through the swarm.
+
+A xorb is named by the hash of its content, and a range of one is a task: for those to whom the CAS has given a signed URL of it, which the
+supernode tries before it admits them. The signature is in no task's name. Nothing that is sent with a range can prove it: a xorb's hash is
+made of all its chunks', and hf-xet compares lengths alone. So its bytes are of one version, as the storage tells it, and are compared piece
+by piece with what the supernode has read, as those of any URL without a digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dfengine.errors import BadValue, OriginError
+from dfengine.net.http import BadRequest
+from dfengine.proxy import reference
+from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.blob import Reader
+from dfengine.proxy.blobs.blobs import GENERAL, Source
+from dfengine.proxy.blobs.file_answer import send_part
+from dfengine.proxy.blobs.store import name_of, sha256_of
+from dfengine.proxy.fields import Fields, private, text
+from dfengine.proxy.hub.rewriting import Rewriting
+from dfengine.proxy.registries import Registry
+from dfengine.proxy.upstream.passing import Passing
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.requests import Head
+    from dfengine.proxy.hub.xet_names import XetNames, Xorb
+    from dfengine.proxy.ranges import Span
+    from dfengine.proxy.upstream.upstreams import Upstreams
+
+KEY = "xet.key"
+"""Name of the key in the proxy's home: URLs that a client has got hold after a restart."""
+
+_RECONSTRUCTION = re.compile(r"(?:.*/)?reconstructions(?:/[^/?]+)?(?:\?.*)?")
+_RANGE = re.compile(r"(?a)bytes=(\d{1,18})-(\d{1,18})")
+
+
+def own_url(head: Head) -> str:
+    """This proxy's URL as the client has it, without a path; "" where it does not say it."""
+    place = reference.host(text(head.fields, b"host"))
+    return f"http://{place}" if place else ""
+
+
+class Xet:
+    """On the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, names: XetNames, blobs: Blobs, upstreams: Upstreams) -> None:
+        self.loop = loop
+        self.names = names
+        self.blobs = blobs
+        self._upstreams = upstreams
+
+    def route(self, front: Front, head: Head, target: str, more: Fields) -> Exchange:
+        """What answers a request for a target behind /hub. Raises BadRequest."""
+        found = self.names.cas_of(target)
+        if found is not None:
+            return CasPassing(front, head, self._upstreams, *found, more, self).start()
+        xorb = self.names.xorb_of(target, time.time())
+        if xorb is None:
+            # hf-xet asks the CAS for another URL then.
+            raise BadRequest(403, "this proxy has given no such URL, or it holds no more")
+        if head.method not in ("GET", "HEAD") or head.length:
+            raise BadRequest(405, "a xorb is read by GET and HEAD")
+        pass_on = partial(self._pass_on, front, head, xorb, more)
+        return XorbAnswer(self, front, head, xorb, more, pass_on).start()
+
+    def _pass_on(self, front: Front, head: Head, xorb: Xorb, more: Fields) -> Exchange:
+        """To the storage, which the URL alone has to open."""
+        closed = private(head.fields)
+        own = copy(head)
+        own.fields = [each for each in head.fields if each not in closed]
+        registry, target = _place(xorb.url)
+        return Passing(front, own, self._upstreams, registry, target, more, moved=True).start()
+
+
+def _place(url: str) -> tuple[Registry, str]:
+    """The server of a URL that was named by the hub or its CAS, and the target there. Raises BadRequest."""
+    parts = urlsplit(url)
+    try:
+        registry = Registry.parse(f"{parts.scheme}://{parts.netloc}")
+    except BadValue as error:
+        raise BadRequest(502, f"a URL of the hub cannot be asked for: {error}") from None
+    return registry, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+class CasPassing(Rewriting):
+    """A request to the CAS in the client's own name. cas: its URL; target: there."""
+
+    def __init__(self, front: Front, request: Head, upstreams: Upstreams, cas: str, target: str, more: Fields, xet: Xet) -> None:
+        super().__init__(front, request, upstreams, _place(cas)[0], target, more, moved=True)
+        self._cas = cas
+        self._xet = xet
+        # With a task for each set of credentials nothing is shared of what is signed for each request: storage is asked by the client.
+        self.plain = self.rewrites = bool(_RECONSTRUCTION.fullmatch(target)) and not xet.blobs.splits
+
+    def rewritten(self, body: bytes) -> bytes:
+        return self._xet.names.reconstruction(own_url(self._request), self._cas, body, time.time())
+
+
+class XorbAnswer(Answering):
+    """The exchange of one request for a range of a xorb. more: what is sent upstream besides."""
+
+    def __init__(
+        self, xet: Xet, front: Front, request: Head, xorb: Xorb, more: Fields, pass_on: Callable[[], Exchange]
+    ) -> None:  # fmt: skip
+        self._registry, self._target = _place(xorb.bare)
+        super().__init__(xet.loop, front, self._registry.place, pass_on)
+        self._xet = xet
+        self._request = request
+        self._xorb = xorb
+        self._more = more
+
+    def _passes(self, reason: str) -> None:
+        self._xet.blobs.passes(f"xorb:{self._xorb.hash}", self._registry, reason)
+
+    async def _answer(self) -> bool:
+        """See Answering. Several ranges at once, and what the URL was not signed for, the storage itself has to answer."""
+        match = _RANGE.fullmatch(text(self._request.fields, b"range"))
+        span = (int(match[1]), int(match[2])) if match is not None else None
+        if span is None or span not in self._xorb.spans or self._request.method != "GET":
+            return False
+        blobs, source = self._xet.blobs, self._source(span)
+        found = await blobs.kept([source.name])
+        if found is not None:
+            name, kept = found
+            blobs.use(name)
+            return await self._serve(span, kept.fd, kept, kept.length, None)
+        if blobs.full:
+            return False
+        blob = blobs.bring(source, self._registry, [(b"Range", b"bytes=%d-%d" % span), *self._more])
+        here = await blob.opened()
+        version = here.record.generation
+        if not (blob.bound or (version and blob.bind(version))) or not blobs.room(blob):
+            return False
+        return await self._serve(span, here.fd, here, here.geometry.length, lambda part, landed: Reader(blob, here, part, landed))
+
+    def _source(self, span: tuple[int, int]) -> Source:
+        """Named by where it lies, its hash and the range, and not by what opens it."""
+        xorb = self._xorb
+        hex = hashlib.sha256(repr((xorb.bare, xorb.hash, span, self._registry.insecure)).encode()).hexdigest()
+        return Source(self._target, f"xorb:{xorb.hash}", proof=sha256_of, name=name_of(f"xorb-{hex}", "xet"),
+                      version=f"xorb:{xorb.hash}", signed=xorb.url)  # fmt: skip
+
+    async def _serve(
+        self, span: tuple[int, int], fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
+    ) -> bool:
+        if self._front.unsent:
+            return False
+        first, last = span
+        if length != last - first + 1:
+            raise OriginError(f"{self._place} gives {length} bytes for a range of {last - first + 1}")
+        fields: Fields = [(b"Content-Type", GENERAL.encode()), (b"Content-Range", b"bytes %d-%d/*" % span)]
+        await send_part(self._front, fields, fd, owner, length, reader)
+        return True

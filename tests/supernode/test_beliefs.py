@@ -131,6 +131,42 @@ def test_what_was_granted_before_it_fell_silent_counts_no_more() -> None:
     assert not node.leads("a", 3 * TTL + LEASE)
 
 
+NAMES = st.sets(st.sampled_from("vwxyz"))
+
+
+@given(st.lists(NAMES, min_size=5, max_size=5), st.sampled_from(TASKS), NAMES)
+def test_without_redis_members_follow_those_before_them_alone(known: list[set[str]], task: str, gone: set[str]) -> None:
+    """Whatever each of them knows of the others: so there is no circle of members who wait for each other, and the first one reads."""
+    after: dict[str, str] = {}
+    for own, others in zip("vwxyz", known, strict=False):
+        node = Beliefs()
+        node.beaten([Other(each, each) for each in others], 0.0)
+        node.failed(1.0)
+        led = node.stand_in(task, Other(own, own), gone)
+        assert led is None or (led.id in others - gone and led.id != own)
+        if led is not None:
+            after[own] = led.id
+    for own in after:
+        passed = {own}
+        while own in after:
+            own = after[own]
+            assert own not in passed
+            passed.add(own)
+
+
+def test_all_members_who_know_each_other_follow_one_of_them() -> None:
+    led = set()
+    for own in "vwxyz":
+        node = Beliefs()
+        node.beaten([Other(each, each) for each in "vwxyz"], 0.0)
+        led.add((node.stand_in("a", Other(own, own), ()) or Other(own, own)).id)
+    assert len(led) == 1
+    node = Beliefs()
+    node.beaten([Other("v", "v")], 0.0)
+    node.granted("a", 0.0)
+    assert node.stand_in("a", Other("y", "y"), ()) is None, "who was told to lead goes on"
+
+
 def test_memory_is_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(beliefs, "MOST", 10)
     node = Beliefs()

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +21,7 @@ from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import following
+from dfengine.supernode.copies import following, piece_lines
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
@@ -100,14 +100,18 @@ class Leader:
 
 
 class Cluster:
-    """Says each of these addresses once, the last one on."""
+    """Says each of these addresses once, the last one on. stand_ins: the members in the task's order, before this one."""
 
-    def __init__(self, *leaders: str | None) -> None:
+    def __init__(self, *leaders: str | None, stand_ins: tuple[str, ...] = ()) -> None:
         self._leaders = list(leaders)
+        self._stand_ins = stand_ins
         self.own = SimpleNamespace(address="127.0.0.9:8002")
 
     def leader(self, task: str) -> str | None:
         return self._leaders.pop(0) if len(self._leaders) > 1 else self._leaders[0]
+
+    def stand_in(self, task: str, lost: Container[str]) -> str | None:
+        return next((each for each in self._stand_ins if each not in lost), None)
 
     def dialer(self) -> Dialer:
         return Dialer()
@@ -120,18 +124,18 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.fixture
 def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
-    for name, seconds in (("PATIENCE", 0.6), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
+    for name, seconds in (("PATIENCE", 0.6), ("STAND_IN", 0.4), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
         monkeypatch.setattr(following, name, seconds)
     made = Leader(cache)
     yield made
     made.close()
 
 
-def fetch_of(cache: Cache, *leaders: str | None, **wanted: Any) -> Fetch:
+def fetch_of(cache: Cache, *leaders: str | None, stand_ins: tuple[str, ...] = (), **wanted: Any) -> Fetch:
     events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece")))
     given: Any = {"url": URL, **wanted}
     return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
-                 cluster=Cluster(*leaders))  # fmt: skip
+                 cluster=Cluster(*leaders, stand_ins=stand_ins))  # fmt: skip
 
 
 def test_all_of_it_comes_and_the_origins_version_with_it(cache: Cache, leader: Leader) -> None:
@@ -251,6 +255,69 @@ def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, 
 def test_a_leader_that_is_not_there_is_left_soon(cache: Cache, leader: Leader) -> None:
     leader.close()
     assert following.follow(fetch_of(cache, leader.address), None) == ORIGIN
+
+
+def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_again(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from its last answer, not from when the task was taken from it."""
+    monkeypatch.setattr(following, "PATIENCE", 60.0)
+    begun, broken = time.monotonic(), 0
+
+    def pulled(answer: wire.Pulled) -> Any:
+        nonlocal broken
+        if time.monotonic() < begun + 1.0:
+            return wire.Pulled(wire.WAIT)
+        broken += 1
+        return b"" if broken == 1 else answer
+
+    leader.pulled = pulled
+    assert following.follow(fetch_of(cache, leader.address), None) == WHOLE
+    assert broken > 1
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["leader lost", "nobody can tell"])
+def test_another_member_leads_when_the_leader_is_lost_or_nobody_can_tell(cache: Cache, leader: Leader, known: bool) -> None:
+    """The first of the members that is there, whatever Redis says of one that is not."""
+    fetch = fetch_of(cache, "127.0.0.1:1" if known else None, stand_ins=("127.0.0.1:1", "127.0.0.1:2", leader.address))
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.leader == leader.address
+
+
+@pytest.mark.parametrize("said", [{"code": 500, "msg": "no"}, {"code": wire.WAIT}, b""])
+def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader, said: Any) -> None:
+    leader.registered = lambda answer: said
+    assert following.follow(fetch_of(cache, None, stand_ins=(leader.address,)), None) == ORIGIN
+    assert leader.asked
+
+
+def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None:
+    both = threading.Barrier(piece_lines.FEW)
+
+    def piece(framed: bytes) -> bytes:
+        if len(leader.given) < piece_lines.FEW:
+            both.wait(20)
+        return framed
+
+    leader.piece = piece
+    assert following.follow(fetch_of(cache, leader.address), None) == WHOLE
+
+
+def test_no_thread_is_left_when_the_leader_is_lost_beside_a_piece(cache: Cache, leader: Leader) -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def piece(framed: bytes) -> bytes:
+        asked.set()
+        go.wait(60)
+        return framed
+
+    def pulled(answer: wire.Pulled) -> Any:
+        return b"" if asked.is_set() else answer
+
+    leader.piece, leader.pulled = piece, pulled
+    assert following.follow(fetch_of(cache, leader.address), None) == ORIGIN
+    assert not [thread for thread in threading.enumerate() if thread.name == "follow"]
+    go.set()
 
 
 def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader) -> None:

@@ -174,11 +174,21 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: Redi
             while not two._beliefs.reached and time.monotonic() - began < 1:
                 assert two.leader("new") is None
             assert one.leader("t") is None
+            # Without an answer both name the same one of them, which has it granted when Redis answers again.
+            led = {each.stand_in("new", ()) or each.own.address for each in (one, two)}
+            assert len(led) == 1
+            assert two.stand_in("new", {"10.0.0.1:8002"}) is None
         finally:
             server.signal(signal.SIGCONT)
         until(lambda: one.reached and two.reached)
         one.release("t")
         until(lambda: two.leader("t") is None)
+        two.release("new")
+        first = one if led == {"10.0.0.1:8002"} else two
+        other = two if first is one else one
+        assert first.stand_in("new", ()) is None
+        until(lambda: "new" not in first._stands)
+        assert other.leader("new") == first.own.address
     finally:
         one.close()
         two.close()

@@ -6,11 +6,16 @@ Laws, while Redis keeps what it is told:
    TTL seconds from the moment before it last said so, and Redis for TTL from the moment after. Whoever was no member for a while leads
    nothing that was granted before.
 2. A task has a leader again TTL seconds after the last one fell silent, as soon as anybody asks.
-3. Every question is answered, whatever Redis does: without it the last answer counts; where there is none the supernode leads by itself.
-   Then the origin may be read more than once; no download fails.
+3. Every question is answered, whatever Redis does: without it the last answer counts. Where there is none, or its leader cannot be reached,
+   the members that were told last are tried in an order that is the task's, the same at all of them. Each tries those before itself alone,
+   so no two follow each other by it, and the first that is there reads the origin. Who leads so has it granted as soon as Redis allows it.
+   The origin may be read more than once then; no download fails.
 """
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Container
 
 from dfengine.value import Value
 
@@ -96,6 +101,17 @@ class Beliefs:
     def last_leader(self, task: str) -> Other | None:
         """Who led it when that was last told; None: nobody else."""
         return self._leaders.get(task)
+
+    def stand_in(self, task: str, own: Other, lost: Container[str]) -> Other | None:
+        """Who reads the task's origin while nobody can tell, or who was told cannot be reached; None: this supernode.
+
+        lost: addresses that cannot be reached. What was granted to this one is its own until another one is told.
+        """
+        if task in self._granted:
+            return None
+        there = [other for other in self.others.values() if other.address not in lost and other.id != own.id]
+        first = max([*there, own], key=lambda other: hashlib.sha256(f"{task}\n{other.id}".encode()).digest())
+        return first if first.id != own.id else None
 
     def _heard(self, began: float) -> None:
         if began >= self._until:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue
 from dfengine.net.event_log import EventLog
 from dfengine.supernode.cluster import records
-from dfengine.supernode.cluster.beliefs import BEAT, Beliefs, Other
+from dfengine.supernode.cluster.beliefs import BEAT, TTL, Beliefs, Other
 from dfengine.supernode.cluster.notice_board import NoticeBoard
 from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
 
@@ -40,6 +40,12 @@ AT_ONCE = 8
 RELEASES = 10_000
 """Tasks that wait to be released; of more the first ones stay this supernode's as long as it runs."""
 
+STANDS = 1000
+"""Tasks that it leads without having been told, and asks for; of more the first ones are not asked for."""
+
+CLAIM = 2 * TTL
+"""Seconds for which these are asked for while another one has them; who is gone has none after TTL."""
+
 
 class Cluster:
     """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now."""
@@ -56,6 +62,8 @@ class Cluster:
         self._turns = threading.Semaphore(AT_ONCE)
         self._news = threading.Condition()
         self._releases: list[str] = []
+        self._stands: dict[str, float] = {}
+        """Task -> when it began to lead it without having been told, monotonic seconds."""
         self._stopped = False
         self._told = True
         """Operators believe that Redis answers."""
@@ -112,10 +120,20 @@ class Cluster:
         self._works()
         return other.address if other is not None else None
 
+    def stand_in(self, task: str, lost: Container[str]) -> str | None:
+        """HOST:PORT of who leads the task while `leader` cannot tell, or tells of one of `lost`; None: this one. Waits for nothing."""
+        with self._lock:
+            other = self._beliefs.stand_in(task, self.own, lost)
+            now = time.monotonic()
+            if other is None and not self._beliefs.leads(task, now) and len(self._stands) < STANDS:
+                self._stands.setdefault(task, now)
+        return other.address if other is not None else None
+
     def release(self, task: str) -> None:
         """The task left memory: another one may lead it. On the loop's thread; waits for nothing."""
         with self._lock:
             led = self._beliefs.released(task)
+            self._stands.pop(task, None)
         if led:
             with self._news:
                 if len(self._releases) < RELEASES:
@@ -206,6 +224,20 @@ class Cluster:
         for task in releases:
             self._asked(partial(self._facts.release, task, self.own.id), ANSWER)
         self.board.exchange(lambda question: self._asked(question, ANSWER))
+        self._claim()
+
+    def _claim(self) -> None:
+        """Have granted what this one leads without having been told, so that others hear of it. Raises ClusterError."""
+        with self._lock:
+            stands = list(self._stands.items())
+        for task, since in stands:
+            began = time.monotonic()
+            found = self._asked(partial(self._facts.lead, task, self.own.id, self._record()), ANSWER)
+            with self._lock:
+                if found is None and task in self._stands:
+                    self._beliefs.granted(task, began)
+                if found is None or began - since > CLAIM:
+                    self._stands.pop(task, None)
 
     def close(self) -> None:
         """The process ends: others lead from now on, if Redis hears it."""

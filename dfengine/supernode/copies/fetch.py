@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         @property
         def own(self) -> Named: ...
         def leader(self, task: str) -> str | None: ...
+        def stand_in(self, task: str, lost: Container[str]) -> str | None: ...
         def dialer(self) -> Dialer: ...
 
     class Named(Protocol):

@@ -2,12 +2,12 @@
 
 Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and
 the origin is read once. The leader also tells the origin's validators, so that whoever goes on without it reads the rest by range. A leader
-that is lost, refuses, or brings nothing for PATIENCE seconds costs that time: then the cluster is asked again, or the origin.
+that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses, or
+brings nothing for PATIENCE seconds, costs that time, and the origin is asked.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import time
@@ -20,18 +20,18 @@ import msgspec
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
-from dfengine.errors import BadPiece, BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
+from dfengine.errors import BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
 from dfengine.net.dial import Connection
-from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.piece_lines import PieceLines, watched
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.restoring import may_be_stored
 from dfengine.supernode.copies.wanted import PLACED
-from dfengine.task import OWN, may_be_asked, task_id
+from dfengine.task import task_id
 
 Message = TypeVar("Message")
 
@@ -41,8 +41,11 @@ WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
 PATIENCE = 60.0
 """Seconds without a piece, also before the first one, after which the origin is asked."""
 
-LOST = 8.0
-"""Seconds for which a leader cannot be reached until the origin is asked; by then the cluster knows that it is gone, if it can be asked."""
+STAND_IN = 20.0
+"""The same for one that nobody told to lead."""
+
+LOST = 3.0
+"""Seconds without an answer after which a leader that cannot be reached has none: a supernode that is started again needs less."""
 
 AGAIN = 0.5
 """Seconds between two tries."""
@@ -50,11 +53,8 @@ AGAIN = 0.5
 PARK = 2.0
 """Seconds that a pull is parked, also the longest that the end of the process waits for."""
 
-WANT = 4
-"""Pieces of one pull."""
-
-CONNECT, ANSWER, LEAST_RATE = 3.0, 5.0, 64 << 10
-"""Seconds to connect; to a piece's first byte, and without any; bytes per second below which a source is left."""
+CONNECT = 2.0
+"""Seconds."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
@@ -89,11 +89,7 @@ def may_follow(fetch: Fetch) -> bool:
 
 def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
     """WHOLE, ORIGIN or CHANGED. found: a copy on the disk that lacks pieces. Raises OriginUnreachable, StorageError."""
-    following = _Following(fetch, found)
-    try:
-        return following.run()
-    finally:
-        following.close()
+    return _Following(fetch, found).run()
 
 
 class _Following:
@@ -104,8 +100,11 @@ class _Following:
         self._heard = time.monotonic()
         """When the last piece came. A leader that answers everything and sends nothing is none."""
         self._reached = self._heard
-        self._lines: dict[tuple[str, int], Connection] = {}
-        self._buffer: memoryview | None = None
+        """When a leader answered last."""
+        self._lost: set[str] = set()
+        """Addresses that cannot be reached."""
+        self._began, self._patience = self._heard, PATIENCE
+        """When the present leader was turned to, and for how long it may bring nothing."""
 
     def run(self) -> str:
         fetch = self._fetch
@@ -113,22 +112,29 @@ class _Following:
         self._own_ip = SupernodeAddress.parse(fetch.cluster.own.address).host
         while True:
             self._look()
-            address = fetch.cluster.leader(fetch.task)
+            address, told = fetch.cluster.leader(fetch.task), True
+            if address is None or address in self._lost:
+                address, told = fetch.cluster.stand_in(fetch.task, self._lost), False
             if address is None:
                 return ORIGIN
+            self._began, self._patience = time.monotonic(), PATIENCE if told else STAND_IN
             try:
                 return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN
             except _Changed:
                 return CHANGED
             except (SupernodeError, BadValue):
-                return ORIGIN
+                if told:
+                    return ORIGIN
+                self._lost.add(address)
             except RemoteError as error:
                 fetch.waits = str(error)
-            now = time.monotonic()
-            if now - self._reached > LOST or now - self._heard > PATIENCE:
+                if not told or time.monotonic() - self._reached > LOST:
+                    self._lost.add(address)
+            if time.monotonic() - self._heard > PATIENCE:
                 return ORIGIN
-            with fetch.news:
-                fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
+            if address not in self._lost:
+                with fetch.news:
+                    fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
 
     def _look(self) -> None:
         if self._fetch.stopped:
@@ -151,7 +157,7 @@ class _Following:
             line.close()
 
     def _register(self, line: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
-        wanted, end = self._fetch.wanted, time.monotonic() + PATIENCE
+        wanted, end = self._fetch.wanted, time.monotonic() + self._patience
         asked = wire.encode(wire.Registration(
             super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
             host_name=socket.gethostname()[:255], path=f"/peer/file/{self._fetch.task}", version=VERSION, md5=wanted.md5,
@@ -203,23 +209,30 @@ class _Following:
 
     def _pull(self, line: Connection, node: SupernodeAddress, file: Copy) -> None:
         """Raises RemoteError, StorageError."""
-        fetch = self._fetch
-        done: list[tuple[int, str]] = []
-        failed: list[tuple[int, str, str]] = []
-        held = _runs(file.here)
-        self._buffer = file.buffer()
-        selects = True
+        lines = PieceLines(self._fetch, file, self._connected)
+        try:
+            self._exchange(line, node, file, lines)
+        finally:
+            lines.close()
+            self._heard = max(self._heard, lines.heard)
+
+    def _exchange(self, line: Connection, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
+        """Pull while there is room, and report. Raises RemoteError, StorageError."""
+        fetch, held, selects = self._fetch, _runs(file.here), True
         while True:
             self._look()
-            missing = bool(missing_runs(file))
+            done, failed = lines.collect()
+            missing, room = bool(missing_runs(file)), lines.room
             wanted = fetch.wanted_piece if missing and selects else -1
-            pieces = [n for n in range(wanted, min(wanted + WANT, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
-            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=WANT if missing else 0,
-                                wait=PARK if missing else 0.0, pieces=pieces or None)  # fmt: skip
+            pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
+            # Parked only while nothing is under way, which would be reported late.
+            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0,
+                                wait=PARK if missing and lines.idle else 0.0, pieces=pieces or None)  # fmt: skip
             status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=PARK + 10.0)
+            self._reached = time.monotonic()
             if not missing:
                 return
-            done, failed, held = [], [], []
+            held = []
             answer = _decoded(_pulled, body, status)
             if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
                 kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
@@ -227,81 +240,16 @@ class _Following:
             # A stream here waits for a piece that the leader cannot give now: others meanwhile.
             selects = bool(answer.offers) or not pieces
             for offer in answer.offers:
-                self._look()
-                self._piece(file, offer, done, failed)
-            if time.monotonic() - self._heard > PATIENCE:
+                lines.offer(offer)
+            if not lines.idle:
+                lines.wait(AGAIN)
+            if time.monotonic() - max(self._heard, lines.heard, self._began) > self._patience:
                 raise SupernodeError(f"supernode {node} brings nothing")
-
-    def _piece(self, file: Copy, offer: wire.Offer, done: list[tuple[int, str]], failed: list[tuple[int, str, str]]) -> None:
-        """One that was offered, from the first of its sources that sends it right. Raises ProtocolViolation, StorageError."""
-        n, fetch = offer.piece, self._fetch
-        try:
-            file.geometry.check(n)
-        except BadPiece as error:
-            raise ProtocolViolation(f"the leader offers what is not there: {error}") from None
-        if n in file.here:
-            done.append((n, ""))
-            return
-        assert self._buffer is not None
-        for source in offer.sources:
-            if not may_be_asked(source.cid, source.port, source.path):
-                continue
-            try:
-                content = self._buffer[: self._read(source, file.geometry, n)]
-            except RemoteError:
-                failed.append((n, source.cid, "gone"))
-                continue
-            digest = fetch.cache.piece_digest(content)
-            if digest.hex() != offer.digest:
-                failed.append((n, source.cid, "digest"))
-                continue
-            fetch.room.keep_free()
-            fetch.room.write(fetch.task, partial(file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
-            fetch.arrived(n)
-            self._heard = time.monotonic()
-            done.append((n, source.cid))
-            return
-
-    def _read(self, source: wire.Source, geometry: Geometry, n: int) -> int:
-        """Piece n's content into the buffer; its length in bytes. Raises RemoteError."""
-        assert self._buffer is not None
-        line = self._line(source.ip, source.port, named=source.cid.startswith(OWN))
-        try:
-            request_piece(line, source.path, geometry, n)
-            head = line.head(time.monotonic() + ANSWER)
-            if head.status != 206:
-                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
-            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
-            body.into(self._buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
-            body.end(line, time.monotonic() + ANSWER)
-            return body.length
-        except RemoteError:
-            self._drop(source.ip, source.port)
-            raise
-
-    def _line(self, host: str, port: int, named: bool) -> Connection:
-        """A kept connection, or a new one. Raises RemoteError."""
-        line = self._lines.get((host, port))
-        if line is None or not line.usable:
-            self._drop(host, port)
-            line = self._lines[host, port] = self._connected(host, port, named)
-        return line
 
     def _connected(self, host: str, port: int, named: bool = True) -> Connection:
         """Raises RemoteError."""
         assert self._fetch.cluster is not None
-        return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named)
-
-    def _drop(self, host: str, port: int) -> None:
-        line = self._lines.pop((host, port), None)
-        if line is not None:
-            with contextlib.suppress(OSError):
-                line.close()
-
-    def close(self) -> None:
-        """Hang up; the leader sees by it that this download is over."""
-        for where in list(self._lines):
-            self._drop(*where)
+        return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named, opened=watched)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -> Message:

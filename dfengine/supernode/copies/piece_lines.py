@@ -1,0 +1,207 @@
+"""Reads pieces that the leader of a task offers, some at once, from the leader and from hosts of its swarm; each in a thread of its own.
+
+One at a time would have a follower wait for the share of one source's link, and its own hosts with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from dfengine import wire
+from dfengine._piece import Geometry
+from dfengine.errors import BadPiece, DfengineError, ProtocolViolation, RemoteError, SourceGone, StorageError
+from dfengine.net.dial import Connection
+from dfengine.net.piece_client import PieceBody, request_piece
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.task import OWN, may_be_asked
+
+FEW, MOST = 2, 4
+"""Pieces at once: while they are slow, and at most. More would share a link that two fill, and each would be complete later."""
+
+SLOW = 0.3
+"""Seconds, the mean of the last pieces; from there on they are slow. Those of a new task are."""
+
+ANSWER, LEAST_RATE = 5.0, 64 << 10
+"""Seconds to a piece's first byte, and without any; bytes per second below which a source is left."""
+
+SILENT = 3
+"""Seconds after which a host whose kernel acknowledges nothing is gone. One that is cut off says nothing, and a pull may be parked."""
+
+Connect = Callable[[str, int, bool], Connection]
+"""(host, port, named) -> a connection, see Dialer.connect. Raises RemoteError."""
+
+
+def watched(line: socket.socket) -> None:
+    """The connection breaks when nothing of the other host has been heard for SILENT seconds, whether or not anything was sent."""
+    for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_USER_TIMEOUT, SILENT * 1000)):
+        line.setsockopt(socket.IPPROTO_TCP, option, value)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class PieceLines:
+    """Into one copy. One thread offers and collects; `close` it. heard: monotonic seconds when a piece came last, 0 never."""
+
+    def __init__(self, fetch: Fetch, file: Copy, connect: Connect) -> None:
+        self._fetch, self._file, self._connect = fetch, file, connect
+        self.heard = 0.0
+        self._mean = SLOW
+        self._offers: deque[wire.Offer] = deque()
+        self._done: list[tuple[int, str]] = []
+        self._failed: list[tuple[int, str, str]] = []
+        self._error: DfengineError | None = None
+        self._news = threading.Condition()
+        self._lines: set[Connection] = set()
+        self._closed = False
+        self._under_way = 0
+        self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MOST)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def room(self) -> int:
+        """Pieces that may be offered now."""
+        return max(0, (FEW if self._mean >= SLOW else MOST) - self._under_way)
+
+    @property
+    def idle(self) -> bool:
+        """None is under way."""
+        return not self._under_way
+
+    def offer(self, offer: wire.Offer) -> None:
+        """Read it. Raises ProtocolViolation for a piece that the file does not have."""
+        try:
+            self._file.geometry.check(offer.piece)
+        except BadPiece as error:
+            raise ProtocolViolation(f"the leader offers what is not there: {error}") from None
+        with self._news:
+            self._under_way += 1
+            self._offers.append(offer)
+            self._news.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Until a piece is over, for so long at most."""
+        with self._news:
+            self._news.wait_for(lambda: self._done or self._failed or self._error is not None, seconds)
+
+    def collect(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
+        """What is over: (piece, CID of its source), (piece, CID, why). Raises StorageError and what else ends the fetch."""
+        with self._news:
+            if self._error is not None:
+                raise self._error
+            done, failed = self._done, self._failed
+            self._done, self._failed = [], []
+        return done, failed
+
+    def close(self) -> None:
+        """End the threads; what is under way is lost."""
+        with self._news:
+            self._closed = True
+            for line in self._lines:
+                line.stop()
+            self._news.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # The threads
+
+    def _work(self) -> None:
+        lines: dict[tuple[str, int], Connection] = {}
+        buffer: memoryview | None = None
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closed or self._offers)
+                if self._closed:
+                    break
+                offer = self._offers.popleft()
+            begun = time.monotonic()
+            try:
+                buffer = buffer or self._file.buffer()
+                source = self._take(offer, lines, buffer)
+            except DfengineError as error:
+                source = None
+                self._error = error
+            except Exception as error:
+                source = None
+                self._error = StorageError(f"the fetch failed: {error!r}")
+            with self._news:
+                self._under_way -= 1
+                if source is not None:
+                    self._done.append((offer.piece, source))
+                    self.heard = time.monotonic()
+                    self._mean += (self.heard - begun - self._mean) / 4
+                self._news.notify_all()
+        for line in lines.values():
+            with contextlib.suppress(OSError):
+                line.close()
+
+    def _take(self, offer: wire.Offer, lines: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
+        """The CID of the first of its sources that sends the piece right, "" if it was here; None: none. Raises StorageError."""
+        n, fetch = offer.piece, self._fetch
+        if n in self._file.here:
+            return ""
+        for source in offer.sources:
+            if self._closed:
+                return None
+            if not may_be_asked(source.cid, source.port, source.path):
+                continue
+            try:
+                content = buffer[: self._read(source, self._file.geometry, n, lines, buffer)]
+            except RemoteError:
+                self._note(n, source.cid, "gone")
+                continue
+            digest = fetch.cache.piece_digest(content)
+            if digest.hex() != offer.digest:
+                self._note(n, source.cid, "digest")
+                continue
+            fetch.room.keep_free()
+            fetch.room.write(fetch.task, partial(self._file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
+            fetch.arrived(n)
+            return source.cid
+        return None
+
+    def _note(self, n: int, cid: str, why: str) -> None:
+        with self._news:
+            self._failed.append((n, cid, why))
+
+    def _read(self, source: wire.Source, geometry: Geometry, n: int, lines: dict[tuple[str, int], Connection], buffer: memoryview) -> int:
+        """Piece n's content into the buffer; its length in bytes. Raises RemoteError."""
+        where = source.ip, source.port
+        try:
+            line = lines.get(where)
+            if line is None or not line.quiet:
+                self._drop(lines, where)
+                line = lines[where] = self._connected(source)
+            request_piece(line, source.path, geometry, n)
+            head = line.head(time.monotonic() + ANSWER)
+            if head.status != 206:
+                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
+            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
+            body.into(buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
+            body.end(line, time.monotonic() + ANSWER)
+            return body.length
+        except RemoteError:
+            self._drop(lines, where)
+            raise
+
+    def _connected(self, source: wire.Source) -> Connection:
+        line = self._connect(source.ip, source.port, source.cid.startswith(OWN))
+        with self._news:
+            self._lines.add(line)
+            if self._closed:
+                line.stop()
+        return line
+
+    def _drop(self, lines: dict[tuple[str, int], Connection], where: tuple[str, int]) -> None:
+        line = lines.pop(where, None)
+        if line is not None:
+            with self._news:
+                self._lines.discard(line)
+            with contextlib.suppress(OSError):
+                line.close()

@@ -10,8 +10,9 @@ Answers take no time. The unit of size is the piece, of time the second. Nothing
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Any
@@ -47,7 +48,10 @@ class Result:
 
 @dataclass(eq=False)
 class Host:
-    """One host. up, down: pieces per second. wnd: of a stream, -1 regular. poisons: what it serves is wrong. dies: when, if ever."""
+    """One host. up, down: pieces per second. wnd: of a stream, -1 regular. poisons: what it serves is wrong. dies: when, if ever.
+
+    follows: it is another supernode, which serves nobody here, and wants pieces in their order.
+    """
 
     number: int
     arrives: float = 0.0
@@ -56,6 +60,7 @@ class Host:
     wnd: int = -1
     poisons: bool = False
     dies: float = float("inf")
+    follows: bool = False
     cid: str = ""
     got: int = 0
     ended: float = float("nan")
@@ -66,11 +71,11 @@ class Host:
 class Fluid:
     """`hosts` download `pieces` from a supernode whose uplink is `up` pieces per second. room: pieces a host has under way at most.
 
-    step: seconds. cached: pieces the supernode has at the start, None all.
+    step: seconds. cached: when the supernode has each piece, None all at the start.
     """
 
     def __init__(self, hosts: list[Host], pieces: int, *, seed: int = 0, limits: Limits | None = None, room: int = 5,
-                 up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4) -> None:
+                 up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4, cached: Sequence[float] | None = None) -> None:
         self.hosts, self.pieces, self.room, self.step = hosts, pieces, room, step
         self.swarm = Swarm(limits or Limits(up=room, supernode=room, few=room), seed)
         self.random = Random(seed)
@@ -97,8 +102,16 @@ class Fluid:
             if host.dies != float("inf"):
                 self.at(host.dies, self.die, host)
         self.swarm.add_task(TASK, pieces, 0.0)
-        for n in range(pieces):
-            self.swarm.cached(TASK, n, 0.0)
+        for n, when in enumerate(cached or [0.0] * pieces):
+            if when <= 0.0:
+                self.swarm.cached(TASK, n, 0.0)
+            else:
+                self.at(when, partial(self.cache, n), hosts[0])
+
+    def cache(self, n: int, _: Host) -> None:
+        """The supernode gets piece n."""
+        self.swarm.cached(TASK, n, self.now)
+        self.wake()
 
     def at(self, when: float, event: Callable[[Host], None], host: Host) -> None:
         """An event of a host to come."""
@@ -109,7 +122,7 @@ class Fluid:
     def arrive(self, host: Host) -> None:
         """It registers and pulls."""
         peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
-        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd)
+        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, serves=not host.follows, in_order=host.follows)
         self.pull(host, 0.0)
 
     def die(self, host: Host) -> None:

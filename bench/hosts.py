@@ -18,6 +18,8 @@ from typing import Self
 
 BURST = "128k"
 LATENCY = "30ms"
+NOWHERE = "02:00:00:00:00:fe"
+"""A link address of no host."""
 
 
 def _ip(*words: str) -> None:
@@ -31,6 +33,7 @@ class Hosts:
         self._mark = f"df{os.getpid()}"
         self.names = list(names)
         self._rates = list(rates)
+        self._cuts: list[tuple[str, str]] = []
 
     def _ns(self, name: str) -> str:
         return f"{self._mark}-{name}"
@@ -65,6 +68,18 @@ class Hosts:
                 self.shape(name, rate)
             self.run(name, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
 
+    def cut(self, name: str, others: Sequence[str]) -> None:
+        """From now on no packet passes between a host and the others; nobody is told: each has an address of the other that nobody has."""
+        for other in others:
+            for here, there in ((name, other), (other, name)):
+                _ip("-n", self._ns(here), "neigh", "replace", self.address(there), "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
+                self._cuts.append((here, there))
+
+    def mend(self) -> None:
+        """All that was cut."""
+        while self._cuts:
+            here, there = self._cuts.pop()
+            _ip("-n", self._ns(here), "neigh", "del", self.address(there), "dev", "eth0")
 
     def shape(self, name: str, rate: int) -> None:
         """Give a host's link `rate` Mbit/s each way; 0: all it can."""

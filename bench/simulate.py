@@ -4,6 +4,7 @@
         [--mixed]
     python -m bench.simulate --image MIB,LAYERS,OPENED [--hosts N] [--rate MBIT] [--seed S]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
+    python -m bench.simulate --cells K [--link L] [--at-once A] [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
@@ -14,6 +15,8 @@ much of a piece has come a host says what one takes on its link, 0 never.
 --image: MIB in so many layers to all hosts, each of which reads OPENED at a time, in the order of the image (tests/swarm/image.py); the
 last host over F/c. Its delays are those of shaped links.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
+--cells: the same for K supernodes of one cluster, each with its share of the hosts (bench/cells.py); L: links of supernodes over those of
+hosts; A: pieces that a supernode reads of the leader's swarm at once. T* is that of N hosts of one supernode.
 """
 
 from __future__ import annotations
@@ -89,7 +92,16 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--fluid", action="store_true")
     parser.add_argument("--room", type=int, default=5)
+    parser.add_argument("--cells", type=int, default=0, help="supernodes")
+    parser.add_argument("--link", type=float, default=1.0)
+    parser.add_argument("--at-once", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.cells:
+        from bench.cells import report
+
+        numbers = arguments.hosts, arguments.cells, arguments.pieces, arguments.seed, arguments.room
+        print(report(*numbers, arguments.link, arguments.at_once))
+        return
     if arguments.fluid:
         print(large(arguments.hosts, arguments.pieces, arguments.seed, arguments.room))
         return

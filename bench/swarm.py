@@ -259,7 +259,8 @@ def distribute(
 def start_peer(net: Hosts, name: str, home: Path) -> None:
     """A host's peer server, up when this returns."""
     words = [*DFENGINE, "peer", "--home", str(home), "--ip", net.address(name)]
-    with subprocess.Popen(["setsid", "--fork", *net.command(name, words)], stdout=subprocess.PIPE) as launcher:
+    command = ["setsid", "--fork", *net.command(name, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as launcher:
         assert launcher.stdout is not None
         if not launcher.stdout.readline().startswith(b"ready"):
             raise RuntimeError(f"{name}'s peer server does not start")

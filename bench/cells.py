@@ -1,0 +1,94 @@
+"""A file to hosts of many supernodes that share a cluster, on the fluid clock: the leader's swarm first, then that of each follower.
+
+A follower takes the file as a client of the leader's swarm (`supernode/copies/following.py`), and its own hosts take it from there. What a
+follower's hosts do changes nothing in the leader's swarm: what a link carries in one direction takes nothing from the other, and no host
+streams. So when each piece is at each follower is known from the leader's swarm alone, and one cell after the other is simulated exactly.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass, field
+from math import floor, log2
+
+import numpy as np
+
+from bench.fluid import IDLE, PIECE_SECONDS, Fluid, Host, crowd
+from bench.stage import table
+from dfengine.supernode.swarm.limits import Limits
+
+
+@dataclass
+class Found:
+    """times: seconds until each host had the file, of all cells. last: of the last host of each cell, the leader's first.
+
+    whole: seconds until each follower had it. sent: pieces that each cell's supernode sent; from_leader, from_hosts: what followers took.
+    """
+
+    times: np.ndarray
+    last: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    from_leader: int = 0
+    from_hosts: int = 0
+
+
+class LeadersCell(Fluid):
+    """The leader's swarm: `followers` are the last of its hosts. at_once: pieces that a follower reads at the same time."""
+
+    def __init__(self, hosts: list[Host], pieces: int, *, at_once: int, seed: int, room: int, up: float, step: float) -> None:
+        limits = Limits(up=room, supernode=room, few=room)
+        super().__init__(hosts, pieces, seed=seed, room=max(room, at_once), up=up, step=step, limits=limits)
+        self.came = {host.number: [float("nan")] * pieces for host in hosts if host.follows}
+        self.from_leader = self.from_hosts = 0
+        for host in hosts:
+            self.piece[host.number] = [IDLE] * (at_once if host.follows else room)
+
+    def finish(self, host: Host, slot: int, late: float) -> None:
+        """A follower has a piece from now on."""
+        if host.follows:
+            self.came[host.number][self.piece[host.number][slot]] = self.now
+            from_leader = self.cell_source[host.number * self.room + slot] == self.supernode
+            self.from_leader += from_leader
+            self.from_hosts += not from_leader
+        super().finish(host, slot, late)
+
+
+def distribute(hosts: int, cells: int, pieces: int, *, seed: int, room: int, link: float, at_once: int, until: float) -> Found:
+    """All hosts start together, the leader has the file. link: a supernode's over a host's. Raises RuntimeError if a host does not end."""
+    each = [hosts // cells + (n < hosts % cells) for n in range(cells)]
+    up, step = link / PIECE_SECONDS, PIECE_SECONDS / 4
+    leaders = crowd(each[0]) + [Host(each[0] + n, follows=True, up=0.0, down=up) for n in range(cells - 1)]
+    top = LeadersCell(leaders, pieces, at_once=at_once, seed=seed, room=room, up=up, step=step / max(1.0, min(link, 4.0)))
+    result = top.run(until)
+    times = [result.times[: each[0]]]
+    found = Found(times[0], from_leader=top.from_leader, from_hosts=top.from_hosts)
+    found.last.append(float(times[0].max()))
+    found.sent.append(result.sent)
+    followers = list(top.came.values())
+    for cell, came in enumerate(followers, 1):
+        found.whole.append(max(came))
+        branch = Fluid(crowd(each[cell]), pieces, seed=seed + cell, room=room, up=up, cached=came).run(until)
+        times.append(branch.times)
+        found.last.append(float(branch.times.max()))
+        found.sent.append(branch.sent)
+    found.times = np.concatenate(times)
+    if np.isnan(found.times).any():
+        raise RuntimeError(f"{np.isnan(found.times).sum()} hosts were not finished in {until:.0f} s")
+    return found
+
+
+def report(hosts: int, cells: int, pieces: int, seed: int, room: int, link: float, at_once: int) -> str:
+    """A table of one run: quantiles of all hosts' times over T*, when the cells are finished, who sends how much, CPU seconds it took."""
+    gc.disable()  # millions of leases, and no cycle among them
+    begun = time.process_time()
+    bound = PIECE_SECONDS * (pieces + floor(log2(hosts)))
+    found = distribute(hosts, cells, pieces, seed=seed, room=room, link=link, at_once=at_once, until=20 * bound)
+    row = [f"{hosts}", f"{cells}", f"{pieces}", f"{link:g}", f"{room}", f"{at_once}"]
+    row += [f"{np.quantile(found.times, q) / bound:.3f}" for q in (0.5, 0.99, 1)]
+    row += [f"{found.last[0] / bound:.3f}", f"{max(found.whole) / bound:.3f}", f"{found.sent[0] / pieces:.3f}"]
+    row += [f"{(found.from_leader + found.from_hosts) / pieces / (cells - 1):.3f}", f"{max(found.sent[1:]) / pieces:.3f}"]
+    head = ["hosts", "supernodes", "pieces", "link", "room", "at once", "p50 / T*", "p99", "last", "last of the leader's", "last follower",
+            "leader sent / F", "a follower took / F", "and sent / F, at most", "CPU s"]  # fmt: skip
+    return table(head, [[*row, f"{time.process_time() - begun:.0f}"]])

@@ -276,6 +276,8 @@ class Blobs:
 
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
         self._untold.pop(blob, None)
+        if blob.closed:
+            return  # its file is closed, or about to
         if blob.right:
             _, dot, place = name.partition(".")
             kept = blob.sha256 + dot + place
@@ -288,7 +290,7 @@ class Blobs:
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
             blob.state = state_of(blob.file.fd)
-        elif not blob.closed:
+        else:
             self.counts.failed += 1
             self._events.warning("failed", name=asked[0], of=asked[1], reason=str(blob.failure))
             if isinstance(blob.failure, DigestMismatch):

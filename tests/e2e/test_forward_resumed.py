@@ -1,0 +1,118 @@
+"""A forward proxy that was killed goes on from the pieces that are on its disk, of the very version that its origin tells."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import subprocess
+import threading
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from scene import MIB, PATIENCE, Scene, Supernode
+from upstream import Asked, Upstream
+
+from .test_forward import OLD, asked
+
+PIECE = 4 * MIB - 5
+BIG, OTHER = random.Random(3).randbytes(24 * MIB + 5), random.Random(4).randbytes(24 * MIB + 5)
+
+
+class Origin:
+    """One file, slowly if `rate` says so. sent: bytes of bodies."""
+
+    def __init__(self) -> None:
+        self.body, self.fields = BIG, ['ETag: "v1"']
+        self.rate = 8 * MIB
+        self.sent = 0
+        self._lock = threading.Lock()
+        self._pause = threading.Event()
+
+    def send(self, sock: socket.socket, request: Asked) -> None:
+        body, start, past, status = self.body, 0, len(self.body), "200 OK"
+        fields = [f"Date: {formatdate(usegmt=True)}", "Accept-Ranges: bytes", *self.fields]
+        first, _, last = request.fields.get("range", "").removeprefix("bytes=").partition("-")
+        held = request.fields.get("if-range", "")
+        if first and (not held or any(field.endswith(held) for field in self.fields)):
+            start, past = int(first), min(len(body), int(last) + 1 if last else len(body))
+            status = "206 Partial Content"
+            fields.append(f"Content-Range: bytes {start}-{past - 1}/{len(body)}")
+        head = [f"HTTP/1.1 {status}", f"Content-Length: {past - start}", *fields, "", ""]
+        sock.sendall("\r\n".join(head).encode())
+        for at in range(start, past if request.method == "GET" else start, 256 << 10):
+            part = body[at : min(past, at + (256 << 10))]
+            sock.sendall(part)
+            with self._lock:
+                self.sent += len(part)
+            if self.rate:
+                self._pause.wait(len(part) / self.rate)
+
+
+@pytest.fixture(name="origin")
+def one_origin() -> Any:
+    with Upstream() as server:
+        made = Origin()
+        server.scripts["/f"] = made.send
+        made.url = f"{server.url}/f"  # type: ignore[attr-defined]  # of this test alone
+        yield made
+
+
+def killed(stage: Scene, origin: Any, least: int, nodes: tuple[Supernode, ...], asked: str = "") -> None:
+    """A proxy is killed when its client has so many bytes of the file. asked: a range."""
+    process, url = stage.proxy(nodes=nodes)
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), PATIENCE) as sock:
+        sock.sendall(f"GET {origin.url} HTTP/1.1\r\nHost: a\r\n{asked}\r\n".encode())
+        got = 0
+        while got < least:
+            got += len(sock.recv(MIB))
+        stage.kill(process)
+    origin.rate = 0
+
+
+def finished(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """What the proxy tells of the first file that is whole."""
+    assert process.stderr is not None
+    for line in iter(process.stderr.readline, b""):
+        if line.startswith(b"{") and (event := json.loads(line))["event"] == "finished":
+            return dict(event)
+    raise AssertionError("the proxy has ended")
+
+
+VERSIONS = {"etag": ['ETag: "v1"'], "date": [f"Last-Modified: {OLD}"], "both": ['ETag: "v1"', f"Last-Modified: {OLD}"]}
+
+
+@pytest.mark.parametrize("node", [False, True])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_on_the_disk_is_not_read_again(stage: Scene, origin: Any, version: str, node: bool) -> None:
+    nodes = (stage.supernode(),) if node else ()
+    origin.fields = VERSIONS[version]
+    killed(stage, origin, 14 * MIB, nodes)
+    process, url = stage.proxy("--log-format", "json", nodes=nodes, errors=subprocess.PIPE)
+    answer, body = asked(url, origin.url)
+    assert (answer.status, body == BIG) == (200, True)
+    # All pieces that its client had, but of each connection one that was not whole.
+    assert finished(process)["resumed"] >= 2 * PIECE
+
+
+def test_ranges_that_were_read_are_not_read_again(stage: Scene, origin: Any) -> None:
+    killed(stage, origin, 9 * MIB, (), f"Range: bytes={12 * MIB}-\r\n")
+    process, url = stage.proxy("--log-format", "json", errors=subprocess.PIPE)
+    answer, body = asked(url, origin.url)
+    assert (answer.status, body == BIG) == (200, True)
+    assert finished(process)["resumed"] >= PIECE
+
+
+@pytest.mark.parametrize("node", [False, True])
+def test_another_version_is_read_anew(stage: Scene, origin: Any, node: bool) -> None:
+    nodes = (stage.supernode(),) if node else ()
+    killed(stage, origin, 14 * MIB, nodes)
+    origin.body, origin.fields = OTHER, ['ETag: "v2"']
+    process, url = stage.proxy("--log-format", "json", nodes=nodes, errors=subprocess.PIPE)
+    answer, body = asked(url, origin.url)
+    assert (answer.headers["etag"], body == OTHER) == ('"v2"', True)
+    if not node:  # a supernode that has the old one has it passed on first
+        assert finished(process)["resumed"] == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
@@ -76,16 +77,29 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None
+        by_its_end = exc is None and self._answered and self._length == UNTIL_CLOSE
+        cut = by_its_end and not self._told_end()
         self._transport, self._parser = None, None
         self._forget(self)
         if exchange is None:
             return
-        if exc is None and self._answered and self._length == UNTIL_CLOSE:
+        if by_its_end and not cut:
             exchange.end()
             exchange.flush()
         else:
             where = "in the middle of its answer" if self._answered else "without an answer"
-            exchange.lost(exc or ConnectionResetError(f"closed {where}"))
+            how = "without TLS's close_notify: its answer may have been cut" if cut else where
+            exchange.lost(exc or ConnectionResetError(f"closed {how}"))
+
+    def _told_end(self) -> bool:
+        """The other side has ended the connection in order: over TLS it says so (RFC 9112 section 9.8)."""
+        told: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if told is None:
+            return True
+        try:
+            return not told.read(1)
+        except ssl.SSLError as error:
+            return isinstance(error, ssl.SSLZeroReturnError)
 
     def eof_received(self) -> bool:
         return False

@@ -18,6 +18,7 @@ from dfengine.client.engine import Engine
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import Fetching
 from dfengine.files.place import DISK
+from dfengine.proxy.upstream.silence import Progress
 from dfengine.proxy.upstream.withheld import LEAST
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Blob:
         """Nothing comes any more."""
         self.readers: set[Reader] = set()
         self.idle_since = loop.time()
+        self.progress = Progress(self.idle_since)
         self._engine.start()
 
     async def opened(self) -> PieceFile:
@@ -125,6 +127,12 @@ class Blob:
 
     def _await_open(self) -> None:
         self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)
+
+    def look(self) -> None:
+        """Call every second while somebody reads it: whether something came."""
+        if self._transfer is not None:
+            came = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
+            self.progress.look(came, self.loop.time())
 
     @property
     def failure(self) -> DfengineError:

@@ -310,6 +310,9 @@ class Blobs:
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)
+        for blob in (*self._open.values(), *self._dropped):
+            if blob.readers and not blob.over:
+                blob.look()
         for name, blob in list(self._open.items()):
             if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
                 del self._open[name]

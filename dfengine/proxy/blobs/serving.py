@@ -27,11 +27,6 @@ TURN = 16 << 20
 WAIT_SECONDS = 60.0
 """Between two looks at whether the next piece can still come."""
 
-PATIENCE = 600.0
-"""Seconds without a byte after which an answer is cut although its engine works. Before that the engine goes to other sources and to the
-origin, which may ask for pauses; what it cannot bring it gives up by itself, and the answer is cut at once.
-"""
-
 
 class Serving:
     """spans: of the file, each after its head; heads[-1] is what ends the body. reader: of a blob that still comes; None: all is here.
@@ -89,11 +84,11 @@ class Serving:
         self._upload = None
 
     def expired(self) -> None:
-        # Only a client that does not take what is here is cut before.
-        if self._reader is not None and not self._over and 0 <= self._clock() - self._waiting < PATIENCE:
-            self._front.waits(WAIT_SECONDS)
-        else:
-            self._front.cut()
+        # A client that does not take what is here is cut at once.
+        left = 0.0
+        if self._reader is not None and not self._over and self._waiting < math.inf:
+            left = self._reader.blob.progress.left(self._waiting, self._clock())
+        (self._front.waits(min(WAIT_SECONDS, left)) if left > 0 else self._front.cut())
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@
     OWN        an answer to a question of the proxy's own, as a HEAD before a file: without it the request is passed on, or refused
     IN_ALL     the answer to a request where files are all that is asked for, counted from when it came: at registries and hubs, who begin
                to answer at once. What is left of it is for whoever the request is passed on to, and LEFT at least if he was heard.
+    STALLED    the next byte of a file whose download brings nothing new from any source; see `Progress`
     else       as long as the other side of a connection may take (`front.STALL_SECONDS`): a package index, or a batch of LFS, may be made
                when it is asked for
 
@@ -41,6 +42,11 @@ IN_ALL = 30.0
 
 LEFT = IN_ALL - OWN
 
+STALLED = 180.0
+"""Seconds. Within it a download gives up a swarm that brings nothing (128) and a place that fails (120, `blobs.OPEN_RETRY_SECONDS`), and
+asks the origin besides. Programs that watch an image's progress wait for 300 at least, so their next request has its turn.
+"""
+
 SILENT_SECONDS = 10.0
 
 MOST = 1024
@@ -59,6 +65,25 @@ class Unanswered(OriginUnreachable):
     def of(cls, place: str) -> Unanswered:
         """place: who was asked."""
         return cls(f"{place} did not answer within {OWN:g} s")
+
+
+class Progress:
+    """Whether a download brings more than ever, from whichever source. What came before and comes once more is nothing new.
+
+    So an answer that waits ends, whatever its sources do: there are only so many new bytes. now: seconds, of one clock.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._most, self._since = 0, now
+
+    def look(self, count: int, now: float) -> None:
+        """So much of it came so far, what is under way included."""
+        if count > self._most:
+            self._most, self._since = count, now
+
+    def left(self, since: float, now: float) -> float:
+        """Seconds for which who waits for a byte since `since` goes on waiting; 0 or less: nothing is to be expected."""
+        return STALLED - (now - max(since, self._since))
 
 
 class Silence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.parked_pulls import ParkedPulls
@@ -29,6 +30,8 @@ class SwarmDriver:
         self._parked = parked
         self._answers = answers
         self._verifier = verifier
+        self.found_wrong: Callable[[str, int], None] | None = None
+        """Called with the address of a peer server that sent this supernode itself wrong bytes."""
         self._timer: asyncio.TimerHandle | None = None
         self._waking = False
         self.due = float("inf")
@@ -64,6 +67,8 @@ class SwarmDriver:
             told = sanctions.popleft()
             tell = self._events.warning if told.what == "isolated" else self._events.info
             source = f"{told.key[0]}:{told.key[1]}" if told.key[1] else told.key[0]
+            if self.found_wrong is not None and (told.what, told.why, told.client) == ("isolated", "digest", "") and told.key[1]:
+                self.found_wrong(told.key[0], told.key[1])
             tell(SANCTIONS[told.what], source=source, reason=told.why, client=told.client, task=told.task_id)
 
     def _continue(self) -> None:

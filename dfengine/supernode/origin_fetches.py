@@ -16,7 +16,7 @@ from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode import shared_pauses
+from dfengine.supernode import shared_pauses, shared_pins
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
@@ -198,6 +198,7 @@ class OriginFetches:
         """Take tasks from the supernodes that lead them."""
         self.cluster = self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
+        shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
         cluster.start()
 
     def close(self) -> None:

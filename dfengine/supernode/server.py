@@ -33,7 +33,7 @@ from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.protected import is_own_folder, resolved
-from dfengine.supernode import garbage, idle_sweep
+from dfengine.supernode import garbage, idle_sweep, shared_blocks
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.routes import public
@@ -159,6 +159,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     cluster = Cluster.of(settings, str(SupernodeAddress(state.advertise_ip, control.port)), events, lambda: state.dialer)
     if cluster is not None:
         router.join(cluster)
+        shared_blocks.share(state, cluster)
         state.fetches.join(cluster)
     pieces.start()
     stopped = asyncio.Event()

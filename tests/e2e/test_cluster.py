@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from scene import MIB, Scene, Supernode, buffered, until
+from test_isolation import joined, serving
 from test_preheat_command import run
 from test_supernode_origins import Watched
 
@@ -171,3 +172,29 @@ def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options:
     stage.supernodes.remove(one)
     failed = until(lambda: (told := ask(two, "GET", f"/preheats/{id}")[1])["status"] == "FAILED" and told, "its failure")
     assert failed["errorMsg"] == f"supernode {one.node} is gone, and this preheat with it: begin it again"
+
+
+def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(stage: Scene, options: tuple[str, ...]) -> None:
+    digest, url = stage.file("f", SIZE), stage.origin() + "/f"
+    one, two = nodes = [stage.supernode(*options, "--supernode-limit", "1", "--revalidate-interval", "1h") for _ in range(2)]
+    members(*nodes)
+    stage.get(url, "out2", "--notbs", "--pattern", "cdn", host=2, nodes=(one,))
+    [copy] = ask(one, "GET", "/api/v1/cache")[1]
+    task = copy["task"]
+    assert ask(one, "POST", f"/api/v1/cache/{task}", {"pinned": True})[1]["pinned"]
+    stage.get(url, "out3", "--notbs", "--pattern", "cdn", host=3, nodes=(two,))
+    until(lambda: ask(two, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "the pin at the other supernode")
+    assert not ask(two, "POST", f"/api/v1/cache/{task}", {"pinned": False})[1]["pinned"]
+    until(lambda: not ask(one, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "its end at the first one")
+    with serving((stage.www / "f").read_bytes(), flip=True) as (port, _):
+        joined(one, url, 1, port, held=True)
+        hosts = iter(range(5, 60))
+
+        def told() -> bool:
+            stage.get(url, "out", "--notbs", host=next(hosts), nodes=(one,))
+            assert stage.digest("out") == digest
+            return one.metric("dfengine_isolated_peers") == 1
+
+        until(told, "the first supernode sees it")
+        until(lambda: two.metric("dfengine_isolated_peers") == 1, "the second one hears of it")
+    assert stage.digest("out3") == digest

@@ -447,3 +447,42 @@ def test_a_client_that_meets_ever_new_silent_sources_is_believed_each_time() -> 
     for n in range(5 * MOST):
         swarm.join(f"mute{n}", holds=range(200))
         assert judged(swarm, silenced(swarm), "silent") == n + 1
+
+
+def test_a_peer_that_another_supernode_accuses_is_no_source_for_a_time_whether_it_is_here_or_comes_later() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", host="one", holds=range(9))
+    swarm.join("x", port=0)
+    for host in ("one", "later"):
+        assert swarm.swarm.peers.accused((host, 20000, ""), swarm.now)
+        assert not swarm.swarm.peers.accused((host, 20000, ""), swarm.now), "once is enough"
+        swarm.check()
+    swarm.join("t", host="later", holds=range(9))
+    assert sources(swarm, "x") == {None}
+    assert [told.why for told in swarm.swarm.peers.sanctions] == ["told", "told"], "which is not told on"
+    swarm.wait(61.0)
+    assert sources(swarm, "x") <= {"s", "t"}
+    assert SwarmStats.of(swarm.swarm).isolated == 0
+
+
+def test_a_success_of_a_client_counts_for_more_than_what_another_supernode_says() -> None:
+    swarm = Cluster(9)
+    swarm.join("s", holds=range(9))
+    swarm.join("x", port=0)
+    ((n, source),) = swarm.take("x", 1).items()
+    assert swarm.swarm.peers.accused(("host-s", 20000, ""), swarm.now)
+    swarm.done("x", n, source)
+    assert sources(swarm, "x") == {"s"}
+
+
+def test_not_everybody_can_be_accused() -> None:
+    swarm = Cluster(9)
+    for n in range(100):
+        swarm.join(f"s{n}", port=20000)
+    believed = [swarm.swarm.peers.accused((f"host-s{n}", 20000, ""), swarm.now) for n in range(100)]
+    assert sum(believed) == 25
+    swarm.wait(61.0)
+    assert swarm.swarm.peers.accused(("host-s99", 20000, ""), swarm.now)
+    assert swarm.swarm.peers.accused(("host-s98", 20000, ""), swarm.now)
+    few = Cluster(9)
+    assert sum(few.swarm.peers.accused((f"h{n}", 1, ""), few.now) for n in range(100)) == 16

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Callable
 
 import msgspec
 
+LONGEST_URL = 2000
+"""Characters of a URL that another supernode tells."""
+
+MOST_HEARD = 10_000
+"""Pins of other supernodes that are taken over, and pins that were ended and are remembered."""
+
 
 class Keep(msgspec.Struct, omit_defaults=True):
-    """url: of the task. until: unix seconds, 0: no time. pinned: whatever the time is."""
+    """url: of the task. until: unix seconds, 0: no time. pinned: whatever the time is; changed: unix seconds when that was said."""
 
     url: str
     until: float = 0.0
     pinned: bool = False
+    changed: float = 0.0
 
 
 class Kept:
@@ -25,6 +34,10 @@ class Kept:
     def __init__(self, home: str) -> None:
         self._path = os.path.join(home, "kept.json")
         self._kept: dict[str, Keep] = {}
+        self._ended: dict[str, float] = {}
+        """Task -> when its pin was ended: what is older does not begin it again."""
+        self.told: Callable[[str, str, bool, float], None] | None = None
+        """Called with each pin that is made or ended here."""
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
             self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
 
@@ -49,8 +62,32 @@ class Kept:
 
     def pin(self, task: str, url: str, pinned: bool) -> None:
         """It stays until this is called with False."""
+        changed = max(time.time(), self._changed(task) + 0.001)  # what another supernode said by a clock that is ahead is over, too
+        self._pin(task, url, pinned, changed)
+        if self.told is not None:
+            self.told(task, url, pinned, changed)
+
+    def heard(self, task: str, url: str, pinned: bool, changed: float) -> None:
+        """Another supernode says that it was pinned or unpinned then, unix seconds; the latest word counts. Its copy need not be here."""
+        if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_HEARD):
+            self._pin(task, url, pinned, changed)
+
+    def pins(self) -> list[tuple[str, Keep]]:
+        """All that are pinned, the latest first."""
+        return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned), key=lambda each: -each[1].changed)
+
+    def _changed(self, task: str) -> float:
+        known = self._kept.get(task)
+        return max(known.changed if known is not None else 0.0, self._ended.get(task, 0.0))
+
+    def _pin(self, task: str, url: str, pinned: bool, changed: float) -> None:
+        self._ended.pop(task, None)
+        if not pinned:
+            self._ended[task] = changed
+            if len(self._ended) > MOST_HEARD:
+                del self._ended[next(iter(self._ended))]
         known = self._kept.setdefault(task, Keep(url))
-        known.pinned = pinned
+        known.pinned, known.changed = pinned, changed
         if not pinned and not known.until:
             del self._kept[task]
         self._write()

@@ -62,6 +62,9 @@ class Sanction(NamedTuple):
     task_id: str = ""
 
 
+MOST_ACCUSED = 16, 4
+"""Peers that are isolated at once because another supernode says so: so many, or one of so many known peers if that is more."""
+
 MOST_SANCTIONS = 1000
 """Sanctions that are remembered until they are told; the oldest leave."""
 
@@ -94,6 +97,8 @@ class Peers:
         self._asked: set[Key] = set()
         self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
+        self._accused: set[Key] = set()
+        """Isolated because another supernode says so."""
         self.blocks_due: Deadlines[tuple[str, str, Key]] = Deadlines()
 
     # COMING AND GOING
@@ -212,6 +217,19 @@ class Peers:
                 self._asked.add(peer.key)
                 self.complaints.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
 
+    def accused(self, key: Key, now: float) -> bool:
+        """Another supernode says that this peer sent it wrong bytes: nobody gets it for a time, as if it had been found here, but a success
+        ends that. False: so many were accused that no more are believed. It need not be known: it may join later."""
+        least, share = MOST_ACCUSED
+        if key in self._accused or len(self._accused) >= max(least, len(self.states) // share):
+            return False
+        peer = self.states.get(key) or self.state(key, now, proved=False)
+        if peer.isolated:
+            return False
+        self._accused.add(key)
+        self._isolate(peer, now, "told")
+        return True
+
     def _isolate(self, peer: PeerState, now: float, why: str, client: str = "") -> None:
         self.sanctions.append(Sanction("isolated", peer.key, why, client))
         if peer.isolated:
@@ -277,6 +295,7 @@ class Peers:
 
     def _end_isolation(self, peer: PeerState) -> None:
         self.sanctions.append(Sanction("released", peer.key))
+        self._accused.discard(peer.key)
         peer.isolated = peer.wrong_bytes_proven = peer.cleared = False
         peer.failures = peer.accusers = None
         if not peer.downloads:

@@ -1,0 +1,35 @@
+"""Hosts whose peer servers sent this supernode itself wrong bytes, told to the other supernodes of the cluster and heard of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfengine.supernode.cluster.membership import Cluster
+    from dfengine.supernode.cluster.notices import Notice
+    from dfengine.supernode.state import SupernodeState
+
+KIND = "block"
+
+
+def share(state: SupernodeState, cluster: Cluster) -> None:
+    """From now on. Before the cluster starts."""
+
+    def tell(ip: str, port: int) -> None:
+        name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]
+        cluster.board.say(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
+
+    def hear(notice: Notice) -> None:
+        ip, port = notice.said.get("ip"), notice.said.get("port")
+        if isinstance(ip, str) and isinstance(port, int) and 0 < port < 1 << 16 and str(ip_address(ip)) == ip:
+            state.loop.call_soon_threadsafe(partial(accuse, ip, port))
+
+    def accuse(ip: str, port: int) -> None:
+        if state.swarm.peers.accused((ip, port, ""), state.now()):
+            state.wake()
+
+    state.driver.found_wrong = tell
+    cluster.board.listen(KIND, hear)

@@ -1,0 +1,53 @@
+"""Pins of copies, told to the other supernodes of the cluster and heard of them: one that is made anywhere counts at all that have the
+copy, or get it later. Of two that speak of one task the later one counts, by the clocks of their supernodes."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dfengine.supernode.copies.cache import TASK_ID
+from dfengine.supernode.copies.kept import LONGEST_URL
+from dfengine.task import bare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dfengine.supernode.cluster.membership import Cluster
+    from dfengine.supernode.cluster.notices import Notice
+    from dfengine.supernode.copies.kept import Kept
+
+KIND = "pin"
+
+TOLD = 7 * 86400.0
+"""Seconds for which Redis keeps what was told of a pin. Each supernode tells of its pins when it starts, and when Redis has lost them."""
+
+MOST_TOLD = 1024
+"""Pins of one supernode that are told then."""
+
+AHEAD = 120.0
+"""Seconds by which another supernode's clock may be ahead."""
+
+
+def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
+    """From now on. post: calls a function on the loop's thread. Before the cluster starts."""
+
+    def tell(task: str, url: str, pinned: bool, changed: float) -> None:
+        cluster.board.say(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, TOLD)
+
+    def hear(notice: Notice) -> None:
+        task, url, pinned, changed = (notice.said.get(name) for name in ("task", "url", "pinned", "changed"))
+        if not (isinstance(task, str) and TASK_ID.fullmatch(task) and isinstance(url, str) and isinstance(pinned, bool)):
+            return
+        if isinstance(changed, int | float) and 0 < changed < time.time() + AHEAD:
+            post(partial(kept.heard, task, url[:LONGEST_URL], pinned, float(changed)))
+
+    def repeat() -> None:
+        for task, keep in kept.pins()[:MOST_TOLD]:
+            tell(task, keep.url, True, keep.changed)
+
+    kept.told = tell
+    cluster.board.listen(KIND, hear)
+    cluster.board.repeat(partial(post, repeat))
+    repeat()

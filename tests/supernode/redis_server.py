@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,14 +10,17 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
+
+import redis
 
 
 class RedisServer:
-    """Use as a context. options: of its command line."""
+    """Use as a context. options: of its command line. tls: it speaks nothing else. config: it is a Sentinel with this file."""
 
-    def __init__(self, path: Path, *options: str) -> None:
+    def __init__(self, path: Path, *options: str, tls: bool = False, config: Path | None = None) -> None:
         assert shutil.which("redis-server"), "these tests need redis-server: apt-get install redis-server"
-        self._path, self._options = path, options
+        self._path, self._options, self._tls, self._config = path, options, tls, config
         path.mkdir(exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -30,8 +34,10 @@ class RedisServer:
 
     def start(self) -> None:
         """It is empty, and listens when this returns."""
+        listens = ("--port", "0", "--tls-port", str(self.port)) if self._tls else ("--port", str(self.port))
+        kind = (str(self._config), "--sentinel") if self._config is not None else ("--save", "")
         self._process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._path), *self._options],
+            ["redis-server", *kind, *listens, "--bind", "127.0.0.1", "--dir", str(self._path), *self._options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         end = time.monotonic() + 60
@@ -42,6 +48,11 @@ class RedisServer:
             assert self._process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
+
+    def says(self, *command: str) -> Any:
+        """To a command."""
+        with contextlib.closing(redis.Redis(port=self.port, ssl=self._tls, ssl_cert_reqs="none")) as client:
+            return client.execute_command(*command)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None

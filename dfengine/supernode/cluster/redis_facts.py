@@ -9,7 +9,8 @@
     PREFIXepoch       changes when Redis has lost these
 
 A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix://PATH`, as redis-py reads them, or
-`sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS.
+`sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS to both (`?ssl_ca_certs=FILE`
+and redis-py's other `ssl_` options).
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ end
 return found
 """
 
-_SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/]+)(?:/(\d{1,5}))?")
+_SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/?]+)(?:/(\d{1,5}))?(?:\?(.*))?")
 
 
 class ClusterError(DfengineError):
@@ -136,21 +137,25 @@ class RedisFacts:
 
     @staticmethod
     def _sentinel(url: str, options: dict[str, Any]) -> Any:
+        import redis
         from redis import sentinel
 
         package: Any = sentinel  # some versions of its functions have no types
         match = _SENTINEL.fullmatch(url)
         if match is None:
             raise ValueError("a sentinel's URL names hosts and a service")
-        tls, user, password, hosts, service, db = match.groups()
+        tls, user, password, hosts, service, db, query = match.groups()
+        # As redis-py reads them of other URLs: the same for Sentinels and master.
+        said: dict[str, Any] = dict(redis.ConnectionPool.from_url(f"redis://-?{query or ''}").connection_kwargs)
+        options = {**options, **{name: value for name, value in said.items() if name.startswith("ssl_") and tls}, "ssl": bool(tls)}
         places = []
         for host in hosts.split(","):
             name, _, port = host.partition(":")
             if not name or not (port or "26379").isdigit():
                 raise ValueError("a sentinel is HOST[:PORT]")
             places.append((name, int(port or 26379)))
-        more = {"username": unquote(user or "") or None, "password": unquote(password or "") or None, "db": int(db or 0), "ssl": bool(tls)}
-        return package.Sentinel(places, sentinel_kwargs={**options, "ssl": bool(tls)}, **options).master_for(service, **more)
+        more = {"username": unquote(user or "") or None, "password": unquote(password or "") or None, "db": int(db or 0)}
+        return package.Sentinel(places, sentinel_kwargs=options, **options).master_for(service, **more)
 
     def _member(self, id: str = "") -> str:
         return f"{self._prefix}member:{id}"
@@ -212,3 +217,5 @@ class RedisFacts:
     def close(self) -> None:
         """Hang up."""
         self._redis.close()
+        for sentinel in getattr(getattr(self._redis.connection_pool, "sentinel_manager", None), "sentinels", ()):
+            sentinel.close()

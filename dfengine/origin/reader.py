@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
     from dfengine.origin.retry import Retry
     from dfengine.origin.sink import Piece, Sink
-    from dfengine.origin.turns import Turns
+    from dfengine.origin.turns import OriginTurns
 
 TICK = 0.05
 """Seconds between two looks of a thread that waits for work."""
@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(
         self, origin: Origin, sink: Sink, body: Answer, missing: list[tuple[int, int]], *, connections: int, longest: int,
-        retry: Retry, grants: Grants, chance: Callable[[], float], turns: Turns | None = None, compare: bool = False,
+        retry: Retry, grants: Grants, chance: Callable[[], float], turns: OriginTurns | None = None, compare: bool = False,
     ) -> None:
         self.version = body.version
         self.error: BaseException | None = None
@@ -67,7 +67,7 @@ class Reader:
         self._origin, self._sink = origin, sink
         self._work = Work(missing, longest)
         self._retry, self._grants, self._chance, self._turns = retry, grants, chance, turns
-        self._connections, self._allowed = connections, grants.allowed(origin.key, connections, time.monotonic())
+        self._allowed = grants.allowed(origin.key, connections, time.monotonic())
         self._ranges = self._untried = self.version.binds
         self._main: Answer | None = body
         self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
@@ -171,7 +171,7 @@ class Reader:
         if self._turns is None or self._main is not None:
             return True  # a main answer that waits has nothing to bring
         left = self._work.pieces * self._sink.geometry.content_size
-        return held < self._turns.share(self._origin.key, self._connections) and worth_another(now - self._began, self.bytes, left)
+        return worth_another(now - self._began, self.bytes, left) and self._turns.may_open(held, now)
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
         """The claim is over: what was not fetched is free again, and a main answer that goes on waits for its next piece. What to say."""
@@ -197,7 +197,7 @@ class Reader:
     def _serve(self, claim: Claim) -> None:
         if claim.body is None:
             self._open(claim)
-        body, geometry, turns, key = claim.body, self._sink.geometry, self._turns, self._origin.key
+        body, geometry, turns = claim.body, self._sink.geometry, self._turns
         assert body is not None
 
         def waits() -> bool:
@@ -207,7 +207,7 @@ class Reader:
             n = claim.first
             self._sink.room_for(n)
             offset, length = geometry.content(n)
-            with turns.of(key, claim, self._connections, waits) if turns is not None else nullcontext():
+            with turns.of(claim, waits) if turns is not None else nullcontext():
                 piece = self._receive(claim, body, n)
             if piece.got < length:
                 if self._sink.geometry.length >= 0:

@@ -1,15 +1,17 @@
 """Files that are read from one origin at the same time share its connections, and take turns: a turn is one piece of one connection.
 
-With a turn for each connection of a single file, the origin sends as fast as it would send that file. More pieces at a time would come no
-sooner, and all of them would be whole later: until then nobody can have any of them.
+Connections beyond those that bring more bytes (`turn_width`) would leave more pieces unfinished at a time, and all of them would be whole
+later: until then nobody can have any of them.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import contextmanager
+
+from dfengine.origin.turn_width import TurnWidth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,59 +38,75 @@ def worth_another(seconds: float, came: int, left: int) -> bool:
     return seconds > after and left * seconds > rest * max(1, came)
 
 
-class Turns:
-    """Of one process, by origin, as `request.Hop.key` names it. Any thread may call."""
+class OriginTurns:
+    """Of the files that are read of one origin now. connections: at once, to begin with. Any thread may call."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections: int) -> None:
+        self.files = 0
+        self._width = TurnWidth(connections)
         self._changed = threading.Condition()
-        self._running: dict[str, set[Claim]] = {}
-        self._waiting: dict[str, deque[Claim]] = {}
-        self._files: Counter[str] = Counter()
+        self._running: dict[Claim, int] = {}
+        """Claim -> bytes that it had received before its turn."""
+        self._waiting: deque[Claim] = deque()
+        self._past = 0
+        """Bytes of turns that are over."""
+
+    def may_open(self, held: int, now: float) -> bool:
+        """A file that has `held` connections may have one more, beside the other files."""
+        with self._changed:
+            if held < max(1, self._width.allowed // max(1, self.files)):
+                return True
+            self._wait(now)
+            return False
 
     @contextmanager
-    def reading(self, origin: str) -> Iterator[None]:
-        """A file of this origin is read meanwhile."""
-        with self._changed:
-            self._files[origin] += 1
+    def of(self, claim: Claim, waits: Callable[[], bool]) -> Iterator[None]:
+        """The connection of `claim` receives one piece. It waits for its turn while `waits`, LONGEST seconds at most."""
+        self._take(claim, waits)
         try:
             yield
         finally:
             with self._changed:
-                self._files[origin] -= 1
-                self._files += Counter()  # what is read no more is forgotten
+                self._past += claim.came - self._running.pop(claim)
+                self._changed.notify_all()
 
-    def share(self, origin: str, most: int) -> int:
-        """How many of `most` connections one file of the origin may have, beside the other files that are read now."""
-        return max(1, most // max(1, self._files[origin]))
-
-    @contextmanager
-    def of(self, origin: str, claim: Claim, most: int, waits: Callable[[], bool]) -> Iterator[None]:
-        """The connection of `claim` receives one piece, as one of `most` at a time. It waits for that while `waits`, LONGEST at most."""
-        self._take(origin, claim, most, waits)
-        try:
-            yield
-        finally:
-            self._end(origin, claim)
-
-    def _take(self, origin: str, claim: Claim, most: int, waits: Callable[[], bool]) -> None:
+    def _take(self, claim: Claim, waits: Callable[[], bool]) -> None:
         with self._changed:
-            running = self._running.setdefault(origin, set())
-            waiting = self._waiting.setdefault(origin, deque())
-            waiting.append(claim)
+            self._waiting.append(claim)
             begun = claim.at = time.monotonic()
             while claim.at - begun < LONGEST and waits():
-                if waiting[0] is claim and sum(claim.at - other.at < QUIET for other in running) < most:
+                if self._waiting[0] is claim and sum(claim.at - other.at < QUIET for other in self._running) < self._width.allowed:
                     break
+                self._wait(claim.at)
                 self._changed.wait(TICK)
                 claim.at = time.monotonic()
-            waiting.remove(claim)
-            running.add(claim)
+            self._waiting.remove(claim)
+            self._running[claim] = claim.came
             self._changed.notify_all()
 
-    def _end(self, origin: str, claim: Claim) -> None:
-        with self._changed:
-            running = self._running[origin]
-            running.remove(claim)
-            if not running and not self._waiting[origin]:
-                del self._running[origin], self._waiting[origin]
-            self._changed.notify_all()
+    def _wait(self, now: float) -> None:
+        """A file waits for a connection, or a connection for its turn."""
+        self._width.wanted(self._past + sum(claim.came - before for claim, before in self._running.items()), now)
+
+
+class Turns:
+    """Of one process, by origin, as `request.Hop.key` names it. connections: see OriginTurns. Any thread may call."""
+
+    def __init__(self, connections: int = 4) -> None:
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._origins: dict[str, OriginTurns] = {}
+
+    @contextmanager
+    def reading(self, origin: str) -> Iterator[OriginTurns]:
+        """A file of this origin is read meanwhile."""
+        with self._lock:
+            turns = self._origins.setdefault(origin, OriginTurns(self._connections))
+            turns.files += 1
+        try:
+            yield turns
+        finally:
+            with self._lock:
+                turns.files -= 1
+                if not turns.files:
+                    del self._origins[origin]

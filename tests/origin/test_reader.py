@@ -20,7 +20,7 @@ from dfengine.origin.claim import Claim
 from dfengine.origin.connections import Grants
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
-from dfengine.origin.turns import Turns
+from dfengine.origin.turns import OriginTurns
 from dfengine.origin.version import Version
 from dfengine.origin.work import ENDLESS
 
@@ -331,7 +331,7 @@ class Run:
 
     def __init__(
         self, origin: Origin, sink: Sink, connections: int = 3, missing: list[tuple[int, int]] | None = None, tries: int = 3,
-        longest: int = 2, turns: Turns | None = None,
+        longest: int = 2, turns: OriginTurns | None = None,
     ) -> None:
         self.origin, self.sink = origin, sink
         sink.files = origin.files
@@ -675,7 +675,7 @@ def test_what_somebody_waits_for_is_fetched_first() -> None:
 
 
 def test_a_reader_that_takes_turns_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
-    found = run(Origin(295), connections=4, turns=Turns())
+    found = run(Origin(295), connections=4, turns=OriginTurns(4))
     assert found.reader.error is None
     assert found.origin.asked == []
 
@@ -773,7 +773,7 @@ def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections
     monkeypatch.setattr(readers, "CHANGED", 0)
     monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
-    found = Run(origin, sink, connections, turns=Turns())
+    found = Run(origin, sink, connections, turns=OriginTurns(4))
     if found.end() is None:
         assert sink.whole in origin.files
 
@@ -795,7 +795,7 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
                 time.sleep(0.001)
 
     monkeypatch.setattr(sink, "wait", wait)
-    found = Run(origin, sink, connections, turns=Turns())
+    found = Run(origin, sink, connections, turns=OriginTurns(4))
     if found.end() is None:
         assert sink.whole in origin.files
 

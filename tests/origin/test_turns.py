@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from dfengine.origin.claim import Claim
-from dfengine.origin.turns import QUIET, Turns
+from dfengine.origin.turns import QUIET, OriginTurns, Turns
 
 
 def claim(at: float | None = None) -> Claim:
@@ -21,15 +21,14 @@ def always() -> bool:
 class Reader:
     """Takes one turn in a thread, and keeps it until it is told to end."""
 
-    def __init__(self, turns: Turns, most: int, waits: Callable[[], bool] = always, origin: str = "o") -> None:
+    def __init__(self, turns: OriginTurns, waits: Callable[[], bool] = always) -> None:
         self.claim, self.begun, self.ends = claim(), threading.Event(), threading.Event()
-        self.arguments = origin, self.claim, most, waits
-        self.turns = turns
+        self.turns, self.waits = turns, waits
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
     def run(self) -> None:
-        with self.turns.of(*self.arguments):
+        with self.turns.of(self.claim, self.waits):
             self.begun.set()
             while not self.ends.wait(0.01):
                 self.claim.at = time.monotonic()
@@ -48,14 +47,14 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_longest_is_next() -> None:
-    turns = Turns()
-    first, second = Reader(turns, 2), Reader(turns, 2)
+    turns = OriginTurns(2)
+    first, second = Reader(turns), Reader(turns)
     assert first.begun.wait(20)
     assert second.begun.wait(20)
-    third = Reader(turns, 2)
-    wait_until(lambda: third.claim in turns._waiting["o"])
-    fourth = Reader(turns, 2)
-    wait_until(lambda: fourth.claim in turns._waiting["o"])
+    third = Reader(turns)
+    wait_until(lambda: third.claim in turns._waiting)
+    fourth = Reader(turns)
+    wait_until(lambda: fourth.claim in turns._waiting)
     assert not third.begun.is_set()
     first.end()
     assert third.begun.wait(20)
@@ -69,26 +68,26 @@ def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_l
 
 
 def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
-    turns = Turns()
-    with turns.of("o", quiet := claim(), 1, always):
+    turns = OriginTurns(1)
+    with turns.of(quiet := claim(), always):
         quiet.at -= 2 * QUIET
-        with turns.of("o", claim(), 1, always):
+        with turns.of(claim(), always):
             pass
 
 
 def test_origins_do_not_wait_for_each_other() -> None:
-    turns = Turns()
-    with turns.of("o", claim(), 1, always), turns.of("another", claim(), 1, always):
+    turns = Turns(1)
+    with turns.reading("o") as one, turns.reading("another") as another, one.of(claim(), always), another.of(claim(), always):
         pass
 
 
 def test_what_stops_does_not_wait() -> None:
-    turns = Turns()
-    first = Reader(turns, 1)
+    turns = OriginTurns(1)
+    first = Reader(turns)
     assert first.begun.wait(20)
     stops = threading.Event()
-    second = Reader(turns, 1, lambda: not stops.is_set())
-    wait_until(lambda: second.claim in turns._waiting["o"])
+    second = Reader(turns, lambda: not stops.is_set())
+    wait_until(lambda: second.claim in turns._waiting)
     assert not second.begun.is_set()
     stops.set()
     assert second.begun.wait(20)
@@ -98,9 +97,9 @@ def test_what_stops_does_not_wait() -> None:
 
 
 def test_a_turn_ends_with_an_error() -> None:
-    turns = Turns()
+    turns = OriginTurns(1)
     try:
-        with turns.of("o", claim(), 1, always):
+        with turns.of(claim(), always):
             raise OSError
     except OSError:
         pass
@@ -108,14 +107,27 @@ def test_a_turn_ends_with_an_error() -> None:
 
 
 def test_files_of_one_origin_share_its_connections() -> None:
-    turns = Turns()
-    assert turns.share("o", 4) == 4
-    with turns.reading("o"):
-        assert turns.share("o", 4) == 4
-        with turns.reading("o"), turns.reading("another"):
-            assert turns.share("o", 4) == 2
-            assert turns.share("another", 4) == 4
+    turns = Turns(4)
+    with turns.reading("o") as first:
+        assert first.may_open(3, 0.0)
+        assert not first.may_open(4, 0.0)
+        with turns.reading("o") as second, turns.reading("another") as another:
+            assert second is first
+            assert first.may_open(1, 0.0)
+            assert not first.may_open(2, 0.0)
+            assert another.may_open(3, 0.0)
             with turns.reading("o"), turns.reading("o"), turns.reading("o"):
-                assert turns.share("o", 4) == 1
-        assert turns.share("o", 4) == 4
-    assert not turns._files
+                assert first.may_open(0, 0.0)
+                assert not first.may_open(1, 0.0)
+        assert first.may_open(3, 0.0)
+    assert not turns._origins
+
+
+def test_connections_grow_in_number_where_that_brings_more_bytes() -> None:
+    turns = OriginTurns(1)
+    turns.files = 1
+    with turns.of(running := claim(), always):
+        for n in range(40):
+            turns.may_open(turns._width.allowed, 0.05 * n)
+            running.came += 1000 * turns._width.allowed
+        assert turns.may_open(3, 2.0)

@@ -55,7 +55,7 @@ class Cdn:
         self.cluster: Cluster | None = None
         """Says which supernode leads a task; None: this one leads all."""
         self._grants = Grants()
-        self._turns = Turns()
+        self._turns = Turns(connections)
         self.pauses = OriginPauses()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)

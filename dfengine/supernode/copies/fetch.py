@@ -119,7 +119,7 @@ class Fetch:
         self.own = own or Own(Roots(()))
         self.connections = connections
         self.grants = grants or Grants()
-        self.turns = turns or Turns()
+        self.turns = turns or Turns(connections)
         self.manifests = manifests or Manifests()
         self.budget = budget or ListingBudget()
         self.address = address

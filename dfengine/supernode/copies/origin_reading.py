@@ -127,16 +127,16 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     # Otherwise the first connection would take a small file as a whole.
     pieces = sum(past - first for first, past in gaps)
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
-    reader = fetch.reader = Reader(
-        origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
-        grants=fetch.grants, chance=random.random, turns=fetch.turns, compare=compare,
-    )
-    # If the body starts before the first missing piece, reading it needs a thread of its own.
-    threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
-    more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
-    for thread in more:
-        thread.start()
-    with fetch.turns.reading(origin.key):
+    with fetch.turns.reading(origin.key) as turns:
+        reader = fetch.reader = Reader(
+            origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
+            grants=fetch.grants, chance=random.random, turns=turns, compare=compare,
+        )
+        # If the body starts before the first missing piece, reading it needs a thread of its own.
+        threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))
+        more = [threading.Thread(target=reader.work, name="origin", daemon=True) for _ in range(threads - 1)]
+        for thread in more:
+            thread.start()
         reader.work()
         for thread in more:
             thread.join()

@@ -1,0 +1,71 @@
+"""How many connections to one origin receive at once, while more would: as many as bring more bytes. Pure: `now` is any clock's seconds.
+
+Where the link or the origin as a whole is the limit, further connections bring no more bytes, and each piece comes later. Where the origin
+limits each connection, they do bring more.
+
+    state     event                                        next
+    MEASURE   a window ends                                TRY, with twice as many
+    TRY       a window ends, with GAIN times the bytes     TRY, with twice as many
+    TRY       a window ends, with fewer                    REST, as many as before
+    REST      its time is over                             MEASURE, with as many as at first: the link may have become slower
+
+A window counts if something waited all the time; otherwise it begins again. The first one of a state does not: what waited has bytes in the
+kernel, which come at once.
+"""
+
+from __future__ import annotations
+
+WINDOW = 0.3
+"""Seconds."""
+
+GAIN = 1.15
+
+REST_SECONDS, LONGEST_REST = 10.0, 160.0
+"""Seconds; each rest is twice as long as the one before."""
+
+MOST = 64
+
+UNBOUND = 0.5
+"""Seconds since somebody waited last after which nobody does."""
+
+
+class TurnWidth:
+    """connections: at once at first, and at least. allowed: at once now."""
+
+    def __init__(self, connections: int) -> None:
+        self._least = self.allowed = self._before = connections
+        self._begun = self._seen = float("-inf")
+        self._bytes = 0
+        self._rate = 0.0
+        self._settled = False
+        self._rest, self._until = REST_SECONDS, float("-inf")
+
+    def wanted(self, total: int, now: float) -> None:
+        """Somebody waits now. total: bytes that all connections of the origin have received, since any time."""
+        if now - self._seen > UNBOUND:
+            self._begin(total, now)
+        self._seen = now
+        if now < self._until:
+            return
+        if self._until > self._begun:
+            self.allowed = self._before = self._least
+            self._begin(total, now)
+        elif now - self._begun >= WINDOW and not self._settled:
+            self._begin(total, now, settled=True)
+        elif now - self._begun >= WINDOW:
+            self._end(total, now)
+
+    def _begin(self, total: int, now: float, settled: bool = False) -> None:
+        self._begun, self._bytes, self._settled = now, total, settled
+
+    def _end(self, total: int, now: float) -> None:
+        rate = (total - self._bytes) / (now - self._begun)
+        trying = self.allowed > self._before
+        if trying and rate < GAIN * self._rate:
+            self.allowed = self._before
+            self._until = now + self._rest
+            self._rest = min(LONGEST_REST, 2 * self._rest)
+        elif self.allowed < MOST:
+            self._rate, self._before = rate, self.allowed
+            self.allowed = min(MOST, 2 * self.allowed)
+        self._begin(total, now)

@@ -6,7 +6,10 @@ With DFENGINE_SCREENS=DIR in the environment its screenshots are written there: 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,11 +182,14 @@ def steering(page: Any, node: Any, task: str) -> None:
     row.wait_for()
     assert page.get_by_role("button", name="Evict").count() == 0
     unlock = page.locator("#unlock")
-    for given, word in (("wrong", "Unlock"), (TOKEN, "Lock")):
-        unlock.click()
-        page.get_by_label("Token").fill(given)
-        page.keyboard.press("Enter")
-        page.locator("#unlock", has_text=word).wait_for()
+    unlock.click()
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("That is not the supernode's console token.").wait_for()
+    assert unlock.text_content() == "Unlock"
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    page.locator("#unlock", has_text=re.compile("^Lock$")).wait_for()
     row.get_by_role("button", name="Pin").click()
     row.get_by_role("button", name="Unpin").wait_for()
     assert ask(node, f"/api/v2/cache/{task}")[1]["pinned"] is True
@@ -214,3 +220,67 @@ def small_screen(page: Any) -> None:
     page.get_by_role("link", name="model.safetensors").click()
     page.get_by_text("hosts \u00d7 25 pieces").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(stage: Scene) -> None:
+    node = stage.supernode("--console-token-file", token(stage))
+    base = stage.origin()
+    stage.file("f.bin", MIB)
+    task = stage.get(f"{base}/f.bin", "f.bin", nodes=(node,))["task_id"]
+    viewers = lambda: ask(node, "/api/v2/overview")[1]["viewers"]  # noqa: E731  # asked again and again
+    with chromium() as page:
+        page.goto(f"http://{node.node}/console/#/tasks/{'0' * 64}")
+        page.get_by_text("neither a task in memory nor a copy").wait_for()
+        assert page.locator(".map").is_hidden()
+        page.goto(f"http://{node.node}/console/#/tasks")
+        page.get_by_role("link", name="f.bin").wait_for()
+        # Nobody looks.
+        assert viewers() == 1
+        hide(page, True)
+        until(lambda: viewers() == 0, "the end of the hidden page's stream")
+        hide(page, False)
+        page.get_by_text("live", exact=True).wait_for()
+        # Others have all places for who shows no token.
+        hide(page, True)
+        until(lambda: viewers() == 0, "the end of the hidden page's stream")
+        lines = [socket.create_connection(("127.0.0.1", node.port), source_address=(f"127.0.0.{n % 2 + 2}", 0)) for n in range(24)]
+        for line in lines:
+            line.sendall(b"GET /api/v2/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert line.recv(12) == b"HTTP/1.1 200"
+        hide(page, False)
+        page.get_by_text("No live stream for this page: 24 live streams are open, and 8 places are for those who show the token").wait_for()
+        stage.file("g.bin", MIB)
+        stage.get(f"{base}/g.bin", "g.bin", nodes=(node,))
+        page.get_by_role("link", name="g.bin").wait_for()
+        page.locator("#unlock").click()
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.get_by_text("live", exact=True).wait_for()
+        for line in lines:
+            line.close()
+        assert page.locator("body.old").count() == 0
+        # A supernode that has stopped, and comes again without the task in its memory.
+        node.process.send_signal(signal.SIGSTOP)
+        page.get_by_text("The supernode says nothing. The figures are of").wait_for()
+        node.process.send_signal(signal.SIGCONT)
+        page.locator("body:not(.old)").wait_for()
+        stage.kill(node.process)
+        page.get_by_text("The supernode does not answer").wait_for()
+        page.get_by_text("The figures are of").wait_for()
+        assert page.locator("body.old").count() == 1
+        again = stage.supernode("--console-token-file", token(stage), home=node.home, port=node.port)
+        page.locator("body:not(.old)").wait_for()
+        page.keyboard.press("5")
+        page.get_by_role("link", name="f.bin").click()
+        page.get_by_text("No download uses this copy now.").wait_for()
+        page.get_by_text(f"{base}/f.bin").wait_for()
+        assert ask(again, f"/api/v2/tasks/{task}")[0] == 404
+        assert [each for each in page.complaints if "Failed to load resource" not in each] == []
+
+
+def hide(page: Any, hidden: bool) -> None:
+    """As a browser tells a page whose tab is left, or chosen again."""
+    page.evaluate("""(hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }""", hidden)

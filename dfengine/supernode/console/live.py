@@ -32,6 +32,9 @@ PERIOD = 1.0
 MOST = 32
 """Viewers at once, of whom one client may have its share."""
 
+RESERVED = 8
+"""Of these, for viewers that may change something: those who may not, whom nobody knows, cannot take all places."""
+
 PATIENCE = 60.0
 """Seconds for which a viewer may leave a message unread."""
 
@@ -61,12 +64,18 @@ class Viewer:
 
 
 class Live:
-    """watched: finds the operation that answers a GET of what is to be watched; raises BadRequest."""
+    """watched: finds the operation that answers a GET of what is to be watched; raises BadRequest. reserves: there is a token."""
 
-    def __init__(self, state: SupernodeState, handlers: Handlers, watched: Callable[[str, Call], tuple[Operation, Call]]) -> None:
+    def __init__(
+        self, state: SupernodeState, handlers: Handlers, watched: Callable[[str, Call], tuple[Operation, Call]], reserves: bool
+    ) -> None:
         self._state, self._handlers, self._watched = state, handlers, watched
         self._viewers: dict[EventStream, Viewer] = {}
-        self._shares = Quota(MOST, state.settings.client_share)
+        self._open_to_all = MOST - RESERVED * reserves
+        # Behind one address there may be both kinds.
+        self._shares = {
+            False: Quota(self._open_to_all, state.settings.client_share), True: Quota(MOST, state.settings.client_share)
+        }  # fmt: skip
         self._swarms: dict[_Swarm, SwarmWatch] = {}
         self._news = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
@@ -76,16 +85,29 @@ class Live:
         query, request = call.query, call.request
         operation, watched = self._watched(query.watch, call) if query.watch else (None, call)
         last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.last)
-        if len(self._viewers) >= MOST or self._shares.full(request.client):
-            raise BadRequest(503, f"{MOST} streams are open already, or as many as one client may have")
+        if self._full(call):
+            raise BadRequest(503, self._why_full(call))
         request.keep_alive = False
         viewer = Viewer(query.watch, operation, watched, last)
         return EventStream(lambda stream: self._opened(stream, viewer), self._ended, HEADERS)
 
+    def _full(self, call: Call) -> bool:
+        """It has no place."""
+        most = MOST if call.may_change else self._open_to_all
+        return len(self._viewers) >= most or self._shares[call.may_change].full(call.request.client)
+
+    def _why_full(self, call: Call) -> str:
+        shares = self._shares[call.may_change]
+        if shares.full(call.request.client):
+            return f"{shares.most} live streams of this client are open: as many as one may have"
+        rest = MOST - len(self._viewers)
+        return f"{len(self._viewers)} live streams are open{f', and {rest} places are for those who show the token' if rest else ''}"
+
     def _opened(self, stream: EventStream, viewer: Viewer) -> None:
-        if len(self._viewers) >= MOST or not self._shares.acquire(viewer.call.request.client):
+        if self._full(viewer.call):
             stream.close()
             return
+        self._shares[viewer.call.may_change].acquire(viewer.call.request.client)
         viewer.stream = stream
         self._viewers[stream] = viewer
         self._handlers.viewers = len(self._viewers)
@@ -97,7 +119,7 @@ class Live:
     def _ended(self, stream: EventStream) -> None:
         viewer = self._viewers.pop(stream, None)
         if viewer is not None:
-            self._shares.release(viewer.call.request.client)
+            self._shares[viewer.call.may_change].release(viewer.call.request.client)
             self._handlers.viewers = len(self._viewers)
 
     async def _run(self) -> None:

@@ -51,7 +51,7 @@ class ConsoleRoutes:
         self._token = token
         self._pages = pages or Pages()
         self._handlers = Handlers(state, jobs, cache, plain)
-        self._live = Live(state, self._handlers, self.watched)
+        self._live = Live(state, self._handlers, self.watched, reserves=bool(token))
         self._by_path: dict[str, dict[str, Operation]] = {}
         for operation in TABLE:
             self._by_path.setdefault(operation.path, {})[operation.method] = operation

@@ -34,7 +34,7 @@ export class EventsPage {
       for (const item of items.reverse()) this.add(item);
       if (!items.length) this.list.append(el("p", { class: "empty", text: "Nothing has happened yet." }));
     } catch (error) {
-      this.context.notice(error.message);
+      if (error.status) this.context.notice(error.message);
     }
   }
 

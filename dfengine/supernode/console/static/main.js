@@ -1,9 +1,11 @@
 // The console: chooses the page by the address, keeps one live stream for it, and hears the keyboard.
 
-import { Live, Refused, ask, spent, token } from "./api.js";
+import { Refused, ask, token } from "./api.js";
+import { Connection } from "./connection.js";
 import { ask_token, confirm_change, shortcuts, start_preheat } from "./dialogs.js";
 import { $, el } from "./dom.js";
 import { EventsPage } from "./events.js";
+import { Live, spent } from "./live.js";
 import { ListPage, cache, hosts, origins, parts, preheats, tasks } from "./lists.js";
 import { Sums } from "./sums.js";
 import { SwarmPage } from "./swarm.js";
@@ -16,6 +18,9 @@ const sums = new Sums($("sums"));
 let page = null;
 let live = null;
 let told = null;
+
+const connection = new Connection($("connection"), $("trouble"));
+const WRONG = "That is not the supernode's console token.";
 
 const context = {
   ask: (path, options) => ask(path, options),
@@ -39,16 +44,24 @@ const context = {
   start_preheat: () => start_preheat((body) => context.change("/preheats", { method: "POST", body })),
 };
 
+// A page that nobody looks at keeps no stream: a browser has few connections to one server, and a supernode few streams.
 function listen() {
   live?.close();
-  live = new Live(page?.watch ?? "", hear, connected);
+  if (document.hidden) return connection.say("paused", "");
+  if (connection.state === "paused") connection.say("connecting", "");
+  live = new Live(page?.watch ?? "", hear, connected, live?.last);
 }
 
 function hear(event, data) {
   if (event === "overview") {
     const changed = told?.may_change !== data.may_change;
     told = data;
+    connection.heard();
     sums.show(data);
+    if (token.get() && !data.may_change) {
+      token.set("");
+      context.notice("The token of this tab is not the supernode's any more.");
+    }
     $("unlock").textContent = data.may_change ? "Lock" : "Unlock";
     $("unlock").hidden = data.may_change && !token.get();
     if (changed) page?.again?.();
@@ -57,20 +70,25 @@ function hear(event, data) {
 }
 
 function connected(state, detail) {
-  const [word, tone] = { live: ["live", "good"], lost: ["connecting", "warn"], locked: ["locked", "bad"] }[state];
-  $("connection").textContent = word;
-  $("connection").className = `badge ${tone}`;
-  $("connection").title = detail;
-  if (state === "locked") {
-    unlock(token.get() ? "That is not the supernode's console token." : "This supernode shows nothing without its console token (--console-token-file).");
-  }
+  connection.say(state, detail);
+  if (state === "locked") unlock(token.get() ? WRONG : "This supernode shows nothing without its console token (--console-token-file).");
 }
 
+// Asks until the token is right, or nothing is given.
 async function unlock(why = "") {
-  const given = await ask_token(why);
-  if (given === null) return;
-  token.set(given);
-  route();
+  for (;;) {
+    const given = await ask_token(why);
+    if (!given) return;
+    try {
+      if ((await ask("/overview", { shown: given })).may_change) {
+        token.set(given);
+        return route();
+      }
+      why = `${WRONG} Without --console-token-file it has none.`;
+    } catch (error) {
+      why = error.status === 401 ? WRONG : error.message;
+    }
+  }
 }
 
 function route() {
@@ -129,6 +147,7 @@ $("unlock").addEventListener("click", () => {
   } else unlock();
 });
 addEventListener("hashchange", route);
+document.addEventListener("visibilitychange", listen);
 addEventListener("keydown", key_down);
 theme(localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 route();

@@ -62,7 +62,7 @@ export class PieceMap {
     const resized = this.canvas.width !== columns || this.canvas.height !== Math.max(1, rows.length);
     this.pieces = pieces;
     this.rows = rows;
-    if (resized) {
+    if (resized || !this.cells) {
       this.canvas.width = columns;
       this.canvas.height = Math.max(1, rows.length);
       this.image = new ImageData(columns, 1);

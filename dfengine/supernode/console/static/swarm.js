@@ -2,7 +2,7 @@
 
 import { bits, toggle } from "./bitset.js";
 import { $, badge, clear, el, say } from "./dom.js";
-import { bytes, count, name, percent, rate, short } from "./format.js";
+import { ago, bytes, count, name, percent, rate, short } from "./format.js";
 import { PieceMap } from "./map.js";
 
 const KINDS = { finished: "done", fetching: "have", waiting: "have", quiet: "quiet" };
@@ -18,6 +18,7 @@ export class SwarmPage {
     this.picked = -1;
     this.copy = { kind: "copy", packed: "", n: -1 };
     this.pieces = 0;
+    this.links = [];
     this.build();
     this.load();
   }
@@ -44,15 +45,17 @@ export class SwarmPage {
     this.sources = el("ol", { class: "list" });
     const keys = [["copy", "supernode's copy"], ["have", "fetching"], ["done", "finished"], ["slow", "slow link"], ["quiet", "quiet"], ["new", "just came"]];
     const legend = el("div", { class: "legend" }, ...keys.map(([key, text]) => el("span", {}, el("i", { class: `key-${key}` }), text)));
-    this.node = el("div", {},
-      el("div", { class: "head" }, el("a", { href: "#/tasks", text: "Tasks" }), el("span", { class: "quiet", text: "/" }), this.title, this.state),
-      el("div", { class: "card" }, this.facts),
-      el("div", { class: "swarm" },
+    this.card = el("div", { class: "card", hidden: true }, this.facts);
+    this.why_empty = el("p", { class: "empty", hidden: true });
+    this.body = el("div", { class: "swarm", hidden: true },
         el("div", { class: "card" }, el("div", { class: "head" }, el("h2", { text: "Pieces over hosts" }), this.size), this.holder, legend),
         el("div", {},
           el("div", { class: "card" }, el("h2", { text: "Slowest host" }), this.slowest),
           el("div", { class: "card" }, el("h2", { text: "Host" }), this.details),
-          el("div", { class: "card" }, el("h2", { text: "Who feeds most now" }), this.sources))));
+          el("div", { class: "card" }, el("h2", { text: "Who feeds most now" }), this.sources)));
+    this.node = el("div", {},
+      el("div", { class: "head" }, el("a", { href: "#/tasks", text: "Tasks" }), el("span", { class: "quiet", text: "/" }), this.title, this.state),
+      this.card, this.why_empty, this.body);
     this.map = new PieceMap(this.canvas, this.feeds);
     this.canvas.addEventListener("keydown", (event) => this.key_down(event));
     this.canvas.addEventListener("click", (event) => this.choose(this.at(event)));
@@ -66,17 +69,60 @@ export class SwarmPage {
   }
 
   async load() {
-    try {
-      this.told = await this.context.ask(`/tasks/${this.task}`);
-      this.show_facts();
-    } catch (error) {
-      this.context.notice(error.message);
+    let pause = 2000;
+    if (!document.hidden) {
+      try {
+        const told = await this.context.ask(`/tasks/${this.task}`);
+        if (this.closed) return;
+        this.show_facts(told);
+        say(this.why_empty, "No download of this task is registered.");
+        this.complain(null);
+      } catch (error) {
+        if (this.closed) return;
+        if (error.status !== 404) this.complain(error);
+        else {
+          await this.load_copy();
+          pause = 10000;
+        }
+      }
     }
-    if (!this.closed) this.timer = setTimeout(() => this.load(), 2000);
+    if (!this.closed) this.timer = setTimeout(() => this.load(), pause);
   }
 
-  show_facts() {
-    const { told } = this;
+  // A copy that nobody has used for a while is on the disk without a task in memory.
+  async load_copy() {
+    try {
+      const copy = await this.context.ask(`/cache/${this.task}`);
+      if (this.closed) return;
+      this.show_copy(copy);
+      say(this.why_empty, "No download uses this copy now.");
+      this.complain(null);
+    } catch (error) {
+      if (this.closed) return;
+      if (error.status !== 404) return this.complain(error);
+      this.card.hidden = true;
+      clear(this.state);
+      say(this.why_empty, "The supernode has neither a task in memory nor a copy on its disk by this name.");
+    }
+  }
+
+  // Of what the supernode answers: that it does not is told elsewhere. Takes back only what it has said itself.
+  complain(error) {
+    const text = error?.status ? error.message : "";
+    if (text || this.complained) this.context.notice(text);
+    this.complained = text !== "";
+  }
+
+  show_copy(copy) {
+    say(this.title, name(copy.url));
+    this.title.title = copy.url;
+    this.state.replaceChildren(copy.pinned ? badge("pinned", "accent") : badge("unused"));
+    this.fill([
+      ["URL", copy.url], ["Size", bytes(copy.length)], ["On disk", bytes(copy.taken)], ["Has", percent(copy.here, copy.pieces)], ["Used", ago(copy.used)],
+    ]);
+  }
+
+  show_facts(told) {
     say(this.title, name(told.url));
     this.title.title = told.url;
     const tones = { SUCCESS: "good", RUNNING: "accent", WAITING: "warn", FAILED: "bad" };
@@ -92,9 +138,15 @@ export class SwarmPage {
     ];
     if (told.waits) facts.push(["The origin is asked again", told.waits]);
     if (told.error) facts.push(["Failed", told.error]);
+    this.fill(facts);
+  }
+
+  fill(facts) {
+    this.card.hidden = false;
     while (this.facts.children.length > facts.length) this.facts.lastChild.remove();
     facts.forEach(([term, text], at) => {
-      if (!this.facts.children[at]) this.facts.append(el("div", { class: WIDE.has(term) ? "wide" : "" }, el("dt"), el("dd")));
+      if (!this.facts.children[at]) this.facts.append(el("div", {}, el("dt"), el("dd")));
+      this.facts.children[at].className = WIDE.has(term) ? "wide" : "";
       say(this.facts.children[at].firstChild, term);
       say(this.facts.children[at].lastChild, text);
     });
@@ -104,12 +156,16 @@ export class SwarmPage {
     if (event === "swarm") this.snapshot(data);
     else if (event === "swarm_change") this.change(data);
     else if (event === "gone") {
-      this.context.notice("This task is not in the supernode's memory: nobody has used it for a while.");
-      this.snapshot({ hosts: [], feeds: [], slowest: null, cached: "", pieces: 0, total: 0 });
+      this.hosts.clear();
+      this.order = [];
+      this.body.hidden = true;
+      this.why_empty.hidden = false;
     }
   }
 
   snapshot(data) {
+    this.body.hidden = false; // before it is laid out, which takes its width
+    this.why_empty.hidden = true;
     this.hosts.clear();
     for (const host of data.hosts) this.add(host);
     Object.assign(this.copy, { packed: data.cached, have: null });

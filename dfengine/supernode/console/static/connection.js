@@ -1,0 +1,59 @@
+// Whether the page hears from the supernode, and how old its figures are.
+
+const OLD = 12000; // milliseconds after which figures are marked as old: a busy supernode tells them less often than each second
+const SOON = 1500; // milliseconds for which a lost stream is not worth a word: it is opened again at once
+
+const WORDS = {
+  connecting: ["connecting", "warn"], live: ["live", "good"], polling: ["every 5 s", "warn"], lost: ["connecting", "warn"],
+  locked: ["locked", "bad"], paused: ["paused", ""],
+};
+
+const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");
+
+export class Connection {
+  // badge: a word. trouble: a line for what is wrong.
+  constructor(badge, trouble) {
+    this.badge = badge;
+    this.trouble = trouble;
+    this.last = 0; // when figures came last
+    this.say("connecting", "");
+    setInterval(() => this.show(), 1000);
+  }
+
+  heard() {
+    this.last = Date.now();
+    this.show();
+  }
+
+  say(state, detail) {
+    if (state !== this.state) this.since = Date.now();
+    Object.assign(this, { state, detail });
+    this.show();
+  }
+
+  show() {
+    const now = Date.now();
+    const late = now - this.since > SOON;
+    const old = this.last > 0 && (now - this.last > OLD || (this.state === "lost" && late));
+    const silent = this.state === "live" && now - Math.max(this.last, this.since) > OLD;
+    const [word, tone] = silent ? ["silent", "warn"] : this.state === "lost" && late ? ["no answer", "bad"] : WORDS[this.state];
+    this.badge.textContent = word;
+    this.badge.className = `badge ${tone}`;
+    this.badge.title = this.detail;
+    document.body.classList.toggle("old", old);
+    const text = this.why(now, late, silent);
+    const whole = text && old ? `${text} The figures are of ${clock(this.last)}.` : text;
+    if (this.trouble.textContent !== whole) this.trouble.textContent = whole;
+    this.trouble.hidden = !whole;
+  }
+
+  why(now, late, silent) {
+    if (silent) return "The supernode says nothing.";
+    if (this.state === "lost") return late ? `The supernode does not answer (${this.detail}).` : "";
+    if (this.state === "polling") return `No live stream for this page: ${this.detail}. It asks every 5 s instead.`;
+    if (this.state === "connecting" && now - this.since > 5000) {
+      return "The supernode does not answer yet. A browser has few connections to one server: other windows of this page may have them.";
+    }
+    return "";
+  }
+}

@@ -174,6 +174,9 @@ def test_nobody_is_given_a_range_whose_signature_opens_nothing(stage: Scene, hub
     start, end = found[0][0]["url_range"].values()
     assert (answer.status, len(body), answer.headers["content-range"]) == (206, end - start + 1, f"bytes {start}-{end}/*")
     assert body in cas.xorbs.values() or any(body in each for each in cas.xorbs.values())
+    # One that is here is given to nobody whose URL was signed for another.
+    assert get(urls[0], found[0][1]["url"].removeprefix(urls[0]), Range=span(found[0][1]))[0].status == 206
+    assert get(urls[0], found[0][0]["url"].removeprefix(urls[0]), Range=span(found[0][1]))[0].status == 403
     sent, cas.gone = cas.sent, cas.signed
     answer, body = get(urls[1], found[1][0]["url"].removeprefix(urls[1]), Range=span(found[1][0]))
     assert (answer.status, body) == (403, b"the signature is for something else")
@@ -196,6 +199,13 @@ def test_only_what_the_hub_and_its_cas_have_named_is_asked_for(stage: Scene, hub
     target = f"{place}/v2/reconstructions/{hub.sha256(WEIGHTS)}"
     assert get(url, target, **fields)[0].status == 200
     assert get(url, target)[0].status == 401
+    cas.padding = 3 * MIB
+    answer, body = get(url, target, **fields)
+    assert (answer.status, len(body) < MIB, body.count(b"/hub/.xet/xorb/") > 0) == (200, True, True)
+    cas.padding = 17 * MIB  # so much is not changed
+    answer, body = get(url, target, **fields)
+    assert (answer.status, len(body) > 17 * MIB, body.count(b"/hub/.xet/xorb/")) == (200, True, 0)
+    cas.padding = 0
     assert get(url, f"{place}/v1/telemetry", "POST", **fields)[0].status == 200
     xorb = xorbs(url, hub)[0]["url"].removeprefix(url)
     asked = len(cas.seen)

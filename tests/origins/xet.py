@@ -38,13 +38,13 @@ class Asked(NamedTuple):
 class Cas:
     """Use as a context. second: it knows version 2 of reconstructions; head: its store answers a HEAD of a signed URL.
 
-    sent: bytes of xorbs. seen: what was asked. gone: signatures up to this number open nothing any more.
-    rate: bytes per second of one answer of the store, 0: any.
+    sent: bytes of xorbs. seen: what was asked. gone: signatures up to this number open nothing any more. padding: blanks behind each answer
+    of the CAS. rate: bytes per second of one answer of the store, 0: any.
     """
 
     def __init__(self) -> None:
         self.second = self.head = True
-        self.rate = 0
+        self.rate = self.padding = 0
         self.sent, self.lock = 0, threading.Lock()
         self.seen: list[Asked] = []
         self.xorbs: dict[str, bytes] = {}
@@ -105,7 +105,8 @@ class Cas:
             number = self.signed
         said = "bytes=" + ",".join(f"{first}-{last}" for first, last in ranges)
         mac = self._mac(hash, said, number)
-        return f"{self.store}/xorbs/default/{hash}?X-Xet-Signed-Range={quote(said)}&Expires={number}&Signature={mac}&Key-Pair-Id=K"
+        signature = f"Expires={number}&Policy={mac[:8]}&Signature={mac}&Key-Pair-Id=K"
+        return f"{self.store}/xorbs/default/{hash}?X-Xet-Signed-Range={quote(said)}&{signature}"
 
     def _mac(self, *parts: object) -> str:
         return hmac.digest(b"store", repr(parts).encode(), "sha256").hex()
@@ -194,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(match[1]) if match is not None else 0
         if start >= cas.files[found[2]][0]:
             return self._answer(416, b"", {})
-        body = json.dumps(cas.reconstruction(found[2], start, found[1] == "2")).encode()
+        body = json.dumps(cas.reconstruction(found[2], start, found[1] == "2")).encode() + b" " * cas.padding
         self._answer(200, body, {"Content-Type": "application/json"})
 
     def _answer(self, status: int, body: bytes, more: dict[str, str]) -> None:

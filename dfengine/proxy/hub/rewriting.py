@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
@@ -17,6 +18,10 @@ MOST_JSON = 16 << 20
 """Bytes of an answer that are changed; a page of a tree has 1,000 files. A longer one is passed on as it is."""
 
 
+AT_ONCE = 256 << 10
+"""Bytes that are changed on the loop's thread, in some ten milliseconds; more of them by another thread."""
+
+
 class Rewriting(Passing):
     """See Passing. `rewrites`: the answer's JSON may have to be changed, by `rewritten`."""
 
@@ -30,9 +35,10 @@ class Rewriting(Passing):
         """The head of an answer whose body is collected."""
         self._parts: list[bytes] = []
         self._size = 0
+        self._making: asyncio.Task[None] | None = None
 
     def rewritten(self, body: bytes) -> bytes:
-        """The JSON that the client gets; `body` itself where nothing is changed."""
+        """The JSON that the client gets; `body` itself where nothing is changed. In any thread."""
         raise NotImplementedError
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
@@ -62,14 +68,34 @@ class Rewriting(Passing):
         self._parts.clear()
 
     def end(self) -> None:
-        if self._told is not None:
-            status, reason, fields, _ = self._told
-            body = b"".join(self._parts)
-            made = self.rewritten(body)
-            if made is not body:
-                # Its entity-tag is that of the other text.
-                fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
-            self._told = status, reason, fields, len(made)
-            self._parts = [made] if made else []
-            self._begin()
+        if self._told is None:
+            super().end()
+            return
+        body = b"".join(self._parts)
+        if len(body) <= AT_ONCE:
+            self._finish(body, self.rewritten(body))
+        else:
+            self._line = None  # it is others' now
+            self._making = asyncio.get_running_loop().create_task(self._made(body))
+
+    async def _made(self, body: bytes) -> None:
+        made = await asyncio.to_thread(self.rewritten, body)
+        self._making = None
+        self._finish(body, made)
+        self.flush()
+
+    def _finish(self, body: bytes, made: bytes) -> None:
+        assert self._told is not None
+        status, reason, fields, _ = self._told
+        if made is not body:
+            # Its entity-tag is that of the other text.
+            fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
+        self._told = status, reason, fields, len(made)
+        self._parts = [made] if made else []
+        self._begin()
         super().end()
+
+    def gone(self) -> None:
+        if self._making is not None:
+            self._making.cancel()
+        super().gone()

@@ -39,8 +39,9 @@ def top(values: dict[str, Any]) -> None:
     found = observing.nodes(values)
     if len(found) > 1:
         raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
-    terminal = sys.stdout.isatty() and not values.get("json")
-    looks = _Looks(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if terminal or values.get("json") else 1))
+    endless = sys.stdout.isatty()
+    terminal = endless and not values.get("json")
+    looks = _Looks(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if endless else 1))
     raise_on_signals()
     try:
         if terminal:

@@ -22,6 +22,7 @@ from test_console_api import TOKEN, ask, token
 
 HOSTS = 24
 HOSTILE = "<img src=x onerror=alert(1)>"
+REVERSING = f"\u202e127.0.0.9{'x' * 500}"
 SCREENS = os.environ.get("DFENGINE_SCREENS", "")
 PATIENCE = 60_000
 """Milliseconds that Chromium may take for anything."""
@@ -87,7 +88,7 @@ def test_an_operator_sees_and_steers_a_swarm(stage: Scene) -> None:
     url = f"{base}/model.safetensors"
     names = {n: HOSTILE if n == 23 else f"gpu-{n:02}" for n in range(1, HOSTS + 1)}
     crowd = [Actor(node, url, n, location=f"eu/fra/rack-{n % 3}", hostName=name) for n, name in names.items()]
-    extra = Actor(node, f"{base}/small.bin", 99, version='"><script>alert(2)</script>')
+    extra = Actor(node, f"{base}/small.bin", 99, hostName=REVERSING, version='"><script>alert(2)</script>')
     try:
         with chromium() as page:
             page.goto(f"http://{node.node}/console")
@@ -121,6 +122,8 @@ def lists(page: Any) -> None:
     page.keyboard.press("2")
     page.get_by_text(HOSTILE).wait_for()
     page.get_by_text('"><script>alert(2)</script>').wait_for()
+    named = page.locator("tbody tr", has_text="127.0.1.99").locator("td").first
+    assert named.inner_text() == f"?127.0.0.9{'x' * 37}\u2026\n127.0.1.99"
     page.get_by_role("button", name="Location").click()
     page.locator('th[aria-sort="ascending"]').get_by_text("Location").wait_for()
     screen(page, "hosts")
@@ -209,17 +212,37 @@ def steering(page: Any, node: Any, task: str) -> None:
 
 
 def small_screen(page: Any) -> None:
+    """Nothing is cut off, however narrow the window is; what scrolls aside shows that."""
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_label("Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    page.locator("#unlock", has_text=re.compile("^Lock$")).wait_for()
+    for width in (1280, 768, 375, 320):
+        page.set_viewport_size({"width": width, "height": 760})
+        for key, name in enumerate(("Tasks", "Hosts", "Origins", "Preheats", "Cache", "Events"), 1):
+            page.keyboard.press(str(key))
+            page.get_by_role("heading", name=name).wait_for()
+            page.locator("tbody tr, .event").first.wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, name)
+            assert page.evaluate(CUT) == [], (width, name)
     page.set_viewport_size({"width": 375, "height": 760})
-    for key, name in enumerate(("Tasks", "Hosts", "Origins", "Preheats", "Cache", "Events"), 1):
-        page.keyboard.press(str(key))
-        page.get_by_role("heading", name=name).wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 375, key
     page.keyboard.press("1")
     page.get_by_role("link", name="model.safetensors").wait_for()
+    page.evaluate("document.activeElement.blur()")
     screen(page, "small")
     page.get_by_role("link", name="model.safetensors").click()
     page.get_by_text("hosts \u00d7 25 pieces").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+CUT = """() => [...document.querySelectorAll("nav a, .top > *, .tile > dd, .tile > small, button, .bar span, .badge, input")].filter((each) => {
+  const box = each.getBoundingClientRect();
+  const holder = (each.closest("td, th, .event, .tile, .head, nav, .top") ?? document.body).getBoundingClientRect();
+  const lines = each.closest("td") && each.tagName === "BUTTON" ? box.height / parseFloat(getComputedStyle(each).lineHeight) : 0;
+  return box.width > 0 && each.id !== "node" && (box.right > holder.right + 1 || each.scrollWidth > each.clientWidth + 1 || lines > 2 ||
+    (!each.closest(".scroll") && box.right > innerWidth));
+}).map((each) => each.outerHTML)"""
+"""Elements whose text does not fit into them, or which stand out of what holds them."""
 
 
 def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(stage: Scene) -> None:

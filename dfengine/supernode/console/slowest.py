@@ -51,7 +51,8 @@ def _reason(found: Standing, median: float, origin: str, copied: bool) -> tuple[
         times = f", {found.piece_seconds / median:.1f} times as long as half of the others" if median > 0 and found.piece_seconds else ""
         return "slow_link", f"its quickest pieces take {found.piece_seconds:.2f} s{times}" if found.piece_seconds else "its link is slow"
     if found.blocked:
-        return "blocked", f"{found.blocked} sources failed for it"
+        return "blocked", f"{found.blocked} sources failed for it" if found.blocked > 1 else "one source failed for it"
     if found.waits and not found.receiving:
         return "no_source", "it waits for a source with a free slot"
-    return "behind", f"{found.receiving} pieces are under way to it"
+    many = f"{found.receiving} pieces are" if found.receiving > 1 else "one piece is" if found.receiving else "no piece is"
+    return "behind", f"{many} under way to it"

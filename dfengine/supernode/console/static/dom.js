@@ -1,21 +1,36 @@
-// Elements, made of text alone: whatever a name holds, it is never markup.
+// Elements, made of text alone: whatever a name holds, it is never markup, and nothing that steers how the text beside it is read.
+
+// Control, format (the direction of writing, no width), unassigned, breaks; but those by which `apart` sets a name apart.
+const STEERS = /(?![\u2068\u2069])[\p{C}\p{Zl}\p{Zp}]/gu;
+
+export const printable = (text) => String(text).replace(STEERS, "?");
+
+// For a name with more text behind it: one that is written from the right leaves where it is what follows.
+export const apart = (text) => `\u2068${printable(text).replace(/[\u2068\u2069]/g, "?")}\u2069`;
 
 export function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
-    if (name === "text") made.textContent = value;
+    if (name === "text") made.textContent = printable(value);
     else if (name === "class") made.className = value;
     else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value === true ? "" : value);
+    else made.setAttribute(name, value === true ? "" : name === "title" ? printable(value) : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...children.filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : printable(child))));
   return made;
 }
 
 // Sets a text only where it differs, so that what stays is neither laid out nor painted again.
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = printable(text);
+  if (node.textContent !== shown) node.textContent = shown;
+}
+
+// Sets what is shown when one points at it.
+export function hint(node, text) {
+  const shown = printable(text);
+  if (node.title !== shown) node.title = shown;
 }
 
 export function badge(word, tone = "") {

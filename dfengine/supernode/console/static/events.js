@@ -49,7 +49,7 @@ export class EventsPage {
     this.ids.add(id);
     this.list.querySelector(".empty")?.remove();
     const fields = Object.entries(item.fields).flatMap(([key, value]) => [
-      `${key}=`, key === "task" && TASK.test(value) ? el("a", { href: `#/tasks/${value}`, text: short(value), title: value }) : String(value), "  ",
+      `${key}=`, key === "task" && TASK.test(value) ? el("a", { href: `#/tasks/${value}`, text: short(value), title: value }) : el("bdi", { text: value }), "  ",
     ]);
     this.list.prepend(el("div", { class: "event" },
       el("time", { class: "quiet", datetime: item.time, title: item.time, text: new Date(item.time).toLocaleTimeString("en-GB") }),

@@ -1,17 +1,20 @@
-// Figures for people.
+// Figures and names for people.
 
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
+// Three digits, by powers of 1000, as the commands print them.
 export function bytes(value) {
   if (value === null || value === undefined || value < 0) return "–";
   let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) [value, unit] = [value / 1024, unit + 1];
-  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`;
+  while (value >= 999.5 && unit < UNITS.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${value.toFixed(unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2)} ${UNITS[unit]}`;
 }
 
 export const rate = (value) => (value === null || value === undefined ? "–" : `${bytes(value)}/s`);
 
 export const count = (value) => value.toLocaleString("en-US");
+
+export const counted = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
 export function span(seconds) {
   if (seconds < 1) return "now";
@@ -32,3 +35,6 @@ export function name(url) {
 }
 
 export const short = (task) => task.slice(0, 12);
+
+// What a host says of itself, which may be long.
+export const brief = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -1,7 +1,7 @@
 // The pages that are lists: of tasks, hosts, origins, preheats and copies. Each watches what it shows, and is told when that changes.
 
 import { el, say } from "./dom.js";
-import { ago, bytes, count, name, percent, rate, short, span } from "./format.js";
+import { ago, brief, bytes, count, counted, name, percent, rate, short, span } from "./format.js";
 import { query } from "./api.js";
 import { Table, bar, link, mark } from "./table.js";
 
@@ -38,7 +38,7 @@ export class ListPage {
     if (this.kind.search) {
       let timer = 0;
       found.push(el("input", {
-        type: "search", placeholder: this.kind.search, "aria-label": this.kind.search, maxlength: "200",
+        type: "search", placeholder: this.kind.search, "aria-label": this.kind.searches ?? this.kind.search, title: this.kind.searches, maxlength: "200",
         oninput: (event) => {
           clearTimeout(timer);
           timer = setTimeout(() => this.change({ q: event.target.value, offset: 0 }), 250);
@@ -93,7 +93,7 @@ export class ListPage {
 
 function actions(page, made) {
   return {
-    title: "",
+    title: "", kind: "buttons",
     draw(cell, item) {
       if (!cell.firstChild) cell.append(el("div", { class: "actions" }));
       const holder = cell.firstChild;
@@ -125,17 +125,17 @@ export const tasks = {
 
 export const hosts = {
   title: "Hosts", path: "/hosts", key: (row) => `${row.address} ${row.ip} ${row.host}`, empty: "No download is registered.",
-  parameters: { q: "", trust: "", sort: "host", order: "asc" }, search: "Search host, address, version, location",
+  parameters: { q: "", trust: "", sort: "host", order: "asc" }, search: "Search", searches: "Search host, address, version, location",
   ascending: ["host", "address", "version", "location", "seen"],
   filters: [["trust", "Trust as a source", [["", "Any trust"], ...Object.entries(TRUST).map(([key, [text]]) => [key, text])]]],
   columns: () => [
-    { title: "Host", name: "host", text: (row) => row.host || "?", small: (row) => (row.ip === row.address ? row.ip : `${row.ip} from ${row.address}`) },
+    { title: "Host", name: "host", text: (row) => brief(row.host) || "?", hint: (row) => row.host, small: (row) => (row.ip === row.address ? row.ip : `${row.ip} from ${row.address}`) },
     { title: "As a source", draw: (cell, row) => mark(cell, ...TRUST[row.trust]) },
-    { title: "Version", name: "version", text: (row) => row.version || "–", small: (row) => row.system },
-    { title: "Location", name: "location", text: (row) => row.location || "–" },
+    { title: "Version", name: "version", text: (row) => brief(row.version) || "–", hint: (row) => row.version, small: (row) => brief(row.system) },
+    { title: "Location", name: "location", text: (row) => brief(row.location) || "–", hint: (row) => row.location },
     { title: "Downloads", name: "unfinished", num: true, text: (row) => `${count(row.downloads - row.unfinished)} / ${count(row.downloads)}` },
-    { title: "Down", name: "down_rate", num: true, text: (row) => rate(row.down_rate), small: (row) => `${row.receiving} pieces` },
-    { title: "Up", name: "up_rate", num: true, text: (row) => rate(row.up_rate), small: (row) => `${row.sending} pieces` },
+    { title: "Down", name: "down_rate", num: true, text: (row) => rate(row.down_rate), small: (row) => counted(row.receiving, "piece") },
+    { title: "Up", name: "up_rate", num: true, text: (row) => rate(row.up_rate), small: (row) => counted(row.sending, "piece") },
     { title: "Blocked by", name: "blocked_by", num: true, text: (row) => count(row.blocked_by) },
     { title: "Seen", name: "seen", num: true, text: (row) => `${span(row.seen)} ago`.replace("now ago", "now") },
   ],
@@ -168,7 +168,7 @@ export const preheats = {
     { title: "Parts", num: true, text: (row) => `${count(row.finished)} / ${count(row.parts)}` },
     { title: "Here", draw: (cell, row) => bar(cell, row.length ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
     { title: "Begun", num: true, text: (row) => ago(row.started), small: (row) => (row.ended ? `took ${span(row.ended - row.started)}`.replace("now", "0 s") : "") },
-    { title: "Reason", text: (row) => row.error || "–" },
+    { title: "Reason", kind: "long", text: (row) => row.error || "–" },
     actions(page, (row) => [[row.ended ? "Forget" : "Cancel", () => page.context.change(`/preheats/${row.id}`, { method: "DELETE" }), row.ended ? "" : "danger"]]),
   ],
 };
@@ -181,14 +181,14 @@ export const parts = (id) => ({
     if (!data.url) return;
     data.total = data.parts;
     page.told_of ??= page.more.appendChild(el("p", { class: "quiet" }));
-    say(page.told_of, `${data.url} · ${JOBS[data.state][0]} · ${data.finished} of ${data.parts} parts${data.error ? ` · ${data.error}` : ""}`);
+    say(page.told_of, `${data.url} · ${JOBS[data.state][0]} · ${data.finished} of ${counted(data.parts, "part")}${data.error ? ` · ${data.error}` : ""}`);
   },
   columns: () => [
     { title: "Part", draw: (cell, row) => (row.task ? link(cell, name(row.url), `#/tasks/${row.task}`, row.digest || row.url, row.url) : say(cell, row.digest || row.url)) },
     { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state]) },
-    { title: "At", text: (row) => row.host || "this supernode" },
+    { title: "At", text: (row) => brief(row.host) || "this supernode", hint: (row) => row.host },
     { title: "Here", draw: (cell, row) => bar(cell, row.length > 0 ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
-    { title: "Reason", text: (row) => row.error || "–" },
+    { title: "Reason", kind: "long", text: (row) => row.error || "–" },
   ],
 });
 

@@ -1,8 +1,8 @@
 // One task: its figures, the map of pieces over hosts, who feeds whom, the slowest host and why.
 
 import { bits, toggle } from "./bitset.js";
-import { $, badge, clear, el, say } from "./dom.js";
-import { ago, bytes, count, name, percent, rate, short } from "./format.js";
+import { apart, badge, clear, el, hint, say } from "./dom.js";
+import { ago, brief, bytes, count, counted, name, percent, rate, short } from "./format.js";
 import { PieceMap } from "./map.js";
 
 const KINDS = { finished: "done", fetching: "have", waiting: "have", quiet: "quiet" };
@@ -115,7 +115,7 @@ export class SwarmPage {
 
   show_copy(copy) {
     say(this.title, name(copy.url));
-    this.title.title = copy.url;
+    hint(this.title, copy.url);
     this.state.replaceChildren(copy.pinned ? badge("pinned", "accent") : badge("unused"));
     this.fill([
       ["URL", copy.url], ["Size", bytes(copy.length)], ["On disk", bytes(copy.taken)], ["Has", percent(copy.here, copy.pieces)], ["Used", ago(copy.used)],
@@ -124,12 +124,12 @@ export class SwarmPage {
 
   show_facts(told) {
     say(this.title, name(told.url));
-    this.title.title = told.url;
+    hint(this.title, told.url);
     const tones = { SUCCESS: "good", RUNNING: "accent", WAITING: "warn", FAILED: "bad" };
     const words = { SUCCESS: "copied", RUNNING: "fetching", WAITING: "waiting", FAILED: "failed" };
     this.state.replaceChildren(badge(words[told.state], tones[told.state]));
     const facts = [
-      ["URL", told.url], ["Size", `${bytes(told.length)} in ${told.pieces < 0 ? "?" : count(told.pieces)} pieces`],
+      ["URL", told.url], ["Size", `${bytes(told.length)} in ${told.pieces < 0 ? "? pieces" : counted(told.pieces, "piece")}`],
       ["Supernode's copy", percent(told.cached, told.pieces)],
       ["Downloads", `${count(told.downloads - told.unfinished)} of ${count(told.downloads)} have all`],
       ["To downloads", rate(told.rate)], ["From the origin", `${bytes(told.origin_bytes)}, ${rate(told.origin_rate)}`],
@@ -185,7 +185,7 @@ export class SwarmPage {
     const labelled = this.map.height >= 16;
     this.labels.hidden = !labelled;
     this.labels.replaceChildren(...(labelled ? this.order.map((row) => {
-      const line = el("div", { text: row === this.copy ? "supernode" : row.host ? `${row.host} ${row.ip}` : row.ip });
+      const line = el("div", { text: row === this.copy ? "supernode" : row.host ? `${apart(brief(row.host, 14))} ${row.ip}` : row.ip });
       line.style.height = line.style.lineHeight = `${this.map.height}px`;
       return line;
     }) : []));
@@ -218,14 +218,14 @@ export class SwarmPage {
 
   show(data) {
     const shown = this.hosts.size;
-    say(this.size, `${count(shown)}${data.total > shown ? ` of ${count(data.total)}` : ""} hosts × ${count(this.pieces)} pieces`);
+    say(this.size, `${count(shown)}${data.total > shown ? ` of ${count(data.total)}` : ""} ${Math.max(shown, data.total) === 1 ? "host" : "hosts"} × ${counted(this.pieces, "piece")}`);
     this.map.draw_feeds(data.feeds.map(([from, to]) => [this.places.get(from), this.places.get(to)]).filter(([a, b]) => a !== undefined && b !== undefined));
     this.links = data.feeds;
     clear(this.slowest);
     if (data.slowest) {
       const host = this.hosts.get(data.slowest.n);
       this.slowest.append(
-        el("p", {}, el("strong", { text: host?.host || "?" }), " ", el("span", { class: "quiet mono", text: host?.ip ?? "" })),
+        el("p", {}, el("strong", { text: brief(host?.host ?? "") || "?" }), " ", el("span", { class: "quiet mono", text: host?.ip ?? "" })),
         el("p", {}, badge(data.slowest.reason.replace("_", " "), "warn"), " ", el("span", { text: data.slowest.text })),
         el("p", { class: "quiet", text: `${percent(host?.got ?? 0, this.pieces)} of the pieces` }));
     } else this.slowest.append(el("p", { class: "quiet", text: this.hosts.size ? "All have finished." : "There are no downloads." }));
@@ -241,7 +241,7 @@ export class SwarmPage {
   label(n) {
     if (n === -1) return "supernode";
     const host = this.hosts.get(n);
-    return host ? `${host.host || "?"} (${host.ip})` : "?";
+    return host ? `${apart(brief(host.host) || "?")} (${host.ip})` : "?";
   }
 
   at(event) {
@@ -267,9 +267,9 @@ export class SwarmPage {
     const from = this.links.filter(([, to]) => to === row.n).map(([source]) => this.label(source));
     const to = this.links.filter(([source]) => source === row.n).map(([, receiver]) => this.label(receiver));
     const facts = [
-      ["Name", row.host || "?"], ["Address", row.ip === row.address ? row.ip : `${row.ip} (from ${row.address})`],
-      ["Has", `${count(row.got)} pieces, ${percent(row.got, this.pieces)}`], ["Is", `${row.state}${row.slow ? ", on a slow link" : ""}`],
-      ["As a source", row.trust], ["Version", row.version || "–"], ["Location", row.location || "–"],
+      ["Name", brief(row.host, 200) || "?"], ["Address", row.ip === row.address ? row.ip : `${row.ip} (from ${row.address})`],
+      ["Has", `${counted(row.got, "piece")}, ${percent(row.got, this.pieces)}`], ["Is", `${row.state}${row.slow ? ", on a slow link" : ""}`],
+      ["As a source", row.trust], ["Version", brief(row.version) || "–"], ["Location", brief(row.location) || "–"],
       ["Gets from", from.slice(0, 6).join(", ") || "–"], ["Feeds", to.slice(0, 6).join(", ") || "–"],
     ];
     this.details.replaceChildren(el("dl", { class: "facts close" }, ...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text })))));
@@ -297,6 +297,5 @@ export class SwarmPage {
     clearTimeout(this.later);
     removeEventListener("resize", this.resized);
     this.map.close();
-    $("notice").hidden = true;
   }
 }

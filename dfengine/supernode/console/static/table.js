@@ -1,8 +1,8 @@
 // A table whose rows are kept by their keys: a message changes the cells that differ and moves what has moved.
 
-import { clear, el, say } from "./dom.js";
+import { clear, el, hint, say } from "./dom.js";
 
-// columns: {title, name (for sorting), num, text(row), small(row), draw(cell, row)}. draw fills the cell by itself.
+// columns: {title, name (for sorting), num, kind (a class of its cells), text(row), small(row), hint(row), draw(cell, row)}. draw fills the cell by itself.
 export class Table {
   constructor({ columns, key, open, sort, empty }) {
     this.columns = columns;
@@ -59,7 +59,7 @@ export class Table {
   }
 
   make() {
-    const cells = this.columns.map((column) => el("td", { class: column.num ? "num" : "", "data-title": column.title }));
+    const cells = this.columns.map((column) => el("td", { class: column.kind ?? (column.num ? "num" : ""), "data-title": column.title }));
     const row = { cells, item: null, node: null };
     row.node = el("tr", { tabindex: this.open ? "0" : undefined }, ...cells);
     row.node.addEventListener("dblclick", () => this.open?.(row.item));
@@ -71,6 +71,7 @@ export class Table {
 
   fill(cell, column, item) {
     if (column.draw) return column.draw(cell, item);
+    if (column.hint) hint(cell, column.hint(item));
     if (!column.small) return say(cell, column.text(item));
     if (!cell.firstChild) cell.append(el("span"), el("small"));
     say(cell.firstChild, column.text(item));
@@ -96,7 +97,7 @@ export function link(cell, text, href, small, title) {
   const [anchor, line] = cell.children;
   say(anchor, text);
   if (anchor.getAttribute("href") !== href) anchor.setAttribute("href", href);
-  if (anchor.title !== title) anchor.title = title;
+  hint(anchor, title);
   say(line, small);
 }
 
@@ -116,5 +117,5 @@ export function mark(cell, word, tone, title = "") {
   const node = cell.firstChild;
   say(node, word);
   if (node.className !== `badge ${tone}`) node.className = `badge ${tone}`;
-  if (node.title !== title) node.title = title;
+  hint(node, title);
 }

@@ -235,8 +235,9 @@ def small_screen(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
 
 
-CUT = """() => [...document.querySelectorAll("nav a, .top > *, .tile > dd, .tile > small, button, .bar span, .badge, input")].filter((each) => {
+CUT = """() => [...document.querySelectorAll("nav a, .top > *, .tile > *, button, .bar span, .badge, input")].filter((each) => {
   const box = each.getBoundingClientRect();
+  if (each.tagName === "CANVAS") return false;
   const holder = (each.closest("td, th, .event, .tile, .head, nav, .top") ?? document.body).getBoundingClientRect();
   const lines = each.closest("td") && each.tagName === "BUTTON" ? box.height / parseFloat(getComputedStyle(each).lineHeight) : 0;
   return box.width > 0 && each.id !== "node" && (box.right > holder.right + 1 || each.scrollWidth > each.clientWidth + 1 || lines > 2 ||

@@ -91,6 +91,26 @@ SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
         "internal errors": total("dfengine_internal_errors_total"),
         "damaged pieces": total("dfengine_damaged_pieces_total"),
     }),
+    ("Cluster", "none", "Supernodes that each knows beside itself, and tasks that it leads; lost: Redis does not answer it", {
+        "others, {{instance}}": f"{BY} (dfengine_cluster_members{{$shown}})",
+        "leads, {{instance}}": f"{BY} (dfengine_cluster_led{{$shown}})",
+        "lost, {{instance}}": f"{BY} (1 - dfengine_cluster_reached{{$shown}})",
+    }),
+    ("Cluster, by second", "none", "Questions that Redis did not answer, and notices that were refused", {
+        "failed, {{instance}}": rate("dfengine_cluster_failures_total"),
+        "refused, {{instance}}": rate("dfengine_cluster_notices_refused_total"),
+    }),
+    ("Object store", "Bps", "Bytes by second", {
+        "read, {{instance}}": rate("dfengine_store_read_bytes_total"),
+        "written, {{instance}}": rate("dfengine_store_written_bytes_total"),
+    }),
+    ("Object store that does not do what it should", "none", "Failures by second, and copies that wait to be written", {
+        "failures, {{instance}}": rate("dfengine_store_failures_total"),
+        "waiting, {{instance}}": f"{BY} (dfengine_store_waiting{{$shown}})",
+    }),
+    ("Origins that are left alone", "none", "They asked for it, or cannot be connected to", {
+        "{{instance}}": f"{BY} (dfengine_origins_left_alone{{$shown}})",
+    }),
     ("Processor", "percentunit", "Cores in use, and the share of time in which the loop did not look at its sockets", {
         "cores, {{instance}}": rate("process_cpu_seconds_total"),
         "loop held, {{instance}}": rate("dfengine_loop_held_seconds_sum"),

@@ -31,6 +31,8 @@ LISTED = 50
 LEAST_DIGITS = 8
 """Of a task's name, which name one task."""
 
+_REDIS = {"reached": "answers", "lost": "does not answer: what was told last is used"}
+
 TASK_HEAD = ("task", "state", "length", "here", "hosts", "rate", "saved", "url")
 HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "version", "location")
 
@@ -147,6 +149,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
     moved = found.pieces_from_peers + found.pieces_from_supernode
     peers = f", {100 * found.pieces_from_peers / moved:.0f}% of pieces from peers" if moved else ""
     saved = f" ({100 * found.saved_bytes / found.delivered_bytes:.0f}% saved)" if found.delivered_bytes else ""
+    redis = _REDIS.get(found.cluster, "?")
     state = printable(found.hindrance) if found.hindrance else "ready"
     return [
         f"supernode {name}: {state}; version {printable(found.version)}, up {clock(found.time - found.started)}",
@@ -157,6 +160,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
         f"  delivered  {amount(found.delivered_bytes)}, of which origins sent {amount(found.origin_bytes)}{saved}{peers}",
         f"  hosts      {found.peers} known, {found.isolated_peers} isolated, {found.unproved_peers} unproved",
         f"  files      {found.tasks} in memory; {amount(found.free_bytes)} free for copies",
+        *([f"  cluster    {found.cluster_members} other supernodes; its Redis {redis}"] if found.cluster != "none" else []),
         *([f"  defects    {found.internal_errors}: see its stderr"] if found.internal_errors else []),
     ]
 

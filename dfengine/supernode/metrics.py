@@ -205,7 +205,11 @@ class _Collector:
             return
         yield GaugeMetricFamily(OURS + "cluster_members", "Other supernodes of the cluster, as they were told last", len(cluster.others))
         yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last question", int(cluster.reached))
+        yield GaugeMetricFamily(OURS + "cluster_led", "Tasks that this supernode leads", cluster.leads)
         yield CounterMetricFamily(OURS + "cluster_failures", "Questions that Redis did not answer, or not as it should", cluster.failures)
+        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices that are to be told to the other supernodes", len(cluster.board))
+        yield CounterMetricFamily(OURS + "cluster_notices_refused", "Notices of others that no key has sealed, or that are old",
+                                  cluster.board.refused)
 
     def _loop(self) -> Iterator[Metric]:
         watch = self._served.watch

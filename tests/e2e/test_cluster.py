@@ -6,12 +6,13 @@ import hashlib
 import http.client
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, buffered, until
+from scene import DFENGINE, MIB, Scene, Supernode, buffered, until
 from test_isolation import joined, serving
 from test_preheat_command import run
 from test_supernode_origins import Watched
@@ -198,3 +199,37 @@ def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(st
         until(told, "the first supernode sees it")
         until(lambda: two.metric("dfengine_isolated_peers") == 1, "the second one hears of it")
     assert stage.digest("out3") == digest
+
+
+def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
+    stage: Scene, options: tuple[str, ...], server: RedisServer
+) -> None:
+    stage.file("f", SIZE)
+    url = stage.origin() + "/f"
+    one, two = nodes = [stage.supernode(*options) for _ in range(2)]
+    members(*nodes)
+    for host, node in enumerate(nodes, 2):
+        stage.get(url, f"out{host}", "--notbs", "--pattern", "cdn", host=host, nodes=(node,))
+
+    def told(node: Supernode) -> dict[str, tuple[bool, int]]:
+        return {each["address"]: (each["own"], each["leads"]) for each in ask(node, "GET", "/api/v2/cluster")[1]["items"]}
+
+    until(lambda: told(one) == {one.node: (True, 1), two.node: (False, 0)}, "what each leads")
+    until(lambda: told(two) == {two.node: (True, 0), one.node: (False, 1)}, "the same elsewhere")
+    assert [row["leader"] for row in ask(two, "GET", "/api/v2/tasks")[1]["items"]] == [one.node]
+    assert (one.metric("dfengine_cluster_led"), two.metric("dfengine_cluster_led")) == (1, 0)
+
+    def status() -> str:
+        return subprocess.run([*DFENGINE, "status", "-n", one.node], capture_output=True, text=True, check=True).stdout
+
+    assert "cluster    1 other supernodes; its Redis answers" in status()
+    server.kill()
+    until(lambda: not ask(one, "GET", "/api/v2/cluster")[1]["reached"], "it is known that Redis is gone")
+    assert "cluster    1 other supernodes; its Redis does not answer" in status()
+    assert ask(one, "GET", "/api/v2/cluster")[1]["failures"] > 0
+
+
+def test_who_is_in_no_cluster_says_so(stage: Scene) -> None:
+    node = stage.supernode()
+    told = ask(node, "GET", "/api/v2/cluster")[1]
+    assert (told["configured"], told["items"]) == (False, [])

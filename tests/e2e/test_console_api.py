@@ -216,5 +216,5 @@ def test_it_is_as_it_is_described(stage: Scene) -> None:
         cwd=stage.path, capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"NO_PROXY": "127.0.0.1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "15 selected / 16 total" in done.stdout
+    assert "16 selected / 17 total" in done.stdout
     assert node.metric("dfengine_internal_errors_total") == 0

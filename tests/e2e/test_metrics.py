@@ -15,6 +15,7 @@ from scene import MIB, PATIENCE, Scene, Supernode, until
 from test_forward import asked
 
 from tests.deploy.test_monitoring import rules, shown
+from tests.supernode.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = re.compile(r"\b(?:dragonfly_supernode|dragonfly_dfget|dfengine|process)_\w+")
@@ -102,6 +103,18 @@ def test_what_prometheus_is_told(stage: Scene) -> None:
     documented = set(re.findall(rf"`({OURS.pattern})", page))
     exposed = {family.name for text in (supernode, proxies) for family in text_string_to_metric_families(text)}
     assert exposed == {name.removesuffix("_total") for name in documented if not name.startswith(OF_OPTIONS)}
-    known = series(supernode) | series(proxies)
+    # What a cluster and a store add.
+    key = stage.path / "key"
+    key.write_text("a key of the cluster and the store")
+    key.chmod(0o600)
+    (stage.path / "store").mkdir()
+    with RedisServer(stage.path / "redis") as server:
+        sharing = stage.supernode("--cluster", server.url, "--cluster-key-file", str(key), "--store", f"file://{stage.path}/store",
+                                  "--store-key-file", str(key))  # fmt: skip
+        shared = text_of(f"http://{sharing.node}")
+    check(shared)
+    added = {family.name for family in text_string_to_metric_families(shared)} - exposed
+    assert added == {name.removesuffix("_total") for name in documented if name.startswith(OF_OPTIONS)}
+    known = series(supernode) | series(proxies) | series(shared)
     assert set(OURS.findall(" ".join(shown()))) <= known
     assert set(OURS.findall(" ".join(rule["expr"] for rule in rules()))) <= known

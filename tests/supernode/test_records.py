@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.supernode.cluster import records
+from dfengine.supernode.cluster import beliefs, records
 from dfengine.supernode.cluster.beliefs import Other
 
 KEY, OTHER = records.key_of(b"one secret of a swarm"), records.key_of(b"another secret")
@@ -19,6 +19,11 @@ ME = Other("0a" * 16, "10.0.0.1:8002")
 @given(st.floats(0, 1e10), st.floats(-60, 60))
 def test_what_was_sealed_is_read_again_by_clocks_that_differ(at: float, apart: float) -> None:
     assert records.decode(records.encode(ME, at, KEY), at + apart, [OTHER, KEY]) == ME
+
+
+@pytest.mark.parametrize(("said", "believed"), [(7, 7), (-1, 0), (1 << 62, beliefs.MOST)])
+def test_how_many_tasks_it_leads_is_a_number_within_bounds(said: int, believed: int) -> None:
+    assert records.decode(records.encode(ME.replace(leads=said), 5.0, KEY), 5.0, [KEY]) == ME.replace(leads=believed)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255))

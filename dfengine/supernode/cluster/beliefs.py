@@ -36,10 +36,11 @@ MOST = 100_000
 
 
 class Other(Value):
-    """Another supernode. id: of its process. address: HOST:PORT of its control port."""
+    """Another supernode. id: of its process. address: HOST:PORT of its control port. leads: so many tasks, as it says."""
 
     id: str
     address: str
+    leads: int = 0
 
 
 class Beliefs:
@@ -63,6 +64,10 @@ class Beliefs:
     def leads(self, task: str, now: float) -> bool:
         """The task is this supernode's, and nobody else's."""
         return now < self._granted.get(task, 0.0) and self.is_member(now)
+
+    def count(self, now: float) -> int:
+        """Tasks that this supernode leads, with those whose lease has just ended."""
+        return len(self._granted) if self.is_member(now) else 0
 
     def may_ask(self, now: float) -> bool:
         """Redis is not left alone."""

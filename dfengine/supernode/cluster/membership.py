@@ -97,6 +97,11 @@ class Cluster:
         """Redis answered the last question."""
         return self._beliefs.reached
 
+    @property
+    def leads(self) -> int:
+        """Tasks that this supernode leads."""
+        return self._beliefs.count(time.monotonic())
+
     def leader(self, task: str) -> str | None:
         """HOST:PORT of the supernode that leads the task; None: this one does, or nobody can tell. In a fetch's thread: it may wait."""
         now = time.monotonic()
@@ -140,7 +145,7 @@ class Cluster:
                     self._releases.append(task)
 
     def _record(self) -> bytes:
-        return records.encode(self.own, time.time(), self._keys[0])
+        return records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
     def _decoded(self, record: bytes) -> Other:
         """Raises ClusterError."""

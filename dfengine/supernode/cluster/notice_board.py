@@ -41,6 +41,10 @@ class NoticeBoard:
         self.refused = 0
         """Notices that none of the keys has sealed, or that are old."""
 
+    def __len__(self) -> int:
+        """Notices that wait to be told."""
+        return len(self._outbox)
+
     def listen(self, kind: str, listener: Listener) -> None:
         """Before the cluster starts."""
         self._listeners[kind] = listener

@@ -15,7 +15,7 @@ import msgspec
 
 from dfengine.errors import BadValue
 from dfengine.settings import SupernodeAddress
-from dfengine.supernode.cluster.beliefs import Other
+from dfengine.supernode.cluster.beliefs import MOST, Other
 
 FRESH = 90.0
 """Seconds; clocks of one swarm may differ by 60."""
@@ -27,11 +27,12 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _Record(msgspec.Struct):
-    """at: unix seconds."""
+    """at: unix seconds. leads: tasks; an earlier release does not say it."""
 
     id: str
     address: str
     at: float
+    leads: int = 0
 
 
 def key_of(secret: bytes) -> bytes:
@@ -59,7 +60,7 @@ def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
 
 def encode(other: Other, at: float, key: bytes) -> bytes:
     """at: unix seconds."""
-    return sealed(msgspec.json.encode(_Record(other.id, other.address, at)), key)
+    return sealed(msgspec.json.encode(_Record(other.id, other.address, at, other.leads)), key)
 
 
 def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
@@ -73,4 +74,4 @@ def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
         raise BadValue("a member's record is old, or its clock differs by more than a minute")
     if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
         raise BadValue("a member of the cluster has no address")
-    return Other(found.id, found.address)
+    return Other(found.id, found.address, max(0, min(found.leads, MOST)))

@@ -25,6 +25,7 @@ Trust = Annotated[str, _one_of("trusted", "unproved", "isolated", "silent")]
 Kind = Annotated[str, _one_of("file", "manifest", "data", "content")]
 Doing = Annotated[str, _one_of("finished", "fetching", "waiting", "quiet")]
 Reason = Annotated[str, _one_of("quiet", "origin", "slow_link", "no_source", "blocked", "behind")]
+ClusterState = Annotated[str, _one_of("none", "reached", "lost")]
 Level = Annotated[str, _one_of("info", "warning", "error")]
 
 
@@ -46,7 +47,8 @@ class Overview(Struct, kw_only=True):
     """Sums over the whole supernode. hindrance: why it should be given no downloads now, "" if it should.
 
     Those from `registered` to `internal_errors` count from its start. delivered_bytes: sent to downloads by the supernode and by peers.
-    saved_bytes: of these, what origins did not send.
+    saved_bytes: of these, what origins did not send. cluster: whether its Redis answered the last question; cluster_members: its other
+    supernodes.
     """
 
     version: Text
@@ -79,10 +81,13 @@ class Overview(Struct, kw_only=True):
     origin_rate: Rate
     free_bytes: Count
     viewers: Annotated[int, Meta(ge=0, description="Streams of /api/v2/live")]
+    cluster: ClusterState = "none"
+    cluster_members: Count = 0
 
 
 class TaskRow(Struct, kw_only=True, gc=False):
     """One task. url: without what may open it. state: of the supernode's copy. waits: why its origin is asked again after a pause.
+    leader: HOST:PORT of the supernode of the cluster that it comes from, "" for the origin.
 
     pieces: of the file; cached: those in the copy. downloads: registered ones; unfinished: those of them that lack a piece.
     rate: to downloads, from supernode and peers. saved_bytes: delivered, and not sent by the origin. idle: since somebody asked for it.
@@ -94,6 +99,7 @@ class TaskRow(Struct, kw_only=True, gc=False):
     state: State
     error: Text
     waits: Text
+    leader: Text = ""
     length: Length
     piece_size: Count
     pieces: Length
@@ -344,6 +350,29 @@ class OriginPage(Page, kw_only=True):
     """Origins that were asked."""
 
     items: list[OriginRow]
+
+
+class ClusterMember(Struct, kw_only=True):
+    """A supernode of the cluster. address: of its control port. own: it is the one that says this. leads: tasks that others have of it."""
+
+    address: Text
+    own: bool
+    leads: Count
+
+
+class ClusterPage(Page, kw_only=True):
+    """The supernodes of the cluster, this one first. configured: there is a cluster. reached: its Redis answered the last question.
+
+    failures: questions that Redis did not answer; refused: notices of others that no key has sealed, or that are old; waiting: notices
+    that are to be told.
+    """
+
+    configured: bool
+    reached: bool
+    failures: Count
+    refused: Count
+    waiting: Count
+    items: list[ClusterMember]
 
 
 class PreheatPage(Page, kw_only=True):

@@ -15,6 +15,7 @@ from dfengine.supernode import api_cache
 from dfengine.supernode.console import hosts, origins, preheats, tasks
 from dfengine.supernode.console.answers import (
     CachePage,
+    ClusterPage,
     CopyRow,
     Done,
     EventPage,
@@ -30,6 +31,7 @@ from dfengine.supernode.console.answers import (
     TaskRow,
 )  # fmt: skip
 from dfengine.supernode.console.census import Census, chosen
+from dfengine.supernode.console.cluster import cluster
 from dfengine.supernode.console.overview import overview
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.preheat_request import of_v1
@@ -104,6 +106,9 @@ class Handlers:
         query = call.query
         items, total = await chosen(self.census.budget, self.census.origins, partial(origins.takes, query), query)
         return OriginPage(items=items, total=total, offset=query.offset, at=self.census.at)
+
+    async def cluster(self, call: Call) -> ClusterPage:
+        return cluster(self._state)
 
     # PREHEATS
 

@@ -47,6 +47,8 @@ TABLE = (
               queries.SwarmQuery, watched=True, other=MISSING),
     Operation("GET", "/hosts", "hosts", "Hosts with registered downloads", answers.HostPage, queries.HostQuery, watched=True),
     Operation("GET", "/origins", "origins", "Origins that were asked", answers.OriginPage, queries.OriginQuery, watched=True),
+    Operation("GET", "/cluster", "cluster", "The supernodes of the cluster, and whether its Redis answers", answers.ClusterPage,
+              watched=True),
     Operation("GET", "/preheats", "preheats", "Preheats, the newest first", answers.PreheatPage, queries.PreheatQuery, watched=True),
     Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before anybody asks for it", answers.Preheat,
               body=queries.NewPreheat, status=202, changes=True, other=((409, "It cannot be fetched ahead"),)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def overview(state: SupernodeState, census: Census, plain: Pulls, started: float, viewers: int, may_change: bool) -> Overview:
     """started: unix seconds. plain: pulls that were answered at once."""
-    counts, swarm = state.counts, state.swarm
+    counts, swarm, cluster = state.counts, state.swarm, state.fetches.cluster
     return Overview(
         version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=hindrance(state), may_change=may_change,
         tasks=len(state.cdn.fetches), downloads=len(state.members), unfinished=sum(task.unfinished for task in swarm.tasks.values()),
@@ -28,4 +28,6 @@ def overview(state: SupernodeState, census: Census, plain: Pulls, started: float
         origin_requests=census.origin_requests, origin_bytes=census.origin_bytes, delivered_bytes=census.delivered,
         saved_bytes=max(0, census.delivered - census.origin_bytes), internal_errors=counts["internal_errors"], rate=census.rate,
         origin_rate=census.origin_rate, free_bytes=state.cache.free(), viewers=viewers,
+        cluster="none" if cluster is None else "reached" if cluster.reached else "lost",
+        cluster_members=len(cluster.others) if cluster is not None else 0,
     )  # fmt: skip

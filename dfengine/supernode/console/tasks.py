@@ -33,6 +33,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     return TaskRow(
         task=fetch.task, url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
         error=redacted(str(fetch.error))[:LONGEST] if fetch.error is not None else "", waits=redacted(fetch.waits)[:LONGEST],
+        leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
         cached=0 if file is None or claimed else file.here.count(),
         downloads=len(swarm.downloads) if swarm is not None else 0, unfinished=swarm.unfinished if swarm is not None else 0,

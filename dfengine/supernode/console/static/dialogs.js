@@ -51,7 +51,7 @@ export async function start_preheat(act) {
 }
 
 const KEYS = [
-  ["1 – 6", "Pages"], ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
+  ["1 – 7", "Pages"], ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
   ["Esc", "Leave a task or a field"], ["t", "Light or dark"], ["?", "This"],
 ];
 

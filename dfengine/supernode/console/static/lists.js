@@ -111,7 +111,7 @@ export const tasks = {
   open: (row) => (location.hash = `#/tasks/${row.task}`),
   columns: () => [
     { title: "File", name: "url", draw: (cell, row) => link(cell, name(row.url), `#/tasks/${row.task}`, `${short(row.task)}${row.kind === "file" ? "" : ` · ${row.kind}`}${row.pinned ? " · pinned" : ""}`, row.url) },
-    { title: "Copy", draw: (cell, row) => mark(cell, row.waits ? "waits for origin" : STATES[row.state][0], row.waits ? "warn" : STATES[row.state][1], row.waits || row.error) },
+    { title: "Copy", draw: (cell, row) => mark(cell, row.waits ? "waits for origin" : row.leader && row.state === "RUNNING" ? "follows" : STATES[row.state][0], row.waits ? "warn" : STATES[row.state][1], row.waits || row.error || (row.leader ? `from supernode ${row.leader}` : "")) },
     { title: "Copied", draw: (cell, row) => bar(cell, row.pieces > 0 ? row.cached / row.pieces : 0, percent(row.cached, row.pieces)) },
     { title: "Downloads", name: "unfinished", draw: (cell, row) => bar(cell, row.downloads ? 1 - row.unfinished / row.downloads : 0, `${count(row.downloads - row.unfinished)} / ${count(row.downloads)}`) },
     { title: "Size", name: "length", num: true, text: (row) => bytes(row.length) },
@@ -165,6 +165,7 @@ export const preheats = {
   columns: (page) => [
     { title: "What", draw: (cell, row) => link(cell, name(row.url), `#/preheats/${row.id}`, row.url, row.url) },
     { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state], row.error) },
+    { title: "At", text: (row) => row.supernode || "this supernode" },
     { title: "Parts", num: true, text: (row) => `${count(row.finished)} / ${count(row.parts)}` },
     { title: "Here", draw: (cell, row) => bar(cell, row.length ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
     { title: "Begun", num: true, text: (row) => ago(row.started), small: (row) => (row.ended ? `took ${span(row.ended - row.started)}`.replace("now", "0 s") : "") },
@@ -212,5 +213,20 @@ export const cache = {
       [row.pinned ? "Unpin" : "Pin", () => page.context.change(`/cache/${row.task}`, { method: "PATCH", body: { pinned: !row.pinned } })],
       ["Evict", () => page.context.confirm(`Remove the copy of ${name(row.url)}? Downloads of it register again.`, () => page.context.change(`/cache/${row.task}`, { method: "DELETE" })), "danger"],
     ]),
+  ],
+};
+
+export const cluster = {
+  title: "Cluster", path: "/cluster", plain: true, key: (row) => row.address, empty: "This supernode is in no cluster (--cluster).",
+  sortable: false, parameters: {},
+  extra: (page, data) => {
+    if (data.configured === undefined) return;
+    page.redis ??= page.more.appendChild(el("p", { class: "quiet" }));
+    say(page.redis, !data.configured ? "" : `Redis ${data.reached ? "answers" : "does not answer: what was told last is used"}; ` +
+      `${count(data.failures)} questions failed since the start, ${count(data.refused)} notices were refused, ${count(data.waiting)} wait to be told.`);
+  },
+  columns: () => [
+    { title: "Supernode", text: (row) => row.address, small: (row) => (row.own ? "this one" : "") },
+    { title: "Leads", num: true, text: (row) => count(row.leads), small: () => "tasks" },
   ],
 };

@@ -6,12 +6,12 @@ import { ask_token, confirm_change, shortcuts, start_preheat } from "./dialogs.j
 import { $, el } from "./dom.js";
 import { EventsPage } from "./events.js";
 import { Live, spent } from "./live.js";
-import { ListPage, cache, hosts, origins, parts, preheats, tasks } from "./lists.js";
+import { ListPage, cache, cluster, hosts, origins, parts, preheats, tasks } from "./lists.js";
 import { Sums } from "./sums.js";
 import { SwarmPage } from "./swarm.js";
 
-const LISTS = { tasks, hosts, origins, preheats, cache };
-const PAGES = [["tasks", "Tasks"], ["hosts", "Hosts"], ["origins", "Origins"], ["preheats", "Preheats"], ["cache", "Cache"], ["events", "Events"]];
+const LISTS = { tasks, hosts, origins, preheats, cache, cluster };
+const PAGES = [["tasks", "Tasks"], ["hosts", "Hosts"], ["origins", "Origins"], ["preheats", "Preheats"], ["cache", "Cache"], ["events", "Events"], ["cluster", "Cluster"]];
 const THEME = "dfengine-console-theme";
 
 const sums = new Sums($("sums"));

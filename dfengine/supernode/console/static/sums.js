@@ -35,7 +35,7 @@ export class Sums {
       if (tile.series.length > KEPT) tile.series.shift();
       this.draw(tile);
     });
-    say($("node"), `${told.address} · ${told.version}${told.hindrance ? ` · not ready: ${told.hindrance}` : ""}`);
+    say($("node"), `${told.address} · ${told.version}${told.hindrance ? ` · not ready: ${told.hindrance}` : ""}${told.cluster === "lost" ? " · the cluster's Redis does not answer" : ""}`);
   }
 
   draw({ canvas, series }) {

@@ -45,6 +45,12 @@ def test_what_is_no_page(body: bytes) -> None:
         parse(body, "b")
 
 
+@pytest.mark.parametrize("encoding", [b"x-none", b"hex", b"idna", b"big5", b"undefined"])
+def test_an_encoding_that_is_none(encoding: bytes) -> None:
+    with pytest.raises(BadListing):
+        parse(b'<?xml version="1.0" encoding="%b"?><ListBucketResult/>' % encoding, "b")
+
+
 @given(st.binary(max_size=60), st.integers(0, len(PAGE)))
 def test_anything(more: bytes, at: int) -> None:
     with contextlib.suppress(BadListing):

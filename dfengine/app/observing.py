@@ -56,7 +56,7 @@ def tasks(values: dict[str, Any]) -> None:
 
     def tell(node: NodeView) -> None:
         found, total = node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
-        if named and total == 1 and found[0].task.startswith(text):
+        if named and total == 1 and (len(text) == 64 or found[0].task.startswith(text)):
             _one(node, found[0], values)
             return
         _list(node, found, total, TASK_HEAD, task_cells, values)

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dfengine.events import LEVELS, Throttle, Value, line
@@ -42,6 +43,8 @@ class EventLog:
 
     def __init__(self, form: str = "text", level: str = OFF, fd: int = 2, ring: EventRing | None = None) -> None:
         self._ring = ring
+        self.mask: Callable[[dict[str, Value]], dict[str, Value]] = dict
+        """What is told of an event's fields. In any thread."""
         self._form = form
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         self._throttle = Throttle(BURST, RATE)
@@ -75,6 +78,8 @@ class EventLog:
 
     def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
         """One event. kind: one of few words."""
+        if self._ring is not None or LEVELS.index(level) >= self._least:
+            fields = self.mask(fields)
         if self._ring is not None:
             with self._lock:
                 self._ring.put(level, kind, fields, time.monotonic(), _now)
@@ -102,7 +107,7 @@ class EventLog:
 
     def access(self, **fields: Value) -> None:
         """A request was answered: told at any level, each of them, because somebody asked for that."""
-        self._writer.put(line(self._form, _now(), "info", "access", fields))
+        self._writer.put(line(self._form, _now(), "info", "access", self.mask(fields)))
 
     def tick(self, all: bool = False) -> None:
         """Call from time to time: tells what was held back, `all` of it at the end."""

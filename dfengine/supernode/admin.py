@@ -60,7 +60,7 @@ def last(request: Request) -> str:
 
 def task(state: SupernodeState, request: Request) -> Response:
     name = last(request)
-    fetch = state.cdn.fetches.get(name)
+    fetch = state.cdn.fetches.get(state.names.find(name))
     if fetch is None:
         return refused(f"task {name[:64]}: not found", 404, 404)
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
@@ -74,13 +74,14 @@ def task(state: SupernodeState, request: Request) -> Response:
 def drop_task(state: SupernodeState, request: Request) -> Response:
     """DELETE /api/v1/tasks/{id}: the task and its copy go, downloads of it register again."""
     name = last(request)
-    if name not in state.cdn.fetches:
+    task = state.names.find(name)
+    if task not in state.cdn.fetches:
         return refused(f"task {name[:64]}: not found", 404, 404)
-    state.events.info("task_removed", task=name, client=request.client)
-    state.cdn.fetches[name].stop()
-    state.fetches.forget(name)
-    if TASK_ID.fullmatch(name):
-        state.fetches.remove(name)
+    state.events.info("task_removed", task=task, client=request.client)
+    state.cdn.fetches[task].stop()
+    state.fetches.forget(task)
+    if TASK_ID.fullmatch(task):
+        state.fetches.remove(task)
     return Response(200, b"true\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from dfengine.task import bare
 
 AT_ONCE = 4
 """Lists that are made at once: each reads every description on the disk."""
+
+_SEARCH = threading.Lock()
+"""Of all copies by a name: one after the other."""
 
 
 def _json(value: Any) -> Response:
@@ -68,6 +72,7 @@ class CacheRoutes:
 
 async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] | None:
     """The copy stays until it is unpinned; as `find`."""
+    task = await named(state, task)
     found = await find(state, task)
     if found is not None:
         state.fetches.kept.pin(task, found["url"], pinned)
@@ -77,6 +82,7 @@ async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] 
 
 async def evict(state: SupernodeState, task: str) -> bool:
     """The copy leaves memory and disk; downloads of it register again. False: there is none. Raises BadRequest."""
+    task = await named(state, task)
     if await find(state, task) is None:
         return False
     if task in state.cdn.fetches:
@@ -89,28 +95,45 @@ async def evict(state: SupernodeState, task: str) -> bool:
 async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
     """What is told of a task's copy; None: there is none. Raises BadRequest for what is no task's id."""
     state.shares.copies.expire()
-    if not TASK_ID.fullmatch(task):
-        raise BadRequest(400, "a task is 64 hex digits")
+    task = await named(state, task)
     copy = await state.loop.run_in_executor(None, state.cache.copy, task)
     description = await state.loop.run_in_executor(None, state.cache.describes, task)
     return _object(state, *copy, description) if copy is not None else None
+
+
+async def named(state: SupernodeState, name: str) -> str:
+    """The id of the task that is named so; `name` itself where there is no copy of it. Raises BadRequest for what is no task's name."""
+    if not TASK_ID.fullmatch(name):
+        raise BadRequest(400, "a task is 64 hex digits")
+    task = state.names.find(name)
+    if task != name or name in state.cdn.fetches:
+        return task
+    return await state.loop.run_in_executor(None, _named_on_disk, state, name)
+
+
+def _named_on_disk(state: SupernodeState, name: str) -> str:
+    if state.cache.has(name):
+        return name
+    with _SEARCH:
+        return next((task for task in state.cache.tasks() if state.names.alias(task) == name), name)
 
 
 def _missing(request: Request) -> Response:
     return refused(f"copy of task {last(request)[:64]}: not found", 404, 404)
 
 
-Told = tuple[str, int, int, int, str, str]
+Told = tuple[str, int, int, int, str, str, bool]
 
 
 def _object(state: SupernodeState, used: float, task: str, taken: int, described: Told | None) -> dict[str, Any] | None:
     """Bytes, pieces, unix seconds; what is in memory is newer than what is on the disk."""
     if described is None:
         return None
-    url, length, pieces, here, tree, base = described
+    url, length, pieces, here, tree, base, opened = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
-        "task": task, "url": bare(url), "length": length, "pieces": pieces, "here": here, "taken": taken, "used": used,
+        "task": state.names.told_as(task, opened), "url": bare(url), "length": length, "pieces": pieces, "here": here,
+        "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
         "until": keep.until if keep is not None else 0.0, "tree": tree,
         "base": base,

@@ -140,7 +140,7 @@ def _parts(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
 
 def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "url": bare(part.url), "taskId": part.task, "status": part.state, "length": part.length, "here": here(state, part),
+        "url": bare(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": here(state, part),
     }  # fmt: skip
     for name, value in (("digest", part.digest), ("host", part.host), ("ip", part.ip), ("errorMsg", part.error)):
         if value:

@@ -86,7 +86,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
     geometry = fetch.geometry
-    span.note(task=fetch.task, cid=registration.cid, length=geometry.length)
+    span.note(task=state.names.told(fetch.task), cid=state.names.told_cid(fetch.task, registration.cid), length=geometry.length)
     data = wire.Registered(
         task_id=fetch.task, file_length=geometry.length, piece_size=geometry.piece_size, cdn_source="supernode", as_seed=False,
         seed_task_id="",
@@ -277,7 +277,7 @@ def report(state: SupernodeState, request: Request) -> Response:
         state.shares.doubt(told.get("taskid"), told.get("cid"), request.client)
     if told.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
-    download_told(state.events, told, request.client)
+    download_told(state.events, told, request.client, state.names, state.cdn.fetches)
     return answer(wire.Answer(1, msg="success"))
 
 

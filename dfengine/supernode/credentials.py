@@ -99,6 +99,10 @@ class Credentials:
         """The id of `task` for those who say the same in the headers that a Vary names. Raises LocalError as above."""
         return self._keyed([task, *(part for pair in sorted(selection(headers, names).items()) for part in pair)])
 
+    def alias(self, kind: str, text: str) -> str:
+        """What stands for `text`, of which it tells nothing; no task's id is made so. Raises LocalError as above."""
+        return self._keyed(["\n", kind, text])
+
     def _keyed(self, parts: list[str]) -> str:
         import hmac
 

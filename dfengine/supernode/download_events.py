@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any
 
 from dfengine.events import Value
 from dfengine.net.event_log import EventLog
+
+if TYPE_CHECKING:
+    from dfengine.supernode.task_names import TaskNames
 
 FIELDS = {
     "taskid": "task", "cid": "cid", "duration": "seconds", "filelength": "length", "callsystem": "system", "firstpiece": "first_piece",
@@ -15,9 +19,12 @@ FIELDS = {
 """Fields of the message, in lower case -> of the event."""
 
 
-def download_told(events: EventLog, told: dict[str, Any], client: str) -> None:
-    """told: the message's fields, names in lower case, whatever they are. client: the address that it came from."""
+def download_told(events: EventLog, told: dict[str, Any], client: str, names: TaskNames, in_memory: Container[str]) -> None:
+    """told: the message's fields, names in lower case, whatever they are. client: the address that it came from. in_memory: tasks."""
     known: dict[str, Value] = {name: plain(told[key]) for key, name in FIELDS.items() if key in told}
+    task = known.get("task")
+    if isinstance(task, str) and task not in in_memory:  # it may be private, of an earlier process
+        known |= {"task": names.alias(task), "cid": names.alias(str(known.get("cid", "")))}
     reason = told.get("backsourcereason")
     if reason not in (None, "", "0", 0):
         events.warning("back_to_source", task=known.get("task"), cid=known.get("cid"), client=client, reason=plain(reason))

@@ -33,6 +33,7 @@ from dfengine.supernode.origin_tally import OriginTally
 from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
 from dfengine.tree import MANIFEST
 
@@ -52,12 +53,13 @@ HEAD_SECONDS = 20.0
 class OriginFetches:
     """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
 
-    home: the supernode's directory. wake: answers what an event made answerable. counts, timings: events are counted there.
+    home: the supernode's directory. wake: answers what an event made answerable. counts, timings: events are counted there. names: of
+    tasks, as they are told.
     """
 
     def __init__(
         self, settings: SupernodeSettings, home: str, cache: Cache, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry,
-        wake: Callable[[], None], counts: dict[str, int], timings: Timings, events: EventLog = SILENT,
+        wake: Callable[[], None], counts: dict[str, int], timings: Timings, names: TaskNames, events: EventLog = SILENT,
     ) -> None:
         self._loop = loop
         self._cache = cache
@@ -66,6 +68,7 @@ class OriginFetches:
         self._wake = wake
         self._counts = counts
         self._timings = timings
+        self._names = names
         self._events = events
         self._begun: dict[str, float] = {}
         """Task -> when its fetch began (loop time), until that has ended."""
@@ -110,10 +113,12 @@ class OriginFetches:
             if wanted.content:
                 wanted = replace(self.sources.choose(task, wanted, address, now), wrong=self.sources.wrong(task))
             self.quota.admit(task, wanted, address)
+            self._names.learn(task, wanted)
             self._counts["triggered"] += 1
             if (span := self._spans.pop(task, None)) is not None:
                 span.end()
-            span = tracing.begin("dfengine-supernode", "fetch", wanted.traceparent, tracing.CLIENT, task=task, url=wanted.url)
+            span = tracing.begin("dfengine-supernode", "fetch", wanted.traceparent, tracing.CLIENT, task=self._names.told(task),
+                                 url=wanted.url)
             if span is not tracing.NONE:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             fetch = self.cdn.start(task, wanted, address)
@@ -182,6 +187,7 @@ class OriginFetches:
         self.cdn.forget(task)
         if self.cluster is not None:
             self.cluster.release(task)
+        self._names.gone(task)
         if fetch is not None and fetch.claim is None:
             self.tally.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)

@@ -31,12 +31,12 @@ class Totals(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Part:
-    """One file or blob at one place. task: its id at this supernode. length: bytes, -1 unknown.
+    """One file or blob at one place. task: its id at this supernode; name: the task as it is told. length: bytes, -1 unknown.
 
     host, ip: of the proxy or supernode that fetches it, "" for this supernode.
     """
 
-    __slots__ = ("begun", "digest", "error", "here", "host", "ip", "length", "state", "task", "url")
+    __slots__ = ("begun", "digest", "error", "here", "host", "ip", "length", "name", "state", "task", "url")
 
     def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "", ip: str = "") -> None:
         self.url = url
@@ -46,7 +46,7 @@ class Part:
         self.ip = ip or host
         self.here = -1
         """Bytes of it that are there; -1: as its task says."""
-        self.task = ""
+        self.task = self.name = ""
         self.state = WAITING
         self.error = ""
         self.begun = False

@@ -96,7 +96,8 @@ class Preheats:
 
     def find(self, name: str) -> Job | ToldJob | None:
         """By its id or number; of several with this id, of other supernodes, one that is under way."""
-        if (own := self._jobs.get(name)) is not None:
+        own = self._jobs.get(name) or self._jobs.get(self._state.names.alias(name))
+        if own is not None:
             return own
         found = [job for job in self.all() if name in (job.id, str(job.number))]
         return min(found, key=lambda job: job.over, default=None)
@@ -107,7 +108,8 @@ class Preheats:
         name = asked.id or secrets.token_hex(32)
         if asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
-            name = self._named(_file(self._state, asked, url), task_url(url, asked.unwanted), asked.md5 or asked.identifier)
+            wanted = _file(self._state, asked, url)
+            name = self._told(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
         known = self._jobs.get(name)
         if known is not None and not known.over:
             if (known.kind, known.url) != (asked.kind, asked.urls[0]):
@@ -138,6 +140,10 @@ class Preheats:
     def _named(self, wanted: Wanted, url: str, sign: str) -> str:
         """The id of its task. Raises LocalError."""
         return [*self._state.credentials.tasks(wanted, url, sign)][-1][0]
+
+    def _told(self, task: str, wanted: Wanted) -> str:
+        """The name of a task that need not be known yet."""
+        return task if wanted.open else self._state.names.alias(task)
 
     def _ended(self, job: Job) -> None:
         if not job.over:
@@ -254,9 +260,10 @@ class Preheats:
         unpinned = False
         try:
             part.task = self._named(wanted, url, sign)
+            part.name = self._told(part.task, wanted)
             part.begun = part.task not in self._state.cdn.fetches
             fetch = await self._head(job, wanted, url, sign)
-            part.task = fetch.task
+            part.task, part.name = fetch.task, self._told(fetch.task, wanted)
             unpinned = pinned and not self._state.fetches.kept.is_pinned(fetch.task)
             if unpinned:
                 self._state.fetches.kept.pin(fetch.task, wanted.url, True)

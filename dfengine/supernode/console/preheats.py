@@ -35,5 +35,5 @@ def preheat(state: SupernodeState, job: Job | ToldJob) -> Preheat:
 
 
 def _part(state: SupernodeState, part: Part) -> PreheatPart:
-    return PreheatPart(url=bare(part.url), task=part.task, state=part.state, length=part.length, here=here(state, part),
+    return PreheatPart(url=bare(part.url), task=part.name, state=part.state, length=part.length, here=here(state, part),
                        digest=part.digest, host=part.host, error=redacted(part.error))

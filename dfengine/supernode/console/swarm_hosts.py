@@ -69,11 +69,11 @@ class Told:
         return Standing(self.n, download.got, self.receiving, download.pending_want > 0, self.slow, download.best_piece_time,
                         max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
 
-    def row(self, member: Member | None, now: float) -> SwarmHost:
-        """All of it, as it was looked at last."""
+    def row(self, cid: str, member: Member | None, now: float) -> SwarmHost:
+        """All of it, as it was looked at last. cid: its name."""
         download, peer = self.download, member.peer if member is not None else None
         return SwarmHost(
-            n=self.n, cid=download.cid, host=peer.host if peer else "", address=member.address if member is not None else "",
+            n=self.n, cid=cid, host=peer.host if peer else "", address=member.address if member is not None else "",
             ip=peer.ip if peer else "", version=peer.version if peer else "", location=peer.location if peer else "",
             trust=trust(download), state=self.state, slow=self.slow, got=max(0, self.got), receiving=max(0, self.receiving),
             sending=max(0, self.sending), piece_seconds=max(0.0, download.best_piece_time),

@@ -29,7 +29,7 @@ MOST_BYTES = 1 << 20
 
 
 class SwarmWatch:
-    """most: downloads that are told. tick: grows with each look that found a change."""
+    """task: its name. most: downloads that are told. tick: grows with each look that found a change."""
 
     def __init__(self, state: SupernodeState, task: str, budget: Budget, most: int = PAGE) -> None:
         self.task = task
@@ -45,7 +45,8 @@ class SwarmWatch:
 
     async def look(self) -> SwarmChange | None:
         """What changed; None: nothing, or the task is not in memory."""
-        swarm = self._state.swarm.tasks.get(self.task)
+        task = self._state.names.find(self.task)
+        swarm = self._state.swarm.tasks.get(task)
         if swarm is None:
             return None
         if swarm is not self._swarm:
@@ -69,7 +70,7 @@ class SwarmWatch:
             new = told.download not in self._told
             change = told.look(count, now)
             if new:
-                joined.append(told.row(self._state.members.get((self.task, told.download.cid)), now))
+                joined.append(self._row(task, told, now))
             elif change is not None:
                 changed.append(change)
             for lease in told.download.running.values():
@@ -106,10 +107,14 @@ class SwarmWatch:
 
     def _slowest(self, standings: list[Standing]) -> Slowest | None:
         times = [told.download.best_piece_time for told in self._told.values() if told.download.best_piece_time > 0]
-        fetch = self._state.cdn.fetches.get(self.task)
-        waits, copied = (redacted(fetch.waits)[:300], fetch.state == SUCCESS) if fetch is not None else ("", False)
+        fetch = self._state.cdn.fetches.get(self._state.names.find(self.task))
+        waits, copied = (self._state.names.text(redacted(fetch.waits))[:300], fetch.state == SUCCESS) if fetch is not None else ("", False)
         found = slowest(standings, median(times) if times else 0.0, waits, copied)
         return Slowest(*found) if found is not None else None
+
+    def _row(self, task: str, told: Told, now: float) -> SwarmHost:
+        cid = told.download.cid
+        return told.row(self._state.names.told_cid(task, cid), self._state.members.get((task, cid)), now)
 
     async def snapshot(self) -> Swarm | None:
         """As it was looked at last; None: the task is not in memory, or was not looked at."""
@@ -117,10 +122,8 @@ class SwarmWatch:
         if change is None:
             return None
         now, rows, tick = self._state.now(), [], self.tick
-        members = self._state.members
-        await self._budget.spread(
-            lambda told: rows.append(told.row(members.get((self.task, told.download.cid)), now)), list(self._told.values())
-        )
+        task = self._state.names.find(self.task)
+        await self._budget.spread(lambda told: rows.append(self._row(task, told, now)), list(self._told.values()))
         return Swarm(task=self.task, at=change.at, tick=tick, pieces=change.pieces, total=change.total, cached=encoded(self._cached),
                      hosts=rows, feeds=change.feeds, slowest=change.slowest)  # fmt: skip
 

@@ -31,8 +31,8 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     from_origin = fetch.origin_bytes
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
-        task=fetch.task, url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
-        error=redacted(str(fetch.error))[:LONGEST] if fetch.error is not None else "", waits=redacted(fetch.waits)[:LONGEST],
+        task=state.names.told(fetch.task), url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
+        error=_told(state, str(fetch.error)) if fetch.error is not None else "", waits=_told(state, fetch.waits),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
         cached=0 if file is None or claimed else file.here.count(),
@@ -45,6 +45,10 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     )  # fmt: skip
 
 
+def _told(state: SupernodeState, text: str) -> str:
+    return state.names.text(redacted(text))[:LONGEST]
+
+
 def _kind(fetch: Fetch) -> str:
     tree = fetch.wanted.tree
     if tree is not None:
@@ -52,11 +56,10 @@ def _kind(fetch: Fetch) -> str:
     return "content" if is_content(fetch.wanted.url) else "file"
 
 
-def takes(query: TaskQuery, found: TaskRow) -> bool:
-    """The list has it."""
+def takes(query: TaskQuery, text: str, found: TaskRow) -> bool:
+    """The list has it. text: what its name, or its URL, has in it, in lower case."""
     if query.state and found.state != query.state:
         return False
     if query.active and not (found.unfinished or found.state in ("WAITING", "RUNNING")):
         return False
-    text = query.q.lower()
     return not text or text in found.url.lower() or text in found.task

@@ -27,6 +27,7 @@ from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import hasher
 from dfengine.storage.record import Record
 from dfengine.supernode.copies.copy import Copy
+from dfengine.task import bare, task_id
 
 if TYPE_CHECKING:
     from dfengine.storage.hashing import Hasher
@@ -40,7 +41,7 @@ class Description(msgspec.Struct, kw_only=True):
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
     vary: what the request said in the harmless headers that the response depends on; see `origin.request.selection`.
-    tree: which of a tree's two tasks it is a copy of; "": of none.
+    tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.wanted.Wanted.open`; None: unknown.
     """
 
     url: str
@@ -55,6 +56,7 @@ class Description(msgspec.Struct, kw_only=True):
     verified: str | None = None
     vary: dict[str, str] = {}
     tree: str = ""
+    open: bool | None = None
 
     def answers(self, headers: Iterable[tuple[str, str]]) -> bool:
         """A request with these headers may be given this copy (RFC 9111 section 4.1)."""
@@ -208,6 +210,15 @@ class Cache:
 
     def copies(self) -> Iterator[tuple[float, str, int]]:
         """(unix time of last use, task, bytes on the disk) of every copy."""
+        for task, entry in self._entries():
+            with contextlib.suppress(OSError):
+                yield entry.stat().st_mtime, task, self._taken(task)
+
+    def tasks(self) -> Iterator[str]:
+        """The task of every copy."""
+        return (task for task, _ in self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
             folders = list(os.scandir(self.path))
         except OSError:
@@ -217,7 +228,7 @@ class Cache:
                 for entry in os.scandir(folder.path):
                     task, dot, kind = entry.name.partition(".")
                     if kind == "json" and dot and TASK_ID.fullmatch(task):
-                        yield entry.stat().st_mtime, task, self._taken(task)
+                        yield task, entry
 
     def copy(self, task: str) -> tuple[float, str, int] | None:
         """The same of one copy; None: there is none."""
@@ -225,9 +236,9 @@ class Cache:
             return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
         return None
 
-    def describes(self, task: str) -> tuple[str, int, int, int, str, str] | None:
+    def describes(self, task: str) -> tuple[str, int, int, int, str, str, bool] | None:
         """(URL, bytes, pieces, pieces that are here, see Description.tree, the name of the data of the shared directory that it is the
-        manifest of, "") as the disk has it, -1: unknown; None: it is no copy."""
+        manifest of, "", see Description.open) as the disk has it, -1: unknown; None: it is no copy."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
@@ -237,7 +248,9 @@ class Cache:
         try:
             geometry = record.geometry
             base = self._base(task) if is_content(description.url) and 0 in record.here else ""
-            return description.url, geometry.length, geometry.count, record.here.count(), description.tree, base
+            url, known = description.url, description.open
+            open_ = known if known is not None else bare(url) == url and task_id(url) == task
+            return url, geometry.length, geometry.count, record.here.count(), description.tree, base, open_
         except StorageError:
             return None
         finally:

@@ -138,7 +138,7 @@ class Fetch:
         self.error: DfengineError | None = None
         self.file: Copy | None = None
         """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
-        self.description = Description(url=wanted.url, generation="", verified=wanted.verified)
+        self.description = Description(url=wanted.url, generation="", verified=wanted.verified, open=wanted.open)
         self.claim: Claim | None = None
         """Of content that hosts share, which has no origin. Used on the loop's thread."""
         self.from_cache = False

@@ -159,7 +159,7 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
         # Registries name the same content alike, also where one of them sends another one: what came from there is not resumed.
         generation = (version.name if not fetch.wanted.wrong else "") or secrets.token_hex(8)
         fetch.description = Description(url=fetch.wanted.url, generation=generation,
-                                        digest=fetch.cache.digest, verified=fetch.wanted.verified,
+                                        digest=fetch.cache.digest, verified=fetch.wanted.verified, open=fetch.wanted.open,
                                         tree=fetch.wanted.tree.part if fetch.wanted.tree is not None else "")
         fetch.description.learn(version)
         fetch.description.vary = selection(fetch.wanted.headers, body.vary)

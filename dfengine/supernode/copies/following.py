@@ -195,8 +195,9 @@ class _Following:
             file, fetch.description = found
         else:
             fetch.description = known = Description(
-                url=fetch.wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=fetch.wanted.verified
-            )
+                url=fetch.wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=fetch.wanted.verified,
+                open=fetch.wanted.open,
+            )  # fmt: skip
             known.learn(version)
             fetch.room.check(data.file_length)
             create = partial(fetch.cache.create, fetch.task, Geometry(data.file_length), known)

@@ -121,7 +121,7 @@ def _begin(fetch: Fetch, claim: Claim) -> Copy:
         file, fetch.description = found
     else:
         fetch.description = Description(url=fetch.wanted.url, generation=claim.generation, digest=fetch.cache.digest,
-                                        verified=fetch.wanted.verified)
+                                        verified=fetch.wanted.verified, open=fetch.wanted.open)
         fetch.room.check(claim.geometry.length)
         create = partial(fetch.cache.create, fetch.task, claim.geometry, fetch.description)
         file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))

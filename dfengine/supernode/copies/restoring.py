@@ -50,6 +50,7 @@ def description(fetch: Fetch, found: Stored) -> Description:
     return Description(
         url=fetch.wanted.url, generation=found.generation, etag=found.etag, last_modified=found.last_modified, digest=fetch.cache.digest,
         dated=found.dated, coding=found.coding, verified=fetch.wanted.verified, vary=found.vary, tree=found.tree,
+        open=fetch.wanted.open,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.request import is_private
 from dfengine.origin.verification import verification
-from dfengine.task import Digest, expected_of
+from dfengine.task import Digest, bare, expected_of
 from dfengine.tree import TreeTask
 
 LEAST_RATE = 16 << 10
@@ -77,6 +77,12 @@ class Wanted:
     def public(self) -> bool:
         """No credentials of a client's open it, and its origin is known to the system's authorities."""
         return not (self.signed or self.verified or any(is_private(name) for name, _ in self.headers))
+
+    @property
+    def open(self) -> bool:
+        """Whoever is told its URL, without user, password and query, may register for it: its task's id opens nothing more."""
+        url = self.url if self.content else self.named or self.url
+        return not self.signed and bare(url) == url and not any(is_private(name) for name, _ in self.headers)
 
     def expected(self, etag: str) -> Digest | None:
         """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""

@@ -1,0 +1,115 @@
+"""How a task is named to those who look at a supernode: by its id, or by an alias where the id opens what its reader may not read.
+
+Whoever knows a task's id may read its file at the download port, and a download's CID tells the path at which its host serves the file. So
+an id is told only where the URL that is told beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task has
+
+    alias = HMAC-SHA256(the supernode's own key, id)
+
+which only the paths for those who look take in the place of the id. The alias of a task stays the same, as the key does.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from dfengine.errors import LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dfengine.events import Value
+    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.credentials import Credentials
+
+MOST = 1 << 16
+"""Closed tasks that are remembered after they have left memory."""
+
+CID = 16
+"""Characters of a download's alias."""
+
+_ID = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
+
+class TaskNames:
+    """Of one supernode. Changed on the loop's thread; `mask` is called in any."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._key = b""
+        self._aliases: dict[str, str] = {}
+        """Id -> alias, of closed tasks."""
+        self._ids: dict[str, str] = {}
+        self._past: dict[str, None] = {}
+        """Those of them that are not in memory, the oldest first."""
+
+    def learn(self, task: str, wanted: Wanted) -> None:
+        """The task comes into memory."""
+        self._past.pop(task, None)
+        if not wanted.open and task not in self._aliases:
+            self._remember(task)
+        elif wanted.open and task in self._aliases:
+            del self._ids[self._aliases.pop(task)]
+
+    def gone(self, task: str) -> None:
+        """The task leaves memory. What is told of it later still has its alias."""
+        if task in self._aliases:
+            self._past[task] = None
+            while len(self._past) > MOST:
+                oldest = next(iter(self._past))
+                del self._past[oldest]
+                del self._ids[self._aliases.pop(oldest)]
+
+    def _remember(self, task: str) -> str:
+        found = self._aliases[task] = self.alias(task)
+        self._ids[found] = task
+        return found
+
+    def told(self, task: str) -> str:
+        """The name of a task that is or was in memory."""
+        return self._aliases.get(task, task)
+
+    def told_as(self, task: str, open: bool) -> str:
+        """The name of a task that need not be in memory. open: see `Wanted.open`."""
+        known = self._aliases.get(task)
+        if open or known is not None:
+            return known or task
+        found = self._remember(task)
+        self.gone(task)
+        return found
+
+    def told_cid(self, task: str, cid: str) -> str:
+        """The name of a download of this task."""
+        return self._keyed("cid", cid)[:CID] if task in self._aliases else cid
+
+    def find(self, name: str) -> str:
+        """The id of the task that is named so; `name` itself if it is no alias that is remembered."""
+        return self._ids.get(name, name)
+
+    def alias(self, task: str) -> str:
+        """Of any task. In any thread."""
+        return self._keyed("task", task)
+
+    def _keyed(self, kind: str, text: str) -> str:
+        try:
+            return self._credentials.alias(kind, text)
+        except LocalError:  # the key cannot be kept: names that hold as long as this process
+            import hmac
+
+            self._key = self._key or secrets.token_bytes(32)
+            return hmac.digest(self._key, f"{kind}\0{text}".encode("utf-8", "surrogatepass"), "sha256").hex()
+
+    def text(self, text: str) -> str:
+        """`text` with the names of the tasks whose ids it holds."""
+        if len(text) < 64 or not self._aliases:
+            return text
+        return _ID.sub(lambda match: self._aliases.get(match[0], match[0]), text)
+
+    def mask(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        """An event's fields as they are told: `task` and `cid` by their names, and ids within other texts."""
+        task = fields.get("task")
+        found = {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
+        if isinstance(task, str) and isinstance(fields.get("cid"), str):
+            found["cid"] = self.told_cid(task, str(fields["cid"]))
+        return found

@@ -155,7 +155,7 @@ def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") ->
 def check_url(url: str) -> str:
     """`url` itself when it is http or https, names a host and holds neither control characters nor surrogates; else BadValue."""
     if _UNSENDABLE.search(url):
-        raise BadValue(f"URL {shown(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
+        raise BadValue(f"URL {bare(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
@@ -201,7 +201,7 @@ def without_raw_bytes(text: str) -> str:
 
 def shown(text: str) -> str:
     """`text` for a message: without the user information of the URLs in it, which may hold a password or a token."""
-    return re.sub(r"(://)[^/?#\s]*@", r"\1***@", text) if "@" in text else text
+    return re.sub(r"(://)[^\0- /?#\x7f]*@", r"\1***@", text) if "@" in text else text
 
 
 def bare(url: str) -> str:
@@ -210,8 +210,11 @@ def bare(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """A message with each URL in it as `bare` has it."""
-    return re.sub(r"""(://[^\s?#"'<>]*)[?#][^\s"'<>]*""", r"\1?...", shown(text))
+    """A message with each URL in it as `bare` has it.
+
+    A query goes on to the next blank, since quotes and all but ASCII may stand in one; quotes and punctuation at its end are the message's.
+    """
+    return re.sub(r"""(://[^\0- ?#\x7f]*)[?#][^\0- \x7f]*?(["'>)\]},:;.]*)(?![^\0- \x7f])""", r"\1?...\2", shown(text))
 
 
 def task_id(url: str, sign: str = "", range_header: str = "") -> str:

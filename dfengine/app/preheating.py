@@ -20,7 +20,7 @@ from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
 from dfengine.settings import GetSettings
-from dfengine.task import is_url, shown, typed_url
+from dfengine.task import bare, is_url, shown, typed_url
 from dfengine.value import Value
 
 ACTIONS = ("ls", "stat", "cancel")
@@ -30,6 +30,10 @@ LOOKS = 0.1, 2.0
 
 LOST = 30.0
 """Seconds for which a supernode that does not answer any more is asked again."""
+
+
+REASON = 200
+"""Characters of a reason in a list."""
 
 
 class Begun(Value):
@@ -128,9 +132,9 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
         url = typed_url(what)
         named |= {"type": "file", **{name: values[name] for name in ("filter", "md5", "identifier") if values.get(name)}}
         if values.get("platforms"):
-            raise BadValue(f"--platform is for images, and {shown(what)} is a file")
+            raise BadValue(f"--platform is for images, and {bare(what)} is a file")
     else:
-        raise BadValue(f"{shown(what)[:200]!r} is neither a URL nor {image_name.SCHEME}[HOST/]NAME[:TAG]")
+        raise BadValue(f"{bare(what)[:200]!r} is neither a URL nor {image_name.SCHEME}[HOST/]NAME[:TAG]")
     own = {name: values[name] for name in ("headers", "user", "netrc", "netrc_file") if values.get(name)}
     headers = credentials.headers(GetSettings(url=url, output="", **own))
     if len({name.lower() for name, _ in headers}) < len(headers):
@@ -181,10 +185,10 @@ def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
             put(json.dumps({"url": shown(each.what), "id": each.id, "nodes": told}))
         elif bad is None and not values.get("quiet"):
             count, length = (sum(one[name] for one in told) for name in ("count", "length"))
-            put(f"{each.id}  {shown(each.what)}  {count} files, {length} bytes")
+            put(f"{each.id}  {bare(each.what)}  {count} files, {length} bytes")
         if bad is not None:
             reason = str(bad.get("errorMsg", "it failed"))
-            message = f"{shown(each.what)}: supernode {bad['node']}: {reason}"
+            message = f"{bare(each.what)}: supernode {bad['node']}: {reason}"
             if each.what.startswith(image_name.SCHEME) and "wrong version number" in reason and not values.get("plain_http"):
                 message += ": a registry that speaks http takes --plain-http"
             if failed:
@@ -219,7 +223,7 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
         if over == len(each.nodes):
             return list(told.values())
         if deadline and time.monotonic() > deadline:
-            raise TimedOut(f"{shown(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
+            raise TimedOut(f"{bare(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
         time.sleep(pause)
         pause = min(LOOKS[1], pause * 1.3)
 
@@ -227,7 +231,7 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
 def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
     """One line on a terminal."""
     finished, count, here, length = (sum(one[name] for one in told) for name in ("finished", "count", "here", "length"))
-    line = f"{shown(each.what)[:60]}: {finished}/{count} files, {here >> 20} of {length >> 20} MiB"
+    line = f"{bare(each.what)[:60]}: {finished}/{count} files, {here >> 20} of {length >> 20} MiB"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
 
 
@@ -244,7 +248,14 @@ def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
         put(json.dumps({"preheats": found}))
         return
     for each in found:
-        put("  ".join((each["ID"], each["status"].ljust(7), each["startTime"], each["node"], each.get("url", ""))))
+        put("  ".join((each["ID"], each["status"].ljust(7), each["startTime"], each["node"], each.get("url", ""), *_reason(each))))
+
+
+def _reason(found: dict[str, Any]) -> list[str]:
+    from dfengine.app.observing import printable
+
+    reason = printable(found.get("errorMsg", ""))
+    return [f"({reason if len(reason) <= REASON else reason[:REASON] + '...'})"] if reason else []
 
 
 def _told(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:

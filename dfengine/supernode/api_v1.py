@@ -26,7 +26,7 @@ from dfengine.net import tracing
 from dfengine.net.http import Request, Response
 from dfengine.supernode.download_events import download_told
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
-from dfengine.supernode.negative_cache import FOR_OTHERS, without_reason
+from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
 from dfengine.supernode.series import number
@@ -77,7 +77,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         state.events.debug("registration_waits", client=request.client, reason=str(error))
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
-        state.events.warning("registration_refused", client=request.client, reason=str(error))
+        state.events.warning("registration_refused", client=request.client, reason=reason_alone(str(error)))
         # A 1.x client ends at this code; if it is refused as for a URL that cannot be fetched, it goes to the origin directly.
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))

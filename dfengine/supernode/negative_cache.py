@@ -35,6 +35,12 @@ def without_reason(message: str) -> str:
     return before + words
 
 
+def reason_alone(message: str) -> str:
+    """What else a refusal says than 1.x's words."""
+    _, words, reason = message.partition(f"{WORDS}: ")
+    return reason if words else message
+
+
 class NegativeCache:
     """By task. interval: seconds for which one counts."""
 

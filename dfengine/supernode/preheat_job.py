@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dfengine.origin.cancel import Cancel
+from dfengine.supernode.negative_cache import reason_alone
+from dfengine.task import redacted
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,6 +21,11 @@ WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 
 
 STATES = (WAITING, RUNNING, SUCCESS, FAILED)
+
+
+def _told(error: str) -> str:
+    """A reason for whoever asks for it: in few words, without what may open a file."""
+    return redacted(reason_alone(error))
 
 
 class Totals(msgspec.Struct, array_like=True, frozen=True):
@@ -54,7 +61,7 @@ class Part:
 
     def end(self, error: str = "") -> None:
         """It is done, or failed for this reason."""
-        self.state, self.error = FAILED if error else SUCCESS, error
+        self.state, self.error = FAILED if error else SUCCESS, _told(error)
 
     @property
     def over(self) -> bool:
@@ -88,7 +95,7 @@ class Job:
 
     def change(self, state: str, error: str = "") -> None:
         """It is in this state from now on."""
-        self.state, self.error, self.updated = state, error, time.time()
+        self.state, self.error, self.updated = state, _told(error), time.time()
         if self.over:
             self.know()
 

@@ -268,6 +268,7 @@ class Preheats:
             if unpinned:
                 self._state.fetches.kept.pin(fetch.task, wanted.url, True)
             self._known(job)
+            part.length = fetch.file.geometry.length if fetch.file is not None else -1
             await self._whole(part, fetch)
             part.end()
         except (DfengineError, asyncio.CancelledError) as error:

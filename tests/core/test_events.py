@@ -49,6 +49,15 @@ def test_urls_open_nothing_to_who_reads_them() -> None:
     assert redacted("no URL? none") == "no URL? none"
 
 
+@pytest.mark.parametrize("query", ["name='a'&sig=S", 'disposition=a;filename="x"&sig=S', "a=<b>&sig=S", "a=\xa0\u2003&sig=S", "#sig=S"])
+@pytest.mark.parametrize("place", ["http://o/f", "http://o/a'b", 'http://o/"c"', "s3://b/\xa0k"])
+@pytest.mark.parametrize("around", ["{}", "URL '{}' is bad", "url: {}: no", "({})", '{{"url":"{}"}}'])
+def test_no_part_of_a_query_is_told(query: str, place: str, around: str) -> None:
+    said = redacted(around.format(f"{place}?{query}"))
+    assert "S" not in said
+    assert said == around.format(f"{place}?...") or (said.startswith(around.partition("{")[0]) and f"{place}?..." in said)
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 3)), max_size=80))
 def test_a_throttle_tells_what_it_holds_back(events: list[tuple[str, float]]) -> None:
     throttle, now, told, held, first = Throttle(5, 2.0), 0.0, dict.fromkeys("ab", 0), dict.fromkeys("ab", 0), 0.0

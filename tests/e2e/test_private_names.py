@@ -109,8 +109,12 @@ def test_what_everybody_reads_opens_no_private_file(stage: Scene, capfd: pytest.
         preheat = json.loads(made)["ID"]
         until(lambda: json.loads(ask(node.node, f"/preheats/{preheat}")[1])["status"] == "SUCCESS", "the preheat")
         assert ask(node.node, "/preheats", "POST", {"url": f"http://{at}/private/no.bin", "headers": wrong})[0] == 500
+        lost = f"http://us:PW@{at}/signed/no.bin?name='a\"&sig=SIX"
+        status, refused = ask(node.node, "/preheats", "POST", {"url": lost})
+        assert (status, b"403" in refused, b"taskID" in refused) == (500, True, False)
+        assert "403" in stage.get(lost, "lost", "--notbs", nodes=(node,), status=3)
 
-        text = told(node)
+        text = told(node) + refused.decode()
         copies = {path.stem for path in (node.home / "download").rglob("*.json")}
         assert readable(node, text) == [public]
         assert copies >= {*ids, public}
@@ -126,6 +130,8 @@ def test_what_everybody_reads_opens_no_private_file(stage: Scene, capfd: pytest.
         for sign in private:
             assert sign not in text, "a CID tells the path at which a host serves its file"
         assert public in text
+        assert task_id(lost) not in text
+        assert [word for word in ("SIG", "SIX", "PW", "taskID") if word in text] == []
 
 
 def test_a_private_task_is_steered_by_the_name_that_is_told(stage: Scene) -> None:

@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.supernode import told_preheats
+from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.preheat_job import FAILED, RUNNING, STATES, SUCCESS, WAITING, Part, Totals
 from dfengine.supernode.told_preheats import SETTLE, SILENCE, ToldJobs, forgotten, say
 
 A, B = "aa" * 16, "bb" * 16
+
+
+def test_a_reason_is_in_few_words_and_opens_nothing() -> None:
+    part = Part("http://o/f")
+    part.end("cache " + NegativeCache(1.0).remember("7" * 64, "http://u:p@o/f?sig=S", 404, "o answers 404 to http://o/f?sig=S", 0.0))
+    assert part.error == "o answers 404 to http://o/f?..."
+    part.end("something else")
+    assert part.error == "something else"
 
 
 def job(state: str = RUNNING, id: str = "ab" * 32, parts: int = 2, url: str = "http://u:p@h/f?sign=secret") -> Any:

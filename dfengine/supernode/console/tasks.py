@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.location import is_content
 from dfengine.supernode.console.answers import TaskRow
+from dfengine.supernode.negative_cache import reason_alone
 from dfengine.task import bare, redacted
 from dfengine.tree import MANIFEST
 
@@ -46,7 +47,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
 
 
 def _told(state: SupernodeState, text: str) -> str:
-    return state.names.text(redacted(text))[:LONGEST]
+    return state.names.text(redacted(reason_alone(text)))[:LONGEST]
 
 
 def _kind(fetch: Fetch) -> str:

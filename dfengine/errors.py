@@ -172,6 +172,12 @@ class SupernodeError(RemoteError):
         self.code = code
 
 
+class SupernodeFull(SupernodeError):
+    """A supernode has as much as it takes. `alternatives`: HOST:PORT of others that it names."""
+
+    alternatives: tuple[str, ...] = ()
+
+
 class NoProgress(SupernodeError):
     """A supernode's swarm brought no byte for as long as a download waits."""
 

@@ -46,6 +46,7 @@ MOST_FORM = 64 << 10
 MOST_COLONS = 16 << 10
 """Colons in a registration that is JSON: of a megabyte of fields the dict alone takes 20 ms."""
 
+MOST_ALTERNATIVES = 4
 MOST_FOLDED = 128 << 10
 """Bytes of a message of which a few fields are looked at."""
 
@@ -206,12 +207,16 @@ class Finished(msgspec.Struct, rename=fields.FINISHED):
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """Any 1.x answer the supernode makes: a code, and what belongs to it."""
+    """Any 1.x answer the supernode makes: a code, and what belongs to it.
+
+    alternatives: HOST:PORT of other supernodes, for a native client that this one is too full to take.
+    """
 
     code: int
     data: list[PieceSource] | Finished | Registered | None = None
     msg: str = ""
     message: str = ""
+    alternatives: list[str] = []
 
 
 class Pull(msgspec.Struct, omit_defaults=True):

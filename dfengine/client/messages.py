@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+MOST_ALTERNATIVES = 8
+
 LARGEST = 1 << 63
 """Beyond any number that is meant."""
 
@@ -156,7 +158,10 @@ class Pulled(Value):
 
 
 class Registered(Value):
-    """Answer to a registration. code 200: all of it; else `said` says why not. length in raw bytes, -1 unknown."""
+    """Answer to a registration. code 200: all of it; else `said` says why not. length in raw bytes, -1 unknown.
+
+    alternatives: supernodes that one which is full names, MOST_ALTERNATIVES at most; nothing of them is checked.
+    """
 
     code: int
     said: str = ""
@@ -167,6 +172,7 @@ class Registered(Value):
     native: int = 0
     generation: str = ""
     digest: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 class PieceSource(Value):
@@ -250,7 +256,8 @@ def decode_registered(body: bytes) -> Registered:
         code = _get(fields, "code", int)
         said = _get(fields, "message", str, "") or _get(fields, "msg", str, "")
         if fields.get("data") is None:
-            return Registered(code, said)
+            named = _get(fields, "alternatives", list, [])[:MOST_ALTERNATIVES]
+            return Registered(code, said, alternatives=tuple(_is(each, "an alternative", str) for each in named))
         data = _get(fields, "data", dict)
         return Registered(
             code=code,

@@ -14,7 +14,7 @@ from dfengine._piece import Geometry
 from dfengine.client import node_answer
 from dfengine.client.messages import Registered, Registration, decode_registered
 from dfengine.client.node_answer import FILE, Patience
-from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError
+from dfengine.errors import BadValue, ProtocolViolation, RemoteError, Silent, SourceGone, SupernodeError, SupernodeFull
 from dfengine.net.dial import CONNECT
 from dfengine.settings import SupernodeAddress
 from dfengine.task import ALGORITHMS
@@ -128,6 +128,10 @@ def join(
 def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
     if answer.code == codes.NEED_AUTH:
         raise refuse(node, answer.code, answer.said)
+    if answer.alternatives:
+        full = SupernodeFull(f"supernode {node} refuses: {reason(answer.said)}", answer.code)
+        full.alternatives = answer.alternatives
+        raise full
     if answer.code != codes.SUCCESS or not answer.piece_size:
         raise SupernodeError(f"supernode {node} refuses: {reason(answer.said)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:

@@ -16,8 +16,9 @@ from dfengine.client.node_answer import Patience, known
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
+from dfengine.client.supernodes import Trying
 from dfengine.client.watch import TICK, Watch
-from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, TooLarge
+from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
 from dfengine.net.tracing import CLIENT
 
 TYPE_CHECKING = False
@@ -129,7 +130,8 @@ class SwarmSession:
 
     def _first(self) -> Membership:
         failure: RemoteError | None = None
-        for node in _silent_last(self.nodes):
+        trying = Trying(_silent_last(self.nodes))
+        for node in trying:
             self._watch.check(None)
             self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
@@ -139,7 +141,8 @@ class SwarmSession:
                     error.args = (f"supernode {error}", *error.args[1:])
                 self._watch.trouble(str(error))
                 failure = failure or error
-                if self._questions and isinstance(error, SupernodeError) and error.code:
+                trying.failed(error)
+                if self._questions and isinstance(error, SupernodeError) and error.code and not isinstance(error, SupernodeFull):
                     failure = error
                     break
         raise failure or SupernodeError("no supernode is given")
@@ -282,7 +285,8 @@ class SwarmSession:
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
             nodes = _silent_last(self._order_after(last, stay))
-            for node in nodes:
+            trying = Trying(nodes)
+            for node in trying:
                 self._watch.check(transfer)
                 if transfer.finished:
                     return None
@@ -291,6 +295,7 @@ class SwarmSession:
                 except RemoteError as error:
                     self._watch.trouble(str(error))
                     failure = failure or error
+                    trying.failed(error)
                     refused = refused and isinstance(error, SupernodeError)
             awaited = self._may_leave and transfer.wishes() is not None  # by a reader, who need not wait until they run again
             silent = awaited and all(known.left(str(node)) for node in nodes)

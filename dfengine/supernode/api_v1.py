@@ -5,6 +5,7 @@ Handlers take the state and a request and answer with a Response, or a coroutine
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -20,10 +21,11 @@ from dfengine.errors import (
     OriginError,
     ProtocolViolation,
     RemoteError,
+    SupernodeFull,
     UnknownTask,
 )
 from dfengine.net import tracing
-from dfengine.net.http import Request, Response
+from dfengine.net.http import HangUp, Request, Response
 from dfengine.supernode.download_events import download_told
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
@@ -33,6 +35,9 @@ from dfengine.supernode.series import number
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, cdn_cid, cdn_path
+
+FULL_AGAIN = 5
+"""Seconds after which a supernode that is full may be asked again."""
 
 MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
 GO_ON = '{"Code":11,"Msg":"peer continue"}'
@@ -82,6 +87,9 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
+    except SupernodeFull as error:
+        state.events.warning("registration_refused", client=request.client, reason=str(error))
+        return _sent_on(state, str(error)) if registration.native else refused(str(error))
     except DfengineError as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
@@ -97,6 +105,27 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         if registration.follows:
             data.etag, data.last_modified, data.undated, data.coding = known.etag, known.last_modified, not known.dated, known.coding
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
+
+
+def _sent_on(state: SupernodeState, message: str) -> Response:
+    """A native client is told of other supernodes of the cluster: those that lead fewest tasks first, and none for all clients alike."""
+    others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
+    told = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
+    refusal = answer(wire.Answer(wire.SYSTEM_ERROR, message=message, alternatives=told), 503)
+    refusal.headers = (("Retry-After", str(FULL_AGAIN)),)
+    return refusal
+
+
+def leaving(state: SupernodeState, request: Request) -> Response:
+    """To a registration while this supernode takes leave. Raises HangUp, as if it had ended, where the client cannot be sent on: it goes to
+    another supernode that it knows, or waits for the next process."""
+    try:
+        native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native
+    except ProtocolViolation:
+        native = 0
+    if not native or not state.other_supernodes():
+        raise HangUp
+    return _sent_on(state, "this supernode takes leave")
 
 
 # THE PULL

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary, finalize
 
-from dfengine.errors import RemoteError
+from dfengine.errors import SupernodeFull
 from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
@@ -76,7 +76,7 @@ class TaskQuota:
 
     @contextmanager
     def registering(self, address: str, size: int) -> Iterator[None]:
-        """A registration of `size` bytes is under way. Raises RemoteError."""
+        """A registration of `size` bytes is under way. Raises SupernodeFull."""
         self._take(address, size)
         try:
             yield
@@ -85,16 +85,16 @@ class TaskQuota:
 
     def _take(self, address: str, size: int) -> None:
         if not self._bytes.acquire(address, size):
-            raise RemoteError(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
+            raise SupernodeFull(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
 
     def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
         """A task begins. more: bytes that it takes besides what is wanted.
 
-        Raises RemoteError when there are as many as may be, in all or of this client.
+        Raises SupernodeFull when there are as many as may be, in all or of this client.
         """
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
-                raise RemoteError(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
+                raise SupernodeFull(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
         texts = wanted.url, wanted.named, wanted.signed, *chain.from_iterable(wanted.headers)
         size = OVERHEAD + more + sum(map(len, texts))
         self._take(address, size)
@@ -129,7 +129,7 @@ class TaskQuota:
                 del self._failed[client]
 
     def shared(self, texts: Sequence[bytes], address: str) -> Sequence[bytes]:
-        """The same certificates as a shared object that is kept once. Raises RemoteError."""
+        """The same certificates as a shared object that is kept once. Raises SupernodeFull."""
         if not texts:
             return texts
         size = sum(map(len, texts))

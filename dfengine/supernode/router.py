@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import ProtocolViolation
-from dfengine.net.http import BadRequest, HangUp, Request, Response, text
+from dfengine.net.http import BadRequest, Request, Response, text
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode import admin, api_native, api_origin, api_peers, api_share, api_v1, api_work
@@ -154,7 +154,7 @@ class Router:
         if route is None:
             return text(405, f"{path} takes {', '.join(methods)}")
         if self._state.draining and route is api_v1.register:
-            raise HangUp  # as if it had ended: the client goes to another supernode, or waits for the next process
+            route = api_v1.leaving
         begun, size = monotonic(), size_of(request)
         try:
             result = route(self._state, request)

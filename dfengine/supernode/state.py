@@ -90,6 +90,11 @@ class SupernodeState:
         self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
 
+    def other_supernodes(self) -> list[str]:
+        """HOST:PORT of the cluster's others, those that lead fewest tasks first."""
+        cluster = self.fetches.cluster
+        return [each.address for each in sorted(cluster.others, key=lambda each: each.leads)] if cluster is not None else []
+
     def wake(self) -> None:
         """See SwarmDriver; after each event."""
         self.driver.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -9,14 +10,21 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, Scene, Supernode, buffered, until
+from scene import DFENGINE, MIB, Scene, Supernode, buffered, status, until
+from test_faults import registration
 from test_isolation import joined, serving
 from test_preheat_command import run
 from test_supernode_origins import Watched
 
+from dfengine.net.http import Request, Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode import api_v1
+from dfengine.supernode.cluster.beliefs import Other
+from dfengine.supernode.state import SupernodeState
 from tests.origins.answers import refuse, serve
 from tests.origins.behaviour import content
 from tests.origins.server import Server
@@ -219,13 +227,13 @@ def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
     assert [row["leader"] for row in ask(two, "GET", "/api/v2/tasks")[1]["items"]] == [one.node]
     assert (one.metric("dfengine_cluster_led"), two.metric("dfengine_cluster_led")) == (1, 0)
 
-    def status() -> str:
+    def said() -> str:
         return subprocess.run([*DFENGINE, "status", "-n", one.node], capture_output=True, text=True, check=True).stdout
 
-    assert "cluster    1 other supernodes; its Redis answers" in status()
+    assert "cluster    1 other supernodes; its Redis answers" in said()
     server.kill()
     until(lambda: not ask(one, "GET", "/api/v2/cluster")[1]["reached"], "it is known that Redis is gone")
-    assert "cluster    1 other supernodes; its Redis does not answer" in status()
+    assert "cluster    1 other supernodes; its Redis does not answer" in said()
     assert ask(one, "GET", "/api/v2/cluster")[1]["failures"] > 0
 
 
@@ -233,3 +241,52 @@ def test_who_is_in_no_cluster_says_so(stage: Scene) -> None:
     node = stage.supernode()
     told = ask(node, "GET", "/api/v2/cluster")[1]
     assert (told["configured"], told["items"]) == (False, [])
+
+
+def test_a_supernode_that_takes_leave_sends_downloads_on_to_another(stage: Scene, options: tuple[str, ...]) -> None:
+    stage.file("slow", 4 * SIZE)
+    digest, base = stage.file("f", SIZE), stage.origin(slow="256k")
+    one, two = nodes = [stage.supernode(*options, "--drain", "600s") for _ in range(2)]
+    members(*nodes)
+    led = stage.start_get(f"{base}/slow/slow", "led", "--pattern", "cdn", host=9, nodes=(one,))
+    until(lambda: one.metric("dfengine_origin_bytes_total"), "a download that holds it")
+    one.process.terminate()
+    until(lambda: status(one.node, "/readyz") == 503, "its leave")
+    stage.get(f"{base}/f", "out", "--notbs", "--pattern", "cdn", host=2, nodes=(one,))
+    assert stage.digest("out") == digest
+    assert two.metric("dfengine_downloads_finished_total") == 1
+    answered = ask(one, "POST", "/peer/registry", registration(f"{base}/f", 1) | {"native": 1})
+    assert (answered[0], json.loads(answered[1])["alternatives"]) == (503, [two.node])
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        ask(one, "POST", "/peer/registry", registration(f"{base}/f", 2) | {"native": 0})
+    stage.kill(led)
+    stage.kill(one.process)
+    stage.supernodes.remove(one)
+
+
+@pytest.mark.parametrize(("native", "answered"), [(1, 503), (0, 500)])
+def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, answered: int
+) -> None:
+    monkeypatch.setattr("dfengine.supernode.swarm.members.MOST_DOWNLOADS", 0)
+
+    async def play() -> Response:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        others = [Other(f"{n:032x}", f"10.0.0.{n}:8002", n) for n in range(20)]
+        node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
+        body = json.dumps({**registration("http://127.0.0.1:9/f", 1), "native": native}).encode()
+        answer = await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))
+        await asyncio.to_thread(node.cdn.close)
+        node.close()
+        return answer
+
+    answer = asyncio.run(play())
+    told = json.loads(answer.body)
+    assert (answer.status, told["code"]) == (answered, 500)
+    assert "has 0 downloads already" in told["message"]
+    if native:
+        assert len(told["alternatives"]) == 4
+        assert set(told["alternatives"]) <= {f"10.0.0.{n}:8002" for n in range(8)}, "those that lead fewest"
+        assert answer.headers == (("Retry-After", "5"),)
+    else:
+        assert set(told) == {"code", "message"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dfengine.errors import RemoteError
+from dfengine.errors import RemoteError, SupernodeFull
 from dfengine.net.http import Line
 from dfengine.net.quota import SHARE, Quota
 from dfengine.task import Peer, client_of
@@ -62,15 +62,15 @@ class Members(dict[Key, Member]):
         self._texts = Quota(MOST_TEXTS, share)
 
     def room_for(self, key: Key, address: str) -> None:
-        """Raises RemoteError if a limit is reached, in all or of the client at `address`."""
+        """Raises SupernodeFull if a limit is reached, in all or of the client at `address`."""
         if key in self:
             return
         if len(self) >= MOST_DOWNLOADS:
-            raise RemoteError(f"this supernode has {MOST_DOWNLOADS} downloads already")
+            raise SupernodeFull(f"this supernode has {MOST_DOWNLOADS} downloads already")
         if self._shares.full(address):
-            raise RemoteError(f"this supernode has {self._shares.most} downloads of {address} already")
+            raise SupernodeFull(f"this supernode has {self._shares.most} downloads of {address} already")
         if self._texts.full(address):
-            raise RemoteError(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
+            raise SupernodeFull(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
 
     def admit(self, key: Key, member: Member) -> None:
         """Add it; if it was registered before, it keeps its peer, its address and its connection."""

@@ -1,0 +1,64 @@
+"""Which supernodes one look tries, when some are full and name others."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.client.messages import decode_registered
+from dfengine.client.supernodes import MOST_NAMED, Trying
+from dfengine.errors import ProtocolViolation, SupernodeError, SupernodeFull
+from dfengine.settings import SupernodeAddress
+
+GIVEN = [SupernodeAddress.parse(text) for text in ("a:1", "b:1")]
+
+
+def full(*names: str) -> SupernodeFull:
+    error = SupernodeFull("it is full", 500)
+    error.alternatives = names
+    return error
+
+
+def tried(answers: dict[str, Exception]) -> list[str]:
+    trying, found = Trying(GIVEN), []
+    for node in trying:
+        found.append(str(node))
+        trying.failed(answers.get(str(node), SupernodeError("no")))  # type: ignore[arg-type]
+    return found
+
+
+def test_those_that_a_full_one_names_are_next() -> None:
+    assert tried({}) == ["a:1", "b:1"]
+    assert tried({"a:1": full("c:1", "d:1"), "d:1": full("e:1")}) == ["a:1", "c:1", "d:1", "e:1", "b:1"]
+
+
+def test_each_is_tried_once_and_what_is_no_address_not_at_all() -> None:
+    assert tried({"a:1": full("b:1", "a:1", "c:1", "c:1", "dns://names", "srv://names", "h h", "", "x" * 9999)}) == ["a:1", "c:1", "b:1"]
+
+
+@given(st.dictionaries(st.sampled_from([f"{name}:1" for name in "abcdefghijklmnopqrs"]),
+                       st.lists(st.sampled_from([f"{name}:1" for name in "abcdefghijklmnopqrs"]), max_size=12)))  # fmt: skip
+def test_whatever_they_name_it_ends(named: dict[str, list[str]]) -> None:
+    found = tried({name: full(*others) for name, others in named.items()})
+    assert len(found) == len(set(found)) <= len(GIVEN) + MOST_NAMED
+    assert {"a:1", "b:1"} <= set(found)
+
+
+def answer(**fields: Any) -> bytes:
+    return json.dumps({"code": 500, "message": "full", **fields}).encode()
+
+
+def test_a_refusal_that_names_others_is_read() -> None:
+    assert decode_registered(answer()).alternatives == ()
+    assert decode_registered(answer(alternatives=["h:1"])).alternatives == ("h:1",)
+    assert len(decode_registered(answer(alternatives=["h:1"] * 1000)).alternatives) == 8
+
+
+@pytest.mark.parametrize("wrong", ["h:1", [1], {"h": 1}, [["h:1"]]])
+def test_what_is_no_list_of_names_is_refused(wrong: Any) -> None:
+    with pytest.raises(ProtocolViolation):
+        decode_registered(answer(alternatives=wrong))

@@ -196,8 +196,9 @@ class Cluster:
             if code:
                 outcome.failed += 1
                 outcome.messages.append(f"{host} ended with {code}: {(self.path / f'{host}.errors').read_text()[-300:]}")
-            elif hashlib.file_digest(out.open("rb"), "sha256").hexdigest() != digest:
-                outcome.wrong += 1
+            else:
+                with out.open("rb") as file:
+                    outcome.wrong += hashlib.file_digest(file, "sha256").hexdigest() != digest
             out.unlink(missing_ok=True)
         return outcome
 

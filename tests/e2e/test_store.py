@@ -9,7 +9,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from scene import DFENGINE, MIB, Scene, Supernode, until
+from scene import DFENGINE, MIB, Scene, Supernode, filled, until
 from stores import ENVIRONMENT, moto
 
 SIZE = 13 * MIB + 5
@@ -79,6 +79,18 @@ def test_lost_disks_and_lying_directories(stage: Scene, key: Path) -> None:
         refused = stage._start(["sh", "-c", 'exec "$@" 2>&1', "sh", *_command(stage, options)], out.fileno())
         assert refused.wait(60) == 2
     assert "is no directory" in said.read_text()
+
+
+def test_a_store_without_room_costs_no_download(stage: Scene, key: Path, small: Path) -> None:
+    options = ("--store", f"file://{small}", "--store-key-file", str(key))
+    filled(small / "ballast", SIZE // 2)
+    digest, base = stage.file("f", SIZE), stage.origin()
+    first, second = stage.supernode(*options), stage.supernode(*options)
+    for n, node in enumerate((first, second), 3):
+        stage.get(f"{base}/f", f"out{n}", "--notbs", "--pattern", "cdn", host=n, nodes=(node,))
+        assert stage.digest(f"out{n}") == digest
+        until(lambda node=node: node.metric("dfengine_store_failures_total"), "a failure that is counted")
+    assert second.metric("dfengine_origin_bytes_total") == SIZE, "what was not written whole is nothing to read"
 
 
 def _command(stage: Scene, options: tuple[str, ...]) -> list[str]:

@@ -284,6 +284,20 @@ def test_another_member_leads_when_the_leader_is_lost_or_nobody_can_tell(cache: 
     assert fetch.leader == leader.address
 
 
+def test_a_leader_that_says_nothing_any_more_is_left_for_another(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host acknowledges what is sent, as that of a process that was stopped."""
+    monkeypatch.setattr(following, "ANSWER", 0.2)
+    go, other = threading.Event(), Leader(cache)
+    leader.pulled = lambda answer: b"" if go.wait(60) else b""
+    fetch = fetch_of(cache, leader.address, stand_ins=(other.address,))
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.leader == other.address
+    go.set()
+    other.close()
+
+
 @pytest.mark.parametrize("said", [{"code": 500, "msg": "no"}, {"code": wire.WAIT}, b""])
 def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader, said: Any) -> None:
     leader.registered = lambda answer: said

@@ -53,8 +53,8 @@ AGAIN = 0.5
 PARK = 2.0
 """Seconds that a pull is parked, also the longest that the end of the process waits for."""
 
-CONNECT = 2.0
-"""Seconds."""
+CONNECT, ANSWER = 2.0, 5.0
+"""Seconds to connect; for the answer to a pull, after the time for which it is parked."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
@@ -227,9 +227,10 @@ class _Following:
             wanted = fetch.wanted_piece if missing and selects else -1
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
             # Parked only while nothing is under way, which would be reported late.
-            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0,
-                                wait=PARK if missing and lines.idle else 0.0, pieces=pieces or None)  # fmt: skip
-            status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=PARK + 10.0)
+            park = PARK if missing and lines.idle else 0.0
+            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
+                                pieces=pieces or None)  # fmt: skip
+            status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=park + ANSWER)
             self._reached = time.monotonic()
             if not missing:
                 return

@@ -18,8 +18,8 @@ from bench.stage import DFENGINE, MIB, Stage, cpu_of, machine, median, own_names
 from tests.supernode.redis_server import RedisServer
 
 HOSTS = 4
-SIZE = 16 * MIB
-"""Bytes of a task."""
+SIZE = 4 * MIB
+"""Bytes of a task: all files of all hosts are on a tmpfs."""
 
 
 def metric(node: str, name: str) -> float:
@@ -63,6 +63,7 @@ class Tasks:
                     raise RuntimeError(f"{out / name} is wrong")
         stop_peer(home)
         shutil.rmtree(out)
+        shutil.rmtree(home)
 
     def measure(self, count: int, redis: str, key: Path) -> tuple[float, float, float]:
         """By so many supernodes: seconds, pulls, CPU seconds of the supernodes."""
@@ -84,6 +85,8 @@ class Tasks:
             process.terminate()
             process.wait(20)
             self.stage.forget(process)
+        for home in self.stage.path.glob("supernode-*"):
+            shutil.rmtree(home)
         return wall, pulls, cpu
 
 

@@ -59,6 +59,7 @@ def faults(arguments: argparse.Namespace) -> None:
                 disturbed = cluster.distribute(size, fault, before=before)
                 pairs[name].append((undisturbed, disturbed))
                 print(f"{name}: {undisturbed.last:.1f} s, {undisturbed.origin:.2f} F; {disturbed.last:.1f} s, {disturbed.origin:.2f} F; "
+                      f"failed {undisturbed.failed + disturbed.failed}, wrong {undisturbed.wrong + disturbed.wrong}, "
                       f"load {os.getloadavg()[0]:.1f}", *undisturbed.messages, *disturbed.messages, flush=True)  # fmt: skip
     print("\n" + table(HEAD, [row(name, found) for name, found in pairs.items()]))
     outcomes = [outcome for found in pairs.values() for pair in found for outcome in pair]

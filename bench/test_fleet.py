@@ -1,4 +1,4 @@
-"""Clusters of supernodes, under pytest-benchmark: who stands in, a small tree of swarms, a leader that is killed in the middle of a file."""
+"""Clusters of supernodes, under pytest-benchmark: who stands in, a small tree of swarms, a leader that is killed in mid-transfer."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -157,12 +158,10 @@ def test_whoever_leads_by_himself_asks_nobody(cache: Cache, leader: Leader) -> N
 
 def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache: Cache, leader: Leader) -> None:
     """Also from a copy on the disk that an earlier process left."""
-    count, lost = 0, threading.Event()
+    lost = threading.Event()
 
     def pulled(answer: wire.Pulled) -> Any:
-        nonlocal count
-        count += 1
-        return b"" if count == 2 and not lost.is_set() else wire.Pulled(answer.code, answer.offers[:1])
+        return b"" if leader.given and not lost.is_set() else wire.Pulled(answer.code, answer.offers[:1])
 
     leader.pulled = pulled
     fetch = fetch_of(cache, leader.address, None)
@@ -290,7 +289,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
     """Its host acknowledges what is sent, as that of a process that was stopped."""
     monkeypatch.setattr(following, "ANSWER", 0.2)
     go, other = threading.Event(), Leader(cache)
-    leader.pulled = lambda answer: b"" if go.wait(60) else b""
+    leader.pulled = lambda answer: (go.wait(60), b"")[1]
     fetch = fetch_of(cache, leader.address, stand_ins=(other.address,))
     assert following.follow(fetch, None) == WHOLE
     assert fetch.leader == other.address
@@ -306,11 +305,11 @@ def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader
 
 
 def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None:
-    both = threading.Barrier(piece_lines.FEW)
+    both, asked = threading.Barrier(piece_lines.FEW), itertools.count()
 
     def piece(framed: bytes) -> bytes:
-        if len(leader.given) < piece_lines.FEW:
-            both.wait(20)
+        if next(asked) < piece_lines.FEW:
+            both.wait(60)
         return framed
 
     leader.piece = piece

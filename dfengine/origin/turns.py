@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
     from dfengine.origin.claim import Claim
 
-QUIET = 1.0
-"""Seconds without a byte after which a turn counts no more: a slow connection holds up no other file."""
+QUIET, SLICE = 1.0, 2.0
+"""Seconds without a byte, and of a turn, after which it counts no more, although its piece still comes."""
 
-LONGEST = 10.0
-"""Seconds after which a connection goes on without a turn: origins close connections that take nothing for a minute or so."""
+LONGEST = 4.0
+"""Seconds after which a connection goes on without a turn."""
+
+SUSPENDED = 60.0
+"""Seconds for which nobody waits for turns after one has waited that long: there are too many files for them."""
 
 TICK = 0.05
 """Seconds between two looks of a connection that waits."""
@@ -45,11 +48,13 @@ class OriginTurns:
         self.files = 0
         self._width = TurnWidth(connections)
         self._changed = threading.Condition()
-        self._running: dict[Claim, int] = {}
-        """Claim -> bytes that it had received before its turn."""
+        self._running: dict[Claim, tuple[float, int]] = {}
+        """Claim -> when its turn began, and bytes that it had received before."""
         self._waiting: deque[Claim] = deque()
         self._past = 0
         """Bytes of turns that are over."""
+        self._suspended = float("-inf")
+        """Until when, monotonic seconds."""
 
     def may_open(self, held: int, now: float) -> bool:
         """A file that has `held` connections may have one more, beside the other files."""
@@ -67,26 +72,32 @@ class OriginTurns:
             yield
         finally:
             with self._changed:
-                self._past += claim.came - self._running.pop(claim)
+                self._past += claim.came - self._running.pop(claim)[1]
                 self._changed.notify_all()
 
     def _take(self, claim: Claim, waits: Callable[[], bool]) -> None:
         with self._changed:
             self._waiting.append(claim)
             begun = claim.at = time.monotonic()
-            while claim.at - begun < LONGEST and waits():
-                if self._waiting[0] is claim and sum(claim.at - other.at < QUIET for other in self._running) < self._width.allowed:
+            while claim.at >= self._suspended and waits() and not (self._waiting[0] is claim and self._has_turn(claim.at)):
+                if claim.at - begun >= LONGEST:
+                    self._suspended = claim.at + SUSPENDED
                     break
                 self._wait(claim.at)
                 self._changed.wait(TICK)
                 claim.at = time.monotonic()
             self._waiting.remove(claim)
-            self._running[claim] = claim.came
+            self._running[claim] = claim.at, claim.came
             self._changed.notify_all()
+
+    def _has_turn(self, now: float) -> bool:
+        """For one more connection."""
+        used = sum(now - claim.at < QUIET and now - begun < SLICE for claim, (begun, _) in self._running.items())
+        return used < self._width.allowed
 
     def _wait(self, now: float) -> None:
         """A file waits for a connection, or a connection for its turn."""
-        self._width.wanted(self._past + sum(claim.came - before for claim, before in self._running.items()), now)
+        self._width.wanted(self._past + sum(claim.came - before for claim, (_, before) in self._running.items()), now)
 
 
 class Turns:

@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
+from dfengine.origin import turns as turn_taking
 from dfengine.origin.claim import Claim
 from dfengine.origin.turns import QUIET, OriginTurns, Turns
 
@@ -73,6 +76,33 @@ def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
         quiet.at -= 2 * QUIET
         with turns.of(claim(), always):
             pass
+
+
+def test_a_turn_that_lasts_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection brings a byte now and then."""
+    monkeypatch.setattr(turn_taking, "SLICE", 0.2)
+    turns = OriginTurns(1)
+    first = Reader(turns)
+    assert first.begun.wait(20)
+    second = Reader(turns)
+    assert second.begun.wait(20)
+    first.end()
+    second.end()
+
+
+def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn_taking, "SLICE", 1000.0)
+    monkeypatch.setattr(turn_taking, "LONGEST", 0.2)
+    turns = OriginTurns(1)
+    readers = [Reader(turns)]
+    assert readers[0].begun.wait(20)
+    readers.append(Reader(turns))
+    assert readers[1].begun.wait(20)
+    monkeypatch.setattr(turn_taking, "LONGEST", 1000.0)
+    readers += [Reader(turns) for _ in range(5)]
+    assert all(reader.begun.wait(20) for reader in readers)
+    for reader in readers:
+        reader.end()
 
 
 def test_origins_do_not_wait_for_each_other() -> None:

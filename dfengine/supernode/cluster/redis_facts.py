@@ -34,7 +34,7 @@ MOST = 256
 """Members that are told."""
 
 MOST_NOTICES = 8192
-"""Notices that Redis keeps; with those of jobs, the longest, 128 MB."""
+"""Notices that Redis keeps: 8 MB of usual ones, 170 MB if all are of the longest."""
 
 KEPT = 7 * 86400
 """Seconds after the last notice for which their numbers are kept."""

@@ -15,6 +15,7 @@ from dfengine.client.node_cache import NodeCache
 from dfengine.errors import BadValue
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import expanded
+from dfengine.net.secret import read_secret
 from dfengine.proxy.blobs import pins
 from dfengine.settings import HOME
 from dfengine.storage.home import Home
@@ -46,7 +47,8 @@ def cache(values: dict[str, Any]) -> None:
         found = expanded(nodes)
         if len(found) > 1:
             raise BadValue(f"one supernode at a time: {nodes[0]} stands for {', '.join(map(str, found[:9]))}")
-        _of_node(action, words, values, NodeCache(_dialer(values), found[0]))
+        token = read_secret(values["token_file"]).decode("ascii", "replace") if values.get("token_file") else ""
+        _of_node(action, words, values, NodeCache(_dialer(values), found[0], token))
     else:
         _of_host(action, words, values, Home(home.found(values.get("home", HOME), "--home DIR")))
 

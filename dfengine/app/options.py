@@ -333,12 +333,14 @@ SHARE = (
     *_as_in(GET, "quiet"),
 )  # fmt: skip
 
+_TOKEN = Option(("--token-file",), "token_file", SECURITY, "File with the token of its console", "file",
+                more="That of its `--console-token-file`; without it requests are signed, if the swarm has a secret")
 CACHE = (
     Option(("-n", "--node"), "nodes", SWARM, "Speak of the copies of this supernode", "host[:port][=weight]",
            many=True, default="none", more="Port 8002 if absent. `import` takes several"),
     Option(("--ttl",), "ttl", SWARM, "import: keep the file for this long", "duration", default="24h", more="At most 30 days"),
     *_as_in(GET, "ip", "port", "home"),
-    *TRUST,
+    _TOKEN, *TRUST,
     Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="`ls`: one object; `stat`: one for each that is found"),
     *_as_in(GET, "quiet"),
 )  # fmt: skip
@@ -372,9 +374,7 @@ OBSERVED = "What is shown"
 STATUS = (
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="127.0.0.1",
            more="Port 8002 if absent"),
-    Option(("--token-file",), "token_file", SECURITY, "File with the token of its console", "file",
-           more="That of its `--console-token-file`; without it requests are signed, if the swarm has a secret"),
-    *TRUST,
+    _TOKEN, *TRUST,
     Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="An object on a line for each, with the fields of docs/api.md"),
 )  # fmt: skip
 

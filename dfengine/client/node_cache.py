@@ -22,10 +22,10 @@ MOST_PAGES = 10_000
 
 
 class NodeCache:
-    """Of one supernode. All raise RemoteError."""
+    """Of one supernode. token: of its console, "" for none. All raise RemoteError."""
 
-    def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
-        self._control = NodeControl(dialer, node)
+    def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
+        self._control = NodeControl(dialer, node, {"Authorization": f"Bearer {token}"} if token else None)
         self._node = node
 
     def listed(self) -> list[dict[str, Any]]:

@@ -104,6 +104,7 @@ class Router:
         served = Served(self.answers, self.plain, pieces, watch)
         token = token or PreheatToken()
         self._preheats = Preheats(state, lambda: token.text)
+        console = console or ConsoleToken()
         cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
         jobs = JobRoutes(self._preheats, state.advertise_ip)
         opened: dict[str, dict[str, Route]] = {
@@ -114,12 +115,12 @@ class Router:
         }
         kept: dict[str, dict[str, Route]] = {
             "/api/v1/cache": {"GET": cache.listed},
-            "/api/v1/cache/": {"GET": cache.one, "POST": cache.change, "DELETE": cache.remove},
+            "/api/v1/cache/": {"GET": cache.one, "POST": console.protect(cache.change), "DELETE": console.protect(cache.remove)},
         }
         kept |= {path: {method: token.protect(route) for method, route in routes.items()} for path, routes in opened.items()}
         kept |= {path.replace("/api/v1", before): routes for path, routes in kept.items() for before in ("", "/oapi/v1")}
         self._routes = ROUTES | kept | {"/metrics": {"GET": partial(admin.metrics, Scrapes(state, served))}}
-        self._console = ConsoleRoutes(state, self._preheats, cache, self.plain, console or ConsoleToken())
+        self._console = ConsoleRoutes(state, self._preheats, cache, self.plain, console)
         lists: dict[str, dict[str, Route]] = {path: {"GET": admin.listing(self._routes, path[:-1])} for path in LISTS}
         self._routes = lists | self._routes
 

@@ -187,6 +187,26 @@ def test_with_a_secret_nothing_is_told_without_it_or_the_token(stage: Scene) -> 
     assert ask(node, "/api/v2/tasks", headers=SHOWN)[1]["items"] == []
 
 
+def test_copies_are_steered_by_the_token_on_every_path(stage: Scene) -> None:
+    stage.file("f.bin", MIB)
+    node = stage.supernode("--console-token-file", token(stage))
+    task = stage.get(stage.origin() + "/f.bin", "a", nodes=(node,))["task_id"]
+    command = [sys.executable, "-m", "dfengine", "cache", "pin", task, "-n", node.node]
+    for path in ("/cache", "/api/v1/cache", "/oapi/v1/cache", "/v1/cache"):
+        for headers in ({}, {"Authorization": "Bearer x"}):
+            for method, body in (("POST", {"pinned": True}), ("DELETE", None)):
+                status, told = ask(node, f"{path}/{task}", method, body, headers)
+                assert (status, "token" in told["message"]) == (401, True)
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
+    assert ask(node, f"/cache/{task}")[1]["pinned"] is False
+    subprocess.run([*command, "--token-file", token(stage)], timeout=60, check=True)
+    assert ask(node, f"/cache/{task}")[1]["pinned"] is True
+    assert ask(node, f"/cache/{task}", "POST", {"pinned": False}, SHOWN)[1]["pinned"] is False
+    assert ask(node, f"/cache/{task}", "DELETE", None, SHOWN) == (200, True)
+    refused = ask(node, "/api/v2/events?event=change_refused")[1]["items"]
+    assert task in refused[0]["fields"]["path"]
+
+
 def test_without_a_token_nobody_changes_anything(stage: Scene) -> None:
     node = stage.supernode()
     assert ask(node, "/api/v2/overview")[1]["may_change"] is False

@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from dfengine.errors import DiskFull, StorageError
+from dfengine.supernode.copies import eviction
 from dfengine.supernode.copies.eviction import Room
 
 
@@ -129,6 +131,24 @@ def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room
         del disk.tasks["big"]
         room.freed()
         assert waits.result(20) == 20
+
+
+def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., Room], monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, object, object]] = []
+    monkeypatch.setattr(eviction, "PAUSE", 0.0)
+    disk = Disk(100, used=(2, 0.0, 90))
+    room = room_of(disk, 20, 40)
+    room._events = SimpleNamespace(  # type: ignore[assignment]
+        info=lambda kind, **fields: None, warning=lambda kind, **fields: told.append((kind, fields["need"], fields["free"])))
+    for _ in range(3):
+        room.keep_free()
+    assert told == [("no_room", 30, 10)], "so much is to be freed"
+    disk.tasks["used"] = 2, 0.0, 70
+    room.keep_free()
+    disk.tasks["used"] = 2, 0.0, 95
+    for _ in range(3):
+        room.keep_free()
+    assert told == [("no_room", 30, 10), ("no_room", 35, 5)], "again when there had been room meanwhile"
 
 
 def test_a_process_that_ends_waits_for_no_room() -> None:

@@ -70,6 +70,8 @@ class Room:
         self._closed = False
         self.evictions, self.evicted_at = 0, 0.0
         """How often copies were removed, and when last (unix seconds)."""
+        self._told = False
+        """It was told that less than --disk-low stays free."""
         self.exhausted = False
         """When room was wanted last, no copy could be removed."""
 
@@ -89,7 +91,9 @@ class Room:
     def keep_free(self) -> None:
         """Evict idle copies if less than --disk-low is free."""
         now = time.monotonic()
-        if now >= self._next_check and self._cache.free() < self.low:
+        if self._cache.free() >= self.low:
+            self._told = False
+        elif now >= self._next_check:
             with self._lock:
                 if self._cache.free() < self.low:
                     self._evict(self._idle(), 0)
@@ -155,8 +159,10 @@ class Room:
         if count:
             self.evictions, self.evicted_at = self.evictions + 1, time.time()
             self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
-        else:
-            self._events.warning("no_room", need=need, free=self._cache.free())
+        elif need or not self._told:
+            self._told = not need
+            free = self._cache.free()
+            self._events.warning("no_room", need=max(need, high - free), free=free)
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from dfengine.app import command, home, sharing
-from dfengine.app.printing import put
+from dfengine.app.printing import put, table
 from dfengine.client import host_cache
 from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
@@ -23,6 +23,8 @@ from dfengine.tree import DATA, MANIFEST
 
 ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
 """Action -> the least and the most words behind it."""
+
+HEAD = ("name", "bytes", "pieces", "used", "kept", "content")
 
 FORMS = {"ls": "", "stat": " NAME", "pin": " NAME...", "unpin": " NAME...", "rm": " NAME...", "import": " FILE", "export": " NAME FILE"}
 
@@ -125,8 +127,8 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
         url = words[0] if "://" in words[0] or words[0].startswith("df:") else str(found[0]["url"])
         if url.endswith("?..."):
             raise BadValue(f"{words[0]} is of a URL with a query, which is not told: give the URL")
-        own: dict[str, Any] = {name: values[name] for name in ("nodes", "secret_file", "tls_cert", "tls_key", "tls_ca", "home", "quiet")
-                               if name in values}
+        taken = "nodes", "secret_file", "tls_cert", "tls_key", "tls_ca", "home", "quiet", "json"
+        own: dict[str, Any] = {name: values[name] for name in taken if name in values}
         command.get({"address": (url,), "output": words[1], "pattern": "cdn", "notbs": True, **own})
     else:
         for each in found:
@@ -137,10 +139,11 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
 
 
 def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> None:
-    """A line for each, or one JSON object."""
+    """A head and a line for each, or one JSON object."""
     if values.get("json"):
         put(json.dumps({"cached": found}))
         return
+    rows: list[tuple[str, ...]] = []
     shared = {each["base"]: each["url"] for each in found if each.get("base")}
     data = {each.get("url") for each in found}
     for each in found:
@@ -154,7 +157,8 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
         name = each.get("name") or each["task"]
         where = each.get("of") or each.get("url") or each[last]
         where = f"{where}  (directory)" if each.get("tree") else where
-        put("  ".join((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks.ljust(8), where)))
+        rows.append((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks, where))
+    put("\n".join(table(HEAD, rows)))
 
 
 def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:

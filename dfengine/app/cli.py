@@ -370,11 +370,13 @@ def run() -> NoReturn:
         code = error.exit_code
         if sys.argv[1:2] == ["get"]:
             command.misused(sys.argv[2:], message, code)
+        printing.put_failure(sys.argv[1:], code, "UsageError", message)
     except click.ClickException as error:
         print(f"dfengine: {shown(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
         code = printing.failed(error)
+        printing.put_failure(sys.argv[1:], code, type(error).__name__, str(error))
     except BrokenPipeError:
         command.leave(command.READER_GONE)
     except OSError as error:

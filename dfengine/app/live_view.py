@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dfengine.app import observing
-from dfengine.app.printing import put
+from dfengine.app.printing import put, table
 from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.errors import BadValue, LocalError, RemoteError
 
@@ -29,6 +29,13 @@ INTERVAL = 2.0
 LEAST = 0.2
 ROWS = 500
 """Tasks and hosts that are asked for at most."""
+
+WIDE = 130
+"""Cells of a terminal that has room for all columns; a narrower one leaves out LEFT_OUT."""
+
+LEFT_OUT = {"saved", "version", "location"}
+BENDING = {"url", "host", "address", "location"}
+"""Columns that are cut where there is no room; figures are not."""
 
 LOST = 60.0
 """Seconds for which a supernode that does not answer is asked again."""
@@ -55,7 +62,7 @@ def top(values: dict[str, Any]) -> None:
             for line in observing.overview_lines(str(found[0]), overview):
                 put(line)
             for head, rows in _tables(tasks, hosts):
-                put("\n".join(["", *observing.table(head, rows)]))
+                put("\n".join(["", *table(head, rows)]))
     except Stopped as stopped:
         if stopped.number != 2:
             sys.exit(128 + stopped.number)  # SIGINT is how one leaves
@@ -88,6 +95,8 @@ class _Looks:
 
     def _look(self) -> tuple[Overview, list[TaskRow], list[HostRow]]:
         most = min(ROWS, self.room)
+        if self._count == 1:  # there is no next look that makes rates
+            observing.with_rates(lambda: self.node.hosts(most, {"sort": "down_rate"}), "down_rate")
         tasks, _ = self.node.tasks(most, {"sort": "rate", "order": "desc"})
         hosts, _ = self.node.hosts(most, {"sort": "down_rate", "order": "desc"})
         return self.node.overview(), tasks, hosts
@@ -117,7 +126,7 @@ def _show(looks: _Looks) -> None:
     with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
         for overview, tasks, hosts in looks:
             looks.room = _room(console.height)
-            live.update(_drawn(looks, overview, tasks[: looks.room], hosts[: looks.room]), refresh=True)
+            live.update(_drawn(looks, overview, tasks[: looks.room], hosts[: looks.room], console.width), refresh=True)
 
 
 def _room(height: int) -> int:
@@ -125,7 +134,18 @@ def _room(height: int) -> int:
     return max(3, (height - 14) // 2)
 
 
-def _drawn(looks: _Looks, overview: Overview, tasks: list[TaskRow], hosts: list[HostRow]) -> Group:
+def _narrow(name: str, text: str, width: int) -> str:
+    """A cell of the column `name` as a terminal of `width` cells has room for it."""
+    if width >= WIDE:
+        return text
+    # An address that differs from the one that was seen is still the one of its peer server; a URL's end says most.
+    if name == "address":
+        return text.partition(" (seen at ")[0]
+    url, behind, why = text.partition(" (")
+    return f"{url.rpartition('/')[2] or url}{behind}{why}" if name == "url" else text
+
+
+def _drawn(looks: _Looks, overview: Overview, tasks: list[TaskRow], hosts: list[HostRow], width: int) -> Group:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -135,12 +155,15 @@ def _drawn(looks: _Looks, overview: Overview, tasks: list[TaskRow], hosts: list[
     if looks.trouble:
         parts.append(Text(f"  {observing.printable(looks.trouble)}", style="bold red"))
     for names, rows in _tables(tasks, hosts):
-        table = Table(*names, box=None, header_style="bold reverse", expand=True, padding=(0, 1))
-        for column in table.columns:
-            column.no_wrap, column.overflow = True, "ellipsis"
+        kept = [at for at, name in enumerate(names) if width >= WIDE or name not in LEFT_OUT]
+        drawn = Table(box=None, header_style="bold reverse", expand=True, padding=(0, 1, 0, 0))
+        for at in kept:
+            bends = names[at] in BENDING
+            drawn.add_column(names[at], no_wrap=True, overflow="ellipsis", ratio=1 if bends else None,
+                             min_width=None if bends else max(map(len, (names[at], *(row[at] for row in rows)))))  # fmt: skip
         for row in rows:
-            table.add_row(*map(Text, row))  # as they are: a name is no markup
-        parts += [Text(""), table]
+            drawn.add_row(*(Text(_narrow(names[at], row[at], width)) for at in kept))  # as they are: a name is no markup
+        parts += [Text(""), drawn]
     return Group(*parts, Text("q leaves", style="dim"))
 
 

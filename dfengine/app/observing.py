@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from dfengine.app.node_view import NodeView
-from dfengine.app.printing import put
+from dfengine.app.printing import put, put_error, table
 from dfengine.client.meter import amount, clock
-from dfengine.errors import RemoteError
+from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import expanded
 from dfengine.net.secret import read_secret
@@ -33,6 +34,12 @@ LEAST_DIGITS = 8
 
 _REDIS = {"reached": "answers", "lost": "does not answer: what was told last is used"}
 
+BETWEEN = 1.0
+"""Seconds between two looks. A supernode that nobody looked at lately knows no rates with the first."""
+
+LONGEST = 40
+"""Characters of what a host says of itself: names may have a thousand."""
+
 TASK_HEAD = ("task", "state", "length", "here", "hosts", "rate", "saved", "url")
 HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "version", "location")
 
@@ -44,7 +51,7 @@ def status(values: dict[str, Any]) -> None:
         found = node.overview()
         put(json.dumps(told(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
 
-    _each(nodes(values), tell)
+    _each(nodes(values), tell, values)
 
 
 def tasks(values: dict[str, Any]) -> None:
@@ -54,14 +61,25 @@ def tasks(values: dict[str, Any]) -> None:
     active = {"active": "true"} if values.get("active") else {}
     sort = values.get("sort", "rate")
 
+    asked = nodes(values)
+    known = False
+
     def tell(node: NodeView) -> None:
-        found, total = node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
+        nonlocal known
+
+        def look() -> tuple[list[TaskRow], int]:
+            return node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
+
+        found, total = with_rates(look, "rate")
+        known = known or total > 0
         if named and total == 1 and (len(text) == 64 or found[0].task.startswith(text)):
             _one(node, found[0], values)
-            return
-        _list(node, found, total, TASK_HEAD, task_cells, values)
+        elif total or not named:
+            _list(node, found, total, TASK_HEAD, task_cells, values)
 
-    _each(nodes(values), tell)
+    _each(asked, tell, values)
+    if named and not known:
+        raise BadValue(f"{text} is no task of {', '.join(map(str, asked))}, and no URL there has it: `dfengine tasks` lists them")
 
 
 def hosts(values: dict[str, Any]) -> None:
@@ -70,10 +88,10 @@ def hosts(values: dict[str, Any]) -> None:
 
     def tell(node: NodeView) -> None:
         order = _order(sort, "host", "address", "version", "location")
-        found, total = node.hosts(values.get("limit", LISTED), {"q": text, "sort": sort, "order": order})
+        found, total = with_rates(lambda: node.hosts(values.get("limit", LISTED), {"q": text, "sort": sort, "order": order}), "down_rate")
         _list(node, found, total, HOST_HEAD, host_cells, values)
 
-    _each(nodes(values), tell)
+    _each(nodes(values), tell, values)
 
 
 def nodes(values: dict[str, Any]) -> list[NodeView]:
@@ -82,6 +100,15 @@ def nodes(values: dict[str, Any]) -> list[NodeView]:
     dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
     given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
     return [NodeView(dialer, node, token) for node in expanded(given)]
+
+
+def with_rates(look: Callable[[], tuple[list[Any], int]], field: str) -> tuple[list[Any], int]:
+    """What `look` finds, the second time where rates are not known with the first."""
+    found = look()
+    if any(getattr(each, field) is None for each in found[0]):
+        time.sleep(BETWEEN)
+        found = look()
+    return found
 
 
 def told(node: NodeView, found: Struct) -> dict[str, Any]:
@@ -101,7 +128,7 @@ def _order(sort: str, *names: str) -> str:
     return "asc" if sort in names else "desc"
 
 
-def _each(asked: list[NodeView], tell: Callable[[NodeView], None]) -> None:
+def _each(asked: list[NodeView], tell: Callable[[NodeView], None], values: dict[str, Any]) -> None:
     """Of several supernodes all are asked, whatever one of them answers; the last failure is raised then."""
     failure: RemoteError | None = None
     for node in asked:
@@ -110,6 +137,8 @@ def _each(asked: list[NodeView], tell: Callable[[NodeView], None]) -> None:
         except RemoteError as error:
             if failure is not None:
                 print(f"dfengine: {failure}", file=sys.stderr)
+                if values.get("json"):
+                    put_error(failure.exit_code, type(failure).__name__, str(failure))
             failure = error
     if failure is not None:
         raise failure
@@ -121,14 +150,25 @@ def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
         put(json.dumps({**told(node, found), "swarm": _plain(swarm)}))
         return
     for name in found.__struct_fields__:
-        put(f"{name.replace('_', ' ') + ':':22} {printable(getattr(found, name))}")
-    names = {each.n: each.host or each.address for each in swarm.hosts}
+        put(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':18} {printable(_shown(name, getattr(found, name)))}".rstrip())
+    names = {each.n: f"{brief(each.host)} {each.ip}".lstrip() for each in swarm.hosts}
     for each in swarm.hosts:
         feeders = [names.get(source, "the supernode") for source, receiver, _ in swarm.feeds if receiver == each.n]
         from_whom = f", from {', '.join(feeders[:4])}{' and others' if len(feeders) > 4 else ''}" if feeders else ""
-        put(printable(f"  {each.host} {each.address}: {each.got}/{swarm.pieces} pieces, {each.state}{from_whom}"))
+        put(printable(f"  {names[each.n]}: {each.got}/{swarm.pieces if swarm.pieces >= 0 else '?'} pieces, {each.state}{from_whom}"))
     if swarm.slowest is not None:
         put(printable(f"slowest: {names.get(swarm.slowest.n, '?')}: {swarm.slowest.text}"))
+
+
+def _shown(name: str, value: Any) -> str:
+    """One figure of a task, in its unit."""
+    if name.endswith("rate"):
+        return rate(value)
+    if name.endswith("_bytes") or name in ("length", "piece_size"):
+        return f"{amount(value)} ({value} bytes)" if value >= 1000 else amount(value) if value >= 0 else "?"
+    if name == "idle":
+        return clock(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "?" if value == -1 else str(value)
 
 
 def _list(
@@ -180,8 +220,8 @@ def host_cells(found: HostRow) -> tuple[str, ...]:
     """A row of HOST_HEAD."""
     where = found.ip if found.address in ("", found.ip) else f"{found.ip} (seen at {found.address})"
     return _cells(
-        found.host, where, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
-        str(found.sending), rate(found.down_rate), rate(found.up_rate), found.version, found.location,
+        brief(found.host), where, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
+        str(found.sending), rate(found.down_rate), rate(found.up_rate), brief(found.version), brief(found.location),
     )  # fmt: skip
 
 
@@ -189,10 +229,9 @@ def _cells(*texts: str) -> tuple[str, ...]:
     return tuple(map(printable, texts))
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines with columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+def brief(text: str) -> str:
+    """What a host says of itself, cut where it is long."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def rate(value: float | None) -> str:

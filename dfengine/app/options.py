@@ -365,7 +365,7 @@ PREHEAT = (
     Option(("--json",), "json", MESSAGES, "Print JSON", FLAG, more="An object for each file or image; `ls`: one object"),
     *_as_in(GET, "quiet"),
     Option(("--token-file",), "token_file", SECURITY, "File with the supernode's token for preheats", "file",
-           more="That of its `--preheat-token-file`; without it requests are signed, if the swarm has a secret"),
+           more="That of its `--preheat-token-file`, not its console's; without it requests are signed, if the swarm has a secret"),
     *TRUST,
 )  # fmt: skip
 

@@ -10,9 +10,10 @@ import time
 from base64 import b64encode
 from typing import Any
 
-from dfengine.app.printing import put
+from dfengine.app.printing import put, put_error, table
 from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
+from dfengine.client.meter import amount
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import expanded
@@ -22,6 +23,8 @@ from dfengine.origin import credentials, image_name
 from dfengine.settings import GetSettings
 from dfengine.task import bare, is_url, shown, typed_url
 from dfengine.value import Value
+
+HEAD = ("id", "state", "begun", "supernode", "url")
 
 ACTIONS = ("ls", "stat", "cancel")
 
@@ -102,7 +105,10 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
         cancelled = _cancel(begun)
         if isinstance(stopped, TimedOut):
             raise
-        print(f"dfengine: stopped{': the preheats are cancelled' if cancelled else ''}", file=sys.stderr)
+        reason = f"stopped{': the preheats are cancelled' if cancelled else ''}"
+        print(f"dfengine: {reason}", file=sys.stderr)
+        if values.get("json"):
+            put_error(128 + stopped.number, "Interrupted", reason)
         sys.exit(128 + stopped.number)
 
 
@@ -231,7 +237,7 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
 def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
     """One line on a terminal."""
     finished, count, here, length = (sum(one[name] for one in told) for name in ("finished", "count", "here", "length"))
-    line = f"{bare(each.what)[:60]}: {finished}/{count} files, {here >> 20} of {length >> 20} MiB"
+    line = f"{bare(each.what)[:60]}: {finished}/{count} files, {amount(here)} of {amount(length)}"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
 
 
@@ -243,12 +249,15 @@ def _say_begun(begun: Begun, values: dict[str, Any]) -> None:
 
 
 def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """A line for each, or one JSON object."""
+    """A head and a line for each, or one JSON object."""
     if values.get("json"):
         put(json.dumps({"preheats": found}))
         return
-    for each in found:
-        put("  ".join((each["ID"], each["status"].ljust(7), each["startTime"], each["node"], each.get("url", ""), *_reason(each))))
+    rows = [
+        (*(str(each.get(name, "")) for name in ("ID", "status", "startTime", "node")), "  ".join((each.get("url", ""), *_reason(each))))
+        for each in found
+    ]  # fmt: skip
+    put("\n".join(table(HEAD, rows)))
 
 
 def _reason(found: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from dfengine.errors import DfengineError, StorageError
@@ -28,6 +29,29 @@ def failed(error: DfengineError) -> int:
     """Say it on stderr in one line; its exit code."""
     print(f"dfengine: {shown(' '.join(str(error).split()))}", file=sys.stderr)
     return error.exit_code
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines with columns as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+
+
+def put_error(code: int, kind: str, message: str, **more: str) -> None:
+    """Print what `--json` prints of a failure that is not one of `get`. Raises as `put`."""
+    import json
+
+    put(json.dumps({"error": {"code": code, "kind": kind, "message": shown(" ".join(message.split())), **more}}))
+
+
+def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
+    """The same for the command line `words`, if it has --json. `get` tells its failures itself; a stdout that takes nothing is no second one."""
+    from dfengine.app import options
+
+    role = words[0] if words else ""
+    if role != "get" and "--json" in words and any(option.name == "json" for option in options.COMMANDS.get(role, ())):
+        with contextlib.suppress(StorageError, BrokenPipeError):
+            put_error(code, kind, message)
 
 
 def as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:

@@ -26,6 +26,9 @@ class NodeCache:
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
         self._control = NodeControl(dialer, node, {"Authorization": f"Bearer {token}"} if token else None)
+        # With a secret the token opens the console's paths, and no others.
+        self._path = "/api/v2/cache" if token else "/api/v1/cache"
+        self._token = token
         self._node = node
 
     def listed(self) -> list[dict[str, Any]]:
@@ -33,7 +36,11 @@ class NodeCache:
         tree (which task of a tree), base (the data's name, of the manifest of a shared directory)."""
         found: list[dict[str, Any]] = []
         for page in range(MOST_PAGES):
-            part = self._control.ask("GET", f"/api/v1/cache?pageNum={page}&pageSize={PAGE}")
+            if self._token:
+                part = self._control.ask("GET", f"{self._path}?offset={page * PAGE}&limit={PAGE}")
+                part = part.get("items") if isinstance(part, dict) else None
+            else:
+                part = self._control.ask("GET", f"{self._path}?pageNum={page}&pageSize={PAGE}")
             if not isinstance(part, list) or not all(isinstance(each, dict) and _is_copy(each) for each in part):
                 raise self._control.nonsense()
             found += part
@@ -44,7 +51,7 @@ class NodeCache:
     def find(self, said: str) -> list[dict[str, Any]]:
         """Those of this task or URL. Raises BadValue where there is none."""
         if re.fullmatch("[0-9a-f]{64}", said) or said.startswith("df:"):
-            copy = self._control.ask("GET", f"/api/v1/cache/{task_id(said) if said.startswith('df:') else said}", missing=True)
+            copy = self._control.ask("GET", f"{self._path}/{task_id(said) if said.startswith('df:') else said}", missing=True)
             found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
         else:
             wanted = said.partition("?")[0] if is_url(said) else said
@@ -55,11 +62,11 @@ class NodeCache:
 
     def pin(self, task: str, pinned: bool) -> None:
         """It stays until this is called with False."""
-        self._control.ask("POST", f"/api/v1/cache/{task}", {"pinned": pinned})
+        self._control.ask("PATCH" if self._token else "POST", f"{self._path}/{task}", {"pinned": pinned})
 
     def remove(self, task: str) -> None:
         """It leaves the supernode; downloads of it register again."""
-        self._control.ask("DELETE", f"/api/v1/cache/{task}")
+        self._control.ask("DELETE", f"{self._path}/{task}")
 
 
 def _is_copy(found: dict[str, Any]) -> bool:

@@ -46,8 +46,9 @@ class NodeControl:
             found = None
         if status not in (200, 201) or found is None:
             text = answer[:200].decode("ascii", "replace").strip()
+            text = "" if text.startswith("<") else text  # a page of some other server
             said = found.get("message") or found.get("detail") if isinstance(found, dict) else text
-            raise SupernodeError(f"supernode {self.node} answers {status}: {said or 'nothing'}")
+            raise SupernodeError(f"supernode {self.node} answers {status}: {said or 'no reason: is it a control port?'}")
         return found
 
     def nonsense(self) -> ProtocolViolation:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.app import kinds, observing
+from dfengine.app import kinds, observing, printing
 from dfengine.app.node_view import NodeView
 from dfengine.errors import ProtocolViolation
 from dfengine.net.dialer import Dialer
@@ -76,8 +76,8 @@ def test_pages_are_asked_for_until_there_are_no_more() -> None:
 def test_nothing_that_is_shown_steers_a_terminal() -> None:
     overview = made(Overview, hindrance="x\x1b[31m\r\nsupernode: ready")
     lines = [*observing.overview_lines("n:8002", overview),
-             *observing.table(observing.TASK_HEAD, [observing.task_cells(made(TaskRow, kind="file", state="SUCCESS", url="http://o/\x1b]0;x\x07"))]),
-             *observing.table(observing.HOST_HEAD, [observing.host_cells(made(HostRow, trust="trusted"))])]  # fmt: skip
+             *printing.table(observing.TASK_HEAD, [observing.task_cells(made(TaskRow, kind="file", state="SUCCESS", url="http://o/\x1b]0;x\x07"))]),
+             *printing.table(observing.HOST_HEAD, [observing.host_cells(made(HostRow, trust="trusted"))])]  # fmt: skip
     assert all(line.isprintable() for line in lines)
     node, _ = view()
     assert json.loads(json.dumps(observing.told(node, overview)))["node"] == "n:8002"

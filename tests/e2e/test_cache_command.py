@@ -74,7 +74,7 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
     cache(stage, "pin", own)
     (stage.path / "f.bin").unlink()
     (stage.path / "other.bin").unlink()
-    until(lambda: "other.bin" not in cache(stage, "ls") and len(cache(stage, "ls").splitlines()) == 2, "the end of what is not pinned")
+    until(lambda: "other.bin" not in cache(stage, "ls") and len(cache(stage, "ls").splitlines()) == 3, "the end of what is not pinned")
     [pinned] = [each for each in json.loads(cache(stage, "ls", "--json"))["cached"] if not each["url"]]
     assert pinned["pinned"]
     cache(stage, "export", pinned["name"], str(stage.path / "again"))
@@ -86,7 +86,7 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
         assert ask() == 500, "on a connection that was open before"
     pid = stage.peer_pid(9)
     assert path.stat().st_ino not in [each.stat().st_ino for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()]
-    until(lambda: cache(stage, "ls") == "", "the end of both")
+    until(lambda: cache(stage, "ls").split() == ["name", "bytes", "pieces", "used", "kept", "content"], "the end of both")
     assert path.exists()
     assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
 
@@ -171,10 +171,24 @@ def test_a_swarm_s_secret_is_wanted(stage: Scene) -> None:
     secret = stage.path / "secret"
     secret.write_text("a secret of thirty-two characters")
     secret.chmod(0o600)
-    node = stage.supernode("--secret-file", str(secret))
+    token = stage.path / "token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+    node = stage.supernode("--secret-file", str(secret), "--console-token-file", str(token))
     for method, path in (("GET", "/api/v1/cache"), ("DELETE", "/api/v1/cache/" + "0" * 64), ("POST", "/api/v1/cache/" + "0" * 64)):
         assert asked(node, method, path) in (401, 403)
     assert json.loads(cache(stage, "ls", "--json", "--secret-file", str(secret), node=node)) == {"cached": []}
+    # Who has the console's token needs no secret.
+    stage.file("f", MIB)
+    url = stage.origin() + "/f"
+    stage.get(url, "out", "--secret-file", str(secret), nodes=(node,))
+    shown = "--token-file", str(token)
+    cache(stage, "pin", url, *shown, node=node)
+    [copy] = json.loads(cache(stage, "ls", "--json", *shown, node=node))["cached"]
+    assert (copy["url"], copy["pinned"]) == (url, True)
+    cache(stage, "unpin", url, *shown, node=node)
+    cache(stage, "rm", url, *shown, node=node)
+    assert json.loads(cache(stage, "ls", "--json", *shown, node=node)) == {"cached": []}
 
 
 @pytest.fixture(autouse=True)
@@ -192,9 +206,9 @@ def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
     stage.homes.add(stage.path / "home-9")
     command = [*DFENGINE, "get", "--recursive", url, str(out), "--ip", "127.0.0.9", "--home", str(stage.path / "home-9"), "-n", node.node]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    [line] = cache(stage, "ls").splitlines()
+    [_, line] = cache(stage, "ls").splitlines()
     assert line.endswith(f"{out.resolve()}  (directory)")
-    [line] = cache(stage, "ls", node=node).splitlines()
+    [_, line] = cache(stage, "ls", node=node).splitlines()
     assert line.endswith(f"{url}  (directory)")
     assert {each["tree"] for each in json.loads(cache(stage, "ls", "--json", node=node))["cached"]} == {"manifest", "data"}
     name = stage.share(out, "--replicas", "1", nodes=(node,), host=9).strip()

@@ -20,6 +20,8 @@ SIZE = 5 * MIB
 def run(*words: str, node: Supernode, status: int = 0) -> str:
     done = subprocess.run([*DFENGINE, *words, "-n", node.node], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == status, done.stderr
+    if status and "--json" in words:
+        assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == status
     return done.stdout if status == 0 else done.stderr
 
 
@@ -44,16 +46,25 @@ def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
     assert url in run("tasks", "/f", "--sort", "url", node=node)
     assert url not in run("tasks", "another", node=node)
     one = run("tasks", task[:12], node=node)
-    assert all(text in one for text in (task, url, "2/2 pieces, finished"))
+    assert all(text in one for text in (task, url, "127.0.0.3: 2/2 pieces, finished", "5.24 MB (5242880 bytes)"))
+    # Rates take two looks.
+    assert all(each["rate"] is not None for each in objects(run("tasks", "--json", node=node)))
+    for words in (("tasks", "0" * 12), ("tasks", "0" * 64, "--json"), ("tasks", "--sort", "x", "--json")):
+        error = run(*words, node=node, status=2)
+        assert len(error.splitlines()) == 1, error
+    assert "is no task of" in run("tasks", "0" * 8, node=node, status=2)
     [row] = objects(run("tasks", task, "--json", node=node))
     assert {each["state"] for each in row["swarm"]["hosts"]} == {"finished"}
     rows = objects(run("hosts", "--json", "--sort", "host", node=node))
     assert {each["ip"] for each in rows} == {"127.0.0.2", "127.0.0.3"}
     assert "trusted" in run("hosts", node=node)
     assert "sort 'x' is not one of rate" in run("tasks", "--sort", "x", node=node, status=2)
+    assert len(objects(run("top", "--json", node=node))) == 1, "one look where nobody looks on"
     found, again = objects(run("top", "--json", "--count", "2", "--interval", "0.2", node=node))
     assert found["task_rows"][0]["task"] == again["task_rows"][0]["task"] == task
     assert url in run("top", node=node), "one look where nobody looks on"
+    other = Supernode(node.process, stage.origin().removeprefix("http://"), "", node.home)
+    assert "answers 404: no reason: is it a control port?" in run("status", "--json", node=other, status=3)
     # Of several supernodes all are asked.
     done = subprocess.run([*DFENGINE, "status", "-n", f"127.0.0.1:{free_port()}", "-n", node.node], capture_output=True, text=True,
                           check=False, timeout=PATIENCE)  # fmt: skip

@@ -8,8 +8,8 @@ from typing import NamedTuple
 SMOOTH = 3.0
 """Seconds over which a rate is averaged, exponentially: pieces come whole."""
 
-SHORTEST = 0.2
-"""Seconds between two looks that make a rate."""
+SHORTEST, LONGEST = 0.2, 35.0
+"""Seconds between two looks that make a rate; what was longer ago tells nothing of now."""
 
 
 class _Seen(NamedTuple):
@@ -26,9 +26,9 @@ class Rates:
         self._now: dict[Hashable, _Seen] = {}
 
     def look(self, key: Hashable, value: float, now: float) -> float | None:
-        """Its rate per second; None with the first look. A counter that fell began anew."""
+        """Its rate per second; None with the first look, also when the one before is too long ago. A counter that fell began anew."""
         before = self._before.get(key)
-        if before is None or value < before.value:
+        if before is None or value < before.value or now - before.at > LONGEST:
             found = _Seen(value, now, None)
         elif now - before.at < SHORTEST:
             found = before

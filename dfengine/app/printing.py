@@ -45,7 +45,7 @@ def put_error(code: int, kind: str, message: str, **more: str) -> None:
 
 
 def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
-    """The same for the command line `words`, if it has --json. `get` tells its failures itself; a stdout that takes nothing is no second one."""
+    """The same for the command line `words`, if it has --json. `get` tells its own. A stdout that takes nothing is no further failure."""
     from dfengine.app import options
 
     role = words[0] if words else ""

@@ -150,7 +150,7 @@ def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
         put(json.dumps({**told(node, found), "swarm": _plain(swarm)}))
         return
     for name in found.__struct_fields__:
-        put(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':18} {printable(_shown(name, getattr(found, name)))}".rstrip())
+        put(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':22} {printable(_shown(name, getattr(found, name)))}".rstrip())
     names = {each.n: f"{brief(each.host)} {each.ip}".lstrip() for each in swarm.hosts}
     for each in swarm.hosts:
         feeders = [names.get(source, "the supernode") for source, receiver, _ in swarm.feeds if receiver == each.n]

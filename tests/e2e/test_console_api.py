@@ -135,7 +135,8 @@ def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
 def refused(node: Supernode) -> None:
     """What is not as described costs nothing."""
     for path in (
-        "tasks?limit=0", "tasks?limit=1001", "tasks?offset=99999999", "tasks?sort=cid", "tasks?other=1", "events?after=x", "live?after=-2",
+        "tasks?limit=0", "tasks?limit=1001", "tasks?offset=99999999", "tasks?sort=cid", "tasks?other=1",
+        "tasks?limit=1&limit=2", "tasks?limit=1&%6Cimit=1", "events?after=x", "live?after=-2",
         "hosts?q=" + "x" * 201, "live?watch=/api/v1/peers", "live?watch=/api/v2/events", "live?watch=/api/v2/tasks%3Flimit=0",
     ):  # fmt: skip
         status, told = ask(node, f"/api/v2/{path}")

@@ -155,6 +155,9 @@ def _not_allowed(methods: str) -> Response:
 
 def _query(operation: Operation, request: Request) -> Any:
     """The parameters. Raises BadRequest."""
+    given = sum(part.partition("=")[0] != "" for part in request.query_string.decode("utf-8", "replace").split("&"))
+    if given > len(request.query):
+        raise BadRequest(400, "parameters: one stands there twice")
     try:
         return msgspec.convert(request.query, operation.query, strict=False)
     except msgspec.ValidationError as error:

@@ -81,10 +81,11 @@ def main() -> None:
     parser.add_argument("--seen", action="store_true")
     arguments = parser.parse_args()
     if arguments.seen:
+        codes = []
         for name in ("bench.scheduler", "bench.console"):
             print(f"{name}\n", flush=True)
-            subprocess.run([sys.executable, "-m", name], check=True)
-        return
+            codes.append(subprocess.run([sys.executable, "-m", name], check=False).returncode)
+        sys.exit(max(codes))
     if arguments.tasks:
         from bench.cluster_tasks import compare
 

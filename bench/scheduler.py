@@ -71,7 +71,7 @@ class Copy:
         self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, here=Bitset(pieces))
         self.file.here.set_range(0, pieces)
         self.state, self.task, self.stop, self.wanted = "SUCCESS", TASK, int, Wanted("http://origin/file")
-        self.asked, self.waits, self.asking, self.error, self.claim = self.wanted.url, "", False, None, None
+        self.asked, self.waits, self.leader, self.asking, self.error, self.claim = self.wanted.url, "", "", False, None, None
         self.origin_requests = self.origin_bytes = self.origin_errors = 0
         self.asks_at = 0.0
         for n in range(pieces):
@@ -103,7 +103,7 @@ def tell(node: SupernodeState, n: int) -> None:
         node.events.info("registered", task=TASK, cid=cid, client=client, host=f"host{each}", system="", url="http://origin/file?signature",
                          length=1 << 32, native=True, serves=True)
         told = {"taskid": TASK, "cid": cid, "duration": 4.2, "filelength": 1 << 32, "success": True, "frompeers": 1 << 32}
-        download_told(node.events, told, client)
+        download_told(node.events, told, client, node.names, node.cdn.fetches)
     node.loop.call_later(0.01, tell, node, n + DOWNLOADS // 100)
 
 

@@ -104,11 +104,9 @@ class OriginError(RemoteError):
 
 
 class OriginUnreachable(OriginError):
-    """The origin could not be connected to or did not answer in time."""
+    """The origin could not be connected to or did not answer in time. `unconnected`: no connection came about."""
 
-
-class OriginUnconnected(OriginUnreachable):
-    """No connection to the origin came about."""
+    unconnected = False
 
 
 class OriginUntrusted(OriginUnreachable):

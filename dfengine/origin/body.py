@@ -16,7 +16,6 @@ from dfengine.errors import (
     OriginForbidden,
     OriginSlow,
     OriginTruncated,
-    OriginUnconnected,
     OriginUnreachable,
     OriginUntrusted,
     SourceGone,
@@ -301,8 +300,9 @@ class Body:
         if code == pycurl.E_GOT_NOTHING or not code:
             return OriginUnreachable(f"{self.place} gives no answer: it closes the connection")
         tunnel = self._easy.getinfo(pycurl.HTTP_CONNECTCODE)
-        kind = OriginUnconnected if code == pycurl.E_COULDNT_CONNECT and not self.proxied else OriginUnreachable
-        return kind(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
+        found = OriginUnreachable(f"{self.place} cannot be reached: {reason}", final=tunnel >= 300 and tunnel not in TRANSIENT)
+        found.unconnected = code == pycurl.E_COULDNT_CONNECT and not self.proxied
+        return found
 
     def close(self) -> None:
         """Release the connection; a second time does nothing."""

@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.errors import OriginError, OriginPaused, OriginUnconnected, OriginUnreachable
+from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.supernode.copies import origin_pauses
 from dfengine.supernode.copies.origin_pauses import HEARD, LONGEST, HeedingRetry, OriginPauses, Pause
 
 ORIGIN = "http://origin:80"
+
+
+def unconnected() -> OriginUnreachable:
+    error = OriginUnreachable("refused")
+    error.unconnected = True
+    return error
 
 
 def busy(seconds: float, status: int = 503) -> OriginError:
@@ -49,7 +55,7 @@ class World:
             return
         self.asked.append((self.now, n))
         if self.now < self.down:
-            retry.pause(OriginUnconnected("refused"), self.now, 0.5)
+            retry.pause(unconnected(), self.now, 0.5)
         elif self.now < self.quiet:
             retry.pause(busy(self.quiet - self.now), self.now, 0.5)
         else:
@@ -146,7 +152,7 @@ def test_a_redirect_ones_credentials_and_a_last_failure_teach_nothing() -> None:
     pauses, error = OriginPauses(), busy(5)
     error.elsewhere = True
     pauses.failed(ORIGIN, error, 5.0, 0.0)
-    pauses.failed(ORIGIN, OriginUnconnected("refused"), None, 0.0)
+    pauses.failed(ORIGIN, unconnected(), None, 0.0)
     private = HeedingRetry(None, ORIGIN)
     private.bound(5, 0.0)
     assert private.pause(busy(5), 0.0, 0.0) == 5

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dfengine.errors import OriginError, OriginPaused, OriginUnconnected
+from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.origin.retry import ASKED, Retry
 
 LONGEST = 120.0
@@ -69,7 +69,7 @@ class OriginPauses:
             return
         if error.status in BUSY and 0 < error.retry_after <= ASKED:
             pause = Pause(now + min(error.retry_after, LONGEST), True, str(error)[:200])
-        elif isinstance(error, OriginUnconnected) and wait is not None:
+        elif isinstance(error, OriginUnreachable) and error.unconnected and wait is not None:
             pause = Pause(now + min(wait, LONGEST), False, str(error)[:200])
         else:
             return

@@ -168,8 +168,8 @@ class Body:
     def _header(self, line: bytes) -> int | None:
         if self._began:
             return None  # a trailer
-        if self._running().is_early(self._easy):
-            return -1
+        if self._driver is None or self._driver.is_early(self._easy):
+            return -1  # nobody waits for it; or it answers nothing that was asked
         if line[:5] == b"HTTP/":
             self._lines, self._whole = [], False
         if line in (b"\r\n", b"\n"):

@@ -95,7 +95,7 @@ class Driver:
         """Requests that were held back go out, once libcurl has looked for an answer to them."""
         for number, (fd, inode) in [*self._held.items()]:
             self._multi.socket_action(fd, pycurl.CSELECT_IN)
-            del self._held[number]
+            self._held.pop(number, None)
             with contextlib.suppress(OSError):
                 if os.fstat(fd).st_ino == inode:
                     _cork(fd, False)
@@ -190,6 +190,7 @@ class Driver:
         self._results.pop(id(easy), None)
         self._kept.discard(id(easy))
         self._multi.remove_handle(easy)
+        self._held.pop(id(easy), None)  # not sent, so its connection is closed
         easy.reset()
         self._spare.append(easy)
 

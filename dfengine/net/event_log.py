@@ -78,15 +78,14 @@ class EventLog:
 
     def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
         """One event. kind: one of few words."""
-        if self._ring is not None or LEVELS.index(level) >= self._least:
-            fields = self.mask(fields)
-        if self._ring is not None:
-            with self._lock:
-                self._ring.put(level, kind, fields, time.monotonic(), _now)
-        if LEVELS.index(level) < self._least:
+        heard = LEVELS.index(level) >= self._least
+        if not heard and self._ring is None:
             return
+        fields, now = self.mask(fields), time.monotonic()
         with self._lock:
-            allowed = self._throttle.allows(kind, time.monotonic())
+            if self._ring is not None:
+                self._ring.put(level, kind, fields, now, _now)
+            allowed = heard and self._throttle.allows(kind, now)
         if allowed:
             self._writer.put(line(self._form, _now(), level, kind, fields))
 

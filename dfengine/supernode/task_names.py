@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 from dfengine.errors import LocalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dfengine.events import Value
     from dfengine.supernode.copies.wanted import Wanted
     from dfengine.supernode.credentials import Credentials
@@ -106,8 +104,10 @@ class TaskNames:
             return text
         return _ID.sub(lambda match: self._aliases.get(match[0], match[0]), text)
 
-    def mask(self, fields: Mapping[str, Value]) -> dict[str, Value]:
-        """An event's fields as they are told: `task` and `cid` by their names, and ids within other texts."""
+    def mask(self, fields: dict[str, Value]) -> dict[str, Value]:
+        """An event's fields as they are told: `task` and `cid` by their names, and ids within other texts. They may be the same object."""
+        if not self._aliases:
+            return fields
         task = fields.get("task")
         found = {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
         if isinstance(task, str) and isinstance(fields.get("cid"), str):

@@ -12,7 +12,7 @@ from dfengine.net.http import BadRequest
 
 _Item = TypeVar("_Item")
 
-SHARE, BURST = 0.02, 0.05
+SHARE, BURST = 0.01, 0.05
 """Of the loop's time; seconds of it that may be saved up."""
 
 SLICE = 0.002

@@ -10,6 +10,7 @@
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
     claimed, replica         content that hosts share: as it was told, and read from them
+    piece_reading            one piece of a source
     kept                     which copies are to stay
     store, stored            the object store of finished copies, and what it says of one
     restoring, write_behind  copies read from there, and written there

@@ -15,11 +15,11 @@ from functools import partial
 
 from dfengine import wire
 from dfengine._piece import Geometry
-from dfengine.errors import BadPiece, DfengineError, ProtocolViolation, RemoteError, SourceGone, StorageError
+from dfengine.errors import BadPiece, DfengineError, ProtocolViolation, RemoteError, StorageError
 from dfengine.net.dial import Connection
-from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.piece_reading import read_piece
 from dfengine.task import OWN, may_be_asked
 
 FEW, MOST = 2, 4
@@ -27,9 +27,6 @@ FEW, MOST = 2, 4
 
 SLOW = 0.3
 """Seconds, the mean of the last pieces; from there on they are slow. Those of a new task are."""
-
-ANSWER, LEAST_RATE = 5.0, 64 << 10
-"""Seconds to a piece's first byte, and without any; bytes per second below which a source is left."""
 
 SILENT = 3
 """Seconds after which a host whose kernel acknowledges nothing is gone. One that is cut off says nothing, and a pull may be parked."""
@@ -178,14 +175,7 @@ class PieceLines:
             if line is None or not line.quiet:
                 self._drop(lines, where)
                 line = lines[where] = self._connected(source)
-            request_piece(line, source.path, geometry, n)
-            head = line.head(time.monotonic() + ANSWER)
-            if head.status != 206:
-                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
-            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
-            body.into(buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
-            body.end(line, time.monotonic() + ANSWER)
-            return body.length
+            return read_piece(line, source, geometry, n, buffer)
         except RemoteError:
             self._drop(lines, where)
             raise

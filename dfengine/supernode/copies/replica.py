@@ -15,12 +15,12 @@ from hashlib import sha256
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, RemoteError, SourceGone, StorageError
 from dfengine.net.dial import Connection
-from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.claimed import Claim
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_thread import fail
+from dfengine.supernode.copies.piece_reading import read_piece
 from dfengine.wire import Source
 
 PATIENCE = 30.0
@@ -28,12 +28,6 @@ PATIENCE = 30.0
 
 PAUSE = 1.0
 """Seconds between two rounds of questions to all who have a piece."""
-
-ANSWER = 5.0
-"""Seconds to a first byte, and without any, after which a source is left."""
-
-LEAST_RATE = 64 << 10
-"""Bytes per second below which it is left as well, ANSWER seconds left out."""
 
 
 class Holders:
@@ -62,14 +56,7 @@ class Holders:
             if line is None:
                 line = self._kept[where] = self._dial(*where)
                 self._lines.add(line)
-            request_piece(line, source.path, geometry, n)
-            head = line.head(time.monotonic() + ANSWER)
-            if head.status != 206:
-                raise SourceGone(f"{source.ip}:{source.port} answers {head.status}")
-            body = PieceBody(line, head, geometry, n, time.monotonic() + ANSWER)
-            body.into(buffer, 0, body.length, silence=ANSWER, floor=LEAST_RATE, grace=ANSWER)
-            body.end(line, time.monotonic() + ANSWER)
-            return body.length
+            return read_piece(line, source, geometry, n, buffer)
         except RemoteError:
             self._drop(where)
             raise

@@ -25,7 +25,7 @@ MOST = 10_000
 AT_ONCE = 1000
 """Lines of one write."""
 
-TOGETHER = 0.02
+TOGETHER = 0.1
 """Seconds in which lines are gathered for one write."""
 
 FAREWELL = 0.2

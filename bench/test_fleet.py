@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ def test_distribute_over_cells(benchmark: Any) -> None:
     assert len(found.times) == 400
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("redis-server") is None, reason="needs root and redis-server")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes network namespaces; CI runs as root, so it never skips this")
 @pytest.mark.parametrize("fault", [nothing, kill_leader])
 def test_a_file_comes_while_a_supernode_is_lost(benchmark: Any, fault: Any) -> None:
     benchmark.extra_info["per"] = "20 MiB to 3 hosts of 3 supernodes, of an origin at 40 Mbit/s, with their start"

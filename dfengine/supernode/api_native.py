@@ -34,6 +34,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         line = request.line
         if line is not None and member.line is not line:
             member.line, line.party = line, member
+        state.swarm.seen(task, cid, state.now())  # also by a pull that says and wants nothing
         state.parked.release((task, cid))
         _report(state, message)
         want = min(message.want, MOST_PIECES)

@@ -180,7 +180,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
             events.tick()
     manager.stopping("lets downloads end" if configured.drain else "")
     if configured.drain:
-        events.info("draining", seconds=configured.drain, busy=busy(state))
+        events.info("draining", seconds=configured.drain, busy=await busy(state))
         events.info("drained", busy=await drain(state, configured.drain))
     events.info("stopping")
     manager.close()

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dfengine.net.http import Request
-from dfengine.supernode import admin, readiness
+import pytest
+
+from dfengine import wire
+from dfengine.net.http import Line, Request, Response
+from dfengine.settings import SupernodeSettings
+from dfengine.supernode import admin, api_native, readiness
+from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.members import Member
+from dfengine.task import Peer
+
+TASK, HERE = "7" * 64, "127.0.0.1"
 
 
-def node(free: int = 1 << 40, exhausted: bool = False) -> Any:
-    """A state with one task, of which one download runs."""
-    clock = iter(range(10**6))
-    task, room = SimpleNamespace(unfinished=1), SimpleNamespace(exhausted=exhausted)
+def disk(free: int = 1 << 40, exhausted: bool = False) -> Any:
+    """A state that has no more than a disk."""
     return SimpleNamespace(
-        draining=False, cache=SimpleNamespace(free=lambda: free), fetches=SimpleNamespace(room=room), now=lambda: float(next(clock)),
-        swarm=SimpleNamespace(tasks={"t": task}, leases=[]),
+        draining=False, cache=SimpleNamespace(free=lambda: free), fetches=SimpleNamespace(room=SimpleNamespace(exhausted=exhausted)),
     )  # fmt: skip
 
 
@@ -26,26 +35,114 @@ def ready(state: Any) -> tuple[int, bytes]:
 
 
 def test_a_full_disk_counts_only_where_nothing_can_be_removed() -> None:
-    assert ready(node()) == ready(node(free=0)) == ready(node(exhausted=True)) == (200, b"ready\n")
-    status, body = ready(node(free=1000, exhausted=True))
+    assert ready(disk()) == ready(disk(free=0)) == ready(disk(exhausted=True)) == (200, b"ready\n")
+    status, body = ready(disk(free=1000, exhausted=True))
     assert (status, b"1000 bytes are free" in body) == (503, True)
 
 
-def test_leave_is_taken_when_the_last_download_has_ended_or_time_is_up(monkeypatch: Any) -> None:
-    monkeypatch.setattr(readiness, "LOOK", 0)
-    state = node()
-    assert asyncio.run(readiness.drain(state, 5.0)) == 1
-    assert ready(state)[0] == 503
-    state = node()
+class Clock(asyncio.SelectorEventLoop):
+    """A loop whose time is what the test says."""
 
-    async def ends() -> int:
-        left = asyncio.ensure_future(readiness.drain(state, 1e9))
-        await asyncio.sleep(0)
-        state.swarm.tasks["t"].unfinished = 0
-        state.swarm.leases.append("lease")
-        await asyncio.sleep(0)
+    at = 1000.0
+
+    def time(self) -> float:
+        return self.at
+
+
+class Place:
+    """A supernode without its servers, and with a task of four pieces that it has."""
+
+    def __init__(self, loop: Clock, home: str) -> None:
+        self.loop = loop
+        self.node = node = SupernodeState(SupernodeSettings(home_dir=home, advertise_ip=HERE, download_port=8001), home, loop)
+        node.swarm.add_task(TASK, 4, loop.at)
+        for n in range(4):
+            node.swarm.cached(TASK, n, loop.at)
+
+    def join(self, cid: str, native: int = wire.NATIVE) -> Line:
+        """A download registers; its connection."""
+        node, peer, line = self.node, Peer(HERE, 15001, f"/peer/file/{cid}"), Line()
+        node.swarm.join(TASK, cid, peer, self.loop.at, legacy=not native)
+        member = Member(HERE, "", native, peer, HERE)
+        node.members.admit((TASK, cid), member)
+        if native:
+            member.line, line.party = line, member
+        return line
+
+    def pull(self, cid: str, line: Line) -> None:
+        """One that says and wants nothing: it only shows that the download is there."""
+        body = json.dumps({"task": TASK, "cid": cid, "want": 0, "wait": 0}).encode()
+        request = Request("POST", b"/swarm/pull", {}, body, HERE)
+        request.line = line
+        answer = api_native.pull(self.node, request)
+        assert isinstance(answer, Response)
+        assert json.loads(answer.body)["code"] == wire.REPORTED
+
+    def busy(self) -> int:
+        return self.loop.run_until_complete(readiness.busy(self.node))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    loop = Clock()
+    made = Place(loop, str(tmp_path))
+    yield made
+    loop.run_until_complete(asyncio.to_thread(made.node.cdn.close))
+    made.node.close()
+    loop.close()
+
+
+def test_who_lacks_a_piece_is_waited_for_with_what_is_under_way(place: Place) -> None:
+    assert place.busy() == 0
+    place.join("a")
+    place.join("b", native=0)
+    assert place.busy() == 2
+    under_way = len(place.node.swarm.pull(TASK, "a", 3, place.loop.at).pieces)
+    assert under_way
+    assert place.busy() == under_way + 2
+    place.node.swarm.holds(TASK, "b", [(0, 4)], place.loop.at)
+    assert place.busy() == under_way + 1
+    place.node.registry.leave((TASK, "a"))
+    assert place.busy() == 0
+
+
+@pytest.mark.parametrize(("native", "lost", "patience"), [(wire.NATIVE, True, 5.0), (wire.NATIVE, False, 60.0), (0, False, 60.0)])
+def test_who_is_gone_is_not_waited_for(place: Place, native: int, lost: bool, patience: float) -> None:
+    line = place.join("a", native)
+    place.node.swarm.pull(TASK, "a", 1, place.loop.at)
+    if lost:
+        place.node.lost(line)
+    place.loop.at += patience - 0.1
+    assert place.busy() > 0
+    place.loop.at += 0.2
+    assert place.busy() == 0
+
+
+def test_a_pull_that_says_nothing_is_a_sign_of_life(place: Place) -> None:
+    line = place.join("a")
+    for _ in range(20):
+        place.loop.at += 30.0
+        place.pull("a", line)
+    assert place.busy() == 1
+    place.node.swarm.tick(place.loop.at)
+    assert "a" in place.node.swarm.tasks[TASK].downloads
+
+
+def test_leave_is_taken_when_the_last_download_has_ended_or_time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "LOOK", 0)
+    place.join("a")
+
+    async def ends(by: Any) -> int:
+        left = asyncio.ensure_future(readiness.drain(place.node, 30.0))
+        for _ in range(5):
+            await asyncio.sleep(0)
         assert not left.done()
-        state.swarm.leases.clear()
+        by()
         return await left
 
-    assert asyncio.run(ends()) == 0
+    def late() -> None:
+        place.loop.at += 30.0
+
+    assert place.loop.run_until_complete(ends(late)) == 1
+    assert ready(place.node)[0] == 503
+    assert place.loop.run_until_complete(ends(lambda: place.node.registry.leave((TASK, "a")))) == 0

@@ -3,7 +3,7 @@
 The same events with the same seed give the same decisions: no clock, socket or random source is read.
 
     add_task, set_count, drop_task, digests_known, cached, uncached, legacy_ready  the supernode's copies
-    join, leave, touch, tick                                           peers and CIDs
+    join, leave, touch, seen, tick                                     peers and CIDs
     pull, requested, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
     complaints, judged                                                 sources that the supernode verifies
     park, unpark, wakeable, answer_parked                              parked pulls
@@ -195,6 +195,10 @@ class Swarm:
     def touch(self, cid: str, now: float) -> bool:
         """A sign of life. False if no task knows the CID."""
         return self.peers.touch(cid, now)
+
+    def seen(self, task_id: str, cid: str, now: float) -> None:
+        """A sign of life in one task."""
+        self._download(task_id, cid, now)
 
     def tick(self, now: float, most: int = TURN) -> list[Expired]:
         """Process what is due: leases, claims, isolations, silent peers. Returns the leases that expired.

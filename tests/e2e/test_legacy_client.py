@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
+from scene import MIB, Scene, Supernode, free_port, until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -174,7 +174,7 @@ def test_1x_and_native_peers_feed_each_other(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode()
     stage.get(url, "a", nodes=(node,))
-    old = LegacyClient(node, url, "127.0.0.1", 15077)
+    old = LegacyClient(node, url, "127.0.0.1", free_port())
     old.path = "/peer/file/my output-77"  # 1.x names it after its output
     assert hashlib.sha256(old.download()).hexdigest() == digest
     assert any(not cid.startswith("cdnnode:") for cid in old.sources.values()), "some pieces from the native peer"

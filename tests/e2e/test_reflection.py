@@ -145,12 +145,12 @@ def test_a_peer_server_at_another_address_is_found(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
-    with LegacyPeer("127.0.0.5", 22099) as peer:
-        task, cid = joined(node, url, 1, ip="127.0.0.5", port=22099)
+    with LegacyPeer("127.0.0.5", 0) as peer:
+        task, cid = joined(node, url, 1, ip="127.0.0.5", port=peer.port)
         until(lambda: node.metric("dfengine_unproved_peers") == 0, "the answer")
         assert cid in sources(node, url, 2, task)
         asked = peer.count("^/check/")
-        joined(node, url, 3, ip="127.0.0.5", port=22099)
+        joined(node, url, 3, ip="127.0.0.5", port=peer.port)
         assert (asked, peer.count("^/check/")) == (1, 1), "a proof is kept"
 
 
@@ -158,9 +158,11 @@ def test_one_that_answers_later_is_found_then(stage: Scene) -> None:
     stage.file("f", 1000)
     url = stage.origin() + "/f"
     node = stage.supernode()
-    task, cid = joined(node, url, 1, ip="127.0.0.5", port=22199)
+    with LegacyPeer("127.0.0.5", 0) as peer:
+        port = peer.port
+    task, cid = joined(node, url, 1, ip="127.0.0.5", port=port)
     assert cid not in sources(node, url, 2, task)
-    with LegacyPeer("127.0.0.5", 22199):
+    with LegacyPeer("127.0.0.5", port):
         until(lambda: node.metric("dfengine_unproved_peers") == 0, "another try")
         assert cid in sources(node, url, 3, task)
 
@@ -205,7 +207,7 @@ def test_a_swarm_with_a_secret_takes_only_who_has_it(stage: Scene) -> None:
     other.touch(0o600)
     other.write_text("t" * 32)
     assert not is_peer(Dialer((str(other),)), lock["ip"], lock["port"], set()), "another secret"
-    with LegacyPeer("127.0.0.5", 22399) as peer:
-        assert not is_peer(dialer, "127.0.0.5", 22399, set())
-        assert is_peer(Dialer(), "127.0.0.5", 22399, set())
+    with LegacyPeer("127.0.0.5", 0) as peer:
+        assert not is_peer(dialer, "127.0.0.5", peer.port, set())
+        assert is_peer(Dialer(), "127.0.0.5", peer.port, set())
         assert peer.count("^/swarm/proof/") == 1

@@ -65,7 +65,7 @@ class HandedOver(Place):
         """To the peer server; nothing fails by it."""
         if self._line is not None:
             with contextlib.suppress(OSError):
-                fd_passing.say(self._line, words)
+                fd_passing.send_message(self._line, words)
 
     def close(self) -> None:
         """See Place. The peer server has its own descriptors, and gives them to others unless a thread here may still write."""

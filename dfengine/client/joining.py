@@ -125,7 +125,7 @@ class Joining:
             raise
         try:
             line.settimeout(ANSWER)
-            fd_passing.say(line, {"join": key, "kind": kind}, [joining.page.fd])
+            fd_passing.send_message(line, {"join": key, "kind": kind}, [joining.page.fd])
             if first:
                 joining._lead()
             while not (joining.leads or joining.joined):
@@ -184,7 +184,7 @@ class Joining:
     def _hear(self) -> bool:
         """Once. False: the server is gone. Raises OSError."""
         assert self._line is not None
-        heard = fd_passing.hear(self._line, MOST)
+        heard = fd_passing.receive_messages(self._line, MOST)
         if heard is None:
             self._hang_up()
             return False
@@ -284,7 +284,7 @@ class Joining:
     def _say(self, words: dict[str, Any]) -> None:
         if self._line is not None:
             try:
-                fd_passing.say(self._line, words)
+                fd_passing.send_message(self._line, words)
             except OSError:
                 self._hang_up()
 
@@ -301,7 +301,7 @@ class Joining:
                 opened += [open_again(file.record.fd)]
                 descriptors = opened
             told = {"memory": file.in_memory, "output": output, "algorithms": algorithms, "at": time.monotonic()}
-            fd_passing.say(self._line, {"open": told}, descriptors)
+            fd_passing.send_message(self._line, {"open": told}, descriptors)
         except OSError:
             self.pass_on()
         finally:

@@ -75,8 +75,8 @@ def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: b
     descriptors: list[int] = []
     try:
         with fd_passing.call(sockets, ANSWER) as line:
-            fd_passing.say(line, words)
-            answer, descriptors = (fd_passing.hear(line, MOST) or [({}, [])])[0]
+            fd_passing.send_message(line, words)
+            answer, descriptors = (fd_passing.receive_messages(line, MOST) or [({}, [])])[0]
         if not descriptors:
             return None
         file, descriptors, digests = adopt(descriptors), [], answer.get("digests")

@@ -229,7 +229,7 @@ cdef class Receiver:
 
 
 cdef void wake_at(Receiver receiver, int low) noexcept nogil:
-    """Of the bytes that wait, so many wake whoever receives or polls. A system that refuses wakes for each segment."""
+    """The number of received bytes that wakes a reader or poll (SO_RCVLOWAT). If the system refuses, each segment wakes it."""
     if receiver.low != low:
         setsockopt(receiver.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low))
         receiver.low = low
@@ -240,7 +240,7 @@ cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, d
     """Receive until got == length; an Outcome. Counts into the receiver's total as it goes, for whoever shows progress."""
     cdef ssize_t count
     cdef Py_ssize_t most, ahead
-    cdef double heard = now(), at_now
+    cdef double last_received = now(), at_now
     while got[0] < length:
         if receiver.stopped:
             return STOPPED
@@ -255,14 +255,14 @@ cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, d
         if count > 0:
             got[0] += count
             receiver.total += count
-            heard = at_now
+            last_received = at_now
         elif count == 0:
             return STOPPED if receiver.stopped else CLOSED
         elif errno == EINTR:
             return INTERRUPTED
         elif errno != EAGAIN:
             return BROKEN
-        elif at_now - heard > silence:
+        elif at_now - last_received > silence:
             return SILENT
         if <double>(before + got[0]) < floor * (at_now - started - grace) and got[0] < length:
             return SLOW

@@ -59,7 +59,7 @@ cdef bint unusual(const Header* header, const Header* before, Py_ssize_t number)
 cdef bint scan(bytes data, Py_ssize_t max_head, Py_ssize_t max_body, Plain* found) noexcept:  # reads bytes only
     cdef const unsigned char* at = <const unsigned char*> PyBytes_AS_STRING(data)
     cdef const unsigned char* end = at + PyBytes_GET_SIZE(data)
-    cdef const unsigned char* begun = at
+    cdef const unsigned char* head = at
     cdef const unsigned char* line
     cdef const unsigned char* mark
     cdef Header* header
@@ -82,7 +82,7 @@ cdef bint scan(bytes data, Py_ssize_t max_head, Py_ssize_t max_body, Plain* foun
     at = line + 1
     while True:
         line = <const unsigned char*> memchr(at, c"\n", end - at)
-        if line is NULL or line == at or line[-1] != c"\r" or line - begun > max_head:
+        if line is NULL or line == at or line[-1] != c"\r" or line - head > max_head:
             return False
         if line - at == 1:
             at = line + 1

@@ -39,9 +39,9 @@ cdef extern from "<sys/socket.h>" nogil:
         MSG_DONTWAIT
 
 
-# Bytes between two looks for pages that are not in memory: a disk is read ahead by less, so a gap is as a rule longer.
+# STRIDE: bytes between two samples of pages that may not be in memory; a disk's read-ahead is less, so a gap is usually longer.
 cdef enum:
-    LOOK = 1 << 20
+    STRIDE = 1 << 20
     LOAD = 256 << 10
 
 
@@ -96,7 +96,7 @@ cdef class FileSlice:
         while at < last:
             if not _in_memory(self.fd, self.offset + at):
                 return False
-            at += LOOK
+            at += STRIDE
         return _in_memory(self.fd, self.offset + last)
 
     def load(self):

@@ -75,13 +75,13 @@ class Access:
             raise OriginForbidden(f"this supernode may not fetch from {host}")
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """The permitted ones of `host`, for a proxy that is told addresses; IPv6 in brackets. Raises OriginUnreachable."""
+        """The permitted ones of `host`, for a proxy that connects by address; IPv6 in brackets. Raises OriginUnreachable."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise OriginUnreachable(f"{host} cannot be found: {error.strerror or error}") from None
-        places = dict.fromkeys(str(place[0]) for *_, place in found if self.permits(host, str(place[0])))
-        return [f"[{place}]" if ":" in place else place for place in places]
+        addresses = dict.fromkeys(str(address[0]) for *_, address in found if self.permits(host, str(address[0])))
+        return [f"[{address}]" if ":" in address else address for address in addresses]
 
 
 def reached(given: Address) -> list[Address]:
@@ -104,8 +104,8 @@ def _carried(given: IPv6Address) -> list[Address]:
     if given in _LOCAL_NAT64:
         # Prefixes of 48, 56 and 64 bits; the bits 64 to 71 are left out.
         high, low = (number >> 64) & 0xFFFF, (number >> 24) & 0xFFFFFFFF
-        places = (high << 16 | low >> 16, (high & 0xFF) << 24 | low >> 8, low)
-        return [last, *(place for each in places if (place := IPv4Address(each)) not in _NOWHERE)]
+        addresses = (high << 16 | low >> 16, (high & 0xFF) << 24 | low >> 8, low)
+        return [last, *(address for each in addresses if (address := IPv4Address(each)) not in _NOWHERE)]
     found: list[Address] = [given]
     if given.sixtofour is not None:
         found = [given.sixtofour]

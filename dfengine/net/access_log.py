@@ -55,5 +55,5 @@ def _of(found: object, tell: Callable[[int, int], None]) -> None:
         tell(found.status, found.length)
 
 
-def _tell(events: EventLog, client: str, method: str, path: str, begun: float, status: int, size: int) -> None:
-    events.access(client=client, method=method, path=path, status=status, bytes=size, seconds=monotonic() - begun)
+def _tell(events: EventLog, client: str, method: str, path: str, started: float, status: int, size: int) -> None:
+    events.access(client=client, method=method, path=path, status=status, bytes=size, seconds=monotonic() - started)

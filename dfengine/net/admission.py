@@ -43,16 +43,16 @@ class Admission:
         """Each closes idle connections of a client: (client, how many at most) -> how many."""
         self._shares = Quota(self.most, share)
         self._now = now
-        self._looked = 0.0
+        self._searched = 0.0
 
     def room(self) -> bool:
         """There is room for a connection, perhaps after idle ones were closed."""
-        if self.within >= self.most and self._now() - self._looked >= PAUSE:
+        if self.within >= self.most and self._now() - self._searched >= PAUSE:
             client, wanted = self._shares.largest(), max(1, self.most // AT_ONCE)
             for close in self.ports:
                 wanted -= close(client, wanted) if wanted else 0
             if self.within >= self.most:
-                self._looked = self._now()
+                self._searched = self._now()
         return self.within < self.most
 
     def acquire(self, address: str) -> bool:

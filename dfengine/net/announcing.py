@@ -24,10 +24,10 @@ MOST_DIGESTS = 700_000
 """Bytes of digests that a request has room for."""
 
 
-def announce(dialer: Dialer, node: SupernodeAddress, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
+def announce(dialer: Dialer, node: SupernodeAddress, announcement: Announcement, digests: Callable[[str], bytes]) -> Announced:
     """One announcement over a connection of its own; see `Announcer`."""
-    with Announcer(dialer, node) as line:
-        return line.announce(told, digests)
+    with Announcer(dialer, node) as announcer:
+        return announcer.announce(announcement, digests)
 
 
 class Announcer:
@@ -35,27 +35,27 @@ class Announcer:
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
         self._where = f"supernode {node}"
-        self._line = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
+        self._connection = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
 
-    def announce(self, told: Announcement, digests: Callable[[str], bytes]) -> Announced:
+    def announce(self, announcement: Announcement, digests: Callable[[str], bytes]) -> Announced:
         """The supernode's last answer, a refusal too. digests: of the pieces, by the algorithm of that name; what it raises is raised.
 
         Raises RemoteError, after which only `close` may be called.
         """
-        answer = _ask(self._line, self._where, told)
-        if answer.code == codes.CONTINUE and not told.withdrawn:
+        answer = _ask(self._connection, self._where, announcement)
+        if answer.code == codes.CONTINUE and not announcement.withdrawn:
             given = digests(answer.digest)
             if len(given) > MOST_DIGESTS:
                 raise SupernodeError(f"the file has {len(given) // 16} pieces, {MOST_DIGESTS // 16} can be shared")
-            told.digests = given
+            announcement.digests = given
             try:
-                answer = _ask(self._line, self._where, told)
+                answer = _ask(self._connection, self._where, announcement)
             finally:
-                told.digests = b""
+                announcement.digests = b""
         return answer
 
     def close(self) -> None:
-        self._line.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +64,8 @@ class Announcer:
         self.close()
 
 
-def _ask(line: Connection, where: str, told: Announcement) -> Announced:
-    status, _, body = line.request("POST", "/swarm/share", JSON, encode(told), timeout=ANSWER)
+def _ask(connection: Connection, where: str, announcement: Announcement) -> Announced:
+    status, _, body = connection.request("POST", "/swarm/share", JSON, encode(announcement), timeout=ANSWER)
     if status in (401, 403):
         raise SupernodeError(f"{where} refuses unsigned requests: {body[:200].decode('ascii', 'replace').strip()}")
     if status == 404:

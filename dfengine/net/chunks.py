@@ -34,7 +34,7 @@ class Chunks:
     def _next(self, deadline: float) -> bool:
         """The next chunk begins; False: the body has ended, its trailers included."""
         if self._count and self._receiver.line(deadline) not in _ENDS:
-            raise ProtocolViolation("a chunk is longer than it said")
+            raise ProtocolViolation("a chunk is longer than its header says")
         self._count += 1
         digits = self._receiver.line(deadline).partition(b";")[0].rstrip(b" \t\r\n")
         if not 1 <= len(digits) <= 8 or digits.translate(None, _HEX):

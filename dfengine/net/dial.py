@@ -120,7 +120,7 @@ class Connection:
 
         `local`: address to connect from, "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`, or for this name.
-        opened: called with each socket before it connects; whoever shuts it down ends the wait for it.
+        opened: called with each socket before it connects; shutting it down ends the wait for it.
         secret: each request is signed with it. wrap: makes TLS of the connected socket; None: plain.
         """
         self.host, self.port = host, port
@@ -178,7 +178,7 @@ class Connection:
         self._tls = self.receiver
 
     def fileno(self) -> int:
-        """For poll; look at `receiver.buffered` first."""
+        """For poll; read `receiver.buffered` first."""
         return self._socket.fileno()
 
     @property
@@ -198,7 +198,7 @@ class Connection:
 
     @property
     def quiet(self) -> bool:
-        """It can be used, and the other side has neither said anything nor closed it. At the end of an answer only."""
+        """It can be used: the other side has neither sent anything nor closed it. At the end of an answer only."""
         if not self.usable or self.receiver.buffered:
             return False
         import select

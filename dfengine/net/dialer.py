@@ -46,12 +46,12 @@ class Dialer:
         secret = self.secrets[0] if self.secrets else None
         return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, wrap=self._wrap)
 
-    def release(self, line: Connection, named: bool = False) -> None:
+    def release(self, connection: Connection, named: bool = False) -> None:
         """It is not used any more, and stands at the end of an answer. named: as it was connected. Here: it is closed."""
-        line.close()
+        connection.close()
 
     def check(self) -> None:
-        """Raises what ends the waits of whoever dials. Here: nothing."""
+        """Raises an error to end the caller's wait. Here: nothing."""
 
 
 def _absolute(path: str) -> str:

@@ -1,6 +1,6 @@
-"""A server's events on stderr: what is told, by whom, and how it is written. See `events` for the lines.
+"""A server's events on stderr: which are written, who writes them, and how. See `events` for the lines.
 
-Lines are written by a thread of their own: whoever reads stderr slowly, or not at all, must not hold up the server. Then lines are lost,
+Lines are written by a thread of their own: a slow reader of stderr must not hold up the server. Then lines are lost,
 and counted.
 """
 
@@ -17,7 +17,7 @@ from dfengine.events import LEVELS, Throttle, Value, line
 from dfengine.net.event_ring import Event, EventRing
 
 BURST, RATE = 200, 50.0
-"""Events of one kind that are told at once, and per second."""
+"""Events of one kind that are written at once, and per second."""
 
 MOST = 10_000
 """Lines that wait to be written."""
@@ -28,15 +28,15 @@ AT_ONCE = 1000
 TOGETHER = 0.1
 """Seconds in which lines are gathered for one write."""
 
-FAREWELL = 0.2
-"""Seconds in which the last lines are written when the process ends."""
+CLOSE = 0.2
+"""Seconds for the last lines to be written when the process ends."""
 
 OFF = "off"
-"""The level at which nothing is told."""
+"""The level at which nothing is written."""
 
 
 class EventLog:
-    """form: of `events.line`. level: the least that is told, or OFF. fd: where. Used in any thread.
+    """form: of `events.line`. level: the least that is written, or OFF. fd: where. Used in any thread.
 
     ring: keeps the latest, at any level; None: nobody asks for them.
     """
@@ -44,7 +44,7 @@ class EventLog:
     def __init__(self, form: str = "text", level: str = OFF, fd: int = 2, ring: EventRing | None = None) -> None:
         self._ring = ring
         self.mask: Callable[[dict[str, Value]], dict[str, Value]] = dict
-        """What is told of an event's fields. In any thread."""
+        """An event's fields as they are written. In any thread."""
         self._form = form
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         self._throttle = Throttle(BURST, RATE)
@@ -52,7 +52,7 @@ class EventLog:
         self._writer = LineWriter(fd)
 
     def set_level(self, level: str) -> None:
-        """The least that is told from now on, or OFF."""
+        """The least level that is written from now on, or OFF."""
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
     @property
@@ -61,7 +61,7 @@ class EventLog:
         return self._form == "json"
 
     def tells(self, level: str) -> bool:
-        """Events of this level are told."""
+        """Events of this level are written."""
         return LEVELS.index(level) >= self._least
 
     def debug(self, kind: str, /, **fields: Value) -> None:
@@ -78,14 +78,14 @@ class EventLog:
 
     def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
         """One event. kind: one of few words."""
-        heard = LEVELS.index(level) >= self._least
-        if not heard and self._ring is None:
+        written = LEVELS.index(level) >= self._least
+        if not written and self._ring is None:
             return
         fields, now = self.mask(fields), time.monotonic()
         with self._lock:
             if self._ring is not None:
                 self._ring.put(level, kind, fields, now, _now)
-            allowed = heard and self._throttle.allows(kind, now)
+            allowed = written and self._throttle.allows(kind, now)
         if allowed:
             self._writer.put(line(self._form, _now(), level, kind, fields))
 
@@ -155,11 +155,11 @@ class LineWriter:
         return lost
 
     def close(self) -> None:
-        """Write what waits, for FAREWELL seconds at most."""
+        """Write what waits, for CLOSE seconds at most."""
         self._ended = True
         self._news.set()
         if self._thread is not None:
-            self._thread.join(FAREWELL)
+            self._thread.join(CLOSE)
 
     def _run(self) -> None:
         while True:

@@ -98,13 +98,13 @@ def _send(sock: socket.socket, message: bytes, descriptors: Sequence[int]) -> No
         raise OSError("it does not read")
 
 
-def say(sock: socket.socket, words: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+def send_message(sock: socket.socket, words: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     """One JSON object on a line of its own, with descriptors. Raises OSError, also where a non-blocking socket has no room."""
     _send(sock, json.dumps(words).encode() + b"\n", descriptors)
 
 
-def hear(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]]] | None:
-    """What was said by now, each with its descriptors, at most `most` each time, which are the caller's; None at the end of the line.
+def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]]] | None:
+    """The messages that have arrived, each with its descriptors, at most `most`, which the caller owns; None at the end of the connection.
 
     The kernel ends what it hands out with the first descriptors, so that these are the last object's. Raises BlockingIOError, OSError.
     """
@@ -112,13 +112,13 @@ def hear(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]
     if not content:
         return None
     try:
-        heard = [json.loads(line.decode()) for line in content.removesuffix(b"\n").split(b"\n")]
-        if not content.endswith(b"\n") or not all(type(words) is dict for words in heard):
+        messages = [json.loads(line.decode()) for line in content.removesuffix(b"\n").split(b"\n")]
+        if not content.endswith(b"\n") or not all(type(words) is dict for words in messages):
             raise ValueError("these are no objects on lines of their own")
     except (ValueError, RecursionError) as error:
         discard(descriptors)
-        raise OSError(f"what was said cannot be read: {error}") from None
-    return [*((words, []) for words in heard[:-1]), (heard[-1], descriptors)]
+        raise OSError(f"a message cannot be read: {error}") from None
+    return [*((words, []) for words in messages[:-1]), (messages[-1], descriptors)]
 
 
 def tell(folder: str, message: bytes, timeout: float = 2.0) -> bool:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _kept: WeakSet[Open] = WeakSet()
 
 
-def keep(thing: Open) -> None:
-    """`thing` has descriptors that no forked child may have. It is forgotten when nobody else refers to it."""
-    _kept.add(thing)
+def keep(opened: Open) -> None:
+    """No forked child may have the descriptors of `opened`. It is forgotten with its last other reference."""
+    _kept.add(opened)
 
 
 def _in_child() -> None:
@@ -33,8 +33,8 @@ def _in_child() -> None:
     if not kept:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for thing in kept:
-        for fd in thing.descriptors:
+    for opened in kept:
+        for fd in opened.descriptors:
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.dup2(null, fd, inheritable=False)

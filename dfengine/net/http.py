@@ -139,7 +139,7 @@ class Parts:
     """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
 
     `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
-    file was cut short, or its disk fails. The connection is closed then, since what was promised cannot be sent. `begun` is called before
+    file was cut short, or its disk fails. The connection is closed then, since the body cannot be completed. `begun` is called before
     the first byte is sent, with a function that returns the bytes that the client has taken on this connection, negative while this
     process holds them back.
 

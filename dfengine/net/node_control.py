@@ -33,11 +33,11 @@ class NodeControl:
     def ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
         """What the answer says. missing: None is returned for a 404. Raises RemoteError."""
         body = json.dumps(fields).encode() if fields is not None else b""
-        line = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
+        connection = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
         try:
-            status, _, answer = line.request(method, path, {**self._headers, **(JSON if body else {})}, body, timeout=ANSWER)
+            status, _, answer = connection.request(method, path, {**self._headers, **(JSON if body else {})}, body, timeout=ANSWER)
         finally:
-            line.close()
+            connection.close()
         if status == 404 and missing:
             return None
         try:
@@ -47,8 +47,8 @@ class NodeControl:
         if status not in (200, 201) or found is None:
             text = answer[:200].decode("ascii", "replace").strip()
             text = "" if text.startswith("<") else text  # a page of some other server
-            said = found.get("message") or found.get("detail") if isinstance(found, dict) else text
-            raise SupernodeError(f"supernode {self.node} answers {status}: {said or 'no reason: is it a control port?'}")
+            message = found.get("message") or found.get("detail") if isinstance(found, dict) else text
+            raise SupernodeError(f"supernode {self.node} answers {status}: {message or 'no reason: is it a control port?'}")
         return found
 
     def nonsense(self) -> ProtocolViolation:

@@ -36,7 +36,7 @@ TRIED = 16
 """Nodes that one download tries of those that names stand for."""
 
 TICK = 0.1
-"""Seconds between two looks of who waits."""
+"""Seconds between two checks of a thread that waits."""
 
 
 class _Name:
@@ -54,8 +54,8 @@ class _Name:
         self.ended = threading.Event()
         """No look-up is under way."""
 
-    def look(self) -> None:
-        """Begin to look it up if it is time to. Waits for nothing."""
+    def start(self) -> None:
+        """Start a look-up in a thread if one is due. Does not wait."""
         with self._lock:
             if self._running or time.monotonic() < self._until:
                 return
@@ -96,9 +96,9 @@ def _addresses(node: SupernodeAddress) -> tuple[list[SupernodeAddress], float]:
 
 def _records(node: SupernodeAddress) -> tuple[list[SupernodeAddress], float]:
     """(A node for each record, seconds). Raises SupernodeError."""
-    from dfengine.net.srv import look_up
+    from dfengine.net.srv import lookup
 
-    found, seconds = look_up(node.host)
+    found, seconds = lookup(node.host)
     return _first(found), seconds
 
 
@@ -126,20 +126,20 @@ def _name(node: SupernodeAddress) -> _Name:
 
 
 def known(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
-    """`nodes`, and in the place of each name what is known of it now. Looks up what is due; waits for nothing."""
+    """`nodes`, with each name replaced by the nodes that were last found for it. Starts due look-ups; does not wait."""
     found: list[SupernodeAddress] = []
     for node in nodes:
         if node.lookup:
             name = _name(node)
-            name.look()
+            name.start()
             found += name.nodes or ()
         else:
             found.append(node)
     return list(dict.fromkeys(found))
 
 
-def expanded(nodes: Iterable[SupernodeAddress], look: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
-    """The same, after names that nothing is known of were looked up. look: called in waits; may raise.
+def expanded(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
+    """The same, after the names that were never resolved were looked up. waiting: called while this waits; may raise.
 
     Raises SupernodeError where nothing is left, with the reason.
     """
@@ -148,17 +148,17 @@ def expanded(nodes: Iterable[SupernodeAddress], look: Callable[[], object] = lam
     found = known(given)
     for _, name in names:
         while name.nodes is None and not name.ended.wait(TICK) and time.monotonic() < until:
-            look()
+            waiting()
     found = known(given) if names else found
     if names and not found:
         raise SupernodeError("; ".join(f"{node}: {name.why or f'no answer within {PATIENCE:g} s'}" for node, name in names))
     return found
 
 
-def ordered(nodes: Iterable[SupernodeAddress], task: str, look: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
+def ordered(nodes: Iterable[SupernodeAddress], task: str, waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
     """The nodes that a download of `task` tries, best first. See `expanded` for the rest."""
     given = list(nodes)
-    return order(expanded(given, look), task)[:TRIED] if named(given) else order(given, task)
+    return order(expanded(given, waiting), task)[:TRIED] if named(given) else order(given, task)
 
 
 def ordered_now(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:

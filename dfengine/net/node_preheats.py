@@ -32,7 +32,7 @@ class NodePreheats:
         return name
 
     def listed(self) -> list[dict[str, Any]]:
-        """The oldest first: ID, startTime, status, and type, url, scope, finishTime, errorMsg where they are said."""
+        """The oldest first: ID, startTime, status, and type, url, scope, finishTime, errorMsg where the supernode sends them."""
         found = self._control.ask("GET", PATH)
         if not isinstance(found, list) or not all(map(_is_preheat, found)):
             raise self._control.nonsense()

@@ -1,4 +1,4 @@
-"""A key of this process's own, kept in its home: it makes names that nobody else can make, and they hold after a restart."""
+"""A key of this process's own, kept in its home: it makes names that no other process can make, and that stay valid after a restart."""
 
 from __future__ import annotations
 

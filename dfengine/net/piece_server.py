@@ -151,7 +151,7 @@ class PieceServer:
         return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
-        """The queue of those whom `bucket` holds back; None when nobody waits."""
+        """The queue of the connections that `bucket` holds back; None if none waits."""
         return self._queues.get(bucket) or None
 
     def hold(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:

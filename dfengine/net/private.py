@@ -11,7 +11,7 @@ from dfengine.errors import BadValue
 def check_private(path: str, found: os.stat_result) -> None:
     """BadValue for a file of this user's that others can read or write.
 
-    As ssh, another user's is taken: whoever mounted it here knows whom its group or its ACL lets in.
+    As ssh, another user's is taken: the administrator who mounted it knows whom its group or its ACL permits.
     """
     if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
         raise BadValue(f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}")

@@ -20,7 +20,7 @@ class Quota:
         return len(self._taken)
 
     def largest(self) -> str:
-        """The client that has most; "" where nobody has anything."""
+        """The client that has most; "" if none has any."""
         return max(self._taken, key=self._taken.__getitem__, default="")
 
     def of(self, address: str) -> int:

@@ -18,10 +18,10 @@ def reached_by(sock: socket.socket) -> str:
     return next(filter(None, (local_address(far, 9) for far in _FAR[ip])), "127.0.0.1") if ip in _FAR else ip
 
 
-def announce(**places: tuple[str, int]) -> None:
-    """Print `ready NAME=IP:PORT ...`. A server serves on where nobody reads that, or it cannot be written."""
+def announce(**addresses: tuple[str, int]) -> None:
+    """Print `ready NAME=IP:PORT ...`. The server continues if stdout is not read or cannot be written."""
     try:
-        print("ready", *(f"{name}={f'[{ip}]' if ':' in ip else ip}:{port}" for name, (ip, port) in places.items()), flush=True)
+        print("ready", *(f"{name}={f'[{ip}]' if ':' in ip else ip}:{port}" for name, (ip, port) in addresses.items()), flush=True)
     except OSError as error:
         print(f"dfengine: cannot write to stdout: {error.strerror}: serves all the same", file=sys.stderr)
         # What was not written would be tried again when the process ends.

@@ -15,10 +15,10 @@ LIFETIME = 6.0
 """Seconds for a look-up, all servers and tries together."""
 
 SECONDS = 5.0, 3600.0
-"""For which records are kept, at least and at most, whatever their TTL says."""
+"""Records are kept at least and at most so long, whatever their TTL."""
 
 
-def look_up(name: str, resolver: Resolver | None = None) -> tuple[list[SupernodeAddress], float]:
+def lookup(name: str, resolver: Resolver | None = None) -> tuple[list[SupernodeAddress], float]:
     """(A node for each record, seconds until they are to be looked up again). resolver: None: by /etc/resolv.conf.
 
     Targets stay names, so that hosts agree on them whatever addresses they have. Raises SupernodeError.

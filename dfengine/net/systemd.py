@@ -1,4 +1,4 @@
-"""Tells a service manager how a server is, by the protocol of sd_notify(3). Without NOTIFY_SOCKET in the environment nobody is told."""
+"""Tells a service manager how a server is, by the protocol of sd_notify(3). Without NOTIFY_SOCKET in the environment nothing is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Manager:
         """Seconds between two signs of life; 0: none are wanted."""
 
     def tell(self, *fields: str) -> bool:
-        """Send `NAME=VALUE` fields; nothing fails by it. False: nobody was told."""
+        """Send `NAME=VALUE` fields; never raises. False: nothing was sent."""
         if self._address[:1] not in ("/", "@"):
             return False
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address

@@ -137,7 +137,7 @@ class TlsReceiver:
                 raise ValueError("the content does not fit the buffer")
             view = whole.cast("B")[offset : offset + length]
             started = started if started > 0 else time.monotonic()
-            got, heard = min(length, self._end - self._start), time.monotonic()
+            got, last_received = min(length, self._end - self._start), time.monotonic()
             view[:got] = self._take(got)
             while got < length:
                 try:
@@ -148,8 +148,8 @@ class TlsReceiver:
                 now = time.monotonic()
                 got += count
                 if count:
-                    heard = now
-                elif now - heard > silence:
+                    last_received = now
+                elif now - last_received > silence:
                     raise Silent(f"silent for {silence:g} s after {got} of {length} bytes")
                 if before + got < floor * (now - started - grace) and got < length:
                     raise TooSlow(f"slower than {int(floor)} bytes per second after {got} of {length} bytes")

@@ -99,8 +99,8 @@ class TlsUpload:
 
     def _is_cold(self) -> bool:
         """The slice that is next, perhaps after a head in the same record, must be loaded first."""
-        begun = self._at + (self._done > 0)
-        part = next((part for part in self._parts[begun : self._at + 2] if isinstance(part, FileSlice)), None)
+        next_part = self._at + (self._done > 0)
+        part = next((part for part in self._parts[next_part : self._at + 2] if isinstance(part, FileSlice)), None)
         self.cold = None if part is None or part is self.cold or part.resident() else part
         return self.cold is not None
 

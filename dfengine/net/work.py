@@ -56,7 +56,7 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Given(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The answer. over: numbers of work under way that nobody waits for any more."""
+    """The answer. over: numbers of work under way whose result is not wanted any more."""
 
     work: Annotated[list[Item], Meta(max_length=MOST)] = []
     over: Annotated[list[Number], Meta(max_length=MOST)] = []

@@ -87,34 +87,34 @@ class Hosted:
         """Take what has been handed over by now; never waits."""
         while self._listener is not None:
             try:
-                line, _ = self._listener.accept()
+                sock, _ = self._listener.accept()
             except BlockingIOError:
                 break
             except OSError as error:
                 if error.errno in _OUT_OF:
-                    # The listener stays readable: the next look tries again.
+                    # The listener stays readable: the next turn tries again.
                     self._watch(False)
                 break
-            self.take(line)
+            self.take(sock)
         for stream in list(self._fresh):
             self._readable(stream)
 
-    def take(self, line: socket.socket) -> None:
+    def take(self, sock: socket.socket) -> None:
         """A connection of a download, from which nothing was read yet; it is this value's now."""
-        line.setblocking(False)
-        if not fd_passing.own(line) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
-            line.close()
+        sock.setblocking(False)
+        if not fd_passing.own(sock) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
+            sock.close()
             return
-        stream = Stream(line, self._now())
+        stream = Stream(sock, self._now())
         self._fresh.append(stream)
         if self._loop is not None:
-            self._loop.add_reader(line, self._readable, stream)
+            self._loop.add_reader(sock, self._readable, stream)
 
     def _readable(self, stream: Stream) -> None:
-        if stream.line is None:
+        if stream.sock is None:
             return
         try:
-            message, descriptors = fd_passing.receive(stream.line, DESCRIPTORS)
+            message, descriptors = fd_passing.receive(stream.sock, DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:
@@ -133,7 +133,7 @@ class Hosted:
             return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):
-                stream.line.send(fd_passing.TAKEN)
+                stream.sock.send(fd_passing.TAKEN)
         fd_passing.discard(descriptors if message else [])
         self._hang_up(stream)
 
@@ -152,57 +152,57 @@ class Hosted:
         return True
 
     def _joins(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
-        """It is passed on to those that share a download, with its connection."""
+        """Hand the connection over to the meeting of downloads that share a task; False: the message is another one."""
         try:
             words = json.loads(message.decode())
         except (ValueError, RecursionError):
             return False
-        if type(words) is not dict or "join" not in words or stream.line is None:
+        if type(words) is not dict or "join" not in words or stream.sock is None:
             return False
         if self._loop is not None:
-            self._loop.remove_reader(stream.line)
-        if not self._meeting.take(stream.line, words, descriptors):
+            self._loop.remove_reader(stream.sock)
+        if not self._meeting.take(stream.sock, words, descriptors):
             return False
-        stream.line = None
+        stream.sock = None
         self._fresh.remove(stream)
         return True
 
     def _hears(self, stream: Stream, message: bytes) -> bool:
-        """What the process of a stream says of it; False: nonsense, or it is withdrawn."""
-        said = _objects(message)
-        for words in said:
+        """Handle messages of a stream's process; False: they are malformed, or the stream is withdrawn."""
+        messages = _objects(message)
+        for words in messages:
             digests = words.get("digests")
             if type(digests) is not dict or not all(type(each) is str for pair in digests.items() for each in pair):
                 if words.get("discard") is True and stream.file is not None:
                     self._remove([stream, *kept_memory.ended_in(self._streams.values(), stream.file)])
                 return False
             stream.digests = digests
-        return bool(said)
+        return bool(messages)
 
     def _gives(self, stream: Stream, message: bytes) -> bool:
-        """A download asks over this connection for memory that it can take; False: it asks for something else."""
+        """A download asks on this connection for memory that it can reuse; False: the message is another one."""
         words = next(iter(_objects(message)), {})
         task, generation, piece, write = (words.get(name) for name in ("take", "generation", "piece", "write"))
-        if not (type(task) is type(generation) is str and type(piece) is int and type(write) is bool) or stream.line is None:
+        if not (type(task) is type(generation) is str and type(piece) is int and type(write) is bool) or stream.sock is None:
             return False
-        busy = self._meeting.places() if write else None
+        busy = self._meeting.inodes() if write else None
         found = kept_memory.copy_for(self._streams.values(), task, generation.encode(), piece, busy)
         file = found.file if found is not None else None
         with contextlib.suppress(OSError):
             if found is None or file is None:
-                fd_passing.say(stream.line, {})
+                fd_passing.send_message(stream.sock, {})
             else:
-                fd_passing.say(stream.line, {"digests": found.digests}, file.descriptors)
+                fd_passing.send_message(stream.sock, {"digests": found.digests}, file.descriptors)
                 found.given, found.used = found.given or write, self._now()
         return True
 
     def _hang_up(self, stream: Stream) -> None:
         """The stream has ended; what it has given stays until it expires."""
-        line, stream.line = stream.line, None
-        if line is not None:
+        sock, stream.sock = stream.sock, None
+        if sock is not None:
             if self._loop is not None:
-                self._loop.remove_reader(line)
-            line.close()
+                self._loop.remove_reader(sock)
+            sock.close()
         if stream in self._fresh:
             self._fresh.remove(stream)
         stream.used = self._now()
@@ -213,7 +213,7 @@ class Hosted:
     def _bound(self) -> None:
         """What has ended takes no more memory than its share."""
         self._bounding = False
-        if any(stream.line is None for stream in self._streams.values()):
+        if any(stream.sock is None for stream in self._streams.values()):
             self._remove(kept_memory.beyond(self._streams.values(), available()))
 
     def _remove(self, streams: list[Stream]) -> None:
@@ -223,7 +223,7 @@ class Hosted:
                 self._let_go.append(stream.shared.entry)
 
     def _leave(self) -> None:
-        """Second copies go at the look after the one at which supernodes were told: until then they may still name them to peers."""
+        """Remove second copies one turn after the supernodes were told: until then these may still name them to peers."""
         for name, stream in list(self._streams.items()):
             if stream.leaving:
                 del self._streams[name]
@@ -252,7 +252,7 @@ class Hosted:
         for stream in [stream for stream in self._fresh if now - stream.used > SILENCE]:
             self._hang_up(stream)
         for name, stream in list(self._streams.items()):
-            if stream.shared is not None and stream.line is None and now - stream.used > stream.shared.entry.expire:
+            if stream.shared is not None and stream.sock is None and now - stream.used > stream.shared.entry.expire:
                 del self._streams[name]
                 gone.append(stream.shared.entry)
         return gone
@@ -284,8 +284,8 @@ class Hosted:
 
     @property
     def running(self) -> bool:
-        """Something is shared here, or some download or stream is not over: its pieces are promised to others."""
-        if listed(self._home) or len(self._meeting) or any(stream.line is not None for stream in self._streams.values()):
+        """Something is shared here, or a download or stream has not ended: other hosts may be assigned its pieces."""
+        if listed(self._home) or len(self._meeting) or any(stream.sock is not None for stream in self._streams.values()):
             return True
         return any(self._home.running(name) for name in self._home.names())
 

@@ -1,7 +1,7 @@
 """Which download of this host fetches a task, and which others join it: a pure state machine.
 
 Law: a key (`client.identity.joint_key`) has at most one leader of each kind that later downloads may join; every other download with that
-key is told to follow one, or to go on alone.
+key is instructed to follow one, or to go on alone.
 
     kind     what it is                        follows           takes from
     FILE     a download into a file            FILE              -
@@ -13,7 +13,7 @@ A leader fetches, but for an open file's that finds a leader of kind FILE: it ta
 follow it share that place. A stream is followed by streams only, since it has a window of the pieces; an open file by open files only,
 since it has what its readers asked for.
 
-    state of a download    event                          becomes    told
+    state of a download    event                          becomes    instructions
     new                    join, nobody leads             LEADING    lead: and fetch, or take
                            join, somebody leads           JOINED     follow; open, if the leader has a place
     LEADING                open                           the same   all that follow it or take from it: open
@@ -46,10 +46,10 @@ _FOLLOWS = {FILE: (FILE,), STREAM: (FILE, STREAM), OPENED: (OPENED,), KEPT: (KEP
 _TAKES = {OPENED: FILE, KEPT: FILE}
 
 
-class Told(NamedTuple):
-    """To one download. word: one of those above. leader: whom it follows or takes from, -1: nobody.
+class Instruction(NamedTuple):
+    """For one download. word: one of those above. leader: the download that it follows or takes from, -1: none.
 
-    before: for `lead`, the leader before it, if that has ended: nobody writes any more where it wrote. Else -1.
+    before: for `lead`, the leader before it, if that has ended: nothing else writes to its pieces any more. Else -1.
     """
 
     download: int
@@ -59,8 +59,8 @@ class Told(NamedTuple):
 
 
 class _Download:
-    """leader: whom it follows or takes from. own: the key that it came with; key: of those among whom it is, told apart by the number of
-    an outdated leader.
+    """leader: the download that it follows or takes from. own: the key that it came with; key: of its group, which differs by the number
+    of an outdated leader.
     """
 
     def __init__(self, key: str, kind: str) -> None:
@@ -82,7 +82,7 @@ class _Group:
 
 
 class Joins:
-    """Of one host. Downloads are named by numbers that the caller chooses. Every event returns who is to be told what, in this order."""
+    """Of one host. Downloads are named by numbers that the caller chooses. Every event returns instructions, to be sent in this order."""
 
     def __init__(self) -> None:
         self._downloads: dict[int, _Download] = {}
@@ -97,7 +97,7 @@ class Joins:
         return -1 if known is None else known.slot
 
     def leader(self, download: int) -> int:
-        """Whom it follows or takes from; -1: nobody."""
+        """The download that it follows or takes from; -1: none."""
         known = self._downloads.get(download)
         return -1 if known is None else known.leader
 
@@ -106,39 +106,39 @@ class Joins:
         known = self._downloads.get(download)
         return known is not None and known.leads
 
-    def join(self, download: int, key: str, kind: str) -> list[Told]:
+    def join(self, download: int, key: str, kind: str) -> list[Instruction]:
         """A new one. key: names the task, and all that must agree. kind: one of KINDS."""
         if download in self._downloads:
             return []
         self._downloads[download] = _Download(key, kind)
         return list(self._place(download))
 
-    def _place(self, download: int, before: int = -1) -> Iterator[Told]:
+    def _place(self, download: int, before: int = -1) -> Iterator[Instruction]:
         """Under a leader that it may follow; else as a leader."""
         known = self._downloads[download]
         found = (self._groups.get((known.key, kind)) for kind in _FOLLOWS[known.kind])
         group = next((group for group in found if group is not None), None)
         if group is not None:
             self._attach(download, group)
-            yield Told(download, FOLLOW, group.leader)
+            yield Instruction(download, FOLLOW, group.leader)
             if group.open:
-                yield Told(download, OPEN, group.leader)
+                yield Instruction(download, OPEN, group.leader)
             return
         self._groups[known.key, known.kind] = _Group(download)
         known.leads = True
         yield from self._take(download, before)
 
-    def _take(self, download: int, before: int = -1) -> Iterator[Told]:
+    def _take(self, download: int, before: int = -1) -> Iterator[Instruction]:
         """A leader takes from another kind's if there is one."""
         known = self._downloads[download]
         group = self._groups.get((known.key, _TAKES.get(known.kind, "")))
         if group is None:
-            yield Told(download, LEAD, -1, before)
+            yield Instruction(download, LEAD, -1, before)
             return
         self._attach(download, group)
-        yield Told(download, LEAD, group.leader, before)
+        yield Instruction(download, LEAD, group.leader, before)
         if group.open:
-            yield Told(download, OPEN, group.leader)
+            yield Instruction(download, OPEN, group.leader)
 
     def _attach(self, download: int, group: _Group) -> None:
         known = self._downloads[download]
@@ -161,33 +161,33 @@ class Joins:
         known = self._downloads.get(download)
         return None if known is None or not known.leads else self._groups[known.key, known.kind]
 
-    def open(self, download: int) -> list[Told]:
+    def open(self, download: int) -> list[Instruction]:
         """A leader's pieces have a place, or another one than before."""
         group = self._led(download)
         if group is None:
             return []
         group.open = True
-        return [Told(each, OPEN, download) for each in group.joined]
+        return [Instruction(each, OPEN, download) for each in group.joined]
 
-    def done(self, download: int) -> list[Told]:
+    def done(self, download: int) -> list[Instruction]:
         """A leader's file is whole and verified, and has its name."""
         return self._dissolve(download, DONE)
 
-    def failed(self, download: int) -> list[Told]:
+    def failed(self, download: int) -> list[Instruction]:
         """A leader cannot have the file, for no reason of its own: each of the others finds out by itself."""
         return self._dissolve(download, ALONE)
 
-    def _dissolve(self, download: int, word: str) -> list[Told]:
-        return [Told(each, word) for each in self._drop(download)]
+    def _dissolve(self, download: int, word: str) -> list[Instruction]:
+        return [Instruction(each, word) for each in self._drop(download)]
 
-    def silent(self, download: int, leader: int) -> list[Told]:
+    def silent(self, download: int, leader: int) -> list[Instruction]:
         """One that joined says that `leader` does not run; of one that it has not joined, or not any more, nothing happens."""
         known = self._downloads.get(download)
         if known is None or leader < 0 or known.leader != leader:
             return []
         return self._succeed(leader, first=download)
 
-    def outdated(self, download: int, leader: int) -> list[Told]:
+    def outdated(self, download: int, leader: int) -> list[Instruction]:
         """One that joined says that `leader` has an old version; of one that it has not joined, or not any more, nothing happens."""
         known = self._downloads.get(download)
         if known is None or leader < 0 or known.leader != leader:
@@ -209,31 +209,31 @@ class Joins:
         for each in (leader, *(each for each in group.joined if not self._downloads[each].leads)):
             self._downloads[each].key = key
 
-    def part(self, download: int) -> list[Told]:
+    def part(self, download: int) -> list[Instruction]:
         """One that joined goes on by itself; a leader leads on."""
         if download in self._downloads:
             self._detach(download)
         return []
 
-    def pass_on(self, download: int) -> list[Told]:
-        """It leads, and follows, nobody any more."""
+    def pass_on(self, download: int) -> list[Instruction]:
+        """It leads none, and follows none, any more."""
         self.part(download)
         return self._succeed(download)
 
-    def leave(self, download: int) -> list[Told]:
+    def leave(self, download: int) -> list[Instruction]:
         """It has ended, in whatever way."""
         self.part(download)
-        told = self._succeed(download, left=True)
+        instructions = self._succeed(download, left=True)
         self._downloads.pop(download, None)
-        return told
+        return instructions
 
-    def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Told]:
+    def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Instruction]:
         """Another one leads. first: who is asked before the others of its kind. left: the leader has ended."""
         order = sorted(self._drop(leader), key=lambda each: (self._downloads[each].kind != FILE, each != first))
-        told: list[Told] = []
+        instructions: list[Instruction] = []
         for each in order:
-            told += self._take(each) if self._downloads[each].leads else self._place(each, leader if left else -1)
-        return told
+            instructions += self._take(each) if self._downloads[each].leads else self._place(each, leader if left else -1)
+        return instructions
 
     def _drop(self, leader: int) -> list[int]:
         """It leads no more; those that had joined it."""

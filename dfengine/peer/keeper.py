@@ -49,8 +49,8 @@ class Keeper:
         """(name, supernode) -> when it is to be announced next, monotonic seconds; infinity while it is."""
         self._threads: ThreadPoolExecutor | None = None
 
-    def look(self) -> None:
-        """Announce what is due, and take back what is over; waits for nothing."""
+    def refresh(self) -> None:
+        """Announce what is due, and withdraw what has ended; does not wait."""
         shared = {each.name: each for each in listed(self._home)}
         over = [each for each in shared.values() if each.until <= self._now() or not is_whole(self._home, each)]
         whole = {each.of for each in over}  # the manifest of a directory says nothing without its data
@@ -63,15 +63,15 @@ class Keeper:
         at = time.monotonic()
         due: dict[SupernodeAddress, list[tuple[Announced, bool]]] = {}
         for each in shared.values():
-            for node, keep in _places(each):
+            for node, keep in _supernodes(each):
                 if self._due.get((each.name, str(node)), 0.0) <= at:
                     self._due[each.name, str(node)] = float("inf")
                     due.setdefault(node, []).append((each, keep))
-        for node, told in due.items():
-            self._submit(self._announce, node, told)
+        for node, contents in due.items():
+            self._submit(self._announce, node, contents)
 
     def end(self, names: Iterable[str]) -> None:
-        """The user withdraws them: the next look takes them back, also what `share` itself has announced since the last one."""
+        """The user withdraws them: `refresh` tells the supernodes, also of what `share` itself has announced since the last one."""
         for name in names:
             if (found := read(self._home, name)) is not None:
                 self._known[name] = found
@@ -84,17 +84,17 @@ class Keeper:
     def _announce(self, node: SupernodeAddress, due: list[tuple[Announced, bool]]) -> None:
         """In a thread, over one connection, or another where it breaks: contents, and whether a copy of each is to be kept.
 
-        A supernode that refuses one is told again as well: it may know better by then.
+        A supernode that refuses one gets it again as well: it may accept it then.
         """
         pauses = dict.fromkeys([shared.name for shared, _ in due], ALIVE if len(self._known) <= FEW else SELDOM)
         left = due[::-1]
         try:
             while left:
-                with Announcer(self._dialer(), node) as line, contextlib.suppress(DfengineError):
+                with Announcer(self._dialer(), node) as announcer, contextlib.suppress(DfengineError):
                     while left:
                         shared, keep = left.pop()
-                        told = announcement(shared, self._port, keep=keep)
-                        answer = line.announce(told, partial(digests, self._home, shared))
+                        content = announcement(shared, self._port, keep=keep)
+                        answer = announcer.announce(content, partial(digests, self._home, shared))
                         if answer.code not in (codes.SUCCESS, codes.WAIT):
                             pauses[shared.name] = 6 * ALIVE
         except DfengineError:
@@ -104,12 +104,12 @@ class Keeper:
                 if (shared.name, str(node)) in self._due:
                     self._due[shared.name, str(node)] = time.monotonic() + pauses[shared.name]
                 else:
-                    self._withdraw(shared, node)  # it was taken back meanwhile, which may have arrived first
+                    self._withdraw(shared, node)  # it was withdrawn meanwhile, and that request may have arrived first
 
     def _take_back(self, shared: Announced) -> None:
         for key in [key for key in self._due if key[0] == shared.name]:
             del self._due[key]
-        for node, _ in _places(shared):
+        for node, _ in _supernodes(shared):
             self._submit(self._withdraw, shared, node)
 
     def _withdraw(self, shared: Announced, node: SupernodeAddress) -> None:
@@ -128,8 +128,8 @@ class Keeper:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _places(shared: Announced) -> list[tuple[SupernodeAddress, bool]]:
-    """The supernodes that know it now, and whether each keeps a copy: as names say, where names were given and are known."""
+def _supernodes(shared: Announced) -> list[tuple[SupernodeAddress, bool]]:
+    """The supernodes that have its announcement, and whether each keeps a copy; names that were resolved first."""
     given, found = [], []
     with contextlib.suppress(BadValue):
         given = [SupernodeAddress.parse(node) for node in shared.nodes]

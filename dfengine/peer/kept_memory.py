@@ -30,13 +30,13 @@ _UNRECORDED = bytes(16)
 class Stream:
     """A file in memory or a stream that is handed over. Times are unix seconds.
 
-    line: None once its process has closed it. shared: None until the message came. used: of its last use, of its coming while there was
-    none. leaving: supernodes are told that it is served no longer, and at the next look it is not. given: another process goes on in it.
+    sock: None once its process has closed it. shared: None until the message came. used: of its last use, or of its arrival.
+    leaving: the supernodes are told that it is not served any more, and the next turn removes it. given: another process goes on in it.
     digests: algorithm -> hex digest of the whole file, as its process computed them.
     """
 
-    def __init__(self, line: socket.socket | None, now: float) -> None:
-        self.line = line
+    def __init__(self, sock: socket.socket | None, now: float) -> None:
+        self.sock = sock
         self.shared: Shared | None = None
         self.used = now
         self.leaving = self.given = False
@@ -55,15 +55,15 @@ def copy_for(
     busy: for a download that goes on in that memory, and is the only one that writes there: memory where another process may write still,
     by device and inode. A stream's memory is none for it. None: for one that only reads there.
     """
-    running = {place for stream in streams if stream.line is not None and stream.file is not None for place in _places(stream.file)}
+    running = {inode for stream in streams if stream.sock is not None and stream.file is not None for inode in _inodes(stream.file)}
     best: tuple[int, float] | None = None
     found = None
     for stream in streams:
-        if stream.line is not None or stream.shared is None or (file := stream.file) is None or stream.shared.entry.task != task:
+        if stream.sock is not None or stream.shared is None or (file := stream.file) is None or stream.shared.entry.task != task:
             continue
         if not generation or file.record.generation != generation or file.geometry.piece_size != piece_size:
             continue
-        if busy is not None and (stream.given or file.evicts or not {*_places(file)}.isdisjoint(running.union(busy))):
+        if busy is not None and (stream.given or file.evicts or not {*_inodes(file)}.isdisjoint(running.union(busy))):
             continue
         rank = file.here.count(), stream.used
         if best is None or rank > best:
@@ -73,8 +73,8 @@ def copy_for(
 
 def ended_in(streams: Iterable[Stream], file: PieceFile) -> list[Stream]:
     """Those that have ended, and whose pieces lie in the memory of `file`."""
-    places, ended = {*_places(file)}, [stream for stream in streams if stream.line is None]
-    return [stream for stream in ended if stream.file is not None and not places.isdisjoint(_places(stream.file))]
+    inodes, ended = {*_inodes(file)}, [stream for stream in streams if stream.sock is None]
+    return [stream for stream in ended if stream.file is not None and not inodes.isdisjoint(_inodes(stream.file))]
 
 
 def second_copies(streams: Iterable[Stream]) -> list[Stream]:
@@ -87,13 +87,13 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
     gone = []
     for copies in versions.values():
         # A stream evicts pieces while it runs.
-        lasting = [copy for copy in copies if copy[0].line is None or not copy[1].evicts]
+        lasting = [copy for copy in copies if copy[0].sock is None or not copy[1].evicts]
         if len(copies) < 2 or not lasting:
             continue
         # An open file may go on in the memory of another, and not in a stream's.
-        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), not copy[1].evicts, copy[0].line is not None, copy[0].used))
+        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), not copy[1].evicts, copy[0].sock is not None, copy[0].used))
         for stream, file in copies:
-            if stream is not best and stream.line is None and _has(whole, file):
+            if stream is not best and stream.sock is None and _has(whole, file):
                 best.used = max(best.used, stream.used)
                 gone.append(stream)
     return gone
@@ -120,26 +120,26 @@ def beyond(streams: Iterable[Stream], available: int) -> list[Stream]:
     ended: list[tuple[Stream, dict[tuple[int, int], int]]] = []
     for stream in streams:
         if stream.file is not None:
-            places = _places(stream.file)
-            if stream.line is not None:
-                running.update(places)
+            inodes = _inodes(stream.file)
+            if stream.sock is not None:
+                running.update(inodes)
             else:
-                ended.append((stream, places))
-    every = {place: size for _, places in ended for place, size in places.items() if place not in running}
+                ended.append((stream, inodes))
+    every = {inode: size for _, inodes in ended for inode, size in inodes.items() if inode not in running}
     left, most = sum(every.values()), (available + sum(every.values())) // SHARE
-    users = Counter(place for _, places in ended for place in places)
+    users = Counter(inode for _, inodes in ended for inode in inodes)
     gone = []
-    for stream, places in sorted(ended, key=lambda each: each[0].used):
+    for stream, inodes in sorted(ended, key=lambda each: each[0].used):
         if left <= most:
             break
         gone.append(stream)
-        for place in places:
-            users[place] -= 1
-            left -= every.get(place, 0) if not users[place] else 0
+        for inode in inodes:
+            users[inode] -= 1
+            left -= every.get(inode, 0) if not users[inode] else 0
     return gone
 
 
-def _places(file: PieceFile) -> dict[tuple[int, int], int]:
+def _inodes(file: PieceFile) -> dict[tuple[int, int], int]:
     """Bytes of memory that the pieces take, by device and inode."""
     found = {}
     for fd in file.descriptors:

@@ -1,6 +1,6 @@
 """A peer server that a download started waits for its first connection before it imports what serving needs.
 
-Its listening socket takes connections from the start, so nobody is refused. Meanwhile the download has the cores to
+Its listening socket takes connections from the start, so no connection is refused. Meanwhile the download has the cores to
 itself: a loop's imports cost more than receiving a hundred megabytes.
 """
 

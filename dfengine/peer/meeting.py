@@ -1,14 +1,14 @@
 """Where this host's downloads of one task meet: their connections, and the descriptors that go from the leader to those that joined it.
 
-Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passing.say):
+Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passing.send_message):
 
     {"join": KEY, "kind": KIND} + page of signals      first
-    {"open": {...}} + data and record                  a leader's pieces have a place; what is in it is for those that joined
+    {"open": {...}} + data and record                  a leader's pieces have a place; its value is passed on to those that joined
     {"say": "done" | "failed" | "pass_on" | "part"}    see joins
     {"silent": LEADER}                                 it does not run
     {"outdated": LEADER}                               a supernode names another version than its place has
 
-It is told, in the same way:
+The server answers in the same way:
 
     {"told": "lead", "left": BOOL}                     it leads; left: the leader before it has ended
     ... and "leader": N, "slot": N + page              it takes its pieces from that leader, whose page of signals that is
@@ -17,7 +17,7 @@ It is told, in the same way:
     {"told": "open", "place": {...}} + data and record
     {"told": "done" | "alone"}                         see joins
 
-This server looks into none of the descriptors. A connection that its download ends is a download that has ended.
+This server reads none of the descriptors. When a connection ends its download has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from itertools import count
 from typing import Any
 
 from dfengine.net import fd_passing
-from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Joins, Told
+from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Instruction, Joins
 
 MOST = 8
 """Descriptors of one message at most."""
@@ -39,15 +39,15 @@ LONGEST = 200
 """Characters of a key at most."""
 
 MESSAGES = 64
-"""Heard of one download in one turn."""
+"""Messages of one download in one turn."""
 
 SAYS = ("done", "failed", "pass_on", "part")
 
 
-class _Line:
-    """A download's connection. page: of signals. place, descriptors: where its pieces are, once it leads and has said so.
+class _Connection:
+    """A download's connection. page: of signals. pieces_at, descriptors: where its pieces are, once it leads and has sent `open`.
 
-    cut: this server ended the connection, and the download may live. reads: places that it was told of, by device and inode: it may go on
+    cut: this server ended the connection, and the download may live. reads: files that it received, by device and inode: it may go on
     in one of them when its leader has ended.
     """
 
@@ -56,13 +56,13 @@ class _Line:
         self.key = key
         self.sock = sock
         self.page = page
-        self.place: Any = None
+        self.pieces_at: Any = None
         self.descriptors: list[int] = []
         self.cut = False
         self.reads: set[tuple[int, int]] = set()
 
 
-def _place(fd: int) -> tuple[int, int]:
+def _inode(fd: int) -> tuple[int, int]:
     state = os.fstat(fd)
     return state.st_dev, state.st_ino
 
@@ -73,116 +73,116 @@ class Meeting:
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
         self._joins = Joins()
-        self._lines: dict[int, _Line] = {}
+        self._connections: dict[int, _Connection] = {}
         self._numbers = count()
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._connections)
 
     def take(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
         """The first message of a download that wants to join. True: connection and descriptors are this value's; False: the caller's."""
         key, kind = words.get("join"), words.get("kind")
         if type(key) is not str or len(key) > LONGEST or type(kind) is not str or kind not in KINDS or len(descriptors) != 1:
             return False
-        line = _Line(next(self._numbers), key, sock, descriptors[0])
-        self._lines[line.number] = line
+        connection = _Connection(next(self._numbers), key, sock, descriptors[0])
+        self._connections[connection.number] = connection
         if self._loop is not None:
-            self._loop.add_reader(sock, self._readable, line)
-        # One that has ended already, and whose end was not read yet, leads nobody.
-        for other in [other for other in self._lines.values() if other.key == key and other is not line]:
+            self._loop.add_reader(sock, self._readable, connection)
+        # One that has ended, and whose end of connection was not read yet, must not lead.
+        for other in [other for other in self._connections.values() if other.key == key and other is not connection]:
             self._readable(other)
-        self._tell(self._joins.join(line.number, key, kind))
-        self._readable(line)
+        self._tell(self._joins.join(connection.number, key, kind))
+        self._readable(connection)
         return True
 
     def read(self) -> None:
-        """Whatever was said by now."""
-        for line in list(self._lines.values()):
-            self._readable(line)
+        """Handle all messages that have arrived."""
+        for connection in list(self._connections.values()):
+            self._readable(connection)
 
-    def _readable(self, line: _Line) -> None:
-        # Up to the end: a loop of libuv calls this once for a connection that was reset, whatever was said before.
+    def _readable(self, connection: _Connection) -> None:
+        # Up to the end: a loop of libuv calls this once for a connection that was reset, whatever it received before.
         for _ in range(MESSAGES):
-            if line.number not in self._lines:
+            if connection.number not in self._connections:
                 return
             try:
-                heard = fd_passing.hear(line.sock, MOST)
+                received = fd_passing.receive_messages(connection.sock, MOST)
             except BlockingIOError:
                 return
             except ConnectionError:
-                heard = None
+                received = None
             except OSError:  # nonsense
-                heard, line.cut = None, True
-            if heard is None:
-                self._drop(line)
+                received, connection.cut = None, True
+            if received is None:
+                self._drop(connection)
                 return
-            for words, descriptors in heard:
-                self._said(line, words, descriptors)
+            for words, descriptors in received:
+                self._handle(connection, words, descriptors)
 
-    def _said(self, line: _Line, words: dict[str, Any], descriptors: list[int]) -> None:
+    def _handle(self, connection: _Connection, words: dict[str, Any], descriptors: list[int]) -> None:
         word, leader, outdated = words.get("say"), words.get("silent"), words.get("outdated")
-        if "open" in words and descriptors and self._joins.leads(line.number):
-            fd_passing.discard(line.descriptors)
-            line.place, line.descriptors = words["open"], descriptors
-            self._tell(self._joins.open(line.number))
+        if "open" in words and descriptors and self._joins.leads(connection.number):
+            fd_passing.discard(connection.descriptors)
+            connection.pieces_at, connection.descriptors = words["open"], descriptors
+            self._tell(self._joins.open(connection.number))
             return
         fd_passing.discard(descriptors)
         if "open" in words and descriptors:
-            # It started this server and took itself for the leader, but another one was heard first: it fetches, and is alone.
-            self._tell(self._joins.pass_on(line.number))
+            # It started this server and took itself for the leader, but another one's message came first: it fetches, and is alone.
+            self._tell(self._joins.pass_on(connection.number))
         elif type(leader) is int:
-            self._tell(self._joins.silent(line.number, leader))
+            self._tell(self._joins.silent(connection.number, leader))
         elif type(outdated) is int:
-            self._tell(self._joins.outdated(line.number, outdated))
+            self._tell(self._joins.outdated(connection.number, outdated))
         elif word in SAYS:
-            self._tell(getattr(self._joins, word)(line.number))
+            self._tell(getattr(self._joins, word)(connection.number))
 
-    def _tell(self, told: list[Told]) -> None:
-        for number, word, leader, before in told:
-            line = self._lines[number]
+    def _tell(self, instructions: list[Instruction]) -> None:
+        for number, word, leader, before in instructions:
+            connection = self._connections[number]
             words: dict[str, Any] = {"told": word}
             descriptors: list[int] = []
             if word == LEAD:
                 words["left"] = before >= 0
             if word in (LEAD, FOLLOW) and leader >= 0:
-                words.update(leader=leader, slot=self._joins.slot(number), open=bool(self._lines[leader].descriptors))
-                descriptors = [self._lines[leader].page]
+                words.update(leader=leader, slot=self._joins.slot(number), open=bool(self._connections[leader].descriptors))
+                descriptors = [self._connections[leader].page]
             elif word == OPEN:
-                words["place"], descriptors = self._lines[leader].place, self._lines[leader].descriptors
-                line.reads.update(map(_place, descriptors))
+                words["place"], descriptors = self._connections[leader].pieces_at, self._connections[leader].descriptors
+                connection.reads.update(map(_inode, descriptors))
             try:
-                fd_passing.say(line.sock, words, descriptors)
+                fd_passing.send_message(connection.sock, words, descriptors)
             except OSError:
                 # It does not read, or has ended: its connection's end is read next.
-                line.cut = True
+                connection.cut = True
                 with contextlib.suppress(OSError):
-                    line.sock.shutdown(socket.SHUT_RDWR)
-        for line in self._lines.values():
-            if line.descriptors and not self._joins.leads(line.number):
-                fd_passing.discard(line.descriptors)
-                line.descriptors = []
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+        for connection in self._connections.values():
+            if connection.descriptors and not self._joins.leads(connection.number):
+                fd_passing.discard(connection.descriptors)
+                connection.descriptors = []
 
-    def _drop(self, line: _Line) -> None:
-        del self._lines[line.number]
+    def _drop(self, connection: _Connection) -> None:
+        del self._connections[connection.number]
         if self._loop is not None:
-            self._loop.remove_reader(line.sock)
-        # Who takes over where it wrote must know whether it may write there still.
-        told = self._joins.pass_on(line.number) if line.cut else []
-        told += self._joins.leave(line.number)
-        fd_passing.discard([line.page, *line.descriptors])
-        line.sock.close()
-        self._tell(told)
+            self._loop.remove_reader(connection.sock)
+        # The download that takes over must know whether this one may still write to the same file.
+        instructions = self._joins.pass_on(connection.number) if connection.cut else []
+        instructions += self._joins.leave(connection.number)
+        fd_passing.discard([connection.page, *connection.descriptors])
+        connection.sock.close()
+        self._tell(instructions)
 
-    def places(self) -> set[tuple[int, int]]:
+    def inodes(self) -> set[tuple[int, int]]:
         """Where downloads that are connected here write, or may, by device and inode."""
-        found = {place for line in self._lines.values() for place in line.reads}
-        return found.union(_place(fd) for line in self._lines.values() for fd in line.descriptors)
+        found = {inode for connection in self._connections.values() for inode in connection.reads}
+        return found.union(_inode(fd) for connection in self._connections.values() for fd in connection.descriptors)
 
     def close(self) -> None:
         """Hang up on all; they go on by themselves."""
-        for line in self._lines.values():
+        for connection in self._connections.values():
             if self._loop is not None:
-                self._loop.remove_reader(line.sock)
-            fd_passing.discard([line.page, *line.descriptors])
-            line.sock.close()
-        self._lines.clear()
+                self._loop.remove_reader(connection.sock)
+            fd_passing.discard([connection.page, *connection.descriptors])
+            connection.sock.close()
+        self._connections.clear()

@@ -135,10 +135,10 @@ class Routes:
             shared.touched = now
             self._home.touch(name, now)
         try:
-            fd, place, bits, n, owner = shared.find(offset, content)
+            fd, start_in_fd, bits, n, owner = shared.find(offset, content)
         except BadRange:
             return text(416, "range not satisfiable")
-        data = FileSlice(fd, place, content, owner, bits, n, *shared.check(offset, content, owner))
+        data = FileSlice(fd, start_in_fd, content, owner, bits, n, *shared.check(offset, content, owner))
         if not framed:
             return Parts(206, (data,))
         try:
@@ -174,7 +174,7 @@ class Routes:
         return _leaving((gone | self._let_go()).values())
 
     def withdraw(self, names: Iterable[str]) -> list[Leaving]:
-        """Serve them no longer, as their user wishes; what the supernodes should be told."""
+        """Stop serving them because their user asks for it; returns what the supernodes should be told."""
         gone = [entry for name in names if (entry := self._home.entry(name)) is not None]
         for entry in gone:
             self._home.withdraw(entry.name)

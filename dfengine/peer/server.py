@@ -1,4 +1,4 @@
-"""The peer server's process: one listening socket, one home directory, an end when nobody needs it."""
+"""The peer server's process: one listening socket, one home directory, and its end when no download needs it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from dfengine.task import PEER_PORTS
 
 SWEEP_SECONDS = 30.0
 
-LOOK_SECONDS = 2.0
+REFRESH_SECONDS = 2.0
 """Seconds between two looks whether the home, and the outputs that are served, are still there; a stat for each."""
 
 PORTS_TRIED = 50
@@ -63,7 +63,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     try:
         sock = socket.socket(fileno=settings.socket_fd) if settings.socket_fd >= 0 else _bound(settings.ip, settings.port)
         ip, port = sock.getsockname()[:2]
-        # Read by whoever finds the lock taken; the parent that handed the socket over could not know this pid.
+        # Read by a process that finds the lock taken; the parent that handed the socket over could not know this pid.
         _say(lock, json.dumps({"ip": ip, "port": port, "pid": os.getpid()}).encode())
         import uvloop
 
@@ -142,8 +142,8 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     swept = since
     while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), min(period, LOOK_SECONDS))
-        keeper.look()
+            await asyncio.wait_for(stopped.wait(), min(period, REFRESH_SECONDS))
+        keeper.refresh()
         events.tick()
         await deregister(routes.withdraw_deleted(), authentication.files, calls)
         if time.monotonic() - swept >= period:

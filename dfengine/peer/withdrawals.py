@@ -28,6 +28,6 @@ class Withdrawals:
             return False
         self._keeper.end(names)
         gone = self._routes.withdraw(names)
-        self._keeper.look()
+        self._keeper.refresh()
         self._tell(gone)
         return True

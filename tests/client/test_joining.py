@@ -26,11 +26,11 @@ class Server:
     def __init__(self) -> None:
         self.page = SignalPage.create()
         self._own, theirs = socket.socketpair()
-        fd_passing.say(self._own, {"told": "follow", "slot": 0, "leader": 1}, [self.page.fd])
+        fd_passing.send_message(self._own, {"told": "follow", "slot": 0, "leader": 1}, [self.page.fd])
         self.joining = Joining.begin(theirs, "key", "opened", first=False)
 
     def say(self, words: dict[str, Any], descriptors: list[int]) -> None:
-        fd_passing.say(self._own, words, descriptors)
+        fd_passing.send_message(self._own, words, descriptors)
         for fd in descriptors:
             os.close(fd)
         self.joining.hear(10.0)
@@ -40,7 +40,7 @@ class Server:
         self._own.settimeout(10.0)
         said: list[str] = []
         while "part" not in said:
-            for words, descriptors in fd_passing.hear(self._own, 8) or []:
+            for words, descriptors in fd_passing.receive_messages(self._own, 8) or []:
                 fd_passing.discard(descriptors)
                 said += [words[name] for name in ("say",) if name in words]
         return said
@@ -49,7 +49,7 @@ class Server:
         """The download has said that its leader is not to be waited for."""
         self._own.setblocking(False)
         try:
-            heard = fd_passing.hear(self._own, 8) or []
+            heard = fd_passing.receive_messages(self._own, 8) or []
         except BlockingIOError:
             return False
         for _, descriptors in heard:

@@ -78,7 +78,7 @@ def test_a_leader_that_is_closed_leaves_nothing_wherever_a_signal_comes(n: int) 
         joining.close()
     assert "beat" not in threads()
     server.settimeout(60.0)
-    while heard := fd_passing.hear(server, 8):  # until it has hung up: another one leads
+    while heard := fd_passing.receive_messages(server, 8):  # until it has hung up: another one leads
         for _, descriptors in heard:
             fd_passing.discard(descriptors)
     server.close()

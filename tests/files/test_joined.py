@@ -150,17 +150,17 @@ def test_the_next_leader_fetches_into_a_place_only_if_its_owner_has_ended(tmp_pa
     """Two processes wrote into one memory where the first leader was stopped, and the second one had led and ended before it ran again."""
     ours, theirs = socket.socketpair()
     pages, first = [SignalPage.create(), SignalPage.create()], memory(0)
-    fd_passing.say(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])
+    fd_passing.send_message(ours, {"told": "follow", "leader": 1, "slot": 0}, [pages[0].fd])
     joining = Joining.begin(theirs, "key", "opened", first=False)
     place = FilePlace(GetSettings(url="http://o/f", output="-", home=str(tmp_path)), "task", MEMORY)
     follows = threading.Thread(target=JoinedPlace(joining, place, Watch(0.0, None, "")).run, daemon=True)
     follows.start()
-    fd_passing.say(ours, {"told": "open", "place": {"output": "", "algorithms": [], "memory": True}}, first.descriptors)
+    fd_passing.send_message(ours, {"told": "open", "place": {"output": "", "algorithms": [], "memory": True}}, first.descriptors)
     transfer = place.await_open(60)
     assert transfer is not None
     if between:
-        fd_passing.say(ours, {"told": "follow", "leader": 2, "slot": 0}, [pages[1].fd])
-    fd_passing.say(ours, {"told": "lead", "left": True})
+        fd_passing.send_message(ours, {"told": "follow", "leader": 2, "slot": 0}, [pages[1].fd])
+    fd_passing.send_message(ours, {"told": "lead", "left": True})
     follows.join(60)
     assert joining.leads
     bring(first, 3)

@@ -23,13 +23,13 @@ def server() -> Iterator[NameServer]:
 
 def test_records_become_nodes_for_as_long_as_they_say(server: NameServer) -> None:
     server.records = ["10 5 8002 Sn1.test.", "20 0 9000 sn2.test."]
-    found, seconds = srv.look_up(NAME, server.resolver())
+    found, seconds = srv.lookup(NAME, server.resolver())
     assert sorted(found, key=str) == [
         SupernodeAddress("sn1.test", 8002, 5, priority=10), SupernodeAddress("sn2.test", 9000, 0, priority=20)
     ]  # fmt: skip
     assert seconds == 60
     for server.ttl, kept in ((0, srv.SECONDS[0]), (1 << 30, srv.SECONDS[1])):
-        assert srv.look_up(NAME, server.resolver())[1] == kept
+        assert srv.lookup(NAME, server.resolver())[1] == kept
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_records_become_nodes_for_as_long_as_they_say(server: NameServer) -> Non
 def test_what_names_nobody_is_told(server: NameServer, records: list[str] | None, said: str) -> None:
     server.records = records
     with pytest.raises(SupernodeError, match=said):
-        srv.look_up(NAME, server.resolver())
+        srv.lookup(NAME, server.resolver())
 
 
 @pytest.mark.parametrize("kind", ["silent", "garbage"])
@@ -47,7 +47,7 @@ def test_a_name_server_that_says_nothing_is_given_up(server: NameServer, kind: s
     monkeypatch.setattr(srv, "LIFETIME", 0.3)
     setattr(server, kind, True)
     with pytest.raises(SupernodeError, match="no name server answers"):
-        srv.look_up(NAME, server.resolver())
+        srv.lookup(NAME, server.resolver())
 
 
 NUMBERS = st.integers(0, 65535)

@@ -6,26 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.peer.joins import ALONE, DONE, FILE, FOLLOW, KEPT, KINDS, LEAD, OPEN, OPENED, STREAM, Joins, Told
+from dfengine.peer.joins import ALONE, DONE, FILE, FOLLOW, KEPT, KINDS, LEAD, OPEN, OPENED, STREAM, Instruction, Joins
 
 
 def test_the_first_leads_and_the_others_follow() -> None:
     joins = Joins()
-    assert joins.join(1, "a", FILE) == [Told(1, LEAD)]
-    assert joins.join(2, "a", FILE) == [Told(2, FOLLOW, 1)]
-    assert joins.join(3, "b", FILE) == [Told(3, LEAD)]
-    assert joins.open(1) == [Told(2, OPEN, 1)]
-    assert joins.join(4, "a", STREAM) == [Told(4, FOLLOW, 1), Told(4, OPEN, 1)]
-    assert joins.done(1) == [Told(2, DONE), Told(4, DONE)]
-    assert joins.join(5, "a", FILE) == [Told(5, LEAD)]
+    assert joins.join(1, "a", FILE) == [Instruction(1, LEAD)]
+    assert joins.join(2, "a", FILE) == [Instruction(2, FOLLOW, 1)]
+    assert joins.join(3, "b", FILE) == [Instruction(3, LEAD)]
+    assert joins.open(1) == [Instruction(2, OPEN, 1)]
+    assert joins.join(4, "a", STREAM) == [Instruction(4, FOLLOW, 1), Instruction(4, OPEN, 1)]
+    assert joins.done(1) == [Instruction(2, DONE), Instruction(4, DONE)]
+    assert joins.join(5, "a", FILE) == [Instruction(5, LEAD)]
 
 
 def test_a_download_into_a_file_follows_no_stream() -> None:
     joins = Joins()
-    assert joins.join(1, "a", STREAM) == [Told(1, LEAD)]
-    assert joins.join(2, "a", FILE) == [Told(2, LEAD)]
-    assert joins.join(3, "a", STREAM) == [Told(3, FOLLOW, 2)]
-    assert joins.leave(2) == [Told(3, FOLLOW, 1)], "streams that are left follow the stream that leads"
+    assert joins.join(1, "a", STREAM) == [Instruction(1, LEAD)]
+    assert joins.join(2, "a", FILE) == [Instruction(2, LEAD)]
+    assert joins.join(3, "a", STREAM) == [Instruction(3, FOLLOW, 2)]
+    assert joins.leave(2) == [Instruction(3, FOLLOW, 1)], "streams that are left follow the stream that leads"
 
 
 @pytest.mark.parametrize("kind", [OPENED, KEPT])
@@ -33,20 +33,20 @@ def test_open_files_share_one_place_and_it_is_filled_from_a_file(kind: str) -> N
     joins = Joins()
     joins.join(1, "a", FILE)
     joins.open(1)
-    assert joins.join(2, "a", kind) == [Told(2, LEAD, 1), Told(2, OPEN, 1)]
-    assert joins.join(3, "a", kind) == [Told(3, FOLLOW, 2)]
-    assert joins.open(2) == [Told(3, OPEN, 2)]
-    assert joins.join(4, "a", FILE) == [Told(4, FOLLOW, 1), Told(4, OPEN, 1)]
-    assert joins.leave(1) == [Told(4, LEAD, -1, 1), Told(2, LEAD, 4)]
-    assert joins.silent(2, 4) == [Told(2, LEAD)], "nobody is left to take from: it fetches"
-    assert joins.leave(2) == [Told(3, LEAD, -1, 2)]
-    assert joins.join(5, "a", FILE) == [Told(5, LEAD)], "whatever an open file has"
+    assert joins.join(2, "a", kind) == [Instruction(2, LEAD, 1), Instruction(2, OPEN, 1)]
+    assert joins.join(3, "a", kind) == [Instruction(3, FOLLOW, 2)]
+    assert joins.open(2) == [Instruction(3, OPEN, 2)]
+    assert joins.join(4, "a", FILE) == [Instruction(4, FOLLOW, 1), Instruction(4, OPEN, 1)]
+    assert joins.leave(1) == [Instruction(4, LEAD, -1, 1), Instruction(2, LEAD, 4)]
+    assert joins.silent(2, 4) == [Instruction(2, LEAD)], "nobody is left to take from: it fetches"
+    assert joins.leave(2) == [Instruction(3, LEAD, -1, 2)]
+    assert joins.join(5, "a", FILE) == [Instruction(5, LEAD)], "whatever an open file has"
 
 
 def test_open_files_of_two_places_lead_apart() -> None:
     joins = Joins()
-    assert joins.join(1, "a", OPENED) == [Told(1, LEAD)]
-    assert joins.join(2, "a", KEPT) == [Told(2, LEAD)]
+    assert joins.join(1, "a", OPENED) == [Instruction(1, LEAD)]
+    assert joins.join(2, "a", KEPT) == [Instruction(2, LEAD)]
 
 
 @pytest.mark.parametrize("word", [DONE, ALONE])
@@ -54,7 +54,7 @@ def test_who_takes_leads_on_when_its_source_has_ended(word: str) -> None:
     joins = Joins()
     for download, kind in enumerate((FILE, OPENED, OPENED, FILE)):
         joins.join(download, "a", kind)
-    assert (joins.done(0) if word == DONE else joins.failed(0)) == [Told(1, word), Told(3, word)]
+    assert (joins.done(0) if word == DONE else joins.failed(0)) == [Instruction(1, word), Instruction(3, word)]
     assert joins.leads(1)
     assert joins.leader(1) == -1
     assert joins.leader(2) == 1
@@ -78,9 +78,9 @@ def test_when_a_leader_goes_one_into_a_file_leads(gone: str) -> None:
     for download, kind in ((1, FILE), (2, STREAM), (3, FILE), (4, FILE)):
         joins.join(download, "a", kind)
     left = gone == "leave"
-    assert getattr(joins, gone)(1) == [Told(3, LEAD, -1, 1 if left else -1), Told(4, FOLLOW, 3), Told(2, FOLLOW, 3)]
-    assert getattr(joins, gone)(3) == [Told(4, LEAD, -1, 3 if left else -1), Told(2, FOLLOW, 4)]
-    assert getattr(joins, gone)(4) == [Told(2, LEAD, -1, 4 if left else -1)]
+    assert getattr(joins, gone)(1) == [Instruction(3, LEAD, -1, 1 if left else -1), Instruction(4, FOLLOW, 3), Instruction(2, FOLLOW, 3)]
+    assert getattr(joins, gone)(3) == [Instruction(4, LEAD, -1, 3 if left else -1), Instruction(2, FOLLOW, 4)]
+    assert getattr(joins, gone)(4) == [Instruction(2, LEAD, -1, 4 if left else -1)]
     assert getattr(joins, gone)(2) == []
 
 
@@ -88,7 +88,7 @@ def test_who_finds_its_leader_silent_leads() -> None:
     joins = Joins()
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
-    assert joins.silent(3, 1) == [Told(3, LEAD), Told(2, FOLLOW, 3)]
+    assert joins.silent(3, 1) == [Instruction(3, LEAD), Instruction(2, FOLLOW, 3)]
     assert joins.silent(2, 1) == [], "it has another leader by now"
     assert joins.open(1) == [], "nobody follows it any more"
     assert joins.silent(1, 3) == []
@@ -103,15 +103,15 @@ def test_who_finds_its_leader_outdated_leads_those_that_come_later(kind: str) ->
     for download in (1, 2, 3, 4):
         joins.join(download, "a", kind)
     joins.open(1)
-    assert joins.outdated(3, 1) == [Told(3, LEAD)]
-    assert joins.join(5, "a", kind) == [Told(5, FOLLOW, 3)]
-    assert joins.outdated(4, 1) == [Told(4, FOLLOW, 3)], "it found the same"
+    assert joins.outdated(3, 1) == [Instruction(3, LEAD)]
+    assert joins.join(5, "a", kind) == [Instruction(5, FOLLOW, 3)]
+    assert joins.outdated(4, 1) == [Instruction(4, FOLLOW, 3)], "it found the same"
     assert joins.outdated(4, 1) == [], "it has another leader by now"
     assert joins.outdated(3, 3) == []
-    assert joins.open(3) == [Told(5, OPEN, 3), Told(4, OPEN, 3)]
+    assert joins.open(3) == [Instruction(5, OPEN, 3), Instruction(4, OPEN, 3)]
     assert joins.leader(2) == 1, "what it has is of the old version, too"
-    assert joins.leave(1) == [Told(2, LEAD, -1, 1)]
-    assert joins.join(6, "a", kind) == [Told(6, FOLLOW, 3), Told(6, OPEN, 3)]
+    assert joins.leave(1) == [Instruction(2, LEAD, -1, 1)]
+    assert joins.join(6, "a", kind) == [Instruction(6, FOLLOW, 3), Instruction(6, OPEN, 3)]
     assert joins.leave(2) == []
 
 
@@ -120,11 +120,11 @@ def test_open_files_take_nothing_from_an_outdated_file() -> None:
     joins.join(1, "a", FILE)
     joins.join(2, "a", OPENED)
     joins.join(3, "a", KEPT)
-    assert joins.outdated(2, 1) == [Told(2, LEAD)]
+    assert joins.outdated(2, 1) == [Instruction(2, LEAD)]
     assert joins.leader(3) == 1
-    assert joins.join(4, "a", FILE) == [Told(4, LEAD)]
-    assert joins.outdated(3, 1) == [Told(3, LEAD, 4)]
-    assert joins.join(5, "a", OPENED) == [Told(5, FOLLOW, 2)]
+    assert joins.join(4, "a", FILE) == [Instruction(4, LEAD)]
+    assert joins.outdated(3, 1) == [Instruction(3, LEAD, 4)]
+    assert joins.join(5, "a", OPENED) == [Instruction(5, FOLLOW, 2)]
 
 
 def test_a_failure_that_is_everybodys_sets_all_free() -> None:
@@ -132,9 +132,9 @@ def test_a_failure_that_is_everybodys_sets_all_free() -> None:
     for download in (1, 2, 3):
         joins.join(download, "a", FILE)
     assert joins.failed(2) == [], "it does not lead"
-    assert joins.failed(1) == [Told(2, ALONE), Told(3, ALONE)]
+    assert joins.failed(1) == [Instruction(2, ALONE), Instruction(3, ALONE)]
     assert joins.leave(2) == []
-    assert joins.join(4, "a", FILE) == [Told(4, LEAD)]
+    assert joins.join(4, "a", FILE) == [Instruction(4, LEAD)]
 
 
 def test_who_leaves_gives_its_slot_to_the_next() -> None:
@@ -166,7 +166,7 @@ class Model:
         """Download -> whom it follows or takes from."""
         self.kinds: dict[int, tuple[str, str]] = {}
 
-    def hear(self, told: list[Told]) -> None:
+    def hear(self, told: list[Instruction]) -> None:
         """They are told, in this order."""
         for download, word, leader, before in told:
             assert download in self.kinds, "nobody is told anything who is gone"

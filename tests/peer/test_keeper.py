@@ -22,8 +22,8 @@ SHARED = Announced("df-1", "df:sha256:" + "0" * 64, "/f", 1, "cid", "10.0.0.9", 
 
 
 def test_as_it_was_shared_where_no_names_were_given() -> None:
-    assert keeper._places(SHARED) == [(SupernodeAddress("a", 1), False), (SupernodeAddress("b", 2), True)]
-    assert keeper._places(SHARED.replace(nodes=["a b", "c"])) == []
+    assert keeper._supernodes(SHARED) == [(SupernodeAddress("a", 1), False), (SupernodeAddress("b", 2), True)]
+    assert keeper._supernodes(SHARED.replace(nodes=["a b", "c"])) == []
     assert b"names" not in SHARED.encode()  # peer servers of older versions read it
 
 
@@ -32,9 +32,9 @@ def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -
     assert Announced.decode(shared.encode()) == shared
     now: list[SupernodeAddress] = []
     monkeypatch.setattr(keeper, "ordered_now", lambda nodes, task: now if list(nodes) == [SupernodeAddress("sn", 7, 2, "dns")] else None)
-    assert [(str(node), keep) for node, keep in keeper._places(shared)] == [("a:1", False), ("b:2", True)]
+    assert [(str(node), keep) for node, keep in keeper._supernodes(shared)] == [("a:1", False), ("b:2", True)]
     now += [SupernodeAddress("10.0.0.1", 7), SupernodeAddress("10.0.0.2", 7)]
-    assert keeper._places(shared) == [(now[0], True), (now[1], False)]
+    assert keeper._supernodes(shared) == [(now[0], True), (now[1], False)]
 
 
 class Line:

@@ -34,7 +34,7 @@ class Host:
         page = SignalPage.create()
         line = fd_passing.call(self.home.sockets)
         line.settimeout(5.0)
-        fd_passing.say(line, {"join": key, "kind": kind}, [page.fd])
+        fd_passing.send_message(line, {"join": key, "kind": kind}, [page.fd])
         page.close()
         self.turn()
         return line, told(line)
@@ -42,7 +42,7 @@ class Host:
 
 def told(line: socket.socket) -> list[dict[str, Any]]:
     """One message, with the number of its descriptors."""
-    heard = fd_passing.hear(line, 8)
+    heard = fd_passing.receive_messages(line, 8)
     assert heard is not None
     for _, descriptors in heard:
         fd_passing.discard(descriptors)
@@ -66,7 +66,7 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
     assert words[0]["fds"] == 1
     assert host.hosted.running
     with open(tmp_path / "data", "wb") as data:
-        fd_passing.say(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
+        fd_passing.send_message(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
     host.turn()
     assert told(second) == [{"told": "open", "place": {"a": 1}, "fds": 2}]
     third, words = host.join(kind=STREAM)
@@ -76,7 +76,7 @@ def test_a_place_is_handed_on(host: Host, tmp_path: Path) -> None:
     host.turn()
     assert told(second) == [{"told": "lead", "left": True, "fds": 0}]
     assert told(third)[0]["told"] == "follow"
-    fd_passing.say(second, {"say": "done"})
+    fd_passing.send_message(second, {"say": "done"})
     host.turn()
     assert told(third) == [{"told": "done", "fds": 0}]
     second.close()
@@ -92,10 +92,10 @@ def test_an_open_file_is_told_at_once_that_it_leads_and_whence_it_takes(host: Ho
     third, words = host.join(kind=OPENED)
     assert [each["told"] for each in words] == ["follow"]
     with open(tmp_path / "data", "wb") as data:
-        fd_passing.say(second, {"open": {"b": 1}}, [data.fileno()])
+        fd_passing.send_message(second, {"open": {"b": 1}}, [data.fileno()])
         host.turn()
         assert told(third) == [{"told": "open", "place": {"b": 1}, "fds": 1}]
-        fd_passing.say(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
+        fd_passing.send_message(first, {"open": {"a": 1}}, [data.fileno(), data.fileno()])
         host.turn()
         assert told(second) == [{"told": "open", "place": {"a": 1}, "fds": 2}]
     first.close()
@@ -127,7 +127,7 @@ def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
 def test_who_says_nonsense_first_is_hung_up_on(host: Host, words: dict[str, Any]) -> None:
     page = SignalPage.create()
     line = fd_passing.call(host.home.sockets)
-    fd_passing.say(line, words, [page.fd])
+    fd_passing.send_message(line, words, [page.fd])
     host.turn()
     line.settimeout(5.0)
     assert line.recv(1) == b""
@@ -154,7 +154,7 @@ def test_words_that_mean_nothing_change_nothing(host: Host, words: dict[str, Any
     first, _ = host.join()
     second, _ = host.join()
     for line in (first, second):
-        fd_passing.say(line, words)
+        fd_passing.send_message(line, words)
     host.turn()
     third, found = host.join()
     assert found[0]["told"] == "follow"
@@ -166,7 +166,7 @@ def test_words_that_mean_nothing_change_nothing(host: Host, words: dict[str, Any
 def test_the_end_of_one_that_says_something_is_heard_at_once(host: Host) -> None:
     """A connection that is reset is readable once for uvloop: its last words and its end come together."""
     line, _ = host.join()
-    fd_passing.say(line, {"say": "done"}, [])
+    fd_passing.send_message(line, {"say": "done"}, [])
     line.close()
     host.turn()
     assert not host.hosted.running
@@ -178,7 +178,7 @@ def test_one_that_follows_and_has_a_place_is_alone(host: Host) -> None:
     assert words[0]["told"] == "follow"
     third, words = host.join()
     assert words[0]["told"] == "follow"
-    fd_passing.say(second, {"open": {}}, [second.fileno()])
+    fd_passing.send_message(second, {"open": {}}, [second.fileno()])
     host.turn()
     first.close()
     host.turn()
@@ -196,7 +196,7 @@ def test_a_leader_that_is_hung_up_on_may_write_still(host: Host, lives: bool) ->
     follower, words = host.join(kind=OPENED)
     assert words[0]["told"] == "follow"
     for _ in range(300 if lives else 1):
-        fd_passing.say(file, {"open": {"place": "x" * 4000}}, [file.fileno()])
+        fd_passing.send_message(file, {"open": {"place": "x" * 4000}}, [file.fileno()])
         host.turn()
     if not lives:
         leader.close()
@@ -212,7 +212,7 @@ def test_who_does_not_read_is_dropped(host: Host) -> None:
     deaf, _ = host.join()
     place = {"place": "x" * 4000}
     for _ in range(300):
-        fd_passing.say(first, {"open": place}, [first.fileno()])
+        fd_passing.send_message(first, {"open": place}, [first.fileno()])
         host.turn()
     other, words = host.join()
     assert words[0]["told"] == "follow"

@@ -200,7 +200,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
         f"  delivered  {amount(found.delivered_bytes)}, of which origins sent {amount(found.origin_bytes)}{saved}{peers}",
         f"  hosts      {found.peers} known, {found.isolated_peers} isolated, {found.unproved_peers} unproved",
         f"  files      {found.tasks} in memory; {amount(found.free_bytes)} free for copies",
-        *([f"  cluster    {found.cluster_members} other supernodes; its Redis {redis}"] if found.cluster != "none" else []),
+        *([f"  cluster    {found.cluster_members} other supernode{'s' * (found.cluster_members != 1)}; its Redis {redis}"] if found.cluster != "none" else []),
         *([f"  defects    {found.internal_errors}: see its stderr"] if found.internal_errors else []),
     ]
 

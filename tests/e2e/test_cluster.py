@@ -230,10 +230,10 @@ def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
     def said() -> str:
         return subprocess.run([*DFENGINE, "status", "-n", one.node], capture_output=True, text=True, check=True).stdout
 
-    assert "cluster    1 other supernodes; its Redis answers" in said()
+    assert "cluster    1 other supernode; its Redis answers" in said()
     server.kill()
     until(lambda: not ask(one, "GET", "/api/v2/cluster")[1]["reached"], "it is known that Redis is gone")
-    assert "cluster    1 other supernodes; its Redis does not answer" in said()
+    assert "cluster    1 other supernode; its Redis does not answer" in said()
     assert ask(one, "GET", "/api/v2/cluster")[1]["failures"] > 0
 
 

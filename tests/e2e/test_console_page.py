@@ -20,6 +20,8 @@ from actors import Actor
 from scene import MIB, Scene, until
 from test_console_api import TOKEN, ask, token
 
+from tests.supernode.redis_server import RedisServer
+
 HOSTS = 24
 HOSTILE = "<img src=x onerror=alert(1)>"
 REVERSING = f"\u202e127.0.0.9{'x' * 500}"
@@ -300,6 +302,38 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         page.get_by_text(f"{base}/f.bin").wait_for()
         assert ask(again, f"/api/v2/tasks/{task}")[0] == 404
         assert [each for each in page.complaints if "Failed to load resource" not in each] == []
+
+
+def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_path: Path) -> None:
+    alone = stage.supernode()
+    url = f"{stage.origin()}/f"
+    stage.file("f", MIB)
+    key = tmp_path / "key"
+    key.write_text("a key of the cluster")
+    key.chmod(0o600)
+    with RedisServer(tmp_path / "redis") as server, chromium() as page:
+        node, other = [stage.supernode("--cluster", server.url, "--cluster-key-file", str(key)) for _ in range(2)]
+        until(lambda: ask(node, "/api/v2/overview")[1]["cluster_members"] == 1, "the other member")
+        stage.get(url, "one", host=2, nodes=(node,))
+        led = lambda: [each["leads"] for each in ask(node, "/api/v2/cluster")[1]["items"]]  # noqa: E731  # asked again and again
+        stage.get(url, "two", host=3, nodes=(other,))
+        until(lambda: led() == [1, 0], "what each leads")
+        tab = page.get_by_role("link", name="Cluster")
+        for supernode, keys in ((alone, "1 \u2013 6"), (node, "1 \u2013 7")):
+            page.goto(f"http://{supernode.node}/console/")
+            page.get_by_text("live", exact=True).wait_for()
+            page.get_by_role("heading", name="Tasks").wait_for()
+            page.keyboard.press("?")
+            page.get_by_text(keys, exact=True).wait_for()
+            page.keyboard.press("Escape")
+            page.wait_for_function("!document.querySelector('dialog').open")
+            page.keyboard.press("7")
+            assert page.evaluate("location.hash") == ("" if supernode is alone else "#/cluster")
+            assert tab.count() == (supernode is node)
+        page.get_by_text("Redis answers; 0 questions failed").wait_for()
+        rows = page.locator("tbody tr")
+        assert [rows.nth(n).locator("td").last.inner_text() for n in range(2)] == ["1 task", "0 tasks"]
+        assert page.complaints == []
 
 
 def hide(page: Any, hidden: bool) -> None:

@@ -51,10 +51,11 @@ export async function start_preheat(act) {
 }
 
 const KEYS = [
-  ["1 – 7", "Pages"], ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
+  ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
   ["Esc", "Leave a task or a field"], ["t", "Light or dark"], ["?", "This"],
 ];
 
-export function shortcuts() {
-  show("Keyboard", [el("dl", { class: "keys" }, ...KEYS.flatMap(([keys, text]) => [el("dt", {}, el("kbd", { text: keys })), el("dd", { text })]))]);
+// pages: how many there are to go to.
+export function shortcuts(pages) {
+  show("Keyboard", [el("dl", { class: "keys" }, ...[[`1 – ${pages}`, "Pages"], ...KEYS].flatMap(([keys, text]) => [el("dt", {}, el("kbd", { text: keys })), el("dd", { text })]))]);
 }

@@ -58,6 +58,7 @@ function hear(event, data) {
     told = data;
     connection.heard();
     sums.show(data);
+    link("cluster").hidden = !may_see("cluster");
     if (token.get() && !data.may_change) {
       token.set("");
       context.notice("The token of this tab is not the supernode's any more.");
@@ -68,6 +69,11 @@ function hear(event, data) {
   }
   page?.hear(event, data);
 }
+
+const link = (name) => [...$("pages").children].find((each) => each.hash === `#/${name}`);
+
+// There is no page of a cluster where there is none.
+const may_see = (name) => name !== "cluster" || (told !== null && told.cluster !== "none");
 
 function connected(state, detail) {
   connection.say(state, detail);
@@ -120,6 +126,10 @@ function turn_theme() {
   theme(wanted);
 }
 
+function help() {
+  shortcuts(PAGES.filter(([name]) => may_see(name)).length);
+}
+
 function key_down(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;
   if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) {
@@ -127,10 +137,10 @@ function key_down(event) {
     return;
   }
   const number = PAGES[Number(event.key) - 1];
-  if (number) location.hash = `#/${number[0]}`;
+  if (number && may_see(number[0])) location.hash = `#/${number[0]}`;
   else if (event.key === "/") document.querySelector('input[type="search"]')?.focus();
   else if (event.key === "t") turn_theme();
-  else if (event.key === "?") shortcuts();
+  else if (event.key === "?") help();
   else if (event.key === "Escape" && page instanceof SwarmPage) location.hash = "#/tasks";
   else if (event.key === "j" && !event.target.closest("tbody")) document.querySelector("tbody tr")?.focus();
   else return;
@@ -138,8 +148,9 @@ function key_down(event) {
 }
 
 $("pages").append(...PAGES.map(([key, text], at) => el("a", { href: `#/${key}`, text }, el("kbd", { text: String(at + 1), "aria-hidden": "true" }))));
+link("cluster").hidden = true;
 $("theme").addEventListener("click", turn_theme);
-$("help").addEventListener("click", shortcuts);
+$("help").addEventListener("click", help);
 $("unlock").addEventListener("click", () => {
   if (told?.may_change) {
     token.set("");

@@ -205,7 +205,7 @@ SUPERNODE = (
     Option(("--client-share",), "client_share", LIMITS, "Percent of connections that one client may have", "1..100",
            more="Also of registrations and of questions (docs/reliability.md)"),
     Option(("--origin-limit",), "origin_limit", ORIGIN, "Downloads sent to one origin at once; 0: all", "0..1000000",
-           more="Those that fetch from it by themselves because the swarm fails them"),
+           more="Those that fetch from it by themselves because the swarm fails them; of all supernodes of a cluster"),
     Option(("--origin-connections",), "origin_connections", ORIGIN, "Connections at once for each file", "1..16"),
     Option(("--fail-access-interval",), "fail_access_interval", ORIGIN, "Do not retry an unreachable URL for this long", "duration",
            legacy="failAccessInterval"),

@@ -160,6 +160,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     if cluster is not None:
         router.join(cluster)
         shared_blocks.share(state, cluster)
+        state.join(cluster)
         state.fetches.join(cluster)
     pieces.start()
     stopped = asyncio.Event()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
@@ -29,6 +30,7 @@ from dfengine.supernode.posted_peers import PostedPeers
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registry import Registry
+from dfengine.supernode.shared_leases import SharedLeases
 from dfengine.supernode.shares import Shares
 from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
@@ -39,6 +41,9 @@ from dfengine.supernode.timings import Timings
 from dfengine.supernode.verifier import Verifier
 from dfengine.supernode.workers import Workers
 from dfengine.task import client_of
+
+if TYPE_CHECKING:
+    from dfengine.supernode.cluster.membership import Cluster
 
 
 class SupernodeState:
@@ -89,6 +94,12 @@ class SupernodeState:
         self.scrubber = Scrubber(loop, settings.client_share)
         self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
+        self._leases: SharedLeases | None = None
+
+    def join(self, cluster: Cluster) -> None:
+        """Have the limit of downloads at an origin count for all supernodes of a cluster. Before the cluster starts."""
+        if self.settings.origin_limit:
+            self._leases = SharedLeases(self.origins, cluster, self.loop)
 
     def other_supernodes(self) -> list[str]:
         """HOST:PORT of the cluster's others, those that lead fewest tasks first."""
@@ -130,6 +141,8 @@ class SupernodeState:
 
     def close(self) -> None:
         self.driver.close()
+        if self._leases is not None:
+            self._leases.close()
         for key in list(self.parked):
             self.parked.answer(key, wire.Pulled(wire.SYSTEM_ERROR, msg="the supernode is going away"))
         self.shares.close()

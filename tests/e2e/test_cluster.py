@@ -9,11 +9,13 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 from scene import DFENGINE, MIB, Scene, Supernode, buffered, status, until
 from test_faults import registration
 from test_isolation import joined, serving
@@ -141,6 +143,68 @@ def ask(node: Supernode, method: str, path: str, body: dict[str, Any] | None = N
         return answer.status, json.loads(said) if answer.status < 400 else said
     finally:
         line.close()
+
+
+def permission(node: Supernode, cid: str, **more: Any) -> int:
+    """The answer's code: 200 yes, 602 not yet, 611 given back."""
+    return int(ask(node, "POST", "/swarm/origin", {"task": "t", "cid": cid, "origin": "o:80", **more})[1]["code"])
+
+
+def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
+    stage: Scene, options: tuple[str, ...], server: RedisServer
+) -> None:
+    one, two = nodes = [stage.supernode(*options, "--origin-limit", "3") for _ in range(2)]
+    members(*nodes)
+    assert [permission(one, cid) for cid in ("a", "b")] == [200, 200]
+    assert [permission(two, cid) for cid in ("c", "d")] == [200, 602]
+    assert permission(two, "d", origin="p:80") == 200, "another origin"
+    with ThreadPoolExecutor(2) as pool:
+        waits = pool.submit(permission, two, "d", wait=20)
+        until(lambda: two.metric("dfengine_origin_waiting") == 1, "a download that waits")
+        assert permission(one, "a") == 200, "renewed"
+        assert permission(one, "a", release=True) == 611
+        assert waits.result() == 200
+        assert permission(one, "a") == 602
+        # Redis is silent, then gone: each has its share, half of the limit and one at least; what is out goes on.
+        server.signal(signal.SIGSTOP)
+        assert [permission(two, cid) for cid in ("c", "d", "e")] == [200, 200, 602]
+        assert permission(one, "b") == 200
+        assert permission(one, "a") == 602
+        server.kill()
+        assert permission(one, "b", release=True) == 611
+        assert [permission(one, cid) for cid in ("a", "b")] == [200, 602]
+        # It is back, and empty: it hears what is out.
+        server.start()
+        waits = pool.submit(permission, one, "b", wait=30)
+        until(lambda: one.metric("dfengine_cluster_reached") == two.metric("dfengine_cluster_reached") == 1, "Redis is found again")
+        assert permission(two, "c", release=True) == 611
+        assert waits.result() == 200
+        assert permission(two, "e") == 602
+    # Redis knows no name of an origin.
+    raw = redis.Redis(port=server.port)
+    keys = list(raw.scan_iter())
+    assert any(b":origin:" in key for key in keys)
+    assert not any(b"o:80" in key for key in keys)
+    raw.close()
+
+
+def test_a_download_waits_for_one_of_another_supernode_to_leave_the_origin(stage: Scene, options: tuple[str, ...]) -> None:
+    """Both supernodes remember the URL as dead, and the file is there by now."""
+    url = stage.origin() + "/f"
+    one, two = nodes = [stage.supernode(*options, "--origin-limit", "1") for _ in range(2)]
+    members(*nodes)
+    for node in nodes:
+        assert ask(node, "POST", "/peer/registry", registration(url, 1))[0] == 500
+    digest = stage.file("f", SIZE)
+    origin = url.split("/")[2]
+    assert permission(one, "somebody", origin=origin) == 200
+    get = stage.start_get(url, "out", host=2, nodes=(two,))
+    until(lambda: two.metric("dfengine_origin_waiting") == 1, "it waits")
+    assert {request["status"] for request in stage.requests("/f")} == {404}
+    assert permission(one, "somebody", origin=origin, release=True) == 611
+    assert stage.end(get)["back_to_source"]
+    assert stage.digest("out") == digest
+    until(lambda: permission(one, "next", origin=origin) == 200, "it gave its permission back")
 
 
 def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options: tuple[str, ...]) -> None:

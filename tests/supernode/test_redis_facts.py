@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import signal
 import threading
 import time
@@ -21,6 +23,7 @@ from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster.notices import Notice
 from dfengine.supernode.cluster.redis_facts import ClusterError, Heard, RedisFacts
 from tests.supernode.redis_server import RedisServer
+from tests.swarm.test_origin_seats import Count
 
 KEY = records.key_of(b"a secret of this swarm")
 A, B = "aa" * 16, "bb" * 16
@@ -240,3 +243,83 @@ def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="needs a key"):
         Cluster.of(SupernodeSettings(cluster="redis://h"), "h:1", SILENT, None)  # type: ignore[arg-type]
     assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]
+
+
+def test_seats_at_an_origin_are_counted_for_all(facts: RedisFacts, server: RedisServer) -> None:
+    def say(id: str, held: int, wanted: int, term: float = 60.0, hungry: float = 60.0) -> int:
+        return facts.seats(id, 4, {"o": (held, wanted)}, term, hungry)[0]
+
+    assert say(A, 0, 3) == 3
+    assert say(B, 0, 3) == 1
+    assert say(B, 1, 2) == 1, "all are out"
+    assert facts.seats(A, 4, {"o": (3, 5), "p": (0, 9), "q": (0, 0)}, 60.0, 60.0) == [3, 4, 0], "each origin for itself"
+    # A gives one back and wants more: it is the turn of who has fewer.
+    assert say(A, 2, 5) == 2
+    assert say(B, 1, 2) == 2
+    # With the same number: who waits longer.
+    c, d = "cc" * 16, "dd" * 16
+    assert say(c, 0, 2) == 0
+    time.sleep(0.01)
+    assert say(d, 0, 2) == 0
+    assert say(A, 1, 5) == 1
+    assert say(d, 0, 2) == 0, "another one waits for longer"
+    assert say(c, 0, 2) == 1
+    assert (say(c, 0, 0), say(d, 0, 0), say(A, 1, 5)) == (0, 0, 2)
+    # One that said nothing for a while has no turn, and after its term no seats.
+    assert say(c, 0, 2) == 0
+    time.sleep(0.05)
+    assert say(A, 1, 5) == 1
+    assert say(A, 1, 5, hungry=0.01) == 2
+    assert say(c, 0, 4) == 0
+    time.sleep(0.05)
+    assert say(c, 0, 4, term=0.02) == 4
+    # What nobody has leaves nothing.
+    raw = redis.Redis(port=server.port)
+    assert say(c, 0, 0) == 0
+    assert not raw.exists("p:origin:o")
+    # What others write there is no seat, or none for long; another kind of key is an error.
+    raw.hset("p:origin:o", mapping={"x": "nonsense", "y": f"4 9 0 {10**15}", "z": "-1 0 0 0"})
+    assert say(A, 0, 4) == 4
+    raw.delete("p:origin:o")
+    raw.set("p:origin:o", "x")
+    with pytest.raises(ClusterError, match="WRONGTYPE"):
+        say(A, 0, 1)
+    raw.close()
+
+
+def test_the_script_counts_seats_as_the_law_says(facts: RedisFacts) -> None:
+    chance, law, ids = random.Random(3), Count(5), [f"{n:032x}" for n in range(4)]
+    held, wants, clock = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0), 0.0
+    for _ in range(500):
+        id = chance.choice(ids)
+        wants[id] = max(0, wants[id] + chance.randrange(-1, 3))
+        held[id] -= held[id] > 0 and chance.random() < 0.5
+        clock += 0.001
+        found = facts.seats(id, 5, {"o": (held[id], wants[id])}, 60.0, 60.0)[0]
+        assert found == law.say(id, held[id], wants[id], clock, hungry=60.0)
+        wants[id] -= found - held[id]
+        held[id] = found
+        assert sum(held.values()) <= 5
+        time.sleep(0.002)  # the script's clock has milliseconds
+
+
+def test_the_loop_asks_redis_and_goes_on_while_that_is_silent(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        cluster = Cluster(RedisFacts(server.url, "p:"), [KEY], "10.0.0.1:8002", SILENT, None)  # type: ignore[arg-type]
+        assert await cluster.ask(lambda facts: facts.seats(A, 4, {"silent": (0, 1)}, 60.0, 5.0), 5.0) == [1]
+        server.signal(signal.SIGSTOP)
+        try:
+            asked = asyncio.ensure_future(cluster.ask(lambda facts: facts.seats(A, 4, {"silent": (1, 1)}, 60.0, 5.0), 0.2))
+            turns = 0
+            while not asked.done():
+                await asyncio.sleep(0.01)
+                turns += 1
+            assert turns > 5
+            with pytest.raises(ClusterError, match="within"):
+                await asked
+            with pytest.raises(ClusterError, match="left alone"):
+                await cluster.ask(lambda facts: [], 5.0)
+        finally:
+            server.signal(signal.SIGCONT)
+
+    asyncio.run(play())

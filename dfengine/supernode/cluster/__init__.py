@@ -3,6 +3,7 @@
     beliefs       what one supernode may believe of that (pure)
     records       what it says of itself, sealed (pure)
     redis_facts   the same in Redis, by scripts
+                  and how many downloads each supernode may send to an origin
     notices       what else each tells all others: sealed, numbered, for a time (pure)
     notice_board  who here tells and hears these
     membership    the thread that keeps this supernode known, and the questions of fetches

@@ -2,12 +2,16 @@
 
     a thread of its own   says every BEAT seconds that this supernode is there, and hears who is
     threads of fetches    ask who leads a task, and wait ANSWER seconds at most; while Redis fails the last answer counts
+    the loop              asks by `ask`, and goes on meanwhile
 
 Redis is asked in daemon threads, one for each question, and those who wait leave after their time: nothing hangs with it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hmac
 import secrets
 import threading
 import time
@@ -156,25 +160,71 @@ class Cluster:
 
     def _asked(self, question: Callable[[], Result], seconds: float) -> Result:
         """Raises ClusterError, also when the answer takes longer, or so many wait for one already."""
-        if not self._turns.acquire(blocking=False):
-            raise ClusterError("it does not answer what it was asked before")
         found: list[Result | BaseException] = []
         over = threading.Event()
 
-        def ask() -> None:
-            try:
-                found.append(question())
-            except BaseException as error:
-                found.append(error.with_traceback(None))
-            self._turns.release()
+        def told(answer: Result | BaseException) -> None:
+            found.append(answer)
             over.set()
 
-        threading.Thread(target=ask, name="cluster-ask", daemon=True).start()
+        self._begin(question, told)
         if not over.wait(seconds):
             raise ClusterError(f"it does not answer within {seconds:g} s")
-        if isinstance(found[0], BaseException):
-            raise found[0] if isinstance(found[0], ClusterError) else ClusterError(repr(found[0])[:200])
-        return found[0]
+        return self._answer(found[0])
+
+    async def ask(self, question: Callable[[RedisFacts], Result], seconds: float) -> Result:
+        """On the loop's thread, which goes on meanwhile. Raises ClusterError; at once while Redis is left alone after a failure."""
+        with self._lock:
+            asks = self._beliefs.may_ask(time.monotonic())
+        if not asks:
+            raise ClusterError("it is left alone for a while")
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[Result | BaseException] = loop.create_future()
+
+        def settle(answer: Result | BaseException) -> None:
+            if not over.done():
+                over.set_result(answer)
+
+        def told(answer: Result | BaseException) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, answer)
+
+        try:
+            self._begin(partial(question, self._facts), told)
+            try:
+                return self._answer(await asyncio.wait_for(over, seconds))
+            except TimeoutError:
+                raise ClusterError(f"it does not answer within {seconds:g} s") from None
+        except ClusterError as error:
+            self._failed(error)
+            raise
+
+    def _begin(self, question: Callable[[], Result], told: Callable[[Result | BaseException], object]) -> None:
+        """Ask in a thread of its own, which passes the answer or the failure on. Raises ClusterError when so many wait already."""
+        if not self._turns.acquire(blocking=False):
+            raise ClusterError("it does not answer what it was asked before")
+
+        def ask() -> None:
+            found: Result | BaseException
+            try:
+                found = question()
+            except BaseException as error:
+                found = error.with_traceback(None)
+            self._turns.release()
+            told(found)
+
+        threading.Thread(target=ask, name="cluster-ask", daemon=True).start()
+
+    @staticmethod
+    def _answer(found: Result | BaseException) -> Result:
+        """Raises ClusterError for a failure."""
+        if isinstance(found, BaseException):
+            raise found if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
+        return found
+
+    def hidden(self, name: str) -> str:
+        """A name that all members have for `name`, and that tells Redis nothing of it."""
+        return hmac.digest(self._keys[0], b"name:" + name.encode("utf-8", "surrogateescape"), "sha256").hex()[:32]
 
     def _failed(self, error: ClusterError) -> None:
         with self._lock:

@@ -7,6 +7,8 @@
     PREFIXnotices     their names by the number that each was given, MOST_NOTICES at most; the oldest leave first
     PREFIXnumber      the last number
     PREFIXepoch       changes when Redis has lost these
+    PREFIXorigin:NAME what each supernode has and wants of the seats at one origin (`swarm.origin_seats`): for each id the seats that it has
+                      taken, those that it wants, since when it wants, and when it said so (milliseconds of Redis)
 
 A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix://PATH`, as redis-py reads them, or
 `sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS to both (`?ssl_ca_certs=FILE`
@@ -103,6 +105,39 @@ end
 return found
 """
 
+SEATS = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local id, limit, term, hungry = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local found = {}
+for i, key in ipairs(KEYS) do
+  local held, wanted = tonumber(ARGV[3 + 2 * i]), tonumber(ARGV[4 + 2 * i])
+  local since, taken, ahead, waiting = now, held, 0, {}
+  local rows = redis.call('HGETALL', key)
+  for j = 1, #rows, 2 do
+    local has, wants, from, said = string.match(rows[j + 1], '^(%d+) (%d+) (%d+) (%d+)$')
+    if not has or math.abs(now - said) > term then redis.call('HDEL', key, rows[j])
+    elseif rows[j] == id then if tonumber(wants) > 0 then since = tonumber(from) end
+    else
+      taken = taken + has
+      if tonumber(wants) > 0 and math.abs(now - said) <= hungry then waiting[#waiting + 1] = {tonumber(has), tonumber(from)} end
+    end
+  end
+  for _, other in ipairs(waiting) do
+    if other[1] < held or (other[1] == held and other[2] < since) then ahead = ahead + 1 end
+  end
+  local more = math.max(0, math.min(wanted, limit - taken - ahead))
+  if more > 0 then since = now end
+  found[i] = held + more
+  if held + wanted == 0 then redis.call('HDEL', key, id)
+  else
+    redis.call('HSET', key, id, string.format('%d %d %d %d', found[i], wanted - more, since, now))
+    redis.call('PEXPIRE', key, term)
+  end
+end
+return found
+"""
+
 _SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/?]+)(?:/(\d{1,5}))?(?:\?(.*))?")
 
 
@@ -165,7 +200,7 @@ class RedisFacts:
 
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE, TELL, HEAR)}
+        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE, TELL, HEAR, SEATS)}
 
     def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
         """Raises ClusterError."""
@@ -213,6 +248,19 @@ class RedisFacts:
         if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
             raise ClusterError("it tells no notices")
         return Heard(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
+
+    def seats(self, id: str, limit: int, standing: dict[str, tuple[int, int]], term: float, hungry: float) -> list[int]:
+        """Of each origin, by its name, the supernode has and wants so many more of `limit` seats: those that it has from now on.
+
+        term: seconds for which they count as its own. hungry: for which it counts as one that waits. Raises ClusterError.
+        """
+        given: list[Any] = [id, limit, int(term * 1000), int(hungry * 1000)]
+        for held, wanted in standing.values():
+            given += [held, wanted]
+        found = self._ask(SEATS, [f"{self._prefix}origin:{name}" for name in standing], given)
+        if not isinstance(found, list) or len(found) != len(standing) or not all(isinstance(each, int) and each >= 0 for each in found):
+            raise ClusterError("it tells no seats")
+        return [min(each, max(limit, held)) for each, (held, _) in zip(found, standing.values(), strict=True)]
 
     def close(self) -> None:
         """Hang up."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.origin_leases import OriginLeases
+from dfengine.supernode.swarm.origin_seats import OriginSeats
+from dfengine.task import client_of
 
 MOST_WAITING = 4096
 """Requests that wait at once; further ones are refused."""
 
 LOOK = 5.0
 """Seconds between two tries of a request that waits: nothing reports that a lease has expired."""
+
+ANSWER = 2.0
+"""Seconds that every request waits for the cluster's answer, where the limit counts for a cluster."""
 
 
 class Asker(NamedTuple):
@@ -24,6 +31,13 @@ class Asker(NamedTuple):
     cid: str
 
 
+class _Turn:
+    """Of a request that waits. until: loop time from which it takes no for an answer. told: the cluster knows that it waits."""
+
+    def __init__(self, granted: asyncio.Future[bool], until: float) -> None:
+        self.granted, self.until, self.told = granted, until, False
+
+
 class OriginQueue:
     """limit: leases of one origin, 0 = unlimited. share: percent of them, and of the requests that wait, for one client."""
 
@@ -31,29 +45,44 @@ class OriginQueue:
         self.leases = OriginLeases(limit, share)
         self._loop = loop
         self._asking = Quota(MOST_WAITING, share)
-        self._waiting: dict[Asker, asyncio.Future[bool]] = {}
+        self._waiting: dict[str, dict[Asker, _Turn]] = {}
+        """Origin -> those that wait for it, the first one first."""
+        self._count = 0
+        self._changed: Callable[[str], object] | None = None
 
     def __len__(self) -> int:
         """Requests that wait."""
-        return len(self._waiting)
+        return self._count
+
+    def share(self, changed: Callable[[str], object]) -> OriginSeats:
+        """From now on the limit counts for a cluster. changed: is called with an origin of which the cluster is to be told."""
+        self._changed, self.leases.seats = changed, OriginSeats(self.leases.limit)
+        return self.leases.seats
 
     async def ask(self, asker: Asker, seconds: float) -> bool:
         """Wait up to `seconds` for permission; False: there was none. A newer request of the same download replaces the older one."""
-        until = self._loop.time() + seconds
+        wish = self._loop.time() + seconds
+        until = wish if self._changed is None else max(wish, self._loop.time() + ANSWER)
         while not self._grant(asker):
             left = until - self._loop.time()
-            if left <= 0 or len(self._waiting) >= MOST_WAITING or not self._asking.acquire(asker.client):
+            if left <= 0 or self._count >= MOST_WAITING or not self._asking.acquire(asker.client):
                 return False
-            turn = self._waiting[asker] = self._loop.create_future()
+            self._count += 1
+            waiting = self._waiting.setdefault(asker.origin, {})
+            turn = waiting[asker] = _Turn(self._loop.create_future(), wish)
+            if self._changed is not None:
+                self._changed(asker.origin)
             try:
-                if await asyncio.wait_for(turn, min(left, LOOK)):
-                    return True
+                return await asyncio.wait_for(turn.granted, min(left, LOOK))
             except TimeoutError:
                 continue
             finally:
+                self._count -= 1
                 self._asking.release(asker.client)
-                if self._waiting.get(asker) is turn:
-                    del self._waiting[asker]
+                if waiting.get(asker) is turn:
+                    del waiting[asker]
+                if not waiting and self._waiting.get(asker.origin) is waiting:
+                    del self._waiting[asker.origin]
         return True
 
     def _grant(self, asker: Asker) -> bool:
@@ -61,8 +90,34 @@ class OriginQueue:
 
     def release(self, asker: Asker) -> None:
         """The download needs its permission no longer: the first waiting download that may have it gets it."""
-        if self.leases.release(asker.origin, asker.client, f"{asker.task}@{asker.cid}"):
-            for other, turn in self._waiting.items():
-                if other.origin == asker.origin and not turn.done() and self._grant(other):
-                    turn.set_result(True)
-                    break
+        if not self.leases.release(asker.origin, asker.client, f"{asker.task}@{asker.cid}"):
+            return
+        if self._changed is not None and self.leases.seats is not None:
+            # Another supernode's download may wait for longer.
+            self.leases.seats.keep(asker.origin, self.leases.held_at(asker.origin, self._loop.time()))
+            self._changed(asker.origin)
+        for other, turn in self._waiting.get(asker.origin, {}).items():
+            if not turn.granted.done() and self._grant(other):
+                turn.granted.set_result(True)
+                break
+
+    def standing(self, origin: str) -> tuple[int, int]:
+        """Permissions that are out there, and how many of those that wait could have one if there were any number."""
+        held = self.leases.held_at(origin, self._loop.time())
+        waits = Counter(client_of(asker.client) for asker, turn in self._waiting.get(origin, {}).items() if not turn.granted.done())
+        return held, sum(min(n, max(0, self.leases.left(origin, client))) for client, n in waits.items())
+
+    def tells(self, origin: str) -> tuple[int, int]:
+        """`standing`, which the cluster hears now."""
+        for turn in self._waiting.get(origin, {}).values():
+            turn.told = True
+        return self.standing(origin)
+
+    def answered(self, origin: str) -> None:
+        """The cluster has said how many may be out there, or has not: those that wait have them, the first one first."""
+        for asker, turn in self._waiting.get(origin, {}).items():
+            if not turn.granted.done():
+                if self._grant(asker):
+                    turn.granted.set_result(True)
+                elif turn.told and turn.until <= self._loop.time():
+                    turn.granted.set_result(False)

@@ -14,7 +14,7 @@
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why
     _state, peers, members        tasks, peers and their downloads
-    origin_leases                 permission to go to an origin directly
+    origin_leases, origin_seats   permission to go to an origin directly, and how much of it is this supernode's in a cluster
 
 A piece is chosen in `_choice`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

@@ -2,12 +2,18 @@
 
 Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may ask
 again; a returned lease goes to the first that asks. Any name is accepted, because a download that lost the swarm is not registered: so
-leases count for the client's address, and no client has more than its share of an origin's leases and of the origins.
+leases count for the client's address, and no client has more than its share of an origin's leases and of the origins. In a cluster
+`origin_seats` says how many of an origin's leases are this supernode's.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dfengine.net.quota import SHARE, Quota
+
+if TYPE_CHECKING:
+    from dfengine.supernode.swarm.origin_seats import OriginSeats
 
 TERM = 60.0
 """Seconds that a lease lasts without renewal."""
@@ -34,6 +40,8 @@ class OriginLeases:
     def __init__(self, limit: int, share: int = SHARE, term: float = TERM) -> None:
         self.limit = limit
         self.term = term
+        self.seats: OriginSeats | None = None
+        """None: all leases of each origin are this supernode's."""
         self._share = share
         self._origins: dict[str, _Origin] = {}
         self._opened = Quota(MOST_ORIGINS, share)
@@ -44,6 +52,20 @@ class OriginLeases:
     def held(self) -> dict[str, int]:
         """Origin -> leases that are out."""
         return {name: len(origin.held) for name, origin in self._origins.items()}
+
+    def held_at(self, name: str, now: float) -> int:
+        """Leases that are out at an origin."""
+        origin = self._origins.get(name)
+        if origin is not None:
+            self._expire(name, origin, now)
+            origin = self._origins.get(name)
+        return len(origin.held) if origin is not None else 0
+
+    def left(self, name: str, client: str) -> int:
+        """Leases of an origin that the client at that address may have besides those that it has."""
+        scope = self.seats.scope if self.seats is not None else self.limit
+        origin = self._origins.get(name)
+        return max(1, scope * self._share // 100) - (origin.shares.of(client) if origin is not None else 0)
 
     def ask(self, name: str, client: str, download: str, now: float) -> bool:
         """Grant or renew; False: all are out, or all that the client at that address may have."""
@@ -60,8 +82,10 @@ class OriginLeases:
             if len(self._origins) >= MOST_ORIGINS or not self._opened.acquire(client):
                 return False
             origin = self._origins[name] = _Origin(client, self.limit, self._share)
-        if holder not in origin.held and (len(origin.held) >= self.limit or not origin.shares.acquire(client)):
-            return False
+        if holder not in origin.held:
+            most = self.seats.of(name) if self.seats is not None else self.limit
+            if len(origin.held) >= most or self.left(name, client) < 1 or not origin.shares.acquire(client):
+                return False
         origin.held[holder] = now + self.term
         return True
 

@@ -190,6 +190,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
     peers = f", {100 * found.pieces_from_peers / moved:.0f}% of pieces from peers" if moved else ""
     saved = f" ({100 * found.saved_bytes / found.delivered_bytes:.0f}% saved)" if found.delivered_bytes else ""
     redis = _REDIS.get(found.cluster, "?")
+    others = f"{found.cluster_members} other supernode{'s' * (found.cluster_members != 1)}"
     state = printable(found.hindrance) if found.hindrance else "ready"
     return [
         f"supernode {name}: {state}; version {printable(found.version)}, up {clock(found.time - found.started)}",
@@ -200,7 +201,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
         f"  delivered  {amount(found.delivered_bytes)}, of which origins sent {amount(found.origin_bytes)}{saved}{peers}",
         f"  hosts      {found.peers} known, {found.isolated_peers} isolated, {found.unproved_peers} unproved",
         f"  files      {found.tasks} in memory; {amount(found.free_bytes)} free for copies",
-        *([f"  cluster    {found.cluster_members} other supernode{'s' * (found.cluster_members != 1)}; its Redis {redis}"] if found.cluster != "none" else []),
+        *([f"  cluster    {others}; its Redis {redis}"] if found.cluster != "none" else []),
         *([f"  defects    {found.internal_errors}: see its stderr"] if found.internal_errors else []),
     ]
 

@@ -40,11 +40,12 @@ REASON = 200
 
 
 class Begun(Value):
-    """One file or image: its id at each of these supernodes."""
+    """One file or image: its id at each of these supernodes. others: that may know of it too."""
 
     what: str
     id: str
     nodes: tuple[NodePreheats, ...]
+    others: tuple[NodePreheats, ...] = ()
 
 
 def preheat(values: dict[str, Any]) -> None:
@@ -117,7 +118,7 @@ def _cancel(begun: list[Begun]) -> bool:
     ignore_signals()
     done = False
     for each in begun:
-        for node in each.nodes:
+        for node in (*each.nodes, *each.others):
             with contextlib.suppress(RemoteError):
                 told = node.find(each.id)
                 done |= told is not None and told["status"] in ("WAITING", "RUNNING") and node.cancel(each.id)
@@ -173,7 +174,8 @@ def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values
     failure: RemoteError | None = None
     for address in order(by_address, task):
         try:
-            return Begun(what, by_address[address].begin(message), (by_address[address],))
+            node = by_address[address]
+            return Begun(what, node.begin(message), (node,), tuple(each for each in nodes if each is not node))
         except (SourceGone, ProtocolViolation) as error:
             failure = failure or error
     raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (-n)") from failure
@@ -216,7 +218,9 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
             try:
                 found = node.find(each.id)
             except SourceGone as error:
-                if time.monotonic() - answered > LOST:
+                if (other := _elsewhere(each)) is not None:
+                    answered, told[str(node.node)] = time.monotonic(), other
+                elif time.monotonic() - answered > LOST:
                     raise SupernodeError(f"supernode {node.node} was lost: {error}: preheat again when it runs") from error
                 continue
             answered = time.monotonic()
@@ -232,6 +236,16 @@ def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
             raise TimedOut(f"{bare(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
         time.sleep(pause)
         pause = min(LOOKS[1], pause * 1.3)
+
+
+def _elsewhere(each: Begun) -> dict[str, Any] | None:
+    """What another supernode of the cluster says of one whose supernode is lost: it may go on with it."""
+    for node in each.others:
+        with contextlib.suppress(SourceGone):
+            found = node.find(each.id)
+            if found is not None:
+                return {"node": str(node.node), **found}
+    return None
 
 
 def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:

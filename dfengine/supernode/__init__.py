@@ -9,9 +9,9 @@
                                       preheat_request: what was asked for (pure); preheat_job: how one stands
     preheat_token, bearer_token       who may ask for preheats without a signature; tokens in files
     preheat_places, workers, api_work other supernodes, and proxies that take work
-    preheat_news, told_preheats       preheats of the cluster's other supernodes; shared_pauses, shared_pins,
-                                      shared_blocks: what else these tell and hear: origins, pins, bad sources;
-                                      shared_leases: asks the cluster for permissions to go to an origin
+    preheat_news, told_preheats       preheats of the cluster's other supernodes; preheat_moves: what it takes to go on with one
+    shared_pauses, shared_pins,       what else these tell and hear: origins, pins, bad sources;
+    shared_blocks, shared_leases      the last one asks the cluster for permissions to go to an origin
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head

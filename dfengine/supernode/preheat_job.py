@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -86,6 +86,12 @@ class Job:
         self.cancel = Cancel()
         self.supernode = ""
         """HOST:PORT of another supernode that works at it; "": this one does."""
+        self.took: tuple[str, ...] = ()
+        """Ids of the supernodes that worked at it before and are gone."""
+        self.left = False
+        """Another supernode goes on with it."""
+        self.needs: dict[str, Any] | str = ""
+        """What another supernode would need to go on with it, or why none can; see `preheat_moves`."""
         self.told_totals: Totals | None = None
         """What that one says of all parts."""
 

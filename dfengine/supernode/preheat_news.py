@@ -1,21 +1,26 @@
-"""Tells the cluster of this supernode's preheats, hears of the others', and has these cancelled there. On the loop's thread."""
+"""Tells the cluster of this supernode's preheats, hears of the others', has these cancelled there, and goes on with those of a supernode
+that is gone. On the loop's thread."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dfengine.errors import BadValue, RemoteError
+from dfengine.errors import BadValue, DfengineError, RemoteError
+from dfengine.settings import SupernodeAddress
+from dfengine.supernode import preheat_moves
 from dfengine.supernode.api_preheat import here, totals
+from dfengine.supernode.cluster.redis_facts import ClusterError
 from dfengine.supernode.preheat_job import Job, Part
-from dfengine.supernode.told_preheats import REPEAT, SILENCE, ToldJob, ToldJobs, forgotten, say
+from dfengine.supernode.told_preheats import REPEAT, SETTLE, SILENCE, ToldJob, ToldJobs, forgotten, leaves, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dfengine.supernode.cluster.membership import Cluster
     from dfengine.supernode.cluster.notices import Notice
+    from dfengine.supernode.preheats import Preheats
     from dfengine.supernode.state import SupernodeState
 
 JOB, CANCEL = "preheat", "cancel"
@@ -35,11 +40,12 @@ KEPT = 3600.0
 
 
 class PreheatNews:
-    """own: this supernode's preheats. cancel: ends one of them, or forgets it."""
+    """own: this supernode's preheats."""
 
-    def __init__(self, state: SupernodeState, cluster: Cluster, own: Callable[[], Iterable[Job]], cancel: Callable[[Job], None]) -> None:
-        self._state, self._cluster, self._own, self._cancel = state, cluster, own, cancel
+    def __init__(self, state: SupernodeState, cluster: Cluster, own: Preheats) -> None:
+        self._state, self._cluster, self._own = state, cluster, own
         self._told = ToldJobs()
+        self._taking: asyncio.Task[None] | None = None
         self._said: dict[str, tuple[dict[str, object], float]] = {}
         """Job -> what was said of it last, and when."""
         post = state.loop.call_soon_threadsafe
@@ -55,35 +61,54 @@ class PreheatNews:
     def cancel(self, job: ToldJob) -> None:
         """Have its supernode end it, or all forget it. Raises RemoteError when nobody would hear of it."""
         gone = job.owner not in {each.id for each in self._cluster.others}
-        if not gone and not self._cluster.reached:
+        if not (gone and job.over) and not self._cluster.reached:
             raise RemoteError(f"it is of supernode {job.supernode}, and the cluster's Redis does not answer: cancel it there")
         if job.over:
             self._told.drop(job)
-        self._cluster.board.say(f"{CANCEL}:{job.owner}{job.id}", {"owner": job.owner, "id": job.id, "over": job.over}, SILENCE)
+        else:
+            self._told.cancel(job.owner, job.id, job.created)
+        self._say_cancelled(job.owner, job.id, job.created, job.over)
+
+    def cancelled(self, job: Job) -> None:
+        """A preheat of this supernode was cancelled: the others hear it at once, so that none goes on with it if this one is lost now."""
+        self._say_cancelled(self._cluster.own.id, job.id, job.created, False)
+        self._say(job, self._state.now())
+        self._cluster.hurry()
+
+    def _say_cancelled(self, owner: str, id: str, created: float, over: bool) -> None:
+        said = {"owner": owner, "id": id, "created": created, "over": over}
+        self._cluster.board.say(f"{CANCEL}:{owner}{id}", said, SILENCE)
 
     def _heard(self, notice: Notice) -> None:
         try:
             self._told.heard(notice.said, notice.by, notice.at, self._state.now())
         except BadValue:
             self._cluster.board.refused += 1
+            return
+        told = self._told.find(notice.by, str(notice.said["id"]))
+        own = next((job for job in self._own if told is not None and job.id == told.id), None)
+        if told is not None and own is not None and leaves(own, self._cluster.own.id, told):
+            self._own.leave(own)
+            self._state.wake()
 
     def _asked(self, notice: Notice) -> None:
         """Somebody cancels a preheat at another supernode."""
-        owner, id, over = (notice.said.get(name) for name in ("owner", "id", "over"))
-        if owner == self._cluster.own.id:
-            job = next((job for job in self._own() if job.id == id), None)
-            if job is not None and job.over == (over is True):
-                self._cancel(job)
+        owner, id, over, created = (notice.said.get(name) for name in ("owner", "id", "over", "created"))
+        if over is not True and isinstance(owner, str) and isinstance(id, str) and isinstance(created, float):
+            self._told.cancel(owner, id, created)
+        for job in [job for job in self._own if job.id == id and owner in (self._cluster.own.id, *job.took)]:
+            if job.over == (over is True):
+                self._own.cancel(job)
                 self._state.wake()
-        elif over is True:
+        if over is True and owner != self._cluster.own.id:
             for each in self.told():
                 if (each.owner, each.id) == (owner, id) and each.over:
                     self._told.drop(each)
 
     def _look(self) -> None:
         self._timer = self._state.loop.call_later(PERIOD, self._look)
-        now, address, left = self._state.now(), self._cluster.own.address, AT_ONCE
-        jobs = {job.id: job for job in self._own()}
+        now, left = self._state.now(), AT_ONCE
+        jobs = {job.id: job for job in self._own}
         for id in [id for id in self._said if id not in jobs]:
             del self._said[id]
             self._cluster.board.say(self._name(id), forgotten(id), SILENCE)
@@ -91,12 +116,54 @@ class PreheatNews:
             before, at = self._said.get(id, ({}, -REPEAT))
             if job.over and before.get("state") == job.state and before.get("updated") == job.updated:
                 continue
-            if left and now - at >= PERIOD * (1 + len(job.parts) / PARTS):
-                said = say(job, address, totals(self._state, job), self._here)
-                if said != before or now - at >= REPEAT:
-                    left -= 1
-                    self._said[id] = said, now
-                    self._cluster.board.say(self._name(id), said, KEPT if job.over else SILENCE)
+            due = left and now - at >= PERIOD * (1 + len(job.parts) / PARTS)
+            if due and (now - at >= REPEAT or self._body(job) != before):
+                left -= 1
+                self._say(job, now)
+        if self._taking is None or self._taking.done():
+            orphans = self._told.orphans({each.id for each in self._cluster.others}, now)
+            self._taking = self._state.loop.create_task(self._take(orphans)) if orphans and not self._state.draining else None
+
+    def _say(self, job: Job, now: float) -> None:
+        said = self._body(job)
+        self._said[job.id] = said, now
+        self._cluster.board.say(self._name(job.id), said, KEPT if job.over else SILENCE)
+
+    def _body(self, job: Job) -> dict[str, object]:
+        return say(job, self._cluster.own.address, totals(self._state, job), self._here)
+
+    async def _take(self, orphans: list[ToldJob]) -> None:
+        """Go on with those of a supernode that is gone which no other member has claimed; each member asks for them in another order."""
+        own = self._cluster.own.id
+        for told in sorted(orphans, key=lambda job: sha256(f"{own}{job.id}".encode()).digest()):
+            name = f"preheat-{told.owner}{told.id}"
+            told.again = self._state.now() + SETTLE
+            try:
+                claimed = await self._cluster.claim(name)
+            except ClusterError:
+                return  # its turn comes again
+            # Meanwhile it may have been cancelled, or its supernode be heard of again.
+            if claimed and not self._go_on(told):
+                with suppress(ClusterError):
+                    await self._cluster.unclaim(name)
+
+    def _go_on(self, told: ToldJob) -> bool:
+        told.again = 0.0
+        members = {each.id for each in self._cluster.others}
+        if told not in self._told.orphans(members, self._state.now()) or not isinstance(told.needs, dict):
+            return False
+        told.again = self._state.now() + SETTLE
+        try:
+            job = self._own.take(told, SupernodeAddress.parse(told.supernode).host, preheat_moves.asked_of(told.needs, told.id))
+        except DfengineError as error:
+            told.needs = f"could not be begun elsewhere: {error}"
+            return False
+        if job is None:
+            return False
+        self._told.took(told.owner, told.id, self._cluster.own.id)
+        self._state.events.info("preheat_taken", preheat=told.id, of=told.supernode)
+        self._say(job, self._state.now())
+        return True
 
     def _here(self, part: Part) -> int:
         return here(self._state, part)
@@ -107,3 +174,5 @@ class PreheatNews:
     def close(self) -> None:
         """The process ends."""
         self._timer.cancel()
+        if self._taking is not None:
+            self._taking.cancel()

@@ -85,7 +85,7 @@ class Asked(Value):
 
 def of_v1(body: bytes) -> Asked:
     """A body of 1.x's API, in which all but the URL may be left out. Raises ProtocolViolation, BadValue."""
-    return _asked(wire.folded(body))
+    return of_fields(wire.folded(body))
 
 
 def of_v2(body: bytes) -> Asked:
@@ -96,10 +96,11 @@ def of_v2(body: bytes) -> Asked:
     arguments = job.get("args")
     if not isinstance(arguments, dict):
         raise BadValue(f"args: {INVALID}")
-    return _asked({name.lower(): value for name, value in islice(arguments.items(), 256) if value is not None})
+    return of_fields({name.lower(): value for name, value in islice(arguments.items(), 256) if value is not None})
 
 
-def _asked(given: dict[str, Any]) -> Asked:
+def of_fields(given: dict[str, Any]) -> Asked:
+    """Of fields by their names in lower case. Raises BadValue."""
     said = {name.replace("_", ""): value for name, value in given.items()}
     kind = said.get("type") or FILE
     if kind not in KINDS:

@@ -25,6 +25,7 @@ from dfengine.nodes import order
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
+from dfengine.supernode import preheat_moves
 from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
@@ -102,11 +103,31 @@ class Preheats:
         found = [job for job in self.all() if name in (job.id, str(job.number))]
         return min(found, key=lambda job: job.over, default=None)
 
+    def take(self, told: ToldJob, address: str, asked: Asked) -> Job | None:
+        """Go on with one of a supernode that is gone, which was at `address`, under its id. None: there are as many as may be. Raises as
+        `begin`."""
+        known = self._jobs.get(told.id)
+        job = self.begin(asked, address)
+        if job is not None:
+            job.took = tuple(dict.fromkeys((*job.took, *told.took, told.owner)))
+            if job is not known:
+                job.number, job.created = told.number, told.created
+        return job
+
+    def leave(self, job: Job) -> None:
+        """Another supernode works at it: it is forgotten here, and what it pinned stays."""
+        self._jobs.pop(job.id, None)
+        if job.task is not None and not job.over:
+            job.left = True
+            job.change(FAILED, "another supernode of the cluster goes on with it")
+            job.cancel.set()
+            job.task.cancel()
+
     def begin(self, asked: Asked, client: str) -> Job | None:
         """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError,
         BadValue for the id of another one."""
         name = asked.id or secrets.token_hex(32)
-        if asked.kind == FILE and len(asked.urls) == 1:
+        if not asked.id and asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
             wanted = _file(self._state, asked, url)
             name = self._told(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
@@ -119,6 +140,7 @@ class Preheats:
             return None
         self._jobs.pop(name, None)
         job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self._state.loop.create_future())
+        job.needs = preheat_moves.told(asked, self._own_platform)
         job.task = self._state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
         self._state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
@@ -136,6 +158,9 @@ class Preheats:
         elif job.task is not None:
             job.cancel.set()
             job.task.cancel()
+            job.change(FAILED, CANCELLED)
+            if self.news is not None:
+                self.news.cancelled(job)
 
     def _named(self, wanted: Wanted, url: str, sign: str) -> str:
         """The id of its task. Raises LocalError."""
@@ -272,7 +297,7 @@ class Preheats:
             await self._whole(part, fetch)
             part.end()
         except (DfengineError, asyncio.CancelledError) as error:
-            if unpinned:
+            if unpinned and not job.left:
                 self._state.fetches.kept.pin(part.task, wanted.url, False)
             if not isinstance(error, DfengineError):
                 raise

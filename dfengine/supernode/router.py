@@ -126,7 +126,7 @@ class Router:
 
     def join(self, cluster: Cluster) -> None:
         """Answer for the cluster's preheats, too. Before it starts."""
-        self._preheats.news = PreheatNews(self._state, cluster, lambda: self._preheats, self._preheats.cancel)
+        self._preheats.news = PreheatNews(self._state, cluster, self._preheats)
 
     def close(self) -> None:
         """The process ends; before its state is closed."""

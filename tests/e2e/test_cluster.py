@@ -238,13 +238,78 @@ def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options:
     assert ask(two, "DELETE", f"/preheats/{id}")[0] == 200
     for node in nodes:
         until(lambda node=node: ask(node, "GET", f"/preheats/{id}")[0] == 404, "it is forgotten by all")
-    # Its supernode dies.
-    id = ask(one, "POST", "/preheats", {"type": "file", "url": f"{base}/slow/slow"})[1]["ID"]
-    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at another supernode")
+
+
+def ended(node: Supernode, id: str) -> dict[str, Any]:
+    """What is said of a preheat when it is over."""
+
+    def over() -> Any:
+        status, told = ask(node, "GET", f"/preheats/{id}")
+        return told if status == 200 and told["status"] in ("SUCCESS", "FAILED") else None
+
+    return dict(until(over, "the end of a preheat"))
+
+
+def test_another_supernode_goes_on_with_the_preheat_of_one_that_is_gone(stage: Scene, options: tuple[str, ...], tmp_path: Path) -> None:
+    digest, base = stage.file("f", SIZE), stage.origin(slow="512k")
+    stage.file("slow", 8 * SIZE)
+    one, two, three = nodes = [stage.supernode(*options) for _ in range(3)]
+    members(*nodes)
+    url = f"{base}/slow/f"
+    waits = subprocess.Popen([*DFENGINE, "preheat", url, "--wait", "--json", *(each for node in nodes for each in ("-n", node.node))],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    stage.adopt(waits)
+    # Whoever has it; `one` is that from now on.
+    one = until(lambda: next((node for node in nodes if node.metric("dfengine_origin_bytes_total")), None), "its supernode")
+    two, three = others = [node for node in nodes if node is not one]
+    id = ask(one, "GET", "/preheats")[1][0]["ID"]
+    job = ask(one, "GET", "/oapi/v1/jobs")[1][0]
+    closed = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow", "headers": {"X-Key": "hidden"}})[1]["ID"]
+    stopped = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow"})[1]["ID"]
+    for each in (id, closed, stopped):
+        until(lambda each=each: {ask(node, "GET", f"/preheats/{each}")[0] for node in others} == {200}, "all are told")
+    assert ask(two, "DELETE", f"/preheats/{stopped}")[0] == 200
     stage.kill(one.process)
     stage.supernodes.remove(one)
-    failed = until(lambda: (told := ask(two, "GET", f"/preheats/{id}")[1])["status"] == "FAILED" and told, "its failure")
-    assert failed["errorMsg"] == f"supernode {one.node} is gone, and this preheat with it: begin it again"
+    told = ended(two, id)
+    assert (told["status"], told["finished"], told["here"]) == ("SUCCESS", 1, SIZE), told
+    assert ask(two, "GET", f"/oapi/v1/jobs/{job['id']}")[1]["created_at"] == job["created_at"]
+    until(lambda: ask(three, "GET", f"/preheats/{id}")[1]["status"] == "SUCCESS", "its end elsewhere")
+    assert stage.end(waits)["nodes"][0]["status"] == "SUCCESS"
+    for node in others:
+        assert "because it had credentials, which only its supernode had" in ended(node, closed)["errorMsg"]
+        assert ended(node, stopped)["errorMsg"] == "it was cancelled"
+    assert run("ls", nodes=tuple(others)).count(id) == 1
+    for host, node in enumerate(others, 2):
+        stage.get(url, f"out{host}", "--notbs", "--pattern", "cdn", host=host, nodes=(node,))
+        assert stage.digest(f"out{host}") == digest
+
+
+def test_a_supernode_that_was_only_silent_leaves_its_preheat_to_the_one_that_took_it(stage: Scene, options: tuple[str, ...]) -> None:
+    stage.file("f", 2 * SIZE)
+    base = stage.origin(slow="512k")
+    one, two = nodes = [stage.supernode(*options) for _ in range(2)]
+    members(*nodes)
+    id = ask(one, "POST", "/preheats", {"url": f"{base}/slow/f"})[1]["ID"]
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at the other supernode")
+    one.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: "supernode" not in ask(two, "GET", f"/preheats/{id}")[1], "it is the other one's")
+    finally:
+        one.process.send_signal(signal.SIGCONT)
+    until(lambda: ask(one, "GET", f"/preheats/{id}")[1].get("supernode") == two.node, "the first one leaves it")
+    assert {ended(node, id)["status"] for node in nodes} == {"SUCCESS"}
+    assert [each["ID"] for each in ask(one, "GET", "/preheats")[1]] == [id]
+    # What is cancelled and whose supernode is lost at once stays cancelled.
+    stage.file("slow", 8 * SIZE)
+    id = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow"})[1]["ID"]
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at the other supernode")
+    assert ask(one, "DELETE", f"/preheats/{id}")[0] == 200
+    until(lambda: ended(two, id), "its end is told")
+    stage.kill(one.process)
+    stage.supernodes.remove(one)
+    until(lambda: two.metric("dfengine_cluster_members") == 0, "it is gone")
+    assert ended(two, id)["errorMsg"] == "it was cancelled"
 
 
 def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(stage: Scene, options: tuple[str, ...]) -> None:

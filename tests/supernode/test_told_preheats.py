@@ -32,7 +32,7 @@ def job(state: str = RUNNING, id: str = "ab" * 32, parts: int = 2, url: str = "h
     for part in made:
         part.state = RUNNING
     return SimpleNamespace(id=id, state=state, number=7, kind="file", scope="single_seed_peer", platforms=(), url=url, error="",
-                           created=100.0, updated=101.0, parts=made)  # fmt: skip
+                           created=100.0, updated=101.0, parts=made, took=(), needs="", over=state in (SUCCESS, FAILED))  # fmt: skip
 
 
 def said(given: Any) -> dict[str, Any]:

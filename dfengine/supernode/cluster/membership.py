@@ -68,7 +68,7 @@ class Cluster:
         self._releases: list[str] = []
         self._stands: dict[str, float] = {}
         """Task -> when it began to lead it without having been told, monotonic seconds."""
-        self._stopped = False
+        self._stopped = self._hurried = False
         self._told = True
         """Operators believe that Redis answers."""
         self.failures = 0
@@ -148,6 +148,12 @@ class Cluster:
                 if len(self._releases) < RELEASES:
                     self._releases.append(task)
 
+    def hurry(self) -> None:
+        """Tell what waits to be told now rather than with the next beat."""
+        with self._news:
+            self._hurried = True
+            self._news.notify_all()
+
     def _record(self) -> bytes:
         return records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
@@ -171,6 +177,15 @@ class Cluster:
         if not over.wait(seconds):
             raise ClusterError(f"it does not answer within {seconds:g} s")
         return self._answer(found[0])
+
+    async def claim(self, name: str) -> bool:
+        """On the loop's thread: this supernode alone does what has this name, as long as it is a member. Raises ClusterError."""
+        record = self._record()
+        return await self.ask(lambda facts: facts.lead(name, self.own.id, record), ANSWER) is None
+
+    async def unclaim(self, name: str) -> None:
+        """Another one may do it. Raises ClusterError."""
+        await self.ask(lambda facts: facts.release(name, self.own.id), ANSWER)
 
     async def ask(self, question: Callable[[RedisFacts], Result], seconds: float) -> Result:
         """On the loop's thread, which goes on meanwhile. Raises ClusterError; at once while Redis is left alone after a failure."""
@@ -252,7 +267,8 @@ class Cluster:
                 except ClusterError as error:
                     self._failed(error)
             with self._news:
-                self._news.wait_for(lambda: self._stopped, BEAT)
+                self._news.wait_for(lambda: self._stopped or self._hurried, BEAT)
+                self._hurried = False
 
     def _beat(self) -> None:
         """Raises ClusterError."""

@@ -1,0 +1,49 @@
+"""What another supernode of the cluster needs to go on with a preheat whose supernode is gone, or why none can. Pure.
+
+It is told in a notice, which Redis sees: so a preheat goes on elsewhere only if nothing that may open a file came with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfengine.errors import BadValue
+from dfengine.origin.request import is_private
+from dfengine.supernode.preheat_request import PEERS, Asked, of_fields
+from dfengine.task import bare, shown
+
+LONGEST = 3000
+"""Characters of what is told."""
+
+
+def told(asked: Asked, platform: str) -> dict[str, Any] | str:
+    """The fields of the same request, without a word that opens anything; a text: why nobody else can go on with it.
+
+    platform: of the supernode, whose images are meant where none is said.
+    """
+    if asked.user or asked.password or any(is_private(name) for name, _ in asked.headers) or any(shown(url) != url for url in asked.urls):
+        return "had credentials, which only its supernode had"
+    if any(bare(url) != url for url in asked.urls):
+        return "had a query in its URL, which may open the file, so only its supernode had it"
+    if asked.insecure or asked.cacerts:
+        return "had its own authorities for the origin's certificate, which only its supernode had"
+    if asked.scope == PEERS:
+        return "was for proxies of that supernode"
+    if asked.nodes:
+        return "was one supernode's part of an image"
+    fields = {
+        "type": asked.kind, "urls": list(asked.urls), "headers": dict(asked.headers), "md5": asked.md5, "identifier": asked.identifier,
+        "platforms": list(asked.platforms or (platform,)) if asked.kind != "file" else [], "scope": asked.scope, "pin": asked.pinned,
+        "concurrent_task_count": asked.at_once,
+    }  # fmt: skip
+    if len(str(fields).encode("utf-8", "backslashreplace")) > LONGEST or not str(fields).isprintable():
+        return "had more to say than supernodes tell each other"
+    return fields
+
+
+def asked_of(fields: dict[str, Any], id: str) -> Asked:
+    """What such fields ask for. Raises BadValue, also for one that nobody may have told."""
+    asked = of_fields(fields).replace(id=id)
+    if isinstance(told(asked, ""), str):
+        raise BadValue("a supernode tells of a preheat that may not be told")
+    return asked

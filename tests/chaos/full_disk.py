@@ -90,7 +90,7 @@ class FullDisk(Trouble):
             return
         if not play.output.exists():
             play.world.arm({})
-            check(play.start(), "with room again")
+            check(play.start(), "with room again", play.world.patience)
         if play.world.stage.digest(str(play.output)) != play.digest:
             raise Wrong("wrong file: with room again")
 

@@ -43,7 +43,7 @@ def at_the_end(world: World) -> str:
         return found
 
     try:
-        until(lambda: not held(), "everything closed", 30.0)
+        until(lambda: not held(), "everything closed", 30.0 * world.patience)
     except AssertionError:
         return f"left behind: open: {', '.join(held()[:8])}"
     return ""

@@ -64,7 +64,7 @@ def run(world: World, scenario: Scenario) -> Outcome:
             if scenario.hit:
                 _hit(play, scenario)
             trouble.strike(play)
-            code, out, err = _end(play, began + LONGEST * (3 if scenario.creeps else 1))
+            code, out, err = _end(play, began + world.patience * LONGEST * (3 if scenario.creeps else 1))
             seconds = time.monotonic() - began
             _judge(play, scenario, code, out, err)
             if not scenario.changed:
@@ -114,9 +114,9 @@ def _hit(play: Play, scenario: Scenario) -> None:
     if not over:
         process.send_signal(signal.SIGKILL if scenario.hit == "client killed" else signal.SIGTERM)
     try:
-        _, err = process.communicate(timeout=ENDS)
+        _, err = process.communicate(timeout=ENDS * play.world.patience)
     except subprocess.TimeoutExpired:
-        raise Wrong(f"late: not over {ENDS:.0f} s after a signal") from None
+        raise Wrong(f"late: not over {ENDS * play.world.patience:.0f} s after a signal") from None
     if process.returncode not in (*CODES, -signal.SIGKILL, 143, -signal.SIGTERM):
         raise Wrong(f"a stopped client ends with {process.returncode}: {err.decode()[-300:]}")
     if play.output.exists() and _sha256(play.output) != play.digest:

@@ -60,11 +60,11 @@ def _end(play: Play) -> None:
     assert process is not None
     process.send_signal(signal.SIGTERM)
     try:
-        out, err = process.communicate(timeout=ENDS)
+        out, err = process.communicate(timeout=ENDS * play.world.patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise Wrong(f"late: not over {ENDS:.0f} s after SIGTERM") from None
+        raise Wrong(f"late: not over {ENDS * play.world.patience:.0f} s after SIGTERM") from None
     said = err.decode(errors="replace").strip()
     if process.returncode not in (0, 143, -signal.SIGTERM) or "Traceback" in said:
         raise Wrong(f"exit {process.returncode} after SIGTERM: {said[-600:]}")

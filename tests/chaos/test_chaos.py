@@ -26,10 +26,14 @@ FOUND = {
 """Seeds that once found something."""
 
 
+PATIENCE = 6.0
+"""Of `World`: here a hang is found; that runs end in time is found by a soak that has the machine to itself."""
+
+
 @pytest.fixture(scope="module")
 def made() -> Iterator[World]:
     folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="dfchaos-", dir=folder) as path, world(Path(path)) as all_of_it:
+    with tempfile.TemporaryDirectory(prefix="dfchaos-", dir=folder) as path, world(Path(path), PATIENCE) as all_of_it:
         yield all_of_it
 
 

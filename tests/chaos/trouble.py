@@ -94,20 +94,20 @@ def again(play: Play, when: str, *options: str, host: int = 3) -> None:
     play.world.arm({})
     output = play.world.stage.path / f"{play.name}-again"
     process = play.world.start(play.url, output, *play.world.through, *options, "--quiet", host=host)
-    check(process, when)
+    check(process, when, play.world.patience)
     found = play.world.stage.digest(output.name)
     output.unlink()
     if found != play.digest:
         raise Wrong(f"wrong file: {when}")
 
 
-def check(process: subprocess.Popen[bytes], when: str) -> None:
+def check(process: subprocess.Popen[bytes], when: str, patience: float) -> None:
     """It ends well and in time. Raises Wrong."""
     try:
-        _, err = process.communicate(timeout=LONGEST)
+        _, err = process.communicate(timeout=LONGEST * patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise Wrong(f"late: {when}: not over after {LONGEST:.0f} s") from None
+        raise Wrong(f"late: {when}: not over after {LONGEST * patience:.0f} s") from None
     if process.returncode:
         raise Wrong(f"{when}: exit {process.returncode}: {err.decode(errors='replace').strip()[-600:]}")

@@ -38,10 +38,13 @@ OPTIONS = ("--revalidate-interval", "1h", "--fail-access-interval", "0", "--task
 
 
 class World:
-    """Use `world(path)`. `links` are the proxies by name; `files` the sha256 of each file at the origin."""
+    """Use `world(path)`. `links` are the proxies by name; `files` the sha256 of each file at the origin.
 
-    def __init__(self, stage: Scene) -> None:
-        self.stage = stage
+    patience: every deadline is so many times as long. Beside other programs processes are late that do not hang.
+    """
+
+    def __init__(self, stage: Scene, patience: float = 1.0) -> None:
+        self.stage, self.patience = stage, patience
         self.files = {name: stage.file(name, size) for name, size in SIZES.items()}
         self.origin = stage.origin()
         port = int(self.origin.rpartition(":")[2])
@@ -89,7 +92,7 @@ class World:
         self._outputs.append(output)
         process = self.start(url, output, "-n", f"127.0.0.1:{self.node.port}", "--quiet", host=host)
         try:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=60 * self.patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -173,8 +176,8 @@ class World:
         self.begin(home=self.stage.path / f"emptied-{self.node.process.pid}" if empty else None)
 
     def stop(self, seconds: float) -> None:
-        """SIGTERM. Raises Wrong when the supernode is not over within `seconds`, or ends with a failure."""
-        process = self.node.process
+        """SIGTERM. Raises Wrong when the supernode is not over within `seconds` of patience, or ends with a failure."""
+        process, seconds = self.node.process, seconds * self.patience
         process.terminate()
         try:
             code = process.wait(seconds)
@@ -200,8 +203,8 @@ class World:
     def settled(self) -> None:
         """No lease, no parked pull, no connection is left, and the supernode has no more open than a fresh one and its tasks."""
         self.forget()
-        until(lambda: self.node.metric("dfengine_leases") == 0, "every lease given back", 30.0)
-        until(lambda: not any(proxy.open for proxy in self.links.values()), "every connection closed", 20.0)
+        until(lambda: self.node.metric("dfengine_leases") == 0, "every lease given back", 30.0 * self.patience)
+        until(lambda: not any(proxy.open for proxy in self.links.values()), "every connection closed", 20.0 * self.patience)
 
     def sockets(self) -> int:
         """Sockets that the supernode has open."""
@@ -224,13 +227,13 @@ def _on_a_peers_port() -> Proxy:
 
 
 @contextmanager
-def world(path: Path) -> Iterator[World]:
+def world(path: Path, patience: float = 1.0) -> Iterator[World]:
     """A world below `path`, ended and checked for leaks at the end."""
     before = scene.DFENGINE
     scene.DFENGINE = SHORT
     try:
         with scene.scene(path) as stage:
-            made = World(stage)
+            made = World(stage, patience)
             try:
                 yield made
                 made.settled()

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -60,10 +61,16 @@ http {{
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that was free a moment ago, and that is there again for a server that is started anew.
+
+    It is outside of the range from which Linux takes ports for connections and listeners without one, and of that of peer servers.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(5_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
@@ -231,7 +238,8 @@ class Scene:
         self._count += 1
         home = home or self.path / f"supernode-{self._count}"
         command = [
-            *DFENGINE, "supernode", "--port", str(port), "--download-port", str(download_port), "--host", "127.0.0.1",
+            *DFENGINE, "supernode", "--port", str(port or free_port()), "--download-port", str(download_port or free_port()),
+            "--host", "127.0.0.1",
             "--advertise-ip", "127.0.0.1", "--home-dir", str(home), *options,
         ]
         process = self._start(command, subprocess.PIPE)

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, free_port, until
+from scene import MIB, Scene, Supernode, until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -31,10 +31,10 @@ def exchange(address: str, method: str, target: str, headers: dict[str, str] | N
 
 
 class LegacyClient:
-    """Registers, pulls, fetches framed pieces, checks their md5, reports; and serves what it has, if `port` is not 0."""
+    """Registers, pulls, fetches framed pieces, checks their md5, reports; and serves what it has after `serve`, if it `serves`."""
 
-    def __init__(self, node: Supernode, url: str, ip: str, port: int = 0) -> None:
-        self.node, self.url, self.ip, self.port = node, url, ip, port
+    def __init__(self, node: Supernode, url: str, ip: str, serves: bool = False) -> None:
+        self.node, self.url, self.ip = node, url, ip
         self.cid = f"{ip}-77-1795343111.239"
         self.path = f"/peer/file/{self.cid}"
         self.pieces: dict[int, bytes] = {}
@@ -42,6 +42,11 @@ class LegacyClient:
         self.codes: list[int] = []
         self.finished: dict[str, Any] = {}
         self._listener: socket.socket | None = None
+        self.port = 0
+        if serves:
+            self._listener = socket.socket()
+            self._listener.bind((ip, 0))
+            self.port = self._listener.getsockname()[1]
 
     def register(self) -> dict[str, Any]:
         body = {
@@ -103,7 +108,8 @@ class LegacyClient:
 
     def serve(self) -> None:
         """Answer piece requests from what was fetched, in a thread, until `close`."""
-        self._listener = socket.create_server((self.ip, self.port))
+        assert self._listener is not None
+        self._listener.listen()
 
         def run() -> None:
             assert self._listener is not None
@@ -174,7 +180,7 @@ def test_1x_and_native_peers_feed_each_other(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode()
     stage.get(url, "a", nodes=(node,))
-    old = LegacyClient(node, url, "127.0.0.1", free_port())
+    old = LegacyClient(node, url, "127.0.0.1", serves=True)
     old.path = "/peer/file/my output-77"  # 1.x names it after its output
     assert hashlib.sha256(old.download()).hexdigest() == digest
     assert any(not cid.startswith("cdnnode:") for cid in old.sources.values()), "some pieces from the native peer"

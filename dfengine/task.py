@@ -162,10 +162,10 @@ def check_url(url: str) -> str:
         if parts.port == 0 or (place[:1] == "[" and not re.fullmatch(r"\[[^\]]*:[^\]]*\](:[0-9]*)?", place)):
             raise ValueError("no host and port")
     except ValueError as error:
-        raise BadValue(f"URL {shown(url)!r} cannot be read: {shown(str(error))}") from None
+        raise BadValue(f"URL {bare(url)!r} cannot be read: {redacted(str(error))}") from None
     # A name has no empty label but the root behind its last dot.
     if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
-        raise BadValue(f"URL {shown(url)!r} is not http://HOST/... or https://HOST/...")
+        raise BadValue(f"URL {bare(url)!r} is not http://HOST/... or https://HOST/...")
     return url
 
 
@@ -205,8 +205,10 @@ def shown(text: str) -> str:
 
 
 def bare(url: str) -> str:
-    """A URL without what may open its file to who reads this: a user's name and password, or a signature."""
-    return shown(url.partition("?")[0] + ("?..." if "?" in url else ""))
+    """A URL, also one that was typed without its scheme, without what may open its file to who reads this: user, password, signature."""
+    place, mark, _ = url.partition("?")
+    place = shown(place) if "://" in place else re.sub(r"^[^/#]*@", "***@", place)
+    return place + ("?..." if mark else "")
 
 
 def redacted(text: str) -> str:

@@ -18,7 +18,7 @@ from dfengine.about import VERSION
 from dfengine.app import command, help, home, kinds, options, plain, printing
 from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
-from dfengine.task import shown
+from dfengine.task import bare, redacted
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -50,7 +50,7 @@ class _Commands(click.Group):
         before = args[: next((n for n, each in enumerate(args) if "://" in each and not each.startswith("-")), 0) + 1]
         url = before[-1] if before and (before[0].startswith("-") or "://" in before[0]) else ""
         if "://" in url and not ctx.resilient_parsing and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
-            raise click.UsageError(f"no command is named: did you mean `dfengine get {url}`?", ctx)
+            raise click.UsageError(f"no command is named: did you mean `dfengine get {bare(url)}`?", ctx)
         return super().parse_args(ctx, args)
 
 
@@ -365,14 +365,14 @@ def run() -> NoReturn:
         code = error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "dfengine"
-        message = f"{shown(error.format_message()).rstrip('.')}: see `{path} --help`"
+        message = f"{redacted(error.format_message()).rstrip('.')}: see `{path} --help`"
         print(f"dfengine: {message}", file=sys.stderr)
         code = error.exit_code
         if sys.argv[1:2] == ["get"]:
             command.misused(sys.argv[2:], message, code)
         printing.put_failure(sys.argv[1:], code, "UsageError", message)
     except click.ClickException as error:
-        print(f"dfengine: {shown(error.format_message())}", file=sys.stderr)
+        print(f"dfengine: {redacted(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
         code = printing.failed(error)

@@ -13,7 +13,7 @@ import time
 from dfengine.app.options import COMMANDS, Option
 from dfengine.app.printing import failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
-from dfengine.task import shown
+from dfengine.task import redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def told(run: Callable[[dict[str, Any]], Result | None], values: dict[str, Any])
         result = run(values)
     except DfengineError as error:
         cost, said = time.monotonic() - began, " ".join(str(error).split())
-        put(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{shown(said)}")
+        put(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{redacted(said)}")
         raise
     if result is not None and result.output != "-":
         reason = REASONS.get(result.back_to_source, FAILED) if result.back_to_source else 0

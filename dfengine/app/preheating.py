@@ -21,7 +21,7 @@ from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
 from dfengine.settings import GetSettings
-from dfengine.task import bare, is_url, shown, typed_url
+from dfengine.task import bare, is_url, typed_url
 from dfengine.value import Value
 
 HEAD = ("id", "state", "begun", "supernode", "url")
@@ -190,7 +190,7 @@ def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
         told = _ended(each, deadline, shows)
         bad = next((one for one in told if one["status"] != "SUCCESS"), None)
         if values.get("json"):
-            put(json.dumps({"url": shown(each.what), "id": each.id, "nodes": told}))
+            put(json.dumps({"url": bare(each.what), "id": each.id, "nodes": told}))
         elif bad is None and not values.get("quiet"):
             count, length = (sum(one[name] for one in told) for name in ("count", "length"))
             put(f"{each.id}  {bare(each.what)}  {count} files, {length} bytes")
@@ -257,7 +257,7 @@ def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
 
 def _say_begun(begun: Begun, values: dict[str, Any]) -> None:
     if values.get("json"):
-        put(json.dumps({"url": shown(begun.what), "id": begun.id, "nodes": [str(node.node) for node in begun.nodes]}))
+        put(json.dumps({"url": bare(begun.what), "id": begun.id, "nodes": [str(node.node) for node in begun.nodes]}))
     else:
         put(begun.id)
 

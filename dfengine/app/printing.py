@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 from dfengine.errors import DfengineError, StorageError
-from dfengine.task import is_url, shown
+from dfengine.task import bare, is_url, redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def put(text: str, end: str = "\n") -> None:
 
 def failed(error: DfengineError) -> int:
     """Say it on stderr in one line; its exit code."""
-    print(f"dfengine: {shown(' '.join(str(error).split()))}", file=sys.stderr)
+    print(f"dfengine: {redacted(' '.join(str(error).split()))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -41,7 +41,7 @@ def put_error(code: int, kind: str, message: str, **more: str) -> None:
     """Print what `--json` prints of a failure that is not one of `get`. Raises as `put`."""
     import json
 
-    put(json.dumps({"error": {"code": code, "kind": kind, "message": shown(" ".join(message.split())), **more}}))
+    put(json.dumps({"error": {"code": code, "kind": kind, "message": redacted(" ".join(message.split())), **more}}))
 
 
 def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
@@ -56,27 +56,23 @@ def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
 
 def as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:
     """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
-    from dfengine.client.naming import without_password
-
     given = (*values.get("u", ()), values.get("url") or "", *values.get("address", ()))
     url = next(filter(is_url, given), given[-1])
-    return {"error": {"code": code, "kind": kind, "status": status, "message": " ".join(message.split()), "url": without_password(url)}}
+    return {"error": {"code": code, "kind": kind, "status": status, "message": redacted(" ".join(message.split())), "url": bare(url)}}
 
 
 def as_object(result: Result) -> dict[str, Any]:
     """What `--json` prints; lengths in bytes, times in seconds."""
-    from dfengine.client.naming import without_password
-
     serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
     return {
-        "url": without_password(result.url),
+        "url": bare(result.url),
         "output": result.output,
         "task_id": result.task_id,
         "length": result.length,
         "seconds": round(result.seconds, 3),
         "from": sources(result),
         "digest": result.digest,
-        "back_to_source": result.back_to_source,
+        "back_to_source": redacted(result.back_to_source or "") or None,
         **serves,
         "hedged": result.hedged,
     }

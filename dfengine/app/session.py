@@ -10,9 +10,9 @@ from dfengine.app.printing import as_object, put
 from dfengine.client.batch import Batch, Ended
 from dfengine.client.batch_progress import BatchProgress
 from dfengine.client.interrupt import Interrupted, interruptible
-from dfengine.client.naming import without_password
+from dfengine.client.naming import naming
 from dfengine.errors import Cancelled, DfengineError
-from dfengine.task import shown
+from dfengine.task import bare, redacted, shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -96,7 +96,7 @@ class Report:
             if result.back_to_source and found.settings.nodes and found.settings.pattern != "source" and not self._quiet:
                 # The reason may name the task, or how long was waited: one of them is enough.
                 if not self._sent:
-                    self._progress.print(f"dfengine: goes to the origin: {shown(result.back_to_source)}")
+                    self._progress.print(f"dfengine: goes to the origin: {redacted(result.back_to_source)}")
                 self._sent = True
         elif error is None:
             self.sums = sums.replace(skipped=sums.skipped + 1)
@@ -119,8 +119,8 @@ class Report:
     def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
         self._codes.add(code)
-        message = shown(" ".join(str(error).split()))
-        url = without_password(found.urls[0])
+        message = redacted(" ".join(str(error).split()))
+        url = bare(found.urls[0])
         if not isinstance(error, Cancelled):
             self._say(message, url, found.settings.output)
         kind = "Interrupted" if isinstance(error, Cancelled) else type(error).__name__
@@ -129,7 +129,7 @@ class Report:
     def _say(self, message: str, url: str, output: str) -> None:
         """A line, unless one of the same cause was printed."""
         cause = message
-        for each in filter(None, (url, output, os.path.basename(output))):
+        for each in filter(None, (url, url.partition("?")[0], output, os.path.basename(output))):
             cause = cause.replace(each, "...")
         alike = self._alike.get(cause)
         if alike is not None:
@@ -138,7 +138,7 @@ class Report:
             return
         if len(self._alike) < CAUSES:
             self._alike[cause] = Alike(cause)
-        named = "" if url in message else f" ({url})"
+        named = "" if naming(message, url, 1) == message else f" ({url})"
         where = f"{output}: " if output else ""
         self._progress.print(f"dfengine: {where}{message}{named}")
 
@@ -152,7 +152,7 @@ class Report:
     def fail(self, error: DfengineError) -> None:
         """The list cannot be read on."""
         self._codes.add(error.exit_code)
-        self._progress.print(f"dfengine: {shown(' '.join(str(error).split()))}")
+        self._progress.print(f"dfengine: {redacted(' '.join(str(error).split()))}")
 
     def close(self, code: int) -> None:
         """The end of the JSON object, with the exit code. Again: nothing. Raises BrokenPipeError, StorageError."""
@@ -187,7 +187,7 @@ class Report:
 def _entry(found: Wanted) -> dict[str, Any]:
     """What is known of a file before it is there."""
     output = os.path.abspath(found.settings.output) if found.settings.output else ""
-    return {"url": without_password(found.urls[0]), "output": output}
+    return {"url": bare(found.urls[0]), "output": output}
 
 
 class Session:
@@ -216,7 +216,7 @@ class Session:
             elif self._json:
                 self.report.list(each)
             else:
-                put(f"{without_password(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
+                put(f"{bare(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
         code = self.report.code
         self.report.tell_alike()
         self.report.close(code)

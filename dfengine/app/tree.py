@@ -9,11 +9,10 @@ from functools import partial
 from dfengine.app.printing import put, sources
 from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
-from dfengine.client.naming import without_password
 from dfengine.client.tree import TreeSettings, fetch, listed
 from dfengine.errors import DfengineError
 from dfengine.storage.surplus import surplus
-from dfengine.task import shown
+from dfengine.task import bare, redacted, shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -48,7 +47,7 @@ def dry_run(wish: Wish) -> None:
     if wish.json:
         import json
 
-        files = [{"path": each.path, "size": each.size, "url": each.url} for each in found]
+        files = [{"path": each.path, "size": each.size, "url": bare(each.url)} for each in found]
         told = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
         put(json.dumps(told))
     else:
@@ -97,8 +96,8 @@ def _fail(wish: Wish, code: int, kind: str, message: str) -> None:
     if wish.json:
         import json
 
-        url = without_password(wish.tree.get.url)
-        put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": message, "url": url}}))
+        url = bare(wish.tree.get.url)
+        put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": redacted(message), "url": url}}))
 
 
 def _tell(result: TreeResult, code: int, delete: bool) -> None:
@@ -115,9 +114,9 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
     failed = len(result.errors)
     totals: dict[str, Any] = {
         "code": code, "complete": result.count - failed, "skipped": 0, "failed": failed, "length": result.length,
-        "seconds": round(result.seconds, 3), "from": sources(result), "url": without_password(result.url), "output": result.directory,
-        "manifest": result.manifest, "task_id": result.task_id, "back_to_source": result.back_to_source, "serves": result.serves,
-        "hedged": result.hedged,
+        "seconds": round(result.seconds, 3), "from": sources(result), "url": bare(result.url), "output": result.directory,
+        "manifest": result.manifest, "task_id": result.task_id, "back_to_source": redacted(result.back_to_source or "") or None,
+        "serves": result.serves, "hedged": result.hedged,
     }  # fmt: skip
     if not result.serves:
         totals["serves_nobody_because"] = result.why_not
@@ -127,7 +126,7 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
 
 
 def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
-    url = without_password(result.rows.url(n))
+    url = bare(result.rows.url(n))
     told: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
     error = file.error
     if error is not None:
@@ -148,14 +147,14 @@ def _summary(result: TreeResult) -> str:
     parts = [f"{amount(result.length)} in {took(result.seconds)}"]
     for count, name in (
         (result.from_peers, "from peers"), (result.from_supernode, "from the supernode"), (result.resumed, "was here before"),
-        (result.from_origin, f"from the origin: {shown(result.back_to_source or '')}"),
+        (result.from_origin, f"from the origin: {redacted(result.back_to_source or '')}"),
     ):  # fmt: skip
         parts += [f"{percent(count, result.length)} {name}"] if count and result.length else []
     return f"{', '.join(said)}: {', '.join(parts)}"
 
 
 def _one_line(error: DfengineError | None) -> str:
-    return shown(" ".join(str(error).split()))
+    return redacted(" ".join(str(error).split()))
 
 
 def _printable(path: str) -> str:

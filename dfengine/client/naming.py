@@ -1,14 +1,8 @@
-"""URLs for messages and output: without passwords, userinfo and queries. Pure."""
+"""The URL in an error's message. Pure."""
 
 from __future__ import annotations
 
 import re
-
-
-def without_password(url: str) -> str:
-    """`url` without the password in its userinfo."""
-    scheme, there, userinfo, host, rest = _parts(url)
-    return f"{scheme}{there}{userinfo.partition(':')[0]}{'@' if userinfo else ''}{host}{rest}"
 
 
 def naming(message: str, url: str, status: int = 0) -> str:

@@ -24,6 +24,7 @@ from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import forked
 from dfengine.storage.home import MANIFEST as MANIFEST_FILE
 from dfengine.storage.home import Home
+from dfengine.task import bare
 from dfengine.tree import DATA, MANIFEST, TreeTask, is_of, tree_url
 from dfengine.value import Value
 
@@ -286,7 +287,7 @@ class Tree:
         except BadListing as error:
             raise BadListing(f"{download.sender}: {error}") from None
         if not is_of(manifest, self._settings.url):
-            raise BadListing(f"the manifest of {self._settings.url[:200]} is that of {manifest.base[:200]}")
+            raise BadListing(f"the manifest of {bare(self._settings.url)[:200]} is that of {bare(manifest.base)[:200]}")
         return manifest
 
     def _kept(self, manifest: Manifest, target: TreeTarget, seconds: float) -> TreeResult:

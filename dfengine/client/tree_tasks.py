@@ -12,6 +12,7 @@ from dfengine.client.watch import Watch
 from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
 from dfengine.location import is_content
 from dfengine.manifest import LONGEST
+from dfengine.task import bare
 from dfengine.tree import DATA, MANIFEST
 
 TYPE_CHECKING = False
@@ -51,7 +52,7 @@ class ManifestFile(ToFile):
     def sender(self) -> str:
         """Who has told what the manifest is, for messages."""
         swarm = self._swarm
-        return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else self.settings.url[:200]
+        return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else bare(self.settings.url)[:200]
 
     def opened(self, member: Membership) -> None:
         """See Downloading. Raises BadListing."""

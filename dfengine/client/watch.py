@@ -9,6 +9,7 @@ import time
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.errors import TimedOut
 from dfengine.net import tracing
+from dfengine.task import redacted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,6 +166,6 @@ class Watch:
 
 
 def _line(text: str) -> str:
-    """One line without control characters: the text may hold bytes of a remote side."""
-    words = " ".join(text.split())
+    """One line without control characters, and without what opens a URL: the text may hold bytes of a remote side."""
+    words = redacted(" ".join(text.split()))
     return words if words.isprintable() else "".join(each if each.isprintable() else "?" for each in words)

@@ -52,7 +52,7 @@ class RecordedSpan(Span):
             return
         self._over = True
         if error is not None:
-            self._span.set_status(Status(StatusCode.ERROR, str(error)[:500] or type(error).__name__))
+            self._span.set_status(Status(StatusCode.ERROR, redacted(str(error))[:500] or type(error).__name__))
         self._span.end()
 
 
@@ -104,4 +104,4 @@ def _written(context: SpanContext) -> str:
 def _named(attributes: dict[str, Any]) -> dict[str, Any]:
     """URLs without user, password, query and fragment, as events tell them."""
     known = {name: value for name, value in attributes.items() if value is not None}
-    return {f"dfengine.{name}": redacted(value) if name == "url" else value for name, value in known.items()}
+    return {f"dfengine.{name}": redacted(value) if isinstance(value, str) and "://" in value else value for name, value in known.items()}

@@ -17,7 +17,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.reach import Reach
-from dfengine.task import check_url
+from dfengine.task import bare, check_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def files(
     Blocks; not to be called where an event loop runs. A consumer that stops early closes the generator.
     """
     limits = limits or Limits()
-    names = Names(_shown(url), limits)
+    names = Names(bare(url)[:300], limits)
     scheme = scheme_of(url)
     if not scheme:
         from dfengine.origin.listing_http import Pages, index
@@ -47,7 +47,7 @@ def files(
         return
     location = parse(url)
     if location.version and scheme in OBJECTS:
-        raise BadValue(f"{url[:200]} names one version of one object: it cannot be listed")
+        raise BadValue(f"{bare(url)[:200]} names one version of one object: it cannot be listed")
     if scheme in OBJECTS:
         from dfengine.origin import listing_objects
 
@@ -67,10 +67,3 @@ def files(
 
         pages = Pages(lambda asked: reach.http(asked, cancel), names, limits)
         yield from listing_file.below(location, reach.roots, names, pages.look)
-
-
-def _shown(url: str) -> str:
-    """For messages: without a user and a query."""
-    scheme, there, rest = url.partition("://")
-    host, slash, path = rest.partition("?")[0].partition("/")
-    return f"{scheme}{there}{host.rpartition('@')[2]}{slash}{path}"[:300]

@@ -29,6 +29,7 @@ from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
 from dfengine.origin.reach import Reach
 from dfengine.origin.refused_files import Asking, refuses
+from dfengine.task import bare
 from dfengine.tree import USED, tree_url
 
 OVERHEAD = 32
@@ -118,7 +119,7 @@ def manifest(
         found = [listed[path] for path in listed if path not in refused]
         if not found:
             path, status = next(iter(refused.items()))
-            text = f"{url[:200]}: the origin lists {len(listed)} files and gives none: {path[:200]!r} is answered {status}"
+            text = f"{bare(url)[:200]}: the origin lists {len(listed)} files and gives none: {path[:200]!r} is answered {status}"
             raise OriginError(text, status, final=True)
         if scheme_of(url):
             break
@@ -185,10 +186,10 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
                 base = each.url.rsplit("/", each.path.count("/") + 1)[0] + "/"
             length += len(each.path) + len(each.etag) + len(each.digest) + OVERHEAD
             if length > LONGEST:
-                raise BadListing(f"the listing of {url[:200]} has more than {LONGEST} bytes of names")
+                raise BadListing(f"the listing of {bare(url)[:200]} has more than {LONGEST} bytes of names")
             found.append(File(**each.__dict__))
     if not found:
-        raise OriginError(f"{url[:200]}: no file lies below it" + (f" that is selected, of {told}" if told else ""), 404, final=True)
+        raise OriginError(f"{bare(url)[:200]}: no file lies below it" + (f" that is selected, of {told}" if told else ""), 404, final=True)
     return base, found
 
 

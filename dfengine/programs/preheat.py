@@ -15,6 +15,7 @@ from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone
 from dfengine.net.dial import CONNECT
 from dfengine.net.node_names import ordered
 from dfengine.programs.handle import Handle
+from dfengine.task import bare
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ class Preheat(Handle[Preheated]):
 
     def __init__(self, settings: GetSettings, ended: Callable[[Preheat], None]) -> None:
         """ended: see Handle. Raises BadValue."""
-        super().__init__(f"the preheat of {settings.url}", ended)
+        super().__init__(f"the preheat of {bare(settings.url)}", ended)
         if not settings.nodes:
             raise BadValue("nodes: no supernode is given that could fetch the file ahead")
         for name, usual in OTHERS.items():
@@ -106,7 +107,7 @@ class Preheat(Handle[Preheated]):
             task = said.get("ID")
             if status in (200, 201) and isinstance(task, str) and task:
                 return node, task
-            raise SupernodeError(f"supernode {node} does not fetch {self._settings.url} ahead: {_reason(status, said)}")
+            raise SupernodeError(f"supernode {node} does not fetch {bare(self._settings.url)} ahead: {_reason(status, said)}")
         self.check()
         raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (nodes)") from failure
 
@@ -143,7 +144,7 @@ class Preheat(Handle[Preheated]):
             else:
                 state = said.get("status") if status == 200 else "FAILED"
                 if state == "FAILED":
-                    raise SupernodeError(f"supernode {node} could not fetch {self._settings.url} ahead: {_reason(status, said)}")
+                    raise SupernodeError(f"supernode {node} could not fetch {bare(self._settings.url)} ahead: {_reason(status, said)}")
                 if state == "SUCCESS" and "tasks" in said:
                     return _told(said)
                 if state == "SUCCESS":  # 1.x's

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.client.meter import HOLD, SPAN, Counters, Gauge, amount, cells, clean, clock, line, summary, took
-from dfengine.client.naming import naming, without_password
+from dfengine.client.naming import naming
 from dfengine.client.result import Result
 
 LIVE = Counters(name="big.bin", length=30_000_000, peers=12_420_000, supernode=1_080_000, seconds=3.0, rate=5_200_000.0)
@@ -169,21 +169,6 @@ def result(**more: object) -> Result:
 )
 def test_success_is_summed_up(more: dict[str, object], text: str) -> None:
     assert summary(result(**more)) == text
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://u:p@h:1/f?a=b", "http://u@h:1/f?a=b"),
-        ("http://u@h/f", "http://u@h/f"),
-        ("http://h/f@1:2", "http://h/f@1:2"),
-        ("http://u:p@q@[::1]", "http://u@[::1]"),
-        ("u:p@h/f", "u@h/f"),
-        ("", ""),
-    ],
-)
-def test_a_url_without_its_password(url: str, shown: str) -> None:
-    assert without_password(url) == shown
 
 
 @pytest.mark.parametrize(

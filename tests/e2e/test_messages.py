@@ -32,11 +32,16 @@ class Command:
 
     def __call__(self, line: str, **environment: str) -> tuple[int, str]:
         """Exit code, and all of stderr. {url}: a file's, {base}: of its directory."""
+        code, _, err = self.run(line, **environment)
+        return code, err
+
+    def run(self, line: str, **environment: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
         base = f"http://127.0.0.1:{self.origin.port}"
         words = [word.format(url=self.origin.url, base=base, here=self.folder, md5=MD5) for word in line.split(" ")]
         settings = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"), **environment}
         done = subprocess.run([*DFENGINE, *words], capture_output=True, timeout=60, cwd=self.folder, env=settings)
-        return done.returncode, done.stderr.decode()
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode()
 
 
 @pytest.fixture
@@ -106,6 +111,44 @@ def test_a_flag_that_cannot_be_meant_is_named(dfengine: Command, flag: str) -> N
     code, told = dfengine("get {url} -o out " + flag)
     assert code == 2
     assert flag.split()[0] in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--json", "--verbose"])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("get {url}?sig=hidden -o out", 0),
+        ("get {url}?sig=hidden -o out -n 127.0.0.1:{port}", 0),
+        ("get {url}?sig=hidden -o out -n 127.0.0.1:{port} --notbs", 3),
+        ("get {url}?sig=hidden -o open --skip-existing", 0),
+        ("get {url}?sig=hidden -o missing/out", 7),
+        ("get {url}?sig=hidden -o out -H Range:bytes=7-", 4),
+        ("get {url}?sig=hidden -o out --md5 00000000000000000000000000000000", 5),
+        ("get {url}?sig=hidden -o out --sign client -n 127.0.0.1:{port} --notbs", 3),
+        ("get http://me:hidden@127.0.0.1:{port}/f?sig=hidden -o out --retry 1", 4),
+        ("get http://me:hidden@127.0.0.1:{port}/f?sig=hidden -P {here} -j 2 {url}?sig=hidden --retry 0", 4),
+        ("get {url}?sig=hidden {base}/?sig=hidden", 2),
+        ("get {url}?sig=hidden {url}?sig=hidden&b", 2),
+        ("get {url}?sig=hidden me:hidden@h/f?sig=hidden", 2),
+        ("get {url}?sig=hidden {base}/other?sig=hidden --dry-run", 0),
+        ("get me:hidden@h/f?sig=hidden -o out", 2),
+        ("get ftp://me:hidden@h/f?sig=hidden -o out", 2),
+        ("get http://me:hidden@h:port/f?sig=hidden -o out", 2),
+        ("get http://h/f?sig=\x7fhidden -o out", 2),
+        ("get --recursive http://me:hidden@127.0.0.1:{port}/d/ out --retry 0", 4),
+        ("get --recursive http://me:hidden@127.0.0.1:{port}/d/ out --retry 0 --dry-run", 4),
+        ("get {url}?sig=hidden -o out --zz", 2),
+        ("preheat http://me:hidden@127.0.0.1:{port}/f?sig=hidden -n 127.0.0.1:{port}", 3),
+        ("http://me:hidden@h/f?sig=hidden", 2),
+    ],
+)
+def test_what_opens_a_url_is_never_said(dfengine: Command, line: str, code: int, option: str) -> None:
+    if line.startswith("preheat") and option == "--verbose":
+        option = "--wait"
+    with unused_port() as port:
+        found, out, err = dfengine.run(f"{line} {option}".strip().replace("{port}", str(port)))
+    assert found == code, err
+    assert "hidden" not in out + err
 
 
 def test_each_pause_before_another_try_is_said(dfengine: Command) -> None:

@@ -317,7 +317,7 @@ class TestFailure:
         assert error["code"] == 4
         assert error["kind"] == "OriginError"
         assert error["status"] == 404
-        assert error["url"] == origin.url.replace("//", "//user@") + "?token=secret"
+        assert error["url"] == origin.url.replace("//", "//***@") + "?..."
         assert err == f"dfengine: {error['message']}\n"
         assert err == f"dfengine: 127.0.0.1:{origin.port} answers 404 Not Found: {origin.url}\n"
 

@@ -29,7 +29,7 @@ from dfengine.proxy import reference
 from dfengine.proxy.blobs import pins
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
-from dfengine.task import shown
+from dfengine.task import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -182,7 +182,7 @@ class Working:
             errands.end(number, None)
             return
         error = task.exception()
-        errands.end(number, shown(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
+        errands.end(number, redacted(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
         if error is not None and not isinstance(error, DfengineError | OSError):
             raise error
 

@@ -34,7 +34,7 @@ from dfengine.proxy.s3 import page as s3_page
 from dfengine.proxy.s3 import request as s3_request
 from dfengine.proxy.s3 import xml as s3_xml
 from dfengine.proxy.s3.error import S3Error
-from dfengine.task import shown
+from dfengine.task import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def refuse(front: Front, head: Head, error: S3Error) -> None:
 
 def as_s3(error: Exception) -> S3Error:
     """What S3 would call it."""
-    message = shown(" ".join(str(error).split()))[:500]
+    message = redacted(" ".join(str(error).split()))[:500]
     if isinstance(error, S3Error):
         return error
     if isinstance(error, BadRequest):

@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from dfengine.errors import BadValue
-from dfengine.location import digest_of_blob, digest_of_hub_file, is_at_commit, is_content, named_file, scheme_of
+from dfengine.location import CONTENT, SCHEMES, digest_of_blob, digest_of_hub_file, is_at_commit, is_content, named_file, scheme_of
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -175,6 +175,18 @@ def check_task_url(url: str) -> str:
         named_file(url)
         return url
     return check_url(url)
+
+
+def _url_pattern() -> str:
+    def any_case(scheme: str) -> str:
+        return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in scheme)
+
+    at_hosts = "|".join(map(any_case, ("http", "https", *(scheme for scheme in SCHEMES if scheme not in (CONTENT, "file")))))
+    return rf"^(({at_hosts})://[^/?#\x00-\x20\x7f]|{any_case('file')}:///)"
+
+
+URL_PATTERN = _url_pattern()
+"""How a URL begins that `check_task_url` takes, content's left out: a regular expression that JSON schemas understand, too."""
 
 
 def is_url(text: str) -> bool:

@@ -221,7 +221,7 @@ task = "{task}"
 
 [[operations]]
 include-name = "POST /api/v2/preheats"
-checks.positive_data_acceptance.enabled = false  # a URL is more than a text
+checks.positive_data_acceptance.enabled = false  # an image's URL is more than a URL, and a host more than letters
 """
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from dfengine.task import URL_PATTERN
+
 PAGE = 1000
 """Things in one answer."""
 
@@ -80,7 +82,7 @@ class Pin(Struct, forbid_unknown_fields=True):
 class NewPreheat(Struct, kw_only=True):
     """What to fetch ahead; docs/images.md has all names that are known. filter: parameters of the URL that do not name the file."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=16384)]
+    url: Annotated[str, Meta(pattern=URL_PATTERN, max_length=16384)]
     type: Literal["file", "image"] = "file"
     filter: Annotated[str, Meta(max_length=1024)] = ""
     headers: dict[str, str] = {}

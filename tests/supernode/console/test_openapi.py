@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import jsonschema
+import msgspec
+import pytest
 
+from dfengine.errors import BadValue
 from dfengine.net.http import Request
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.handlers import Handlers
 from dfengine.supernode.console.openapi import document
 from dfengine.supernode.console.operations import API, SEGMENTS, TABLE
+from dfengine.supernode.console.queries import NewPreheat
+from dfengine.supernode.preheat_request import of_v1
 from dfengine.supernode.router import ROUTES
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(TABLE)))
@@ -86,3 +92,23 @@ def test_who_needs_no_signature(tmp_path: Any) -> None:
     assert not ConsoleToken(str(file)).changes(basic)
     assert not ConsoleToken().changes(asked("/api/v2/tasks", shown="x"))
     assert ConsoleToken("", True).changes(asked("/api/v2/tasks"))
+
+
+@pytest.mark.parametrize(("url", "taken"), [
+    ("http://h/f", True), ("HTTPS://h/f?a=b", True), ("http://[::1]/f", True), ("s3://bucket/key", True), ("hf://org/name/f", True),
+    ("file:///x", True), ("http://h\u00f6st/f", True),
+    ("0", False), ("", False), ("h/f", False), ("//h/f", False), ("http:/h/f", False), ("http:///f", False), ("http://?", False),
+    ("ftp://h/f", False), (" http://h/f", False), ("s3:///key", False), ("file://h/x", False), ("httpx://h/f", False),
+    (f"df:sha256:{'0' * 64}", False), ("x" * 16384, False),
+])  # fmt: skip
+def test_a_url_to_fetch_ahead_is_described_as_it_is_checked(url: str, taken: bool) -> None:
+    schema = {"$ref": "#/components/schemas/NewPreheat", "components": DOCUMENT["components"]}
+    assert jsonschema.Draft202012Validator(schema).is_valid({"url": url}) is taken
+    body = json.dumps({"url": url}).encode()
+    for check in (partial(msgspec.json.decode, type=NewPreheat), of_v1):
+        try:
+            check(body)
+        except (msgspec.ValidationError, BadValue):
+            assert not taken
+        else:
+            assert taken

@@ -14,7 +14,7 @@ from dfengine.app.printing import put, put_error, table
 from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
 from dfengine.client.meter import amount
-from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, TimedOut
+from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, SupernodeFull, TimedOut
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import expanded
 from dfengine.net.node_preheats import NodePreheats
@@ -176,7 +176,7 @@ def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values
         try:
             node = by_address[address]
             return Begun(what, node.begin(message), (node,), tuple(each for each in nodes if each is not node))
-        except (SourceGone, ProtocolViolation) as error:
+        except (SourceGone, ProtocolViolation, SupernodeFull) as error:
             failure = failure or error
     raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (-n)") from failure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dfengine.errors import ProtocolViolation, SupernodeError
+from dfengine.errors import ProtocolViolation, SupernodeError, SupernodeFull
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ CONNECT = 5.0
 
 ANSWER = 30.0
 """Seconds for an answer: a long list is read from the disk, and the head of an origin's answer is waited for."""
+
+FULL = 429, 503
+"""Statuses of a supernode that has as much as it takes."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
@@ -48,7 +51,8 @@ class NodeControl:
             text = answer[:200].decode("ascii", "replace").strip()
             text = "" if text.startswith("<") else text  # a page of some other server
             message = found.get("message") or found.get("detail") if isinstance(found, dict) else text
-            raise SupernodeError(f"supernode {self.node} answers {status}: {message or 'no reason: is it a control port?'}")
+            kind = SupernodeFull if status in FULL else SupernodeError
+            raise kind(f"supernode {self.node} answers {status}: {message or 'no reason: is it a control port?'}")
         return found
 
     def nonsense(self) -> ProtocolViolation:

@@ -11,7 +11,7 @@ import msgspec
 
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError
 from dfengine.net.http import Request, Response
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import refused, sent_on
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
 from dfengine.supernode.preheat_request import FILE, Asked, of_v1
 from dfengine.supernode.preheats import Preheats
@@ -52,7 +52,8 @@ MOST_TOLD = 1000
 
 ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
 
-CROWDED = refused("too many preheats are under way: try again when some have ended", 429, 429)
+CROWDED = "too many preheats are under way: try again when some have ended"
+
 
 
 def begun(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
@@ -60,7 +61,7 @@ def begun(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) 
     try:
         asked = read(request.body)
         request.body = b""
-        return preheats.begin(asked, request.client) or CROWDED
+        return preheats.begin(asked, request.client) or sent_on(preheats.state, CROWDED, 429)
     except (ProtocolViolation, BadValue) as error:
         return refused(str(error), 400, 400)
     except DfengineError as error:

@@ -17,6 +17,7 @@ from dfengine.errors import (
     BadRange,
     BadValue,
     DfengineError,
+    DiskFull,
     OriginBusy,
     OriginError,
     ProtocolViolation,
@@ -87,9 +88,9 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
-    except SupernodeFull as error:
+    except (SupernodeFull, DiskFull) as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return _sent_on(state, str(error)) if registration.native else refused(str(error))
+        return sent_on(state, str(error)) if registration.native else refused(str(error))
     except DfengineError as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
@@ -107,11 +108,11 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 
-def _sent_on(state: SupernodeState, message: str) -> Response:
-    """A native client is told of other supernodes of the cluster: those that lead fewest tasks first, and none for all clients alike."""
+def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
+    """Whoever understands it is told of other supernodes of the cluster: those that lead fewest tasks first, and none for all alike."""
     others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
     told = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
-    refusal = answer(wire.Answer(wire.SYSTEM_ERROR, message=message, alternatives=told), 503)
+    refusal = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=told), status)
     refusal.headers = (("Retry-After", str(FULL_AGAIN)),)
     return refusal
 
@@ -125,7 +126,7 @@ def leaving(state: SupernodeState, request: Request) -> Response:
         native = 0
     if not native or not state.other_supernodes():
         raise HangUp
-    return _sent_on(state, "this supernode takes leave")
+    return sent_on(state, "this supernode takes leave")
 
 
 # THE PULL

@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import replace
 
 from dfengine._bitset import Bitset
-from dfengine.errors import DigestMismatch, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
+from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net import tracing
 from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
@@ -45,6 +45,9 @@ LEAST_LEASE = 30.0
 
 REFUSED_AGAIN = 5.0
 """Seconds after which files of a tree that were refused are asked for again, when somebody wants the tree."""
+
+FULL_AGAIN = 5.0
+"""Seconds for which a task that found the disk full is not begun again, where another supernode may have room for it."""
 
 HEAD_SECONDS = 20.0
 """How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
@@ -89,6 +92,8 @@ class OriginFetches:
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
         """Task -> when its origin last said what its file is (loop time)."""
+        self._full: dict[str, float] = {}
+        """Failed task -> until when it is not begun again (loop time), since the disk was full."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         """Task -> done once its origin has answered, or is asked no more."""
 
@@ -104,6 +109,8 @@ class OriginFetches:
         self.refusals.check(task, now, "cache ")
         if wanted.content:
             self.sources.note(task, wanted, address)
+        if now < self._full.get(task, 0.0) and fetch is not None and fetch.error is not None and self.cluster and self.cluster.others:
+            raise copy(fetch.error)
         if fetch is not None and fetch.state == FAILED:
             # Its copy takes disk space as long as something refers to it. The file may be longer now.
             fetch = None
@@ -193,6 +200,7 @@ class OriginFetches:
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._begun.pop(task, None)
+        self._full.pop(task, None)
         if (span := self._spans.pop(task, None)) is not None:
             span.end("the task was removed")
 
@@ -301,6 +309,10 @@ class OriginFetches:
         self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)
         self._counts["cdn_downloads_failed"] += fetch.file is not None
         self.tally.failed(fetch.asked, str(error), time.time())
+        if isinstance(error, DiskFull):
+            self._full[fetch.task] = self._loop.time() + FULL_AGAIN
+            if self.cluster is not None:
+                self.cluster.release(fetch.task)  # one with room for it may read its origin
         if fetch.wanted.content and isinstance(error, DigestMismatch):
             self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
         self.quota.failed(fetch.task)

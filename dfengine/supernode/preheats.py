@@ -74,7 +74,7 @@ class Preheats:
     """On the loop's thread. token: shows other supernodes that they may be asked, "" for none."""
 
     def __init__(self, state: SupernodeState, token: Callable[[], str] = str) -> None:
-        self._state = state
+        self.state = state
         self._jobs: dict[str, Job] = {}
         self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -97,7 +97,7 @@ class Preheats:
 
     def find(self, name: str) -> Job | ToldJob | None:
         """By its id or number; of several with this id, of other supernodes, one that is under way."""
-        own = self._jobs.get(name) or self._jobs.get(self._state.names.alias(name))
+        own = self._jobs.get(name) or self._jobs.get(self.state.names.alias(name))
         if own is not None:
             return own
         found = [job for job in self.all() if name in (job.id, str(job.number))]
@@ -129,7 +129,7 @@ class Preheats:
         name = asked.id or secrets.token_hex(32)
         if not asked.id and asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
-            wanted = _file(self._state, asked, url)
+            wanted = _file(self.state, asked, url)
             name = self._told(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
         known = self._jobs.get(name)
         if known is not None and not known.over:
@@ -139,11 +139,11 @@ class Preheats:
         if not self._shares.acquire(client):
             return None
         self._jobs.pop(name, None)
-        job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self._state.loop.create_future())
+        job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self.state.loop.create_future())
         job.needs = preheat_moves.told(asked, self._own_platform)
-        job.task = self._state.loop.create_task(self._run(job, asked))
+        job.task = self.state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
-        self._state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
+        self.state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
         self._trim()
         return job
 
@@ -164,16 +164,16 @@ class Preheats:
 
     def _named(self, wanted: Wanted, url: str, sign: str) -> str:
         """The id of its task. Raises LocalError."""
-        return [*self._state.credentials.tasks(wanted, url, sign)][-1][0]
+        return [*self.state.credentials.tasks(wanted, url, sign)][-1][0]
 
     def _told(self, task: str, wanted: Wanted) -> str:
         """The name of a task that need not be known yet."""
-        return task if wanted.open else self._state.names.alias(task)
+        return task if wanted.open else self.state.names.alias(task)
 
     def _ended(self, job: Job) -> None:
         if not job.over:
             job.change(FAILED, CANCELLED)
-        tell = self._state.events.warning if job.state == FAILED else self._state.events.info
+        tell = self.state.events.warning if job.state == FAILED else self.state.events.info
         tell("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
         job.cancel.close()
@@ -185,9 +185,9 @@ class Preheats:
         left = {part.task for part in job.parts if part.begun and not part.over}
         others = {part.task for other in self if other is not job and not other.over for part in other.parts}
         for task in left - others:
-            swarm, fetch = self._state.swarm.tasks.get(task), self._state.cdn.fetches.get(task)
+            swarm, fetch = self.state.swarm.tasks.get(task), self.state.cdn.fetches.get(task)
             if fetch is not None and fetch.state in (copies.NEW, copies.RUNNING) and (swarm is None or not swarm.downloads):
-                self._state.fetches.forget(task)
+                self.state.fetches.forget(task)
         for part in job.parts:
             if not part.over:
                 part.end(job.error)
@@ -203,10 +203,10 @@ class Preheats:
 
     async def _run(self, job: Job, asked: Asked) -> None:
         try:
-            with self._state.quota.registering(job.client, OVERHEAD + asked.texts):
+            with self.state.quota.registering(job.client, OVERHEAD + asked.texts):
                 async with self._turns, asyncio.timeout(LONGEST):
                     job.change(RUNNING)
-                    asked = asked.replace(cacerts=self._state.quota.shared(asked.cacerts, job.client))
+                    asked = asked.replace(cacerts=self.state.quota.shared(asked.cacerts, job.client))
                     await self._work(job, asked)
         except (DfengineError, TimeoutError) as error:
             job.change(FAILED, str(error) or f"it took longer than {LONGEST / 3600:.0f} h")
@@ -230,7 +230,7 @@ class Preheats:
             return
         hosts = self._places.chosen(asked)
         image = of_url(asked.urls[0])
-        access = Access(self._state.settings.origin_allow, self._state.settings.origin_deny)
+        access = Access(self.state.settings.origin_allow, self.state.settings.origin_deny)
         reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access, insecure=asked.insecure,
                              cacerts=asked.cacerts)
         blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
@@ -251,11 +251,11 @@ class Preheats:
             await self._places.forward(job, asked, group)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        return await self._state.loop.run_in_executor(self._threads, call)
+        return await self.state.loop.run_in_executor(self._threads, call)
 
     async def _file(self, job: Job, asked: Asked, part: Part, slots: asyncio.Semaphore) -> None:
         async with slots:
-            wanted = _file(self._state, asked, part.url)
+            wanted = _file(self.state, asked, part.url)
             await self._fetch(job, part, wanted, task_url(part.url, asked.unwanted), asked.md5 or asked.identifier, asked.pinned)
 
     async def _blob(
@@ -286,19 +286,19 @@ class Preheats:
         try:
             part.task = self._named(wanted, url, sign)
             part.name = self._told(part.task, wanted)
-            part.begun = part.task not in self._state.cdn.fetches
+            part.begun = part.task not in self.state.cdn.fetches
             fetch = await self._head(job, wanted, url, sign)
             part.task, part.name = fetch.task, self._told(fetch.task, wanted)
-            unpinned = pinned and not self._state.fetches.kept.is_pinned(fetch.task)
+            unpinned = pinned and not self.state.fetches.kept.is_pinned(fetch.task)
             if unpinned:
-                self._state.fetches.kept.pin(fetch.task, wanted.url, True)
+                self.state.fetches.kept.pin(fetch.task, wanted.url, True)
             self._known(job)
             part.length = fetch.file.geometry.length if fetch.file is not None else -1
             await self._whole(part, fetch)
             part.end()
         except (DfengineError, asyncio.CancelledError) as error:
             if unpinned and not job.left:
-                self._state.fetches.kept.pin(part.task, wanted.url, False)
+                self.state.fetches.kept.pin(part.task, wanted.url, False)
             if not isinstance(error, DfengineError):
                 raise
             part.end(str(error))
@@ -307,7 +307,7 @@ class Preheats:
         """Its fetch, once its origin has answered."""
         while True:
             try:
-                return await first(self._state, wanted, url, sign, job.client)
+                return await first(self.state, wanted, url, sign, job.client)
             except OriginBusy:
                 self._known(job)
                 await asyncio.sleep(LOOKS[1])

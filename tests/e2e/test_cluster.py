@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 import redis
-from scene import DFENGINE, MIB, Scene, Supernode, buffered, status, until
+from scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
 from test_faults import registration
 from test_isolation import joined, serving
 from test_preheat_command import run
@@ -26,6 +27,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode.cluster.beliefs import Other
+from dfengine.supernode.preheats import MOST_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.origins.answers import refuse, serve
 from tests.origins.behaviour import content
@@ -391,6 +393,48 @@ def test_a_supernode_that_takes_leave_sends_downloads_on_to_another(stage: Scene
     stage.kill(led)
     stage.kill(one.process)
     stage.supernodes.remove(one)
+
+
+def test_a_file_that_has_no_room_at_a_supernode_comes_by_another(
+    small: Path, closed: Scene, options: tuple[str, ...]
+) -> None:
+    """Whether that is known before its first byte, or in the middle: pieces that came stay."""
+    stage = closed
+    digests = {"large": stage.file("large", 100 * MIB), "f": stage.file("f", 40 * MIB)}
+    base = stage.origin(slow="4m")
+    full, other = nodes = [stage.supernode(*options, "--disk-low", "0", "--disk-high", "0", home=home) for home in (small / "home", None)]
+    members(*nodes)
+    stage.get(f"{base}/large", "large", "--notbs", "--pattern", "cdn", host=2, nodes=(full,))
+    assert stage.digest("large") == digests["large"]
+    assert full.metric("dfengine_sent_bytes_total") == 0
+    answered = ask(full, "POST", "/peer/registry", registration(f"{base}/large", 1) | {"native": 1})
+    assert (answered[0], json.loads(answered[1])["alternatives"]) == (503, [other.node])
+    get = stage.start_get(f"{base}/slow/f", "f", "--notbs", "--pattern", "cdn", host=3, nodes=(full,))
+    until(lambda: full.metric("dfengine_sent_bytes_total") > 4 * MIB, "pieces of it")
+    before = other.metric("dfengine_sent_bytes_total")
+    filled(small / "ballast")
+    stage.end(get)
+    assert stage.digest("f") == digests["f"]
+    assert 0 < other.metric("dfengine_sent_bytes_total") - before < 40 * MIB, "what came from the first one stays"
+
+
+def test_too_many_preheats_at_one_supernode_name_another(stage: Scene, options: tuple[str, ...]) -> None:
+    base = stage.origin()
+    one, two = nodes = [stage.supernode(*options, "--client-share", "1") for _ in range(2)]
+    members(*nodes)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        image = {"type": "image", "url": f"http://127.0.0.1:{silent.getsockname()[1]}/v2/a/manifests/1"}
+        for _ in range(MOST_UNDER_WAY // 100):
+            assert ask(one, "POST", "/preheats", image)[0] == 201
+        status, said = ask(one, "POST", "/preheats", image)
+        assert (status, json.loads(said)["alternatives"]) == (429, [two.node])
+        status, said = ask(one, "POST", "/oapi/v1/jobs", {"type": "preheat", "args": image})
+        assert (status, json.loads(said)["alternatives"]) == (429, [two.node])
+        for n in range(4):  # some of which belong to the first one
+            stage.file(f"f{n}", 1000)
+            assert "1 files, 1000 bytes" in run(f"{base}/f{n}", "--wait", nodes=(one, two))
+        for job in ask(one, "GET", "/preheats")[1]:
+            ask(one, "DELETE", f"/preheats/{job['ID']}")
 
 
 @pytest.mark.parametrize(("native", "answered"), [(1, 503), (0, 500)])

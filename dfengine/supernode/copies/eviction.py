@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from dfengine.errors import DiskFull, StorageError
+from dfengine.errors import DiskFull
 from dfengine.net.event_log import SILENT, EventLog
 
 if TYPE_CHECKING:
@@ -80,13 +80,13 @@ class Room:
         self.low, self.high = low, high
 
     def check(self, length: int) -> None:
-        """Raises StorageError if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
+        """Raises DiskFull if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
         free = self._cache.free()
         if length <= free:
             return
         idle = sum(size for *_, size in self._idle())
         if length > free + idle:
-            raise StorageError(f"the supernode has no room for {length} bytes: {free} are free, {idle} more can be")
+            raise DiskFull(f"the supernode has no room for {length} bytes: {free} are free, {idle} more can be")
 
     def keep_free(self) -> None:
         """Evict idle copies if less than --disk-low is free."""

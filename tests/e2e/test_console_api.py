@@ -235,7 +235,7 @@ def test_it_is_as_it_is_described(stage: Scene) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"http://{node.node}/api/v2/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",
          "--exclude-path", "/api/v2/live", "--max-examples", "3", "--phases", "coverage,fuzzing", "--seed", "1", "--no-color"],
-        cwd=stage.path, capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        cwd=stage.path, capture_output=True, text=True, check=False, timeout=1200, env=os.environ | {"NO_PROXY": "127.0.0.1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "16 selected / 17 total" in done.stdout

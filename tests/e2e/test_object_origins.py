@@ -153,7 +153,7 @@ def test_a_service_of_credentials_that_does_not_answer_holds_nobody(
         silent.settimeout(20)
         silent.accept()[0].close()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == -signal.SIGINT
+        assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT), "the second where its main thread has no time to end"
 
 
 def test_programs_open_an_object(stage: Any, gate: Gate) -> None:
@@ -177,7 +177,7 @@ def test_a_signature_that_ends_in_mid_file_is_renewed(stage: Any, gate: Gate, sw
     gate.cut = 4 * MIB + 5
     gate.go_on.clear()
     process = stage.start_get(url, "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
-    assert gate.was_cut.wait(30)
+    assert gate.was_cut.wait(60)
     threading.Timer(1.2, gate.go_on.set).start()  # a signature of the same second would be the same
     stage.end(process)
     assert read(stage, "out") == content(SIZE)
@@ -194,7 +194,7 @@ def test_an_object_that_is_replaced_in_mid_file_is_never_mixed(stage: Any, gate:
     gate.cut = 4 * MIB + 5
     gate.go_on.clear()
     process = stage.start_get(url, "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
-    assert gate.was_cut.wait(30)
+    assert gate.was_cut.wait(60)
     put(gate, "k", content(SIZE, 2))
     threading.Timer(1.2, gate.go_on.set).start()
     stage.end(process)
@@ -300,7 +300,7 @@ def test_a_client_s_signature_that_ends_is_replaced_by_the_next_client_s(stage: 
     gate.cut = 4 * MIB + 5
     gate.go_on.clear()
     one = stage.start_get(url, "a", "--notbs", "--sign", "client", host=2, nodes=(node,))
-    assert gate.was_cut.wait(30)
+    assert gate.was_cut.wait(60)
     time.sleep(1.1)  # a signature of the same second would be the same
     two = stage.start_get(url, "b", "--notbs", "--sign", "client", host=3, nodes=(node,))
     until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2, "two registrations")
@@ -323,9 +323,9 @@ def test_a_file_that_a_client_begins_from_the_store_is_finished_by_the_swarm(sta
     """Both name one version alike."""
     url = put(gate, "k", content(SIZE))
     gate.cut = 4 * MIB
-    process = stage.start_get(url, "out", "--connections", "1", "--retry", "0", "--timeout", "2")
+    process = stage.start_get(url, "out", "--connections", "1", "--retry", "0", "--timeout", "10")
     gate.go_on.clear()
-    assert gate.was_cut.wait(30)
+    assert gate.was_cut.wait(60)
     stage.end(process, 8)
     gate.go_on.set()
     node = stage.supernode("--origin-sign", "s3://models")

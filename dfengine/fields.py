@@ -57,6 +57,8 @@ REGISTERED = {
     "last_modified": "lastModified",
     "undated": "undated",
     "coding": "coding",
+    "cluster_name": "clusterName",
+    "vary": "vary",
 }
 """`data` of its answer; those from native on are dfengine's own."""
 

@@ -167,7 +167,8 @@ def folded(body: bytes) -> dict[str, Any]:
 class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, kw_only=True):
     """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. Those from `native` on are native only.
 
-    etag, last_modified, undated, coding: what the origin said of the version, for a supernode that follows; see `origin.version.Version`.
+    For a supernode that follows: etag, last_modified, undated, coding: what the origin said of the version, see `origin.version.Version`;
+    cluster_name: of the task; vary: names of the request's headers that the origin's answer depends on.
     """
 
     task_id: str
@@ -183,6 +184,8 @@ class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, k
     last_modified: str = ""
     undated: bool = False
     coding: str = ""
+    cluster_name: str = ""
+    vary: list[str] = []
 
 
 class PieceSource(msgspec.Struct, rename=fields.PIECE_SOURCE):

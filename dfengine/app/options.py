@@ -225,7 +225,7 @@ SUPERNODE = (
            more="`redis://HOST`, `rediss://` (TLS), `unix://PATH`, `sentinel://HOST,HOST/SERVICE`; the origin is then read once for all "
            "supernodes (docs/operating.md)"),
     Option(("--cluster-key-file",), "cluster_key_file", SWARM, "File with its key, mode 0600", "file",
-           default="the secret", more="The same at all supernodes of the cluster"),
+           default="the secret", more="The same at all supernodes, and at no host. Private files need it (docs/security.md)"),
     *TRUST,
     Option(("--preheat-token-file",), "preheat_token_file", SECURITY, "File with a token that opens preheats, mode 0600", "file",
            more="For Harbor and others that cannot sign requests (docs/images.md)"),

@@ -16,6 +16,7 @@
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head
     origin_tally                      what each origin did, of fetches that were forgotten
+    cluster_names                     what a task is called among the supernodes of a cluster
     content_sources                   where content lies that is named by its sha256, and who has sent something else
     driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses
     registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold;

@@ -34,11 +34,11 @@ def _private(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class Credentials:
-    """home: the supernode's directory."""
+    """home: the supernode's directory. key: in the place of the one that is kept there."""
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, key: bytes = b"") -> None:
         self._path = os.path.join(home, "credentials.key")
-        self._key = b""
+        self._key = key
 
     def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
         """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.

@@ -18,6 +18,7 @@ from dfengine.origin.reach import Own
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shared_pauses, shared_pins
 from dfengine.supernode.cluster.membership import Cluster
+from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
@@ -86,6 +87,8 @@ class OriginFetches:
                        share=settings.client_share, connections=settings.origin_connections,
                        own=Own.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None
+        self.cluster_names: ClusterNames | None = None
+        """Of tasks, in the cluster."""
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
         self.tally = OriginTally()
@@ -192,8 +195,8 @@ class OriginFetches:
     def _drop(self, task: str) -> None:
         fetch = self.cdn.fetches.get(task)
         self.cdn.forget(task)
-        if self.cluster is not None:
-            self.cluster.release(task)
+        if self.cluster is not None and fetch is not None and fetch.wanted.cluster_name:
+            self.cluster.release(fetch.wanted.cluster_name)
         self._names.gone(task)
         if fetch is not None and fetch.claim is None:
             self.tally.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
@@ -210,7 +213,8 @@ class OriginFetches:
 
     def join(self, cluster: Cluster) -> None:
         """Take tasks from the supernodes that lead them."""
-        self.cluster = self.cdn.cluster = cluster
+        self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key)
+        self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
         cluster.start()

@@ -85,9 +85,12 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
     for names in (fetch.description.vary, ("*",)):
         if fetch.description.answers(wanted.headers):
             break
-        task = state.credentials.variant(fetch.task, wanted.headers, names)
+        task, name = state.credentials.variant(fetch.task, wanted.headers, names), fetch.wanted.cluster_name
+        if state.fetches.cluster_names is not None and name:
+            name = state.fetches.cluster_names.variant(name, wanted.headers, names)
         room(task)
-        fetch = await state.fetches.ensure(task, replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts), address)
+        how = replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts, cluster_name=name)
+        fetch = await state.fetches.ensure(task, how, address)
     return fetch
 
 
@@ -113,6 +116,9 @@ async def first(
     if opened is not None:
         return opened
     tasks = [*state.credentials.tasks(wanted, task_url, sign)]
+    if state.fetches.cluster_names is not None:
+        names = state.fetches.cluster_names.tasks(wanted, task_url, sign)
+        tasks = [(task, replace(how, cluster_name=name)) for (task, how), name in zip(tasks, names, strict=True)]
     if wanted.content and any(is_private(name) for name, _ in wanted.headers):
         await state.signatures.prove(wanted, address)
         known = state.cdn.fetches.get(tasks[0][0])
@@ -157,7 +163,9 @@ async def _opened(
             if known is not None:
                 # What it opens was shown last.
                 known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
-            fetch = await state.fetches.ensure(task, wanted, address)
+            names = state.fetches.cluster_names
+            named = replace(wanted, cluster_name=names.opened(wanted, task_url, sign, version)) if names is not None else wanted
+            fetch = await state.fetches.ensure(task, named, address)
         except OriginBusy:
             raise
         except OriginError:

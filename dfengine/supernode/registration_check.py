@@ -141,5 +141,5 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
     return Wanted(
         url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5, registration.signed_url,
         named if named != url else "", tries, content_of(named or "", url), tree=tree_of(registration),
-        split=(registration.private or state.settings.private) != "share",
+        split=(registration.private or state.settings.private) != "share", identifier="" if registration.md5 else registration.identifier,
     )

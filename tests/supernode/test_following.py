@@ -7,6 +7,7 @@ import json
 import random
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Container, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,6 @@ import pytest
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
-from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import following, piece_lines
@@ -27,12 +27,13 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
-from dfengine.supernode.copies.wanted import PLACED, Wanted
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
 
 URL = "http://127.0.0.1:1/f"
 TASK = task_id(URL)
+NAME = "5e" * 32
 LENGTH = (12 << 20) + 77
 CONTENT = random.Random(7).randbytes(LENGTH)
 GEOMETRY = Geometry(LENGTH)
@@ -85,7 +86,7 @@ class Leader:
 
     def _register(self) -> Any:
         data = {"taskId": TASK, "fileLength": LENGTH, "pieceSize": GEOMETRY.piece_size, "cdnSource": "supernode", "native": 1,
-                "generation": "g1", "digest": "xxh3", "etag": '"e1"'}  # fmt: skip
+                "generation": "g1", "digest": "xxh3", "etag": '"e1"', "clusterName": NAME}  # fmt: skip
         return self.registered({"code": wire.SUCCESS, "data": data})
 
     def _pull(self, message: Any) -> Any:
@@ -103,7 +104,8 @@ class Leader:
 class Cluster:
     """Says each of these addresses once, the last one on. stand_ins: the members in the task's order, before this one."""
 
-    def __init__(self, *leaders: str | None, stand_ins: tuple[str, ...] = ()) -> None:
+    def __init__(self, *leaders: str | None, stand_ins: tuple[str, ...] = (), apart: bool = True) -> None:
+        self.apart = apart
         self._leaders = list(leaders)
         self._stand_ins = stand_ins
         self.own = SimpleNamespace(address="127.0.0.9:8002")
@@ -134,7 +136,7 @@ def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
 
 def fetch_of(cache: Cache, *leaders: str | None, stand_ins: tuple[str, ...] = (), **wanted: Any) -> Fetch:
     events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece")))
-    given: Any = {"url": URL, **wanted}
+    given: Any = {"url": URL, "cluster_name": NAME, **wanted}
     return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
                  cluster=Cluster(*leaders, stand_ins=stand_ins))  # fmt: skip
 
@@ -200,7 +202,9 @@ def changed(**data: Any) -> Any:
 @pytest.mark.parametrize(
     "registered",
     [
-        changed(taskId="0" * 64), changed(native=0), changed(digest="blake3"), changed(cdnSource="source"), changed(fileLength=-1),
+        changed(clusterName="0" * 64), changed(clusterName=""), changed(clusterName=None), changed(taskId="0" * 63), changed(taskId="../x"),
+        changed(vary=["a"] * 65), changed(vary=[1]), changed(vary={"a": "b"}),
+        changed(native=0), changed(digest="blake3"), changed(cdnSource="source"), changed(fileLength=-1),
         changed(pieceSize=1), changed(pieceSize=0), changed(generation=""), changed(fileLength=1 << 62), changed(fileLength="x"),
         lambda answer: {"code": wire.SUCCESS}, lambda answer: {"code": 500, "msg": "no"}, lambda answer: {"code": wire.WAIT},
         lambda answer: b"", lambda answer: b"[]", lambda answer: b"\xff" * 100, lambda answer: {"code": wire.NEED_AUTH},
@@ -249,6 +253,47 @@ def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, 
     assert fetch.file is not None
     assert not fetch.file.here.count()
     assert any(message.get("failed") for _, message in leader.asked)
+
+
+HOSTILE = (None, "", "\0", "../" * 20, "0" * 64, "\ud800", -1, 0, 1 << 31, 1 << 63, 1e300, True, [], [None], ["a\r\nb"] * 3, {}, {"a": 1},
+           "a" * 70_000)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Any fields of its answers are something else, now and then; the digests that it names are right, or none."""
+    monkeypatch.setattr(following, "PATIENCE", 0.3)
+    dice = random.Random(seed)
+
+    def spoilt(told: Any, depth: int = 0) -> Any:
+        for name in list(told) if isinstance(told, dict) else range(len(told)) if isinstance(told, list) else ():
+            if dice.random() < 0.08:
+                told[name] = dice.choice(HOSTILE)
+            elif depth < 4:
+                spoilt(told[name], depth + 1)
+        return told
+
+    def answer(told: Any) -> bytes:
+        text = json.dumps(spoilt(json.loads(wire.encode(told)))).encode()
+        return text[: dice.randrange(len(text))] if dice.random() < 0.05 else text
+
+    def piece(framed: bytes) -> bytes:
+        at = dice.randrange(len(framed))
+        return framed if dice.random() < 0.7 else framed[:at] + bytes([framed[at] ^ 1]) + framed[at + 1 :]
+
+    leader.registered = leader.pulled = answer
+    leader.piece = piece
+    cache.longest = 1 << 40
+    fetch = fetch_of(cache, leader.address, headers=(("Accept", "a"),))
+    try:
+        assert following.follow(fetch, None) in (WHOLE, ORIGIN, CHANGED)
+    except StorageError:
+        assert fetch.file is None, "no file of that length, whoever has it"
+    if fetch.file is not None:
+        data = Path(fetch.file.path).read_bytes()
+        for n in fetch.file.here:
+            start, length = GEOMETRY.content(n)
+            assert data[start : start + length] == leader.content(n)
 
 
 def test_a_leader_that_is_not_there_is_left_soon(cache: Cache, leader: Leader) -> None:
@@ -343,22 +388,43 @@ def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader)
     assert time.monotonic() - began < 60
 
 
-def test_a_registrys_blob_is_named_by_its_content_at_all_supernodes(cache: Cache) -> None:
-    hex = "0a" * 32
-    name, url = content_url(hex), f"http://r/v2/a/blobs/sha256:{hex}"
-    fetch = Fetch(task_id(name, PLACED), Wanted(url, named=name, content=hex), cache, lambda *_: None, None, None,  # type: ignore[arg-type]
-                  cluster=Cluster(None))  # fmt: skip
-    assert following.may_follow(fetch)
+def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to_be(cache: Cache) -> None:
+    def may(apart: bool, **wanted: Any) -> bool:
+        fetch = fetch_of(cache, None, **wanted)
+        fetch.cluster = Cluster(None, apart=apart)
+        return following.may_follow(fetch)
+
+    closed: tuple[dict[str, Any], ...] = {"headers": (("Authorization", "x"),)}, {"headers": (("X-Any", "x"),)}, {"signed": "http://u"}
+    opened: tuple[dict[str, Any], ...] = {}, {"headers": (("Accept", "x"),)}, {"insecure": True}, {"identifier": "1"}, {"md5": "0" * 32}
+    assert all(may(True, **each) for each in (*closed, *opened))
+    assert all(may(False, **each) for each in opened)
+    assert not any(may(False, **each) for each in closed)
+    assert not may(True, cluster_name=""), "it has no name there"
+    assert not following.may_follow(Fetch(TASK, Wanted(URL, cluster_name=NAME), cache, lambda *_: None, None, None))  # type: ignore[arg-type]
 
 
-def test_only_what_all_supernodes_name_alike_is_followed(cache: Cache) -> None:
-    def may(**wanted: Any) -> bool:
-        return following.may_follow(fetch_of(cache, None, **wanted))
+def test_a_registration_says_all_that_the_host_said(cache: Cache, leader: Leader) -> None:
+    pem = b"-----BEGIN CERTIFICATE-----"
+    fetch = fetch_of(cache, leader.address, headers=(("Authorization", "Bearer x"), ("Accept", "a")), insecure=True, cacerts=(pem,),
+                     identifier="i", signed="http://127.0.0.1:1/f?s", named="http://127.0.0.1:1/n", split=True)  # fmt: skip
+    assert following.follow(fetch, None) == WHOLE
+    told = leader.asked[0][1]
+    assert (told["headers"], told["insecure"]) == (["Authorization: Bearer x", "Accept: a"], True)
+    assert told["rootcas"] == [b64encode(pem).decode()]
+    assert (told["identifier"], told["signedurl"], told["private"], told["taskurl"]) == (
+        "i", "http://127.0.0.1:1/f?s", "split", "http://127.0.0.1:1/n")  # fmt: skip
+    assert TASK not in json.dumps(told), "an id opens the file"
+    tree = TreeTask.parse("data", ("*.a",), ("b",), "0a" * 32)
+    following.follow(fetch_of(cache, leader.address, tree=tree), None)
+    told = next(message for path, message in reversed(leader.asked) if path == "/peer/registry")
+    assert [told[name] for name in ("tree", "include", "exclude", "manifest", "private")] == ["data", ["*.a"], ["b"], "0a" * 32, "share"]
 
-    assert may()
-    assert not may(headers=(("Authorization", "x"),))
-    assert not may(signed="http://u")
-    assert not may(insecure=True)
-    assert not may(md5="0" * 32), "its task has another name"
-    assert not may(tree=TreeTask.parse("manifest", (), (), ""))
-    assert not following.may_follow(Fetch(TASK, Wanted(URL), cache, lambda *_: None, None, None))  # type: ignore[arg-type]
+
+def test_the_leaders_own_id_is_pulled_and_the_origins_vary_is_kept(cache: Cache, leader: Leader) -> None:
+    leader.registered = changed(taskId="0f" * 32, vary=["accept", "authorization"])
+    fetch = fetch_of(cache, leader.address, headers=(("Authorization", "x"), ("Accept", "a")))
+    assert following.follow(fetch, None) == WHOLE
+    assert {message["task"] for path, message in leader.asked if path == "/swarm/pull"} == {"0f" * 32}
+    assert cache.has(TASK)
+    assert fetch.description.vary == {"accept": "a\n"}
+    assert not fetch.description.answers((("Accept", "b"),))

@@ -52,11 +52,18 @@ CLAIM = 2 * TTL
 
 
 class Cluster:
-    """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now."""
+    """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now.
 
-    def __init__(self, facts: RedisFacts, keys: Sequence[bytes], address: str, events: EventLog, dialer: Callable[[], Dialer]) -> None:
+    apart: hosts do not have its keys, so whoever says that it is a member is a supernode. A task is named as all members name it, see
+    `cluster_names`.
+    """
+
+    def __init__(
+        self, facts: RedisFacts, keys: Sequence[bytes], address: str, events: EventLog, dialer: Callable[[], Dialer], apart: bool = True
+    ) -> None:
         self._facts = facts
         self._keys = tuple(keys)
+        self.key, self.apart = self._keys[0], apart
         self.own = Other(secrets.token_hex(16), address)
         self.dialer = dialer
         self.board = NoticeBoard(facts, self._keys, self.own.id)
@@ -84,7 +91,8 @@ class Cluster:
         keys = list(map(records.key_of, read_secrets([settings.cluster_key_file] if settings.cluster_key_file else settings.secret_file)))
         if not keys:
             raise BadValue("--cluster needs a key that Redis does not have: --cluster-key-file, or --secret-file")
-        return cls(RedisFacts(settings.cluster, records.prefix_of(keys[0])), keys, address, events, dialer)
+        facts = RedisFacts(settings.cluster, records.prefix_of(keys[0]))
+        return cls(facts, keys, address, events, dialer, bool(settings.cluster_key_file))
 
     def start(self) -> None:
         """Become a member."""

@@ -2,7 +2,7 @@
 
     PREFIXmember:ID   what a supernode says of itself, for TTL
     PREFIXmembers     the ids of all, some of which may be gone
-    PREFIXlead:TASK   the id of who leads it; it counts as long as that one is a member, and LEASE at most
+    PREFIXlead:NAME   the id of who leads the task (`cluster_names`); it counts as long as that one is a member, and LEASE at most
     PREFIXnotice:NAME what a supernode told all others (`notices`), for the seconds that it said
     PREFIXnotices     their names by the number that each was given, MOST_NOTICES at most; the oldest leave first
     PREFIXnumber      the last number

@@ -4,10 +4,14 @@ Each piece is compared with the digest that the leader names, and offered here a
 the origin is read once. The leader also tells the origin's validators, so that whoever goes on without it reads the rest by range. A leader
 that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses, or
 brings nothing for PATIENCE seconds, costs that time, and the origin is asked.
+
+The leader is told what the host here has said, with its credentials, and judges these as its own hosts'; it tells the task's name in the
+cluster, which must be the one here, and its own id of it.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import time
@@ -22,16 +26,14 @@ from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, OriginUnreachable, ProtocolViolation, RemoteError, SourceGone, SupernodeError
 from dfengine.net.dial import Connection
+from dfengine.origin.request import selection
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
-from dfengine.supernode.copies.cache import Description
+from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.copies.piece_lines import PieceLines, watched
 from dfengine.supernode.copies.repair import missing_runs
-from dfengine.supernode.copies.restoring import may_be_stored
-from dfengine.supernode.copies.wanted import PLACED
-from dfengine.task import task_id
 
 Message = TypeVar("Message")
 
@@ -60,6 +62,9 @@ JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 SYSTEM = "dfengine-supernode"
 
+MOST_VARY = 64
+"""Headers that an origin's answer may depend on, as a leader tells them."""
+
 
 class _Answer(msgspec.Struct):
     """To a registration."""
@@ -79,12 +84,9 @@ class _Changed(Exception):
 
 
 def may_follow(fetch: Fetch) -> bool:
-    """The task is one that any supernode names alike, as a registration there can say it."""
+    """All supernodes of the cluster name the task alike. What opens it is shown to those alone whom a key vouches for that hosts lack."""
     wanted = fetch.wanted
-    if fetch.cluster is None or wanted.tree is not None or not may_be_stored(wanted):
-        return False
-    ranges = [value for name, value in wanted.headers if name.lower() == "range"]
-    return task_id(wanted.named or wanted.url, PLACED if wanted.content else wanted.md5, ranges[-1] if ranges else "") == fetch.task
+    return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.apart or not wanted.closed)
 
 
 def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
@@ -103,6 +105,8 @@ class _Following:
         """When a leader answered last."""
         self._lost: set[str] = set()
         """Addresses that cannot be reached."""
+        self._task = ""
+        """The leader's id of the task: each supernode makes those of private files by itself."""
         self._began, self._patience = self._heard, PATIENCE
         """When the present leader was turned to, and for how long it may bring nothing."""
 
@@ -112,9 +116,9 @@ class _Following:
         self._own_ip = SupernodeAddress.parse(fetch.cluster.own.address).host
         while True:
             self._look()
-            address, told = fetch.cluster.leader(fetch.task), True
+            address, told = fetch.cluster.leader(fetch.wanted.cluster_name), True
             if address is None or address in self._lost:
-                address, told = fetch.cluster.stand_in(fetch.task, self._lost), False
+                address, told = fetch.cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
             if address is None:
                 return ORIGIN
             self._began, self._patience = time.monotonic(), PATIENCE if told else STAND_IN
@@ -149,7 +153,7 @@ class _Following:
             if answer is None:
                 return False
             data, version = answer
-            self._fetch.leader = str(node)
+            self._fetch.leader, self._task = str(node), data.task_id
             file = self._file(data, version)
             self._pull(line, node, file)
             return True
@@ -158,12 +162,7 @@ class _Following:
 
     def _register(self, line: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
         wanted, end = self._fetch.wanted, time.monotonic() + self._patience
-        asked = wire.encode(wire.Registration(
-            super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
-            host_name=socket.gethostname()[:255], path=f"/peer/file/{self._fetch.task}", version=VERSION, md5=wanted.md5,
-            call_system=SYSTEM, headers=[f"{name}: {value}" for name, value in wanted.headers], pattern="cdn", native=wire.NATIVE,
-            in_order=True, follows=True,
-        ))  # fmt: skip
+        asked = wire.encode(self._registration(node))
         while True:
             self._look()
             status, _, body = line.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
@@ -177,26 +176,45 @@ class _Following:
         data, fetch = answer.data, self._fetch
         if answer.code != wire.SUCCESS or data is None:
             raise SupernodeError(f"supernode {node} refuses: {(answer.msg or answer.message)[:200]}", answer.code)
-        right = data.task_id == fetch.task and data.native and data.digest == fetch.cache.digest and data.cdn_source != "source"
+        same = data.cluster_name == wanted.cluster_name and bool(TASK_ID.fullmatch(data.task_id)) and len(data.vary) <= MOST_VARY
+        right = same and data.native and data.digest == fetch.cache.digest and data.cdn_source != "source"
         # A file whose length nobody knows yet is read by each by itself.
         if not right or data.file_length < 0 or data.piece_size != Geometry(data.file_length).piece_size or not data.generation:
             return None
         return data, Version(data.etag, data.last_modified, data.file_length, not data.undated, data.coding)
 
+    def _registration(self, node: SupernodeAddress) -> wire.Registration:
+        """As the host says it that asked for the task here first, so the leader judges its credentials as those of its own hosts."""
+        wanted = self._fetch.wanted
+        asked = wire.Registration(
+            super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
+            host_name=socket.gethostname()[:255], path=f"/peer/file/{self._cid}", version=VERSION, md5=wanted.md5,
+            identifier=wanted.identifier, call_system=SYSTEM, headers=[f"{name}: {value}" for name, value in wanted.headers],
+            insecure=wanted.insecure, root_cas=[base64.b64encode(pem).decode() for pem in wanted.cacerts] or None, pattern="cdn",
+            native=wire.NATIVE, in_order=True, signed_url=wanted.signed, private="split" if wanted.split else "share", follows=True,
+        )  # fmt: skip
+        if (tree := wanted.tree) is not None:
+            asked.tree, asked.manifest = tree.part, tree.manifest
+            asked.include, asked.exclude = list(tree.globs.include), list(tree.globs.exclude)
+        return asked
+
     def _file(self, data: wire.Registered, version: Version) -> Copy:
         """The copy that the pieces come into. Raises _Changed, StorageError."""
-        fetch = self._fetch
+        fetch, vary = self._fetch, selection(self._fetch.wanted.headers, data.vary)
         if fetch.file is not None:
+            fetch.description.vary = fetch.description.vary | vary
             if (fetch.description.generation, fetch.file.geometry.length) != (data.generation, data.file_length):
                 raise _Changed
             return fetch.file
         found = self._found
         if found is not None and (found[1].generation, found[0].geometry.length) == (data.generation, data.file_length):
             file, fetch.description = found
+            fetch.description.vary = fetch.description.vary | vary
         else:
+            wanted = fetch.wanted
             fetch.description = known = Description(
-                url=fetch.wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=fetch.wanted.verified,
-                open=fetch.wanted.open,
+                url=wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=wanted.verified,
+                vary=vary, tree=wanted.tree.part if wanted.tree is not None else "", open=wanted.open,
             )  # fmt: skip
             known.learn(version)
             fetch.room.check(data.file_length)
@@ -228,7 +246,7 @@ class _Following:
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
             # Parked only while nothing is under way, which would be reported late.
             park = PARK if missing and lines.idle else 0.0
-            message = wire.Pull(task=fetch.task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
+            message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
             status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=park + ANSWER)
             self._reached = time.monotonic()

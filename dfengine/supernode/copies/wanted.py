@@ -63,6 +63,10 @@ class Wanted:
     """Its task is for those who send the same credentials."""
     tree: TreeTask | None = None
     """`url` is a directory's, and this one of its two tasks is wanted."""
+    identifier: str = ""
+    """By which the task is named beside its URL, where no md5 is given."""
+    cluster_name: str = field(default="", compare=False)
+    """The task's name at all supernodes of the cluster (`cluster_names`); "": it has none."""
     wrong: int = 0
     """How often that content was fetched before, from somewhere, and had another sha256."""
     traceparent: str = field(default="", compare=False, repr=False)
@@ -76,13 +80,18 @@ class Wanted:
     @property
     def public(self) -> bool:
         """No credentials of a client's open it, and its origin is known to the system's authorities."""
-        return not (self.signed or self.verified or any(is_private(name) for name, _ in self.headers))
+        return not (self.closed or self.verified)
+
+    @property
+    def closed(self) -> bool:
+        """Its registration shows what opens it, beside the URL."""
+        return bool(self.signed) or any(is_private(name) for name, _ in self.headers)
 
     @property
     def open(self) -> bool:
         """Whoever is told its URL, without user, password and query, may register for it: its task's id opens nothing more."""
         url = self.url if self.content else self.named or self.url
-        return not self.signed and bare(url) == url and not any(is_private(name) for name, _ in self.headers)
+        return not self.closed and bare(url) == url
 
     def expected(self, etag: str) -> Digest | None:
         """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""

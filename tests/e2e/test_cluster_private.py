@@ -1,0 +1,225 @@
+"""Files that credentials open, in a cluster: the origin is read once, and each host shows what opens it, at whichever supernode."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blob_registry import DATA, Blobs
+from scene import MIB, PATIENCE, Scene, Supernode, buffered, until
+from test_cluster import from_origin, members
+from test_private_names import told
+from upstream import get
+
+from tests.supernode.redis_server import RedisServer
+
+from .test_private import BODY, TOKENS, Origin, origin  # noqa: F401  (a fixture)
+
+SIZE = 13 * MIB + 5
+TOKEN = ("--header", "Authorization: Bearer secret")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as made:
+        yield made
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    made = tmp_path / "cluster-key"
+    made.write_text("not the swarm's secret")
+    made.chmod(0o600)
+    return made
+
+
+@pytest.fixture
+def options(redis: RedisServer, key: Path) -> tuple[str, ...]:
+    return "--cluster", redis.url, "--cluster-key-file", str(key)
+
+
+def tasks(*nodes: Supernode) -> list[set[str]]:
+    """Ids of the copies that each has."""
+    return [{path.stem for path in (node.home / "download").rglob("*.json")} for node in nodes]
+
+
+def said(redis: RedisServer) -> str:
+    """All that lies in Redis."""
+    found = []
+    for name in redis.says("KEYS", "*"):
+        found.append(name)
+        ask = {b"string": ("GET", name), b"set": ("SMEMBERS", name), b"zset": ("ZRANGE", name, 0, -1)}[redis.says("TYPE", name)]
+        answer = redis.says(*ask)
+        found += answer if isinstance(answer, list | set) else [answer]
+    return b"\n".join(found).decode()
+
+
+def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
+    stage: Scene, options: tuple[str, ...], redis: RedisServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    digest, url = stage.file("f", SIZE), stage.origin() + "/private/f"
+    one, two = nodes = [stage.supernode(*options, "--log-level", "debug", "--access-log", "--revalidate-interval", "1h") for _ in range(2)]
+    members(*nodes)
+    for host, node in enumerate((one, two, one, two), 2):
+        stage.get(url, f"out{host}", *TOKEN, "--notbs", "--pattern", "cdn", host=host, nodes=(node,))
+        assert stage.digest(f"out{host}") == digest
+    assert from_origin(one, two) == [SIZE, 0]
+    assert SIZE <= stage.sent("/private/f") <= SIZE + buffered()
+    for header in ((), ("--header", "Authorization: Bearer wrong")):
+        for node in nodes:
+            assert "credentials" in stage.get(url, "no", *header, "--notbs", host=6, nodes=(node,), status=3)
+    assert not (stage.path / "no").exists()
+    [here], [there] = tasks(one, two)
+    assert here != there, "each names it by a key of its own"
+    text = told(one) + told(two) + said(redis)
+    for node in nodes:
+        stage.kill(node.process)
+    text += "".join(capfd.readouterr())
+    assert f'"leader":"{one.node}"' in text.replace(" ", "")
+    assert [word for word in (here, there, "secret", "Bearer") if word in text] == []
+
+
+class Halved(http.server.BaseHTTPRequestHandler):
+    """Sends half of BODY to the first who knows the token, and hangs up when that is `over`; then it gives ranges, or refuses everybody."""
+
+    protocol_version = "HTTP/1.1"
+    over = threading.Event()
+    refuses = False
+
+    def do_GET(self) -> None:
+        over, start = self.over.is_set(), int(re.sub(r"\D.*", "", self.headers.get("Range", "bytes=0-")[6:]))
+        if (over and self.refuses) or self.headers.get("Authorization") != "Bearer secret":
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if not over and start:
+            self.over.wait(PATIENCE)
+            self.close_connection = True
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", '"1"')
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(BODY[start : None if over else len(BODY) // 2])
+        if not over:
+            self.over.wait(PATIENCE)
+            self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def halved(refuses: bool) -> Iterator[str]:
+    """The URL of a file of which the second half comes when `Halved.over` is set, or does not."""
+    Halved.over.clear()
+    Halved.refuses = refuses
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Halved) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/f"
+        finally:
+            Halved.over.set()
+            server.shutdown()
+            thread.join()
+
+
+def a_piece(*nodes: Supernode) -> None:
+    for node in nodes:
+        until(lambda node=node: node.metric("dfengine_pieces_from_supernode_total"), "a piece at a host")
+
+
+def test_a_leader_that_dies_leaves_the_rest_to_who_has_the_credentials(stage: Scene, options: tuple[str, ...]) -> None:
+    first, *others = nodes = [stage.supernode(*options) for _ in range(3)]
+    members(*nodes)
+    with halved(refuses=False) as url:
+        led = stage.start_get(url, "led", *TOKEN, "--pattern", "cdn", nodes=(first,))
+        a_piece(first)
+        gets = [stage.start_get(url, f"out{n}", *TOKEN, "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
+                for n, node in enumerate(others, 3)]  # fmt: skip
+        a_piece(*others)
+        assert from_origin(*others) == [0, 0]
+        stage.kill(led)
+        stage.kill(first.process)
+        stage.supernodes.remove(first)
+        Halved.over.set()
+        for n, follows in enumerate(gets, 3):
+            stage.end(follows)
+            assert (stage.path / f"out{n}").read_bytes() == BODY
+    rest = from_origin(*others)
+    assert min(rest) == 0
+    assert 0 < max(rest) < len(BODY), "what the cluster has is not asked for again"
+
+
+def test_hosts_with_different_tokens_share_one_reading(stage: Scene, options: tuple[str, ...], origin: str) -> None:  # noqa: F811
+    """Each token is shown to the origin by the supernode that was asked, and the follower's host's by the leader, too."""
+    nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
+    members(*nodes)
+    for n, token in enumerate(TOKENS):
+        stage.get(origin, token, "--header", f"Authorization: Bearer {token}", "--private", "share", "--notbs", "--pattern", "cdn",
+                  host=n + 2, nodes=(nodes[n % 2],))
+        assert (stage.path / token).read_bytes() == BODY
+    assert from_origin(*nodes) == [len(BODY), 0]
+    assert len(BODY) <= sum(Origin.sent) <= len(BODY) + len(TOKENS) + 1
+    for header in ((), ("--header", "Authorization: Bearer bad")):
+        for node in nodes:
+            assert "credentials" in stage.get(origin, "no", *header, "--private", "share", "--notbs", host=7, nodes=(node,), status=3)
+
+
+def test_a_token_that_is_withdrawn_in_the_middle_opens_the_rest_for_nobody(stage: Scene, options: tuple[str, ...]) -> None:
+    nodes, gets = [stage.supernode(*options) for _ in range(2)], []
+    members(*nodes)
+    with halved(refuses=True) as url:
+        for host, node in enumerate(nodes, 2):
+            gets.append(stage.start_get(url, f"out{host}", *TOKEN, "--notbs", "--pattern", "cdn", host=host, nodes=(node,)))
+            a_piece(node)
+        assert from_origin(nodes[1]) == [0]
+        Halved.over.set()
+        for each in gets:
+            assert "credentials" in stage.end(each, 3)
+    assert not (stage.path / "out2").exists()
+    assert not (stage.path / "out3").exists()
+
+
+def test_a_blob_that_a_token_opens_is_read_once(stage: Scene, options: tuple[str, ...]) -> None:
+    """Through proxies. A follower compares it with its digest, too."""
+    nodes = [stage.supernode(*options) for _ in range(2)]
+    members(*nodes)
+    with Blobs() as registry:
+        registry.tokens = {"one", "two"}
+        path = registry.keep("a", DATA)
+        proxies = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host, node in enumerate(nodes, 2)]
+        for url, token in zip(proxies, ("one", "two"), strict=True):
+            assert get(url, path, Authorization="Bearer bad")[0].status == 401
+            assert get(url, path, Authorization=f"Bearer {token}")[1] == DATA
+        assert sorted(from_origin(*nodes)) == [0, len(DATA)]
+        assert len(DATA) <= registry.sent <= len(DATA) + buffered()
+        for url in proxies:
+            assert get(url, path)[0].status == 401
+
+
+def test_without_a_key_of_their_own_supernodes_show_credentials_to_the_origin_alone(
+    stage: Scene, redis: RedisServer, key: Path
+) -> None:
+    """Each host has the swarm's secret, and could say that it is a supernode."""
+    stage.file("f", SIZE)
+    base, secret = stage.origin(), ("--secret-file", str(key))
+    nodes = [stage.supernode("--cluster", redis.url, *secret) for _ in range(2)]
+    members(*nodes)
+    for host, node in enumerate(nodes, 2):
+        for path in ("f", "private/f"):
+            stage.get(f"{base}/{path}", f"{host}-{path[0]}", *TOKEN * (path != "f"), *secret, "--notbs", "--pattern", "cdn", host=host,
+                      nodes=(node,))  # fmt: skip
+    assert from_origin(*nodes) == [2 * SIZE, SIZE]

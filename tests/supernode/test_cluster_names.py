@@ -1,0 +1,60 @@
+"""Names of tasks that all supernodes of a cluster give alike, while the ids of private files are each one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dfengine.supernode.cluster_names import ClusterNames
+from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.credentials import Credentials
+from dfengine.tree import TreeTask
+
+KEY = b"k" * 32
+HEX = "ab" * 32
+TOKEN, OTHER, ACCEPT = ("Authorization", "Bearer a"), ("Authorization", "Bearer b"), ("Accept", "x")
+BLOB = f"https://r.io/v2/a/blobs/sha256:{HEX}"
+FILE, TREE, NAME = "https://o/f", "https://o/d/", f"df:sha256:{HEX}"
+WANTED = [
+    (Wanted(url, headers, **more), named, sign)
+    for url, named, sign, headers, more in (
+        (FILE, FILE, "", (), {}), (FILE, FILE, "", (("Range", "bytes=0-1"),), {}), (f"{FILE}?v=1", f"{FILE}?v=1", "", (), {}),
+        (FILE, FILE, "identifier", (), {}), (FILE, FILE, "", (TOKEN,), {}), (FILE, FILE, "", (OTHER,), {}),
+        (FILE, FILE, "", (), {"insecure": True}), (FILE, FILE, "", (TOKEN,), {"insecure": True}),
+        ("http://o/f", "http://o/f", "", (), {"insecure": True}), ("s3://b/k", "s3://b/k", "", (), {"signed": "https://h/b/k?X-Amz-Signature=1"}),
+        (TREE, TREE, "", (), {"tree": TreeTask.parse("manifest")}), (TREE, TREE, "", (TOKEN,), {"tree": TreeTask.parse("manifest")}),
+        (TREE, TREE, "", (), {"tree": TreeTask.parse("data", manifest=HEX)}),
+        (BLOB, NAME, "", (), {"content": HEX}), (BLOB, NAME, "", (TOKEN,), {"content": HEX}),
+        (BLOB, NAME, "", (TOKEN,), {"content": HEX, "split": True}),
+    )
+]  # fmt: skip
+
+
+def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "two"]
+    for home in homes:
+        home.mkdir()
+    found: list[tuple[str, ...]] = []
+    for given in WANTED:
+        names = [*ClusterNames(KEY).tasks(*given)]
+        assert set(names).isdisjoint(ClusterNames(b"l" * 32).tasks(*given))
+        found += zip(names, *([task for task, _ in Credentials(str(home)).tasks(*given)] for home in homes), strict=True)
+    columns = [*zip(*found, strict=True)]
+    assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
+    assert set(columns[0]).isdisjoint((*columns[1], *columns[2])), "no name is an id"
+    assert found[4][1] != found[4][2], "a private id is one supernode's"
+
+
+def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: Path) -> None:
+    names, ids = ClusterNames(KEY), Credentials(str(tmp_path))
+
+    def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
+        wanted = Wanted("https://o/f", headers)
+        return tuple(each.opened(wanted, wanted.url, "", version) for each in (names, ids))
+
+    one, same, changed = both("v1", TOKEN), both("v1", OTHER), both("v2", TOKEN)
+    assert one == same
+    assert len({*one, *changed}) == 4
+    [plain] = names.tasks(Wanted("https://o/f", (ACCEPT,)), "https://o/f", "")
+    variants = {plain, *(names.variant(plain, (("Accept", value),), ["accept"]) for value in "ab")}
+    assert len(variants) == 3

@@ -64,7 +64,7 @@ def from_origin(*nodes: Supernode) -> list[float]:
 def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
     stage: Scene, options: tuple[str, ...], server: RedisServer, redis: bool
 ) -> None:
-    digest, base = stage.file("f", SIZE), stage.origin(slow="2m")
+    digest, base = stage.file("f", SIZE), stage.origin(slow="300k")  # long enough for three downloads to start meanwhile
     first, *others = nodes = [stage.supernode(*options) for _ in range(3)]
     members(*nodes)
     led = stage.start_get(f"{base}/slow/f", "led", "--pattern", "cdn", nodes=(first,))
@@ -132,7 +132,7 @@ def test_an_origin_that_asks_to_be_left_alone_is_left_alone_by_all(stage: Scene,
             stage.end(get)
     assert stage.digest("out2") == stage.digest("out3") == hashlib.sha256(data).hexdigest()
     first, *later = script.times
-    assert len(later) == 2
+    assert len(later) >= 2, "a slow answer has further connections opened"
     assert min(later) - first >= 8.0
 
 

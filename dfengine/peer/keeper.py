@@ -1,7 +1,8 @@
 """Keeps what this host shares known: announces it to its supernodes every few seconds, and takes it back when it is changed or over.
 
 Announcements that are repeated also bring a restarted supernode, and one that was not reached before, to know it. They are made in threads,
-one at a time for each supernode.
+one at a time for each supernode. Where a supernode that keeps a copy is lost, the next one in the content's order keeps one in its
+place: only who shares it knows how many are wanted, and still has all of it when every copy is lost.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from dfengine import codes
-from dfengine.errors import BadValue, DfengineError
+from dfengine.errors import BadValue, DfengineError, SourceGone
 from dfengine.net.announcing import Announcer, announce
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import ordered_now
@@ -28,6 +29,9 @@ ALIVE = 5.0
 
 FEW, SELDOM = 4, 12.0
 """Where a host shares more contents than FEW, seconds between two announcements of each: a supernode has many such hosts."""
+
+LOST = 300.0
+"""Seconds without an answer after which another supernode keeps copies in place of one. One that is only restarted has its own still."""
 
 AT_ONCE = 4
 """Supernodes that are spoken to at once."""
@@ -47,6 +51,8 @@ class Keeper:
         self._known: dict[str, Announced] = {}
         self._due: dict[tuple[str, str], float] = {}
         """(name, supernode) -> when it is to be announced next, monotonic seconds; infinity while it is."""
+        self._silent: dict[str, float] = {}
+        """Supernode -> since when it cannot be reached, monotonic seconds."""
         self._threads: ThreadPoolExecutor | None = None
 
     def refresh(self) -> None:
@@ -61,9 +67,10 @@ class Keeper:
             self._take_back(self._known[name])
         self._known = shared
         at = time.monotonic()
+        lost = {node for node, since in self._silent.copy().items() if at - since > LOST}
         due: dict[SupernodeAddress, list[tuple[Announced, bool]]] = {}
         for each in shared.values():
-            for node, keep in _supernodes(each):
+            for node, keep in _supernodes(each, lost):
                 if self._due.get((each.name, str(node)), 0.0) <= at:
                     self._due[each.name, str(node)] = float("inf")
                     due.setdefault(node, []).append((each, keep))
@@ -90,11 +97,12 @@ class Keeper:
         left = due[::-1]
         try:
             while left:
-                with Announcer(self._dialer(), node) as announcer, contextlib.suppress(DfengineError):
+                with self._noting(node), Announcer(self._dialer(), node) as line, contextlib.suppress(DfengineError), self._noting(node):
                     while left:
                         shared, keep = left.pop()
                         content = announcement(shared, self._port, keep=keep)
-                        answer = announcer.announce(content, partial(digests, self._home, shared))
+                        answer = line.announce(content, partial(digests, self._home, shared))
+                        self._silent.pop(str(node), None)
                         if answer.code not in (codes.SUCCESS, codes.WAIT):
                             pauses[shared.name] = 6 * ALIVE
         except DfengineError:
@@ -105,6 +113,15 @@ class Keeper:
                     self._due[shared.name, str(node)] = time.monotonic() + pauses[shared.name]
                 else:
                     self._withdraw(shared, node)  # it was withdrawn meanwhile, and that request may have arrived first
+
+    @contextlib.contextmanager
+    def _noting(self, node: SupernodeAddress) -> Iterator[None]:
+        """Remember since when it does not answer."""
+        try:
+            yield
+        except SourceGone:
+            self._silent.setdefault(str(node), time.monotonic())
+            raise
 
     def _take_back(self, shared: Announced) -> None:
         for key in [key for key in self._due if key[0] == shared.name]:
@@ -128,12 +145,15 @@ class Keeper:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _supernodes(shared: Announced) -> list[tuple[SupernodeAddress, bool]]:
-    """The supernodes that have its announcement, and whether each keeps a copy; names that were resolved first."""
+def _supernodes(shared: Announced, lost: Container[str] = ()) -> list[tuple[SupernodeAddress, bool]]:
+    """The supernodes that have its announcement, and whether each keeps a copy; names that were resolved first. lost: others keep copies in
+    place of these."""
     given, found = [], []
     with contextlib.suppress(BadValue):
         given = [SupernodeAddress.parse(node) for node in shared.nodes]
         found = ordered_now(map(SupernodeAddress.parse, shared.names), task_id(shared.url)) if shared.names else []
-    if found:
-        return [(node, n < len(shared.keep)) for n, node in enumerate(found)]
-    return [(node, str(node) in shared.keep) for node in given]
+    nodes = found or given
+    first = [] if found else [node for node in given if str(node) in shared.keep]
+    there = [str(node) for node in (*first, *nodes) if str(node) not in lost]
+    keep = set(list(dict.fromkeys(there))[: len(shared.keep)])
+    return [(node, str(node) in keep) for node in nodes]

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import pytest
 from scene import MIB, Scene, Supernode, until
 
 from dfengine.location import content_url
+from dfengine.net.dialer import Dialer
+from dfengine.peer import keeper
+from dfengine.storage.home import Home
 from dfengine.task import task_id
 
 SIZE = 21 * MIB + 17
@@ -170,6 +174,32 @@ def test_copies_are_kept_after_the_sharer_is_gone_and_across_a_restart_until_the
     assert copy.exists()
     until(lambda: not copy.exists(), "the end of what was to be kept", 180.0)
     assert json.loads((again.home / "kept.json").read_text()) == {}
+
+
+def test_the_next_supernode_keeps_a_copy_in_place_of_one_that_is_lost(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sharer's announcements are made here, by a keeper that waits for a second rather than for minutes."""
+    nodes, path = [stage.supernode(), stage.supernode()], made(stage)
+    told = json.loads(stage.share(path, "--replicas", "1", "--ttl", "1h", "--json", nodes=tuple(nodes)))
+    [lost], [other] = ([node for node in nodes if (node.node in told["kept"]) is kept] for kept in (True, False))
+    stage.kill(lost.process)
+    stage.supernodes.remove(lost)
+    monkeypatch.setattr(keeper, "LOST", 1.0)
+    monkeypatch.setattr(keeper, "ALIVE", 0.1)
+    home = stage.path / "home-9"
+    port = json.loads((home / "peer.lock").read_text())["port"]
+    sharer = keeper.Keeper(Home(str(home)), port, time.time, lambda: Dialer(()))
+    kept = other.home / "kept.json"
+
+    def copied() -> bool:
+        sharer.refresh()
+        return kept.exists() and task_id(told["name"]) in json.loads(kept.read_text())
+
+    until(copied, "a copy at the other supernode")
+    asyncio.run(sharer.close())
+    killed(stage)
+    path.unlink()
+    assert stage.get(told["name"], "out", host=2, nodes=(other,))["from"]["supernode"] == SIZE
+    assert named(stage.path / "out") == told["name"]
 
 
 def test_more_copies_than_supernodes_are_refused(stage: Scene) -> None:

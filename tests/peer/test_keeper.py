@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dfengine import codes
-from dfengine.errors import SourceGone, SupernodeError
+from dfengine.errors import Silent, SourceGone, SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.peer import keeper
 from dfengine.settings import SupernodeAddress
@@ -77,3 +77,66 @@ def test_one_connection_tells_all_and_what_breaks_it_holds_up_no_other(monkeypat
     assert [(path.rpartition("/")[2], line) for path, line in Line.told] == [
         ("good-1", 1), ("broken", 1), ("good-2", 2), ("refused", 2), ("good-3", 2),
     ]  # fmt: skip
+
+
+def test_the_next_one_keeps_a_copy_in_place_of_a_supernode_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = SHARED.replace(nodes=["a:1", "b:2", "c:3"], keep=["a:1", "b:2"])
+
+    def kept(*lost: str) -> list[str]:
+        return [str(node) for node, keep in keeper._supernodes(shared, lost) if keep]
+
+    assert kept() == ["a:1", "b:2"]
+    assert kept("c:3") == ["a:1", "b:2"]
+    assert kept("a:1") == ["b:2", "c:3"]
+    assert kept("a:1", "b:2") == ["c:3"]
+    assert kept("a:1", "b:2", "c:3") == []
+    assert not any(keep for _, keep in keeper._supernodes(shared.replace(keep=[]), ("a:1",))), "none is wanted"
+    shared = shared.replace(names=["dns://sn"], keep=["a:1"])
+    monkeypatch.setattr(keeper, "ordered_now", lambda nodes, task: [SupernodeAddress("10.0.0.1"), SupernodeAddress("10.0.0.2")])
+    assert kept() == ["10.0.0.1:8002"]
+    assert kept("10.0.0.1:8002") == ["10.0.0.2:8002"]
+
+
+@pytest.mark.parametrize("fault", ["gone", "silent"])
+def test_one_that_does_not_answer_is_lost_after_a_while_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+) -> None:
+    """On a virtual clock: what each supernode is asked to keep, once a minute."""
+    clock, down, asked = [1000.0], {"a:1"}, dict[str, bool]()
+    monkeypatch.setattr(keeper.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(keeper, "listed", lambda home: [SHARED.replace(nodes=["a:1", "b:2"], keep=["a:1"])])
+    monkeypatch.setattr(keeper, "is_whole", lambda home, shared: True)
+
+    class Told:
+        def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
+            self.node = str(node)
+            if self.node in down and fault == "gone":
+                raise SourceGone("nobody is there")
+
+        def __enter__(self) -> Told:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def announce(self, told: Announcement, digests: Callable[[str], bytes]) -> Answer:
+            if self.node in down:
+                raise Silent("no answer")
+            asked[self.node] = told.keep > 0
+            return Answer(codes.SUCCESS)
+
+    monkeypatch.setattr(keeper, "Announcer", Told)
+    made = keeper.Keeper(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
+    monkeypatch.setattr(made, "_submit", lambda work, *given: work(*given))
+
+    def minutes(n: int) -> dict[str, bool]:
+        for _ in range(n):
+            asked.clear()
+            clock[0] += 60.0
+            made.refresh()
+        return dict(asked)
+
+    assert minutes(5) == {"b:2": False}, "it may only be started again"
+    assert minutes(3) == {"b:2": True}
+    down.clear()
+    minutes(1)
+    assert minutes(1) == {"a:1": True, "b:2": False}

@@ -66,7 +66,7 @@ PURE_IN_CONSOLE = {"answers", "mended", "openapi", "operations", "queries", "rat
 PURE_IN_PROXY = {
     "fields", "ranges", "reference", "registries", "targets", "front.guard", "front.methods", "upstream.withheld", "registry.client_files",
     "blobs.counts", "forward.rules", "forward.shared_cache", "hub.xet_names",
-    "s3.bucket", "s3.error", "s3.page", "s3.request", "s3.signature", "s3.told", "s3.xml",
+    "s3.bucket", "s3.error", "s3.page", "s3.request", "s3.signature", "s3.object_head", "s3.xml",
 }
 """Modules of the proxy that hold laws."""
 

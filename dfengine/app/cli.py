@@ -59,9 +59,9 @@ class _Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # An option that is used as curl or wget uses it is answered with the one that was meant.
-        said = plain.mistaken(args) if self.name == "get" else ""
-        if said and not ctx.resilient_parsing and not set(ctx.help_option_names) & set(args):
-            raise click.UsageError(said, ctx)
+        message = plain.mistaken(args) if self.name == "get" else ""
+        if message and not ctx.resilient_parsing and not set(ctx.help_option_names) & set(args):
+            raise click.UsageError(message, ctx)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -97,12 +97,12 @@ def leave(code: int) -> NoReturn:
 
 
 def get(values: dict[str, Any]) -> None:
-    """`_get`, told in 1.x's words if `legacy`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
+    """`_get`, with 1.x's output if `legacy`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
     if not values.get("json"):
         if legacy:
             from dfengine.app import compat
 
-            compat.told(_get, values)
+            compat.run_and_print(_get, values)
         else:
             _get(values)
         return

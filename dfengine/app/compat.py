@@ -170,14 +170,14 @@ def _of_file(path: str, table: tuple[Option, ...], given: list[str]) -> list[str
     return found
 
 
-def told(run: Callable[[dict[str, Any]], Result | None], values: dict[str, Any]) -> None:
+def run_and_print(run: Callable[[dict[str, Any]], Result | None], values: dict[str, Any]) -> None:
     """`run`, and the line on stdout with which 1.x ends. Raises what `run` raises."""
     began = time.monotonic()
     try:
         result = run(values)
     except DfengineError as error:
-        cost, said = time.monotonic() - began, " ".join(str(error).split())
-        put(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{redacted(said)}")
+        cost, message = time.monotonic() - began, " ".join(str(error).split())
+        put(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{redacted(message)}")
         raise
     if result is not None and result.output != "-":
         reason = REASONS.get(result.back_to_source, FAILED) if result.back_to_source else 0

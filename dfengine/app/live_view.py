@@ -8,6 +8,7 @@ import os
 import select
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dfengine.app import observing
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.console.answers import HostRow, Overview, TaskRow
 
 INTERVAL = 2.0
-"""Seconds between two looks, by default."""
+"""Seconds between two samples, by default."""
 
 LEAST = 0.2
 ROWS = 500
@@ -42,22 +43,23 @@ LOST = 60.0
 
 
 def top(values: dict[str, Any]) -> None:
-    """Until `q`, a signal, or --count looks. Raises subclasses of DfengineError."""
+    """Until `q`, a signal, or --count samples. Raises subclasses of DfengineError."""
     found = observing.nodes(values)
     if len(found) > 1:
         raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
     endless = sys.stdout.isatty()
     terminal = endless and not values.get("json")
-    looks = _Looks(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if endless else 1))
+    samples = _Samples(found[0], max(LEAST, values.get("interval", INTERVAL)), values.get("count", 0 if endless else 1))
     raise_on_signals()
     try:
         if terminal:
-            _show(looks)
+            _show(samples)
             return
-        for overview, tasks, hosts in looks:
+        for overview, tasks, hosts in samples:
             if values.get("json"):
-                put(json.dumps({**observing.told(found[0], overview), "task_rows": [observing.told(found[0], each) for each in tasks],
-                                "host_rows": [observing.told(found[0], each) for each in hosts]}))  # fmt: skip
+                as_object = partial(observing.as_object, found[0])
+                lists = {"task_rows": [*map(as_object, tasks)], "host_rows": [*map(as_object, hosts)]}
+                put(json.dumps({**as_object(overview), **lists}))
                 continue
             for line in observing.overview_lines(str(found[0]), overview):
                 put(line)
@@ -68,8 +70,8 @@ def top(values: dict[str, Any]) -> None:
             sys.exit(128 + stopped.number)  # SIGINT is how one leaves
 
 
-class _Looks:
-    """All looks, one behind the other. count: 0: without end. room: lines of rows for tasks, and for hosts."""
+class _Samples:
+    """All samples, one after the other. count: 0: without end. room: lines of rows for tasks, and for hosts."""
 
     def __init__(self, node: NodeView, interval: float, count: int) -> None:
         self.node, self._interval, self._count = node, interval, count
@@ -79,23 +81,23 @@ class _Looks:
     def __iter__(self) -> Iterator[tuple[Overview, list[TaskRow], list[HostRow]]]:
         number, lost = 0, 0.0
         while True:
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
-                found = self._look()
+                found = self._sample()
                 lost, self.trouble = 0.0, ""
             except RemoteError as error:
-                lost = lost or begun
-                if not number or begun - lost > LOST:
+                lost = lost or started
+                if not number or started - lost > LOST:
                     raise
                 self.trouble = str(error)
             number += 1
             yield found
-            if number == self._count or _waited(self._interval - (time.monotonic() - begun)):
+            if number == self._count or _waited(self._interval - (time.monotonic() - started)):
                 return
 
-    def _look(self) -> tuple[Overview, list[TaskRow], list[HostRow]]:
+    def _sample(self) -> tuple[Overview, list[TaskRow], list[HostRow]]:
         most = min(ROWS, self.room)
-        if self._count == 1:  # there is no next look that makes rates
+        if self._count == 1:  # rates need two samples
             observing.with_rates(lambda: self.node.hosts(most, {"sort": "down_rate"}), "down_rate")
         tasks, _ = self.node.tasks(most, {"sort": "rate", "order": "desc"})
         hosts, _ = self.node.hosts(most, {"sort": "down_rate", "order": "desc"})
@@ -115,18 +117,18 @@ def _tables(tasks: list[TaskRow], hosts: list[HostRow]) -> list[tuple[tuple[str,
     return [(observing.TASK_HEAD, list(map(observing.task_cells, tasks))), (observing.HOST_HEAD, list(map(observing.host_cells, hosts)))]
 
 
-def _show(looks: _Looks) -> None:
+def _show(samples: _Samples) -> None:
     try:
         from rich.console import Console
         from rich.live import Live
     except ImportError:
         raise LocalError("the terminal is drawn by `rich`: pip install 'dfengine[top]', or use --json or `dfengine status`") from None
     console = Console()
-    looks.room = _room(console.height)
+    samples.room = _room(console.height)
     with _keys(), Live(console=console, screen=True, auto_refresh=False) as live:
-        for overview, tasks, hosts in looks:
-            looks.room = _room(console.height)
-            live.update(_drawn(looks, overview, tasks[: looks.room], hosts[: looks.room], console.width), refresh=True)
+        for overview, tasks, hosts in samples:
+            samples.room = _room(console.height)
+            live.update(_drawn(samples, overview, tasks[: samples.room], hosts[: samples.room], console.width), refresh=True)
 
 
 def _room(height: int) -> int:
@@ -145,15 +147,15 @@ def _narrow(name: str, text: str, width: int) -> str:
     return f"{url.rpartition('/')[2] or url}{behind}{why}" if name == "url" else text
 
 
-def _drawn(looks: _Looks, overview: Overview, tasks: list[TaskRow], hosts: list[HostRow], width: int) -> Group:
+def _drawn(samples: _Samples, overview: Overview, tasks: list[TaskRow], hosts: list[HostRow], width: int) -> Group:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    head = observing.overview_lines(str(looks.node), overview)
+    head = observing.overview_lines(str(samples.node), overview)
     parts: list[Any] = [Text(head[0], style="bold"), *map(Text, head[1:])]
-    if looks.trouble:
-        parts.append(Text(f"  {observing.printable(looks.trouble)}", style="bold red"))
+    if samples.trouble:
+        parts.append(Text(f"  {observing.printable(samples.trouble)}", style="bold red"))
     for names, rows in _tables(tasks, hosts):
         kept = [at for at, name in enumerate(names) if width >= WIDE or name not in LEFT_OUT]
         drawn = Table(box=None, header_style="bold reverse", expand=True, padding=(0, 1, 0, 0))

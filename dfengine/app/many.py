@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given: dict[str, Any], *, shows: bool, as_json: bool) -> None:
     """Download the URLs and those of a list, or a directory. folders: words that are no URL. given: options of the output and of several
-    files. Raises SystemExit where files failed, and what is wrong before any file is begun: subclasses of DfengineError.
+    files. Raises SystemExit where files failed, and subclasses of DfengineError for errors before the first file is started.
     """
     jobs = given["jobs"] or JOBS
     if settings.md5 or settings.digest is not None:
@@ -37,18 +37,18 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
             raise BadValue("--recursive takes no --skip-existing: files that are here already are kept as it is")
         if given["jobs"]:
             settings = settings.replace(connections=min(jobs, 16))
-        wish = tree.Wish(
+        request = tree.TreeRequest(
             TreeSettings(
                 settings.replace(url=urls[0], output=(folders or (given["dir"],))[0]), given["include"] or (), given["exclude"] or (),
                 delete=bool(given["delete"]),
             ),
             shows=shows, json=as_json,
         )  # fmt: skip
-        wish.tree.check()
+        request.tree.check()
         if given["dry_run"]:
-            tree.dry_run(wish)
+            tree.dry_run(request)
         else:
-            tree.get(wish)
+            tree.get(request)
         return
     if given["include"] or given["exclude"] or given["delete"]:
         raise BadValue("--include, --exclude and --delete are for directories: use --recursive")

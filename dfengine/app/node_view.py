@@ -49,8 +49,8 @@ class NodeView:
     def _pages(self, path: str, kind: Any, most: int, query: dict[str, str]) -> tuple[list[Any], int]:
         found: list[Any] = []
         while True:
-            told = {**query, "offset": str(len(found)), "limit": str(min(PAGE, most - len(found)))}
-            page = self._ask(f"{path}?{urlencode({name: value for name, value in told.items() if value})}", kind)
+            given = {**query, "offset": str(len(found)), "limit": str(min(PAGE, most - len(found)))}
+            page = self._ask(f"{path}?{urlencode({name: value for name, value in given.items() if value})}", kind)
             found += page.items
             if not page.items or len(found) >= min(most, page.total):
                 return found[:most], page.total

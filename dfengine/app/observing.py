@@ -1,4 +1,4 @@
-"""Runs `dfengine status`, `tasks` and `hosts`: what supernodes tell of themselves by `/api/v2`, as lines or as JSON."""
+"""Runs `dfengine status`, `tasks` and `hosts`: what supernodes report by `/api/v2`, as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEAST_DIGITS = 8
 _REDIS = {"reached": "answers", "lost": "does not answer: what was told last is used"}
 
 BETWEEN = 1.0
-"""Seconds between two looks. A supernode that nobody looked at lately knows no rates with the first."""
+"""Seconds between two samples. A supernode that was not queried lately has no rates with the first."""
 
 LONGEST = 40
 """Characters of what a host says of itself: names may have a thousand."""
@@ -49,7 +49,7 @@ def status(values: dict[str, Any]) -> None:
 
     def tell(node: NodeView) -> None:
         found = node.overview()
-        put(json.dumps(told(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
+        put(json.dumps(as_object(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
 
     _each(nodes(values), tell, values)
 
@@ -67,10 +67,10 @@ def tasks(values: dict[str, Any]) -> None:
     def tell(node: NodeView) -> None:
         nonlocal known
 
-        def look() -> tuple[list[TaskRow], int]:
+        def sample() -> tuple[list[TaskRow], int]:
             return node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
 
-        found, total = with_rates(look, "rate")
+        found, total = with_rates(sample, "rate")
         known = known or total > 0
         if named and total == 1 and (len(text) == 64 or found[0].task.startswith(text)):
             _one(node, found[0], values)
@@ -102,16 +102,16 @@ def nodes(values: dict[str, Any]) -> list[NodeView]:
     return [NodeView(dialer, node, token) for node in expanded(given)]
 
 
-def with_rates(look: Callable[[], tuple[list[Any], int]], field: str) -> tuple[list[Any], int]:
-    """What `look` finds, the second time where rates are not known with the first."""
-    found = look()
+def with_rates(sample: Callable[[], tuple[list[Any], int]], field: str) -> tuple[list[Any], int]:
+    """What `sample` returns, the second time where the first has no rates."""
+    found = sample()
     if any(getattr(each, field) is None for each in found[0]):
         time.sleep(BETWEEN)
-        found = look()
+        found = sample()
     return found
 
 
-def told(node: NodeView, found: Struct) -> dict[str, Any]:
+def as_object(node: NodeView, found: Struct) -> dict[str, Any]:
     """As an object of `--json`."""
     return {"node": str(node), **{name: _plain(getattr(found, name)) for name in found.__struct_fields__}}
 
@@ -147,7 +147,7 @@ def _each(asked: list[NodeView], tell: Callable[[NodeView], None], values: dict[
 def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
     swarm = node.swarm(found.task)
     if values.get("json"):
-        put(json.dumps({**told(node, found), "swarm": _plain(swarm)}))
+        put(json.dumps({**as_object(node, found), "swarm": _plain(swarm)}))
         return
     for name in found.__struct_fields__:
         put(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':22} {printable(_shown(name, getattr(found, name)))}".rstrip())
@@ -176,7 +176,7 @@ def _list(
 ) -> None:  # fmt: skip
     if values.get("json"):
         for each in found:
-            put(json.dumps(told(node, each)))
+            put(json.dumps(as_object(node, each)))
         return
     for line in table(head, [cells(each) for each in found]):
         put(line)

@@ -28,7 +28,7 @@ HEAD = ("id", "state", "begun", "supernode", "url")
 
 ACTIONS = ("ls", "stat", "cancel")
 
-LOOKS = 0.1, 2.0
+POLL = 0.1, 2.0
 """Seconds between two questions how far it is: at first, and at most."""
 
 LOST = 30.0
@@ -39,7 +39,7 @@ REASON = 200
 """Characters of a reason in a list."""
 
 
-class Begun(Value):
+class Started(Value):
     """One file or image: its id at each of these supernodes. others: that may know of it too."""
 
     what: str
@@ -69,7 +69,7 @@ def preheat(values: dict[str, Any]) -> None:
     for name in names:
         if not name.isalnum():
             raise BadValue(f"{name[:80]!r} is no ID of a preheat: `dfengine preheat ls` lists them")
-        found = [node for node in nodes if (node.cancel(name) if action == "cancel" else _told(node, name, values))]
+        found = [node for node in nodes if (node.cancel(name) if action == "cancel" else _print_one(node, name, values))]
         if not found:
             raise BadValue(f"{name} is no preheat of {', '.join(str(node.node) for node in nodes)}: `dfengine preheat ls` lists them")
 
@@ -94,16 +94,16 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
     messages = [_message(what, values) for what in whats]
     if not values.get("wait"):
         for what, message in zip(whats, messages, strict=True):
-            _say_begun(_begin(what, message, nodes, values), values)
+            _print_started(_begin(what, message, nodes, values), values)
         return
     raise_on_signals()
-    begun: list[Begun] = []
+    started: list[Started] = []
     try:
         for what, message in zip(whats, messages, strict=True):
-            begun.append(_begin(what, message, nodes, values))
-        _wait(begun, values)
+            started.append(_begin(what, message, nodes, values))
+        _wait(started, values)
     except (Stopped, TimedOut) as stopped:
-        cancelled = _cancel(begun)
+        cancelled = _cancel(started)
         if isinstance(stopped, TimedOut):
             raise
         reason = f"stopped{': the preheats are cancelled' if cancelled else ''}"
@@ -113,15 +113,15 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
         sys.exit(128 + stopped.number)
 
 
-def _cancel(begun: list[Begun]) -> bool:
+def _cancel(started: list[Started]) -> bool:
     """Cancel those that have not ended; a second signal does not disturb it."""
     ignore_signals()
     done = False
-    for each in begun:
+    for each in started:
         for node in (*each.nodes, *each.others):
             with contextlib.suppress(RemoteError):
-                told = node.find(each.id)
-                done |= told is not None and told["status"] in ("WAITING", "RUNNING") and node.cancel(each.id)
+                found = node.find(each.id)
+                done |= found is not None and found["status"] in ("WAITING", "RUNNING") and node.cancel(each.id)
     return done
 
 
@@ -152,22 +152,22 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
     return {**named, "url": url, "headers": dict(headers)}
 
 
-def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values: dict[str, Any]) -> Begun:
+def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values: dict[str, Any]) -> Started:
     """A file at the supernode that downloads try first, of those that answer; an image at all, which divide its blobs."""
     if message["type"] == "image":
         best = min(node.node.priority for node in nodes)  # downloads go to others only when these fail
         nodes = [node for node in nodes if node.node.priority == best]
         name, places = secrets.token_hex(32), [f"{node.node}={max(1, node.node.weight)}" for node in nodes]
         more = {"id": name, **({"nodes": places} if len(nodes) > 1 and "scope" not in message else {})}
-        begun: list[NodePreheats] = []
+        started: list[NodePreheats] = []
         try:
             for n, node in enumerate(nodes):
                 node.begin({**message, **more, "node": n if "nodes" in more else 0})
-                begun.append(node)
+                started.append(node)
         except BaseException:
-            _cancel([Begun(what, name, tuple(begun))])
+            _cancel([Started(what, name, tuple(started))])
             raise
-        return Begun(what, name, tuple(begun))
+        return Started(what, name, tuple(started))
     own = {name: values[name] for name in ("filter", "md5", "identifier", "headers") if values.get(name)}
     task = identify(GetSettings(url=message["url"], output="", **own)).task
     by_address = {node.node: node for node in nodes}
@@ -175,24 +175,24 @@ def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values
     for address in order(by_address, task):
         try:
             node = by_address[address]
-            return Begun(what, node.begin(message), (node,), tuple(each for each in nodes if each is not node))
+            return Started(what, node.begin(message), (node,), tuple(each for each in nodes if each is not node))
         except (SourceGone, ProtocolViolation, SupernodeFull) as error:
             failure = failure or error
     raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (-n)") from failure
 
 
-def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
+def _wait(started: list[Started], values: dict[str, Any]) -> None:
     """Until all have ended. Raises OriginError when one failed, TimedOut."""
     deadline = time.monotonic() + values["timeout"] if values.get("timeout") else 0.0
     shows = not values.get("quiet") and sys.stderr.isatty()
     failed = ""
-    for each in begun:
-        told = _ended(each, deadline, shows)
-        bad = next((one for one in told if one["status"] != "SUCCESS"), None)
+    for each in started:
+        results = _ended(each, deadline, shows)
+        bad = next((one for one in results if one["status"] != "SUCCESS"), None)
         if values.get("json"):
-            put(json.dumps({"url": bare(each.what), "id": each.id, "nodes": told}))
+            put(json.dumps({"url": bare(each.what), "id": each.id, "nodes": results}))
         elif bad is None and not values.get("quiet"):
-            count, length = (sum(one[name] for one in told) for name in ("count", "length"))
+            count, length = (sum(one[name] for one in results) for name in ("count", "length"))
             put(f"{each.id}  {bare(each.what)}  {count} files, {length} bytes")
         if bad is not None:
             reason = str(bad.get("errorMsg", "it failed"))
@@ -206,39 +206,39 @@ def _wait(begun: list[Begun], values: dict[str, Any]) -> None:
         raise OriginError(failed)
 
 
-def _ended(each: Begun, deadline: float, shows: bool) -> list[dict[str, Any]]:
+def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
     """What each supernode says in the end. Raises TimedOut, SupernodeError."""
-    told: dict[str, dict[str, Any]] = {}
-    pause = LOOKS[0]
+    results: dict[str, dict[str, Any]] = {}
+    pause = POLL[0]
     answered = time.monotonic()
     while True:
         for node in each.nodes:
-            if told.get(str(node.node), {}).get("status") in ("SUCCESS", "FAILED"):
+            if results.get(str(node.node), {}).get("status") in ("SUCCESS", "FAILED"):
                 continue
             try:
                 found = node.find(each.id)
             except SourceGone as error:
                 if (other := _elsewhere(each)) is not None:
-                    answered, told[str(node.node)] = time.monotonic(), other
+                    answered, results[str(node.node)] = time.monotonic(), other
                 elif time.monotonic() - answered > LOST:
                     raise SupernodeError(f"supernode {node.node} was lost: {error}: preheat again when it runs") from error
                 continue
             answered = time.monotonic()
             if found is None:
                 raise SupernodeError(f"supernode {node.node} knows nothing of it any more: it was cancelled, or the supernode restarted")
-            told[str(node.node)] = {"node": str(node.node), **found}
-        over = sum(one["status"] in ("SUCCESS", "FAILED") for one in told.values())
+            results[str(node.node)] = {"node": str(node.node), **found}
+        over = sum(one["status"] in ("SUCCESS", "FAILED") for one in results.values())
         if shows:
-            _show(each, list(told.values()), over == len(each.nodes))
+            _show(each, list(results.values()), over == len(each.nodes))
         if over == len(each.nodes):
-            return list(told.values())
+            return list(results.values())
         if deadline and time.monotonic() > deadline:
             raise TimedOut(f"{bare(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
         time.sleep(pause)
-        pause = min(LOOKS[1], pause * 1.3)
+        pause = min(POLL[1], pause * 1.3)
 
 
-def _elsewhere(each: Begun) -> dict[str, Any] | None:
+def _elsewhere(each: Started) -> dict[str, Any] | None:
     """What another supernode of the cluster says of one whose supernode is lost: it may go on with it."""
     for node in each.others:
         with contextlib.suppress(SourceGone):
@@ -248,18 +248,18 @@ def _elsewhere(each: Begun) -> dict[str, Any] | None:
     return None
 
 
-def _show(each: Begun, told: list[dict[str, Any]], over: bool) -> None:
+def _show(each: Started, results: list[dict[str, Any]], over: bool) -> None:
     """One line on a terminal."""
-    finished, count, here, length = (sum(one[name] for one in told) for name in ("finished", "count", "here", "length"))
+    finished, count, here, length = (sum(one[name] for one in results) for name in ("finished", "count", "here", "length"))
     line = f"{bare(each.what)[:60]}: {finished}/{count} files, {amount(here)} of {amount(length)}"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
 
 
-def _say_begun(begun: Begun, values: dict[str, Any]) -> None:
+def _print_started(started: Started, values: dict[str, Any]) -> None:
     if values.get("json"):
-        put(json.dumps({"url": bare(begun.what), "id": begun.id, "nodes": [str(node.node) for node in begun.nodes]}))
+        put(json.dumps({"url": bare(started.what), "id": started.id, "nodes": [str(node.node) for node in started.nodes]}))
     else:
-        put(begun.id)
+        put(started.id)
 
 
 def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
@@ -281,7 +281,7 @@ def _reason(found: dict[str, Any]) -> list[str]:
     return [f"({reason if len(reason) <= REASON else reason[:REASON] + '...'})"] if reason else []
 
 
-def _told(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:
+def _print_one(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:
     """Print all that is known of it. False: there is none."""
     found = node.find(name)
     if found is None:

@@ -172,16 +172,16 @@ class Report:
         from dfengine.client.meter import amount, percent, took
 
         sums = self.sums
-        said = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]
+        counted = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]
         others = ((sums.skipped, "skipped"), (sums.failed, "failed"))
-        said += [f"{count} {word}" for count, word in others if count]
+        counted += [f"{count} {word}" for count, word in others if count]
         parts = [f"{amount(sums.length)} in {took(self._progress.seconds)}"]
         for count, name in (
             (sums.peers, "from peers"), (sums.supernode, "from the supernode"), (sums.host, "from other downloads of this host"),
             (sums.resumed, "was here before"), (sums.origin, "from the origin"),
         ):  # fmt: skip
             parts += [f"{percent(count, sums.length)} {name}"] if count and sums.length else []
-        return f"{', '.join(said)}: {', '.join(parts)}"
+        return f"{', '.join(counted)}: {', '.join(parts)}"
 
 
 def _entry(found: Wanted) -> dict[str, Any]:

@@ -54,11 +54,11 @@ def share(values: dict[str, Any]) -> None:
                 raise SupernodeError(f"{shared.path} is shared no longer: it was changed, removed or withdrawn")
             made.end()
     except Stopped as stopped:
-        begun = made is not None and bool(made.shared)
+        started = made is not None and bool(made.shared)
         if made is not None and foreground:
             made.end()
         print("dfengine: stopped", file=sys.stderr)
-        sys.exit(0 if foreground and begun and stopped.number != signal.SIGHUP else 128 + stopped.number)
+        sys.exit(0 if foreground and started and stopped.number != signal.SIGHUP else 128 + stopped.number)
 
 
 def hand_over(values: dict[str, Any]) -> None:

@@ -26,30 +26,30 @@ LINES = 1000
 """Objects that are printed at once."""
 
 
-class Wish(Value):
-    """What is asked for. shows: a progress line. json: an object at the end."""
+class TreeRequest(Value):
+    """A command's request. shows: a progress line. json: an object at the end."""
 
     tree: TreeSettings
     shows: bool = False
     json: bool = False
 
 
-def dry_run(wish: Wish) -> None:
+def dry_run(request: TreeRequest) -> None:
     """Print sizes in bytes and paths, also of what would be deleted. Raises subclasses of DfengineError."""
-    settings = wish.tree.get
+    settings = request.tree.get
     # Who serves the manifest keeps it in the home directory.
     pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
-    tree = wish.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
-    found = interruptible(settings, lambda: listed(tree), partial(_fail, wish))
+    tree = request.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
+    found = interruptible(settings, lambda: listed(tree), partial(_fail, request))
     doomed: list[str] = []
-    if wish.tree.delete:
-        doomed += surplus(settings.output, frozenset([*found.paths, *found.refused]), wish.tree.globs.matcher().takes, remove=False)
-    if wish.json:
+    if request.tree.delete:
+        doomed += surplus(settings.output, frozenset([*found.paths, *found.refused]), request.tree.globs.matcher().takes, remove=False)
+    if request.json:
         import json
 
         files = [{"path": each.path, "size": each.size, "url": bare(each.url)} for each in found]
-        told = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
-        put(json.dumps(told))
+        report = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
+        put(json.dumps(report))
     else:
         rows = [*zip(map(str, found.sizes), found.paths, strict=True), *(("delete", path) for path in doomed)]
         put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
@@ -58,23 +58,23 @@ def dry_run(wish: Wish) -> None:
 
         for path, status in found.refused.items():
             print(f"dfengine: {shown(_printable(path))}: the origin lists it, and answers {status} instead of the file", file=sys.stderr)
-        deleted = f", {len(doomed)} to delete" if wish.tree.delete else ""
+        deleted = f", {len(doomed)} to delete" if request.tree.delete else ""
         print(f"dfengine: {len(found)} files, {amount(found.length)}{deleted}; nothing is written", file=sys.stderr)
 
 
-def get(wish: Wish) -> None:
+def get(request: TreeRequest) -> None:
     """Download all of it. Raises SystemExit where files failed, and subclasses of DfengineError where the whole did."""
-    settings = wish.tree.get
+    settings = request.tree.get
 
     def run() -> TreeResult:
-        if not wish.shows:
-            return fetch(wish.tree)
+        if not request.shows:
+            return fetch(request.tree)
         from dfengine.client.progress import Bar
 
         with Bar(settings.output) as bar:
-            return fetch(wish.tree, bar)
+            return fetch(request.tree, bar)
 
-    result = interruptible(settings, run, partial(_fail, wish))
+    result = interruptible(settings, run, partial(_fail, request))
     codes = {error.exit_code for error in result.errors.values()}
     for file in result.failed:
         why = _one_line(file.error).removeprefix(f"{file.path}: ")
@@ -83,20 +83,20 @@ def get(wish: Wish) -> None:
         print(f"dfengine: {_one_line(result.undeleted)}", file=sys.stderr)
         codes.add(result.undeleted.exit_code)
     code = worst(codes)
-    if wish.json:
-        _tell(result, code, wish.tree.delete)
+    if request.json:
+        _tell(result, code, request.tree.delete)
     elif not settings.quiet:
         print(f"dfengine: {_summary(result)}", file=sys.stderr)
     if code:
         sys.exit(code)
 
 
-def _fail(wish: Wish, code: int, kind: str, message: str) -> None:
+def _fail(request: TreeRequest, code: int, kind: str, message: str) -> None:
     """The whole of it, where no exception could say so. See `interrupt`."""
-    if wish.json:
+    if request.json:
         import json
 
-        url = bare(wish.tree.get.url)
+        url = bare(request.tree.get.url)
         put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": redacted(message), "url": url}}))
 
 
@@ -127,14 +127,14 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
 
 def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
     url = bare(result.rows.url(n))
-    told: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
+    entry: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
     error = file.error
     if error is not None:
         status = getattr(error, "status", 0)
-        told["error"] = {
+        entry["error"] = {
             "code": error.exit_code, "kind": type(error).__name__, "status": status, "message": _one_line(error), "url": url,
         }  # fmt: skip
-    return told
+    return entry
 
 
 def _summary(result: TreeResult) -> str:
@@ -142,15 +142,15 @@ def _summary(result: TreeResult) -> str:
     from dfengine.client.meter import amount, percent, took
 
     failed = len(result.errors)
-    said = [f"{result.count - failed} {'file' if result.count - failed == 1 else 'files'}"]
-    said += [f"{count} {word}" for count, word in ((failed, "failed"), (len(result.deleted), "deleted")) if count]
+    counted = [f"{result.count - failed} {'file' if result.count - failed == 1 else 'files'}"]
+    counted += [f"{count} {word}" for count, word in ((failed, "failed"), (len(result.deleted), "deleted")) if count]
     parts = [f"{amount(result.length)} in {took(result.seconds)}"]
     for count, name in (
         (result.from_peers, "from peers"), (result.from_supernode, "from the supernode"), (result.resumed, "was here before"),
         (result.from_origin, f"from the origin: {redacted(result.back_to_source or '')}"),
     ):  # fmt: skip
         parts += [f"{percent(count, result.length)} {name}"] if count and result.length else []
-    return f"{', '.join(said)}: {', '.join(parts)}"
+    return f"{', '.join(counted)}: {', '.join(parts)}"
 
 
 def _one_line(error: DfengineError | None) -> str:

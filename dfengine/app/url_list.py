@@ -30,7 +30,7 @@ BOM = b"\xef\xbb\xbf"
 BLANKS = " \t"
 
 MOST_NAMED = 100
-"""Names of unknown options that are told; a list without end may have names without end."""
+"""Names of unknown options that are reported; an endless list may have endless names."""
 
 
 class Listed(Value):
@@ -60,7 +60,7 @@ def lines(file: BinaryIO) -> Iterator[bytes]:
 def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[Listed]:
     """The entries of `lines`, bad ones with their `fault`. unknown: called with the name of an option that means nothing here, once."""
     found: Listed | None = None
-    told: set[str] = set()
+    named: set[str] = set()
     for number, line in enumerate(given, 1):
         text, fault = _text(line.removeprefix(BOM) if number == 1 else line)
         if not fault and (not text.strip(BLANKS) or text.startswith("#")):
@@ -79,8 +79,8 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
                 continue
             if name in ("out", "dir", "digest"):
                 found = found.replace(**{name: value})
-            elif name and name not in told and len(told) < MOST_NAMED:
-                told.add(name)
+            elif name and name not in named and len(named) < MOST_NAMED:
+                named.add(name)
                 unknown(name)
     if found is not None:
         yield found

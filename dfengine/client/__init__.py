@@ -7,7 +7,7 @@
     supernodes                          which supernodes are tried
     supernode_session, native, legacy   one registration, and the two ways of pulling
     silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, and finds early that none comes
-    pull_timing, doubts, progress_timeout  when to send the next request, what to say of wishes in vain, when to give up
+    pull_timing, doubts, progress_timeout  when to send the next request, which pieces were wanted in vain, when to give up
     watch                               what the main thread checks between two waits
     plan, job, health, piece_timing     what is fetched next and from whom (pure)
     plan_of_file                        the same where others of the host wait for certain pieces

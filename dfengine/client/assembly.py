@@ -37,10 +37,10 @@ class Assembly(Place):
     Pieces that no generation tells apart are `doubtful`: the whole file is compared with the digest that the supernode names at the end.
     """
 
-    def __init__(self, settings: GetSettings, task: str, look: Callable[[], None] | None = None) -> None:
-        """look: called between pieces that are hashed again, and may raise. Raises BadValue when the output path cannot be replaced."""
+    def __init__(self, settings: GetSettings, task: str, check: Callable[[], None] | None = None) -> None:
+        """check: called between pieces that are hashed again, and may raise. Raises BadValue when the output path cannot be replaced."""
         super().__init__(settings)
-        self._target = Target(settings.output, task, look)
+        self._target = Target(settings.output, task, check)
         self._shared: tuple[Home, str] | None = None
         self._task = task
         self.doubtful = False
@@ -94,8 +94,8 @@ class Assembly(Place):
         home.withdraw(name)
         home.share(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
 
-    def verify(self, watch: Watch, told_md5: str = "") -> None:
-        """Every piece is here: compare whole digests with what the user gave, and with what the supernode told if that matters.
+    def verify(self, watch: Watch, supernode_md5: str = "") -> None:
+        """Every piece is here: compare whole digests with what the user gave, and with the supernode's md5 if that matters.
 
         Raises DigestMismatch, and BadValue for a shared directory, which is no file; then nothing is left to resume from.
         """
@@ -111,11 +111,11 @@ class Assembly(Place):
         except DigestMismatch:
             self.discard()
             raise
-        if self.doubtful and told_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
+        if self.doubtful and supernode_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
             md5 = self._whole(["md5"], transfer, watch)["md5"]
-            if md5 != told_md5.lower():
+            if md5 != supernode_md5.lower():
                 self.discard()
-                raise DigestMismatch(f"the file's md5 is {md5}, not {told_md5}: pieces of two versions were mixed; run it again")
+                raise DigestMismatch(f"the file's md5 is {md5}, not {supernode_md5}: pieces of two versions were mixed; run it again")
         if is_content(self._settings.url) and not self.of_directory and transfer.file.geometry.count > 0:
             self._check_head(transfer)
 

@@ -61,8 +61,8 @@ class Batch:
         self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._running: set[ToFile] = set()
-        self._begun: dict[int, Wanted] = {}
-        """By its id: taken by a worker, and not yet told how it went."""
+        self._started: dict[int, Wanted] = {}
+        """By its id: taken by a worker, and its result is not reported yet."""
         self._stopped: BaseException | None = None
         self._over = False
         # Who takes no results, as a command whose stdout is not read, holds the workers up.
@@ -78,7 +78,7 @@ class Batch:
         while left:
             ended = self._ended.get()
             if isinstance(ended, Ended):
-                self._told(ended, tell)
+                self._report(ended, tell)
             else:
                 left -= 1
                 failure = failure or ended
@@ -93,7 +93,7 @@ class Batch:
         for download in running:
             download.stop(error)
         until = time.monotonic() + LEAVING
-        while self._begun:
+        while self._started:
             left = until - time.monotonic()
             try:
                 ended = self._ended.get(left > 0, 0.01)
@@ -102,19 +102,19 @@ class Batch:
                     break
                 continue
             if isinstance(ended, Ended):
-                self._told(ended, tell)
+                self._report(ended, tell)
         for ended in self.unfinished(error):
             tell(ended)
 
     def unfinished(self, error: BaseException) -> list[Ended]:
-        """What was begun and is not told of, as ended by `error`: each of them once. From any thread."""
+        """The started files without a reported result, as ended by `error`: each of them once. From any thread."""
         with self._lock:
-            begun, self._begun = self._begun, {}
-        return [Ended(wanted, error=error) for wanted in begun.values()]
+            started, self._started = self._started, {}
+        return [Ended(wanted, error=error) for wanted in started.values()]
 
-    def _told(self, ended: Ended, tell: Callable[[Ended], None]) -> None:
+    def _report(self, ended: Ended, tell: Callable[[Ended], None]) -> None:
         with self._lock:
-            known = self._begun.pop(id(ended.wanted), None) is not None
+            known = self._started.pop(id(ended.wanted), None) is not None
         if known:
             tell(ended)
 
@@ -140,7 +140,7 @@ class Batch:
             with self._lock:
                 if wanted is None or self._stopped is not None:  # the list may have let it wait for long
                     return None
-                self._begun[id(wanted)] = wanted
+                self._started[id(wanted)] = wanted
             return wanted
 
     def _one(self, wanted: Wanted) -> Ended:

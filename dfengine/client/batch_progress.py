@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     class Shown(Protocol):
         def print(self, text: str) -> None: ...
 
-MOST_TOLD = 1000
-"""Different messages that are remembered, so that what is true of many files is told once."""
+MOST_PRINTED = 1000
+"""Different messages that are remembered, so that a message about many files is printed once."""
 
 
 class BatchProgress:
@@ -34,7 +34,7 @@ class BatchProgress:
         self._lock = threading.Lock()
         self._running: set[Following] = set()
         self._bytes = [0, 0, 0, 0]
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._started = time.monotonic()
 
     @property
@@ -78,9 +78,9 @@ class BatchProgress:
     def once(self, text: str) -> None:
         """Print it, unless it was printed before."""
         with self._lock:
-            if text in self._told or len(self._told) >= MOST_TOLD:
+            if text in self._printed or len(self._printed) >= MOST_PRINTED:
                 return
-            self._told.add(text)
+            self._printed.add(text)
         self.print(text)
 
     def print(self, text: str) -> None:

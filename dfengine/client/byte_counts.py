@@ -12,7 +12,7 @@ CDN = "cdnnode:"
 """How a supernode's own CID begins."""
 
 
-MOST_SAID = 20
+MOST_NAMED = 20
 
 
 class ByteCounts:
@@ -50,8 +50,8 @@ class ByteCounts:
         return {"from_peers": self.peers, "from_supernode": self.supernode, "from_origin": self.origin, "from_host": self.host,
                 "resumed": self.resumed}
 
-    def told(self, started: float) -> dict[str, int | float]:
-        """As a report to the supernode has them, with the seconds to the first piece; started: when the download began (monotonic)."""
+    def report(self, started: float) -> dict[str, int | float]:
+        """The fields of a report to the supernode, with the seconds to the first piece; started: when the download began (monotonic)."""
         first = round(self._first - started, 3) if self._first else 0.0
         return {"fromPeers": self.peers, "fromSupernode": self.supernode, "fromOrigin": self.origin, "fromHost": self.host,
                 "resumed": self.resumed, "firstPiece": first}
@@ -63,11 +63,11 @@ class ByteCounts:
 
     @property
     def served(self) -> list[str]:
-        """Who sent how many bytes, the MOST_SAID who sent most, a line of text each."""
+        """The MOST_NAMED sources of the most bytes, with their bytes, a line of text each."""
         found = {f"peer {ip}:{port}": length for (ip, port), length in self._senders.items()}
         found |= {"the supernode": self.supernode, "the origin": self.origin, "another download of this host": self.host}
         ordered = sorted(((length, who) for who, length in found.items() if length), reverse=True)
-        return [f"{who} served {length} bytes" for length, who in ordered[:MOST_SAID]]
+        return [f"{who} served {length} bytes" for length, who in ordered[:MOST_NAMED]]
 
     @property
     def total(self) -> int:

@@ -7,7 +7,7 @@ import threading
 from dfengine.net.dial import Connection
 
 MOST = 16
-"""Connections kept that nobody uses now, unless more is said; the longest unused is closed first."""
+"""Idle connections that are kept, by default; the longest idle one is closed first."""
 
 
 class ConnectionPool:
@@ -26,10 +26,10 @@ class ConnectionPool:
                     return self._idle.pop(at)
         return None
 
-    def release(self, line: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Keep it; it stands at the end of an answer."""
         with self._lock:
-            self._idle.append(line)
+            self._idle.append(connection)
             surplus = self._idle[: -self._most]
             del self._idle[: -self._most]
         for old in surplus:
@@ -39,5 +39,5 @@ class ConnectionPool:
         """Hang up what nobody uses."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for line in idle:
-            line.close()
+        for connection in idle:
+            connection.close()

@@ -106,12 +106,12 @@ class Downloading:
         """The registration is written and not sent yet."""
 
     def opened(self, member: Membership) -> None:
-        """A supernode has told what the file is, and its pieces have a place."""
+        """A supernode has sent the file's geometry, and its pieces have a place."""
 
     @property
-    def told_md5(self) -> str:
-        """The whole file's md5 as a supernode told it, "" if none did."""
-        return self._swarm.told_md5 if self._swarm else ""
+    def supernode_md5(self) -> str:
+        """The whole file's md5 from a supernode, "" if none sent it."""
+        return self._swarm.supernode_md5 if self._swarm else ""
 
     def fill(self) -> None:
         """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
@@ -144,11 +144,11 @@ class Downloading:
             from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
             resumed=byte_counts.resumed, digest=f"xxh3:{digests['xxh3']}" if self.settings.report_digest else "",
             back_to_source=self._reason, hedged=self._place.hedged, serves=serves, peers=byte_counts.senders, from_host=byte_counts.host,
-            why_not="" if serves else self._why_not or self._not_told(), notices=tuple(self.watch.notices),
+            why_not="" if serves else self._why_not or self._reason_not_serving(), notices=tuple(self.watch.notices),
         )  # fmt: skip
 
-    def _not_told(self) -> str:
-        """Why no supernode knows that the file is here."""
+    def _reason_not_serving(self) -> str:
+        """Why this host does not serve the file to others."""
         if self._shared is not None:
             return "the origin's file is another one than the supernode named"
         return f"no supernode knows of it: {self._reason}"
@@ -204,16 +204,16 @@ class Downloading:
 
     def _join(self, nodes: Callable[[], list[SupernodeAddress]]) -> bool:
         """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
-        line, settings = self.peer.line, self.settings
+        sock, settings = self.peer.sock, self.settings
         if not self.kind or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
-            if line is not None:
-                line.close()
+            if sock is not None:
+                sock.close()
             return False
         from dfengine.client.joining import Joining
 
         try:
-            line, first = line or fd_passing.call(self.home.sockets), line is not None
-            self._joining = joining = Joining.begin(line, joint_key(settings, self.who), self.kind, first=first)
+            sock, first = sock or fd_passing.call(self.home.sockets), sock is not None
+            self._joining = joining = Joining.begin(sock, joint_key(settings, self.who), self.kind, first=first)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
@@ -306,7 +306,7 @@ class Downloading:
             encode_report(
                 member.task, member.cid, self.registration.ip, self.registration.port, error=error, duration=self.watch.seconds,
                 length=max(0, transfer.file.geometry.length) if transfer is not None else 0, call_system=self.settings.callsystem,
-                reason=self._reason or "", told={**self._place.byte_counts.told(self.watch.started), "hedged": self._place.hedged},
+                reason=self._reason or "", counts={**self._place.byte_counts.report(self.watch.started), "hedged": self._place.hedged},
             )
         )  # fmt: skip
 
@@ -336,7 +336,7 @@ class ToFile(Downloading):
         if assembly.kept:
             return self._kept()
         try:
-            assembly.verify(self.watch, self.told_md5)
+            assembly.verify(self.watch, self.supernode_md5)
         except DigestMismatch:
             if not assembly.mixed:
                 raise
@@ -345,7 +345,7 @@ class ToFile(Downloading):
             assembly.mixed = False
             assembly.forget()
             self.fill()
-            assembly.verify(self.watch, self.told_md5)
+            assembly.verify(self.watch, self.supernode_md5)
         assembly.finish()
         result = self.result(assembly.byte_counts, assembly.path, assembly.digests)
         self.report(None)

@@ -42,13 +42,13 @@ class DownloadDialer(Dialer):
         opened: Callable[[socket.socket], None] | None = None,
     ) -> Connection:
         """See Dialer."""
-        begun: list[socket.socket] = []
+        sockets: list[socket.socket] = []
 
         def began(made: socket.socket) -> None:
             # A handshake takes the socket itself away: a second descriptor of it can still be shut.
             held = made if self._wrap is None else made.dup()
             with self._lock:
-                begun.append(held)
+                sockets.append(held)
                 self._connecting.add(held)
                 cut = self._error is not None
             if cut:
@@ -65,9 +65,9 @@ class DownloadDialer(Dialer):
             connection = super().connect(host, port, timeout=timeout, local=local, named=named, opened=began)
         finally:
             with self._lock:
-                self._connecting.difference_update(begun)
+                self._connecting.difference_update(sockets)
             if self._wrap is not None:
-                for each in begun:
+                for each in sockets:
                     each.close()
         forked.keep(connection)
         return self._own(connection)
@@ -76,14 +76,14 @@ class DownloadDialer(Dialer):
         assert self._pooled is not None
         return self._pooled.supernodes if named else self._pooled.peers
 
-    def release(self, line: Connection, named: bool = False) -> None:
+    def release(self, connection: Connection, named: bool = False) -> None:
         """See Dialer."""
         with self._lock:
-            self._connections.discard(line)
-        if self._pooled is not None and self._error is None and line.quiet:
-            self._pool(named).release(line)
+            self._connections.discard(connection)
+        if self._pooled is not None and self._error is None and connection.quiet:
+            self._pool(named).release(connection)
         else:
-            line.close()
+            connection.close()
 
     def _own(self, connection: Connection) -> Connection:
         """It is this download's now. Raises SourceGone."""

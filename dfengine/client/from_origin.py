@@ -48,7 +48,7 @@ PART = 512 << 10
 """Bytes of a piece that are hashed and written at once, while they are in the core's cache."""
 
 PARKED = 10.0
-"""Seconds between two looks around of a download that is parked until a reader asks for something."""
+"""Seconds between two checks of a download that is parked until a reader asks for something."""
 
 TRIES = 1000
 """In a row, of a file that is open: time is what ends them."""
@@ -137,10 +137,10 @@ class FromOrigin:
         )
         # A main answer that stands before pieces that are here needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
-        begun = False
+        started = False
         try:
             with transfer.cuttable(cancel.set):
-                begun = True
+                started = True
                 for number in range(threads):
                     transfer.start(partial(_work, transfer, reader), f"origin-{number}")
                 try:
@@ -149,11 +149,11 @@ class FromOrigin:
                         parked = transfer.parked
                         if self._renew is not None:
                             self._renew(parked)
-                        if self._assembly.returning is not None and self._assembly.returning.look(transfer):
+                        if self._assembly.returning is not None and self._assembly.returning.check(transfer):
                             break
                         transfer.sleep(PARKED if parked else TICK)
-                        if transfer.wishes():
-                            reader.stop()  # threads that wait for work look for it
+                        if transfer.wanted_pieces():
+                            reader.stop()  # threads that wait for work check it
                 except BaseException:
                     cancel.set()  # threads that wait for the origin end at once
                     raise
@@ -162,7 +162,7 @@ class FromOrigin:
                 transfer.halt()
                 transfer.from_origin.clear()
         finally:
-            if not begun:  # it was stopped before any thread had the main answer
+            if not started:  # it was stopped before any thread had the main answer
                 body.close()
         self._assembly.version = reader.version
 
@@ -198,7 +198,7 @@ class FromOrigin:
         same = before is not None and (body.length < 0 or before.file.geometry.length in (-1, body.length))
         geometry = Geometry(body.length)
         if before is not None and same:
-            # A length that nobody has told this transfer may be in the record already.
+            # The record may have a length that this transfer did not learn yet.
             geometry = Geometry(max(body.length, before.file.geometry.length), before.file.geometry.piece_size)
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
             # From the swarm, or delivered by a stream: it is compared as it comes again.
@@ -218,11 +218,11 @@ class FromOrigin:
 
 def _reader(transfer: Transfer) -> Callable[..., Reader]:
     """Makes the reader of what is missing, or of what is wanted."""
-    if transfer.wishes() is None:
+    if transfer.wanted_pieces() is None:
         return Reader
     from dfengine.origin.reader_on_demand import ReaderOnDemand
 
-    return partial(ReaderOnDemand, wanted=lambda: transfer.wishes() or [])
+    return partial(ReaderOnDemand, wanted=lambda: transfer.wanted_pieces() or [])
 
 
 class _Sink:

@@ -77,7 +77,7 @@ class Health:
         if sum(each.until > now for each in self._silent.values()) >= WARY:
             self._wary = max(self._wary, state.until)
 
-    def heard(self, source: Where) -> None:
+    def answered(self, source: Where) -> None:
         """A silent source has sent bytes."""
         state = self._silent.get(source.address)
         if state is not None:

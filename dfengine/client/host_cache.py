@@ -63,7 +63,7 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
     try:
         geometry, file = shared.geometry, shared.file
         assert file is not None
-        file.record.look()
+        file.record.refresh()
         here = sum(1 for n in file.record.here if geometry.count < 0 or n < geometry.count)
         length, count = geometry.length, geometry.count
     except StorageError:
@@ -79,18 +79,18 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
     )  # fmt: skip
 
 
-def find(home: Home, said: str) -> list[Cached]:
+def find(home: Home, query: str) -> list[Cached]:
     """Those of this name, content, task or path. Raises BadValue where there is none."""
-    found = [each for each in listed(home) if is_called(each, said)]
+    found = [each for each in listed(home) if is_called(each, query)]
     if not found:
-        raise BadValue(f"{said[:200]} is no name, df:sha256:HEX, task or path of what {home.path} serves: `dfengine cache ls` lists it")
+        raise BadValue(f"{query[:200]} is no name, df:sha256:HEX, task or path of what {home.path} serves: `dfengine cache ls` lists it")
     return found
 
 
-def is_called(cached: Cached, said: str) -> bool:
-    """`said` is its name, content, task or path."""
-    task = task_id(said) if is_content(said) else said
-    return said in (cached.name, cached.url) or task == cached.task or cached.path in (os.path.abspath(said), os.path.realpath(said))
+def is_called(cached: Cached, query: str) -> bool:
+    """`query` is its name, content, task or path."""
+    task = task_id(query) if is_content(query) else query
+    return query in (cached.name, cached.url) or task == cached.task or cached.path in (os.path.abspath(query), os.path.realpath(query))
 
 
 def pin(home: Home, cached: Cached, pinned: bool) -> None:

@@ -109,18 +109,18 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
         settings.private, settings.reach, bool(settings.signed),
-        # Where a bucket or hub is, and whose credentials open it, is said by the environment.
+        # The environment says where a bucket or hub is, and which credentials open it.
         sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def registration(
-    settings: GetSettings, who: Identity, ip: str, port: int, look: Callable[[], None] = lambda: None
+    settings: GetSettings, who: Identity, ip: str, port: int, check: Callable[[], None] = lambda: None
 ) -> Registration:
     """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody.
 
-    look: called ten times a second while credentials are asked for; what it raises ends the wait. Raises BadValue, LocalError.
+    check: called ten times a second while credentials are requested; what it raises ends the wait. Raises BadValue, LocalError.
     """
     from base64 import b64encode
 
@@ -147,7 +147,7 @@ def registration(
         pattern=settings.pattern,
         location=settings.location,
         private=settings.private,
-        signed_url=settings.signed or (_signed(settings, look) if settings.sign == "client" else ""),
+        signed_url=settings.signed or (_signed(settings, check) if settings.sign == "client" else ""),
         in_order=bool(settings.expected or settings.report_digest),
         origin_tries=settings.retry + 1,
         origin_retry_time=settings.retry_max_time,
@@ -156,14 +156,14 @@ def registration(
     )
 
 
-def _signed(settings: GetSettings, look: Callable[[], None]) -> str:
+def _signed(settings: GetSettings, check: Callable[[], None]) -> str:
     """A URL by which the supernode reads an object in this user's name, "" where there is none to sign. Raises BadValue, LocalError."""
     if scheme_of(settings.url) not in OBJECTS:
         return ""
     from dfengine.origin.object_store import LENT, NoCredentials, patiently, signed_url
 
     try:
-        return patiently(lambda: signed_url(parse(settings.url), LENT, lent=True), look)
+        return patiently(lambda: signed_url(parse(settings.url), LENT, lent=True), check)
     except NoCredentials as error:
         raise BadValue(f"--sign client cannot sign for {bare(settings.url)[:200]}: {error}") from None
 

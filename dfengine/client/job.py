@@ -20,27 +20,27 @@ MOST_SOURCES = 8
 
 
 class Job:
-    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. told: that it is ending.
+    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. announced: its end is.
 
-    queued: its request went out behind another one whose answer comes first. came: bytes seen so far, and heard: when there were more.
+    queued: its request went out behind another one whose answer comes first. came: bytes seen so far; received_at: when there were more.
     silent: nothing came when it was due, so the piece may be fetched from others beside this job. slow: it is silent because others would
     be far quicker. writing: this host's disk is what takes its time.
     """
 
     __slots__ = (
-        "_base", "_mark", "began", "came", "digest", "heard", "lost", "over", "piece", "queued", "silent", "slow", "source",
-        "told", "writing",
+        "_base", "_mark", "announced", "began", "came", "digest", "lost", "over", "piece", "queued", "received_at", "silent", "slow",
+        "source", "writing",
     )  # fmt: skip
 
     def __init__(self, piece: int, digest: str, source: Where, began: float, queued: bool = False) -> None:
         self.piece, self.digest, self.source, self.began = piece, digest, source, began
-        self.told = self.lost = self.over = self.silent = self.slow = self.writing = False
-        self.queued, self.came, self.heard = queued, 0, began
+        self.announced = self.lost = self.over = self.silent = self.slow = self.writing = False
+        self.queued, self.came, self.received_at = queued, 0, began
         self._base = self._mark = began, 0
 
     def begin(self, now: float) -> None:
         """Its turn on a shared connection has come."""
-        self.queued, self.began, self.heard = False, now, now
+        self.queued, self.began, self.received_at = False, now, now
         self._base = self._mark = now, 0
 
     def rate(self, now: float) -> float:
@@ -52,7 +52,7 @@ class Job:
 
 
 class Piece:
-    """One that was offered. slot: CID of the source that the supernode keeps a slot of for it, "" once that was told to have failed."""
+    """One that was offered. slot: CID of the source that the supernode keeps a slot of for it, "" once that was reported as failed."""
 
     __slots__ = ("digest", "jobs", "landing", "slot", "sources", "tried")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable, output_key
-from dfengine.client.page_waiter import LOOK, PageWaiter
+from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.client.watch import TICK
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ class JoinedFile:
             self._watch.waits("waits for another download of this host", "waits for this host's leader")
             place = joining.place
             if place is None:
-                joining.hear(TICK)
+                joining.receive(TICK)
             elif place.output == self._output:
                 found = self._until_named(place)
             else:
@@ -70,7 +70,7 @@ class JoinedFile:
                     self._joining.pass_on()
                 return ""
             self._watch.check(None)
-            self._joining.hear(TICK)
+            self._joining.receive(TICK)
 
     def _lend(self, place: LeaderPlace) -> None:
         """The leader's digests of the whole file are those of this one."""
@@ -85,7 +85,7 @@ class JoinedFile:
                     joining.pass_on()
                 return ""
             self._watch.check(assembly.transfer)
-            joining.hear(TICK)
+            joining.receive(TICK)
         geometry, generation = place.file.geometry, place.file.record.generation
         if assembly.transfer is None and assembly.holds(geometry.length, generation.decode("ascii", "replace")):
             return KEPT
@@ -101,7 +101,7 @@ class JoinedFile:
                 copier.finish()
             elif transfer.file.geometry.length < 0 <= place.file.geometry.length:
                 transfer.learn_length(place.file.geometry.length)
-            joining.hear(TICK)
+            joining.receive(TICK)
         if transfer.finished and place.sealed:
             self._lend(place)
             return COPIED
@@ -141,7 +141,7 @@ class Copier(PageWaiter):
                 self.broken = self.broken or "is verified, and pieces are missing"
             if last or self.broken or (whole and sealed):
                 return
-            self.page.wait(changes, LOOK)
+            self.page.wait(changes, RECHECK)
 
     def _news(self) -> Iterator[int]:
         """Pieces that the leader has and this download has not."""

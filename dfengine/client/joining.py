@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ALONE = 60.0
-"""Seconds between two looks of a leader that nobody has joined: it is woken by the first one."""
+"""Seconds between two checks of a leader that no download has joined: the first one wakes it."""
 
 ANSWER = 5.0
 """Seconds for the peer server to say who leads."""
 
 PLACELESS = 30.0
-"""Seconds until a leader that runs and has said no place is left: its word may lie with a peer server that does not run."""
+"""Seconds until a leader that runs and has sent no `open` is left: its message may be queued at a peer server that does not run."""
 
 DOUBLED = 6
 """Times that the wait for a leader doubles, at most, while one after the other brings nothing: then what fails is no leader's fault."""
@@ -61,8 +61,8 @@ class Joining:
     One thread uses all but `beat` and what a transfer does with `page`.
     """
 
-    def __init__(self, line: socket.socket) -> None:
-        self._line: socket.socket | None = line
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock: socket.socket | None = sock
         self.page = SignalPage.create()
         self.leads = self.joined = False
         self.done = False
@@ -82,9 +82,9 @@ class Joining:
         self.open_already = False
         """This leader's pieces had a place when it was named."""
         self._placed = False
-        """The server has said whom this download leads or follows, or that it is alone."""
+        """The server has sent the role of this download: it leads, it follows a leader, or it is alone."""
         self._reported: Stall | None = None
-        """The server was told that this leader is not to be waited for, and has named no other one since."""
+        """This download has reported its leader as silent, and the server has named no other one since."""
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
@@ -104,34 +104,34 @@ class Joining:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open. A child that had the line would lead on when this process is gone."""
-        line, given = self._line, (self.page, self.leader_page, self.place, *self._given)
-        found = [self._wake_up, *([line.fileno()] if line is not None else [])]
+        """See forked.Open. A child that inherited the connection would lead on when this process is gone."""
+        sock, given = self._sock, (self.page, self.leader_page, self.place, *self._given)
+        found = [self._wake_up, *([sock.fileno()] if sock is not None else [])]
         for each in given:
             found += each.descriptors if each is not None else []
         return found
 
     @classmethod
-    def begin(cls, line: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
-        """Over `line` to the peer server, this value's from now on. kind: see peer.joins. first: that server was started for
+    def begin(cls, sock: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
+        """Over `sock` to the peer server, which this value owns from now on. kind: see peer.joins. first: that server was started for
         this download, which leads thereby.
 
         Raises LocalError, StorageError: it goes on alone.
         """
         try:
-            joining = cls(line)
+            joining = cls(sock)
         except BaseException:
-            line.close()
+            sock.close()
             raise
         try:
-            line.settimeout(ANSWER)
-            fd_passing.send_message(line, {"join": key, "kind": kind}, [joining.page.fd])
+            sock.settimeout(ANSWER)
+            fd_passing.send_message(sock, {"join": key, "kind": kind}, [joining.page.fd])
             if first:
                 joining._lead()
             while not (joining.leads or joining.joined):
-                if not joining._hear():
+                if not joining._receive():
                     raise LocalError("the peer server does not say who leads")
-            line.setblocking(False)
+            sock.setblocking(False)
             return joining
         except BaseException as error:
             joining.close()
@@ -141,7 +141,7 @@ class Joining:
 
     # What the server says.
 
-    def hear(self, seconds: float, wakeup: Wakeup | None = None) -> None:
+    def receive(self, seconds: float, wakeup: Wakeup | None = None) -> None:
         """Take what the server says within `seconds`; ends early at `wake` and by `wakeup`.
 
         A leader that does not run, or brings nothing while this download waits, is reported.
@@ -150,17 +150,17 @@ class Joining:
         if wakeup is not None:
             poll.register(wakeup.fd, select.POLLIN)
         poll.register(self._wake_up, select.POLLIN)
-        if self._line is not None:
-            poll.register(self._line, select.POLLIN)
+        if self._sock is not None:
+            poll.register(self._sock, select.POLLIN)
         ready = [fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)]
         if wakeup is not None and wakeup.fd in ready:
             wakeup.wait(0.0)
         if self._wake_up in ready:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_up)
-        if self._line is not None and self._line.fileno() in ready:
+        if self._sock is not None and self._sock.fileno() in ready:
             try:
-                self._hear()
+                self._receive()
             except BlockingIOError:
                 pass
             except OSError:
@@ -181,23 +181,23 @@ class Joining:
         stalled = self._stall.lasts((page.progress, here), waits, now, patience)
         return self._pulse.silent(page.beats, now, self.patience) or stalled
 
-    def _hear(self) -> bool:
+    def _receive(self) -> bool:
         """Once. False: the server is gone. Raises OSError."""
-        assert self._line is not None
-        heard = fd_passing.receive_messages(self._line, MOST)
-        if heard is None:
+        assert self._sock is not None
+        messages = fd_passing.receive_messages(self._sock, MOST)
+        if messages is None:
             self._hang_up()
             return False
-        for words, descriptors in heard:
-            told = words.get("told")
-            self._placed = self._placed or told != "open"
-            if told in ("lead", "follow"):
-                if told == "lead":
+        for words, descriptors in messages:
+            word = words.get("told")
+            self._placed = self._placed or word != "open"
+            if word in ("lead", "follow"):
+                if word == "lead":
                     self.left = self._leader if words.get("left") is True else -1
                     self._lead()
                 if len(descriptors) == 1:
                     self._join(words, descriptors.pop())
-            elif told == "open" and self.joined and self.leader_page is not None:
+            elif word == "open" and self.joined and self.leader_page is not None:
                 from dfengine.client.leader_place import LeaderPlace
 
                 self._let_go(self.place)
@@ -207,9 +207,9 @@ class Joining:
                     self.place.leader, descriptors = self._leader, []
                 except (StorageError, OSError, AttributeError):
                     self.part()  # another place may never come
-            elif told == "done":
+            elif word == "done":
                 self.done = True
-            elif told == "alone":
+            elif word == "alone":
                 self.joined = False
             fd_passing.discard(descriptors)
         return True
@@ -245,29 +245,29 @@ class Joining:
         """A thread of its own: the main thread may wait for a supernode. It sleeps while nobody has joined."""
         page = self.page
         while not (self._over or self.ended):
-            wishes = page.wishes
+            calls = page.calls
             joined = page.joined
             page.beat(self.progress() if self.progress is not None and joined else 0)
             if self.wanted is not None and joined:
                 self.wanted(page.wanted())
             if not (self._over or self.ended):
-                page.await_wishes(wishes, BEAT if page.joined else ALONE)
+                page.await_call(calls, BEAT if page.joined else ALONE)
 
     def _hang_up(self) -> None:
         """The server is gone. What the leader brings can be taken all the same, once its place is known."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
         if self.place is None:
             self.joined = False
 
     def report(self) -> None:
         """Ask to lead in place of this leader, which runs on alone if it runs. A server that does not answer that does not run, either."""
-        if self._line is None:
+        if self._sock is None:
             self._go_alone()
         elif self._reported is None:
             self._reported = Stall(time.monotonic())
-            self._say({"silent": self._leader})
+            self._send({"silent": self._leader})
 
     def _go_alone(self) -> None:
         self._want_nothing()
@@ -281,16 +281,16 @@ class Joining:
 
     # What this download says.
 
-    def _say(self, words: dict[str, Any]) -> None:
-        if self._line is not None:
+    def _send(self, words: dict[str, Any]) -> None:
+        if self._sock is not None:
             try:
-                fd_passing.send_message(self._line, words)
+                fd_passing.send_message(self._sock, words)
             except OSError:
                 self._hang_up()
 
     def open(self, file: PieceFile, output: str, algorithms: list[str]) -> None:
         """The leader's pieces have this place from now on; again: another one. output: see leader_place.output_key. Nothing fails by it."""
-        if self._line is None or not self.leads:
+        if self._sock is None or not self.leads:
             return
         opened: list[int] = []
         try:
@@ -300,8 +300,8 @@ class Joining:
                 opened += [open_again(file.fd)]
                 opened += [open_again(file.record.fd)]
                 descriptors = opened
-            told = {"memory": file.in_memory, "output": output, "algorithms": algorithms, "at": time.monotonic()}
-            fd_passing.send_message(self._line, {"open": told}, descriptors)
+            place = {"memory": file.in_memory, "output": output, "algorithms": algorithms, "at": time.monotonic()}
+            fd_passing.send_message(self._sock, {"open": place}, descriptors)
         except OSError:
             self.pass_on()
         finally:
@@ -311,13 +311,13 @@ class Joining:
         """The leader's file has its name."""
         if self.leads:
             self.page.changed()
-            self._say({"say": "done"})
+            self._send({"say": "done"})
             self.leads = False
 
     def fail(self) -> None:
         """The leader cannot have the file, for no reason of its own."""
         if self.leads:
-            self._say({"say": "failed"})
+            self._send({"say": "failed"})
             self.leads = False
 
     def part(self) -> None:
@@ -326,17 +326,17 @@ class Joining:
         self.joined = False
         self._let_go(self.place)
         self.place = None
-        self._say({"say": "part"})
+        self._send({"say": "part"})
 
     def outdated(self) -> None:
         """The leader's file is an old version: those that follow it go on, and this download leads, or follows one that came after it."""
         self._want_nothing()
         self._let_go(self.place)
         self.place, self.joined, self._placed = None, False, False
-        self._say({"outdated": self._leader})
+        self._send({"outdated": self._leader})
         until = time.monotonic() + ANSWER
-        while self._line is not None and not self._placed and (left := until - time.monotonic()) > 0:
-            self.hear(left)
+        while self._sock is not None and not self._placed and (left := until - time.monotonic()) > 0:
+            self.receive(left)
         if not self._placed:
             self._go_alone()
 
@@ -345,10 +345,10 @@ class Joining:
         if self.leads or self.joined:
             self._want_nothing()
             self.leads = self.joined = False
-            self._say({"say": "pass_on"})
+            self._send({"say": "pass_on"})
 
     def wake(self) -> None:
-        """From any thread: who is in `hear` looks around."""
+        """From any thread: wake the thread that is in `receive`."""
         with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._wake_up, 1)
 

@@ -74,9 +74,9 @@ def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: b
     words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
     descriptors: list[int] = []
     try:
-        with fd_passing.call(sockets, ANSWER) as line:
-            fd_passing.send_message(line, words)
-            answer, descriptors = (fd_passing.receive_messages(line, MOST) or [({}, [])])[0]
+        with fd_passing.call(sockets, ANSWER) as sock:
+            fd_passing.send_message(sock, words)
+            answer, descriptors = (fd_passing.receive_messages(sock, MOST) or [({}, [])])[0]
         if not descriptors:
             return None
         file, descriptors, digests = adopt(descriptors), [], answer.get("digests")

@@ -58,13 +58,13 @@ class LeaderPlace:
         """The file is somebody else's to close."""
 
     @classmethod
-    def adopt(cls, told: Any, descriptors: Sequence[int], page: SignalPage) -> LeaderPlace:
-        """Of what the leader said and handed over: `descriptors` are the result's then. Raises StorageError for what cannot be used."""
-        output, algorithms = told.get("output"), told.get("algorithms")
+    def adopt(cls, message: Any, descriptors: Sequence[int], page: SignalPage) -> LeaderPlace:
+        """From the leader's message and its `descriptors`, which the result owns then. Raises StorageError for what cannot be used."""
+        output, algorithms = message.get("output"), message.get("algorithms")
         if type(output) is not str or type(algorithms) is not list or not all(type(name) is str for name in algorithms):
             raise StorageError("a leader says nothing that is known here")
         file: PieceFile
-        if told.get("memory") is True:
+        if message.get("memory") is True:
             from dfengine.storage.memory_file import adopt
 
             file = adopt(descriptors)
@@ -76,7 +76,7 @@ class LeaderPlace:
             os.close(record)
         else:
             raise StorageError(f"{len(descriptors)} descriptors are no leader's place")
-        place, opened = cls(file, page, output, algorithms), told.get("at")
+        place, opened = cls(file, page, output, algorithms), message.get("at")
         place.opened = float(opened) if isinstance(opened, int | float) else -1.0
         return place
 
@@ -98,7 +98,7 @@ class LeaderPlace:
         """By the law: pieces that are here may be taken. Look before and after each; the bits are up to date then. Raises Unusable."""
         sealed = self.sealed
         with _usable():
-            self.file.record.look()
+            self.file.record.refresh()
         return sealed or (bool(self.generation) and self.file.record.generation == self.generation and not self.page.unproved)
 
     def holds(self, n: int) -> bool:
@@ -118,7 +118,7 @@ class LeaderPlace:
         return False
 
     def lent(self, record: Record, algorithms: Sequence[str]) -> dict[str, str]:
-        """Digests of the whole file that the leader has said, and that are of the file whose pieces `record` has; empty: not yet."""
+        """Digests of the whole file that the leader has published, for the file whose pieces `record` has; empty: not yet."""
         digests = self.page.digests
         if not algorithms or not {*algorithms} <= {*digests} or not self.agrees(record):
             return {}

@@ -1,4 +1,4 @@
-"""The interface of a stream's cache: the supernode is told of a piece before the piece is evicted."""
+"""The interface of a stream's cache: a piece is reported to the supernode before it is evicted."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Leaving(Protocol):
     def tell(self, most: int) -> list[int]:
         """Up to `most` of these pieces, to be reported now."""
 
-    def told(self, pieces: list[int]) -> list[int]:
-        """The supernode names this host for these no longer; returns those whose memory can be freed."""
+    def reported(self, pieces: list[int]) -> list[int]:
+        """The supernode does not offer this host for these any more; returns those whose memory can be freed."""

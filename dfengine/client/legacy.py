@@ -35,7 +35,7 @@ class LegacySession:
 
     def __init__(self, member: Membership) -> None:
         self._member = member
-        self._line = member.connection
+        self._connection = member.connection
         self._backoff = Backoff()
         self._last: dict[str, object] = {DST_CID: "", RANGE: "", RESULT: codes.NO_RESULT, STATUS: codes.START}
         self._asks_at = 0.0
@@ -47,10 +47,12 @@ class LegacySession:
         demand = transfer.demand(limit)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        told = self._tell(transfer) if demand.wishes != [] or transfer.finished else self._announce(transfer)
+        reported = self._tell(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
         # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
-        asks_at = math.inf if self._finished or demand.wishes == [] else self._asks_at if demand.idle_thread else self._asks_at + IDLE
-        if not told and time.monotonic() >= asks_at:
+        asks_at = self._asks_at if demand.idle_thread else self._asks_at + IDLE
+        if self._finished or demand.wanted_pieces == []:
+            asks_at = math.inf
+        if not reported and time.monotonic() >= asks_at:
             self._pull(transfer, self._last)
             asks_at = self._asks_at
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
@@ -59,7 +61,7 @@ class LegacySession:
         self._tell(transfer)
 
     def _tell(self, transfer: Transfer) -> bool:
-        """Report what there is; True when there was something. What cannot be told now stays: it holds a slot until it is."""
+        """Report what there is; True when there was something. What cannot be reported now stays: it holds a slot until it is."""
         owed, self._owed = self._owed, []
         for at, (n, cid) in enumerate(owed):
             try:
@@ -132,7 +134,7 @@ class LegacySession:
         elif answer.code == codes.NOT_FOUND:
             raise UnknownDownload(f"supernode {self._member.node} does not know this download any more")
         else:
-            raise refuse(self._member.node, answer.code, answer.said)
+            raise refuse(self._member.node, answer.code, answer.message)
 
     def _finish(self, transfer: Transfer, answer: Pulled1) -> None:
         self._finished = True
@@ -161,17 +163,17 @@ class LegacySession:
         """One call; once more over a new connection when the kept one turns out to be closed."""
         target = f"{path}?{urlencode(query)}"
         try:
-            status, _, body = self._line.request("GET", target)
+            status, _, body = self._connection.request("GET", target)
         except SourceGone:
-            if not self._line.served:
+            if not self._connection.served:
                 raise
-            self._line.close()
-            self._line = self._member.connect()
-            status, _, body = self._line.request("GET", target)
-        if not self._line.usable:
-            self._line.close()
-            self._line = self._member.connect()
+            self._connection.close()
+            self._connection = self._member.connect()
+            status, _, body = self._connection.request("GET", target)
+        if not self._connection.usable:
+            self._connection.close()
+            self._connection = self._member.connect()
         return status, body
 
     def close(self) -> None:
-        self._line.close()
+        self._connection.close()

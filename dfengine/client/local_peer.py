@@ -44,13 +44,13 @@ EVERY_ADDRESS = ("0.0.0.0", "::")
 class LocalPeer(Value):
     """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet.
 
-    line: of a fresh one: a connection that it inherited, and hears before all others; the caller's.
+    sock: of a fresh one: a connection that it inherited and reads before all others; the caller owns it.
     """
 
     ip: str
     port: int
     fresh: bool = False
-    line: socket.socket | None = None
+    sock: socket.socket | None = None
 
 
 def address(given: str, nodes: Iterable[SupernodeAddress], towards: Callable[[str, int], str]) -> str:
@@ -140,7 +140,7 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
 
 
 def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
-    """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be told, and is taken."""
+    """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be asked, and is taken."""
     settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
         return fd_passing.tell(home.sockets, json.dumps(settings).encode(), 1.0)
@@ -151,16 +151,16 @@ def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
 def _alive(peer: LocalPeer, dialer: Dialer, name: str, deadline: float) -> bool:
     """It answers 1.x's check, which also keeps it from ending."""
     try:
-        line = dialer.connect(peer.ip, peer.port, timeout=1.0)
+        connection = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return False
     try:
-        status, _, body = line.request("GET", f"/check/{name}", timeout=max(0.1, deadline - time.monotonic()))
+        status, _, body = connection.request("GET", f"/check/{name}", timeout=max(0.1, deadline - time.monotonic()))
         return status == 200 and body.startswith(f"{name}@".encode())
     except RemoteError:
         return False
     finally:
-        line.close()
+        connection.close()
 
 
 def _listen(ip: str, port: int) -> socket.socket:
@@ -196,9 +196,9 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
         _say_where(home, lock, ip, number, 0)
-        line, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(inherited)
-        stack.enter_context(line)
+        stack.enter_context(sock)
         handed = (sock.fileno(), lock, inherited.fileno(), *([streams.fileno()] if streams else []))
         for fd in handed:
             os.set_inheritable(fd, True)
@@ -215,7 +215,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # What this download was told is none of the server's business, least of all the origin's tokens; it lives longer.
+        # The server must not get this download's settings, least of all the origin's tokens: it lives longer.
         # Nor is it the service that a manager waits for.
         private = "DFENGINE_GET_", "DFENGINE_PROXY_", "NOTIFY_SOCKET", "WATCHDOG_"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
@@ -235,7 +235,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         )
         _await_own(pid)
         _say_where(home, lock, ip, number, pid)
-        return LocalPeer(ip, number, fresh=True, line=socket.socket(fileno=line.detach()))
+        return LocalPeer(ip, number, fresh=True, sock=socket.socket(fileno=sock.detach()))
 
 
 def _inheritable() -> list[int]:
@@ -263,15 +263,15 @@ def _await(pid: int) -> None:
 def finish(peer: LocalPeer, dialer: Dialer, name: str, task: str, cid: str, node: str) -> None:
     """1.x's `/client/finish`: the download has ended, the file is served on. Best effort; a server that just starts is not waited for."""
     try:
-        line = dialer.connect(peer.ip, peer.port, timeout=1.0)
+        connection = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
         return
     try:
-        line.send("GET", f"/client/finish?taskFileName={name}&taskID={task}&cid={cid}&superNode={node}")
+        connection.send("GET", f"/client/finish?taskFileName={name}&taskID={task}&cid={cid}&superNode={node}")
         if not peer.fresh:
-            line.answer(time.monotonic() + 1.0)
-            dialer.release(line)
+            connection.answer(time.monotonic() + 1.0)
+            dialer.release(connection)
             return
     except RemoteError:
         pass
-    line.close()
+    connection.close()

@@ -99,30 +99,30 @@ def encode_pull(
     held: Iterable[tuple[int, int]] = (),
     evicted: Iterable[tuple[int, int]] = (),
     want: int = 0,
-    wishes: Iterable[int] | None = None,
+    wanted_pieces: Iterable[int] | None = None,
     wait: float = 0.0,
     una: int = 0,
     end: int = -1,
 ) -> bytes:
-    """`POST /swarm/pull`; see `wire.Pull` for what each field says. wishes: the only pieces to be offered, best first, None: any."""
+    """`POST /swarm/pull`; see `wire.Pull` for its fields. wanted_pieces: the only pieces to be offered, best first, None: any."""
     more = {"done": done, "failed": failed, "ending": ending, "pace": pace, "held": held, "evicted": evicted}
-    more |= {"want": want, "pieces": wishes if want else None, "wait": wait, "una": una}
+    more |= {"want": want, "pieces": wanted_pieces if want else None, "wait": wait, "una": una}
     fields = {"task": task, "cid": cid, **{key: value for key, value in more.items() if value}}
     return encode(fields if end < 0 else {**fields, "end": end})
 
 
 def encode_report(
     task: str, cid: str, ip: str, port: int, *, error: Exception | None, duration: float, length: int, call_system: str, reason: str,
-    told: Mapping[str, int | float],
+    counts: Mapping[str, int | float],
 ) -> bytes:
     """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or "".
 
     error: why it failed. If all pieces came, and the whole has another digest than it is to have, a supernode looks into that where the
-    digest is its name. told: further figures for who reads the supernode's events.
+    digest is its name. counts: further fields of the supernode's events.
     """
     fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": error is None, "duration": duration}
     more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason, "wrongContent": isinstance(error, DigestMismatch),
-            "failure": " ".join(redacted(str(error)).split())[:300] if error is not None else "", **told}
+            "failure": " ".join(redacted(str(error)).split())[:300] if error is not None else "", **counts}
     return encode({**fields, **{key: value for key, value in more.items() if value}})
 
 
@@ -158,13 +158,13 @@ class Pulled(Value):
 
 
 class Registered(Value):
-    """Answer to a registration. code 200: all of it; else `said` says why not. length in raw bytes, -1 unknown.
+    """Answer to a registration. code 200: all of it; else `message` is the reason. length in raw bytes, -1 unknown.
 
     alternatives: supernodes that one which is full names, MOST_ALTERNATIVES at most; nothing of them is checked.
     """
 
     code: int
-    said: str = ""
+    message: str = ""
     task: str = ""
     length: int = -1
     piece_size: int = 0
@@ -189,7 +189,7 @@ class Pulled1(Value):
     """Answer to a 1.x pull: pieces of a 601; framed length and md5 of a 600, -1 and "" if there were none."""
 
     code: int
-    said: str = ""
+    message: str = ""
     pieces: tuple[PieceSource, ...] = ()
     framed_length: int = -1
     md5: str = ""
@@ -254,14 +254,14 @@ def decode_registered(body: bytes) -> Registered:
     try:
         fields = _object(body)
         code = _get(fields, "code", int)
-        said = _get(fields, "message", str, "") or _get(fields, "msg", str, "")
+        message = _get(fields, "message", str, "") or _get(fields, "msg", str, "")
         if fields.get("data") is None:
             named = _get(fields, "alternatives", list, [])[:MOST_ALTERNATIVES]
-            return Registered(code, said, alternatives=tuple(_is(each, "an alternative", str) for each in named))
+            return Registered(code, message, alternatives=tuple(_is(each, "an alternative", str) for each in named))
         data = _get(fields, "data", dict)
         return Registered(
             code=code,
-            said=said,
+            message=message,
             task=_get(data, names.REGISTERED["task_id"], str),
             length=_get(data, names.REGISTERED["file_length"], int),
             piece_size=_get(data, names.REGISTERED["piece_size"], int),
@@ -278,13 +278,13 @@ def decode_pulled1(body: bytes) -> Pulled1:
     """Raises ProtocolViolation."""
     try:
         fields = _object(body)
-        code, said, data = _get(fields, "code", int), _get(fields, "msg", str, ""), fields.get("data")
+        code, message, data = _get(fields, "code", int), _get(fields, "msg", str, ""), fields.get("data")
         if data is not None and code == CONTINUE:
-            return Pulled1(code, said, tuple(_piece_source(_is(each, "a piece", dict)) for each in _is(data, "data", list)))
+            return Pulled1(code, message, tuple(_piece_source(_is(each, "a piece", dict)) for each in _is(data, "data", list)))
         if data is not None and code == FINISHED:
             finish = _is(data, "data", dict)
-            return Pulled1(code, said, (), _get(finish, names.FINISHED["file_length"], int), _get(finish, names.FINISHED["md5"], str))
-        return Pulled1(code, said)
+            return Pulled1(code, message, (), _get(finish, names.FINISHED["file_length"], int), _get(finish, names.FINISHED["md5"], str))
+        return Pulled1(code, message)
     except UNREADABLE as error:
         raise _unreadable(error) from None
 

@@ -238,18 +238,18 @@ def percent(part: int, whole: int) -> str:
 def summary(result: Result) -> str:
     """`30 MB in 6 s, 92% from 4 peers`; the rest came from the supernode, unless more is said. The origin is named with the reason."""
     number, _, unit = amount(result.length).partition(" ")
-    said = [f"{_short(number)} {unit} in {took(result.seconds)}"]
+    parts = [f"{_short(number)} {unit} in {took(result.seconds)}"]
     if result.from_peers:
         many = f"{result.peers} peers" if result.peers > 1 else "1 peer"
-        said.append(f"{percent(result.from_peers, result.length)} from {many}")
+        parts.append(f"{percent(result.from_peers, result.length)} from {many}")
     if result.from_supernode and (not result.from_peers or result.from_origin or result.from_host or result.resumed):
-        said.append(f"{percent(result.from_supernode, result.length)} from the supernode")
+        parts.append(f"{percent(result.from_supernode, result.length)} from the supernode")
     if result.from_host:
-        said.append(f"{percent(result.from_host, result.length)} from another download of this host")
+        parts.append(f"{percent(result.from_host, result.length)} from another download of this host")
     if result.resumed:
-        said.append(f"{percent(result.resumed, result.length)} was here before")
+        parts.append(f"{percent(result.resumed, result.length)} was here before")
     if result.from_origin:
-        said.append(f"{percent(result.from_origin, result.length)} from the origin: {result.back_to_source}")
+        parts.append(f"{percent(result.from_origin, result.length)} from the origin: {result.back_to_source}")
     elif result.back_to_source:
-        said.append(f"the origin was asked: {result.back_to_source}")
-    return ", ".join(said)
+        parts.append(f"the origin was asked: {result.back_to_source}")
+    return ", ".join(parts)

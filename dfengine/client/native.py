@@ -10,10 +10,10 @@ from collections import deque
 from dfengine import codes
 from dfengine.client.doubts import Doubts
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
-from dfengine.client.node_answer import FILE, Patience, known
+from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
-from dfengine.client.transfer_state import WISHES
+from dfengine.client.transfer_state import MOST_WANTED
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REFUSED = 32
 """Offers in a row that name no usable source, after which the swarm has nothing for us."""
 
-MOST_TOLD = 1000
+MOST_REPORTED = 1000
 """Reports of each kind in one pull, the next one has the rest: a supernode deals with them at once, and takes no more than it can."""
 
 LAST_WORD = 2.0
@@ -40,15 +40,15 @@ class NativeSession:
     def __init__(self, member: Membership, held: list[tuple[int, int]], patience: Patience = FILE) -> None:
         self._member = member
         self._patience = patience
-        self._line = member.connection
+        self._connection = member.connection
         self._held = held
         self._timing = PullTiming()
         self._end = -1
-        self._wishes: frozenset[int] = frozenset()
+        self._wanted_pieces: frozenset[int] = frozenset()
         self._paced = False
-        """How quick this host's link is was told."""
+        """The pace of this host's link was reported."""
         self._left: deque[list[int]] = deque()
-        """Pieces that each unanswered request told to have left."""
+        """Pieces that each unanswered request reported as evicted."""
         self._doubts = Doubts()
         self._vain = False
         """Pieces were asked for in vain, or all is said to be here: the next pull tells what is not here."""
@@ -68,18 +68,18 @@ class NativeSession:
         reports = demand.reports + len(self._held) + 2 * demand.ending + (2 if demand.pace else 0)
         if demand.end >= 0 and demand.want and self._timing.unanswered and demand.end != self._end:
             reports += 1  # what is parked was asked for within the window as it was
-        if demand.wishes and demand.want and self._timing.unanswered and not self._wishes.issuperset(demand.wishes):
+        if demand.wanted_pieces and demand.want and self._timing.unanswered and not self._wanted_pieces.issuperset(demand.wanted_pieces):
             reports += 2  # what is parked names other pieces than those that a reader waits for now
-        if demand.wishes and demand.want and demand.idle_thread and reports:
-            reports += 1  # a reader waits for a piece that nobody fetches: not for more reports to be told with it
+        if demand.wanted_pieces and demand.want and demand.idle_thread and reports:
+            reports += 1  # a reader waits for a piece that no thread fetches: do not wait for more reports to send with it
         if self._timing.due(now, reports, demand.want, demand.idle_thread):
             self._send(transfer, demand.want, PARK)
             reports = 0
         late = self._timing.overdue_at(self._patience.prompt)
-        if now > late and not self._line.readable:  # else this process did not run
+        if now > late and not self._connection.readable:  # else this process did not run
             raise Silent(f"supernode {self._member.node} does not answer a pull")
-        wait = min(limit, demand.look, self._timing.wait(now, reports, demand.want, demand.idle_thread), max(0.0, late - now))
-        if transfer.sleep(wait, self._line):
+        wait = min(limit, demand.next_ending, self._timing.wait(now, reports, demand.want, demand.idle_thread), max(0.0, late - now))
+        if transfer.sleep(wait, self._connection):
             self._answer(transfer)
 
     def conclude(self, transfer: Transfer) -> None:
@@ -90,44 +90,45 @@ class NativeSession:
         deadline = time.monotonic() + LAST_WORD
         with contextlib.suppress(RemoteError):
             while self._timing.unanswered:
-                self._line.answer(deadline)
+                self._connection.answer(deadline)
                 self._timing.answered(time.monotonic(), 1, 0.0)
             return
-        self._line.usable = False  # an answer may still come
+        self._connection.usable = False  # an answer may still come
 
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
-        if not self._timing.unanswered and self._line.readable:
+        if not self._timing.unanswered and self._connection.readable:
             # Every later answer would be taken for that of another pull.
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
-        told = transfer.report(MOST_TOLD, self._paced)
-        self._paced |= told.pace > 0
-        self._end = told.end
-        held, self._held = self._held[:MOST_TOLD], self._held[MOST_TOLD:]
-        if self._held or told.wishes == []:
+        report = transfer.report(MOST_REPORTED, self._paced)
+        self._paced |= report.pace > 0
+        self._end = report.end
+        held, self._held = self._held[:MOST_REPORTED], self._held[MOST_REPORTED:]
+        if self._held or report.wanted_pieces == []:
             want = 0  # it would be offered what is here, or what nobody waits for any more
-        self._wishes = frozenset(told.wishes or () if want else ())
+        self._wanted_pieces = frozenset(report.wanted_pieces or () if want else ())
         self._since = min(self._since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
         if want and self._vain:
-            lacking, self._vain = transfer.lacking(WISHES), False
-        elif want and told.wishes:
-            lacking = self._doubts.asked(told.wishes, time.monotonic())
+            lacking, self._vain = transfer.lacking(MOST_WANTED), False
+        elif want and report.wanted_pieces:
+            lacking = self._doubts.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(
-            self._member.task, self._member.cid, done=told.done, failed=told.failed, ending=told.ending, pace=told.pace, held=held,
-            evicted=[(n, n + 1) for n in (*told.leaving, *lacking)], want=want, wishes=told.wishes, wait=wait, una=told.una, end=told.end,
+            self._member.task, self._member.cid, done=report.done, failed=report.failed, ending=report.ending, pace=report.pace, held=held,
+            evicted=[(n, n + 1) for n in (*report.leaving, *lacking)], want=want, wanted_pieces=report.wanted_pieces, wait=wait,
+            una=report.una, end=report.end,
         )  # fmt: skip
-        self._left.append(told.leaving)
-        self._line.send("POST", "/swarm/pull", JSON, pull)
-        self._timing.sent(time.monotonic(), len(told.done) + len(told.failed), want)
+        self._left.append(report.leaving)
+        self._connection.send("POST", "/swarm/pull", JSON, pull)
+        self._timing.sent(time.monotonic(), len(report.done) + len(report.failed), want)
         self.requests += 1
 
     def _answer(self, transfer: Transfer) -> None:
-        status, body = self._line.answer(time.monotonic() + GRACE)
+        status, body = self._connection.answer(time.monotonic() + GRACE)
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
-        known.heard(str(self._member.node))
+        silent_nodes.answered(str(self._member.node))
         transfer.evict(self._left.popleft())
         pulled, now = decode_pulled(body), time.monotonic()
         self._vain = not pulled.offers and (self._vain or now - self._since > PARK / 2)
@@ -161,4 +162,4 @@ class NativeSession:
 
     def close(self) -> None:
         """Hang up."""
-        self._line.close()
+        self._connection.close()

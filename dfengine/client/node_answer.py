@@ -1,9 +1,9 @@
 """Waits for a supernode's answer, and finds early that it does not run: it is frozen, or behind a firewall that drops.
 
 An answer may take long for a good reason: a registration waits for the origin, a pull until there is something to offer. So silence alone
-proves nothing. Who has heard nothing for QUIET seconds asks something that every supernode answers at once: over another connection, or by
-the next pull, which releases the parked one (`pull_timing`). Only a supernode that does not answer that either is silent; all downloads
-of the process go on without it then (`silent_nodes`).
+proves nothing. A client without an answer for QUIET seconds sends a request that every supernode answers at once: over another
+connection, or by the next pull, which releases the parked one (`pull_timing`). Only a supernode that does not answer that either is
+silent; all downloads of the process go on without it then (`silent_nodes`).
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ READ = Patience(connect=3.0, prompt=3.0, retry=5.0)
 byte, others later: QUIET and this leave half of them for the origin.
 """
 
-known = SilentNodes()
-"""What this process knows of its supernodes."""
+silent_nodes = SilentNodes()
+"""The silent supernodes of this process."""
 
 
 def check(dialer: Dialer, node: SupernodeAddress, patience: Patience) -> None:
     """May it be asked? One that was silent is tried first, if it is time for that. Raises Silent, and what a try raises."""
     if patience.insists:
         return
-    turn = known.ask(str(node), time.monotonic())
+    turn = silent_nodes.ask(str(node), time.monotonic())
     if turn == LEAVE:
         raise Silent(f"supernode {node} did not answer a moment ago")
     if turn == TRY:
@@ -78,58 +78,58 @@ def connect(dialer: Dialer, node: SupernodeAddress, timeout: float) -> Connectio
     try:
         return dialer.connect(node.host, node.port, timeout=timeout, named=node.certified)
     except Silent:
-        known.silent(str(node), time.monotonic())
+        silent_nodes.silent(str(node), time.monotonic())
         raise
 
 
 def ping(dialer: Dialer, node: SupernodeAddress, timeout: float) -> None:
     """Raises Silent when it does not answer within `timeout` seconds, SourceGone when nobody is there."""
-    line = connect(dialer, node, timeout)
+    connection = connect(dialer, node, timeout)
     try:
-        line.request("GET", PING, timeout=timeout)
+        connection.request("GET", PING, timeout=timeout)
     except Silent:
-        known.silent(str(node), time.monotonic())
+        silent_nodes.silent(str(node), time.monotonic())
         raise Silent(f"supernode {node} does not answer") from None
     except ProtocolViolation:
-        known.heard(str(node))
+        silent_nodes.answered(str(node))
     else:
-        known.heard(str(node))
+        silent_nodes.answered(str(node))
     finally:
-        line.close()
+        connection.close()
 
 
 def request(
-    dialer: Dialer, node: SupernodeAddress, line: Connection, target: str, headers: Mapping[str, str], body: bytes,
+    dialer: Dialer, node: SupernodeAddress, connection: Connection, target: str, headers: Mapping[str, str], body: bytes,
     timeout: float, patience: Patience,
 ) -> tuple[int, bytes]:
-    """POST by `line`: (status, body). timeout: seconds for the answer of one that runs. Raises SourceGone, Silent, ProtocolViolation."""
+    """POST: (status, body). timeout: seconds for the answer of a supernode that runs. Raises SourceGone, Silent, ProtocolViolation."""
     name = str(node)
-    line.send("POST", target, headers, body)
-    begun = time.monotonic()
-    deadline, look = begun + timeout, begun + QUIET
-    while not _comes(line, min(look, deadline)):
+    connection.send("POST", target, headers, body)
+    started = time.monotonic()
+    deadline, next_ping = started + timeout, started + QUIET
+    while not _comes(connection, min(next_ping, deadline)):
         now = time.monotonic()
         if now >= deadline:
             break
-        if known.left(name) and not patience.insists:
+        if silent_nodes.left(name) and not patience.insists:
             raise Silent(f"supernode {node} does not answer")
         with contextlib.suppress(ProtocolViolation):
             ping(dialer, node, min(patience.prompt, deadline - now))
-        look = time.monotonic() + AGAIN
-    status, answer = line.answer(deadline)
-    known.heard(name)
+        next_ping = time.monotonic() + AGAIN
+    status, answer = connection.answer(deadline)
+    silent_nodes.answered(name)
     return status, answer
 
 
-def _comes(line: Connection, until: float) -> bool:
+def _comes(connection: Connection, until: float) -> bool:
     """Bytes of the answer are here, or the connection was closed, before monotonic time `until`."""
     poll = select.poll()
-    poll.register(line.fileno(), select.POLLIN)
-    looked = False
-    while not line.receiver.buffered:
+    poll.register(connection.fileno(), select.POLLIN)
+    checked = False
+    while not connection.receiver.buffered:
         if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
             return False
-        if looked or line.readable:
+        if checked or connection.readable:
             return True
-        looked = True  # what came may be of TLS alone
+        checked = True  # what came may be of TLS alone
     return True

@@ -48,16 +48,16 @@ class NodeCache:
                 break
         return list({each["task"]: each for each in found}.values())
 
-    def find(self, said: str) -> list[dict[str, Any]]:
+    def find(self, query: str) -> list[dict[str, Any]]:
         """Those of this task or URL. Raises BadValue where there is none."""
-        if re.fullmatch("[0-9a-f]{64}", said) or said.startswith("df:"):
-            copy = self._control.ask("GET", f"{self._path}/{task_id(said) if said.startswith('df:') else said}", missing=True)
+        if re.fullmatch("[0-9a-f]{64}", query) or query.startswith("df:"):
+            copy = self._control.ask("GET", f"{self._path}/{task_id(query) if query.startswith('df:') else query}", missing=True)
             found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
         else:
-            wanted = said.partition("?")[0] if is_url(said) else said
+            wanted = query.partition("?")[0] if is_url(query) else query
             found = [each for each in self.listed() if wanted == each["url"].partition("?")[0]]
         if not found:
-            raise BadValue(f"{said[:200]} is no URL or task of a copy at supernode {self._node}: `dfengine cache ls -n HOST` lists them")
+            raise BadValue(f"{query[:200]} is no URL or task of a copy at supernode {self._node}: `dfengine cache ls -n HOST` lists them")
         return found
 
     def pin(self, task: str, pinned: bool) -> None:

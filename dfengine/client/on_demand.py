@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 LISTED = 1024
-"""Pieces of which an origin's reader is told that they are wanted: more than all its connections claim at once."""
+"""Wanted pieces that an origin's reader gets at most: more than all its connections claim at once."""
 
 PARKED = 30.0
-"""Seconds between two looks of a thread that has nothing to do."""
+"""Seconds between two checks of an idle thread."""
 
 
 class Ticket:
-    """`pieces` that one reader waits for, in the order of demand. left: those that were not here when they were last looked for.
+    """`pieces` that one reader waits for, in the order of demand. left: those that were not here at the last check.
 
-    told: called as well whenever there is something to look at, in any thread, and must not wait.
+    on_change: called as well whenever one of them has landed or none will, in any thread, and must not wait.
     """
 
-    __slots__ = ("_event", "_told", "left", "over", "pieces", "reader")
+    __slots__ = ("_event", "_on_change", "left", "over", "pieces", "reader")
 
-    def __init__(self, pieces: list[int], over: bool, told: Callable[[], None] | None = None) -> None:
+    def __init__(self, pieces: list[int], over: bool, on_change: Callable[[], None] | None = None) -> None:
         self.pieces = pieces
         self.left: list[int] = []
-        self._told = told
+        self._on_change = on_change
         self.over = over
         """Nothing comes any more."""
         self.reader = -1
@@ -55,10 +55,10 @@ class Ticket:
         return came
 
     def signal(self) -> None:
-        """The reader has something to look at."""
+        """Wake the reader: a piece has landed, or none will."""
         self._event.set()
-        if self._told is not None:
-            self._told()
+        if self._on_change is not None:
+            self._on_change()
 
 
 class TransferOnDemand(Transfer):
@@ -78,15 +78,15 @@ class TransferOnDemand(Transfer):
 
     # Readers.
 
-    def ask(self, pieces: Iterable[int], told: Callable[[], None] | None = None) -> Ticket:
+    def ask(self, pieces: Iterable[int], on_change: Callable[[], None] | None = None) -> Ticket:
         """A reader waits for `pieces`; those that are here or do not exist count as landed. `withdraw` the ticket in the end.
 
-        told: see Ticket.
+        on_change: see Ticket.
         """
         with self._changed:
-            ticket = Ticket([*pieces], self._over, told)
+            ticket = Ticket([*pieces], self._over, on_change)
             self._asked[ticket] = None
-            self._look_for(ticket)
+            self._find(ticket)
         if ticket.left:
             self.wake()
         return ticket
@@ -107,7 +107,7 @@ class TransferOnDemand(Transfer):
             self.file.become(other)
             for ticket in self._asked:
                 self._let_go(ticket)
-                self._look_for(ticket)
+                self._find(ticket)
             self._signal(self._asked)
 
     def still(self, ticket: Ticket, n: int) -> None:
@@ -118,7 +118,7 @@ class TransferOnDemand(Transfer):
             if self.plan.window.acked(n):
                 raise LocalError(f"piece {n} came, and is not here any more: open the file again")
             self._let_go(ticket)
-            self._look_for(ticket)
+            self._find(ticket)
         self.wake()
 
     def note_here(self) -> None:
@@ -131,12 +131,12 @@ class TransferOnDemand(Transfer):
                     self._landed(n)
 
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
-        """See TransferState. What a supernode is told to be here is wanted from nobody."""
+        """See TransferState. Pieces that are reported as here are not wanted."""
         with self._changed:
             self.note_here()
             return super().rejoin(native)
 
-    def _look_for(self, ticket: Ticket) -> None:
+    def _find(self, ticket: Ticket) -> None:
         """What of it is not here is demanded. Hold the lock."""
         here, count = self.file.here, self.plan.window.count
         most = count if count >= 0 else len(here)
@@ -193,7 +193,7 @@ class TransferOnDemand(Transfer):
         with self._changed:
             return not len(self._priority) and not self.plan.jobs()
 
-    def wishes(self) -> list[int]:
+    def wanted_pieces(self) -> list[int]:
         """See TransferState. The first LISTED of them."""
         with self._changed:
             return list(islice(self._priority, LISTED))

@@ -79,13 +79,13 @@ class OriginLease:
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """The answer's code, 0 when there is none."""
-        if node_answer.known.left(str(self._node)):
+        if node_answer.silent_nodes.left(str(self._node)):
             return 0
         with contextlib.suppress(RemoteError):
-            line = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
-            with contextlib.closing(line):
+            connection = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)
+            with contextlib.closing(connection):
                 asked = encode({**self._ask, **more})
-                status, body = node_answer.request(self._dialer, self._node, line, "/swarm/origin", JSON, asked, timeout, FILE)
+                status, body = node_answer.request(self._dialer, self._node, connection, "/swarm/origin", JSON, asked, timeout, FILE)
                 if status == 200:
                     return decode_pulled(body).code
         return 0

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dfengine.client.transfer import Transfer
     from dfengine.storage.signal_page import SignalPage
 
-LOOK = 1.0
-"""Seconds after which one that waits for a change looks by itself: whoever should wake it may have died."""
+RECHECK = 1.0
+"""Seconds after which a thread that waits for a change checks by itself: the process that should wake it may have died."""
 
 ENDING = 5.0
 """Seconds for the thread to end."""

@@ -174,7 +174,7 @@ class Place:
     goes_on = False
     """It goes on in memory that is kept, and writes there."""
 
-    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+    def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
         """Before a transfer of this version begins: what this host keeps of it in memory is `kept_copy`."""
         if self.kept_at is None or self.transfer is not None or not generation or geometry.length <= 0:
             return
@@ -228,7 +228,7 @@ class Place:
     _kind = Transfer
     """Of its transfers."""
     knows_length = False
-    """It was told before how long the data is: no room for it is the disk's fault, whatever a supernode says."""
+    """The length of the data is known before: if there is no room for it, the disk is the cause, not a supernode."""
 
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit

@@ -177,9 +177,9 @@ class Plan:
             if not job.came:
                 self.pace.answered(now - job.began)
             if job.silent and not job.slow and not self.pace.overdue(came, now - job.began, 0.0, floor):
-                self._health.heard(job.source)
-            job.came, job.heard = came, now
-        return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.heard, floor)
+                self._health.answered(job.source)
+            job.came, job.received_at = came, now
+        return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.received_at, floor)
 
     def slow(self, job: Job, length: int, now: float, share: float) -> bool:
         """Asked after `late`, of a job of `length` bytes: a source that is trusted would send its piece far sooner.
@@ -211,7 +211,7 @@ class Plan:
                 if other.source.address == job.source.address and not (other.silent or other.lost or piece.landing):
                     other.silent, other.slow = True, job.slow
                     self._silent.add(n)
-                    if not other.source.cid.startswith(CDN):  # whose pieces are left to it: nobody need be told that they are late
+                    if not other.source.cid.startswith(CDN):  # its pieces are left to it: their delay needs no report
                         self._blame(n, piece, other.source.cid, "slow")
         self._drop_unusable(now)
 
@@ -271,7 +271,7 @@ class Plan:
             self._drop_unusable(now)
 
     def give_back(self, job: Job, now: float) -> None:
-        """It was never begun, or is wanted no more; the same source may be asked again."""
+        """It was never started, or is not wanted any more; the same source may be asked again."""
         piece = self._of(job)
         self._end(job)
         if not job.lost:
@@ -337,7 +337,7 @@ class Plan:
     def want_first(self, pieces: Iterable[int]) -> None:
         """Others of this host wait for these; nonsense among them is left out. A plan with a window of its own takes no notice."""
 
-    def wishes(self, most: int, filled: bool = False) -> list[int] | None:
+    def wanted_pieces(self, most: int, filled: bool = False) -> list[int] | None:
         """The pieces that a pull should name, `most` at most; None: it asks for any. filled: with those that may come instead."""
         return None
 
@@ -393,7 +393,7 @@ class Plan:
         return done, wrong
 
     def hedge_at(self) -> float:
-        """When (monotonic seconds) an idle worker should look again for a late piece; infinite if never."""
+        """When (monotonic seconds) an idle worker should check again for a late piece; infinite if never."""
         head = self._pieces.get(self.window.una)
         pieces = self._pieces.values() if self._hedge_next is None else [] if head is None else [head]
         began = (piece.jobs[-1].began for piece in pieces if piece.spare(self._most))

@@ -28,7 +28,7 @@ class PlanOfFile(Plan):
     def _rank(self, n: int) -> int:
         return n not in self._first and 1 + (0 if self._usual is None else self._usual(n))
 
-    def wishes(self, most: int, filled: bool = False) -> list[int] | None:
+    def wanted_pieces(self, most: int, filled: bool = False) -> list[int] | None:
         """See Plan. What is waited for and not offered yet; None: nothing.
 
         filled: other missing pieces follow, in the file's order, so that a piece that nobody can send now holds nothing up.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class PlanOnDemand(Plan):
     """See Plan. `priority` says what is wanted; its owner changes it under the lock that guards this plan.
 
-    A supernode that knows no wishes may offer other pieces: those are fetched as well, after all that is wanted.
+    A supernode that does not know selected pulls may offer other pieces: those are fetched as well, after all wanted ones.
     """
 
     def __init__(self, window: Window, workers: int) -> None:
@@ -29,7 +29,7 @@ class PlanOnDemand(Plan):
         """Pieces that are wanted, and neither here, offered nor running."""
         return len(self.priority) - sum(n in self.priority for n in self._pieces)
 
-    def wishes(self, most: int, filled: bool = False) -> list[int]:
+    def wanted_pieces(self, most: int, filled: bool = False) -> list[int]:
         """The first `most` pieces to name in a pull: those whose sources are all silent, then those that are wanted and not offered yet.
 
         No other piece may come instead.

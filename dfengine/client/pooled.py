@@ -27,11 +27,11 @@ class SharedConnections(ConnectionPool):
     """A pool of several downloads: none of them closes it."""
 
     def acquire(self, host: str, port: int) -> Connection | None:
-        """See ConnectionPool; one that the other side has closed, or has said something on, is none."""
-        while (line := super().acquire(host, port)) is not None:
-            if line.quiet:
-                return line
-            line.close()
+        """See ConnectionPool; skips connections that the other side has closed or sent something on."""
+        while (connection := super().acquire(host, port)) is not None:
+            if connection.quiet:
+                return connection
+            connection.close()
         return None
 
     def close(self) -> None:
@@ -66,8 +66,8 @@ class Pooled:
         with self._lock:
             if self._peer is None or time.monotonic() > self._until:
                 found = ensure()
-                # Who is told of a fresh one has the line that leads there first; nobody else waits for it to run.
-                self._peer, self._until = found.replace(line=None), time.monotonic() + FRESH
+                # Only the download that started a fresh one has the inherited socket; the others do not wait for it to run.
+                self._peer, self._until = found.replace(sock=None), time.monotonic() + FRESH
                 return found
             return self._peer
 

@@ -66,7 +66,7 @@ class PresentVersion:
         """Where the leader's pieces lie, if they had a place when it was named: one that comes later is of the present version."""
         while joining.joined and joining.open_already and not joining.done and joining.place is None:
             self._watch.check(None)
-            joining.hear(TICK)
+            joining.receive(TICK)
         return joining.place if joining.joined else None
 
     def _asks(self, place: LeaderPlace) -> bool:

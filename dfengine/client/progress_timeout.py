@@ -19,7 +19,7 @@ GRAIN = 64 << 10
 """Bytes more that are progress."""
 
 STOPPED = 2.0
-"""Seconds between two looks beyond which it was this process that did not run."""
+"""Seconds between two checks beyond which it was this process that did not run."""
 
 
 class ProgressTimeout:
@@ -29,12 +29,12 @@ class ProgressTimeout:
         self.seconds = max(IDLE, SLOWEST * piece / least if least else 0.0)
         grain = GRAIN if least else 1
         self._grain = max(1, min(grain, int(limit * self.seconds) // 4)) if limit else grain
-        self._looked, self._waited = now, 0.0
+        self._checked, self._waited = now, 0.0
         self._here = self._moving = 0
 
     def expired(self, here: int, moving: int, satisfied: bool, now: float) -> bool:
-        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing was wanted since the last look."""
-        passed, self._looked = min(STOPPED, now - self._looked), now
+        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing was wanted since the last check."""
+        passed, self._checked = min(STOPPED, now - self._checked), now
         if here != self._here:
             self._here, self._moving, self._waited = here, moving, 0.0
         elif moving >= self._moving + self._grain:

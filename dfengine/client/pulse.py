@@ -8,7 +8,7 @@ SILENT = 5.0
 """Seconds without a beat after which a leader is taken for one that does not run: ten beats."""
 
 STOPPED = 1.5
-"""Seconds between two looks beyond which it was this process that did not run."""
+"""Seconds between two checks beyond which it was this process that did not run."""
 
 
 STALLED = IDLE + 15.0
@@ -20,13 +20,13 @@ class Pulse:
 
     def __init__(self, now: float) -> None:
         self._beats = -1
-        self._since = self._looked = now
+        self._since = self._checked = now
 
     def silent(self, beats: int, now: float, patience: float = SILENT) -> bool:
         """It has not beaten for so many seconds in which this process ran."""
-        if now - self._looked > STOPPED:
-            self._since += now - self._looked
-        self._looked = now
+        if now - self._checked > STOPPED:
+            self._since += now - self._checked
+        self._checked = now
         if beats != self._beats:
             self._beats, self._since = beats, now
         return now - self._since > patience
@@ -37,13 +37,13 @@ class Stall:
 
     def __init__(self, now: float) -> None:
         self._seen: object = None
-        self._looked = now
+        self._checked = now
         self.waited = 0.0
         """Seconds in which this process ran, waited, and saw no progress."""
 
     def lasts(self, seen: object, waits: bool, now: float, patience: float) -> bool:
         """It has waited longer than `patience` seconds. seen: differs after any progress. waits: it waits for something now."""
-        passed, self._looked = min(STOPPED, now - self._looked), now
+        passed, self._checked = min(STOPPED, now - self._checked), now
         if seen != self._seen:
             self._seen, self.waited = seen, 0.0
         elif waits:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dfengine.client.piece_timing import PieceTiming
     from dfengine.net.dial import Connection
 
-LOOK = 0.01
-"""Seconds between looks at how far pieces are, at least."""
+STEP = 0.01
+"""Seconds between checks of the progress of pieces, at least."""
 
 SHUT_RDWR = 2
 
@@ -35,7 +35,7 @@ class Receiving:
         self._current[job] = connection, connection.receiver.total
 
     def end(self, job: Job) -> None:
-        """Nothing more comes; not begun: nothing happens."""
+        """Nothing more comes; without effect if it was not started."""
         self._current.pop(job, None)
 
     def open(self, job: Job) -> None:
@@ -81,14 +81,14 @@ class Receiving:
         """Unreported jobs whose pieces will soon be complete (`PieceTiming.ends_in`), and the seconds until there are more."""
         soonest, found = math.inf, []
         for job in self._current:
-            if job.told:
+            if job.announced:
                 continue
             wait = pace.ends_in(self._framed(job.piece), self.came(job), now - job.began)
             if wait <= 0:
                 found.append(job)
             soonest = min(soonest, wait)
         # A piece with too few bytes for an estimate is checked again soon.
-        return found, max(LOOK, min(soonest, LOOK * 4))
+        return found, max(STEP, min(soonest, STEP * 4))
 
     def part(self) -> float:
         """The received part of all pieces under way, in pieces."""

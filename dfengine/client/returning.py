@@ -1,4 +1,4 @@
-"""An open file that went to the origin, because its supernode was lost, looks for a supernode again.
+"""An open file that went to the origin, because its supernode was lost, searches for a supernode again.
 
 Only while somebody reads, in growing pauses, and not for ever. A thread of its own asks, so no read waits for the answer. A supernode
 counts if it names the very version that is here, in pieces of the same size, since pieces of two versions never mix. A return that
@@ -40,7 +40,7 @@ ANSWER = 30.0
 
 
 class Returning:
-    """Of one download. Used by the engine's thread; `look` at most."""
+    """Of one download. Used by the engine's thread; `check` does not wait."""
 
     def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
         """nodes: those that may be asked now; it waits for nothing."""
@@ -66,7 +66,7 @@ class Returning:
         else:
             self._vain += 1
 
-    def look(self, transfer: Transfer) -> bool:
+    def check(self, transfer: Transfer) -> bool:
         """A supernode is there: `take` its membership. Asks for one if it is time to. Never waits."""
         if self._found is not None:
             return True

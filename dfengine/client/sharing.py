@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine.settings import ShareSettings, SupernodeAddress
     from dfengine.wire import Announced
 
-LOOK = 0.5
+POLL = 0.5
 """Seconds between two questions whether a supernode's copy is whole."""
 
 PATIENCE = 60.0
@@ -53,12 +53,12 @@ class Sharing(Value):
 
 
 class Share:
-    """One file. `run`, then `await_copies` if there are to be some. look: called with the bytes that were read, and in waits; may raise."""
+    """One file. `run`, then `await_copies` if any are wanted. progress: called with the bytes read, and in waits with -1; may raise."""
 
-    def __init__(self, settings: ShareSettings, look: Callable[[int], None] = lambda done: None) -> None:
+    def __init__(self, settings: ShareSettings, progress: Callable[[int], None] = lambda done: None) -> None:
         """Raises BadValue."""
         self._settings = settings
-        self._look = look
+        self._progress = progress
         if not settings.nodes:
             raise BadValue("a file is shared at a supernode: name one (-n HOST)")
         self._nodes: dict[str, SupernodeAddress] = {}
@@ -74,7 +74,7 @@ class Share:
         self._port = 0
 
     def _know(self, nodes: Iterable[SupernodeAddress]) -> None:
-        """These are told. Raises BadValue where they are fewer than are to keep copies."""
+        """Announce to these. Raises BadValue where they are fewer than are to keep copies."""
         self._nodes = {str(node): node for node in nodes}
         if self._settings.replicas > len(self._nodes):
             raise BadValue(f"--replicas {self._settings.replicas}: {len(self._nodes)} supernodes are named, each of which keeps one copy")
@@ -83,7 +83,7 @@ class Share:
         """Read the file, have it served, and tell the supernodes. Raises BadValue, StorageError, LocalError, SupernodeError."""
         settings = self._settings
         if not self._nodes:
-            self._know(expanded(settings.nodes, lambda: self._look(-1)))
+            self._know(expanded(settings.nodes, lambda: self._progress(-1)))
         ip = local_peer.address(settings.ip, self._nodes.values(), local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")
@@ -94,12 +94,12 @@ class Share:
             if os.path.isdir(settings.path):
                 path, name, length = self._directory(algorithms, ip, until)
             else:
-                found = content.read(settings.path, algorithms, self._look)
+                found = content.read(settings.path, algorithms, self._progress)
                 path, name, length = found.path, self._file(found, ip, until), found.length
             peer = local_peer.ensure(self.home, self._dialer, ip, settings.port, self.shared[-1].name, totallimit=settings.totallimit,
                                      alivetime=settings.alivetime)
-            if peer.line is not None:
-                peer.line.close()
+            if peer.sock is not None:
+                peer.sock.close()
             if peer.ip != ip:
                 raise LocalError(f"the peer server of {self.home.path} serves at {peer.ip} since just now: run it again")
             self._port = peer.port
@@ -120,7 +120,7 @@ class Share:
         """Have it served; its path, its name and the bytes of its files."""
         from dfengine.storage import content_tree
 
-        found = content_tree.read(self._settings.path, algorithms, self._look)
+        found = content_tree.read(self._settings.path, algorithms, self._progress)
         shared = self._described(found.sha256, found.path, found.manifest.length, ip, until, of=content_url(found.manifest.identity))
         shared_content.publish_tree(self.home, shared, found, task_id(shared.url))
         self.shared.append(shared)
@@ -137,10 +137,10 @@ class Share:
         )  # fmt: skip
 
     def _tell(self) -> list[str]:
-        """Supernodes that know all of it now; others hear of it later. Raises RemoteError when none does."""
+        """Supernodes that know all of it now; others get it later. Raises RemoteError when none does."""
         known, failure = [], None
         for node in self.shared[0].nodes:
-            self._look(-1)
+            self._progress(-1)
             try:
                 for shared in self.shared:
                     self._accepted(node, self._announce(shared, node))
@@ -152,8 +152,8 @@ class Share:
         return known
 
     def _announce(self, shared: shared_content.Announced, node: str, withdrawn: bool = False) -> Announced:
-        told = shared_content.announcement(shared, self._port, keep=node in shared.keep, withdrawn=withdrawn)
-        return announce(self._dialer, self._nodes[node], told, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
+        announced = shared_content.announcement(shared, self._port, keep=node in shared.keep, withdrawn=withdrawn)
+        return announce(self._dialer, self._nodes[node], announced, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
 
     def _accepted(self, node: str, answer: Announced) -> None:
         if answer.code not in (codes.SUCCESS, codes.WAIT):
@@ -167,7 +167,7 @@ class Share:
     def _await_copy(self, shared: shared_content.Announced, node: str) -> str:
         end = time.monotonic() + PATIENCE
         while True:
-            self._look(-1)
+            self._progress(-1)
             if not shared_content.is_whole(self.home, shared):
                 raise SupernodeError(f"{shared.path} was changed or withdrawn before supernode {node} had a copy")
             try:
@@ -184,7 +184,7 @@ class Share:
             except RemoteError:
                 if time.monotonic() > end:
                     raise
-            time.sleep(LOOK)
+            time.sleep(POLL)
 
     @property
     def lasts(self) -> bool:
@@ -195,8 +195,8 @@ class Share:
     def wait(self) -> None:
         """As long as it lasts."""
         while self.lasts:
-            self._look(-1)
-            time.sleep(LOOK)
+            self._progress(-1)
+            time.sleep(POLL)
 
     def end(self) -> None:
         """Share it no longer."""

@@ -6,11 +6,11 @@
     SILENT   ask, too early      SILENT: leave it
     SILENT   ask, in time        TRIED: try it, by a small question
     TRIED    ask within TRIAL    TRIED: leave it, since another download tries it
-    TRIED    ask later           TRIED: try it, since nobody told how the last try ended
+    TRIED    ask later           TRIED: try it, since the last try has no result
     TRIED    silent              SILENT for twice as long as before, LONGEST at most
-    any      heard               none
+    any      answered            none
 
-A supernode is heard whatever it answers, a refusal too.
+Any answer of a supernode counts, a refusal too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ASK, TRY, LEAVE = "ask", "try", "leave"
 
 
 class SilentNodes:
-    """By `host:port`. Any thread may call: each change is one operation on a dictionary. Two that ask at once may both be told to try."""
+    """By `host:port`. Any thread may call: each change is one operation on a dictionary. Two that ask at once may both get TRY."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, float, bool]] = {}
@@ -46,13 +46,13 @@ class SilentNodes:
         while len(self._known) > MOST:
             self._known.pop(next(iter(self._known)), None)
 
-    def heard(self, node: str) -> None:
+    def answered(self, node: str) -> None:
         """It answered."""
         if self._known:
             self._known.pop(node, None)
 
     def ask(self, node: str, now: float) -> str:
-        """ASK; TRY: first by a small question, whose end is told by `silent` or `heard`; LEAVE: go on without it."""
+        """ASK; TRY: first by a small question, whose result is reported by `silent` or `answered`; LEAVE: go on without it."""
         found = self._known.get(node)
         if found is None:
             return ASK
@@ -63,5 +63,5 @@ class SilentNodes:
         return TRY
 
     def left(self, node: str) -> bool:
-        """It was silent, and nothing was heard of it since."""
+        """It was silent, and has not answered since."""
         return node in self._known

@@ -81,9 +81,9 @@ class Membership(Value):
 
 def join(
     dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep,
-    told: Callable[[str], object] = lambda _: None, patience: Patience = FILE, traceparent: str = "",
+    notify: Callable[[str], object] = lambda _: None, patience: Patience = FILE, traceparent: str = "",
 ) -> Membership:
-    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. told: why the supernode cannot yet.
+    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. notify: gets the reason.
 
     traceparent: sent along; "": none.
 
@@ -110,7 +110,7 @@ def join(
             # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
             until = deadline if answer.code == codes.WAIT else asked
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
-                told(f"supernode {node} asks for patience: {reason(answer.said)}")
+                notify(f"supernode {node} asks for patience: {reason(answer.message)}")
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 return _accept(dialer, node, connection, registration.cid, answer)
@@ -127,13 +127,13 @@ def join(
 
 def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
     if answer.code == codes.NEED_AUTH:
-        raise refuse(node, answer.code, answer.said)
+        raise refuse(node, answer.code, answer.message)
     if answer.alternatives:
-        full = SupernodeFull(f"supernode {node} refuses: {reason(answer.said)}", answer.code)
+        full = SupernodeFull(f"supernode {node} refuses: {reason(answer.message)}", answer.code)
         full.alternatives = answer.alternatives
         raise full
     if answer.code != codes.SUCCESS or not answer.piece_size:
-        raise SupernodeError(f"supernode {node} refuses: {reason(answer.said)}", answer.code)
+        raise SupernodeError(f"supernode {node} refuses: {reason(answer.message)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:
         raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
     try:
@@ -181,34 +181,34 @@ def leave(member: Membership) -> None:
     from urllib.parse import urlencode
 
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
-    if node_answer.known.left(str(member.node)):
+    if node_answer.silent_nodes.left(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
-        line = member.connect(1.0)
-        with _released(member, line):
-            line.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
+        connection = member.connect(1.0)
+        with _released(member, connection):
+            connection.request("GET", f"/peer/service/down?{query}", {}, b"", timeout=1.0)
 
 
 def report(member: Membership, message: bytes) -> None:
     """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
-    line = member.connection
-    if node_answer.known.left(str(member.node)):
+    connection = member.connection
+    if node_answer.silent_nodes.left(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
-        if line.usable:
-            line.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+        if connection.usable:
+            connection.request("POST", "/task/metrics", JSON, message, timeout=1.0)
             return
-        line = member.connect(1.0)
-        with _released(member, line):
-            line.request("POST", "/task/metrics", JSON, message, timeout=1.0)
+        connection = member.connect(1.0)
+        with _released(member, connection):
+            connection.request("POST", "/task/metrics", JSON, message, timeout=1.0)
 
 
 @contextlib.contextmanager
-def _released(member: Membership, line: Connection) -> Iterator[None]:
+def _released(member: Membership, connection: Connection) -> Iterator[None]:
     """Behind one whole exchange `line` may serve another download; after a failure it is closed."""
     try:
         yield
     except BaseException:
-        line.close()
+        connection.close()
         raise
-    member.dialer.release(line, named=True)
+    member.dialer.release(connection, named=True)

@@ -12,7 +12,7 @@ import time
 from dfengine import codes
 from dfengine.client import fallback, fetch
 from dfengine.client.native import NativeSession
-from dfengine.client.node_answer import Patience, known
+from dfengine.client.node_answer import Patience, silent_nodes
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
@@ -39,7 +39,7 @@ RETRY_NOTBS = 120.0
 """The same when it must not."""
 
 PARKED = 30.0
-"""Seconds between two looks around of a download that is parked until a reader asks for something."""
+"""Seconds between two checks of a download that is parked until a reader asks for something."""
 
 PARKED_PAUSE = 15.0
 """Seconds, and up to twice as many by chance, between two tries of such a download to find a supernode again."""
@@ -57,7 +57,7 @@ def _session(member: Membership, held: list[tuple[int, int]], patience: Patience
 
 
 def _silent_last(nodes: list[SupernodeAddress]) -> list[SupernodeAddress]:
-    return sorted(nodes, key=lambda node: known.left(str(node)))
+    return sorted(nodes, key=lambda node: silent_nodes.left(str(node)))
 
 
 class SwarmSession:
@@ -93,9 +93,9 @@ class SwarmSession:
         self._in_step = False
         """The connection to the supernode stands at the end of an answer."""
         self.member: Membership | None = None
-        self.told_md5 = ""
+        self.supernode_md5 = ""
         self.refused = False
-        """The last supernode that failed said that it could not fetch the file, or would not."""
+        """The last supernode that failed answered that it could not fetch the file, or would not."""
         self._questions = False
 
     @property
@@ -166,7 +166,7 @@ class SwarmSession:
             generation = member.generation.decode("ascii", "replace")
             if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, generation):
                 return None
-            self._assembly.look_for_kept(member.task, member.geometry, member.generation)
+            self._assembly.find_kept(member.task, member.geometry, member.generation)
             try:
                 transfer = self._assembly.open(member.geometry, member.generation)
             except TooLarge as error:
@@ -182,7 +182,7 @@ class SwarmSession:
                 failure = error
                 self._watch.trouble(str(error))
                 if isinstance(error, Silent):
-                    known.silent(str(member.node), time.monotonic())
+                    silent_nodes.silent(str(member.node), time.monotonic())
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that begins anew brings pieces each time: only more than ever before is progress.
@@ -227,7 +227,7 @@ class SwarmSession:
             if not transfer.finished:
                 raise
         finally:
-            self.told_md5 = session.finished_md5 or self.told_md5
+            self.supernode_md5 = session.finished_md5 or self.supernode_md5
 
     def _start_thread(self, transfer: Transfer) -> None:
         self._threads += 1
@@ -240,14 +240,14 @@ class SwarmSession:
 
     def _drive(self, session: SupernodeSession, transfer: Transfer) -> None:
         settings = self._settings
-        looked = time.monotonic()
-        timeout = ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, looked)
+        checked = time.monotonic()
+        timeout = ProgressTimeout(transfer.file.geometry.piece_size, settings.minrate, settings.locallimit, checked)
         parked = False
         while not transfer.finished:
             self._watch.check(transfer)
             now = time.monotonic()
-            if now - looked >= TICK:  # each piece that lands wakes this thread
-                looked = now
+            if now - checked >= TICK:  # each piece that lands wakes this thread
+                checked = now
                 here, satisfied = transfer.progress()
                 if timeout.expired(here, transfer.moving().total, satisfied or parked, now):
                     raise NoProgress(f"the swarm brought nothing for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
@@ -297,8 +297,8 @@ class SwarmSession:
                     failure = failure or error
                     trying.failed(error)
                     refused = refused and isinstance(error, SupernodeError)
-            awaited = self._may_leave and transfer.wishes() is not None  # by a reader, who need not wait until they run again
-            silent = awaited and all(known.left(str(node)) for node in nodes)
+            awaited = self._may_leave and transfer.wanted_pieces() is not None  # by a reader, who need not wait until they run again
+            silent = awaited and all(silent_nodes.left(str(node)) for node in nodes)
             if (refused or silent or time.monotonic() >= until) and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
@@ -309,7 +309,7 @@ class SwarmSession:
             report(self.member, message)
 
     def leave(self) -> None:
-        """This download takes no part any more: what it was told to fetch is somebody else's at once; best effort."""
+        """This download leaves: the pieces that it was offered go to others at once; best effort."""
         if self.member is not None:
             leave(self.member)
 

@@ -17,7 +17,7 @@ import time
 
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.connection_pool import ConnectionPool
-from dfengine.client.transfer_state import WISHES, TransferState
+from dfengine.client.transfer_state import MOST_WANTED, TransferState
 from dfengine.errors import BadValue, LocalError, ProtocolViolation, SourceGone
 from dfengine.storage.hashing import content_digest
 
@@ -43,7 +43,7 @@ SLICE = 0.25
 """Seconds that the end of a thread is waited for at once."""
 
 STOPPED = 1.0
-"""Seconds between two looks at the sources beyond which it was this process that did not run."""
+"""Seconds between two checks of the sources beyond which it was this process that did not run."""
 
 UNREAD = 128 << 10
 """Bytes that wait unread when this host is what is slow; half of them wait before a thread is woken (net/_receive)."""
@@ -112,7 +112,7 @@ class Transfer(TransferState):
                 silent = self.plan.late(job, self._receiving.came(job), now, floor)
                 slow = not silent and self.plan.slow(job, self.file.geometry.framed(job.piece), now, share)
                 if late or job.writing or ((silent or slow) and self._receiving.unread(job) > (0 if silent else UNREAD)):
-                    job.heard = now
+                    job.received_at = now
                 elif silent or slow:
                     (self.plan.silent if silent else self.plan.hurry)(job, now)
                     self._changed.notify_all()
@@ -167,7 +167,7 @@ class Transfer(TransferState):
             return None
 
     def _idle_for(self, now: float) -> float:
-        """Seconds until an idle fetch thread looks again by itself. Hold the lock."""
+        """Seconds until an idle fetch thread checks again by itself. Hold the lock."""
         return min(1.0, max(0.05, self.plan.hedge_at() - now))
 
     def rest(self) -> None:
@@ -263,9 +263,9 @@ class Transfer(TransferState):
     def ask_for_host(self, pieces: list[int]) -> None:
         """Other downloads of this host wait for `pieces`, and no more for those that were given here before; some may be nonsense."""
         with self._changed:
-            self.plan.want_first(pieces[:WISHES])
-            wished = self.plan.wishes(1)
-        if wished:
+            self.plan.want_first(pieces[:MOST_WANTED])
+            first = self.plan.wanted_pieces(1)
+        if first:
             self.wake()
 
     # A stream.

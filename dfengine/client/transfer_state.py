@@ -1,4 +1,4 @@
-"""What one download knows, under one lock: what to fetch, what is under way, what came from where, and what is to be told.
+"""What one download knows, under one lock: what to fetch, what is under way, what came from where, and what is to be reported.
 
 Only the commands here and in `transfer.Transfer` take the lock. Nothing slow happens under it: no socket, no file, no digest.
 """
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from dfengine.storage.signal_page import SignalPage
 
 
-WISHES = 64
+MOST_WANTED = 64
 """Pieces that one pull names at most."""
 
 
 class Demand(Value):
-    """What a supernode session decides by when it speaks next.
+    """What a supernode session needs to decide when to send the next request.
 
-    want: pieces to ask for. idle_thread: a thread has none. refused: offers in a row without a usable source. reports: results to tell.
-    ending: pieces that will be whole soon. look: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds for one
-    piece, 0: not known yet, or told before. wishes: see Plan.wishes.
+    want: pieces to ask for. idle_thread: a thread has none. refused: offers in a row without a usable source. reports: results to report.
+    ending: pieces that will be whole soon. next_ending: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds
+    for one piece, 0: not known yet, or reported before. wanted_pieces: see Plan.wanted_pieces.
     """
 
     want: int
@@ -45,16 +45,16 @@ class Demand(Value):
     refused: int
     reports: int
     ending: int
-    look: float
+    next_ending: float
     end: int
     pace: float
-    wishes: list[int] | None
+    wanted_pieces: list[int] | None
 
 
 class Report(Value):
-    """What a pull tells. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
+    """What a pull reports. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
 
-    wishes: the pieces to name, None: any.
+    wanted_pieces: the pieces to name, None: any.
     """
 
     done: list[tuple[int, str]]
@@ -64,7 +64,7 @@ class Report(Value):
     una: int
     end: int
     pace: float
-    wishes: list[int] | None
+    wanted_pieces: list[int] | None
 
 
 class TransferState:
@@ -88,7 +88,7 @@ class TransferState:
     # The supernode's session.
 
     def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
-        """(piece, digest, sources) each, see Plan.offer: idle workers look again."""
+        """(piece, digest, sources) each, see Plan.offer: idle workers check again."""
         now = time.monotonic()
         with self._changed:
             for n, digest, sources in offers:
@@ -96,7 +96,7 @@ class TransferState:
             self._changed.notify_all()
 
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
-        """A registration begins: earlier offers are void. native: what is here is told by the runs of pieces that are returned."""
+        """A registration begins: earlier offers are void. native: the returned runs of pieces are reported as held."""
         with self._changed:
             held = self.file.here.runs()
             self.plan.forget_offers()
@@ -105,33 +105,34 @@ class TransferState:
             return held
 
     def demand(self, limit: float, paced: bool = True) -> Demand:
-        """limit: seconds after which it is asked for again at the latest. paced: the pace was told."""
+        """limit: seconds after which it is asked for again at the latest. paced: the pace was reported."""
         with self._changed:
             plan, window = self.plan, self.plan.window
-            ending, look = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
+            ending, next_ending = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
             return Demand(
                 want=plan.to_request(),
                 idle_thread=plan.idle_thread,
                 refused=plan.refused,
                 reports=len(plan.done) + len(plan.wrong) + (len(self.leaving) if self.leaving is not None else 0),
                 ending=len(ending),
-                look=look,
+                next_ending=next_ending,
                 end=window.end if window.wnd >= 0 else -1,
                 pace=0.0 if paced else self._early_pace(),
-                wishes=plan.wishes(WISHES),
+                wanted_pieces=plan.wanted_pieces(MOST_WANTED),
             )
 
     def report(self, most: int, paced: bool) -> Report:
-        """Up to `most` results of each kind, which count as told now."""
+        """Up to `most` results of each kind, which count as reported now."""
         with self._changed:
             done, failed = self.plan.drain(most)
             ending, window = self._ending()[0], self.plan.window
             for job in ending:
-                job.told = True
+                job.announced = True
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
             leaving = self.leaving.tell(most) if self.leaving is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
-            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, self.plan.wishes(WISHES, filled=True))
+            wanted = self.plan.wanted_pieces(MOST_WANTED, filled=True)
+            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, wanted)
 
     def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """See Plan.drain."""
@@ -139,17 +140,17 @@ class TransferState:
             return self.plan.drain()
 
     def put_back(self, done: Iterable[tuple[int, str]], failed: Iterable[tuple[int, str, str]]) -> None:
-        """Of `results`, those that could not be told."""
+        """Of `results`, those that could not be reported."""
         with self._changed:
             self.plan.done.extend(done)
             self.plan.wrong.extend(failed)
 
-    def evict(self, told: list[int]) -> None:
-        """The supernode sends nobody here any more for these pieces."""
-        if told and self.leaving is not None:
+    def evict(self, reported: list[int]) -> None:
+        """The supernode does not offer this host for the `reported` pieces any more: their memory is freed."""
+        if reported and self.leaving is not None:
             with self._changed:
-                told = self.leaving.told(told)
-            for n in told:
+                reported = self.leaving.reported(reported)
+            for n in reported:
                 self.file.evict(n)
 
     @property
@@ -164,8 +165,8 @@ class TransferState:
             plan, window = self.plan, self.plan.window
             if window.wnd >= 0:
                 return []
-            wishes = plan.wishes(most, filled=True)
-            wanted = range(window.una, max(0, window.count)) if wishes is None else wishes
+            wanted_pieces = plan.wanted_pieces(most, filled=True)
+            wanted = range(window.una, max(0, window.count)) if wanted_pieces is None else wanted_pieces
             return list(islice((n for n in wanted if not window.acked(n) and not plan.digest(n)), most))
 
     @property
@@ -185,9 +186,9 @@ class TransferState:
         return False
 
     def note_here(self) -> None:
-        """Hear of pieces that came into a place that others share."""
+        """Note pieces that others have written to a shared place."""
 
-    def wishes(self) -> list[int] | None:
+    def wanted_pieces(self) -> list[int] | None:
         """The pieces that readers want, in the order of preference; None: any."""
         return None
 

@@ -131,7 +131,7 @@ class Tree:
         if running is not None:
             running.stop(error)
 
-    def _begun(self, running: Downloading) -> None:
+    def _set_running(self, running: Downloading) -> None:
         self._running = running
         running.watch.allowed = self._settings.timeout
         if self._stopped is not None:
@@ -215,7 +215,7 @@ class Tree:
                 data.selected_by = who.task  # the supernode that has made the manifest knows it, and hears what is wrong with it
             data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
             self._questioned.add(manifest.identity)
-            self._begun(data)
+            self._set_running(data)
             self._data = data
             result = self._rid(data.all(started), target, began)
             return result.replace(back_to_source=self._reason) if self._reason is not None else result
@@ -224,7 +224,7 @@ class Tree:
             target.close()
 
     def _rid(self, result: TreeResult, target: TreeTarget, began: int) -> TreeResult:
-        """All files are there: the others are deleted, if that is wished. began: nanoseconds, by the clock of the directory."""
+        """All files are there: the others are deleted, if the user wants it. began: nanoseconds, by the clock of the directory."""
         if not self._delete or result.errors or not result.count:
             return result
         from dfengine.storage.surplus import Young, surplus
@@ -276,7 +276,7 @@ class Tree:
         """Raises BadListing for one that is none, or of another directory."""
         with _manifest_path(self._settings, who.name) as path:
             download = ManifestFile(self._left().replace(output=path, quiet=True), who, task, self._before)
-            self._begun(download)
+            self._set_running(download)
             run(download)
             with open(path, "rb") as file:
                 content = file.read(LONGEST + 1)

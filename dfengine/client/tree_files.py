@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
-def target_of(manifest: Manifest, settings: GetSettings, task: str, look: Callable[[], None], run: bytes) -> TreeTarget:
+def target_of(manifest: Manifest, settings: GetSettings, task: str, check: Callable[[], None], run: bytes) -> TreeTarget:
     """run: names this run; see `_marks`. Raises BadValue, StorageError."""
     return TreeTarget(
         settings.output, task, manifest.paths, manifest.sizes, modes=manifest.modes, mtimes=_mtimes(manifest), marks=_marks(manifest, run),
-        digests=manifest.digests, look=look,
+        digests=manifest.digests, check=check,
     )  # fmt: skip
 
 
 def _mtimes(manifest: Manifest) -> list[int]:
-    """In ns, -1: not told."""
+    """In ns, -1: not known."""
     return [int(each * 10**9) if each >= 0 else -1 for each in manifest.modified]
 
 

@@ -38,17 +38,17 @@ class TreeTransfer(Transfer):
     came: bytearray
     similar = False
     """Files lay there which may be those that are wanted."""
-    _looked: frozenset[int] = frozenset()
+    _compared: frozenset[int] = frozenset()
 
     def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
         """See TransferState. A piece that the files here make up, by its digest, is taken from them. Raises StorageError."""
-        told = list(offers)
-        for n, digest, _ in told if self.similar else ():
+        offered = list(offers)
+        for n, digest, _ in offered if self.similar else ():
             # At its first offer nobody fetches it yet.
-            if n not in self._looked and n not in self.file.here:
-                self._looked |= {n}
+            if n not in self._compared and n not in self.file.here:
+                self._compared |= {n}
                 self._take(n, digest)
-        super().offer(told)
+        super().offer(offered)
 
     def _take(self, n: int, digest: str) -> None:
         """It goes the way of one that was received: what lies there may be of several versions."""

@@ -50,7 +50,7 @@ class ManifestFile(ToFile):
 
     @property
     def sender(self) -> str:
-        """Who has told what the manifest is, for messages."""
+        """The source of the manifest, for messages."""
         swarm = self._swarm
         return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else bare(self.settings.url)[:200]
 
@@ -124,7 +124,7 @@ class TreeData(Downloading):
         try:
             self.fill()
             transfer = self._tree_place.finish()
-            self._target.look_in_place()
+            self._target.check_in_place()
             byte_counts, file = self._tree_place.byte_counts, transfer.file
             self._tree_place.keep()
             if not file.failed:

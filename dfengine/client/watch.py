@@ -39,7 +39,7 @@ RECENT = 60.0
 """Seconds for which a failure may be why nothing comes: longer than the pauses between two tries."""
 
 TICK = 0.1
-"""Seconds between two looks, at most."""
+"""Seconds between two checks, at most."""
 
 
 class Watch:
@@ -65,7 +65,7 @@ class Watch:
         self.state = "", ""
         """What is waited for, for a display; and the same for a narrow one."""
         self.interrupted: BaseException | None = None
-        """Raised at the next look."""
+        """Raised at the next check."""
         self.started = time.monotonic()
         self.parent, self.span = tracing.inherited(), tracing.NONE
         """The traceparent in which the download was made; its own span, once it runs."""
@@ -99,7 +99,7 @@ class Watch:
                 self._counted(*self.counters())
 
     def pause(self, seconds: float) -> None:
-        """Sleep, and look around meanwhile. Raises what `check` raises."""
+        """Sleep, and check meanwhile. Raises what `check` raises."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.check(None)
@@ -116,8 +116,8 @@ class Watch:
     def why(self, since: float) -> str:
         """Why nothing came, as far as is known, with a colon before it: what is waited for, and what failed last after `since`."""
         at, trouble = self._trouble
-        said = [each for each in (_line(self.state[0]), trouble if at >= since else "") if each]
-        return f": {'; '.join(dict.fromkeys(said))}" if said else ""
+        reasons = [each for each in (_line(self.state[0]), trouble if at >= since else "") if each]
+        return f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
 
     def counters(self) -> tuple[int, int, int, int, int]:
         """Bytes now, those under way too: length (-1 unknown), from peers, supernode and origin, resumed. From any thread."""
@@ -156,12 +156,12 @@ class Watch:
 
     def print(self, text: str) -> None:
         """Print `dfengine: text` on stderr as a line of its own."""
-        said = f"dfengine: {_line(text)}"
+        line = f"dfengine: {_line(text)}"
         if self._display is not None:
-            self._display.print(said)
+            self._display.print(line)
         elif sys.stderr is not None:
             with self._lock:
-                sys.stderr.write(said + "\n")
+                sys.stderr.write(line + "\n")
                 sys.stderr.flush()
 
 

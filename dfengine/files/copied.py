@@ -2,7 +2,7 @@
 
 They are copied into the open file's own place, which other open files share, and not read where they lie: a file that is finished is its
 user's, who may change or cut it at any time. Each piece is compared with the digest of the record, so one that was changed is not taken.
-The download is told which pieces come next, and fetches those first.
+The download gets the pieces that come next, and fetches those first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import Unusable
-from dfengine.client.page_waiter import LOOK, PageWaiter
+from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.client.watch import TICK
 from dfengine.files.joined import waiting
 from dfengine.storage.signal_page import WANTED
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
-"""Seconds after which one that waits for a change looks by itself while no reader waits."""
+"""Seconds after which a thread that waits for a change checks by itself while no reader waits."""
 
 
 class CopiedFile:
@@ -44,7 +44,7 @@ class CopiedFile:
                 leader = joining.place
                 if leader is None:
                     self._watch.check(self._place.transfer)
-                    joining.hear(TICK)
+                    joining.receive(TICK)
                     continue
                 used.append(leader)
                 try:
@@ -92,7 +92,7 @@ class CopiedFile:
                     return
                 if (length := leader.file.geometry.length) >= 0:
                     transfer.learn_length(length)
-                wanted, there = transfer.wishes(), leader.file.here
+                wanted, there = transfer.wanted_pieces(), leader.file.here
                 n = next((n for n in wanted if n < len(there) and n in there), -1)
                 if n >= 0 and not pieces.copy(leader, n):
                     return
@@ -100,7 +100,7 @@ class CopiedFile:
                     return
                 if n < 0:
                     self._name(leader, wanted[:WANTED])
-                joining.hear(0.0 if n >= 0 else PARKED if transfer.parked else LOOK, transfer.wakeup)
+                joining.receive(0.0 if n >= 0 else PARKED if transfer.parked else RECHECK, transfer.wakeup)
             if transfer.finished:
                 self._place.borrow(joining, self._watch)
         finally:
@@ -122,4 +122,4 @@ class Bell(PageWaiter):
         while not (self.ends or transfer.stopping):
             changes = page.changes
             transfer.wake()
-            page.wait(changes, PARKED if transfer.parked else LOOK)
+            page.wait(changes, PARKED if transfer.parked else RECHECK)

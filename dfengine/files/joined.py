@@ -13,7 +13,7 @@ from functools import partial
 
 from dfengine._bitset import Bitset
 from dfengine.client.leader_place import Unusable
-from dfengine.client.page_waiter import LOOK, PageWaiter
+from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.client.watch import TICK
 from dfengine.storage.signal_page import SLOTS, WANTED
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
-"""Seconds after which one that waits for a change looks by itself while no reader waits."""
+"""Seconds after which a thread that waits for a change checks by itself while no reader waits."""
 
 URGENT = 16
 """Pieces at the head of what readers want that the leader must know of."""
@@ -54,7 +54,7 @@ class JoinedPlace:
             self._watch.check(transfer)
             leader = joining.place
             if leader is None:
-                joining.hear(LOOK, transfer.wakeup if transfer is not None else None)
+                joining.receive(RECHECK, transfer.wakeup if transfer is not None else None)
                 continue
             with contextlib.suppress(Unusable):
                 transfer = transfer or self._begin(leader)
@@ -88,7 +88,7 @@ class JoinedPlace:
 
     @property
     def _asks(self) -> bool:
-        """Its wishes reach the leader, which fetches nothing else: of more than SLOTS downloads those beyond go on alone."""
+        """Its wanted pieces reach the leader, which fetches nothing else: of more than SLOTS downloads those beyond go on alone."""
         return 0 <= self._joining.slot < SLOTS
 
     def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
@@ -110,8 +110,8 @@ class JoinedPlace:
                 transfer.move(there)
                 leader.taken, leader.file, self._owner = True, here, leader.leader
                 return True
-            leader.page.want(joining.slot, [*missing, *transfer.wishes()][:WANTED])
-            joining.hear(TICK, transfer.wakeup)
+            leader.page.want(joining.slot, [*missing, *transfer.wanted_pieces()][:WANTED])
+            joining.receive(TICK, transfer.wakeup)
         return False
 
     def _follow(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
@@ -130,13 +130,13 @@ class JoinedPlace:
                     self._name(leader, transfer)
                     if (length := transfer.file.geometry.length) >= 0:
                         transfer.learn_length(length)
-                joining.hear(TICK if bits.ends else PARKED if transfer.parked else LOOK, transfer.wakeup)
+                joining.receive(TICK if bits.ends else PARKED if transfer.parked else RECHECK, transfer.wakeup)
         finally:
             bits.end()
 
     def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Tell the leader what readers want, if it does not know the most urgent pieces."""
-        wanted = transfer.wishes()[:WANTED]
+        wanted = transfer.wanted_pieces()[:WANTED]
         if wanted and self._named.issuperset(wanted[:URGENT]):
             return
         if wanted or self._named:
@@ -144,7 +144,7 @@ class JoinedPlace:
             leader.page.want(self._joining.slot, wanted)
 
     def _tell(self, transfer: TransferOnDemand) -> None:
-        """The transfer hears of the pieces that are here, and of which it does not know. By one thread at a time."""
+        """Report pieces that are here to the transfer, once each. By one thread at a time."""
         file, seen = transfer.file, self._seen
         here = file.here
         n = seen.first_clear()
@@ -161,7 +161,7 @@ def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
 
 
 class Bits(PageWaiter):
-    """Has the transfer hear, by `tell`, which pieces are here, until every piece is."""
+    """Reports by `tell` to the transfer which pieces are here, until every piece is."""
 
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
         super().__init__(transfer, leader.page, transfer.wake)
@@ -182,4 +182,4 @@ class Bits(PageWaiter):
                 self._told()
             if ends or self.broken or transfer.finished:
                 return
-            page.wait(changes, PARKED if transfer.parked else LOOK)
+            page.wait(changes, PARKED if transfer.parked else RECHECK)

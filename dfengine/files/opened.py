@@ -38,8 +38,8 @@ LEAVING = 5.0
 FOREVER = 10 * 365 * 86400.0
 """Seconds."""
 
-LOOK = 5.0
-"""Seconds after which a reader that waits looks by itself whether its piece is here, and wanted."""
+RECHECK = 5.0
+"""Seconds after which a reader that waits checks by itself whether its piece is here, and wanted."""
 
 STEP = 1 << 30
 """Bytes of one read from the place: the kernel gives at most two GiB at once."""
@@ -299,7 +299,7 @@ class Opened:
             if left <= 0:
                 why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
                 raise TimedOut(f"piece {n} did not come within {self._timeout:g} s{why}: read again, or give it longer")
-            if not ticket.wait(min(left, LOOK)):
+            if not ticket.wait(min(left, RECHECK)):
                 self._transfer.still(ticket, n)
         if self._closed:
             raise LocalError(CLOSED)
@@ -332,7 +332,7 @@ class Opened:
         return self._fetching.watch.why(since) or (fault and f": {fault}")
 
     def _failure(self) -> BaseException:
-        """What a reader is told when nothing comes any more: an error of its own, since threads raise it at the same time."""
+        """The error of a reader when nothing comes any more: a new one each time, since threads raise it at the same time."""
         failure = self._ended_by if self._closed else self._fetching.failure
         if not isinstance(failure, DfengineError):
             return LocalError(CLOSED if failure is None else f"the file cannot be read any more: {failure!r}")
@@ -361,7 +361,7 @@ class Opened:
         """Of `count` bytes from `offset` on, those before the end of the file, as far as that is known."""
         length = self.geometry.length
         if length < 0 and count:
-            # A supernode takes no wish far beyond what it has (docs/protocol.md): such a read goes through the file.
+            # A supernode does not select pieces far beyond those it has (docs/protocol.md): such a read goes through the file.
             known = self._file.here.last_set() + AHEAD
             if offset + count > known * self.geometry.content_size:
                 length = self.length()

@@ -138,10 +138,10 @@ class FilePlace(HandedOver):
         """The place of this host's leader may be this one's, too."""
         return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
 
-    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+    def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
         """See Place."""
         if self._store != DISK:
-            super().look_for_kept(task, geometry, generation)
+            super().find_kept(task, geometry, generation)
 
     def adopt(self, file: PieceFile) -> TransferOnDemand:
         """The pieces come into the place of this host's leader; `file` is this value's from now on."""
@@ -169,7 +169,7 @@ class FilePlace(HandedOver):
                 if self.lent or joining.done or not {*self.lending} <= {*leader.algorithms}:
                     return
             watch.check(self.transfer)
-            joining.hear(TICK)
+            joining.receive(TICK)
 
     def take_over(self, left: bool) -> None:
         """Pieces that were adopted are fetched by this download from now on. left: nobody else writes there any more, so it may.
@@ -240,7 +240,7 @@ class FilePlace(HandedOver):
             raise
 
     def end(self) -> None:
-        """Nothing comes any more: whoever waits is told."""
+        """Nothing comes any more: wake all that wait."""
         with self._known:
             self._over = True
             self._known.notify_all()
@@ -266,7 +266,7 @@ class FilePlace(HandedOver):
         if not (known and generation):
             if self.transfer.plan.here:
                 raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
-            self.transfer.file.record.forget_generation()  # nothing says that what comes is of the version that was told
+            self.transfer.file.record.forget_generation()  # what comes may be of another version than the registered one
 
     def _discard(self) -> None:
         """What is here is wrong: nothing of it must be served, or used by the next open."""

@@ -30,23 +30,23 @@ class ReadAhead:
     def __init__(self, content_size: int, most_bytes: int = MOST_BYTES, most_pieces: int = MOST_PIECES) -> None:
         self._size = content_size
         self._most = min(most_bytes, most_pieces * content_size)
-        self._begun: OrderedDict[int, None] = OrderedDict()  # end of a read that continued nothing
+        self._first_reads: OrderedDict[int, None] = OrderedDict()  # end of a read that continued nothing
         self._streams: OrderedDict[int, tuple[int, int]] = OrderedDict()  # end of the last read -> (run, piece after those asked for)
 
     def read(self, offset: int, length: int) -> tuple[int, int]:
-        """`length` bytes (at least 1) from `offset` on are read now: the pieces [first, past) to read ahead that were not told before.
+        """`length` bytes (at least 1) from `offset` on are read now: the pieces [first, past) to read ahead that were not returned before.
 
         They lie behind those of the read itself. first == past: none. They may lie beyond the end of the file.
         """
         end = offset + length
         own = -(-end // self._size)
         stream = self._streams.pop(offset, None)
-        if stream is None and offset not in self._begun:
-            self._begun[end] = None
-            if len(self._begun) > BEGINNINGS:
-                self._begun.popitem(last=False)
+        if stream is None and offset not in self._first_reads:
+            self._first_reads[end] = None
+            if len(self._first_reads) > BEGINNINGS:
+                self._first_reads.popitem(last=False)
             return own, own
-        self._begun.pop(offset, None)
+        self._first_reads.pop(offset, None)
         run, asked = stream or (0, 0)
         run += length
         first = max(own, asked)

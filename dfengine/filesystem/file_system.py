@@ -208,12 +208,12 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         if refresh or path not in self.dircache:
             origin, url = self.origins.of(path)
 
-            def look() -> list[tuple[str, list[Description]]]:
+            def listing() -> list[tuple[str, list[Description]]]:
                 settings = self._client.settings(f"{url}/-", None, cast("Any", origin.settings))  # those of any file there
                 return list(directories(path, origin.files(url, settings)))
 
             try:
-                found = await self._call(path, look)
+                found = await self._call(path, listing)
             except FileNotFoundError:
                 found = []
             for name, inside in found:

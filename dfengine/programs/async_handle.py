@@ -1,4 +1,4 @@
-"""Handles of work for coroutines: a download, a preheat or a share that was begun, and awaited.
+"""Handles of work for coroutines: a download, a preheat or a share that was started, and is awaited.
 
 Law: a coroutine that is cancelled cancels its work, and ends when the work has ended. So nothing is left behind: no thread, no descriptor.
 """
@@ -110,13 +110,13 @@ class Awaited(Generic[T]):
             raise
 
 
-class _Told(Awaited[T]):
-    """One that tells its progress."""
+class _WithProgress(Awaited[T]):
+    """A handle with progress."""
 
     _handle: Any
 
     def __init__(self, handle: Handle[T], tell: InLoop | None = None) -> None:
-        """tell: what tells it."""
+        """tell: reports the progress."""
         super().__init__(handle)
         self._tell = tell
 
@@ -134,20 +134,20 @@ class _Told(Awaited[T]):
         return found
 
 
-class Download(_Told[Result]):
-    """A download that was begun; `await` it, or its `wait`."""
+class Download(_WithProgress[Result]):
+    """A download that was started; `await` it, or its `wait`."""
 
 
-class TreeDownload(_Told[TreeResult]):
+class TreeDownload(_WithProgress[TreeResult]):
     """The same of a directory."""
 
 
 class Preheat(Awaited[Preheated]):
-    """A preheat that was begun; `await` it, or its `wait`. `cancel` ends the waiting alone: the supernode goes on."""
+    """A preheat that was started; `await` it, or its `wait`. `cancel` ends the waiting alone: the supernode goes on."""
 
 
-def begun(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, InLoop | None], D]) -> D:
-    """What `begin` begins, whose progress the loop tells; what `progress` raises ends it."""
+def started(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, InLoop | None], D]) -> D:
+    """Start the work by `begin`; its progress is reported on the loop. An exception of `progress` ends it."""
     if progress is None:
         return kind(begin(None), None)
     tell = InLoop(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfengine.programs import client
 from dfengine.programs.async_file import File
-from dfengine.programs.async_handle import Awaited, Download, InLoop, Preheat, TreeDownload, begun
+from dfengine.programs.async_handle import Awaited, Download, InLoop, Preheat, TreeDownload, started
 from dfengine.programs.async_stream import Reader
 from dfengine.programs.client import TTL
 from dfengine.programs.loop_threads import in_thread, shielded
@@ -76,10 +76,10 @@ class Client:
         return await Awaited(self._client.sharing(path, replicas, ttl, settings).start()).only()
 
     def _begin(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
-        return begun(lambda tell: self._client.download(url, output, progress=tell, **settings), progress, Download)
+        return started(lambda tell: self._client.download(url, output, progress=tell, **settings), progress, Download)
 
     def _begin_tree(self, url: str, directory: Path, progress: Tell | None, given: dict[str, Any]) -> TreeDownload:
-        return begun(lambda tell: self._client.download_tree(url, directory, progress=tell, **given), progress, TreeDownload)
+        return started(lambda tell: self._client.download_tree(url, directory, progress=tell, **given), progress, TreeDownload)
 
     def cancel(self) -> None:
         """See programs.client.Client."""

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 ANSWER = 30.0
 """Seconds for an answer: the supernode waits for the head of the origin's, and says after 20 s that it has not come yet."""
 
-LOOKS = 0.05, 1.0
+POLL = 0.05, 1.0
 """Seconds between two questions how far it is: first, and at most; each is half as long again as the one before."""
 
 LOST = 20.0
 """Seconds for which a supernode that does not answer any more is asked again."""
 
 OTHERS: dict[str, object] = {"pattern": "p2p", "digest": None, "report_digest": False, "sign": "supernode", "cert": "", "key": ""}
-"""Settings that no supernode can be told for a preheat, at their defaults."""
+"""Settings that a request for a preheat has no field for, at their defaults."""
 
 
 class Preheated(Value):
@@ -50,7 +50,7 @@ class Preheated(Value):
 
 
 class Preheat(Handle[Preheated]):
-    """A preheat that was begun. `cancel` ends the waiting alone: the supernode goes on."""
+    """A preheat that was started. `cancel` ends the waiting alone: the supernode goes on."""
 
     def __init__(self, settings: GetSettings, ended: Callable[[Preheat], None]) -> None:
         """ended: see Handle. Raises BadValue."""
@@ -62,7 +62,7 @@ class Preheat(Handle[Preheated]):
                 raise BadValue(f"{name}: a supernode fetches ahead without it")
         self._settings = settings
         self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
-        self._line: Connection | None = None
+        self._connection: Connection | None = None
         self._deadline = math.inf
         self._state = ""
         """What it waits for."""
@@ -98,16 +98,16 @@ class Preheat(Handle[Preheated]):
             self.check()
             self._state = f"asks supernode {node}" + (f"; {failure}" if failure is not None else "")
             try:
-                status, said = self._question(node, "POST", "/api/v1/preheats", body)
+                status, fields = self._question(node, "POST", "/api/v1/preheats", body)
             except (SourceGone, ProtocolViolation) as error:
                 self._hang_up()
                 self.check()
                 failure = failure or error
                 continue
-            task = said.get("ID")
+            task = fields.get("ID")
             if status in (200, 201) and isinstance(task, str) and task:
                 return node, task
-            raise SupernodeError(f"supernode {node} does not fetch {bare(self._settings.url)} ahead: {_reason(status, said)}")
+            raise SupernodeError(f"supernode {node} does not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
         self.check()
         raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (nodes)") from failure
 
@@ -120,20 +120,21 @@ class Preheat(Handle[Preheated]):
         named = {name.lower(): (name, value) for name, value in headers}
         if len(named) < len(headers):
             raise BadValue("headers: a header stands there twice")
-        told: dict[str, Any] = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
+        message: dict[str, Any] = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
         if settings.insecure or settings.cacerts:
             from base64 import b64encode
 
-            told |= {"insecure": settings.insecure, "rootCAs": [b64encode(read_certificates(path)).decode() for path in settings.cacerts]}
-        return encode({**told, "md5": settings.md5, "identifier": settings.identifier})
+            certificates = [b64encode(read_certificates(path)).decode() for path in settings.cacerts]
+            message |= {"insecure": settings.insecure, "rootCAs": certificates}
+        return encode({**message, "md5": settings.md5, "identifier": settings.identifier})
 
     def _fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:
         """Wait until the supernode has the file; its task, and its length in bytes. Raises RemoteError, TimeoutError of the user's own."""
-        pause, answered = LOOKS[0], time.monotonic()
+        pause, answered = POLL[0], time.monotonic()
         while True:
             self.check()
             try:
-                status, said = self._question(node, "GET", f"/api/v1/preheats/{task}")
+                status, fields = self._question(node, "GET", f"/api/v1/preheats/{task}")
                 answered = time.monotonic()
                 self._state = f"supernode {node} fetches it"
             except (SourceGone, ProtocolViolation) as error:
@@ -142,59 +143,59 @@ class Preheat(Handle[Preheated]):
                 if time.monotonic() - answered > LOST:
                     raise SupernodeError(f"supernode {node} was lost: {error}: preheat again when it runs") from error
             else:
-                state = said.get("status") if status == 200 else "FAILED"
+                state = fields.get("status") if status == 200 else "FAILED"
                 if state == "FAILED":
-                    raise SupernodeError(f"supernode {node} could not fetch {bare(self._settings.url)} ahead: {_reason(status, said)}")
-                if state == "SUCCESS" and "tasks" in said:
-                    return _told(said)
+                    raise SupernodeError(f"supernode {node} could not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
+                if state == "SUCCESS" and "tasks" in fields:
+                    return _count_and_length(fields)
                 if state == "SUCCESS":  # 1.x's
                     found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
-                    return _told({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
+                    return _count_and_length({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
             self._rest(pause)
-            pause = min(LOOKS[1], pause * 1.5)
+            pause = min(POLL[1], pause * 1.5)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.check()
-            time.sleep(min(left, LOOKS[0]))
+            time.sleep(min(left, POLL[0]))
 
     def _question(self, node: SupernodeAddress, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
         """Status and object of the answer. Raises SourceGone, ProtocolViolation."""
-        if self._line is None or not self._line.usable:
+        if self._connection is None or not self._connection.usable:
             self._hang_up()
-            self._line = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=node.certified)
-        status, _, answer = self._line.request(method, path, JSON, body, timeout=self._left(ANSWER))
+            self._connection = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=node.certified)
+        status, _, answer = self._connection.request(method, path, JSON, body, timeout=self._left(ANSWER))
         try:
-            said = json.loads(answer)
+            fields = json.loads(answer)
         except (ValueError, RecursionError):
             page = answer.lstrip()[:1] == b"<"  # for people: no supernode has one
-            said = [] if page else {"message": answer[:200].decode("ascii", "replace").strip()}
-        if not isinstance(said, dict):
+            fields = [] if page else {"message": answer[:200].decode("ascii", "replace").strip()}
+        if not isinstance(fields, dict):
             raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status})")
-        return status, said
+        return status, fields
 
     def _left(self, seconds: float) -> float:
         """Of so many seconds, those before the deadline."""
         return max(0.05, min(seconds, self._deadline - time.monotonic()))
 
     def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             with contextlib.suppress(OSError):
-                line.close()
+                connection.close()
 
 
-def _told(said: dict[str, Any]) -> tuple[str, int]:
+def _count_and_length(fields: dict[str, Any]) -> tuple[str, int]:
     """Task and length of the one file of a preheat that has ended. Raises ProtocolViolation."""
-    told = said.get("tasks")
-    only = told[0] if isinstance(told, list) and len(told) == 1 and isinstance(told[0], dict) else {}
+    tasks = fields.get("tasks")
+    only = tasks[0] if isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict) else {}
     task, length = only.get("taskId"), only.get("length")
     if not isinstance(task, str) or type(length) is not int or length < 0:
         raise ProtocolViolation("the supernode has the file, and does not say which it is")
     return task, length
 
 
-def _reason(status: int, said: dict[str, Any]) -> str:
-    """What a supernode said, on one line."""
-    return reason(str(said.get("message") or said.get("errorMsg") or f"HTTP {status}"))
+def _reason(status: int, fields: dict[str, Any]) -> str:
+    """A supernode's message, on one line."""
+    return reason(str(fields.get("message") or fields.get("errorMsg") or f"HTTP {status}"))

@@ -19,7 +19,7 @@ OURS = "dfengine_proxy_"
 TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def told(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
+def answer(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
     """Answer a request for the metrics; False: it is another one. connections: of clients, open now."""
     if head.target != PATH or head.method not in ("GET", "HEAD"):
         return False
@@ -57,7 +57,7 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
         received.add_metric([source.removeprefix("from_")], count)
     yield received
     for name, text, value in (
-        ("fetches_begun", "Files whose fetch began", counts.begun),
+        ("fetches_begun", "Files whose fetch began", counts.started),
         ("fetches_failed", "Files that did not come, or were wrong", counts.failed),
         ("kept_files_given", "Answers with a file that was whole on the disk", counts.given),
         ("passed_on", "Files that were asked of their server, past the swarm", counts.passed_on),

@@ -61,7 +61,7 @@ def host(text: str) -> str:
     return lower if found and len(lower) <= 261 and (not port or 0 < int(port) < 65536) else ""
 
 
-def looks_like_host(component: str) -> bool:
+def is_host_name(component: str) -> bool:
     """Whether a name's first component is a registry, by the rule for images' names: it has a dot or a colon, or is localhost."""
     return ("." in component or ":" in component or component == "localhost") and bool(host(component))
 
@@ -87,7 +87,7 @@ def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
         return None
     registry = given or named
     first, slash, rest = path.removeprefix("/v2/").partition("/")
-    if not registry and hosts_in_paths and slash and looks_like_host(first):
+    if not registry and hosts_in_paths and slash and is_host_name(first):
         registry, path = first, f"/v2/{rest}"
     if registry:
         registry = host(registry)

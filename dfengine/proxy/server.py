@@ -244,7 +244,7 @@ class Server:
             return None
         if front.inside is not None:
             return self._inside(front, head, front.inside)
-        if probed(front, head, self._blobs.full) or metrics.told(front, head, self._blobs, len(self._fronts)):
+        if probed(front, head, self._blobs.full) or metrics.answer(front, head, self._blobs, len(self._fronts)):
             return None
         if forwards:
             return self._to_others(front, head)

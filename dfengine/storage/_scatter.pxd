@@ -15,7 +15,7 @@ cdef enum State:
     WANTED = 0
     DONE = 1
     LEFT = 2  # kept as it lies there, or failed: its bytes are dropped
-    BEGUN = 3  # wanted, and its part has the file's size
+    STARTED = 3  # wanted, and its part has the file's size
 
 
 cdef class Scatter(Layout):

@@ -100,7 +100,7 @@ cdef class Scatter(Layout):
         """The first file from `first` on that is neither complete nor left alone; -1 if there is none."""
         cdef Py_ssize_t n
         for n in range(max(first, 0), self.count):
-            if self.states[n] in (WANTED, BEGUN):
+            if self.states[n] in (WANTED, STARTED):
                 return n
         return -1
 
@@ -122,7 +122,7 @@ cdef class Scatter(Layout):
             while n < self.count and self.at[n] < past:
                 begin, end = max(self.at[n], offset), min(self.at[n + 1], past)
                 failed = 0
-                if self.states[n] in (WANTED, BEGUN):
+                if self.states[n] in (WANTED, STARTED):
                     if end - begin == self.at[n + 1] - self.at[n]:
                         folder = folders.of(self.names + self.name_at[n], &base, True)
                         failed = errno if folder < 0 else self.make(n, folder, base, data + (begin - offset))
@@ -204,18 +204,18 @@ cdef class Scatter(Layout):
         snprintf(name, sizeof(name), "p%ld", <long>n)
         cdef int failed = 0
         # Looked at before the size is: another thread may begin the same file now.
-        cdef bint begun = self.states[n] == BEGUN
+        cdef bint started = self.states[n] == STARTED
         cdef int fd = c_openat(self.parts, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o666)
         if fd < 0:
             return errno
         if c_fstat(fd, &found) < 0:
             failed = errno
-        elif found.st_size != size and (found.st_size != 0 or begun):
+        elif found.st_size != size and (found.st_size != 0 or started):
             failed = ESTALE
         elif found.st_size == 0 and c_ftruncate(fd, size) < 0:
             failed = errno
         else:
-            self.states[n] = BEGUN
+            self.states[n] = STARTED
             if not write_all(fd, content, length, offset):
                 failed = errno
         if c_close(fd) < 0 and not failed:

@@ -12,16 +12,16 @@ import time
 ABANDONED = 7 * 86400.0
 """Seconds after which a part and a record that nobody wrote to are removed."""
 
-LOOKED_AT = 4096
+MOST_ENTRIES = 4096
 """Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
 
 AGAIN = 60.0
-"""Seconds for which a process does not look at a folder again, for it may open thousands of files there."""
+"""Seconds for which a process does not read a folder again, since it may open thousands of files there."""
 
 MOST_FOLDERS = 64
 """That a process remembers."""
 
-_looked: dict[str, float] = {}
+_checked: dict[str, float] = {}
 """Folder -> when it was looked at, monotonic seconds."""
 
 LEFT_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
@@ -32,10 +32,10 @@ LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DO
 def remove_abandoned_seldom(folder: str) -> None:
     """The same as `remove_abandoned`, once in AGAIN seconds."""
     now = time.monotonic()
-    if now - _looked.get(folder, -AGAIN) >= AGAIN:
-        if len(_looked) >= MOST_FOLDERS:
-            _looked.clear()
-        _looked[folder] = now
+    if now - _checked.get(folder, -AGAIN) >= AGAIN:
+        if len(_checked) >= MOST_FOLDERS:
+            _checked.clear()
+        _checked[folder] = now
         remove_abandoned(folder)
 
 
@@ -44,7 +44,7 @@ def remove_abandoned(folder: str) -> None:
     old: dict[str, float] = {}
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for _, entry in zip(range(LOOKED_AT), entries, strict=False):
+        for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
             match = LEFT.fullmatch(entry.name) if entry.name.startswith(".") else None
             if match is None:
                 continue
@@ -64,7 +64,7 @@ def remove_abandoned_trees(folder: str) -> None:
     """The same for the directories of parts that downloads of trees have left in `folder`."""
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for _, entry in zip(range(LOOKED_AT), entries, strict=False):
+        for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
             if not LEFT_TREE.fullmatch(entry.name):
                 continue
             with contextlib.suppress(OSError):

@@ -57,21 +57,21 @@ def opened(path: str) -> tuple[str, int]:
     return real, fd
 
 
-def read(path: str, algorithms: Iterable[str], look: Callable[[int], None] = lambda done: None) -> Content:
-    """algorithms: of pieces' digests. look: called with the bytes read so far, and may raise.
+def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> Content:
+    """algorithms: of pieces' digests. progress: called with the bytes read so far, and may raise.
 
     Raises BadValue for what is no regular file, StorageError, also for a file that changes meanwhile.
     """
     real, fd = opened(path)
     try:
-        return _read(real, fd, list(algorithms), look)
+        return _read(real, fd, list(algorithms), progress)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from None
     finally:
         os.close(fd)
 
 
-def _read(path: str, fd: int, algorithms: list[str], look: Callable[[int], None]) -> Content:
+def _read(path: str, fd: int, algorithms: list[str], progress: Callable[[int], None]) -> Content:
     before = state_of(os.fstat(fd))
     geometry = Geometry(before[2])
     whole, parts = hasher("sha256"), {name: bytearray() for name in algorithms}
@@ -80,7 +80,7 @@ def _read(path: str, fd: int, algorithms: list[str], look: Callable[[int], None]
     with ThreadPoolExecutor(1, "sha256") as thread:
         for n in range(geometry.count):
             offset, length = geometry.content(n)
-            look(offset)
+            progress(offset)
             if len(pending) == AHEAD:
                 pending.pop(0).result()
             content = buffers[n % AHEAD][:length]

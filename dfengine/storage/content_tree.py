@@ -60,7 +60,7 @@ def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
             raise BadValue(f"{os.path.join(root, path)} is {kind}: a directory is shared with plain files only")
 
 
-def read(path: str, algorithms: Iterable[str], look: Callable[[int], None] = lambda done: None) -> TreeContent:
+def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> TreeContent:
     """See `content.read`. Raises BadValue, which names the path, for what cannot be shared; StorageError."""
     try:
         root = resolved(path)
@@ -68,7 +68,7 @@ def read(path: str, algorithms: Iterable[str], look: Callable[[int], None] = lam
         files = sorted(_walk(root))
         if not files:
             raise BadValue(f"{path} holds no file")
-        return _Reading(root, files, list(algorithms), look).run((found.st_dev, found.st_ino))
+        return _Reading(root, files, list(algorithms), progress).run((found.st_dev, found.st_ino))
     except OSError as error:
         raise StorageError(f"cannot read {error.filename or path}: {error.strerror}") from None
     except BadListing as error:
@@ -78,10 +78,10 @@ def read(path: str, algorithms: Iterable[str], look: Callable[[int], None] = lam
 
 
 class _Reading:
-    def __init__(self, root: str, files: list[tuple[str, os.stat_result]], algorithms: list[str], look: Callable[[int], None]) -> None:
+    def __init__(self, root: str, files: list[tuple[str, os.stat_result]], algorithms: list[str], progress: Callable[[int], None]) -> None:
         self._root = root
         self._files = files
-        self._look = look
+        self._progress = progress
         self._size = Geometry(sum(found.st_size for _, found in files)).content_size
         self._whole = hasher("sha256")
         self._parts = {name: bytearray() for name in algorithms}
@@ -113,7 +113,7 @@ class _Reading:
         try:
             own, left = hasher("sha256"), found.st_size
             while left:
-                self._look(self._done)
+                self._progress(self._done)
                 if len(self._pending) == AHEAD - 1:
                     self._pending.pop(0).result()
                 buffer = self._buffers[self._turn % AHEAD]

@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LOOK = 0.02
-"""Seconds between two looks for the reader of a FIFO."""
+RETRY = 0.02
+"""Seconds between two tries to open a FIFO, which needs a reader."""
 
 _DESCRIPTOR = re.compile(r"/dev/(?:std(?P<name>in|out|err)|fd/(?P<dev>\d{1,9}))|/proc/(?:self|thread-self)/fd/(?P<proc>\d{1,9})")
 
@@ -125,4 +125,4 @@ def _opened(path: str, timeout: float) -> int:
             return fd
         if timeout and time.monotonic() > end:
             raise TimedOut.after(timeout, f": nobody reads from {path}")
-        time.sleep(LOOK)
+        time.sleep(RETRY)

@@ -186,18 +186,18 @@ class PieceFile:
         geometry = self.geometry
         return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 
-    def recheck(self, look: Callable[[], None] | None = None) -> list[int]:
+    def recheck(self, check: Callable[[], None] | None = None) -> list[int]:
         """Hash every piece that is here against its recorded xxh3-128; bits of those that differ are cleared and returned.
 
-        look: called before each piece, and may raise.
+        check: called before each piece, and may raise.
 
         A bit can outlive its bytes: the page of the record may reach the disk before the data's does, and then the power goes.
         """
         buffer = memoryview(bytearray(self.geometry.content_size))
         bad = []
         for n in list(self.here):
-            if look is not None:
-                look()
+            if check is not None:
+                check()
             try:
                 length = self.read_into(n, buffer)
             except StorageError:
@@ -243,7 +243,7 @@ class PieceFile:
     def become(self, other: PieceFile) -> None:
         """From now on data and record are those of `other`, a file of the same kind, whose descriptors are this value's then.
 
-        Whoever reads from the former place may go on, since it stays open until `close`, and looks at `moves` afterwards.
+        A reader of the former place may go on, since it stays open until `close`, and must check `moves` afterwards.
         """
         self._left += ((self._fd, self.record),)
         self.moves += 1

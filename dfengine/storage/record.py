@@ -149,7 +149,7 @@ class Record:
     def follow(cls, path: str) -> Record:
         """An existing record that another process may be writing. Raises as `open`.
 
-        `geometry`, `digest`, `complete_mtime`, `named_ctime` and `holds` look again.
+        `geometry`, `digest`, `complete_mtime`, `named_ctime` and `holds` read it again.
         """
         return cls._opened(path, os.O_RDONLY, "followed")
 
@@ -190,7 +190,7 @@ class Record:
         """As `follow`, of a record that another process opened and handed over; `fd` stays the caller's. Raises StorageError."""
         return cls._opened(f"/proc/self/fd/{fd}", os.O_RDONLY, "followed", 0)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """See what the process that writes it has written: head and bits. Raises StorageError."""
         if self._kind == "followed":
             self._fetch(0, HEAD + 8 * words(self.capacity))
@@ -199,7 +199,7 @@ class Record:
     def geometry(self) -> Geometry:
         """Of the task; read again until the length is known. Raises StorageError."""
         if self._geometry.length < 0:
-            self._look()
+            self._refresh()
             (length,) = struct.unpack_from("<q", self._memory, 8)
             if length != -1:
                 self._geometry = self._fitting(length)
@@ -231,7 +231,7 @@ class Record:
         """mtime in ns that the data had when it was complete and verified; 0 while it is not."""
         (complete,) = struct.unpack_from("<I", self._memory, 40)
         if not complete and self._kind == "followed":
-            self._look()
+            self._refresh()
             (complete,) = struct.unpack_from("<I", self._memory, 40)
         return int(struct.unpack_from("<q", self._memory, 48)[0]) if complete else 0
 
@@ -240,7 +240,7 @@ class Record:
         """ctime in ns of the data after it was renamed to the output; 0 before."""
         (ctime,) = struct.unpack_from("<Q", self._memory, 56)
         if not ctime:
-            self._look()
+            self._refresh()
             (ctime,) = struct.unpack_from("<Q", self._memory, 56)
         return int(ctime)
 
@@ -350,7 +350,7 @@ class Record:
             raise OSError(errno.ESTALE, "it was replaced")
         self.fd = fd
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._kind == "followed":
             self._fetch(0, HEAD)
 

@@ -10,7 +10,7 @@ hints, but for `digests`: what is here says the record, and what was verified th
     4  1 = what lies here may be of two versions of the file
     5  pieces below it may be evicted     8  where a stream's window ends
     6  bytes of the digests' text, 0 before
-    7  wishes: changed whenever somebody joins or wants something (a futex)
+    7  calls: +1 whenever a download joins or wants other pieces (a futex)
     9  progress: differs when bytes came, or were hashed, of which no bit tells yet
     64..  that text: `ALGORITHM:HEX`, blanks between
     1024..  SLOTS slots of 64 words, one for each that joined: [number of pieces, piece, piece, ...], the most urgent first
@@ -52,7 +52,7 @@ SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
 WANTED = SLOT - 1
 """Pieces that one can name at once."""
 
-_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _WISHES, _END, _PROGRESS = range(1, 10)
+_CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _CALLS, _END, _PROGRESS = range(1, 10)
 _TEXT = 256
 _LONGEST = 2048
 
@@ -142,15 +142,15 @@ class SignalPage:
         return bool(self._words[_JOINED])
 
     @property
-    def wishes(self) -> int:
-        """To be read before `wanted`, and given to `await_wishes` after it."""
-        return self._words[_WISHES]
+    def calls(self) -> int:
+        """To be read before `wanted`, and given to `await_call` after it."""
+        return self._words[_CALLS]
 
-    def await_wishes(self, wishes: int, seconds: float) -> bool:
-        """Until somebody joins or wants something else, or `call`; False after `seconds`."""
+    def await_call(self, calls: int, seconds: float) -> bool:
+        """Until a download joins or wants other pieces, or `call`; False after `seconds`."""
         from dfengine.storage import _futex
 
-        return _futex.wait(self._words, _WISHES, wishes, seconds)
+        return _futex.wait(self._words, _CALLS, calls, seconds)
 
     def wanted(self) -> list[int]:
         """Pieces that others want first, the most urgent one of each first; some may be nonsense."""
@@ -167,20 +167,20 @@ class SignalPage:
     # Of those that joined.
 
     def join(self) -> None:
-        """From now on the leader beats, and wakes whoever waits."""
+        """From now on the leader beats, and wakes the threads that wait."""
         self._words[_JOINED] = 1
         self.call()
 
     def call(self) -> None:
-        """The leader's thread looks around."""
+        """Wake the leader's thread."""
         from dfengine.storage import _futex
 
-        self._words[_WISHES] = self._words[_WISHES] + 1 & 0xFFFFFFFF
-        _futex.wake(self._words, _WISHES)
+        self._words[_CALLS] = self._words[_CALLS] + 1 & 0xFFFFFFFF
+        _futex.wake(self._words, _CALLS)
 
     @property
     def changes(self) -> int:
-        """To be read before one looks at what is here, and given to `wait` after it."""
+        """To be read before the pieces that are here, and given to `wait` after it."""
         return self._words[_CHANGES]
 
     def wait(self, changes: int, seconds: float) -> None:
@@ -190,7 +190,7 @@ class SignalPage:
         _futex.wait(self._words, _CHANGES, changes, seconds)
 
     def wake(self) -> None:
-        """Who waits looks around, in this process and in others."""
+        """Wake the threads that wait, in this process and in others."""
         from dfengine.storage import _futex
 
         _futex.wake(self._words, _CHANGES)

@@ -23,8 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOKS = 100
-"""Times that a part file is looked for which others rename or remove between two looks: a directory like /proc never has one."""
+TRIES = 100
+"""Tries to lock a part file that others rename or remove between two tries: a directory like /proc never has one."""
 
 RANDOM_NAMES = 8
 """Names of a part file that nobody can foresee, tried when those that are foreseen are taken."""
@@ -42,8 +42,8 @@ class Target:
     Law: OUTPUT never holds anything but a complete, verified file; a process that dies leaves part and record.
     """
 
-    def __init__(self, output: str, task: str, look: Callable[[], None] | None = None) -> None:
-        """look: see PieceFile.recheck.
+    def __init__(self, output: str, task: str, check: Callable[[], None] | None = None) -> None:
+        """check: see PieceFile.recheck.
 
         Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name.
         """
@@ -68,7 +68,7 @@ class Target:
         folder, name = os.path.split(self.path)
         stem = os.path.join(folder, f".{_cut(name)}.{task[:12]}")
         self._stems = (stem, f"{stem}.{os.getpid()}", *(f"{stem}.{int.from_bytes(os.urandom(4), 'big')}" for _ in range(RANDOM_NAMES)))
-        self._look = look
+        self._check = check
         self.part = self.record = ""
         self.private = False
 
@@ -106,8 +106,8 @@ class Target:
             file = PieceFile.open(self.part, self.record, fd)
             if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
                 try:
-                    file.recheck(self._look)
-                except BaseException:  # `look` raised it, or a signal's handler; the data's descriptor is the caller's
+                    file.recheck(self._check)
+                except BaseException:  # `check` raised it, or a signal's handler; the data's descriptor is the caller's
                     file.record.close()
                     raise
                 return file
@@ -138,12 +138,12 @@ class Target:
         self.part, self.record = stem + ".part", stem + ".record"
         self.private = stem != self._stems[0]
         folder = os.path.dirname(self.part)
-        for _ in range(LOOKS):
+        for _ in range(TRIES):
             try:
                 fd = own_file(self.part) if all(map(removable, (self.record, f"{self.record}.{os.getpid()}"))) else -1
             except FileNotFoundError:
                 if os.path.isdir(folder):
-                    continue  # it was renamed or removed between two looks
+                    continue  # it was renamed or removed between two tries
                 raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
             except OSError as error:
                 raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error

@@ -46,9 +46,9 @@ class TreeTarget:
         mtimes: Sequence[int] | None = None,
         marks: bytes = b"",
         digests: Sequence[str] = (),
-        look: Callable[[], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
-        """look: see PieceFile.recheck. Raises BadValue when `folder` is no directory, or a path is one that is used here."""
+        """check: see PieceFile.recheck. Raises BadValue when `folder` is no directory, or a path is one that is used here."""
         try:
             self.path = resolved(folder)
         except OSError as error:
@@ -66,7 +66,7 @@ class TreeTarget:
         self.length = sum(sizes)
         """Bytes of all files."""
         self._modes, self._mtimes, self._marks, self._digests = modes, mtimes, marks, digests
-        self._look = look
+        self._check = check
         self._root = self._lock = self._held = -1
         self._made: list[str] = []
         """Directories that were made for it, the deepest first."""
@@ -197,7 +197,7 @@ class TreeTarget:
         """What is here is compared with the record, and files that lie here already are taken as they are."""
         geometry, lock = record.geometry, os.dup(self._lock)
         file = TreeFile(self.path, lock, record, scatter, self._digests)
-        file.recheck(self._look)
+        file.recheck(self._check)
         for n in self.kept:
             scatter.set_state(n, 2)
         self._take_over(file)
@@ -245,8 +245,8 @@ class TreeTarget:
         for n in range(geometry.count):
             first, past = scatter.covered(*geometry.content(n))
             if n not in file.here and all(scatter.state(each) == 2 for each in range(first, past)):
-                if self._look is not None:
-                    self._look()
+                if self._check is not None:
+                    self._check()
                 with contextlib.suppress(StorageError):
                     length = file.read_into(n, buffer)
                     file.record.set_digest(n, content_digest(buffer[:length]))
@@ -265,7 +265,7 @@ class TreeTarget:
         folder, name = os.path.split(self.parts)
         return os.path.lexists(os.path.join(folder, name.upper()))
 
-    def look_in_place(self) -> None:
+    def check_in_place(self) -> None:
         """Raises StorageError where the files do not lie at `path`: the directory was moved or replaced since it was opened."""
         try:
             same = os.path.samestat(os.stat(self.path), os.fstat(self._root))

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
-LOOK = 0.3
-"""Seconds between two looks at whether the stream has ended, when nothing else wakes the consumer."""
+RECHECK = 0.3
+"""Seconds between two checks whether the stream has ended, when nothing else wakes the consumer."""
 
 LATE = 0.5
-"""Seconds after the deadline at which the consumer looks itself."""
+"""Seconds after the deadline at which the consumer checks itself."""
 
 
 class Streaming(Downloading):
@@ -78,7 +78,7 @@ class Streaming(Downloading):
         self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
 
     def opened(self, member: Membership) -> None:
-        """A supernode has told what the file is."""
+        """A supernode has sent the file's geometry."""
         size = member.geometry.piece_size
         self.say(
             f"window {window_pieces(self.settings, size)} pieces of {size} bytes, cache {cache_pieces(self.settings, size)}; "
@@ -133,7 +133,7 @@ class Streaming(Downloading):
                 self._check(None)
                 time.sleep(0.002)
             else:
-                here = transfer.wait_for(n, 0.0 if self.ended else LOOK)
+                here = transfer.wait_for(n, 0.0 if self.ended else RECHECK)
                 if here is not None and (place := self.memory.give(transfer, n)) is not None:
                     if here and not n and is_content(self.settings.url):
                         _check_head(self.settings.url, *place)

@@ -3,7 +3,7 @@
 They are copied, and not delivered from where they lie, because a leading stream evicts pieces at any time, and a file that is finished may
 be changed by anybody: what a pipe or a program has been given cannot be taken back. Each copy is compared with the leader's digest, so a
 piece that was evicted or changed meanwhile is not taken. What a leader that has ended leaves can be copied as long as this process holds
-its memory or file. A leader that fetches in any order is told which pieces come next.
+its memory or file. A leader that fetches in any order gets the pieces that come next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 from dfengine.client.copying import PieceCopier
 from dfengine.client.leader_place import LeaderPlace, Unusable
-from dfengine.client.page_waiter import LOOK, PageWaiter
+from dfengine.client.page_waiter import RECHECK, PageWaiter
 from dfengine.client.pulse import SILENT
 from dfengine.client.watch import TICK
 from dfengine.streaming import lent_digest
@@ -63,7 +63,7 @@ class JoinedStream:
                 joining.report()
             if copier is not None and (length := copier.length) >= 0:
                 copier.transfer.learn_length(length)
-            joining.hear(TICK)
+            joining.receive(TICK)
         if copier is None and joining.done and joining.place is not None and _usable(joining.place):
             copier = self._begin(joining.place)
         if copier is None:
@@ -77,7 +77,7 @@ class JoinedStream:
                 copier.transfer.learn_length(copier.length)
             if copier.rest and (joining.leads or joining.joined) and not self._memory.lending:
                 joining.pass_on()
-            joining.hear(TICK)
+            joining.receive(TICK)
         if self._memory.lending:
             self._borrow(copier)
         if not copier.transfer.finished:
@@ -112,11 +112,11 @@ class JoinedStream:
                 if not set(memory.lending) <= set(leader.algorithms):
                     break
             self._watch.check(transfer)
-            joining.hear(TICK)
+            joining.receive(TICK)
         if not memory.lent:
             record, past = transfer.file.record, copier.copied
-            look = partial(self._watch.check, transfer)
-            hashes = lent_digest.caught_up(copier.places, record, past, memory.algorithms, look)
+            check = partial(self._watch.check, transfer)
+            hashes = lent_digest.caught_up(copier.places, record, past, memory.algorithms, check)
             if hashes is not None:
                 memory.hash_on(past, hashes)
 
@@ -183,7 +183,7 @@ class Copier(PageWaiter):
             if ends and not self.rest:
                 if n >= transfer.plan.window.end:
                     return
-            elif not transfer.await_una(n - ahead + 1, LOOK):
+            elif not transfer.await_una(n - ahead + 1, RECHECK):
                 continue
             if not leader.file.evicts:
                 self._name(leader, n)
@@ -193,8 +193,8 @@ class Copier(PageWaiter):
                 return
             else:
                 if leader.file.evicts:
-                    self._look_at_window(leader, n)
-                leader.page.wait(changes, LOOK)
+                    self._check_window(leader, n)
+                leader.page.wait(changes, RECHECK)
 
     def _name(self, leader: LeaderPlace, n: int) -> None:
         """Tell a leader that fetches in any order what is wanted next, once it has not all of that."""
@@ -221,7 +221,7 @@ class Copier(PageWaiter):
             return True
         return leader.file.evicts and n < leader.page.una and not self._holds(leader, n)
 
-    def _look_at_window(self, leader: LeaderPlace, n: int) -> None:
+    def _check_window(self, leader: LeaderPlace, n: int) -> None:
         """Whether the leader's consumer pauses, and piece n is not fetched for that."""
         now = time.monotonic()
         if n < leader.page.end or not self._starved:

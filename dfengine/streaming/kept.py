@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
 
-LOOK = 1.0
-"""Seconds between two looks at whether the stream has ended."""
+RECHECK = 1.0
+"""Seconds between two checks whether the stream has ended."""
 
 
 def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
@@ -32,7 +32,7 @@ def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
         n = window.una
         try:
             while not transfer.stopping and n < window.count:
-                if transfer.await_una(n - ahead + 1, LOOK):
+                if transfer.await_una(n - ahead + 1, RECHECK):
                     if not pieces.copy(place, n):
                         return
                     n += 1

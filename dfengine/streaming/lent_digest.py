@@ -36,22 +36,22 @@ def lends(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
 
 
 def found(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
-    """What one of these leaders has said of the whole file whose pieces `record` has the digests of; empty: none has yet."""
+    """Digests of the whole file that one of these leaders has published, for the pieces of `record`; empty: none yet."""
     return next(filter(None, (place.lent(record, algorithms) for place in places)), {})
 
 
 def caught_up(
-    places: Sequence[LeaderPlace], record: Record, past: int, algorithms: Sequence[str], look: Callable[[], None]
+    places: Sequence[LeaderPlace], record: Record, past: int, algorithms: Sequence[str], check: Callable[[], None]
 ) -> dict[str, Hasher] | None:
     """The first `past` pieces, whose digests `record` has, hashed where leaders have left them; None: not all are there any more.
 
-    look: called before each piece, and may raise.
+    check: called before each piece, and may raise.
     """
     hashes = {name: hasher(name) for name in algorithms}
     files = [place for place in places if not place.file.evicts]
     buffer = memoryview(bytearray(places[0].file.geometry.content_size)) if files else memoryview(b"")
     for n in range(past):
-        look()
+        check()
         for place in files:
             content = _content(place, n, buffer)
             if content is not None and content_digest(content) == record.digest(n):

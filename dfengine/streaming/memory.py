@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20
-"""Bytes of the window, and of the cache, where nothing is said; a sixteenth of the memory that is available if that is less."""
+"""Bytes of the window, and of the cache, by default; a sixteenth of the memory that is available if that is less."""
 
 HEDGE = 0.5
 """Deviations over the mean after which the piece that the consumer waits for is asked for once more."""
@@ -158,9 +158,9 @@ class Memory(HandedOver):
                 self.lent = kept.lent(self.algorithms)
             self._let_go_of_kept()
 
-    def look_for_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
+    def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
         """See Place. What has not every piece would be evicted before a stream came to what it has."""
-        super().look_for_kept(task, geometry, generation)
+        super().find_kept(task, geometry, generation)
         if self.kept_copy is not None and not self.kept_copy.whole:
             self._let_go_of_kept()
 

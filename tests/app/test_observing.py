@@ -80,7 +80,7 @@ def test_nothing_that_is_shown_steers_a_terminal() -> None:
              *printing.table(observing.HOST_HEAD, [observing.host_cells(made(HostRow, trust="trusted"))])]  # fmt: skip
     assert all(line.isprintable() for line in lines)
     node, _ = view()
-    assert json.loads(json.dumps(observing.told(node, overview)))["node"] == "n:8002"
+    assert json.loads(json.dumps(observing.as_object(node, overview)))["node"] == "n:8002"
 
 
 def test_what_can_be_sorted_by_is_what_the_api_sorts_by() -> None:

@@ -40,7 +40,7 @@ class Given:
         """The peer server takes its process for one that may write there."""
         stream = self.hosted._streams[ENTRY.name]
         self.hosted._readable(stream)
-        return stream.line is not None
+        return stream.sock is not None
 
     def close(self) -> None:
         self.place.hang_up()

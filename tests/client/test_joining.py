@@ -33,7 +33,7 @@ class Server:
         fd_passing.send_message(self._own, words, descriptors)
         for fd in descriptors:
             os.close(fd)
-        self.joining.hear(10.0)
+        self.joining.receive(10.0)
 
     def heard(self) -> list[str]:
         """What the download said."""
@@ -101,7 +101,7 @@ def test_a_leader_that_runs_and_names_no_place_is_left(server: Server, monkeypat
     server.joining.patience = 0.05
     while server.joining.joined:
         server.page.beat()
-        server.joining.hear(0.01)
+        server.joining.receive(0.01)
         if answers and server.reports():
             server.say({"told": "lead", "left": False}, [])
     assert server.joining.leads is answers
@@ -121,7 +121,7 @@ def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monke
         for _ in range(seconds):
             clock.now += 1.0
             server.page.beat(progress)
-            joining.hear(0.0)
+            joining.receive(0.0)
             if server.reports():
                 return True
         return False

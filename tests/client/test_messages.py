@@ -52,7 +52,8 @@ def test_a_pull(
         "done": done, "failed": failed, "held": held, "evicted": evicted, "want": want, "wait": wait, "una": una, "end": end,
     }  # fmt: skip
     wished = pieces if want else None
-    assert wire.decode_pull(messages.encode_pull(task, cid, **fields, wishes=pieces)) == wire.Pull(task, cid, **fields, pieces=wished)
+    pull = messages.encode_pull(task, cid, **fields, wanted_pieces=pieces)
+    assert wire.decode_pull(pull) == wire.Pull(task, cid, **fields, pieces=wished)
 
 
 @given(
@@ -72,7 +73,7 @@ def test_the_answer_to_a_registration(code: int, data: tuple[Any, ...] | None, m
     names = ("task_id", "file_length", "piece_size", "cdn_source", "native", "generation", "digest")
     registered = None if data is None else wire.Registered(**dict(zip(names, data, strict=True)))
     read = messages.decode_registered(wire.encode(wire.Answer(code, registered, msg, message)))
-    assert (read.code, read.said) == (code, message or msg)
+    assert (read.code, read.message) == (code, message or msg)
     if data is not None:
         assert (read.task, read.length, read.piece_size, read.cdn_source, read.native, read.generation, read.digest) == data
 
@@ -84,7 +85,7 @@ def test_the_answers_to_a_pull_of_1x(said: list[wire.PieceSource]) -> None:
         (p.range, p.piece_num, p.piece_size, p.piece_md5, messages.Where(p.cid, p.peer_ip, p.peer_port, p.path)) for p in said
     ]
     read = messages.decode_pulled1(wire.encode(wire.Answer(wire.FINISHED, wire.Finished(7, "ab"), "m")))
-    assert (read.framed_length, read.md5, read.said) == (7, "ab", "m")
+    assert (read.framed_length, read.md5, read.message) == (7, "ab", "m")
     assert messages.decode_pulled1(wire.encode(wire.Answer(wire.WAIT, msg="m"))) == messages.Pulled1(wire.WAIT, "m")
 
 
@@ -135,7 +136,7 @@ def test_what_nobody_knows_is_passed_over() -> None:
 
 def test_a_report_is_one_a_supernode_reads() -> None:
     body = messages.encode_report("t", "c", "1.2.3.4", 0, error=RemoteError("gone"), duration=0.5, length=7, call_system="",
-                                   reason="gone \ud800", told={"hedged": 1, "resumed": 0})
+                                   reason="gone \ud800", counts={"hedged": 1, "resumed": 0})
     assert wire.folded(body) == {
         "taskid": "t", "cid": "c", "ip": "1.2.3.4", "port": 0, "success": False, "duration": 0.5, "filelength": 7,
         "backsourcereason": "gone ?", "failure": "gone", "hedged": 1,

@@ -39,14 +39,15 @@ class Transfer:
     """Has one report, and one piece to ask for."""
 
     def __init__(self) -> None:
-        self.demanded = Demand(want=1, idle_thread=True, refused=0, reports=1, ending=0, look=9.0, end=-1, pace=0.0, wishes=None)
+        self.demanded = Demand(want=1, idle_thread=True, refused=0, reports=1, ending=0, next_ending=9.0, end=-1, pace=0.0,
+                               wanted_pieces=None)  # fmt: skip
         self.slept = 0.0
 
     def demand(self, limit: float, paced: bool) -> Demand:
         return self.demanded
 
     def report(self, most: int, paced: bool) -> Report:
-        return Report([(1, "cid")], [], [], [], 0, -1, 0.0, self.demanded.wishes)
+        return Report([(1, "cid")], [], [], [], 0, -1, 0.0, self.demanded.wanted_pieces)
 
     def sleep(self, seconds: float, line: object) -> bool:
         self.slept = seconds
@@ -78,15 +79,15 @@ def test_a_download_of_all_pieces_waits_for_more_to_report(clock: Clock) -> None
 
 def test_a_reader_that_waits_for_a_piece_that_nobody_fetches_waits_for_no_report(clock: Clock) -> None:
     made, line, transfer = session(clock)
-    transfer.demanded = transfer.demanded.replace(wishes=[5])
+    transfer.demanded = transfer.demanded.replace(wanted_pieces=[5])
     made.step(transfer, 1.0)  # type: ignore[arg-type]
     assert len(line.sent) == 1
 
 
-@pytest.mark.parametrize("busy", [{"idle_thread": False}, {"wishes": []}, {"want": 0}])
+@pytest.mark.parametrize("busy", [{"idle_thread": False}, {"wanted_pieces": []}, {"want": 0}])
 def test_a_report_waits_where_nothing_is_asked_for_with_it(clock: Clock, busy: dict[str, Any]) -> None:
     made, line, transfer = session(clock)
-    transfer.demanded = transfer.demanded.replace(**{"wishes": [5], **busy})
+    transfer.demanded = transfer.demanded.replace(**{"wanted_pieces": [5], **busy})
     made.step(transfer, 1.0)  # type: ignore[arg-type]
     assert line.sent == []
 

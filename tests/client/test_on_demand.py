@@ -82,7 +82,7 @@ def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(
     transfer.file.write(3, b"x", bytes(16))
     assert transfer.rejoin(True) == [(3, 4)]
     assert ticket.wait(0)
-    assert transfer.wishes() == [5]
+    assert transfer.wanted_pieces() == [5]
     transfer.withdraw(ticket)
 
 
@@ -92,7 +92,7 @@ def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer:
     transfer.file.write(3, b"x", bytes(16))
     transfer.move(MemoryFile.allocate(transfer.file.geometry))
     transfer.keep_shared(3, SIZE - 5)
-    assert transfer.wishes() == [3]
+    assert transfer.wanted_pieces() == [3]
     assert transfer.byte_counts.host == 0
     transfer.withdraw(ticket)
 
@@ -100,10 +100,10 @@ def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer:
 def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: TransferOnDemand) -> None:
     ticket = transfer.ask((5,))
     transfer.still(ticket, 5)
-    assert transfer.wishes() == [5]
+    assert transfer.wanted_pieces() == [5]
     transfer._priority.withdraw(ticket.reader)
     transfer.still(ticket, 5)
-    assert transfer.wishes() == [5]
+    assert transfer.wanted_pieces() == [5]
     transfer.plan.hold((5,))
     with pytest.raises(LocalError, match="open the file again"):
         transfer.still(ticket, 5)
@@ -128,7 +128,7 @@ def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None
     ticket = transfer.ask((7, 1))
     transfer.learn_length(2 * (SIZE - 5))
     assert ticket.wait(0)
-    assert transfer.wishes() == [1]
+    assert transfer.wanted_pieces() == [1]
     transfer.withdraw(ticket)
     assert transfer.parked
     transfer.close()

@@ -20,24 +20,24 @@ def plan(count: int = 8, ordered: bool = False) -> PlanOfFile:
 
 def test_nothing_is_named_while_nobody_waits() -> None:
     one = plan()
-    assert one.wishes(64) is None
-    assert one.wishes(64, filled=True) is None
+    assert one.wanted_pieces(64) is None
+    assert one.wanted_pieces(64, filled=True) is None
     one.want_first([])
-    assert one.wishes(64, filled=True) is None
+    assert one.wanted_pieces(64, filled=True) is None
 
 
 def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
     one = plan()
     one.hold([0, 5])
     one.want_first([6, 5, 3])
-    assert one.wishes(64) == [6, 3]
-    assert one.wishes(64, filled=True) == [6, 3, 1, 2, 4, 7]
-    assert one.wishes(3, filled=True) == [6, 3, 1]
-    assert one.wishes(1) == [6]
+    assert one.wanted_pieces(64) == [6, 3]
+    assert one.wanted_pieces(64, filled=True) == [6, 3, 1, 2, 4, 7]
+    assert one.wanted_pieces(3, filled=True) == [6, 3, 1]
+    assert one.wanted_pieces(1) == [6]
     one.offer(6, "d", [where(1)], 0.0)
-    assert one.wishes(64) == [3]
+    assert one.wanted_pieces(64) == [3]
     one.hold([3])
-    assert one.wishes(64, filled=True) is None, "all of it is here or offered"
+    assert one.wanted_pieces(64, filled=True) is None, "all of it is here or offered"
 
 
 def test_what_is_waited_for_is_started_first() -> None:
@@ -57,10 +57,10 @@ def test_what_is_waited_for_is_started_first() -> None:
 def test_nonsense_is_left_out() -> None:
     one = plan()
     one.want_first([8, 1 << 31, 2])
-    assert one.wishes(64) == [2]
+    assert one.wanted_pieces(64) == [2]
     unknown = plan(-1)
     unknown.want_first([0, 1])
-    assert unknown.wishes(64) is None, "a supernode takes no wish far beyond what it has"
+    assert unknown.wanted_pieces(64) is None, "a supernode takes no wish far beyond what it has"
 
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.lists(st.integers(0, 60)), st.integers(1, 64), st.booleans())
@@ -70,8 +70,8 @@ def test_a_pull_names_missing_pieces_once(count: int, held: set[int], wanted: li
     one.want_first(wanted)
     missing = set(range(count)) - held
     first = [n for n in dict.fromkeys(wanted) if n in missing][:most]
-    assert (one.wishes(most) or []) == first
-    named = one.wishes(most, filled=True) or []
+    assert (one.wanted_pieces(most) or []) == first
+    named = one.wanted_pieces(most, filled=True) or []
     assert named[: len(first)] == first
     assert len(set(named)) == len(named) == (min(most, len(missing)) if first else 0)
     assert set(named) <= missing

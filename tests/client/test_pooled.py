@@ -194,14 +194,14 @@ def test_the_peer_server_is_looked_for_once() -> None:
         asked.append(1)
         if len(asked) == 1:
             raise LocalError("no")
-        return LocalPeer("127.0.0.1", 15000, fresh=True, line=line)
+        return LocalPeer("127.0.0.1", 15000, fresh=True, sock=line)
 
     with pytest.raises(LocalError):
         pooled.peer(ensure)
     first, second = pooled.peer(ensure), pooled.peer(ensure)
     line.close()
-    assert first.line is line
-    assert second.line is None
+    assert first.sock is line
+    assert second.sock is None
     assert (second.port, len(asked)) == (15000, 2)
     pooled._until = 0.0
     pooled.peer(ensure)

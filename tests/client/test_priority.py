@@ -108,7 +108,7 @@ def on_demand(count: int = 8, workers: int = 2) -> tuple[PlanOnDemand, Priority]
 def test_a_plan_without_demand_wants_nothing() -> None:
     plan, _ = on_demand()
     assert (plan.unasked(), plan.to_request(), plan.satisfied, plan.finished) == (0, 0, True, False)
-    assert plan.wishes(64) == []
+    assert plan.wanted_pieces(64) == []
 
 
 def test_demanded_pieces_are_wanted_and_started_first() -> None:
@@ -116,11 +116,11 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
     priority.read_ahead((5, 6))
     priority.demand((3, 1))
     assert (plan.unasked(), plan.satisfied) == (4, False)
-    assert plan.wishes(64) == [3, 1, 5, 6]
-    assert plan.wishes(2) == [3, 1]
+    assert plan.wanted_pieces(64) == [3, 1, 5, 6]
+    assert plan.wanted_pieces(2) == [3, 1]
     for n in (0, 6, 3, 1):
         plan.offer(n, "d", [SOURCE], 0.0)
-    assert plan.wishes(64) == [5]
+    assert plan.wanted_pieces(64) == [5]
     jobs = [plan.assign(0.0) for _ in range(4)]
     assert [job.piece for job in jobs if job is not None] == [3, 1, 6, 0], "what nobody asked for comes last"
     for job in jobs:
@@ -137,9 +137,9 @@ def test_a_piece_that_failed_is_wanted_again() -> None:
     plan.offer(3, "d", [SOURCE], 0.0)
     job = plan.assign(0.0)
     assert job is not None
-    assert plan.wishes(64) == []
+    assert plan.wanted_pieces(64) == []
     plan.failed(job, "gone", 1.0)
-    assert plan.wishes(64) == [3]
+    assert plan.wanted_pieces(64) == [3]
     assert plan.unasked() == 1
 
 
@@ -150,7 +150,7 @@ def test_a_silent_piece_is_wished_for_once_more() -> None:
     job = plan.assign(0.0)
     assert job is not None
     plan.silent(job, 4.0)
-    assert plan.wishes(64) == [3]
+    assert plan.wanted_pieces(64) == [3]
     assert plan.to_request() >= 1
 
 
@@ -158,7 +158,7 @@ def test_the_length_ends_what_is_wanted() -> None:
     plan, priority = on_demand(-1)
     priority.demand((0, 9))
     plan.set_count(2)
-    assert plan.wishes(64) == [0]
+    assert plan.wanted_pieces(64) == [0]
 
 
 @given(held=st.sets(st.integers(0, 7)), wanted=st.lists(st.integers(0, 7), unique=True))
@@ -166,4 +166,4 @@ def test_what_is_here_is_not_wanted(held: set[int], wanted: list[int]) -> None:
     plan, priority = on_demand()
     priority.demand(wanted)
     plan.hold(held)
-    assert plan.wishes(64) == [n for n in wanted if n not in held]
+    assert plan.wanted_pieces(64) == [n for n in wanted if n not in held]

@@ -68,7 +68,7 @@ class World:
         found = False
         for _ in range(int(seconds)):
             self.clock.now += 1.0
-            found = found or self.returning.look(self.transfer)
+            found = found or self.returning.check(self.transfer)
         return found
 
 

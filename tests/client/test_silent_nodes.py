@@ -27,7 +27,7 @@ def test_what_it_answers_ends_its_silence() -> None:
     nodes.silent("a", 0.0)
     assert nodes.ask("b", 0.0) == ASK
     assert nodes.ask("a", FIRST) == TRY
-    nodes.heard("a")
+    nodes.answered("a")
     assert nodes.ask("a", FIRST) == ASK
     assert not nodes.left("a")
     nodes.silent("a", 100.0)
@@ -50,7 +50,7 @@ def test_no_node_is_left_for_ever(events: list[tuple[str, str, float]]) -> None:
         if event == "silent":
             nodes.silent(node, now)
         elif event == "heard":
-            nodes.heard(node)
+            nodes.answered(node)
         elif nodes.ask(node, now) == TRY:
             assert nodes.ask(node, now) == LEAVE
     assert LEAVE not in (nodes.ask("a", now + LONGEST), nodes.ask("b", now + LONGEST))

@@ -97,11 +97,11 @@ def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, 
     assert ticket.left == [5]
     moves(shared, monkeypatch)
     assert ticket.wait(0), "who waits looks again"
-    assert shared.transfer.wishes() == [3, 5]
+    assert shared.transfer.wanted_pieces() == [3, 5]
     bring(shared.transfer.file, 3)
     shared.joined._tell(shared.transfer)
     assert ticket.wait(0)
-    assert shared.transfer.wishes() == [5]
+    assert shared.transfer.wanted_pieces() == [5]
     shared.transfer.withdraw(ticket)
     assert shared.transfer.parked
     assert shared.transfer._tickets == {}
@@ -116,7 +116,7 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
     while shared.transfer.parked:
         time.sleep(0.001)
     follow(shared, monkeypatch)
-    assert shared.transfer.wishes() == [5, 3]
+    assert shared.transfer.wanted_pieces() == [5, 3]
     for n in (5, 3):
         bring(shared.transfer.file, n)
         shared.joined._tell(shared.transfer)
@@ -125,7 +125,7 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
 
 
 def test_a_read_finds_by_itself_what_came_and_nobody_told_of(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfengine.files.opened.LOOK", 0.01)
+    monkeypatch.setattr("dfengine.files.opened.RECHECK", 0.01)
     found: list[bytes] = []
     reads = threading.Thread(target=lambda: found.append(shared.opened.pread(5 * CONTENT, 4)), daemon=True)
     reads.start()

@@ -86,7 +86,7 @@ def test_a_part_that_becomes_the_output_meanwhile_stays(tmp_path: Path, monkeypa
 
 
 def test_a_large_folder_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(abandoned, "LOOKED_AT", 3)
+    monkeypatch.setattr(abandoned, "MOST_ENTRIES", 3)
     parts = [laid(tmp_path, f".f{n}.0123456789ab.part") for n in range(5)]
     abandoned.remove_abandoned(str(tmp_path))
     assert sum(path.exists() for path in parts) == 2

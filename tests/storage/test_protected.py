@@ -196,8 +196,8 @@ def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_p
     before = os.lstat(shared / "peer.log")
     peer = local_peer.ensure(Home(str(shared)), Dialer(), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=60.0)
     assert peer.port
-    assert peer.line is not None
-    peer.line.close()
+    assert peer.sock is not None
+    peer.sock.close()
     after = os.lstat(shared / "peer.log")
     assert (after.st_ino, after.st_size, after.st_mtime) == (before.st_ino, before.st_size, before.st_mtime)
     ended = os.pidfd_open(json.loads((shared / "peer.lock").read_bytes())["pid"])

@@ -480,12 +480,12 @@ def test_a_directory_that_was_moved_while_it_was_written_is_noticed(tmp_path: Pa
     tree = Tree(tmp_path / "out", {"a": b"1"})
     file = tree.open()
     try:
-        tree.target.look_in_place()
+        tree.target.check_in_place()
         (tmp_path / "out").rename(tmp_path / "elsewhere")
         if replaced:
             (tmp_path / "out").mkdir()
         with pytest.raises(StorageError, match="was moved or replaced"):
-            tree.target.look_in_place()
+            tree.target.check_in_place()
     finally:
         file.close()
         tree.target.close()

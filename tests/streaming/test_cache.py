@@ -30,7 +30,7 @@ def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
     assert cache.tell() == [0, 1]
     assert len(cache) == 0
     assert cache.pieces == 8
-    assert cache.told([0, 1]) == [0, 1]
+    assert cache.reported([0, 1]) == [0, 1]
     assert cache.pieces == 6
 
 
@@ -40,7 +40,7 @@ def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
         cache.keep(n, 0)
     told = cache.tell()
     assert cache.keep(8, 0) == [0]
-    assert cache.told(told) == [1]
+    assert cache.reported(told) == [1]
 
 
 def test_without_a_cache_nothing_stays() -> None:
@@ -74,6 +74,6 @@ def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tu
             assert set(told) <= set(here)
             telling.append(told)
         elif telling:
-            for n in cache.told(telling.pop(0)):
+            for n in cache.reported(telling.pop(0)):
                 here.remove(n)
         assert cache.pieces == len(here)

@@ -94,7 +94,7 @@ class Stream:
 
     def answer(self, value: int) -> None:
         if self.told:
-            for gone in self.cache.told(self.told.pop(0)):
+            for gone in self.cache.reported(self.told.pop(0)):
                 self.memory.remove(gone)
 
     def learn(self, value: int) -> None:

@@ -5,7 +5,7 @@
     file_answer     status, head and ranges of an answer with a file; first_byte: what it waits for
     serving, encrypted_serving   send it from there as it comes
     store           those that are whole and right; eviction: which of these leave; pins: which never do
-    working         brings blobs that supernodes wish to have here
+    working         fetches blobs that supernodes want here
     counts          what is counted of it (pure)
     announcing      public blobs of this host, made known to the swarm
 """

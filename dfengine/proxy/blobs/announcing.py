@@ -75,8 +75,8 @@ class Announcing:
                 peer = local_peer.ensure(
                     home, dialer, ip, settings.port, shared[0].name, totallimit=settings.totallimit, alivetime=settings.alivetime
                 )
-                if peer.line is not None:
-                    peer.line.close()
+                if peer.sock is not None:
+                    peer.sock.close()
 
     def _publish(self, hex: str, length: int, digests: bytes) -> None:
         with self._turn, contextlib.suppress(DfengineError, OSError):

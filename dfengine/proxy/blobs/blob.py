@@ -1,7 +1,7 @@
 """One blob that comes through the swarm: the download engine behind it, and those that wait for its pieces.
 
     the engine's threads   register, fetch, verify and write pieces, hash the whole behind them
-    the event loop         asks for the pieces that answers need, is told when one lands, and sends from the file
+    the event loop         asks for the pieces that answers need, is notified when one lands, and sends from the file
 
 Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared, and nothing of a small one. A range
 needs its own pieces only; one that reaches its end waits for the sha256 where all pieces are here, and none goes on once it was found
@@ -128,11 +128,11 @@ class Blob:
     def _await_open(self) -> None:
         self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)
 
-    def look(self) -> None:
-        """Call every second while somebody reads it: whether something came."""
+    def check_progress(self) -> None:
+        """Call every second while it has readers: notes whether bytes came."""
         if self._transfer is not None:
             came = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
-            self.progress.look(came, self.loop.time())
+            self.progress.update(came, self.loop.time())
 
     @property
     def failure(self) -> DfengineError:
@@ -173,8 +173,8 @@ class Blob:
         return (self.over and not self.right) or self.differs
 
     @property
-    def told(self) -> dict[str, int | float]:
-        """How it came, of one that is right: seconds, and bytes by source."""
+    def byte_counts(self) -> dict[str, int | float]:
+        """Of one that is right: seconds, and bytes by source."""
         result = self._fetching.came
         if result is None:
             return {}
@@ -209,10 +209,10 @@ class Blob:
         for reader in list(self.readers):
             reader.wake()
 
-    def ask(self, pieces: list[int], told: Callable[[], None]) -> Ticket:
-        """Have pieces fetched; told: called in any thread when one of them lands."""
+    def ask(self, pieces: list[int], landed: Callable[[], None]) -> Ticket:
+        """Have pieces fetched; landed: called in any thread when one of them lands."""
         assert self._transfer is not None
-        return self._transfer.ask(pieces, told)
+        return self._transfer.ask(pieces, landed)
 
     def withdraw(self, ticket: Ticket) -> None:
         """They are not waited for any more."""
@@ -279,9 +279,9 @@ class Reader:
             random.shuffle(others)
         self._asked = past
         # What is here may have to be fetched, too, where the file moves to another place.
-        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._told)
+        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._on_landed)
 
-    def _told(self) -> None:
+    def _on_landed(self) -> None:
         """In any thread."""
         if not self._woken:
             self._woken = True

@@ -47,12 +47,12 @@ and Retry-After tell it when to come again, or goes on by a range.
 """
 
 OPEN_RETRY_SECONDS = 120.0
-"""The same for tries by this host once the blob's length is known, and answers may have begun: who is cut then loses what it has, or has to
-know ranges. A registry is started again in less, and who does not wait so long goes by himself.
+"""The same for tries by this host once the blob's length is known, and answers may have started: a client that is cut then loses what it
+has, or must resume by a range. A registry restarts in less time, and a client that does not wait so long goes to it directly.
 """
 
-TOLD_SECONDS = 1.0
-"""After this the log tells that a blob is fetched; of one that is here before, that it came."""
+LOG_SECONDS = 1.0
+"""After this a fetch is logged as begun; a blob that is complete before is logged as finished only."""
 
 RESERVE = 16 << 20
 """Bytes of the disk that are left free."""
@@ -110,8 +110,8 @@ class Blobs:
         self._announcing = Announcing(settings, self.store, self.threads)
         self._announcing.start()
         self._open: dict[str, Blob] = {}
-        self._untold: dict[Blob, tuple[float, tuple[str, str]]] = {}
-        """Those whose beginning was not told: when it is, and what is asked of whom."""
+        self._unlogged: dict[Blob, tuple[float, tuple[str, str]]] = {}
+        """Fetches that are not logged yet: when they are, and what is asked of which registry."""
         self._dropped: list[Blob] = []
         """Those that are still read from."""
         self._checking: dict[str, asyncio.Future[Kept | None]] = {}
@@ -166,11 +166,11 @@ class Blobs:
     def withholding(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> Withheld:
         """See Withheld."""
 
-        def told(reason: str) -> None:
+        def report(reason: str) -> None:
             self.counts.failed += 1
             self._events.warning("failed", name=digest, of=registry.url, reason=reason)
 
-        return Withheld(digest, most, told, length)
+        return Withheld(digest, most, report, length)
 
     def passes(self, digest: str, registry: Registry, reason: str) -> None:
         """It is asked of the registry, past the swarm."""
@@ -180,7 +180,7 @@ class Blobs:
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
         """Under which a blob may be here for who sends these fields to this registry; the last one: for who else it is brought here.
 
-        What credentials have opened at this registry may be given to who needs none there: it has just said so.
+        What credentials have opened at this registry may be given to a client that needs none there: the registry has just permitted it.
         """
         hex = digest.removeprefix("sha256:").replace(":", "-")
         opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
@@ -222,24 +222,24 @@ class Blobs:
     def fetch(
         self, name: str, asked: tuple[str, str], settings: GetSettings, proof: Callable[[int], str] | None, named: bool = True
     ) -> Blob:  # fmt: skip
-        """Begin to fetch one, in place of an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
+        """Start to fetch one, which replaces an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
         self.drop(name)
         self._let_go(MOST_IDLE)
-        self.counts.begun += 1
+        self.counts.started += 1
         blob = self._open[name] = Blob(
             self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
         )
-        self._untold[blob] = self.loop.time() + TOLD_SECONDS, asked
+        self._unlogged[blob] = self.loop.time() + LOG_SECONDS, asked
         return blob
 
     def _let_go(self, most: int) -> None:
-        """Of those that nobody reads, all but so many, the last ones."""
+        """Drop blobs without readers, but for the `most` last used."""
         idle = sorted((blob.idle_since, name) for name, blob in self._open.items() if blob.idle)
         for _, name in idle[: max(0, len(idle) - most)]:
             self.drop(name)
 
     def drop(self, name: str) -> None:
-        """What was begun by this name is not what it should be."""
+        """The fetch of this name has the wrong content."""
         blob = self._open.pop(name, None)
         if blob is not None and blob.readers:
             self._dropped.append(blob)  # its descriptor is theirs, too
@@ -275,7 +275,7 @@ class Blobs:
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
-        self._untold.pop(blob, None)
+        self._unlogged.pop(blob, None)
         if blob.closed:
             return  # its file is closed, or about to
         if blob.right:
@@ -285,8 +285,8 @@ class Blobs:
                 self._proved[name] = kept
                 if len(self._proved) > MOST_PROVED:
                     del self._proved[next(iter(self._proved))]
-            self.counts.finished(blob.told)
-            self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.told)
+            self.counts.finished(blob.byte_counts)
+            self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.byte_counts)
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
             blob.state = state_of(blob.file.fd)
@@ -302,17 +302,17 @@ class Blobs:
                 self._full_until = self.loop.time() + FULL_SECONDS
 
     def sweep(self) -> None:
-        """Call every second: let go of what nobody reads."""
+        """Call every second: let go of blobs without readers."""
         now = self.loop.time()
-        for blob, (_, asked) in [each for each in self._untold.items() if each[1][0] < now]:
-            del self._untold[blob]
+        for blob, (_, asked) in [each for each in self._unlogged.items() if each[1][0] < now]:
+            del self._unlogged[blob]
             self._events.info("begun", name=asked[0], of=asked[1])
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)
         for blob in (*self._open.values(), *self._dropped):
             if blob.readers and not blob.over:
-                blob.look()
+                blob.check_progress()
         for name, blob in list(self._open.items()):
             if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
                 del self._open[name]

@@ -22,7 +22,7 @@ class Counts:
     def __init__(self) -> None:
         self.answers: dict[int, int] = {}
         """By HTTP status."""
-        self.begun = self.failed = self.given = self.passed_on = self.changed = self.refused = 0
+        self.started = self.failed = self.given = self.passed_on = self.changed = self.refused = 0
         """Files whose fetch began; failed; that were whole on the disk and given away; that were asked of their server, past the swarm;
         that another program changed; requests without the proxy's token.
         """
@@ -34,8 +34,8 @@ class Counts:
         """An answer begins."""
         self.answers[status] = self.answers.get(status, 0) + 1
 
-    def finished(self, told: Mapping[str, int | float]) -> None:
-        """A file is whole and right. told: `seconds`, and bytes by source."""
-        self.fetched.note(told.get("seconds", 0))
+    def finished(self, transferred: Mapping[str, int | float]) -> None:
+        """A file is whole and right. transferred: `seconds`, and bytes by source."""
+        self.fetched.note(transferred.get("seconds", 0))
         for source in SOURCES:
-            self.bytes[source] += int(told.get(source, 0))
+            self.bytes[source] += int(transferred.get(source, 0))

@@ -54,8 +54,8 @@ LEAST = 0.05
 PAUSE, LONGEST = 1.0, 60.0
 """Seconds to another try at a supernode that does not answer, doubled each time; it may be one that has no work to give."""
 
-LOOK = 2.0
-"""Seconds between two looks at what names of supernodes stand for."""
+REFRESH = 2.0
+"""Seconds between two resolutions of the supernodes' names."""
 
 ANSWER = 15.0
 """Seconds for an answer besides those that it is parked."""
@@ -113,7 +113,7 @@ class Working:
                 threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
         self._errands = [*now.values(), *(errands for errands in self._errands if errands.gone and errands.tasks)]
         if named(self._settings.nodes):
-            self._loop.call_later(LOOK, lambda: self._follow(known(self._settings.nodes)))
+            self._loop.call_later(REFRESH, lambda: self._follow(known(self._settings.nodes)))
 
     def close(self) -> None:
         """The process ends."""
@@ -142,10 +142,10 @@ class Working:
 
     def _ask(self, errands: _Errands) -> work.Given:
         """Raises RemoteError."""
-        line = errands.line
-        if line is None or not line.usable:
+        connection = errands.connection
+        if connection is None or not connection.usable:
             errands.hang_up()
-            line = errands.line = self._dialer.connect(errands.node.host, errands.node.port, named=errands.node.certified)
+            connection = errands.connection = self._dialer.connect(errands.node.host, errands.node.port, named=errands.node.certified)
         with errands.lock:
             done = errands.done[: work.MOST]
             under_way = list(errands.under_way)[: work.MOST]
@@ -153,7 +153,7 @@ class Working:
             worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
             wait=BUSY if under_way else work.LONGEST, under_way=under_way, done=done,
         )  # fmt: skip
-        status, _, body = line.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
+        status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
         if status != 200:
             raise ProtocolViolation(f"supernode {errands.node} answers {status}")
         given = work.decode_given(body)
@@ -240,7 +240,7 @@ class _Errands:
         self.node = node
         self.gone = False
         """A name stands for it no longer: nothing more is taken."""
-        self.line: Connection | None = None
+        self.connection: Connection | None = None
         """Used by its thread."""
         self.lock = threading.Lock()
         self.under_way: set[int] = set()
@@ -249,10 +249,10 @@ class _Errands:
 
     def hang_up(self) -> None:
         """Another connection is made for the next request."""
-        line, self.line = self.line, None
-        if line is not None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
             with contextlib.suppress(OSError):
-                line.close()
+                connection.close()
 
     def end(self, number: int, error: str | None) -> None:
         """It has ended; None: nobody waits for it any more."""

@@ -24,7 +24,7 @@ from dfengine.proxy.blobs.file_answer import send_file
 from dfengine.proxy.blobs.store import name_of, sha256_of
 from dfengine.proxy.fields import TOKEN, Fields, private, text
 from dfengine.proxy.forward import rules, shared_cache
-from dfengine.proxy.forward.origin_heads import OriginHeads, Told
+from dfengine.proxy.forward.origin_heads import OriginHead, OriginHeads
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.upstream.passing import Passing
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.reference import Reference
-    from dfengine.proxy.upstream.line import Line
+    from dfengine.proxy.upstream.connection import UpstreamConnection
     from dfengine.proxy.upstream.upstreams import Upstreams
     from dfengine.settings import SupernodeAddress
 
@@ -48,7 +48,7 @@ VIA = b"Via", b"1.1 dfengine"
 """Of an answer: whose clients need not know which process it was."""
 
 OF_BODY = frozenset((b"content-type", b"content-length", b"content-range", b"accept-ranges", b"age"))
-"""Fields of an origin's answer that are said anew."""
+"""Fields of an origin's answer that this proxy makes itself."""
 
 NOT_HERE = "only-if-cached: nothing fresh of it is here"
 
@@ -117,10 +117,10 @@ class Forward:
 class ForwardPassing(Passing):
     """See Passing. A connection whose user it knows (NTLM and its kin do not tell by request) is for one client alone: it is not kept."""
 
-    def _send(self, line: Line) -> None:
+    def _send(self, connection: UpstreamConnection) -> None:
         scheme = self._request.first.get(b"authorization", b"").split(b" ")[0].lower()
-        line.once = scheme in (b"ntlm", b"negotiate")
-        super()._send(line)
+        connection.once = scheme in (b"ntlm", b"negotiate")
+        super()._send(connection)
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         super().answer(status, reason, [*fields, VIA], length)
@@ -146,39 +146,39 @@ class ForwardAnswer(Answering):
     async def _answer(self) -> bool:
         """See Answering."""
         rule, server, fields = self._rule, self._server, self._request.fields
-        told = await self._forward.heads.told(server, self._target, fields, self._via, rule.ignore)
-        if shared_cache.forbidden_by_answer(told.status, [*told.fields], told.length, rule.ignore) or told.length < max(1, rule.least):
-            if told.status == 200:
+        head = await self._forward.heads.ask(server, self._target, fields, self._via, rule.ignore)
+        if shared_cache.forbidden_by_answer(head.status, [*head.fields], head.length, rule.ignore) or head.length < max(1, rule.least):
+            if head.status == 200:
                 self._forward.heads.owns(server.url + self._target)
             return False
-        status = shared_cache.status(fields, told.version)
+        status = shared_cache.status(fields, head.version)
         if status != 200:
-            return await self._serve(told, status, -1, None, None)
-        blobs, source, sent = self._forward.blobs, self._source(told), [*private(fields), self._via]
+            return await self._serve(head, status, -1, None, None)
+        blobs, source, sent = self._forward.blobs, self._source(head), [*private(fields), self._via]
         found = await blobs.kept([source.name])
         if found is not None:
             name, kept = found
             blobs.use(name)
-            return kept.length == told.length and await self._serve(told, status, kept.fd, kept, None)
+            return kept.length == head.length and await self._serve(head, status, kept.fd, kept, None)
         if blobs.full:
             return False
         blob = blobs.bring(source, server, sent)
         try:
             here = await blob.opened()
-            if not blob.bind(source.version.encode()) or here.geometry.length != told.length:
+            if not blob.bind(source.version.encode()) or here.geometry.length != head.length:
                 self._forward.heads.forget(server, self._target, fields, rule.ignore)
                 return False
             if not blobs.room(blob):
                 return False
-            return await self._serve(told, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
+            return await self._serve(head, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
         except OriginForbidden:
             return False  # it is the origin's to say
 
-    def _source(self, told: Told) -> Source:
+    def _source(self, head: OriginHead) -> Source:
         """Named by the URL less what a rule strips, what that is, and the version; with credentials, by these as well, if they are not to
         share. So who strips nothing is given nothing that was fetched for who does.
         """
-        url, version = self._server.url + self._target, told.version.name
+        url, version = self._server.url + self._target, head.version.name
         strip = "&".join(rules.stripped(url, self._rule.strip))
         opening = [field for field in private(self._request.fields) if self._forward.blobs.splits]
         name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
@@ -186,18 +186,18 @@ class ForwardAnswer(Answering):
                       filter=strip)  # fmt: skip
 
     async def _serve(
-        self, told: Told, status: int, fd: int, owner: object, reader: Callable[[Span, Callable[[], None]], Reader] | None
+        self, head: OriginHead, status: int, fd: int, owner: object, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if self._front.unsent:
             return False
         given = self._request.fields
-        asked = text(given, b"range") if shared_cache.range_applies(given, told.version) else ""
-        fields = [field for field in told.fields if field[0].lower() not in OF_BODY]
-        age = shared_cache.age([*told.fields], told.at, time.time())
+        asked = text(given, b"range") if shared_cache.range_applies(given, head.version) else ""
+        fields = [field for field in head.fields if field[0].lower() not in OF_BODY]
+        age = shared_cache.age([*head.fields], head.at, time.time())
         fields += [(b"Age", b"%d" % age)] if age >= 1 else []
         fields += [(b"Accept-Ranges", b"bytes"), VIA]
-        content_type = text(told.fields, b"content-type") or GENERAL
-        await send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, told.length, reader)
+        content_type = text(head.fields, b"content-type") or GENERAL
+        await send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, head.length, reader)
         return True
 
 
@@ -206,13 +206,13 @@ class OnlyHere(ForwardAnswer):
 
     async def _answer(self) -> bool:
         """See Answering."""
-        told = self._forward.heads.fresh(self._server, self._target, self._request.fields, self._rule.ignore)
-        if told is not None:
-            status = shared_cache.status(self._request.fields, told.version)
-            if status != 200 and await self._serve(told, status, -1, None, None):
+        head = self._forward.heads.fresh(self._server, self._target, self._request.fields, self._rule.ignore)
+        if head is not None:
+            status = shared_cache.status(self._request.fields, head.version)
+            if status != 200 and await self._serve(head, status, -1, None, None):
                 return True
-            found = await self._forward.blobs.kept([self._source(told).name])
-            if found is not None and found[1].length == told.length and await self._serve(told, 200, found[1].fd, found[1], None):
+            found = await self._forward.blobs.kept([self._source(head).name])
+            if found is not None and found[1].length == head.length and await self._serve(head, 200, found[1].fd, found[1], None):
                 return True
         raise BadRequest(504, NOT_HERE)
 

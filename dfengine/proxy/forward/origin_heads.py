@@ -45,10 +45,10 @@ CHOOSING = frozenset((b"accept", b"accept-encoding", b"accept-language"))
 _OF_ALL = re.compile(r"(?a)bytes 0-0/(\d{1,18})")
 
 
-class Told(Value):
-    """What an origin says of a file. fields: of its answer that are passed on. length: bytes, -1 where it does not say.
+class OriginHead(Value):
+    """An origin's answer to a HEAD of a file. fields: of its answer that are passed on. length: bytes, -1 where it does not say.
 
-    at: unix seconds when it said so; until: for how long that is known to hold.
+    at: unix seconds of the answer; until: it is fresh before this.
     """
 
     status: int
@@ -69,9 +69,9 @@ class OriginHeads:
         self._loop = loop
         self._upstreams = upstreams
         self._silence = Silence(loop.time)
-        self._known: OrderedDict[tuple[object, ...], Told] = OrderedDict()
+        self._known: OrderedDict[tuple[object, ...], OriginHead] = OrderedDict()
         self._own: OrderedDict[str, float] = OrderedDict()
-        """URL -> until when its answers are passed on without a look."""
+        """URL -> until when its answers are passed on unchecked."""
 
     def is_own(self, url: str) -> bool:
         """What is there was not shared a moment ago, and is passed on without being asked for twice."""
@@ -86,8 +86,11 @@ class OriginHeads:
         if len(self._own) > MOST_KNOWN:
             self._own.popitem(last=False)
 
-    async def told(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> Told:
-        """Of what a GET with these fields asks for. ignore: see shared_cache. Raises Unanswered, and OriginUnreachable and its kin."""
+    async def ask(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> OriginHead:
+        """The head that a GET with these fields has, from memory or the origin. ignore: see shared_cache.
+
+        Raises Unanswered, and OriginUnreachable and its kin.
+        """
         key, known = _key(registry, target, request, ignore), self.fresh(registry, target, request, ignore)
         if known is not None:
             return known
@@ -103,18 +106,18 @@ class OriginHeads:
         except TimeoutError:
             self._silence.note(registry)
             raise Unanswered.of(registry.place) from None
-        self._silence.heard(registry)
+        self._silence.answered(registry)
         if anyone and found.until > time.time():
             self._keep(key, found, ignore)
         return found
 
-    def fresh(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> Told | None:
-        """What is known of it, and need not be asked for."""
+    def fresh(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> OriginHead | None:
+        """The remembered head, if it is fresh."""
         known = self._known.get(_key(registry, target, request, ignore))
         holds = known is not None and known.until > time.time() and not shared_cache.asks_again(request)
         return known if holds and _is_anyones(ignore) else None
 
-    def _keep(self, key: tuple[object, ...], found: Told, ignore: frozenset[str]) -> None:
+    def _keep(self, key: tuple[object, ...], found: OriginHead, ignore: frozenset[str]) -> None:
         size = sum(len(name) + len(value) for name, value in found.fields)
         shared = not shared_cache.forbidden_by_answer(found.status, [*found.fields], found.length, ignore)
         if shared and size <= MOST_FIELDS and len(repr(key)) <= 2 * LONGEST:
@@ -123,24 +126,27 @@ class OriginHeads:
                 self._known.popitem(last=False)
 
     def forget(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> None:
-        """What is known of it does not hold any more."""
+        """Drop the remembered head."""
         self._known.pop(_key(registry, target, request, ignore), None)
 
-    async def _asked(self, registry: Registry, target: str, fields: Fields) -> Told:
+    async def _asked(self, registry: Registry, target: str, fields: Fields) -> OriginHead:
         asked = time.time()
-        told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
-        status, length = told.status, told.length
+        answer = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+        status, length = answer.status, answer.length
         if status in NO_HEAD:
-            told = await ask(self._loop, self._upstreams, registry, "GET", target, [*fields, (b"Range", b"bytes=0-0")])
-            whole = _OF_ALL.fullmatch(text(told.fields, b"content-range"))
-            status, length = (200, int(whole[1])) if told.status == 206 and whole else (told.status if told.status != 206 else 502, -1)
-        said = [(name, value) for name, value in passed_on(told.fields, False) if name.lower() != b"content-range"]
+            answer = await ask(self._loop, self._upstreams, registry, "GET", target, [*fields, (b"Range", b"bytes=0-0")])
+            whole = _OF_ALL.fullmatch(text(answer.fields, b"content-range"))
+            if answer.status == 206 and whole:
+                status, length = 200, int(whole[1])
+            else:
+                status, length = 502 if answer.status == 206 else answer.status, -1
+        kept = [(name, value) for name, value in passed_on(answer.fields, False) if name.lower() != b"content-range"]
         now = time.time()
-        return Told(status, tuple(said), length, now, shared_cache.fresh_until(said, asked, now))
+        return OriginHead(status, tuple(kept), length, now, shared_cache.fresh_until(kept, asked, now))
 
 
 def _is_anyones(ignore: frozenset[str]) -> bool:
-    """What was said to one holds for all."""
+    """The answer to one client holds for all."""
     return not ignore & {"authorization", "cookie"}
 
 

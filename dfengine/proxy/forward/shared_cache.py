@@ -48,9 +48,9 @@ def directives(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             if match is None or match.end() == at:
                 found["no-store"] = ""
                 break
-            key, said = match[1].lower(), match[2] if match[2] is not None else match[3] or ""
+            key, argument = match[1].lower(), match[2] if match[2] is not None else match[3] or ""
             # Of two that differ the shorter time counts.
-            found[key] = min(found[key], said, key=_seconds) if key in found else said
+            found[key] = min(found[key], argument, key=_seconds) if key in found else argument
             at = match.end()
     return found
 
@@ -91,9 +91,9 @@ def forbidden_by_answer(status: int, fields: Fields, length: int, ignore: frozen
     """The same of an answer. length: of its body, bytes; negative: not known."""
     if status != 200:
         return "status"
-    said = directives(fields)
+    cache_control = directives(fields)
     for name in ("no-store", "private"):
-        if name in said and name not in ignore:
+        if name in cache_control and name not in ignore:
             return name
     if _all(fields, b"set-cookie") and "set-cookie" not in ignore:
         return "set-cookie"
@@ -117,31 +117,31 @@ def version(fields: Fields, length: int) -> Version:
     return Version(tag, last if changed is not None else "", length, dated)
 
 
-def names_version(said: Version) -> bool:
+def names_version(version: Version) -> bool:
     """It names one version, byte by byte: a strong entity-tag does, and a Last-Modified that is a second old (RFC 9110 section 8.8.2.2)."""
-    return bool(said.strong or (said.last_modified and said.dated))
+    return bool(version.strong or (version.last_modified and version.dated))
 
 
-def fresh_until(fields: Fields, asked: float, told: float) -> float:
-    """Until when (unix seconds) the answer to a request of `asked`, which came at `told`, is known to hold; before `told`: not at all."""
-    said = directives(fields)
+def fresh_until(fields: Fields, asked: float, answered: float) -> float:
+    """Until when (unix seconds) the answer to a request of `asked`, which came at `answered`, is fresh; before `answered`: not at all."""
+    cache_control = directives(fields)
     dates = _all(fields, b"date")
     sent = date(dates[0]) if len(dates) == 1 else None
-    sent = told if sent is None else sent
-    if "no-cache" in said:
+    sent = answered if sent is None else sent
+    if "no-cache" in cache_control:
         return asked
     expires = _all(fields, b"expires")
-    if "s-maxage" in said:
-        lifetime = _seconds(said["s-maxage"])
-    elif "max-age" in said:
-        lifetime = _seconds(said["max-age"])
+    if "s-maxage" in cache_control:
+        lifetime = _seconds(cache_control["s-maxage"])
+    elif "max-age" in cache_control:
+        lifetime = _seconds(cache_control["max-age"])
     elif expires:
         at = date(expires[0]) if len(expires) == 1 else None
         lifetime = max(0.0, at - sent) if at is not None else 0.0
     else:
         changed = date(next(iter(_all(fields, b"last-modified")), ""))
         lifetime = min(MOST_HEURISTIC, max(0.0, sent - changed) * PART) if changed is not None else 0.0
-    return told + min(LONGEST, lifetime - max(told - sent, _carried(fields) + told - asked))
+    return answered + min(LONGEST, lifetime - max(answered - sent, _carried(fields) + answered - asked))
 
 
 def _carried(fields: Fields) -> float:
@@ -149,18 +149,18 @@ def _carried(fields: Fields) -> float:
     return max(map(_seconds, _all(fields, b"age")), default=0.0)
 
 
-def age(fields: Fields, told: float, now: float) -> float:
-    """Seconds since an answer that came at `told` was made, or last compared with its origin (RFC 9111 section 4.2.3)."""
-    return _carried(fields) + max(0.0, now - told)
+def age(fields: Fields, answered: float, now: float) -> float:
+    """Seconds since an answer that came at `answered` was made, or last compared with its origin (RFC 9111 section 4.2.3)."""
+    return _carried(fields) + max(0.0, now - answered)
 
 
 def asks_again(fields: Fields) -> bool:
     """A request that wants the origin to be asked whatever is known (RFC 9111 section 5.2.1)."""
-    said = directives(fields)
-    if any(name.lower() == b"pragma" and b"no-cache" in value.lower() for name, value in fields) and not said:
+    cache_control = directives(fields)
+    if any(name.lower() == b"pragma" and b"no-cache" in value.lower() for name, value in fields) and not cache_control:
         return True
     # What is known is at most a day old: who wants less than that is asked for.
-    return bool({"no-cache", "max-age", "min-fresh"} & set(said))
+    return bool({"no-cache", "max-age", "min-fresh"} & set(cache_control))
 
 
 def only_if_cached(fields: Fields) -> bool:
@@ -168,21 +168,21 @@ def only_if_cached(fields: Fields) -> bool:
     return "only-if-cached" in directives(fields)
 
 
-def status(fields: Fields, said: Version) -> int:
+def status(fields: Fields, version: Version) -> int:
     """200, or 304 or 412 by the conditions of a GET for this version (RFC 9110 section 13.2.2)."""
     given = {name: ", ".join(_all(fields, name)) for name in (b"if-match", b"if-none-match")}
     if given[b"if-match"]:
-        if not (given[b"if-match"] == "*" or (said.strong and said.strong in _tags(given[b"if-match"]))):
+        if not (given[b"if-match"] == "*" or (version.strong and version.strong in _tags(given[b"if-match"]))):
             return 412
     elif (since := _date(fields, b"if-unmodified-since")) is not None:
-        changed = date(said.last_modified)
+        changed = date(version.last_modified)
         if changed is None or changed > since:
             return 412
     if given[b"if-none-match"]:
         tags = {tag.removeprefix("W/") for tag in _tags(given[b"if-none-match"])}
-        return 304 if given[b"if-none-match"] == "*" or (said.etag and said.etag.removeprefix("W/") in tags) else 200
+        return 304 if given[b"if-none-match"] == "*" or (version.etag and version.etag.removeprefix("W/") in tags) else 200
     since = _date(fields, b"if-modified-since")
-    changed = date(said.last_modified)
+    changed = date(version.last_modified)
     return 304 if since is not None and changed is not None and changed <= since else 200
 
 
@@ -195,7 +195,7 @@ def _date(fields: Fields, name: bytes) -> float | None:
     return date(given[0]) if len(given) == 1 else None
 
 
-def range_applies(fields: Fields, said: Version) -> bool:
+def range_applies(fields: Fields, version: Version) -> bool:
     """Whether a Range counts: no If-Range is there, or it names this very version (RFC 9110 section 13.1.5)."""
     given = _all(fields, b"if-range")
-    return not given or (len(given) == 1 and given[0] in ({said.strong, said.last_modified if said.dated else ""} - {""}))
+    return not given or (len(given) == 1 and given[0] in ({version.strong, version.last_modified if version.dated else ""} - {""}))

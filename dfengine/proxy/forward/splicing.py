@@ -51,17 +51,17 @@ class Spliced(Tunnel):
     def __init__(self, client: socket.socket, server: socket.socket, first: bytes, last: bytes, ended: Callable[[Tunnel], None]) -> None:
         super().__init__(ended)
         self._socks = client, server
-        self._ways = _Way(self, client, server, first), _Way(self, server, client, last)
+        self._directions = _Direction(self, client, server, first), _Direction(self, server, client, last)
 
     def start(self) -> Spliced:
-        for way in self._ways:
-            way.pump()
+        for direction in self._directions:
+            direction.pump()
         return self
 
-    def way_ended(self) -> None:
+    def direction_ended(self) -> None:
         """One direction is at its end."""
         self.half()
-        if all(way.over for way in self._ways):
+        if all(direction.over for direction in self._directions):
             self._close()
 
     def cut(self) -> None:
@@ -72,14 +72,14 @@ class Spliced(Tunnel):
         self._close()
 
     def _close(self) -> None:
-        for way in self._ways:
-            way.close()
+        for direction in self._directions:
+            direction.close()
         for sock in self._socks:
             sock.close()
         self.closed()
 
 
-class _Way:
+class _Direction:
     """One direction: from `source` to `sink`."""
 
     def __init__(self, tunnel: Spliced, source: socket.socket, sink: socket.socket, first: bytes) -> None:
@@ -93,7 +93,7 @@ class _Way:
         self._ended = False
         """The source sends no more."""
         self.over = False
-        """And the sink was told."""
+        """And the sink got its end."""
         self._reads = self._writes = False
 
     def pump(self) -> None:
@@ -125,7 +125,7 @@ class _Way:
                 self.over = True
                 with contextlib.suppress(OSError):
                     self._sink.shutdown(socket.SHUT_WR)
-                self._tunnel.way_ended()
+                self._tunnel.direction_ended()
                 return
             else:
                 self._pipe = self._pipe or (_pipes.pop() if _pipes else os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))

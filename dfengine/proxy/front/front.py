@@ -2,9 +2,9 @@
 
 Laws:
 * One request at a time. While its answer is under way what follows is kept unread, and beyond BACKLOG bytes the socket is not read.
-* An answer is begun once. An error before its first byte becomes a status; after that the connection is cut, and with a reset, so that
+* An answer starts once. An error before its first byte becomes a status; after that the connection is cut, and with a reset, so that
   nobody takes a part for the whole.
-* The end of an answer's body is always told: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
+* The end of an answer's body is always marked: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
 * A connection is always in one of these phases, each with a deadline: a head is received, it waits for a turn of the other side (the
   registry, or a body that comes), its answer is not taken, it is idle.
 """
@@ -53,8 +53,8 @@ class Front(asyncio.Protocol):
     encrypted: the connection is TLS. arrived: when the request came that is answered, monotonic seconds.
     """
 
-    __slots__ = ("_backlog", "_begun", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out", "_requests",
-                 "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "arrived", "client",
+    __slots__ = ("_answer_started", "_backlog", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out",
+                 "_requests", "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "arrived", "client",
                  "deadline", "encrypted", "inside")  # fmt: skip
 
     def __init__(self, server: Server, inside: Registry | None = None) -> None:
@@ -69,7 +69,7 @@ class Front(asyncio.Protocol):
         self._backlog = b""
         self._out: list[bytes] = []
         """What goes out by the next flush."""
-        self._whole = self._begun = self._chunked = self._closing = self._unread = self._held = self._watched = False
+        self._whole = self._answer_started = self._chunked = self._closing = self._unread = self._held = self._watched = False
         self._fileno = self._writer = -1
         self._then: Callable[[], None] | None = None
         self._left = 0
@@ -162,7 +162,7 @@ class Front(asyncio.Protocol):
         if exchange is not None:
             exchange.gone()
         self._closing = True
-        if self._begun:
+        if self._answer_started:
             self.cut()
             return
         self._head = self._head or Head("GET", b"/", [(b"Host", b"")], "1.1", False)
@@ -171,7 +171,7 @@ class Front(asyncio.Protocol):
     # What requests are delivered to.
 
     def request(self, head: Head) -> None:
-        self._head, self._whole, self._begun, self.arrived = head, False, False, monotonic()
+        self._head, self._whole, self._answer_started, self.arrived = head, False, False, monotonic()
         self.alive()
         self._exchange = self._server.route(self, head)
 
@@ -184,15 +184,15 @@ class Front(asyncio.Protocol):
         self._whole = True
         if self._exchange is not None:
             self._exchange.complete()
-        elif self._begun and self._head is not None:
+        elif self._answer_started and self._head is not None:
             self._next()
 
     # The answer.
 
     @property
-    def begun(self) -> bool:
+    def answer_started(self) -> bool:
         """The answer's head is out, or about to."""
-        return self._begun
+        return self._answer_started
 
     def alive(self) -> None:
         """Something moved."""
@@ -200,7 +200,7 @@ class Front(asyncio.Protocol):
 
     def interim(self, status: int) -> None:
         """100 to 199, if the client knows them."""
-        if self._head is not None and self._head.version == "1.1" and not self._begun:
+        if self._head is not None and self._head.version == "1.1" and not self._answer_started:
             self._out.append(f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n\r\n".encode())
             self.flush()
 
@@ -208,8 +208,8 @@ class Front(asyncio.Protocol):
         """The answer's head. fields: without those of a connection. length: of the body, or UNTIL_CLOSE or CHUNKED: not known."""
         request = self._head
         assert request is not None
-        assert not self._begun
-        self._begun = True
+        assert not self._answer_started
+        self._answer_started = True
         self._server.answered(status)
         if bodiless(request.method, status):
             if length >= 0 and status != 204:
@@ -340,7 +340,7 @@ class Front(asyncio.Protocol):
 
     def answer(self, status: int, message: str, fields: Fields | None = None) -> None:
         """A whole answer of this proxy's own, as a registry says errors."""
-        if self._begun:
+        if self._answer_started:
             self.cut()
             return
         code = CODES.get(status, "UNSUPPORTED" if status < 500 else "UNAVAILABLE")
@@ -394,7 +394,7 @@ class Front(asyncio.Protocol):
         """Close at once, by a reset: no client takes it for the end of a body."""
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
-            if sock is not None and self._begun:
+            if sock is not None and self._answer_started:
                 with contextlib.suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()

@@ -76,24 +76,24 @@ class HubPermissions(Permissions):
     most = MOST_KNOWN
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        said: Fields = []
+        file_fields: Fields = []
         for _ in range(MOST_HOPS):
-            told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
-            status, found, length = told.status, told.fields, told.length
+            answer = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+            status, found, length = answer.status, answer.fields, answer.length
             kept = [(name, value) for name, value in passed_on(found, False) if name.lower() not in NOT_KEPT]
-            said += [field for field in kept if all(field[0].lower() != name.lower() for name, _ in said)]
+            file_fields += [field for field in kept if all(field[0].lower() != name.lower() for name, _ in file_fields)]
             location = text(found, b"location")
             if status == 200 or not location:
                 break
-            there = _within(registry, target, location)
-            if not there:
+            redirected = _within(registry, target, location)
+            if not redirected:
                 break
-            target = there
+            target = redirected
         if status == 200:
-            said += [(b"ETag", value) for name, value in found if name.lower() == b"etag"]
-        said = said if sum(len(name) + len(value) for name, value in said) <= MOST_FIELDS else []
+            file_fields += [(b"ETag", value) for name, value in found if name.lower() == b"etag"]
+        file_fields = file_fields if sum(len(name) + len(value) for name, value in file_fields) <= MOST_FIELDS else []
         content_type = text(found, b"content-type") if status == 200 else ""
-        return Permit(status, content_type, length if status == 200 else -1, self._loop.time(), tuple(said))
+        return Permit(status, content_type, length if status == 200 else -1, self._loop.time(), tuple(file_fields))
 
 
 def _within(registry: Registry, target: str, location: str) -> str:
@@ -108,7 +108,7 @@ def _within(registry: Registry, target: str, location: str) -> str:
 
 
 def known_file(permit: Permit) -> HubFile | None:
-    """Of what the Hub said; None: too little of it, and it is to answer itself."""
+    """From the Hub's answer; None: it lacks fields, and the Hub is to answer itself."""
     tag, length = tag_of(permit.fields), length_of(permit.fields)
     length = permit.length if length < 0 and not text(permit.fields, b"x-linked-size") else length
     if not tag or length < 0:
@@ -118,23 +118,23 @@ def known_file(permit: Permit) -> HubFile | None:
 
 
 class Hub:
-    """url: of the Hub, also with a path. way: in which clients have files: `strip`, by plain HTTP as far as they take them so; `swarm`, by
+    """url: of the Hub, also with a path. mode: how clients get files: `strip`, by plain HTTP if they accept it; `swarm`, by
     Xet through this proxy; `passthrough`, past it. home: of this proxy. Raises BadValue, LocalError.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, way: str, home: str, blobs: Blobs, upstreams: Upstreams) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, url: str, mode: str, home: str, blobs: Blobs, upstreams: Upstreams) -> None:
         parts = urlsplit(url if "://" in url else f"https://{url}")
         self.registry = Registry.parse(f"{parts.scheme}://{parts.netloc}" + (f"?{parts.query}" if parts.query else ""))
         self.path = parts.path.rstrip("/")
         self.blobs = blobs
-        self.largest_plain = LARGEST_PLAIN if way == "strip" else -1
+        self.largest_plain = LARGEST_PLAIN if mode == "strip" else -1
         """Bytes of a file that clients have by plain HTTP."""
         self.upstreams = upstreams
         self.loop = loop
         self.permissions = HubPermissions(loop, upstreams)
         self.xet: Xet | None = None
         """None: clients go past this proxy."""
-        if way != "passthrough":
+        if mode != "passthrough":
             self.xet = Xet(loop, XetNames(own_key(os.path.join(home, KEY)), self.url), blobs, upstreams)
 
     @property
@@ -215,12 +215,12 @@ class HubAnswer(Answering):
         if length != file.length:
             raise OriginError(f"{self._place} says that the file has {file.length} bytes, and it has {length}")
         tag = f'"{file.tag}"'
-        fields = [*self._told(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
+        fields = [*self._file_fields(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
         await answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
         return True
 
-    def _told(self, file: HubFile) -> Fields:
-        """What the Hub says of the file, as this client is told it."""
+    def _file_fields(self, file: HubFile) -> Fields:
+        """The Hub's fields of the file, as this client gets them."""
         hub, own, keeps = self._hub, own_url(self._request), file.length > self._hub.largest_plain
         found: Fields = []
         for name, value in file.fields if keeps else without_xet([*file.fields]):

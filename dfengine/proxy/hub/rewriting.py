@@ -31,7 +31,7 @@ class Rewriting(Passing):
         self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False
     ) -> None:
         super().__init__(front, request, upstreams, registry, target, more, moved)
-        self._told: tuple[int, bytes, Fields, int] | None = None
+        self._answer_head: tuple[int, bytes, Fields, int] | None = None
         """The head of an answer whose body is collected."""
         self._parts: list[bytes] = []
         self._size = 0
@@ -47,10 +47,10 @@ class Rewriting(Passing):
             super().answer(status, reason, fields, length)
             return
         self._again = False
-        self._told = status, reason, fields, length
+        self._answer_head = status, reason, fields, length
 
     def body_part(self, data: bytes) -> None:
-        if self._told is None:
+        if self._answer_head is None:
             super().body_part(data)
             return
         self._parts.append(data)
@@ -60,22 +60,22 @@ class Rewriting(Passing):
 
     def _begin(self) -> None:
         """Pass on what was collected, and what follows, as it is."""
-        assert self._told is not None
-        told, self._told = self._told, None
-        super().answer(*told)
+        assert self._answer_head is not None
+        answer_head, self._answer_head = self._answer_head, None
+        super().answer(*answer_head)
         for part in self._parts:
             super().body_part(part)
         self._parts.clear()
 
     def end(self) -> None:
-        if self._told is None:
+        if self._answer_head is None:
             super().end()
             return
         body = b"".join(self._parts)
         if len(body) <= AT_ONCE:
             self._finish(body, self.rewritten(body))
         else:
-            self._line = None  # it is others' now
+            self._connection = None  # it is others' now
             self._making = asyncio.get_running_loop().create_task(self._made(body))
 
     async def _made(self, body: bytes) -> None:
@@ -85,12 +85,12 @@ class Rewriting(Passing):
         self.flush()
 
     def _finish(self, body: bytes, made: bytes) -> None:
-        assert self._told is not None
-        status, reason, fields, _ = self._told
+        assert self._answer_head is not None
+        status, reason, fields, _ = self._answer_head
         if made is not body:
             # Its entity-tag is that of the other text.
             fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
-        self._told = status, reason, fields, len(made)
+        self._answer_head = status, reason, fields, len(made)
         self._parts = [made] if made else []
         self._begin()
         super().end()

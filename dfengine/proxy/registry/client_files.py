@@ -11,7 +11,7 @@ containerd, and the registry itself is asked; podman does so when the connection
 from __future__ import annotations
 
 from dfengine.origin.image_name import HUB
-from dfengine.proxy.reference import looks_like_host
+from dfengine.proxy.reference import is_host_name
 from dfengine.proxy.registries import Registry
 
 MARK = "# Written by dfengine proxy hosts-toml.\n"
@@ -60,7 +60,7 @@ def _registries_conf(registries: tuple[Registry, ...], mirror: str, token: bool)
     parts = [MARK]
     for n, registry in enumerate(registries):
         name = called(registry)
-        in_path = ":" not in name and looks_like_host(name)
+        in_path = ":" not in name and is_host_name(name)
         if not in_path and n:
             parts.append(f"# {name} has a port, which no location can hold behind a mirror's: give it first, or as NAME={registry.url}.\n")
             continue

@@ -68,8 +68,8 @@ def scope_of(target: str) -> str:
 def token_of(body: bytes) -> tuple[str, float]:
     """(token, seconds for which it holds) of the answer of who gives them. Raises BadValue."""
     try:
-        told = json.loads(body)
-        token, seconds = told.get("token") or told.get("access_token"), told.get("expires_in") or SECONDS
+        parsed = json.loads(body)
+        token, seconds = parsed.get("token") or parsed.get("access_token"), parsed.get("expires_in") or SECONDS
     except (ValueError, AttributeError, RecursionError):
         raise BadValue("the answer to a request for a token holds none") from None
     if not isinstance(token, str) or not re.fullmatch("[!-~]{1,16384}", token) or type(seconds) not in (int, float):
@@ -80,8 +80,8 @@ def token_of(body: bytes) -> tuple[str, float]:
 def read(text: bytes, path: str) -> dict[str, str]:
     """HOST[:PORT] -> NAME:PASSWORD of a config.json. Raises BadValue, which repeats nothing of a password."""
     try:
-        told: Any = json.loads(text)
-        given = dict(told.get("auths", {}))
+        parsed: Any = json.loads(text)
+        given = dict(parsed.get("auths", {}))
     except (ValueError, AttributeError, TypeError, RecursionError):
         raise BadValue(f"--registry-auth {path} is no config.json as docker login writes it") from None
     found = {}

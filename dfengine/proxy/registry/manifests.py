@@ -241,13 +241,13 @@ class Watch:
         wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
         self._body = bytearray() if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
-        told = text(fields, b"docker-content-digest")
-        if wanted and self._request.method == "HEAD" and self._asked.tag and DIGEST.fullmatch(told) and is_plain(self._content_type):
-            self._named(told)
+        digest = text(fields, b"docker-content-digest")
+        if wanted and self._request.method == "HEAD" and self._asked.tag and DIGEST.fullmatch(digest) and is_plain(self._content_type):
+            self._named(digest)
 
-    def _named(self, told: str) -> None:
+    def _named(self, digest: str) -> None:
         """The tag names this digest now."""
-        manifests, found = self._manifests, Manifest(told, self._content_type, b"", not self._private, named=True)
+        manifests, found = self._manifests, Manifest(digest, self._content_type, b"", not self._private, named=True)
         manifests.keep(self._registry, self._asked, found)
         manifests.permit(self._registry, self._asked, self._private, found)
 

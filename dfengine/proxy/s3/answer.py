@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.listings import Listings
+    from dfengine.proxy.s3.object_head import ObjectHead
     from dfengine.proxy.s3.objects import Objects
     from dfengine.proxy.s3.request import Listed, Request
-    from dfengine.proxy.s3.told import Told
     from dfengine.storage.piece_file import PieceFile
 
 ANSWER_SECONDS = 90.0
@@ -71,8 +71,8 @@ def _usual() -> Fields:
 
 
 def refuse(front: Front, head: Head, error: S3Error) -> None:
-    """Answer with an error; where the answer has begun, cut it."""
-    if front.begun:
+    """Answer with an error; where the answer has started, cut it."""
+    if front.answer_started:
         front.cut()
         return
     path = head.target.partition(b"?")[0].decode("latin-1")
@@ -138,7 +138,7 @@ class S3Answer:
 
     def expired(self) -> None:
         self.gone()
-        refuse(self._front, self._head, S3Error("SlowDown", "the origin has not told in time what it has"))
+        refuse(self._front, self._head, S3Error("SlowDown", "the origin has not answered in time"))
 
     async def _run(self) -> None:
         try:
@@ -160,40 +160,40 @@ class S3Answer:
     async def _object(self) -> None:
         asked, head = self._asked, self._head
         url = self._bucket.object_url(asked.key, asked.version)
-        told = await self._objects.look(self._bucket, url)
-        status = condition(head, told)
+        object_head = await self._objects.head(self._bucket, url)
+        status = condition(head, object_head)
         if status == 412:
             # Who wants a version that is not the remembered one may know of a newer one.
-            told = await self._objects.look(self._bucket, url, again=True)
-            status = condition(head, told)
-        fields: Fields = [(b"ETag", told.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]
-        if told.modified >= 0:
-            fields.append((b"Last-Modified", told.last_modified.encode()))
+            object_head = await self._objects.head(self._bucket, url, again=True)
+            status = condition(head, object_head)
+        fields: Fields = [(b"ETag", object_head.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]
+        if object_head.modified >= 0:
+            fields.append((b"Last-Modified", object_head.last_modified.encode()))
         if status == 304:
             self._front.whole(304, b"", fields)
             return
         if status == 412:
             raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
-        fields += [*told.fields, (b"Content-Type", told.content_type.encode("latin-1"))]
+        fields += [*object_head.fields, (b"Content-Type", object_head.content_type.encode("latin-1"))]
         if asked.overrides:
             names = {name.lower() for name, _ in asked.overrides}
             fields = [field for field in fields if field[0].lower() not in names] + [*asked.overrides]
         if asked.part:
-            span = await self._part(url, told, fields)
+            span = await self._part(url, object_head, fields)
         else:
-            span = span_of(head, told)
+            span = span_of(head, object_head)
         if span is not None:
-            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, told.length)))
-        start, past = span or (0, told.length)
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, object_head.length)))
+        start, past = span or (0, object_head.length)
         if head.method == "HEAD" or start == past:
             self._begin(span, fields, past - start)
             self._front.end()
             return
         try:
-            fd, owner, reader = _opened(await self._objects.find(self._bucket, url, told))
+            fd, owner, reader = _opened(await self._objects.find(self._bucket, url, object_head))
             first = await first_byte(reader, (start, past)) if reader is not None else None
         except StorageError:
-            await self._directly(url, told, span, fields)
+            await self._directly(url, object_head, span, fields)
             return
         try:
             if self._front.unsent:
@@ -206,12 +206,12 @@ class S3Answer:
             if first is not None:
                 first.close()
 
-    async def _part(self, url: str, told: Told, fields: Fields) -> ranges.Span | None:
-        """The bytes of the part that is asked for; None: the object has none. Adds what is said of it to `fields`."""
+    async def _part(self, url: str, object_head: ObjectHead, fields: Fields) -> ranges.Span | None:
+        """The bytes of the part that is asked for; None: the object has none. Adds its fields to `fields`."""
         if text(self._head.fields, b"range"):
             raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
         try:
-            part = await self._objects.parts.find(self._bucket, url, told, self._asked.part)
+            part = await self._objects.parts.find(self._bucket, url, object_head, self._asked.part)
         except OriginChanged:
             self._objects.forget(url)
             raise
@@ -219,13 +219,13 @@ class S3Answer:
             fields.append((b"x-amz-mp-parts-count", b"%d" % part.count))
         return (part.start, part.past) if part.start < part.past else None
 
-    async def _directly(self, url: str, told: Told, span: ranges.Span | None, fields: Fields) -> None:
+    async def _directly(self, url: str, object_head: ObjectHead, span: ranges.Span | None, fields: Fields) -> None:
         """From the origin to the client: the disk has no room."""
-        start, past = span or (0, told.length)
+        start, past = span or (0, object_head.length)
         direct = self._objects.direct()
         try:
             try:
-                await direct.open(url, told, start, past)
+                await direct.open(url, object_head, start, past)
             except OriginChanged:
                 self._objects.forget(url)
                 raise
@@ -248,12 +248,12 @@ def _opened(
     return file.fd, file, lambda span, landed: Reader(blob, file, span, landed)
 
 
-def condition(head: Head, told: Told) -> int:
+def condition(head: Head, object_head: ObjectHead) -> int:
     """200, or 304 or 412 by the request's conditions (RFC 9110 section 13.2.2). A date that is none does not count."""
     fields = head.fields
     match, none_match = text(fields, b"if-match"), text(fields, b"if-none-match")
-    status = ranges.status(told.tag, match, none_match, head.method)
-    modified = int(told.modified)
+    status = ranges.status(object_head.tag, match, none_match, head.method)
+    modified = int(object_head.modified)
     if status != 200 or modified < 0:
         return status
     since = seconds(text(fields, b"if-unmodified-since")) if not match else None
@@ -263,16 +263,16 @@ def condition(head: Head, told: Told) -> int:
     return 304 if since is not None and modified <= since else 200
 
 
-def span_of(head: Head, told: Told) -> ranges.Span | None:
+def span_of(head: Head, object_head: ObjectHead) -> ranges.Span | None:
     """The range that is asked for; None: all. Several are not served, as at S3. Raises S3Error for one that lies behind the object."""
     asked = text(head.fields, b"range")
-    if not asked or not ranges.applies(told.tag, text(head.fields, b"if-range")) or "," in asked:
+    if not asked or not ranges.applies(object_head.tag, text(head.fields, b"if-range")) or "," in asked:
         return None
-    spans = ranges.parse(asked, told.length)
+    spans = ranges.parse(asked, object_head.length)
     if spans is None:
         return None
     if not spans:
-        more = (("RangeRequested", asked[:100]), ("ActualObjectSize", str(told.length)))
+        more = (("RangeRequested", asked[:100]), ("ActualObjectSize", str(object_head.length)))
         raise S3Error("InvalidRange", "The requested range is not satisfiable", more)
     return spans[0]
 

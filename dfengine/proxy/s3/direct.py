@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer
     from dfengine.origin.reach import Reach
     from dfengine.proxy.front.front import Front
-    from dfengine.proxy.s3.told import Told
+    from dfengine.proxy.s3.object_head import ObjectHead
 
 BLOCK = 256 << 10
 
@@ -35,25 +35,25 @@ class Direct:
         self._turn = threading.Lock()
         """Of the thread that reads, or closes."""
 
-    async def open(self, url: str, told: Told, start: int, past: int) -> None:
-        """Ask for the bytes [start, past) of the object as told, and wait for the first of them.
+    async def open(self, url: str, object_head: ObjectHead, start: int, past: int) -> None:
+        """Ask for the bytes [start, past) of the object with this head, and wait for the first of them.
 
         Raises OriginChanged for another version, OriginError and its kin.
         """
-        await self._loop.run_in_executor(self._threads, self._open, url, told, start, past)
+        await self._loop.run_in_executor(self._threads, self._open, url, object_head, start, past)
 
-    def _open(self, url: str, told: Told, start: int, past: int) -> None:
+    def _open(self, url: str, object_head: ObjectHead, start: int, past: int) -> None:
         with self._turn:
             asked = origin(url, self._reach, self._cancel)
-            body = self._body = asked.open(start, None if past == told.length else past)
-            if body.version.of(body.length).name != told.version or body.length != told.length:
+            body = self._body = asked.open(start, None if past == object_head.length else past)
+            if body.version.of(body.length).name != object_head.version or body.length != object_head.length:
                 raise OriginChanged(f"{body.place} answers with another version of the object")
             if body.start != start:
                 raise OriginError(f"{body.place} serves no ranges")
             self._first = self._block(min(past - start, BLOCK))
 
     async def send(self, front: Front, left: int, writable: asyncio.Event) -> None:
-        """The body of an answer that has begun, `left` bytes. writable: the client takes it. Raises OriginError and its kin."""
+        """The body of an answer that has started, `left` bytes. writable: the client takes it. Raises OriginError and its kin."""
         while left:
             await writable.wait()
             block = self._first or await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))

@@ -43,5 +43,5 @@ class S3Error(Exception):
 
     def xml(self, resource: str, request: str) -> bytes:
         """The answer's body. resource: the path that was asked for. request: what names the request."""
-        said = [("Code", self.code), ("Message", self.message), *self.more, ("Resource", resource), ("RequestId", request)]
-        return document("Error", said, "")
+        children = [("Code", self.code), ("Message", self.message), *self.more, ("Resource", resource), ("RequestId", request)]
+        return document("Error", children, "")

@@ -36,7 +36,7 @@ MOST_ENTRIES = 1_000_000
 """Of all that is remembered: about 400 MB."""
 
 PAGE_SECONDS = 20.0
-"""For a store to begin its answer with a page: it may have to look through many keys for it. Clients wait for 60 s."""
+"""For a store to begin its answer with a page: it may have to read many keys for it. Clients wait for 60 s."""
 
 NEXT_SECONDS = 60.0
 """For which a listing is remembered for the pages behind its first."""
@@ -46,7 +46,7 @@ _PLAIN = re.compile(r"(?:(?!\.{1,2}/)[^/\x00-\x1f\x7f]+/)*")
 
 
 class _Keys(Names):
-    """Any key may be told, as no file system is asked to have it."""
+    """Any key may be listed, since no file system has to store it."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         super().__init__(url, limits)
@@ -62,7 +62,7 @@ class _Keys(Names):
 
 
 class _Snapshot(Value):
-    """All keys below a directory, in order. at: when it was begun, of the loop's clock."""
+    """All keys below a directory, in order. at: when it was started, of the loop's clock."""
 
     keys: tuple[str, ...]
     objects: tuple[Object, ...]
@@ -109,12 +109,12 @@ class Listings:
         if listed.size >= 0:
             return listed
         try:
-            told = await self._objects.look(bucket, bucket.object_url(listed.key))
+            object_head = await self._objects.head(bucket, bucket.object_url(listed.key))
         except OriginError as error:
             if error.status in (403, 404, 410):
                 return None
             raise
-        return listed.replace(size=told.length, etag=told.tag, modified=told.modified)
+        return listed.replace(size=object_head.length, etag=object_head.tag, modified=object_head.modified)
 
     def _find(self, bucket: Bucket, folder: str, seconds: float) -> _Snapshot | None:
         """Of this directory or one above it, at most so old."""

@@ -1,7 +1,7 @@
 """Objects behind the S3 facade: what each is, and where its bytes are: on this host's disk, or coming through the swarm.
 
 Laws:
-* An object is of the version that its origin told when it was asked last, at most `s3_fresh` seconds ago; while the origin cannot be
+* An object is of the version that its origin named when it was asked last, at most `s3_fresh` seconds ago; while the origin cannot be
   reached, at most HELD_SECONDS ago.
 * Bytes are given only of a download that is of this very version. One of another version, as a supernode may have it for a moment, is asked
   for again, and then fetched from the origin alone.
@@ -23,7 +23,7 @@ from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
 from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
 from dfengine.proxy.s3.direct import Direct
 from dfengine.proxy.s3.error import S3Error
-from dfengine.proxy.s3.look import Look
+from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.s3.parts import Parts
 from dfengine.proxy.upstream.silence import Silence, Unanswered
 from dfengine.settings import GetSettings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.blobs.blob import Blob
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.s3.bucket import Bucket
-    from dfengine.proxy.s3.told import Told
+    from dfengine.proxy.s3.object_head import ObjectHead
     from dfengine.proxy.secret_files import Secrets
     from dfengine.settings import ProxySettings
     from dfengine.storage.piece_file import PieceFile
@@ -44,14 +44,14 @@ THREADS = 16
 
 HELD_SECONDS = 3600.0
 MOST = 16384
-"""Objects that are remembered, with `told.MOST_FIELDS` at most."""
+"""Objects that are remembered, with `object_head.MOST_FIELDS` at most."""
 
 PAUSES = (0.0, 0.3, 1.2, 2.5)
 """Seconds before each try at the swarm: a supernode asks the origin again three seconds after it did last."""
 
 
 class Objects:
-    """On the loop's thread. reach: how this proxy asks origins itself. secrets: see look.Look."""
+    """On the loop's thread. reach: how this proxy asks origins itself. secrets: see head_reader.HeadReader."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach, secrets: Secrets
@@ -61,17 +61,17 @@ class Objects:
         self._blobs = blobs
         self._threads = ThreadPoolExecutor(THREADS, "s3")
         self._reach = reach
-        self._look = Look(reach, secrets)
+        self._head_reader = HeadReader(reach, secrets)
         self._cancel = Cancel()
         self.parts = Parts(loop, self._threads, reach, self._cancel)
         self._silence = Silence(loop.time)
-        self._told: OrderedDict[str, Told] = OrderedDict()
-        self._asking: dict[str, asyncio.Future[Told]] = {}
+        self._heads: OrderedDict[str, ObjectHead] = OrderedDict()
+        self._asking: dict[str, asyncio.Future[ObjectHead]] = {}
         self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
 
-    async def look(self, bucket: Bucket, url: str, again: bool = False) -> Told:
-        """What is at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
-        known = self._told.get(url)
+    async def head(self, bucket: Bucket, url: str, again: bool = False) -> ObjectHead:
+        """The head of the object at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
+        known = self._heads.get(url)
         if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
             return known
         if self._silence.of(bucket):
@@ -80,7 +80,7 @@ class Objects:
             raise Unanswered.of("the store")
         asking = self._asking.get(url)
         if asking is None:
-            asking = self._asking[url] = self._loop.run_in_executor(self._threads, self._look.at, url, self._loop.time())
+            asking = self._asking[url] = self._loop.run_in_executor(self._threads, self._head_reader.read, url, self._loop.time())
             asking.add_done_callback(partial(self._asked, bucket, url))
         try:
             return await asyncio.shield(asking)
@@ -89,27 +89,27 @@ class Objects:
                 return known
             raise
 
-    def _asked(self, bucket: Bucket, url: str, asking: asyncio.Future[Told]) -> None:
+    def _asked(self, bucket: Bucket, url: str, asking: asyncio.Future[ObjectHead]) -> None:
         self._asking.pop(url, None)
         if asking.cancelled():
             return
         error = asking.exception()
-        (self._silence.note if isinstance(error, Unanswered) else self._silence.heard)(bucket)
+        (self._silence.note if isinstance(error, Unanswered) else self._silence.answered)(bucket)
         if error is None:
-            self._told.pop(url, None)
-            self._told[url] = asking.result()
-            if len(self._told) > MOST:
-                self._told.popitem(last=False)
+            self._heads.pop(url, None)
+            self._heads[url] = asking.result()
+            if len(self._heads) > MOST:
+                self._heads.popitem(last=False)
         elif isinstance(error, OriginError) and not isinstance(error, OriginUnreachable):
-            self._told.pop(url, None)
+            self._heads.pop(url, None)
 
     def forget(self, url: str) -> None:
-        """What is remembered of it may be wrong."""
-        self._told.pop(url, None)
+        """Drop its remembered head, which may be wrong."""
+        self._heads.pop(url, None)
 
-    async def find(self, bucket: Bucket, url: str, told: Told) -> Kept | tuple[Blob, PieceFile]:
+    async def find(self, bucket: Bucket, url: str, object_head: ObjectHead) -> Kept | tuple[Blob, PieceFile]:
         """Where its bytes are. Raises S3Error, subclasses of DfengineError."""
-        hex = hashlib.sha256(f"{url}\n{told.version}\n{told.length}".encode()).hexdigest()
+        hex = hashlib.sha256(f"{url}\n{object_head.version}\n{object_head.length}".encode()).hexdigest()
         name = name_of(f"s3-{hex}", f"s3 facade {bucket.url}")
         found = await self._blobs.kept([name])
         if found is not None:
@@ -120,7 +120,7 @@ class Objects:
             return self._with_room(blob, blob.file)
         opening = self._opening.get(name)
         if opening is None:
-            opening = self._opening[name] = self._loop.create_task(self._open(name, bucket, url, told))
+            opening = self._opening[name] = self._loop.create_task(self._open(name, bucket, url, object_head))
             opening.add_done_callback(partial(self._opened, name))
         return await asyncio.shield(opening)
 
@@ -133,8 +133,8 @@ class Objects:
         if not opening.cancelled():
             opening.exception()  # where nobody waits for it any more
 
-    async def _open(self, name: str, bucket: Bucket, url: str, told: Told) -> tuple[Blob, PieceFile]:
-        blobs, version = self._blobs, told.version.encode()
+    async def _open(self, name: str, bucket: Bucket, url: str, object_head: ObjectHead) -> tuple[Blob, PieceFile]:
+        blobs, version = self._blobs, object_head.version.encode()
         if blobs.under_way(name) is None and blobs.full:
             raise StorageError("the disk has no room")
         tries = [*PAUSES] if self._nodes(bucket) else []
@@ -151,7 +151,7 @@ class Objects:
             except OriginChanged:
                 blobs.drop(name)
                 break
-            if blob.bind(version) and file.geometry.length == told.length:
+            if blob.bind(version) and file.geometry.length == object_head.length:
                 return self._with_room(blob, file)
             blobs.drop(name)
             if not tries:
@@ -186,6 +186,6 @@ class Objects:
 
     def close(self) -> None:
         """The process ends."""
-        self._look.cut()
+        self._head_reader.cut()
         self._cancel.set()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -58,7 +58,7 @@ def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
         end = key.find(asked.delimiter, len(asked.prefix)) if asked.delimiter else -1
         common = key[: end + len(asked.delimiter)] if end >= 0 else ""
         if not common or common != after:
-            # There is one more than may be told.
+            # There is one more than may be listed.
             if len(found) + len(prefixes) >= asked.most:
                 return Page(tuple(found), tuple(prefixes), last if asked.most else "")
             (prefixes.append(common) if common else found.append(objects[at]))
@@ -90,7 +90,7 @@ def _key_of(token: str) -> str:
     return key
 
 
-def xml(bucket: str, asked: Listed, told: Page) -> bytes:
+def xml(bucket: str, asked: Listed, page: Page) -> bytes:
     """The answer."""
     name = encoded if asked.encoded else str
     two = asked.version == 2
@@ -98,20 +98,20 @@ def xml(bucket: str, asked: Listed, told: Page) -> bytes:
     if two:
         tree += [("StartAfter", name(asked.after))] if asked.after else []
         tree += [("ContinuationToken", asked.token)] if asked.token is not None else []
-        tree.append(("KeyCount", str(len(told.objects) + len(told.prefixes))))
+        tree.append(("KeyCount", str(len(page.objects) + len(page.prefixes))))
     else:
         tree.append(("Marker", name(asked.after)))
     tree.append(("MaxKeys", str(asked.most)))
     tree += [("Delimiter", name(asked.delimiter))] if asked.delimiter else []
     tree += [("EncodingType", "url")] if asked.encoded else []
-    tree.append(("IsTruncated", "true" if told.truncated else "false"))
-    if told.truncated and two:
-        tree.append(("NextContinuationToken", token_of(told.token, STORES) if told.token else token_of(told.after)))
-    elif told.after:
-        tree.append(("NextMarker", name(told.after)))
-    for each in told.objects:
+    tree.append(("IsTruncated", "true" if page.truncated else "false"))
+    if page.truncated and two:
+        tree.append(("NextContinuationToken", token_of(page.token, STORES) if page.token else token_of(page.after)))
+    elif page.after:
+        tree.append(("NextMarker", name(page.after)))
+    for each in page.objects:
         parts = [("Key", name(each.key)), ("LastModified", timestamp(each.modified))]
         parts += [("ETag", each.etag)] if each.etag else []
         tree.append(("Contents", [*parts, ("Size", str(each.size)), ("StorageClass", each.storage)]))
-    tree += [("CommonPrefixes", [("Prefix", name(each))]) for each in told.prefixes]
+    tree += [("CommonPrefixes", [("Prefix", name(each))]) for each in page.prefixes]
     return document("ListBucketResult", tree)  # type: ignore[arg-type]  # a tree of texts and lists, made above

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dfengine.origin.head import Head
     from dfengine.origin.reach import Reach
     from dfengine.proxy.s3.bucket import Bucket
-    from dfengine.proxy.s3.told import Told
+    from dfengine.proxy.s3.object_head import ObjectHead
 
 MOST = 16384
 """Parts that are remembered."""
@@ -47,9 +47,9 @@ class Part(Value):
     count: int
 
 
-def count_of(told: Told) -> int:
+def count_of(object_head: ObjectHead) -> int:
     """How many parts an object of S3 has, as its entity-tag says; 0: it is none of a multipart upload."""
-    match = _PARTS.fullmatch(told.tag)
+    match = _PARTS.fullmatch(object_head.tag)
     return int(match[1]) if match else 0
 
 
@@ -59,19 +59,19 @@ def no_such(number: int, count: int) -> S3Error:
     return S3Error("InvalidPartNumber", "The requested partnumber is not satisfiable", more)
 
 
-def found(status: int, head: Head, told: Told, number: int) -> Part:
+def found(status: int, head: Head, object_head: ObjectHead, number: int) -> Part:
     """Which part the store's answer is. Raises S3Error, OriginChanged for one of another version, OriginError."""
     if status == 416:
-        raise no_such(number, count_of(told))
+        raise no_such(number, count_of(object_head))
     span = head.content_range
     if status not in (200, 206):
         raise OriginError(f"the store answers {status} to a request for a part", status)
-    if head.get("etag") != told.tag or (span is not None and span[2] != told.length):
+    if head.get("etag") != object_head.tag or (span is not None and span[2] != object_head.length):
         raise OriginChanged("the store answers with a part of another version of the object")
     if status == 200 or span is None:
         raise S3Error("NotImplemented", "the store does not say where the parts of this object begin")
     count = head.get("x-amz-mp-parts-count")
-    return Part(span[0], span[1] + 1, int(count) if re.fullmatch(r"(?a)[1-9]\d{0,4}", count) else count_of(told))
+    return Part(span[0], span[1] + 1, int(count) if re.fullmatch(r"(?a)[1-9]\d{0,4}", count) else count_of(object_head))
 
 
 class Parts:
@@ -84,17 +84,17 @@ class Parts:
         self._cancel = cancel
         self._known: OrderedDict[tuple[str, str, int], Part] = OrderedDict()
 
-    async def find(self, bucket: Bucket, url: str, told: Told, number: int) -> Part:
+    async def find(self, bucket: Bucket, url: str, object_head: ObjectHead, number: int) -> Part:
         """The part of this number, from 1 on. Raises S3Error, subclasses of DfengineError."""
-        count = count_of(told) if bucket.scheme == "s3" else 0
+        count = count_of(object_head) if bucket.scheme == "s3" else 0
         if number > max(1, count):
             raise no_such(number, count)
         if count <= 1:
-            return Part(0, told.length, count)
-        key = url, told.version, number
+            return Part(0, object_head.length, count)
+        key = url, object_head.version, number
         part = self._known.get(key)
         if part is None:
-            asking = self._loop.run_in_executor(self._threads, self._ask, url, told, number)
+            asking = self._loop.run_in_executor(self._threads, self._ask, url, object_head, number)
             try:
                 part = await asyncio.wait_for(asking, OWN)
             except TimeoutError:
@@ -104,7 +104,7 @@ class Parts:
                 self._known.popitem(last=False)
         return part
 
-    def _ask(self, url: str, told: Told, number: int) -> Part:
+    def _ask(self, url: str, object_head: ObjectHead, number: int) -> Part:
         """In a thread."""
         location = parse(url)
         plain = address(location, os.environ)
@@ -112,4 +112,4 @@ class Parts:
         if target is None:
             raise S3Error("NotImplemented", "where this object's parts begin is asked for with AWS_ACCESS_KEY_ID, or with --sign none")
         status, head = self._reach.http(target, self._cancel).head_of_get()
-        return found(status, head, told, number)
+        return found(status, head, object_head, number)

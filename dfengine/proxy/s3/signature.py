@@ -118,9 +118,9 @@ def check(
 
 def signature(secret: str, moment: str, scope: str, request: bytes) -> str:
     """Of a canonical request, in hex."""
-    told = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request).hexdigest()}"
+    string_to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request).hexdigest()}"
     key = f"AWS4{secret}".encode()
-    for part in (*scope.split("/"), told):
+    for part in (*scope.split("/"), string_to_sign):
         key = hmac.digest(key, part.encode(), "sha256")
     return key.hex()
 
@@ -163,12 +163,12 @@ def _of_query(given: dict[str, str], now: float) -> _Signed:
     wanted = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
     if missing := [name for name in wanted if name not in given]:
         raise _malformed(True, f"a presigned URL needs {missing[0]}")
-    algorithm, credential, moment, expires, names, told = (given[name] for name in wanted)
+    algorithm, credential, moment, expires, names, signature = (given[name] for name in wanted)
     if algorithm != ALGORITHM:
         raise _malformed(True, f"X-Amz-Algorithm is not {ALGORITHM}")
     if not re.fullmatch(r"(?a)\d{1,7}", expires) or not 0 < int(expires) <= LONGEST:
         raise _malformed(True, f"X-Amz-Expires is not a number of seconds from 1 to {LONGEST}")
-    if not _NAMES.fullmatch(names) or not re.fullmatch("[0-9a-f]{64}", told):
+    if not _NAMES.fullmatch(names) or not re.fullmatch("[0-9a-f]{64}", signature):
         raise _malformed(True, "X-Amz-SignedHeaders or X-Amz-Signature is malformed")
     begins = _seconds(moment)
     if begins - now > SKEW:
@@ -176,7 +176,7 @@ def _of_query(given: dict[str, str], now: float) -> _Signed:
     if now > begins + int(expires):
         raise S3Error("AccessDenied", "Request has expired")
     access, _, scope = credential.partition("/")
-    return _Signed(access, scope, moment, tuple(names.split(";")), told)
+    return _Signed(access, scope, moment, tuple(names.split(";")), signature)
 
 
 def _malformed(by_query: bool, why: str) -> S3Error:

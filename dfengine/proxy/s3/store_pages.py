@@ -50,7 +50,7 @@ def query(prefix: str, asked: Listed) -> dict[str, str]:
 
 
 def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
-    """What the store has told, as of the facade's bucket; what does not lie in it is left out."""
+    """The store's page, as of the facade's bucket, without what does not lie in it."""
     objects = tuple(
         Object(each.key[len(prefix) :], each.size, each.etag, each.modified, each.storage)
         for each in found.objects if each.key.startswith(prefix) and len(each.key) > len(prefix)
@@ -63,15 +63,15 @@ def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
     return Page(objects, prefixes, max([*(each.key for each in objects), *prefixes], default=""))
 
 
-def told(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], StorePage]) -> Page:
-    """What the store tells of it. ask: the store's answer to a query. Raises S3Error, BadListing, what `ask` raises."""
+def read_page(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], StorePage]) -> Page:
+    """A page of the bucket, by as many queries as it takes. ask: answers a query. Raises S3Error, BadListing, what `ask` raises."""
     given = query(prefix, asked)
     after = given.get("start-after", "")
     for _ in range(MOST_EMPTY):
         found = ask(given)
         if any(each.key < after for each in found.objects):
             raise BadListing("the store does not list from the key that it is asked to begin behind: it does not know ListObjectsV2")
-        # Stores differ in whether they tell a common prefix again that they are asked to begin behind.
+        # Stores differ in whether they list again the common prefix that a query starts after.
         objects = tuple(each for each in found.objects if each.key != after)
         found = found.replace(objects=objects, prefixes=tuple(each for each in found.prefixes if each != after))
         one = page_of(prefix, asked, found)
@@ -114,7 +114,7 @@ class StorePages:
         """In a thread."""
         assert bucket.location is not None
         try:
-            return told(bucket.prefix, asked, partial(self._listed, bucket.location))
+            return read_page(bucket.prefix, asked, partial(self._listed, bucket.location))
         except OriginError as error:
             if error.status == 404:
                 raise S3Error("NoSuchBucket", "The specified bucket does not exist") from None

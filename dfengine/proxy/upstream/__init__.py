@@ -1,6 +1,6 @@
 """The side of registries, hubs and origins: connections to them, and what is passed on.
 
-    upstreams, line  which connections are kept; one of them
+    upstreams, connection   which connections are kept; one of them
     tunnel           connections that a proxy of the environment makes
     question         a request of the proxy's own, with a small answer
     permissions      who may have what of a registry or hub (asks it); silence: how long answers are awaited, and who said nothing (pure)

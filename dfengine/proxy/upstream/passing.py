@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.proxy.fields import CHUNKED, Fields, get, passed_on
-from dfengine.proxy.upstream.line import BadAnswer, Line
+from dfengine.proxy.upstream.connection import BadAnswer, UpstreamConnection
 from dfengine.proxy.upstream.upstreams import Upstreams
 from dfengine.proxy.upstream.withheld import is_whole, wrong
 
@@ -62,16 +62,16 @@ class Passing:
         self._withheld = withheld
         self._head: tuple[int, bytes, Fields, int] | None = None
         """Of the answer, until something of its body may be sent."""
-        self._line: Line | None = None
+        self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._body: list[bytes] = []
         """Of the request, while there is no connection."""
         self._again = request.length == 0 and request.method in REPEATABLE
 
     def start(self) -> Passing:
-        line = self._upstreams.kept(self._registry) if self._again else None
-        if line is not None:
-            self._send(line)
+        connection = self._upstreams.kept(self._registry) if self._again else None
+        if connection is not None:
+            self._send(connection)
         else:
             self._connect()
         return self
@@ -83,7 +83,7 @@ class Passing:
 
     async def _connected(self) -> None:
         try:
-            line = await self._upstreams.connect(self._registry)
+            connection = await self._upstreams.connect(self._registry)
         except DfengineError as error:
             self._connecting = None
             if isinstance(error, OriginForbidden):
@@ -93,10 +93,10 @@ class Passing:
             return
         self._connecting = None
         self._front.hold(False)
-        self._send(line)
+        self._send(connection)
 
-    def _send(self, line: Line) -> None:
-        request, self._line = self._request, line
+    def _send(self, connection: UpstreamConnection) -> None:
+        request, self._connection = self._request, connection
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
         if self.plain or self._watcher is not None or self._withheld is not None:
             # What is seen is to be what its digest says, and not an encoding of it.
@@ -105,9 +105,9 @@ class Passing:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif request.length or request.method in ("POST", "PUT", "PATCH"):
             fields.append((b"Content-Length", b"%d" % request.length))
-        line.begin(self, request.method, self._target, fields)
+        connection.begin(self, request.method, self._target, fields)
         for data in self._body:
-            line.write(data)
+            connection.write(data)
         self._body.clear()
 
     # The request.
@@ -115,29 +115,29 @@ class Passing:
     def body(self, data: bytes) -> None:
         if self._request.length == CHUNKED:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        (self._line.write(data) if self._line is not None else self._body.append(data))
+        (self._connection.write(data) if self._connection is not None else self._body.append(data))
 
     def complete(self) -> None:
         if self._request.length == CHUNKED:
-            (self._line.write(b"0\r\n\r\n") if self._line is not None else self._body.append(b"0\r\n\r\n"))
+            (self._connection.write(b"0\r\n\r\n") if self._connection is not None else self._body.append(b"0\r\n\r\n"))
 
     def pause(self, paused: bool) -> None:
-        if self._line is not None:
-            self._line.read(not paused)
+        if self._connection is not None:
+            self._connection.read(not paused)
 
     def gone(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
-        line, self._line = self._line, None
-        if line is not None:
-            line.cut()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.cut()
 
     def expired(self) -> None:
         self.gone()
         self._failed(504, f"{self._registry.place} did not answer in time")
 
     def _failed(self, status: int, message: str) -> None:
-        if self._front.begun or self._watcher is None or not self._watcher.failed():
+        if self._front.answer_started or self._watcher is None or not self._watcher.failed():
             self._front.answer(status, message)
 
     # The answer.
@@ -151,9 +151,9 @@ class Passing:
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         self._again = False
         if status in DOWN and self._watcher is not None and self._watcher.failed():
-            line, self._line = self._line, None
-            if line is not None:
-                line.cut()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.cut()
             return
         passed = passed_on(fields, False)
         if self._moved and get(fields, b"location"):
@@ -177,7 +177,7 @@ class Passing:
             self._watcher.part(data)
 
     def end(self) -> None:
-        self._line = None
+        self._connection = None
         if self._withheld is not None:
             rest = self._withheld.end(self._registry.place)
             if rest is None:
@@ -202,8 +202,8 @@ class Passing:
         self._front.flush()
 
     def lost(self, error: Exception) -> None:
-        line, self._line = self._line, None
-        if self._again and line is not None and line.used and not isinstance(error, BadAnswer):
+        connection, self._connection = self._connection, None
+        if self._again and connection is not None and connection.used and not isinstance(error, BadAnswer):
             self._connect()
             return
         self._failed(502, f"{self._registry.place}: {error}")

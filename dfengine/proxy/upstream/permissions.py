@@ -1,7 +1,7 @@
 """Who may have what of a registry: its own answer to a HEAD with the requester's own credentials, remembered for a minute.
 
 So hosts whose tokens differ share one copy, and none is given what its token does not open. While a registry cannot be reached, or is
-silent (see `silence`), what it said within the last hour holds.
+silent (see `silence`), its answer of the last hour holds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST = 65536
 
 MOST_NAMES = 4096
 HEAD_SECONDS = 20.0
-"""For a question that nobody waits for any more: what is said then holds for the next request."""
+"""For a question whose client has gone: its answer holds for the next request."""
 
 UNSAID = (b"via", b"host", b"accept")
 """Fields that open nothing."""
@@ -40,7 +40,7 @@ OPEN = frozenset((200, 301, 302, 303, 307, 308))
 
 
 class Permit(Value):
-    """What a registry said. length: bytes, -1 where it did not say. fields: of the answer, as far as they are remembered."""
+    """A registry's answer. length: bytes, -1 unknown. fields: of the answer, as far as they are remembered."""
 
     status: int
     content_type: str
@@ -68,7 +68,7 @@ class Permissions:
         self.silence = Silence(loop.time)
 
     def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
-        """What was said within the last minute."""
+        """The answer of the last minute."""
         found = self._known.get(self._key(registry, target, fields))
         return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
 
@@ -91,7 +91,7 @@ class Permissions:
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
-        # The question goes on where nobody waits: what is said later holds for the next request.
+        # The question goes on when its client has gone: its answer holds for the next request.
         done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE if held is not None else 0.0 if silent else silence.OWN)
         if done:
             return task.result()
@@ -110,7 +110,7 @@ class Permissions:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 permit = await self._head(registry, target, fields)
-            self.silence.heard(registry)
+            self.silence.answered(registry)
         except (DfengineError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
                 self.silence.note(registry)
@@ -133,10 +133,10 @@ class Permissions:
             self._known.popitem(last=False)
 
     async def _head(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        told = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
-        if told.status != 200:  # what a redirect says of itself says nothing of the file
-            return Permit(told.status, "", -1, self._loop.time())
-        return Permit(told.status, text(told.fields, b"content-type"), told.length, self._loop.time())
+        answer = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
+        if answer.status != 200:  # a redirect's fields do not describe the file
+            return Permit(answer.status, "", -1, self._loop.time())
+        return Permit(answer.status, text(answer.fields, b"content-type"), answer.length, self._loop.time())
 
     def same(self, value: bytes, name: bytes) -> None:
         """This value of a field opens what others of this name open."""

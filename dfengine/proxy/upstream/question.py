@@ -31,21 +31,21 @@ async def ask(
     loop: asyncio.AbstractEventLoop, upstreams: Upstreams, registry: Registry, method: str, target: str, fields: Fields
 ) -> Answered:
     """The answer; no redirect is followed. Raises OriginUnreachable and its kin where there is none, or one of more than MOST_BODY."""
-    line = upstreams.kept(registry)
+    connection = upstreams.kept(registry)
     while True:
-        used = line is not None
-        line = line or await upstreams.connect(registry)
+        used = connection is not None
+        connection = connection or await upstreams.connect(registry)
         asked = _Asked(loop)
-        line.begin(asked, method, target, fields)
+        connection.begin(asked, method, target, fields)
         try:
             return await asked.answered
         except ConnectionError as error:
-            line.cut()
+            connection.cut()
             if not used:
                 raise OriginUnreachable(f"{registry.place}: {error}") from None
-            line = None  # it was closed meanwhile
+            connection = None  # it was closed meanwhile
         except BaseException:
-            line.cut()
+            connection.cut()
             raise
 
 

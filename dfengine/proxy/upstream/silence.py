@@ -3,12 +3,12 @@
     PATIENCE   a registry's answer that this host could do without, since it has one of its own
     OWN        an answer to a question of the proxy's own, as a HEAD before a file: without it the request is passed on, or refused
     IN_ALL     the answer to a request where files are all that is asked for, counted from when it came: at registries and hubs, who begin
-               to answer at once. What is left of it is for whoever the request is passed on to, and LEFT at least if he was heard.
+               to answer at once. The rest of it is for the server that the request is passed on to, and at least LEFT if that has answered.
     STALLED    the next byte of a file whose download brings nothing new from any source; see `Progress`
     else       as long as the other side of a connection may take (`front.STALL_SECONDS`): a package index, or a batch of LFS, may be made
                when it is asked for
 
-Who was silent is not waited for with questions for SILENT_SECONDS, unless he is heard before. Silence opens no more than a refused
+A server that was silent gets no questions for SILENT_SECONDS, unless it answers before. Silence opens no more than a refused
 connection does.
 """
 
@@ -53,9 +53,9 @@ MOST = 1024
 """Registries that are remembered."""
 
 
-def left(elapsed: float, heard: bool) -> float:
-    """Seconds for the answer to a request that came `elapsed` ago and is passed on now. heard: who is asked has answered since."""
-    return max(LEFT if heard else OWN, IN_ALL - elapsed)
+def left(elapsed: float, answered: bool) -> float:
+    """Seconds for the answer to a request that came `elapsed` ago and is passed on now. answered: the server has answered since."""
+    return max(LEFT if answered else OWN, IN_ALL - elapsed)
 
 
 class Unanswered(OriginUnreachable):
@@ -76,8 +76,8 @@ class Progress:
     def __init__(self, now: float) -> None:
         self._most, self._since = 0, now
 
-    def look(self, count: int, now: float) -> None:
-        """So much of it came so far, what is under way included."""
+    def update(self, count: int, now: float) -> None:
+        """`count` bytes of it came so far, incomplete pieces included."""
         if count > self._most:
             self._most, self._since = count, now
 
@@ -94,14 +94,14 @@ class Silence:
         self._until: OrderedDict[str, float] = OrderedDict()
 
     def note(self, registry: Place) -> None:
-        """It said nothing in time."""
+        """It did not answer in time."""
         self._until.pop(registry.url, None)
         self._until[registry.url] = self._clock() + SILENT_SECONDS
         if len(self._until) > MOST:
             self._until.popitem(last=False)
 
-    def heard(self, registry: Place) -> None:
-        """It said something."""
+    def answered(self, registry: Place) -> None:
+        """It answered."""
         self._until.pop(registry.url, None)
 
     def of(self, registry: Place) -> bool:
@@ -123,7 +123,7 @@ class Question:
         self._asked = clock()
 
     def answered(self) -> None:
-        self._silence.heard(self._registry)
+        self._silence.answered(self._registry)
 
     def failed(self) -> None:
         """There is no answer, or none that is of use."""

@@ -1,4 +1,4 @@
-"""Connections to registries and other servers: made where they may be made, and which of them are kept (see `line`)."""
+"""Connections to registries and other servers: made where they may be made, and which of them are kept (see `connection`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from dfengine.errors import LocalError, OriginForbidden, OriginUnreachable, OriginUntrusted
 from dfengine.origin.proxy import Proxy, proxy_for
 from dfengine.proxy.upstream import tunnel
-from dfengine.proxy.upstream.line import Line
+from dfengine.proxy.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -62,26 +62,26 @@ class Upstreams:
         self._itself = itself
         self._tls: dict[bool, ssl.SSLContext] = {}
         self._cacerts, self._insecure = cacerts, insecure
-        self._idle: dict[_Key, deque[Line]] = {}
-        self._all: dict[Line, _Key] = {}
+        self._idle: dict[_Key, deque[UpstreamConnection]] = {}
+        self._all: dict[UpstreamConnection, _Key] = {}
 
-    def kept(self, registry: Registry) -> Line | None:
+    def kept(self, registry: Registry) -> UpstreamConnection | None:
         """A connection that is open already."""
         idle = self._idle.get(_key(registry))
         while idle:
-            line = idle.pop()
-            if line.open and line.quiet:
-                return line
-            line.cut()
+            connection = idle.pop()
+            if connection.open and connection.quiet:
+                return connection
+            connection.cut()
         return None
 
-    async def connect(self, registry: Registry) -> Line:
+    async def connect(self, registry: Registry) -> UpstreamConnection:
         """A new one, by the proxy that the environment names, if it does. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
         LocalError.
         """
-        line = await self._reached(registry, self._directly, self._by)
-        self._all[line] = _key(registry)
-        return line
+        connection = await self._reached(registry, self._directly, self._by)
+        self._all[connection] = _key(registry)
+        return connection
 
     async def tunnel(self, registry: Registry) -> Waiting:
         """The same, of which nobody knows what it carries: not kept, not read yet. Raises the same."""
@@ -119,23 +119,23 @@ class Upstreams:
         await tunnel.ask(self._loop, proxy, registry, host, waiting, self._made(False) if proxy.scheme == "https" else None, None)
         return waiting
 
-    async def _directly(self, registry: Registry, address: str) -> Line:
-        _, line = await self._loop.create_connection(
-            lambda: Line(self._free), address, registry.port, ssl=self._context(registry),
+    async def _directly(self, registry: Registry, address: str) -> UpstreamConnection:
+        _, connection = await self._loop.create_connection(
+            lambda: UpstreamConnection(self._free), address, registry.port, ssl=self._context(registry),
             server_hostname=registry.dialled if registry.scheme == "https" else None,
         )  # fmt: skip
-        return line
+        return connection
 
-    async def _by(self, proxy: Proxy, registry: Registry, host: str) -> Line:
-        told = tunnel.absolute(proxy, registry)
-        line = Line(self._free, registry.url if told else "", tunnel.authorization(proxy) if told else None)
+    async def _by(self, proxy: Proxy, registry: Registry, host: str) -> UpstreamConnection:
+        absolute = tunnel.absolute(proxy, registry)
+        connection = UpstreamConnection(self._free, registry.url if absolute else "", tunnel.authorization(proxy) if absolute else None)
         # The proxy's own certificate is always verified.
         proxy_tls = self._made(False) if proxy.scheme == "https" else None
-        await tunnel.ask(self._loop, proxy, registry, host, line, proxy_tls, self._context(registry))
-        return line
+        await tunnel.ask(self._loop, proxy, registry, host, connection, proxy_tls, self._context(registry))
+        return connection
 
     async def _behind(self, proxy: Proxy, registry: Registry) -> list[str]:
-        """What a proxy may be told: the registry's name, or its addresses where the proxy does not look names up."""
+        """What a proxy may be asked to connect to: the registry's name, or its addresses where the proxy does not look names up."""
         if self._itself(proxy.host, proxy.port):
             raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
         if not proxy.looks_up:
@@ -191,20 +191,20 @@ class Upstreams:
 
         return take
 
-    def _free(self, line: Line) -> None:
+    def _free(self, connection: UpstreamConnection) -> None:
         """Its exchange has ended, or it was closed."""
-        key = self._all.get(line)
+        key = self._all.get(connection)
         if key is None:
             return
-        if line.open:
+        if connection.open:
             idle = self._idle.setdefault(key, deque())
             if len(idle) < MOST_IDLE:
-                idle.append(line)
+                idle.append(connection)
                 return
-            line.cut()
-        self._all.pop(line, None)
-        if line in (idle := self._idle.get(key, deque())):
-            idle.remove(line)
+            connection.cut()
+        self._all.pop(connection, None)
+        if connection in (idle := self._idle.get(key, deque())):
+            idle.remove(connection)
         if not idle:
             self._idle.pop(key, None)
 
@@ -216,5 +216,5 @@ class Upstreams:
 
     def close(self) -> None:
         """The process ends."""
-        for line in list(self._all):
-            line.cut()
+        for connection in list(self._all):
+            connection.cut()

@@ -25,16 +25,16 @@ _WHOLE = re.compile(r"(?a)bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
 class Withheld:
     """Of one answer. digest: `sha256:HEX` or the like; `git:HEX` is a git name, of a body of `length` bytes. most: bytes of which nothing
-    is sent before more came; in memory are these, and then one part. told: called with the reason when the body was wrong.
+    is sent before more came; in memory are these, and then one part. report: called with the reason when the body was wrong.
     """
 
-    def __init__(self, digest: str, most: int, told: Callable[[str], None], length: int = -1) -> None:
+    def __init__(self, digest: str, most: int, report: Callable[[str], None], length: int = -1) -> None:
         self.digest = digest
         algorithm, _, self._hex = digest.partition(":")
         self._digest = git_name(length) if algorithm == "git" else hashlib.new(algorithm)
         self._held: bytes | bytearray = bytearray()
         self._most = most
-        self._told = told
+        self._report = report
 
     def part(self, data: bytes) -> bytes:
         """More of the body came: what may be sent now."""
@@ -49,7 +49,7 @@ class Withheld:
         """All of it came from `place`: the rest, or None where it is wrong."""
         if self._digest.hexdigest() == self._hex:
             return bytes(self._held)
-        self._told(wrong(place, self.digest))
+        self._report(wrong(place, self.digest))
         return None
 
 
@@ -59,7 +59,7 @@ def git_name(length: int) -> hashlib._Hash:
 
 
 def wrong(place: str, digest: str) -> str:
-    """What is said of a server that sent what a digest does not name."""
+    """The reason for a server's body that does not have its digest."""
     return f"{place} has sent other bytes than {digest}: its copy is damaged, or what stands before it changes answers"
 
 

@@ -92,8 +92,8 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
         Serving(front, first.fd, first, [(0, len(WHOLE))], [b"", b""], lambda span, landed: Reader(blob, first, span, landed)).start()
         got = await client.read(read)
         transfer.move(second)
-        while transfer.wishes():
-            n = transfer.wishes()[0]
+        while transfer.wanted_pieces():
+            n = transfer.wanted_pieces()[0]
             first.write(n, WHOLE[n * CONTENT : (n + 1) * CONTENT], bytes(16))
             transfer.keep_shared(n, CONTENT)
             await asyncio.sleep(0)
@@ -132,7 +132,7 @@ async def _expired(clock: list[float]) -> None:
         # Bytes of other pieces come, from whichever source: each holds it for as long again.
         for count in range(1, 8):
             clock[0] += STALLED * 0.9
-            progress.look(count, clock[0])
+            progress.update(count, clock[0])
             clock[0] += STALLED * 0.05
             serving.expired()
             assert client.waits_for <= STALLED * 0.96
@@ -141,7 +141,7 @@ async def _expired(clock: list[float]) -> None:
         ready[0] = 200
         serving._pump()
         clock[0] += STALLED * 0.9
-        progress.look(7, clock[0])  # what was lost came once more
+        progress.update(7, clock[0])  # what was lost came once more
         serving.expired()
         assert client.waits_for == pytest.approx(STALLED * 0.1)
         assert not client.over.done(), "it had bytes itself since"

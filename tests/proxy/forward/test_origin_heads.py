@@ -35,13 +35,13 @@ def answered(status: int, length: int, *fields: tuple[bytes, bytes]) -> Answered
     return Answered(status, [(b"ETag", b'"v"'), *fields], length, b"")
 
 
-def told(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, Fields], ignore: frozenset[str] = NONE) -> list[Any]:
+def ask(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, Fields], ignore: frozenset[str] = NONE) -> list[Any]:
     """What is said to these requests, one after another: (target, fields)."""
     monkeypatch.setattr(origin_heads, "ask", origin)
 
     async def run() -> list[Any]:
         heads = OriginHeads(asyncio.get_running_loop(), None)  # type: ignore[arg-type]  # `ask` is what uses it
-        return [await heads.told(SERVER, target, fields, VIA, ignore) for target, fields in requests]
+        return [await heads.ask(SERVER, target, fields, VIA, ignore) for target, fields in requests]
 
     return asyncio.run(run())
 
@@ -50,7 +50,7 @@ def test_it_is_asked_in_the_clients_words_for_the_whole(monkeypatch: pytest.Monk
     origin = Origin(answered(200, 9))
     fields = [(b"Accept", b"a"), (b"Range", b"bytes=5-"), (b"If-None-Match", b"x"), (b"Host", b"other"), (b"Proxy-Authorization", b"p"),
               (b"Connection", b"X-Mine"), (b"X-Mine", b"m"), (b"Cookie", b"c")]  # fmt: skip
-    [said] = told(monkeypatch, origin, ("/x", fields), ignore=frozenset(("cookie",)))
+    [said] = ask(monkeypatch, origin, ("/x", fields), ignore=frozenset(("cookie",)))
     assert (said.status, said.length, said.version.etag) == (200, 9, '"v"')
     assert origin.asked == [("HEAD", "/x", [(b"Host", b"h"), (b"Accept", b"a"), (b"Cookie", b"c"), VIA])]
 
@@ -62,7 +62,7 @@ def test_who_answers_no_head_is_asked_for_a_byte(monkeypatch: pytest.MonkeyPatch
         (answered(200, 5), 200, -1), (answered(403, 5), 403, -1), (answered(206, 1, (b"Content-Range", b"bytes 1-1/77")), 502, -1),
     ):  # fmt: skip
         origin = Origin(answered(403, 3), second)
-        [said] = told(monkeypatch, origin, ("/x", []))
+        [said] = ask(monkeypatch, origin, ("/x", []))
         assert (said.status, said.length) == (status, length)
         assert [method for method, _, _ in origin.asked] == ["HEAD", "GET"]
         assert (b"Range", b"bytes=0-0") in origin.asked[1][2]
@@ -85,13 +85,13 @@ def test_who_answers_no_head_is_asked_for_a_byte(monkeypatch: pytest.MonkeyPatch
 )  # fmt: skip
 def test_what_is_fresh_is_known(monkeypatch: pytest.MonkeyPatch, fields: Fields, requests: list[Fields], asked: int) -> None:
     origin = Origin(answered(200, 9, *fields))
-    told(monkeypatch, origin, *(("/x", request) for request in requests))
+    ask(monkeypatch, origin, *(("/x", request) for request in requests))
     assert len(origin.asked) == asked
 
 
 def test_what_credentials_may_open_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     origin = Origin(answered(200, 9, (b"Cache-Control", b"max-age=60")))
-    told(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
+    ask(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
     assert len(origin.asked) == 2
 
 
@@ -109,7 +109,7 @@ def test_a_silent_origin_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> 
         heads = OriginHeads(asyncio.get_running_loop(), None)  # type: ignore[arg-type]  # `ask` is what uses it
         for target in ("/x", "/y"):
             with pytest.raises(Unanswered):
-                await heads.told(SERVER, target, [], VIA, NONE)
+                await heads.ask(SERVER, target, [], VIA, NONE)
 
     monkeypatch.setattr(origin_heads, "ask", silent)
     asyncio.run(run())

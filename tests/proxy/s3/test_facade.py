@@ -13,7 +13,7 @@ from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Reach
 from dfengine.proxy.forward.authority import KEY
 from dfengine.proxy.s3.facade import keeps_no_secret
-from dfengine.proxy.s3.look import Look
+from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.secret_files import Secrets
 from dfengine.settings import ProxySettings
 
@@ -55,13 +55,13 @@ def test_no_link_in_a_bucket_leads_to_a_key(tmp_path: Path) -> None:
     os.link(tmp_path / "file", bucket / "c")
     settings = ProxySettings(home=str(home), registry_auth=str(tmp_path / "logins"))
     held = Secrets(settings)
-    look = Look(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
     for name in ("a", "b"):
         with pytest.raises(OriginError) as raised:
-            look.at(f"file://{bucket}/{name}", 0.0)
+            head_reader.read(f"file://{bucket}/{name}", 0.0)
         assert raised.value.status == 403
-    assert look.at(f"file://{bucket}/c", 0.0).length == 4
-    look.cut()
+    assert head_reader.read(f"file://{bucket}/c", 0.0).length == 4
+    head_reader.cut()
     held.close()
 
 
@@ -74,18 +74,18 @@ def test_a_key_that_another_took_the_place_of_is_read_by_nobody(tmp_path: Path) 
     os.link(keys, bucket / "linked")
     settings = ProxySettings(home=str(home), s3_keys=str(keys))
     held = Secrets(settings)
-    look = Look(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
     for n in range(3):
         (tmp_path / "new").write_text(f"AKID new-secret-{n}\n")
         os.rename(tmp_path / "new", keys)
         with pytest.raises(OriginError, match="own keys"):
-            look.at(f"file://{bucket}/linked", 0.0)
+            head_reader.read(f"file://{bucket}/linked", 0.0)
         held.become(settings)
     os.rename(keys, bucket / "moved")
     for name in ("linked", "moved"):
         with pytest.raises(OriginError, match="own keys"):
-            look.at(f"file://{bucket}/{name}", 0.0)
-    look.cut()
+            head_reader.read(f"file://{bucket}/{name}", 0.0)
+    head_reader.cut()
     held.close()
 
 
@@ -96,12 +96,12 @@ def test_a_directory_that_the_home_came_to_lie_in_gives_nothing_of_it(tmp_path: 
         (tmp_path / name / "file").write_text("file")
     (tmp_path / "bucket").symlink_to("plain")
     held = Secrets(ProxySettings(home=str(tmp_path / "other/home")))
-    look = Look(Reach(roots=Roots([str(tmp_path / "bucket")]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(Reach(roots=Roots([str(tmp_path / "bucket")]), may_sign=lambda location: False), held)
     url = f"file://{tmp_path}/bucket/home/file"
-    assert look.at(url, 0.0).length == 4
+    assert head_reader.read(url, 0.0).length == 4
     (tmp_path / "fresh").symlink_to("other")
     os.rename(tmp_path / "fresh", tmp_path / "bucket")
     with pytest.raises(OriginError, match="own keys"):
-        look.at(url, 0.0)
-    look.cut()
+        head_reader.read(url, 0.0)
+    head_reader.cut()
     held.close()

@@ -7,11 +7,11 @@ import pytest
 from dfengine.errors import OriginChanged, OriginError
 from dfengine.origin.head import Head
 from dfengine.proxy.s3.error import S3Error
+from dfengine.proxy.s3.object_head import ObjectHead
 from dfengine.proxy.s3.parts import Part, count_of, found
-from dfengine.proxy.s3.told import Told
 
 TAG = f'"{"a" * 32}-3"'
-TOLD = Told(25, TAG, 0.0, "v", "a/b")
+TOLD = ObjectHead(25, TAG, 0.0, "v", "a/b")
 
 
 def head(span: str = "bytes 10-19/25", tag: str = TAG, count: str = "3") -> Head:

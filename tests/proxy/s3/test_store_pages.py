@@ -13,7 +13,7 @@ from dfengine.origin.listing_s3 import StoreObject, StorePage
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.page import STORES, Object, Page, page, token_of
 from dfengine.proxy.s3.request import Listed
-from dfengine.proxy.s3.store_pages import page_of, query, told
+from dfengine.proxy.s3.store_pages import page_of, query, read_page
 
 TWO = Listed(2, "a/", "/", 7, "", None, False)
 ONE = TWO.replace(version=1)
@@ -86,9 +86,9 @@ def test_the_pages_of_list_objects_have_each_name_once(keys: set[str], prefix: s
     below = [f"p+/{key}" for key in all_keys]
     places: list[Callable[[Listed], Page]] = [
         lambda asked: page(all_keys, objects, asked),
-        lambda asked: told("", asked, store(all_keys, False)),
-        lambda asked: told("", asked, store(all_keys, True)),
-        lambda asked: told("p+/", asked, store([*below, "a", "p+/", "q"], True)),
+        lambda asked: read_page("", asked, store(all_keys, False)),
+        lambda asked: read_page("", asked, store(all_keys, True)),
+        lambda asked: read_page("p+/", asked, store([*below, "a", "p+/", "q"], True)),
     ]
     for place in places:
         found: list[str] = []
@@ -108,15 +108,15 @@ def test_a_store_that_does_not_list_from_where_it_is_asked() -> None:
     def deaf(given: Mapping[str, str]) -> StorePage:
         return ask({name: text for name, text in given.items() if name != "start-after"})
 
-    assert names(told("", ONE.replace(prefix="", most=2), deaf)) == ["a", "b"]
+    assert names(read_page("", ONE.replace(prefix="", most=2), deaf)) == ["a", "b"]
     for asked in (ONE.replace(after="b"), TWO.replace(token=token_of("b"))):
         with pytest.raises(BadListing):
-            told("", asked.replace(prefix="", most=2), deaf)
+            read_page("", asked.replace(prefix="", most=2), deaf)
 
 
 def test_a_store_whose_pages_are_empty() -> None:
     for token in ("", "t"):
         with pytest.raises(BadListing):
-            told("", ONE, lambda _, token=token: StorePage((), (), True, token))  # type: ignore[misc]
-    assert told("", TWO, lambda _: StorePage((), (), True, "t")) == Page((), (), token="t")
-    assert told("", ONE, lambda _: StorePage((), (), False, "")) == Page((), ())
+            read_page("", ONE, lambda _, token=token: StorePage((), (), True, token))  # type: ignore[misc]
+    assert read_page("", TWO, lambda _: StorePage((), (), True, "t")) == Page((), (), token="t")
+    assert read_page("", ONE, lambda _: StorePage((), (), False, "")) == Page((), ())

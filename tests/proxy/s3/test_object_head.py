@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from dfengine.origin.head import Head
 from dfengine.origin.version import Version
-from dfengine.proxy.s3.told import MOST_FIELDS, TYPE, told
+from dfengine.proxy.s3.object_head import MOST_FIELDS, TYPE, object_head
 
 DATE = "Mon, 30 Nov 2026 06:50:26 GMT"
 
 
 def said(fields: dict[str, list[str]], version: Version) -> dict[bytes, bytes]:
-    return dict(told(Head(200, "OK", fields), version, 1e9, 0.0).fields)
+    return dict(object_head(Head(200, "OK", fields), version, 1e9, 0.0).fields)
 
 
 def test_the_users_fields_have_one_name() -> None:
@@ -29,19 +29,19 @@ def test_the_users_fields_have_one_name() -> None:
 
 
 def test_a_tag_is_strong() -> None:
-    strong = told(Head(200, "", {"content-type": ["a/b"]}), Version('"e"', DATE, 5), 1e9, 0.0)
+    strong = object_head(Head(200, "", {"content-type": ["a/b"]}), Version('"e"', DATE, 5), 1e9, 0.0)
     assert (strong.tag, strong.length, strong.content_type, strong.last_modified) == ('"e"', 5, "a/b", "Sun, 09 Sep 2001 01:46:40 GMT")
     dated, weak = Version("", DATE, 5), Version('W/"e"', DATE, 5)
-    tags = {told(Head(200), version, None, 0.0).tag for version in (dated, weak, dated.replace(length=6))}
+    tags = {object_head(Head(200), version, None, 0.0).tag for version in (dated, weak, dated.replace(length=6))}
     assert len(tags) == 3
     assert all(tag[0] == tag[-1] == '"' and len(tag) == 18 for tag in tags)
-    assert told(Head(200), dated, None, 0.0).content_type == TYPE
+    assert object_head(Head(200), dated, None, 0.0).content_type == TYPE
 
 
 @given(st.dictionaries(st.sampled_from(["x-amz-meta-a", "cache-control", "content-type"]), st.lists(st.text(max_size=9), max_size=2)),
        st.text(max_size=9))  # fmt: skip
 def test_no_field_of_an_answer_holds_a_line(fields: dict[str, list[str]], etag: str) -> None:
-    found = told(Head(200, "", fields), Version(etag or '"e"', DATE, 5), 0.0, 0.0)
+    found = object_head(Head(200, "", fields), Version(etag or '"e"', DATE, 5), 0.0, 0.0)
     for text in (found.tag, found.content_type, *(value.decode("latin-1") for _, value in found.fields)):
         assert not {"\r", "\n", "\0"} & set(text)
         text.encode("latin-1")

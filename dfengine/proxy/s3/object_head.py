@@ -1,4 +1,4 @@
-"""What an origin says of an object, as the S3 facade says it to clients. Pure."""
+"""The head of an object: its origin's answer, as the S3 facade gives it to clients. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from dfengine.origin.version import Version
 
 TYPE = "binary/octet-stream"
-"""Of an object of which nobody said another one, as S3 has it."""
+"""Of an object whose origin names no other one: S3's default."""
 
 KEPT = (
     "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-amz-storage-class", "x-amz-version-id",
 )
-"""Fields of the origin's answer that say something of the object itself."""
+"""Fields of the origin's answer that describe the object itself."""
 
 META = ("x-amz-meta-", "x-goog-meta-", "x-ms-meta-")
 """How the names of the user's own fields begin."""
@@ -30,10 +30,10 @@ _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
-class Told(Value):
+class ObjectHead(Value):
     """length: bytes. tag: entity-tag, quoted. modified: unix seconds, -1 unknown. version: as records have it (`Version.name`).
 
-    fields: of answers besides. at: when it was said, of the loop's clock.
+    fields: further ones of answers. at: when the origin answered, of the loop's clock.
     """
 
     length: int
@@ -50,17 +50,17 @@ class Told(Value):
         return formatdate(self.modified, usegmt=True) if self.modified >= 0 else ""
 
 
-def told(head: Head, version: Version, modified: float | None, at: float) -> Told:
+def object_head(head: Head, version: Version, modified: float | None, at: float) -> ObjectHead:
     """Of an answer whose version binds and that says the whole length."""
     found: list[tuple[bytes, bytes]] = []
     for name, values in head.fields.items():
         meta = next((start for start in META if name.startswith(start)), "")
         if (name in KEPT or meta) and all(map(_VALUE.fullmatch, values)):
-            said = f"x-amz-meta-{name.removeprefix(meta)}" if meta else name
-            found.append((said.encode("latin-1"), ", ".join(values).encode("latin-1")))
+            renamed = f"x-amz-meta-{name.removeprefix(meta)}" if meta else name
+            found.append((renamed.encode("latin-1"), ", ".join(values).encode("latin-1")))
     if sum(len(name) + len(value) for name, value in found) > MOST_FIELDS:
         found = []
     tag = version.strong if _STRONG.fullmatch(version.strong) else f'"{version.name}"'
     given = head.get("content-type")
     content_type = given if given and _VALUE.fullmatch(given) else TYPE
-    return Told(version.length, tag, -1.0 if modified is None else modified, version.name, content_type, tuple(found), at)
+    return ObjectHead(version.length, tag, -1.0 if modified is None else modified, version.name, content_type, tuple(found), at)

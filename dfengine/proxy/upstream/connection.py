@@ -1,6 +1,6 @@
 """One connection to a registry or another server: an exchange at a time, kept while it is of use.
 
-It is kept after an answer whose end was seen, unless one side wished to close, or more came than the answer: that would be taken for the
+It is kept after an answer whose end was seen, unless one side asked to close, or more came than the answer: that would be taken for the
 next one. It is read only while whoever takes its answer keeps up.
 """
 
@@ -44,13 +44,13 @@ class BadAnswer(DfengineError):
     """What the registry sent is no HTTP that can be passed on."""
 
 
-class Line(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """One connection. `idle_since`: when its last exchange ended. `used`: it carried one before.
 
-    origin: `http://HOST:PORT` where a proxy is told whole URLs, else "". more: fields for that proxy.
+    origin: `http://HOST:PORT` where a proxy takes absolute URLs, else "". more: fields for that proxy.
     """
 
-    def __init__(self, forget: Callable[[Line], None], origin: str = "", more: Fields | None = None) -> None:
+    def __init__(self, forget: Callable[[UpstreamConnection], None], origin: str = "", more: Fields | None = None) -> None:
         self._forget = forget
         self._origin = origin
         self._more = more or []
@@ -78,7 +78,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None
         by_its_end = exc is None and self._answered and self._length == UNTIL_CLOSE
-        cut = by_its_end and not self._told_end()
+        cut = by_its_end and not self._closed_in_order()
         self._transport, self._parser = None, None
         self._forget(self)
         if exchange is None:
@@ -91,13 +91,13 @@ class Line(asyncio.Protocol):
             how = "without TLS's close_notify: its answer may have been cut" if cut else where
             exchange.lost(exc or ConnectionResetError(f"closed {how}"))
 
-    def _told_end(self) -> bool:
-        """The other side has ended the connection in order: over TLS it says so (RFC 9112 section 9.8)."""
-        told: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
-        if told is None:
+    def _closed_in_order(self) -> bool:
+        """The other side has closed the connection in order: over TLS, with close_notify (RFC 9112 section 9.8)."""
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if tls is None:
             return True
         try:
-            return not told.read(1)
+            return not tls.read(1)
         except ssl.SSLError as error:
             return isinstance(error, ssl.SSLZeroReturnError)
 
@@ -157,7 +157,7 @@ class Line(asyncio.Protocol):
             (self._transport.resume_reading() if wanted else self._transport.pause_reading())
 
     def cut(self) -> None:
-        """Close at once; nobody is told."""
+        """Close at once, without a callback."""
         self._exchange = None
         if self._transport is not None:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""Asks an origin what an object is, by a GET of its first byte: a signature for GET opens no HEAD. Blocks; threads keep connections."""
+"""Reads an object's head at its origin, by a GET of its first byte: a signature for GET opens no HEAD. Blocks; threads keep connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dfengine.origin.local_version import etag
 from dfengine.origin.schemes import origin
 from dfengine.origin.version import Version
 from dfengine.proxy.s3.error import S3Error
-from dfengine.proxy.s3.told import Told, told
+from dfengine.proxy.s3.object_head import ObjectHead, object_head
 from dfengine.proxy.upstream.silence import OWN, Unanswered
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.secret_files import Secrets
 
 
-class Look:
+class HeadReader:
     """reach: how origins are asked. secrets: files that are none of any bucket, by whatever name they lie in one.
 
     `cut` ends all that wait.
@@ -39,13 +39,13 @@ class Look:
         self._cancel = Cancel()
         self._of_thread = threading.local()
 
-    def at(self, url: str, now: float) -> Told:
-        """What is at this URL. now: of the loop's clock. Raises Unanswered, OriginError and its kin, BadValue, LocalError, S3Error."""
+    def read(self, url: str, now: float) -> ObjectHead:
+        """The head of the object at this URL. now: of the loop's clock. Raises Unanswered, OriginErrors, BadValue, LocalError, S3Error."""
         if scheme_of(url) == "file":
             return self._on_disk(url, now)
         until = time.monotonic() + OWN
 
-        def look() -> None:
+        def check_time() -> None:
             if time.monotonic() > until:
                 raise Unanswered.of("the store")
 
@@ -54,11 +54,11 @@ class Look:
         try:
             asked = origin(url, self._reach.replace(kept=driver), self._cancel)
             try:
-                body = asked.open(0, 1, waiting=look)
+                body = asked.open(0, 1, waiting=check_time)
             except OriginChanged as error:
                 if error.status != 416:
                     raise
-                body = asked.open(waiting=look)  # it has no byte
+                body = asked.open(waiting=check_time)  # it has no byte
             try:
                 version = body.version.of(body.length)
                 if body.remaining == 1:
@@ -77,9 +77,9 @@ class Look:
             raise S3Error("NotImplemented", f"{body.place} tells neither an entity-tag nor a date, so versions cannot be told apart")
         if not version.binds:
             raise OriginError(f"{body.place}: the object was changed within this second", 503)
-        return told(body.head, version, seconds(version.last_modified), now)
+        return object_head(body.head, version, seconds(version.last_modified), now)
 
-    def _on_disk(self, url: str, now: float) -> Told:
+    def _on_disk(self, url: str, now: float) -> ObjectHead:
         fd = self._reach.roots.open(parse(url).key)
         try:
             status, secret = os.fstat(fd), self._secrets.has(fd)
@@ -89,7 +89,7 @@ class Look:
             raise OriginError("it is a directory", 404)
         if secret:
             raise OriginError("it is one of this proxy's own keys, or lies in its home", 403)
-        return told(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
+        return object_head(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
 
     def cut(self) -> None:
         """The process ends."""

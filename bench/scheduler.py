@@ -45,7 +45,7 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.copies.wanted import Wanted
-from dfengine.supernode.download_events import download_told
+from dfengine.supernode.download_events import log_download
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.members import Member
@@ -103,7 +103,7 @@ def tell(node: SupernodeState, n: int) -> None:
         node.events.info("registered", task=TASK, cid=cid, client=client, host=f"host{each}", system="", url="http://origin/file?signature",
                          length=1 << 32, native=True, serves=True)
         told = {"taskid": TASK, "cid": cid, "duration": 4.2, "filelength": 1 << 32, "success": True, "frompeers": 1 << 32}
-        download_told(node.events, told, client, node.names, node.cdn.fetches)
+        log_download(node.events, told, client, node.names, node.cdn.fetches)
     node.loop.call_later(0.01, tell, node, n + DOWNLOADS // 100)
 
 

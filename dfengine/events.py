@@ -27,14 +27,14 @@ Value = str | int | float | bool | None
 
 def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value]) -> str:
     """One line without its end. form: `text` or `json`. when: the time as text. What is None or "" is left out."""
-    values = told(fields)
+    values = printable(fields)
     if form == "json":
         return json.dumps({"time": when, "level": level, "event": kind, **values})
     return " ".join((when, level, kind, *(f"{name}={_written(value)}" for name, value in values.items())))
 
 
-def told(fields: Mapping[str, Value]) -> dict[str, Value]:
-    """What is told of an event's fields: those that are neither None nor "", no longer than LONGEST, without what may open a URL's file."""
+def printable(fields: Mapping[str, Value]) -> dict[str, Value]:
+    """An event's fields for a log: those that are neither None nor "", no longer than LONGEST, without credentials of URLs."""
     return {name: _value(value) for name, value in fields.items() if value is not None and value != ""}
 
 
@@ -68,7 +68,7 @@ class Throttle:
         self._credits: dict[str, tuple[float, float]] = {}
         """Kind -> (events that may be told, when that was so)."""
         self._held: dict[str, int] = {}
-        self._told = 0.0
+        self._released_at = 0.0
 
     def allows(self, kind: str, now: float) -> bool:
         """One more event is told; False: it is held back, and counted."""
@@ -83,7 +83,7 @@ class Throttle:
 
     def held(self, now: float, all: bool = False) -> dict[str, int]:
         """Kind -> how many were held back since the last time; empty within a PERIOD of that, unless `all` is asked for."""
-        if not self._held or not (all or now - self._told >= self.PERIOD):
+        if not self._held or not (all or now - self._released_at >= self.PERIOD):
             return {}
-        held, self._held, self._told = self._held, {}, now
+        held, self._held, self._released_at = self._held, {}, now
         return held

@@ -217,14 +217,14 @@ class Manifest:
         """JSON in ASCII, without blanks: columns, in a fixed order, those without those of which no row says anything."""
         import json
 
-        told: dict[str, Any] = {"dfengine": _FORMAT, "base": self.base, "paths": self.paths}
+        fields: dict[str, Any] = {"dfengine": _FORMAT, "base": self.base, "paths": self.paths}
         columns: tuple[list[Any], ...] = (self.sizes, self.etags, self.modified, self.shown, self.digests, self.modes, self._links)
         for (name, default), column in zip(_DEFAULTS.items(), columns, strict=True):
             if any(value != default for value in column):
-                told[name] = column
+                fields[name] = column
         if self.refused:
-            told["refused"] = self.refused
-        return json.dumps(told, separators=(",", ":"), allow_nan=False).encode()
+            fields["refused"] = self.refused
+        return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Manifest) and other.encode() == self.encode()
@@ -240,21 +240,21 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
     if len(data) > LONGEST:
         raise BadListing(f"a manifest of {len(data)} bytes is longer than {LONGEST}")
     try:
-        told = json.loads(bytes(data).decode("ascii"))
+        fields = json.loads(bytes(data).decode("ascii"))
     except (ValueError, RecursionError):
         raise BadListing("what was sent as a manifest is no JSON") from None
-    if not isinstance(told, dict) or told.get("dfengine") != _FORMAT:
+    if not isinstance(fields, dict) or fields.get("dfengine") != _FORMAT:
         raise BadListing("what was sent as a manifest is none, or of a later version of dfengine")
-    base, paths = told.get("base"), _column(told, "paths", str)
+    base, paths = fields.get("base"), _column(fields, "paths", str)
     if not isinstance(base, str) or paths is None:
         raise BadListing("a manifest has a base and paths")
     columns: list[list[Any]] = []
     for name, default in _DEFAULTS.items():
-        column = _column(told, name, type(default), int if name != "modified" else float)
+        column = _column(fields, name, type(default), int if name != "modified" else float)
         columns.append([default] * len(paths) if column is None else column)
         if len(columns[-1]) != len(paths):
             raise BadListing(f"a manifest of {len(paths)} files has {len(columns[-1])} {name}")
-    refused = told.get("refused", {})
+    refused = fields.get("refused", {})
     if not isinstance(refused, dict) or not {type(status) for status in refused.values()} <= {int}:
         raise BadListing("a manifest's refused files are no paths with their statuses")
     manifest = Manifest.__new__(Manifest)
@@ -268,9 +268,9 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
     return manifest
 
 
-def _column(told: dict[str, Any], name: str, *kinds: type) -> list[Any] | None:
+def _column(fields: dict[str, Any], name: str, *kinds: type) -> list[Any] | None:
     """None: left out. Raises BadListing."""
-    column = told.get(name)
+    column = fields.get(name)
     if column is not None and (not isinstance(column, list) or not {type(value) for value in column} <= set(kinds)):
         raise BadListing(f"a manifest's {name} are no list of what they must be")
     return column

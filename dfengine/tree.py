@@ -72,5 +72,5 @@ def is_of(manifest: Manifest, url: str) -> bool:
     base = tree_url(url)
     if scheme_of(url) != "hf":
         return manifest.base == base
-    asked, told = parse(base), parse(manifest.base)
-    return told.replace(version=asked.version) == asked
+    asked, based = parse(base), parse(manifest.base)
+    return based.replace(version=asked.version) == asked

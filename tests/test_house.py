@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -57,7 +60,7 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "origin_tally", "posted_peers", "preheat_request", "series", "timings", "told_preheats"}
+PURE_IN_SUPERNODE = {"negative_cache", "origin_counts", "posted_peers", "preheat_request", "series", "timings", "remote_preheats"}
 """Modules beside the engine that hold laws."""
 
 PURE_IN_CONSOLE = {"answers", "mended", "openapi", "operations", "queries", "rates", "slowest"}
@@ -91,6 +94,28 @@ DISTRIBUTION = {"dns": "dnspython", "prometheus_client": "prometheus-client", "y
 
 GET = {"command", "dial", "fd_passing", "limit", "lazy_start", "_receive", "__init__", "__main__"}
 """Modules of other rooms that a `get` imports."""
+
+
+FIELD_TERMS = {
+    "said": "message, answer, field",
+    "told": "what it is: a report, fields, a head",
+    "heard": "received, answered",
+    "look": "check, read, find", "looks": "checks", "looked": "checked",
+    "wish": "wanted", "wishes": "wanted pieces", "wished": "wanted",
+    "tally": "counts",
+    "begun": "started",
+    "farewell": "close",
+    "thing": "what it is",
+}  # fmt: skip
+"""Words that no name in the code has -> the terms to use instead."""
+
+NOT_YET = ("origin", "supernode", "client/fetch.py")
+"""Where names still have them."""
+
+TEXT = {*dir(str), *dir(bytes), *dir(list), *dir(deque)}
+"""What may be used of a `line`: it is text. What carries bytes between two processes is a connection, or `sock`."""
+
+_CYTHON_TEXT = re.compile(r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|#[^\n]*')
 
 
 def room(path: Path) -> str:
@@ -221,6 +246,42 @@ def test_libcurl_is_loaded_only_where_an_origin_is_asked(path: Path) -> None:
     begun = imports(path, everywhere=False)
     assert "dfengine.client.from_origin" not in begun
     assert path.stem == "from_origin" or not [name for name in begun if name.startswith("dfengine.origin")]
+
+
+def words(name: str) -> set[str]:
+    """`_heldBack` -> held, back."""
+    return {word.lower() for word in re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).split("_")}
+
+
+def identifiers(path: Path) -> set[str]:
+    """All names in a module and its own, without those in texts and comments; of a Cython module also those in its `.pxd` and `.pyi`."""
+    found = {path.stem}
+    for file in (path, path.with_suffix(".pxd"), path.with_suffix(".pyi")) if path.suffix == ".pyx" else (path,):
+        text = file.read_text()
+        if file.suffix in (".py", ".pyi"):
+            found.update(each.string for each in tokenize.generate_tokens(io.StringIO(text).readline) if each.type == tokenize.NAME)
+        else:
+            found.update(re.findall(r"[A-Za-z_]\w*", _CYTHON_TEXT.sub("", text)))
+    return found
+
+
+def of_lines(path: Path) -> set[str]:
+    """The attributes of what is named `line`, `lines` or the like: `self._line.close()` -> close."""
+    text = path.read_text()
+    if path.suffix == ".pyx":
+        return set(re.findall(r"\b_?lines?\.(\w+)", _CYTHON_TEXT.sub("", text)))
+    uses = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)]
+    owners = [(use.value.attr if isinstance(use.value, ast.Attribute) else getattr(use.value, "id", ""), use.attr) for use in uses]
+    return {attribute for owner, attribute in owners if re.fullmatch("_?lines?", owner)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_are_terms_of_the_field(path: Path) -> None:
+    if str(path.relative_to(PACKAGE)).startswith(NOT_YET):
+        return
+    wrong = {name: [FIELD_TERMS[word] for word in words(name) & FIELD_TERMS.keys()] for name in identifiers(path)}
+    assert not {name: terms for name, terms in wrong.items() if terms}
+    assert of_lines(path) <= TEXT, "a line is text: name a connection or a socket what it is"
 
 
 def test_no_drawers() -> None:

@@ -159,8 +159,8 @@ def _get(values: dict[str, Any]) -> Result | None:
     if len(urls) != 1 or any(value for name, value in several.items() if name != "jobs"):
         from dfengine.app import many
 
-        only_told = len(urls) == 1 and not any(value for name, value in several.items() if name not in ("jobs", "dry_run"))
-        named = placing["output"] and not (only_told and placing["output"] != "-")
+        one_file = len(urls) == 1 and not any(value for name, value in several.items() if name not in ("jobs", "dry_run"))
+        named = placing["output"] and not (one_file and placing["output"] != "-")
         if stream or window or cache is not None or named or placing["remote_header_name"]:
             raise BadValue("-o, -J and the options of streams are for one download: use -P DIR, in which files are named by their URLs")
         many.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
@@ -331,13 +331,13 @@ def _stream(settings: GetSettings, progress: Bar | None) -> Result:
         return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
 
 
-def _tell(values: dict[str, Any], told: dict[str, Any]) -> None:
+def _tell(values: dict[str, Any], fields: dict[str, Any]) -> None:
     """`--json`'s object: on stdout, or on stderr where stdout is the file's."""
     import json
 
     output = values.get("output") or ""
     streams = values.get("stream") or output == "-" or descriptor(os.path.join(values.get("dir") or "", output)) == 1
     if streams:
-        print(json.dumps(told), file=sys.stderr)
+        print(json.dumps(fields), file=sys.stderr)
     else:
-        put(json.dumps(told))
+        put(json.dumps(fields))

@@ -144,8 +144,8 @@ class Report:
 
     def tell_alike(self) -> None:
         """At the end, once for each cause: how many more failed by it, and which."""
-        told, self._alike = self._alike, {}
-        for alike in told.values():
+        groups, self._alike = self._alike, {}
+        for alike in groups.values():
             if alike.count:
                 self._progress.print(f"dfengine: {alike.line}")
 

@@ -196,9 +196,9 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
         _say_where(home, lock, ip, number, 0)
-        sock, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(inherited)
-        stack.enter_context(sock)
+        stack.enter_context(ours)
         handed = (sock.fileno(), lock, inherited.fileno(), *([streams.fileno()] if streams else []))
         for fd in handed:
             os.set_inheritable(fd, True)
@@ -235,7 +235,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         )
         _await_own(pid)
         _say_where(home, lock, ip, number, pid)
-        return LocalPeer(ip, number, fresh=True, sock=socket.socket(fileno=sock.detach()))
+        return LocalPeer(ip, number, fresh=True, sock=socket.socket(fileno=ours.detach()))
 
 
 def _inheritable() -> list[int]:

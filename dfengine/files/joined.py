@@ -166,7 +166,7 @@ class Bits(PageWaiter):
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
         super().__init__(transfer, leader.page, transfer.wake)
         self._leader = leader
-        self._told = partial(tell, transfer)
+        self._report = partial(tell, transfer)
         self.broken = False
 
     def work(self) -> None:
@@ -179,7 +179,7 @@ class Bits(PageWaiter):
             except Unusable:
                 self.broken = True
             if not self.broken:
-                self._told()
+                self._report()
             if ends or self.broken or transfer.finished:
                 return
             page.wait(changes, PARKED if transfer.parked else RECHECK)

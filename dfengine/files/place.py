@@ -60,7 +60,7 @@ class FilePlace(HandedOver):
         self._target: Target | None = None
         self._home: tuple[Home, str] | None = None
         self._known = threading.Condition()
-        self._over = self._told = False
+        self._over = self._opened = False
         self._last: TransferOnDemand | None = None
 
     @property
@@ -79,7 +79,7 @@ class FilePlace(HandedOver):
             self._known.wait_for(lambda: self._over or self._last is not None, seconds)
             if self._last is None:
                 return None
-            self._told = True
+            self._opened = True
             return self._last
 
     def await_end(self, seconds: float) -> bool:
@@ -251,7 +251,7 @@ class FilePlace(HandedOver):
     def forget(self) -> None:
         """See Place."""
         with self._known:
-            if self._told:
+            if self._opened:
                 raise OriginChanged("the origin's file changed while it was open: open it again")
             self._last, self.lending, self.lent = None, [], {}
         self._discard()

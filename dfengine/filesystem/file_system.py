@@ -121,7 +121,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
     async def _call(self, path: str, call: Callable[[], T]) -> T:
         """Run `call` in a thread."""
-        with _told(path):
+        with _os_errors(path):
             return await threads.shared.run(call)
 
     def _described(self, path: str) -> dict[str, Any]:
@@ -281,7 +281,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             refuse(f"open with mode {mode!r}", path)
         path = self._strip_protocol(path)
         buffer = BUFFER if not isinstance(block_size, int) or block_size <= 0 else min(block_size, MOST_BUFFER)
-        with _told(path):
+        with _os_errors(path):
             return Reader(self, path, Position(self._files, path), buffer)
 
     def invalidate_cache(self, path: str | None = None) -> None:
@@ -292,8 +292,8 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Say in Python's own words what an origin says of a file."""
+def _os_errors(path: str) -> Iterator[None]:
+    """Turn an origin's refusal into Python's own OSError."""
     try:
         yield
     except OriginError as error:

@@ -9,10 +9,10 @@ from time import monotonic
 from typing import TypeVar
 
 from dfengine.net.event_log import EventLog
-from dfengine.net.http import BadRequest, Line, Parts, Request, Response
+from dfengine.net.http import BadRequest, ConnectionState, Parts, Request, Response
 
 Answer = TypeVar("Answer")
-Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
+Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
 
 
 def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
@@ -34,9 +34,9 @@ def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Re
 def logged_quick(events: EventLog, quick: Quick, method: str, path: str) -> Quick:
     """The same of a server's `quick`, all of whose requests are of this method and path."""
 
-    def answer(data: bytes, line: Line, client: str) -> bytes | asyncio.Future[Response] | None:
+    def answer(data: bytes, connection: ConnectionState, client: str) -> bytes | asyncio.Future[Response] | None:
         tell = partial(_tell, events, client, method, path, monotonic())
-        found = quick(data, line, client)
+        found = quick(data, connection, client)
         if isinstance(found, bytes):
             tell(200, len(found))
         elif found is not None:

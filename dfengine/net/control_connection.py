@@ -23,7 +23,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from dfengine.net.event_stream import EventStream
-from dfengine.net.http import MAX_PIPELINED, BadRequest, HangUp, Line, Request, RequestReader, Response, text
+from dfengine.net.http import MAX_PIPELINED, BadRequest, ConnectionState, HangUp, Request, RequestReader, Response, text
 
 if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
@@ -32,7 +32,7 @@ HIGH_WATER = 16 << 10
 """Unread bytes of answers from which on the connection is not read."""
 
 Answer = Response | asyncio.Future[Response]
-Quick = Callable[[bytes, Line, str], bytes | asyncio.Future[Response] | None]
+Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
 READY = (bytes, Response)
 """Answers that are ready."""
 
@@ -40,8 +40,8 @@ READY = (bytes, Response)
 class ControlProtocol(asyncio.Protocol):
     """One client. client: its address."""
 
-    __slots__ = ("_answers", "_at", "_backlog", "_begun", "_held", "_joined", "_line", "_paused", "_reader", "_requests", "_server",
-                 "_stopped", "_stream", "_transport", "_unread", "client", "deadline")  # fmt: skip
+    __slots__ = ("_answers", "_at", "_backlog", "_connection", "_held", "_joined", "_paused", "_reader", "_requests", "_server",
+                 "_started", "_stopped", "_stream", "_transport", "_unread", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
@@ -56,10 +56,10 @@ class ControlProtocol(asyncio.Protocol):
         self._at = 0
         """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
         self.client = client
-        self._line: Line | None = None
+        self._connection: ConnectionState | None = None
         self._stream: EventStream | None = None
         self._stopped = self._unread = self._paused = self._joined = False
-        self._begun = False
+        self._started = False
         """A part of a request was received, and its deadline is set."""
         self._held = 0
         self.deadline = monotonic() + server.head_seconds
@@ -72,12 +72,12 @@ class ControlProtocol(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """It has no request and no answer under way."""
-        return not (self._answers or self._requests or self._backlog or self._begun or self._unread)
+        return not (self._answers or self._requests or self._backlog or self._started or self._unread)
 
     @property
     def speaks(self) -> bool:
         """It belongs to a download, which loses its leases when it is closed."""
-        return self._line is not None and self._line.party is not None
+        return self._connection is not None and self._connection.party is not None
 
     # asyncio's callbacks
 
@@ -100,15 +100,15 @@ class ControlProtocol(asyncio.Protocol):
         for answer, _, _ in self._answers or ():
             if not isinstance(answer, READY):
                 answer.cancel()
-        line, self._line = self._line, None
+        connection, self._connection = self._connection, None
         if self._reader is not None:
             self._reader.close()
         self._answers = self._reader = self._requests = None
         self._backlog = b""
         self._server.memory.release(self.client, self._held)
         self._held = 0
-        if line is not None and line.party is not None:
-            self._server.lost(line)
+        if connection is not None and connection.party is not None:
+            self._server.lost(connection)
 
     def data_received(self, data: bytes) -> None:
         if self._stopped:
@@ -165,15 +165,15 @@ class ControlProtocol(asyncio.Protocol):
 
     def _answer_plain(self, data: bytes) -> bool:
         """True if `data` was one plain request, which is answered."""
-        server, reader, answers, line = self._server, self._reader, self._answers, self._line
-        if answers is None or line is None:
+        server, reader, answers, connection = self._server, self._reader, self._answers, self._connection
+        if answers is None or connection is None:
             answers = self._answers = deque()
-            line = self._line = Line()
+            connection = self._connection = ConnectionState()
         if server.quick is None or (reader is not None and reader.started):
             return False
         answer: Answer | bytes | None
         try:
-            answer = server.quick(data, line, self.client)
+            answer = server.quick(data, connection, self.client)
         except Exception:
             answer = server.failed(None)
         if answer is None:
@@ -203,9 +203,9 @@ class ControlProtocol(asyncio.Protocol):
                 self._requests.append(error)
                 end = len(data)
             self._backlog, self._at = (data, end) if end < len(data) else (b"", 0)
-            if reader.started and not self._begun:
+            if reader.started and not self._started:
                 self.deadline = monotonic() + self._server.head_seconds
-            self._begun = reader.started
+            self._started = reader.started
         if self._requests:
             self._serve(self._requests.popleft())
 
@@ -224,7 +224,7 @@ class ControlProtocol(asyncio.Protocol):
         if not self._unread:
             if waits or self._answers:
                 self.deadline = math.inf
-            elif not self._begun:
+            elif not self._started:
                 self.deadline = monotonic() + self._server.idle_seconds
             elif self.deadline == math.inf:
                 self.deadline = monotonic() + self._server.head_seconds
@@ -255,7 +255,7 @@ class ControlProtocol(asyncio.Protocol):
             return
         server.requests += 1
         if request.keep_alive:
-            request.line = self._line
+            request.connection = self._connection
         answer: Answer
         try:
             answer = server.handler(request)

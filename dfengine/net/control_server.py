@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.control_connection import Answer, ControlProtocol, Quick
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.net.http import MAX_BODY, Line, Request, Response, text
+from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listening
 from dfengine.net.quota import SHARE, Quota
 from dfengine.net.turns import Turns
@@ -42,8 +42,8 @@ Handler = Callable[[Request], Answer]
 class ControlServer:
     """Listens with `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
-    lost: called with the line of a closed connection whose `party` a handler has set.
-    quick: called with the received bytes, the connection's line and the client's address; returns the answer (bytes with their head, or a
+    lost: called with the state of a closed connection whose `party` a handler has set.
+    quick: called with the received bytes, the connection's state and the client's address; returns the answer (bytes with their head, or a
     future), or None: then the handler is called.
     report: called with the request (None: it was parked or quick) while a handler's failure is the current exception.
     The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
@@ -56,7 +56,7 @@ class ControlServer:
         handler: Handler,
         *,
         quick: Quick | None = None,
-        lost: Callable[[Line], None] = lambda line: None,
+        lost: Callable[[ConnectionState], None] = lambda connection: None,
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
         share: int = SHARE,

@@ -12,7 +12,7 @@ from heapq import merge
 from itertools import dropwhile, islice
 from operator import itemgetter
 
-from dfengine.events import LEVELS, Throttle, Value, told
+from dfengine.events import LEVELS, Throttle, Value, printable
 
 MOST = 1000
 """Events in each of the two rings."""
@@ -37,7 +37,7 @@ class EventRing:
         """One more event. now: seconds of any clock. when: tells its time as text."""
         if level != LEVELS[0] and self._throttle.allows(kind, now):
             self.last += 1
-            self._rings[level in LEVELS[2:]].append((self.last, when(), level, kind, told(fields)))
+            self._rings[level in LEVELS[2:]].append((self.last, when(), level, kind, printable(fields)))
 
     def after(self, last: int, most: int = MOST) -> list[Event]:
         """The first `most` events whose id is larger than `last`, in order. An id of another process is none: all."""

@@ -48,8 +48,8 @@ class BadRequest(Exception):
         self.reason = reason
 
 
-class Line:
-    """A connection as handlers see it. party: set by a handler, the download that it belongs to; reported when the connection is closed."""
+class ConnectionState:
+    """A connection as handlers see it. party: set by a handler: the download that it belongs to, which is reported when it is closed."""
 
     __slots__ = ("party",)
 
@@ -64,7 +64,7 @@ class HangUp(Exception):
 class Request:
     """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
 
-    __slots__ = ("_query", "body", "client", "headers", "keep_alive", "line", "method", "path", "query_string", "target")
+    __slots__ = ("_query", "body", "client", "connection", "headers", "keep_alive", "method", "path", "query_string", "target")
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes, client: str, keep_alive: bool = True) -> None:
         """`target` as it came; raises BadRequest when its path cannot be decoded."""
@@ -83,7 +83,7 @@ class Request:
         self.body = body
         self.client = client
         self.keep_alive = keep_alive
-        self.line: Line | None = None
+        self.connection: ConnectionState | None = None
         """The connection that it came by, where a handler may say whom that speaks for."""
 
     @property
@@ -139,14 +139,14 @@ class Parts:
     """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
 
     `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
-    file was cut short, or its disk fails. The connection is closed then, since the body cannot be completed. `begun` is called before
+    file was cut short, or its disk fails. The connection is closed then, since the body cannot be completed. `started` is called before
     the first byte is sent, with a function that returns the bytes that the client has taken on this connection, negative while this
     process holds them back.
 
     more: further parts, a batch at a time, each made once the one before is out; `length` is then the bytes of all.
     """
 
-    __slots__ = ("begun", "broken", "headers", "length", "limit", "more", "parts", "sent", "status")
+    __slots__ = ("broken", "headers", "length", "limit", "more", "parts", "sent", "started", "status")
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Parts:
         broken: Callable[[], None] | None = None,
         more: Iterable[tuple[bytes | FileSlice, ...]] = (),
         length: int = -1,
-        begun: Callable[[Callable[[], int]], None] | None = None,
+        started: Callable[[Callable[[], int]], None] | None = None,
     ) -> None:
         self.status = status
         self.parts = parts
@@ -167,7 +167,7 @@ class Parts:
         self.limit = limit
         self.sent = sent
         self.broken = broken
-        self.begun = begun
+        self.started = started
         self.length = length if length >= 0 else sum(part.length if isinstance(part, FileSlice) else len(part) for part in parts)
 
 

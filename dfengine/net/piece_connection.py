@@ -47,8 +47,8 @@ TURN = 32 << 20
 class PieceConnection:
     """Made when a client is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_at", "_backlog", "_begun", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
-                 "_sock", "_stalled", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
+    __slots__ = ("_answer", "_at", "_backlog", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
+                 "_sock", "_stalled", "_started", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
@@ -65,7 +65,7 @@ class PieceConnection:
         self._answer: Parts | None = None
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
         """The parts of the answer after `_upload`."""
-        self._reading = self._writing = self._close = self._joined = self._begun = self._stalled = False
+        self._reading = self._writing = self._close = self._joined = self._started = self._stalled = False
         self._held = self._unsent = self._given = 0
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
@@ -78,7 +78,7 @@ class PieceConnection:
     @property
     def idle(self) -> bool:
         """It has no request and no answer under way."""
-        return not (self._upload or self._waiting or self._backlog or self._begun)
+        return not (self._upload or self._waiting or self._backlog or self._started)
 
     def _read(self, wanted: bool) -> None:
         if wanted != self._reading:
@@ -108,9 +108,9 @@ class PieceConnection:
         if not turns.open:
             self._join()
             return False
-        begun = time.monotonic()
+        started = time.monotonic()
         act()
-        turns.spent(time.monotonic() - begun)
+        turns.spent(time.monotonic() - started)
         return True
 
     def _join(self) -> None:
@@ -167,7 +167,7 @@ class PieceConnection:
                 end = len(data)
             self._backlog, self._at = (data, end) if end < len(data) else (b"", 0)
         if self._waiting:
-            self._begun = False
+            self._started = False
             self._begin(self._waiting.popleft())
             self._go_on(None)
         else:
@@ -198,10 +198,10 @@ class PieceConnection:
                 self._idle()
 
     def _idle(self) -> None:
-        begun = self._reader is not None and self._reader.started
-        if not begun or not self._begun:  # else the deadline of the first byte stands
-            self.deadline = time.monotonic() + (self._server.head_seconds if begun else self._server.idle_seconds)
-        self._begun = begun
+        started = self._reader is not None and self._reader.started
+        if not started or not self._started:  # else the deadline of the first byte stands
+            self.deadline = time.monotonic() + (self._server.head_seconds if started else self._server.idle_seconds)
+        self._started = started
         self._read(True)
         self._count_kept()
 
@@ -236,8 +236,8 @@ class PieceConnection:
         self._upload = self._server.upload(self._sock, (first, *parts))
         self._answer = answer
         self._more = None if bodiless else iter(answer.more)
-        if answer.begun is not None and not bodiless:
-            answer.begun(self.taken)
+        if answer.started is not None and not bodiless:
+            answer.started(self.taken)
 
     def taken(self) -> int:
         """Bytes that the client has acknowledged on this connection; -1 while an answer is on its way and this side has more to send."""

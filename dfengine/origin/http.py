@@ -346,7 +346,7 @@ class HttpOrigin:
         if proxy.user or proxy.password:
             options |= {pycurl.PROXYUSERNAME: proxy.user, pycurl.PROXYPASSWORD: proxy.password}
         if self._access is not None:
-            if proxy.looks_up:
+            if proxy.resolves_names:
                 self._access.check_name(hop.host)
             else:
                 addresses = self._access.addresses(hop.host, hop.port)

@@ -52,7 +52,7 @@ class Proxy(Value):
         return self.scheme.startswith("socks")
 
     @property
-    def looks_up(self) -> bool:
+    def resolves_names(self) -> bool:
         """The proxy finds the addresses of names, not this machine."""
         return self.scheme not in ("socks4", "socks5")
 

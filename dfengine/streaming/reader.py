@@ -46,7 +46,7 @@ class Reader(io.RawIOBase):
         self._given = 0
         """Bytes that the consumer has."""
         self._given_digests: list[Digest] = []
-        self._reading = self._told = False
+        self._reading = self._finished = False
         self._turn = threading.RLock()
         """Of the read that is under way. Its descriptor is closed in another turn: the number may be another file's then."""
         self._engine: Engine | None = None
@@ -76,7 +76,7 @@ class Reader(io.RawIOBase):
             try:
                 return self._read(view)
             except DfengineError:
-                self._told = True
+                self._finished = True
                 raise
             finally:
                 self._reading = False
@@ -111,7 +111,7 @@ class Reader(io.RawIOBase):
         """All was read: the engine has its last words with the supernode, and the digest is compared."""
         assert self._engine is not None
         self._engine.join()
-        self._told = True
+        self._finished = True
         if self._engine.failure is not None:
             raise self._engine.failure
         self.verified = bool(self._streaming.memory.expected)
@@ -137,7 +137,7 @@ class Reader(io.RawIOBase):
     @property
     def _unproven(self) -> str:
         """What the consumer was given unproven, "" if that is nothing. Who is stopped in a read by another thread hears of it there."""
-        if not self._given or self._told or self._reading or not self._given_digests:
+        if not self._given or self._finished or self._reading or not self._given_digests:
             return ""
         return f"{self._given} bytes were read, and {' and '.join(map(str, self._given_digests))} is of the whole file: it was not compared"
 

@@ -9,13 +9,13 @@
                                       preheat_request: what was asked for (pure); preheat_job: how one stands
     preheat_token, bearer_token       who may ask for preheats without a signature; tokens in files
     preheat_places, workers, api_work other supernodes, and proxies that take work
-    preheat_news, told_preheats       preheats of the cluster's other supernodes; preheat_moves: what it takes to go on with one
-    shared_pauses, shared_pins,       what else these tell and hear: origins, pins, bad sources;
+    preheat_news, remote_preheats     preheats of the cluster's other supernodes; preheat_moves: what it takes to go on with one
+    shared_pauses, shared_pins,       further notices of the cluster: origins, pins, bad sources;
     shared_blocks, shared_leases      the last one asks the cluster for permissions to go to an origin
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head
-    origin_tally                      what each origin did, of fetches that were forgotten
+    origin_counts                     requests, bytes and errors of each origin, of fetches that were forgotten
     cluster_names                     what a task is called among the supernodes of a cluster
     content_sources                   where content lies that is named by its sha256, and who has sent something else
     driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses

@@ -122,17 +122,17 @@ def _missing(request: Request) -> Response:
     return refused(f"copy of task {last(request)[:64]}: not found", 404, 404)
 
 
-Told = tuple[str, int, int, int, str, str, bool]
+Described = tuple[str, int, int, int, str, str, bool]
 
 
-def _object(state: SupernodeState, used: float, task: str, taken: int, described: Told | None) -> dict[str, Any] | None:
+def _object(state: SupernodeState, used: float, task: str, taken: int, described: Described | None) -> dict[str, Any] | None:
     """Bytes, pieces, unix seconds; what is in memory is newer than what is on the disk."""
     if described is None:
         return None
     url, length, pieces, here, tree, base, opened = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
-        "task": state.names.told_as(task, opened), "url": bare(url), "length": length, "pieces": pieces, "here": here,
+        "task": state.names.public_name_of(task, opened), "url": bare(url), "length": length, "pieces": pieces, "here": here,
         "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
         "until": keep.until if keep is not None else 0.0, "tree": tree,

@@ -12,12 +12,12 @@ from typing import Any
 from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import MOST_TOLD, as_json, begun, moment
+from dfengine.supernode.api_preheat import MOST_LISTED, as_json, moment, start_job
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
 from dfengine.supernode.preheat_request import of_v2
 from dfengine.supernode.preheats import Preheats
+from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.told_preheats import ToldJob
 from dfengine.task import bare
 
 STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "FAILURE"}
@@ -37,7 +37,7 @@ class JobRoutes:
 
     def make(self, state: SupernodeState, request: Request) -> Response:
         """POST {"type": "preheat", "args": {...}}: the job, whose `id` is a number."""
-        job = begun(self._preheats, request, of_v2)
+        job = start_job(self._preheats, request, of_v2)
         return job if isinstance(job, Response) else as_json(self._job(job))
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
@@ -61,7 +61,7 @@ class JobRoutes:
         state.wake()
         return Response(200, b"{}\n")
 
-    def _find(self, request: Request) -> Job | ToldJob:
+    def _find(self, request: Request) -> Job | RemoteJob:
         """Raises BadRequest."""
         name = request.path.rpartition("/")[2]
         job = self._preheats.find(name)
@@ -69,25 +69,26 @@ class JobRoutes:
             raise BadRequest(404, f"job {name[:64]}: not found")
         return job
 
-    def _job(self, job: Job | ToldJob) -> dict[str, Any]:
+    def _job(self, job: Job | RemoteJob) -> dict[str, Any]:
         state, created, updated = STATES[job.state], moment(job.created), moment(job.updated)
         tasks = {
-            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_TOLD)],
+            "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_LISTED)],
             "failure_tasks": [
                 self._task(job, part) | {"description": part.error}
-                for part in islice((each for each in job.parts if each.state == FAILED), MOST_TOLD)
+                for part in islice((each for each in job.parts if each.state == FAILED), MOST_LISTED)
             ],
             "scheduler_cluster_id": CLUSTER,
         }  # fmt: skip
-        told = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": [tasks] if job.parts else []}
+        results = [tasks] if job.parts else []
+        state_fields = {"task_name": "preheat", "state": state, "error": job.error, "created_at": created, "results": results}
         return {
             "id": job.number, "created_at": created, "updated_at": updated, "is_del": 0, "task_id": job.id, "type": "preheat",
             "state": state,
             "args": {"type": job.kind, "url": bare(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
-            "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [told]},
+            "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [state_fields]},
             "scheduler_clusters": [],
         }  # fmt: skip
 
-    def _task(self, job: Job | ToldJob, part: Part) -> dict[str, Any]:
+    def _task(self, job: Job | RemoteJob, part: Part) -> dict[str, Any]:
         host = job.supernode.rpartition(":")[0] or self._host
         return {"url": bare(part.url), "hostname": part.host or host, "ip": part.ip or host}

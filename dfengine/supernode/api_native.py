@@ -31,9 +31,9 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         member = state.member(task, cid, request.client)
         if not member.native:
             raise BadValue("this download registered as 1.x")
-        line = request.line
-        if line is not None and member.line is not line:
-            member.line, line.party = line, member
+        connection = request.connection
+        if connection is not None and member.connection is not connection:
+            member.connection, connection.party = connection, member
         state.swarm.seen(task, cid, state.now())  # also by a pull that says and wants nothing
         state.parked.release((task, cid))
         _report(state, message)

@@ -23,9 +23,9 @@ DIRECTIONS = {"": False, "ASC": False, "DESC": True}
 
 
 def _as_object(peer: Peer) -> dict[str, Any]:
-    told = {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
+    fields = {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
     made = peer.id.rpartition("-")[2]
-    return told | {"created": moment(int(made) / 1e9)} if made.isascii() and made.isdigit() and len(made) < 20 else told
+    return fields | {"created": moment(int(made) / 1e9)} if made.isascii() and made.isdigit() and len(made) < 20 else fields
 
 
 def peers(state: SupernodeState, request: Request) -> Response:
@@ -67,11 +67,11 @@ async def _keys(state: SupernodeState, name: str) -> list[Key]:
     """The downloads of the peer of that id."""
     found: list[Key] = []
 
-    def look(key: Key, member: Member) -> None:
+    def collect(key: Key, member: Member) -> None:
         if member.peer.id == name:
             found.append(key)
 
-    await spread(lambda item: look(*item), list(state.members.items()))
+    await spread(lambda item: collect(*item), list(state.members.items()))
     return found
 
 

@@ -15,8 +15,8 @@ from dfengine.supernode.api_v1 import refused, sent_on
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
 from dfengine.supernode.preheat_request import FILE, Asked, of_v1
 from dfengine.supernode.preheats import Preheats
+from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.told_preheats import ToldJob
 from dfengine.task import bare
 
 
@@ -39,15 +39,15 @@ def here(state: SupernodeState, part: Part) -> int:
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
 
 
-def totals(state: SupernodeState, job: Job | ToldJob) -> Totals:
+def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
     """Of all parts of a job."""
-    return job.told_totals or Totals(
+    return job.remote_totals or Totals(
         len(job.parts), sum(part.state == SUCCESS for part in job.parts), sum(max(0, part.length) for part in job.parts),
         sum(here(state, part) for part in job.parts),
     )  # fmt: skip
 
 
-MOST_TOLD = 1000
+MOST_LISTED = 1000
 """Parts of one job in an answer."""
 
 ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
@@ -56,7 +56,7 @@ CROWDED = "too many preheats are under way: try again when some have ended"
 
 
 
-def begun(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
+def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
     """The job that a request asks for, by `read` of its body, or the refusal."""
     try:
         asked = read(request.body)
@@ -80,11 +80,11 @@ class PreheatRoutes:
         md5 and identifier, which 1.x has not, name the task of a file as in a registration. The origin of a file is waited for, up to 20 s;
         that of an image is not.
         """
-        job = begun(self._preheats, request, of_v1)
+        job = start_job(self._preheats, request, of_v1)
         if isinstance(job, Response):
             return job
         if job.kind == FILE:
-            await asyncio.shield(job.begun)
+            await asyncio.shield(job.started)
             if job.state == FAILED:
                 return refused(job.error)
         return as_json({"ID": job.id}, 201)
@@ -110,7 +110,7 @@ class PreheatRoutes:
         state.wake()
         return Response(200, b"true\n")
 
-    def _find(self, request: Request) -> Job | ToldJob | None:
+    def _find(self, request: Request) -> Job | RemoteJob | None:
         return self._preheats.find(request.path.rpartition("/")[2])
 
 
@@ -118,20 +118,20 @@ def _missing(request: Request) -> Response:
     return refused(f"preheat {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
 
 
-def _job(job: Job | ToldJob) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _job(job: Job | RemoteJob) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "ID": job.id, "startTime": moment(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
     }  # fmt: skip
     if job.supernode:
-        told["supernode"] = job.supernode
+        fields["supernode"] = job.supernode
     if job.over:
-        told["finishTime"] = moment(job.updated)
-    return told | {"errorMsg": job.error} if job.error else told
+        fields["finishTime"] = moment(job.updated)
+    return fields | {"errorMsg": job.error} if job.error else fields
 
 
-def _parts(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
+def _parts(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
     """How its parts stand in all, and MOST_TOLD of them, first those that failed and those that are under way."""
-    first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD] if len(job.parts) > MOST_TOLD else job.parts
+    first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED] if len(job.parts) > MOST_LISTED else job.parts
     whole = totals(state, job)
     return {
         "count": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.here,
@@ -140,10 +140,10 @@ def _parts(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
 
 
 def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "url": bare(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": here(state, part),
     }  # fmt: skip
     for name, value in (("digest", part.digest), ("host", part.host), ("ip", part.ip), ("errorMsg", part.error)):
         if value:
-            told[name] = value
-    return told
+            fields[name] = value
+    return fields

@@ -14,10 +14,10 @@ from dfengine.task import task_id
 
 def share(state: SupernodeState, request: Request) -> Response:
     try:
-        told = wire.decode_announcement(request.body)
+        given = wire.decode_announcement(request.body)
         request.body = b""
-        with state.quota.registering(request.client, OVERHEAD + len(told.digests)):
-            return _answer(announced(state, told, request.client))
+        with state.quota.registering(request.client, OVERHEAD + len(given.digests)):
+            return _answer(announced(state, given, request.client))
     except ProtocolViolation as error:
         return Response(400, wire.encode(wire.Announced(wire.BAD_PARAMETER, msg=str(error))))
     except BadValue as error:
@@ -26,36 +26,36 @@ def share(state: SupernodeState, request: Request) -> Response:
         return _answer(wire.Announced(wire.SYSTEM_ERROR, msg=str(error)))
 
 
-def announced(state: SupernodeState, told: wire.Announcement, address: str) -> wire.Announced:
+def announced(state: SupernodeState, given: wire.Announcement, address: str) -> wire.Announced:
     """Raises BadValue, RemoteError, StorageError."""
-    if not is_content(told.name) or not told.port:
+    if not is_content(given.name) or not given.port:
         raise BadValue("a name of content, and the port of a peer server, are what is announced")
     registration = checked(wire.Registration(
-        raw_url=told.name, cid=told.cid, ip=told.ip, port=told.port, path=told.path, host_name=told.host_name, version=told.version,
-        location=told.location, native=wire.NATIVE,
+        raw_url=given.name, cid=given.cid, ip=given.ip, port=given.port, path=given.path, host_name=given.host_name, version=given.version,
+        location=given.location, native=wire.NATIVE,
     ))  # fmt: skip
     task = task_id(registration.raw_url)
-    key, shares = (task, told.cid), state.shares
+    key, shares = (task, given.cid), state.shares
     dismiss_other(state, key, address)
     member = state.members.get(key)
-    if told.withdrawn:
-        shares.withdrawn(task, told.cid)
+    if given.withdrawn:
+        shares.withdrawn(task, given.cid)
         state.registry.leave(key)
         state.wake()
         return wire.Announced(wire.SUCCESS, task)
-    if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (told.ip, told.port, registration.path):
-        if shares.alive(task, told.cid, told.keep):
+    if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (given.ip, given.port, registration.path):
+        if shares.alive(task, given.cid, given.keep):
             return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task), msg=shares.copies.why_not_kept(task))
     elif member is not None:
         state.registry.leave(key)  # its peer server is another one now
-    if not told.digests:
+    if not given.digests:
         return wire.Announced(wire.CONTINUE, task, state.cache.digest)
     state.members.room_for(key, address)
-    fetch = shares.claim(task, told, address)
+    fetch = shares.claim(task, given, address)
     if fetch is None:
-        return wire.Announced(wire.WAIT, task, msg=f"others share other bytes as {told.name}: this supernode finds out who is right")
+        return wire.Announced(wire.WAIT, task, msg=f"others share other bytes as {given.name}: this supernode finds out who is right")
     enter(state, registration, fetch, address)
-    shares.joined(fetch, told.cid, told.keep)
+    shares.joined(fetch, given.cid, given.keep)
     return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task))
 
 

@@ -27,7 +27,7 @@ from dfengine.errors import (
 )
 from dfengine.net import tracing
 from dfengine.net.http import HangUp, Request, Response
-from dfengine.supernode.download_events import download_told
+from dfengine.supernode.download_events import log_download
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
 from dfengine.supernode.registration import register as join
@@ -95,7 +95,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error))
     geometry = fetch.geometry
-    span.note(task=state.names.told(fetch.task), cid=state.names.told_cid(fetch.task, registration.cid), length=geometry.length)
+    span.note(task=state.names.public_name(fetch.task), cid=state.names.public_cid(fetch.task, registration.cid), length=geometry.length)
     data = wire.Registered(
         task_id=fetch.task, file_length=geometry.length, piece_size=geometry.piece_size, cdn_source="supernode", as_seed=False,
         seed_task_id="",
@@ -110,10 +110,10 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
 
 
 def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
-    """Whoever understands it is told of other supernodes of the cluster: those that lead fewest tasks first, and none for all alike."""
+    """Refuse with other supernodes of the cluster, for clients that know the field: a random choice of those that lead the fewest tasks."""
     others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
-    told = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
-    refusal = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=told), status)
+    alternatives = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
+    refusal = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
     refusal.headers = (("Retry-After", str(FULL_AGAIN)),)
     return refusal
 
@@ -152,9 +152,9 @@ def next_pieces(state: SupernodeState, request: Request) -> Response:
         download = state.swarm.tasks[task].downloads.get(cid)
         if download is not None and not download.legacy:
             raise BadValue(f"clientID({cid}): registered for native pulls: {INVALID}")  # it may be assigned pieces whose md5 is unknown
-        begun = monotonic()
+        started = monotonic()
         pull = state.swarm.pull(task, cid, state.settings.down_limit, state.now())
-        state.legacy_counts.scheduled(member.peer.ip, monotonic() - begun, request.client)
+        state.legacy_counts.scheduled(member.peer.ip, monotonic() - started, request.client)
     except (BadValue, BadRange, BadPiece) as error:
         return answer(wire.Answer(wire.BAD_PARAMETER, msg=str(error)))
     except UnknownTask as error:
@@ -249,15 +249,15 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
 
 def piece_done(state: SupernodeState, request: Request) -> Response:
     """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
-    return _told(state, request, lambda task, cid, n: state.swarm.done(task, cid, n, _source(request.query), state.now()))
+    return _report_event(state, request, lambda task, cid, n: state.swarm.done(task, cid, n, _source(request.query), state.now()))
 
 
 def piece_evicted(state: SupernodeState, request: Request) -> Response:
     """DELETE /peer/piece/stream: no longer in the cache."""
-    return _told(state, request, lambda task, cid, n: state.swarm.evicted(task, cid, n, state.now()))
+    return _report_event(state, request, lambda task, cid, n: state.swarm.evicted(task, cid, n, state.now()))
 
 
-def _told(state: SupernodeState, request: Request, event: Callable[[str, str, int], object]) -> Response:
+def _report_event(state: SupernodeState, request: Request, event: Callable[[str, str, int], object]) -> Response:
     task, cid = _download(request.query)
     try:
         state.member(task, cid, request.client)
@@ -298,17 +298,17 @@ def leave(state: SupernodeState, request: Request) -> Response:
 
 
 def report(state: SupernodeState, request: Request) -> Response:
-    told = wire.folded(request.body)
-    state.legacy_counts.reported(told, request.client)
-    if told.get("success") is True:
-        length, seconds = number(told.get("filelength"), LONGEST_FILE), number(told.get("duration"), LONGEST_DOWNLOAD)
+    report_fields = wire.folded(request.body)
+    state.legacy_counts.reported(report_fields, request.client)
+    if report_fields.get("success") is True:
+        length, seconds = number(report_fields.get("filelength"), LONGEST_FILE), number(report_fields.get("duration"), LONGEST_DOWNLOAD)
         state.timings.downloaded(length, seconds)
-    state.counts["finished_downloads" if told.get("success") is True else "failed_downloads"] += 1
-    if told.get("wrongcontent") is True:
-        state.shares.doubt(told.get("taskid"), told.get("cid"), request.client)
-    if told.get("backsourcereason") not in (None, "", "0", 0):
+    state.counts["finished_downloads" if report_fields.get("success") is True else "failed_downloads"] += 1
+    if report_fields.get("wrongcontent") is True:
+        state.shares.doubt(report_fields.get("taskid"), report_fields.get("cid"), request.client)
+    if report_fields.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
-    download_told(state.events, told, request.client, state.names, state.cdn.fetches)
+    log_download(state.events, report_fields, request.client, state.names, state.cdn.fetches)
     return answer(wire.Answer(1, msg="success"))
 
 

@@ -19,19 +19,19 @@ FIELDS = {
 """Fields of the message, in lower case -> of the event."""
 
 
-def download_told(events: EventLog, told: dict[str, Any], client: str, names: TaskNames, in_memory: Container[str]) -> None:
+def log_download(events: EventLog, fields: dict[str, Any], client: str, names: TaskNames, in_memory: Container[str]) -> None:
     """told: the message's fields, names in lower case, whatever they are. client: the address that it came from. in_memory: tasks."""
-    known: dict[str, Value] = {name: plain(told[key]) for key, name in FIELDS.items() if key in told}
+    known: dict[str, Value] = {name: plain(fields[key]) for key, name in FIELDS.items() if key in fields}
     task = known.get("task")
     if isinstance(task, str) and task not in in_memory:  # it may be private, of an earlier process
         known |= {"task": names.alias(task), "cid": names.alias(str(known.get("cid", "")))}
-    reason = told.get("backsourcereason")
+    reason = fields.get("backsourcereason")
     if reason not in (None, "", "0", 0):
         events.warning("back_to_source", task=known.get("task"), cid=known.get("cid"), client=client, reason=plain(reason))
-    if told.get("success") is True:
+    if fields.get("success") is True:
         events.info("finished", client=client, **known)
     else:
-        events.warning("failed", client=client, reason=plain(told.get("failure")), **known)
+        events.warning("failed", client=client, reason=plain(fields.get("failure")), **known)
 
 
 def plain(value: object) -> Value:

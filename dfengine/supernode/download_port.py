@@ -23,7 +23,7 @@ AT_ONCE = 64
 class DownloadRoutes:
     """Answers for `find`, which gives a task's fetch or None. damaged: told of pieces [first, past) whose bytes could not be read.
 
-    requested: told (task, piece, address, see Parts.begun) of each answer with one piece that is about to be sent.
+    requested: called with (task, piece, address, see Parts.started) before each answer with one piece is sent.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class DownloadRoutes:
         headers = self._headers(fetch, held, f"bytes {start}-{end}/{total}" if given else "")
         return Parts(206 if given else 200, next(batches), headers, broken=partial(self._damaged, fetch, file, *pieces),
                      more=batches, length=end + 1 - start,
-                     begun=partial(self._requested, fetch.task, pieces[0], client) if pieces[1] - pieces[0] == 1 else None)
+                     started=partial(self._requested, fetch.task, pieces[0], client) if pieces[1] - pieces[0] == 1 else None)
 
     def _full_piece(self, fetch: Fetch, start: int, end: int, client: str) -> Response | Parts:
         file = fetch.file
@@ -109,7 +109,7 @@ class DownloadRoutes:
             return text(404, "this piece is not here any more")
         return Parts(206, (geometry.head(n), FileSlice(held.fd, offset, length, held), b"\x7f"),
                      self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1),
-                     begun=partial(self._requested, fetch.task, n, client))
+                     started=partial(self._requested, fetch.task, n, client))
 
     def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> Held | None:
         """The copy's descriptor; None when somebody removed it."""

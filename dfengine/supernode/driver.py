@@ -64,12 +64,13 @@ class SwarmDriver:
     def _tell_sanctions(self) -> None:
         sanctions = self._swarm.peers.sanctions
         while sanctions:
-            told = sanctions.popleft()
-            tell = self._events.warning if told.what == "isolated" else self._events.info
-            source = f"{told.key[0]}:{told.key[1]}" if told.key[1] else told.key[0]
-            if self.found_wrong is not None and (told.what, told.why, told.client) == ("isolated", "digest", "") and told.key[1]:
-                self.found_wrong(told.key[0], told.key[1])
-            tell(SANCTIONS[told.what], source=source, reason=told.why, client=told.client, task=told.task_id)
+            sanction = sanctions.popleft()
+            tell = self._events.warning if sanction.what == "isolated" else self._events.info
+            source = f"{sanction.key[0]}:{sanction.key[1]}" if sanction.key[1] else sanction.key[0]
+            wrong = (sanction.what, sanction.why, sanction.client) == ("isolated", "digest", "")
+            if self.found_wrong is not None and wrong and sanction.key[1]:
+                self.found_wrong(sanction.key[0], sanction.key[1])
+            tell(SANCTIONS[sanction.what], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
 
     def _continue(self) -> None:
         self._waking = False

@@ -91,17 +91,17 @@ class LegacyCounts:
         """A pull of 1.x had its pieces chosen for the peer of this address."""
         self._schedules.at((peer,), client).note(seconds * 1000)
 
-    def reported(self, told: dict[str, Any], client: str) -> None:
+    def reported(self, fields: dict[str, Any], client: str) -> None:
         """A download told how it went; told: the fields of `POST /task/metrics`, names in lower case, whatever they are."""
-        peer, system = _text(told.get("ip")) or client, _text(told.get("callsystem"))
+        peer, system = _text(fields.get("ip")) or client, _text(fields.get("callsystem"))
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1
-        if told.get("success") is True:
-            who.seconds.note(number(told.get("duration"), LONGEST_DOWNLOAD))
-            who.bytes += number(told.get("filelength"), LONGEST_FILE)
+        if fields.get("success") is True:
+            who.seconds.note(number(fields.get("duration"), LONGEST_DOWNLOAD))
+            who.bytes += number(fields.get("filelength"), LONGEST_FILE)
             return
         self._failed.at((system,), client).value += 1
-        reason = _text(told.get("backsourcereason")) or "0"
+        reason = _text(fields.get("backsourcereason")) or "0"
         # 1.x's reasons are small numbers; others are told by words of any kind.
         reason = reason if reason.isascii() and reason.isdigit() and len(reason) < 4 else OTHER
         self._failures.at((system, peer, reason), client).value += 1

@@ -38,16 +38,16 @@ SAMPLES = 100
 SHARE, BURST = 0.05, 0.5
 """Of the loop's time, for all scrapes; seconds of it that may be saved up."""
 
-TOLD = 20
-"""Values of the labels `callsystem` and `peer` in a gauge, those with most; all others count as one more, OTHER."""
+MOST_LABELS = 20
+"""Values of the labels `callsystem` and `peer` in a gauge: those with the highest counts; all others are counted as OTHER."""
 
 COUNTED = 1000
-"""Values that are told apart while counting, those of the oldest downloads."""
+"""Values that are counted separately, those of the oldest downloads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Whose figures are told besides the state's. answers: (route, HTTP status) -> answers, without those that `plain` gave at once."""
+    """Sources of figures besides the state. answers: (route, HTTP status) -> answers, without those that `plain` gave at once."""
 
     answers: dict[tuple[str, int], int]
     plain: Pulls
@@ -100,10 +100,10 @@ class _Walk:
         ]
         for items, add in walks:
             for first in range(0, len(items), STEP):
-                begun = monotonic()
+                started = monotonic()
                 for item in items[first : first + STEP]:
                     add(item)
-                spent += monotonic() - begun
+                spent += monotonic() - started
                 if len(items) > STEP:
                     await asyncio.sleep(0)
         return spent
@@ -238,8 +238,8 @@ def _counted(values: Counter[str], text: str) -> str:
 
 
 def _most(counted: Counter[str]) -> list[tuple[str, int]]:
-    """The largest TOLD, and OTHER for the rest."""
-    most = counted.most_common(TOLD)
+    """The largest MOST_LABELS, and OTHER for the rest."""
+    most = counted.most_common(MOST_LABELS)
     rest = counted.total() - sum(count for _, count in most)
     found = Counter(dict(most))
     if rest:
@@ -249,10 +249,10 @@ def _most(counted: Counter[str]) -> list[tuple[str, int]]:
 
 def _by_status(systems: Counter[str], downloads: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     """The same of downloads by callsystem and status."""
-    told = {system for system, _ in systems.most_common(TOLD)}
+    named = {system for system, _ in systems.most_common(MOST_LABELS)}
     found: Counter[tuple[str, str]] = Counter()
     for (system, status), count in downloads.items():
-        found[system if system in told else OTHER, status] += count
+        found[system if system in named else OTHER, status] += count
     return found
 
 
@@ -276,33 +276,33 @@ class Scrapes:
         self._credit, self._at = BURST, clock()
         self._last = b""
         self._process = ProcessCollector(registry=None)
-        self._under_way: asyncio.Task[bytes] | None = None
+        self._rendering: asyncio.Task[bytes] | None = None
 
     def answer(self) -> bytes | asyncio.Future[bytes]:
         """The exposition, of now as long as that takes no more than its share of the time; else the last one. Never cancel the future."""
         now = self._clock()
         self._credit = min(BURST, self._credit + (now - self._at) * SHARE)
         self._at = now
-        if self._under_way is None:
+        if self._rendering is None:
             if self._last and self._credit <= 0:
                 return self._last
-            self._under_way = self._state.loop.create_task(self._render())
-        return self._under_way
+            self._rendering = self._state.loop.create_task(self._render())
+        return self._rendering
 
     async def _render(self) -> bytes:
         try:
             walk = _Walk(self._state)
             spent, parts = await walk.run(), []
             families = chain(_Collector(self._state, self._served, walk).collect(), self._process.collect())
-            begun = self._clock()
+            started = self._clock()
             for family in families:
                 parts.append(generate_latest(_Family(family)))
-                spent += self._clock() - begun
+                spent += self._clock() - started
                 if len(family.samples) > SAMPLES:
                     await asyncio.sleep(0)
-                begun = self._clock()
+                started = self._clock()
             self._last = b"".join(parts)
             self._credit -= spent
             return self._last
         finally:
-            self._under_way = None
+            self._rendering = None

@@ -30,7 +30,7 @@ from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
-from dfengine.supernode.origin_tally import OriginTally
+from dfengine.supernode.origin_counts import OriginCounts
 from dfengine.supernode.quota import TaskQuota
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.swarm.swarm import Swarm
@@ -58,7 +58,7 @@ class OriginFetches:
     """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
 
     home: the supernode's directory. wake: answers what an event made answerable. counts, timings: events are counted there. names: of
-    tasks, as they are told.
+    tasks, as clients and logs get them.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class OriginFetches:
         self._timings = timings
         self._names = names
         self._events = events
-        self._begun: dict[str, float] = {}
+        self._started: dict[str, float] = {}
         """Task -> when its fetch began (loop time), until that has ended."""
         self._spans: dict[str, tracing.Span] = {}
         """Of these, where they are traced."""
@@ -91,7 +91,7 @@ class OriginFetches:
         """Of tasks, in the cluster."""
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
-        self.tally = OriginTally()
+        self.origin_counts = OriginCounts()
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
         """Task -> when its origin last said what its file is (loop time)."""
@@ -127,12 +127,12 @@ class OriginFetches:
             self._counts["triggered"] += 1
             if (span := self._spans.pop(task, None)) is not None:
                 span.end()
-            span = tracing.begin("dfengine-supernode", "fetch", wanted.traceparent, tracing.CLIENT, task=self._names.told(task),
+            span = tracing.begin("dfengine-supernode", "fetch", wanted.traceparent, tracing.CLIENT, task=self._names.public_name(task),
                                  url=wanted.url)
             if span is not tracing.NONE:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             fetch = self.cdn.start(task, wanted, address)
-            self._begun[task] = now
+            self._started[task] = now
             self._events.info("fetch_begun", task=task, url=wanted.url, client=address)
             self._registry.used[task] = self.validated[task] = now
             self._heads[task] = self._loop.create_future()
@@ -199,10 +199,10 @@ class OriginFetches:
             self.cluster.release(fetch.wanted.cluster_name)
         self._names.gone(task)
         if fetch is not None and fetch.claim is None:
-            self.tally.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
+            self.origin_counts.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
-        self._begun.pop(task, None)
+        self._started.pop(task, None)
         self._full.pop(task, None)
         if (span := self._spans.pop(task, None)) is not None:
             span.end("the task was removed")
@@ -234,9 +234,9 @@ class OriginFetches:
         self._counts["cache_hits"] += fetch.from_cache
         self._counts["cdn_downloads"] += fetch.reads
         if fetch.reads or fetch.from_cache:
-            begun = self._begun.get(fetch.task)
+            started = self._started.get(fetch.task)
             self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked,
-                              length=fetch.geometry.length, seconds=self._loop.time() - begun if begun is not None else None)
+                              length=fetch.geometry.length, seconds=self._loop.time() - started if started is not None else None)
         if fetch.leader:
             self._events.info("fetch_follows", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
         self.refusals.forget(fetch.task)
@@ -275,10 +275,10 @@ class OriginFetches:
 
     def fetch_ended(self, fetch: Fetch) -> None:
         self._end_span(fetch)
-        begun = self._begun.pop(fetch.task, None)
-        if begun is not None:
+        started = self._started.pop(fetch.task, None)
+        if started is not None:
             self._events.info("fetch_ended", task=fetch.task, url=fetch.asked, length=fetch.geometry.length, from_origin=fetch.origin_bytes,
-                              requests=fetch.origin_requests, seconds=self._loop.time() - begun)
+                              requests=fetch.origin_requests, seconds=self._loop.time() - started)
         if self.written is not None:
             self.written.note(fetch)
         if fetch.task in self._swarm.tasks:
@@ -309,10 +309,10 @@ class OriginFetches:
         error = fetch.error
         self._end_span(fetch, error)
         self._counts["cdn_failed"] += 1
-        self._begun.pop(fetch.task, None)
+        self._started.pop(fetch.task, None)
         self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)
         self._counts["cdn_downloads_failed"] += fetch.file is not None
-        self.tally.failed(fetch.asked, str(error), time.time())
+        self.origin_counts.failed(fetch.asked, str(error), time.time())
         if isinstance(error, DiskFull):
             self._full[fetch.task] = self._loop.time() + FULL_AGAIN
             if self.cluster is not None:
@@ -340,14 +340,14 @@ class OriginFetches:
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Running downloads may finish from the copy; new ones are refused."""
         self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
-        self.tally.failed(fetch.wanted.url, str(error), time.time())
+        self.origin_counts.failed(fetch.wanted.url, str(error), time.time())
         self._refused(fetch, error)
 
     def _refused(self, fetch: Fetch, error: OriginError) -> str:
         return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
 
     def fetch_renewed(self, fetch: Fetch) -> None:
-        self._begun[fetch.task] = self._loop.time()
+        self._started[fetch.task] = self._loop.time()
         self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:
@@ -381,6 +381,6 @@ class OriginFetches:
         return True
 
     def remove(self, task: str) -> None:
-        """Its copy leaves the disk, whoever wished it to be kept."""
+        """Its copy leaves the disk, even if a client wanted to keep it."""
         self.kept.drop(task)
         self._cache.remove(task)

@@ -1,4 +1,4 @@
-"""One preheat as it is told: its state, and that of its parts."""
+"""One preheat as it is reported: its state, and that of its parts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 STATES = (WAITING, RUNNING, SUCCESS, FAILED)
 
 
-def _told(error: str) -> str:
-    """A reason for whoever asks for it: in few words, without what may open a file."""
+def _public_reason(error: str) -> str:
+    """A reason for clients: in few words, without credentials."""
     return redacted(reason_alone(error))
 
 
@@ -43,7 +43,7 @@ class Part:
     host, ip: of the proxy or supernode that fetches it, "" for this supernode.
     """
 
-    __slots__ = ("begun", "digest", "error", "here", "host", "ip", "length", "name", "state", "task", "url")
+    __slots__ = ("digest", "error", "here", "host", "ip", "length", "name", "started", "state", "task", "url")
 
     def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "", ip: str = "") -> None:
         self.url = url
@@ -56,12 +56,12 @@ class Part:
         self.task = self.name = ""
         self.state = WAITING
         self.error = ""
-        self.begun = False
+        self.started = False
         """Nobody had its file fetched before this job."""
 
     def end(self, error: str = "") -> None:
         """It is done, or failed for this reason."""
-        self.state, self.error = FAILED if error else SUCCESS, _told(error)
+        self.state, self.error = FAILED if error else SUCCESS, _public_reason(error)
 
     @property
     def over(self) -> bool:
@@ -71,7 +71,7 @@ class Part:
 class Job:
     """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. begun: done when the origin of each file has answered."""
 
-    def __init__(self, id: str, number: int, asked: Asked, client: str, begun: asyncio.Future[None]) -> None:
+    def __init__(self, id: str, number: int, asked: Asked, client: str, started: asyncio.Future[None]) -> None:
         self.id = id
         self.number = number
         self.kind, self.scope, self.platforms = asked.kind, asked.scope, asked.platforms
@@ -81,7 +81,7 @@ class Job:
         self.state = WAITING
         self.error = ""
         self.parts: list[Part] = []
-        self.begun = begun
+        self.started = started
         self.task: asyncio.Task[None] | None = None
         self.cancel = Cancel()
         self.supernode = ""
@@ -92,7 +92,7 @@ class Job:
         """Another supernode goes on with it."""
         self.needs: dict[str, Any] | str = ""
         """What another supernode would need to go on with it, or why none can; see `preheat_moves`."""
-        self.told_totals: Totals | None = None
+        self.remote_totals: Totals | None = None
         """What that one says of all parts."""
 
     @property
@@ -101,11 +101,11 @@ class Job:
 
     def change(self, state: str, error: str = "") -> None:
         """It is in this state from now on."""
-        self.state, self.error, self.updated = state, _told(error), time.time()
+        self.state, self.error, self.updated = state, _public_reason(error), time.time()
         if self.over:
             self.know()
 
     def know(self) -> None:
         """Nobody needs to wait for its origins any more."""
-        if not self.begun.done():
-            self.begun.set_result(None)
+        if not self.started.done():
+            self.started.set_result(None)

@@ -1,6 +1,6 @@
 """What another supernode of the cluster needs to go on with a preheat whose supernode is gone, or why none can. Pure.
 
-It is told in a notice, which Redis sees: so a preheat goes on elsewhere only if nothing that may open a file came with it.
+It is sent in a notice, which Redis sees: so a preheat goes on elsewhere only if it came without credentials.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dfengine.supernode.preheat_request import PEERS, Asked, of_fields
 from dfengine.task import bare, shown
 
 LONGEST = 3000
-"""Characters of what is told."""
+"""Characters of the fields."""
 
 
-def told(asked: Asked, platform: str) -> dict[str, Any] | str:
-    """The fields of the same request, without a word that opens anything; a text: why nobody else can go on with it.
+def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
+    """The fields of the same request, without credentials; a text: why no other supernode can go on with it.
 
-    platform: of the supernode, whose images are meant where none is said.
+    platform: of the supernode, the default of an image's platforms.
     """
     if asked.user or asked.password or any(is_private(name) for name, _ in asked.headers) or any(shown(url) != url for url in asked.urls):
         return "had credentials, which only its supernode had"
@@ -37,13 +37,13 @@ def told(asked: Asked, platform: str) -> dict[str, Any] | str:
         "concurrent_task_count": asked.at_once,
     }  # fmt: skip
     if len(str(fields).encode("utf-8", "backslashreplace")) > LONGEST or not str(fields).isprintable():
-        return "had more to say than supernodes tell each other"
+        return "was too long for a notice"
     return fields
 
 
 def asked_of(fields: dict[str, Any], id: str) -> Asked:
-    """What such fields ask for. Raises BadValue, also for one that nobody may have told."""
+    """The request of such fields. Raises BadValue, also for one that no supernode may send."""
     asked = of_fields(fields).replace(id=id)
-    if isinstance(told(asked, ""), str):
-        raise BadValue("a supernode tells of a preheat that may not be told")
+    if isinstance(fields_of(asked, ""), str):
+        raise BadValue("a supernode sent a preheat that may not move")
     return asked

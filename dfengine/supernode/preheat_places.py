@@ -31,8 +31,8 @@ Result = TypeVar("Result")
 ASKERS = 8
 """Threads that ask other supernodes; each for one question."""
 
-LOOKS = 0.2, 2.0
-"""Seconds between two questions how far another supernode is: at first, and at most."""
+POLL = 0.2, 2.0
+"""Seconds between two requests for another supernode's progress: at first, and at most."""
 
 LOST = 60.0
 """Seconds for which one that does not answer is asked again."""
@@ -66,14 +66,14 @@ class PreheatPlaces:
         return [Part(part.url, part.digest, part.length, worker.host, worker.ip) for worker in hosts]
 
     async def bring(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
-        """Have a proxy bring a blob that this supernode has. What opens it is told only to members of a swarm that has a secret."""
+        """Have a proxy bring a blob that this supernode has. Credentials are sent only to members of a swarm that has a secret."""
         part.state, part.here = RUNNING, 0
         trusted = self._state.workers.trusted
-        told = [header for header in headers if trusted or not is_private(header[0])]
-        end = self._state.workers.give(worker, work.Item(number=0, url=part.url, digest=part.digest, headers=told, pinned=pinned))
+        sent = [header for header in headers if trusted or not is_private(header[0])]
+        end = self._state.workers.give(worker, work.Item(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned))
         error = await end
-        if error and len(told) < len(headers):
-            error += "; credentials are told to proxies only in a swarm with a secret"
+        if error and len(sent) < len(headers):
+            error += "; credentials are sent to proxies only in a swarm with a secret"
         part.here = 0 if error else part.length
         part.end(error)
 
@@ -111,24 +111,24 @@ class PreheatPlaces:
 
     async def _ended(self, part: Part, node: NodePreheats, name: str) -> str:
         """Why it failed in the end, "" if it did not. Raises RemoteError."""
-        pause, answered = LOOKS[0], self._state.loop.time()
+        pause, answered = POLL[0], self._state.loop.time()
         while True:
             try:
-                told = await self._asked(partial(node.find, name))
+                found = await self._asked(partial(node.find, name))
             except RemoteError:
                 if self._state.loop.time() - answered > LOST:
                     raise
             else:
                 answered = self._state.loop.time()
-                if told is None:
+                if found is None:
                     return f"supernode {node.node} knows nothing of it any more"
-                part.here, part.length = told["here"], told["length"] if told["count"] else -1
-                if told["status"] == SUCCESS:
+                part.here, part.length = found["here"], found["length"] if found["count"] else -1
+                if found["status"] == SUCCESS:
                     return ""
-                if told["status"] == FAILED:
-                    return f"supernode {node.node}: {told.get('errorMsg') or 'it failed'}"
+                if found["status"] == FAILED:
+                    return f"supernode {node.node}: {found.get('errorMsg') or 'it failed'}"
             await asyncio.sleep(pause)
-            pause = min(LOOKS[1], pause * 1.3)
+            pause = min(POLL[1], pause * 1.3)
 
     async def _asked(self, call: Callable[[], Result]) -> Result:
         return await self._state.loop.run_in_executor(self._threads, call)

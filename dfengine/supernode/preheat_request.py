@@ -101,31 +101,31 @@ def of_v2(body: bytes) -> Asked:
 
 def of_fields(given: dict[str, Any]) -> Asked:
     """Of fields by their names in lower case. Raises BadValue."""
-    said = {name.replace("_", ""): value for name, value in given.items()}
-    kind = said.get("type") or FILE
+    fields = {name.replace("_", ""): value for name, value in given.items()}
+    kind = fields.get("type") or FILE
     if kind not in KINDS:
         raise BadValue(f"type: {str(kind)[:40]}: only {' and '.join(KINDS)} are fetched ahead: {INVALID}")
-    urls = _urls(said, kind)
-    unwanted = _text(said, "filter", MOST_URL) or _text(said, "filteredqueryparams", MOST_URL)
-    md5 = _text(said, "md5", MOST_TEXT)
-    scope = _text(said, "scope", MOST_TEXT) or (PEERS if any(said.get(each) for each in ("ips", "count", "percentage")) else HERE)
+    urls = _urls(fields, kind)
+    unwanted = _text(fields, "filter", MOST_URL) or _text(fields, "filteredqueryparams", MOST_URL)
+    md5 = _text(fields, "md5", MOST_TEXT)
+    scope = _text(fields, "scope", MOST_TEXT) or (PEERS if any(fields.get(each) for each in ("ips", "count", "percentage")) else HERE)
     if scope not in SCOPES:
         raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
     if kind == FILE and SCOPES[scope] == PEERS:
         raise BadValue(f"scope: {scope} is for images: what peers fetch ahead are the blobs that their proxies keep: {INVALID}")
     return Asked(
-        kind=kind, urls=urls, headers=_headers(said.get("headers") or {}), unwanted=unwanted,
-        md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(said, "identifier", MOST_TEXT),
-        user=_text(said, "username", MOST_TEXT), password=_text(said, "password", MOST_HEADERS // 4), platforms=_platforms(said),
-        scope=SCOPES[scope], ips=_ips(said), count=_number(said, "count", MOST_COUNT), percentage=_number(said, "percentage", 100),
-        at_once=min(_number(said, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=_flag(said, "pin"),
-        insecure=_flag(said, "insecure") or _flag(said, "insecureskipverify"), cacerts=_certificates(said),
-        **_division(said, kind),
+        kind=kind, urls=urls, headers=_headers(fields.get("headers") or {}), unwanted=unwanted,
+        md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(fields, "identifier", MOST_TEXT),
+        user=_text(fields, "username", MOST_TEXT), password=_text(fields, "password", MOST_HEADERS // 4), platforms=_platforms(fields),
+        scope=SCOPES[scope], ips=_ips(fields), count=_number(fields, "count", MOST_COUNT), percentage=_number(fields, "percentage", 100),
+        at_once=min(_number(fields, "concurrenttaskcount", MOST_COUNT) or AT_ONCE, MOST_AT_ONCE), pinned=_flag(fields, "pin"),
+        insecure=_flag(fields, "insecure") or _flag(fields, "insecureskipverify"), cacerts=_certificates(fields),
+        **_division(fields, kind),
     )  # fmt: skip
 
 
-def _text(said: dict[str, Any], name: str, most: int) -> str:
-    value = said.get(name) or ""
+def _text(fields: dict[str, Any], name: str, most: int) -> str:
+    value = fields.get(name) or ""
     if not isinstance(value, str):
         raise BadValue(f"{name}: {INVALID}")
     if len(value) > most:
@@ -133,9 +133,9 @@ def _text(said: dict[str, Any], name: str, most: int) -> str:
     return value
 
 
-def _texts(said: dict[str, Any], name: str, most: int, longest: int = MOST_URL) -> list[str]:
+def _texts(fields: dict[str, Any], name: str, most: int, longest: int = MOST_URL) -> list[str]:
     """A list of texts, or one text."""
-    value = said.get(name) or []
+    value = fields.get(name) or []
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) and len(each) <= longest for each in value):
@@ -143,30 +143,30 @@ def _texts(said: dict[str, Any], name: str, most: int, longest: int = MOST_URL) 
     return value
 
 
-def _flag(said: dict[str, Any], name: str) -> bool:
-    value = said.get(name) or False
+def _flag(fields: dict[str, Any], name: str) -> bool:
+    value = fields.get(name) or False
     if not isinstance(value, bool):
         raise BadValue(f"{name}: {INVALID}")
     return value
 
 
-def _certificates(said: dict[str, Any]) -> tuple[bytes, ...]:
+def _certificates(fields: dict[str, Any]) -> tuple[bytes, ...]:
     """Texts in PEM, each in base64, as a registration has them."""
     try:
-        return tuple(b64decode(each, validate=True) for each in _texts(said, "rootcas", MOST_CERTIFICATES, wire.MOST_FOLDED))
+        return tuple(b64decode(each, validate=True) for each in _texts(fields, "rootcas", MOST_CERTIFICATES, wire.MOST_FOLDED))
     except ValueError:
         raise BadValue(f"rootCAs: {INVALID}") from None
 
 
-def _number(said: dict[str, Any], name: str, most: int) -> int:
-    value = said.get(name) or 0
+def _number(fields: dict[str, Any], name: str, most: int) -> int:
+    value = fields.get(name) or 0
     if type(value) is not int or not 0 <= value <= most:
         raise BadValue(f"{name}: {str(value)[:40]} is not a whole number up to {most}: {INVALID}")
     return value
 
 
-def _urls(said: dict[str, Any], kind: str) -> tuple[str, ...]:
-    found = [url for url in (_text(said, "url", MOST_URL), *_texts(said, "urls", MOST_URLS)) if url]
+def _urls(fields: dict[str, Any], kind: str) -> tuple[str, ...]:
+    found = [url for url in (_text(fields, "url", MOST_URL), *_texts(fields, "urls", MOST_URLS)) if url]
     if not found:
         raise BadValue(f"url: {INVALID}")
     if kind == IMAGE:
@@ -181,12 +181,12 @@ def _urls(said: dict[str, Any], kind: str) -> tuple[str, ...]:
     return urls
 
 
-def _division(said: dict[str, Any], kind: str) -> dict[str, Any]:
+def _division(fields: dict[str, Any], kind: str) -> dict[str, Any]:
     """Which of an image's blobs are this supernode's."""
-    id, nodes = _text(said, "id", 64), tuple(map(SupernodeAddress.parse, _texts(said, "nodes", MOST_NODES)))
+    id, nodes = _text(fields, "id", 64), tuple(map(SupernodeAddress.parse, _texts(fields, "nodes", MOST_NODES)))
     if id and (kind != IMAGE or not re.fullmatch("[0-9a-f]{64}", id)):
         raise BadValue(f"id: {id} is not 64 hex digits, for an image: {INVALID}")
-    return {"id": id, "nodes": nodes, "node": _number(said, "node", max(0, len(nodes) - 1))}
+    return {"id": id, "nodes": nodes, "node": _number(fields, "node", max(0, len(nodes) - 1))}
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
@@ -199,13 +199,13 @@ def _headers(given: Any) -> tuple[tuple[str, str], ...]:
     return tuple(parse_header(f"{name}: {value}") for name, value in plain)
 
 
-def _platforms(said: dict[str, Any]) -> tuple[str, ...]:
-    found = [*_texts(said, "platform", MOST_PLATFORMS), *_texts(said, "platforms", MOST_PLATFORMS)]
+def _platforms(fields: dict[str, Any]) -> tuple[str, ...]:
+    found = [*_texts(fields, "platform", MOST_PLATFORMS), *_texts(fields, "platforms", MOST_PLATFORMS)]
     return tuple(dict.fromkeys(check_platform(each) for each in found if each))
 
 
-def _ips(said: dict[str, Any]) -> tuple[str, ...]:
+def _ips(fields: dict[str, Any]) -> tuple[str, ...]:
     try:
-        return tuple(str(ip_address(each)) for each in _texts(said, "ips", MOST_IPS))
+        return tuple(str(ip_address(each)) for each in _texts(fields, "ips", MOST_IPS))
     except ValueError:
         raise BadValue(f"ips: one is no address: {INVALID}") from None

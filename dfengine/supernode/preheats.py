@@ -33,7 +33,7 @@ from dfengine.supernode.preheat_places import PreheatPlaces
 from dfengine.supernode.preheat_request import FILE, Asked
 from dfengine.supernode.registration import first
 from dfengine.supernode.registration_check import OVERHEAD
-from dfengine.supernode.told_preheats import ToldJob
+from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ AT_ONCE = 16
 WALKERS = 4
 """Threads that read manifests."""
 
-LOOKS = 0.05, 1.0
-"""Seconds between two looks whether a file is here: at first, and at most."""
+POLL = 0.05, 1.0
+"""Seconds between two checks whether a file is here: at first, and at most."""
 
 
 class Preheats:
@@ -90,12 +90,12 @@ class Preheats:
         """The oldest first."""
         return iter(self._jobs.values())
 
-    def all(self) -> list[Job | ToldJob]:
+    def all(self) -> list[Job | RemoteJob]:
         """Also those of the cluster's other supernodes, in the order in which they began."""
-        told = self.news.told() if self.news is not None else []
-        return sorted([*self, *told], key=lambda job: job.created) if told else list(self)
+        remote = self.news.remote() if self.news is not None else []
+        return sorted([*self, *remote], key=lambda job: job.created) if remote else list(self)
 
-    def find(self, name: str) -> Job | ToldJob | None:
+    def find(self, name: str) -> Job | RemoteJob | None:
         """By its id or number; of several with this id, of other supernodes, one that is under way."""
         own = self._jobs.get(name) or self._jobs.get(self.state.names.alias(name))
         if own is not None:
@@ -103,15 +103,15 @@ class Preheats:
         found = [job for job in self.all() if name in (job.id, str(job.number))]
         return min(found, key=lambda job: job.over, default=None)
 
-    def take(self, told: ToldJob, address: str, asked: Asked) -> Job | None:
+    def take(self, remote: RemoteJob, address: str, asked: Asked) -> Job | None:
         """Go on with one of a supernode that is gone, which was at `address`, under its id. None: there are as many as may be. Raises as
         `begin`."""
-        known = self._jobs.get(told.id)
+        known = self._jobs.get(remote.id)
         job = self.begin(asked, address)
         if job is not None:
-            job.took = tuple(dict.fromkeys((*job.took, *told.took, told.owner)))
+            job.took = tuple(dict.fromkeys((*job.took, *remote.took, remote.owner)))
             if job is not known:
-                job.number, job.created = told.number, told.created
+                job.number, job.created = remote.number, remote.created
         return job
 
     def leave(self, job: Job) -> None:
@@ -130,7 +130,7 @@ class Preheats:
         if not asked.id and asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
             wanted = _file(self.state, asked, url)
-            name = self._told(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
+            name = self._public_name(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
         known = self._jobs.get(name)
         if known is not None and not known.over:
             if (known.kind, known.url) != (asked.kind, asked.urls[0]):
@@ -140,17 +140,17 @@ class Preheats:
             return None
         self._jobs.pop(name, None)
         job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self.state.loop.create_future())
-        job.needs = preheat_moves.told(asked, self._own_platform)
+        job.needs = preheat_moves.fields_of(asked, self._own_platform)
         job.task = self.state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
         self.state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
         self._trim()
         return job
 
-    def cancel(self, job: Job | ToldJob) -> None:
+    def cancel(self, job: Job | RemoteJob) -> None:
         """End it, and what is fetched for it alone; one that has ended is forgotten. Raises RemoteError when it is another supernode's that
         cannot be told."""
-        if isinstance(job, ToldJob):
+        if isinstance(job, RemoteJob):
             if self.news is not None:
                 self.news.cancel(job)
         elif job.over:
@@ -166,8 +166,8 @@ class Preheats:
         """The id of its task. Raises LocalError."""
         return [*self.state.credentials.tasks(wanted, url, sign)][-1][0]
 
-    def _told(self, task: str, wanted: Wanted) -> str:
-        """The name of a task that need not be known yet."""
+    def _public_name(self, task: str, wanted: Wanted) -> str:
+        """The public name of a task that need not be known yet."""
         return task if wanted.open else self.state.names.alias(task)
 
     def _ended(self, job: Job) -> None:
@@ -181,8 +181,8 @@ class Preheats:
         self._trim()
 
     def _stop(self, job: Job) -> None:
-        """Fetches that nobody else waits for."""
-        left = {part.task for part in job.parts if part.begun and not part.over}
+        """Stop the fetches that no other client waits for."""
+        left = {part.task for part in job.parts if part.started and not part.over}
         others = {part.task for other in self if other is not job and not other.over for part in other.parts}
         for task in left - others:
             swarm, fetch = self.state.swarm.tasks.get(task), self.state.cdn.fetches.get(task)
@@ -285,10 +285,10 @@ class Preheats:
         unpinned = False
         try:
             part.task = self._named(wanted, url, sign)
-            part.name = self._told(part.task, wanted)
-            part.begun = part.task not in self.state.cdn.fetches
+            part.name = self._public_name(part.task, wanted)
+            part.started = part.task not in self.state.cdn.fetches
             fetch = await self._head(job, wanted, url, sign)
-            part.task, part.name = fetch.task, self._told(fetch.task, wanted)
+            part.task, part.name = fetch.task, self._public_name(fetch.task, wanted)
             unpinned = pinned and not self.state.fetches.kept.is_pinned(fetch.task)
             if unpinned:
                 self.state.fetches.kept.pin(fetch.task, wanted.url, True)
@@ -310,7 +310,7 @@ class Preheats:
                 return await first(self.state, wanted, url, sign, job.client)
             except OriginBusy:
                 self._known(job)
-                await asyncio.sleep(LOOKS[1])
+                await asyncio.sleep(POLL[1])
 
     def _known(self, job: Job) -> None:
         if job.kind == FILE and len(job.parts) == 1:
@@ -318,10 +318,10 @@ class Preheats:
 
     async def _whole(self, part: Part, fetch: Fetch) -> None:
         """Raises DfengineError where its file does not come."""
-        pause = LOOKS[0]
+        pause = POLL[0]
         while fetch.state in (copies.NEW, copies.RUNNING) and not fetch.stopped:
             await asyncio.sleep(pause)
-            pause = min(LOOKS[1], pause * 1.5)
+            pause = min(POLL[1], pause * 1.5)
         if fetch.state != copies.SUCCESS:
             raise copy(fetch.error) if fetch.error is not None and not fetch.stopped else RemoteError("its task was removed")
         part.length = fetch.geometry.length

@@ -82,7 +82,7 @@ class Reachability:
         """Client -> what it has waiting for a turn; the client whose turn was longest ago is first."""
         self._busy: Counter[str] = Counter()
         self._shares = Quota(MOST, share)
-        self._lines: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._closed = False
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class Reachability:
             self._threads.submit(self._ask, key, self._dialer())
 
     def _ask(self, key: Key, dialer: Dialer) -> None:
-        found = is_peer(dialer, key[0], key[1], self._lines)
+        found = is_peer(dialer, key[0], key[1], self._connections)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._record, key, found)
 
@@ -163,8 +163,8 @@ class Reachability:
     def close(self) -> None:
         """The process ends: nobody else is asked, and nobody waited for."""
         self._closed = True
-        for line in self._lines.copy():
-            line.stop()
+        for connection in self._connections.copy():
+            connection.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -192,34 +192,34 @@ def _address(text: str) -> Address | None:
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
-def is_peer(dialer: Dialer, ip: str, port: int, lines: set[Connection]) -> bool:
+def is_peer(dialer: Dialer, ip: str, port: int, connections: set[Connection]) -> bool:
     """A peer server of this swarm answers there. lines: holds the connection while it is used; another thread may stop it."""
     nonce = os.urandom(16).hex()
     try:
-        with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as line:
-            lines.add(line)
+        with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as connection:
+            connections.add(connection)
             try:
-                return _answers(line, nonce, dialer.secrets)
+                return _answers(connection, nonce, dialer.secrets)
             finally:
-                lines.discard(line)
+                connections.discard(connection)
     except RemoteError:
         return False
 
 
-def _answers(line: Connection, nonce: str, secrets: tuple[bytes, ...]) -> bool:
+def _answers(connection: Connection, nonce: str, secrets: tuple[bytes, ...]) -> bool:
     deadline = time.monotonic() + ANSWER
-    name, at, version = _get(line, f"/check/{nonce}", deadline)[1].partition(b"@")
+    name, at, version = _get(connection, f"/check/{nonce}", deadline)[1].partition(b"@")
     if name != nonce.encode() or not at or not _VERSION.fullmatch(version):
         return False
     if not secrets:
         return True
     from dfengine.net.secret import PROOF, proves
 
-    return proves(secrets, nonce, *_get(line, PROOF + nonce, deadline))
+    return proves(secrets, nonce, *_get(connection, PROOF + nonce, deadline))
 
 
-def _get(line: Connection, target: str, deadline: float) -> tuple[int, bytes]:
+def _get(connection: Connection, target: str, deadline: float) -> tuple[int, bytes]:
     """(status, body) of a short answer; nothing of one that is not 200."""
-    line.send("GET", target)
-    head = line.head(deadline)
-    return head.status, line.body(head, deadline, BODY) if head.status == 200 else b""
+    connection.send("GET", target)
+    head = connection.head(deadline)
+    return head.status, connection.body(head, deadline, BODY) if head.status == 200 else b""

@@ -11,7 +11,7 @@ from dfengine.supernode.swarm._state import Download
 FULL = 64 << 20
 """Bytes of room below which the disk is full, if nothing can be removed."""
 
-LOOK = 0.1
+PERIOD = 0.1
 """Seconds between two looks whether the last download has ended."""
 
 LOST = 5.0
@@ -36,7 +36,7 @@ def hindrance(state: SupernodeState) -> str:
 def _runs(state: SupernodeState, download: Download, now: float) -> bool:
     """Its client is there, as far as can be told."""
     member = state.members.get((download.task.id, download.cid))
-    lost = member is None or (member.native > 0 and member.line is None)
+    lost = member is None or (member.native > 0 and member.connection is None)
     return now - download.seen < (LOST if lost else SILENT)
 
 
@@ -62,5 +62,5 @@ async def drain(state: SupernodeState, seconds: float) -> int:
     state.draining = True
     end = state.now() + seconds
     while (left := await busy(state)) and state.now() < end:
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(PERIOD)
     return left

@@ -182,6 +182,6 @@ def dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
     known = state.members.get(key)
     if known is None or known.is_of(address):
         return
-    if known.line is not None or state.shares.is_shared(*key):
+    if known.connection is not None or state.shares.is_shared(*key):
         raise RemoteError(f"cID: {key[1]} is another client's")
     state.registry.leave(key)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from dfengine import wire
 from dfengine.errors import RemoteError
-from dfengine.net.http import Line
+from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.sliced_work import SlicedWork
 from dfengine.supernode.swarm._state import Task
@@ -39,15 +39,15 @@ class Registry:
         self._swarm.leave(*key, self._now())
         self._parked.release(key)
 
-    def lost(self, line: Line) -> None:
+    def lost(self, connection: ConnectionState) -> None:
         """The connection of a native download is gone: what is assigned to it is others' at once.
 
         It need not have ended. What it gets nevertheless it may report, and pull again by another connection.
         """
-        member: Member = line.party
-        line.party = None
-        if member.line is line:
-            member.line = None
+        member: Member = connection.party
+        connection.party = None
+        if member.connection is connection:
+            member.connection = None
             self._parked.release(member.key)  # or it would be given the pieces again
             self._swarm.unassign(*member.key)
 

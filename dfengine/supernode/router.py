@@ -156,7 +156,7 @@ class Router:
             return text(405, f"{path} takes {', '.join(methods)}")
         if self._state.draining and route is api_v1.register:
             route = api_v1.leaving
-        begun, size = monotonic(), size_of(request)
+        started, size = monotonic(), size_of(request)
         try:
             result = route(self._state, request)
         except BadRequest as error:
@@ -164,16 +164,16 @@ class Router:
         except ProtocolViolation as error:
             result = api_v1.refused(str(error), 400, 400)
         if isinstance(result, Response):
-            self._answered(path, begun, size, result)
+            self._answered(path, started, size, result)
             return result
         later = self._state.loop.create_task(result) if asyncio.iscoroutine(result) else result
         assert isinstance(later, asyncio.Future)
-        later.add_done_callback(lambda done: self._answered(path, begun, size, _outcome(done)))
+        later.add_done_callback(lambda done: self._answered(path, started, size, _outcome(done)))
         return later
 
-    def _answered(self, path: str, begun: float, size: int, answer: Response | None) -> None:
+    def _answered(self, path: str, started: float, size: int, answer: Response | None) -> None:
         self._count(path, answer)
-        self._state.legacy_counts.answered(path, monotonic() - begun, size, answer)
+        self._state.legacy_counts.answered(path, monotonic() - started, size, answer)
 
     def _count(self, path: str, answer: Response | None) -> None:
         key = (path, answer.status if answer is not None else 499)

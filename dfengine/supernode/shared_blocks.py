@@ -22,7 +22,7 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
         name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]
         cluster.board.say(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
 
-    def hear(notice: Notice) -> None:
+    def receive(notice: Notice) -> None:
         ip, port = notice.said.get("ip"), notice.said.get("port")
         if isinstance(ip, str) and isinstance(port, int) and 0 < port < 1 << 16 and str(ip_address(ip)) == ip:
             state.loop.call_soon_threadsafe(partial(accuse, ip, port))
@@ -32,4 +32,4 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
             state.wake()
 
     state.driver.found_wrong = tell
-    cluster.board.listen(KIND, hear)
+    cluster.board.listen(KIND, receive)

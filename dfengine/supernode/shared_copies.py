@@ -60,7 +60,7 @@ class SharedCopies:
         self._tell = tell
         self._reading: list[Fetch] = []
         """Those whose copies threads read or verify, and some of which that is over."""
-        self._lines: set[Connection] = set()
+        self._connections: set[Connection] = set()
 
     def kept(self, task: str) -> bool:
         """There is a whole, verified copy."""
@@ -74,7 +74,7 @@ class SharedCopies:
         return fetch.claim.failure if fetch is not None and fetch.claim is not None else ""
 
     def keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
-        """A sharer wishes a copy for so long."""
+        """A sharer wants a copy for so long."""
         if seconds > 0:
             claim.keep = time.time() + min(seconds, MOST_KEEP)
             self._mark(fetch, claim)
@@ -87,20 +87,20 @@ class SharedCopies:
             self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
 
     def read(self, fetch: Fetch, claim: Claim, address: str) -> None:
-        """Read all of it, unless too much is read already. address: of who has a reason to wish it, "" nobody."""
+        """Read all of it, unless too much is read already. address: of a client that wants it, "" none."""
         if claim.reading or fetch.state == FAILED or self._readings >= AT_ONCE:
-            return  # whoever wishes it will say so again
+            return  # a client that wants it will announce so again
         claim.reading = True
         self._reading.append(fetch)
         dialer = self._dialer()
         holders = Holders(
             lambda n: self._ask(lambda: self._sources(fetch, n), []), lambda ip, port: dialer.connect(ip, port, timeout=CONNECT),
             lambda source, n: self._post(self._blame, fetch, source.cid, n),
-            lambda: self._post(self._blame_all, fetch), self._lines,
+            lambda: self._post(self._blame_all, fetch), self._connections,
         )  # fmt: skip
         self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._over, address)
 
-    def wish(self, fetch: Fetch, claim: Claim, now: float) -> None:
+    def want(self, fetch: Fetch, claim: Claim, now: float) -> None:
         """Read again what is to be kept and is not here yet. now: loop time."""
         if claim.keep > time.time() and claim.again < now and not claim.reading and not self.kept(fetch.task) and claim.sharers:
             self.read(fetch, claim, "")
@@ -186,8 +186,8 @@ class SharedCopies:
 
     def close(self) -> None:
         """The process ends."""
-        for line in self._lines.copy():
-            line.stop()
+        for connection in self._connections.copy():
+            connection.stop()
 
 
 def _verify(fetch: Fetch) -> None:

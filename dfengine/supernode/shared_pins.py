@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 KIND = "pin"
 
-TOLD = 7 * 86400.0
-"""Seconds for which Redis keeps what was told of a pin. Each supernode tells of its pins when it starts, and when Redis has lost them."""
+KEPT = 7 * 86400.0
+"""Seconds for which Redis keeps a notice of a pin. Each supernode sends its pins when it starts, and when Redis has lost them."""
 
-MOST_TOLD = 1024
-"""Pins of one supernode that are told then."""
+MOST_NOTICES = 1024
+"""Pins that one supernode sends then."""
 
 AHEAD = 120.0
 """Seconds by which another supernode's clock may be ahead."""
@@ -34,9 +34,9 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
     """From now on. post: calls a function on the loop's thread. Before the cluster starts."""
 
     def tell(task: str, url: str, pinned: bool, changed: float) -> None:
-        cluster.board.say(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, TOLD)
+        cluster.board.say(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
 
-    def hear(notice: Notice) -> None:
+    def receive(notice: Notice) -> None:
         task, url, pinned, changed = (notice.said.get(name) for name in ("task", "url", "pinned", "changed"))
         if not (isinstance(task, str) and TASK_ID.fullmatch(task) and isinstance(url, str) and isinstance(pinned, bool)):
             return
@@ -44,10 +44,10 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
             post(partial(kept.heard, task, url[:LONGEST_URL], pinned, float(changed)))
 
     def repeat() -> None:
-        for task, keep in kept.pins()[:MOST_TOLD]:
+        for task, keep in kept.pins()[:MOST_NOTICES]:
             tell(task, keep.url, True, keep.changed)
 
     kept.told = tell
-    cluster.board.listen(KIND, hear)
+    cluster.board.listen(KIND, receive)
     cluster.board.repeat(partial(post, repeat))
     repeat()

@@ -37,8 +37,8 @@ SILENCE = 20.0
 """Seconds without an announcement after which a host shares nothing any more."""
 
 LACKING = 5.0
-LOOK = 1.0
-"""Seconds between two looks at what is shared."""
+PERIOD = 1.0
+"""Seconds between two checks of what is shared."""
 
 
 class Shares:
@@ -74,30 +74,30 @@ class Shares:
         self.copies.keep(fetch, claim, keep)
         return True
 
-    def claim(self, task: str, told: wire.Announcement, address: str) -> Fetch | None:
+    def claim(self, task: str, announcement: wire.Announcement, address: str) -> Fetch | None:
         """The task of this announcement. None: others told other pieces, and somebody is being proved wrong.
 
         Raises BadValue, RemoteError, StorageError when it is refused.
         """
-        geometry = Geometry(told.length)
-        if len(told.digests) != DIGEST * geometry.count:
-            raise BadValue(f"{geometry.count} pieces have {DIGEST * geometry.count} bytes of digests, not {len(told.digests)}")
-        self._cache.check_length(told.length)
-        fetch = self._find(task, told.name)
+        geometry = Geometry(announcement.length)
+        if len(announcement.digests) != DIGEST * geometry.count:
+            raise BadValue(f"{geometry.count} pieces have {DIGEST * geometry.count} bytes of digests, not {len(announcement.digests)}")
+        self._cache.check_length(announcement.length)
+        fetch = self._find(task, announcement.name)
         claim = fetch.claim if fetch is not None else None
         if fetch is not None and fetch.state == FAILED:
-            if claim is not None and claim.same(told.length, told.digests):
+            if claim is not None and claim.same(announcement.length, announcement.digests):
                 raise RemoteError(str(fetch.error))
             self._fetches.forget(task)
             fetch = None
         if fetch is None or claim is None:
-            wanted = Wanted(told.name)
-            self._fetches.quota.admit(task, wanted, address, len(told.digests))
-            fetch = self._cdn.share(task, wanted, Claim(geometry, told.digests))
+            wanted = Wanted(announcement.name)
+            self._fetches.quota.admit(task, wanted, address, len(announcement.digests))
+            fetch = self._cdn.share(task, wanted, Claim(geometry, announcement.digests))
             self._begin(fetch)
-        elif not claim.same(told.length, told.digests):
+        elif not claim.same(announcement.length, announcement.digests):
             if claim.proved:
-                raise RemoteError(f"what is to be shared as {told.name} has another digest: it was changed")
+                raise RemoteError(f"what is to be shared as {announcement.name} has another digest: it was changed")
             self.copies.read(fetch, claim, address)
             return None
         return fetch
@@ -218,9 +218,9 @@ class Shares:
 
     def _watch(self) -> None:
         if self._timer is None and (self._tasks or self._waiting):
-            self._timer = self._loop.call_later(LOOK, self._look)
+            self._timer = self._loop.call_later(PERIOD, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         now = self._loop.time()
         for task in list(self._tasks):
@@ -228,7 +228,7 @@ class Shares:
             if fetch is None or fetch.claim is None:
                 self._tasks.discard(task)
             else:
-                self._look_at(fetch, fetch.claim, now)
+                self._check_fetch(fetch, fetch.claim, now)
         for task in list(self._waiting):
             found = self._cdn.fetches.get(task)
             if found is not None and not self._lacks(found):
@@ -238,7 +238,7 @@ class Shares:
         self._wake()
         self._watch()
 
-    def _look_at(self, fetch: Fetch, claim: Claim, now: float) -> None:
+    def _check_fetch(self, fetch: Fetch, claim: Claim, now: float) -> None:
         for cid in [cid for cid, seen in claim.sharers.items() if now - seen > SILENCE]:
             del claim.sharers[cid]
             self._registry.leave((fetch.task, cid))
@@ -251,7 +251,7 @@ class Shares:
             claim.lacking = 0.0
             self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is nowhere any more: who shared it has left")
             self._fetches.forget(fetch.task)
-        self.copies.wish(fetch, claim, now)
+        self.copies.want(fetch, claim, now)
 
     def close(self) -> None:
         """The process ends."""

@@ -129,14 +129,14 @@ class Signatures:
 
 def version_of(version: Version) -> str:
     """A strong entity-tag and the length, which tell a version of a URL's file from any other; "" where they are not told."""
-    told = version.strong and version.condition and version.length >= 0 and not version.coding
-    return f"{version.condition}\n{version.length}" if told else ""
+    binds = version.strong and version.condition and version.length >= 0 and not version.coding
+    return f"{version.condition}\n{version.length}" if binds else ""
 
 
 def _is_own(body: Answer) -> bool:
     """The origin says that the answer is for who asked: by a header that opens it, or RFC 9111 sections 5.2.2.5 and 5.2.2.7."""
-    said = {member.partition("=")[0].strip().lower() for member in body.head.members("cache-control")}
-    return not said.isdisjoint(("private", "no-store")) or any(name == "*" or is_private(name) for name in body.vary)
+    directives = {member.partition("=")[0].strip().lower() for member in body.head.members("cache-control")}
+    return not directives.isdisjoint(("private", "no-store")) or any(name == "*" or is_private(name) for name in body.vary)
 
 
 def _key(wanted: Wanted) -> bytes:

@@ -15,7 +15,7 @@ from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.net.http import Line
+from dfengine.net.http import ConnectionState
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
@@ -110,13 +110,13 @@ class SupernodeState:
         """See SwarmDriver; after each event."""
         self.driver.wake()
 
-    def lost(self, line: Line) -> None:
+    def lost(self, connection: ConnectionState) -> None:
         """The connection of a native download is gone."""
-        self.registry.lost(line)
+        self.registry.lost(connection)
         self.wake()
 
     def requested(self, task: str, n: int, address: str, taken: Callable[[], int]) -> None:
-        """The download port begins to send piece n; see Parts.begun."""
+        """The download port starts to send piece n; see Parts.started."""
         self.swarm.requested(task, n, client_of(address), taken, self.now())
         self.wake()
 

@@ -51,7 +51,7 @@ class TaskNames:
             del self._ids[self._aliases.pop(task)]
 
     def gone(self, task: str) -> None:
-        """The task leaves memory. What is told of it later still has its alias."""
+        """The task leaves memory. Its alias stays for later messages."""
         if task in self._aliases:
             self._past[task] = None
             while len(self._past) > MOST:
@@ -64,11 +64,11 @@ class TaskNames:
         self._ids[found] = task
         return found
 
-    def told(self, task: str) -> str:
-        """The name of a task that is or was in memory."""
+    def public_name(self, task: str) -> str:
+        """The name, for clients and logs, of a task that is or was in memory."""
         return self._aliases.get(task, task)
 
-    def told_as(self, task: str, open: bool) -> str:
+    def public_name_of(self, task: str, open: bool) -> str:
         """The name of a task that need not be in memory. open: see `Wanted.open`."""
         known = self._aliases.get(task)
         if open or known is not None:
@@ -77,7 +77,7 @@ class TaskNames:
         self.gone(task)
         return found
 
-    def told_cid(self, task: str, cid: str) -> str:
+    def public_cid(self, task: str, cid: str) -> str:
         """The name of a download of this task."""
         return self._keyed("cid", cid)[:CID] if task in self._aliases else cid
 
@@ -105,11 +105,11 @@ class TaskNames:
         return _ID.sub(lambda match: self._aliases.get(match[0], match[0]), text)
 
     def mask(self, fields: dict[str, Value]) -> dict[str, Value]:
-        """An event's fields as they are told: `task` and `cid` by their names, and ids within other texts. They may be the same object."""
+        """An event's fields for logs: `task` and `cid` by their names, and ids within other texts. May be the same object."""
         if not self._aliases:
             return fields
         task = fields.get("task")
         found = {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
         if isinstance(task, str) and isinstance(fields.get("cid"), str):
-            found["cid"] = self.told_cid(task, str(fields["cid"]))
+            found["cid"] = self.public_cid(task, str(fields["cid"]))
         return found

@@ -66,7 +66,7 @@ class Verifier:
         self._wake = wake
         self._threads = ThreadPoolExecutor(AT_ONCE, "verifier")
         self._waiting = 0
-        self._lines: set[Connection] = set()
+        self._connections: set[Connection] = set()
 
     def start(self) -> None:
         """Verify all sources in `complaints` now; each result goes to `swarm.judged`."""
@@ -84,7 +84,7 @@ class Verifier:
             self._threads.submit(self._ask, complaint, file, file.record.digest(complaint.n))
 
     def _ask(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = ask_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._lines)
+        found = ask_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._connections)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._judge, complaint, file, found)
 
@@ -97,18 +97,18 @@ class Verifier:
 
     def close(self) -> None:
         """The process ends: nobody else is asked, and nobody waited for."""
-        for line in self._lines.copy():
-            line.stop()
+        for connection in self._connections.copy():
+            connection.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _held(line: Connection, lines: set[Connection]) -> Iterator[None]:
-    lines.add(line)
+def _held(connection: Connection, connections: set[Connection]) -> Iterator[None]:
+    connections.add(connection)
     try:
         yield
     finally:
-        lines.discard(line)
+        connections.discard(connection)
 
 
 def may_ask(source: Source, access: Access) -> bool:
@@ -120,20 +120,21 @@ def may_ask(source: Source, access: Access) -> bool:
 
 
 def ask_source(
-    dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes], lines: set[Connection]
+    dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes],
+    connections: set[Connection],
 ) -> str:
-    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "refused" (nobody
+    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "refused" (no server
     listens there), "" (anything else).
 
-    lines: holds the connection while it is used; another thread may stop it.
+    connections: holds the connection while it is used; another thread may stop it.
     """
     try:
-        with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as line, _held(line, lines):
-            request_piece(line, source.path, geometry, n)
-            head = line.head(time.monotonic() + FIRST)
+        with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _held(connection, connections):
+            request_piece(connection, source.path, geometry, n)
+            head = connection.head(time.monotonic() + FIRST)
             if head.status != 206:
                 return "gone" if head.status in ABSENT else ""
-            body = PieceBody(line, head, geometry, n, time.monotonic() + SILENCE)
+            body = PieceBody(connection, head, geometry, n, time.monotonic() + SILENCE)
             content = memoryview(bytearray(body.length))
             start = min(START, body.length)
             body.into(content, 0, start, silence=SILENCE, floor=START, grace=SILENCE)
@@ -141,7 +142,7 @@ def ask_source(
                 body.into(content, start, body.length - start, silence=SILENCE, floor=LEAST_RATE, grace=SILENCE)
             except TooSlow:
                 return ""
-            body.end(line, time.monotonic() + SILENCE)
+            body.end(connection, time.monotonic() + SILENCE)
     except BadFrame:
         return "digest"
     except (Silent, TooSlow):

@@ -21,7 +21,7 @@ LIFE = 75.0
 
 MOST_WORKERS = 1 << 16
 EACH = 4
-"""Items that one proxy has under way, of those that it wishes."""
+"""Items that one proxy has under way at most, also if it wants more."""
 
 
 class Worker:

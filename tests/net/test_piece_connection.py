@@ -128,7 +128,7 @@ def test_what_a_client_has_taken_is_known_until_it_leaves(fd: int) -> None:
     async def ask() -> None:
         loop = asyncio.get_running_loop()
         with (
-            serving(lambda request: Parts(206, (FileSlice(fd, 0, SIZE),), begun=taken.append)) as (server, address),
+            serving(lambda request: Parts(206, (FileSlice(fd, 0, SIZE),), started=taken.append)) as (server, address),
             socket.socket() as client,
         ):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

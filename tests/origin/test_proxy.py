@@ -98,7 +98,7 @@ def test_a_proxys_kind_place_and_user(text: str, found: Proxy) -> None:
 def test_what_kinds_of_proxies_do() -> None:
     kinds = {scheme: Proxy(scheme, "::2" if scheme == "http" else "p", 1, b"u", b"secret") for scheme in SCHEMES}
     assert {scheme for scheme, each in kinds.items() if each.tunnels} == {"socks4", "socks4a", "socks5", "socks5h"}
-    assert {scheme for scheme, each in kinds.items() if each.looks_up} == {"http", "https", "socks4a", "socks5h"}
+    assert {scheme for scheme, each in kinds.items() if each.resolves_names} == {"http", "https", "socks4a", "socks5h"}
     assert kinds["http"].url == "http://[::2]:1"
     assert kinds["socks5h"].url == "socks5h://p:1", "credentials go by options of their own"
 

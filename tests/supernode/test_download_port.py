@@ -89,8 +89,8 @@ def test_a_request_for_one_piece_is_told_when_its_answer_begins(tmp_path: Path) 
         told.clear()
         answer = routes(Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes={given}"}, b"", "127.0.0.9"))
         assert isinstance(answer, Parts)
-        if answer.begun is not None:
-            answer.begun(int)
+        if answer.started is not None:
+            answer.started(int)
         return list(told)
 
     assert begin(file.geometry.range_text(1)) == [(TASK, 1, "127.0.0.9", int)]

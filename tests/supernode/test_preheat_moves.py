@@ -13,7 +13,7 @@ from dfengine.errors import BadValue
 from dfengine.supernode import preheat_moves
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Totals
 from dfengine.supernode.preheat_request import of_v1
-from dfengine.supernode.told_preheats import MOST_TOOK, SETTLE, SILENCE, ToldJobs, leaves, say
+from dfengine.supernode.remote_preheats import MOST_TOOK, SETTLE, SILENCE, RemoteJobs, leaves, message_of
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
 ID = "ab" * 32
@@ -30,7 +30,7 @@ def job(state: str = RUNNING, took: tuple[str, ...] = (), needs: Any = NEEDS, cr
 
 
 def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
-    return json.loads(json.dumps(say(given, address, Totals(0, 0, 0, 0), lambda part: 0)))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(message_of(given, address, Totals(0, 0, 0, 0), lambda part: 0)))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("given", [
@@ -40,13 +40,13 @@ def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
 ])  # fmt: skip
 def test_what_is_told_asks_for_the_same(given: dict[str, Any]) -> None:
     before = asked(**given)
-    told = preheat_moves.told(before, "linux/amd64")
+    told = preheat_moves.fields_of(before, "linux/amd64")
     assert isinstance(told, dict)
     assert preheat_moves.asked_of(json.loads(json.dumps(told)), ID) == before.replace(id=ID)
 
 
 def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
-    told = preheat_moves.told(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
+    told = preheat_moves.fields_of(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
     assert isinstance(told, dict)
     assert preheat_moves.asked_of(told, ID).platforms == ("linux/s390x",)
 
@@ -55,22 +55,22 @@ def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
     ({"headers": {"Authorization": "Bearer hidden"}}, "had credentials, which only its supernode had"),
     ({"headers": {"X-Anything": "hidden"}}, "credentials"), ({"url": "http://me:hidden@o/f"}, "credentials"),
     ({"urls": ["http://o/g?sig=hidden"]}, "query"), ({"insecure": True}, "authorities"),
-    ({"rootCAs": ["aGlkZGVu"]}, "authorities"), ({"urls": ["http://o/" + "x" * 3000]}, "more to say"),
+    ({"rootCAs": ["aGlkZGVu"]}, "authorities"), ({"urls": ["http://o/" + "x" * 3000]}, "too long"),
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "username": "me", "password": "hidden"}, "credentials"),
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "scope": "all_peers"}, "proxies"),
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "id": ID, "nodes": ["h:1", "i:1"], "node": 1}, "part"),
 ])  # fmt: skip
 def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str) -> None:
-    needs = preheat_moves.told(asked(**given), "linux/amd64")
+    needs = preheat_moves.fields_of(asked(**given), "linux/amd64")
     assert isinstance(needs, str)
     assert why in needs
     body = said(job(needs=needs))
     assert "hidden" not in str(body)
-    told = ToldJobs()
-    told.heard(body, A, 1.0, 0.0)
+    told = RemoteJobs()
+    told.received(body, A, 1.0, 0.0)
     assert not told.orphans((), 1.0 + SETTLE)
     [failed] = told.all((), 1.0 + SETTLE)
-    assert failed.error == f"supernode h:8002 is gone, and nobody else went on with this preheat, because it {needs}: begin it again"
+    assert failed.error == f"supernode h:8002 is gone, and no other one went on with this preheat, because it {needs}: begin it again"
 
 
 @pytest.mark.parametrize("fields", [
@@ -84,52 +84,52 @@ def test_what_no_supernode_may_tell_is_refused(fields: dict[str, Any]) -> None:
 
 
 def test_it_goes_on_under_the_one_that_took_it_and_comes_to_an_end_in_bounded_time() -> None:
-    told = ToldJobs()
-    told.heard(said(job()), A, 1.0, 0.0)
+    told = RemoteJobs()
+    told.received(said(job()), A, 1.0, 0.0)
     assert not told.orphans({A}, 1.0 + SETTLE)
     [orphan] = told.orphans((), 1.0 + SETTLE)
     orphan.again = 50.0
     assert not told.orphans((), 49.0), "somebody else has claimed it"
     assert [each.state for each in told.all((), SILENCE)] == [RUNNING], "it may be taken yet"
-    told.heard(said(job(took=(A,)), "i:1"), B, 2.0, 40.0)
+    told.received(said(job(took=(A,)), "i:1"), B, 2.0, 40.0)
     assert [(each.owner, each.state) for each in told.all({B}, 41.0)] == [(B, RUNNING)]
-    told.heard(said(job()), A, 3.0, 42.0)
+    told.received(said(job()), A, 3.0, 42.0)
     assert [each.owner for each in told.all({A, B}, 43.0)] == [B], "A is there again, and will leave it"
     [again] = told.orphans({A}, 50.0 + SETTLE)
     assert (again.owner, again.took) == (B, (A,))
-    told.heard(said(job(took=(B, A)), "h:8002"), A, 4.0, 60.0)
+    told.received(said(job(took=(B, A)), "h:8002"), A, 4.0, 60.0)
     assert [each.owner for each in told.all({A}, 60.0)] == [A], "A has it back"
     assert [each.state for each in told.all((), 61.0 + SILENCE)] == [FAILED], "nobody took it"
-    told.heard(said(job(SUCCESS, took=(A,)), "i:1"), B, 5.0, 200.0)
+    told.received(said(job(SUCCESS, took=(A,)), "i:1"), B, 5.0, 200.0)
     assert {each.owner: each.state for each in told.all({B}, 200.0)} == {B: SUCCESS}
-    told.heard(said(job(took=tuple(f"{n:032x}" for n in range(MOST_TOOK)))), C, 5.0, 300.0)
+    told.received(said(job(took=tuple(f"{n:032x}" for n in range(MOST_TOOK)))), C, 5.0, 300.0)
     assert not told.orphans((), 301.0 + SETTLE), "one that kills supernodes is not taken for ever"
 
 
 def test_one_that_was_cancelled_is_taken_by_nobody_and_one_that_is_begun_anew_may_be() -> None:
-    told = ToldJobs()
+    told = RemoteJobs()
     told.cancel(A, ID, 100.0)
-    told.heard(said(job()), A, 1.0, 0.0)
+    told.received(said(job()), A, 1.0, 0.0)
     assert not told.orphans((), 1.0 + SETTLE)
     assert [each.error for each in told.all((), 1.0 + SETTLE)] == ["it was cancelled"]
-    told.heard(said(job(created=101.0)), A, 2.0, 10.0)
+    told.received(said(job(created=101.0)), A, 2.0, 10.0)
     assert told.orphans((), 11.0 + SETTLE)
 
 
 def test_of_two_that_work_at_the_same_one_stays() -> None:
-    def heard(by: str, **given: Any) -> Any:
-        told = ToldJobs()
-        told.heard(said(job(**given)), by, 1.0, 0.0)
+    def received(by: str, **given: Any) -> Any:
+        told = RemoteJobs()
+        told.received(said(job(**given)), by, 1.0, 0.0)
         return told.find(by, ID)
 
-    assert leaves(job(), A, heard(B, took=(A,))), "A was taken for dead"
-    assert not leaves(job(took=(A,)), B, heard(A)), "it hears of B, and leaves"
-    assert leaves(job(took=(A,)), B, heard(A, state=SUCCESS)), "A has ended it"
-    assert leaves(job(took=(A,)), C, heard(B, took=(A,)))
-    assert not leaves(job(took=(A,)), B, heard(C, took=(A,)))
-    assert leaves(job(took=(A,)), B, heard(C, took=(A,), state=SUCCESS))
-    assert not leaves(job(SUCCESS, took=(A,)), C, heard(B, took=(A,)))
-    assert not leaves(job(), B, heard(A)), "each has one of its own"
+    assert leaves(job(), A, received(B, took=(A,))), "A was taken for dead"
+    assert not leaves(job(took=(A,)), B, received(A)), "it hears of B, and leaves"
+    assert leaves(job(took=(A,)), B, received(A, state=SUCCESS)), "A has ended it"
+    assert leaves(job(took=(A,)), C, received(B, took=(A,)))
+    assert not leaves(job(took=(A,)), B, received(C, took=(A,)))
+    assert leaves(job(took=(A,)), B, received(C, took=(A,), state=SUCCESS))
+    assert not leaves(job(SUCCESS, took=(A,)), C, received(B, took=(A,)))
+    assert not leaves(job(), B, received(A)), "each has one of its own"
 
 
 def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -> None:
@@ -137,7 +137,7 @@ def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -
     for seed in range(200):
         chance = random.Random(seed)
         names = [A, B, C]
-        boards = {name: ToldJobs() for name in names}
+        boards = {name: RemoteJobs() for name in names}
         works: dict[str, Any] = {A: job()}
         dead: set[str] = set()
         claims: dict[str, str] = {}
@@ -155,7 +155,7 @@ def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -
                 at += 1.0
                 body = said(works[name]) if name in works else None  # it may have left it a moment ago
                 for other in [other for other in alive if body and other not in quiet | {name} and chance.random() < 0.8]:
-                    boards[other].heard(body or {}, name, at, now)
+                    boards[other].received(body or {}, name, at, now)
                     own, found = works.get(other), boards[other].find(name, ID)
                     if own is not None and found is not None and leaves(own, other, found):
                         del works[other]

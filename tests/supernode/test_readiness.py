@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine import wire
-from dfengine.net.http import Line, Request, Response
+from dfengine.net.http import ConnectionState, Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, api_native, readiness
 from dfengine.supernode.state import SupernodeState
@@ -59,21 +59,21 @@ class Place:
         for n in range(4):
             node.swarm.cached(TASK, n, loop.at)
 
-    def join(self, cid: str, native: int = wire.NATIVE) -> Line:
+    def join(self, cid: str, native: int = wire.NATIVE) -> ConnectionState:
         """A download registers; its connection."""
-        node, peer, line = self.node, Peer(HERE, 15001, f"/peer/file/{cid}"), Line()
+        node, peer, line = self.node, Peer(HERE, 15001, f"/peer/file/{cid}"), ConnectionState()
         node.swarm.join(TASK, cid, peer, self.loop.at, legacy=not native)
         member = Member(HERE, "", native, peer, HERE)
         node.members.admit((TASK, cid), member)
         if native:
-            member.line, line.party = line, member
+            member.connection, line.party = line, member
         return line
 
-    def pull(self, cid: str, line: Line) -> None:
+    def pull(self, cid: str, line: ConnectionState) -> None:
         """One that says and wants nothing: it only shows that the download is there."""
         body = json.dumps({"task": TASK, "cid": cid, "want": 0, "wait": 0}).encode()
         request = Request("POST", b"/swarm/pull", {}, body, HERE)
-        request.line = line
+        request.connection = line
         answer = api_native.pull(self.node, request)
         assert isinstance(answer, Response)
         assert json.loads(answer.body)["code"] == wire.REPORTED
@@ -129,7 +129,7 @@ def test_a_pull_that_says_nothing_is_a_sign_of_life(place: Place) -> None:
 
 
 def test_leave_is_taken_when_the_last_download_has_ended_or_time_is_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "LOOK", 0)
+    monkeypatch.setattr(readiness, "PERIOD", 0)
     place.join("a")
 
     async def ends(by: Any) -> int:

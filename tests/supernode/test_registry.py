@@ -11,7 +11,7 @@ import pytest
 
 from dfengine import wire
 from dfengine.histogram import Histogram
-from dfengine.net.http import Line, Response
+from dfengine.net.http import ConnectionState, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.sliced_work import SLICE
@@ -69,14 +69,14 @@ def test_a_download_that_leaves_is_in_no_place_any_more(place: Place) -> None:
 
 def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place) -> None:
     key, pull = place.join("a")
-    line, later = Line(), Line()
+    line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
     line.party = member
-    member.line = line
+    member.connection = line
     place.registry.lost(line)
     assert code(pull) == wire.WAIT
-    assert place.registry.members[key].line is None
-    member.line, line.party = later, member
+    assert place.registry.members[key].connection is None
+    member.connection, line.party = later, member
     again = place.parked.park(key, 4, 60)
     place.registry.lost(line)
     assert not again.done(), "it pulls by a newer connection"
@@ -84,20 +84,20 @@ def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place)
 
 def test_who_registers_again_keeps_the_connection(place: Place) -> None:
     key, _ = place.join("a")
-    line, later = Line(), Line()
+    line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
-    member.line, line.party = line, member
+    member.connection, line.party = line, member
     place.registry.members.admit(key, Member(HERE, "", wire.NATIVE, member.peer, HERE))
     again = place.registry.members[key]
     assert again is not member
-    assert again.line is line, "nobody else may take the name"
-    again.line, later.party = later, again
+    assert again.connection is line, "nobody else may take the name"
+    again.connection, later.party = later, again
     pull = place.parked.park(key, 4, 60)
     place.registry.lost(line)
     assert not pull.done(), "it pulls by a newer connection"
     place.registry.lost(later)
     assert code(pull) == wire.WAIT
-    assert again.line is None
+    assert again.connection is None
 
 
 def test_the_end_of_a_task_ends_all_its_downloads(place: Place) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine import wire
-from dfengine.net.http import Line, Request, RequestReader, Response
+from dfengine.net.http import ConnectionState, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
@@ -49,7 +49,7 @@ class Place:
         self.quickly = quickly
         self.quick = 0
         self.wanted: list[tuple[int, int]] = []
-        self.lines = [Line() for _ in CIDS]
+        self.lines = [ConnectionState() for _ in CIDS]
         digests = [bytes([n]) * 16 for n in range(PIECES)]
         for task in (TASK, OTHER):
             geometry = SimpleNamespace(length=PIECES * 100, count=PIECES) if count >= 0 else SimpleNamespace(length=-1, count=-1)
@@ -70,7 +70,7 @@ class Place:
     def _wants(self, una: int, end: int) -> None:
         self.wanted.append((una, end))
 
-    def send(self, data: bytes, line: Line) -> bytes | asyncio.Future[Response]:
+    def send(self, data: bytes, line: ConnectionState) -> bytes | asyncio.Future[Response]:
         """The answer's bytes, or the parked one."""
         if self.quickly:
             answer = self.router.quick(data, line, HERE)
@@ -79,7 +79,7 @@ class Place:
                 return answer
         found: list[Request] = []
         RequestReader(HERE, found.append).feed(data)
-        found[0].line = line
+        found[0].connection = line
         slow = self.router(found[0])
         return slow.encode() if isinstance(slow, Response) else slow
 
@@ -98,7 +98,7 @@ class Place:
             (swarm.leases.sent_by_peers, swarm.leases.sent_by_supernode, task.supernode_used, task.piece_time, task.unfinished)
             for task in swarm.tasks.values()
         ]
-        lines = [(key, self.lines.index(one.line) if one.line in self.lines else None) for key, one in node.members.items()]
+        lines = [(key, self.lines.index(one.connection) if one.connection in self.lines else None) for key, one in node.members.items()]
         heard = [(key, peer.seen, peer.silence) for key, peer in swarm.peers.states.items()]
         pulls = node.counts["pulls"] + self.router.plain.answered
         answers = sum(self.router.answers.values()) + self.router.plain.answered

@@ -113,7 +113,7 @@ class Opening(asyncio.Protocol):
             raise OriginUnreachable(f"it answers {rest[:80].strip()}")
 
     async def _socks4(self, proxy: Proxy, host: str, port: int) -> None:
-        named = proxy.looks_up and not _is_ipv4(host)
+        named = proxy.resolves_names and not _is_ipv4(host)
         if not named and not _is_ipv4(host):
             raise OriginUnreachable("SOCKS 4 knows no IPv6")
         address = b"\0\0\0\1" if named else socket.inet_aton(host)

@@ -138,7 +138,7 @@ class Upstreams:
         """What a proxy may be asked to connect to: the registry's name, or its addresses where the proxy does not look names up."""
         if self._itself(proxy.host, proxy.port):
             raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
-        if not proxy.looks_up:
+        if not proxy.resolves_names:
             return await self._addresses(registry)
         self._registries.check_name(registry)
         return [registry.dialled]

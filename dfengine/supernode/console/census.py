@@ -99,7 +99,7 @@ class Census:
         state, now = self._state, self._state.now()
         self._walked = now
         rows: list[TaskRow] = []
-        origins = OriginFigures(state.fetches.tally.origins, self._rates)
+        origins = OriginFigures(state.fetches.origin_counts.origins, self._rates)
         delivered: dict[str, int] = {}
         requests, count = state.cdn.past_requests, state.cdn.past_bytes
 

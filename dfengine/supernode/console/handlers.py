@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from dfengine.supernode.fastpath import Pulls
     from dfengine.supernode.preheat_job import Job
     from dfengine.supernode.preheats import Preheats
+    from dfengine.supernode.remote_preheats import RemoteJob
     from dfengine.supernode.state import SupernodeState
-    from dfengine.supernode.told_preheats import ToldJob
 
 
 @dataclass(slots=True)
@@ -74,13 +74,13 @@ class Handlers:
     async def tasks(self, call: Call) -> TaskPage:
         await self.census.look()
         query = call.query
-        text = self._state.names.told(query.q.lower())
+        text = self._state.names.public_name(query.q.lower())
         items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query, text), query)
         return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
 
     async def task(self, call: Call) -> TaskRow:
         await self.census.look()
-        name = self._state.names.told(call.ids["task"])
+        name = self._state.names.public_name(call.ids["task"])
         found = next((row for row in self.census.tasks if row.task == name), None)
         if found is None:
             raise _missing(call)
@@ -138,7 +138,7 @@ class Handlers:
         self._state.wake()
         return Done()
 
-    def _job(self, call: Call) -> Job | ToldJob:
+    def _job(self, call: Call) -> Job | RemoteJob:
         job = self._jobs.find(call.ids["preheat"])
         if job is None:
             raise BadRequest(404, f"preheat {call.ids['preheat']}: not found")

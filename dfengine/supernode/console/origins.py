@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.console.answers import OriginRow
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
-from dfengine.supernode.origin_tally import MOST, Past, origin_name
+from dfengine.supernode.origin_counts import MOST, Past, origin_name
 from dfengine.task import redacted
 
 if TYPE_CHECKING:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dfengine.supernode.api_preheat import MOST_TOLD, ORDER, here, totals
+from dfengine.supernode.api_preheat import MOST_LISTED, ORDER, here, totals
 from dfengine.supernode.console.answers import Preheat, PreheatPart, PreheatRow
 from dfengine.task import bare, redacted
 
 if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job, Part
+    from dfengine.supernode.remote_preheats import RemoteJob
     from dfengine.supernode.state import SupernodeState
-    from dfengine.supernode.told_preheats import ToldJob
 
 
-def _fields(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
+def _fields(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
     whole = totals(state, job)
     return {
         "id": job.id, "type": job.kind, "url": bare(job.url), "scope": job.scope, "state": job.state, "error": redacted(job.error),
@@ -23,14 +23,14 @@ def _fields(state: SupernodeState, job: Job | ToldJob) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def row(state: SupernodeState, job: Job | ToldJob) -> PreheatRow:
+def row(state: SupernodeState, job: Job | RemoteJob) -> PreheatRow:
     """One of the list."""
     return PreheatRow(**_fields(state, job))
 
 
-def preheat(state: SupernodeState, job: Job | ToldJob) -> Preheat:
+def preheat(state: SupernodeState, job: Job | RemoteJob) -> Preheat:
     """One with its parts."""
-    parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_TOLD]
+    parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED]
     return Preheat(items=[_part(state, part) for part in parts], **_fields(state, job))
 
 

@@ -114,7 +114,7 @@ class SwarmWatch:
 
     def _row(self, task: str, told: Told, now: float) -> SwarmHost:
         cid = told.download.cid
-        return told.row(self._state.names.told_cid(task, cid), self._state.members.get((task, cid)), now)
+        return told.row(self._state.names.public_cid(task, cid), self._state.members.get((task, cid)), now)
 
     async def snapshot(self) -> Swarm | None:
         """As it was looked at last; None: the task is not in memory, or was not looked at."""

@@ -32,7 +32,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     from_origin = fetch.origin_bytes
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
-        task=state.names.told(fetch.task), url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
+        task=state.names.public_name(fetch.task), url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
         error=_told(state, str(fetch.error)) if fetch.error is not None else "", waits=_told(state, fetch.waits),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,

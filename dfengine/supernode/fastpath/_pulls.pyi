@@ -2,7 +2,7 @@ from asyncio import Future
 from collections.abc import Callable
 from typing import final
 
-from dfengine.net.http import Line, Response
+from dfengine.net.http import ConnectionState, Response
 from dfengine.supernode.state import SupernodeState
 
 @final
@@ -17,7 +17,7 @@ class Pulls:
         """park(task, CID, pieces, seconds): what becomes of a pull that must wait."""
     @property
     def answered(self) -> int: ...
-    def answer(self, data: bytes, line: Line, client: str) -> bytes | Future[Response] | None:
+    def answer(self, data: bytes, connection: ConnectionState, client: str) -> bytes | Future[Response] | None:
         """The whole answer to the request that `data` is, or a later one; None: no plain pull, nothing was done, ask the router.
 
         client: address that it came from.

@@ -64,7 +64,7 @@ cdef class Pulls:
     def __dealloc__(self):
         PyMem_Free(self.text)
 
-    def answer(self, bytes data not None, line, str client not None):
+    def answer(self, bytes data not None, connection, str client not None):
         cdef Plain request
         cdef PlainPull pull
         cdef Task task
@@ -99,9 +99,9 @@ cdef class Pulls:
             return None
         now = self.now()
         self.used[task.id] = now
-        if member.line is not line:
-            member.line = line
-            line.party = member
+        if member.connection is not connection:
+            member.connection = connection
+            connection.party = member
         if self.parked and key in self.parked:
             self.parked.release(key)
         mark_seen(download, now)

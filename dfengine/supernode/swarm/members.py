@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfengine.errors import RemoteError, SupernodeFull
-from dfengine.net.http import Line
+from dfengine.net.http import ConnectionState
 from dfengine.net.quota import SHARE, Quota
 from dfengine.task import Peer, client_of
 
@@ -33,7 +33,7 @@ class Member:
     peer: Peer
     address: str = ""
     expects: int = 0
-    line: Line | None = None
+    connection: ConnectionState | None = None
     key: Key = ("", "")
 
     @property
@@ -78,9 +78,9 @@ class Members(dict[Key, Member]):
         if known is None:
             self._shares.acquire(member.address)
         else:
-            member.peer, member.address, member.line = known.peer, known.address, known.line
-            if member.line is not None and member.line.party is known:
-                member.line.party = member
+            member.peer, member.address, member.connection = known.peer, known.address, known.connection
+            if member.connection is not None and member.connection.party is known:
+                member.connection.party = member
             self._texts.release(known.address, known.texts)
         member.key = key
         self._texts.add(member.address, member.texts)

@@ -18,7 +18,7 @@ from dfengine.supernode.console.origins import OriginFigures
 from dfengine.supernode.console.queries import HostQuery
 from dfengine.supernode.console.rates import Rates
 from dfengine.supernode.copies.origin_pauses import Pause
-from dfengine.supernode.origin_tally import MOST, OriginTally, origin_name
+from dfengine.supernode.origin_counts import MOST, OriginCounts, origin_name
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
@@ -98,12 +98,12 @@ def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> N
     assert origin_name("https://user:secret@host:8443/a?sign=x") == "https://***@host:8443"
     assert origin_name("s3://bucket/key") == "s3://bucket"
     assert origin_name("df:sha256:00") == "df:sha256:00"
-    tally = OriginTally()
+    origin_counts = OriginCounts()
     for n in range(MOST + 5):
-        tally.failed(f"http://h{n}/f", f"http://h{n}/f?sign=secret answers 404", float(n))
-    tally.forgot("http://h9/f", 2, 10)
-    assert len(tally.origins) == MOST
-    figures = OriginFigures(tally.origins, Rates())
+        origin_counts.failed(f"http://h{n}/f", f"http://h{n}/f?sign=secret answers 404", float(n))
+    origin_counts.forgot("http://h9/f", 2, 10)
+    assert len(origin_counts.origins) == MOST
+    figures = OriginFigures(origin_counts.origins, Rates())
     found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3}, {})}
     assert (found["http://h9"].requests, found["http://h9"].bytes, found["http://h9"].errors, found["http://h9"].direct) == (2, 10, 1, 3)
     assert "secret" not in found["http://h9"].last_error

@@ -30,7 +30,7 @@ def place(pieces: int = PIECES) -> Any:
     for n in range(pieces):
         swarm.cached(TASK, n, 0.0)
     clock = SimpleNamespace(now=0.0)
-    names = SimpleNamespace(find=str, told_cid=lambda task, cid: cid, text=str)
+    names = SimpleNamespace(find=str, public_cid=lambda task, cid: cid, text=str)
     return SimpleNamespace(swarm=swarm, members={}, cdn=SimpleNamespace(fetches={}), names=names, now=lambda: clock.now, clock=clock)
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.supernode import told_preheats
+from dfengine.supernode import remote_preheats
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.preheat_job import FAILED, RUNNING, STATES, SUCCESS, WAITING, Part, Totals
-from dfengine.supernode.told_preheats import SETTLE, SILENCE, ToldJobs, forgotten, say
+from dfengine.supernode.remote_preheats import SETTLE, SILENCE, RemoteJobs, forgotten, message_of
 
 A, B = "aa" * 16, "bb" * 16
 
@@ -35,62 +35,62 @@ def job(state: str = RUNNING, id: str = "ab" * 32, parts: int = 2, url: str = "h
                            created=100.0, updated=101.0, parts=made, took=(), needs="", over=state in (SUCCESS, FAILED))  # fmt: skip
 
 
-def said(given: Any) -> dict[str, Any]:
-    return say(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
+def message(given: Any) -> dict[str, Any]:
+    return message_of(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
 
 
 def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
-    told = ToldJobs()
-    body = said(job())
+    remote = RemoteJobs()
+    body = message(job())
     assert "secret" not in str(body)
     assert "u:p" not in str(body)
-    told.heard(body, A, 1.0, 50.0)
-    [found] = told.all({A}, 50.0)
+    remote.received(body, A, 1.0, 50.0)
+    [found] = remote.all({A}, 50.0)
     assert (found.id, found.number, found.state, found.supernode, found.over) == ("ab" * 32, 7, RUNNING, "h:8002", False)
-    assert found.told_totals == Totals(2, 0, 20, 5)
+    assert found.remote_totals == Totals(2, 0, 20, 5)
     assert [(part.here, part.length, part.state) for part in found.parts] == [(3, 10, RUNNING)] * 2
 
 
 def test_one_whose_supernode_is_gone_or_silent_has_failed_in_bounded_time() -> None:
-    told = ToldJobs()
-    told.heard(said(job()), A, 1.0, 50.0)
-    told.heard(said(job(SUCCESS, "cd" * 32)), A, 1.0, 50.0)
-    assert {each.state for each in told.all((), 50.0 + SETTLE)} == {RUNNING, SUCCESS}, "its beat may come after its notice"
-    assert {each.state for each in told.all({A}, 50.0 + SILENCE)} == {RUNNING, SUCCESS}
-    gone, ended = told.all((), 51.0 + SETTLE)
+    remote = RemoteJobs()
+    remote.received(message(job()), A, 1.0, 50.0)
+    remote.received(message(job(SUCCESS, "cd" * 32)), A, 1.0, 50.0)
+    assert {each.state for each in remote.all((), 50.0 + SETTLE)} == {RUNNING, SUCCESS}, "its beat may come after its notice"
+    assert {each.state for each in remote.all({A}, 50.0 + SILENCE)} == {RUNNING, SUCCESS}
+    gone, ended = remote.all((), 51.0 + SETTLE)
     assert (gone.state, ended.state) == (FAILED, SUCCESS)
     assert "h:8002 is gone" in gone.error
     assert all(part.over for part in gone.parts)
-    told.heard(said(job()), A, 2.0, 60.0)
-    assert told.all({A}, 60.0)[-1].state == RUNNING, "it is back"
-    assert "told nothing" in told.all({A}, 61.0 + SILENCE)[-1].error
+    remote.received(message(job()), A, 2.0, 60.0)
+    assert remote.all({A}, 60.0)[-1].state == RUNNING, "it is back"
+    assert "sent nothing" in remote.all({A}, 61.0 + SILENCE)[-1].error
 
 
 @given(st.permutations([(1.0, WAITING), (2.0, RUNNING), (3.0, SUCCESS)]))
 def test_an_older_notice_says_nothing_any_more(order: list[tuple[float, str]]) -> None:
-    told = ToldJobs()
+    remote = RemoteJobs()
     for at, state in order:
-        told.heard(said(job(state)), A, at, 0.0)
-    assert [each.state for each in told.all({A}, 0.0)] == [SUCCESS]
+        remote.received(message(job(state)), A, at, 0.0)
+    assert [each.state for each in remote.all({A}, 0.0)] == [SUCCESS]
 
 
 def test_what_is_forgotten_leaves_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told_preheats, "MOST", 10)
-    told = ToldJobs()
+    monkeypatch.setattr(remote_preheats, "MOST", 10)
+    remote = RemoteJobs()
     for n in range(30):
-        told.heard(said(job(id=f"{n:064x}")), A, 1.0, 0.0)
-    told.heard(said(job(id=f"{29:064x}")), B, 1.0, 0.0)
-    assert len(told.all({A}, 0.0)) == 10
-    told.heard(forgotten(f"{29:064x}"), A, 2.0, 0.0)
-    assert [each.owner for each in told.all({A, B}, 0.0) if each.id == f"{29:064x}"] == [B]
-    told.drop(told.all({A, B}, 0.0)[-1])
-    assert len(told.all({A, B}, 0.0)) == 8
+        remote.received(message(job(id=f"{n:064x}")), A, 1.0, 0.0)
+    remote.received(message(job(id=f"{29:064x}")), B, 1.0, 0.0)
+    assert len(remote.all({A}, 0.0)) == 10
+    remote.received(forgotten(f"{29:064x}"), A, 2.0, 0.0)
+    assert [each.owner for each in remote.all({A, B}, 0.0) if each.id == f"{29:064x}"] == [B]
+    remote.drop(remote.all({A, B}, 0.0)[-1])
+    assert len(remote.all({A, B}, 0.0)) == 8
 
 
 def test_a_notice_of_many_long_parts_fits() -> None:
     large = job(parts=5000, url="http://h/" + "x" * 4000)
     large.parts[4].end("it failed")
-    body = said(large)
+    body = message(large)
     assert len(str(body)) < 16_000
     assert body["parts"][0][7] == FAILED
 
@@ -100,16 +100,16 @@ def test_a_notice_of_many_long_parts_fits() -> None:
     {"id": "a", "state": RUNNING, "parts": [["u", "", 1, 1, "", "", "", "odd", ""]]}, {"id": "a", "state": RUNNING, "totals": [1]},
 ])  # fmt: skip
 def test_what_is_no_preheat_is_refused(wrong: dict[str, Any]) -> None:
-    told = ToldJobs()
+    remote = RemoteJobs()
     with pytest.raises(BadValue):
-        told.heard(wrong, A, 1.0, 0.0)
-    assert told.all((), 0.0) == []
+        remote.received(wrong, A, 1.0, 0.0)
+    assert remote.all((), 0.0) == []
 
 
 def test_several_supernodes_on_a_virtual_clock() -> None:
     """Each tells now and then, some notices are lost, some die: whoever asks hears of an end SILENCE seconds later at the latest."""
     chance = random.Random(5)
-    told, now, alive = ToldJobs(), 0.0, {A, B}
+    remote, now, alive = RemoteJobs(), 0.0, {A, B}
     running = {A: True, B: True}
     last = {A: 0.0, B: 0.0}
     for _ in range(2000):
@@ -119,9 +119,9 @@ def test_several_supernodes_on_a_virtual_clock() -> None:
                 alive.discard(owner)
             elif chance.random() < 0.3:
                 running[owner] = chance.random() < 0.9
-                told.heard(said(job(RUNNING if running[owner] else SUCCESS)), owner, now, now)
+                remote.received(message(job(RUNNING if running[owner] else SUCCESS)), owner, now, now)
                 last[owner] = now
-        for each in told.all(alive, now):
+        for each in remote.all(alive, now):
             assert each.state in STATES
             if each.state == RUNNING:
                 assert now - last[each.owner] <= (SILENCE if each.owner in alive else SETTLE)

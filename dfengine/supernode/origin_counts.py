@@ -1,4 +1,4 @@
-"""What each origin did: requests, bytes and errors, of fetches that were forgotten, and the latest error of each. Pure.
+"""Requests, bytes and errors of each origin, of fetches that were forgotten, and the latest error of each. Pure.
 
 An origin is named by the start of its URLs: scheme, host and port, or the bucket.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dfengine.task import redacted, shown
 
 MOST = 1000
-"""Origins that are remembered; the one that was heard of least recently leaves."""
+"""Origins that are remembered; the least recently changed one leaves."""
 
 LONGEST = 300
 """Characters of an error, and of an origin's name."""
@@ -34,7 +34,7 @@ class Past:
     at: float = 0.0
 
 
-class OriginTally:
+class OriginCounts:
     """By name."""
 
     def __init__(self) -> None:

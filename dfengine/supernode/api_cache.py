@@ -75,7 +75,7 @@ async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] 
     task = await named(state, task)
     found = await find(state, task)
     if found is not None:
-        state.fetches.kept.pin(task, found["url"], pinned)
+        state.fetches.kept.pin(task, found["url"], pinned, open=found["task"] == task)
         found["pinned"] = pinned
     return found
 

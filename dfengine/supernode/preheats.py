@@ -291,14 +291,14 @@ class Preheats:
             part.task, part.name = fetch.task, self._public_name(fetch.task, wanted)
             unpinned = pinned and not self.state.fetches.kept.is_pinned(fetch.task)
             if unpinned:
-                self.state.fetches.kept.pin(fetch.task, wanted.url, True)
+                self.state.fetches.kept.pin(fetch.task, wanted.url, True, wanted.open)
             self._known(job)
             part.length = fetch.file.geometry.length if fetch.file is not None else -1
             await self._whole(part, fetch)
             part.end()
         except (DfengineError, asyncio.CancelledError) as error:
             if unpinned and not job.left:
-                self.state.fetches.kept.pin(part.task, wanted.url, False)
+                self.state.fetches.kept.pin(part.task, wanted.url, False, wanted.open)
             if not isinstance(error, DfengineError):
                 raise
             part.end(str(error))

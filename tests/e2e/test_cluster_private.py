@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from blob_registry import DATA, Blobs
 from scene import MIB, PATIENCE, Scene, Supernode, buffered, until
 from test_cluster import from_origin, members
-from test_private_names import told
+from test_private_names import ask, told
 from upstream import get
 
 from tests.supernode.redis_server import RedisServer
@@ -52,19 +53,20 @@ def tasks(*nodes: Supernode) -> list[set[str]]:
 
 def said(redis: RedisServer) -> str:
     """All that lies in Redis."""
-    found = []
+    found: list[object] = []
     for name in redis.says("KEYS", "*"):
-        found.append(name)
-        ask = {b"string": ("GET", name), b"set": ("SMEMBERS", name), b"zset": ("ZRANGE", name, 0, -1)}[redis.says("TYPE", name)]
-        answer = redis.says(*ask)
-        found += answer if isinstance(answer, list | set) else [answer]
-    return b"\n".join(found).decode()
+        # One that has just ended is of no type.
+        asked = {b"string": ("GET",), b"set": ("SMEMBERS",), b"zset": ("ZRANGE", 0, -1), b"hash": ("HGETALL",), b"none": ("GET",)}
+        command, *more = asked[redis.says("TYPE", name)]
+        found += [name, redis.says(command, name, *more)]
+    return repr(found)
 
 
 def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
     stage: Scene, options: tuple[str, ...], redis: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     digest, url = stage.file("f", SIZE), stage.origin() + "/private/f"
+    stage.file("g", MIB)
     one, two = nodes = [stage.supernode(*options, "--log-level", "debug", "--access-log", "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
     for host, node in enumerate((one, two, one, two), 2):
@@ -78,6 +80,12 @@ def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
     assert not (stage.path / "no").exists()
     [here], [there] = tasks(one, two)
     assert here != there, "each names it by a key of its own"
+    for node, task in ((one, here), (two, there)):
+        assert json.loads(ask(node.node, f"/api/v1/cache/{task}", "POST", {"pinned": True})[1])["pinned"]
+    stage.get(f"{url.rpartition('/private')[0]}/g", "g", "--notbs", "--pattern", "cdn", nodes=(one,))
+    [public] = tasks(one)[0] - {here}
+    assert ask(one.node, f"/api/v1/cache/{public}", "POST", {"pinned": True})[0] == 200
+    until(lambda: public in said(redis), "the other pin in Redis")
     text = told(one) + told(two) + said(redis)
     for node in nodes:
         stage.kill(node.process)

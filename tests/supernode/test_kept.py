@@ -52,6 +52,14 @@ def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_ar
         assert kept.is_pinned(f"a{order}")
         assert not kept.is_pinned(f"b{order}")
     assert not told, "what was heard is not told on"
+    kept.pin("private", "u", True, open=False)
+    kept.pin("public", "u", True)
+    kept.pin("private2", "u", True, open=False)
+    kept.pin("private2", "u", False, open=False)
+    assert told == [("public", True)], "whoever knows a private file's id reads it"
+    assert {"private", "public"} & {task for task, _ in Kept(str(tmp_path)).pins()} == {"public"}
+    assert Kept(str(tmp_path)).is_pinned("private")
+    told.clear()
     far = 1e11
     kept.heard("ahead", "u", True, far)
     kept.pin("ahead", "u", False)

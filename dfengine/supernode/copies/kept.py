@@ -20,12 +20,16 @@ MOST_HEARD = 10_000
 
 
 class Keep(msgspec.Struct, omit_defaults=True):
-    """url: of the task. until: unix seconds, 0: no time. pinned: whatever the time is; changed: unix seconds when that was said."""
+    """url: of the task. until: unix seconds, 0: no time. pinned: whatever the time is; changed: unix seconds when that was said.
+
+    open: its id may be told to others (`wanted.Wanted.open`).
+    """
 
     url: str
     until: float = 0.0
     pinned: bool = False
     changed: float = 0.0
+    open: bool = True
 
 
 class Kept:
@@ -37,7 +41,7 @@ class Kept:
         self._ended: dict[str, float] = {}
         """Task -> when its pin was ended: what is older does not begin it again."""
         self.told: Callable[[str, str, bool, float], None] | None = None
-        """Called with each pin that is made or ended here."""
+        """Called with each pin that is made or ended here, of a task whose id may be told."""
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
             self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
 
@@ -60,11 +64,11 @@ class Kept:
             known.until = until
             self._write()
 
-    def pin(self, task: str, url: str, pinned: bool) -> None:
-        """It stays until this is called with False."""
+    def pin(self, task: str, url: str, pinned: bool, open: bool = True) -> None:
+        """It stays until this is called with False. open: see `Keep`."""
         changed = max(time.time(), self._changed(task) + 0.001)  # what another supernode said by a clock that is ahead is over, too
-        self._pin(task, url, pinned, changed)
-        if self.told is not None:
+        self._pin(task, url, pinned, changed, open)
+        if self.told is not None and open:
             self.told(task, url, pinned, changed)
 
     def heard(self, task: str, url: str, pinned: bool, changed: float) -> None:
@@ -73,21 +77,21 @@ class Kept:
             self._pin(task, url, pinned, changed)
 
     def pins(self) -> list[tuple[str, Keep]]:
-        """All that are pinned, the latest first."""
-        return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned), key=lambda each: -each[1].changed)
+        """All that are pinned and may be told, the latest first."""
+        return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned and keep.open), key=lambda each: -each[1].changed)
 
     def _changed(self, task: str) -> float:
         known = self._kept.get(task)
         return max(known.changed if known is not None else 0.0, self._ended.get(task, 0.0))
 
-    def _pin(self, task: str, url: str, pinned: bool, changed: float) -> None:
+    def _pin(self, task: str, url: str, pinned: bool, changed: float, open: bool = True) -> None:
         self._ended.pop(task, None)
         if not pinned:
             self._ended[task] = changed
             if len(self._ended) > MOST_HEARD:
                 del self._ended[next(iter(self._ended))]
         known = self._kept.setdefault(task, Keep(url))
-        known.pinned, known.changed = pinned, changed
+        known.pinned, known.changed, known.open = pinned, changed, open
         if not pinned and not known.until:
             del self._kept[task]
         self._write()

@@ -74,7 +74,7 @@ PURE_IN_PROXY = {
 """Modules of the proxy that hold laws."""
 
 PURE_IN_ORIGIN = {
-    "connections", "head", "image_manifest", "image_name",
+    "claim", "connections", "giving_way", "head", "image_manifest", "image_name",
     "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
     "version", "work",
 }

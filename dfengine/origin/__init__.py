@@ -6,8 +6,10 @@
     version     when two answers belong to one version of a file (pure)
     retry       which failures pass, and how long to wait (pure)
     work        which connection fetches which pieces (pure)
-    claim       what one of a reader's threads is to fetch (pure)
-    reader      the threads that fetch a file over several connections; `reader_on_demand`: what somebody asks for of it
+    claim       what one of a reader's threads is to fetch, and how quick its connection is (pure)
+    giving_way  which connection is so slow that others go on with its pieces (pure)
+    reader      the threads that fetch a file over several connections; `assignment`: who of them brings what next; `reader_on_demand`: what
+                somebody asks for of it
     request, proxy, credentials    what a request says, by which proxy, in whose name
     reach       how origins of every kind are reached: whose credentials, which addresses, which files
     object_address, object_store, signature    objects of s3, gs and az: at which URL, signed by whom

@@ -202,9 +202,10 @@ class Body:
             self._spill = memoryview(data)[count:]
         return len(data)
 
-    def read_into(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
         """Bytes as they come into `buffer`, at least one unless the body has ended: 0 is its proper end.
 
+        waiting: called every TICK until a byte is here; what it raises ends the wait, and the body can be read on.
         Raises OriginTruncated when it ends early, OriginUnreachable when nothing comes for SILENCE seconds, OriginSlow below the least
         rate, OriginError when the file ends before the task begins, SourceGone when it was cancelled. Bytes that came before are
         returned first.
@@ -235,6 +236,8 @@ class Body:
                     began = time.monotonic()
                     driver.step(TICK)
                     self._wait(time.monotonic() - began)
+                    if waiting is not None and not self._at:
+                        waiting()
         finally:
             got, self._into = self._at, memoryview(b"")
             self._at = 0

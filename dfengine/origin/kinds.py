@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         bounded: bool
         open_end: bool
 
-        def read_into(self, buffer: memoryview) -> int: ...
+        def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
+            """See `body.Body.read_into`."""
+
         def close(self) -> None: ...
 
     class Origin(Protocol):

@@ -128,7 +128,7 @@ class FileBody:
         self._base = base
         self._cancel = cancel
 
-    def read_into(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
         """See `body.Body.read_into`. Raises OriginChanged, OriginError, SourceGone."""
         if self._cancel.is_set:
             raise SourceGone("the download was stopped")

@@ -78,7 +78,7 @@ class ManifestBody:
         self.not_modified, self.open_end = same, False
         self._encoded = encoded
 
-    def read_into(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
         """See `body.Body.read_into`."""
         count = min(len(buffer), self.remaining)
         buffer[:count] = self._encoded[self.start : self.start + count]

@@ -4,11 +4,14 @@ Laws:
 
 1. The first answer is a stream that already runs. It is the main answer: it goes on to the end of the file, and is given up only when it
    breaks or what is left lies before it. It is kept while it waits: an origin may grant no request more, and then it finishes the file.
+   One that is slow is put off: it is kept, and goes on only where ranges are refused.
 2. Further connections ask for ranges of the bound version. One that is refused teaches how many the origin grants; it never counts as a
    failure while another one runs.
 3. A connection that breaks is gone on from at the exact byte, under the bound version. Where nothing binds, or the version is another
    one, the file is read again from its beginning and every piece that is here is compared: then all of it is of the later answer.
    Until that is so, no piece of the later answer is shown to anybody.
+4. A connection that is much slower than others gives way (`giving_way`): they go on at the byte that it has come to. Where no more than
+   one connection is granted, none does.
 
     state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
 """
@@ -18,12 +21,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import nullcontext
+from functools import partial
 
-from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, SourceGone
-from dfengine.origin.claim import Claim, Revoked, read_past
+from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.origin.assignment import TICK, Assignment
+from dfengine.origin.claim import Claim, GivesWay, Revoked, read_past
 from dfengine.origin.proof import Proof
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
-from dfengine.origin.turns import worth_another
 from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
@@ -36,20 +40,17 @@ if TYPE_CHECKING:
     from dfengine.origin.sink import Piece, Sink
     from dfengine.origin.turns import OriginTurns
 
-TICK = 0.05
-"""Seconds between two looks of a thread that waits for work."""
-
 CHANGED = 3
 """Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
 
 ANEW = 0.1
 """Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
 
-STALLED = 3.0
-"""Seconds without a byte after which the main answer takes over what a range was to bring, once it has come there."""
+UNANSWERED = 10.0
+"""Seconds without an answer after which a range counts as refused while the main answer is put off, which is to finish the file then."""
 
 
-class Reader:
+class Reader(Assignment):
     """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
     body: the open main answer, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
@@ -61,25 +62,18 @@ class Reader:
         self, origin: Origin, sink: Sink, body: Answer, missing: list[tuple[int, int]], *, connections: int, longest: int,
         retry: Retry, grants: Grants, chance: Callable[[], float], turns: OriginTurns | None = None, compare: bool = False,
     ) -> None:
-        self.version = body.version
+        super().__init__(origin.key, sink, body, missing, connections, longest, grants, turns, time.monotonic())
         self.error: BaseException | None = None
-        self.requests = self.bytes = 0  # that bodies brought, skipped ones too
-        self._origin, self._sink = origin, sink
-        self._work = Work(missing, longest)
-        self._retry, self._grants, self._chance, self._turns = retry, grants, chance, turns
-        self._allowed = grants.allowed(origin.key, connections, time.monotonic())
-        self._ranges = self._untried = self.version.binds
-        self._main: Answer | None = body
-        self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
-        self._claims: set[Claim] = set()
+        self.requests = 0
+        self._origin, self._retry, self._chance = origin, retry, chance
         self._comparing = self._plain = self._anew = False
         self._parts: dict[int, Piece] = {}
         self._proof = Proof(sink.held() if compare else ())
         self._changed = threading.Condition()
-        self._began, self._rest_until, self._pause = time.monotonic(), 0.0, TICK
+        self._rest_until, self._pause = 0.0, TICK
         self._others = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
-        self._revoked = self._ended = False
+        self._ended = False
 
     def work(self) -> None:
         """One thread's work. What ends the reader is in `error`."""
@@ -90,7 +84,7 @@ class Reader:
                     self._serve(claim)
                 except OriginError as error:
                     failure = error
-                except Revoked:
+                except (GivesWay, Revoked):
                     pass
                 except SourceGone:
                     if not self._sink.stopping and not claim.revoked:
@@ -109,6 +103,7 @@ class Reader:
                     self._over()
                     return None
                 now = time.monotonic()
+                self._look(now)
                 claim = self._next(now) if now >= self._rest_until else None
                 if claim is not None:
                     self._claims.add(claim)
@@ -124,54 +119,14 @@ class Reader:
                 self._origin.cancel.set()
             self._changed.notify_all()
 
-    def _next(self, now: float) -> Claim | None:
-        lowest, main = self._work.first, self._main
-        if main is not None:
-            lowest = self._revoke(now, lowest)
-        if lowest is None:
-            return None
-        if main is not None and (run := self._work.claim_at(self._main_at)) is not None:
-            self._main = None
-            return Claim(*run, main, False, now, self._main_moved)
-        if self._may_open(now):
-            sink = self._sink
-            # Where the order does not matter, ranges begin at the end of the file: the main answer never comes to theirs, and goes on.
-            run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
-            if run is not None:
-                return Claim(*run, None, False, now)
-        if main is not None and lowest > self._main_at and not self._claims and not self._untried:
-            # What lies between is here, and no range is granted: it is read past.
-            self._main = None
-            return Claim(*(self._work.claim() or (0, 0)), main, False, now, self._main_moved)
-        elif main is not None and not self._claims:
-            # The main answer is past what is left, or far before it, and a second connection is not granted beside it.
-            self._close()
-        if self._main is None and not self._claims:
-            return Claim(*(self._work.claim() or (0, 0)), None, True, now)
-        return None
-
-    def _revoke(self, now: float, lowest: int | None) -> int | None:
-        """The main answer has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
-        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
-        for claim in stalled:
-            self._take_over(claim)
-            self._work.release(claim.first, claim.past)
-            self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
-        return self._work.first if stalled else lowest
-
-    def _take_over(self, claim: Claim) -> None:
-        """What it brings from now on counts for nothing. Hold the lock."""
-        claim.revoked = self._revoked = True
-        self._claims.discard(claim)
-
-    def _may_open(self, now: float) -> bool:
-        held = len(self._claims) + (self._main is not None)
-        if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
-            return False
-        if self._turns is None or self._main is not None:
-            return True  # a main answer that waits has nothing to bring
-        left = self._work.pieces * self._sink.geometry.content_size
-        return worth_another(now - self._began, self.bytes, left) and self._turns.may_open(held, now)
+    def _waits(self, claim: Claim) -> None:
+        """The thread of this claim waits for the origin. Raises GivesWay, Revoked, OriginUnreachable."""
+        with self._changed:
+            now = time.monotonic()
+            self._look(now)
+            claim.check()
+            if claim.body is None and self._put_off and now - claim.began > UNANSWERED:
+                raise OriginUnreachable(f"{self._origin.key} answers a range with nothing")
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
         """The claim is over: what was not fetched is free again, and a main answer that goes on waits for its next piece. What to say."""
@@ -180,19 +135,16 @@ class Reader:
             if not claim.revoked:
                 self._claims.discard(claim)
                 self._work.release(claim.first, claim.past)
-            whole = claim.first == claim.past and not claim.revoked
-            if body is not None and whole and not body.bounded and body.remaining and self._main is None:
-                self._main, self._main_at, self._main_moved, body = body, claim.past, claim.moved, None
+            self._giving_way.ended(claim, time.monotonic())
+            goes_on = claim.first == claim.past or (claim.gives_way and failure is None)
+            if body is not None and goes_on and not (claim.revoked or body.bounded) and body.remaining and self._main is None:
+                self._main, self._main_at, self._main_moved, body = body, claim.first, claim.moved, None
+                self._main_line, self._put_off = claim.line, claim.first < claim.past
             if body is not None:
                 body.close()
             self._changed.notify_all()
             # Under the same lock: no other thread begins what failed here before it is known how long to wait.
             return self._broke(claim, failure) if failure is not None and not claim.revoked else ""
-
-    def _close(self) -> None:
-        main, self._main = self._main, None
-        if main is not None:
-            main.close()
 
     def _serve(self, claim: Claim) -> None:
         if claim.body is None:
@@ -201,12 +153,13 @@ class Reader:
         assert body is not None
 
         def waits() -> bool:
-            return not (claim.revoked or self._sink.stopping)
+            return not (claim.revoked or claim.gives_way or self._sink.stopping)
 
         while claim.first < claim.past:
             n = claim.first
             self._sink.room_for(n)
             offset, length = geometry.content(n)
+            claim.got = 0
             with turns.of(claim, waits) if turns is not None else nullcontext():
                 piece = self._receive(claim, body, n)
             if piece.got < length:
@@ -233,8 +186,7 @@ class Reader:
         """Piece n, or what the answer has of it before it ends."""
         offset, length = self._sink.geometry.content(n)
         with self._changed:
-            if claim.revoked:
-                raise Revoked("revoked")
+            claim.check()
             part = self._parts.pop(n, None)
         piece = part or self._sink.begin(n)
         try:
@@ -242,16 +194,19 @@ class Reader:
             with self._changed:
                 self.bytes += skipped
             while piece.got < length:
-                count = body.read_into(piece.room(length - piece.got))
+                claim.check()
+                room = piece.room(length - piece.got)
+                claim.asks(time.monotonic())
+                count = body.read_into(room, partial(self._waits, claim))
                 if not count:
                     break
                 self._moved(claim, body, count)
                 piece.took(count)
-                claim.busy = False
+                claim.got, claim.busy = piece.got, False
             if body.open_end and piece.got < length and self._sink.geometry.length < 0:
                 # It may have been one part of many.
                 self._origin.check_end(offset + piece.got, self.version)
-        except OriginError:
+        except (OriginError, GivesWay):
             self._keep_part(claim, n, piece)
             raise
         return piece
@@ -269,8 +224,8 @@ class Reader:
             if claim.revoked:
                 raise Revoked("revoked")
             self.bytes += count
-            claim.at, claim.busy = time.monotonic(), True
-            claim.came += count
+            claim.brought(count, now := time.monotonic())
+            self._look(now)
             # Bytes that are only compared, or begun again because nothing binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
@@ -293,10 +248,11 @@ class Reader:
             start += part.got
         with self._changed:
             self.requests += 1
+            claim.line = self.requests
         if not claim.again:
             end = sum(geometry.content(claim.past - 1))
             # A range from the beginning is asked for without one: an origin may answer it so, and only the claim is read.
-            claim.body = self._origin.open(start, end if start else None, version=self.version)
+            claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._waits, claim))
             claim.body.bounded = True
             if start and not claim.body.ranged:
                 raise OriginChanged(f"{claim.body.place} answers a range with the whole file")
@@ -353,7 +309,7 @@ class Reader:
         if isinstance(error, OriginDiffers):
             raise error
         if not claim.moved and (claim.extra or held):
-            self._refused(error, max(1, held))
+            self._refused(error, max(1, held), time.monotonic())
             return ""
         if isinstance(error, OriginChanged):
             self._others += 1
@@ -375,15 +331,6 @@ class Reader:
             raise error
         self._rest_until = time.monotonic() + wait
         return f"{error}: tries again in {wait:.0f} s ({self._retry.turn})" if wait > 1.0 else ""
-
-    def _refused(self, error: OriginError, held: int) -> None:
-        """One connection more than the `held` ones is not granted, or no ranges at all."""
-        self._untried = False
-        if isinstance(error, OriginChanged) or error.status in (200, 206, 416):
-            self._ranges = False
-        self._allowed = min(self._allowed, held)
-        if error.status in (403, 429, 503):
-            self._grants.refused(self._origin.key, held, time.monotonic())
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import time
 
+from dfengine.origin.assignment import TICK
 from dfengine.origin.claim import Claim
-from dfengine.origin.reader import TICK, Reader
+from dfengine.origin.giving_way import GivingWay
+from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Rate
 
 TYPE_CHECKING = False
@@ -35,6 +37,7 @@ class ReaderOnDemand(Reader):
     def __init__(self, *given: Any, wanted: Callable[[], list[int]], **named: Any) -> None:
         super().__init__(*given, **named)
         self._wanted = wanted
+        self._giving_way = GivingWay(awaited=True)
         self._idle = False
         self._waits_since = self._began
         self._ranged = False
@@ -69,8 +72,9 @@ class ReaderOnDemand(Reader):
 
     def _claim_for(self, first: int, past: int, now: float) -> Claim | None:
         main, held = self._main, len(self._claims) + (self._main is not None)
-        if main is not None and self._main_at == first:
-            return self._by_main(first, past, now)
+        others = self._claims or (self._ranges and (self._untried or held < self._allowed))
+        if main is not None and self._main_at == first and not (self._put_off and others):
+            return self._by_main(*self._work.claim_until(first, past), now)
         if self._ranges and self._sink.geometry.count >= 0:
             if held and (self._untried or held < self._allowed):
                 return self._by_range(first, past, now, extra=True)
@@ -83,15 +87,11 @@ class ReaderOnDemand(Reader):
         elif main is not None:
             at = self._work.free_from(self._main_at)
             if at <= first:
-                return self._by_main(at, first + 1, now)
+                return self._by_main(*self._work.claim_until(at, first + 1), now)
             self._close()
         if self._claims:
             return None
         return Claim(*self._work.claim_until(first, past), None, True, now)
-
-    def _by_main(self, first: int, past: int, now: float) -> Claim:
-        main, self._main = self._main, None
-        return Claim(*self._work.claim_until(first, past), main, False, now, self._main_moved)
 
     def _by_range(self, first: int, past: int, now: float, extra: bool) -> Claim:
         """extra: others run, so that a refusal says only how many the origin grants."""

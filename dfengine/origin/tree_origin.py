@@ -164,29 +164,32 @@ class TreeBody:
         self._advance()
         self._waiting = None  # the caller waits for the head alone
 
-    def read_into(self, buffer: memoryview) -> int:
-        """See `body.Body.read_into`. Raises TreeChanged for a file that is not the manifest's, OriginError and its kin, SourceGone."""
+    def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
+        """See `body.Body.read_into`; `waiting` does not end the opening of a file.
+
+        Raises TreeChanged for a file that is not the manifest's, OriginError and its kin, SourceGone.
+        """
         if not self.remaining:
             return 0
         floor = self._origin.floor
         if floor and self._slow > SILENCE + STEP / floor:
             raise OriginSlow(f"{self.place} sends less than {floor:.0f} bytes per second, by files of {WORTH} bytes or more")
         began = time.monotonic()
-        got = self._read(buffer)
+        got = self._read(buffer, waiting)
         self._slow += time.monotonic() - began
         self._came += got
         if self._came >= STEP:
             self._came, self._slow = 0, 0.0
         return got
 
-    def _read(self, buffer: memoryview) -> int:
+    def _read(self, buffer: memoryview, waiting: Callable[[], None] | None) -> int:
         if self._body is None:
             self._advance()
         body, path = self._body, self._manifest.paths[self._file]
         assert body is not None
         try:
             with naming(path):
-                got = body.read_into(buffer[: self._left])
+                got = body.read_into(buffer[: self._left], waiting)
                 if not got:
                     raise TreeChanged(f"its answer ends {self._left} bytes before the listed size")
                 if got == self._left:

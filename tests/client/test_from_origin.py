@@ -48,7 +48,7 @@ class Body:
     ranged = bounded = not_modified = open_end = False
     version = Version()
 
-    def read_into(self, view: memoryview) -> int:
+    def read_into(self, view: memoryview, waiting: object = None) -> int:
         part = b"abc"[self.start :]
         view[: len(part)] = part
         self.start += len(part)

@@ -6,13 +6,18 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
+from dfengine.origin import assignment, giving_way
+from dfengine.origin import claim as claims
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
 from dfengine.origin import turns as turn_taking
@@ -33,15 +38,29 @@ LONGEST = 30.0
 SILENCE = 0.2
 """Seconds after which a body of which nothing comes fails."""
 
+DRIP = 0.02
+"""Seconds before each byte of a body that drips."""
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "TICK", 0.002)
-        patch.setattr(readers, "STALLED", 0.05)
+        patch.setattr(assignment, "TICK", 0.002)
+        patch.setattr(assignment, "STALLED", 0.05)
         patch.setattr(readers, "ANEW", 0.002)
         patch.setattr(retries, "FIRST", 0.001)
         patch.setattr(retries, "CRUMB", 0.002)
+        yield
+
+
+@contextmanager
+def hasty() -> Iterator[None]:
+    """Connections give way at the least sign, and often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "WINDOW", 0.005)
+        for name, value in {"SLOW": 2.0, "REST": 0.0, "PATIENCE": 0.0, "QUIET": 0.01, "ENOUGH": (1, 0.0), "MEMORY": 0.02}.items():
+            patch.setattr(giving_way, name, value)
         yield
 
 
@@ -64,8 +83,8 @@ def content(seed: int, length: int) -> bytes:
 class Behaviour:
     """Of one answer. n: a status, or bytes before it breaks or stalls.
 
-    kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; whole, 200 to a range; other, another
-    file under its own version; renamed, the same bytes under a version of their own.
+    kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; drip, a byte now and then afterwards; whole,
+    200 to a range; other, another file under its own version; renamed, the same bytes under a version of their own.
     """
 
     def __init__(self, kind: str = "good", n: int = 0) -> None:
@@ -97,7 +116,7 @@ class Body:
         self.came = 0
         self._origin, self._data, self._past = origin, data, past
 
-    def read_into(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
         assert not self.closed, "nobody reads what was closed"
         origin, behaviour = self._origin, self.behaviour
         if origin.cancel.is_set:
@@ -108,11 +127,21 @@ class Body:
             if want <= 0 and self.start < self._past:
                 if behaviour.kind != "stall":
                     raise BREAKS[behaviour.kind]
-                if origin.cancel.set_.wait(SILENCE):
-                    raise SourceGone("the download was stopped")
-                raise BREAKS["reset"]
+                end = time.monotonic() + SILENCE
+                while not origin.cancel.set_.wait(0.002):
+                    if waiting is not None:
+                        waiting()
+                    if time.monotonic() >= end:
+                        raise BREAKS["reset"]
+                raise SourceGone("the download was stopped")
         if want <= 0:
             return 0
+        if behaviour.kind == "drip" and self.came >= behaviour.n:
+            want = 1
+            end = time.monotonic() + DRIP
+            while (left := end - time.monotonic()) > 0 and not origin.cancel.set_.wait(min(left, 0.002)):
+                if waiting is not None:
+                    waiting()
         origin.pace(self)
         buffer[:want] = self._data[self.start : self.start + want]
         with origin.lock:
@@ -171,7 +200,9 @@ class Origin:
             "nothing": Version("", "", length),
         }[self.binds]
 
-    def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+    def open(
+        self, start: int = 0, end: int | None = None, *, version: Version | None = None, waiting: Callable[[], None] | None = None
+    ) -> Body:
         with self.lock:
             first = not self.bodies
             if not first:
@@ -405,9 +436,9 @@ def test_nobody_asks_for_what_lies_beyond_an_end_that_was_just_learnt(length: in
 
 def test_nobody_asks_for_what_lies_beyond_an_end_that_a_later_answer_tells() -> None:
     class Late(Origin):
-        def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+        def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
             self.hides = not self.bodies
-            return super().open(start, end, version=version)
+            return super().open(start, end, **more)
 
     origin = Late(15, [Behaviour("cut", 3)], hides=True)
     found = run(origin, Tells(-1))
@@ -664,6 +695,68 @@ def test_a_range_that_stalls_is_taken_over_by_the_main_answer() -> None:
     assert found.sink.whole == origin.files[0]
 
 
+@pytest.mark.parametrize("kind", ["drip", "stall"])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("slow", [0, 1])
+def test_a_connection_that_gives_way_is_gone_on_from_at_the_exact_byte(slow: int, ordered: bool, kind: str) -> None:
+    origin = Origin(295, [*[Behaviour()] * slow, Behaviour(kind, 14)], step=3)
+    if slow:
+        origin.main_waits.clear()
+    with hasty():
+        found = Run(origin, Sink(295, ordered=ordered), 3, longest=3)
+        until(lambda: len(origin.bodies) > slow and origin.bodies[slow].came >= 14 and len(origin.running) < 3)
+        origin.main_waits.set()
+        assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    body = origin.bodies[slow]
+    assert 14 <= body.came < 30
+    assert (body.start, mock.ANY) in origin.asked
+    assert max(origin.sent.values()) == 1, "no byte comes twice"
+    assert found.retry.others == []
+
+
+@pytest.mark.parametrize("status", [403, 429, 404])
+def test_a_main_answer_that_is_put_off_goes_on_where_ranges_are_refused(status: int) -> None:
+    """It is never given up for them."""
+    origin = Origin(295, [Behaviour("drip", 14), *[Behaviour()] * 3, *[Behaviour("status", status)] * 500], step=3)
+    with hasty():
+        found = Run(origin, Sink(295), 3, longest=2, tries=0)
+        assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    assert len(origin.bodies) == 4
+    assert origin.bodies[0].came > 14
+    assert found.retry.others == [], "no failure is counted"
+
+
+def test_a_range_without_an_answer_counts_as_refused_where_the_main_answer_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "UNANSWERED", 0.05)
+
+    class Mute(Origin):
+        def open(self, start: int = 0, end: int | None = None, *, waiting: Callable[[], None] | None = None, **more: Any) -> Body:
+            while len(self.bodies) >= 2 and not self.cancel.is_set:
+                assert waiting is not None
+                waiting()
+                time.sleep(0.002)
+            return super().open(start, end, **more)
+
+    origin = Mute(95, [Behaviour("drip", 14)], step=3)
+    with hasty():
+        found = Run(origin, Sink(95, ordered=True), 2, tries=0)
+        assert found.end() is None
+    assert found.sink.whole == origin.files[0]
+    assert len(origin.bodies) == 2
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_an_origin_that_grants_one_connection_loses_none(connections: int) -> None:
+    origin = Origin(95, [Behaviour("drip", 14), *[Behaviour("status", 429)] * 500])
+    with hasty():
+        found = run(origin, connections=connections, tries=0)
+    assert found.reader.error is None
+    assert origin.bodies[0].came == 95
+    assert len(origin.bodies) == 1
+
+
 def test_what_somebody_waits_for_is_fetched_first() -> None:
     origin = Origin(295)
     origin.main_waits.clear()
@@ -749,7 +842,7 @@ class TwoServers(Origin):
         self.files[1] = self.files[0][:20] + self.files[1][20:]
         self.ranged, self.changed = threading.Event(), threading.Event()
 
-    def open(self, start: int = 0, end: int | None = None, *, version: Version | None = None) -> Body:
+    def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
         if not self.bodies:
             self._script = [Behaviour("cut", 14)]
         elif end is not None:
@@ -757,7 +850,7 @@ class TwoServers(Origin):
         else:
             self.ranged.wait(1.0)
             self._script = [Behaviour("other")]
-        return super().open(start, end, version=version)
+        return super().open(start, end, **more)
 
     def pace(self, body: Body) -> None:
         if body.bounded and body.came:
@@ -814,32 +907,36 @@ LENGTHS = st.integers(0, 160)
 STATUSES = st.builds(Behaviour, st.sampled_from(["status", "part"]), st.sampled_from([403, 404, 416, 429, 500, 503]))
 PARTS = st.tuples(st.sampled_from(["cut", "reset", "slow"]), st.integers(0, 60)).map(lambda pair: Behaviour(*pair))
 STALLS = st.integers(0, 30).map(lambda n: Behaviour("stall", n))
+DRIPS = st.integers(0, 30).map(lambda n: Behaviour("drip", n))
 PLAIN = st.sampled_from(["good", "unreachable", "whole", "other", "renamed"]).map(Behaviour)
-FIRST = st.just(Behaviour()) | PARTS
-CUTS = st.lists(st.just(Behaviour()) | st.integers(1, 60).map(lambda n: Behaviour("cut", n)), max_size=12)
-SCRIPTS = st.tuples(FIRST, st.lists(STATUSES | PARTS | PLAIN | PLAIN | STALLS, max_size=12)).map(lambda pair: [pair[0], *pair[1]])
+FIRST = st.just(Behaviour()) | PARTS | DRIPS
+CUTS = st.lists(st.just(Behaviour()) | DRIPS | st.integers(1, 60).map(lambda n: Behaviour("cut", n)), max_size=12)
+SCRIPTS = st.tuples(FIRST, st.lists(STATUSES | PARTS | PLAIN | PLAIN | STALLS | DRIPS, max_size=12)).map(lambda pair: [pair[0], *pair[1]])
 BINDS = st.sampled_from(["strong", "strong", "weak", "dated", "nothing"])
 CONNECTIONS = st.integers(1, 4)
 SEEDS = st.none() | st.integers(0, 99)
 
 
 @settings(deadline=None, max_examples=150)
-@given(LENGTHS, SCRIPTS, BINDS, st.booleans(), CONNECTIONS, st.integers(1, 5), st.integers(0, 3), SEEDS)
+@given(LENGTHS, SCRIPTS, BINDS, st.booleans(), CONNECTIONS, st.integers(1, 5), st.integers(0, 3), SEEDS, st.booleans())
 def test_no_error_means_that_every_byte_is_of_one_version(
-    length: int, script: list[Behaviour], binds: str, hides: bool, connections: int, longest: int, tries: int, seed: int | None
+    length: int, script: list[Behaviour], binds: str, hides: bool, connections: int, longest: int, tries: int, seed: int | None, haste: bool
 ) -> None:
-    found = run(Origin(length, script, binds, hides), None, seed, connections=connections, longest=longest, tries=tries)
+    with hasty() if haste else nullcontext():
+        found = run(Origin(length, script, binds, hides), None, seed, connections=connections, longest=longest, tries=tries)
     assert found.reader.bytes <= sum(found.origin.sent.values())
     if found.reader.error is None:
         assert len(found.sink.whole) == length
 
 
 @settings(deadline=None, max_examples=100)
-@given(LENGTHS, CUTS, CONNECTIONS, SEEDS)
-def test_under_a_binding_version_no_byte_comes_twice(length: int, script: list[Behaviour], connections: int, seed: int | None) -> None:
-    """Connections that break, whenever they do, cost no byte."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "STALLED", LONGEST)  # on a busy machine a thread has no turn for longer than that
+@given(LENGTHS, CUTS, CONNECTIONS, SEEDS, st.booleans())
+def test_under_a_binding_version_no_byte_comes_twice(
+    length: int, script: list[Behaviour], connections: int, seed: int | None, haste: bool
+) -> None:
+    """Connections that break or give way, whenever they do, cost no byte."""
+    with hasty() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread has no turn for longer than that
         found = run(Origin(length, script), None, seed, connections=connections, tries=0)
     assert found.reader.error is None
     assert found.retry.others == []

@@ -6,12 +6,14 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged
+from dfengine.origin import assignment, giving_way
 from dfengine.origin import reader as readers
 from dfengine.origin import reader_on_demand as on_demand
 from dfengine.origin import retry as retries
@@ -19,15 +21,18 @@ from dfengine.origin.connections import Grants
 from dfengine.origin.reader_on_demand import ReaderOnDemand
 from dfengine.origin.retry import Retry
 
-from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink
+from .test_reader import LONGEST, PIECE, Behaviour, Origin, Sink, hasty
 
-KINDS = [Behaviour("status", 503), Behaviour("part", 403), Behaviour("cut", 3), Behaviour("reset", 12), Behaviour("whole"), Behaviour()]
+KINDS = [
+    Behaviour("status", 503), Behaviour("part", 403), Behaviour("cut", 3), Behaviour("reset", 12), Behaviour("whole"), Behaviour(),
+    Behaviour("drip", 13), Behaviour("stall", 4),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (readers, on_demand):
+        for module in (assignment, readers, on_demand):
             patch.setattr(module, "TICK", 0.002)
         patch.setattr(on_demand, "MAIN_WAITS", 0.02)
         patch.setattr(readers, "ANEW", 0.002)
@@ -206,6 +211,21 @@ def test_an_origin_that_names_each_answer_anew_is_read_through(
     assert len(origin.asked) < 60
 
 
+def test_a_first_answer_that_is_slow_and_alone_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody waits for its piece, and no other piece is wanted."""
+    monkeypatch.setattr(giving_way, "ALONE", 0.01)
+    origin = Origin(1000, [Behaviour("drip", 3)])
+    with hasty():
+        asking = Asking(origin, Sink(1000))
+        asking.want(0)
+        asking.want(1)
+        assert asking.end() is None
+    assert right(asking)
+    assert 3 <= origin.bodies[0].came < PIECE
+    assert origin.asked[0] == (origin.bodies[0].start, PIECE)
+    assert max(origin.sent.values()) == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     script=st.lists(st.sampled_from(KINDS), max_size=12),
@@ -213,14 +233,17 @@ def test_an_origin_that_names_each_answer_anew_is_read_through(
     binds=st.sampled_from(["strong", "weak", "nothing"]),
     hides=st.booleans(),
     connections=st.integers(1, 4),
+    first=st.sampled_from([Behaviour(), Behaviour("drip", 0), Behaviour("drip", 33)]),
+    haste=st.booleans(),
 )
 def test_whatever_the_origin_does_what_is_wanted_comes_and_is_right(
-    script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int
+    script: list[Behaviour], wants: list[list[int]], binds: str, hides: bool, connections: int, first: Behaviour, haste: bool
 ) -> None:
-    """The first answer is good, or the file would not be open; each later failure passes, and there are fewer of them than tries."""
-    asking = Asking(Origin(305, [Behaviour(), *script], binds, hides), Sink(-1 if hides else 305), connections)
-    for each in wants:
-        asking.want(*each)
-    error = asking.end()
+    """The first answer comes to its end, or the file would not be open; later failures pass, and there are fewer of them than tries."""
+    with hasty() if haste else nullcontext():
+        asking = Asking(Origin(305, [first, *script], binds, hides), Sink(-1 if hides else 305), connections)
+        for each in wants:
+            asking.want(*each)
+        error = asking.end()
     assert error is None or binds == "nothing" or any(each.kind in ("part", "whole") for each in script), error
     assert right(asking)

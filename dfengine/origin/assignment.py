@@ -1,0 +1,139 @@
+"""Which connection of an origin's file brings which pieces next: the state that the threads of a `reader.Reader` share.
+
+All of it is called with the reader's lock held. `now` is monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from dfengine.errors import OriginChanged
+from dfengine.origin.claim import Claim
+from dfengine.origin.giving_way import GivingWay
+from dfengine.origin.turns import worth_another
+from dfengine.origin.work import Work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.errors import OriginError
+    from dfengine.origin.connections import Grants
+    from dfengine.origin.kinds import Answer
+    from dfengine.origin.sink import Sink
+    from dfengine.origin.turns import OriginTurns
+
+TICK = 0.05
+"""Seconds between two looks of a thread that waits for work, and at which connections are slow."""
+
+STALLED = 3.0
+"""Seconds without a byte after which the main answer takes over what a range was to bring, once it has come there."""
+
+
+class Assignment:
+    """See `reader.Reader`. key: names the origin."""
+
+    def __init__(
+        self, key: str, sink: Sink, body: Answer, missing: list[tuple[int, int]], connections: int, longest: int, grants: Grants,
+        turns: OriginTurns | None, now: float,
+    ) -> None:  # fmt: skip
+        self.version = body.version
+        self.bytes = 0  # that bodies brought, skipped ones too
+        self._key, self._sink, self._began = key, sink, now
+        self._work = Work(missing, longest)
+        self._grants, self._turns = grants, turns
+        self._allowed = grants.allowed(key, connections, now)
+        self._ranges = self._untried = self.version.binds
+        self._main: Answer | None = body
+        self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
+        self._main_line, self._put_off = 0, False
+        self._giving_way, self._looks_at = GivingWay(), 0.0
+        self._claims: set[Claim] = set()
+        self._revoked = False
+
+    def _next(self, now: float) -> Claim | None:
+        lowest, main = self._work.first, self._main
+        if main is not None:
+            lowest = self._revoke(now, lowest)
+        if lowest is None:
+            return None
+        if main is not None and not self._put_off and (run := self._work.claim_at(self._main_at)) is not None:
+            return self._by_main(*run, now)
+        if self._may_open(now):
+            sink = self._sink
+            # Where the order does not matter, ranges begin at the end of the file: the main answer never comes to theirs, and goes on.
+            run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
+            if run is not None:
+                return Claim(*run, None, False, now)
+            if self._put_off:
+                return None  # nothing has room yet
+        if self._put_off and not self._claims:
+            # No range is granted any more.
+            self._put_off = False
+            return self._next(now)
+        if main is not None and lowest > self._main_at and not self._claims and not self._untried:
+            # What lies between is here, and no range is granted: it is read past.
+            return self._by_main(*(self._work.claim() or (0, 0)), now)
+        elif main is not None and not self._claims:
+            # The main answer is past what is left, or far before it, and a second connection is not granted beside it.
+            self._close()
+        if self._main is None and not self._claims:
+            return Claim(*(self._work.claim() or (0, 0)), None, True, now)
+        return None
+
+    def _look(self, now: float) -> None:
+        """A connection that is too slow is told to give way."""
+        if now < self._looks_at:
+            return
+        self._looks_at = now + TICK
+        if self._ranges and self._allowed > 1 and self._sink.geometry.count >= 0:
+            slow = self._giving_way.next(self._claims, self._rest, now)
+            if slow is not None:
+                slow.gives_way = True
+
+    def _by_main(self, first: int, past: int, now: float) -> Claim:
+        """The main answer brings these pieces."""
+        main, self._main = self._main, None
+        self._put_off = False
+        return Claim(first, past, main, False, now, self._main_moved, self._main_line)
+
+    def _rest(self, claim: Claim) -> int:
+        """Bytes that it still has to bring."""
+        geometry = self._sink.geometry
+        past = min(claim.past, geometry.count)
+        return sum(geometry.content(past - 1)) - geometry.content(claim.first)[0] - claim.got if claim.first < past else 0
+
+    def _revoke(self, now: float, lowest: int | None) -> int | None:
+        """The main answer has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
+        if self._put_off:
+            return lowest
+        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
+        for claim in stalled:
+            self._take_over(claim)
+            self._work.release(claim.first, claim.past)
+            self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
+        return self._work.first if stalled else lowest
+
+    def _take_over(self, claim: Claim) -> None:
+        """What it brings from now on counts for nothing."""
+        claim.revoked = self._revoked = True
+        self._claims.discard(claim)
+
+    def _may_open(self, now: float) -> bool:
+        held = len(self._claims) + (self._main is not None)
+        if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
+            return False
+        if self._turns is None or (self._main is not None and not self._put_off) or not self._claims:
+            return True  # a main answer that waits has nothing to bring, or is put off
+        left = self._work.pieces * self._sink.geometry.content_size
+        return worth_another(now - self._began, self.bytes, left) and self._turns.may_open(held, now)
+
+    def _close(self) -> None:
+        main, self._main, self._put_off = self._main, None, False
+        if main is not None:
+            main.close()
+
+    def _refused(self, error: OriginError, held: int, now: float) -> None:
+        """One connection more than the `held` ones is not granted, or no ranges at all."""
+        self._untried = False
+        if isinstance(error, OriginChanged) or error.status in (200, 206, 416):
+            self._ranges = False
+        self._allowed = min(self._allowed, held)
+        if error.status in (403, 429, 503):
+            self._grants.refused(self._key, held, now)

@@ -1,0 +1,117 @@
+"""Which connection of a file is to give way: others bring bytes much quicker, so they bring what it still had to. Pure: `now` is monotonic
+seconds.
+
+Laws:
+
+1. A connection is judged by the seconds for which its thread waited for the origin, a witness by all seconds that passed. So a pause of
+   this side (a full window, a limit, a disk) makes no connection slow, and what came meanwhile makes none a witness.
+2. It is slow while a witness brings more than SLOW times its rate, and its claim's rest would take longer than REST. Witnesses are other
+   connections: those that bring bytes now, and those whose claims ended while this one was as slow. Where no other one brings bytes,
+   any that ended before is a witness as well, and all of them are forgotten then: they know nothing of what comes next.
+3. Without a witness a connection gives way if no byte came for QUIET seconds after others did. Where somebody waits for these pieces, and
+   no others are asked for meanwhile, it does once if no other one has brought bytes of this file, and its rest would take longer than
+   ALONE.
+4. Each one that gives way doubles both patiences for MEMORY seconds. So the requests that are added stay few, whatever an origin does.
+
+An origin that is slow on each of its connections has no witness.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from dfengine.origin.claim import Claim
+
+SLOW = 10.0
+"""How many times as quick a witness is."""
+
+REST = 2.0
+"""Seconds."""
+
+PATIENCE = 1.0
+"""Seconds for which a connection stays slow before it gives way; the first of them follow a whole window, see `claim.WINDOW`."""
+
+QUIET = 5.0
+"""Seconds. TCP sends again what was lost within less, several times."""
+
+ALONE = 20.0
+"""Seconds."""
+
+MEMORY = 60.0
+"""Seconds."""
+
+LATELY = 2.0
+"""Seconds after the end of its claim for which a witness counts as one that brings bytes now."""
+
+ENOUGH = 1 << 20, 1.0
+"""Bytes, or seconds, of a claim whose connection is a witness afterwards: the first bytes of a connection may come in one burst."""
+
+MOST = 16
+"""Claims that ended and are remembered."""
+
+BESIDE, BEFORE, TRY = "beside", "before", "try"
+"""Why a connection is slow: by witnesses beside it, by those that ended before, or because nobody knows."""
+
+
+class GivingWay:
+    """Of the connections of one file. awaited: somebody waits for what they bring, see law 3."""
+
+    def __init__(self, awaited: bool = False) -> None:
+        self._ended: deque[tuple[int, float, float]] = deque(maxlen=MOST)
+        """Line, bytes per second, and when, of claims that ended."""
+        self._times: deque[float] = deque()
+        self._tries = awaited
+        """One that is alone may give way."""
+
+    def ended(self, claim: Claim, now: float) -> None:
+        """Its thread has left the claim."""
+        size, seconds = ENOUGH
+        passed = now - claim.began
+        if claim.came and passed > 0 and (claim.came >= size or passed >= seconds):
+            self._ended.append((claim.line, claim.came / passed, now))
+
+    def next(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
+        """The one of the running claims that is to give way now, if any. rest: bytes that a claim still has to bring."""
+        while self._times and now - self._times[0] >= MEMORY:
+            self._times.popleft()
+        longer = 1 << len(self._times)
+        for claim in claims:
+            claim.look(now)
+        for claim in claims:
+            if claim.body is None or claim.gives_way:
+                continue
+            why = self._slow(claim, claims, rest(claim), now)
+            if why and claim.slow_since is not None and now - claim.slow_since >= PATIENCE * longer:
+                if why == BEFORE:
+                    self._ended.clear()
+                self._tries = self._tries and why != TRY
+            elif claim.silent(now) < QUIET * longer:
+                continue
+            self._times.append(now)
+            return claim
+        return None
+
+    def _slow(self, claim: Claim, claims: Collection[Claim], rest: int, now: float) -> str:
+        """Why it is slow, "": it is not."""
+        rate = claim.rate(now)
+        if rate is None:
+            return ""
+        found = ""
+        ended = [(pace, at) for line, pace, at in self._ended if line != claim.line]
+        running = [pace for other in claims if other.line != claim.line and (pace := other.pace(now))]
+        now_quickest = max([*running, *(pace for pace, at in ended if now - at < LATELY)], default=0.0)
+        then_quickest = max((pace for pace, at in ended if at > claim.began), default=0.0)
+        if rest <= rate * REST:
+            pass
+        elif now_quickest > SLOW * rate or then_quickest > SLOW * max(rate, claim.average(now)):
+            found = BESIDE
+        elif not running and max((pace for pace, _ in ended), default=0.0) > SLOW * rate:
+            found = BEFORE
+        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in claims if other.line != claim.line):
+            found = TRY
+        claim.slow_since = None if not found else claim.slow_since or now
+        return found

@@ -43,6 +43,11 @@ class Job:
         self.queued, self.began, self.received_at = False, now, now
         self._base = self._mark = now, 0
 
+    def pause(self, seconds: float, now: float) -> None:
+        """This process did not run for so long: what came meanwhile, or did not, says nothing about the source."""
+        self.began, self.received_at = min(now, self.began + seconds), now
+        self._base = self._mark = now, self.came
+
     def rate(self, now: float) -> float:
         """Bytes per second of the last RATE to 2 * RATE seconds, as far as it is asked for that often."""
         if now - self._mark[0] >= RATE:

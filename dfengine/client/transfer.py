@@ -106,12 +106,13 @@ class Transfer(TransferState):
         now = time.monotonic()
         share = math.inf if self.throttle is None else self.throttle.rate / (2 * max(1, self.plan.workers))
         with self._changed:
-            # A process that was stopped itself says nothing about its sources.
-            late, self._listened_at = now - self._listened_at > STOPPED, now
+            past, self._listened_at = now - self._listened_at, now
             for job in self.plan.jobs():
+                if past > STOPPED:
+                    job.pause(past, now)
                 silent = self.plan.late(job, self._receiving.came(job), now, floor)
                 slow = not silent and self.plan.slow(job, self.file.geometry.framed(job.piece), now, share)
-                if late or job.writing or ((silent or slow) and self._receiving.unread(job) > (0 if silent else UNREAD)):
+                if job.writing or ((silent or slow) and self._receiving.unread(job) > (0 if silent else UNREAD)):
                     job.received_at = now
                 elif silent or slow:
                     (self.plan.silent if silent else self.plan.hurry)(job, now)

@@ -113,6 +113,22 @@ def test_a_source_is_slow_unless_much_of_what_it_sent_waits_here(
     assert job.silent is slow
 
 
+def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfer, clock: list[float]) -> None:
+    """Neither by the time that its piece takes then, nor by the rate of it."""
+    for _ in range(3):
+        transfer.plan.pace.add(1.0)
+    transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
+    job, line = begun(transfer)
+    for step in range(18):
+        line.receiver.total += 50
+        clock[0] += 60.0 if step == 9 else 0.1
+        transfer.listen(0.0)
+        assert not job.silent, step
+    assert transfer.plan.arrived(job, clock[0])
+    assert transfer.plan.pace.mean < 2.0, "how long pieces take is not learned from it"
+    assert transfer.plan.drain()[1] == []
+
+
 def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:
     """Or it would keep others from asking for a piece ahead, for the rest of the download."""
     jobs = [begun(transfer)[0] for _ in range(2)]

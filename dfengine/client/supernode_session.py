@@ -113,6 +113,8 @@ def join(
                 notify(f"supernode {node} asks for patience: {reason(answer.message)}")
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
+                if status == 503:
+                    raise _full(node, answer)
                 return _accept(dialer, node, connection, registration.cid, answer)
         except SourceGone as error:
             connection.close()
@@ -125,13 +127,16 @@ def join(
         connection.close()
 
 
+def _full(node: SupernodeAddress, answer: Registered) -> SupernodeFull:
+    """It takes no download now, because of itself: that says nothing about the file."""
+    full = SupernodeFull(f"supernode {node} refuses: {reason(answer.message)}")
+    full.alternatives = answer.alternatives
+    return full
+
+
 def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid: str, answer: Registered) -> Membership:
     if answer.code == codes.NEED_AUTH:
         raise refuse(node, answer.code, answer.message)
-    if answer.alternatives:
-        full = SupernodeFull(f"supernode {node} refuses: {reason(answer.message)}", answer.code)
-        full.alternatives = answer.alternatives
-        raise full
     if answer.code != codes.SUCCESS or not answer.piece_size:
         raise SupernodeError(f"supernode {node} refuses: {reason(answer.message)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:

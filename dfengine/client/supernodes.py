@@ -34,6 +34,11 @@ class Trying:
         while self._waiting:
             yield self._waiting.pop(0)
 
+    @property
+    def left(self) -> bool:
+        """There are more."""
+        return bool(self._waiting)
+
     def failed(self, error: RemoteError) -> None:
         """Why the latest one was in vain."""
         found: list[SupernodeAddress] = []

@@ -142,6 +142,8 @@ class SwarmSession:
                 self._watch.trouble(str(error))
                 failure = failure or error
                 trying.failed(error)
+                if trying.left:
+                    self._say(f"{error}; asks the next supernode")
                 if self._questions and isinstance(error, SupernodeError) and error.code and not isinstance(error, SupernodeFull):
                     failure = error
                     break

@@ -119,15 +119,15 @@ def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
 
 
 def leaving(state: SupernodeState, request: Request) -> Response:
-    """To a registration while this supernode takes leave. Raises HangUp, as if it had ended, where the client cannot be sent on: it goes to
-    another supernode that it knows, or waits for the next process."""
+    """To a registration while this supernode takes leave: a native client is told, and sent on if there are others. Raises HangUp, as if it
+    had ended, to one of 1.x, which would not look for another supernode after a refusal."""
     try:
         native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native
     except ProtocolViolation:
         native = 0
-    if not native or not state.other_supernodes():
+    if not native:
         raise HangUp
-    return sent_on(state, "this supernode takes leave")
+    return sent_on(state, "it is about to end (--drain) and takes no new downloads")
 
 
 # THE PULL

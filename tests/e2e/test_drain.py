@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scene import MIB, Scene, until
+import subprocess
+
+from scene import DFENGINE, MIB, Scene, status, until
 
 
 def test_a_drain_does_not_wait_for_a_client_that_was_killed(stage: Scene) -> None:
@@ -13,4 +15,34 @@ def test_a_drain_does_not_wait_for_a_client_that_was_killed(stage: Scene) -> Non
     until(lambda: node.metric("dfengine_origin_bytes_total"), "a download that runs")
     stage.kill(killed)
     node.process.terminate()
+    assert node.process.wait(60.0) == 0
+
+
+def test_who_asks_a_supernode_that_takes_leave_is_told_so(stage: Scene) -> None:
+    """And goes on: to the next supernode, or to the origin."""
+    base = stage.origin(slow="256k")
+    stage.file("f", 32 * MIB)
+    stage.file("g", MIB)
+    node = stage.supernode("--drain", "600s")
+    other = stage.supernode()
+    held = stage.start_get(f"{base}/slow/f", "out", "--notbs", host=3, nodes=(node,))
+    until(lambda: node.metric("dfengine_origin_bytes_total"), "a download that runs")
+    node.process.terminate()
+    until(lambda: status(node.node, "/readyz") == 503, "its leave")
+
+    def get(*options: str, node: str = node.node) -> tuple[int, str]:
+        command = [*DFENGINE, "get", f"{base}/g", "-o", str(stage.path / "g"), "--force", "--pattern", "cdn", *options]
+        done = subprocess.run([*command, "-n", node], capture_output=True, timeout=60)
+        return done.returncode, done.stderr.decode()
+
+    refusal = f"supernode {node.node} refuses: it is about to end (--drain) and takes no new downloads"
+    code, said = get()
+    assert (code, said.splitlines()[0]) == (0, f"dfengine: goes to the origin: {refusal}")
+    assert get("--notbs") == (3, f"dfengine: {refusal}; falling back to the origin is forbidden (--notbs)\n")
+    # By its weight the first of the two is asked first.
+    code, said = get("--notbs", "--verbose", "-n", other.node, node=f"{node.node}=65535")
+    assert code == 0, said
+    assert f"dfengine: {refusal}; asks the next supernode\n" in said
+    assert "the supernode served 1048576 bytes" in said
+    stage.kill(held)
     assert node.process.wait(60.0) == 0

@@ -19,7 +19,10 @@ SHORT: dict[str, dict[str, float | int]] = {
     "origin.body": {"SILENCE": 1.0},
     "origin.http": {"SILENCE": 1.0},
     "origin.retry": {"FIRST": 0.05},
-    "origin.reader": {"STALLED": 0.5},
+    "origin.assignment": {"STALLED": 0.5},
+    "origin.claim": {"WINDOW": 0.2},
+    "origin.giving_way": {"PATIENCE": 0.2, "QUIET": 0.6},
+    "origin.reader": {"UNANSWERED": 1.5},
 }
 LONGEST = 30.0
 """Seconds in which every run with these deadlines must have ended."""

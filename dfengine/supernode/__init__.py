@@ -12,6 +12,7 @@
     preheat_news, remote_preheats     preheats of the cluster's other supernodes; preheat_moves: what it takes to go on with one
     shared_pauses, shared_pins,       further notices of the cluster: origins, pins, bad sources;
     shared_blocks, shared_leases      the last one asks the cluster for permissions to go to an origin
+    api_reading, sent_on              how a leader reads, for its followers; hosts that are told to turn to another supernode
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches, lets registrations wait for the origin's head

@@ -217,6 +217,7 @@ class OriginFetches:
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
+        cluster.hear_leads(lambda *said: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *said))
         cluster.start()
 
     def close(self) -> None:
@@ -246,6 +247,17 @@ class OriginFetches:
             lease = max(LEAST_LEASE, geometry.piece_size / LEAST_RATE)
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
         self._head_known(fetch.task)
+
+    def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
+        self._events.info("lead_taken", task=fetch.task, leader=before, rate=round(rate), leader_rate=round(slower))
+
+    def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
+        if self.cluster is None or not self.cluster.others:
+            fetch.insists()
+        elif fetch.task in self._swarm.tasks:
+            self._events.info("hosts_sent_on", task=fetch.task, reason=why)
+            self._registry.send_on(fetch.task, fetch.insists)
+            self._wake()
 
     def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
         self._timings.first_bytes.note(seconds)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dfengine import wire
-from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError
+from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError, SupernodeFull
 from dfengine.location import is_content
 from dfengine.origin.request import is_private
 from dfengine.supernode.copies.fetch import FAILED, Fetch
@@ -28,7 +28,17 @@ async def register(
         fetch = await _shared(state, registration, wanted, address)
     else:
         fetch = await _task(state, registration, wanted, task_url, address)
+        if not registration.follows:
+            _send_on(state, registration, fetch)
     return fetch, enter(state, registration, fetch, address)
+
+
+def _send_on(state: SupernodeState, registration: wire.Registration, fetch: Fetch) -> None:
+    """Raises SupernodeFull for a native download that is to turn to another supernode, this once."""
+    others = registration.native and state.other_supernodes()
+    if others and state.registry.sent_on.sends(fetch.task, registration.cid, state.now()):
+        raise SupernodeFull("this supernode gets the file too slowly")
+    fetch.insists()
 
 
 def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:

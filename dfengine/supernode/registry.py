@@ -13,6 +13,7 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
+from dfengine.supernode.sent_on import SentOn
 from dfengine.supernode.sliced_work import SlicedWork
 from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.members import Key, Member, Members
@@ -28,6 +29,7 @@ class Registry:
         """Downloads that were dismissed because they were silent for too long, so far."""
         self.used: dict[str, float] = {}
         """Task -> when it was last registered for or asked for (monotonic seconds)."""
+        self.sent_on = SentOn()
         self._now = loop.time
         self._swarm = swarm
         self._parked = parked
@@ -79,6 +81,23 @@ class Registry:
                 self._parked.answer(key, answer)
             if task not in self._swarm.tasks or cid not in self._swarm.tasks[task].downloads:
                 self.members.dismiss(key)
+            yield
+
+    def send_on(self, task: str, stays: Callable[[], object]) -> None:
+        """All native downloads of a task leave, and register again as soon as they ask for something. stays: called for each other one."""
+        self.sent_on.begin(task, self._now())
+        state = self._swarm.tasks.get(task)
+        if state is not None:
+            self._work.begin(self._send_on(task, list(state.downloads), stays))
+
+    def _send_on(self, task: str, cids: list[str], stays: Callable[[], object]) -> Iterator[None]:
+        for cid in cids:
+            member = self.members.get((task, cid))
+            if member is not None and member.native:
+                self._parked.answer((task, cid), wire.Pulled(wire.NOT_FOUND, msg="this supernode gets the file too slowly: register again"))
+                self.leave((task, cid))
+            elif member is not None:
+                stays()
             yield
 
     def end_other_lengths(self, name: str, length: int, then: Callable[[], None]) -> None:

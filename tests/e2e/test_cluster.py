@@ -64,8 +64,9 @@ def from_origin(*nodes: Supernode) -> list[float]:
 def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
     stage: Scene, options: tuple[str, ...], server: RedisServer, redis: bool
 ) -> None:
-    digest, base = stage.file("f", SIZE), stage.origin(slow="300k")  # long enough for three downloads to start meanwhile
-    first, *others = nodes = [stage.supernode(*options) for _ in range(3)]
+    digest, base = stage.file("f", SIZE), stage.origin(slow="700k")
+    # Long enough for three downloads to start meanwhile. One connection brings one piece after the other: one is here before the last.
+    first, *others = nodes = [stage.supernode(*options, "--origin-connections", "1") for _ in range(3)]
     members(*nodes)
     led = stage.start_get(f"{base}/slow/f", "led", "--pattern", "cdn", nodes=(first,))
     until(lambda: first.metric("dfengine_origin_bytes_total"), "bytes at the first supernode")
@@ -87,6 +88,25 @@ def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
     rest = from_origin(*others)
     assert min(rest) == 0, "one of them leads now, and the other one follows it"
     assert 0 < max(rest) < SIZE, "what the cluster has is not asked for again"
+
+
+def test_a_leader_whose_origin_is_slow_for_it_alone_is_led_by_a_follower(stage: Scene, options: tuple[str, ...]) -> None:
+    """Its first request is answered slowly, all others quickly; with one connection it stays with that one."""
+    data = content(10 * SIZE // 3, 1)
+    first, second = nodes = [stage.supernode(*options, "--origin-connections", "1") for _ in range(2)]
+    members(*nodes)
+    with Server(Watched(lambda x: serve(x, rate=2e6 if x.n == 0 else 0.0)), (data,)) as server:
+        url = f"http://{server.address}/f"
+        gets = [stage.start_get(url, "out2", "--pattern", "cdn", "--notbs", host=2, nodes=(first,))]
+        until(lambda: first.metric("dfengine_origin_bytes_total"), "bytes at the first supernode")
+        gets.append(stage.start_get(url, "out3", "--pattern", "cdn", "--notbs", host=3, nodes=(second,)))
+        for get in gets:
+            stage.end(get)
+    assert stage.digest("out2") == stage.digest("out3") == hashlib.sha256(data).hexdigest()
+    read = from_origin(*nodes)
+    assert 0 < read[0] < len(data), "it stops reading"
+    assert 0 < read[1] < len(data), "what it brought is not read again"
+    assert [second.metric("dfengine_cluster_led"), first.metric("dfengine_cluster_led")] == [1, 0]
 
 
 def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], server: RedisServer) -> None:
@@ -463,3 +483,41 @@ def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that
         assert answer.headers == (("Retry-After", "5"),)
     else:
         assert set(told) == {"code", "message"}
+
+
+def test_hosts_that_are_sent_on_turn_to_another_supernode_once(tmp_path: Path) -> None:
+    async def play(url: str) -> list[tuple[int, list[str]]]:
+        node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
+        answers: list[tuple[int, list[str]]] = []
+
+        async def register(host: int, native: int = 1, **more: Any) -> None:
+            body = json.dumps({**registration(url, host), "native": native, **more}).encode()
+            answer = await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))
+            answers.append((answer.status, json.loads(answer.body).get("alternatives", [])))
+
+        for host in (1, 2):
+            await register(host)
+        await register(3, native=0)
+        [fetch] = node.cdn.fetches.values()
+        others = [Other("0" * 32, "10.0.0.1:8002")]
+        node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
+        fetch.insisted = False
+        node.fetches.fetch_sends_on(fetch, "a reason")
+        assert [member.native for member in node.members.values()] == [0], "who speaks 1.x knows no other supernode"
+        assert fetch.insisted
+        fetch.insisted = False
+        for host in (1, 2):
+            await register(host)
+        assert not fetch.insisted
+        await register(1)
+        assert fetch.insisted, "it has found no other supernode"
+        await register(4, native=0)
+        await register(5, follows=True)
+        await asyncio.to_thread(node.cdn.close)
+        node.close()
+        return answers
+
+    with Server(serve, (content(SIZE, 1),)) as server:
+        answers = asyncio.run(play(f"http://{server.address}/f"))
+    served, sent = (200, []), (503, ["10.0.0.1:8002"])
+    assert answers == [served, served, served, sent, sent, served, served, served]

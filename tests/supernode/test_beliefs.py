@@ -175,3 +175,15 @@ def test_memory_is_bounded(monkeypatch: Any) -> None:
         node.refused(f"r{n}", Other("y", "h:1"), 0.0)
     assert len(node._granted) <= 10
     assert len(node._leaders) <= 10
+
+
+def test_whoever_hears_that_another_one_took_a_task_leads_it_no_more() -> None:
+    node, other = Beliefs(), Other("y", "y:1")
+    node.granted("a", 100.0)
+    node.granted("b", 100.0)
+    node.taken("a", other)
+    assert (node.leads("a", 101.0), node.leads("b", 101.0)) == (False, True)
+    assert node.last_leader("a") == other
+    node.granted("a", 102.0)
+    assert node.leads("a", 103.0)
+    assert node.last_leader("a") is None

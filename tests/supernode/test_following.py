@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Container, Iterator
 from contextlib import suppress
+from copy import copy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +23,12 @@ from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import following, piece_lines
+from dfengine.supernode.copies import following, leader_probe, piece_lines, slow_leader
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
+from dfengine.supernode.copies.reading_messages import Reading
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
@@ -45,6 +47,8 @@ class Leader:
     def __init__(self, cache: Cache) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.registered = self.pulled = self.piece = lambda answer: answer
+        self.reads = Reading(wire.SUCCESS, 0, GEOMETRY.count - 2)
+        self.read: Any = lambda: self.reads
         self.given: set[int] = set()
         self.digests = {n: cache.piece_digest(memoryview(self.content(n))).hex() for n in range(GEOMETRY.count)}
         leader = self
@@ -55,7 +59,8 @@ class Leader:
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 leader.asked.append((self.path, message))
-                made = leader._register() if self.path == "/peer/registry" else leader._pull(message)
+                made = leader.read() if self.path == "/swarm/reading" else \
+                    leader._register() if self.path == "/peer/registry" else leader._pull(message)
                 self._answer(200, made if isinstance(made, bytes) else wire.encode(made))
 
             def do_GET(self) -> None:
@@ -109,12 +114,24 @@ class Cluster:
         self._leaders = list(leaders)
         self._stand_ins = stand_ins
         self.own = SimpleNamespace(address="127.0.0.9:8002")
+        self.takes, self.taken = True, list[str]()
+        self.others: list[str] = []
 
     def leader(self, task: str) -> str | None:
         return self._leaders.pop(0) if len(self._leaders) > 1 else self._leaders[0]
 
     def stand_in(self, task: str, lost: Container[str]) -> str | None:
         return next((each for each in self._stand_ins if each not in lost), None)
+
+    def turn(self, task: str, seconds: float) -> bool:
+        return self.takes
+
+    def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
+        self.taken.append(leader)
+        return self.takes
+
+    def addresses(self) -> list[str]:
+        return self.others
 
     def dialer(self) -> Dialer:
         return Dialer()
@@ -135,7 +152,7 @@ def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
 
 
 def fetch_of(cache: Cache, *leaders: str | None, stand_ins: tuple[str, ...] = (), **wanted: Any) -> Fetch:
-    events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece")))
+    events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_led", "fetch_sends_on")))
     given: Any = {"url": URL, "cluster_name": NAME, **wanted}
     return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
                  cluster=Cluster(*leaders, stand_ins=stand_ins))  # fmt: skip
@@ -386,6 +403,196 @@ def test_a_fetch_that_is_stopped_leaves_its_leader(cache: Cache, leader: Leader)
     with pytest.raises(OriginUnreachable, match="going away"):
         following.follow(fetch, None)
     assert time.monotonic() - began < 60
+
+
+@pytest.fixture
+def origin() -> Iterator[Any]:
+    """Answers ranges of the file; asked: their headers. tag: its version."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            said.asked.append(self.headers["Range"])
+            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+            body = CONTENT[int(first) : int(last) + 1]
+            self.send_response(206)
+            self.send_header("ETag", said.tag)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Range", f"bytes {first}-{last}/{LENGTH}")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    said = SimpleNamespace(url=f"http://127.0.0.1:{server.server_address[1]}/f", asked=list[str](), tag='"e1"')
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield said
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SPAN", 0.1), ("FIRST", 0.1), ("LEFT", 1), ("LEAST", 0.1), ("WAIT", 0.1)):
+        monkeypatch.setattr(slow_leader, name, value)
+    monkeypatch.setattr(leader_probe, "LEAST", 0.1)
+    monkeypatch.setattr(following, "PATIENCE", 20.0)
+
+
+def first_alone(leader: Leader) -> Any:
+    """The leader brings one piece, and no other one."""
+    return lambda answer: wire.Pulled(wire.WAIT) if leader.given else wire.Pulled(answer.code, answer.offers[:1])
+
+
+def test_a_slow_leader_is_led_by_whoever_the_origin_brings_more(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
+    leader.pulled = first_alone(leader)
+    fetch = fetch_of(cache, leader.address, url=origin.url)
+    assert following.follow(fetch, None) == ORIGIN
+    assert fetch.cluster is not None
+    assert fetch.cluster.taken == [leader.address]  # type: ignore[attr-defined]
+    last = GEOMETRY.count - 2
+    start, length = GEOMETRY.content(last)
+    assert origin.asked == [f"bytes={start}-{start + length - 1}"], "one piece, that the leader comes to last"
+    assert fetch.file is not None
+    assert set(fetch.file.here) == {0, last}, "it is kept"
+    assert fetch.file.verify(last, fetch.file.buffer())
+
+
+def test_a_leader_that_reads_as_quickly_is_followed_on(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:
+    """It reads on between the two questions; then it brings the rest."""
+    leader.pulled = lambda answer: answer if len(origin.asked) > 1 else first_alone(leader)(answer)
+    reads = itertools.count(0, 1 << 40)
+    leader.read = lambda: Reading(wire.SUCCESS, next(reads), GEOMETRY.count - 2 - len(origin.asked))
+    fetch = fetch_of(cache, leader.address, url=origin.url)
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.cluster is not None
+    assert fetch.cluster.taken == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "why", ["another probes", "another version", "nothing is read", "nonsense", "a piece that is here", "a short piece"]
+)
+def test_a_probe_that_comes_to_nothing_changes_nothing(cache: Cache, leader: Leader, origin: Any, soon: None, why: str) -> None:
+    tries = itertools.count()
+    reading = {"nothing is read": Reading(wire.SUCCESS, 0, -1), "nonsense": b"[]",
+               "a piece that is here": Reading(wire.SUCCESS, 0, 0),
+               "a short piece": Reading(wire.SUCCESS, 0, GEOMETRY.count - 1)}.get(why, leader.reads)  # fmt: skip
+
+    def read() -> Any:
+        next(tries)
+        return reading
+
+    leader.read = read
+    leader.pulled = lambda answer: answer if next(copy(tries)) > 1 else first_alone(leader)(answer)
+    fetch = fetch_of(cache, leader.address, url=origin.url)
+    assert fetch.cluster is not None
+    fetch.cluster.takes = why != "another probes"  # type: ignore[attr-defined]
+    origin.tag = '"e2"' if why == "another version" else origin.tag
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.cluster.taken == []  # type: ignore[attr-defined]
+    assert fetch.file is not None
+    assert Path(fetch.file.path).read_bytes() == CONTENT
+
+
+def test_whoever_hears_of_another_leader_goes_there(cache: Cache, leader: Leader) -> None:
+    other = Leader(cache)
+    fetch = fetch_of(cache, leader.address, other.address)
+    alone = first_alone(leader)
+
+    def pulled(answer: wire.Pulled) -> Any:
+        if leader.given:
+            fetch.lead_taken(other.address, 1e6)
+        return alone(answer)
+
+    leader.pulled = pulled
+    assert following.follow(fetch, None) == WHOLE
+    assert fetch.leader == other.address
+    assert fetch.file is not None
+    assert Path(fetch.file.path).read_bytes() == CONTENT
+    other.close()
+
+
+@pytest.mark.parametrize(("rate", "sent"), [(1e12, True), (0.0, False)], ids=["slow", "nobody knows"])
+def test_whoever_lost_the_lead_sends_its_hosts_on_if_its_link_is_slow(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch, rate: float, sent: bool
+) -> None:
+    monkeypatch.setattr(following, "OWN_SPAN", 0.0)
+    fetch = fetch_of(cache, leader.address)
+    told: list[Any] = []
+    fetch.post = lambda event, *given: told.append(event)
+    fetch.events.fetch_sends_on = "sends on"  # type: ignore[assignment,method-assign]
+    fetch.lead_taken(leader.address, rate)
+    assert following.follow(fetch, None) == WHOLE
+    assert told.count("sends on") == sent
+
+
+def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
+    cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOST", 1.0)
+    hosts = Leader(cache)
+    asked, lost = threading.Event(), threading.Event()
+
+    def piece(framed: bytes) -> bytes:
+        asked.set()
+        lost.wait(60)
+        return framed
+
+    def pulled(answer: wire.Pulled) -> Any:
+        if asked.is_set():
+            threading.Timer(0.2, lost.set).start()
+            return b""
+        source = wire.Source("host", "127.0.0.1", hosts.port, "/peer/file/x")
+        return wire.Pulled(answer.code, [wire.Offer(offer.piece, offer.digest, (source,)) for offer in answer.offers])
+
+    monkeypatch.setattr(piece_lines, "may_be_asked", lambda *_: True)
+    hosts.piece, leader.pulled = piece, pulled
+    fetch = fetch_of(cache, leader.address, None)
+    assert following.follow(fetch, None) == ORIGIN
+    assert fetch.file is not None
+    assert fetch.file.here.count() == piece_lines.FEW
+    hosts.close()
+
+
+def test_who_loses_the_leader_alone_leads_and_the_leader_hears_of_it(cache: Cache, leader: Leader) -> None:
+    other, lost = Leader(cache), leader.address
+    leader.close()
+    fetch = fetch_of(cache, lost)
+    cluster: Any = fetch.cluster
+    cluster.others = [lost, other.address]
+    assert following.follow(fetch, None) == ORIGIN
+    assert cluster.taken == [lost]
+    other.close()
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["hosts come back", "nobody comes"])
+def test_who_is_cut_off_sends_its_hosts_on_and_reads_the_origin_for_those_that_come_back(
+    cache: Cache, leader: Leader, back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if back:
+        monkeypatch.setattr(following, "PATIENCE", 60.0)
+    lost = leader.address
+    leader.close()
+    fetch = fetch_of(cache, lost)
+    fetch.events.fetch_sends_on = "sends on"  # type: ignore[assignment,method-assign]
+    told: list[Any] = []
+
+    def post(event: Any, *given: Any) -> None:
+        told.append(event)
+        if back and event == "sends on":
+            threading.Timer(0.05, fetch.insists).start()
+
+    fetch.post = post
+    cluster: Any = fetch.cluster
+    cluster.others = [lost, "127.0.0.1:1"]
+    begun = time.monotonic()
+    assert following.follow(fetch, None) == ORIGIN
+    assert time.monotonic() - begun < 30.0
+    assert told == ["sends on"]
+    assert cluster.taken == []
 
 
 def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to_be(cache: Cache) -> None:

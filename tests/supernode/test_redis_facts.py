@@ -53,6 +53,22 @@ def facts(server: RedisServer) -> Iterator[RedisFacts]:
     made.close()
 
 
+def test_one_follower_at_a_time_probes_and_takes_the_lead_of_who_has_it(facts: RedisFacts) -> None:
+    facts.beat(A, b"I am a")
+    assert facts.lead("t", A, b"I am a") is None
+    assert facts.turn("t", B, 60.0)
+    assert not facts.turn("t", A, 60.0)
+    assert not facts.turn("t", B, 60.0), "its own wait is not over either"
+    assert facts.turn("u", A, 0.05)
+    until(lambda: facts.turn("u", B, 60.0))
+    assert not facts.take("t", B, b"I am b", "cc" * 16, 60.0)
+    assert facts.lead("t", A, b"I am a") is None, "nothing has changed"
+    assert facts.take("t", B, b"I am b", A, 60.0)
+    assert facts.lead("t", A, b"I am a") == b"I am b"
+    assert not facts.take("t", B, b"I am b", A, 60.0), "it is not a's any more"
+    assert not facts.turn("t", A, 1.0), "nobody probes whoever took it lately"
+
+
 def test_members_come_and_go_and_one_leads_each_task(facts: RedisFacts, server: RedisServer) -> None:
     assert facts.beat(A, b"I am a") == [b"I am a"]
     assert sorted(facts.beat(B, b"I am b")) == [b"I am a", b"I am b"]

@@ -4,7 +4,8 @@ Laws, while Redis keeps what it is told:
 
 1. No two supernodes lead a task at the same time. A supernode leads what was granted to it, as long as it is a member; it counts as one for
    TTL seconds from the moment before it last said so, and Redis for TTL from the moment after. Whoever was no member for a while leads
-   nothing that was granted before.
+   nothing that was granted before. A lead that is taken from a supernode that reads too slowly (`copies/slow_leader.py`) is an
+   exception: the notice of it takes two beats at most, and both read the origin until then.
 2. A task has a leader again TTL seconds after the last one fell silent, as soon as anybody asks.
 3. Every question is answered, whatever Redis does: without it the last answer counts. Where there is none, or its leader cannot be reached,
    the members that were told last are tried in an order that is the task's, the same at all of them. Each tries those before itself alone,
@@ -88,6 +89,12 @@ class Beliefs:
     def refused(self, task: str, leader: Other, began: float) -> None:
         """The task is another one's."""
         self._heard(began)
+        self._granted.pop(task, None)
+        self._bound(self._leaders)
+        self._leaders[task] = leader
+
+    def taken(self, task: str, leader: Other) -> None:
+        """Another supernode says that it leads the task from now on."""
         self._granted.pop(task, None)
         self._bound(self._leaders)
         self._leaders[task] = leader

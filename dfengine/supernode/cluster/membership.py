@@ -29,6 +29,7 @@ from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
 if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
     from dfengine.settings import SupernodeSettings
+    from dfengine.supernode.cluster.notices import Notice
 
     Result = TypeVar("Result")
 
@@ -46,6 +47,12 @@ RELEASES = 10_000
 
 STANDS = 1000
 """Tasks that it leads without having been told, and asks for; of more the first ones are not asked for."""
+
+LEADS = "leads"
+"""The kind of notice of a supernode that has taken a lead."""
+
+MOST_RATE = 1e12
+"""Bytes per second."""
 
 CLAIM = 2 * TTL
 """Seconds for which these are asked for while another one has them; who is gone has none after TTL."""
@@ -104,6 +111,10 @@ class Cluster:
         with self._lock:
             return sorted((each for each in self._beliefs.others.values() if each.id != self.own.id), key=lambda each: each.address)
 
+    def addresses(self) -> list[str]:
+        """HOST:PORT of the others; none while Redis does not answer: nobody knows then whether they are there."""
+        return [other.address for other in self.others] if self.reached else []
+
     @property
     def reached(self) -> bool:
         """Redis answered the last question."""
@@ -145,6 +156,52 @@ class Cluster:
             if other is None and not self._beliefs.leads(task, now) and len(self._stands) < STANDS:
                 self._stands.setdefault(task, now)
         return other.address if other is not None else None
+
+    def turn(self, task: str, seconds: float) -> bool:
+        """This supernode alone may probe the task's origin for so long. In a fetch's thread: it may wait. False also while Redis fails."""
+        return self._answered(lambda: self._facts.turn(task, self.own.id, seconds))
+
+    def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
+        """This supernode leads the task instead of the one at `leader`, which hears of it, and nobody probes the origin for so long.
+
+        rate: bytes per second at which it reads the origin; 0: not known. In a fetch's thread: it may wait. False: nothing is changed.
+        """
+        with self._lock:
+            last, began = self._beliefs.last_leader(task), time.monotonic()
+        if last is None or last.address != leader:
+            return False
+        if not self._answered(lambda: self._facts.take(task, self.own.id, self._record(), last.id, seconds)):
+            return False
+        with self._lock:
+            self._beliefs.granted(task, began)
+        self.board.say(f"{LEADS}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
+        self.hurry()
+        return True
+
+    def hear_leads(self, heard: Callable[[str, str, float], object]) -> None:
+        """Call `heard` with the task, its new leader's HOST:PORT and rate, in the cluster's thread. Before it starts."""
+
+        def hear(notice: Notice) -> None:
+            task, address, rate = (notice.said.get(name) for name in ("task", "address", "rate"))
+            if not (isinstance(task, str) and isinstance(address, str) and isinstance(rate, int | float) and 0 <= rate < MOST_RATE):
+                return
+            leader = next((other for other in self.others if other.id == notice.by and other.address == address), None)
+            if leader is not None:
+                with self._lock:
+                    self._beliefs.taken(task, leader)
+                heard(task, address, float(rate))
+
+        self.board.listen(LEADS, hear)
+
+    def _answered(self, question: Callable[[], bool]) -> bool:
+        with self._lock:
+            if not self._beliefs.may_ask(time.monotonic()):
+                return False
+        try:
+            return self._asked(question, ANSWER)
+        except ClusterError as error:
+            self._failed(error)
+            return False
 
     def release(self, task: str) -> None:
         """The task left memory: another one may lead it. On the loop's thread; waits for nothing."""

@@ -3,6 +3,7 @@
     PREFIXmember:ID   what a supernode says of itself, for TTL
     PREFIXmembers     the ids of all, some of which may be gone
     PREFIXlead:NAME   the id of who leads the task (`cluster_names`); it counts as long as that one is a member, and LEASE at most
+    PREFIXprobe:NAME  the id of who may find out whether it reads the task's origin quicker than the leader, for a time that it says
     PREFIXnotice:NAME what a supernode told all others (`notices`), for the seconds that it said
     PREFIXnotices     their names by the number that each was given, MOST_NOTICES at most; the oldest leave first
     PREFIXnumber      the last number
@@ -66,6 +67,19 @@ return false
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return false
+"""
+
+TURN = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+return 0
+"""
+
+TAKE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[5] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6])
+return 1
 """
 
 LEAVE = """
@@ -198,9 +212,12 @@ class RedisFacts:
     def _lead(self, task: str) -> str:
         return f"{self._prefix}lead:{task}"
 
+    def _probe(self, task: str) -> str:
+        return f"{self._prefix}probe:{task}"
+
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, LEAVE, TELL, HEAR, SEATS)}
+        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, TURN, TAKE, LEAVE, TELL, HEAR, SEATS)}
 
     def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
         """Raises ClusterError."""
@@ -226,6 +243,19 @@ class RedisFacts:
     def release(self, task: str, id: str) -> None:
         """It leads the task no longer. Raises ClusterError."""
         self._ask(RELEASE, [self._lead(task)], [id])
+
+    def turn(self, task: str, id: str, seconds: float) -> bool:
+        """No other supernode may probe the task's origin for so long; False: this one may not, another one does. Raises ClusterError."""
+        return bool(self._ask(TURN, [self._probe(task)], [id, max(1, int(seconds * 1000))]) == 1)
+
+    def take(self, task: str, id: str, record: bytes, leader: str, seconds: float) -> bool:
+        """The task is this supernode's instead of the leader's, and nobody probes its origin for so long. It is a member for TTL.
+
+        leader: the id of who leads it. False: that one does not, and nothing is changed. Raises ClusterError.
+        """
+        keys = [self._member(id), self._lead(task), self._probe(task)]
+        given = [id, record, int(TTL * 1000), int(LEASE), leader, max(1, int(seconds * 1000))]
+        return bool(self._ask(TAKE, keys, given) == 1)
 
     def leave(self, id: str) -> None:
         """It is a member no longer, and leads nothing. Raises ClusterError."""

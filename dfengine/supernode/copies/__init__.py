@@ -5,6 +5,9 @@
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
+    following, piece_lines   a task that is taken from the supernode that leads it, piece by piece
+    slow_leader              when that one reads too slowly (pure); leader_probe, reading_messages: the measurement;
+                             cut_off: whether anybody else is reached
     manifests                of trees, for the fetches of their data
     listing_budget           what listings may cost, for each client
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again

@@ -146,6 +146,12 @@ class Cdn:
             self.follow(fetch, address)
         fetch.notify()
 
+    def lead_taken(self, name: str, leader: str, rate: float) -> None:
+        """See `Fetch.lead_taken`. name: of the task in the cluster."""
+        for fetch in self.fetches.values():
+            if fetch.wanted.cluster_name == name:
+                fetch.lead_taken(leader, rate)
+
     def forget(self, task: str) -> None:
         """Remove the task from memory and stop reading its origin; its copy stays on disk."""
         fetch = self.fetches.pop(task, None)

@@ -48,7 +48,10 @@ if TYPE_CHECKING:
         @property
         def apart(self) -> bool: ...
         def leader(self, task: str) -> str | None: ...
+        def addresses(self) -> list[str]: ...
         def stand_in(self, task: str, lost: Container[str]) -> str | None: ...
+        def turn(self, task: str, seconds: float) -> bool: ...
+        def take(self, task: str, leader: str, rate: float, seconds: float) -> bool: ...
         def dialer(self) -> Dialer: ...
 
     class Named(Protocol):
@@ -93,6 +96,13 @@ class Events(Protocol):
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """The origin no longer has the file of a complete copy; running downloads may end."""
 
+    def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
+        """This supernode leads the task from now on, instead of the one at `before`: the origin brings it so many bytes per second, and
+        brought that one so many."""
+
+    def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
+        """Its hosts had better turn to other supernodes, which get the file sooner."""
+
     def fetch_renewed(self, fetch: Fetch) -> None:
         """The origin's file changed: a new generation begins, and downloads of the old one end."""
 
@@ -130,6 +140,13 @@ class Fetch:
         self.pauses = pauses if pauses is not None else OriginPauses()
         self.leader = ""
         """HOST:PORT of the supernode that the pieces come from; "": they come from the origin. Written before `fetch_head`."""
+        self.taken, self.taken_rate = "", 0.0
+        """HOST:PORT of another supernode that has taken the lead since who leads was asked, and the bytes per second at which it reads the
+        origin; "": none. Written under `news`."""
+        self.yields = False
+        """The origin is being read, and another supernode may take the lead. Written under `news` by the fetch's thread."""
+        self.insisted = False
+        """Somebody has registered, and was not sent on to another supernode. Written under `news`; the fetch's thread makes it false."""
         self.doubted = False
         """The store has the copy, and not as it should be. Written by the fetch's thread."""
         known = self.manifests  # and no reference to this fetch: it goes as soon as it is forgotten
@@ -232,6 +249,22 @@ class Fetch:
         """A pull that selects these waits: fetch the first missing one next. On the loop's thread."""
         here = self.file.here if self.file is not None else None
         self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
+
+    def lead_taken(self, leader: str, rate: float) -> None:
+        """The supernode at `leader` leads the task from now on, and reads `rate` bytes per second: this one stops. In any thread."""
+        with self.news:
+            if self.state not in (NEW, RUNNING):
+                return
+            self.taken, self.taken_rate = leader, rate
+            if self.yields and self.cancel is not None:
+                self.cancel.set()
+            self.news.notify_all()
+
+    def insists(self) -> None:
+        """Somebody registers who is not sent on. On the loop's thread."""
+        with self.news:
+            self.insisted = True
+            self.news.notify_all()
 
     def notify(self) -> None:
         """Wake the threads of this fetch that wait for news."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine._piece import Geometry
-from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, StorageError
+from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
 from dfengine.origin.work import ENDLESS, missing
@@ -144,8 +144,25 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> No
     except BaseException:
         body.close()
         raise
-    read(fetch, origin, body, file, gaps)
+    _yields(fetch, following.may_follow(fetch))
+    try:
+        read(fetch, origin, body, file, gaps)
+    except SourceGone:
+        if fetch.stopped or not fetch.taken:
+            raise
+        _yields(fetch, False)
+        fetch.reads = False
+        return _fetch(fetch, (file, fetch.description))
+    finally:
+        _yields(fetch, False)
     _finish(fetch, file)
+
+
+def _yields(fetch: Fetch, whether: bool) -> None:
+    with fetch.news:
+        fetch.yields = whether
+        if whether and fetch.taken and fetch.cancel is not None:
+            fetch.cancel.set()
 
 
 def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[tuple[int, int]]]:

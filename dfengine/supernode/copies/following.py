@@ -3,7 +3,8 @@
 Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and
 the origin is read once. The leader also tells the origin's validators, so that whoever goes on without it reads the rest by range. A leader
 that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses, or
-brings nothing for PATIENCE seconds, costs that time, and the origin is asked.
+brings nothing for PATIENCE seconds, costs that time, and the origin is asked. One that reads the origin slowly is led instead
+(`slow_leader`); whose link is slow as well sends its hosts on.
 
 The leader is told what the host here has said, with its credentials, and judges these as its own hosts'; it tells the task's name in the
 cluster, which must be the one here, and its own id of it.
@@ -31,9 +32,16 @@ from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.cut_off import reaches
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
+from dfengine.supernode.copies.leader_probe import Probe
 from dfengine.supernode.copies.piece_lines import PieceLines, watched
 from dfengine.supernode.copies.repair import missing_runs
+from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dfengine.supernode.copies.fetch import Cluster
 
 Message = TypeVar("Message")
 
@@ -83,6 +91,14 @@ class _Changed(Exception):
     """The leader has another version."""
 
 
+class _Moved(Exception):
+    """Another supernode leads; leads: this one."""
+
+    def __init__(self, leads: bool = False) -> None:
+        super().__init__()
+        self.leads = leads
+
+
 def may_follow(fetch: Fetch) -> bool:
     """All supernodes of the cluster name the task alike. What opens it is shown to those alone whom a key vouches for that hosts lack."""
     wanted = fetch.wanted
@@ -109,23 +125,44 @@ class _Following:
         """The leader's id of the task: each supernode makes those of private files by itself."""
         self._began, self._patience = self._heard, PATIENCE
         """When the present leader was turned to, and for how long it may bring nothing."""
+        self._law = SlowLeader()
+        self._probe: Probe | None = None
+        self._led = ""
+        """Who took the lead from this supernode; "" once it is known whether its link is too slow to follow that one."""
+        self._bytes = 0
+        """That came from the present leader's swarm."""
 
     def run(self) -> str:
         fetch = self._fetch
         assert fetch.cluster is not None
         self._own_ip = SupernodeAddress.parse(fetch.cluster.own.address).host
+        with fetch.news:
+            self._led = fetch.taken
+        try:
+            return self._run(fetch, fetch.cluster)
+        finally:
+            self._end_probe()
+
+    def _run(self, fetch: Fetch, cluster: Cluster) -> str:
         while True:
             self._look()
-            address, told = fetch.cluster.leader(fetch.wanted.cluster_name), True
+            with fetch.news:
+                fetch.taken = ""
+            address, told = cluster.leader(fetch.wanted.cluster_name), True
             if address is None or address in self._lost:
-                address, told = fetch.cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
+                address, told = cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
             if address is None:
                 return ORIGIN
-            self._began, self._patience = time.monotonic(), PATIENCE if told else STAND_IN
+            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if told else STAND_IN, 0
+            self._law.follows(self._began)
             try:
                 return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN
             except _Changed:
                 return CHANGED
+            except _Moved as moved:
+                if moved.leads:
+                    return ORIGIN
+                continue
             except (SupernodeError, BadValue):
                 if told:
                     return ORIGIN
@@ -134,11 +171,32 @@ class _Following:
                 fetch.waits = str(error)
                 if not told or time.monotonic() - self._reached > LOST:
                     self._lost.add(address)
+                    if told and not self._goes_on(cluster, address):
+                        return ORIGIN
             if time.monotonic() - self._heard > PATIENCE:
                 return ORIGIN
             if address not in self._lost:
                 with fetch.news:
                     fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
+
+    def _goes_on(self, cluster: Cluster, leader: str) -> bool:
+        """The leader is lost. False: so are all others, and hosts came back that were sent on to them, or
+        PATIENCE is over."""
+        fetch = self._fetch
+        others = [each for each in cluster.addresses() if each != leader]
+        if not others:
+            return True
+        if reaches(cluster.dialer(), others):
+            # If it runs and is cut off from here alone, it hears by Redis that another one reads the origin now.
+            if cluster.stand_in(fetch.wanted.cluster_name, self._lost) is None:
+                cluster.take(fetch.wanted.cluster_name, leader, 0.0, HOLD)
+            return True
+        with fetch.news:
+            fetch.insisted = False
+        fetch.post(fetch.events.fetch_sends_on, fetch, "it reaches no other supernode")
+        with fetch.news:
+            fetch.news.wait_for(lambda: fetch.insisted or fetch.stopped, PATIENCE)
+        return False
 
     def _look(self) -> None:
         if self._fetch.stopped:
@@ -231,9 +289,15 @@ class _Following:
         lines = PieceLines(self._fetch, file, self._connected)
         try:
             self._exchange(line, node, file, lines)
+        except (SupernodeError, _Moved):
+            raise
+        except RemoteError:
+            lines.finish(self._reached + LOST - time.monotonic())
+            raise
         finally:
             lines.close()
             self._heard = max(self._heard, lines.heard)
+            self._end_probe()
 
     def _exchange(self, line: Connection, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
         """Pull while there is room, and report. Raises RemoteError, StorageError."""
@@ -252,6 +316,7 @@ class _Following:
             self._reached = time.monotonic()
             if not missing:
                 return
+            self._judge(node, file, lines)
             held = []
             answer = _decoded(_pulled, body, status)
             if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
@@ -265,6 +330,39 @@ class _Following:
                 lines.wait(AGAIN)
             if time.monotonic() - max(self._heard, lines.heard, self._began) > self._patience:
                 raise SupernodeError(f"supernode {node} brings nothing")
+
+    def _judge(self, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
+        """Whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
+        fetch, law, now = self._fetch, self._law, time.monotonic()
+        for size, seconds, at in lines.paces():
+            law.came(size, seconds, at)
+            self._bytes += size
+        if fetch.taken and fetch.taken != str(node):
+            raise _Moved
+        if self._led and now - self._began >= OWN_SPAN:
+            self._led = ""
+            if is_slow(self._bytes, now - self._began, fetch.taken_rate):
+                fetch.post(fetch.events.fetch_sends_on, fetch, "its link is slow")
+        if self._probe is None:
+            if fetch.wanted.tree is None and law.is_due(file.geometry.count - file.here.count(), now):
+                self._probe = Probe(fetch, file, partial(self._connected, node.host, node.port), self._task, self._cid, law.wait)
+            return
+        if not self._probe.over:
+            return
+        found, self._probe = self._probe.found, None
+        if found is None or not law.probed(*found, now):
+            if found is None:
+                law.failed(now)
+            return
+        assert fetch.cluster is not None
+        if fetch.cluster.take(fetch.wanted.cluster_name, str(node), found[0], HOLD):
+            fetch.post(fetch.events.fetch_led, fetch, str(node), *found)
+            raise _Moved(leads=True)
+
+    def _end_probe(self) -> None:
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.close()
 
     def _connected(self, host: str, port: int, named: bool = True) -> Connection:
         """Raises RemoteError."""

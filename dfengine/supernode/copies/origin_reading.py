@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, SourceGone
+from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.manifest_origin import ManifestOrigin
@@ -117,6 +117,37 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             return origin, body
         with fetch.news:
             fetch.news.wait_for(lambda: fetch.stopped, wait)
+
+
+def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
+    """Read piece n alone, under the version of the description; the bytes per second at which it came, with the time until its first one.
+
+    longest: seconds; what has not come by then is given up. Raises OriginError, SourceGone when it is cancelled, StorageError.
+    """
+    origin = _origin(fetch)
+    begun, (start, length) = time.monotonic(), file.geometry.content(n)
+    fetch.begins(origin).heed(begun, random.random())
+    fetch.origin_requests += 1
+    body = origin.open(start, start + length, version=fetch.description.version(file.geometry.length))
+    try:
+        if not body.ranged:
+            raise OriginChanged(f"{body.place} answers a range with the whole file")
+        piece = Arrivals(fetch, file).begin(n)
+        while piece.got < length and n not in file.here:
+            count = body.read_into(piece.room(length - piece.got))
+            if not count:
+                raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
+            piece.took(count)
+            fetch.past_bytes += count
+            if time.monotonic() - begun > longest:
+                return piece.got / (time.monotonic() - begun)
+    finally:
+        body.close()
+    rate = piece.got / max(time.monotonic() - begun, 1e-3)
+    if n not in file.here:
+        piece.whole()
+        piece.show()
+    return rate
 
 
 def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:

@@ -49,6 +49,7 @@ class PieceLines:
         self._fetch, self._file, self._connect = fetch, file, connect
         self.heard = 0.0
         self._mean = SLOW
+        self._paces: list[tuple[int, float, float]] = []
         self._offers: deque[wire.Offer] = deque()
         self._done: list[tuple[int, str]] = []
         self._failed: list[tuple[int, str, str]] = []
@@ -87,6 +88,11 @@ class PieceLines:
         with self._news:
             self._news.wait_for(lambda: self._done or self._failed or self._error is not None, seconds)
 
+    def finish(self, seconds: float) -> None:
+        """Wait until nothing is under way, for so long at most: hosts of a swarm send on when its supernode is lost."""
+        with self._news:
+            self._news.wait_for(lambda: not self._under_way or self._error is not None or self._fetch.stopped, seconds)
+
     def collect(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """What is over: (piece, CID of its source), (piece, CID, why). Raises StorageError and what else ends the fetch."""
         with self._news:
@@ -95,6 +101,12 @@ class PieceLines:
             done, failed = self._done, self._failed
             self._done, self._failed = [], []
         return done, failed
+
+    def paces(self) -> list[tuple[int, float, float]]:
+        """Of the pieces that have come since the last call: bytes, the seconds that each took, and when it was here (monotonic)."""
+        with self._news:
+            found, self._paces = self._paces, []
+        return found
 
     def close(self) -> None:
         """End the threads; what is under way is lost."""
@@ -133,6 +145,8 @@ class PieceLines:
                     self._done.append((offer.piece, source))
                     self.heard = time.monotonic()
                     self._mean += (self.heard - begun - self._mean) / 4
+                    if source:
+                        self._paces.append((self._file.geometry.content(offer.piece)[1], self.heard - begun, self.heard))
                 self._news.notify_all()
         for line in lines.values():
             with contextlib.suppress(OSError):

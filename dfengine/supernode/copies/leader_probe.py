@@ -1,0 +1,91 @@
+"""Finds out whether the origin brings this supernode more than the leader of a task: a thread that reads one piece, once.
+
+The leader names a piece that it comes to late and tells, before and after, how many bytes it has read of the origin. The piece is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from dfengine import wire
+from dfengine.errors import DfengineError, ProtocolViolation
+from dfengine.net.dial import Connection
+from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.origin_reading import end_waits, read_piece
+from dfengine.supernode.copies.reading_messages import Reading, ReadingAsk, decode_answer
+from dfengine.supernode.copies.slow_leader import LEAST
+
+LONGEST = 10.0
+"""Seconds for the piece."""
+
+ANSWER = 5.0
+"""Seconds for what the leader says of its reading."""
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+
+class Probe:
+    """Begins at once; `close` it before the fetch asks its origin otherwise. connect: to the leader's control port, where the
+    task and this follower have these names. wait: seconds for which no other follower is to probe."""
+
+    def __init__(self, fetch: Fetch, file: Copy, connect: Callable[[], Connection], task: str, cid: str, wait: float) -> None:
+        self._fetch, self._file, self._connect, self._task, self._cid, self._wait = fetch, file, connect, task, cid, wait
+        self.found: tuple[float, float] | None = None
+        """Bytes per second that the origin brought, and that it brought the leader; None: nothing was found out."""
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """End it."""
+        self._closing.set()
+        with self._fetch.news:
+            if self._fetch.cancel is not None:
+                self._fetch.cancel.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self.found = self._measured()
+        except DfengineError:
+            self.found = None
+        finally:
+            end_waits(self._fetch)
+
+    def _measured(self) -> tuple[float, float] | None:
+        """Raises DfengineError."""
+        fetch, file = self._fetch, self._file
+        assert fetch.cluster is not None
+        if not fetch.description.version(file.geometry.length).binds:
+            return None
+        line = self._connect()
+        try:
+            before, begun = self._asked(line), time.monotonic()
+            n = before.last
+            if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last one may be short
+                return None
+            if not fetch.cluster.turn(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
+                return None
+            rate = read_piece(fetch, file, n, LONGEST)
+            if self._closing.wait(max(0.0, begun + LEAST - time.monotonic())):
+                return None
+            after, seconds = self._asked(line), time.monotonic() - begun
+        finally:
+            line.close()
+        return rate, max(0, after.read - before.read) / seconds
+
+    def _asked(self, line: Connection) -> Reading:
+        """Raises RemoteError."""
+        asked = wire.encode(ReadingAsk(self._task, self._cid))
+        _, _, body = line.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
+        answer = decode_answer(body)
+        if answer.code != wire.SUCCESS:
+            raise ProtocolViolation("the leader does not say how it reads")
+        return answer

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import stat
-import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
 from scene import status
 
 from dfengine.net.secret import HEADER, WHO, Signer, read_secret
+from tests.origins import quiet
 
 BODY = os.urandom(3 << 20)
 
 
-class Private(http.server.BaseHTTPRequestHandler):
+class Private(quiet.QuietHandler):
     """Gives BODY to those who know either of two tokens."""
 
     seen: ClassVar[list[str]] = []
@@ -33,33 +32,24 @@ class Private(http.server.BaseHTTPRequestHandler):
         if known:
             self.wfile.write(BODY)
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Private) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{server.server_port}/private.bin"
-            node = stage.supernode("--revalidate-interval", "1h")
-            one = stage.get(url, "a", "--header", "Authorization: Bearer one-t0ken", "--notbs", host=2, nodes=(node,))
-            again = stage.get(url, "b", "--header", "authorization: Bearer one-t0ken", "--notbs", host=3, nodes=(node,))
-            two = stage.get(url, "c", "--header", "Authorization: Bearer two-t0ken", "--notbs", host=4, nodes=(node,))
-            assert one["task_id"] == again["task_id"] != two["task_id"]
-            assert Private.seen.count("Bearer one-t0ken") == Private.seen.count("Bearer two-t0ken") == 1
-            for option in ((), ("--header", "Authorization: Bearer wrong")):
-                assert "credentials" in stage.get(url, "d", *option, "--notbs", host=5, nodes=(node,), status=3)
-            assert not (stage.path / "d").exists()
-            assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == BODY
-            assert stat.S_IMODE((node.home / "download").stat().st_mode) == 0o700, "this host's other users do not read the copies"
-            for path in Path(stage.path).rglob("*"):
-                if path.is_file() and path.name not in "abc":
-                    assert b"t0ken" not in path.read_bytes(), path
-        finally:
-            server.shutdown()
-            thread.join()
+    with quiet.serving(Private) as address:
+        url = f"http://{address}/private.bin"
+        node = stage.supernode("--revalidate-interval", "1h")
+        one = stage.get(url, "a", "--header", "Authorization: Bearer one-t0ken", "--notbs", host=2, nodes=(node,))
+        again = stage.get(url, "b", "--header", "authorization: Bearer one-t0ken", "--notbs", host=3, nodes=(node,))
+        two = stage.get(url, "c", "--header", "Authorization: Bearer two-t0ken", "--notbs", host=4, nodes=(node,))
+        assert one["task_id"] == again["task_id"] != two["task_id"]
+        assert Private.seen.count("Bearer one-t0ken") == Private.seen.count("Bearer two-t0ken") == 1
+        for option in ((), ("--header", "Authorization: Bearer wrong")):
+            assert "credentials" in stage.get(url, "d", *option, "--notbs", host=5, nodes=(node,), status=3)
+        assert not (stage.path / "d").exists()
+        assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == BODY
+        assert stat.S_IMODE((node.home / "download").stat().st_mode) == 0o700, "this host's other users do not read the copies"
+        for path in Path(stage.path).rglob("*"):
+            if path.is_file() and path.name not in "abc":
+                assert b"t0ken" not in path.read_bytes(), path
 
 
 def test_what_a_header_says_is_nowhere_to_be_read(stage: Any, capfd: Any) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
 from scene import MIB, Scene, Supernode
+
+from tests.origins import quiet
 
 from .test_legacy_client import JSON, LegacyClient, exchange
 
@@ -19,7 +19,7 @@ BODY = hashlib.shake_256(b"private").digest(12 * MIB + 5)
 TOKENS = ("one", "two", "three", "four")
 
 
-class Origin(http.server.BaseHTTPRequestHandler):
+class Origin(quiet.QuietHandler):
     """Gives `bodies` of a path to those who know a token, by ranges. more: fields of each answer. tags: of each token, else of the body."""
 
     protocol_version = "HTTP/1.1"
@@ -53,23 +53,14 @@ class Origin(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.sent.append(len(body))
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def origin() -> Iterator[str]:
     Origin.tokens, Origin.bodies, Origin.more = set(TOKENS), {}, {}
     Origin.sent.clear()
     Origin.asked.clear()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/v2/a/blobs/private"
-        finally:
-            server.shutdown()
-            thread.join()
+    with quiet.serving(Origin) as address:
+        yield f"http://{address}/v2/a/blobs/private"
 
 
 class Daemon(LegacyClient):

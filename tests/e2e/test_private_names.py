@@ -9,15 +9,13 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
 
 import pytest
 from scene import Scene, Supernode, until
 
 from dfengine.task import task_id
+from tests.origins import quiet
 
 SIZE = 6 << 20
 BODY = b"PRIVATE-CONTENT " * (SIZE // 16)
@@ -31,7 +29,7 @@ ONE = "/tasks/", "/api/v1/tasks/", "/api/v2/tasks/", "/cache/", "/api/v2/cache/"
 """Each with a name behind it."""
 
 
-class Origin(http.server.BaseHTTPRequestHandler):
+class Origin(quiet.QuietHandler):
     """Gives BODY below /private/ to u:pw, below /signed/ to who knows the signature, and anything else to everybody."""
 
     def do_GET(self) -> None:
@@ -45,20 +43,9 @@ class Origin(http.server.BaseHTTPRequestHandler):
         if given:
             self.wfile.write(BODY)
 
-    def log_message(self, *_: Any) -> None:
-        pass
 
-
-@contextmanager
-def origin() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+def origin() -> AbstractContextManager[str]:
+    return quiet.serving(Origin)
 
 
 def ask(address: str, path: str, method: str = "GET", body: object = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +18,7 @@ from dfengine.net.metadata import ADDRESSES
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.request import is_private
+from tests.origins import quiet
 
 METADATA = [
     "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1",
@@ -106,7 +105,7 @@ def test_a_rule_that_would_never_match_is_an_error(text: str) -> None:
         Access(deny=[text])
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(quiet.QuietHandler):
     """Redirects to `target`, or answers `size` bytes; keeps the heads it was sent."""
 
     target = ""
@@ -124,22 +123,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.wfile.write(bytes(self.size))
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @contextmanager
 def origin(where: str = "127.0.0.1", to: str = "", size: int = 3) -> Iterator[tuple[str, list[dict[str, str]]]]:
     seen: list[dict[str, str]] = []
     kind = type("_Handler", (Handler,), {"target": to, "size": size, "seen": seen})
-    with http.server.ThreadingHTTPServer((where, 0), kind) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://{where}:{server.server_port}/f", seen
-        finally:
-            server.shutdown()
-            thread.join()
+    with quiet.serving(kind, where) as address:
+        yield f"http://{address}/f", seen
 
 
 def ask(url: str, access: Access, headers: Iterable[tuple[str, str]] = ()) -> None:

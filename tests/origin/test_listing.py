@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.local_root import Anywhere, Roots
 from dfengine.origin.reach import Reach
 from dfengine.origin.retry import transient
+from tests.origins import quiet
 from tests.origins.hub import LARGE, Hub
 
 NGINX = """<html>
@@ -72,7 +72,7 @@ def listed(url: str, cancel: Cancel, limits: Limits | None = None, **more: Any) 
 def serving(answer: Callable[[str], tuple[int, str, bytes]]) -> Iterator[str]:
     """A server on 127.0.0.1: path -> (status, Content-Type, body)."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(quiet.QuietHandler):
         def do_GET(self) -> None:
             status, kind, body = answer(self.path)
             self.send_response(status)
@@ -82,17 +82,8 @@ def serving(answer: Callable[[str], tuple[int, str, bytes]]) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with quiet.serving(Handler) as address:
+        yield f"http://{address}"
 
 
 # INDEXES

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
+from tests.origins import quiet
 from tests.origins.xet import Cas
 
 PAGE = 3
@@ -91,25 +90,15 @@ class Hub:
         return commit
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(quiet.QuietServer):
     def __init__(self, hub: Hub, name: str) -> None:
         self.hub, self.name = hub, name
         super().__init__(("127.0.0.1" if name == "hub" else "127.0.0.2", 0), _Handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up has what it wanted."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(quiet.QuietHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.do_GET()

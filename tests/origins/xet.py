@@ -10,12 +10,12 @@ import hashlib
 import hmac
 import json
 import re
-import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from tests.origins import quiet
 
 CHUNK, IN_TERM, IN_XORB = 64 << 10, 24, 48
 """Bytes of a chunk; chunks of a term, and of a xorb."""
@@ -144,26 +144,17 @@ class Cas:
         return found
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(quiet.QuietServer):
     request_queue_size = 64
 
     def __init__(self, cas: Cas, name: str) -> None:
         self.cas, self.name = cas, name
         super().__init__(("127.0.0.3" if name == "cas" else "127.0.0.4", 0), _Handler)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up has what it wanted."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(quiet.QuietHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.do_GET()

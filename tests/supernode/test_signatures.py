@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,11 +18,12 @@ from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.registration_check import checked
 from dfengine.supernode.signatures import Signatures
+from tests.origins import quiet
 
 URL = "s3://models/k"
 
 
-class Store(BaseHTTPRequestHandler):
+class Store(quiet.QuietHandler):
     """Answers with the status that the path says."""
 
     asked: ClassVar[list[str]] = []
@@ -48,20 +47,11 @@ class Store(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
 def store() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with quiet.serving(Store) as address:
+        yield f"http://{address}"
 
 
 def prove(signed: str, access: Access | None = None) -> None:

@@ -1,9 +1,10 @@
 """Swarms of thousands on a virtual clock: the real scheduler's decisions, transfers as fluids over numpy arrays.
 
 Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share. What ends inside the step
-is reported in the order in which it ended; the next pull follows, and the parked pulls it makes answerable, as in the server.
-A transfer that follows in the same slot is credited with what was left of the step, so steps cost no bandwidth. Clients behave like ours:
-each keeps a pull parked while it has room, goes on with an alternate when a source breaks off, and reports what failed with the next pull.
+is reported in the order in which it ended, and by chance where that is one: in the order of hosts the same ones would wait each time. The
+parked pulls that it makes answerable come first, then the next pull, as in the server. A transfer that follows in these slots is credited
+with what was left of the step, so steps cost no bandwidth. Clients behave like ours: each keeps a pull parked while it has room, goes on
+with an alternate when a source breaks off, and reports what failed with the next pull.
 Answers take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all chance comes from `seed`.
 """
 
@@ -14,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Fluid:
                  up: float = 1 / PIECE_SECONDS, step: float = PIECE_SECONDS / 4, cached: Sequence[float] | None = None) -> None:
         self.hosts, self.pieces, self.room, self.step = hosts, pieces, room, step
         self.swarm = Swarm(limits or Limits(up=room, supernode=room, few=room), seed)
-        self.random = Random(seed)
+        self.chance = np.random.default_rng(seed)
         self.now = 0.0
         number = len(hosts)
         self.supernode = number
@@ -122,7 +122,8 @@ class Fluid:
     def arrive(self, host: Host) -> None:
         """It registers and pulls."""
         peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
-        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, serves=not host.follows, in_order=host.follows)
+        self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, serves=not host.follows, in_order=host.follows,
+                        feeds=host.follows)
         self.pull(host, 0.0)
 
     def die(self, host: Host) -> None:
@@ -225,14 +226,14 @@ class Fluid:
         if not host.dead and self.piece[host.number][slot] == n:
             self.broken(host, slot)
 
-    def wake(self) -> None:
-        """Answer whatever the last event made answerable."""
+    def wake(self, credit: float = 0.0) -> None:
+        """Answer whatever the last event made answerable. credit: pieces that what it starts is ahead already."""
         swarm = self.swarm
         while swarm.wakeable:
             for cid, pull in swarm.answer_parked(TASK, self.now):
                 host = self.hosts[self.index[cid]]
                 host.parked = False
-                self.take(host, pull, 0.0)
+                self.take(host, pull, credit)
 
     def finish(self, host: Host, slot: int, late: float) -> None:
         """A transfer ended, `late` pieces' time before the step did."""
@@ -248,6 +249,7 @@ class Fluid:
             self.moved += 1
             self.sent += sender is None
             self.swarm.done(TASK, host.cid, n, "cdnnode:" if sender is None else sender.cid, self.now)
+        self.wake(late)
         self.pull(host, late)
 
     # TIME
@@ -281,7 +283,7 @@ class Fluid:
             if len(ended):
                 over = -self.left[ended[:, 0], ended[:, 1]]
                 ahead = over / rates[ended[:, 0], ended[:, 1]]
-                order = np.argsort(-ahead, kind="stable")
+                order = np.lexsort((self.chance.random(len(ended)), -ahead))
                 for (receiver, slot), late in zip(ended[order].tolist(), over[order].tolist(), strict=True):
                     host, cell = self.hosts[receiver], receiver * self.room + slot
                     if not host.dead and self.cell_source[cell] >= 0 and self.cell_left[cell] <= 0:

@@ -4,7 +4,7 @@
         [--mixed]
     python -m bench.simulate --image MIB,LAYERS,OPENED [--hosts N] [--rate MBIT] [--seed S]
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
-    python -m bench.simulate --cells K [--link L] [--at-once A] [--hosts N] [--pieces M] [--seed S] [--room R]
+    python -m bench.simulate --cells K [--last-alone] [--link L] [--at-once A] [--hosts N] [--pieces M] [--seed S] [--room R]
 
 Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
 that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
@@ -16,7 +16,8 @@ much of a piece has come a host says what one takes on its link, 0 never.
 last host over F/c. Its delays are those of shaped links.
 --fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
 --cells: the same for K supernodes of one cluster, each with its share of the hosts (bench/cells.py); L: links of supernodes over those of
-hosts; A: pieces that a supernode reads of the leader's swarm at once. T* is that of N hosts of one supernode.
+hosts; A: pieces that a supernode reads of the leader's swarm at once. T* is that of N hosts of one supernode. --last-alone: of the cells
+only the leader's and the last follower's, which gives all but the quantiles of all hosts.
 """
 
 from __future__ import annotations
@@ -95,12 +96,13 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=0, help="supernodes")
     parser.add_argument("--link", type=float, default=1.0)
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--last-alone", action="store_true", help="simulate the leader's cell and the last follower's alone")
     arguments = parser.parse_args()
     if arguments.cells:
         from bench.cells import report
 
         numbers = arguments.hosts, arguments.cells, arguments.pieces, arguments.seed, arguments.room
-        print(report(*numbers, arguments.link, arguments.at_once))
+        print(report(*numbers, arguments.link, arguments.at_once, arguments.last_alone))
         return
     if arguments.fluid:
         print(large(arguments.hosts, arguments.pieces, arguments.seed, arguments.room))

@@ -57,7 +57,8 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
     state.swarm.join(fetch.task, registration.cid, peer, state.now(), wnd=wnd, legacy=not member.native, address=address,
-                    in_order=registration.in_order, proved=not port or state.reachability.known(ip, port, address or ip))
+                    in_order=registration.in_order, proved=not port or state.reachability.known(ip, port, address or ip),
+                    feeds=registration.follows and state.is_supernode(address))
     state.reachability.ask(key_of(peer, registration.cid, address or ip))
     state.members.admit(key, member)
     state.counts["registered"] += 1

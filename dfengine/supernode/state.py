@@ -16,7 +16,7 @@ from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import ConnectionState
-from dfengine.settings import SupernodeSettings
+from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
@@ -105,6 +105,11 @@ class SupernodeState:
         """HOST:PORT of the cluster's others, those that lead fewest tasks first."""
         cluster = self.fetches.cluster
         return [each.address for each in sorted(cluster.others, key=lambda each: each.leads)] if cluster is not None else []
+
+    def is_supernode(self, address: str) -> bool:
+        """Another supernode of the cluster is at that address."""
+        cluster = self.fetches.cluster
+        return cluster is not None and any(SupernodeAddress.parse(each.address).host == address for each in cluster.others)
 
     def wake(self) -> None:
         """See SwarmDriver; after each event."""

@@ -23,7 +23,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import following, leader_probe, piece_lines, slow_leader
+from dfengine.supernode.copies import following, leader_probe, piece_lines, pulls, slow_leader
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
@@ -50,6 +50,7 @@ class Leader:
         self.reads = Reading(wire.SUCCESS, 0, GEOMETRY.count - 2)
         self.read: Any = lambda: self.reads
         self.given: set[int] = set()
+        self.under_way: set[int] = set()
         self.digests = {n: cache.piece_digest(memoryview(self.content(n))).hex() for n in range(GEOMETRY.count)}
         leader = self
 
@@ -92,14 +93,18 @@ class Leader:
     def _register(self) -> Any:
         data = {"taskId": TASK, "fileLength": LENGTH, "pieceSize": GEOMETRY.piece_size, "cdnSource": "supernode", "native": 1,
                 "generation": "g1", "digest": "xxh3", "etag": '"e1"', "clusterName": NAME}  # fmt: skip
+        self.under_way.clear()
         return self.registered({"code": wire.SUCCESS, "data": data})
 
     def _pull(self, message: Any) -> Any:
         source = wire.Source(cdn_cid("127.0.0.1", TASK), "127.0.0.1", self.port, cdn_path(TASK))
         self.given |= {n for n, _ in message.get("done", ())} | {n for first, past in message.get("held", ()) for n in range(first, past)}
-        pieces = [n for n in range(GEOMETRY.count) if n not in self.given][: message.get("want", 0)]
+        self.under_way -= {n for n, *_ in message.get("failed", ())}
+        pieces = [n for n in range(GEOMETRY.count) if n not in self.given | self.under_way][: message.get("want", 0)]
         code = wire.CONTINUE if pieces else wire.FINISHED
-        return self.pulled(wire.Pulled(code, [wire.Offer(n, self.digests[n], (source,)) for n in pieces]))
+        answer = self.pulled(wire.Pulled(code, [wire.Offer(n, self.digests[n], (source,)) for n in pieces]))
+        self.under_way |= {offer.piece for offer in getattr(answer, "offers", ())}
+        return answer
 
     def close(self) -> None:
         self._server.shutdown()
@@ -144,7 +149,7 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.fixture
 def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
-    for name, seconds in (("PATIENCE", 0.6), ("STAND_IN", 0.4), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
+    for name, seconds in (("PATIENCE", 1.0), ("STAND_IN", 0.4), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
         monkeypatch.setattr(following, name, seconds)
     made = Leader(cache)
     yield made
@@ -349,7 +354,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its host acknowledges what is sent, as that of a process that was stopped."""
-    monkeypatch.setattr(following, "ANSWER", 0.2)
+    monkeypatch.setattr(pulls, "ANSWER", 0.2)
     go, other = threading.Event(), Leader(cache)
     leader.pulled = lambda answer: (go.wait(60), b"")[1]
     fetch = fetch_of(cache, leader.address, stand_ins=(other.address,))
@@ -376,6 +381,37 @@ def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None
 
     leader.piece = piece
     assert following.follow(fetch_of(cache, leader.address), None) == WHOLE
+
+
+def test_a_pull_waits_beside_a_piece_that_is_under_way_until_that_is_reported(cache: Cache, leader: Leader) -> None:
+    """Whoever has room for a piece stands in the leader's queue, and what is over meanwhile is told at once."""
+    waits, reported, give, numbers = threading.Event(), threading.Event(), leader._pull, itertools.count()
+    found: list[Any] = []
+
+    def pull(message: Any) -> Any:
+        if message.get("done"):
+            reported.set()
+        if next(numbers) == 1:
+            found.append(message.get("wait", 0))
+            waits.set()
+            found.append(reported.wait(60))
+            return wire.Pulled(wire.WAIT)
+        return give(message)
+
+    def pulled(answer: wire.Pulled) -> wire.Pulled:
+        return answer if reported.is_set() else wire.Pulled(answer.code, answer.offers[:1])
+
+    def piece(framed: bytes) -> bytes:
+        waits.wait(60)
+        return framed
+
+    leader.pulled = pulled
+    leader._pull, leader.piece = pull, piece  # type: ignore[method-assign]
+    fetch = fetch_of(cache, leader.address)
+    assert following.follow(fetch, None) == WHOLE
+    assert found == [following.PARK, True]
+    assert fetch.file is not None
+    assert Path(fetch.file.path).read_bytes() == CONTENT
 
 
 def test_no_thread_is_left_when_the_leader_is_lost_beside_a_piece(cache: Cache, leader: Leader) -> None:

@@ -27,6 +27,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue: Any = ParkedQueue(1)
         self.queue.grow(PIECES)
         self.lacks: dict[int, set[int]] = {}
+        self.ahead: dict[int, None] = {}
+        """In the order of parking."""
 
     @rule(download=names, lack=some_pieces)
     def put(self, download: int, lack: set[int]) -> None:
@@ -39,10 +41,17 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.put(download, bits(lack, 64 * words), True)
         self.lacks[download] = lack | set(range(64 * words, PIECES))
 
+    @rule(download=names, lack=some_pieces)
+    def put_ahead(self, download: int, lack: set[int]) -> None:
+        self.queue.put(download, bits(lack, PIECES), ahead=True)
+        self.lacks[download] = lack
+        self.ahead[download] = None
+
     @rule(download=names)
     def drop(self, download: int) -> None:
         self.queue.drop(download)
         self.lacks.pop(download, None)
+        self.ahead.pop(download, None)
 
     @rule(lack=some_pieces)
     def all_go_and_others_come(self, lack: set[int]) -> None:
@@ -56,6 +65,17 @@ class QueueMachine(RuleBasedStateMachine):
         model = next((download for download, lack in self.lacks.items() if lack & offer and download not in skip), None)
         assert self.queue.first(bits(offer, PIECES), dict.fromkeys(skip)) == model
 
+    @rule(offer=some_pieces, part=some_pieces, skip=st.sets(names), after=names)
+    def first_with_those_ahead(self, offer: set[int], part: set[int], skip: set[int], after: int) -> None:
+        """`after` is one of those that were skipped, as that of a search that goes on."""
+        lacking = [download for download, lack in self.lacks.items() if lack & offer and download not in skip]
+        if after in self.lacks and after not in self.ahead:
+            order = list(self.lacks)
+            lacking = [download for download in lacking if order.index(download) > order.index(after)]
+        before = [download for download in self.ahead if self.lacks[download] & part and download not in skip]
+        found = self.queue.first(bits(offer, PIECES), dict.fromkeys(skip), after if after in self.lacks else None, bits(part, PIECES))
+        assert found == next(iter(before + lacking), None)
+
     @invariant()
     def recount(self) -> None:
         structures.check_queue(self.queue)
@@ -63,6 +83,7 @@ class QueueMachine(RuleBasedStateMachine):
         for download, lack in self.lacks.items():
             there, endless = self.queue[download]
             assert {*there, *range(len(there), PIECES if endless else 0)} == lack
+        assert self.queue.any_ahead == bool(self.ahead)
         assert all((download in self.queue) == (download in self.lacks) for download in range(81))
 
 

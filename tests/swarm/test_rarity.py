@@ -51,6 +51,8 @@ def test_picks_are_those_of_the_model(data: st.DataObject, size: int) -> None:
                 copies[n] -= 1
     structures.check_rarity(rarity)
     assert [rarity.copies(n) for n in range(size)] == copies
+    asked, least = data.draw(st.sets(pieces)), data.draw(st.integers(0, 70))
+    assert set(rarity.at_least(bits(size, asked), least)) == {n for n in asked if level(copies[n]) >= level(least)}
     want, offered, start = data.draw(st.sets(pieces)), data.draw(st.sets(pieces)), data.draw(pieces)
     expected = order(copies, want & offered, start)
     assert structures.rarest(rarity, bits(size, want), bits(size, offered), start, 64) == expected[:64]

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from bench.cells import LeadersCell
 from bench.fluid import PIECE_SECONDS, Fluid, Host, crowd
 
 
@@ -58,3 +59,20 @@ def test_events_of_one_time_come_in_the_order_in_which_they_were_planned() -> No
         fluid.at(0.0, lambda host: came.append(host.number), fluid.hosts[number])
     fluid.run(PIECE_SECONDS)
     assert came == [2, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_supernodes_that_follow_have_the_file_before_most_hosts_and_cost_these_little(seed: int) -> None:
+    """Each has as many hosts of its own that wait for it as the leader has."""
+    unit = 1 / PIECE_SECONDS
+
+    def cell(followers: int) -> tuple[np.ndarray, float]:
+        hosts = crowd(200) + [Host(200 + n, follows=True, up=0.0, down=unit) for n in range(followers)]
+        top = LeadersCell(hosts, 128, at_once=2, seed=seed, room=2, up=unit, step=PIECE_SECONDS / 4)
+        times = top.run(20 * bound(200, 128)).times[:200]
+        return times, max((max(came) for came in top.came.values()), default=0.0)
+
+    alone, _ = cell(0)
+    times, whole = cell(9)
+    assert whole < np.quantile(times, 0.05)
+    assert times.max() <= 1.1 * alone.max(), "209 get the file over the links of 201"

@@ -162,3 +162,53 @@ def test_one_slot_costs_one_look_however_many_wait(monkeypatch: pytest.MonkeyPat
     swarm.done("x", n, "source")
     assert swarm.woken() == {waiting[-1]: [299]}
     assert looks == 1
+
+
+def fed(holders: int) -> Cluster:
+    """Two supernodes and a host wait for piece 0, which so many hosts have, one of which has a slot. Another piece comes later."""
+    swarm = Cluster(2, cached=1, supernode=0, up=1)
+    swarm.join(*[f"holder{n}" for n in range(holders)], holds=[0])
+    swarm.join(*[f"taker{n}" for n in range(holders)], port=0)
+    for n in range(holders):
+        assert len(swarm.take(f"taker{n}")) == 1
+    swarm.join("host")
+    swarm.join("one", "two", port=0, feeds=True)
+    assert [swarm.park(name) for name in ("host", "one", "two")] == ["nosource"] * 3
+    return swarm
+
+
+def test_a_supernode_comes_before_hosts_for_a_piece_that_is_spread() -> None:
+    swarm = fed(2)
+    swarm.done("taker0", 0, "holder0")
+    assert swarm.woken() == {"one": [0]}
+    swarm.done("taker1", 0, "holder1")
+    assert swarm.woken() == {"two": [0]}
+
+
+def test_a_piece_with_fewer_copies_than_there_are_supernodes_goes_to_those_who_pass_it_on() -> None:
+    swarm = fed(1)
+    swarm.done("taker0", 0, "holder0")
+    assert swarm.woken() == {"host": [0]}
+    swarm.done("host", 0, "holder0")
+    assert swarm.woken() == {"one": [0], "two": [0]}, "now it is spread"
+
+
+def test_the_supernodes_own_slots_are_given_in_turn() -> None:
+    """Otherwise it would send each supernode that follows the whole file."""
+    swarm = Cluster(3, cached=0, supernode=1)
+    swarm.join("host")
+    swarm.join("other", port=0, feeds=True)
+    assert [swarm.park("host", 1), swarm.park("other", 1)] == ["wait", "wait"]
+    swarm.cache(0)
+    assert swarm.woken() == {"host": [0]}
+
+
+def test_a_supernode_takes_the_rarest_of_the_spread_pieces_before_rarer_ones() -> None:
+    swarm = Cluster(3, supernode=0)
+    swarm.join("a", holds=[0, 1, 2])
+    swarm.join("b", holds=[0, 1])
+    swarm.join("c", holds=[0])
+    swarm.join("one", "two", port=0, feeds=True)
+    assert list(swarm.take("one", 1)) == [1]
+    swarm.join("host", port=0)
+    assert list(swarm.take("host", 1)) == [2]

@@ -14,6 +14,7 @@
     cache, copy              the files on disk, and serving them
     claimed, replica         content that hosts share: as it was told, and read from them
     piece_reading            one piece of a source
+    following                takes a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_lines`
     kept                     which copies are to stay
     store, stored            the object store of finished copies, and what it says of one
     restoring, write_behind  copies read from there, and written there

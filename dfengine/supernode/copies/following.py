@@ -36,6 +36,7 @@ from dfengine.supernode.copies.cut_off import reaches
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.copies.leader_probe import Probe
 from dfengine.supernode.copies.piece_lines import PieceLines, watched
+from dfengine.supernode.copies.pulls import JSON, Pulls
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow
 
@@ -63,10 +64,8 @@ AGAIN = 0.5
 PARK = 2.0
 """Seconds that a pull is parked, also the longest that the end of the process waits for."""
 
-CONNECT, ANSWER = 2.0, 5.0
-"""Seconds to connect; for the answer to a pull, after the time for which it is parked."""
-
-JSON = {"Content-Type": "application/json;charset=utf-8"}
+CONNECT = 2.0
+"""Seconds."""
 
 SYSTEM = "dfengine-supernode"
 
@@ -213,10 +212,10 @@ class _Following:
             data, version = answer
             self._fetch.leader, self._task = str(node), data.task_id
             file = self._file(data, version)
-            self._pull(line, node, file)
-            return True
         finally:
             line.close()
+        self._pull(node, file)
+        return True
 
     def _register(self, line: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
         wanted, end = self._fetch.wanted, time.monotonic() + self._patience
@@ -284,22 +283,24 @@ class _Following:
         fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
         return file
 
-    def _pull(self, line: Connection, node: SupernodeAddress, file: Copy) -> None:
+    def _pull(self, node: SupernodeAddress, file: Copy) -> None:
         """Raises RemoteError, StorageError."""
         lines = PieceLines(self._fetch, file, self._connected)
+        pulls = Pulls(partial(self._connected, node.host, node.port), lines)
         try:
-            self._exchange(line, node, file, lines)
+            self._exchange(pulls, node, file, lines)
         except (SupernodeError, _Moved):
             raise
         except RemoteError:
             lines.finish(self._reached + LOST - time.monotonic())
             raise
         finally:
+            pulls.close()
             lines.close()
             self._heard = max(self._heard, lines.heard)
             self._end_probe()
 
-    def _exchange(self, line: Connection, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
+    def _exchange(self, pulls: Pulls, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
         """Pull while there is room, and report. Raises RemoteError, StorageError."""
         fetch, held, selects = self._fetch, _runs(file.here), True
         while True:
@@ -308,25 +309,21 @@ class _Following:
             missing, room = bool(missing_runs(file)), lines.room
             wanted = fetch.wanted_piece if missing and selects else -1
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
-            # Parked only while nothing is under way, which would be reported late.
-            park = PARK if missing and lines.idle else 0.0
+            park = PARK if missing and room else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
-            status, _, body = line.request("POST", "/swarm/pull", JSON, wire.encode(message), timeout=park + ANSWER)
-            self._reached = time.monotonic()
+            answers = pulls.ask(wire.encode(message), park)
+            if answers:
+                self._reached = time.monotonic()
             if not missing:
                 return
             self._judge(node, file, lines)
-            held = []
-            answer = _decoded(_pulled, body, status)
-            if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
-                kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
-                raise kind(f"supernode {node} ends it: {answer.msg[:200]}")
-            # A stream here waits for a piece that the leader cannot give now: others meanwhile.
-            selects = bool(answer.offers) or not pieces
-            for offer in answer.offers:
+            held, offers = [], [offer for status, body in answers for offer in _offers(node, status, body)]
+            for offer in offers:
                 lines.offer(offer)
-            if not lines.idle:
+            # A stream here waits for a piece that the leader cannot give now: others meanwhile.
+            selects = pulls.parked or bool(offers) or not pieces
+            if not pulls.parked and not lines.idle and (not offers or not lines.room):
                 lines.wait(AGAIN)
             if time.monotonic() - max(self._heard, lines.heard, self._began) > self._patience:
                 raise SupernodeError(f"supernode {node} brings nothing")
@@ -376,6 +373,15 @@ def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -
         return decoder.decode(body)
     except wire.UNREADABLE:
         raise ProtocolViolation(f"the leader does not answer as a supernode does (HTTP {status})") from None
+
+
+def _offers(node: SupernodeAddress, status: int, body: bytes) -> list[wire.Offer]:
+    """Of an answer to a pull. Raises RemoteError."""
+    answer = _decoded(_pulled, body, status)
+    if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
+        kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
+        raise kind(f"supernode {node} ends it: {answer.msg[:200]}")
+    return answer.offers
 
 
 def _runs(here: Iterable[int]) -> list[tuple[int, int]]:

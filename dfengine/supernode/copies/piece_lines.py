@@ -6,6 +6,7 @@ One at a time would have a follower wait for the share of one source's link, and
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -55,6 +56,7 @@ class PieceLines:
         self._failed: list[tuple[int, str, str]] = []
         self._error: DfengineError | None = None
         self._news = threading.Condition()
+        self._over = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lines: set[Connection] = set()
         self._closed = False
         self._under_way = 0
@@ -72,6 +74,15 @@ class PieceLines:
         """None is under way."""
         return not self._under_way
 
+    @property
+    def over(self) -> bool:
+        """There is something to collect."""
+        return bool(self._done or self._failed or self._error is not None)
+
+    def fileno(self) -> int:
+        """For poll: readable while there is something to collect."""
+        return self._over
+
     def offer(self, offer: wire.Offer) -> None:
         """Read it. Raises ProtocolViolation for a piece that the file does not have."""
         try:
@@ -86,7 +97,7 @@ class PieceLines:
     def wait(self, seconds: float) -> None:
         """Until a piece is over, for so long at most."""
         with self._news:
-            self._news.wait_for(lambda: self._done or self._failed or self._error is not None, seconds)
+            self._news.wait_for(lambda: self.over, seconds)
 
     def finish(self, seconds: float) -> None:
         """Wait until nothing is under way, for so long at most: hosts of a swarm send on when its supernode is lost."""
@@ -98,6 +109,8 @@ class PieceLines:
         with self._news:
             if self._error is not None:
                 raise self._error
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._over)
             done, failed = self._done, self._failed
             self._done, self._failed = [], []
         return done, failed
@@ -117,6 +130,7 @@ class PieceLines:
             self._news.notify_all()
         for thread in self._threads:
             thread.join()
+        os.close(self._over)
 
     # The threads
 
@@ -147,6 +161,8 @@ class PieceLines:
                     self._mean += (self.heard - begun - self._mean) / 4
                     if source:
                         self._paces.append((self._file.geometry.content(offer.piece)[1], self.heard - begun, self.heard))
+                if self.over:
+                    os.eventfd_write(self._over, 1)
                 self._news.notify_all()
         for line in lines.values():
             with contextlib.suppress(OSError):

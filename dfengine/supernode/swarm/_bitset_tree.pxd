@@ -17,6 +17,7 @@ The parked pulls of one task, in the order of parking, and what each lacks.
     entries    list        position -> the download, None: it was removed          [ a | None | c | d ]
     lacks      BitsetTree  position -> the pieces it lacks, of a download that lacks nothing beyond its window; else None
     endless    BitsetTree  position -> the pieces it lacks, all beyond the end included, of any other; else None
+    ahead      ParkedQueue  those that may come before all others, once more; None until there is one
 
 A new download is appended. When more positions are vacant than used, by more than FAN, the queue is compacted in its order.
 """
@@ -56,6 +57,7 @@ cdef class ParkedQueue:
     cdef dict positions
     cdef list entries
     cdef BitsetTree lacks, endless
+    cdef ParkedQueue ahead
     cdef Py_ssize_t size
 
     cdef int _compact(self) except -1

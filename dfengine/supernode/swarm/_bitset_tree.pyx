@@ -236,18 +236,29 @@ cdef class ParkedQueue:
         cdef object bits = self.lacks.sets[position]
         return (self.endless.sets[position], True) if bits is None else (bits, False)
 
+    @property
+    def any_ahead(self):
+        """One that was put `ahead` is parked."""
+        return self.ahead is not None and len(self.ahead.positions) > 0
+
     def grow(self, Py_ssize_t size):
         """There may be pieces up to `size`. A smaller size changes nothing."""
+        if self.ahead is not None:
+            self.ahead.grow(size)
         self.size = max(self.size, size)
         self.lacks.grow(size)
         self.endless.grow(size)
 
-    def put(self, download not None, Bitset lack not None, bint endless=False):
+    def put(self, download not None, Bitset lack not None, bint endless=False, bint ahead=False):
         """Append the download, or keep its position if it is parked already; `lack` replaces what it lacked.
 
-        endless: it lacks all beyond the set's end, too.
+        endless: it lacks all beyond the set's end, too. ahead: it comes before all those that are put without that.
         """
         cdef object position = self.positions.get(download)
+        if ahead:
+            if self.ahead is None:
+                self.ahead = ParkedQueue(self.size)
+            self.ahead.put(download, lack, endless)
         if position is None:
             position = len(self.entries)
             self.lacks.reserve(<Py_ssize_t> position + 1)
@@ -260,6 +271,8 @@ cdef class ParkedQueue:
     def drop(self, download not None):
         """Remove the download; not parked: nothing happens."""
         cdef object position = self.positions.pop(download, None)
+        if self.ahead is not None:
+            self.ahead.drop(download)
         if position is not None:
             self.entries[position] = None
             self.lacks.put(position, None)
@@ -267,9 +280,19 @@ cdef class ParkedQueue:
             if len(self.entries) > 2 * len(self.positions) + FAN:
                 self._compact()
 
-    def first(self, Bitset offer not None, dict skip not None, after=None):
-        """The first after `after` (None: of all), of those not in `skip`, that lacks a piece of `offer`; None: none does."""
-        cdef Py_ssize_t position = -1 if after is None else self.positions[after], past = len(self.entries), other
+    def first(self, Bitset offer not None, dict skip not None, after=None, Bitset ahead=None):
+        """The first after `after` (None: of all), of those not in `skip`, that lacks a piece of `offer`; None: none does.
+
+        ahead: before these come those put `ahead` that lack a piece of this one; None: they come in their turn alone.
+        """
+        cdef Py_ssize_t position = -1, past = len(self.entries), other
+        cdef object found
+        if ahead is not None and self.ahead is not None:
+            found = self.ahead.first(ahead, skip)
+            if found is not None:
+                return found
+        if after is not None and (self.ahead is None or after not in self.ahead.positions):
+            position = self.positions[after]
         while True:
             other = self.endless.first(offer, position + 1, past)
             position = self.lacks.first(offer, position + 1, past if other < 0 else other)

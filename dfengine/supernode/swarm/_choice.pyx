@@ -50,6 +50,8 @@ cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint m
         return select(download, choice, seed, may_reseed, keeps_up, same_speed_only, now)
     if download.window is not None and urgent(download, choice, seed, same_speed_only):
         return True
+    if download.feeds and task.holders.nopen and spread_piece(download, choice, start, same_speed_only or keeps_up):
+        return True
     if seed and download.holder_index != NOWHERE:
         choice.n = rarest_of(task, task.cached, start, 0)
         if choice.n >= 0:
@@ -183,6 +185,19 @@ cdef bint from_peers(Download download, Choice* choice, RarestPieces* rarest, Py
     if source is None:
         return False
     return take_from(download, choice, source, rarest_of(task, source.have, start, LEVELS - 1))
+
+
+cdef bint spread_piece(Download download, Choice* choice, Py_ssize_t start, bint same_speed_only) except -1:
+    """Of a download that feeds others: the rarest of the pieces that are spread, which an open source has."""
+    cdef Task task = download.task
+    cdef Bitset wanted = task.want
+    cdef RarestPieces rarest
+    rarest.number = -1
+    task.want = task.rarity.at_least(wanted, task.feeders)
+    try:
+        return from_peers(download, choice, &rarest, start, same_speed_only)
+    finally:
+        task.want = wanted
 
 
 cdef bint take_from(Download download, Choice* choice, Download source, Py_ssize_t n) except -1:

@@ -35,6 +35,7 @@ cdef class Rarity:
 
     cpdef int change(self, Py_ssize_t n, int by) except -1
     cpdef int change_all(self, Bitset pieces, int by) except -1
+    cpdef Bitset at_least(self, Bitset pieces, Py_ssize_t copies)
     cdef int put_in_level(self, Py_ssize_t n, int level) except -1
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil
 

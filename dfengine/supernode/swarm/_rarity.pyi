@@ -25,5 +25,7 @@ class Rarity:
         """No piece from `size` on has a copy any more."""
     def copies(self, n: int) -> int:
         """Copies of piece n, finished and in flight."""
+    def at_least(self, pieces: Bitset, copies: int) -> Bitset:
+        """Those of the pieces that have so many copies, or fewer of the same level."""
 
 __pyx_capi__: dict[str, object]

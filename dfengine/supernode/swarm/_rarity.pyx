@@ -150,6 +150,17 @@ cdef class Rarity:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
         return self.counts[n]
 
+    cpdef Bitset at_least(self, Bitset pieces, Py_ssize_t copies):
+        cdef Bitset found = Bitset(pieces.size)
+        cdef Py_ssize_t i
+        cdef int level
+        memcpy(found.words, pieces.words, pieces.nwords * sizeof(uint64_t))
+        for level in range(level_of(<uint32_t> copies)):
+            if self.members[level]:
+                for i in range(min(found.nwords, self.nwords)):
+                    found.words[i] &= ~self.sets[level][i]
+        return found
+
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
         """Up to `limit` pieces of want & offered by level, each level once around from `start`; the number found.
 

@@ -113,6 +113,7 @@ cdef class Download:
     cdef readonly Window window
     cdef readonly bint legacy
     cdef readonly bint serves
+    cdef readonly bint feeds
     cdef readonly int rotation
     cdef readonly dict running
     cdef public dict arrived
@@ -136,7 +137,7 @@ cdef class Task:
     cdef public Py_ssize_t count
     cdef public Py_ssize_t size
     cdef public Py_ssize_t highest
-    cdef public Py_ssize_t unfinished
+    cdef public Py_ssize_t unfinished, feeders
     cdef public Py_ssize_t supernode_used, used_elsewhere
     cdef public Py_ssize_t from_supernode, from_peers
     cdef public int refusal

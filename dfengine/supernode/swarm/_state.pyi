@@ -104,6 +104,7 @@ class Download:
     """State of one CID. `seen` is seconds. rotation: where its search for pieces starts, not negative.
 
     serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
+    feeds: it is a supernode, whose hosts wait for what it gets.
     holder_index: its index among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that it sends, the newest last. given: pieces that others reported as sent by it.
     source_failures: failures of sources towards it.
@@ -127,7 +128,8 @@ class Download:
     best_piece_time: float
     claimed_piece_time: float
     def __new__(
-        cls, task: Task, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float
+        cls, task: Task, source: Source, peer: PeerState, window: Window | None, legacy: bool, serves: bool, rotation: int, now: float,
+        feeds: bool = False,
     ) -> Download: ...
     @property
     def task(self) -> Task: ...
@@ -145,6 +147,8 @@ class Download:
     def legacy(self) -> bool: ...
     @property
     def serves(self) -> bool: ...
+    @property
+    def feeds(self) -> bool: ...
     @property
     def rotation(self) -> int: ...
     @property
@@ -168,6 +172,7 @@ class Task:
     usual_time: the mean of all tasks when its downloads began, 0 unknown.
     upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
     `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
+    unfinished: downloads that lack pieces; feeders: those of them that feed others.
     from_supernode, from_peers: pieces that were reported as sent by it and by downloads, since the task is known.
     supernode_used: slots of the supernode's in use. used_elsewhere: those that its hosts use in other tasks; refusal, turn: whether it may
     send pieces again meanwhile, and the bucket of its turn (`same_hosts`).
@@ -181,6 +186,7 @@ class Task:
     size: int
     highest: int
     unfinished: int
+    feeders: int
     supernode_used: int
     used_elsewhere: int
     from_supernode: int

@@ -67,7 +67,7 @@ cdef class LeaseBucket:
 cdef class Download:
     def __cinit__(
         self, Task task not None, source not None, PeerState peer not None, Window window, bint legacy, bint serves, int64_t rotation,
-        double now,
+        double now, bint feeds=False,
     ):
         self.task = task
         self.cid = source.cid
@@ -76,7 +76,7 @@ cdef class Download:
         self.have = Bitset(0)
         self.window = window
         self.legacy = legacy
-        self.serves = serves
+        self.serves, self.feeds = serves, feeds
         self.rotation = <int> rotation
         self.holder_index = NOWHERE
         self.running = {}
@@ -218,7 +218,7 @@ cdef class Task:
         self.parked.grow(self.size)
         for download in self.parked:
             if download.window is not None or download.limit >= 0 or download.selected is not None:
-                self.parked.put(download, *self.lack(download))
+                self.parked.put(download, *self.lack(download), ahead=download.feeds)
         return 0
 
     def check_count(self, Py_ssize_t count):
@@ -376,6 +376,7 @@ cdef class Task:
         cdef bint before = download.got == self.count
         download.got += by
         self.unfinished += <Py_ssize_t> before - <Py_ssize_t> (download.got == self.count)
+        self.feeders += download.feeds * (<Py_ssize_t> before - <Py_ssize_t> (download.got == self.count))
         return 0
 
     cpdef int reopen(self, Download download) except -1:

@@ -3,7 +3,8 @@
 Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since then
 every change that could matter was noted in `freed_sources` and `recheck`. So the cost of an event depends on what it makes possible: one
 check of each download that lacks a piece of the freed source, in the order of parking, until the source is full again. The others are not
-checked. A pull that selects its pieces lacks these alone. A slot of the supernode's goes first to pulls that select an overdue piece.
+checked. A pull that selects its pieces lacks these alone. Downloads that feed others come first at a source that has a spread piece which
+they lack (`scheduler`). A slot of the supernode's goes first to pulls that select an overdue piece.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def park(download: Download, k: int) -> None:
     """Park a pull of k pieces. Again: k is replaced, the position in the queue is kept."""
     task = download.task
     download.pending_want = k
-    task.parked.put(download, *task.lack(download))
+    task.parked.put(download, *task.lack(download), ahead=download.feeds)
     if download.selected is not None:
         task.selections.park(download)
 
@@ -63,9 +64,10 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         """Check the pulls that a freed source may answer; False: there may be more of them than one call checks."""
         nonlocal checks
         offer, last = task.seedable if source is None else source.have, None
+        spread = task.rarity.at_least(source.have, task.feeders) if source is not None and task.parked.any_ahead else None
         checks -= 1 + (len(unanswered) >> 4)
         while task.supernode_used - task.excess < task.seed_slots if source is None else source.has_slot():
-            first = task.parked.first(offer, unanswered, last)
+            first = task.parked.first(offer, unanswered, last, spread)
             if first is None:
                 return True
             if checks <= 0 or len(answers) >= most:
@@ -95,7 +97,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         checks -= 1
         check(download)
         if download in unanswered:
-            task.parked.put(download, *task.lack(download))
+            task.parked.put(download, *task.lack(download), ahead=download.feeds)
             del task.recheck[download]
     # Overdue pieces first: a check for another source may use the supernode's slot as well.
     ready = not task.recheck and (None not in task.freed_sources or serve_overdue())

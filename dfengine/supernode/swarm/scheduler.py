@@ -15,6 +15,11 @@ Order, for each piece of an answer:
 A pull may select its pieces, in order of preference; then the order is that of `selections`.
 Other pieces of a stream go by rarity inside its window, so that streams at the same position have something to trade.
 For a download that will not be a source 2 precedes 1: what the supernode sends to it does not spread.
+A download that feeds others, a supernode, gets the rarest of the spread pieces that an open source has before all else, and its parked
+pull comes before those of others at a source that has one (`parking`): its hosts get nothing sooner than it does. A piece is spread when it
+has as many copies as there are such downloads unfinished. Before that, its copies would be busy with them for several times as long as they
+need to send it, and it must go to those first who pass it on in this swarm. The supernode's own slots they get in their turn, for the same
+reason.
 Equally rare pieces are taken in order from the download's own rotation, so new downloads start apart; copies in flight count, so they stay
 apart.
 An answer takes at most the download's share of the supernode's slots while others are unfinished.

@@ -144,11 +144,12 @@ class Swarm:
 
     def join(
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
-        address: str = "", in_order: bool = False, proved: bool = True,
+        address: str = "", in_order: bool = False, proved: bool = True, feeds: bool = False,
     ) -> None:
         """Add a CID to the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it registered from, "": ip.
 
         proved: its peer's address was verified; else it is not a source until `prove`.
+        feeds: it is another supernode, whose hosts wait for what it gets: it comes first where that costs this swarm little (`scheduler`).
         in_order: equally rare pieces are given from piece 0 on; else from a piece that depends on its CID, so that new CIDs start apart.
 
         The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
@@ -165,7 +166,7 @@ class Swarm:
         source = Source(cid, peer.ip, peer.port, peer.path)
         serves = serves and peer.port > 0
         rotation = 0 if in_order else self._rotation(cid)
-        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now), now)
+        self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now, feeds), now)
 
     def prove(self, key: Key) -> None:
         """A peer server of this swarm was found at the address of the peer of that key. Not known: nothing happens."""

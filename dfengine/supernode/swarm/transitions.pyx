@@ -256,7 +256,7 @@ cpdef int evict(Download download, Py_ssize_t n) except -1:
 
 cpdef list conclude(Task task, Py_ssize_t count):
     cdef Download download
-    cdef Py_ssize_t unfinished = 0, beyond
+    cdef Py_ssize_t unfinished = 0, feeders = 0, beyond
     cdef list refuted = []
     task.count = count
     task.holders.cut(count)
@@ -276,8 +276,10 @@ cpdef list conclude(Task task, Py_ssize_t count):
             except BadValue:
                 refuted.append(download)
         unfinished += download.got != count
+        feeders += download.feeds and download.got != count
         task.recheck_if_parked(download)
     task.unfinished = unfinished
+    task.feeders = feeders
     return refuted
 
 

@@ -1,0 +1,90 @@
+"""Pulls to the leader of a task, over two connections: while one is parked there, the next reports what is over and ends it.
+
+So a follower that has room for a piece waits in the leader's queue also while other pieces are on their way, as a client does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections.abc import Callable
+
+from dfengine.net.dial import Connection
+from dfengine.supernode.copies.piece_lines import PieceLines
+
+ANSWER = 5.0
+"""Seconds for the answer to a pull, after the time for which it is parked."""
+
+JSON = {"Content-Type": "application/json;charset=utf-8"}
+
+GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+class Pulls:
+    """Of one CID. connect: another connection to the leader; raises RemoteError. One thread uses it; `close` it."""
+
+    def __init__(self, connect: Callable[[], Connection], lines: PieceLines) -> None:
+        self._connect, self._lines = connect, lines
+        self._parked: Connection | None = None
+        self._free: list[Connection] = []
+
+    @property
+    def parked(self) -> bool:
+        """The last pull is not answered yet."""
+        return self._parked is not None
+
+    def ask(self, message: bytes, park: float) -> list[tuple[int, bytes]]:
+        """Send a pull that may be parked for so many seconds, and wait for its answer or until a piece is over.
+
+        Returns (status, body) of what was answered: the pull before, if it was parked, and this one. Raises RemoteError.
+        """
+        line = self._line()
+        answers = []
+        try:
+            line.send("POST", "/swarm/pull", JSON, message)
+            if (before := self._parked) is not None:
+                self._parked = None
+                self._free.append(before)
+                answers.append(before.answer(time.monotonic() + ANSWER))
+            end = time.monotonic() + park + ANSWER
+            if park and not self._answered(line, end):
+                self._parked = line
+                return answers
+            answers.append(line.answer(end))
+        finally:
+            if self._parked is None:
+                self._free.append(line)
+        return answers
+
+    def _line(self) -> Connection:
+        """One that no answer is waited for on."""
+        while self._free:
+            line = self._free.pop()
+            if line.quiet:
+                return line
+            self._drop(line)
+        return self._connect()
+
+    def _answered(self, line: Connection, end: float) -> bool:
+        """It is answered, gone, or silent until then (monotonic seconds); False: a piece is over first."""
+        poll = select.poll()
+        poll.register(line.fileno(), select.POLLIN | GONE)
+        poll.register(self._lines.fileno(), select.POLLIN)
+        while not line.readable:
+            if self._lines.over:
+                return False
+            left = end - time.monotonic()
+            if left <= 0 or any(number == line.fileno() and event & GONE for number, event in poll.poll(1000 * left)):
+                break
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        for line in (*self._free, *([self._parked] if self._parked is not None else [])):
+            self._drop(line)
+
+    @staticmethod
+    def _drop(line: Connection) -> None:
+        with contextlib.suppress(OSError):
+            line.close()

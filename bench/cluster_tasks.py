@@ -1,7 +1,11 @@
 """What the same tasks cost one supernode, and three with one Redis: CPU time of the supernodes for each pull, and the time that it takes.
 
+One in a cluster and three without one tell what of it the cluster costs; wake-ups of the supernodes' main threads, how many requests each
+finds: with a third of the requests each, three of them wake up more often for fewer at a time.
+
 Each of HOSTS hosts downloads all tasks, by one `get --input-file`; each task is of the supernode that its id selects. These have the
-files. Everything is on loopback, so the throughput is that of the machine's cores and says nothing of three machines.
+files. Everything is on loopback, so the throughput is that of the machine's cores and says nothing of three machines; for each of them
+loaded as the one is see bench/cluster_pulls.py.
 """
 
 from __future__ import annotations
@@ -28,6 +32,11 @@ def metric(node: str, name: str) -> float:
     with opener.open(f"http://{node}/metrics", timeout=20) as answer:
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+def wakes(pid: int) -> int:
+    """How often a process's main thread has waited so far."""
+    return int(Path(f"/proc/{pid}/task/{pid}/status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
 
 
 class Tasks:
@@ -65,19 +74,20 @@ class Tasks:
         shutil.rmtree(out)
         shutil.rmtree(home, ignore_errors=True)
 
-    def measure(self, count: int, redis: str, key: Path) -> tuple[float, float, float]:
-        """By so many supernodes: seconds, pulls, CPU seconds of the supernodes."""
-        options = ["--cluster", redis, "--cluster-key-file", str(key)] if count > 1 else []
+    def measure(self, count: int, options: list[str]) -> tuple[float, float, float, float]:
+        """By so many supernodes: seconds, pulls, CPU seconds of the supernodes, wake-ups of their main threads."""
         started = [self.stage.supernode(*options) for _ in range(count)]
         nodes = [node for node, _ in started]
         self.end(*self.start(0, nodes, "--pattern", "cdn"))
         pulls = sum(metric(node, "dfengine_pulls_total") for node in nodes)
+        woken = sum(wakes(process.pid) for _, process in started)
         cpu, begun = sum(cpu_of(process.pid) for _, process in started), time.perf_counter()
         hosts = [self.start(host, nodes) for host in range(1, HOSTS + 1)]
         for process, _, _ in hosts:
             process.wait(600)
         wall = time.perf_counter() - begun
         cpu = sum(cpu_of(process.pid) for _, process in started) - cpu
+        woken = sum(wakes(process.pid) for _, process in started) - woken
         pulls = sum(metric(node, "dfengine_pulls_total") for node in nodes) - pulls
         for host in hosts:
             self.end(*host)
@@ -87,7 +97,7 @@ class Tasks:
             self.stage.forget(process)
         for home in self.stage.path.glob("supernode-*"):
             shutil.rmtree(home, ignore_errors=True)
-        return wall, pulls, cpu
+        return wall, pulls, cpu, woken
 
 
 def compare(tasks: int, repeats: int) -> None:
@@ -98,24 +108,30 @@ def compare(tasks: int, repeats: int) -> None:
         key.write_text(os.urandom(32).hex())
         key.chmod(0o600)
         made = Tasks(stage, tasks)
-        runs: dict[int, list[tuple[float, float, float]]] = {1: [], 3: []}
+        cluster = ["--cluster", redis.url, "--cluster-key-file", str(key)]
+        runs: dict[tuple[int, str], list[tuple[float, float, float, float]]] = {
+            (1, "no"): [], (3, "yes"): [], (1, "yes"): [], (3, "no"): [],
+        }  # fmt: skip
         for _ in range(repeats):
-            for count, found in runs.items():
-                found.append(made.measure(count, redis.url, key))
-                wall, pulls, cpu = found[-1]
-                print(f"{count}: {wall:.1f} s, {pulls:.0f} pulls, CPU {cpu:.2f} s, load {os.getloadavg()[0]:.1f}", flush=True)
+            for (count, joined), found in runs.items():
+                found.append(made.measure(count, cluster if joined == "yes" else []))
+                wall, pulls, cpu, woken = found[-1]
+                print(f"{count}, cluster {joined}: {wall:.1f} s, {pulls:.0f} pulls, CPU {cpu:.2f} s, {woken:.0f} wake-ups, "
+                      f"load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
         print("\n" + machine(where))
         print(f"{tasks} tasks of {SIZE / MIB:.0f} MiB to each of {HOSTS} hosts, medians of {repeats}\n")
-        print(table(["supernodes", "s", "GB/s", "pulls", "CPU us a pull", "CPU ms a download"],
-                    [row(count, tasks * HOSTS, found) for count, found in runs.items()]))  # fmt: skip
-        pairs = list(zip(runs[1], runs[3], strict=True))
+        print(table(["supernodes", "cluster", "s", "GB/s", "pulls", "CPU us a pull", "CPU ms a download", "wake-ups"],
+                    [row(count, joined, tasks * HOSTS, found) for (count, joined), found in runs.items()]))  # fmt: skip
+        pairs = list(zip(runs[1, "no"], runs[3, "yes"], strict=True))
         print(f"\nthree / one: CPU a pull {median(three[2] / three[1] / (one[2] / one[1]) for one, three in pairs):.2f}, "
               f"a download {median(three[2] / one[2] for one, three in pairs):.2f}")  # fmt: skip
 
 
-def row(count: int, downloads: int, found: list[tuple[float, float, float]]) -> list[str]:
+def row(count: int, joined: str, downloads: int, found: list[tuple[float, float, float, float]]) -> list[str]:
     """Of so many supernodes."""
-    wall, pulls, cpu = (median(run[n] for run in found) for n in range(3))
-    each = median(cpu / pulls for _, pulls, cpu in found) * 1e6
+    wall, pulls, cpu, woken = (median(run[n] for run in found) for n in range(4))
+    each = median(run[2] / run[1] for run in found) * 1e6
     speed = downloads * SIZE / 1e9 / wall
-    return [f"{count}", f"{wall:.1f}", f"{speed:.2f}", f"{pulls:.0f}", f"{each:.0f}", f"{cpu / downloads * 1e3:.2f}"]
+    return [
+        f"{count}", joined, f"{wall:.1f}", f"{speed:.2f}", f"{pulls:.0f}", f"{each:.0f}", f"{cpu / downloads * 1e3:.2f}", f"{woken:.0f}",
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
     python -m bench.fleet [--faults leader,redis,...] [--hosts 24] [--size MIB] [--rate MBIT] [--origin-rate MBIT] [--repeats N]
         [--options FLAGS]                             # as root: makes network namespaces (bench/cluster_faults.py)
     python -m bench.fleet --tasks 100 [--repeats N]   # CPU time of one supernode, and of three with one Redis (bench/cluster_tasks.py)
+    python -m bench.fleet --pulls 200000 [--repeats N]  # the same of supernodes that are all as busy (bench/cluster_pulls.py)
     python -m bench.fleet --seen                      # bench.console and bench.scheduler: consoles on 1,000 hosts, events at the level info
 
 Each run with a fault follows one without, of the same size, and is compared with that one. Goals: no transfer fails, no byte is wrong, the
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--options", default="", help="further flags of the supernodes")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=0)
+    parser.add_argument("--pulls", type=int, default=0)
     parser.add_argument("--seen", action="store_true")
     arguments = parser.parse_args()
     if arguments.seen:
@@ -90,6 +92,11 @@ def main() -> None:
         from bench.cluster_tasks import compare
 
         compare(arguments.tasks, arguments.repeats)
+        return
+    if arguments.pulls:
+        from bench.cluster_pulls import compare as compare_busy
+
+        compare_busy(arguments.pulls, arguments.repeats)
         return
     if os.geteuid() != 0:
         sys.exit("bench.fleet makes network namespaces: run it as root")

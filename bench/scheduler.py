@@ -44,10 +44,12 @@ from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
+from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.download_events import log_download
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.members import Member
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
@@ -83,9 +85,14 @@ class Copy:
         return self.file.record.geometry  # type: ignore[no-any-return]
 
 
-def crowded(peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop, events: EventLog) -> SupernodeState:
+def crowded(
+    peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop, events: EventLog, redis: str = "", key: str = ""
+) -> SupernodeState:
     """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
-    node = SupernodeState(SupernodeSettings(home_dir=home, download_port=8001), home, loop, events=events)
+    settings = SupernodeSettings(home_dir=home, download_port=8001, cluster=redis, cluster_key_file=key)
+    # Pieces stay quick also where the load has to wait for a core.
+    limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, slow=60.0)
+    node = SupernodeState(settings, home, loop, events=events, limits=limits)
     node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
     node.swarm.add_task(TASK, pieces, node.now())
     for n in range(pieces):
@@ -107,11 +114,11 @@ def tell(node: SupernodeState, n: int) -> None:
     node.loop.call_later(0.01, tell, node, n + DOWNLOADS // 100)
 
 
-async def serve(mode: str, peers: int, pieces: int, home: str) -> None:
-    """The server process: says its port, serves until its input ends, then says its CPU seconds."""
+async def serve(mode: str, peers: int, pieces: int, home: str, redis: str = "", key: str = "") -> None:
+    """The server process: says its port, serves until its input ends, then says its CPU seconds. redis, key: of its cluster, if any."""
     loop, bare = asyncio.get_running_loop(), mode == "bare"
     events = EventLog("text", "info", os.open(os.devnull, os.O_WRONLY)) if mode == "telling" else SILENT
-    node = crowded(peers, pieces, home, loop, events)
+    node = crowded(peers, pieces, home, loop, events, redis, key)
     handler: Callable[[Request], Any] = (router := Router(node))
     if bare:
         answer = wire.encode(node.answers.answer(TASK, name(0), node.swarm.pull(TASK, name(0), 4, node.now())))
@@ -122,6 +129,10 @@ async def serve(mode: str, peers: int, pieces: int, home: str) -> None:
 
     control = ControlServer(loop, handler, quick=None if bare else router.quick)
     await control.start("127.0.0.1", 0)
+    cluster = Cluster.of(node.settings, f"127.0.0.1:{control.port}", events, lambda: node.dialer)
+    if cluster is not None:
+        router.join(cluster)
+        node.fetches.join(cluster)
     gc.collect()
     gc.freeze()
     if mode == "telling":
@@ -199,11 +210,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", choices=MODES, help=argparse.SUPPRESS)
     parser.add_argument("--home", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--redis", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--key", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         import uvloop
 
-        uvloop.run(serve(arguments.serve, arguments.peers, arguments.pieces, arguments.home))
+        uvloop.run(serve(arguments.serve, arguments.peers, arguments.pieces, arguments.home, arguments.redis, arguments.key))
         return
     where = own_namespace()
     with tempfile.TemporaryDirectory() as folder:

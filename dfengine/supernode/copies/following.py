@@ -309,7 +309,8 @@ class _Following:
             missing, room = bool(missing_runs(file)), lines.room
             wanted = fetch.wanted_piece if missing and selects else -1
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
-            park = PARK if missing and room else 0.0
+            # Pieces that are selected may be long in coming: others are not kept waiting for them.
+            park = PARK if missing and room and (lines.idle or not pieces) else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
             answers = pulls.ask(wire.encode(message), park)
@@ -323,7 +324,7 @@ class _Following:
                 lines.offer(offer)
             # A stream here waits for a piece that the leader cannot give now: others meanwhile.
             selects = pulls.parked or bool(offers) or not pieces
-            if not pulls.parked and not lines.idle and (not offers or not lines.room):
+            if not pulls.parked and not lines.idle and (not lines.room or not (offers or pieces)):
                 lines.wait(AGAIN)
             if time.monotonic() - max(self._heard, lines.heard, self._began) > self._patience:
                 raise SupernodeError(f"supernode {node} brings nothing")

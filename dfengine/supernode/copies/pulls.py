@@ -39,52 +39,52 @@ class Pulls:
 
         Returns (status, body) of what was answered: the pull before, if it was parked, and this one. Raises RemoteError.
         """
-        line = self._line()
+        connection = self._open()
         answers = []
         try:
-            line.send("POST", "/swarm/pull", JSON, message)
+            connection.send("POST", "/swarm/pull", JSON, message)
             if (before := self._parked) is not None:
                 self._parked = None
                 self._free.append(before)
                 answers.append(before.answer(time.monotonic() + ANSWER))
             end = time.monotonic() + park + ANSWER
-            if park and not self._answered(line, end):
-                self._parked = line
+            if park and not self._answered(connection, end):
+                self._parked = connection
                 return answers
-            answers.append(line.answer(end))
+            answers.append(connection.answer(end))
         finally:
-            if self._parked is None:
-                self._free.append(line)
+            if self._parked is not connection:
+                self._free.append(connection)
         return answers
 
-    def _line(self) -> Connection:
+    def _open(self) -> Connection:
         """One that no answer is waited for on."""
         while self._free:
-            line = self._free.pop()
-            if line.quiet:
-                return line
-            self._drop(line)
+            connection = self._free.pop()
+            if connection.quiet:
+                return connection
+            self._drop(connection)
         return self._connect()
 
-    def _answered(self, line: Connection, end: float) -> bool:
+    def _answered(self, connection: Connection, end: float) -> bool:
         """It is answered, gone, or silent until then (monotonic seconds); False: a piece is over first."""
         poll = select.poll()
-        poll.register(line.fileno(), select.POLLIN | GONE)
+        poll.register(connection.fileno(), select.POLLIN | GONE)
         poll.register(self._lines.fileno(), select.POLLIN)
-        while not line.readable:
+        while not connection.readable:
             if self._lines.over:
                 return False
             left = end - time.monotonic()
-            if left <= 0 or any(number == line.fileno() and event & GONE for number, event in poll.poll(1000 * left)):
+            if left <= 0 or any(number == connection.fileno() and event & GONE for number, event in poll.poll(1000 * left)):
                 break
         return True
 
     def close(self) -> None:
         """Hang up."""
-        for line in (*self._free, *([self._parked] if self._parked is not None else [])):
-            self._drop(line)
+        for connection in (*self._free, *([self._parked] if self._parked is not None else [])):
+            self._drop(connection)
 
     @staticmethod
-    def _drop(line: Connection) -> None:
+    def _drop(connection: Connection) -> None:
         with contextlib.suppress(OSError):
-            line.close()
+            connection.close()

@@ -185,7 +185,8 @@ def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache
     lost = threading.Event()
 
     def pulled(answer: wire.Pulled) -> Any:
-        return b"" if leader.given and not lost.is_set() else wire.Pulled(answer.code, answer.offers[:1])
+        one = [] if leader.under_way - leader.given else answer.offers[:1]
+        return b"" if leader.given and not lost.is_set() else wire.Pulled(answer.code, one)
 
     leader.pulled = pulled
     fetch = fetch_of(cache, leader.address, None)
@@ -480,7 +481,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def first_alone(leader: Leader) -> Any:
     """The leader brings one piece, and no other one."""
-    return lambda answer: wire.Pulled(wire.WAIT) if leader.given else wire.Pulled(answer.code, answer.offers[:1])
+    return lambda answer: wire.Pulled(wire.WAIT) if leader.given or leader.under_way else wire.Pulled(answer.code, answer.offers[:1])
 
 
 def test_a_slow_leader_is_led_by_whoever_the_origin_brings_more(cache: Cache, leader: Leader, origin: Any, soon: None) -> None:

@@ -47,6 +47,11 @@ class Access:
         self._denied, self._denied_hosts = _rules(deny)
         self._only = bool(self._allowed or self._allowed_hosts)
 
+    @property
+    def has_rules(self) -> bool:
+        """Somebody has allowed or denied something; else only DENIED counts."""
+        return self._only or bool(self._denied or self._denied_hosts)
+
     def permits(self, host: str, address: str) -> bool:
         """`host` as the URL has it, at `address`."""
         host = _plain(host)

@@ -112,3 +112,19 @@ def test_who_accepts_another_type_has_his_own_file_of_a_follower_too(stage: Scen
             origin.shutdown()
             thread.join()
     assert from_origin(*nodes) == [6 * MIB, 6 * MIB]
+
+
+def test_a_follower_gives_nothing_that_its_own_rules_forbid(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+    """Its leader has it, by other rules. A path below --origin-root is another file at each supernode."""
+    digest, url = stage.file("f", SIZE), stage.origin() + "/f"
+    one = stage.supernode(*options, "--origin-root", str(stage.www))
+    two = stage.supernode(*options, "--origin-deny", "127.0.0.1")
+    members(one, two)
+    for at in (url, f"file://{stage.www}/f"):
+        stage.get(at, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(one,))
+        assert stage.digest("a") == digest
+        err = stage.get(at, "b", "--notbs", "--pattern", "cdn", host=3, nodes=(two,), status=3)
+        assert "may not fetch from 127.0.0.1" in err or "--origin-root" in err
+        assert not (stage.path / "b").exists()
+        (stage.path / "a").unlink()
+    assert from_origin(two) == [0]

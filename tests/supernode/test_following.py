@@ -149,11 +149,18 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.fixture
 def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
-    for name, seconds in (("PATIENCE", 1.0), ("STAND_IN", 0.4), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
+    for name, seconds in (("PATIENCE", 5.0), ("STAND_IN", 4.0), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
         monkeypatch.setattr(following, name, seconds)
     made = Leader(cache)
     yield made
     made.close()
+
+
+@pytest.fixture
+def impatient(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which nothing comes, so that no deadline is too short for a busy machine."""
+    for name, seconds in (("PATIENCE", 0.6), ("STAND_IN", 0.4)):
+        monkeypatch.setattr(following, name, seconds)
 
 
 def fetch_of(cache: Cache, *leaders: str | None, stand_ins: tuple[str, ...] = (), **wanted: Any) -> Fetch:
@@ -222,6 +229,7 @@ def changed(**data: Any) -> Any:
     return lambda answer: {**answer, "data": {**answer["data"], **data}}
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "registered",
     [
@@ -242,6 +250,7 @@ def test_a_leader_that_gives_no_such_task_costs_time_alone(cache: Cache, leader:
     assert fetch.file is None
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "pulled",
     [

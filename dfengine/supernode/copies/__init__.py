@@ -8,6 +8,7 @@
     following, piece_lines   a task that is taken from the supernode that leads it, piece by piece
     slow_leader              when that one reads too slowly (pure); leader_probe, reading_messages: the measurement;
                              cut_off: whether anybody else is reached
+    own_rules                what is taken from no leader, because this supernode may not read it
     manifests                of trees, for the fetches of their data
     listing_budget           what listings may cost, for each client
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again

@@ -24,6 +24,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
 from dfengine.supernode.copies.origin_reading import ask, end_waits, read
+from dfengine.supernode.copies.own_rules import may_take
 from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
 from dfengine.tree import DATA
 
@@ -121,7 +122,7 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     """Read the origin into the copy. Raises OriginError, StorageError."""
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
-    if following.may_follow(fetch):
+    if following.may_follow(fetch) and may_take(fetch.wanted.url, fetch.access):
         came = following.follow(fetch, found)
         if came == following.CHANGED:
             return _renew(fetch)

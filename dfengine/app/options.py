@@ -131,7 +131,7 @@ GET = (
     Option(("--netrc-file",), "netrc_file", ORIGIN, "Read user and password from this file", "file"),
     Option(("--sign",), "sign", ORIGIN, "Whose credentials open s3, gs, az, hf", SIGN,
            more="`supernode`: its own, as far as its `--origin-sign` goes; a download without a supernode uses its own. `client`: this "
-           "user's (docs/files.md). `none`: nobody's, for public files"),
+           "user's (docs/files.md). `none`: no credentials, for public files"),
     Option(("--connections",), "connections", ORIGIN, "Connections at once, at most", "1..16"),
     Option(("--retry",), "retry", ORIGIN, "Further tries after a transient failure", "n"),
     Option(("--retry-max-time",), "retry_max_time", ORIGIN, "Begin no further try after this", "duration", default="no limit"),

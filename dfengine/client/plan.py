@@ -258,7 +258,7 @@ class Plan:
         self.done.append((job.piece, job.source.cid))
 
     def failed(self, job: Job, why: str, now: float) -> None:
-        """why: gone, digest, slow or other. A lost job's failure is nobody's fault."""
+        """why: gone, digest, slow or other. A lost job's failure is not counted against its source."""
         piece = self._of(job)
         self._end(job)
         if job.lost:

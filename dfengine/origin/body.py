@@ -156,7 +156,7 @@ class Body:
         self._lines = []
 
     def _again(self, driver: Driver) -> None:
-        """On a connection of its own: what a kept one carried besides an answer is said of nobody's file."""
+        """On a connection of its own: bytes that a kept one carried besides an answer belong to no file."""
         driver.end(self._easy)
         self._easy = driver.easy()
         self.begin(self._options | {pycurl.FRESH_CONNECT: 1}, self._tunnel)

@@ -4,7 +4,7 @@
     az://CONTAINER/BLOB                 or az://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
     hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH
     file:///PATH
-    df:sha256:HEX                       the content itself, of that digest, from whoever shares it
+    df:sha256:HEX                       the content itself, of that digest, from the hosts that share it
 
 Law: one URL means one file. All of it is percent-encoded as in any URL, so a key's own `%`, `?` and `#` are written `%25`, `%3F`, `%23`;
 what could be read in two ways is refused.

@@ -16,7 +16,7 @@ Laws:
    no segment, and is written all the same.
 3. Each file's URL is the base and the path, percent-encoded in some way. So a manifest names no file that does not lie below its base.
 4. A file that the origin lists and does not give is `refused`, with the status of its answer, and is none of the files: the data has no
-   byte of it. So whoever has a manifest's data knows what is missing of the directory.
+   byte of it. So a holder of a manifest's data knows what is missing of the directory.
 """
 
 from __future__ import annotations

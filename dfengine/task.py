@@ -277,7 +277,7 @@ def peer_path(path: str) -> str:
 def may_be_asked(cid: str, port: int, path: str) -> bool:
     """A download may send its requests for pieces there: a peer's port and path, or what a supernode says of its own copy.
 
-    Whoever names sources, or registers as one, must not be able to send others to any other server's paths.
+    A client that names sources, or registers as one, must not be able to send others to another server's paths.
     """
     if cid.startswith(OWN) and path.startswith(CDN_FOLDER):
         return 0 < port < 1 << 16 and all(map(_is_segment, path.removeprefix(CDN_FOLDER).split("/")))

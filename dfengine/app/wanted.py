@@ -142,7 +142,7 @@ def _output(several: Several, listed: url_list.Listed) -> str:
         raise BadValue(listed.fault)
     folder = several.folder
     if listed.dir and folder:
-        # Whoever names a directory has it all there.
+        # A directory that the user names holds all files.
         folder = os.path.join(folder, url_list.inside(listed.dir.rstrip("/") or listed.dir, "dir"))
     elif listed.dir:
         folder = listed.dir

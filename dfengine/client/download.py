@@ -77,7 +77,7 @@ class Downloading:
     selected_by = ""
     """The task whose id selects the supernode; "": its own."""
     may_question = False
-    """A supernode that cannot fetch it ends the swarm's part: whoever downloads it asks again what it is. Of a tree's data."""
+    """A supernode that cannot fetch it ends the swarm's part: the download asks again what it is. Of a tree's data."""
 
     def __init__(
         self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None, pooled: Pooled | None = None

@@ -1,4 +1,4 @@
-"""The dialer of one download: whoever waits on one of its connections can be woken from any thread."""
+"""The dialer of one download: a thread that waits on one of its connections can be woken from any thread."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A download into a file takes its pieces from this host's leader: copied into its own part, each compared with the leader's digest.
 
-Its own part and record are never anybody else's to write. So whoever leads may die, stop or go on at any moment: what was copied is kept,
+No other download ever writes to its part and record. So a leader may die, stop or go on at any moment: what was copied is kept,
 as after a download that was killed, and the rest comes from the next leader or from the swarm. Two downloads to one output are different:
 the second waits, since the file that the first puts there is all that it wants.
 """

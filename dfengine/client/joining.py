@@ -1,7 +1,7 @@
 """This download among those of its host: one of a task leads and fetches, the others join it and take the pieces from it.
 
 Who leads says the host's peer server (peer.meeting), over a connection that each keeps as long as it runs. A leader hands over the
-descriptors of its pieces, and beats in its page of signals while it runs. Whoever joined it maps that page and waits there.
+descriptors of its pieces, and beats in its page of signals while it runs. Downloads that joined it map that page and wait there.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ AGAIN = 5.0
 """Seconds between two such questions while the answer is still awaited."""
 
 TRIED = 1.5
-"""Seconds that a supernode which was silent has for one: whoever asks waits for it."""
+"""Seconds for a ping of a supernode that was silent: the caller waits for it."""
 
 PING = "/_ping"
 """1.x supernodes answer it, too."""

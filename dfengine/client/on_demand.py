@@ -175,7 +175,7 @@ class TransferOnDemand(Transfer):
             self.wake()
 
     def end(self) -> None:
-        """Nothing comes any more: whoever waits is woken."""
+        """Nothing comes any more: wake all readers."""
         with self._changed:
             self._over = True
             self._signal(self._asked)
@@ -199,7 +199,7 @@ class TransferOnDemand(Transfer):
             return list(islice(self._priority, LISTED))
 
     def learn_length(self, length: int) -> None:
-        """See Transfer. Whoever waits for what lies beyond the end is woken."""
+        """See Transfer. Wakes the readers of pieces beyond the end."""
         super().learn_length(length)
         with self._changed:
             count = self.plan.window.count

@@ -47,8 +47,8 @@ class File(io.RawIOBase):
     A read asks for the pieces that it needs, waits for them, and copies their bytes. Each byte comes from a piece that was compared with
     its digest, as the supernode or the origin named it, before the read saw it. A digest of the whole file (`digest=`, `md5=`) cannot be
     compared before every piece is here: a read before that is not covered by it. The read that brings the last piece, and every later one,
-    `map` and `path` wait until it is compared, and raise DigestMismatch where it disagrees. So whoever has read all of the file without an
-    error has the right one.
+    `map` and `path` wait until it is compared, and raise DigestMismatch where it disagrees. So a program that has read all of the file
+    without an error has the right one.
 
     The setting `timeout` (seconds, 0 = none) is for one read: TimedOut ends that read, and the next one may succeed. Everything else that
     ends the download, as OriginChanged, SupernodeError or StorageError, is raised by each read whose pieces are not here. If it may pass,

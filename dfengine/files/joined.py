@@ -1,6 +1,6 @@
 """An open file whose pieces this host's leader fetches: its readers read from the leader's memory or file, and no byte is copied.
 
-What readers wait for is named in the leader's page of signals. When the leader has ended whose place it is, whoever leads then fetches
+What readers wait for is named in the leader's page of signals. When the leader that owns the place has ended, the next leader fetches
 into the same place, since nobody else writes there any more. A leader that does not run may run again, and write, even when another one
 has led and ended meanwhile: then the next leader copies the pieces that are here into a place of its own, and the others read from there,
 once it has every piece that they have seen.

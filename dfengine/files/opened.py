@@ -1,6 +1,7 @@
 """One open file, for any number of threads: asks for the pieces of a read, waits for their bits, copies their bytes.
 
-Only the record's bits say what is here, and every piece was verified before its bit was set. So bytes are read whoever fetched them.
+Only the record's bits say what is here, and every piece was verified before its bit was set. So bytes are read independently of their
+source.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     listings     directories, made of an origin's list of files
     open_files   the files of a file system that are open, each once
     threads      threads for calls that wait
-    read_only    what it says to whoever would write
+    read_only    the errors of calls that would write
     reader       a position and a buffer over one of them
 
 Start with `file_system`. Only fsspec and programs that use it import this package.

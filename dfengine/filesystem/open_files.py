@@ -3,8 +3,8 @@
     in use   somebody holds it
     idle     nobody does. It stays open for IDLE seconds, since reads of ranges come one after the other, and at most MOST_IDLE are kept
 
-Law: whoever holds a file finds it open. A file that was forgotten (`forget`) is closed when its last holder releases it, and the next
-holder opens another one.
+Law: a file is open as long as it has a holder. A file that was forgotten (`forget`) is closed when its last holder releases it, and the
+next holder opens another one.
 """
 
 from __future__ import annotations

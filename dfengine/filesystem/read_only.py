@@ -1,4 +1,4 @@
-"""What a read-only file system answers to whoever would change something: that it is read-only, and what path was meant.
+"""The errors of a read-only file system for calls that would change something, with the path that was meant.
 
 fsspec's own answers are an empty NotImplementedError, or, for directories, none at all: a program would take them for made.
 """

@@ -237,7 +237,7 @@ cdef void wake_at(Receiver receiver, int low) noexcept nogil:
 
 cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, double silence, double floor, double grace,
               double started, Py_ssize_t before, Py_ssize_t after) noexcept nogil:
-    """Receive until got == length; an Outcome. Counts into the receiver's total as it goes, for whoever shows progress."""
+    """Receive until got == length; an Outcome. Adds to the receiver's total as it goes, for displays of progress."""
     cdef ssize_t count
     cdef Py_ssize_t most, ahead
     cdef double last_received = now(), at_now

@@ -180,7 +180,7 @@ def _set(over: asyncio.Future[None]) -> None:
 
 
 async def _surely(handle: Handle[Any]) -> None:
-    """Wait for its end, whoever cancels this; for CLOSING seconds at most."""
+    """Wait for its end, also if this is cancelled; for CLOSING seconds at most."""
     end = time.monotonic() + CLOSING
     while not handle.done and (left := end - time.monotonic()) > 0:
         with contextlib.suppress(asyncio.CancelledError):

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def shielded(future: asyncio.Future[T]) -> T:
-    """Its result, when it is there, whoever cancels this; then the cancel comes out."""
+    """Its result, when it is there, also if this is cancelled; the cancellation is raised after it."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:

@@ -1,4 +1,4 @@
-"""futex(2) on shared memory: a thread sleeps until a word of it changes, and whoever changes it wakes all that sleep.
+"""futex(2) on shared memory: a thread sleeps until a word of it changes, and a thread that changes it wakes all that sleep.
 
 One call wakes any number of waiters, and a writer whom nobody waits for makes none. An eventfd of each waiter would have to be known to the
 writer, and be written to one by one.

@@ -2,7 +2,7 @@
 
 A file that lies whole in the run is created complete: under a name in the directory of parts, then renamed into place. Of a longer file
 the bytes go into its part. Every directory below the root is opened by its name in the one above it, and no symbolic link is followed:
-nothing is written or read outside the root, whoever plants what in it.
+nothing is written or read outside the root, whatever links others put into it.
 """
 
 from libc.errno cimport EINTR, EIO, ESTALE, errno

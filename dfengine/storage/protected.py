@@ -42,7 +42,7 @@ def resolved(path: str) -> str:
         here = os.path.join(found, name)
         try:
             link = os.readlink(here)
-        except OSError:  # no link, missing, or not to be looked at: whoever opens it is told
+        except OSError:  # no link, missing, or not readable: opening it raises
             found = here
             continue
         links += 1

@@ -41,7 +41,7 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         if want <= 0:
             state.wake()
             return _answer(wire.Pulled(wire.REPORTED))
-        # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
+        # What the reports have freed goes to those that wait already; else a download with a slot would keep it.
         state.wake()
         decided = state.swarm.pull(task, cid, want, state.now(), message.pieces)
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:

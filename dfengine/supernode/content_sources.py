@@ -1,8 +1,8 @@
 """Where content that is named by its sha256 lies, as clients say, and which of these places have sent something else. Pure. now: seconds.
 
 Law: a place whose bytes had another sha256 is not asked for that content again for BLOCKED, and the word of a client that named WRONG such
-places counts for nothing as long. The next fetch asks another place. So a wrong registry, or whoever names it, spoils a task a few times,
-and not for as long as it goes on.
+places counts for nothing as long. The next fetch asks another place. So a wrong registry, or a client that names it, spoils a task a few
+times, and not for as long as it goes on.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ class Credentials:
     def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
         """The id of what is shared by those whose own credentials open this version of a file, named as in `tasks`; "": nobody shares it.
 
-        version: what tells it from any other; "": nothing does. Whoever sends something else than credentials that the origin may choose a
-        file by has another task. Raises LocalError.
+        version: what tells it from any other; "": nothing does. A client that sends other fields than credentials by which the origin may
+        choose a file by has another task. Raises LocalError.
         """
         named = wanted.content or wanted.signed or wanted.tree is not None or scheme_of(wanted.url)
         private = _private(wanted.headers)

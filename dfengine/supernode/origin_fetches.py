@@ -341,7 +341,7 @@ class OriginFetches:
         self._head_known(fetch.task)
 
     def _outdate(self, wanted: Wanted, error: OriginError) -> None:
-        """A tree's data is not as its manifest says: whoever asks for the manifest next has it made anew."""
+        """A tree's data is not as its manifest says: the next request for the manifest makes a new one."""
         for each in self.cdn.fetches.values():
             tree = each.wanted.tree
             if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
@@ -374,7 +374,7 @@ class OriginFetches:
         if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
             return 2
         state = self._swarm.tasks.get(task)
-        # Nothing of a copy that failed is served, whoever registered for it.
+        # Nothing of a failed copy is served, also to downloads that are registered for it.
         if state is None or not state.downloads or (fetch is not None and fetch.state == FAILED):
             return 1 if task in self.kept else 0
         return 2 if state.unfinished else 1

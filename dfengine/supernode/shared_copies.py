@@ -1,7 +1,7 @@
 """The supernode's own copies of content that hosts share: read to be kept for a time, or to prove or disprove what was announced.
 
-A copy is read from the sharers by a thread, piece by piece (`copies.replica`). Whoever sends other bytes than were announced is left, and
-all who announced a wrong claim are.
+A copy is read from the sharers by a thread, piece by piece (`copies.replica`). A sharer that sends other bytes than were announced is left,
+and all who announced a wrong claim are.
 """
 
 from __future__ import annotations

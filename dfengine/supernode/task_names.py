@@ -1,7 +1,8 @@
 """How a task is named to those who look at a supernode: by its id, or by an alias where the id opens what its reader may not read.
 
-Whoever knows a task's id may read its file at the download port, and a download's CID tells the path at which its host serves the file. So
-an id is told only where the URL that is told beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task has
+A client that knows a task's id may read its file at the download port, and a download's CID tells the path at which its host serves the
+file. So an id is told only where the URL that is told beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other
+task has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 

@@ -42,7 +42,7 @@ class Worker:
 
 
 class Workers:
-    """On the loop's thread. share: percent of them for one client. trusted: whoever may ask is a member of the swarm."""
+    """On the loop's thread. share: percent of them for one client. trusted: all that may ask are members of the swarm."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int, trusted: bool) -> None:
         self._loop = loop

@@ -1,7 +1,7 @@
 """Tells the swarm which public blobs lie on this host's disk, also after a restart: its peer server announces and serves them.
 
 A blob is announced as content that is shared (`client.sharing`), with the digests of its pieces from its download: it is not read again.
-What credentials opened is not announced, because whoever may register could have it then.
+What credentials opened is not announced, because every host that may register could get it then.
 """
 
 from __future__ import annotations

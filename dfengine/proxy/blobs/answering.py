@@ -1,4 +1,4 @@
-"""The exchange of one request for a file, until it is known what answers it: this host, the swarm, or whoever has the file.
+"""The exchange of one request for a file, until it is known what answers it: this host, the swarm, or the file's own server.
 
 Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file
 that was found wrong is not: who has it would send it once more.

@@ -3,7 +3,7 @@
     HOME/blobs/HEX          was had without credentials: who may ask the registry that is asked may have it
     HOME/blobs/HEX.PLACE    credentials opened it at this registry: only for what is asked there (with `--private split`: by these)
 
-Otherwise whoever can name a registry of his own would have what others' tokens opened, by its digest.
+Otherwise a client that names its own registry would get, by its digest, what others' tokens opened.
 
 A file is there only after its digest was compared. One that an earlier process left, or whose inode, length or times of change differ from
 those that it had then, is compared again before it is given away. A program that writes to it can set the time of its data back, and not

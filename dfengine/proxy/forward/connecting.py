@@ -130,7 +130,7 @@ class Intercepting(Connecting):
         try:
             started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
         except (OSError, asyncio.CancelledError):
-            # Whoever does not trust the authority ends here.
+            # A client that does not trust the authority ends here.
             handshake.cut()
             return
         handshake.closed()

@@ -2,7 +2,7 @@
 
     /hub/.xet/cas/MAC/URL/...               the CAS that the hub has named, URL in base64url, and a path there
     /hub/.xet/xorb/HASH?until=&ranges=&url=&mac=
-                                            a range of a xorb, by the URL that the CAS has signed for whoever asked
+                                            a range of a xorb, by the URL that the CAS has signed for the client
 
 Law: MAC is this proxy's own, over all the rest, so nobody has it ask a server that the hub, or its CAS, has not named to a client, and
 nobody has a xorb's bytes here but by a URL that the CAS gave out within the last hour. A URL that is not understood stays as it is.

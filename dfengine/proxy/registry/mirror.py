@@ -47,7 +47,7 @@ class Mirror:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
         asked, registry = self._asked(head.target, given)
-        # Whoever may use this proxy may read in its name, and nothing else.
+        # Clients of this proxy may read in its name, and nothing else.
         if not registry.user or b"authorization" in head.first or head.method not in ("GET", "HEAD") or head.length:
             return self._open(front, head, asked, registry, [])
         own = self._tokens.known(registry, asked.target)

@@ -1,8 +1,8 @@
 """What shows a registry the proxy's own user: the password itself, or a token that it is exchanged for, for one repository.
 
 Laws:
-* It is used where a client sends no credentials, and for reading: whoever may use the proxy can read what it opens, and change nothing.
-* A password goes to its registry and to whoever that names as giving tokens, by https where the registry is asked by https; a token to its
+* It is used where a client sends no credentials, and for reading: every client of the proxy can read what it opens, and change nothing.
+* A password goes to its registry and to the token server that this names, by https where the registry is asked by https; a token to its
   registry alone. Neither follows a redirect.
 """
 

@@ -76,7 +76,7 @@ class Direct:
         return bytes(buffer[:got])
 
     def close(self) -> None:
-        """Whoever reads for it ends at once."""
+        """End the thread that reads for it at once."""
         self._cancel.set()
         with contextlib.suppress(RuntimeError):  # the process ends
             self._threads.submit(self._close)

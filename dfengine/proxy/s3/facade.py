@@ -62,7 +62,7 @@ def buckets(texts: tuple[str, ...]) -> dict[str, Bucket]:
 
 
 class S3:
-    """keys: access key -> secret of those who may read; none: whoever reaches this may."""
+    """keys: access key -> secret of those who may read; none: every client may."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, known: Mapping[str, Bucket], keys: Mapping[str, str], blobs: Blobs,

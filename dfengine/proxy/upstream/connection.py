@@ -1,7 +1,7 @@
 """One connection to a registry or another server: an exchange at a time, kept while it is of use.
 
 It is kept after an answer whose end was seen, unless one side asked to close, or more came than the answer: that would be taken for the
-next one. It is read only while whoever takes its answer keeps up.
+next one. It is read only while the receiver of its answer keeps up.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ cdef class Pulls:
             self.parked.release(key)
         mark_seen(download, now)
         self.report(task, download, &pull, now)
-        # What the reports have freed goes to those that wait already; else whoever has a slot would keep it.
+        # What the reports have freed goes to those that wait already; else a download with a slot would keep it.
         if self.wakeable:
             self.driver.wake()
         self.length = HEAD_ROOM

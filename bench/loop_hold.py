@@ -44,7 +44,7 @@ QUIET = 0.3
 class Copy:
     """What the supernode sees of a fetch that is over."""
 
-    state, stopped, md5, error, failure_told, asking, following = SUCCESS, False, "", None, False, False, False
+    state, stopped, md5, error, failure_reported, asking, following = SUCCESS, False, "", None, False, False, False
     origin_requests = origin_bytes = 0
     stop = int
 

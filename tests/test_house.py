@@ -109,9 +109,6 @@ FIELD_TERMS = {
 }  # fmt: skip
 """Words that no name in the code has -> the terms to use instead."""
 
-NOT_YET = ("origin", "supernode", "client/fetch.py")
-"""Where names still have them."""
-
 TEXT = {*dir(str), *dir(bytes), *dir(list), *dir(deque)}
 """What may be used of a `line`: it is text. What carries bytes between two processes is a connection, or `sock`."""
 
@@ -277,8 +274,6 @@ def of_lines(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_names_are_terms_of_the_field(path: Path) -> None:
-    if str(path.relative_to(PACKAGE)).startswith(NOT_YET):
-        return
     wrong = {name: [FIELD_TERMS[word] for word in words(name) & FIELD_TERMS.keys()] for name in identifiers(path)}
     assert not {name: terms for name, terms in wrong.items() if terms}
     assert of_lines(path) <= TEXT, "a line is text: name a connection or a socket what it is"

@@ -101,7 +101,7 @@ class Fetcher:
         except BaseException as error:
             self._transfer.fail(error)
 
-    def _line(self, job: Job) -> Connection:
+    def _connection(self, job: Job) -> Connection:
         """A kept or a new connection to the job's source."""
         self._at = address = job.source.ip, job.source.port
         kept = self._transfer.connections.acquire(*address)
@@ -117,41 +117,41 @@ class Fetcher:
     def _fetch(self, job: Job) -> None:
         """This job, and those that can be pipelined behind it."""
         try:
-            line = self._line(job)
+            connection = self._connection(job)
         except RemoteError as error:
             self._transfer.drop(job, "slow" if isinstance(error, Silent) else "gone", str(error))
             return
         in_step = False
         try:
-            in_step = self._exchange(line, job)
+            in_step = self._exchange(connection, job)
         finally:
-            if in_step and line.usable:
-                self._transfer.connections.release(line)
+            if in_step and connection.usable:
+                self._transfer.connections.release(connection)
             else:
-                line.close()
+                connection.close()
 
-    def _exchange(self, line: Connection, job: Job) -> bool:
+    def _exchange(self, connection: Connection, job: Job) -> bool:
         """This job on that connection, and what can be pipelined behind it; False: the connection is not at the end of an answer."""
         waiting: deque[Job] = deque()
-        in_step = self._ask(line, job, waiting)
+        in_step = self._ask(connection, job, waiting)
         while in_step and waiting:
-            if len(waiting) < AHEAD and line.usable:
-                ahead = self._transfer.job_ahead((line.host, line.port))
+            if len(waiting) < AHEAD and connection.usable:
+                ahead = self._transfer.job_ahead((connection.host, connection.port))
                 if ahead is not None:
-                    self._ask(line, ahead, waiting)
-            in_step = self._one(line, waiting.popleft())
-            if waiting and not line.usable:
+                    self._ask(connection, ahead, waiting)
+            in_step = self._one(connection, waiting.popleft())
+            if waiting and not connection.usable:
                 in_step = False
         for left in waiting:
             self._transfer.drop(left)
         return in_step
 
-    def _ask(self, line: Connection, job: Job, waiting: deque[Job]) -> bool:
+    def _ask(self, connection: Connection, job: Job, waiting: deque[Job]) -> bool:
         try:
-            request_piece(line, job.source.path, self._transfer.file.geometry, job.piece)
+            request_piece(connection, job.source.path, self._transfer.file.geometry, job.piece)
         except SourceGone as error:
             # A kept connection may have been closed while it was idle: that says nothing about the source.
-            self._transfer.drop(job, "" if line.served else "gone", str(error))
+            self._transfer.drop(job, "" if connection.served else "gone", str(error))
             return False
         except ProtocolViolation as error:
             self._transfer.drop(job, "other", str(error))
@@ -159,45 +159,45 @@ class Fetcher:
         waiting.append(job)
         return True
 
-    def _one(self, line: Connection, job: Job) -> bool:
+    def _one(self, connection: Connection, job: Job) -> bool:
         """Receive one answer. False: the connection is not at the end of it and cannot be used any more."""
-        if not self._transfer.begin(job, line):
+        if not self._transfer.begin(job, connection):
             self._transfer.drop(job)
             return False
-        began, kept, why = time.monotonic(), line.served, "other"
+        began, kept, why = time.monotonic(), connection.served, "other"
         try:
-            head = line.head(began + self._patience(job))
+            head = connection.head(began + self._patience(job))
             if head.status != 206:
-                return self._refused(line, head, job)
-            length, xxh3, placed = self._receive(line, head, job, began)
+                return self._refused(connection, head, job)
+            length, xxh3, placed = self._receive(connection, head, job, began)
         except DigestMismatch as error:
-            self._transfer.drop(job, "digest", f"{line.name}: {error}")
+            self._transfer.drop(job, "digest", f"{connection.name}: {error}")
             return True
         except RemoteError as error:
             if isinstance(error, Silent | TooSlow):
                 why = "slow"
             elif isinstance(error, SourceGone):
-                why = "" if kept == line.served and kept and time.monotonic() - began < SILENCE / 10 else "gone"
-            self._transfer.drop(job, why, f"{line.name}: {error}")
+                why = "" if kept == connection.served and kept and time.monotonic() - began < SILENCE / 10 else "gone"
+            self._transfer.drop(job, why, f"{connection.name}: {error}")
             return False
         exchanged = self._transfer.land(job, self._buffer, length, xxh3, placed)
         if exchanged is not None:
             self._buffer = exchanged
         return True
 
-    def _refused(self, line: Connection, head: Head, job: Job) -> bool:
+    def _refused(self, connection: Connection, head: Head, job: Job) -> bool:
         """The source has not the piece, or does not serve it now."""
-        self._transfer.drop(job, "gone", f"{line.name} answers {head.status} for piece {job.piece}")
+        self._transfer.drop(job, "gone", f"{connection.name} answers {head.status} for piece {job.piece}")
         if head.chunked or not 0 <= head.length <= DRAIN:
             return False
         with contextlib.suppress(RemoteError):
-            line.body(head, time.monotonic() + SILENCE, DRAIN)
+            connection.body(head, time.monotonic() + SILENCE, DRAIN)
             return True
         return False
 
-    def _receive(self, line: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
+    def _receive(self, connection: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
         """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
-        body = PieceBody(line, head, self._transfer.file.geometry, job.piece, began + SILENCE)
+        body = PieceBody(connection, head, self._transfer.file.geometry, job.piece, began + SILENCE)
         check = Check(job.digest, body.frame)
         placed = False
         if body.length > WRITE and check.native:
@@ -206,7 +206,7 @@ class Fetcher:
                     self._fill(body, began, check, job)
         if not placed:
             self._fill(body, began, check)
-        body.end(line, time.monotonic() + SILENCE)
+        body.end(connection, time.monotonic() + SILENCE)
         return body.length, check.result(body.length), placed
 
     def _fill(self, body: PieceBody, began: float, check: Check, place: Job | None = None) -> None:

@@ -42,8 +42,8 @@ class Assignment:
         self._ranges = self._untried = self.version.binds
         self._main: Answer | None = body
         self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
-        self._main_line, self._put_off = 0, False
-        self._giving_way, self._looks_at = GivingWay(), 0.0
+        self._main_connection, self._put_off = 0, False
+        self._giving_way, self._check_at = GivingWay(), 0.0
         self._claims: set[Claim] = set()
         self._revoked = False
 
@@ -77,11 +77,11 @@ class Assignment:
             return Claim(*(self._work.claim() or (0, 0)), None, True, now)
         return None
 
-    def _look(self, now: float) -> None:
-        """A connection that is too slow is told to give way."""
-        if now < self._looks_at:
+    def _check_pace(self, now: float) -> None:
+        """Have a connection that is too slow give way."""
+        if now < self._check_at:
             return
-        self._looks_at = now + TICK
+        self._check_at = now + TICK
         if self._ranges and self._allowed > 1 and self._sink.geometry.count >= 0:
             slow = self._giving_way.next(self._claims, self._rest, now)
             if slow is not None:
@@ -91,7 +91,7 @@ class Assignment:
         """The main answer brings these pieces."""
         main, self._main = self._main, None
         self._put_off = False
-        return Claim(first, past, main, False, now, self._main_moved, self._main_line)
+        return Claim(first, past, main, False, now, self._main_moved, self._main_connection)
 
     def _rest(self, claim: Claim) -> int:
         """Bytes that it still has to bring."""

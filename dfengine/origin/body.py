@@ -269,13 +269,13 @@ class Body:
         if self.most > 0:
             self.most -= got
 
-    def _failure(self, begun: bool) -> OriginError:
+    def _failure(self, started: bool) -> OriginError:
         """What ended the transfer."""
-        code, said = self._running().result(self._easy) or (0, "")
+        code, reason_given = self._running().result(self._easy) or (0, "")
         if self._denied:
             return OriginForbidden(f"this supernode may not fetch from {self._host}")
         number = self._easy.getinfo(pycurl.OS_ERRNO)
-        reason = said
+        reason = reason_given
         if code == pycurl.E_COULDNT_CONNECT and number:
             reason = os.strerror(number)
         answered = self._easy.getinfo(pycurl.HTTP_CONNECTCODE) if self._tunnel else 0
@@ -292,11 +292,11 @@ class Body:
             return OriginUnreachable(f"{self.place} cannot be reached: {reason.rstrip('.')}{meant}", final=why in _SOCKS_REFUSAL)
         if code == pycurl.E_SSL_CONNECT_ERROR and ("alert" in reason or "wrong version" in reason):
             return OriginUnreachable(f"{self.place} cannot be spoken to by TLS: {reason}", final=True)
-        if code in _NONSENSE and begun:
+        if code in _NONSENSE and started:
             return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:
             return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
-        if begun and (code in _CUT or not code):
+        if started and (code in _CUT or not code):
             return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
         if self._lines:
             return OriginUnreachable(f"{self.place} breaks off within the head of its answer: {reason or 'the connection was closed'}")
@@ -318,5 +318,5 @@ class Body:
             return
         if not self.remaining and driver.result(self._easy) is None:
             with contextlib.suppress(SourceGone):
-                driver.step(0.0)  # all came, and libcurl has not looked at the end yet
+                driver.step(0.0)  # all came, and libcurl has not read the end yet
         driver.end(self._easy)

@@ -17,7 +17,7 @@ class Cancel:
         forked.keep(self)
 
     def set(self) -> None:
-        """Whoever waits is woken, and whoever will wait is not made to."""
+        """Wake all that wait; later waits return at once."""
         self.is_set = True
         with contextlib.suppress(OSError):
             if self.fd >= 0:

@@ -23,16 +23,18 @@ class Claim:
     extra: others may run beside it. moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces.
     gives_way: its thread is to leave it, at the byte that it has come to. busy: what came is being put in its place, and nobody revokes it
     meanwhile. began: when; at: when its last byte came, or it began. came: bytes that did. got: bytes of piece `first` that are here.
-    line: number of its connection. slow_since: see `giving_way`. Times are monotonic seconds.
+    connection: its number. slow_since: see `giving_way`. Times are monotonic seconds.
     """
 
     __slots__ = (
-        "_asked", "_base", "_mark", "_waited", "again", "at", "began", "body", "busy", "came", "extra", "first", "gives_way", "got", "line",
-        "moved", "past", "revoked", "slow_since",
+        "_asked", "_base", "_mark", "_waited", "again", "at", "began", "body", "busy", "came", "connection", "extra", "first", "gives_way",
+        "got", "moved", "past", "revoked", "slow_since",
     )  # fmt: skip
 
-    def __init__(self, first: int, past: int, body: Answer | None, again: bool, now: float, moved: bool = False, line: int = 0) -> None:
-        self.first, self.past, self.body, self.again, self.moved, self.line = first, past, body, again, moved, line
+    def __init__(
+        self, first: int, past: int, body: Answer | None, again: bool, now: float, moved: bool = False, connection: int = 0
+    ) -> None:
+        self.first, self.past, self.body, self.again, self.moved, self.connection = first, past, body, again, moved, connection
         self.began = self.at = now
         self.extra = body is None and not again
         self.revoked = self.busy = self.gives_way = False
@@ -70,8 +72,8 @@ class Claim:
         asked = self._asked
         return now - asked if asked is not None and (self.came or self.moved) else 0.0
 
-    def look(self, now: float) -> None:
-        """Somebody looks at the rates now."""
+    def sample(self, now: float) -> None:
+        """Take a sample for `rate`."""
         if now - self._mark[0] >= WINDOW:
             self._base, self._mark = self._mark, (now, self.came, self.waited(now))
 

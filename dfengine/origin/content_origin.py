@@ -1,6 +1,6 @@
 """A file that is named by its sha256, as a registry's blobs are: the digest tells its version where the server's answers do not.
 
-So a connection that breaks is gone on from by a range also at a server that sends no validators. Whoever reads the file compares all of it
+So a connection that breaks is gone on from by a range also at a server that sends no validators. The reader of the file compares all of it
 with the digest: bytes that are not of it are found then.
 """
 

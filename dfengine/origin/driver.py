@@ -5,8 +5,8 @@ calls back in that thread only. So nothing is handed between threads, a signal's
 the number of descriptors is not bounded as by select(2). A paused reader stops the transfer, because nobody drives it.
 
 Law: what came on a kept connection before a request was sent is no answer to it. What lies in the socket shows (`_unasked`). What the TLS
-library holds, because it came in the record with the end of the answer before, does not. libcurl reads it at the first look for an answer:
-so the kernel holds a request back until libcurl has looked once.
+library holds, because it came in the record with the end of the answer before, does not. libcurl reads it when it first reads for an
+answer: so the kernel holds a request back until libcurl has read once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dfengine.net import forked
 from dfengine.origin.cancel import Cancel
 
 TICK = 0.1
-"""Seconds between two looks at the caller's deadline."""
+"""Seconds between two checks of the caller's deadline."""
 
 _EVENTS = {pycurl.POLL_IN: select.POLLIN, pycurl.POLL_OUT: select.POLLOUT, pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT}
 
@@ -92,7 +92,7 @@ class Driver:
         return int(pycurl.PREREQFUNC_OK)
 
     def _release(self) -> None:
-        """Requests that were held back go out, once libcurl has looked for an answer to them."""
+        """Requests that were held back go out, once libcurl has read for their answers."""
         for number, (fd, inode) in [*self._held.items()]:
             self._multi.socket_action(fd, pycurl.CSELECT_IN)
             self._held.pop(number, None)
@@ -180,7 +180,7 @@ class Driver:
         while more:
             more, good, bad = self._multi.info_read()
             self._results.update({id(easy): (0, "") for easy in good})
-            self._results.update({id(easy): (code, said) for easy, code, said in bad})
+            self._results.update({id(easy): (code, message) for easy, code, message in bad})
 
     def end(self, easy: Any) -> None:
         """End one transfer, wherever it is; its connection is kept if its answer has ended."""

@@ -72,7 +72,7 @@ class GivingWay:
         size, seconds = ENOUGH
         passed = now - claim.began
         if claim.came and passed > 0 and (claim.came >= size or passed >= seconds):
-            self._ended.append((claim.line, claim.came / passed, now))
+            self._ended.append((claim.connection, claim.came / passed, now))
 
     def next(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
         """The one of the running claims that is to give way now, if any. rest: bytes that a claim still has to bring."""
@@ -80,7 +80,7 @@ class GivingWay:
             self._times.popleft()
         longer = 1 << len(self._times)
         for claim in claims:
-            claim.look(now)
+            claim.sample(now)
         for claim in claims:
             if claim.body is None or claim.gives_way:
                 continue
@@ -101,8 +101,8 @@ class GivingWay:
         if rate is None:
             return ""
         found = ""
-        ended = [(pace, at) for line, pace, at in self._ended if line != claim.line]
-        running = [pace for other in claims if other.line != claim.line and (pace := other.pace(now))]
+        ended = [(pace, at) for connection, pace, at in self._ended if connection != claim.connection]
+        running = [pace for other in claims if other.connection != claim.connection and (pace := other.pace(now))]
         now_quickest = max([*running, *(pace for pace, at in ended if now - at < LATELY)], default=0.0)
         then_quickest = max((pace for pace, at in ended if at > claim.began), default=0.0)
         if rest <= rate * REST:
@@ -111,7 +111,7 @@ class GivingWay:
             found = BESIDE
         elif not running and max((pace for pace, _ in ended), default=0.0) > SLOW * rate:
             found = BEFORE
-        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in claims if other.line != claim.line):
+        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in claims if other.connection != claim.connection):
             found = TRY
         claim.slow_since = None if not found else claim.slow_since or now
         return found

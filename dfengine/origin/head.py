@@ -74,8 +74,8 @@ class Head:
         codings = [coding.lower() for coding in self.members("transfer-encoding") if coding and coding.lower() != "identity"]
         if codings:
             if codings != ["chunked"]:
-                said = ", ".join(codings)[:60]
-                raise OriginError(f"the answer comes in the transfer coding {said!r}, which was not asked for", self.status)
+                refused = ", ".join(codings)[:60]
+                raise OriginError(f"the answer comes in the transfer coding {refused!r}, which was not asked for", self.status)
             return -1
         lengths = self.members("content-length")
         if not lengths:
@@ -112,9 +112,9 @@ class Head:
         RFC 9110 section 14.4 gives the field no meaning in a 200. But servers are made that forget the status, and if their answer counted
         as the file, one piece of it would be taken for the whole.
         """
-        if self.status == 206 or self.taken_as not in (200, 203) or (said := self.content_range) is None:
+        if self.status == 206 or self.taken_as not in (200, 203) or (content_range := self.content_range) is None:
             return self.status == 206
-        first, last, whole = said
+        first, last, whole = content_range
         return (first > 0 or last + 1 < whole) and self.body_length in (-1, last - first + 1)
 
     def version(self, length: int, now: float) -> Version:
@@ -127,8 +127,8 @@ class Head:
         changed = seconds(modified)
         if changed is None:
             return False
-        said = seconds(self.get("date"))
-        return (now if said is None else said) - changed >= LATER
+        sent = seconds(self.get("date"))
+        return (now if sent is None else sent) - changed >= LATER
 
     def retry_after(self, now: float) -> float:
         """Seconds that a Retry-After asks for (RFC 9110 section 10.2.3), 0 if there is none."""

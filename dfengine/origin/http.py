@@ -117,7 +117,7 @@ class HttpOrigin:
         if sent is not None:
             sent.close()
 
-    def look(self, waiting: Callable[[], None] | None = None) -> Version:
+    def version_by_head(self, waiting: Callable[[], None] | None = None) -> Version:
         """What HEAD says of the whole file. waiting: see open. Raises OriginError (status) and its kin, SourceGone."""
         body = self._follow([], waiting, None, bare=True)
         try:
@@ -237,10 +237,10 @@ class HttpOrigin:
 
     def _part(self, body: Body, start: int, end: int | None, asked: str) -> None:
         """206, or an answer that is one: exactly what was asked, or nothing of it counts."""
-        said = body.head.content_range
-        if said is None:
+        content_range = body.head.content_range
+        if content_range is None:
             raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
-        first, last, whole = said
+        first, last, whole = content_range
         if self._from < 0:
             if whole < 0 and (last - first + 1 == -self._from or (first == 0 and last < -self._from)):
                 whole = last + 1  # the last bytes, and the end of the file by that
@@ -360,9 +360,9 @@ class HttpOrigin:
 def _refusal(body: Body, now: float) -> OriginError:
     """Of an answer that is no file."""
     head = body.head
-    said = f"{head.status} {head.reason}".rstrip()
+    status_line = f"{head.status} {head.reason}".rstrip()
     after = head.retry_after(now)
     asks = f", and asks to be left alone for {after:.0f} s" if after else ""
-    error = OriginError(f"{body.place} answers {said}{asks}", head.status, after)
+    error = OriginError(f"{body.place} answers {status_line}{asks}", head.status, after)
     error.elsewhere = bool(body.passed)
     return error

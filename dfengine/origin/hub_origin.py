@@ -43,8 +43,8 @@ class HubOrigin(LinkedOrigin):
 
     def _version(self, body: Body, now: float) -> Version:
         version = super()._version(body, now)
-        said = [*body.passed, body.head]
-        commit = next(filter(None, (head.get("x-repo-commit") for head in said)), "")
+        heads = [*body.passed, body.head]
+        commit = next(filter(None, (head.get("x-repo-commit") for head in heads)), "")
         if not self._pinned and re.fullmatch(r"[0-9a-f]{40}", commit):
             self.aim(resolve_url(self._base, self._location, commit))
             self._pinned = True

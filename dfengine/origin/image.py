@@ -1,6 +1,6 @@
 """The blobs of an image, read from its registry: its manifest, or an index and the manifests of the wanted platforms.
 
-A registry is asked without an Authorization first: where none is needed, whoever sends none shares the blobs. Then the one that was given
+A registry is asked without an Authorization first: where none is needed, all clients share the blobs. Then the one that was given
 is tried, then what the registry asks for: a password, or a token that its token server gives for one, or to everybody. Any of it goes to
 the registry, and a password to the token server that the registry names; redirects to other servers take nothing along.
 """
@@ -101,12 +101,12 @@ class ImageReader:
         content = self._manifest(url)
         if ":" in reference and hashlib.sha256(content).hexdigest() != reference.partition(":")[2]:
             raise OriginChanged(f"{url} is not what its digest says")
-        said = parse(content, url)
-        if said.children and depth == 0:
+        manifest = parse(content, url)
+        if manifest.children and depth == 0:
             raise BadListing(f"{self.image.manifest()} has indexes within indexes")
-        for child in chosen(said.children, platforms, url) if said.children else ():
+        for child in chosen(manifest.children, platforms, url) if manifest.children else ():
             self._walk(child.digest, platforms, depth - 1, found, seen)
-        for blob in said.blobs:
+        for blob in manifest.blobs:
             if (size := found.setdefault(blob.digest, blob).size) != blob.size:
                 raise BadListing(f"{url} names {blob.digest} with {blob.size} bytes, and another manifest with {size}")
         if len(found) > MOST_BLOBS:
@@ -149,9 +149,9 @@ class ImageReader:
         if status != 200:
             raise OriginError(f"the token server {realm[:80]} answers {status} {head.reason}".rstrip(), status)
         try:
-            said = json.loads(content)
-            token = said.get("token") or said.get("access_token")
-            age = said.get("expires_in")
+            answer = json.loads(content)
+            token = answer.get("token") or answer.get("access_token")
+            age = answer.get("expires_in")
             usable = isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and all("!" <= letter <= "~" for letter in token)
         except (ValueError, RecursionError, AttributeError):
             usable = False

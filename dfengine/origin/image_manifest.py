@@ -103,10 +103,10 @@ def _blob(member: Any, url: str) -> Blob:
 
 
 def _child(member: Any, url: str) -> Child | None:
-    digest, said = _digest(member, url), member.get("platform")
+    digest, given = _digest(member, url), member.get("platform")
     if member.get("mediaType", MANIFESTS[0]) not in (*MANIFESTS, *INDEXES):
         return None  # an artefact
-    parts = [said.get(name) for name in ("os", "architecture", "variant")] if isinstance(said, dict) else []
+    parts = [given.get(name) for name in ("os", "architecture", "variant")] if isinstance(given, dict) else []
     platform = "/".join(each for each in parts if isinstance(each, str) and each).lower()
     return Child(digest, platform if _PLATFORM.fullmatch(platform) else "")
 
@@ -150,12 +150,12 @@ def _fits(platform: str, wanted: str) -> bool:
     return not variant_wanted or (variant or _USUAL.get(arch, "")) == variant_wanted
 
 
-def challenge(said: str) -> Challenge:
+def challenge(header: str) -> Challenge:
     """What a registry's WWW-Authenticate asks for; a token before a password. Its scheme is "" for anything else."""
     for scheme in ("bearer", "basic"):
-        match = re.search(rf"(?:^|[\s,]){scheme}(?:\s+|$)", said[:8000], re.IGNORECASE)
+        match = re.search(rf"(?:^|[\s,]){scheme}(?:\s+|$)", header[:8000], re.IGNORECASE)
         if match is not None:
-            found = _PARAMETER.findall(said[match.end() : 8000])
+            found = _PARAMETER.findall(header[match.end() : 8000])
             named = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}
             return Challenge(scheme, *(named.get(each, "") for each in ("realm", "service", "scope")))
     return Challenge("")

@@ -66,4 +66,4 @@ def files(
         from dfengine.origin.listing_http import Pages
 
         pages = Pages(lambda asked: reach.http(asked, cancel), names, limits)
-        yield from listing_file.below(location, reach.roots, names, pages.look)
+        yield from listing_file.below(location, reach.roots, names, pages.check)

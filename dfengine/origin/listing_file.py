@@ -13,9 +13,10 @@ from dfengine.origin.local_root import Roots, shown
 from dfengine.origin.local_version import etag
 
 
-def below(location: Location, roots: Roots, names: Names, look: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
+def below(location: Location, roots: Roots, names: Names, check: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
     """Directory by directory, in the order of their names. A link to a file is that file; one to a directory is refused, since it may lead
-    round in a circle. Raises OriginError (403, 404), BadListing. look: raises what ends it, called for each directory and file.
+    round in a circle. Raises OriginError (403, 404), BadListing. check: called for each directory and file; what it raises ends the
+    listing.
 
     skips: what is not read, or vanishes meanwhile, is left out, and so are links to directories.
     """
@@ -23,7 +24,7 @@ def below(location: Location, roots: Roots, names: Names, look: Callable[[], Non
     folders = [""]
     while folders:
         before = folders.pop()
-        look()
+        check()
         try:
             fd = roots.open(f"{top}/{before}".rstrip("/") or "/")
         except OriginError:
@@ -40,7 +41,7 @@ def below(location: Location, roots: Roots, names: Names, look: Callable[[], Non
             os.close(fd)
         folders += [names.folder(before + name) + "/" for name, folder in sorted(inside, reverse=True) if folder]
         for name in sorted(name for name, folder in inside if not folder):
-            look()
+            check()
             try:
                 found = _file(top, before + name, roots, names)
             except OriginError:

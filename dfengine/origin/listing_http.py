@@ -50,7 +50,7 @@ class Pages:
         self._limits = limits
         self._began = time.monotonic()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raises BadListing when the listing has taken too long."""
         self._names.clock(time.monotonic() - self._began)
 
@@ -65,12 +65,12 @@ class Pages:
         return head, text
 
     def _asked(self, url: str, shown: str) -> tuple[Head, str]:
-        body = self._open(url).open(waiting=self.look)
+        body = self._open(url).open(waiting=self.check)
         whole, part = bytearray(), memoryview(bytearray(STEP))
         try:
             while got := body.read_into(part):
                 whole += part[:got]
-                self.look()
+                self.check()
                 if len(whole) > self._limits.page_bytes:
                     raise BadListing(f"{shown} answers with more than {self._limits.page_bytes} bytes in one page of a listing")
         except OriginSlow as error:

@@ -38,10 +38,10 @@ def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Fo
 
     Raises BadListing for what is no index, and for one of more than `most` members.
     """
-    told = _of_json(text, base) if as_json else _of_html(text, base, most)
-    if len(told) > most:
+    listed = _of_json(text, base) if as_json else _of_html(text, base, most)
+    if len(listed) > most:
         raise BadListing(f"the index {base} names more than {most} files")
-    return told
+    return listed
 
 
 def _of_json(text: str, base: str) -> list[Found]:
@@ -52,7 +52,7 @@ def _of_json(text: str, base: str) -> list[Found]:
         raise BadListing(f"{base} answers with what is no JSON") from None
     if not isinstance(members, list):
         raise BadListing(f"{base} answers with what is no index of a directory")
-    told = []
+    listed = []
     for each in members:
         name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(kind, str):
@@ -65,14 +65,14 @@ def _of_json(text: str, base: str) -> list[Found]:
         when = seconds(modified) if isinstance(modified, str) else None
         # nginx writes a name's bytes as they are; a surrogate that stands for none of them is refused by the name.
         link = quote(name, safe="", errors="surrogatepass" if _LONE.search(name) else "surrogateescape")
-        told.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
-    return told
+        listed.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
+    return listed
 
 
 def _of_html(text: str, base: str, most: int) -> list[Found]:
     if not _INDEX.search(text):
         raise BadListing(f"{base} answers with what is no index of a directory: nginx's autoindex and Apache's are known")
-    told: dict[str, Found] = {}
+    listed: dict[str, Found] = {}
     links = list(islice(_LINK.finditer(text), 4 * most + 101))
     if len(links) > 4 * most + 100:
         raise BadListing(f"the index {base} has {len(links)} links or more, and may name {most} files")
@@ -81,9 +81,9 @@ def _of_html(text: str, base: str, most: int) -> list[Found]:
         end = links[n + 1].start() if n + 1 < len(links) else len(text)
         member = _member(href, base, text[link.end() : min(end, link.end() + 4000)])
         # A server may link an icon and a name to one file.
-        if member is not None and (member.link not in told or told[member.link].size < 0):
-            told[member.link] = member
-    return list(told.values())
+        if member is not None and (member.link not in listed or listed[member.link].size < 0):
+            listed[member.link] = member
+    return list(listed.values())
 
 
 def _member(href: str, base: str, behind: str) -> Found | None:
@@ -107,10 +107,10 @@ def _member(href: str, base: str, behind: str) -> Found | None:
         return None  # of a page's text; what lies deeper is in the index of its own directory
     name = unquote_to_bytes(link).decode("utf-8", "surrogateescape")
     row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
-    told = None if folder else _SIZE.search(row)
-    when = _minute(told[1], told[2], told[3]) if told else -1
+    match = None if folder else _SIZE.search(row)
+    when = _minute(match[1], match[2], match[3]) if match else -1
     # A size without a date would name two versions of a file by one: the file itself is asked then.
-    return Found(name, link, folder, int(told[4]) if told and when >= 0 else -1, shown=when)
+    return Found(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
 
 
 def _minute(day: str, hour: str, minute: str) -> int:

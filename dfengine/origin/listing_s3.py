@@ -37,7 +37,7 @@ SECONDS = 300
 DEPTH = 8
 """Elements within each other; four are known."""
 
-_TOLD = frozenset(("Key", "LastModified", "ETag", "Size", "StorageClass"))
+_FIELDS = frozenset(("Key", "LastModified", "ETag", "Size", "StorageClass"))
 _ECHO = re.compile(rb"<StartAfter>[^<]*</StartAfter>")
 """It repeats what was asked for; some stores do not encode it, and XML has no control characters."""
 
@@ -148,7 +148,7 @@ class _Reading:
             self._head[name] = text
         elif path == ["CommonPrefixes", "Prefix"]:
             self._prefixes.append(text)
-        elif len(path) == 2 and path[0] == "Contents" and name in _TOLD:
+        elif len(path) == 2 and path[0] == "Contents" and name in _FIELDS:
             self._one[name] = text
         elif not path and name != "ListBucketResult":
             raise ValueError(f"it is a {name[:40]}")

@@ -1,7 +1,7 @@
 """A file of this machine's own disk, as an origin.
 
 Law: every byte that is handed out was read while the file was still the version that the answer named. After each read the file's status
-is looked at; a change ends the answer, and the bytes of that read are not handed out.
+is read; a change ends the answer, and the bytes of that read are not handed out.
 """
 
 from __future__ import annotations

@@ -82,20 +82,20 @@ class ObjectOrigin(HttpOrigin):
                     self._lent, self._signed_at = lent, time.monotonic()
             elif self._sign and (not self._signed_at or self._signed_at < since):
                 try:
-                    self.aim(patiently(partial(signed_url, self._location), self._look(waiting)))
+                    self.aim(patiently(partial(signed_url, self._location), self._check(waiting)))
                     self._signed_at = time.monotonic()
                 except NoCredentials as error:
                     self._unsigned = str(error)
             return self._signed_at
 
-    def _look(self, waiting: Callable[[], None] | None) -> Callable[[], None]:
-        def look() -> None:
+    def _check(self, waiting: Callable[[], None] | None) -> Callable[[], None]:
+        def check() -> None:
             if self.cancel.is_set:
                 raise SourceGone("the download was stopped")
             if waiting is not None:
                 waiting()
 
-        return look
+        return check
 
     def _refusal(self, error: OriginError) -> OriginError:
         """With why nothing was signed, for there may be something to do about it."""

@@ -30,8 +30,8 @@ LENT = 6 * 3600
 CHAIN = 60.0
 """Seconds for which nobody asks again for credentials that were not found."""
 
-LOOK = 0.1
-"""Seconds between two looks of who waits for a signature."""
+PERIOD = 0.1
+"""Seconds between two checks while a signature is awaited."""
 
 _OBSTORE = re.compile(r"(?!/)(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/(?!$)|$))+")
 """Keys that obstore can name: it drops a slash at either end, and refuses empty segments and control characters."""
@@ -124,10 +124,10 @@ def _by_key(location: Location, url: str, seconds: int) -> str:
     return azure_signed(url, account, location.place, location.key, key, time.time(), seconds)
 
 
-def patiently(sign: Callable[[], str], look: Callable[[], None]) -> str:
+def patiently(sign: Callable[[], str], check: Callable[[], None]) -> str:
     """What `sign` returns or raises. It may ask a service for credentials, which nothing can interrupt: so another thread does it.
 
-    look: called ten times a second meanwhile; what it raises ends the wait.
+    check: called ten times a second meanwhile; what it raises ends the wait.
     """
     found: list[str | BaseException] = []
 
@@ -139,10 +139,10 @@ def patiently(sign: Callable[[], str], look: Callable[[], None]) -> str:
 
     thread = threading.Thread(target=run, name="sign", daemon=True)
     thread.start()
-    thread.join(LOOK)
+    thread.join(PERIOD)
     while thread.is_alive():
-        look()
-        thread.join(LOOK)
+        check()
+        thread.join(PERIOD)
     if isinstance(found[0], BaseException):
         raise found[0]
     return found[0]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Own(Value):
-    """What a supernode gives of its own to whoever asks: files of its disk below `roots`, and its credentials for what lies at or below
+    """What a supernode gives of its own to any client: files of its disk below `roots`, and its credentials for what lies at or below
     the locations of `signs`."""
 
     roots: Roots

@@ -90,9 +90,9 @@ class Reader(Assignment):
                     if not self._sink.stopping and not claim.revoked:
                         raise
                 finally:
-                    said = self._leave(claim, failure)
-                if said:
-                    self._sink.say(said)
+                    message = self._leave(claim, failure)
+                if message:
+                    self._sink.say(message)
         except BaseException as error:
             self._fail(error)
 
@@ -103,7 +103,7 @@ class Reader(Assignment):
                     self._over()
                     return None
                 now = time.monotonic()
-                self._look(now)
+                self._check_pace(now)
                 claim = self._next(now) if now >= self._rest_until else None
                 if claim is not None:
                     self._claims.add(claim)
@@ -111,7 +111,7 @@ class Reader(Assignment):
                 self._changed.wait(self._pause)
 
     def _over(self) -> None:
-        """Nothing is left to do: whoever still waits for an answer that nobody needs any more is woken."""
+        """Nothing is left to do: wake the threads that still wait for an answer that is not needed any more."""
         self._close()
         if not self._ended:
             self._ended = True
@@ -123,7 +123,7 @@ class Reader(Assignment):
         """The thread of this claim waits for the origin. Raises GivesWay, Revoked, OriginUnreachable."""
         with self._changed:
             now = time.monotonic()
-            self._look(now)
+            self._check_pace(now)
             claim.check()
             if claim.body is None and self._put_off and now - claim.began > UNANSWERED:
                 raise OriginUnreachable(f"{self._origin.key} answers a range with nothing")
@@ -139,7 +139,7 @@ class Reader(Assignment):
             goes_on = claim.first == claim.past or (claim.gives_way and failure is None)
             if body is not None and goes_on and not (claim.revoked or body.bounded) and body.remaining and self._main is None:
                 self._main, self._main_at, self._main_moved, body = body, claim.first, claim.moved, None
-                self._main_line, self._put_off = claim.line, claim.first < claim.past
+                self._main_connection, self._put_off = claim.connection, claim.first < claim.past
             if body is not None:
                 body.close()
             self._changed.notify_all()
@@ -166,7 +166,7 @@ class Reader(Assignment):
                 if self._sink.geometry.length >= 0:
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-                # Before the last piece is here: whoever takes it then must not take it for a full one.
+                # Before the last piece is here: its reader must not take it for a full one.
                 self._work.end_at(n)  # first: as soon as other threads see the length, they ask for ranges of what is free
                 self._sink.learn_length(offset + piece.got)
                 if piece.got or not n:
@@ -225,8 +225,8 @@ class Reader(Assignment):
                 raise Revoked("revoked")
             self.bytes += count
             claim.brought(count, now := time.monotonic())
-            self._look(now)
-            # Bytes that are only compared, or begun again because nothing binds them, are no progress.
+            self._check_pace(now)
+            # Bytes that are only compared, or fetched again because no validator binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
             if new and not claim.moved:
@@ -248,7 +248,7 @@ class Reader(Assignment):
             start += part.got
         with self._changed:
             self.requests += 1
-            claim.line = self.requests
+            claim.connection = self.requests
         if not claim.again:
             end = sum(geometry.content(claim.past - 1))
             # A range from the beginning is asked for without one: an origin may answer it so, and only the claim is read.
@@ -341,6 +341,6 @@ class Reader(Assignment):
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Whoever waits looks again whether the sink is stopping."""
+        """Wake the threads that wait: they check whether the sink is stopping."""
         with self._changed:
             self._changed.notify_all()

@@ -28,7 +28,7 @@ MAIN_WAITS = 2.0
 """Seconds that the first answer waits for somebody who wants its next bytes."""
 
 IDLE = 30.0
-"""Seconds between two looks of a thread while nothing is wanted; `stop` wakes it."""
+"""Seconds between two checks of a thread while nothing is wanted; `stop` wakes it."""
 
 
 class ReaderOnDemand(Reader):
@@ -100,9 +100,9 @@ class ReaderOnDemand(Reader):
         return claim
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
-        said = super()._leave(claim, failure)
+        message = super()._leave(claim, failure)
         self._waits_since = time.monotonic()
-        return said
+        return message
 
     def _open(self, claim: Claim) -> None:
         super()._open(claim)

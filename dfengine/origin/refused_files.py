@@ -36,7 +36,7 @@ PASSING = TRANSIENT | {416, 421}
 
 
 def refuses(error: OriginError) -> bool:
-    """The answer says that this file is not given, whoever asks again."""
+    """The answer says that this file is not given, also to another request."""
     return 400 <= error.status < 500 and error.status not in PASSING
 
 
@@ -79,7 +79,7 @@ class Asking:
     def head(self, file: File, reach: Reach) -> Version:
         """What HEAD says of it. Raises OriginError and its kin, SourceGone, which name the path, and BadListing after `until`."""
         with naming(file.path):
-            return reach.http(file.url, self._cancel).look(self.check)
+            return reach.http(file.url, self._cancel).version_by_head(self.check)
 
     def get(self, file: File, reach: Reach) -> None:
         """As `head`, by a GET of its first byte."""
@@ -118,7 +118,7 @@ class Asking:
                     found[file.path] = error.status
 
         self.all((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
-        # Some origins refuse what is asked for beside another request: whoever is refused is asked for alone.
+        # Some origins refuse concurrent requests: a refused file is asked for alone.
         for n in [n for n, file in enumerate(files) if found.pop(file.path, 0)]:
             self.all((n,), ask)
         return found

@@ -90,12 +90,12 @@ def disposition(settings: GetSettings) -> str:
     """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin, TimedOut."""
     cancel, until = Cancel(), time.monotonic() + settings.timeout
 
-    def look() -> None:
+    def check() -> None:
         if settings.timeout and time.monotonic() > until:
             raise TimedOut.after(settings.timeout, ": the origin has not named the file yet")
 
     try:
-        body = for_download(settings, cancel).open(waiting=look)
+        body = for_download(settings, cancel).open(waiting=check)
         body.close()
         return body.head.get("content-disposition")
     finally:

@@ -38,9 +38,9 @@ def signed(url: str, region: str, access: str, secret: str, session: str, now: f
     text = "&".join(sorted(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in query.items()))
     host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
     request = f"GET\n{parts.path}\n{text}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-    told = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    string_to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = f"AWS4{secret}".encode()
-    for part in (*scope.split("/"), told):
+    for part in (*scope.split("/"), string_to_sign):
         key = hmac.digest(key, part.encode(), "sha256")
     return f"{parts.scheme}://{parts.netloc}{parts.path}?{text}&X-Amz-Signature={key.hex()}"
 

@@ -21,7 +21,7 @@ NO_HEAD = ENDED | {405, 501}
 
 
 def opens(signed: str, url: str) -> bool:
-    """`signed` is `url`, which has no query, with one: whoever signs can name no other server or path."""
+    """`signed` is `url`, which has no query, with one: the signer can name no other server or path."""
     head, mark, query = signed.partition("?")
     return bool(mark and query) and head == url and not set("?#") & set(url)
 

@@ -70,7 +70,7 @@ class Before:
         self.find = find
         self.identity = ""
         self.pages = Memory()
-        self.looked: dict[int, File] = {}
+        self.asked_files: dict[int, File] = {}
         """Files that were asked themselves, by their number."""
         self.refused: tuple[tuple[File, int], ...] = ()
         """Files that the origin listed and did not give, with its statuses."""
@@ -85,8 +85,8 @@ class Before:
     def doubts(self) -> dict[str, int]:
         """What was told by `doubt` since this was called last."""
         with self._lock:
-            told, self._doubts = self._doubts, {}
-            return told
+            doubts, self._doubts = self._doubts, {}
+            return doubts
 
 
 def manifest(
@@ -110,11 +110,11 @@ def manifest(
         base, found = _listed(url, near, cancel, globs or Globs(), limits, before)
     before.pages.ahead.clear()
     found.sort(key=lambda file: file.path)
-    asking = _Look(reach, cancel, began + limits.seconds)
+    asking = _HeadRequests(reach, cancel, began + limits.seconds)
     suspects = {file.path: status for file, status in before.refused} | doubts
     listed = {file.path: file for file in found}
     refused = asking.refused(found, suspects, not doubts.keys().isdisjoint(listed)) if suspects else {}
-    looked = dict[str, File]()
+    asked_files = dict[str, File]()
     while True:
         found = [listed[path] for path in listed if path not in refused]
         if not found:
@@ -123,11 +123,11 @@ def manifest(
             raise OriginError(text, status, final=True)
         if scheme_of(url):
             break
-        looked = _looked(found, asking)
+        asked_files = _with_heads(found, asking)
         if not asking.refusals:
             break
         more = asking.refused(found, asking.refusals, False)
-        # Whoever refuses HEAD alone tells nothing by it.
+        # A server that refuses only HEAD may still give the file.
         if granted := [path for path in asking.refusals if path not in more]:
             for path in granted:
                 if listed[path].size < 0:
@@ -137,29 +137,29 @@ def manifest(
             asking.headless |= set(granted)
         refused |= more
         asking.refusals.clear()
-    before.looked = {n: looked[file.path] for n, file in enumerate(found) if file.path in looked}
+    before.asked_files = {n: asked_files[file.path] for n, file in enumerate(found) if file.path in asked_files}
     before.refused = tuple((listed[path], status) for path, status in refused.items())
-    made = Manifest(base, [looked.get(file.path, file) for file in found], refused)
-    if len(before.pages.pages) <= MOST_PAGES >= len(before.looked):
+    made = Manifest(base, [asked_files.get(file.path, file) for file in found], refused)
+    if len(before.pages.pages) <= MOST_PAGES >= len(before.asked_files):
         before.identity = made.identity
     else:
-        before.pages, before.looked = Memory(), {}
+        before.pages, before.asked_files = Memory(), {}
     return made
 
 
-def _looked(found: list[File], asking: _Look) -> dict[str, File]:
+def _with_heads(found: list[File], asking: _HeadRequests) -> dict[str, File]:
     """What HEAD says of the files that a listing of a web server does not tell enough of, by path."""
-    told = [*found]
-    sizeless = [n for n, file in enumerate(told) if file.size < 0]
-    asking.at(told, sizeless)
+    files = [*found]
+    sizeless = [n for n, file in enumerate(files) if file.size < 0]
+    asking.at(files, sizeless)
     if asking.refusals:
         return {}
     now = time.time()
-    fresh = {n for n, file in enumerate(told) if file.shown != -1 and may_be_fresh(file.shown, now)}
-    asked = sorted({*divided([file.size for file in told]), *fresh}.difference(sizeless))
-    unbound = [n for n in asked if not (told[n].etag or 0 <= told[n].modified < now - LATELY)]
-    asking.at(told, unbound)
-    return {told[n].path: told[n] for n in (*sizeless, *unbound)}
+    fresh = {n for n, file in enumerate(files) if file.shown != -1 and may_be_fresh(file.shown, now)}
+    asked = sorted({*divided([file.size for file in files]), *fresh}.difference(sizeless))
+    unbound = [n for n in asked if not (files[n].etag or 0 <= files[n].modified < now - LATELY)]
+    asking.at(files, unbound)
+    return {files[n].path: files[n] for n in (*sizeless, *unbound)}
 
 
 @contextmanager
@@ -176,10 +176,10 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
     """The base of the files, and what the listing says of those that are wanted."""
     takes = globs.matcher().takes
     found: list[File] = []
-    base, told, length = url, 0, 0
+    base, listed, length = url, 0, 0
     with closing(files(url, reach, cancel, limits, before.pages)) as entries:
         for each in entries:
-            told += 1
+            listed += 1
             if each.path.startswith(USED) or not takes(each.path):
                 continue
             if not found:
@@ -189,7 +189,8 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
                 raise BadListing(f"the listing of {bare(url)[:200]} has more than {LONGEST} bytes of names")
             found.append(File(**each.__dict__))
     if not found:
-        raise OriginError(f"{bare(url)[:200]}: no file lies below it" + (f" that is selected, of {told}" if told else ""), 404, final=True)
+        selected = f" that is selected, of {listed}" if listed else ""
+        raise OriginError(f"{bare(url)[:200]}: no file lies below it{selected}", 404, final=True)
     return base, found
 
 
@@ -201,12 +202,12 @@ def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Lim
     pages = Pages(lambda page: reach.http(page, cancel), Names(url[:300], limits), limits)
     if not before.pages.same(pages):
         return False
-    answers = dict(before.looked)
+    answers = dict(before.asked_files)
     with suppress(BadListing):  # another size
-        asking = _Look(reach, cancel, began + limits.seconds)
+        asking = _HeadRequests(reach, cancel, began + limits.seconds)
         asking.at(answers, [*answers])
         refused = {file.path: status for file, status in before.refused}
-        return answers == before.looked and asking.refused([file for file, _ in before.refused], refused, True) == refused
+        return answers == before.asked_files and asking.refused([file for file, _ in before.refused], refused, True) == refused
     return False
 
 
@@ -221,7 +222,7 @@ def divided(sizes: list[int]) -> list[int]:
     return found
 
 
-class _Look(Asking):
+class _HeadRequests(Asking):
     """Asks for what a listing did not tell."""
 
     def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
@@ -235,11 +236,11 @@ class _Look(Asking):
         """Replace these files by what HEAD says of them. Raises BadListing, OriginError and its kin, SourceGone; names the path."""
 
         def ask(n: int, reach: Reach) -> None:
-            files[n] = self._told(files[n], reach)
+            files[n] = self._with_head(files[n], reach)
 
         self.all(which, ask)
 
-    def _told(self, file: File, reach: Reach) -> File:
+    def _with_head(self, file: File, reach: Reach) -> File:
         if file.path in self.headless:
             return file  # nothing binds it
         try:

@@ -195,7 +195,7 @@ class TreeBody:
                 if got == self._left:
                     self._check_end(body)
         except OriginError:
-            self._origin.saw(self._file, body.version)  # whoever goes on in the middle of it does so under this version
+            self._origin.saw(self._file, body.version)  # a request for the rest of it is made under this version
             raise
         self._left -= got
         self.start += got
@@ -208,7 +208,7 @@ class TreeBody:
         return got
 
     def _check_end(self, body: Answer) -> None:
-        """Of a file whose answer does not say how long it is, the end is looked at."""
+        """Read the end of a file whose answer has no length."""
         at, size = self._manifest.range(self._file)
         if body.length < 0 and body.remaining < 0 and at + size <= self._past and body.read_into(memoryview(bytearray(1))):
             raise TreeChanged(f"its answer has more than the {size} bytes that were listed")
@@ -216,7 +216,7 @@ class TreeBody:
     # Files.
 
     def _advance(self) -> None:
-        """Open the next file that has bytes here; those of none that lie before it are looked at."""
+        """Open the next file that has bytes here; empty files before it are checked."""
         while self._next < len(self._manifest):
             n = self._next
             at, size = self._manifest.range(n)
@@ -241,7 +241,7 @@ class TreeBody:
         while True:
             known = self._origin.known(n)
             if first and known is None:
-                raise OriginChanged(f"{path}: nothing says that the origin still has the file that was begun")
+                raise OriginChanged(f"{path}: nothing proves that the origin still has the same file")
             ahead, origin = self._asked(n)
             try:
                 with naming(path):

@@ -34,7 +34,7 @@ class TurnWidth:
 
     def __init__(self, connections: int) -> None:
         self._least = self.allowed = self._before = connections
-        self._begun = self._seen = float("-inf")
+        self._started = self._seen = float("-inf")
         self._bytes = 0
         self._rate = 0.0
         self._settled = False
@@ -47,19 +47,19 @@ class TurnWidth:
         self._seen = now
         if now < self._until:
             return
-        if self._until > self._begun:
+        if self._until > self._started:
             self.allowed = self._before = self._least
             self._begin(total, now)
-        elif now - self._begun >= WINDOW and not self._settled:
+        elif now - self._started >= WINDOW and not self._settled:
             self._begin(total, now, settled=True)
-        elif now - self._begun >= WINDOW:
+        elif now - self._started >= WINDOW:
             self._end(total, now)
 
     def _begin(self, total: int, now: float, settled: bool = False) -> None:
-        self._begun, self._bytes, self._settled = now, total, settled
+        self._started, self._bytes, self._settled = now, total, settled
 
     def _end(self, total: int, now: float) -> None:
-        rate = (total - self._bytes) / (now - self._begun)
+        rate = (total - self._bytes) / (now - self._started)
         trying = self.allowed > self._before
         if trying and rate < GAIN * self._rate:
             self.allowed = self._before

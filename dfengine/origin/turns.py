@@ -29,7 +29,7 @@ SUSPENDED = 60.0
 """Seconds for which nobody waits for turns after one has waited that long: there are too many files for them."""
 
 TICK = 0.05
-"""Seconds between two looks of a connection that waits."""
+"""Seconds between two checks of a connection that waits."""
 
 RAMP = 0.25, 2.0
 """Seconds after which a file may have more connections, if its rest would take longer than so many seconds."""
@@ -78,9 +78,9 @@ class OriginTurns:
     def _take(self, claim: Claim, waits: Callable[[], bool]) -> None:
         with self._changed:
             self._waiting.append(claim)
-            begun = claim.at = time.monotonic()
+            started = claim.at = time.monotonic()
             while claim.at >= self._suspended and waits() and not (self._waiting[0] is claim and self._has_turn(claim.at)):
-                if claim.at - begun >= LONGEST:
+                if claim.at - started >= LONGEST:
                     self._suspended = claim.at + SUSPENDED
                     break
                 self._wait(claim.at)
@@ -92,7 +92,7 @@ class OriginTurns:
 
     def _has_turn(self, now: float) -> bool:
         """For one more connection."""
-        used = sum(now - claim.at < QUIET and now - begun < SLICE for claim, (begun, _) in self._running.items())
+        used = sum(now - claim.at < QUIET and now - started < SLICE for claim, (started, _) in self._running.items())
         return used < self._width.allowed
 
     def _wait(self, now: float) -> None:

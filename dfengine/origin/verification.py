@@ -32,11 +32,11 @@ def verification(insecure: bool, certificates: Iterable[bytes]) -> str:
 def _blocks(text: bytes) -> list[bytes]:
     """Label and content of each block without its white space, in one pass; one that does not end goes to the end of the text."""
     blocks: list[bytes] = []
-    label, begun = b"", 0
+    label, start = b"", 0
     for mark in _MARK.finditer(text):
         if not label and mark[1] == b"BEGIN":
-            label, begun = mark[2], mark.end()
+            label, start = mark[2], mark.end()
         elif label and mark[1] == b"END" and mark[2] == label:
-            blocks.append(label + b":" + b"".join(text[begun : mark.start()].split()))
+            blocks.append(label + b":" + b"".join(text[start : mark.start()].split()))
             label = b""
-    return [*blocks, text[begun:]] if label else blocks
+    return [*blocks, text[start:]] if label else blocks

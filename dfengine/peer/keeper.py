@@ -97,11 +97,11 @@ class Keeper:
         left = due[::-1]
         try:
             while left:
-                with self._noting(node), Announcer(self._dialer(), node) as line, contextlib.suppress(DfengineError), self._noting(node):
+                with self._noting(node), Announcer(self._dialer(), node) as link, contextlib.suppress(DfengineError), self._noting(node):
                     while left:
                         shared, keep = left.pop()
                         content = announcement(shared, self._port, keep=keep)
-                        answer = line.announce(content, partial(digests, self._home, shared))
+                        answer = link.announce(content, partial(digests, self._home, shared))
                         self._silent.pop(str(node), None)
                         if answer.code not in (codes.SUCCESS, codes.WAIT):
                             pauses[shared.name] = 6 * ALIVE

@@ -1,4 +1,4 @@
-"""What downloads tell of themselves when they end (`POST /task/metrics`), as events. It is told as it was said: nothing is done by it."""
+"""The reports of downloads that have ended (`POST /task/metrics`), as events. They are logged as they came, without other effects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS = {
 
 
 def log_download(events: EventLog, fields: dict[str, Any], client: str, names: TaskNames, in_memory: Container[str]) -> None:
-    """told: the message's fields, names in lower case, whatever they are. client: the address that it came from. in_memory: tasks."""
+    """fields: of the message, names in lower case, unchecked. client: the address that it came from. in_memory: tasks."""
     known: dict[str, Value] = {name: plain(fields[key]) for key, name in FIELDS.items() if key in fields}
     task = known.get("task")
     if isinstance(task, str) and task not in in_memory:  # it may be private, of an earlier process

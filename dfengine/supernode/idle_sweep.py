@@ -33,7 +33,7 @@ def _forget_use(state: SupernodeState, task: str) -> None:
 
 
 async def sweep(state: SupernodeState) -> None:
-    """One look at memory and disk."""
+    """One check of memory and disk."""
     await spread(partial(_forget_idle, state), list(state.cdn.fetches))
     await spread(partial(_forget_use, state), list(state.registry.used))
     state.origins.leases.expire(state.now())

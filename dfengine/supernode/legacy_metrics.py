@@ -92,7 +92,7 @@ class LegacyCounts:
         self._schedules.at((peer,), client).note(seconds * 1000)
 
     def reported(self, fields: dict[str, Any], client: str) -> None:
-        """A download told how it went; told: the fields of `POST /task/metrics`, names in lower case, whatever they are."""
+        """A download's report; fields: of `POST /task/metrics`, names in lower case, unchecked."""
         peer, system = _text(fields.get("ip")) or client, _text(fields.get("callsystem"))
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1

@@ -48,7 +48,7 @@ REFUSED_AGAIN = 5.0
 """Seconds after which files of a tree that were refused are asked for again, when somebody wants the tree."""
 
 FULL_AGAIN = 5.0
-"""Seconds for which a task that found the disk full is not begun again, where another supernode may have room for it."""
+"""Seconds for which a task that found the disk full is not started again, where another supernode may have room for it."""
 
 HEAD_SECONDS = 20.0
 """How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
@@ -96,12 +96,13 @@ class OriginFetches:
         self.validated: dict[str, float] = {}
         """Task -> when its origin last said what its file is (loop time)."""
         self._full: dict[str, float] = {}
-        """Failed task -> until when it is not begun again (loop time), since the disk was full."""
+        """Failed task -> until when it is not started again (loop time), since the disk was full."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         """Task -> done once its origin has answered, or is asked no more."""
 
     async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
-        """The fetch of a task whose head is known, begun for who is at `address` if there is none. Raises OriginError, DfengineError."""
+        """The fetch of a task whose head is known, started for the client at `address` if there is none. Raises OriginError, DfengineError.
+        """
         now = self._loop.time()
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
@@ -217,7 +218,7 @@ class OriginFetches:
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
-        cluster.hear_leads(lambda *said: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *said))
+        cluster.receive_leads(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *lead))
         cluster.start()
 
     def close(self) -> None:
@@ -315,9 +316,9 @@ class OriginFetches:
 
     def fetch_failed(self, fetch: Fetch) -> None:
         """Events: the task fails for all; a second time nothing happens."""
-        if fetch.failure_told:
+        if fetch.failure_reported:
             return
-        fetch.failure_told = True
+        fetch.failure_reported = True
         error = fetch.error
         self._end_span(fetch, error)
         self._counts["cdn_failed"] += 1

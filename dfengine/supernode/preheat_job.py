@@ -69,7 +69,8 @@ class Part:
 
 
 class Job:
-    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. begun: done when the origin of each file has answered."""
+    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. started: done when the origin of each file has answered.
+    """
 
     def __init__(self, id: str, number: int, asked: Asked, client: str, started: asyncio.Future[None]) -> None:
         self.id = id

@@ -78,15 +78,15 @@ class PreheatNews:
 
     def _say_cancelled(self, owner: str, id: str, created: float, over: bool) -> None:
         fields = {"owner": owner, "id": id, "created": created, "over": over}
-        self._cluster.board.say(f"{CANCEL}:{owner}{id}", fields, SILENCE)
+        self._cluster.board.send(f"{CANCEL}:{owner}{id}", fields, SILENCE)
 
     def _received(self, notice: Notice) -> None:
         try:
-            self._remote.received(notice.said, notice.by, notice.at, self._state.now())
+            self._remote.received(notice.fields, notice.by, notice.at, self._state.now())
         except BadValue:
             self._cluster.board.refused += 1
             return
-        other = self._remote.find(notice.by, str(notice.said["id"]))
+        other = self._remote.find(notice.by, str(notice.fields["id"]))
         own = next((job for job in self._own if other is not None and job.id == other.id), None)
         if other is not None and own is not None and leaves(own, self._cluster.own.id, other):
             self._own.leave(own)
@@ -94,7 +94,7 @@ class PreheatNews:
 
     def _asked(self, notice: Notice) -> None:
         """Another supernode's client cancels a preheat."""
-        owner, id, over, created = (notice.said.get(name) for name in ("owner", "id", "over", "created"))
+        owner, id, over, created = (notice.fields.get(name) for name in ("owner", "id", "over", "created"))
         if over is not True and isinstance(owner, str) and isinstance(id, str) and isinstance(created, float):
             self._remote.cancel(owner, id, created)
         for job in [job for job in self._own if job.id == id and owner in (self._cluster.own.id, *job.took)]:
@@ -112,7 +112,7 @@ class PreheatNews:
         jobs = {job.id: job for job in self._own}
         for id in [id for id in self._sent if id not in jobs]:
             del self._sent[id]
-            self._cluster.board.say(self._name(id), forgotten(id), SILENCE)
+            self._cluster.board.send(self._name(id), forgotten(id), SILENCE)
         for id, job in jobs.items():
             before, at = self._sent.get(id, ({}, -REPEAT))
             if job.over and before.get("state") == job.state and before.get("updated") == job.updated:
@@ -128,7 +128,7 @@ class PreheatNews:
     def _say(self, job: Job, now: float) -> None:
         message = self._body(job)
         self._sent[job.id] = message, now
-        self._cluster.board.say(self._name(job.id), message, KEPT if job.over else SILENCE)
+        self._cluster.board.send(self._name(job.id), message, KEPT if job.over else SILENCE)
 
     def _body(self, job: Job) -> dict[str, object]:
         return message_of(job, self._cluster.own.address, totals(self._state, job), self._here)

@@ -219,7 +219,7 @@ class Preheats:
             job.change(SUCCESS)
 
     async def _work(self, job: Job, asked: Asked) -> None:
-        """Raises DfengineError where it cannot be begun; what becomes of its parts stands in them."""
+        """Raises DfengineError where it cannot be started; its parts have their own errors."""
         slots = asyncio.Semaphore(asked.at_once)
         if asked.kind == FILE:
             job.parts = [Part(url) for url in asked.urls]

@@ -193,7 +193,7 @@ def _address(text: str) -> Address | None:
 
 
 def is_peer(dialer: Dialer, ip: str, port: int, connections: set[Connection]) -> bool:
-    """A peer server of this swarm answers there. lines: holds the connection while it is used; another thread may stop it."""
+    """A peer server of this swarm answers there. connections: holds the connection while it is used; another thread may stop it."""
     nonce = os.urandom(16).hex()
     try:
         with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as connection:

@@ -12,7 +12,7 @@ FULL = 64 << 20
 """Bytes of room below which the disk is full, if nothing can be removed."""
 
 PERIOD = 0.1
-"""Seconds between two looks whether the last download has ended."""
+"""Seconds between two checks whether the last download has ended."""
 
 LOST = 5.0
 """Seconds without a word after which nobody waits for a native download whose connection is gone: its client has ended, or is at another

@@ -93,7 +93,7 @@ def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
 
 
 def _complain(state: SupernodeState, request: Request | None) -> None:
-    """A handler failed: that is a defect, and said where operators look, at any level."""
+    """A handler failed: that is a defect, and logged at any level."""
     state.counts["internal_errors"] += 1
     if state.events.as_json:
         path = f"{request.method} {request.path}" if request else ""
@@ -142,7 +142,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     def route(request: Request) -> Answer:
         return router(request) if token.opens(request) or console.opens(request) else signed(request)
 
-    # A pull that shows the secret is not plain: only what looks at its headers may answer it.
+    # A pull that shows the secret is not plain: only a handler that reads its headers may answer it.
     quick: Quick | None = None if settings.secret_file else router.quick
     if quick is not None and settings.access_log:
         quick = logged_quick(events, quick, "POST", "/swarm/pull")

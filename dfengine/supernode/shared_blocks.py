@@ -20,10 +20,10 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
 
     def tell(ip: str, port: int) -> None:
         name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]
-        cluster.board.say(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
+        cluster.board.send(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
 
     def receive(notice: Notice) -> None:
-        ip, port = notice.said.get("ip"), notice.said.get("port")
+        ip, port = notice.fields.get("ip"), notice.fields.get("port")
         if isinstance(ip, str) and isinstance(port, int) and 0 < port < 1 << 16 and str(ip_address(ip)) == ip:
             state.loop.call_soon_threadsafe(partial(accuse, ip, port))
 

@@ -77,7 +77,7 @@ class SharedLeases:
         except ClusterError:
             self._seats.lost(1 + len(self._cluster.others))
         else:
-            self._seats.told(dict(zip(names, found, strict=True)))
+            self._seats.counted_by_redis(dict(zip(names, found, strict=True)))
         for name in names:
             self._queue.answered(name)
             held, wanted = self._queue.standing(name)

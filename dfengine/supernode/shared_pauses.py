@@ -26,13 +26,13 @@ def share(pauses: OriginPauses, cluster: Cluster) -> None:
         if len(origin) <= LONGEST_NAME:
             name = f"{KIND}:{sha256(origin.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
             message = {"origin": origin, "asked": pause.asked, "reason": pause.reason, "by": cluster.own.address}
-            cluster.board.say(name, message, pause.until - now)
+            cluster.board.send(name, message, pause.until - now)
 
     def receive(notice: Notice) -> None:
-        origin, asked, reason, by = (notice.said.get(name) for name in ("origin", "asked", "reason", "by"))
+        origin, asked, reason, by = (notice.fields.get(name) for name in ("origin", "asked", "reason", "by"))
         if isinstance(origin, str) and len(origin) <= LONGEST_NAME and isinstance(reason, str) and isinstance(by, str):
             now = time.monotonic()
-            pauses.heard(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
+            pauses.paused_elsewhere(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
 
-    pauses.told = tell
+    pauses.paused_here = tell
     cluster.board.listen(KIND, receive)

@@ -34,20 +34,20 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
     """From now on. post: calls a function on the loop's thread. Before the cluster starts."""
 
     def tell(task: str, url: str, pinned: bool, changed: float) -> None:
-        cluster.board.say(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
+        cluster.board.send(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
 
     def receive(notice: Notice) -> None:
-        task, url, pinned, changed = (notice.said.get(name) for name in ("task", "url", "pinned", "changed"))
+        task, url, pinned, changed = (notice.fields.get(name) for name in ("task", "url", "pinned", "changed"))
         if not (isinstance(task, str) and TASK_ID.fullmatch(task) and isinstance(url, str) and isinstance(pinned, bool)):
             return
         if isinstance(changed, int | float) and 0 < changed < time.time() + AHEAD:
-            post(partial(kept.heard, task, url[:LONGEST_URL], pinned, float(changed)))
+            post(partial(kept.changed_elsewhere, task, url[:LONGEST_URL], pinned, float(changed)))
 
     def repeat() -> None:
         for task, keep in kept.pins()[:MOST_NOTICES]:
             tell(task, keep.url, True, keep.changed)
 
-    kept.told = tell
+    kept.changed_here = tell
     cluster.board.listen(KIND, receive)
     cluster.board.repeat(partial(post, repeat))
     repeat()

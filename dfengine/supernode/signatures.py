@@ -108,7 +108,7 @@ class Signatures:
                 asked.show()  # its signature may be for this range alone
                 return ""
             if wanted.content and "/manifests/" in wanted.url and isinstance(asked, HttpOrigin):
-                asked.look()  # registries send a manifest as a whole, and count that
+                asked.version_by_head()  # registries send a manifest as a whole, and count that
                 return ""
             body = asked.open(0, 1)
             body.close()

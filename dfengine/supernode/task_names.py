@@ -1,4 +1,4 @@
-"""How a task is named to those who look at a supernode: by its id, or by an alias where the id opens what its reader may not read.
+"""How a task is named to administrators of a supernode: by its id, or by an alias where the id opens what its reader may not read.
 
 A client that knows a task's id may read its file at the download port, and a download's CID tells the path at which its host serves the
 file. So an id is told only where the URL that is told beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other
@@ -6,7 +6,7 @@ task has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 
-which only the paths for those who look take in the place of the id. The alias of a task stays the same, as the key does.
+which only administrators' paths take in place of the id. The alias of a task stays the same, as the key does.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Line:
             return
         if self.claim is None:
             body: Any = object()
-            self.claim = Claim(0, 1, body, False, now, line=self.number)
+            self.claim = Claim(0, 1, body, False, now, connection=self.number)
             self.claim.asks(now)
             return
         claim, rate = self.claim, self.rate(now - self.begins)
@@ -67,7 +67,7 @@ def run(
         running = {line.claim: line for line in lines if line.claim is not None and not line.over}
         slow = law.next(running, lambda claim: SIZE - claim.came, now)
         if slow is not None:
-            found.append((now, slow.line))
+            found.append((now, slow.connection))
             running[slow].over = True
             law.ended(slow, now)
             if anew is not None:
@@ -154,7 +154,7 @@ def test_where_somebody_waits_one_that_is_alone_and_slow_gives_way_once() -> Non
 
 
 def test_a_claim_without_a_connection_is_not_judged() -> None:
-    law, opens, quick = GivingWay(), Claim(0, 1, None, False, 0.0, line=0), Line(1, 5e6)
+    law, opens, quick = GivingWay(), Claim(0, 1, None, False, 0.0, connection=0), Line(1, 5e6)
     for step in range(2000):
         quick.go(law, step * STEP)
         assert quick.claim is not None

@@ -266,7 +266,7 @@ def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> N
         origin = TreeOrigin(made, reach(), cancel)
         assert not origin.version.binds
         assert read(origin) == data(files)
-        with pytest.raises(OriginChanged, match="b: nothing says"):
+        with pytest.raises(OriginChanged, match="b: nothing proves"):
             read(origin, 500)
         with pytest.raises(OriginChanged):
             origin.open(10, version=origin.version)

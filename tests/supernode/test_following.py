@@ -23,7 +23,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import following, leader_probe, piece_lines, pulls, slow_leader
+from dfengine.supernode.copies import following, leader_probe, piece_connections, pulls, slow_leader
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
@@ -382,10 +382,10 @@ def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader
 
 
 def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None:
-    both, asked = threading.Barrier(piece_lines.FEW), itertools.count()
+    both, asked = threading.Barrier(piece_connections.FEW), itertools.count()
 
     def piece(framed: bytes) -> bytes:
-        if next(asked) < piece_lines.FEW:
+        if next(asked) < piece_connections.FEW:
             both.wait(60)
         return framed
 
@@ -594,12 +594,12 @@ def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
         source = wire.Source("host", "127.0.0.1", hosts.port, "/peer/file/x")
         return wire.Pulled(answer.code, [wire.Offer(offer.piece, offer.digest, (source,)) for offer in answer.offers])
 
-    monkeypatch.setattr(piece_lines, "may_be_asked", lambda *_: True)
+    monkeypatch.setattr(piece_connections, "may_be_asked", lambda *_: True)
     hosts.piece, leader.pulled = piece, pulled
     fetch = fetch_of(cache, leader.address, None)
     assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is not None
-    assert fetch.file.here.count() == piece_lines.FEW
+    assert fetch.file.here.count() == piece_connections.FEW
     hosts.close()
 
 

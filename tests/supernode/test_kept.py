@@ -44,11 +44,11 @@ def test_a_damaged_list_is_none(tmp_path: Path) -> None:
 def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_are_heard(tmp_path: Path) -> None:
     told: list[tuple[str, bool]] = []
     kept = Kept(str(tmp_path))
-    kept.told = lambda task, url, pinned, changed: told.append((task, pinned))
+    kept.changed_here = lambda task, url, pinned, changed: told.append((task, pinned))
     for order in ((1.0, 2.0), (2.0, 1.0)):
         for changed in order:
-            kept.heard(f"a{order}", "u", True, changed)
-            kept.heard(f"b{order}", "u", changed == 1.0, changed)
+            kept.changed_elsewhere(f"a{order}", "u", True, changed)
+            kept.changed_elsewhere(f"b{order}", "u", changed == 1.0, changed)
         assert kept.is_pinned(f"a{order}")
         assert not kept.is_pinned(f"b{order}")
     assert not told, "what was heard is not told on"
@@ -61,20 +61,20 @@ def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_ar
     assert Kept(str(tmp_path)).is_pinned("private")
     told.clear()
     far = 1e11
-    kept.heard("ahead", "u", True, far)
+    kept.changed_elsewhere("ahead", "u", True, far)
     kept.pin("ahead", "u", False)
     assert not kept.is_pinned("ahead"), "whoever unpins it here has the last word, whatever the other's clock says"
-    kept.heard("ahead", "u", True, far)
+    kept.changed_elsewhere("ahead", "u", True, far)
     assert not kept.is_pinned("ahead")
     assert told == [("ahead", False)]
 
 
 def test_pins_of_others_are_bounded_and_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfengine.supernode.copies.kept.MOST_HEARD", 5)
+    monkeypatch.setattr("dfengine.supernode.copies.kept.MOST_REMOTE", 5)
     kept = Kept(str(tmp_path))
     for n in range(20):
-        kept.heard(f"t{n}", "u", True, float(n + 1))
-        kept.heard(f"u{n}", "u", False, float(n + 1))
+        kept.changed_elsewhere(f"t{n}", "u", True, float(n + 1))
+        kept.changed_elsewhere(f"u{n}", "u", False, float(n + 1))
     assert [task for task, _ in kept.pins()] == ["t4", "t3", "t2", "t1", "t0"]
     assert len(kept._ended) == 5
     assert [keep.changed for _, keep in Kept(str(tmp_path)).pins()] == [5.0, 4.0, 3.0, 2.0, 1.0]

@@ -49,8 +49,8 @@ def test_an_old_one_and_one_of_another_swarm_count_not(at: float, keys: list[byt
 
 
 @pytest.mark.parametrize("wrong", [
-    SAID.replace(name="origin"), SAID.replace(name="a:b:c"), SAID.replace(name="a:" + "b" * 129), SAID.replace(said={"x": "y" * 20_000}),
-    SAID.replace(said={"x": "\udc80"}),
+    SAID.replace(name="origin"), SAID.replace(name="a:b:c"), SAID.replace(name="a:" + "b" * 129), SAID.replace(fields={"x": "y" * 20_000}),
+    SAID.replace(fields={"x": "\udc80"}),
 ])  # fmt: skip
 def test_what_cannot_be_told(wrong: Notice) -> None:
     with pytest.raises(BadValue):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.supernode.copies import origin_pauses
-from dfengine.supernode.copies.origin_pauses import HEARD, LONGEST, HeedingRetry, OriginPauses, Pause
+from dfengine.supernode.copies.origin_pauses import LONGEST, REACHED, HeedingRetry, OriginPauses, Pause
 
 ORIGIN = "http://origin:80"
 
@@ -30,7 +30,7 @@ class Node:
 
     def __init__(self) -> None:
         self.pauses = OriginPauses()
-        self.pauses.told = lambda origin, pause, now: self.out.append((origin, pause))
+        self.pauses.paused_here = lambda origin, pause, now: self.out.append((origin, pause))
         self.out: list[tuple[str, Pause]] = []
         self.answered = -1e9
 
@@ -69,7 +69,7 @@ class World:
             for origin, pause in told:
                 for other, each in enumerate(self.nodes):
                     if other not in (n, but):
-                        each.pauses.heard(origin, pause._replace(by=f"n{n}"), self.now)
+                        each.pauses.paused_elsewhere(origin, pause._replace(by=f"n{n}"), self.now)
 
 
 STEPS = st.one_of(
@@ -77,7 +77,7 @@ STEPS = st.one_of(
     st.tuples(st.just("quiet"), st.sampled_from([1.0, 30.0, LONGEST, 500.0])),
     st.tuples(st.just("down"), st.sampled_from([1.0, 30.0])),
     st.tuples(st.just("deliver"), st.sampled_from([-1, 0, 1, 2])),
-    st.tuples(st.just("wait"), st.sampled_from([0.1, 5.0, HEARD, LONGEST])),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 5.0, REACHED, LONGEST])),
 )
 
 
@@ -102,7 +102,7 @@ def test_who_knows_leaves_it_alone_and_every_pause_ends(steps: list[Any]) -> Non
             found = node.pauses.find(ORIGIN, world.now)
             assert found is None or world.now < found.until <= world.now + LONGEST
             if found is not None and found.by and not found.asked:
-                assert node.answered + HEARD <= world.now or node.answered < world.now
+                assert node.answered + REACHED <= world.now or node.answered < world.now
     world.now += LONGEST
     assert all(node.pauses.find(ORIGIN, world.now) is None for node in world.nodes)
 
@@ -126,12 +126,12 @@ def test_what_it_asked_of_one_all_know_and_its_end() -> None:
 def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_reached() -> None:
     pauses = OriginPauses()
     pauses.answered(ORIGIN, 100.0)
-    pauses.heard(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
+    pauses.paused_elsewhere(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
     assert pauses.find(ORIGIN, 101.0) is None
-    pauses.heard(ORIGIN, Pause(110.0, True, "429", "n1"), 101.0)
+    pauses.paused_elsewhere(ORIGIN, Pause(110.0, True, "429", "n1"), 101.0)
     assert pauses.find(ORIGIN, 101.0) is not None
     other = OriginPauses()
-    other.heard(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
+    other.paused_elsewhere(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
     found = other.find(ORIGIN, 101.0)
     assert found is not None
     assert found.until == 101.0 + LONGEST, "however long the other one says"

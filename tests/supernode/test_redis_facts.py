@@ -21,7 +21,7 @@ from dfengine.supernode.cluster import membership, records, redis_facts
 from dfengine.supernode.cluster.beliefs import Other
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster.notices import Notice
-from dfengine.supernode.cluster.redis_facts import ClusterError, Heard, RedisFacts
+from dfengine.supernode.cluster.redis_facts import ClusterError, Received, RedisFacts
 from tests.supernode.redis_server import RedisServer
 from tests.swarm.test_origin_seats import Count
 
@@ -93,18 +93,18 @@ def test_members_come_and_go_and_one_leads_each_task(facts: RedisFacts, server: 
 
 
 def test_notices_are_numbered_and_the_oldest_leave_first(facts: RedisFacts, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert facts.hear(0) == Heard(b"", 0, [])
+    assert facts.receive(0) == Received(b"", 0, [])
     facts.tell([("a:1", b"one", 60.0), ("a:2", b"two", 0.001)])
-    until(lambda: len(facts.hear(0).records) == 1)
-    heard = facts.hear(0)
+    until(lambda: len(facts.receive(0).records) == 1)
+    heard = facts.receive(0)
     assert (heard.last, heard.records[0][0]) == (1, b"one")
     assert 50 < heard.records[0][1] <= 60
     facts.tell([("a:1", b"one again", 60.0)])
-    assert [record for record, _ in facts.hear(heard.last).records] == [b"one again"]
-    assert facts.hear(facts.hear(0).last).records == []
+    assert [record for record, _ in facts.receive(heard.last).records] == [b"one again"]
+    assert facts.receive(facts.receive(0).last).records == []
     monkeypatch.setattr(redis_facts, "MOST_NOTICES", 10)
     facts.tell([(f"b:{n}", b"%d" % n, 60.0) for n in range(25)])
-    found = facts.hear(0)
+    found = facts.receive(0)
     assert [record for record, _ in found.records] == [b"%d" % n for n in range(15, 25)]
     raw = redis.Redis(port=server.port)
     assert len(raw.keys("p:notice:*")) == 10
@@ -112,11 +112,11 @@ def test_notices_are_numbered_and_the_oldest_leave_first(facts: RedisFacts, serv
     raw.delete("p:number")
     raw.flushall()
     facts.tell([("c:1", b"anew", 60.0)])
-    assert facts.hear(0).epoch not in (b"", found.epoch)
+    assert facts.receive(0).epoch not in (b"", found.epoch)
     raw.lpush("p:notice:d:1", "x")
     raw.zadd("p:notices", {"d:1": 99})
     with pytest.raises(ClusterError, match="WRONGTYPE"):
-        facts.hear(0)
+        facts.receive(0)
     raw.close()
 
 
@@ -125,18 +125,18 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
     one, two = (Cluster(RedisFacts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
     heard: list[Notice] = []
     two.board.listen("a", heard.append)
-    two.board.listen("bad", lambda notice: notice.said["nothing"])
+    two.board.listen("bad", lambda notice: notice.fields["nothing"])
     one.board.listen("a", lambda notice: heard.append(notice.replace(by="itself")))
-    one.board.repeat(lambda: one.board.say("a:kept", {"again": True}, 60.0))
+    one.board.repeat(lambda: one.board.send("a:kept", {"again": True}, 60.0))
     raw = redis.Redis(port=server.port)
     one.start()
     two.start()
     try:
-        one.board.say("bad:1", {}, 60.0)
+        one.board.send("bad:1", {}, 60.0)
         for n in range(200):
-            one.board.say(f"a:{n}", {"n": n}, 60.0)
+            one.board.send(f"a:{n}", {"n": n}, 60.0)
         until(lambda: len(heard) == 200)
-        assert [each.said["n"] for each in heard] == list(range(200))
+        assert [each.fields["n"] for each in heard] == list(range(200))
         assert {each.by for each in heard} == {one.own.id}
         assert all(55 < each.seconds <= 60 for each in heard)
         # Whoever writes in Redis and has not the key says nothing.
@@ -145,7 +145,7 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
         raw.set(f"{prefix}number", 10_000)
         until(lambda: two.board.refused == 2)
         raw.flushall()
-        two.board.say("a:new", {}, 60.0)
+        two.board.send("a:new", {}, 60.0)
         until(lambda: {"a:new", "a:kept"} <= {each.name for each in heard})
     finally:
         one.close()

@@ -121,7 +121,7 @@ def test_a_master_that_is_lost_is_replaced_by_the_one_that_sentinels_name(sentin
         until(lambda: sentinels.sentinel.says("SENTINEL", "REPLICAS", "main"))
         sentinels.master.kill()
         until(lambda: answers(facts))
-        assert [record for record, _ in facts.hear(0).records] == [b"one"]
+        assert [record for record, _ in facts.receive(0).records] == [b"one"]
         assert facts.lead("t", B, b"b") is None
 
 

@@ -1,10 +1,10 @@
 """What a supernode may believe of its cluster, from what Redis told it and when. Pure.
 
-Laws, while Redis keeps what it is told:
+Laws, while Redis keeps what is written to it:
 
 1. No two supernodes lead a task at the same time. A supernode leads what was granted to it, as long as it is a member; it counts as one for
-   TTL seconds from the moment before it last said so, and Redis for TTL from the moment after. Whoever was no member for a while leads
-   nothing that was granted before. A lead that is taken from a supernode that reads too slowly (`copies/slow_leader.py`) is an
+   TTL seconds from the moment before it last said so, and Redis for TTL from the moment after. A supernode that was no member for a while
+   leads nothing that was granted before. A lead that is taken from a supernode that reads too slowly (`copies/slow_leader.py`) is an
    exception: the notice of it takes two beats at most, and both read the origin until then.
 2. A task has a leader again TTL seconds after the last one fell silent, as soon as anybody asks.
 3. Every question is answered, whatever Redis does: without it the last answer counts. Where there is none, or its leader cannot be reached,
@@ -76,19 +76,19 @@ class Beliefs:
 
     def beaten(self, others: list[Other], began: float) -> None:
         """It said that it is there, and was told who is."""
-        self._heard(began)
+        self._answered(began)
         self.others = {other.id: other for other in others}
 
     def granted(self, task: str, began: float) -> None:
         """The task is this supernode's, which it said is there."""
-        self._heard(began)
+        self._answered(began)
         self._bound(self._granted)
         self._granted[task] = began + LEASE
         self._leaders.pop(task, None)
 
     def refused(self, task: str, leader: Other, began: float) -> None:
         """The task is another one's."""
-        self._heard(began)
+        self._answered(began)
         self._granted.pop(task, None)
         self._bound(self._leaders)
         self._leaders[task] = leader
@@ -125,7 +125,7 @@ class Beliefs:
         first = max([*there, own], key=lambda other: hashlib.sha256(f"{task}\n{other.id}".encode()).digest())
         return first if first.id != own.id else None
 
-    def _heard(self, began: float) -> None:
+    def _answered(self, began: float) -> None:
         if began >= self._until:
             self._granted.clear()  # others may have been granted these meanwhile
         self._until = max(self._until, began + TTL)

@@ -61,7 +61,7 @@ CLAIM = 2 * TTL
 class Cluster:
     """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now.
 
-    apart: hosts do not have its keys, so whoever says that it is a member is a supernode. A task is named as all members name it, see
+    apart: hosts do not have its keys, so every member is a supernode. A task is named as all members name it, see
     `cluster_names`.
     """
 
@@ -83,7 +83,7 @@ class Cluster:
         self._stands: dict[str, float] = {}
         """Task -> when it began to lead it without having been told, monotonic seconds."""
         self._stopped = self._hurried = False
-        self._told = True
+        self._reported = True
         """Operators believe that Redis answers."""
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
@@ -174,24 +174,24 @@ class Cluster:
             return False
         with self._lock:
             self._beliefs.granted(task, began)
-        self.board.say(f"{LEADS}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
+        self.board.send(f"{LEADS}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
         self.hurry()
         return True
 
-    def hear_leads(self, heard: Callable[[str, str, float], object]) -> None:
-        """Call `heard` with the task, its new leader's HOST:PORT and rate, in the cluster's thread. Before it starts."""
+    def receive_leads(self, received: Callable[[str, str, float], object]) -> None:
+        """Call `received` with the task, its new leader's HOST:PORT and rate, in the cluster's thread. Before it starts."""
 
-        def hear(notice: Notice) -> None:
-            task, address, rate = (notice.said.get(name) for name in ("task", "address", "rate"))
+        def receive(notice: Notice) -> None:
+            task, address, rate = (notice.fields.get(name) for name in ("task", "address", "rate"))
             if not (isinstance(task, str) and isinstance(address, str) and isinstance(rate, int | float) and 0 <= rate < MOST_RATE):
                 return
             leader = next((other for other in self.others if other.id == notice.by and other.address == address), None)
             if leader is not None:
                 with self._lock:
                     self._beliefs.taken(task, leader)
-                heard(task, address, float(rate))
+                received(task, address, float(rate))
 
-        self.board.listen(LEADS, hear)
+        self.board.listen(LEADS, receive)
 
     def _answered(self, question: Callable[[], bool]) -> bool:
         with self._lock:
@@ -234,11 +234,11 @@ class Cluster:
         found: list[Result | BaseException] = []
         over = threading.Event()
 
-        def told(answer: Result | BaseException) -> None:
+        def done(answer: Result | BaseException) -> None:
             found.append(answer)
             over.set()
 
-        self._begin(question, told)
+        self._begin(question, done)
         if not over.wait(seconds):
             raise ClusterError(f"it does not answer within {seconds:g} s")
         return self._answer(found[0])
@@ -265,12 +265,12 @@ class Cluster:
             if not over.done():
                 over.set_result(answer)
 
-        def told(answer: Result | BaseException) -> None:
+        def done(answer: Result | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(settle, answer)
 
         try:
-            self._begin(partial(question, self._facts), told)
+            self._begin(partial(question, self._facts), done)
             try:
                 return self._answer(await asyncio.wait_for(over, seconds))
             except TimeoutError:
@@ -279,7 +279,7 @@ class Cluster:
             self._failed(error)
             raise
 
-    def _begin(self, question: Callable[[], Result], told: Callable[[Result | BaseException], object]) -> None:
+    def _begin(self, question: Callable[[], Result], done: Callable[[Result | BaseException], object]) -> None:
         """Ask in a thread of its own, which passes the answer or the failure on. Raises ClusterError when so many wait already."""
         if not self._turns.acquire(blocking=False):
             raise ClusterError("it does not answer what it was asked before")
@@ -291,7 +291,7 @@ class Cluster:
             except BaseException as error:
                 found = error.with_traceback(None)
             self._turns.release()
-            told(found)
+            done(found)
 
         threading.Thread(target=ask, name="cluster-ask", daemon=True).start()
 
@@ -309,15 +309,15 @@ class Cluster:
     def _failed(self, error: ClusterError) -> None:
         with self._lock:
             self._beliefs.failed(time.monotonic())
-            told, self._told = self._told, False
+            reported, self._reported = self._reported, False
             self.failures += 1
-        if told:
+        if reported:
             self._events.warning("cluster_lost", reason=str(error), members=len(self.others))
 
     def _works(self) -> None:
         with self._lock:
-            told, self._told = self._told, True
-        if not told:
+            reported, self._reported = self._reported, True
+        if not reported:
             self._events.info("cluster_found", members=len(self.others))
 
     # The thread
@@ -338,9 +338,9 @@ class Cluster:
     def _beat(self) -> None:
         """Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
-        told = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
+        records = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
         now, wrong = [], ""
-        for record in told:
+        for record in records:
             try:
                 now.append(self._decoded(record))
             except ClusterError as error:

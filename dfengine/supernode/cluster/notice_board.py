@@ -16,7 +16,7 @@ from dfengine.supernode.cluster.notices import Notice, Outbox, decode, encode
 from dfengine.supernode.cluster.redis_facts import ClusterError
 
 if TYPE_CHECKING:
-    from dfengine.supernode.cluster.redis_facts import Heard, RedisFacts
+    from dfengine.supernode.cluster.redis_facts import Received, RedisFacts
 
     Listener = Callable[[Notice], object]
     """Given what another supernode said; `seconds` are those for which it still counts."""
@@ -53,17 +53,17 @@ class NoticeBoard:
         """Have `tell` called when Redis has lost what it was told. Before the cluster starts."""
         self._repeats.append(tell)
 
-    def say(self, name: str, said: dict[str, Any], seconds: float) -> None:
+    def send(self, name: str, fields: dict[str, Any], seconds: float) -> None:
         """Tell it with the next beat; name: KIND:NAME. It counts for so many seconds. Waits for nothing."""
         with self._lock:
-            self._outbox.put(Notice(name, said, self._own, time.time(), seconds))
+            self._outbox.put(Notice(name, fields, self._own, time.time(), seconds))
 
     def exchange(self, asked: Asked) -> None:
         """Raises ClusterError."""
         until = time.monotonic() + EXCHANGE
         while time.monotonic() < until and self._tell(asked):
             pass
-        while time.monotonic() < until and self._hear(asked):
+        while time.monotonic() < until and self._receive(asked):
             pass
 
     def _tell(self, asked: Asked) -> bool:
@@ -88,19 +88,19 @@ class NoticeBoard:
             raise
         return True
 
-    def _hear(self, asked: Asked) -> bool:
+    def _receive(self, asked: Asked) -> bool:
         """There is more."""
         epoch, since = self._epoch, self._since
-        heard: Heard = asked(lambda: self._facts.hear(since))
-        if heard.epoch != epoch:
-            self._epoch, self._since = heard.epoch, 0
+        received: Received = asked(lambda: self._facts.receive(since))
+        if received.epoch != epoch:
+            self._epoch, self._since = received.epoch, 0
             if epoch:
                 for tell in self._repeats:
                     tell()
             return bool(since)
-        self._since = max(since, heard.last)
+        self._since = max(since, received.last)
         now = time.time()
-        for record, left in heard.records:
+        for record, left in received.records:
             try:
                 notice = decode(record, left, now, self._keys)
             except BadValue:
@@ -112,4 +112,4 @@ class NoticeBoard:
                     listener(notice)
                 except Exception:  # of another release's supernode: this one stays a member whatever that says
                     self.refused += 1
-        return heard.last > since and bool(heard.records)
+        return received.last > since and bool(received.records)

@@ -6,7 +6,7 @@ one of the others.
 
 Laws:
 
-1. A notice counts for the seconds that it says, less those that Redis says it lay there; whoever keeps one and shows it again has it count
+1. A notice counts for the seconds that it says, less those that Redis says it lay there; one that is kept and replayed counts
    for FRESH seconds longer at most.
 2. What waits to be told is bounded: beyond it the oldest is not told. What was not told because Redis failed is told later, unless a later
    one of its kind and name waits.
@@ -37,10 +37,10 @@ _NAME = re.compile(r"[a-z]{1,16}:[0-9A-Za-z]{1,128}")
 
 
 class Notice(Value):
-    """name: KIND:NAME. said: of it. by: id of the supernode that says it. at: unix seconds when it did. seconds: for which it counts."""
+    """name: KIND:NAME. fields: its content (`said` in Redis). by: id of its supernode. at: unix seconds. seconds: for which it counts."""
 
     name: str
-    said: dict[str, Any]
+    fields: dict[str, Any]
     by: str
     at: float
     seconds: float
@@ -53,7 +53,7 @@ class Notice(Value):
 
 class _Body(msgspec.Struct):
     name: str
-    said: dict[str, Any]
+    fields: dict[str, Any] = msgspec.field(name="said")
     by: str
     at: float
     seconds: float
@@ -81,7 +81,7 @@ def decode(record: bytes, lay: float, now: float, keys: Iterable[bytes]) -> Noti
         raise BadValue("what a member of the cluster says is no notice") from None
     if not (-FRESH <= now - found.at <= found.seconds + FRESH) or not _NAME.fullmatch(found.name):
         raise BadValue("a member's notice is old, or its clock differs by more than a minute")
-    return Notice(found.name, found.said, found.by, found.at, max(0.0, min(found.seconds, lay, found.at + found.seconds + FRESH - now)))
+    return Notice(found.name, found.fields, found.by, found.at, max(0.0, min(found.seconds, lay, found.at + found.seconds + FRESH - now)))
 
 
 class Outbox:

@@ -1,4 +1,4 @@
-"""What a supernode says of itself to its cluster: sealed, so that Redis and whoever writes there cannot name another host. Pure.
+"""What a supernode says of itself to its cluster: sealed, so that Redis and its writers cannot name another host. Pure.
 
     HMAC-SHA256 in hex, a line break, JSON
 

@@ -159,8 +159,8 @@ class ClusterError(DfengineError):
     """Redis does not answer, or not as it should."""
 
 
-class Heard(Value):
-    """epoch: changes when Redis has lost what it was told. last: number of the last notice here. records: with the seconds left."""
+class Received(Value):
+    """epoch: changes when Redis has lost its data. last: number of the last notice here. records: with the seconds left."""
 
     epoch: bytes
     last: int
@@ -195,8 +195,8 @@ class RedisFacts:
             raise ValueError("a sentinel's URL names hosts and a service")
         tls, user, password, hosts, service, db, query = match.groups()
         # As redis-py reads them of other URLs: the same for Sentinels and master.
-        said: dict[str, Any] = dict(redis.ConnectionPool.from_url(f"redis://-?{query or ''}").connection_kwargs)
-        options = {**options, **{name: value for name, value in said.items() if name.startswith("ssl_") and tls}, "ssl": bool(tls)}
+        given: dict[str, Any] = dict(redis.ConnectionPool.from_url(f"redis://-?{query or ''}").connection_kwargs)
+        options = {**options, **{name: value for name, value in given.items() if name.startswith("ssl_") and tls}, "ssl": bool(tls)}
         places = []
         for host in hosts.split(","):
             name, _, port = host.partition(":")
@@ -271,13 +271,13 @@ class RedisFacts:
             given += [name, record, max(1, int(seconds * 1000))]
         self._ask(TELL, self._board(), given)
 
-    def hear(self, since: int) -> Heard:
+    def receive(self, since: int) -> Received:
         """The notices after the one of that number, AT_ONCE at most. Raises ClusterError."""
         found = self._ask(HEAR, self._board(), [f"{self._prefix}notice:", since, AT_ONCE])
         right = isinstance(found, list) and len(found) % 2 == 0 and all(map(isinstance, found, cycle((bytes, int))))
         if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
             raise ClusterError("it tells no notices")
-        return Heard(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
+        return Received(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
 
     def seats(self, id: str, limit: int, standing: dict[str, tuple[int, int]], term: float, hungry: float) -> list[int]:
         """Of each origin, by its name, the supernode has and wants so many more of `limit` seats: those that it has from now on.

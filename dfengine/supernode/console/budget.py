@@ -42,11 +42,11 @@ class Budget:
     @contextmanager
     def work(self) -> Iterator[None]:
         """What is done within, without waiting for anything, counts as spent."""
-        begun = self._used()
+        started = self._used()
         try:
             yield
         finally:
-            self._credit -= self._used() - begun
+            self._credit -= self._used() - started
 
     async def turn(self) -> None:
         """Wait until there is time for more. Raises BadRequest where too many wait."""

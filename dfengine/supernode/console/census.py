@@ -1,6 +1,6 @@
 """The figures of all tasks, origins and hosts, gathered now and then for all who ask.
 
-Tasks are looked at now and then, so that their rates are known when somebody asks; hosts, which takes a look at each download, only while
+Tasks are sampled now and then, so that their rates are known when a client asks; hosts, which takes a walk over all downloads, only while
 somebody has asked within INTEREST. Nobody waits for figures that would take more than the budget: he is given the ones before.
 """
 
@@ -22,13 +22,13 @@ from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.state import SupernodeState
 
 PERIOD, IDLE_PERIOD = 5.0, 30.0
-"""Seconds between two looks at all tasks that nobody asked for; where nobody has asked for anything within INTEREST."""
+"""Seconds between two samples of all tasks when no client has asked for anything within INTEREST."""
 
 FRESH = 0.25
 """Seconds for which figures are new enough for who asks."""
 
 INTEREST = 30.0
-"""Seconds for which hosts are looked at after somebody has asked for them, and for which tasks are looked at often."""
+"""Seconds for which hosts are sampled after a client has asked for them, and for which tasks are sampled often."""
 
 MOST_AT_ONCE = 2000
 """Things that are sorted on the loop's thread."""
@@ -65,10 +65,10 @@ class Census:
         self._timer = self._state.loop.call_later(PERIOD if often else IDLE_PERIOD, self._tick)
 
     def _interested(self) -> bool:
-        """Somebody looks at hosts."""
+        """A client reads hosts."""
         return self._state.now() - self._hosts_asked < INTEREST
 
-    async def look(self, hosts: bool = False) -> None:
+    async def refresh(self, hosts: bool = False) -> None:
         """Figures of now, or as new as the budget allows."""
         now = self._state.now()
         self._asked = now
@@ -80,7 +80,7 @@ class Census:
             self._begin(self._interested())
         if self._under_way is not None:
             await asyncio.shield(self._under_way)
-        if hosts and not self.hosts_at:  # the walk that was under way had been begun without them
+        if hosts and not self.hosts_at:  # the walk that was under way had started without them
             await asyncio.shield(self._under_way or self._begin(True))
 
     def _begin(self, hosts: bool) -> asyncio.Task[None]:
@@ -116,8 +116,8 @@ class Census:
         await self.budget.spread(add, list(state.cdn.fetches.values()))
         self._delivered = delivered
         self.origin_requests, self.origin_bytes = requests, count
-        self.rate = self._rates.look("delivered", self.delivered, now)
-        self.origin_rate = self._rates.look("origin", count, now)
+        self.rate = self._rates.rate("delivered", self.delivered, now)
+        self.origin_rate = self._rates.rate("origin", count, now)
         self.origins = origins.rows(now, state.origins.leases.held(), state.cdn.pauses.all(now))
         self._rates.end()
         self.tasks, self.at = rows, time.time()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def cluster(state: SupernodeState) -> ClusterPage:
     """This supernode first; nobody where there is no cluster."""
-    told = state.fetches.cluster
-    if told is None:
+    own_cluster = state.fetches.cluster
+    if own_cluster is None:
         return ClusterPage(items=[], total=0, offset=0, at=time.time(), configured=False, reached=False, failures=0, refused=0, waiting=0)
-    own = ClusterMember(address=told.own.address, own=True, leads=told.leads)
-    items = [own, *(ClusterMember(address=each.address, own=False, leads=each.leads) for each in told.others)]
-    return ClusterPage(items=items, total=len(items), offset=0, at=time.time(), configured=True, reached=told.reached,
-                       failures=told.failures, refused=told.board.refused, waiting=len(told.board))
+    own = ClusterMember(address=own_cluster.own.address, own=True, leads=own_cluster.leads)
+    items = [own, *(ClusterMember(address=each.address, own=False, leads=each.leads) for each in own_cluster.others)]
+    return ClusterPage(items=items, total=len(items), offset=0, at=time.time(), configured=True, reached=own_cluster.reached,
+                       failures=own_cluster.failures, refused=own_cluster.board.refused, waiting=len(own_cluster.board))

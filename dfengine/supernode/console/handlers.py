@@ -68,18 +68,18 @@ class Handlers:
         self._swarms = asyncio.Semaphore(1)
 
     async def overview(self, call: Call) -> Overview:
-        await self.census.look()
+        await self.census.refresh()
         return overview(self._state, self.census, self._plain, self._started, self.viewers, call.may_change)
 
     async def tasks(self, call: Call) -> TaskPage:
-        await self.census.look()
+        await self.census.refresh()
         query = call.query
         text = self._state.names.public_name(query.q.lower())
         items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query, text), query)
         return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
 
     async def task(self, call: Call) -> TaskRow:
-        await self.census.look()
+        await self.census.refresh()
         name = self._state.names.public_name(call.ids["task"])
         found = next((row for row in self.census.tasks if row.task == name), None)
         if found is None:
@@ -91,20 +91,20 @@ class Handlers:
             raise _missing(call)
         async with self._swarms:
             watch = SwarmWatch(self._state, call.ids["task"], self.census.budget, call.query.limit)
-            await watch.look()
+            await watch.refresh()
             found = await watch.snapshot()
         if found is None:
             raise _missing(call)
         return found
 
     async def hosts(self, call: Call) -> HostPage:
-        await self.census.look(hosts=True)
+        await self.census.refresh(hosts=True)
         query = call.query
         items, total = await chosen(self.census.budget, self.census.hosts, partial(hosts.takes, query), query)
         return HostPage(items=items, total=total, offset=query.offset, at=self.census.hosts_at)
 
     async def origins(self, call: Call) -> OriginPage:
-        await self.census.look()
+        await self.census.refresh()
         query = call.query
         items, total = await chosen(self.census.budget, self.census.origins, partial(origins.takes, query), query)
         return OriginPage(items=items, total=total, offset=query.offset, at=self.census.at)
@@ -150,9 +150,9 @@ class Handlers:
         state, query = self._state, call.query
         found, total = await self._cache.copies(state, query.offset, query.limit)
         room = state.fetches.room
-        told = Room(free=state.cache.free(), low=room.low, high=room.high, full=room.exhausted, evictions=room.evictions,
+        room_fields = Room(free=state.cache.free(), low=room.low, high=room.high, full=room.exhausted, evictions=room.evictions,
                     evicted_at=room.evicted_at)  # fmt: skip
-        return CachePage(items=[CopyRow(**each) for each in found], total=total, offset=query.offset, at=time.time(), room=told)
+        return CachePage(items=[CopyRow(**each) for each in found], total=total, offset=query.offset, at=time.time(), room=room_fields)
 
     async def copy(self, call: Call) -> CopyRow:
         return _copy(call, await api_cache.find(self._state, call.ids["task"]))

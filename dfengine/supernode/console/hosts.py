@@ -37,7 +37,7 @@ class _Host:
 
 
 class HostFigures:
-    """Of one look at all downloads."""
+    """Of one walk over all downloads."""
 
     def __init__(self, state: SupernodeState) -> None:
         self.hosts: dict[tuple[str, str, str], _Host] = {}
@@ -89,7 +89,7 @@ class HostFigures:
             system=host.member.call_system, trust=host.trust, downloads=host.total, unfinished=host.unfinished, receiving=host.receiving,
             sending=sum(each.uploads for each in host.peers), slots=sum(each.slots for each in host.peers),
             blocked_by=sum(len(each.blocked_by or ()) for each in host.peers),
-            down_rate=rates.look((key, "down"), host.down, now), up_rate=rates.look((key, "up"), host.up, now),
+            down_rate=rates.rate((key, "down"), host.down, now), up_rate=rates.rate((key, "up"), host.up, now),
             seen=max(0.0, now - host.seen) if host.seen else 0.0,
         )  # fmt: skip
 

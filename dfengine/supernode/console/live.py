@@ -146,7 +146,7 @@ class Live:
         watched = {_swarm(each.call) for each in self._viewers.values() if each.operation and each.operation.name == "swarm"}
         self._swarms = {key: self._swarms.get(key) or SwarmWatch(self._state, key[0], budget, key[1]) for key in watched}
         for key, swarm in self._swarms.items():
-            change = await swarm.look()
+            change = await swarm.refresh()
             with budget.work():
                 changes[key] = message(encode(change), "swarm_change") if change is not None else b""
         for viewer in list(self._viewers.values()):
@@ -160,9 +160,9 @@ class Live:
             viewer.read = now
             operation, may_change = viewer.operation, viewer.call.may_change
             if may_change not in overviews:
-                told = await self._handlers.overview(viewer.call)
+                overview = await self._handlers.overview(viewer.call)
                 with budget.work():
-                    overviews[may_change] = message(encode(told), "overview")
+                    overviews[may_change] = message(encode(overview), "overview")
             if operation is None:
                 news = b""
             elif operation.name == "swarm":

@@ -92,8 +92,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{operation.answer.__name__}"} if operation.answer else {"type": "object"}
         done = {"application/json": {"schema": schema}}
     refusals = {400, 401, 405, 429} | ({403} if operation.changes else set()) | ({404} if operation.ids else set())
-    told = {status: REFUSALS[status] for status in sorted(refusals)} | dict(operation.other)
+    statuses = {status: REFUSALS[status] for status in sorted(refusals)} | dict(operation.other)
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {str(operation.status): {"description": operation.summary, "content": done}} | {
-        str(status): {"description": why, "content": problem} for status, why in sorted(told.items())
+        str(status): {"description": why, "content": problem} for status, why in sorted(statuses.items())
     }

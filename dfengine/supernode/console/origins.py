@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OriginFigures:
-    """Of one look at all fetches. past: by name. Beyond MOST origins, further ones are not told."""
+    """Of one walk over all fetches. past: by name. Beyond MOST origins, further ones are left out."""
 
     def __init__(self, past: Mapping[str, Past], rates: Rates) -> None:
         self._rates = rates
@@ -58,7 +58,7 @@ class OriginFigures:
                 row = self._row(name)
                 row.waits, row.asks_at = redacted(pause.reason)[:300], time.time() + pause.until - now
         for name, row in self._rows.items():
-            row.rate = self._rates.look(("at", name), row.bytes, now)
+            row.rate = self._rates.rate(("at", name), row.bytes, now)
             scheme, _, place = name.partition("://")
             port = {"http": 80, "https": 443}.get(scheme)
             row.direct = direct.get(place, 0) or (direct.get(f"{place}:{port}", 0) if port else 0)

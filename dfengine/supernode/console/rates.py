@@ -1,4 +1,4 @@
-"""Rates of counters that are looked at now and then. Pure: the times are arguments."""
+"""Rates of counters that are sampled now and then. Pure: the times are arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SMOOTH = 3.0
 """Seconds over which a rate is averaged, exponentially: pieces come whole."""
 
 SHORTEST, LONGEST = 0.2, 35.0
-"""Seconds between two looks that make a rate; what was longer ago tells nothing of now."""
+"""Seconds between two samples that make a rate; a longer time says nothing about now."""
 
 
 class _Seen(NamedTuple):
@@ -19,14 +19,14 @@ class _Seen(NamedTuple):
 
 
 class Rates:
-    """By key. What was not looked at in a round is forgotten with `end`."""
+    """By key. What was not sampled in a round is forgotten with `end`."""
 
     def __init__(self) -> None:
         self._before: dict[Hashable, _Seen] = {}
         self._now: dict[Hashable, _Seen] = {}
 
-    def look(self, key: Hashable, value: float, now: float) -> float | None:
-        """Its rate per second; None with the first look, also when the one before is too long ago. A counter that fell began anew."""
+    def rate(self, key: Hashable, value: float, now: float) -> float | None:
+        """Its rate per second; None with the first sample, also when the one before is too long ago. A counter that fell started again."""
         before = self._before.get(key)
         if before is None or value < before.value or now - before.at > LONGEST:
             found = _Seen(value, now, None)
@@ -40,5 +40,5 @@ class Rates:
         return found.rate
 
     def end(self) -> None:
-        """A round of looks is over."""
+        """A round of samples is over."""
         self._before, self._now = self._now, {}

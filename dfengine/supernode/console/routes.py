@@ -1,6 +1,6 @@
 """Routes a request below `/api/v2` or `/console`: who may do it, whether it is as described, and what it is answered with.
 
-Refusals are problems (RFC 9457). Nothing that is refused for its form has cost more than to look at it.
+Refusals are problems (RFC 9457). A request that is refused for its form has cost no more than its parsing.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def encoded(data: bytes) -> str:
     return b2a_base64(data, newline=False).decode()
 
 
-class Told:
-    """A download as it was told last. n: its number."""
+class HostState:
+    """A download as it was sent last. n: its number."""
 
     __slots__ = ("best", "download", "got", "have", "n", "receiving", "sending", "slow", "state")
 
@@ -42,8 +42,8 @@ class Told:
         self.got = self.receiving = self.sending = -1
         self.best = 0.0
 
-    def look(self, count: int, now: float) -> HostChange | None:
-        """Look at it again; None: nothing has changed. now: loop seconds."""
+    def update(self, count: int, now: float) -> HostChange | None:
+        """Read it again; None: nothing has changed. now: loop seconds."""
         download = self.download
         got, receiving, sending = download.got, len(download.running), len(download.sending)
         state, slow = _state(download, count, receiving, now), download.is_straggler
@@ -70,7 +70,7 @@ class Told:
                         max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
 
     def row(self, cid: str, member: Member | None, now: float) -> SwarmHost:
-        """All of it, as it was looked at last. cid: its name."""
+        """All of it, at the last update. cid: its name."""
         download, peer = self.download, member.peer if member is not None else None
         return SwarmHost(
             n=self.n, cid=cid, host=peer.host if peer else "", address=member.address if member is not None else "",

@@ -1,6 +1,6 @@
-"""One task's swarm as it is watched: each look makes what changed since the one before, and a snapshot when somebody needs it.
+"""One task's swarm as it is watched: each refresh makes the changes since the one before, and a snapshot on demand.
 
-All who watch a task share its looks. The first MOST downloads are told, in the order in which they joined.
+All watchers of a task share its refreshes. The first MOST downloads are sent, in the order in which they joined.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dfengine.supernode.console.answers import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
 from dfengine.supernode.console.queries import PAGE
 from dfengine.supernode.console.slowest import Standing, slowest
-from dfengine.supernode.console.swarm_hosts import Told, encoded, packed
+from dfengine.supernode.console.swarm_hosts import HostState, encoded, packed
 from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.task import redacted
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 MOST_BYTES = 1 << 20
-"""Of all bitsets together: of a task with very many pieces fewer downloads are told."""
+"""Of all bitsets together: of a task with very many pieces fewer downloads are sent."""
 
 
 class SwarmWatch:
-    """task: its name. most: downloads that are told. tick: grows with each look that found a change."""
+    """task: its name. most: downloads that are sent. tick: grows with each refresh that found a change."""
 
     def __init__(self, state: SupernodeState, task: str, budget: Budget, most: int = PAGE) -> None:
         self.task = task
@@ -37,20 +37,20 @@ class SwarmWatch:
         self._state = state
         self._budget = budget
         self._most = most
-        self._told: dict[Download, Told] = {}
+        self._states: dict[Download, HostState] = {}
         self._next = 0
         self._cached = b""
         self._swarm: Task | None = None
         self._change: SwarmChange | None = None
 
-    async def look(self) -> SwarmChange | None:
+    async def refresh(self) -> SwarmChange | None:
         """What changed; None: nothing, or the task is not in memory."""
         task = self._state.names.find(self.task)
         swarm = self._state.swarm.tasks.get(task)
         if swarm is None:
             return None
         if swarm is not self._swarm:
-            self._swarm, self._told, self._cached, self._next = swarm, {}, b"", 0
+            self._swarm, self._states, self._cached, self._next = swarm, {}, b"", 0
             self.tick += 1  # what a reader has is of another swarm: a snapshot is next
         now, count = self._state.now(), swarm.count
         downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MOST_BYTES * 8 // max(swarm.size, count, 1)))))
@@ -58,41 +58,41 @@ class SwarmWatch:
         changed: list[HostChange] = []
         standings: list[Standing] = []
         feeds: Counter[tuple[int, int]] = Counter()
-        fresh: dict[Download, Told] = {}
+        fresh: dict[Download, HostState] = {}
         for download in downloads:
-            known = self._told.get(download)
+            known = self._states.get(download)
             if known is None:
-                known = Told(self._next, download)
+                known = HostState(self._next, download)
                 self._next += 1
             fresh[download] = known
 
-        def look(told: Told) -> None:
-            new = told.download not in self._told
-            change = told.look(count, now)
+        def update(host: HostState) -> None:
+            new = host.download not in self._states
+            change = host.update(count, now)
             if new:
-                joined.append(self._row(task, told, now))
+                joined.append(self._row(task, host, now))
             elif change is not None:
                 changed.append(change)
-            for lease in told.download.running.values():
+            for lease in host.download.running.values():
                 source = fresh.get(lease.source) if lease.source is not None else None
                 if lease.source is None or source is not None:
-                    feeds[source.n if source is not None else -1, told.n] += 1
-            standing = told.standing(count, now)
+                    feeds[source.n if source is not None else -1, host.n] += 1
+            standing = host.standing(count, now)
             if standing is not None:
                 standings.append(standing)
 
-        await self._budget.spread(look, list(fresh.values()))
+        await self._budget.spread(update, list(fresh.values()))
         with self._budget.work():
             return self._changed(swarm, fresh, joined, changed, standings, feeds)
 
     def _changed(
-        self, swarm: Task, fresh: dict[Download, Told], joined: list[SwarmHost], changed: list[HostChange], standings: list[Standing],
+        self, swarm: Task, fresh: dict[Download, HostState], joined: list[SwarmHost], changed: list[HostChange], standings: list[Standing],
         feeds: Counter[tuple[int, int]],
     ) -> SwarmChange | None:
-        """The end of a look: `fresh` are told from now on."""
+        """The end of a refresh: `fresh` are sent from now on."""
         count = swarm.count
-        left = [told.n for download, told in self._told.items() if download not in fresh]
-        self._told = fresh
+        left = [host.n for download, host in self._states.items() if download not in fresh]
+        self._states = fresh
         cached = packed(swarm.cached, count)
         before = self._change
         change = SwarmChange(
@@ -106,24 +106,24 @@ class SwarmWatch:
         return change
 
     def _slowest(self, standings: list[Standing]) -> Slowest | None:
-        times = [told.download.best_piece_time for told in self._told.values() if told.download.best_piece_time > 0]
+        times = [host.download.best_piece_time for host in self._states.values() if host.download.best_piece_time > 0]
         fetch = self._state.cdn.fetches.get(self._state.names.find(self.task))
         waits, copied = (self._state.names.text(redacted(fetch.waits))[:300], fetch.state == SUCCESS) if fetch is not None else ("", False)
         found = slowest(standings, median(times) if times else 0.0, waits, copied)
         return Slowest(*found) if found is not None else None
 
-    def _row(self, task: str, told: Told, now: float) -> SwarmHost:
-        cid = told.download.cid
-        return told.row(self._state.names.public_cid(task, cid), self._state.members.get((task, cid)), now)
+    def _row(self, task: str, host: HostState, now: float) -> SwarmHost:
+        cid = host.download.cid
+        return host.row(self._state.names.public_cid(task, cid), self._state.members.get((task, cid)), now)
 
     async def snapshot(self) -> Swarm | None:
-        """As it was looked at last; None: the task is not in memory, or was not looked at."""
+        """Its state at the last refresh; None: the task is not in memory, or was not refreshed."""
         change = self._change
         if change is None:
             return None
         now, rows, tick = self._state.now(), [], self.tick
         task = self._state.names.find(self.task)
-        await self._budget.spread(lambda told: rows.append(self._row(task, told, now)), list(self._told.values()))
+        await self._budget.spread(lambda host: rows.append(self._row(task, host, now)), list(self._states.values()))
         return Swarm(task=self.task, at=change.at, tick=tick, pieces=change.pieces, total=change.total, cached=encoded(self._cached),
                      hosts=rows, feeds=change.feeds, slowest=change.slowest)  # fmt: skip
 

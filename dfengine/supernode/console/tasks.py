@@ -33,20 +33,20 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
         task=state.names.public_name(fetch.task), url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
-        error=_told(state, str(fetch.error)) if fetch.error is not None else "", waits=_told(state, fetch.waits),
+        error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.waits),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
         cached=0 if file is None or claimed else file.here.count(),
         downloads=len(swarm.downloads) if swarm is not None else 0, unfinished=swarm.unfinished if swarm is not None else 0,
-        rate=rates.look((fetch.task, "rate"), by_supernode + by_peers, now),
-        origin_rate=rates.look((fetch.task, "origin"), from_origin, now), delivered_bytes=by_supernode + by_peers,
+        rate=rates.rate((fetch.task, "rate"), by_supernode + by_peers, now),
+        origin_rate=rates.rate((fetch.task, "origin"), from_origin, now), delivered_bytes=by_supernode + by_peers,
         from_supernode_bytes=by_supernode, from_peers_bytes=by_peers, origin_bytes=from_origin, origin_requests=fetch.origin_requests,
         saved_bytes=max(0, by_supernode + by_peers - from_origin), supernode_slots=swarm.supernode_used if swarm is not None else 0,
         pinned=pinned is not None and pinned.pinned, idle=max(0.0, now - state.registry.used.get(fetch.task, now)),
     )  # fmt: skip
 
 
-def _told(state: SupernodeState, text: str) -> str:
+def _public_text(state: SupernodeState, text: str) -> str:
     return state.names.text(redacted(reason_alone(text)))[:LONGEST]
 
 

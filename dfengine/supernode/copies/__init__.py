@@ -5,7 +5,7 @@
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
     origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
-    following, piece_lines   a task that is taken from the supernode that leads it, piece by piece
+    following, piece_connections   a task that is taken from the supernode that leads it, piece by piece
     slow_leader              when that one reads too slowly (pure); leader_probe, reading_messages: the measurement;
                              cut_off: whether anybody else is reached
     own_rules                what is taken from no leader, because this supernode may not read it
@@ -15,7 +15,7 @@
     cache, copy              the files on disk, and serving them
     claimed, replica         content that hosts share: as it was told, and read from them
     piece_reading            one piece of a source
-    following                takes a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_lines`
+    following                takes a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_connections`
     kept                     which copies are to stay
     store, stored            the object store of finished copies, and what it says of one
     restoring, write_behind  copies read from there, and written there

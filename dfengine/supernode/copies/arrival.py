@@ -96,7 +96,7 @@ class Arriving:
         self._put = 0
         self._hash = fetch.cache.hasher()
         self._digest = b""
-        self._begun = monotonic()
+        self._started = monotonic()
 
     def room(self, want: int) -> memoryview:
         """The free rest of the current part."""
@@ -129,4 +129,4 @@ class Arriving:
     def show(self) -> None:
         """Offer it to the swarm."""
         self._fetch.room.write(self._fetch.task, lambda: self._file.offer(self._n, self._digest))
-        self._fetch.arrived(self._n, monotonic() - self._begun)
+        self._fetch.arrived(self._n, monotonic() - self._started)

@@ -70,7 +70,7 @@ class Room:
         self._closed = False
         self.evictions, self.evicted_at = 0, 0.0
         """How often copies were removed, and when last (unix seconds)."""
-        self._told = False
+        self._reported = False
         """It was told that less than --disk-low stays free."""
         self.exhausted = False
         """When room was wanted last, no copy could be removed."""
@@ -92,7 +92,7 @@ class Room:
         """Evict idle copies if less than --disk-low is free."""
         now = time.monotonic()
         if self._cache.free() >= self.low:
-            self._told = False
+            self._reported = False
         elif now >= self._next_check:
             with self._lock:
                 if self._cache.free() < self.low:
@@ -159,8 +159,8 @@ class Room:
         if count:
             self.evictions, self.evicted_at = self.evictions + 1, time.time()
             self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
-        elif need or not self._told:
-            self._told = not need
+        elif need or not self._reported:
+            self._reported = not need
             free = self._cache.free()
             self._events.warning("no_room", need=max(need, high - free), free=free)
         return gone > 0
@@ -174,16 +174,16 @@ class Room:
     def _ask(self, question: Callable[[], Result], otherwise: Result) -> Result:
         """The answer of the loop's thread; `otherwise` if the process ends."""
         answers: list[Result] = []
-        told = threading.Event()
+        answered = threading.Event()
 
         def answer() -> None:
             answers.append(question())
-            told.set()
+            answered.set()
 
         try:
             self._loop.call_soon_threadsafe(answer)
         except RuntimeError:  # the loop has ended
             return otherwise
-        while not told.wait(TICK) and not self._closed:
+        while not answered.wait(TICK) and not self._closed:
             pass
         return answers[0] if answers else otherwise

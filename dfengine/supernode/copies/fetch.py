@@ -166,7 +166,7 @@ class Fetch:
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
         self.tries = wanted.tries
-        """As long as the most patient client wishes. Written on the loop's thread."""
+        """The limits of the most patient client. Written on the loop's thread."""
         self._retry = HeedingRetry(None, "")
         self._origin: Origin | None = None
         self.asked = wanted.url
@@ -187,7 +187,7 @@ class Fetch:
         """The origin is being asked whether the complete copy is still current. Used on the loop's thread."""
         self.following = False
         """A thread computes md5s (`legacy_md5`). Written on the loop's thread."""
-        self.failure_told = False
+        self.failure_reported = False
         """`fetch_failed` was handled. Used on the loop's thread."""
         self.news = threading.Condition()
         """Notified when pieces arrived, or the state changed."""
@@ -224,7 +224,7 @@ class Fetch:
         return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
 
     def bear(self, tries: Tries) -> None:
-        """A client joins that wishes the origin to be tried so long. On the loop's thread."""
+        """A client joins with these limits for tries at the origin. On the loop's thread."""
         self.tries |= tries
         self._apply()
 

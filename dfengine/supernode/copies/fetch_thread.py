@@ -213,12 +213,12 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
         body.close()
         _keep(fetch, file, known, fresh)
     elif not _is_same(fetch, origin, body, file, known, fresh):
-        _renew(fetch, told=not fresh)
+        _renew(fetch, report=not fresh)
 
 
-def _renew(fetch: Fetch, told: bool = True) -> None:
-    """The origin has another file: begin the next generation. told: downloads may use the previous one, and end."""
-    if told:
+def _renew(fetch: Fetch, report: bool = True) -> None:
+    """The origin has another file: begin the next generation. report: downloads may use the previous one, and end."""
+    if report:
         fetch.post(_end_generation, fetch)
         with fetch.news:
             fetch.news.wait_for(lambda: fetch.file is None or fetch.stopped)

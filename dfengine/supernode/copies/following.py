@@ -1,9 +1,9 @@
 """Takes a task from the supernode that leads it, as a client of its swarm, while this one serves its own hosts. In the fetch's thread.
 
-Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and
-the origin is read once. The leader also tells the origin's validators, so that whoever goes on without it reads the rest by range. A leader
-that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses, or
-brings nothing for PATIENCE seconds, costs that time, and the origin is asked. One that reads the origin slowly is led instead
+Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and the
+origin is read once. The leader also tells the origin's validators, so that a follower that goes on without it reads the rest by range. A
+leader that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses,
+or brings nothing for PATIENCE seconds, costs that time, and the origin is asked. One that reads the origin slowly is led instead
 (`slow_leader`); whose link is slow as well sends its hosts on.
 
 The leader is told what the host here has said, with its credentials, and judges these as its own hosts'; it tells the task's name in the
@@ -35,7 +35,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.cut_off import reaches
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.copies.leader_probe import Probe
-from dfengine.supernode.copies.piece_lines import PieceLines, watched
+from dfengine.supernode.copies.piece_connections import PieceConnections, watched
 from dfengine.supernode.copies.pulls import JSON, Pulls
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow
@@ -114,15 +114,15 @@ class _Following:
         self._fetch = fetch
         self._found = found
         self._cid = f"{socket.gethostname()[:64]}-{os.getpid()}-{os.urandom(8).hex()}"
-        self._heard = time.monotonic()
+        self._received_at = time.monotonic()
         """When the last piece came. A leader that answers everything and sends nothing is none."""
-        self._reached = self._heard
+        self._reached = self._received_at
         """When a leader answered last."""
         self._lost: set[str] = set()
         """Addresses that cannot be reached."""
         self._task = ""
         """The leader's id of the task: each supernode makes those of private files by itself."""
-        self._began, self._patience = self._heard, PATIENCE
+        self._began, self._patience = self._received_at, PATIENCE
         """When the present leader was turned to, and for how long it may bring nothing."""
         self._law = SlowLeader()
         self._probe: Probe | None = None
@@ -144,15 +144,15 @@ class _Following:
 
     def _run(self, fetch: Fetch, cluster: Cluster) -> str:
         while True:
-            self._look()
+            self._check()
             with fetch.news:
                 fetch.taken = ""
-            address, told = cluster.leader(fetch.wanted.cluster_name), True
+            address, known = cluster.leader(fetch.wanted.cluster_name), True
             if address is None or address in self._lost:
-                address, told = cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
+                address, known = cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
             if address is None:
                 return ORIGIN
-            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if told else STAND_IN, 0
+            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if known else STAND_IN, 0
             self._law.follows(self._began)
             try:
                 return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN
@@ -163,16 +163,16 @@ class _Following:
                     return ORIGIN
                 continue
             except (SupernodeError, BadValue):
-                if told:
+                if known:
                     return ORIGIN
                 self._lost.add(address)
             except RemoteError as error:
                 fetch.waits = str(error)
-                if not told or time.monotonic() - self._reached > LOST:
+                if not known or time.monotonic() - self._reached > LOST:
                     self._lost.add(address)
-                    if told and not self._goes_on(cluster, address):
+                    if known and not self._goes_on(cluster, address):
                         return ORIGIN
-            if time.monotonic() - self._heard > PATIENCE:
+            if time.monotonic() - self._received_at > PATIENCE:
                 return ORIGIN
             if address not in self._lost:
                 with fetch.news:
@@ -197,32 +197,32 @@ class _Following:
             fetch.news.wait_for(lambda: fetch.insisted or fetch.stopped, PATIENCE)
         return False
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
 
     def _take(self, node: SupernodeAddress) -> bool:
         """Until all is here. False: what it has is of no use here. Raises RemoteError, _Changed, StorageError."""
-        line = self._connected(node.host, node.port)
+        connection = self._connected(node.host, node.port)
         try:
             self._reached = time.monotonic()
-            answer = self._register(line, node)
+            answer = self._register(connection, node)
             if answer is None:
                 return False
             data, version = answer
             self._fetch.leader, self._task = str(node), data.task_id
             file = self._file(data, version)
         finally:
-            line.close()
+            connection.close()
         self._pull(node, file)
         return True
 
-    def _register(self, line: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
+    def _register(self, connection: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
         wanted, end = self._fetch.wanted, time.monotonic() + self._patience
         asked = wire.encode(self._registration(node))
         while True:
-            self._look()
-            status, _, body = line.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
+            self._check()
+            status, _, body = connection.request("POST", "/peer/registry", JSON, asked, timeout=30.0)
             answer = _decoded(_registered, body, status)
             if answer.code != wire.WAIT:
                 break
@@ -285,32 +285,32 @@ class _Following:
 
     def _pull(self, node: SupernodeAddress, file: Copy) -> None:
         """Raises RemoteError, StorageError."""
-        lines = PieceLines(self._fetch, file, self._connected)
-        pulls = Pulls(partial(self._connected, node.host, node.port), lines)
+        connections = PieceConnections(self._fetch, file, self._connected)
+        pulls = Pulls(partial(self._connected, node.host, node.port), connections)
         try:
-            self._exchange(pulls, node, file, lines)
+            self._exchange(pulls, node, file, connections)
         except (SupernodeError, _Moved):
             raise
         except RemoteError:
-            lines.finish(self._reached + LOST - time.monotonic())
+            connections.finish(self._reached + LOST - time.monotonic())
             raise
         finally:
             pulls.close()
-            lines.close()
-            self._heard = max(self._heard, lines.heard)
+            connections.close()
+            self._received_at = max(self._received_at, connections.received_at)
             self._end_probe()
 
-    def _exchange(self, pulls: Pulls, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
+    def _exchange(self, pulls: Pulls, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Pull while there is room, and report. Raises RemoteError, StorageError."""
         fetch, held, selects = self._fetch, _runs(file.here), True
         while True:
-            self._look()
-            done, failed = lines.collect()
-            missing, room = bool(missing_runs(file)), lines.room
+            self._check()
+            done, failed = connections.collect()
+            missing, room = bool(missing_runs(file)), connections.room
             wanted = fetch.wanted_piece if missing and selects else -1
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
             # Pieces that are selected may be long in coming: others are not kept waiting for them.
-            park = PARK if missing and room and (lines.idle or not pieces) else 0.0
+            park = PARK if missing and room and (connections.idle or not pieces) else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
             answers = pulls.ask(wire.encode(message), park)
@@ -318,21 +318,21 @@ class _Following:
                 self._reached = time.monotonic()
             if not missing:
                 return
-            self._judge(node, file, lines)
+            self._judge(node, file, connections)
             held, offers = [], [offer for status, body in answers for offer in _offers(node, status, body)]
             for offer in offers:
-                lines.offer(offer)
+                connections.offer(offer)
             # A stream here waits for a piece that the leader cannot give now: others meanwhile.
             selects = pulls.parked or bool(offers) or not pieces
-            if not pulls.parked and not lines.idle and (not lines.room or not (offers or pieces)):
-                lines.wait(AGAIN)
-            if time.monotonic() - max(self._heard, lines.heard, self._began) > self._patience:
+            if not pulls.parked and not connections.idle and (not connections.room or not (offers or pieces)):
+                connections.wait(AGAIN)
+            if time.monotonic() - max(self._received_at, connections.received_at, self._began) > self._patience:
                 raise SupernodeError(f"supernode {node} brings nothing")
 
-    def _judge(self, node: SupernodeAddress, file: Copy, lines: PieceLines) -> None:
+    def _judge(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
         fetch, law, now = self._fetch, self._law, time.monotonic()
-        for size, seconds, at in lines.paces():
+        for size, seconds, at in connections.paces():
             law.came(size, seconds, at)
             self._bytes += size
         if fetch.taken and fetch.taken != str(node):

@@ -15,7 +15,7 @@ import msgspec
 LONGEST_URL = 2000
 """Characters of a URL that another supernode tells."""
 
-MOST_HEARD = 10_000
+MOST_REMOTE = 10_000
 """Pins of other supernodes that are taken over, and pins that were ended and are remembered."""
 
 
@@ -40,7 +40,7 @@ class Kept:
         self._kept: dict[str, Keep] = {}
         self._ended: dict[str, float] = {}
         """Task -> when its pin was ended: what is older does not begin it again."""
-        self.told: Callable[[str, str, bool, float], None] | None = None
+        self.changed_here: Callable[[str, str, bool, float], None] | None = None
         """Called with each pin that is made or ended here, of a task whose id may be told."""
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
             self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
@@ -49,7 +49,7 @@ class Kept:
         return task in self._kept
 
     def get(self, task: str) -> Keep | None:
-        """None: nobody wishes it to stay."""
+        """None: no client wants it to stay."""
         return self._kept.get(task)
 
     def is_pinned(self, task: str) -> bool:
@@ -68,12 +68,12 @@ class Kept:
         """It stays until this is called with False. open: see `Keep`."""
         changed = max(time.time(), self._changed(task) + 0.001)  # what another supernode said by a clock that is ahead is over, too
         self._pin(task, url, pinned, changed, open)
-        if self.told is not None and open:
-            self.told(task, url, pinned, changed)
+        if self.changed_here is not None and open:
+            self.changed_here(task, url, pinned, changed)
 
-    def heard(self, task: str, url: str, pinned: bool, changed: float) -> None:
+    def changed_elsewhere(self, task: str, url: str, pinned: bool, changed: float) -> None:
         """Another supernode says that it was pinned or unpinned then, unix seconds; the latest word counts. Its copy need not be here."""
-        if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_HEARD):
+        if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_REMOTE):
             self._pin(task, url, pinned, changed)
 
     def pins(self) -> list[tuple[str, Keep]]:
@@ -88,7 +88,7 @@ class Kept:
         self._ended.pop(task, None)
         if not pinned:
             self._ended[task] = changed
-            if len(self._ended) > MOST_HEARD:
+            if len(self._ended) > MOST_REMOTE:
                 del self._ended[next(iter(self._ended))]
         known = self._kept.setdefault(task, Keep(url))
         known.pinned, known.changed, known.open = pinned, changed, open

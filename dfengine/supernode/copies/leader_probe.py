@@ -65,26 +65,26 @@ class Probe:
         assert fetch.cluster is not None
         if not fetch.description.version(file.geometry.length).binds:
             return None
-        line = self._connect()
+        connection = self._connect()
         try:
-            before, begun = self._asked(line), time.monotonic()
+            before, started = self._asked(connection), time.monotonic()
             n = before.last
             if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last one may be short
                 return None
             if not fetch.cluster.turn(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
                 return None
             rate = read_piece(fetch, file, n, LONGEST)
-            if self._closing.wait(max(0.0, begun + LEAST - time.monotonic())):
+            if self._closing.wait(max(0.0, started + LEAST - time.monotonic())):
                 return None
-            after, seconds = self._asked(line), time.monotonic() - begun
+            after, seconds = self._asked(connection), time.monotonic() - started
         finally:
-            line.close()
+            connection.close()
         return rate, max(0, after.read - before.read) / seconds
 
-    def _asked(self, line: Connection) -> Reading:
+    def _asked(self, connection: Connection) -> Reading:
         """Raises RemoteError."""
         asked = wire.encode(ReadingAsk(self._task, self._cid))
-        _, _, body = line.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
+        _, _, body = connection.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
         answer = decode_answer(body)
         if answer.code != wire.SUCCESS:
             raise ProtocolViolation("the leader does not say how it reads")

@@ -11,7 +11,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
 POLL = 1.0
-"""Seconds between two looks when no news came; news wake at once."""
+"""Seconds between two checks when no news came; news wake at once."""
 
 _TAIL = bytes([TAIL])
 

@@ -1,4 +1,4 @@
-"""What listings of directories may cost a supernode, all that one client has begun together: so many entries are held at once."""
+"""What listings of directories may cost a supernode, all that one client has started together: so many entries are held at once."""
 
 from __future__ import annotations
 

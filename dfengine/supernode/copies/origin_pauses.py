@@ -24,7 +24,7 @@ from dfengine.origin.retry import ASKED, Retry
 LONGEST = 120.0
 """Seconds."""
 
-HEARD = 30.0
+REACHED = 30.0
 """Seconds for which an answer of the origin counts for more than what another supernode says of it."""
 
 MOST = 4096
@@ -44,13 +44,15 @@ class Pause(NamedTuple):
 
 
 class OriginPauses:
-    """By origin, as `request.Hop.key` names it. Any thread may use it. told: is called with what this supernode finds by itself."""
+    """By origin, as `request.Hop.key` names it. Any thread may use it. paused_here: is called with a pause that this supernode finds by
+    itself.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pauses: dict[str, Pause] = {}
         self._answers: dict[str, float] = {}
-        self.told: Callable[[str, Pause, float], None] | None = None
+        self.paused_here: Callable[[str, Pause, float], None] | None = None
 
     def __len__(self) -> int:
         return len(self._pauses)
@@ -73,12 +75,12 @@ class OriginPauses:
             pause = Pause(now + min(wait, LONGEST), False, str(error)[:200])
         else:
             return
-        if self._longer(origin, pause, now) and self.told is not None:
-            self.told(origin, pause, now)
+        if self._longer(origin, pause, now) and self.paused_here is not None:
+            self.paused_here(origin, pause, now)
 
-    def heard(self, origin: str, pause: Pause, now: float) -> None:
+    def paused_elsewhere(self, origin: str, pause: Pause, now: float) -> None:
         """Another supernode says so."""
-        if not pause.asked and now - self._answers.get(origin, -math.inf) < HEARD:
+        if not pause.asked and now - self._answers.get(origin, -math.inf) < REACHED:
             return
         self._longer(origin, pause._replace(until=min(pause.until, now + LONGEST)), now)
 

@@ -15,7 +15,7 @@ from dfengine.task import client_of
 MOST_WAITING = 4096
 """Requests that wait at once; further ones are refused."""
 
-LOOK = 5.0
+RECHECK = 5.0
 """Seconds between two tries of a request that waits: nothing reports that a lease has expired."""
 
 ANSWER = 2.0
@@ -32,10 +32,10 @@ class Asker(NamedTuple):
 
 
 class _Turn:
-    """Of a request that waits. until: loop time from which it takes no for an answer. told: the cluster knows that it waits."""
+    """Of a request that waits. until: loop time from which it takes no for an answer. announced: the cluster knows that it waits."""
 
     def __init__(self, granted: asyncio.Future[bool], until: float) -> None:
-        self.granted, self.until, self.told = granted, until, False
+        self.granted, self.until, self.announced = granted, until, False
 
 
 class OriginQueue:
@@ -61,19 +61,19 @@ class OriginQueue:
 
     async def ask(self, asker: Asker, seconds: float) -> bool:
         """Wait up to `seconds` for permission; False: there was none. A newer request of the same download replaces the older one."""
-        wish = self._loop.time() + seconds
-        until = wish if self._changed is None else max(wish, self._loop.time() + ANSWER)
+        deadline = self._loop.time() + seconds
+        until = deadline if self._changed is None else max(deadline, self._loop.time() + ANSWER)
         while not self._grant(asker):
             left = until - self._loop.time()
             if left <= 0 or self._count >= MOST_WAITING or not self._asking.acquire(asker.client):
                 return False
             self._count += 1
             waiting = self._waiting.setdefault(asker.origin, {})
-            turn = waiting[asker] = _Turn(self._loop.create_future(), wish)
+            turn = waiting[asker] = _Turn(self._loop.create_future(), deadline)
             if self._changed is not None:
                 self._changed(asker.origin)
             try:
-                return await asyncio.wait_for(turn.granted, min(left, LOOK))
+                return await asyncio.wait_for(turn.granted, min(left, RECHECK))
             except TimeoutError:
                 continue
             finally:
@@ -110,7 +110,7 @@ class OriginQueue:
     def tells(self, origin: str) -> tuple[int, int]:
         """`standing`, which the cluster hears now."""
         for turn in self._waiting.get(origin, {}).values():
-            turn.told = True
+            turn.announced = True
         return self.standing(origin)
 
     def answered(self, origin: str) -> None:
@@ -119,5 +119,5 @@ class OriginQueue:
             if not turn.granted.done():
                 if self._grant(asker):
                     turn.granted.set_result(True)
-                elif turn.told and turn.until <= self._loop.time():
+                elif turn.announced and turn.until <= self._loop.time():
                     turn.granted.set_result(False)

@@ -93,9 +93,9 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
     retry = fetch.begins(origin)
     start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            retry.heed(begun, random.random())
+            retry.heed(started, random.random())
             fetch.origin_requests += 1
             body = origin.open(start, version=version, unless=unless)
         except SourceGone as error:
@@ -112,8 +112,8 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             fetch.origin_errors += 1
         else:
             fetch.waits = ""
-            retry.answered(begun)
-            fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - begun)
+            retry.answered(started)
+            fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - started)
             return origin, body
         with fetch.news:
             fetch.news.wait_for(lambda: fetch.stopped, wait)
@@ -125,8 +125,8 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     longest: seconds; what has not come by then is given up. Raises OriginError, SourceGone when it is cancelled, StorageError.
     """
     origin = _origin(fetch)
-    begun, (start, length) = time.monotonic(), file.geometry.content(n)
-    fetch.begins(origin).heed(begun, random.random())
+    started, (start, length) = time.monotonic(), file.geometry.content(n)
+    fetch.begins(origin).heed(started, random.random())
     fetch.origin_requests += 1
     body = origin.open(start, start + length, version=fetch.description.version(file.geometry.length))
     try:
@@ -139,11 +139,11 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
                 raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
             piece.took(count)
             fetch.past_bytes += count
-            if time.monotonic() - begun > longest:
-                return piece.got / (time.monotonic() - begun)
+            if time.monotonic() - started > longest:
+                return piece.got / (time.monotonic() - started)
     finally:
         body.close()
-    rate = piece.got / max(time.monotonic() - begun, 1e-3)
+    rate = piece.got / max(time.monotonic() - started, 1e-3)
     if n not in file.here:
         piece.whole()
         piece.show()

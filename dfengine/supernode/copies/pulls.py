@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from dfengine.net.dial import Connection
-from dfengine.supernode.copies.piece_lines import PieceLines
+from dfengine.supernode.copies.piece_connections import PieceConnections
 
 ANSWER = 5.0
 """Seconds for the answer to a pull, after the time for which it is parked."""
@@ -24,8 +24,8 @@ GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 class Pulls:
     """Of one CID. connect: another connection to the leader; raises RemoteError. One thread uses it; `close` it."""
 
-    def __init__(self, connect: Callable[[], Connection], lines: PieceLines) -> None:
-        self._connect, self._lines = connect, lines
+    def __init__(self, connect: Callable[[], Connection], pieces: PieceConnections) -> None:
+        self._connect, self._pieces = connect, pieces
         self._parked: Connection | None = None
         self._free: list[Connection] = []
 
@@ -70,9 +70,9 @@ class Pulls:
         """It is answered, gone, or silent until then (monotonic seconds); False: a piece is over first."""
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN | GONE)
-        poll.register(self._lines.fileno(), select.POLLIN)
+        poll.register(self._pieces.fileno(), select.POLLIN)
         while not connection.readable:
-            if self._lines.over:
+            if self._pieces.over:
                 return False
             left = end - time.monotonic()
             if left <= 0 or any(number == connection.fileno() and event & GONE for number, event in poll.poll(1000 * left)):

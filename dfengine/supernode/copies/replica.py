@@ -1,7 +1,7 @@
 """Reads shared content from those who have it into a copy, and compares it with the digest of its name. Runs in a thread of its own.
 
 A piece is offered once it has the digest that its sharer has told. The copy is complete, and the claim proved, when the whole of it has the
-digest in the name; else the task fails for all, because whoever shares it lies.
+digest in the name; else the task fails for all, because its sharers lie.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ class Holders:
     """Those who have the content. sources: those who have a piece. dial: connects to one. blame: told of one that sent wrong bytes.
 
     lied: called when the whole is not what those say who announced it.
-    lines: holds each connection while it is open; another thread may stop it.
+    connections: holds each connection while it is open; another thread may stop it.
     """
 
     def __init__(
         self, sources: Callable[[int], Sequence[Source]], dial: Callable[[str, int], Connection], blame: Callable[[Source, int], None],
-        lied: Callable[[], None], lines: set[Connection],
+        lied: Callable[[], None], connections: set[Connection],
     ) -> None:
         self.sources = sources
         self.lied = lied
         self._dial = dial
         self._blame = blame
-        self._lines = lines
+        self._connections = connections
         self._kept: dict[tuple[str, int], Connection] = {}
 
     def read(self, source: Source, geometry: Geometry, n: int, buffer: memoryview) -> int:
         """Piece n's content into `buffer`; its length in bytes. Raises RemoteError."""
         where = source.ip, source.port
-        line = self._kept.get(where)
+        connection = self._kept.get(where)
         try:
-            if line is None:
-                line = self._kept[where] = self._dial(*where)
-                self._lines.add(line)
-            return read_piece(line, source, geometry, n, buffer)
+            if connection is None:
+                connection = self._kept[where] = self._dial(*where)
+                self._connections.add(connection)
+            return read_piece(connection, source, geometry, n, buffer)
         except RemoteError:
             self._drop(where)
             raise
@@ -67,10 +67,10 @@ class Holders:
         self._blame(source, n)
 
     def _drop(self, where: tuple[str, int]) -> None:
-        line = self._kept.pop(where, None)
-        if line is not None:
-            self._lines.discard(line)
-            line.close()
+        connection = self._kept.pop(where, None)
+        if connection is not None:
+            self._connections.discard(connection)
+            connection.close()
 
     def close(self) -> None:
         for where in list(self._kept):

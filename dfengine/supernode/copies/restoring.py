@@ -41,7 +41,7 @@ def find(fetch: Fetch) -> Stored | None:
     """What the store has of the fetch's task. Raises OriginUnreachable if the process ends."""
     if fetch.store is None or not may_be_stored(fetch.wanted):
         return None
-    found = fetch.store.find(fetch.task, partial(_look, fetch))
+    found = fetch.store.find(fetch.task, partial(_check, fetch))
     return found if found is not None and description(fetch, found).answers(fetch.wanted.headers) else None
 
 
@@ -60,14 +60,14 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
     assert store is not None
     waiting = dict.fromkeys(n for n in range(file.geometry.count) if n not in file.here)
     reading: dict[int, Piece] = {}
-    heard, wrong = time.monotonic(), 0
+    received_at, wrong = time.monotonic(), 0
     with ExitStack() as left:
         left.callback(_close, reading)
         while waiting or reading:
-            _look(fetch)
+            _check(fetch)
             _begin(fetch, store, found, file, waiting, reading)
             for n in [n for n, piece in reading.items() if piece.call.over.is_set()]:
-                heard = time.monotonic()
+                received_at = time.monotonic()
                 try:
                     _take(fetch, file, n, reading[n].call.result(), digests[n])
                 except StoreError as error:
@@ -76,12 +76,12 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
                     wrong += 1 if error.own else WRONG
                 finally:
                     reading.pop(n).close()
-            if any(time.monotonic() - piece.begun > PIECE for piece in reading.values()):
+            if any(time.monotonic() - piece.started > PIECE for piece in reading.values()):
                 store.failed(fetch.task, StoreError(f"{found.name}: a piece does not come within {PIECE:g} s"))
                 return
             if wrong >= WRONG:
                 return
-            if not reading and waiting and time.monotonic() - heard > PIECE:
+            if not reading and waiting and time.monotonic() - received_at > PIECE:
                 return  # other copies have all turns, and do not end
             with fetch.news:
                 fetch.news.wait_for(lambda: fetch.stopped or any(piece.call.over.is_set() for piece in reading.values()), TICK)
@@ -115,6 +115,6 @@ def _close(reading: dict[int, Piece]) -> None:
         piece.close()
 
 
-def _look(fetch: Fetch) -> None:
+def _check(fetch: Fetch) -> None:
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")

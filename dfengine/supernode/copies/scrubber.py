@@ -1,6 +1,6 @@
 """Scrubs pieces of the supernode's copies that a client reports as wrong or that could not be sent: reads and compares with the digest.
 
-A few pieces are read at once, in threads. A piece that is right is not read again for QUIET seconds, whoever reports it.
+A few pieces are read at once, in threads. A piece that is right is not read again for QUIET seconds, also if other clients report it.
 """
 
 from __future__ import annotations

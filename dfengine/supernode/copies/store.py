@@ -1,6 +1,6 @@
 """The object store in which finished copies lie as well: `--store`, by obstore (extra `objects`). Whatever it does costs time at most.
 
-Each call of it runs in a daemon thread of its own, and whoever waits for that leaves after a deadline: a store that is silent holds nothing
+Each call of it runs in a daemon thread of its own, and its caller leaves after a deadline: a store that is silent holds nothing
 up. One that fails is left alone for REST seconds, then twice as long, up to LONGEST_REST; meanwhile copies come from their origins, as
 without it. Pieces in memory are bounded by READS.
 """
@@ -45,7 +45,7 @@ PART, PARTS, AT_ONCE = 8 << 20, 9000, 2
 """Bytes of a part that is written, at least; most parts of an object; parts under way."""
 
 TICK = 0.1
-"""Seconds between two looks of who waits."""
+"""Seconds between two checks of a thread that waits."""
 
 
 class StoreError(DfengineError):
@@ -89,7 +89,7 @@ class Piece:
         self._turns = turns
         self._lock = threading.Lock()
         self._left = False
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.call = Call(work, lambda: self._over(ended))
 
     def _over(self, ended: Callable[[], None]) -> None:
@@ -185,14 +185,14 @@ class Store:
         """It has done what it was asked for."""
         self._rest = REST
 
-    def find(self, task: str, look: Callable[[], object]) -> Stored | None:
-        """What it has of a task; None: nothing, or nothing that counts, or it fails. look: called in waits; may raise."""
+    def find(self, task: str, check: Callable[[], object]) -> Stored | None:
+        """What it has of a task; None: nothing, or nothing that counts, or it fails. check: called in waits; may raise."""
         if self.resting:
             return None
         call, end = Call(lambda: self._read(stored.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
         try:
             while not call.over.wait(TICK):
-                look()
+                check()
                 if time.monotonic() > end:
                     raise StoreError(f"it does not answer within {HEAD:g} s")
             found = self._unsealed(call.result(), task)
@@ -219,7 +219,7 @@ class Store:
         import obstore
 
         content = bytearray()
-        with _told():
+        with _store_errors():
             found = obstore.get(self._reads, self._path(name), options={"range": part} if part is not None else None)
             for chunk in found.stream(min_chunk_size=1 << 20):
                 content += chunk
@@ -236,7 +236,7 @@ class Store:
 
         try:
             known = self._unsealed(self._read(stored.head_name(found.task), None, MOST_HEAD), found.task)
-            with _told():
+            with _store_errors():
                 return known.same(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
         except StoreError as error:
             if error.absent or error.own:
@@ -248,13 +248,13 @@ class Store:
         import obstore
 
         size = max(PART, -(-found.length // PARTS))
-        with _told(writes=True):
+        with _store_errors(writes=True):
             obstore.put(self._writes, self._path(found.name), content, chunk_size=size, max_concurrency=AT_ONCE)
             obstore.put(self._writes, self._path(stored.head_name(found.task)), stored.seal(found, self._keys[0]))
         self.written_bytes += found.length
 
 
-class _told:
+class _store_errors:
     """What obstore raises becomes a StoreError. writes: there must be a place to write to."""
 
     def __init__(self, writes: bool = False) -> None:

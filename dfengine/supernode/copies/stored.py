@@ -4,7 +4,7 @@
     TT/TASK/data-NAME   the file, NAME for its generation
 
 below the store's prefix and `df1/`; TT are the first two digits of the task's id. The seal is made with a key that the store does not have,
-so whoever can write there cannot make a byte of it count: a piece is taken only with the BLAKE3 that a sealed head says.
+so a writer of the store cannot make a byte of it count: a piece is taken only with the BLAKE3 that a sealed head says.
 """
 
 from __future__ import annotations

@@ -32,13 +32,13 @@ class Tries:
 
     @classmethod
     def within(cls, tries: int, seconds: float, connect: float, first: float) -> Tries:
-        """What a client wishes, and not more than these; 0 of each: it has no wish. tries: the first one counts."""
+        """A client's own limits, at most these; 0 of each: it has none. tries: the first one counts."""
         own = cls()
         retries = min(tries - 1, own.retries) if tries else own.retries
         return cls(retries, seconds, min(connect or own.connect, own.connect), min(first or own.first, own.first))
 
     def __or__(self, other: Tries) -> Tries:
-        """As long as the more patient of two wishes."""
+        """The greater of two limits."""
         seconds = max(self.seconds, other.seconds) if self.seconds and other.seconds else 0.0
         return Tries(max(self.retries, other.retries), seconds, max(self.connect, other.connect), max(self.first, other.first))
 
@@ -89,7 +89,7 @@ class Wanted:
 
     @property
     def open(self) -> bool:
-        """Whoever is told its URL, without user, password and query, may register for it: its task's id opens nothing more."""
+        """A client that knows its URL, without user, password and query, may register for it: its task's id opens nothing more."""
         url = self.url if self.content else self.named or self.url
         return not self.closed and bare(url) == url
 

@@ -34,7 +34,7 @@ TRIES = 5
 """Of one copy."""
 
 PAUSE = 1.0
-"""Seconds between two looks whether the store may be asked again."""
+"""Seconds between two checks whether the store may be asked again."""
 
 Work = tuple[Copy, Stored, bool, int]
 
@@ -69,16 +69,16 @@ class WriteBehind:
             return
         if self._there.get(fetch.task) == known.generation and not doubted:
             return
-        told = Stored(
+        stored = Stored(
             task=fetch.task, length=length, generation=known.generation, digests="", etag=known.etag, last_modified=known.last_modified,
             dated=known.dated, coding=known.coding, vary=dict(known.vary), tree=known.tree,
         )  # fmt: skip
-        self._add(file, told, doubted, 0)
+        self._add(file, stored, doubted, 0)
 
-    def _add(self, file: Copy, told: Stored, doubted: bool, tries: int) -> None:
+    def _add(self, file: Copy, stored: Stored, doubted: bool, tries: int) -> None:
         with self._news:
-            self._waiting[told.task] = file, told, doubted, tries
-            self._waiting.move_to_end(told.task)
+            self._waiting[stored.task] = file, stored, doubted, tries
+            self._waiting.move_to_end(stored.task)
             while len(self._waiting) > MOST:
                 self._waiting.popitem(last=False)
             if self._thread is None and not self._stopped:
@@ -97,29 +97,29 @@ class WriteBehind:
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
-            file, told, doubted, tries = work
+            file, stored, doubted, tries = work
             try:
-                self._write(file, told, doubted)
+                self._write(file, stored, doubted)
             except StoreError as error:
-                self._store.failed(told.task, error)
+                self._store.failed(stored.task, error)
                 if tries + 1 < TRIES and not self._stopped:
-                    self._add(file, told, doubted, tries + 1)
+                    self._add(file, stored, doubted, tries + 1)
             except DfengineError as error:  # it left the disk, or is wrong there
-                self._events.warning("not_stored", task=told.task, reason=str(error))
+                self._events.warning("not_stored", task=stored.task, reason=str(error))
             except Exception as error:
-                self._events.warning("not_stored", task=told.task, reason=repr(error)[:300])
+                self._events.warning("not_stored", task=stored.task, reason=repr(error)[:300])
 
-    def _write(self, file: Copy, told: Stored, doubted: bool) -> None:
+    def _write(self, file: Copy, stored: Stored, doubted: bool) -> None:
         """Raises StoreError, StorageError."""
-        if doubted or not self._store.has(told):
+        if doubted or not self._store.has(stored):
             buffer = file.buffer()
             digests = encode_digests(blake3(content).digest() for content in self._pieces(file, buffer))
-            found = msgspec.structs.replace(told, digests=digests)
+            found = msgspec.structs.replace(stored, digests=digests)
             self._store.write(found, self._same(self._pieces(file, buffer), iter(found.digest_list())))
-            self._events.info("stored", task=told.task, length=told.length)
+            self._events.info("stored", task=stored.task, length=stored.length)
         self._store.works()
         with self._news:
-            self._there[told.task] = told.generation
+            self._there[stored.task] = stored.generation
             while len(self._there) > KNOWN:
                 self._there.popitem(last=False)
 

@@ -89,7 +89,7 @@ cdef class Lease:
     cdef readonly tuple also_in
     cdef bint is_claim
     cdef readonly bint receives
-    cdef bint awaits_claim_end, awaits_look
+    cdef bint awaits_claim_end, awaits_check
     cdef LeaseBucket bucket
     cdef Lease before, after
     cdef Lease older, newer

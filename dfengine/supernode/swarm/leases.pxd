@@ -39,7 +39,7 @@ cdef class Leases:
     cdef int leave_supernode(self, Lease lease) except -1
     cdef int take_slot(self, Lease lease) except -1
     cdef int schedule(self, Lease lease, double when) except -1
-    cdef int look(self, Lease lease, double now) except -1
+    cdef int check(self, Lease lease, double now) except -1
     cdef int unschedule(self, Lease lease) except -1
     cpdef int release(self, Lease lease) except -1
     cpdef int free_slot(self, Lease lease) except -1

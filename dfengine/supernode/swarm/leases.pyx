@@ -38,7 +38,7 @@ cdef class Leases:
         """It uses a slot of the supernode's, which counts in its host's other tasks as well (`same_hosts`)."""
         cdef Download download = lease.download, other
         cdef Task task = download.task
-        cdef Py_ssize_t looks = MOST_TASKS
+        cdef Py_ssize_t tries = MOST_TASKS
         cdef list also_in
         task.supernode_used += 1
         if len(download.peer.downloads) < 2:
@@ -48,8 +48,8 @@ cdef class Leases:
             if other.task is not task and 0 < other.task.unfinished <= MUCH_LARGER * task.unfinished:
                 other.task.used_elsewhere += 1
                 also_in.append(other.task)
-            looks -= 1
-            if looks == 0:
+            tries -= 1
+            if tries == 0:
                 break
         lease.also_in = tuple(also_in)
         return 0
@@ -242,16 +242,16 @@ cdef class Leases:
                 most -= 1
                 lease = bucket.first
                 self.unschedule(lease)
-                if not lease.awaits_look:
+                if not lease.awaits_check:
                     over.append(lease)
                     continue
                 if lease.awaits_claim_end:
                     lease.awaits_claim_end = False
                     self.ended_claims.append(lease)
-                self.look(lease, now)
+                self.check(lease, now)
         return over
 
-    cdef int look(self, Lease lease, double now) except -1:
+    cdef int check(self, Lease lease, double now) except -1:
         """It takes longer than expected: of a silent download it uses no room and no slot of a peer. Schedule what comes next."""
         cdef Download download = lease.download
         cdef double over = lease.started + download.task.lease
@@ -260,8 +260,8 @@ cdef class Leases:
             self.leave_room(lease)
             if lease.source is not None:
                 self.free_slot(lease)
-        lease.awaits_look = now < silent < over
-        return self.schedule(lease, silent if lease.awaits_look else over)
+        lease.awaits_check = now < silent < over
+        return self.schedule(lease, silent if lease.awaits_check else over)
 
     def end_claims(self):
         cdef Lease lease

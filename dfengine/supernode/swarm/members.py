@@ -23,7 +23,7 @@ Key = tuple[str, str]
 class Member:
     """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
 
-    address: where it was first seen. expects: bytes that it was told the file has, 0: it was told nothing. line: the connection of its
+    address: where it was first seen. expects: the file's length that it got, 0: none. connection: that of its
     latest pull; key: its own.
     """
 

@@ -37,7 +37,7 @@ class OriginSeats:
         """Seats of this supernode at an origin."""
         return self._share or self._seats.get(name, 0)
 
-    def told(self, seats: dict[str, int]) -> None:
+    def counted_by_redis(self, seats: dict[str, int]) -> None:
         """Redis counts so many as this supernode's."""
         self._share = 0
         self._seats |= seats

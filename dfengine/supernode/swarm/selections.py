@@ -13,19 +13,18 @@ one piece that goes before those of 2 is the one that the program waits for. If 
 would take half of its pieces from the supernode (simulated: 302 pieces sent instead of 194; with this order 213).
 
 A piece that is on its way to a source is the difficult case. Others wait until `Limits.reseed_delay` (2 s) has passed, because the swarm
-loses when the supernode sends a piece twice; a program that waits for one read would stand still. So a piece is overdue for those who
-name it among their first URGENT pieces after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least; of a task that
-has had no piece yet, that of all tasks' latest pieces, `Limits.reseed_delay` at most. By then most
-pieces have arrived, at a source that serves them next, so the read costs the supernode nothing; the others come from a slow or dead host,
-and the supernode sends the piece again. The new copy is a new claim. So all readers together make the supernode send a piece again once in
-that time, in its own slots, and only while no open holder has it: a crowd that opens the same file reads its pieces from each other. For
-downloads that do not select, and for pieces that are named later, the claim lasts as long as ever: whoever names a whole file waits for its
-first piece. Hosts that pull the layers of an image together name all of them, over links that these layers share, so each piece takes
-several mean times.
+loses when the supernode sends a piece twice; a program that waits for one read would stand still. So a piece is overdue for those who name
+it among their first URGENT pieces after `Task.patience`: one and a half times the mean time of a piece, 0.1 s at least; of a task that has
+had no piece yet, that of all tasks' latest pieces, `Limits.reseed_delay` at most. By then most pieces have arrived, at a source that serves
+them next, so the read costs the supernode nothing; the others come from a slow or dead host, and the supernode sends the piece again. The
+new copy is a new claim. So all readers together make the supernode send a piece again once in that time, in its own slots, and only while
+no open holder has it: a crowd that opens the same file reads its pieces from each other. For downloads that do not select, and for pieces
+that are named later, the claim lasts as long as ever: a download that names a whole file waits for its first piece. Hosts that pull the
+layers of an image together name all of them, over links that these layers share, so each piece takes several mean times.
 
     Task.selected   piece -> parked downloads that name it among their first URGENT ones, in the order of parking
-    Task.overdue    pieces of these whose claim was older than `Task.patience` at the last look; until the claim ends or is replaced
-    deadlines       leases whose claims are to be looked at; one of a piece that is not claimed by it any more is ignored
+    Task.overdue    pieces of these whose claim was older than `Task.patience` at the last check; until the claim ends or is replaced
+    deadlines       leases whose claims are to be checked; one of a piece that is not claimed by it any more is ignored
 
 An idle download that selects has no lease, so it is no straggler (`stragglers`), and no slot waits for it. It stays registered as long as
 it sends a message in less than `Limits.peer_gc`, as a stream does whose window is full.
@@ -93,5 +92,5 @@ class Selections:
                 task.note_freed(None)
 
     def soonest(self) -> float:
-        """When there is something to look at, seconds; infinity for never."""
+        """When the next check is due, seconds; infinity for never."""
         return self._deadlines.soonest()

@@ -29,7 +29,7 @@ PATIENCE, MOST_PATIENCE = 1.0, 2.0
 STALLED = 2.0
 """Seconds without a byte after which a client is idle."""
 
-LOOK = 0.5
+PERIOD = 0.5
 """Seconds between two checks of a lease whose piece was requested."""
 
 LATE, LEAST_LATE = 8.0, 8.0
@@ -48,7 +48,7 @@ Taken = Callable[[], int]
 class LeaseWatch:
     """One lease from the supernode. taken: None until its piece is requested; before: what it returned last; moved: when it grew, seconds.
 
-    bucket: of the next look.
+    bucket: of the next check.
     """
 
     __slots__ = ("before", "bucket", "lapsed", "lease", "moved", "taken")
@@ -70,7 +70,7 @@ class SupernodeSlots:
         self._watches: dict[Lease, LeaseWatch] = {}
         self._unrequested: dict[tuple[str, int], list[LeaseWatch]] = {}
         """(task, piece) -> leases that wait for their request, in the order of their grants."""
-        self._looks: Deadlines[LeaseWatch] = Deadlines()
+        self._checks: Deadlines[LeaseWatch] = Deadlines()
         self._idle: dict[str, float] = {}
         self._slow: dict[str, float] = {}
         """Clients that are idle, and whose leases are late -> until when, seconds."""
@@ -81,13 +81,13 @@ class SupernodeSlots:
         idle = self._idle.get(lease.download.peer.address, -inf) > lease.started
         watch = self._watches[lease] = LeaseWatch(lease, idle)
         self._unrequested.setdefault((lease.download.task.id, lease.n), []).append(watch)
-        self._look_at(watch, lease.started + self.patience)
+        self._check_at(watch, lease.started + self.patience)
         return not watch.lapsed
 
     def released(self, lease: Lease) -> None:
         """A lease from the supernode has ended."""
         watch = self._watches.pop(lease)
-        self._looks.discard(watch, watch.bucket)
+        self._checks.discard(watch, watch.bucket)
         if watch.taken is None:
             self._is_requested(watch)
 
@@ -102,12 +102,12 @@ class SupernodeSlots:
         self._measure(now - watch.lease.started)
         if self._slow.get(watch.lease.download.peer.address, -inf) > now:
             self._leases.make_late(watch.lease)
-        self._looks.discard(watch, watch.bucket)
-        self._look_at(watch, now + LOOK)
+        self._checks.discard(watch, watch.bucket)
+        self._check_at(watch, now + PERIOD)
 
-    def look(self, now: float, most: int) -> None:
+    def check(self, now: float, most: int) -> None:
         """Check the leases that are due, up to `most`; the rest stays due."""
-        for watch in self._looks.due(now, most):
+        for watch in self._checks.due(now, most):
             lease = watch.lease
             _update(watch, now)
             if watch.moved == now and watch.lapsed:
@@ -119,8 +119,8 @@ class SupernodeSlots:
             elif now - watch.moved >= PATIENCE and not self._takes_another(watch, now):
                 self._lapse(watch, now)
             if watch.taken is not None or not watch.lapsed:
-                self._look_at(watch, now + (self.patience if watch.taken is None else LOOK))
-        self._leases.watch_due = self._looks.soonest()
+                self._check_at(watch, now + (self.patience if watch.taken is None else PERIOD))
+        self._leases.watch_due = self._checks.soonest()
 
     def _takes_another(self, watch: LeaseWatch, now: float) -> bool:
         """The lease waits for its request, while the same download takes another piece."""
@@ -154,8 +154,8 @@ class SupernodeSlots:
         if not waiting:
             del self._unrequested[key]
 
-    def _look_at(self, watch: LeaseWatch, when: float) -> None:
-        watch.bucket = self._looks.add(watch, when)
+    def _check_at(self, watch: LeaseWatch, when: float) -> None:
+        watch.bucket = self._checks.add(watch, when)
         self._leases.watch_due = min(self._leases.watch_due, watch.bucket * GRAIN)
 
     def _measure(self, took: float) -> None:

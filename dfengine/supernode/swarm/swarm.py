@@ -219,7 +219,7 @@ class Swarm:
             stragglers.claim_over(lease, self.leases, now)
         self.selections.tick(now, most)
         self.same_hosts.tick(now, most)
-        self.supernode_slots.look(now, most)
+        self.supernode_slots.check(now, most)
         self.peers.tick(now, most)
         return expired
 
@@ -249,7 +249,7 @@ class Swarm:
         self.supernode_slots.requested(task_id, n, client, taken, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
-        """Piece n is written and servable. Frees its slot, whoever sent it, and records the sender's success.
+        """Piece n is written and servable. Frees its slot, for any sender, and records the sender's success.
 
         source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
         """

@@ -36,8 +36,8 @@ cdef int grant(
             task.claim(lease)
             lease.is_claim = True
             lease.awaits_claim_end = delay < task.lease
-    lease.awaits_look = delay < task.lease
-    return leases.schedule(lease, now + (delay if lease.awaits_look else task.lease))
+    lease.awaits_check = delay < task.lease
+    return leases.schedule(lease, now + (delay if lease.awaits_check else task.lease))
 
 
 cpdef int ending(Download download, Py_ssize_t n, Leases leases) except -1:

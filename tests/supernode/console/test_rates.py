@@ -17,34 +17,34 @@ from dfengine.supernode.console.rates import Rates
 @given(st.floats(0, 1e12), st.lists(st.floats(0.2, 35), min_size=2, max_size=20))
 def test_a_steady_counter_has_its_rate_at_any_distance_of_looks(rate: float, steps: list[float]) -> None:
     rates, now = Rates(), 1000.0
-    assert rates.look("a", 0.0, now) is None
+    assert rates.rate("a", 0.0, now) is None
     rates.end()
     for step in steps:
         now += step
-        assert rates.look("a", rate * (now - 1000.0), now) == pytest.approx(rate, rel=1e-6)
+        assert rates.rate("a", rate * (now - 1000.0), now) == pytest.approx(rate, rel=1e-6)
         rates.end()
 
 
 def test_a_look_of_long_ago_makes_no_rate() -> None:
     rates = Rates()
-    rates.look("a", 0.0, 0.0)
+    rates.rate("a", 0.0, 0.0)
     rates.end()
-    assert rates.look("a", 6000.0, 600.0) is None
+    assert rates.rate("a", 6000.0, 600.0) is None
     rates.end()
-    assert rates.look("a", 6000.0, 601.0) == 0
+    assert rates.rate("a", 6000.0, 601.0) == 0
 
 
 def test_what_fell_or_was_not_looked_at_begins_anew() -> None:
     rates = Rates()
-    rates.look("a", 10, 0.0)
+    rates.rate("a", 10, 0.0)
     rates.end()
-    assert rates.look("a", 20, 1.0) == 10
-    assert rates.look("a", 25, 1.05) == rates.look("a", 25, 1.05)
+    assert rates.rate("a", 20, 1.0) == 10
+    assert rates.rate("a", 25, 1.05) == rates.rate("a", 25, 1.05)
     rates.end()
-    assert rates.look("a", 5, 3.0) is None
+    assert rates.rate("a", 5, 3.0) is None
     rates.end()
     rates.end()
-    assert rates.look("a", 9, 4.0) is None
+    assert rates.rate("a", 9, 4.0) is None
 
 
 class Clock:

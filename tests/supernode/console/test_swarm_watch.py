@@ -92,7 +92,7 @@ def test_changes_lead_to_the_next_snapshot(events: list[tuple[str, int]]) -> Non
 async def watched(events: list[tuple[str, int]]) -> None:
     state = place()
     watch = SwarmWatch(state, TASK, Budget())
-    await watch.look()
+    await watch.refresh()
     first = await watch.snapshot()
     assert first is not None
     reader = Reader(first)
@@ -115,13 +115,13 @@ async def watched(events: list[tuple[str, int]]) -> None:
         elif kind == "uncached":
             swarm.uncached(TASK, number, state.now())
         elif kind == "look":
-            change = await watch.look()
+            change = await watch.refresh()
             snapshot = await watch.snapshot()
             assert snapshot is not None
             if change is not None:
                 reader.apply(change)
             same(reader, snapshot)
-            assert await watch.look() is None
+            assert await watch.refresh() is None
 
 
 def test_a_swarm_that_begins_anew_needs_a_snapshot() -> None:
@@ -129,12 +129,12 @@ def test_a_swarm_that_begins_anew_needs_a_snapshot() -> None:
         state = place()
         join(state, "a")
         watch = SwarmWatch(state, TASK, Budget())
-        await watch.look()
+        await watch.refresh()
         before = watch.tick
         state.swarm.drop_task(TASK)
-        assert await watch.look() is None
+        assert await watch.refresh() is None
         state.swarm.add_task(TASK, 3, 0.0)
-        await watch.look()
+        await watch.refresh()
         assert watch.tick == before + 2
         snapshot = await watch.snapshot()
         assert snapshot is not None
@@ -150,7 +150,7 @@ def test_of_very_many_pieces_fewer_downloads_are_told(monkeypatch: Any) -> None:
             join(state, f"c{n}")
         monkeypatch.setattr("dfengine.supernode.console.swarm_watch.MOST_BYTES", 3 * PIECES // 8)
         watch = SwarmWatch(state, TASK, Budget())
-        await watch.look()
+        await watch.refresh()
         snapshot = await watch.snapshot()
         assert snapshot is not None
         assert (len(snapshot.hosts), snapshot.total) == (1, 5) or len(snapshot.hosts) < 5

@@ -36,19 +36,19 @@ Connect = Callable[[str, int, bool], Connection]
 """(host, port, named) -> a connection, see Dialer.connect. Raises RemoteError."""
 
 
-def watched(line: socket.socket) -> None:
+def watched(sock: socket.socket) -> None:
     """The connection breaks when nothing of the other host has been heard for SILENT seconds, whether or not anything was sent."""
     for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_USER_TIMEOUT, SILENT * 1000)):
-        line.setsockopt(socket.IPPROTO_TCP, option, value)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-class PieceLines:
-    """Into one copy. One thread offers and collects; `close` it. heard: monotonic seconds when a piece came last, 0 never."""
+class PieceConnections:
+    """Into one copy. One thread offers and collects; `close` it. received_at: monotonic seconds when a piece came last, 0 never."""
 
     def __init__(self, fetch: Fetch, file: Copy, connect: Connect) -> None:
         self._fetch, self._file, self._connect = fetch, file, connect
-        self.heard = 0.0
+        self.received_at = 0.0
         self._mean = SLOW
         self._paces: list[tuple[int, float, float]] = []
         self._offers: deque[wire.Offer] = deque()
@@ -57,7 +57,7 @@ class PieceLines:
         self._error: DfengineError | None = None
         self._news = threading.Condition()
         self._over = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._lines: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._closed = False
         self._under_way = 0
         self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MOST)]
@@ -125,8 +125,8 @@ class PieceLines:
         """End the threads; what is under way is lost."""
         with self._news:
             self._closed = True
-            for line in self._lines:
-                line.stop()
+            for connection in self._connections:
+                connection.stop()
             self._news.notify_all()
         for thread in self._threads:
             thread.join()
@@ -135,7 +135,7 @@ class PieceLines:
     # The threads
 
     def _work(self) -> None:
-        lines: dict[tuple[str, int], Connection] = {}
+        connections: dict[tuple[str, int], Connection] = {}
         buffer: memoryview | None = None
         while True:
             with self._news:
@@ -143,10 +143,10 @@ class PieceLines:
                 if self._closed:
                     break
                 offer = self._offers.popleft()
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 buffer = buffer or self._file.buffer()
-                source = self._take(offer, lines, buffer)
+                source = self._take(offer, connections, buffer)
             except DfengineError as error:
                 source = None
                 self._error = error
@@ -157,18 +157,18 @@ class PieceLines:
                 self._under_way -= 1
                 if source is not None:
                     self._done.append((offer.piece, source))
-                    self.heard = time.monotonic()
-                    self._mean += (self.heard - begun - self._mean) / 4
+                    self.received_at = time.monotonic()
+                    self._mean += (self.received_at - started - self._mean) / 4
                     if source:
-                        self._paces.append((self._file.geometry.content(offer.piece)[1], self.heard - begun, self.heard))
+                        self._paces.append((self._file.geometry.content(offer.piece)[1], self.received_at - started, self.received_at))
                 if self.over:
                     os.eventfd_write(self._over, 1)
                 self._news.notify_all()
-        for line in lines.values():
+        for connection in connections.values():
             with contextlib.suppress(OSError):
-                line.close()
+                connection.close()
 
-    def _take(self, offer: wire.Offer, lines: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
+    def _take(self, offer: wire.Offer, connections: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
         """The CID of the first of its sources that sends the piece right, "" if it was here; None: none. Raises StorageError."""
         n, fetch = offer.piece, self._fetch
         if n in self._file.here:
@@ -179,7 +179,7 @@ class PieceLines:
             if not may_be_asked(source.cid, source.port, source.path):
                 continue
             try:
-                content = buffer[: self._read(source, self._file.geometry, n, lines, buffer)]
+                content = buffer[: self._read(source, self._file.geometry, n, connections, buffer)]
             except RemoteError:
                 self._note(n, source.cid, "gone")
                 continue
@@ -197,31 +197,33 @@ class PieceLines:
         with self._news:
             self._failed.append((n, cid, why))
 
-    def _read(self, source: wire.Source, geometry: Geometry, n: int, lines: dict[tuple[str, int], Connection], buffer: memoryview) -> int:
+    def _read(
+        self, source: wire.Source, geometry: Geometry, n: int, connections: dict[tuple[str, int], Connection], buffer: memoryview
+    ) -> int:
         """Piece n's content into the buffer; its length in bytes. Raises RemoteError."""
         where = source.ip, source.port
         try:
-            line = lines.get(where)
-            if line is None or not line.quiet:
-                self._drop(lines, where)
-                line = lines[where] = self._connected(source)
-            return read_piece(line, source, geometry, n, buffer)
+            connection = connections.get(where)
+            if connection is None or not connection.quiet:
+                self._drop(connections, where)
+                connection = connections[where] = self._connected(source)
+            return read_piece(connection, source, geometry, n, buffer)
         except RemoteError:
-            self._drop(lines, where)
+            self._drop(connections, where)
             raise
 
     def _connected(self, source: wire.Source) -> Connection:
-        line = self._connect(source.ip, source.port, source.cid.startswith(OWN))
+        connection = self._connect(source.ip, source.port, source.cid.startswith(OWN))
         with self._news:
-            self._lines.add(line)
+            self._connections.add(connection)
             if self._closed:
-                line.stop()
-        return line
+                connection.stop()
+        return connection
 
-    def _drop(self, lines: dict[tuple[str, int], Connection], where: tuple[str, int]) -> None:
-        line = lines.pop(where, None)
-        if line is not None:
+    def _drop(self, connections: dict[tuple[str, int], Connection], where: tuple[str, int]) -> None:
+        connection = connections.pop(where, None)
+        if connection is not None:
             with self._news:
-                self._lines.discard(line)
+                self._connections.discard(connection)
             with contextlib.suppress(OSError):
-                line.close()
+                connection.close()

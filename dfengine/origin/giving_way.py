@@ -102,7 +102,8 @@ class GivingWay:
             return ""
         found = ""
         ended = [(pace, at) for connection, pace, at in self._ended if connection != claim.connection]
-        running = [pace for other in claims if other.connection != claim.connection and (pace := other.pace(now))]
+        others = [other for other in claims if other.connection != claim.connection]
+        running = [pace for other in others if (pace := other.pace(now))]
         now_quickest = max([*running, *(pace for pace, at in ended if now - at < LATELY)], default=0.0)
         then_quickest = max((pace for pace, at in ended if at > claim.began), default=0.0)
         if rest <= rate * REST:
@@ -111,7 +112,7 @@ class GivingWay:
             found = BESIDE
         elif not running and max((pace for pace, _ in ended), default=0.0) > SLOW * rate:
             found = BEFORE
-        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in claims if other.connection != claim.connection):
+        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in others):
             found = TRY
         claim.slow_since = None if not found else claim.slow_since or now
         return found

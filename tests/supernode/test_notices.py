@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,11 @@ SAID = Notice("origin:ab12", {"origin": "http://h:80", "n": 1}, "0a" * 16, 1000.
 def test_it_counts_for_what_is_left_of_it(age: float, apart: float, lies: float) -> None:
     heard = decode(encode(SAID, KEY), lies, 1000.0 + age + apart, [OTHER, KEY])
     assert heard == SAID.replace(seconds=lies)
+
+
+def test_supernodes_of_other_releases_read_its_fields_by_these_names() -> None:
+    body = json.loads(records.opened(encode(SAID, KEY), [KEY]))
+    assert body == {"name": SAID.name, "said": SAID.fields, "by": SAID.by, "at": SAID.at, "seconds": SAID.seconds}
 
 
 @given(st.floats(0, 120))

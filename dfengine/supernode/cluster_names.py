@@ -8,9 +8,10 @@ So Redis sees no id, by which a file could be read.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from dfengine.location import CONTENT, Location, parse, scheme_of
 from dfengine.supernode.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
 
 
 class ClusterNames:
-    """key: the cluster's."""
+    """key: the cluster's. may_sign: whether this supernode's own credentials are used for a location (--origin-sign).
 
-    def __init__(self, key: bytes) -> None:
+    What one supernode opens with its own credentials has another name than what others read without: those give nobody more than that.
+    """
+
+    def __init__(self, key: bytes, may_sign: Callable[[Location], bool]) -> None:
         self._names = Credentials("", hmac.digest(key, b"names of tasks 1", "sha256"))
+        self._may_sign = may_sign
 
     def tasks(self, wanted: Wanted, url: str, sign: str) -> Iterator[str]:
         """Of the tasks that `Credentials.tasks` has, in its order."""
+        signed = scheme_of(wanted.url) not in ("", CONTENT) and self._may_sign(parse(wanted.url))
         for name, _ in self._names.tasks(wanted, url, sign):
-            yield self._names.alias("task", name)
+            yield self._names.alias("signed task" if signed else "task", name)
 
     def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
         """Of the task that `Credentials.opened` has."""

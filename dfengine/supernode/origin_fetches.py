@@ -166,7 +166,7 @@ class OriginFetches:
         interval = self.revalidate_interval * fetch.trust
         if fetch.listed.refused:
             interval = min(interval, REFUSED_AGAIN)
-        return now - self.validated.get(fetch.task, 0.0) > interval
+        return now - self.validated.get(fetch.task, -math.inf) > interval
 
     def _validated(self, fetch: Fetch) -> None:
         self._head_known(fetch.task)
@@ -214,7 +214,7 @@ class OriginFetches:
 
     def join(self, cluster: Cluster) -> None:
         """Take tasks from the supernodes that lead them."""
-        self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key)
+        self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key, self.cdn.own.may_sign)
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
@@ -351,13 +351,14 @@ class OriginFetches:
                     each.listed.doubt(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """Running downloads may finish from the copy; new ones are refused."""
+        """Running downloads may finish from the copy; new ones are refused, and the next one has the origin asked again."""
+        self.validated.pop(fetch.task, None)
         self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
         self.origin_counts.failed(fetch.wanted.url, str(error), time.time())
-        self._refused(fetch, error)
+        self._refused(fetch, error, fetch.wanted.alike)
 
-    def _refused(self, fetch: Fetch, error: OriginError) -> str:
-        return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time())
+    def _refused(self, fetch: Fetch, error: OriginError, for_all: bool = False) -> str:
+        return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time(), for_all)
 
     def fetch_renewed(self, fetch: Fetch) -> None:
         self._started[fetch.task] = self._loop.time()

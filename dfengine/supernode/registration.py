@@ -175,7 +175,8 @@ async def _opened(
                 # What it opens was shown last.
                 known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
             names = state.fetches.cluster_names
-            named = replace(wanted, cluster_name=names.opened(wanted, task_url, sign, version)) if names is not None else wanted
+            name = names.opened(wanted, task_url, sign, version) if names is not None else ""
+            named = replace(wanted, cluster_name=name, proved=True)
             fetch = await state.fetches.ensure(task, named, address)
         except OriginBusy:
             raise

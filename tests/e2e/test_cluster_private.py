@@ -7,6 +7,7 @@ import http.server
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,38 @@ def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
     text += "".join(capfd.readouterr())
     assert f'"leader":"{one.node}"' in text.replace(" ", "")
     assert [word for word in (here, there, "secret", "Bearer") if word in text] == []
+
+
+def test_what_the_origin_has_closed_is_given_by_no_supernode(stage: Scene, options: tuple[str, ...]) -> None:
+    """Also not by one that never had the file, and would take it from the leader without asking the origin."""
+    closed = threading.Event()
+
+    class Closing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            opens = not closed.is_set()
+            self.send_response(200 if opens else 403)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", str(len(BODY) if opens else 0))
+            self.end_headers()
+            self.wfile.write(BODY if opens else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    one, two = nodes = [stage.supernode(*options, "--revalidate-interval", "0.1s") for _ in range(2)]
+    members(*nodes)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Closing) as served:
+        threading.Thread(target=served.serve_forever, args=(0.05,)).start()
+        try:
+            url = f"http://127.0.0.1:{served.server_port}/f"
+            stage.get(url, "a", *TOKEN, "--notbs", nodes=(one,))
+            closed.set()
+            time.sleep(0.2)  # until the origin is to be asked again
+            for host, node in enumerate((two, one), 3):
+                stage.get(url, "b", *TOKEN, "--notbs", host=host, nodes=(node,), status=3)
+                assert not (stage.path / "b").exists()
+        finally:
+            served.shutdown()
 
 
 class Halved(http.server.BaseHTTPRequestHandler):

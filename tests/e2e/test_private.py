@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from scene import MIB, Scene, Supernode
+from scene import MIB, Scene, Supernode, until
 
 from tests.origins import quiet
 
@@ -102,6 +103,31 @@ def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
     assert len(Origin.asked) > asked
     assert {client.task for client in clients}.isdisjoint({stage.get(origin, "x", "--header", "Authorization: Bearer one", "--private",
                                                                      "split", nodes=(node,))["task_id"]})  # fmt: skip
+
+
+@pytest.mark.parametrize("header", [("--header", "Authorization: Bearer one"), ()], ids=["credentials", "public"])
+def test_what_the_origin_has_closed_is_given_to_nobody_who_comes_later(stage: Scene, origin: str, header: tuple[str, ...]) -> None:
+    """The supernode has the file, in memory and on its disk. Other credentials open it as before."""
+    Origin.tokens.add("")
+    node = stage.supernode("--revalidate-interval", "0.1s")
+    stage.get(origin, "a", *header, "--notbs", nodes=(node,))
+    stage.get(origin, "b", "--header", "Authorization: Bearer two", "--notbs", nodes=(node,))
+    Origin.tokens -= {"one", ""}
+    time.sleep(0.2)  # until the origin is to be asked again
+    for _ in range(2):
+        assert "credentials" in stage.get(origin, "c", *header, "--notbs", host=3, nodes=(node,), status=3)
+        assert not (stage.path / "c").exists()
+    stage.get(origin, "d", "--header", "Authorization: Bearer two", "--notbs", host=4, nodes=(node,))
+    Origin.tokens |= {"one", ""}
+    until(lambda: _opens(stage, origin, header, node), "the origin asked again")
+    for name in ("a", "b", "d", "e"):
+        assert (stage.path / name).read_bytes() == BODY
+
+
+def _opens(stage: Scene, origin: str, header: tuple[str, ...], node: Supernode) -> bool:
+    process = stage.start_get(origin, "e", *header, "--notbs", host=5, nodes=(node,))
+    process.communicate()
+    return process.returncode == 0
 
 
 def test_by_default_each_token_has_its_task(stage: Scene, origin: str) -> None:

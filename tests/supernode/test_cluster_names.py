@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dfengine.origin.local_root import Roots
+from dfengine.origin.reach import Own
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.credentials import Credentials
@@ -21,7 +23,7 @@ WANTED = [
         (FILE, FILE, "", (), {}), (FILE, FILE, "", (("Range", "bytes=0-1"),), {}), (f"{FILE}?v=1", f"{FILE}?v=1", "", (), {}),
         (FILE, FILE, "identifier", (), {}), (FILE, FILE, "", (TOKEN,), {}), (FILE, FILE, "", (OTHER,), {}),
         (FILE, FILE, "", (), {"insecure": True}), (FILE, FILE, "", (TOKEN,), {"insecure": True}),
-        ("http://o/f", "http://o/f", "", (), {"insecure": True}), ("s3://b/k", "s3://b/k", "", (), {"signed": "https://h/b/k?X-Amz-Signature=1"}),
+        ("http://o/f", "http://o/f", "", (), {"insecure": True}), ("s3://buck/k", "s3://buck/k", "", (), {"signed": "https://h/buck/k?X-Amz-Signature=1"}),
         (TREE, TREE, "", (), {"tree": TreeTask.parse("manifest")}), (TREE, TREE, "", (TOKEN,), {"tree": TreeTask.parse("manifest")}),
         (TREE, TREE, "", (), {"tree": TreeTask.parse("data", manifest=HEX)}),
         (BLOB, NAME, "", (), {"content": HEX}), (BLOB, NAME, "", (TOKEN,), {"content": HEX}),
@@ -36,8 +38,8 @@ def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Pat
         home.mkdir()
     found: list[tuple[str, ...]] = []
     for given in WANTED:
-        names = [*ClusterNames(KEY).tasks(*given)]
-        assert set(names).isdisjoint(ClusterNames(b"l" * 32).tasks(*given))
+        names = [*ClusterNames(KEY, Own(Roots(())).may_sign).tasks(*given)]
+        assert set(names).isdisjoint(ClusterNames(b"l" * 32, Own(Roots(())).may_sign).tasks(*given))
         found += zip(names, *([task for task, _ in Credentials(str(home)).tasks(*given)] for home in homes), strict=True)
     columns = [*zip(*found, strict=True)]
     assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
@@ -46,7 +48,7 @@ def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Pat
 
 
 def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: Path) -> None:
-    names, ids = ClusterNames(KEY), Credentials(str(tmp_path))
+    names, ids = ClusterNames(KEY, Own(Roots(())).may_sign), Credentials(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
         wanted = Wanted("https://o/f", headers)
@@ -58,3 +60,16 @@ def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: P
     [plain] = names.tasks(Wanted("https://o/f", (ACCEPT,)), "https://o/f", "")
     variants = {plain, *(names.variant(plain, (("Accept", value),), ["accept"]) for value in "ab")}
     assert len(variants) == 3
+
+
+def test_what_a_supernode_signs_itself_has_a_name_of_its_own() -> None:
+    """Whoever may not sign it reads it by itself, or takes it from another one that may not."""
+
+    def named(url: str, *signs: str) -> str:
+        [name] = ClusterNames(KEY, Own.parse((), signs).may_sign).tasks(Wanted(url), url, "")
+        return name
+
+    inside, outside = "s3://buck/a/f", "s3://buck/b/f"
+    assert named(inside, "s3://buck/a") == named(inside, "s3://buck", "s3://other") != named(inside) == named(inside, "s3://other")
+    assert named(outside, "s3://buck/a") == named(outside)
+    assert named("http://o/f", "s3://buck") == named("http://o/f")

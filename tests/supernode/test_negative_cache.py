@@ -62,3 +62,12 @@ def test_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         dead.remember(task, "u", 404, "", 1.0)
     assert [refused(dead, task, 2.0) for task in "abc"] == [False, True, True]
     assert len(dead._by_task) == 2
+
+
+@pytest.mark.parametrize(("status", "holds"), [(0, False), (304, False), (400, True), (401, True), (403, True), (429, True), (500, False)])
+def test_a_refusal_of_what_all_clients_of_a_task_ask_holds_for_all_but_not_for_long(status: int, holds: bool) -> None:
+    dead = NegativeCache(600.0)
+    dead.remember("a", "u", status, "", 1.0, for_all=True)
+    assert [refused(dead, "a", now) for now in (1.0, 3.9, 4.0)] == [holds, holds, False]
+    dead.remember("a", "u", 404, "", 5.0, for_all=True)
+    assert refused(dead, "a", 600.0)

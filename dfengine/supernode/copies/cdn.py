@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dfengine.net.access import Access
 from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
+from dfengine.origin.local_root import Roots
 from dfengine.origin.reach import Own
 from dfengine.origin.turns import Turns
 from dfengine.supernode.copies.cache import Cache
@@ -50,7 +51,7 @@ class Cdn:
         self._access = access
         self._connections = connections
         self._room = room
-        self._own = own
+        self.own = own if own is not None else Own(Roots(()))
         self._store = store
         self.cluster: Cluster | None = None
         """Says which supernode leads a task; None: this one leads all."""
@@ -69,7 +70,7 @@ class Cdn:
         """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
-                                            connections=self._connections, grants=self._grants, turns=self._turns, own=self._own,
+                                            connections=self._connections, grants=self._grants, turns=self._turns, own=self.own,
                                             manifests=self._manifests, budget=self._budget, address=address, store=self._store,
                                             cluster=self.cluster, pauses=self.pauses)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)

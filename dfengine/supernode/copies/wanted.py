@@ -67,6 +67,8 @@ class Wanted:
     """By which the task is named beside its URL, where no md5 is given."""
     cluster_name: str = field(default="", compare=False)
     """The task's name at all supernodes of the cluster (`cluster_names`); "": it has none."""
+    proved: bool = field(default=False, compare=False)
+    """Each client shows first that its own credentials open it (`signatures`)."""
     wrong: int = 0
     """How often that content was fetched before, from somewhere, and had another sha256."""
     traceparent: str = field(default="", compare=False, repr=False)
@@ -92,6 +94,11 @@ class Wanted:
         """A client that knows its URL, without user, password and query, may register for it: its task's id opens nothing more."""
         url = self.url if self.content else self.named or self.url
         return not self.closed and bare(url) == url
+
+    @property
+    def alike(self) -> bool:
+        """Every client of its task sends this request, so what its origin answers holds for all of them."""
+        return not (self.content or self.signed or self.proved) and self.named in ("", self.url)
 
     def expected(self, etag: str) -> Digest | None:
         """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""

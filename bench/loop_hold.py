@@ -29,6 +29,7 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode.copies.fetch import SUCCESS
+from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
@@ -56,6 +57,8 @@ class Copy:
     geometry: Any = property(lambda self: self)
     record: Any = property(lambda self: self)
     here = ()
+    claim = None
+    wanted = Wanted("http://origin/f")
 
     def digest(self, n: int) -> bytes:
         """Of any piece."""
@@ -263,7 +266,7 @@ def isolated(scene: Scene) -> Event:
     (peer,) = scene.swarm.peers.states.values()
 
     def event() -> None:
-        scene.swarm.peers._isolate(peer, scene.node.now())
+        scene.swarm.peers._isolate(peer, scene.node.now(), "gone")
         scene.node.wake()
 
     return event

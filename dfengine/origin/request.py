@@ -33,6 +33,10 @@ HARMLESS_FAMILIES = ("sec-ch-", "sec-fetch-", "x-b3-", "x-datadog-")
 """Headers of a user's, and how the names of more begin, that open nothing; every other one counts as a credential. So does Host, which
 names another server's files."""
 
+READABLE = frozenset(("accept", "accept-charset", "accept-encoding", "accept-language", "range"))
+"""Headers of a user's that choose a form or a part of a file, and nothing else: Redis may see them. Other harmless ones do not open the
+file, but may hold what opens something else: a Referer has a URL with its query, baggage and the families have any text."""
+
 _SAFE = "".join(map(chr, set(range(0x21, 0x7F)) - {ord("#"), ord("?")}))
 """Sent as it stands, as curl does: RFC 3986 wants brackets and the like escaped, and some servers compare a target to the letter."""
 
@@ -42,6 +46,11 @@ def is_private(name: str) -> bool:
     fetched with it is for those who send the same."""
     lower = name.lower()
     return lower not in HARMLESS and lower not in NOT_FORWARDED and not lower.startswith(HARMLESS_FAMILIES)
+
+
+def is_readable(name: str) -> bool:
+    """A header that those may read who may not have the file."""
+    return name.lower() in READABLE
 
 
 def with_traceparent(url: str, headers: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,7 @@
 """What another supernode of the cluster needs to go on with a preheat whose supernode is gone, or why none can. Pure.
 
-It is sent in a notice, which Redis sees: so a preheat goes on elsewhere only if it came without credentials.
+It is sent in a notice, which Redis sees: so a preheat goes on elsewhere only if it came without credentials, and with those headers alone
+that anybody may read (`origin.request.READABLE`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dfengine.errors import BadValue
-from dfengine.origin.request import is_private
+from dfengine.origin.request import is_private, is_readable
 from dfengine.supernode.preheat_request import PEERS, Asked, of_fields
 from dfengine.task import bare, shown
 
@@ -23,6 +24,9 @@ def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
     """
     if asked.user or asked.password or any(is_private(name) for name, _ in asked.headers) or any(shown(url) != url for url in asked.urls):
         return "had credentials, which only its supernode had"
+    closed = next((name for name, _ in asked.headers if not is_readable(name)), "")
+    if closed:
+        return f"had the header {closed[:64]}, which Redis may not see, so only its supernode had it"
     if any(bare(url) != url for url in asked.urls):
         return "had a query in its URL, which may open the file, so only its supernode had it"
     if asked.insecure or asked.cacerts:

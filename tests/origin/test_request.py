@@ -14,11 +14,13 @@ from dfengine.errors import BadValue, OriginError
 from dfengine.origin.request import (
     HARMLESS,
     NOT_FORWARDED,
+    READABLE,
     Hop,
     asked_range,
     basic,
     check_header,
     is_private,
+    is_readable,
     selection,
     wire_headers,
     without_dots,
@@ -225,6 +227,12 @@ def test_what_is_not_known_to_be_harmless_is_private(name: str) -> None:
 def test_what_is_harmless_or_never_sent_is_not_private() -> None:
     families = {"Sec-CH-UA", "sec-fetch-mode", "X-B3-TraceId", "x-datadog-trace-id"}
     assert not any(is_private(name.title()) for name in HARMLESS | NOT_FORWARDED | families)
+
+
+@pytest.mark.parametrize("name", ["Referer", "User-Agent", "baggage", "tracestate", "X-Forwarded-For", "Sec-CH-UA", "Cookie", "If-Match"])
+def test_few_headers_may_be_read_by_those_who_may_not_have_the_file(name: str) -> None:
+    assert not is_readable(name)
+    assert all(is_readable(each.title()) and not is_private(each) for each in READABLE)
 
 
 def test_what_a_request_says_in_the_headers_that_a_vary_names() -> None:

@@ -35,7 +35,7 @@ def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
 
 @pytest.mark.parametrize("given", [
     {}, {"md5": "d41d8cd98f00b204e9800998ecf8427e", "pin": True}, {"urls": ["http://o/g", "http://o/h"], "concurrentTaskCount": 7},
-    {"identifier": "mine", "headers": {"Accept": "text/plain"}, "scope": "all_seed_peers"},
+    {"identifier": "mine", "headers": {"accept": "text/plain", "Accept-Language": "de", "Range": "bytes=0-9"}, "scope": "all_seed_peers"},
     {"type": "image", "url": "https://r/v2/a/manifests/1", "platforms": ["linux/arm64"]},
 ])  # fmt: skip
 def test_what_is_told_asks_for_the_same(given: dict[str, Any]) -> None:
@@ -53,7 +53,12 @@ def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
 
 @pytest.mark.parametrize(("given", "why"), [
     ({"headers": {"Authorization": "Bearer hidden"}}, "had credentials, which only its supernode had"),
-    ({"headers": {"X-Anything": "hidden"}}, "credentials"), ({"url": "http://me:hidden@o/f"}, "credentials"),
+    ({"headers": {"X-Anything": "hidden"}}, "credentials"),
+    ({"headers": {"Referer": "http://x/?tok=hidden"}}, "had the header Referer, which Redis may not see, so only its supernode had it"),
+    ({"headers": {"Accept": "a/b", "User-Agent": "hidden"}}, "the header User-Agent"),
+    ({"headers": {"X-Forwarded-For": "hidden"}}, "X-Forwarded-For"), ({"headers": {"baggage": "token=hidden"}}, "baggage"),
+    ({"headers": {"Sec-Ch-Anything": "hidden"}}, "Sec-Ch-Anything"), ({"headers": {"If-None-Match": "hidden"}}, "If-None-Match"),
+    ({"url": "http://me:hidden@o/f"}, "credentials"),
     ({"urls": ["http://o/g?sig=hidden"]}, "query"), ({"insecure": True}, "authorities"),
     ({"rootCAs": ["aGlkZGVu"]}, "authorities"), ({"urls": ["http://o/" + "x" * 3000]}, "too long"),
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "username": "me", "password": "hidden"}, "credentials"),
@@ -74,7 +79,8 @@ def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str)
 
 
 @pytest.mark.parametrize("fields", [
-    {}, {"urls": "http://o/f", "headers": {"Cookie": "a"}}, {"urls": ["http://o/f?a"]}, {"urls": ["df:sha256:" + "0" * 64]},
+    {}, {"urls": ["http://o/f"], "headers": {"Cookie": "a"}},
+    {"urls": ["http://o/f"], "headers": {"Referer": "http://x/"}}, {"urls": ["http://o/f?a"]}, {"urls": ["df:sha256:" + "0" * 64]},
     {"type": "other", "urls": ["http://o/f"]}, {"urls": ["http://o/f"], "platforms": [5]}, {"urls": ["http://o/f"], "headers": [1]},
     {"urls": [1]}, {"urls": ["http://o/f"], "md5": "x"}, {"urls": ["http://o/f"], "scope": "x"}, {"urls": ["http://o/" + "y" * 5000]},
 ])  # fmt: skip

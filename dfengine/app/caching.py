@@ -49,7 +49,7 @@ def cache(values: dict[str, Any]) -> None:
         found = expanded(nodes)
         if len(found) > 1:
             raise BadValue(f"one supernode at a time: {nodes[0]} stands for {', '.join(map(str, found[:9]))}")
-        token = read_secret(values["token_file"]).decode("ascii", "replace") if values.get("token_file") else ""
+        token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""
         _of_node(action, words, values, NodeCache(_dialer(values), found[0], token))
     else:
         _of_host(action, words, values, Home(home.found(values.get("home", HOME), "--home DIR")))

@@ -96,7 +96,7 @@ def hosts(values: dict[str, Any]) -> None:
 
 def nodes(values: dict[str, Any]) -> list[NodeView]:
     """The supernodes that are asked. Raises BadValue, SupernodeError where a name stands for none."""
-    token = read_secret(values["token_file"]).decode("ascii", "replace") if values.get("token_file") else ""
+    token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""
     dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
     given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
     return [NodeView(dialer, node, token) for node in expanded(given)]

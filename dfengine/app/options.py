@@ -222,7 +222,7 @@ SUPERNODE = (
     Option(("-n", "--node"), "nodes", SWARM, "Other supernode that preheats may reach; repeatable", "host[:port][=weight]", many=True,
            more="Of the scope `all_seed_peers`, beside those of the cluster (docs/images.md)"),
     Option(("--cluster",), "cluster", SWARM, "Redis by which supernodes share their tasks", "url", default="none",
-           more="`redis://HOST`, `rediss://` (TLS), `unix://PATH`, `sentinel://HOST,HOST/SERVICE`; the origin is then read once for all "
+           more="`redis://HOST`, `rediss://` (TLS), `unix:///PATH`, `sentinel://HOST,HOST/SERVICE`; the origin is then read once for all "
            "supernodes (docs/operating.md)"),
     Option(("--cluster-key-file",), "cluster_key_file", SWARM, "File with its key, mode 0600", "file",
            default="the secret", more="The same at all supernodes, and at no host. Private files need it (docs/security.md)"),

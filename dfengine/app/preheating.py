@@ -83,7 +83,7 @@ def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
     if values.get("token_file"):
         from dfengine.net.secret import read_secret
 
-        token = read_secret(values["token_file"]).decode("ascii", "replace")
+        token = read_secret(values["token_file"], "token").decode("ascii", "replace")
     tls = values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")
     dialer = Dialer(values.get("secret_file", ()), tls)
     return [NodePreheats(dialer, node, token) for node in expanded(given)]

@@ -51,22 +51,25 @@ _NONCE = re.compile(r"[0-9a-f]{32}")
 _FORM = re.compile(r"2 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.ASCII)
 
 
-def read_secret(path: str) -> bytes:
-    """The file's content without white space around it. Raises BadValue, also for a file that others can read."""
+def read_secret(path: str, what: str = "secret") -> bytes:
+    """The file's content without white space around it. Raises BadValue, also for a file that others can read.
+
+    what: names it in messages.
+    """
     try:
         with open(os.path.expanduser(path), "rb") as file:
             check_private(path, os.fstat(file.fileno()))
             secret = file.read(1 << 16).strip()
     except OSError as error:
-        raise BadValue(f"the secret {path} cannot be read: {error.strerror}") from None
+        raise BadValue(f"the {what} {path} cannot be read: {error.strerror}") from None
     if len(secret) < LEAST:
-        raise BadValue(f"the secret {path} is shorter than {LEAST} bytes: head -c 32 /dev/urandom | base64 makes a good one")
+        raise BadValue(f"the {what} {path} is shorter than {LEAST} bytes: head -c 32 /dev/urandom | base64 makes a good one")
     return secret
 
 
-def read_secrets(paths: Sequence[str]) -> tuple[bytes, ...]:
+def read_secrets(paths: Sequence[str], what: str = "secret") -> tuple[bytes, ...]:
     """Of several files: requests are signed with the first; each is accepted. Raises BadValue."""
-    return tuple(read_secret(path) for path in paths)
+    return tuple(read_secret(path, what) for path in paths)
 
 
 def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, body: bytes, when: str, session: str, count: str) -> str:

@@ -20,7 +20,7 @@ class BearerToken:
         if self._file:
             from dfengine.net.secret import read_secret
 
-            self._token = read_secret(self._file)
+            self._token = read_secret(self._file, "token")
 
     def __bool__(self) -> bool:
         return bool(self._token)

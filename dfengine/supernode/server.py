@@ -57,6 +57,10 @@ def run_supernode(settings: SupernodeSettings, fresh: Callable[[], SupernodeSett
     """
     if settings.disk_high < settings.disk_low:
         raise BadValue("--disk-high is less than --disk-low: cached files are removed until --disk-high is free")
+    keys = ("cluster", settings.cluster_key_file, settings.cluster), ("store", settings.store_key_file, settings.store)
+    for option, key, place in keys:
+        if key and not place:
+            raise BadValue(f"--{option}-key-file is the key of --{option}, which is not given")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
     try:
         home = resolved(os.path.expanduser(settings.home_dir))

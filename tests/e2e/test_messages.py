@@ -26,6 +26,8 @@ class Command:
         self.folder, self.origin = folder, origin
         (folder / "short").write_text("short")
         (folder / "short").chmod(0o600)
+        (folder / "key").write_text("a key that its owner alone can read")
+        (folder / "key").chmod(0o600)
         (folder / "open").write_text("a secret that the group can read")
         (folder / "open").chmod(0o640)
         (folder / "file").write_text("no directory, and no certificate")
@@ -88,6 +90,16 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("supernode --port 0 --download-port 0 --home-dir {here}/file/x", 7, "cannot use .*/file/x: Not a directory: .*--home-dir"),
         ("supernode --disk-low 5G --disk-high 1G", 2, "--disk-high is less than --disk-low"),
         ("supernode --origin-deny a/b/c --port 0 --download-port 0", 2, "'a/b/c' is neither a host, an address nor a CIDR"),
+        ("supernode --port 0 --download-port 0 --cluster-key-file {here}/key --cluster redis://127.0.0.1/?foo=bar", 2,
+         "--cluster 'redis://127.0.0.1/' is not .*: it has no option 'foo'"),
+        ("supernode --port 0 --download-port 0 --cluster-key-file {here}/key --cluster redis://127.0.0.1/x", 2, "no number"),
+        ("supernode --port 0 --download-port 0 --cluster-key-file {here}/key", 2, "--cluster-key-file is the key of --cluster, which"),
+        ("supernode --port 0 --download-port 0 --store-key-file {here}/key", 2, "--store-key-file is the key of --store, which is not"),
+        ("supernode --port 0 --download-port 0 --cluster redis://127.0.0.1 --cluster-key-file {here}/missing", 2,
+         "the cluster's key .*/missing cannot be read: No such file"),
+        ("supernode --port 0 --download-port 0 --store file://{here} --store-key-file {here}/short", 2,
+         "the store's key .*/short is shorter than 16 bytes"),
+        ("supernode --port 0 --download-port 0 --preheat-token-file {here}/missing", 2, "the token .*/missing cannot be read: No such"),
         ("peer --home {here}/file/x", 7, "cannot use home directory .*/file/x: Not a directory"),
         ("peer --port 80", 2, "a peer serves on 15000..65000"),
     ],

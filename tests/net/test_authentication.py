@@ -25,8 +25,8 @@ def test_the_secrets_that_are_taken_are_those_that_were_compared(tmp_path: Path,
     authentication = Authentication((path,))
     read = secret.read_secret
 
-    def change(path: str) -> bytes:
-        content = read(path)
+    def change(path: str, what: str) -> bytes:
+        content = read(path, what)
         write(FOREIGN)
         return content
 

@@ -238,6 +238,13 @@ def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.Monk
     [
         ("http://h", "is not redis://HOST"), ("redis://h:port", "is not redis://HOST"), ("sentinel://", "names hosts"),
         ("sentinel://h:x/s", "HOST"), ("sentinel://h", "names hosts"), ("", "is not redis://HOST"),
+        ("redis://h?foo=bar", "no option 'foo'"), ("redis://h?foo=", "no option 'foo'"), ("redis://h/x", "database .* number"),
+        ("redis://h/1/2", "database .* number"), ("redis://h?db=x", "db"), ("redis://h?protocol=9", "protocol"),
+        ("redis://h?decode_responses=yes", "no option 'decode_responses'"), ("redis://h?retry=1", "no option 'retry'"),
+        ("redis://h?ssl_ca_certs=/ca.pem", "TLS"), ("rediss://h?ssl_foo=1", "ssl_foo"), ("rediss://h?ssl_cert_reqs=x", "x"),
+        ("sentinel://h/s?foo=bar", "no option 'foo'"), ("sentinel://h/s?db=1", "no option 'db'"),
+        ("sentinel://h/s?ssl_ca_certs=/ca.pem", "TLS"), ("sentinels://h/s?ssl_foo=1", "ssl_foo"), ("sentinel://h/s/x", "names hosts"),
+        ("unix://run/redis.sock", "PATH"), ("unix://", "PATH"),
     ],
 )  # fmt: skip
 def test_urls_that_cannot_be_meant(url: str, said: str) -> None:
@@ -246,9 +253,14 @@ def test_urls_that_cannot_be_meant(url: str, said: str) -> None:
 
 
 def test_no_message_shows_a_password_and_a_sentinels_url_is_read() -> None:
-    with pytest.raises(BadValue) as told:
-        RedisFacts("http://me:hidden@h/0", "p:")
-    assert "hidden" not in str(told.value)
+    for url in ("http://me:hidden@h/0", "redis://:hid/hidden@h/0", "redis://:hidden@h/x", "redis://h/x?password=hidden",
+                "sentinel://:hid/hidden@h/s", "redis://:hidden/x@h", "redis://:hidden\u2100@h"):  # fmt: skip
+        with pytest.raises(BadValue) as told:
+            RedisFacts(url, "p:")
+        assert "hid" not in str(told.value), url
+    for url in ("redis://h", "redis://h/", "redis://h/3", "redis://h?db=3&client_name=me&socket_timeout=2", "unix:///run/redis.sock?db=3",
+                "unix://me:hidden@/run/redis.sock", "rediss://h/3?ssl_ca_certs=/ca.pem&ssl_check_hostname=no"):  # fmt: skip
+        RedisFacts(url, "p:").close()
     made = RedisFacts("sentinels://me:p%40ss@h1:1,h2/main/3", "p:")
     pool = made._redis.connection_pool
     assert (pool.service_name, pool.connection_kwargs["password"], pool.connection_kwargs["db"]) == ("main", "p@ss", 3)

@@ -95,11 +95,12 @@ class Cluster:
             return None
         from dfengine.net.secret import read_secrets
 
-        keys = list(map(records.key_of, read_secrets([settings.cluster_key_file] if settings.cluster_key_file else settings.secret_file)))
+        own = settings.cluster_key_file
+        keys = list(map(records.key_of, read_secrets([own], "cluster's key") if own else read_secrets(settings.secret_file)))
         if not keys:
             raise BadValue("--cluster needs a key that Redis does not have: --cluster-key-file, or --secret-file")
         facts = RedisFacts(settings.cluster, records.prefix_of(keys[0]))
-        return cls(facts, keys, address, events, dialer, bool(settings.cluster_key_file))
+        return cls(facts, keys, address, events, dialer, bool(own))
 
     def start(self) -> None:
         """Become a member."""

@@ -11,14 +11,13 @@
     PREFIXorigin:NAME what each supernode has and wants of the seats at one origin (`swarm.origin_seats`): for each id the seats that it has
                       taken, those that it wants, since when it wants, and when it said so (milliseconds of Redis)
 
-A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix://PATH`, as redis-py reads them, or
+A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix:///PATH`, as redis-py reads them, or
 `sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS to both (`?ssl_ca_certs=FILE`
 and redis-py's other `ssl_` options).
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from functools import cached_property
 from itertools import cycle
@@ -28,6 +27,7 @@ from urllib.parse import unquote
 from dfengine.errors import BadValue, DfengineError
 from dfengine.supernode.cluster.beliefs import LEASE, TTL
 from dfengine.supernode.cluster.notices import AT_ONCE
+from dfengine.supernode.cluster.redis_url import SENTINEL, check_url, shown
 from dfengine.value import Value
 
 SOCKET = 1.0
@@ -152,8 +152,6 @@ end
 return found
 """
 
-_SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/?]+)(?:/(\d{1,5}))?(?:\?(.*))?")
-
 
 class ClusterError(DfengineError):
     """Redis does not answer, or not as it should."""
@@ -179,10 +177,13 @@ class RedisFacts:
             raise BadValue("--cluster needs redis-py: pip install 'dfengine[cluster]'") from None
         options: dict[str, Any] = {"socket_timeout": SOCKET, "socket_connect_timeout": SOCKET, "retry": None, "retry_on_error": []}
         try:
+            check_url(url)
             self._redis: Any = self._sentinel(url, options) if url.startswith("sentinel") else redis.Redis.from_url(url, **options)
-        except ValueError as error:
-            shown = re.sub(r"//[^/]*@", "//...@", url)[:200]
-            raise BadValue(f"--cluster {shown!r} is not redis://HOST, rediss://, unix:// or sentinel://HOST/SERVICE: {error}") from None
+            pool = self._redis.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # it does not connect yet; a pool makes its first one with the first question
+        except (ValueError, TypeError, redis.RedisError) as error:
+            why = f"{shown(url)!r} is not redis://HOST, rediss://HOST, unix:///PATH or sentinel://HOST/SERVICE"
+            raise BadValue(f"--cluster {why}: {' '.join(str(error).split())[:200]}") from None
 
     @staticmethod
     def _sentinel(url: str, options: dict[str, Any]) -> Any:
@@ -190,13 +191,12 @@ class RedisFacts:
         from redis import sentinel
 
         package: Any = sentinel  # some versions of its functions have no types
-        match = _SENTINEL.fullmatch(url)
-        if match is None:
-            raise ValueError("a sentinel's URL names hosts and a service")
+        match = SENTINEL.fullmatch(url)
+        assert match is not None, "check_url permits no other"
         tls, user, password, hosts, service, db, query = match.groups()
         # As redis-py reads them of other URLs: the same for Sentinels and master.
         given: dict[str, Any] = dict(redis.ConnectionPool.from_url(f"redis://-?{query or ''}").connection_kwargs)
-        options = {**options, **{name: value for name, value in given.items() if name.startswith("ssl_") and tls}, "ssl": bool(tls)}
+        options = {**options, **{name: value for name, value in given.items() if name.startswith("ssl_")}, "ssl": bool(tls)}
         places = []
         for host in hosts.split(","):
             name, _, port = host.partition(":")

@@ -131,7 +131,8 @@ class Store:
         location = parse(settings.store)
         if location.scheme not in (*OBJECTS, "file") or location.version:
             raise BadValue(f"--store {settings.store[:200]!r} is not s3://BUCKET/PREFIX, gs://, az:// or file:///DIR")
-        secrets = read_secrets([settings.store_key_file] if settings.store_key_file else settings.secret_file)
+        own = settings.store_key_file
+        secrets = read_secrets([own], "store's key") if own else read_secrets(settings.secret_file)
         if not secrets:
             raise BadValue("--store needs a key that the store does not have: --store-key-file, or --secret-file")
         made = cls(location, [stored.key_of(secret) for secret in secrets], events)

@@ -49,6 +49,16 @@ def test_what_is_sealed_and_no_record_is_refused(body: bytes) -> None:
         records.decode(hmac.digest(KEY, body, "sha256").hex().encode() + b"\n" + body, 5.0, [KEY])
 
 
+@pytest.mark.parametrize("apart", [records.FRESH + 1, -records.FRESH - 1])
+def test_who_has_another_clock_is_named(apart: float) -> None:
+    with pytest.raises(records.OldRecord, match=r"^the record of supernode 10\.0\.0\.1:8002 is old, or its clock differs") as told:
+        records.decode(records.encode(ME, 1000.0, KEY), 1000.0 + apart, [KEY])
+    assert told.value.address == ME.address
+    with pytest.raises(BadValue) as said:
+        records.decode(records.encode(ME, 1000.0, OTHER), 1000.0 + apart, [KEY])
+    assert not isinstance(said.value, records.OldRecord), "what nobody has sealed names nobody"
+
+
 def test_an_old_record_and_one_of_another_swarm_count_not() -> None:
     record = records.encode(ME, 1000.0, KEY)
     for at, keys in ((1000.0 + records.FRESH + 1, [KEY]), (1000.0 - records.FRESH - 1, [KEY]), (1000.0, [OTHER]), (1000.0, [])):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -271,6 +272,45 @@ def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="needs a key"):
         Cluster.of(SupernodeSettings(cluster="redis://h"), "h:1", SILENT, None)  # type: ignore[arg-type]
     assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]
+
+
+def test_a_member_that_is_refused_is_named_once_until_that_changes(server: RedisServer, facts: RedisFacts) -> None:
+    prefix, said = records.prefix_of(KEY), []
+    events = SimpleNamespace(info=lambda *_, **__: None, warning=lambda name, **given: said.append((name, given)))
+    cluster = Cluster(RedisFacts(server.url, prefix), [KEY], "10.0.0.1:8002", events, None)  # type: ignore[arg-type]
+    raw = redis.Redis(port=server.port)
+
+    def write(id: str, record: bytes) -> None:
+        raw.set(f"{prefix}member:{id}", record)
+        raw.sadd(f"{prefix}members", id)
+
+    def beats() -> list[tuple[str, str]]:
+        said.clear()
+        for _ in range(3):
+            cluster._beat()
+        assert {name for name, _ in said} <= {"member_refused"}
+        return sorted((given.get("address", ""), given["reason"]) for _, given in said)
+
+    def old(n: int) -> bytes:
+        return records.encode(Other(A, f"10.0.0.{n}:8002"), time.time() - 200, KEY)
+
+    write(A, old(8))
+    write(B, records.encode(Other(B, "10.0.0.9:8002"), time.time(), records.key_of(b"another key")))
+    first = beats()
+    assert [address for address, _ in first] == ["", "10.0.0.8:8002"]
+    assert "seal" in first[0][1]
+    assert "clock" in first[1][1]
+    assert cluster.refused == 2
+    assert beats() == [], "nothing has changed"
+    write("cc" * 16, old(7))
+    assert [address for address, _ in beats()] == ["10.0.0.7:8002"]
+    raw.delete(f"{prefix}member:{A}")
+    assert beats() == []
+    write(A, old(8))
+    assert [address for address, _ in beats()] == ["10.0.0.8:8002"], "it is there again"
+    assert cluster.refused == 4
+    raw.close()
+    cluster.close()
 
 
 def test_seats_at_an_origin_are_counted_for_all(facts: RedisFacts, server: RedisServer) -> None:

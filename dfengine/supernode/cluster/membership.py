@@ -86,6 +86,9 @@ class Cluster:
         self._reported = True
         """Operators believe that Redis answers."""
         self.failures = 0
+        self._refused: set[tuple[str, str]] = set()
+        """Of the last beat, see `decode_all`."""
+        self._refusals = 0
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
 
     @classmethod
@@ -120,6 +123,11 @@ class Cluster:
     def reached(self) -> bool:
         """Redis answered the last question."""
         return self._beliefs.reached
+
+    @property
+    def refused(self) -> int:
+        """Notices that were refused, and members' records, each of these once for as long as Redis has it with the same fault."""
+        return self._refusals + self.board.refused
 
     @property
     def leads(self) -> int:
@@ -339,13 +347,8 @@ class Cluster:
     def _beat(self) -> None:
         """Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
-        records = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
-        now, wrong = [], ""
-        for record in records:
-            try:
-                now.append(self._decoded(record))
-            except ClusterError as error:
-                wrong = wrong or str(error)
+        found = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
+        now, refused = records.decode_all(found, time.time(), self._keys)
         with self._lock:
             self._beliefs.beaten(now, began)
         self._works()
@@ -354,8 +357,10 @@ class Cluster:
             self._events.info("member_joined", address=after[id].address)
         for id in before.keys() - after.keys():
             self._events.info("member_left", address=before[id].address)
-        if wrong:
-            self._events.warning("member_refused", reason=wrong)
+        for address, reason in sorted(refused - self._refused):
+            self._refusals += 1
+            self._events.warning("member_refused", **({"address": address} if address else {}), reason=reason)
+        self._refused = refused
         with self._news:
             releases, self._releases = self._releases, []
         for task in releases:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -33,6 +33,14 @@ class _Record(msgspec.Struct):
     address: str
     at: float
     leads: int = 0
+
+
+class OldRecord(BadValue):
+    """One of the keys has sealed it, but not lately. address: HOST:PORT of its supernode."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(f"the record of supernode {address} is old, or its clock differs by more than a minute")
 
 
 def key_of(secret: bytes) -> bytes:
@@ -64,14 +72,26 @@ def encode(other: Other, at: float, key: bytes) -> bytes:
 
 
 def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
-    """At unix time `at`. Raises BadValue for what none of the keys has sealed, or not lately."""
+    """At unix time `at`. Raises BadValue for what none of the keys has sealed; OldRecord for what was not sealed lately."""
     body = opened(record[:LONGEST], keys)
     try:
         found = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadValue("what a member of the cluster says is no record") from None
-    if not abs(found.at - at) <= FRESH:
-        raise BadValue("a member's record is old, or its clock differs by more than a minute")
     if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
         raise BadValue("a member of the cluster has no address")
+    if not abs(found.at - at) <= FRESH:
+        raise OldRecord(found.address)
     return Other(found.id, found.address, max(0, min(found.leads, MOST)))
+
+
+def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[Other], set[tuple[str, str]]]:
+    """Those that count at unix time `at`; of each other one the address, "" if no key vouches for it, and why it does not."""
+    believed: list[Other] = []
+    refused: set[tuple[str, str]] = set()
+    for record in found:
+        try:
+            believed.append(decode(record, at, keys))
+        except BadValue as error:
+            refused.add((error.address if isinstance(error, OldRecord) else "", str(error)))
+    return believed, refused

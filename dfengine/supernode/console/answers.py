@@ -363,8 +363,9 @@ class ClusterMember(Struct, kw_only=True):
 class ClusterPage(Page, kw_only=True):
     """The supernodes of the cluster, this one first. configured: there is a cluster. reached: its Redis answered the last question.
 
-    failures: questions that Redis did not answer; refused: notices of others that no key has sealed, or that are old; waiting: notices
-    that are to be told.
+    failures: questions that Redis did not answer; refused: notices of others, and records by which they say that they are members,
+    that no key has sealed, or that are old; a record counts once for as long as it stays so, and records that no key has sealed once
+    together, since nobody can tell whose they are; waiting: notices that are to be told.
     """
 
     configured: bool

@@ -223,7 +223,7 @@ export const cluster = {
     if (data.configured === undefined) return;
     page.redis ??= page.more.appendChild(el("p", { class: "quiet" }));
     say(page.redis, !data.configured ? "" : `Redis ${data.reached ? "answers" : "does not answer: what was told last is used"}; ` +
-      `${counted(data.failures, "question")} failed since the start, ${counted(data.refused, "notice")} refused, ${count(data.waiting)} to be told.`);
+      `${counted(data.failures, "question")} failed since the start, ${count(data.refused)} notices and records refused, ${count(data.waiting)} to be told.`);
   },
   columns: () => [
     { title: "Supernode", text: (row) => row.address, small: (row) => (row.own ? "this one" : "") },

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
-import secrets
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -60,17 +62,42 @@ http {{
 """
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, and that is there again for a server that is started anew.
+BLOCK = 100
+"""Ports of one process: more than a test has servers, so that one which was freed a moment ago is not given away at once."""
 
-    It is outside of the range from which Linux takes ports for connections and listeners without one, and of that of peer servers.
+
+def _own_block() -> tuple[int, Any]:
+    """The first port of a block, and the lock that keeps it for this process."""
+    folder = Path(tempfile.gettempdir()) / f"dfengine-test-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for first in range(10_000, 15_000, BLOCK):
+        lock = (folder / str(first)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+        else:
+            return first, lock
+    raise AssertionError("all blocks of ports are in use")
+
+
+_BLOCK, _LOCK = _own_block()
+_ports = itertools.count()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free, and that is there again for a server that is started anew.
+
+    It is outside of the range from which Linux takes ports for connections and listeners without one, and of that of peer servers, and in
+    a block that is this process's alone: other tests run at the same time.
     """
-    while True:
-        port = 10_000 + secrets.randbelow(5_000)
+    for _ in range(BLOCK):
+        port = _BLOCK + next(_ports) % BLOCK
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("all ports of this process are in use")
 
 
 def until(true: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:

@@ -261,7 +261,7 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         page.goto(f"http://{node.node}/console/#/tasks")
         page.get_by_role("link", name="f.bin").wait_for()
         # Nobody looks.
-        assert viewers() == 1
+        until(lambda: viewers() == 1, "the viewer of the page before to be forgotten")
         hide(page, True)
         until(lambda: viewers() == 0, "the end of the hidden page's stream")
         hide(page, False)

@@ -252,12 +252,12 @@ cdef class ParkedQueue:
     def put(self, download not None, Bitset lack not None, bint endless=False, bint ahead=False):
         """Append the download, or keep its position if it is parked already; `lack` replaces what it lacked.
 
-        endless: it lacks all beyond the set's end, too. ahead: it comes before all those that are put without that.
+        endless: it lacks all beyond the set's end, too. ahead: until it is dropped it comes before all those that are put without that.
         """
         cdef object position = self.positions.get(download)
-        if ahead:
-            if self.ahead is None:
-                self.ahead = ParkedQueue(self.size)
+        if ahead and self.ahead is None:
+            self.ahead = ParkedQueue(self.size)
+        if ahead or (self.ahead is not None and download in self.ahead.positions):
             self.ahead.put(download, lack, endless)
         if position is None:
             position = len(self.entries)

@@ -66,6 +66,8 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
         [job] = preheats
         preheats.cancel(job)
         assert (await preheat).status == 500
+        assert job.task is not None
+        await asyncio.wait([job.task])  # it is answered at once, and ends after that
         assert not node.quota._bytes._taken
         assert not preheats._shares
         preheats.close()

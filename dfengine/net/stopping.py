@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 GRACE = 0.8
-"""Seconds for a server to close its connections and take leave; then the process ends. What it wrote is as after a kill: whole pieces."""
+"""Seconds for a server to close its connections and deregister; then the process ends. What it wrote is as after a kill: whole pieces."""
 
 
 def stop_on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, drain: Callable[[], float] = float) -> None:

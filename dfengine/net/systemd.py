@@ -51,7 +51,7 @@ class Manager:
         self.tell("READY=1")
 
     def stopping(self, status: str = "") -> None:
-        """It takes leave."""
+        """It is about to end."""
         self.tell("STOPPING=1", *([f"STATUS={status}"] if status else []))
 
     def close(self) -> None:

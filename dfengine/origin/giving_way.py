@@ -3,17 +3,17 @@ seconds.
 
 Laws:
 
-1. A connection is judged by the seconds for which its thread waited for the origin, a witness by all seconds that passed. So a pause of
-   this side (a full window, a limit, a disk) makes no connection slow, and what came meanwhile makes none a witness.
-2. It is slow while a witness brings more than SLOW times its rate, and its claim's rest would take longer than REST. Witnesses are other
+1. A connection is judged by the seconds for which its thread waited for the origin, a reference by all seconds that passed. So a pause of
+   this side (a full window, a limit, a disk) makes no connection slow, and what came meanwhile makes none a reference.
+2. It is slow while a reference brings more than SLOW times its rate, and its claim's rest would take longer than REST. References are other
    connections: those that bring bytes now, and those whose claims ended while this one was as slow. Where no other one brings bytes,
-   any that ended before is a witness as well, and all of them are forgotten then: they know nothing of what comes next.
-3. Without a witness a connection gives way if no byte came for QUIET seconds after others did. Where somebody waits for these pieces, and
-   no others are asked for meanwhile, it does once if no other one has brought bytes of this file, and its rest would take longer than
+   any that ended before is a reference as well, and all of them are forgotten then: their rates say nothing of what comes next.
+3. Without a reference a connection gives way if no byte came for QUIET seconds after others did. Where somebody waits for these pieces, and
+   no others are asked for meanwhile, it gives way once if no other one has brought bytes of this file, and its rest would take longer than
    ALONE.
 4. Each one that gives way doubles both patiences for MEMORY seconds. So the requests that are added stay few, whatever an origin does.
 
-An origin that is slow on each of its connections has no witness.
+An origin that is slow on each of its connections has no reference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dfengine.origin.claim import Claim
 
 SLOW = 10.0
-"""How many times as quick a witness is."""
+"""How many times as quick a reference is."""
 
 REST = 2.0
 """Seconds."""
@@ -45,16 +45,16 @@ MEMORY = 60.0
 """Seconds."""
 
 LATELY = 2.0
-"""Seconds after the end of its claim for which a witness counts as one that brings bytes now."""
+"""Seconds after the end of its claim for which a reference counts as one that brings bytes now."""
 
 ENOUGH = 1 << 20, 1.0
-"""Bytes, or seconds, of a claim whose connection is a witness afterwards: the first bytes of a connection may come in one burst."""
+"""Bytes, or seconds, of a claim whose connection is a reference afterwards: the first bytes of a connection may come in one burst."""
 
 MOST = 16
 """Claims that ended and are remembered."""
 
 BESIDE, BEFORE, TRY = "beside", "before", "try"
-"""Why a connection is slow: by witnesses beside it, by those that ended before, or because nobody knows."""
+"""Why a connection is slow: by references beside it, by those that ended before, or because nobody knows."""
 
 
 class GivingWay:

@@ -50,7 +50,7 @@ PORTS_TRIED = 50
 def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
     """Serve until no request came for `alivetime` seconds (0: no limit) and no download here runs, or until SIGTERM or SIGINT.
 
-    Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only take leave.
+    Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only deregister.
     Raises LocalError when the home is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
     if settings.port and settings.port not in PEER_PORTS:

@@ -23,7 +23,7 @@
     registration, credentials, quota  how a download joins, which task it belongs to, what one client may hold;
                                       registration_check: what it may say
     verifier, reachability            asks an accused source for the disputed piece; asks whether a peer is where it says
-    readiness, reconfiguring          whether it should be given downloads, and how it takes leave; what SIGHUP changes
+    readiness, reconfiguring          whether it should be given downloads, and how it drains; what SIGHUP changes
     negative_cache, idle_sweep        final refusals of origins; tasks that are forgotten when idle
 
     swarm/     the pure engine: assigns pieces and sources

@@ -119,7 +119,7 @@ def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
 
 
 def leaving(state: SupernodeState, request: Request) -> Response:
-    """To a registration while this supernode takes leave: a native client is told, and sent on if there are others. Raises HangUp, as if it
+    """To a registration while this supernode drains: a native client is told, and sent on if there are others. Raises HangUp, as if it
     had ended, to one of 1.x, which would not look for another supernode after a refusal."""
     try:
         native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native

@@ -1,4 +1,4 @@
-"""Whether a supernode should be given new downloads, and how it takes leave (--drain). What is listening is alive; see `admin.ready`."""
+"""Whether a supernode should be given new downloads, and how it drains (--drain). What is listening is alive; see `admin.ready`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SILENT = 60.0
 def hindrance(state: SupernodeState) -> str:
     """Why it should be given none; "" if it should."""
     if state.draining:
-        return "it takes leave"
+        return "it is draining"
     free = state.cache.free()
     if free < FULL and state.fetches.room.exhausted:
         return f"the disk is full: {free} bytes are free, and no copy can be removed"

@@ -256,7 +256,7 @@ def test_probes_ask_what_is_answered_without_a_signature(case: list[dict[str, An
             found = settings(container)
             probes = {name: probe for name, probe in container.items() if name.endswith("Probe")}
             assert {"readinessProbe", "livenessProbe"} <= probes.keys()
-            # What is full or takes leave is not killed for that.
+            # What is full or draining is not killed for that.
             assert probes["readinessProbe"].get("httpGet", {}).get("path") in (None, "/readyz")
             assert probes["livenessProbe"].get("httpGet", {}).get("path") != "/readyz"
             for probe in probes.values():

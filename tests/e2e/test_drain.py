@@ -1,4 +1,4 @@
-"""How long a supernode that takes leave waits (--drain): for downloads that run, and for none whose client is gone."""
+"""How long a supernode that drains waits (--drain): for downloads that run, and for none whose client is gone."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 
 A slow origin is as slow for the probe as for the leader, and it brings the leader more: that one has more connections. So a probe there
 costs one piece, and the doubled wait makes them few. Rates are compared over the same seconds, so the origin's own changes say nothing.
-Whoever took a task leads it for HOLD seconds at least, whatever others find: nothing flaps.
+A supernode that took a task leads it for HOLD seconds at least, whatever others measure, so the lead does not move back and forth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes docs/processes.svg and docs/piece.svg from the text below.
+"""Make docs/processes.svg and docs/piece.svg from the text below.
 
     python docs/draw.py
 
@@ -20,11 +20,11 @@ DRAWINGS = {
     "processes": """
 size 96x44
 box origin 2,2 18x8 origin / any HTTP server
-box super 34,2 28x8 dfengine supernode / decides who takes what from whom / keeps one verified copy
-box geta 2,22 24x8 dfengine get (host A) / writes the file, / ends when it is whole
-box peera 2,36 24x6 dfengine peer (host A) / serves what A has
+box super 34,2 28x8 dfengine supernode / assigns pieces and sources / stores one verified copy
+box geta 2,22 24x8 dfengine get (host A) / writes the file, / ends when it is complete
+box peera 2,36 24x6 dfengine peer (host A) / serves the pieces of A
 box getb 70,22 24x8 dfengine get -o - (host B) / a window in memory, / in order to a program
-box peerb 70,36 24x6 dfengine peer (host B) / serves what B has
+box peerb 70,36 24x6 dfengine peer (host B) / serves the pieces of B
 arrow origin right -> super left the file, once
 arrow geta top -> super bottom at -6,-12 register, pull
 arrow super bottom -> geta right at -4,-2 pieces
@@ -39,12 +39,12 @@ box o 2,2 17x6 origin
 box f 30,2 20x6 fetch thread / receive, hash, write
 box c 58,2 19x6 copy on disk / plain bytes + record
 box s 58,15 19x8 swarm (event loop) / rarest piece, / nearest source
-box p 30,15 20x8 parked pull / slot and lease / are taken
+box p 30,15 20x8 parked pull / a lease takes / an upload slot
 box d 2,15 17x8 get: fetch thread / request, receive, / compare digest
 box w 2,30 17x8 part file / pwrite, then digest / and bit in record
-box u 30,30 20x8 peer server / sees the bit; / head, sendfile, tail
-box n 58,30 19x8 other hosts / receive, verify, / serve on
-box e 2,46 17x8 output / renamed when / all pieces are here
+box u 30,30 20x8 peer server / checks the bit; / head, sendfile, tail
+box n 58,30 19x8 other hosts / receive, verify, / serve
+box e 2,46 17x8 output / renamed when / all pieces are stored
 arrow o right -> f left bytes
 arrow f right -> c left pieces
 arrow c bottom -> s top available
@@ -54,7 +54,7 @@ arrow d bottom -> w top verified
 arrow w right -> u left shared record
 arrow u right -> n left piece
 arrow n top -> s bottom report
-arrow w bottom -> e top whole
+arrow w bottom -> e top complete
 """,
 }
 
@@ -71,7 +71,7 @@ def _end(box: tuple[int, int, int, int], side: str, shift: int) -> tuple[float, 
 
 
 def svg(drawing: str) -> str:
-    """The drawing as one SVG document. Raises ValueError for a line that is neither box nor arrow, KeyError for an unknown box."""
+    """Return the drawing as one SVG document. Raises ValueError for a line that is neither box nor arrow, KeyError for an unknown box."""
     lines = [line for line in drawing.strip().splitlines() if line]
     width, height = (int(n) * CELL for n in lines[0].removeprefix("size ").split("x"))
     boxes: dict[str, tuple[int, int, int, int]] = {}

@@ -1,9 +1,9 @@
 """Receive from a TCP socket without the GIL, with a deadline for every wait. Layout: see the .pxd.
 
-Content is received by recv(MSG_WAITALL) in large steps: one system call moves up to STEP bytes and the kernel
-sleeps inside it, so neither poll nor Python runs per segment. SO_RCVTIMEO (TICK) bounds each of these calls;
-after each, silence and the least rate are judged. Nor does the sleeping thread wake for each segment of a slow link: SO_RCVLOWAT is
-LOW while at least twice that is to come. The last bytes are received without it, since nothing might follow them.
+Content is received by recv(MSG_WAITALL) in large steps: one system call moves up to STEP bytes and the kernel sleeps inside it, so neither
+poll nor Python runs per segment. SO_RCVTIMEO (TICK) bounds each of these calls; after each, silence and the minimum rate are checked. The
+sleeping thread is not woken for each segment of a slow link either: SO_RCVLOWAT is LOW while at least twice that is expected. The last
+bytes are received without it, since no bytes might follow them.
 """
 
 cimport cython
@@ -38,12 +38,12 @@ cdef extern from "<poll.h>" nogil:
     short POLLIN
 
 HEAD_LIMIT = 16384
-"""Longest head of an answer that is read, in bytes."""
+"""Longest head of a response that is read, in bytes."""
 
 cdef enum:
     STORE = 16384
     STEP = 1 << 20
-    LOW = 64 << 10  # of a receive window of 1 MB and more; at 200 Mbit/s a wake-up in 3 ms, not in 0.06
+    LOW = 64 << 10  # for receive windows of 1 MB and more; at 200 Mbit/s one wake-up per 3 ms instead of 0.06 ms
 
 cdef double TICK = 0.5
 
@@ -67,13 +67,13 @@ cdef timeval span(double seconds) noexcept nogil:
 
 @cython.final
 cdef class Receiver:
-    """What one connection receives. One thread receives; any thread may `stop`.
+    """Receives on one connection. One thread receives; any thread may call `stop`.
 
     Raises SourceGone (closed, reset, silent past its deadline, or stopped), TooSlow, ProtocolViolation.
     """
 
     def __cinit__(self, int fd, double send_timeout=10.0):
-        """`fd` is a connected blocking TCP socket that its owner keeps open. Sets its SO_RCVTIMEO and SO_SNDTIMEO (seconds)."""
+        """fd: a connected blocking TCP socket that its owner keeps open. Sets its SO_RCVTIMEO and SO_SNDTIMEO (seconds)."""
         cdef timeval tick = span(TICK), patience = span(send_timeout)
         self.fd = fd
         self.low = 1
@@ -89,16 +89,16 @@ cdef class Receiver:
 
     @property
     def buffered(self):
-        """Bytes received and not yet taken: a poll of the socket does not show them."""
+        """Received bytes that are not taken yet: a poll of the socket does not show them."""
         return self.end - self.start
 
     def stop(self):
-        """From any thread: a receive that waits here ends with SourceGone at once, and so does every later one."""
+        """Stop from any thread: a receive in progress ends with SourceGone at once, and so does every later one."""
         self.stopped = True
         shutdown(self.fd, SHUT_RDWR)
 
     cdef int more(self, double deadline) except -1:
-        """Receive what there is into the store; waits until `deadline` (monotonic seconds) for the first byte."""
+        """Receive available bytes into the store; wait until `deadline` (monotonic seconds) for the first byte."""
         cdef pollfd waiting
         cdef ssize_t got
         cdef double left
@@ -141,7 +141,7 @@ cdef class Receiver:
         return taken
 
     def head(self, double deadline):
-        """The next bytes up to and including an empty line; at most HEAD_LIMIT, else ProtocolViolation. deadline: monotonic seconds."""
+        """Read up to and including an empty line. deadline: monotonic seconds. Raises ProtocolViolation beyond HEAD_LIMIT bytes."""
         cdef int seen = 0
         cdef unsigned char* at
         while True:
@@ -158,7 +158,7 @@ cdef class Receiver:
             self.more(deadline)
 
     def line(self, double deadline):
-        """The next bytes up to and including a line feed; limits and errors as `head`."""
+        """Read up to and including a line feed; limits and errors as `head`."""
         cdef int seen = 0
         cdef unsigned char* at
         while True:
@@ -171,7 +171,7 @@ cdef class Receiver:
             self.more(deadline)
 
     def read(self, Py_ssize_t length, double deadline):
-        """Exactly `length` bytes: for small bodies, whose size the caller has bounded. deadline: monotonic seconds."""
+        """Read exactly `length` bytes: for small bodies, whose size the caller has bounded. deadline: monotonic seconds."""
         cdef list parts = []
         cdef int count
         while length > 0:
@@ -184,12 +184,12 @@ cdef class Receiver:
 
     def into(self, buffer, Py_ssize_t offset, Py_ssize_t length, *, double silence=10.0, double floor=0.0,
              double grace=10.0, double started=0.0, Py_ssize_t before=0, Py_ssize_t after=0):
-        """Exactly `length` bytes into writable `buffer` at `offset`.
+        """Receive exactly `length` bytes into writable `buffer` at `offset`.
 
-        silence: seconds without a byte after which the source counts as gone. floor: least bytes per second, judged
-        once `grace` seconds are over: before + received >= floor * (now - started - grace), else TooSlow. `started`
-        (monotonic seconds, 0 = now) and `before` (bytes) let several calls be judged as one transfer. after: bytes that
-        the source sends next, and that the caller receives next.
+        silence: seconds without a byte after which Silent is raised. floor: minimum bytes per second, checked once `grace` seconds
+        are over: before + received >= floor * (now - started - grace), else TooSlow. `started` (monotonic seconds, 0 = now) and `before`
+        (bytes) combine several calls to one transfer for this check. after: bytes that the source sends next, and that the caller
+        receives next.
         """
         cdef Py_buffer view
         cdef Py_ssize_t got = 0, first
@@ -229,7 +229,7 @@ cdef class Receiver:
 
 
 cdef void wake_at(Receiver receiver, int low) noexcept nogil:
-    """The number of received bytes that wakes a reader or poll (SO_RCVLOWAT). If the system refuses, each segment wakes it."""
+    """Set the number of received bytes that wakes a reader or poll (SO_RCVLOWAT). If the system refuses, each segment wakes it."""
     if receiver.low != low:
         setsockopt(receiver.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low))
         receiver.low = low
@@ -237,7 +237,7 @@ cdef void wake_at(Receiver receiver, int low) noexcept nogil:
 
 cdef int fill(Receiver receiver, char* at, Py_ssize_t length, Py_ssize_t* got, double silence, double floor, double grace,
               double started, Py_ssize_t before, Py_ssize_t after) noexcept nogil:
-    """Receive until got == length; an Outcome. Adds to the receiver's total as it goes, for displays of progress."""
+    """Receive until got == length; return an Outcome. Updates the receiver's total after each call, for progress displays."""
     cdef ssize_t count
     cdef Py_ssize_t most, ahead
     cdef double last_received = now(), at_now

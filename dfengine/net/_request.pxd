@@ -1,4 +1,4 @@
-"""The plain case of a request: the whole of it in one read, and nothing about it unusual.
+"""Layout of a plain request: received whole in one read, and with no unusual header.
 
     POST /swarm/pull HTTP/1.1\\r\\n         method and target, of visible ASCII
     Host: 10.0.0.1:8002\\r\\n               names of letters, digits, - and _; values of printable ASCII; no name twice
@@ -6,7 +6,7 @@
     \\r\\n
     {"task":"..."...}
 
-Whatever differs is left to the full parser, which alone may refuse.
+Any other request is left to the full parser; only that parser refuses requests.
 """
 
 cdef enum:
@@ -20,7 +20,7 @@ cdef struct Header:
     Py_ssize_t valued
 
 
-cdef struct Plain:  # pointers into the request's bytes, and how many they point at
+cdef struct Plain:  # pointers into the request's bytes, and the lengths of the parts
     bint posted  # POST, else GET
     const unsigned char* target
     Py_ssize_t targeted

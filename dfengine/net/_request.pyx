@@ -1,4 +1,4 @@
-"""Plain requests, read without a callback for each of their parts. What is plain is drawn in the `.pxd`."""
+"""Parses plain requests without a callback for each of their parts. The `.pxd` shows a plain request."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, strlen
@@ -6,7 +6,7 @@ from libc.string cimport memchr, memcmp, strlen
 cdef const char** OTHERS = [
     b"transfer-encoding", b"expect", b"connection", b"upgrade", b"keep-alive", b"proxy-connection", b"trailer", b"te", NULL
 ]
-cdef dict NAMES = {}  # spellings seen -> lower case, few: filled with those that clients of this kind send
+cdef dict NAMES = {}  # known spellings -> lower case; few, those that clients of this kind send
 for _name in ("host", "content-length", "content-type", "user-agent", "range", "accept", "accept-encoding", "dfengine-auth"):
     NAMES[_name.encode()] = NAMES[_name.title().encode()] = _name
 
@@ -20,7 +20,7 @@ cdef bint printable(const unsigned char* at, Py_ssize_t length, unsigned char le
 
 
 cdef bint named(const unsigned char* at, Py_ssize_t length) noexcept nogil:
-    """A header's name of letters, digits, - and _."""
+    """Whether a header's name has only letters, digits, - and _."""
     cdef Py_ssize_t i
     cdef unsigned char c
     for i in range(length):
@@ -35,7 +35,7 @@ cdef unsigned char lower(unsigned char c) noexcept nogil:
 
 
 cdef bint alike(const unsigned char* a, const unsigned char* b, Py_ssize_t length) noexcept nogil:
-    """The same name, whatever its case."""
+    """Whether two names are equal, ignoring case."""
     cdef Py_ssize_t i
     for i in range(length):
         if lower(a[i]) != lower(b[i]):
@@ -44,7 +44,7 @@ cdef bint alike(const unsigned char* a, const unsigned char* b, Py_ssize_t lengt
 
 
 cdef bint unusual(const Header* header, const Header* before, Py_ssize_t number) noexcept nogil:
-    """One of OTHERS, or a name that was among the `number` ones before."""
+    """Whether the header is one of OTHERS, or repeats one of the `number` headers before."""
     cdef Py_ssize_t i = 0
     while OTHERS[i] is not NULL:
         if <Py_ssize_t> strlen(OTHERS[i]) == header.named and alike(header.name, <const unsigned char*> OTHERS[i], header.named):

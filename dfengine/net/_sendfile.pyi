@@ -7,10 +7,11 @@ from dfengine._bitset import Bitset
 class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
-    `bits` and `n`: memory that may be evicted meanwhile; bit n is cleared first. It is checked when the slice has been sent, so that the
-    rest of the answer follows right bytes only. `check`: compares the bytes with their digest, in a thread, and returns
-    whether they agree; it is asked when they come from a disk anyway, and before they are sent where it `must` be. Raises BadValue,
-    IndexError.
+    bits, n: for memory that may be evicted during the sending; bit n is cleared before the eviction. The bit is tested when the slice has
+    been
+    sent, so that the rest of the answer is sent only after right bytes. check: compares the bytes with their digest, in a thread, and
+    returns whether they agree. It is called when the bytes must be read from a disk anyway, and with `must` always before they are sent.
+    Raises BadValue, IndexError.
     """
 
     def __new__(
@@ -26,28 +27,29 @@ class FileSlice:
     @property
     def owner(self) -> object: ...
     def read(self, at: int, length: int) -> bytes:
-        """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile.
+        """Return a copy of `length` bytes from `at` on, for connections that cannot use sendfile.
 
         Raises BadValue beyond the slice, EOFError when the file ends first, the bit is clear or the check failed, OSError.
         """
     def resident(self) -> bool:
-        """Sending it waits for no disk, as far as a look at every megabyte tells; memory and what cannot be asked count as resident.
+        """Whether sending waits for no disk, as sampled once per megabyte; memory counts as resident, and so do file systems that cannot
+        tell.
 
-        False as well while it must be checked.
+        False as well while the slice must be checked.
         """
     def load(self) -> None:
-        """Check it, or read it into the page cache and wait for that, without the GIL; whatever goes wrong shows when it is sent."""
+        """Run the check, or read the slice into the page cache, without the GIL; errors are reported when the slice is sent."""
 
 @final
 class Upload:
-    """An answer on its way to a non-blocking socket."""
+    """An answer being sent to a non-blocking socket."""
 
     def __new__(cls, parts: tuple[bytes | FileSlice, ...]) -> Upload: ...
     @property
     def parts(self) -> tuple[bytes | FileSlice, ...]: ...
     @property
     def left(self) -> int:
-        """Bytes that the socket has not taken yet."""
+        """Bytes that the socket has not accepted yet."""
     @property
     def sends(self) -> int:
         """Calls of send so far."""
@@ -56,10 +58,11 @@ class Upload:
         """Calls of sendfile so far."""
     @property
     def cold(self) -> FileSlice | None:
-        """`advance` stopped before this slice, which must come from a disk: load it, then call again."""
+        """The slice before which `advance` stopped because it must be read from a disk: load it, then call again."""
     def advance(self, sock: int, most: int) -> int:
-        """Give the socket at most `most` bytes, until it takes no more; the bytes it took.
+        """Write at most `most` bytes to the socket, until it accepts no more; return the bytes it accepted.
 
-        0 with `left` over 0 and `most` over 0 means that it is full, or that a slice is `cold`. Raises OSError when the connection is gone,
-        EOFError when a file ended before its slice did, or a slice's bit is clear, or its check failed.
+        0 with `left` over 0 and `most` over 0 means that the socket is full, or that a slice is `cold`. Raises OSError when the connection
+        is
+        closed, EOFError when a file ended before its slice did, or a slice's bit is clear, or its check failed.
         """

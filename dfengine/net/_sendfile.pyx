@@ -1,7 +1,7 @@
 """Sends answers made of bytes and file slices: MSG_MORE for what precedes a slice, sendfile for the slice.
 
-The file's pages go to the socket without being copied through this process. sendfile is called until the socket is full,
-with no cap of our own: small caps cost a third of the speed.
+The file's pages are sent without being copied through this process. sendfile is called until the socket is full, without a smaller cap per
+call: small caps cost a third of the speed.
 """
 
 cimport cython
@@ -64,7 +64,7 @@ cdef class FileSlice:
         self.wrong = False
 
     def read(self, long long at, long long length):
-        """A copy of `length` bytes from `at` on, for what cannot be sent by sendfile."""
+        """Return a copy of `length` bytes from `at` on, for connections that cannot use sendfile."""
         if at < 0 or length < 0 or length > self.length - at:
             raise BadValue(f"no {length} bytes at {at} of {self.length}")
         if self.wrong:
@@ -101,7 +101,7 @@ cdef class FileSlice:
 
     def load(self):
         if self.check is not None:
-            self.must, self.wrong = False, True  # until it is known, also if the check fails to be made
+            self.must, self.wrong = False, True  # until the result is known, also if the check itself fails
             self.wrong = not self.check()
             return
         cdef long long at = 0
@@ -119,7 +119,7 @@ cdef class FileSlice:
 
 
 cdef bint _in_memory(int fd, long long offset) noexcept nogil:
-    """The byte can be read without waiting for a disk; True as well where the file system cannot tell."""
+    """Whether the byte can be read without waiting for a disk; True as well where the file system cannot tell."""
     cdef char byte
     cdef iovec part
     part.iov_base = &byte
@@ -128,7 +128,7 @@ cdef bint _in_memory(int fd, long long offset) noexcept nogil:
 
 
 cdef long long _send(int sock, const char *data, size_t length, int flags) noexcept nogil:
-    """Bytes taken, 0 when the socket is full, -1 on an error (errno)."""
+    """Send bytes; return how many the socket accepted, 0 when it is full, -1 on an error (errno)."""
     cdef ssize_t count
     while True:
         count = c_send(sock, data, length, flags | MSG_NOSIGNAL | MSG_DONTWAIT)
@@ -140,7 +140,7 @@ cdef long long _send(int sock, const char *data, size_t length, int flags) noexc
 
 
 cdef long long _sendfile(int sock, int fd, long long offset, long long length, long long *calls) noexcept nogil:
-    """Bytes taken before the socket was full; -1 on an error (errno); -2 when the file ended first."""
+    """Send file bytes; return how many the socket accepted before it was full; -1 on an error (errno); -2 when the file ended first."""
     cdef off_t at = offset
     cdef ssize_t count
     cdef long long moved = 0
@@ -160,7 +160,7 @@ cdef long long _sendfile(int sock, int fd, long long offset, long long length, l
 
 @cython.final
 cdef class Upload:
-    """An answer on its way to a non-blocking socket."""
+    """An answer being sent to a non-blocking socket."""
 
     def __cinit__(self, parts):
         self.parts = tuple([part for part in parts if (part.length if isinstance(part, FileSlice) else len(part))])
@@ -174,7 +174,7 @@ cdef class Upload:
         self.cold = None
 
     def advance(self, int sock, long long most):
-        """Give the socket at most `most` bytes, until it takes no more; the bytes it took."""
+        """Write at most `most` bytes to the socket, until it accepts no more; return the bytes it accepted."""
         cdef long long moved = 0, count, want, size
         cdef FileSlice piece
         cdef const char *data
@@ -202,7 +202,7 @@ cdef class Upload:
                 size = len(part)
                 want = min(size - self.done, most - moved)
                 data = <const char *>part + self.done
-                # What follows rides in the same segment.
+                # Parts that follow are sent in the same segment.
                 flags = MSG_MORE if self.left > want else 0
                 with nogil:
                     count = _send(sock, data, want, flags)

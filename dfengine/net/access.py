@@ -1,8 +1,8 @@
 """Which origins a supernode may connect to for clients: checked by the URL's host name and by the address before each connection.
 
-A client that registers a URL makes the supernode send a request. So forbidden targets are refused at connect time, by the very address that
-is connected to: a name that resolves differently the second time gains nothing. Redirects are checked in the same way. Where a proxy
-connects, the proxy resolves names, and its rules decide.
+A client that registers a URL makes the supernode send a request. Forbidden targets are therefore refused at connect time, by the very
+address that is connected to: a name that resolves differently the second time does not bypass the check. Redirects are checked in the same
+way. Where a proxy connects, the proxy resolves names, and its rules decide.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 DENIED = metadata.NETWORKS
-"""Denied unless an allowed network lies within one of them."""
+"""Denied, except for addresses in an allowed network that lies within one of these."""
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
 _CARRIERS = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
-"""Networks of IPv6 whose addresses end in the IPv4 address they stand for: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible."""
+"""IPv6 networks whose addresses end in the IPv4 address they represent: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible."""
 
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-"""Of RFC 8215: the site chooses the prefix length, and so the place of the IPv4 address (RFC 6052 section 2.2)."""
+"""Local-use NAT64 prefix (RFC 8215): the site chooses the prefix length, and so the place of the IPv4 address (RFC 6052 section 2.2)."""
 
 _ISATAP = frozenset((0x00005EFE, 0x01005EFE, 0x02005EFE, 0x03005EFE))
-"""How the lower half of an ISATAP address begins, with either of its two flags (RFC 5214 section 6.1); the IPv4 address follows."""
+"""First 32 bits of an ISATAP address's lower half, with either of its two flags (RFC 5214 section 6.1); the IPv4 address follows."""
 
 _NOWHERE = IPv4Network("0.0.0.0/8")
-"""Never a destination (RFC 1122 section 3.2.1.3): such a result means that no IPv4 address is embedded there."""
+"""Never a destination (RFC 1122 section 3.2.1.3): such a result means that no IPv4 address is embedded at that place."""
 
 
 class Access:
-    """allow, deny: hosts (`example.com`; `.example.com` for all below it), addresses and CIDRs. Raises BadValue.
+    """Rules for the hosts and addresses that may be connected to.
 
-    `deny` overrides `allow`. Without `allow` everything else is permitted; with it, only what it names.
+    allow, deny: hosts (`example.com`; `.example.com` for all names below it), addresses and CIDRs. Raises BadValue for anything else.
+    `deny` overrides `allow`. Without `allow` everything else is permitted; with it, only the targets that it names.
     """
 
     def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
@@ -49,11 +50,11 @@ class Access:
 
     @property
     def has_rules(self) -> bool:
-        """Somebody has allowed or denied something; else only DENIED counts."""
+        """Whether `allow` or `deny` has a rule; without rules only DENIED counts."""
         return self._only or bool(self._denied or self._denied_hosts)
 
     def permits(self, host: str, address: str) -> bool:
-        """`host` as the URL has it, at `address`."""
+        """Whether a connection to `host`, as written in the URL, at `address` is permitted."""
         host = _plain(host)
         given = ip_address(address.partition("%")[0])
         meant = reached(given)
@@ -66,9 +67,10 @@ class Access:
         return not self._only or all(opened) or _within(given, self._allowed) or _named(host, self._allowed_hosts)
 
     def check_name(self, host: str) -> None:
-        """Check `host` for a proxy, which will resolve it: by the rules for names, or by those for addresses if it is one in any form.
+        """Check `host` for a proxy, which will resolve it: an IP address in any notation by the rules for addresses, a name by those for
+        names.
 
-        Raises OriginForbidden; also for a name where only addresses are allowed.
+        Raises OriginForbidden, also for a name where only addresses are allowed.
         """
         name = _plain(host)
         address = address_of(name)
@@ -80,7 +82,7 @@ class Access:
             raise OriginForbidden(f"this supernode may not fetch from {host}")
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """The permitted ones of `host`, for a proxy that connects by address; IPv6 in brackets. Raises OriginUnreachable."""
+        """Resolve `host` to its permitted addresses, for a proxy that connects by address; IPv6 in brackets. Raises OriginUnreachable."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
@@ -90,9 +92,10 @@ class Access:
 
 
 def reached(given: Address) -> list[Address]:
-    """The addresses that packets to this one may reach, at least one: IPv4 is found inside every form of IPv6 that carries it.
+    """Return the addresses that packets to `given` may reach, at least one: IPv4 is found inside every form of IPv6 that embeds it.
 
-    Where the form alone does not say where the IPv4 address lies, each place is looked at; Teredo and ISATAP reach both ends of a tunnel.
+    Where the form alone does not determine the place of the IPv4 address, each possible place is read. Teredo and ISATAP reach both ends of
+    a tunnel.
     """
     found = _carried(given) if isinstance(given, IPv6Address) else [given]
     # A connection to the unspecified address reaches this machine.
@@ -107,7 +110,7 @@ def _carried(given: IPv6Address) -> list[Address]:
     if number > 1 and any(given in network for network in _CARRIERS):
         return [last]
     if given in _LOCAL_NAT64:
-        # Prefixes of 48, 56 and 64 bits; the bits 64 to 71 are left out.
+        # Prefixes of 48, 56 and 64 bits; bits 64 to 71 are skipped.
         high, low = (number >> 64) & 0xFFFF, (number >> 24) & 0xFFFFFFFF
         addresses = (high << 16 | low >> 16, (high & 0xFF) << 24 | low >> 8, low)
         return [last, *(address for each in addresses if (address := IPv4Address(each)) not in _NOWHERE)]
@@ -122,7 +125,7 @@ def _carried(given: IPv6Address) -> list[Address]:
 
 
 def address_of(host: str) -> Address | None:
-    """The address that a host is, also as the resolver takes it: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
+    """Parse `host` as an address, also in the resolver's notations: one number, fewer than four, hexadecimal, octal (inet_aton(3))."""
     with contextlib.suppress(ValueError):
         return ip_address(host.partition("%")[0])
     with contextlib.suppress(OSError, ValueError):
@@ -131,8 +134,8 @@ def address_of(host: str) -> Address | None:
 
 
 def _plain(host: str) -> str:
-    """The name in the form that is resolved: lower case, IDNA."""
-    with contextlib.suppress(UnicodeError):  # no such name will be found
+    """Return the name in the form that is resolved: lower case, IDNA."""
+    with contextlib.suppress(UnicodeError):  # such a name does not resolve
         host = host if host.isascii() else host.encode("idna").decode()
     return host.lower().rstrip(".")
 
@@ -160,7 +163,7 @@ def _rules(texts: Iterable[str]) -> tuple[list[Network], list[str]]:
         except ValueError:
             pass
         letters = plain.replace(".", "").replace("-", "").replace("_", "")
-        # A slash or a colon, or nothing but digits, was meant as an address: taken for a name it would never match.
+        # Text with a slash or a colon, or of digits only, is meant as an address: as a name it would never match.
         if not letters or not letters.isalnum() or letters.isdigit():
             raise BadValue(f"origin {text!r} is neither a host, an address nor a CIDR")
         names.append(plain)

@@ -1,4 +1,4 @@
-"""The access log: one event for each answered request, of a control server or a piece server."""
+"""Access log: one event for each answered request of a control server or a piece server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response]
 
 
 def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
-    """`route`, whose answers are told: Response, Parts, or a future of a Response."""
+    """Wrap `route` so that each of its answers is logged: a Response, Parts, or a future of a Response."""
 
     def answer(request: Request) -> Answer:
         tell = partial(_tell, events, request.client, request.method, request.path, monotonic())
@@ -32,7 +32,7 @@ def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Re
 
 
 def logged_quick(events: EventLog, quick: Quick, method: str, path: str) -> Quick:
-    """The same of a server's `quick`, all of whose requests are of this method and path."""
+    """Wrap a server's `quick` in the same way; all of its requests have this method and path."""
 
     def answer(data: bytes, connection: ConnectionState, client: str) -> bytes | asyncio.Future[Response] | None:
         tell = partial(_tell, events, client, method, path, monotonic())

@@ -1,4 +1,4 @@
-"""Tells a supernode that this host shares content: a question whether it is known, and the pieces' digests if it is not."""
+"""Announces content that this host shares to a supernode: asks whether the content is known, and sends the pieces' digests if not."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeAddress
 
 ANSWER = 10.0
-"""Seconds for an answer."""
+"""Seconds to wait for a response."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 MOST_DIGESTS = 700_000
-"""Bytes of digests that a request has room for."""
+"""Largest total size of digests in a request, in bytes."""
 
 
 def announce(dialer: Dialer, node: SupernodeAddress, announcement: Announcement, digests: Callable[[str], bytes]) -> Announced:
-    """One announcement over a connection of its own; see `Announcer`."""
+    """Send one announcement over a connection of its own; see `Announcer`."""
     with Announcer(dialer, node) as announcer:
         return announcer.announce(announcement, digests)
 
 
 class Announcer:
-    """A connection to a supernode for announcements one after the other. Use as a context. Raises RemoteError."""
+    """A connection to a supernode for several announcements in sequence. Use as a context manager. Raises RemoteError."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress) -> None:
         self._where = f"supernode {node}"
         self._connection = dialer.connect(node.host, node.port, timeout=5.0, named=node.certified)
 
     def announce(self, announcement: Announcement, digests: Callable[[str], bytes]) -> Announced:
-        """The supernode's last answer, a refusal too. digests: of the pieces, by the algorithm of that name; what it raises is raised.
+        """Return the supernode's last answer, which may be a refusal. digests: returns the pieces' digests by the named algorithm; its
+        errors propagate.
 
         Raises RemoteError, after which only `close` may be called.
         """

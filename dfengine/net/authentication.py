@@ -1,4 +1,4 @@
-"""Authenticates requests to a server by the swarm's secrets, which can change while it runs."""
+"""Authenticates requests to a server by the swarm's secrets, which may change while the server runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class Authentication:
-    """Of one process. files: paths of the swarm's secrets, each of which is accepted; none: all requests are. Raises BadValue.
+    """Accepted secrets of one process. files: paths of the swarm's secrets; without files every request is accepted. Raises BadValue.
 
     share: percent of the sessions that one client may have.
     """
@@ -31,7 +31,7 @@ class Authentication:
             self._read(files)
 
     def protect(self, route: Callable[[Request], Answer]) -> Callable[[Request], Answer | Response]:
-        """`route`, but requests without a secret are refused. Each such route has a name of its own, for which requests are signed."""
+        """Wrap `route` to refuse requests without a valid secret. Requests are signed for the route's own random server name."""
         if not self._secrets:
             return route
         from dfengine.net.secret import Guard
@@ -47,17 +47,20 @@ class Authentication:
         return refusal
 
     def reread(self) -> None:
-        """Read the files again. Raises BadValue, and then the secrets of before stay in use."""
+        """Read the files again. Raises BadValue; the previous secrets then stay in use."""
         if self.files:
             self._read(self.files)
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """Those that are accepted now; none: every request is."""
+        """The secrets that are accepted now; if there are none, every request is accepted."""
         return self._secrets
 
     def follow(self, files: tuple[str, ...]) -> bool:
-        """Take the secrets of these files instead, if one of them is taken already: so far a swarm changes its secret. Else False."""
+        """Replace the secrets by those of `files`. False, without a change, unless they share a secret with the current ones.
+
+        The overlap is required so that a change of secret cannot lock out the swarm's current members.
+        """
         if not files or not self._secrets:
             return not files and not self._secrets
         from dfengine.net.secret import read_secrets

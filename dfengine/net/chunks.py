@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dfengine.net.tls import TlsReceiver
 
 MOST = 16384
-"""Chunks of one body: each costs its reader more than its bytes do, where they are few."""
+"""Maximum number of chunks in one body: a small chunk costs its reader more than the bytes in it."""
 
 TRAILERS = 64
 
@@ -21,7 +21,7 @@ _ENDS = (b"\r\n", b"\n")
 
 
 class Chunks:
-    """`read` and `into` as a receiver's, over the chunks of one body; then `end`, or all at once by `rest`.
+    """Decode one chunked body: `read` and `into` as a receiver's, over the chunks of one body; then `end`. `rest` reads all at once.
 
     Raises SourceGone, TooSlow, ProtocolViolation.
     """
@@ -32,7 +32,7 @@ class Chunks:
         self._count = 0
 
     def _next(self, deadline: float) -> bool:
-        """The next chunk begins; False: the body has ended, its trailers included."""
+        """Begin the next chunk. False: the body has ended, including its trailers."""
         if self._count and self._receiver.line(deadline) not in _ENDS:
             raise ProtocolViolation("a chunk is longer than its header says")
         self._count += 1
@@ -50,7 +50,7 @@ class Chunks:
         raise ProtocolViolation("trailers without end")
 
     def _some(self, most: int, deadline: float) -> int:
-        """Bytes of `most` that are the current chunk's, taken from it."""
+        """Reserve up to `most` bytes of the current chunk; return how many."""
         if not self._left and not self._next(deadline):
             raise ProtocolViolation("the answer ends early")
         count = min(most, self._left)
@@ -79,12 +79,12 @@ class Chunks:
             got += count
 
     def end(self, deadline: float) -> None:
-        """There is no more."""
+        """Check that the body has ended. Raises ProtocolViolation."""
         if self._left or self._next(deadline):
             raise ProtocolViolation("the answer is longer than it should be")
 
     def rest(self, deadline: float, limit: int) -> bytes:
-        """All of it, at most `limit` bytes."""
+        """Read the remaining body, at most `limit` bytes."""
         parts: list[bytes] = []
         while self._next(deadline):
             limit -= self._left

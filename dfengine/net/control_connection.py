@@ -1,15 +1,15 @@
-"""One client of a control server: bytes in, answers out in the order of their requests.
+"""One connection of a control server: bytes in, answers out in the order of their requests.
 
 Laws:
-* One request of a connection is handled at a time. Requests received with it wait for the client's next turn (`turns`); meanwhile the
-  socket is not read.
-* It is not read either while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers are unread. A client that does not read
-  for stall seconds is disconnected.
-* All bytes kept for a client are counted: unfinished requests, and answers that are not sent or not read. A connection that makes them
-  more than the client's share is closed.
-* A connection is always in one of four phases, each with a deadline: a request arrives (head seconds from its first byte), it waits for
-  a turn or an answer (no deadline), answers are unread (stall seconds), idle.
-* An answer without an end (`EventStream`) is the last of its connection: no request is read after it. It has no deadline either, unless
+* One request of a connection is handled at a time. Further requests received with it wait for the client's next turn (`turns`); until then
+  the socket is not read.
+* The socket is not read either while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers are unread. A client that does
+  not read for stall_seconds is disconnected.
+* All bytes buffered for a client are counted: unfinished requests, and answers that are not sent or not read. A connection that makes
+  them exceed the client's share is closed.
+* A connection is always in one of four phases, each with a deadline: a request is arriving (head_seconds from its first byte), a request
+  waits for a turn or an answer (no deadline), answers are unread (stall_seconds), idle (idle_seconds).
+* An answer without an end (`EventStream`) is the last of its connection: no request is read after it. It has a deadline only while
   it is unread.
 """
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
 
 HIGH_WATER = 16 << 10
-"""Unread bytes of answers from which on the connection is not read."""
+"""Unread bytes of answers at which reading from the connection stops."""
 
 Answer = Response | asyncio.Future[Response]
 Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
 READY = (bytes, Response)
-"""Answers that are ready."""
+"""Types of answers that are ready."""
 
 
 class ControlProtocol(asyncio.Protocol):
-    """One client. client: its address."""
+    """The connection of one client. client: its address."""
 
     __slots__ = ("_answers", "_at", "_backlog", "_connection", "_held", "_joined", "_paused", "_reader", "_requests", "_server",
                  "_started", "_stopped", "_stream", "_transport", "_unread", "client", "deadline")  # fmt: skip
@@ -46,43 +46,43 @@ class ControlProtocol(asyncio.Protocol):
     def __init__(self, server: ControlServer, client: str = "") -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
-        # Made with the first byte, or the first request that is not plain (the reader): silent connections must cost little.
+        # Created with the first byte, or (the reader) with the first request that is not plain: silent connections must cost little.
         self._reader: RequestReader | None = None
         self._answers: deque[tuple[Answer | bytes, bool, bool]] | None = None
-        """Answers not sent yet, in the order of their requests: (answer, keep alive, without a body); bytes are whole, with their head."""
+        """Unsent answers in the order of their requests: (answer, keep alive, without a body). Bytes are a response with its head."""
         self._requests: deque[Request | BadRequest] | None = None
         """Complete requests that wait for a turn."""
         self._backlog = b""
         self._at = 0
-        """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
+        """Start of the received bytes that are not parsed yet: `_backlog` from `_at` on."""
         self.client = client
         self._connection: ConnectionState | None = None
         self._stream: EventStream | None = None
         self._stopped = self._unread = self._paused = self._joined = False
         self._started = False
-        """A part of a request was received, and its deadline is set."""
+        """Whether a part of a request was received; its deadline is then set."""
         self._held = 0
         self.deadline = monotonic() + server.head_seconds
 
     @property
     def made(self) -> bool:
-        """The connection was established, the TLS handshake included."""
+        """Whether the connection is established, including the TLS handshake."""
         return self._transport is not None
 
     @property
     def idle(self) -> bool:
-        """It has no request and no answer under way."""
+        """Whether no request and no answer of the connection is in progress."""
         return not (self._answers or self._requests or self._backlog or self._started or self._unread)
 
     @property
     def speaks(self) -> bool:
-        """It belongs to a download, which loses its leases when it is closed."""
+        """Whether the connection belongs to a download, which loses its leases when the connection is closed."""
         return self._connection is not None and self._connection.party is not None
 
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        transport = cast(asyncio.Transport, transport)  # uvloop's transport is not derived from it
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if peer else self.client
@@ -91,7 +91,7 @@ class ControlProtocol(asyncio.Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Closed: parked answers are cancelled."""
+        """Release the closed connection's resources; parked answers are cancelled."""
         self._stopped = True
         self._server.dismiss(self)
         stream, self._stream = self._stream, None
@@ -115,7 +115,7 @@ class ControlProtocol(asyncio.Protocol):
             return
         server = self._server
         if self._backlog:
-            self._backlog, self._at = self._backlog[self._at :] + data, 0  # TLS had them already when reading was paused
+            self._backlog, self._at = self._backlog[self._at :] + data, 0  # TLS had these bytes already when reading was paused
             self._wait()
             return
         turns = server.turns
@@ -136,17 +136,17 @@ class ControlProtocol(asyncio.Protocol):
         turns.spent(after - now)
 
     def eof_received(self) -> bool:
-        """Close: a client that has ended its side gets no more answers."""
+        """Close the connection: a client that has closed its sending side receives no more answers."""
         return False
 
     def pause_writing(self) -> None:
-        """The client does not read its answers."""
+        """Stop reading: the client does not read its answers."""
         self._unread = True
         self.deadline = monotonic() + self._server.stall_seconds
         self._wait()
 
     def resume_writing(self) -> None:
-        """The client has read them."""
+        """Resume: the client has read its answers."""
         self._unread = False
         if self._stream is not None:
             self.deadline = math.inf
@@ -164,7 +164,7 @@ class ControlProtocol(asyncio.Protocol):
         return self._unread or (self._answers is not None and len(self._answers) >= MAX_PIPELINED)
 
     def _answer_plain(self, data: bytes) -> bool:
-        """True if `data` was one plain request, which is answered."""
+        """Answer `data` if it is exactly one plain request; return whether it is."""
         server, reader, answers, connection = self._server, self._reader, self._answers, self._connection
         if answers is None or connection is None:
             answers = self._answers = deque()
@@ -231,7 +231,7 @@ class ControlProtocol(asyncio.Protocol):
         self._count_kept()
 
     def _count_kept(self) -> None:
-        """Count the bytes kept of this client; one with more than its share is disconnected."""
+        """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if self._answers:
             held += sum(_size(answer) for answer, _, _ in self._answers)
@@ -249,7 +249,7 @@ class ControlProtocol(asyncio.Protocol):
     def _serve(self, request: Request | BadRequest) -> None:
         server = self._server
         if isinstance(request, BadRequest):
-            # Where the next request would begin is not known.
+            # The start of the next request is unknown.
             self._stopped = True
             self._put(text(request.status, request.reason), False, False)
             return
@@ -317,7 +317,7 @@ class ControlProtocol(asyncio.Protocol):
             answer.begin(transport)
         elif not keep_alive:
             transport.close()
-            # A client that does not read keeps the connection no longer than this.
+            # Limits how long a client that does not read keeps the connection open.
             self.deadline = monotonic() + self._server.stall_seconds
 
     def close(self) -> None:
@@ -327,7 +327,7 @@ class ControlProtocol(asyncio.Protocol):
 
 
 def _size(answer: Answer | bytes) -> int:
-    """Bytes of an answer that waits for the one before it; 0 while it is not ready."""
+    """Size in bytes of an answer that waits for an earlier one; 0 while it is not ready."""
     if isinstance(answer, bytes):
         return len(answer)
     if not isinstance(answer, Response):

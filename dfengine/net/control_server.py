@@ -1,6 +1,6 @@
-"""The control plane's HTTP server, on the event loop's transports. The rules of one connection are in `control_connection`.
+"""HTTP server of the control plane, on the event loop's transports. `control_connection` has the rules of one connection.
 
-A handler answers at once or with a future (a parked pull). When the client goes away its parked futures are cancelled.
+A handler answers at once or with a future (a parked pull). When the client disconnects, its parked futures are cancelled.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 SWEEP_SECONDS = 1.0
 MEMORY = 128 << 20
-"""Bytes that are kept for all clients together: unfinished requests, answers that are not sent or not read."""
+"""Bytes buffered for all clients together: unfinished requests, and answers that are not sent or not read."""
 
 UNSENT = 64 << 10
-"""Bytes of unsent answers that the kernel keeps for one connection."""
+"""Bytes of unsent answers that the kernel buffers for one connection."""
 
 Handler = Callable[[Request], Answer]
 
 
 class ControlServer:
-    """Listens with `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
+    """HTTP server that calls `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
     lost: called with the state of a closed connection whose `party` a handler has set.
     quick: called with the received bytes, the connection's state and the client's address; returns the answer (bytes with their head, or a
-    future), or None: then the handler is called.
-    report: called with the request (None: it was parked or quick) while a handler's failure is the current exception.
-    The seconds: to send a request, between requests, without taking a byte of an answer. max_body: bytes. share: percent of the
-    connections, and of MEMORY, for one client. admission: of the process, where it has other ports, or few descriptors. turns: of the loop.
+    future), or None, and then the handler is called.
+    report: called while a handler's failure is the current exception, with the request (None: the request was parked or quick).
+    head_seconds: to send a request. idle_seconds: between requests. stall_seconds: without reading a byte of an answer. max_body: bytes.
+    share: percent of the connections, and of MEMORY, for one client. admission: the process's, if it has other ports or few descriptors.
+    turns: the loop's.
     """
 
     def __init__(
@@ -92,14 +93,14 @@ class ControlServer:
         self.port = 0
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        """Listen on host:port, port 0 for any free one; `tls` for every connection. Raises OSError."""
+        """Listen on host:port, port 0 for any free one; with `tls` for every connection. Raises OSError."""
         # Bound here because the loop would use `::` for IPv6 only.
         sock = listening(host, port, UNSENT)
         self.port = sock.getsockname()[1]
         if tls is None:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
-            # The loop reports a connection after its handshake: one that never ends would not be counted.
+            # The loop reports a connection only after its handshake: a connection whose handshake never ends would not be counted.
             self._listener = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
         self._sweep()
 
@@ -120,7 +121,7 @@ class ControlServer:
                 self._listener.left(address)
 
     def admit(self, connection: ControlProtocol) -> bool:
-        """False when there are too many connections, in all or of this client."""
+        """Count a new connection. False: too many connections are open, in total or of this client."""
         if self._listener is None:
             if len(self.connections) >= self._max or not self._shares.acquire(connection.client):
                 return False
@@ -131,7 +132,7 @@ class ControlServer:
         return True
 
     def dismiss(self, connection: ControlProtocol) -> None:
-        """It was closed, admitted or not."""
+        """Uncount a closed connection, whether it was admitted or not."""
         if connection in self.connections:
             self.connections.remove(connection)
             if self._listener is None:
@@ -144,12 +145,12 @@ class ControlServer:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
         chosen = sorted(idle, key=attrgetter("speaks", "deadline"))[:most]
         for connection in chosen:
-            self.dismiss(connection)  # connection_lost comes later, and the place is needed now
+            self.dismiss(connection)  # connection_lost is called later, but the place is needed now
             connection.close()
         return len(chosen)
 
     def failed(self, request: Request | None) -> Response:
-        """A handler failed: report the current exception; the client learns only that it was an internal error."""
+        """Report a handler's failure, the current exception; the client only learns that an internal error occurred."""
         self.failures += 1
         self._report(request)
         return text(500, "internal error")
@@ -163,7 +164,7 @@ class ControlServer:
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and close every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._server is not None:

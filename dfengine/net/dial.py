@@ -1,8 +1,8 @@
 """A small strict HTTP/1.1 client over one blocking keep-alive connection; every wait has a deadline.
 
-Small because start-up counts: it imports only `socket`. Strict because sources are not trusted: a head has at most 16 KiB, one
-Content-Length of digits and then no Transfer-Encoding, and a header line is one line.
-Requests may be pipelined: `send` several times, then read the answers in the same order.
+Small because start-up time counts: it imports only `socket`. Strict because sources are not trusted: a head has at most 16 KiB and one
+Content-Length of digits, which excludes a Transfer-Encoding; header lines cannot be folded.
+Requests may be pipelined: call `send` several times, then read the responses in the same order.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from dfengine.net.tls import TlsReceiver, WrapTls
 
 CONNECT = 5.0
-"""Seconds to connect, by default."""
+"""Default seconds to connect."""
 
 SEND = 10.0
-"""Seconds for a request to go out through TLS; a plain socket has its own."""
+"""Timeout in seconds for sending a request through TLS; a plain socket uses its own."""
 
 BODY_LIMIT = 8 << 20
-"""Longest body of a control answer that is read, in bytes."""
+"""Longest body of a control response that is read, in bytes."""
 
-# Tables for bytes.translate: compiling patterns would cost a small download some milliseconds of its start.
+# Tables for bytes.translate: compiling patterns would add some milliseconds to the start of a small download.
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = bytes(range(9)) + bytes(range(10, 32)) + b"\x7f"
 
 
 def _plain(text: bytes) -> bool:
-    """No control character but tab."""
+    """Whether `text` has no control character except tab."""
     return len(text.translate(None, _CONTROL)) == len(text)
 
 
 class Head(Value):
-    """An answer's head. Names of `headers` are lower case; `length` is the body's bytes, -1 when it is not announced."""
+    """Head of a response. Names of `headers` are lower case; `length` is the body's length in bytes, -1 when it is not announced."""
 
     status: int
     headers: Mapping[str, str]
@@ -54,7 +54,7 @@ class Head(Value):
 
 
 def parse_head(raw: bytes) -> Head:
-    """The head of an answer, with its closing empty line; raises ProtocolViolation."""
+    """Parse the head of a response, with its closing empty line. Raises ProtocolViolation."""
     lines = raw.replace(b"\r\n", b"\n").split(b"\n")
     version, _, rest = lines[0].partition(b" ")
     code, space, reason = rest[:3], rest[3:4], rest[4:]
@@ -95,7 +95,7 @@ def parse_head(raw: bytes) -> Head:
 
 
 def encode_request(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """One request's bytes. Raises ProtocolViolation for a target or header that would not stay on its line."""
+    """Encode one request. Raises ProtocolViolation for a target or header with a character that is not allowed on its line."""
     if not (target.isascii() and target.isprintable() and target.startswith("/")) or " " in target:
         raise ProtocolViolation(f"path {target!r} cannot be asked for")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
@@ -109,19 +109,19 @@ def encode_request(method: str, target: str, host: str, headers: Mapping[str, st
 
 
 class Connection:
-    """One connection to one address. One thread uses it; any thread may `stop` it.
+    """One connection to one address. One thread uses it; any thread may call `stop`.
 
-    Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation for what is no HTTP.
+    Raises SourceGone when the other side cannot be reached, closes or stays silent, ProtocolViolation when a response is not valid HTTP.
     """
 
     def __init__(self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool | str = False,
                  opened: Callable[[socket.socket], None] | None = None, secret: bytes | None = None, wrap: WrapTls | None = None) -> None:
-        """Connects within `timeout` seconds, as long again for TLS, and for the name of a server that is signed for.
+        """Connect within `timeout` seconds, with as long again for TLS, and for requesting the server's name when requests are signed.
 
-        `local`: address to connect from, "" = the system's choice.
+        local: address to connect from; "" = the system's choice.
         named: with TLS, the other side's certificate must be for `host`, or for this name.
-        opened: called with each socket before it connects; shutting it down ends the wait for it.
-        secret: each request is signed with it. wrap: makes TLS of the connected socket; None: plain.
+        opened: called with each socket before it connects; shutting the socket down ends the wait for it.
+        secret: signs each request. wrap: makes TLS of the connected socket; None: plain.
         """
         self.host, self.port = host, port
         self._signer: Signer | None = None
@@ -154,7 +154,7 @@ class Connection:
             raise SourceGone(f"{self.name} closed the connection") from None
 
     def _learn_name(self, secret: bytes, timeout: float) -> None:
-        """Ask for the server's name, for which requests are signed."""
+        """Request the server's name, for which requests are signed."""
         from dfengine.net.secret import WHO, Signer, name_in
 
         try:
@@ -178,7 +178,7 @@ class Connection:
         self._tls = self.receiver
 
     def fileno(self) -> int:
-        """For poll; read `receiver.buffered` first."""
+        """Return the descriptor for poll; read `receiver.buffered` first."""
         return self._socket.fileno()
 
     @property
@@ -188,7 +188,7 @@ class Connection:
 
     @property
     def readable(self) -> bool:
-        """Bytes of the other side wait here."""
+        """Whether received bytes wait to be read."""
         if self._tls is not None:
             return self._tls.waiting()
         try:
@@ -198,7 +198,7 @@ class Connection:
 
     @property
     def quiet(self) -> bool:
-        """It can be used: the other side has neither sent anything nor closed it. At the end of an answer only."""
+        """Whether the connection can be reused: the other side has neither sent bytes nor closed it. Call between responses only."""
         if not self.usable or self.receiver.buffered:
             return False
         import select
@@ -209,7 +209,7 @@ class Connection:
 
     @property
     def unread(self) -> int:
-        """Bytes of the other side that wait in the kernel. From any thread, as long as it is not closed."""
+        """Received bytes that wait in the kernel. From any thread, until the connection is closed."""
         import fcntl
         import sys
         import termios
@@ -221,14 +221,14 @@ class Connection:
 
     @property
     def remote_ip(self) -> str:
-        """The other side's address. Raises SourceGone."""
+        """Address of the other side. Raises SourceGone."""
         try:
             return str(self._socket.getpeername()[0])
-        except OSError:  # it was reset already
+        except OSError:  # the connection was already reset
             raise SourceGone(f"{self.name} closed the connection") from None
 
     def send(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
-        """One request, whole; at most 10 seconds without progress."""
+        """Send one whole request; at most 10 seconds without progress."""
         if self._signer is not None:
             given = headers or {}
             headers = {**given, "Dfengine-Auth": self._signer.sign(method, target, body, given.get("Range", ""))}
@@ -242,7 +242,7 @@ class Connection:
             raise SourceGone(f"{self.name} does not take the request: {_reason(error)}") from None
 
     def head(self, deadline: float) -> Head:
-        """The next answer's head, interim answers skipped. deadline: monotonic seconds."""
+        """Read the next response's head, skipping interim responses. deadline: monotonic seconds."""
         for _ in range(8):
             try:
                 head = parse_head(self.receiver.head(deadline))
@@ -257,7 +257,7 @@ class Connection:
         raise ProtocolViolation(f"{self.name} sends interim answers without end")
 
     def body(self, head: Head, deadline: float, limit: int = BODY_LIMIT) -> bytes:
-        """The whole body that `head` announces, at most `limit` bytes, else ProtocolViolation."""
+        """Read the whole body that `head` announces. Raises ProtocolViolation if it is longer than `limit` bytes."""
         try:
             if head.chunked:
                 from dfengine.net.chunks import Chunks
@@ -271,7 +271,7 @@ class Connection:
             raise type(error)(f"{self.name}: {error}") from None
 
     def _rest(self, deadline: float, limit: int) -> bytes:
-        """A body without a length ends with the connection, as HTTP/1.0's do."""
+        """Read a body without a length, which ends with the connection, as in HTTP/1.0."""
         body = self.receiver.read(self.receiver.buffered, deadline)
         while len(body) <= limit:
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
@@ -285,33 +285,33 @@ class Connection:
         raise ProtocolViolation(f"the answer is longer than {limit} bytes")
 
     def answer(self, deadline: float) -> tuple[int, bytes]:
-        """The next answer of a control request: (status, body). deadline: monotonic seconds."""
+        """Read the next response to a control request: (status, body). deadline: monotonic seconds."""
         head = self.head(deadline)
         return head.status, self.body(head, deadline)
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"", *, timeout: float = 10.0
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send and read one control message: (status, headers, body). timeout: seconds for the answer."""
+        """Send and read one control message: (status, headers, body). timeout: seconds for the response."""
         self.send(method, target, headers, body)
         deadline = time.monotonic() + timeout
         head = self.head(deadline)
         return head.status, head.headers, self.body(head, deadline)
 
     def stop(self) -> None:
-        """From any thread: a thread that waits on this connection gets SourceGone at once."""
+        """Stop the connection from any thread; a thread that waits on it gets SourceGone at once."""
         self.usable = False
         self.receiver.stop()
 
     def close(self) -> None:
-        """By the thread that uses it."""
+        """Close the connection, in the thread that uses it."""
         self.usable = False
         with contextlib.suppress(OSError):
             self._socket.close()
 
 
 def _connected(host: str, port: int, timeout: float, local: str, opened: Callable[[socket.socket], None] | None) -> socket.socket:
-    """To the first of the host's addresses that takes it, each within `timeout` seconds. Raises OSError, UnicodeError."""
+    """Connect to the first address of the host that accepts, each within `timeout` seconds. Raises OSError, UnicodeError."""
     failure: OSError | None = None
     for family, kind, protocol, _, address in socket.getaddrinfo(_name(host), port, type=socket.SOCK_STREAM):
         made = None
@@ -328,7 +328,7 @@ def _connected(host: str, port: int, timeout: float, local: str, opened: Callabl
             failure = failure or error
             if made is not None:
                 made.close()
-        except BaseException:  # `opened` raised it, or a signal's handler
+        except BaseException:  # raised by `opened`, or by a signal's handler
             if made is not None:
                 made.close()
             raise
@@ -336,7 +336,7 @@ def _connected(host: str, port: int, timeout: float, local: str, opened: Callabl
 
 
 def local_address(host: str, port: int) -> str:
-    """This host's address towards `host`, "" when there is no route. Sends nothing."""
+    """Return this host's address on the route to `host`, "" when there is no route. Sends no packets."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(_name(host), port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as probe:
@@ -347,12 +347,12 @@ def local_address(host: str, port: int) -> str:
 
 
 def _name(host: str) -> Any:
-    """The host as the resolver takes it: as bytes, an ASCII name does not load the codec for all the others."""
+    """Return the host as the resolver accepts it. As bytes, an ASCII name does not load the codec for other names."""
     return host.encode() if host.isascii() else host
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in the system's words."""
+    """Describe the error in the system's words."""
     if isinstance(error, TimeoutError):
         return "timed out"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -1,6 +1,6 @@
 """Connects to members of the swarm: plain or by TLS, with signed requests if there is a secret.
 
-A value, so that one process can take part in several swarms at once.
+Settings are an object rather than globals, so that one process can take part in several swarms at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Dialer:
-    """Immutable; any thread may use it. secrets: of the swarm, () = none; requests are signed with the first."""
+    """Immutable; any thread may use it. secrets: the swarm's, () = none; requests are signed with the first."""
 
     def __init__(self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", "")) -> None:
         """secret_files: paths of the swarm's secrets. tls_files: paths of (certificate, key, CA), "" for none; all "": no TLS.
@@ -42,18 +42,18 @@ class Dialer:
         self, host: str, port: int, *, timeout: float = CONNECT, local: str = "", named: bool | str = False,
         opened: Callable[[socket.socket], None] | None = None,
     ) -> Connection:
-        """A new connection; see Connection for the arguments and what is raised."""
+        """Open a new connection; see Connection for the arguments and the errors raised."""
         secret = self.secrets[0] if self.secrets else None
         return Connection(host, port, timeout=timeout, local=local, named=named, opened=opened, secret=secret, wrap=self._wrap)
 
     def release(self, connection: Connection, named: bool = False) -> None:
-        """It is not used any more, and stands at the end of an answer. named: as it was connected. Here: it is closed."""
+        """Return a connection that is at the end of a response and is not used any more. named: as in `connect`. Here: close it."""
         connection.close()
 
     def check(self) -> None:
-        """Raises an error to end the caller's wait. Here: nothing."""
+        """Raise an error if the caller's wait should end. Here: nothing."""
 
 
 def _absolute(path: str) -> str:
-    """The file's path from any working directory: a peer server is given it."""
+    """Return the file's path from any working directory: the path is passed to a peer server."""
     return path and os.path.abspath(os.path.expanduser(path))

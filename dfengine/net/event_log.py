@@ -1,7 +1,7 @@
-"""A server's events on stderr: which are written, who writes them, and how. See `events` for the lines.
+"""A server's events on stderr: filtering by level, throttling, and the thread that writes them. See `events` for the format of lines.
 
-Lines are written by a thread of their own: a slow reader of stderr must not hold up the server. Then lines are lost,
-and counted.
+A thread of its own writes the lines, because a slow reader of stderr must not block the server. With a slow reader, lines are dropped and
+counted.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from dfengine.events import LEVELS, Throttle, Value, line
 from dfengine.net.event_ring import Event, EventRing
 
 BURST, RATE = 200, 50.0
-"""Events of one kind that are written at once, and per second."""
+"""Events of one kind that are written in a burst, and per second."""
 
 MOST = 10_000
-"""Lines that wait to be written."""
+"""Maximum number of lines that wait to be written."""
 
 AT_ONCE = 1000
-"""Lines of one write."""
+"""Maximum number of lines in one write."""
 
 TOGETHER = 0.1
-"""Seconds in which lines are gathered for one write."""
+"""Seconds for which lines are gathered for one write."""
 
 CLOSE = 0.2
-"""Seconds for the last lines to be written when the process ends."""
+"""Seconds to write the last lines when the process ends."""
 
 OFF = "off"
 """The level at which nothing is written."""
 
 
 class EventLog:
-    """form: of `events.line`. level: the least that is written, or OFF. fd: where. Used in any thread.
+    """Event log of a server. form: of `events.line`. level: the lowest that is written, or OFF. fd: descriptor to write to. Thread-safe.
 
-    ring: keeps the latest, at any level; None: nobody asks for them.
+    ring: stores the latest events of any level in memory; None: they are not stored.
     """
 
     def __init__(self, form: str = "text", level: str = OFF, fd: int = 2, ring: EventRing | None = None) -> None:
         self._ring = ring
         self.mask: Callable[[dict[str, Value]], dict[str, Value]] = dict
-        """An event's fields as they are written. In any thread."""
+        """Maps an event's fields to the fields that are written and stored. Called in any thread."""
         self._form = form
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         self._throttle = Throttle(BURST, RATE)
@@ -52,16 +52,16 @@ class EventLog:
         self._writer = LineWriter(fd)
 
     def set_level(self, level: str) -> None:
-        """The least level that is written from now on, or OFF."""
+        """Set the lowest level that is written from now on, or OFF."""
         self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
     @property
     def as_json(self) -> bool:
-        """Lines are objects."""
+        """Whether lines are JSON objects."""
         return self._form == "json"
 
     def tells(self, level: str) -> bool:
-        """Events of this level are written."""
+        """Whether events of this level are written."""
         return LEVELS.index(level) >= self._least
 
     def debug(self, kind: str, /, **fields: Value) -> None:
@@ -77,7 +77,7 @@ class EventLog:
         self.tell("error", kind, fields)
 
     def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
-        """One event. kind: one of few words."""
+        """Log one event. kind: one of a small fixed set."""
         written = LEVELS.index(level) >= self._least
         if not written and self._ring is None:
             return
@@ -90,26 +90,26 @@ class EventLog:
             self._writer.put(line(self._form, _now(), level, kind, fields))
 
     def after(self, last: int, most: int) -> list[Event]:
-        """See EventRing."""
+        """Return stored events with larger ids; see EventRing."""
         with self._lock:
             return self._ring.after(last, most) if self._ring is not None else []
 
     def newest(self) -> list[Event]:
-        """All that are kept, the newest first."""
+        """Return all stored events, the newest first."""
         with self._lock:
             return list(self._ring.newest()) if self._ring is not None else []
 
     @property
     def last(self) -> int:
-        """The id of the newest event that is kept; 0: none."""
+        """The id of the newest stored event; 0: none."""
         return self._ring.last if self._ring is not None else 0
 
     def access(self, **fields: Value) -> None:
-        """A request was answered: told at any level, each of them, because somebody asked for that."""
+        """Log an answered request. Written at any level and without throttling, because the access log is enabled explicitly."""
         self._writer.put(line(self._form, _now(), "info", "access", self.mask(fields)))
 
     def tick(self, all: bool = False) -> None:
-        """Call from time to time: tells what was held back, `all` of it at the end."""
+        """Log the counts of suppressed events and of lost lines; call regularly. all: include every suppressed event, at the end."""
         with self._lock:
             held = self._throttle.held(time.monotonic(), all)
         for kind, count in held.items():
@@ -118,7 +118,7 @@ class EventLog:
             self._writer.put(line(self._form, _now(), "warning", "lines_lost", {"count": lost}))
 
     def close(self) -> None:
-        """The process ends: the last lines are written, if somebody reads them."""
+        """Write the last lines before the process ends, if stderr is being read."""
         self.tick(all=True)
         self._writer.close()
 
@@ -136,7 +136,7 @@ class LineWriter:
         self._lock = threading.Lock()
 
     def put(self, text: str) -> None:
-        """One more line."""
+        """Queue one line."""
         if len(self._lines) >= MOST:
             self._lost += 1
             return
@@ -150,12 +150,12 @@ class LineWriter:
             self._news.set()
 
     def take_lost(self) -> int:
-        """Lines that had no room since the last time."""
+        """Return and reset the number of lines dropped because the queue was full."""
         lost, self._lost = self._lost, 0
         return lost
 
     def close(self) -> None:
-        """Write what waits, for CLOSE seconds at most."""
+        """Write the queued lines, for at most CLOSE seconds."""
         self._ended = True
         self._news.set()
         if self._thread is not None:
@@ -178,7 +178,7 @@ class LineWriter:
                 self._news.set()
 
     def _write(self, data: bytes) -> None:
-        """Nothing fails by what cannot be written."""
+        """Write `data`; drop it when writing fails, because logging must not stop the server."""
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
@@ -194,4 +194,4 @@ def _now() -> str:
 
 
 SILENT = EventLog()
-"""Tells nothing."""
+"""Event log that writes nothing."""

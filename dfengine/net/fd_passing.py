@@ -1,9 +1,9 @@
-"""Messages of a host's downloads to its peer server over a Unix socket: streams' memory as descriptors, and settings.
+"""Messages from a host's downloads to its peer server over a Unix socket: streams' memory as descriptors, and settings.
 
-The peer server listens at NAME in a folder of its home that is this user's alone, so nobody else can take the name or reach it; both
-sides take only what comes from their own user besides. A stream connects, sends one message with its descriptors, and keeps the
-connection: it is open as long as the stream runs, and the kernel closes it however the stream ends. Settings are one message without
-descriptors, answered by TAKEN or by nothing. Downloads of one task that join each other keep a connection and exchange words over it.
+The peer server listens at NAME in a folder of its home to which only its user has access, so no other user can take the name or connect.
+Both sides also check that the other side runs as the same user. A stream connects, sends one message with its descriptors, and leaves the
+connection open while it runs; the kernel closes it however the stream ends. Settings are one message without descriptors, answered by
+TAKEN or by nothing. Downloads of one task that join each other leave a connection open and exchange messages over it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 MESSAGE = 16 << 10
-"""Bytes of a message at most."""
+"""Longest message, in bytes."""
 
 BACKLOG = 256
 
 NAME = "peer"
 
 LONGEST = 107
-"""Bytes of a socket's path (unix(7)); a longer one is named through a descriptor of its folder."""
+"""Longest path of a socket, in bytes (unix(7)); a longer path is addressed through a descriptor of its folder."""
 
 TAKEN = b"taken"
 
@@ -49,7 +49,7 @@ def _address(folder: str) -> Iterator[str]:
 
 
 def listen(folder: str) -> socket.socket:
-    """The non-blocking listening socket of the peer server that holds its home's lock; one that a dead server left goes. Raises OSError."""
+    """Open the peer server's non-blocking listening socket; replaces a dead server's. The caller holds its home's lock. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with _address(folder) as address:
@@ -65,7 +65,7 @@ def listen(folder: str) -> socket.socket:
 
 
 def call(folder: str, timeout: float = 2.0) -> socket.socket:
-    """A connection to the peer server. Raises LocalError."""
+    """Connect to the peer server. Raises LocalError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
@@ -80,7 +80,7 @@ def call(folder: str, timeout: float = 2.0) -> socket.socket:
 
 
 def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
-    """Give the peer server a message and descriptors; the connection is the caller's to keep open. Raises LocalError."""
+    """Send the peer server a message and descriptors; the caller must keep the returned connection open. Raises LocalError."""
     if len(message) > MESSAGE:
         raise StorageError(f"a message of {len(message)} bytes is too long for the peer server")
     sock = call(folder, timeout)
@@ -99,14 +99,16 @@ def _send(sock: socket.socket, message: bytes, descriptors: Sequence[int]) -> No
 
 
 def send_message(sock: socket.socket, words: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """One JSON object on a line of its own, with descriptors. Raises OSError, also where a non-blocking socket has no room."""
+    """Send one JSON object on a line of its own, with descriptors. Raises OSError, also where a non-blocking socket has no room."""
     _send(sock, json.dumps(words).encode() + b"\n", descriptors)
 
 
 def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any], list[int]]] | None:
-    """The messages that have arrived, each with its descriptors, at most `most`, which the caller owns; None at the end of the connection.
+    """Receive the messages that have arrived, each with its descriptors (at most `most`), which the caller owns; None at the connection's
+    end.
 
-    The kernel ends what it hands out with the first descriptors, so that these are the last object's. Raises BlockingIOError, OSError.
+    One call of the kernel returns no data beyond the first message with descriptors, so these belong to the last object. Raises
+    BlockingIOError, OSError.
     """
     content, descriptors = receive(sock, most)
     if not content:
@@ -122,20 +124,20 @@ def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any
 
 
 def tell(folder: str, message: bytes, timeout: float = 2.0) -> bool:
-    """Give the peer server settings; whether it takes them within `timeout` seconds. Raises LocalError when nobody listens."""
+    """Send settings to the peer server; return whether it accepts them within `timeout` seconds. Raises LocalError if none listens."""
     with hand_over(folder, message, [], timeout) as sock, contextlib.suppress(OSError):
         return sock.recv(len(TAKEN), socket.MSG_WAITALL) == TAKEN
     return False
 
 
 def own(sock: socket.socket) -> bool:
-    """The other side is a process of this user."""
+    """Whether the other side is a process of this user."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
 
 
 def receive(sock: socket.socket, most: int) -> tuple[bytes, list[int]]:
-    """The message and its descriptors, at most `most`, which are the caller's; b"" at the end. Raises BlockingIOError, OSError."""
+    """Receive a message and its descriptors, at most `most`, which the caller owns; b"" at the end. Raises BlockingIOError, OSError."""
     room = socket.CMSG_SPACE(most * array.array("i").itemsize)
     message, ancillary, _, _ = sock.recvmsg(MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
@@ -146,7 +148,7 @@ def receive(sock: socket.socket, most: int) -> tuple[bytes, list[int]]:
 
 
 def discard(descriptors: list[int]) -> None:
-    """Close them."""
+    """Close all `descriptors`."""
     for fd in descriptors:
         with contextlib.suppress(OSError):
             os.close(fd)

@@ -1,7 +1,8 @@
-"""What a process that forks has open for a download is not open in its child.
+"""Detaches a forked child from its parent's downloads: the child does not share their open descriptors.
 
-The child has no thread of the download, and must not hold its locks on files, its memory, or the ends of its connections: the others would
-not see them end. Each such descriptor becomes one of /dev/null there. Its number stays taken, so that closing it later harms nothing.
+The child has no thread of the download, and must not hold its file locks, its memory, or the ends of its connections: the other sides would
+not see the connections end. In the child each such descriptor is replaced by one of /dev/null. Its number stays in use, so that closing it
+later is harmless.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Open(Protocol):
-        """What has one descriptor or several."""
+        """An object that owns one or more descriptors."""
 
         @property
         def descriptors(self) -> list[int]: ...
@@ -24,7 +25,7 @@ _kept: WeakSet[Open] = WeakSet()
 
 
 def keep(opened: Open) -> None:
-    """No forked child may have the descriptors of `opened`. It is forgotten with its last other reference."""
+    """Replace the descriptors of `opened` in any forked child. `opened` is only weakly referenced."""
     _kept.add(opened)
 
 

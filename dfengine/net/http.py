@@ -1,7 +1,7 @@
-"""Requests and responses of the servers, and the one place that reads a request's head (httptools).
+"""Requests and responses of the servers, and the one parser of request heads (httptools).
 
-Limits: 16 KiB of head, a body only where the server takes one, one Content-Length, no transfer codings. What breaks them
-is answered with a 4xx and the connection is closed.
+Limits: 16 KiB of head, a body only where the server accepts one, one Content-Length, no transfer codings. A request that exceeds them is
+answered with a 4xx and the connection is closed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from dfengine.net.limit import TokenBucket
 MAX_HEAD = 16 << 10
 MAX_BODY = 1 << 20
 MAX_PIPELINED = 64
-"""Requests that one connection may have waiting."""
+"""Maximum number of waiting requests of one connection."""
 
 SINGLE = frozenset({"dfengine-auth", "content-length", "transfer-encoding", "host", "range", "piecenum", "piecesize"})
-"""Headers that would mean two things if they came twice."""
+"""Headers that would be ambiguous if they occurred twice."""
 
 _NAMES = {
     spelling.encode(): name
     for name in ("host", "content-length", "content-type", "user-agent", "range", "accept", "piecenum", "piecesize")
     for spelling in (name, name.title())
 }
-"""Names as they usually come, so that most need no decoding."""
+"""Names in their usual spellings, so that most need no decoding."""
 
 TOO_LARGE = "request head is larger than 16 KiB"
 REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -40,7 +40,7 @@ BYTES = "application/octet-stream"
 
 
 class BadRequest(Exception):
-    """What arrived is no request that is served: answer `status` with `reason`, then close."""
+    """The request is not one that the server handles: answer `status` with `reason`, then close."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class BadRequest(Exception):
 
 
 class ConnectionState:
-    """A connection as handlers see it. party: set by a handler: the download that it belongs to, which is reported when it is closed."""
+    """A connection as handlers see it. party: the download that it belongs to, set by a handler; reported when the connection closes."""
 
     __slots__ = ("party",)
 
@@ -58,16 +58,16 @@ class ConnectionState:
 
 
 class HangUp(Exception):
-    """A handler wants the connection closed without an answer."""
+    """Raised by a handler to close the connection without an answer."""
 
 
 class Request:
-    """One request. Header names are lower case; a name that comes twice keeps its last value but for those refused."""
+    """One request. Header names are lower case; a repeated header has its last value, except those in SINGLE, which are refused."""
 
     __slots__ = ("_query", "body", "client", "connection", "headers", "keep_alive", "method", "path", "query_string", "target")
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes, client: str, keep_alive: bool = True) -> None:
-        """`target` as it came; raises BadRequest when its path cannot be decoded."""
+        """target: as received. Raises BadRequest when its path cannot be decoded."""
         path, _, query = target.partition(b"?")
         if not path.startswith(b"/") or b"\0" in path:
             raise BadRequest(400, "bad path")
@@ -84,11 +84,11 @@ class Request:
         self.client = client
         self.keep_alive = keep_alive
         self.connection: ConnectionState | None = None
-        """The connection that it came by, where a handler may say whom that speaks for."""
+        """The connection of the request, so that a handler can set its `party`; None where handlers may not."""
 
     @property
     def query(self) -> dict[str, str]:
-        """Decoded parameters, first value of each name. Raises BadRequest for what is not UTF-8."""
+        """Decoded parameters, first value of each name. Raises BadRequest for bytes that are not UTF-8."""
         if self._query is None:
             found: dict[str, str] = {}
             try:
@@ -109,7 +109,7 @@ def _decoded(text: str) -> str:
 
 
 class Response:
-    """A whole answer. `headers`: further (name, value) pairs."""
+    """A whole response. headers: further (name, value) pairs."""
 
     __slots__ = ("body", "content_type", "headers", "status")
 
@@ -120,14 +120,14 @@ class Response:
         self.headers = headers
 
     def encode(self, keep_alive: bool = True, bodiless: bool = False) -> bytes:
-        """Head and body; `bodiless` for an answer to HEAD."""
+        """Encode head and body; `bodiless` for a response to HEAD."""
         if self.status == 200 and keep_alive and not self.headers and self.content_type is JSON and not bodiless:
             return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(self.body), self.body)
         return head(self.status, self.content_type, len(self.body), self.headers, keep_alive) + (b"" if bodiless else self.body)
 
 
 def head(status: int, content_type: str, length: int, headers: tuple[tuple[str, str], ...], keep_alive: bool) -> bytes:
-    """A response's head."""
+    """Encode a response's head."""
     lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}", f"Content-Type: {content_type}", f"Content-Length: {length}"]
     lines.extend(f"{name}: {value}" for name, value in headers)
     if not keep_alive:
@@ -136,14 +136,16 @@ def head(status: int, content_type: str, length: int, headers: tuple[tuple[str, 
 
 
 class Parts:
-    """A piece server's answer: bytes and file slices in order. `limit`: a bucket of this task, besides the server's.
+    """A piece server's response: bytes and file slices in order. limit: a token bucket of this task, besides the server's.
 
-    `sent` is called with the number of body bytes once all of them went to the socket, `broken` when a file's bytes could not be read: the
-    file was cut short, or its disk fails. The connection is closed then, since the body cannot be completed. `started` is called before
-    the first byte is sent, with a function that returns the bytes that the client has taken on this connection, negative while this
-    process holds them back.
+    `sent` is called with the number of body bytes once all of them are written to the socket. `broken` is called when a file's bytes cannot
+    be
+    read (the file is truncated, or its disk fails); the connection is then closed, since the body cannot be completed. `started` is called
+    before the first byte is sent, with a function that returns the number of bytes that the client has received on this connection,
+    negative
+    while this process throttles them.
 
-    more: further parts, a batch at a time, each made once the one before is out; `length` is then the bytes of all.
+    more: further parts, a batch at a time, each created once the previous one is sent; `length` is then the total in bytes.
     """
 
     __slots__ = ("broken", "headers", "length", "limit", "more", "parts", "sent", "started", "status")
@@ -172,15 +174,15 @@ class Parts:
 
 
 def text(status: int, message: str) -> Response:
-    """A plain text answer, one line; that it is no page to be guessed at is what 1.x adds."""
+    """Build a plain text response of one line; with nosniff, as Dragonfly 1.x sends it."""
     return Response(status, message.encode() + b"\n", TEXT, (("X-Content-Type-Options", "nosniff"),))
 
 
 class RequestReader:
-    """Bytes in, requests out.
+    """Parser of one connection's requests: bytes in, requests out.
 
-    deliver: called with each whole request, in order. max_body: bytes of body that are taken, 0: none at all.
-    proceed: called when a client that announced a body waits to be told to send it.
+    deliver: called with each whole request, in order. max_body: bytes of body that are accepted, 0: none.
+    proceed: called when a client that announced a body expects 100 Continue before sending it.
     """
 
     def __init__(
@@ -200,22 +202,22 @@ class RequestReader:
         self._left = self._got = 0
         self._in_body = False
         self.started = False
-        """Some bytes of a request came, but not its end."""
+        """Whether some bytes of a request arrived, but not its end."""
 
     @property
     def kept(self) -> int:
-        """Bytes of a request whose end has not come."""
+        """Buffered bytes of an unfinished request."""
         return self._head + self._unfinished + self._got if self.started else 0
 
     def extent(self, data: bytes, at: int) -> int:
-        """Where in `data` ends what should be fed next, from `at` on: it ends one request, or two where the cut fell into an empty line."""
+        """Return the end in `data` of the bytes to feed next, from `at` on: one request, or two where the cut is inside an empty line."""
         if self._in_body:
             return min(len(data), at + self._left)
         end = data.find(b"\r\n\r\n", at, at + MAX_HEAD)
         return end + 4 if end >= 0 else min(len(data), at + MAX_HEAD)
 
     def whole(self, data: bytes) -> bool:
-        """Whether `data` was a plain request, no less and no more; between two requests. Raises BadRequest."""
+        """Deliver `data` if it is exactly one plain request; return whether it is. Call between two requests. Raises BadRequest."""
         request = plain(data, MAX_HEAD, self._max_body)
         if request is not None:
             method, target, headers, body = request
@@ -223,7 +225,7 @@ class RequestReader:
         return request is not None
 
     def feed(self, data: bytes) -> None:
-        """Raises BadRequest; the connection is of no use then."""
+        """Parse more bytes. Raises BadRequest; the connection is unusable then."""
         if not self.started and self.whole(data):
             return
         whole = self._whole
@@ -234,13 +236,13 @@ class RequestReader:
         except httptools.HttpParserError as error:
             raise refusal(error) from None
         if self.started and not self._in_body and whole == self._whole:
-            # The parser keeps what it has of an unfinished line to itself: count what it was given.
+            # The parser buffers an unfinished line internally, so the bytes passed to it are counted.
             self._unfinished += len(data)
             if self._unfinished > MAX_HEAD:
                 raise BadRequest(431, TOO_LARGE)
 
     def close(self) -> None:
-        """Nothing more will come. The parser and this hold one another, and with them all of a connection, until the collector comes by."""
+        """Drop the parser. It and this reader reference each other, and would keep the connection's objects until a garbage collection."""
         self._parser = None
 
     # httptools' callbacks
@@ -298,7 +300,7 @@ class RequestReader:
         self.started = self._in_body = False
         self._whole += 1
         parser, body, headers = self._parser, self._body, self._headers
-        self._body, self._headers = [], {}  # or a connection would keep them until its next request
+        self._body, self._headers = [], {}  # otherwise a connection would keep them until its next request
         method = parser.get_method().decode("latin-1")
         self._deliver(
             Request(method, self._target, headers, b"".join(body) if body else b"", self._client, parser.should_keep_alive())
@@ -306,7 +308,7 @@ class RequestReader:
 
 
 def refusal(error: BaseException) -> BadRequest:
-    """A callback's own refusal, or the parser's."""
+    """Return the BadRequest that a callback raised, or one for the parser's error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BadRequest):

@@ -1,7 +1,7 @@
-"""A listening socket with limits on connections, in all and per client.
+"""A listening socket with limits on connections, in total and per client.
 
-A connection counts from its accept until `left` is called, the TLS handshake included. At the limit, or when descriptors are short, further
-ones wait in the kernel's queue; a connection of a client that has its share is closed at once.
+A connection counts from its accept until `left` is called, including the TLS handshake. At the limit, or when descriptors are short,
+further connections wait in the kernel's queue. A connection of a client that has used its share is closed at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dfengine.net.quota import Quota
 
 BACKLOG = 4096
 NOTSENT_LOWAT = 25
-"""TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h): bytes that were written and not sent, beyond which a socket takes no more."""
+"""TCP_NOTSENT_LOWAT (tcp(7), linux/tcp.h): limit on bytes written to a socket but not sent; at the limit the socket is not writable."""
 
 ACCEPTS = 64
 """Connections accepted in one callback."""
@@ -25,9 +25,9 @@ _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
-    """A non-blocking listening socket on ip:port, port 0 for any free one; `::` takes IPv4 as well, a name its first address.
+    """Open a non-blocking listening socket on ip:port, port 0 for any free one. `::` accepts IPv4 as well; a name binds its first address.
 
-    unsent: bytes that the kernel keeps of a connection beyond those under way; 0: as many as it likes. Raises OSError.
+    unsent: bytes that the kernel buffers of a connection beyond those in flight; 0: the system's default. Raises OSError.
     """
     family, kind, _, _, address = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     sock = socket.socket(family, kind)
@@ -45,9 +45,10 @@ def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
 
 
 class Listener:
-    """enter: called with the non-blocking socket and the address of each accepted connection, which an OSError closes.
+    """Listener with total and per-client connection limits.
 
-    most: connections in all. share: percent of them for one client. admission: of the process.
+    enter: called with the non-blocking socket and the address of each accepted connection; an OSError closes the connection.
+    most: connections in total. share: percent of them for one client. admission: the process's.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Listener:
         return int(self._sock.getsockname()[1])
 
     def resume(self) -> None:
-        """Call from time to time: accept connections that wait because the limit was reached or descriptors were short."""
+        """Accept connections that wait because the limit was reached or descriptors were short; call regularly."""
         if not self._ended:
             self._listen(True)
 
@@ -81,7 +82,7 @@ class Listener:
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
             if self._within >= self._most or not self._admission.room():
-                # Waiting connections are accepted by `left`, or by the next `resume`.
+                # `left` or the next `resume` accepts the waiting connections.
                 self._listen(False)
                 return
             try:
@@ -90,11 +91,11 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF:
-                    # The next `resume`, or a connection that ends, tries again: the listener stays readable, and
-                    # asking it over and over would free no descriptor.
+                    # The next `resume`, or a connection that ends, retries: the listening socket stays readable, and accepting repeatedly
+                    # would free no descriptor.
                     self._listen(False)
                     return
-                # The error is the new connection's own (aborted, unreachable), and it is gone.
+                # The error concerns the new connection only (aborted, unreachable), which no longer exists.
                 continue
             if not self._shares.acquire(address[0]):
                 sock.close()
@@ -112,11 +113,11 @@ class Listener:
                 self.left(address[0])
 
     def of(self, address: str) -> int:
-        """Connections of the client at `address`."""
+        """Number of connections of the client at `address`."""
         return self._shares.of(address)
 
     def left(self, address: str) -> None:
-        """An accepted connection has been closed."""
+        """Uncount an accepted connection that has been closed."""
         self._within -= 1
         self._shares.release(address)
         self._admission.release(address)

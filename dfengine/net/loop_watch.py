@@ -1,8 +1,8 @@
-"""Measures how long callbacks hold an event loop between two polls of its sockets.
+"""Measures how long callbacks block an event loop between two polls of its sockets.
 
-A timer that wants to be called every PERIOD finds out: it is called later by as much as the loop was held, less at most a period. Two
-figures are kept of each gap, since a machine that is busy with other programs takes the processor away from a loop that does nothing:
-how much later it was, and how much processor time of that the loop's own thread took.
+A timer is due every PERIOD; it is called later by as long as the loop was blocked, less at most a period. Two figures are recorded of each
+gap, since on a machine that is busy with other programs even an idle loop's thread has to wait for the processor: the delay, and how much
+processor time the loop's own thread used in it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from time import monotonic, thread_time
 
 PERIOD = 0.010
 NOTED = 0.002
-"""Seconds of lateness that any machine's timers have."""
+"""Delays below this many seconds are ignored: timers of any machine have them."""
 
 BOUNDS = (0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5)
-"""Seconds: the histogram's buckets end here, and one is for all beyond."""
+"""Upper bounds of the histogram's buckets in seconds; one more bucket has all longer gaps."""
 
 
 class LoopWatch:
-    """Of the loop that runs. `held`: gaps by bucket; `total`: their seconds; `longest` and `worked`: the most, by either figure."""
+    """Gaps of a running loop. held: counts by bucket. total: seconds. longest, worked: maxima of delay and of processor time, seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -38,12 +38,12 @@ class LoopWatch:
         self._timer = self._loop.call_later(PERIOD, self._tick)
 
     def note(self, late: float, worked: float) -> None:
-        """A gap of so many seconds more than the period, in which the thread used `worked` seconds of processor time."""
+        """Record a gap of `late` seconds more than the period, in which the thread used `worked` seconds of processor time."""
         self.held[bisect_left(BOUNDS, late)] += 1
         self.total += late
         self.longest = max(self.longest, late)
         self.worked = max(self.worked, min(late, worked))
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop measuring."""
         self._timer.cancel()

@@ -1,7 +1,7 @@
-"""Addresses at which clouds give a machine its credentials, user data and host services: data, each row with its source.
+"""Addresses at which clouds serve a machine's credentials, user data and host services: a table, each row with its source.
 
-`access` denies them by default. Link-local networks stand here whole, since every host on a link may use any address of them;
-so does Amazon's IPv6 block, which holds nothing but host services.
+`access` denies them by default. Link-local networks are listed whole, since every host on a link may use any address of them. So is
+Amazon's IPv6 block, which contains only host services.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ ADDRESSES: tuple[tuple[str, str, str], ...] = (
     ("fd00:a9fe:a9fe::1/128", "Akamai (Linode)", "https://techdocs.akamai.com/cloud-computing/docs/metadata-service-api"),
     ("100.96.0.96/32", "Volcano Engine, BytePlus", "https://www.volcengine.com/docs/6396/73672"),
 )
-"""(network, whose and what, where that is written)"""
+"""(network, cloud and services, source of the information)"""
 
 NETWORKS: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(network) for network, _, _ in ADDRESSES)

@@ -1,4 +1,4 @@
-"""One request after the other to a supernode's control port, with JSON both ways, for its administrator."""
+"""Sends administrative requests to a supernode's control port, one at a time, with JSON in both directions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ CONNECT = 5.0
 """Seconds to connect."""
 
 ANSWER = 30.0
-"""Seconds for an answer: a long list is read from the disk, and the head of an origin's answer is waited for."""
+"""Seconds to wait for a response: the supernode may read a long list from the disk, or wait for the head of an origin's response."""
 
 FULL = 429, 503
-"""Statuses of a supernode that has as much as it takes."""
+"""HTTP statuses of a supernode that is at a limit."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class NodeControl:
-    """Of one supernode. headers: sent with each request."""
+    """Control requests to one supernode. headers: sent with each request."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, headers: dict[str, str] | None = None) -> None:
         self.node = node
@@ -34,7 +34,7 @@ class NodeControl:
         self._headers = headers or {}
 
     def ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
-        """What the answer says. missing: None is returned for a 404. Raises RemoteError."""
+        """Send one request and return the response's decoded JSON. missing: return None for a 404. Raises RemoteError."""
         body = json.dumps(fields).encode() if fields is not None else b""
         connection = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
         try:
@@ -49,12 +49,12 @@ class NodeControl:
             found = None
         if status not in (200, 201) or found is None:
             text = answer[:200].decode("ascii", "replace").strip()
-            text = "" if text.startswith("<") else text  # a page of some other server
+            text = "" if text.startswith("<") else text  # an HTML page of some other server
             message = found.get("message") or found.get("detail") if isinstance(found, dict) else text
             kind = SupernodeFull if status in FULL else SupernodeError
             raise kind(f"supernode {self.node} answers {status}: {message or 'no reason: is it a control port?'}")
         return found
 
     def nonsense(self) -> ProtocolViolation:
-        """For an answer that says what cannot be."""
+        """Return the error for a response with impossible content."""
         return ProtocolViolation(f"supernode {self.node} answers nonsense")

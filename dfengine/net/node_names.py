@@ -1,8 +1,8 @@
-"""Looks up names that stand for several supernodes: `dns://NAME[:PORT]`, each address of the name; `srv://NAME`, its SRV records.
+"""Resolves names of several supernodes: `dns://NAME[:PORT]`, each address of the name; `srv://NAME`, its SRV records.
 
-What a name stands for is kept for as long as its records say (`net.srv`), addresses for ADDRESSES seconds: getaddrinfo tells no TTL. Then
-it is looked up again in a thread, and what was found last is used meanwhile, and as long as the look-up fails. So only who needs a name
-first waits for the resolver, PATIENCE seconds at most. All hosts find the same nodes for a task if they are told the same records.
+Nodes are cached for the TTL of SRV records (`net.srv`), addresses for ADDRESSES seconds, because getaddrinfo returns no TTL. After that a
+thread resolves the name again; the last result is used until that succeeds. So only the first use of a name waits for the resolver, for at
+most PATIENCE seconds. All hosts find the same nodes for a task if they receive the same records.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 PATIENCE = 8.0
-"""Seconds to wait for the first answer of a resolver."""
+"""Seconds to wait for a resolver's first answer."""
 
 ADDRESSES = 30.0
-"""Seconds for which the addresses of a name are kept."""
+"""Seconds for which the addresses of a name are cached."""
 
 FAILED = 5.0
-"""Seconds after a look-up that failed until the next one."""
+"""Seconds between a failed look-up and the next one."""
 
 MOST = 256
-"""Nodes of one name; of more, the first by priority and address, so that all hosts keep the same."""
+"""Maximum number of nodes of one name: the first by priority and address, so that all hosts use the same ones."""
 
 TRIED = 16
-"""Nodes that one download tries of those that names stand for."""
+"""Maximum number of nodes found by names that one download tries."""
 
 TICK = 0.1
-"""Seconds between two checks of a thread that waits."""
+"""Seconds between two checks of a waiting thread."""
 
 
 class _Name:
-    """What one name stands for. Any thread may use it."""
+    """The nodes of one name. Any thread may use it."""
 
     def __init__(self, node: SupernodeAddress) -> None:
         self._node = node
@@ -48,11 +48,11 @@ class _Name:
         self._running = False
         self._until = 0.0
         self.nodes: tuple[SupernodeAddress, ...] | None = None
-        """What was found last; None: nothing yet."""
+        """The result of the last successful look-up; None: no look-up has succeeded yet."""
         self.why = ""
-        """What the last look-up failed with."""
+        """Error of the last look-up."""
         self.ended = threading.Event()
-        """No look-up is under way."""
+        """Set while no look-up is running."""
 
     def start(self) -> None:
         """Start a look-up in a thread if one is due. Does not wait."""
@@ -70,7 +70,7 @@ class _Name:
             found, seconds = (_records if self._node.lookup == "srv" else _addresses)(self._node)
         except (OSError, UnicodeError, SupernodeError) as error:
             why = str(getattr(error, "strerror", None) or error)
-        except Exception as error:  # whatever a resolver says must not keep all others waiting
+        except Exception as error:  # no resolver's error may leave other threads waiting
             why = f"{type(error).__name__}: {error}"
         with self._lock:
             self._running = False
@@ -88,7 +88,7 @@ def _addresses(node: SupernodeAddress) -> tuple[list[SupernodeAddress], float]:
     found: dict[str, SupernodeAddress] = {}
     for _, _, _, _, address in socket.getaddrinfo(node.host, node.port, type=socket.SOCK_STREAM):
         ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-        # One of a link has its interface's name, which is another one at each host.
+        # A link-local address includes its interface's name, which differs between hosts.
         if not (ip.is_unspecified or ip.is_multicast or (ip.version == 6 and ip.is_link_local)):
             found[str(ip)] = SupernodeAddress(str(ip), node.port, node.weight, name=node.host)
     return _first(found.values()), ADDRESSES
@@ -107,7 +107,7 @@ def _first(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
 
 
 _names: dict[tuple[int, SupernodeAddress], _Name] = {}
-"""By process too: a forked one has no thread that looks up for it."""
+"""The key includes the process id: a forked process has no thread for a look-up that its parent started."""
 
 _lock = threading.Lock()
 
@@ -126,7 +126,7 @@ def _name(node: SupernodeAddress) -> _Name:
 
 
 def known(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
-    """`nodes`, with each name replaced by the nodes that were last found for it. Starts due look-ups; does not wait."""
+    """Return `nodes`, with each name replaced by the nodes that were last found for it. Starts due look-ups; does not wait."""
     found: list[SupernodeAddress] = []
     for node in nodes:
         if node.lookup:
@@ -139,9 +139,9 @@ def known(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
 
 
 def expanded(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
-    """The same, after the names that were never resolved were looked up. waiting: called while this waits; may raise.
+    """Return the same as `known`, after waiting for names that were never resolved. waiting: called while this waits; may raise.
 
-    Raises SupernodeError where nothing is left, with the reason.
+    Raises SupernodeError with the reasons if no node is found.
     """
     given, until = list(nodes), time.monotonic() + PATIENCE
     names = [(node, _name(node)) for node in given if node.lookup]
@@ -156,11 +156,11 @@ def expanded(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = 
 
 
 def ordered(nodes: Iterable[SupernodeAddress], task: str, waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
-    """The nodes that a download of `task` tries, best first. See `expanded` for the rest."""
+    """Return the nodes that a download of `task` tries, best first. See `expanded` for `waiting` and errors."""
     given = list(nodes)
     return order(expanded(given, waiting), task)[:TRIED] if named(given) else order(given, task)
 
 
 def ordered_now(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:
-    """The same by what is known now, possibly none; waits for nothing."""
+    """Return the nodes in the same order by what is cached now, possibly none; does not wait."""
     return order(known(nodes), task)[:TRIED]

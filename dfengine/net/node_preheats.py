@@ -1,4 +1,4 @@
-"""A supernode's preheats, as who orders them sees and steers them over its control port."""
+"""Starts, lists and cancels a supernode's preheats over its control port."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NUMBERS = ("length", "here")
 
 
 class NodePreheats:
-    """Of one supernode. token: that of its --preheat-token-file, "" for none. All raise RemoteError."""
+    """Preheats of one supernode. token: from its --preheat-token-file, "" for none. All methods raise RemoteError."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
         self._control = NodeControl(dialer, node, {"Authorization": f"Bearer {token}"} if token else None)
         self.node = node
 
     def begin(self, fields: dict[str, Any]) -> str:
-        """Its id. fields: of the request, see docs/operating.md."""
+        """Start a preheat and return its id. fields: the request's, see docs/operating.md."""
         made = self._control.ask("POST", PATH, fields)
         name = made.get("ID") if isinstance(made, dict) else None
         if not isinstance(name, str) or not name.isalnum():
@@ -32,16 +32,16 @@ class NodePreheats:
         return name
 
     def listed(self) -> list[dict[str, Any]]:
-        """The oldest first: ID, startTime, status, and type, url, scope, finishTime, errorMsg where the supernode sends them."""
+        """Return all preheats, the oldest first: ID, startTime, status; type, url, scope, finishTime, errorMsg if the response has them."""
         found = self._control.ask("GET", PATH)
         if not isinstance(found, list) or not all(map(_is_preheat, found)):
             raise self._control.nonsense()
         return found
 
     def find(self, name: str) -> dict[str, Any] | None:
-        """The one of this id; None: there is none.
+        """Return the preheat with this id, or None.
 
-        With the `count` of its tasks, how many are `finished`, their bytes (`length`, `here`), and the first of its `tasks`.
+        It has the `count` of its tasks, how many are `finished`, their bytes (`length`, `here`), and the first of its `tasks`.
         """
         found = self._control.ask("GET", f"{PATH}/{name}", missing=True)
         if found is None:
@@ -51,12 +51,12 @@ class NodePreheats:
         return dict(found)
 
     def cancel(self, name: str) -> bool:
-        """End it, or forget it if it has ended. False: there is none."""
+        """Cancel a preheat, or delete it if it has ended. False: no preheat has this id."""
         return self._control.ask("DELETE", f"{PATH}/{name}", missing=True) is not None
 
 
 def _is_preheat(found: Any) -> bool:
-    """It has the fields that are used, of the right types."""
+    """Whether `found` has the fields that are used, of the right types."""
     return (
         isinstance(found, dict)
         and all(isinstance(found.get(name), str) for name in ("ID", "startTime", "status"))

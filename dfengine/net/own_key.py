@@ -1,4 +1,4 @@
-"""A key of this process's own, kept in its home: it makes names that no other process can make, and that stay valid after a restart."""
+"""A random key that a process stores in its home, for names that no other process can make and that stay valid after a restart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BYTES = 32
 
 
 def own_key(path: str) -> bytes:
-    """The key at `path`, made where there is none. Raises LocalError when it cannot be kept."""
+    """Return the key at `path`, created if the file does not exist. Raises LocalError when it cannot be read or stored."""
     try:
         with contextlib.suppress(FileExistsError):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -21,7 +21,7 @@ def own_key(path: str) -> bytes:
         with open(path, "rb") as file:
             key = file.read()
         if len(key) != BYTES:
-            # A process died while it wrote it: what was named with no key is nothing.
+            # A process died while writing it, so no name was made with this key.
             os.unlink(path)
             return own_key(path)
     except OSError as error:

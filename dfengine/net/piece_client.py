@@ -1,8 +1,8 @@
-"""One piece over one connection, as peers and supernodes send it: `GET path` with a Range, then a 206 whose body is the framed piece.
+"""Requests and reads one piece from a peer or a supernode: `GET path` with a Range, then a 206 whose body is the framed piece.
 
     head | frame's head, 4 bytes | content | frame's tail, 1 byte
 
-What reads it checks each part as it comes; the content's digest is the caller's business. docs/protocol.md has the frame.
+Each part is checked when it is read; the caller checks the content's digest. docs/protocol.md has the frame.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _TAIL = bytes((TAIL,))
 
 
 def request_piece(connection: Connection, path: str, geometry: Geometry, n: int) -> None:
-    """Ask for piece n. Raises SourceGone, ProtocolViolation."""
+    """Send the request for piece n. Raises SourceGone, ProtocolViolation."""
     headers = {"Range": f"bytes={geometry.range_text(n)}", "pieceNum": str(n), "pieceSize": str(geometry.piece_size)}
     connection.send("GET", path, headers)
 
 
 class PieceBody:
-    """Piece n's body, read in the order `into`... `end`, after its frame's head was read here.
+    """Body of piece n: the constructor reads the frame's head, then call `into` for the content and `end` for the tail.
 
-    length: bytes of content. frame: the 4 bytes before it.
+    length: bytes of content. frame: the 4 bytes before the content.
     """
 
     __slots__ = ("_chunks", "_n", "frame", "into", "length")
@@ -52,7 +52,7 @@ class PieceBody:
             raise BadFrame(f"piece {n} begins with {self.frame.hex()}")
 
     def end(self, connection: Connection, deadline: float) -> None:
-        """All content was received: read the frame's tail. Raises BadFrame, ProtocolViolation, SourceGone, Silent."""
+        """Read the frame's tail, after all content was received. Raises BadFrame, ProtocolViolation, SourceGone, Silent."""
         if (self._chunks or connection.receiver).read(FRAME_TAIL, deadline) != _TAIL:
             raise BadFrame(f"piece {self._n} does not end with {TAIL:02x}")
         if self._chunks is not None:
@@ -60,9 +60,9 @@ class PieceBody:
 
 
 def announced(head: Head, geometry: Geometry, n: int) -> int:
-    """Bytes of content that a 206 announces for piece n, -1: the frame says it. Raises ProtocolViolation when they are not this piece's.
+    """Bytes of content that a 206 announces for piece n; -1: only the frame does. Raises ProtocolViolation if they are not piece n's.
 
-    What dfengine and 1.x serve has a length; a proxy on the way may send it in chunks, or until it closes.
+    dfengine and Dragonfly 1.x send a Content-Length; a proxy in between may send the body in chunks, or until it closes.
     """
     start = geometry.range(n)[0]
     if head.length >= 0:
@@ -82,7 +82,7 @@ def framed_length(frame: bytes, geometry: Geometry, n: int) -> int:
 
 def _check_length(framed: int, geometry: Geometry, n: int) -> None:
     most = geometry.framed(n)
-    # Which piece is the last, and so may be shorter, is not known before the file's length is.
+    # Which piece is the last, and may be shorter, is unknown until the file's length is known.
     least = most if geometry.length >= 0 else FRAME
     if not least <= framed <= most:
         raise ProtocolViolation(f"piece {n} is announced with {framed} bytes, not {most}")

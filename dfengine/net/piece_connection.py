@@ -1,15 +1,15 @@
-"""One client of a piece server.
+"""One connection of a piece server.
 
 Laws:
-* One answer at a time, in the order of the requests. Further requests wait meanwhile, and beyond BACKLOG bytes the socket is not read.
-* Work for which the loop has no time waits for the client's next turn (`turns`), the next request of a pipeline always.
-* The bytes kept for a client are counted; a connection that makes them more than its share is closed.
-* A connection is always in one of three phases, each with a deadline: a head is received (head seconds from its first byte), an answer is
-  sent (stall seconds since the last byte moved, or since a limit last held it back), idle.
-* A limit refuses before bytes move, never after: the bucket says how much the next sendfile may take.
+* One answer at a time, in the order of the requests. Further requests wait, and beyond BACKLOG bytes the socket is not read.
+* Work for which the loop has no time waits for the client's next turn (`turns`). The next request of a pipeline always does.
+* The bytes buffered for a client are counted; a connection that makes them exceed the client's share is closed.
+* A connection is always in one of three phases, each with a deadline: a head is received (head_seconds from its first byte), an answer is
+  sent (stall_seconds since the last byte moved, or since a limit last throttled the connection), idle (idle_seconds).
+* A limit refuses before bytes move, never after: the bucket determines how much the next sendfile may send.
 * `close` releases everything at once, in any phase: descriptors, the answer's files, its place in a queue.
 
-sendfile would block the loop for a page that is not in memory: such an answer is first read by a thread, and only its connection waits.
+sendfile would block the loop for a page that is not in memory: such a slice is first read by a thread, and only its connection waits.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ BACKLOG = 4 << 10
 """Bytes of waiting requests beyond which the socket is not read."""
 
 TURN = 32 << 20
-"""Bytes that one call sends at most, to a receiver as fast as sendfile; no piece is larger."""
+"""Maximum number of bytes that one call sends, for receivers as fast as sendfile; no piece is larger."""
 
 
 class PieceConnection:
-    """Made when a client is accepted; the server forgets it when it closes."""
+    """Connection of one client, created when it is accepted; the server forgets it when it closes."""
 
     __slots__ = ("_answer", "_at", "_backlog", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
                  "_sock", "_stalled", "_started", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
@@ -60,7 +60,7 @@ class PieceConnection:
         """Complete requests: rarely more than the one that is answered next."""
         self._backlog = b""
         self._at = 0
-        """Received bytes that were not parsed yet: `_backlog` from `_at` on."""
+        """Start of the received bytes that are not parsed yet: `_backlog` from `_at` on."""
         self._upload: Upload | TlsUpload | None = None
         self._answer: Parts | None = None
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
@@ -72,12 +72,12 @@ class PieceConnection:
 
     @property
     def sending(self) -> bool:
-        """An answer is on its way."""
+        """Whether an answer is being sent."""
         return self._upload is not None
 
     @property
     def idle(self) -> bool:
-        """It has no request and no answer under way."""
+        """Whether no request and no answer of the connection is in progress."""
         return not (self._upload or self._waiting or self._backlog or self._started)
 
     def _read(self, wanted: bool) -> None:
@@ -92,7 +92,7 @@ class PieceConnection:
             loop = self._server.loop
             (loop.add_writer(self._sock, self._writable) if wanted else loop.remove_writer(self._sock))
 
-    # The loop calls these two whenever there is something to read or room to write; a connection that must wait for its turn joins once.
+    # The loop calls these two whenever there is data to read or room to write; a connection that must wait for its turn joins once.
 
     def _readable(self) -> None:
         if not self._at_once(self._receive):
@@ -123,14 +123,14 @@ class PieceConnection:
         stalled, self._stalled = self._stalled, False
         if self._sock.fileno() < 0:
             return
-        # An answer that waits for a limit or for the disk is continued by these only.
+        # An answer that waits for a limit or for the disk is continued by the limit's queue or the disk's thread only.
         if stalled or (self._upload is None and (self._waiting or self._backlog)):
             self._pump()
         else:
             self._receive()
 
     def _receive(self) -> None:
-        """Read the socket, and begin an answer unless one is under way."""
+        """Read the socket, and begin an answer unless one is being sent."""
         if len(self._backlog) >= BACKLOG:
             return
         try:
@@ -153,7 +153,7 @@ class PieceConnection:
         self._count_kept()
 
     def _next(self) -> None:
-        """Begin the next answer; where no request came whole, wait for more."""
+        """Begin the next answer; wait for more bytes if no request is complete."""
         if self._reader is None or self._waiting is None:
             self._waiting = deque()
             self._reader = RequestReader(self.client, self._waiting.append, max_body=0)
@@ -174,7 +174,7 @@ class PieceConnection:
             self._idle()
 
     def _pump(self) -> None:
-        """Go on with the answer under way, or begin the next; called when something may have become possible."""
+        """Continue the answer being sent, or begin the next; called when the socket may be ready."""
         if self._sock.fileno() < 0:
             return
         if self._upload is None:
@@ -183,7 +183,7 @@ class PieceConnection:
             self._go_on(None)
 
     def resume(self, rate_queue: RateQueue) -> None:
-        """A limit that held this connection back gives it its turn."""
+        """Take the turn that the rate limit's queue assigns to this connection."""
         if self._upload is not None:
             self._go_on(rate_queue.bucket)
 
@@ -192,21 +192,21 @@ class PieceConnection:
             if self._close:
                 self.close()
             elif self._waiting or self._backlog:
-                # In its turn, so that one client's pipeline does not hold up the others.
+                # The next request waits for its turn, so that one client's pipeline does not block other clients.
                 self._join()
             else:
                 self._idle()
 
     def _idle(self) -> None:
         started = self._reader is not None and self._reader.started
-        if not started or not self._started:  # else the deadline of the first byte stands
+        if not started or not self._started:  # else the deadline set at the first byte remains
             self.deadline = time.monotonic() + (self._server.head_seconds if started else self._server.idle_seconds)
         self._started = started
         self._read(True)
         self._count_kept()
 
     def _count_kept(self) -> None:
-        """Count the bytes kept of this client; one with more than its share is disconnected."""
+        """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
         held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
         if held != self._held:
             self._held = self._server.memory.change(self.client, self._held, held)
@@ -215,7 +215,7 @@ class PieceConnection:
 
     def _begin(self, request: Request | BadRequest) -> None:
         if isinstance(request, BadRequest):
-            # Where the next request would begin is not known.
+            # The start of the next request is unknown.
             self._close = True
             self._upload = self._server.upload(self._sock, (text(request.status, request.reason).encode(False),))
             return
@@ -223,7 +223,7 @@ class PieceConnection:
         unsent = self._server.unsent(self.client)
         if unsent != self._unsent:
             self._unsent = unsent
-            self._sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, unsent)  # 0: the system's own
+            self._sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, unsent)  # 0: the system's default
         answer = self._server.answer(request)
         bodiless = request.method == "HEAD"
         if isinstance(answer, Response):
@@ -240,21 +240,21 @@ class PieceConnection:
             answer.started(self.taken)
 
     def taken(self) -> int:
-        """Bytes that the client has acknowledged on this connection; -1 while an answer is on its way and this side has more to send."""
+        """Bytes that the client has acknowledged on this connection; -1 while this side holds back the rest of an answer."""
         if self._sock.fileno() < 0:
             return 0
         queued = int.from_bytes(fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
         return -1 if self._upload is not None and not queued else self._given - queued
 
     def _load(self, cold: FileSlice) -> None:
-        """Have a thread read it, then go on."""
+        """Read the slice in a thread, then continue."""
         upload, server = self._upload, self._server
         server.loads += 1
         self._write(False)
         self.deadline = time.monotonic() + server.stall_seconds
 
         def load() -> None:
-            if self._upload is upload:  # else the client left while others were served
+            if self._upload is upload:  # else the client disconnected while the thread was busy
                 cold.load()
 
         def loaded(_: object) -> None:
@@ -264,12 +264,12 @@ class PieceConnection:
         server.loop.run_in_executor(None, load).add_done_callback(loaded)
 
     def _limits(self) -> list[TokenBucket]:
-        """The buckets that hold for the answer under way."""
+        """The buckets that apply to the answer being sent."""
         of_answer = self._answer.limit if self._answer is not None else None
         return [bucket for bucket in (self._server.limit, of_answer) if bucket is not None and bucket.rate]
 
     def _allowed(self, want: int, limits: list[TokenBucket], now: float, turn: TokenBucket | None) -> int:
-        """Bytes of `want` that all `limits` allow, spent; 0: this connection waits at the one that refuses."""
+        """Acquire bytes of `want` that all `limits` allow. 0: this connection then waits in the queue of the limit that refuses."""
         granted = want
         for n, bucket in enumerate(limits):
             queue = self._server.rate_queue(bucket)
@@ -283,7 +283,7 @@ class PieceConnection:
         return granted
 
     def _push(self, turn: TokenBucket | None) -> bool:
-        """Send as much as the socket takes and the limits allow; True when the answer is complete and the connection is open."""
+        """Send as much as the socket accepts and the limits allow; True when the answer is complete and the connection is open."""
         upload, server = self._upload, self._server
         assert upload is not None
         limits = self._limits()
@@ -292,7 +292,7 @@ class PieceConnection:
             want = min(upload.left, TURN)
             allowed = self._allowed(want, limits, now, turn) if limits else want
             if not allowed:
-                # It resumes when the limit allows, no matter what the socket reports and how long that takes.
+                # The connection resumes when the limit allows, independent of the socket's state and of how long that takes.
                 self._write(False)
                 self.deadline = math.inf
                 return False
@@ -300,7 +300,7 @@ class PieceConnection:
             try:
                 moved = upload.advance(self._sock.fileno(), allowed)
             except (OSError, EOFError) as error:
-                # The client is gone, or the file was truncated: the announced bytes cannot be sent.
+                # The client has disconnected, or the file was truncated: the announced bytes cannot be sent.
                 answer = self._answer
                 self.close()
                 if answer is not None and answer.broken is not None and (isinstance(error, EOFError) or error.errno == errno.EIO):
@@ -329,7 +329,7 @@ class PieceConnection:
             if moved < allowed or allowed == want:
                 self._write(True)
                 return False
-            turn = None  # cut short by a limit: to the end of its queue
+            turn = None  # a limit granted less than wanted: join the end of its queue
         self._write(False)
         answer, self._upload, self._answer, self._more = self._answer, None, None, None
         if answer is not None and answer.sent is not None:
@@ -337,7 +337,7 @@ class PieceConnection:
         return True
 
     def close(self) -> None:
-        """Release everything; an answer under way is cut off."""
+        """Release everything; an answer in progress is aborted."""
         if self._sock.fileno() < 0:
             return
         self._read(False)
@@ -349,7 +349,7 @@ class PieceConnection:
         self._server.memory.release(self.client, self._held)
         self._held = 0
         if self._close:
-            # Closing with unread bytes in the socket would reset it and could take the answer with it.
+            # Closing with unread bytes in the socket would reset the connection, and the client could lose the answer.
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_WR)
                 for _ in range(8):

@@ -1,7 +1,7 @@
 """Serves pieces: raw non-blocking sockets on an event loop, heads by httptools, bytes by sendfile.
 
-Raw, because uvloop's transports have no sendfile; the loop only tells when a socket is readable or writable. The rules
-of one connection are in `piece_connection`.
+Raw sockets, because uvloop's transports have no sendfile; the loop only reports when a socket is readable or writable. `piece_connection`
+has the rules of one connection.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ if TYPE_CHECKING:
 HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
-"""A receiver that takes nothing for so long is gone."""
+"""Seconds without progress after which a receiver is disconnected."""
 
 MEMORY = 64 << 20
-"""Bytes of requests that have not been answered, of all clients together."""
+"""Bytes buffered for unanswered requests of all clients together."""
 
 FEW, UNSENT, LEAST_UNSENT = 64, 4 << 20, 32 << 10
-"""Connections of a client of which the kernel keeps what it likes, and how many bytes that is; of the n-th one less by (FEW / n) squared,
-so that all together are about twice as much as the first, and this at least."""
+"""Limits on unsent bytes in the kernel. The first FEW connections of a client have the system's default, about UNSENT bytes. The n-th one
+has UNSENT * (FEW / n) squared, at least LEAST_UNSENT, so that all together buffer about twice as much as the first FEW."""
 
 SWEEP_SECONDS = 1.0
 
 
 class PieceServer:
-    """Accepts on `sock` (listening) and answers by `route`.
+    """Serves pieces: accepts on `sock` (listening) and answers by `route`.
 
-    route: Request -> Response | Parts; may raise BadRequest. limit: the whole server's, besides that of an answer.
-    max_connections: further ones wait in the kernel's queue; share: percent of them for one client, whose further ones are closed. tls: of
-    every connection; bytes then go out by TLS writes. The seconds: to send a head, between requests, without taking a byte; slower clients
-    are disconnected.
+    route: Request -> Response | Parts; may raise BadRequest. limit: for the whole server, in addition to an answer's own limit.
+    max_connections: further connections wait in the kernel's queue. share: percent of them for one client, whose further connections are
+    closed. tls: for every connection; bytes are then sent by TLS writes. head_seconds: to send a head. idle_seconds: between requests.
+    stall_seconds: without reading a byte. Slower clients are disconnected.
 
     Counters: requests, bytes_sent (heads included), sends, sendfiles (system calls), loads (slices that a thread read first), failures (of
     routes).
@@ -87,7 +87,7 @@ class PieceServer:
         self._queues: dict[TokenBucket, RateQueue] = {}
         self._wrap: Callable[[socket.socket], TlsSocket] | None = None
         self.upload: Callable[[Any, tuple[bytes | FileSlice, ...]], Upload | TlsUpload] = _by_sendfile
-        """What sends the parts of an answer to a connection's socket."""
+        """Creates the object that sends the parts of an answer to a connection's socket."""
         if tls is not None:
             from dfengine.net.tls_upload import TlsSocket, TlsUpload
 
@@ -106,17 +106,17 @@ class PieceServer:
 
     @property
     def busy(self) -> bool:
-        """Some answer is on its way."""
+        """Whether an answer is being sent on any connection."""
         return any(connection.sending for connection in self.connections)
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Begin accepting connections."""
         self._sweep()
 
     def _enter(self, sock: socket.socket, address: str) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # TLS looks at the socket, and raises when the client is gone.
+        # TLS inspects the socket, and raises when the client has disconnected.
         self.connections.add(PieceConnection(self, sock if self._wrap is None else self._wrap(sock), address))
 
     def _sweep(self) -> None:
@@ -129,7 +129,7 @@ class PieceServer:
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def answer(self, request: Request) -> Response | Parts:
-        """Route one request; whatever goes wrong becomes an answer."""
+        """Route one request; an error becomes an answer."""
         self.requests += 1
         if request.method not in ("GET", "HEAD"):
             return text(405, "only GET and HEAD are served")
@@ -143,19 +143,20 @@ class PieceServer:
             return text(500, "internal error")
 
     def unsent(self, client: str) -> int:
-        """Bytes that the kernel may keep of one of a client's connections beyond those under way; 0: as many as it likes.
+        """Bytes that the kernel may buffer of each of a client's connections beyond those in flight; 0: the system's default.
 
-        Else a thousand that read nothing would fill its memory for all TCP, and every connection of this host would crawl.
+        Otherwise a thousand connections that read nothing would fill the kernel's memory for all TCP, and slow down every connection of
+        this host.
         """
         count = self._listener.of(client)
         return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
-        """The queue of the connections that `bucket` holds back; None if none waits."""
+        """The queue of the connections that `bucket` throttles; None if no connection waits."""
         return self._queues.get(bucket) or None
 
     def hold(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
-        """Let `connection` wait until it may take some of `want` bytes from `bucket`."""
+        """Queue `connection` until it may acquire some of `want` bytes from `bucket`."""
         rate_queue = self._queues.get(bucket)
         if rate_queue is None:
             rate_queue = self._queues[bucket] = RateQueue(self.loop, bucket)
@@ -169,12 +170,12 @@ class PieceServer:
         return len(chosen)
 
     def gone(self, connection: PieceConnection) -> None:
-        """A connection has closed itself."""
+        """Forget a connection that has closed itself."""
         self.connections.remove(connection)
         self._listener.left(connection.client)
 
     def close(self) -> None:
-        """Stop accepting and cut every connection."""
+        """Stop accepting and close every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

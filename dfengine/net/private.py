@@ -1,4 +1,4 @@
-"""Checks files that must be private: the swarm's secret, the keys of its hosts."""
+"""Checks that files with secrets are private: the swarm's secret, the keys of its hosts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dfengine.errors import BadValue
 
 
 def check_private(path: str, found: os.stat_result) -> None:
-    """BadValue for a file of this user's that others can read or write.
+    """Raise BadValue for a file of this user that others can read or write.
 
-    As ssh, another user's is taken: the administrator who mounted it knows whom its group or its ACL permits.
+    As in ssh, a file of another user is accepted: its group or ACL is the responsibility of the administrator who mounted it.
     """
     if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
         raise BadValue(f"{path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}")

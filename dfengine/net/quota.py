@@ -1,38 +1,38 @@
-"""Shares of a limited quantity: how much each client holds, so that no client gets all of it. Pure."""
+"""Per-client shares of a limited quantity, so that no client gets all of it. Pure."""
 
 from __future__ import annotations
 
 from dfengine.task import client_of
 
 SHARE = 75
-"""Percent of what there is that one client has at most, by default: hosts behind one address are many, but others come as well."""
+"""Default percent of the total for one client: many hosts may be behind one address, but other clients need a share as well."""
 
 
 class Quota:
-    """total: how much there is. percent: of it, for one client; at least one for each. An address is counted as `task.client_of` says."""
+    """Amounts by client. total: the quantity. percent: of it, for one client, at least 1. `task.client_of` maps addresses to clients."""
 
     def __init__(self, total: int, percent: int = SHARE) -> None:
         self.most = max(1, total * percent // 100)
-        """What one client may have."""
+        """Maximum amount of one client."""
         self._taken: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._taken)
 
     def largest(self) -> str:
-        """The client that has most; "" if none has any."""
+        """The client with the largest amount; "" if no client has any."""
         return max(self._taken, key=self._taken.__getitem__, default="")
 
     def of(self, address: str) -> int:
-        """What its client has."""
+        """Amount of the client at `address`."""
         return self._taken.get(client_of(address), 0)
 
     def full(self, address: str) -> bool:
-        """Its client has all it may have."""
+        """Whether the client at `address` has its maximum."""
         return self._taken.get(client_of(address), 0) >= self.most
 
     def acquire(self, address: str, amount: int = 1) -> bool:
-        """So much more for its client; False, and nothing taken: that is more than it may have."""
+        """Add `amount` for the client at `address`. False, without a change, if that exceeds its maximum."""
         client = client_of(address)
         taken = self._taken.get(client, 0) + amount
         if taken > self.most:
@@ -42,17 +42,17 @@ class Quota:
         return True
 
     def add(self, address: str, amount: int) -> None:
-        """So much more for its client, which the caller found not `full`."""
+        """Add `amount` for the client at `address` without a limit; the caller has checked that it is not `full`."""
         client = client_of(address)
         self._taken[client] = self._taken.get(client, 0) + amount
 
     def change(self, address: str, before: int, now: int) -> int:
-        """`now` in place of the `before` that its client took: `now`, or 0 where that is more than it may have and nothing is left."""
+        """Replace a client's amount `before` by `now` and return `now`; if that exceeds its maximum, only release `before` and return 0."""
         self.release(address, before)
         return now if self.acquire(address, now) else 0
 
     def release(self, address: str, amount: int = 1) -> None:
-        """What `acquire` gave."""
+        """Release an amount that `acquire` added."""
         client = client_of(address)
         left = self._taken.get(client, 0) - amount
         if left:

@@ -1,4 +1,4 @@
-"""A server's `ready` line, and the address by which others reach it."""
+"""A server's `ready` line, and the address at which other hosts reach it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from dfengine.net.dial import local_address
 
 _FAR = {"0.0.0.0": ("192.0.2.1",), "::": ("192.0.2.1", "2001:db8::1")}
-"""Address that means every one -> addresses of documentation networks, towards which this host's own is asked for."""
+"""Wildcard address -> addresses of documentation networks; the route to them determines this host's own address."""
 
 
 def reached_by(sock: socket.socket) -> str:
-    """The address of a listening socket; of one that listens on every address, this host's towards other networks, else loopback."""
+    """Return the address of a listening socket; for a wildcard address, this host's address towards other networks, else loopback."""
     ip = str(sock.getsockname()[0])
     return next(filter(None, (local_address(far, 9) for far in _FAR[ip])), "127.0.0.1") if ip in _FAR else ip
 
@@ -24,5 +24,5 @@ def announce(**addresses: tuple[str, int]) -> None:
         print("ready", *(f"{name}={f'[{ip}]' if ':' in ip else ip}:{port}" for name, (ip, port) in addresses.items()), flush=True)
     except OSError as error:
         print(f"dfengine: cannot write to stdout: {error.strerror}: serves all the same", file=sys.stderr)
-        # What was not written would be tried again when the process ends.
+        # Otherwise the unwritten text would be written again when the process ends.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (open as long as the process lives)

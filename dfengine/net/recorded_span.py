@@ -1,4 +1,4 @@
-"""Spans that OpenTelemetry records. Imported only where traces are wanted."""
+"""Spans recorded by OpenTelemetry. Imported only where traces are enabled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dfengine.trace_context import Span
 
 _lock = threading.Lock()
 _own: sdk.TracerProvider | None = None
-"""The provider that this module has made; None where the program has one."""
+"""The provider that this module created; None where the program has one."""
 
 
 class RecordedSpan(Span):
@@ -57,7 +57,7 @@ class RecordedSpan(Span):
 
 
 def begin(name: str, parent: str, kind: str, attributes: dict[str, Any]) -> Span:
-    """See tracing.begin; parent: checked."""
+    """Begin a recorded span; see tracing.begin. parent: already checked."""
     context = Context()
     if parent:
         trace_id, span_id, flags = trace_context.read(parent)
@@ -68,22 +68,22 @@ def begin(name: str, parent: str, kind: str, attributes: dict[str, Any]) -> Span
 
 
 def active() -> str:
-    """The traceparent of the span in which this thread works; "" for none."""
+    """The traceparent of this thread's current span; "" for none."""
     found = trace.get_current_span().get_span_context()
     return _written(found) if found.is_valid else ""
 
 
 def flush(seconds: float) -> None:
-    """Send what is recorded by the provider of this module's own, within so many seconds."""
+    """Send the spans recorded by this module's own provider, within `seconds`."""
     if _own is not None:
-        # A collector that does not answer is waited for by the exporter's own time-out, which is longer.
+        # The exporter's own time-out for a collector that does not respond is longer.
         sending = threading.Thread(target=_own.force_flush, daemon=True)
         sending.start()
         sending.join(seconds)
 
 
 def export(service: str, seconds: float) -> None:
-    """Have spans sent to where the environment says, unless the program has a provider of its own. seconds: for one try."""
+    """Export spans to the endpoint in the environment, unless the program has a provider of its own. seconds: for one attempt."""
     global _own
     with _lock:
         if _own is None and not isinstance(trace.get_tracer_provider(), sdk.TracerProvider):
@@ -102,6 +102,6 @@ def _written(context: SpanContext) -> str:
 
 
 def _named(attributes: dict[str, Any]) -> dict[str, Any]:
-    """URLs without user, password, query and fragment, as events tell them."""
+    """Prefix the names; strip user, password, query and fragment from URLs, as in events."""
     known = {name: value for name, value in attributes.items() if value is not None}
     return {f"dfengine.{name}": redacted(value) if isinstance(value, str) and "://" in value else value for name, value in known.items()}

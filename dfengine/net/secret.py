@@ -1,12 +1,12 @@
-"""The swarm's secret: each control and piece request proves that its sender knows it, and is accepted once.
+"""Signs requests with the swarm's secret: each control and piece request proves knowledge of the secret, and is accepted once.
 
     Dfengine-Auth: 2 <unix seconds> <session, 16 hex> <count> <HMAC-SHA256, 64 hex>
 
-The HMAC is over version, the server's name, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line.
-A server draws its name at random when it starts, and a client asks for it when it connects: a request that was signed for one server is
-invalid at another, and at the same one after a restart. Session and count are the nonce: a connection draws its session at random and
-counts its requests. Requests of one connection arrive in order, so a server remembers one number per recent session instead of every
-nonce, and accepts only higher counts. Imported only where a secret is given.
+The HMAC covers version, the server's name, method, path with query, Range, SHA-256 of the body, time, session and count, each on a line.
+A server draws its name at random when it starts, and a client requests it when it connects: a request signed for one server is invalid at
+another, and at the same one after a restart. Session and count are the nonce: a connection draws its session at random and counts its
+requests. Requests of one connection arrive in order, so a server stores one number per recent session instead of every nonce, and accepts
+only higher counts. Imported only where a secret is configured.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from dfengine.net.quota import SHARE, Quota
 
 HEADER = "Dfengine-Auth"
 SKEW = 60.0
-"""Seconds that two clocks of one swarm may differ, the request's time on the network included."""
+"""Seconds by which two clocks of one swarm may differ, including the request's time on the network."""
 
 SESSIONS = 1 << 17
-"""Sessions remembered; when so many are fresh, further ones are refused: none is forgotten before it is stale."""
+"""Sessions stored. When all are recent, further ones are refused: no session is forgotten before it is stale."""
 
 FORGOTTEN = 1024
-"""Stale sessions that one request removes at most."""
+"""Maximum number of stale sessions that one request removes."""
 
 LEAST = 16
-"""Bytes of a secret."""
+"""Minimum length of a secret in bytes."""
 
 OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/healthy", "/healthz", "/readyz", "/version", "/metrics"))
-"""Paths that need no signature, because probes and Prometheus cannot sign: alive, version, counters."""
+"""Paths that need no signature, because health probes and Prometheus cannot sign: health, version, counters."""
 
 WHO = "/swarm/server"
-"""Path of the server's name."""
+"""Path that returns the server's name."""
 
 PROOF = "/swarm/proof/"
-"""Prefix of a nonce's path: the answer proves that the server knows the secret."""
+"""Prefix of a path that ends in a nonce: the response proves that the server knows the secret."""
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
@@ -52,9 +52,9 @@ _FORM = re.compile(r"2 (\d{1,11}) ([0-9a-f]{16}) (\d{1,15}) ([0-9a-f]{64})", re.
 
 
 def read_secret(path: str, what: str = "secret") -> bytes:
-    """The file's content without white space around it. Raises BadValue, also for a file that others can read.
+    """Read a secret file, without white space around the content. Raises BadValue, also for a file that others can read.
 
-    what: names it in messages.
+    what: the secret's name in error messages.
     """
     try:
         with open(os.path.expanduser(path), "rb") as file:
@@ -68,7 +68,7 @@ def read_secret(path: str, what: str = "secret") -> bytes:
 
 
 def read_secrets(paths: Sequence[str], what: str = "secret") -> tuple[bytes, ...]:
-    """Of several files: requests are signed with the first; each is accepted. Raises BadValue."""
+    """Read several files: requests are signed with the first secret; each is accepted. Raises BadValue."""
     return tuple(read_secret(path, what) for path in paths)
 
 
@@ -78,23 +78,23 @@ def _mac(secret: bytes, server: str, method: str, target: bytes, range_: str, bo
 
 
 def proof_of(secret: bytes, nonce: str) -> str:
-    """64 hex digits. Its input begins differently from that of signatures, so neither can serve as the other."""
+    """Return 64 hex digits. The HMAC's input has another prefix than that of signatures, so neither can serve as the other."""
     return hmac.digest(secret, f"proof\n{nonce}".encode(), "sha256").hex()
 
 
 def proves(secrets: Sequence[bytes], nonce: str, status: int, body: bytes) -> bool:
-    """The answer to PROOF and this nonce was made with one of the secrets."""
+    """Whether a response to PROOF and this nonce was made with one of the secrets."""
     given = body[:128].strip()
     return status == 200 and any(hmac.compare_digest(given, proof_of(secret, nonce).encode()) for secret in secrets)
 
 
 def name_in(status: int, body: bytes) -> str:
-    """The server's name in its answer to WHO; "" if it has no secret."""
+    """The server's name in its response to WHO; "" if the server has no secret."""
     return body[:64].decode("latin-1").strip() if status == 200 else ""
 
 
 class Signer:
-    """One connection's requests to the server of that name, in the order in which they are sent. `now`: unix seconds."""
+    """Signs one connection's requests to the named server, in the order in which they are sent. now: unix seconds."""
 
     def __init__(self, secret: bytes, server: str, now: Callable[[], float] = time.time) -> None:
         self._secret = secret
@@ -104,7 +104,7 @@ class Signer:
         self._count = 0
 
     def sign(self, method: str, target: str, body: bytes = b"", range_: str = "") -> str:
-        """The header's value for the next request."""
+        """Return the header's value for the next request."""
         self._count += 1
         when, count = str(int(self._now())), str(self._count)
         mac = _mac(self._secret, self._server, method, target.encode("latin-1", "replace"), range_, body, when, self._session, count)
@@ -112,7 +112,7 @@ class Signer:
 
 
 class Guard:
-    """Checks one server's requests. SESSIONS bounds its memory, of which `share` percent are for one client. `now`: unix seconds.
+    """Checks one server's requests. SESSIONS bounds its memory, of which `share` percent are for one client. now: unix seconds.
 
     `name` is random. Each of `secrets` is accepted.
     """
@@ -129,18 +129,18 @@ class Guard:
         """Session -> (highest count, when its latest request becomes too old, client), the longest silent first."""
 
     def own_name(self, request: Request) -> Response | None:
-        """The answer to a request for the server's name; None: it is another request."""
+        """Answer a request for the server's name; None for any other request."""
         return text(200, self.name) if request.path == WHO and request.method == "GET" else None
 
     def proof(self, request: Request) -> Response | None:
-        """The answer to a request for the proof, by the first secret; None: it is another request."""
+        """Answer a request for the proof, by the first secret; None for any other request."""
         nonce = request.path.removeprefix(PROOF)
         if request.method != "GET" or nonce == request.path or not _NONCE.fullmatch(nonce):
             return None
         return text(200, proof_of(self.secrets[0], nonce))
 
     def refusal(self, request: Request) -> Response | None:
-        """None: it may be answered. Else 401 without a valid signature, 403 if it is too old or repeated, 503 while memory is full."""
+        """None if the request is accepted. Else 401 without a valid signature, 403 if too old or repeated, 503 while memory is full."""
         if request.path in OPEN and request.method in ("GET", "HEAD"):
             return None
         match = _FORM.fullmatch(request.headers.get(HEADER.lower(), ""))
@@ -160,13 +160,13 @@ class Guard:
             return text(403, "the request came before")
         if known is None and (len(self._sessions) >= self._most or not self._shares.acquire(request.client)):
             return text(503, "too many connections of late")
-        # When the session is forgotten, all that it has sent by now is too old to be accepted.
+        # By the time the session is forgotten, all requests that it has sent so far are too old to be accepted.
         self._sessions[session] = int(count), now + 2 * SKEW, request.client if known is None else known[2]
         self._sessions.move_to_end(session)
         return None
 
     def _forget(self, now: float) -> None:
-        """Remove stale sessions, FORGOTTEN at most."""
+        """Remove stale sessions, at most FORGOTTEN."""
         for _ in range(FORGOTTEN):
             if not self._sessions or next(iter(self._sessions.values()))[1] >= now:
                 break

@@ -1,4 +1,4 @@
-"""SRV records (RFC 2782) by dnspython, the extra `dns`. Imported only for `srv://` names."""
+"""Resolves SRV records (RFC 2782) by dnspython, the extra `dns`. Imported only for `srv://` names."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from dns.resolver import Resolver
 
 LIFETIME = 6.0
-"""Seconds for a look-up, all servers and tries together."""
+"""Seconds for a look-up, including all servers and retries."""
 
 SECONDS = 5.0, 3600.0
-"""Records are kept at least and at most so long, whatever their TTL."""
+"""Minimum and maximum seconds for which records are cached, whatever their TTL."""
 
 
 def lookup(name: str, resolver: Resolver | None = None) -> tuple[list[SupernodeAddress], float]:
-    """(A node for each record, seconds until they are to be looked up again). resolver: None: by /etc/resolv.conf.
+    """Return (a node for each record, seconds until the next look-up). resolver: None: by /etc/resolv.conf.
 
-    Targets stay names, so that hosts agree on them whatever addresses they have. Raises SupernodeError.
+    Targets stay names, so that hosts agree on the nodes even if the names resolve to different addresses. Raises SupernodeError.
     """
     try:
         import dns.exception
@@ -41,7 +41,7 @@ def lookup(name: str, resolver: Resolver | None = None) -> tuple[list[SupernodeA
 
 
 def nodes(records: Iterable[tuple[int, int, int, str]]) -> list[SupernodeAddress]:
-    """Of (priority, weight, port, target): what can be called. `.` as the target says that there is no such service; port 0 is none."""
+    """Return usable nodes of (priority, weight, port, target). Target `.` means that the service does not exist; port 0 is invalid."""
     found = []
     for priority, weight, port, target in records:
         host = target.removesuffix(".")
@@ -55,7 +55,7 @@ def nodes(records: Iterable[tuple[int, int, int, str]]) -> list[SupernodeAddress
 
 
 def _reason(error: Exception) -> str:
-    """In few words: what dnspython says names each server and try."""
+    """Describe the error briefly: dnspython's own text lists each server and attempt."""
     import dns.resolver
 
     kinds: dict[type[Exception], str] = {

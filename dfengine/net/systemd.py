@@ -1,4 +1,4 @@
-"""Tells a service manager how a server is, by the protocol of sd_notify(3). Without NOTIFY_SOCKET in the environment nothing is sent."""
+"""Reports a server's state to the service manager by sd_notify(3). Without NOTIFY_SOCKET in the environment nothing is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 
 class Manager:
-    """Of this process, which it may have started. environment: what stands in os.environ, by default."""
+    """Notifications to the service manager, if it started this process. environment: os.environ by default."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         given = os.environ if environment is None else environment
@@ -19,7 +19,7 @@ class Manager:
         mine = given.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         period = given.get("WATCHDOG_USEC", "")
         self.watchdog = int(period) / 2e6 if mine and period.isascii() and period.isdigit() and len(period) < 16 else 0.0
-        """Seconds between two signs of life; 0: none are wanted."""
+        """Seconds between two watchdog notifications; 0: none are requested."""
 
     def tell(self, *fields: str) -> bool:
         """Send `NAME=VALUE` fields; never raises. False: nothing was sent."""
@@ -33,7 +33,7 @@ class Manager:
         return False
 
     def ready(self, loop: asyncio.AbstractEventLoop, status: str) -> None:
-        """It serves now; from now on the loop gives signs of life if they are wanted."""
+        """Report that the server is ready; from now on the loop sends watchdog notifications if they are requested."""
         self.tell("READY=1", f"STATUS={status}")
         if self.watchdog:
             self._live(loop)
@@ -43,18 +43,18 @@ class Manager:
         self._timer = loop.call_later(self.watchdog, self._live, loop)
 
     def reloading(self) -> None:
-        """It reads its configuration; say `reloaded` in the end."""
+        """Report that the server is reading its configuration; call `reloaded` afterwards."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
-        """It has read it."""
+        """Report that the configuration has been read."""
         self.tell("READY=1")
 
     def stopping(self, status: str = "") -> None:
-        """It is about to end."""
+        """Report that the server is about to end."""
         self.tell("STOPPING=1", *([f"STATUS={status}"] if status else []))
 
     def close(self) -> None:
-        """No more signs of life."""
+        """Stop sending watchdog notifications."""
         if self._timer is not None:
             self._timer.cancel()

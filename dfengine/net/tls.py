@@ -1,8 +1,9 @@
-"""TLS between the parties: contexts, and what a client receives through one. Imported only where TLS is asked for.
+"""TLS between the swarm's members: contexts, and receiving through TLS. Imported only where TLS is configured.
 
-TLS 1.3 only: both ends are dfengine's. No session tickets, so bytes of the other side always belong to an answer. A server shows its
-certificate, and with a CA demands one of that CA from clients. A client demands a certificate of the CA. A supernode's certificate must be
-for the name or address that is called; a peer's need not, because peers' addresses change and their bytes are verified by digest.
+TLS 1.3 only: both ends are dfengine's. Session tickets are disabled, so bytes from the other side always belong to a response. A server
+sends its certificate, and with a CA requires one of that CA from clients. A client requires a certificate of the CA. A supernode's
+certificate must be for the name or address connected to; a peer's need not, because peers' addresses change and their bytes are verified by
+digest.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ STOPPED = "connection was stopped"
 _SHORT = {CLOSED: "closed", STOPPED: "stopped"}
 
 TICK = 0.5
-"""Seconds after which a receive looks whether it has been stopped, is silent or too slow."""
+"""Seconds between a receive's checks for being stopped, silent or too slow."""
 
 
 class TlsReceiver:
-    """What `_receive.Receiver` is to a plain connection, with the same methods, limits and errors; `sock` has shaken hands."""
+    """The TLS counterpart of `_receive.Receiver`, with the same methods, limits and errors; `sock` has finished its handshake."""
 
     def __init__(self, sock: ssl.SSLSocket) -> None:
         self._sock = sock
@@ -43,25 +44,25 @@ class TlsReceiver:
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not yet taken: a poll of the socket does not show them."""
+        """Received bytes that are not taken yet: a poll of the socket does not show them."""
         return self._end - self._start + self._sock.pending()
 
     def waiting(self) -> bool:
-        """Bytes of the other side are here; waits for none."""
+        """Whether received bytes are available; does not wait."""
         with contextlib.suppress(SourceGone):
             if not self.buffered:
                 self._more(0.0)
         return bool(self.buffered)
 
     def stop(self) -> None:
-        """From any thread: a receive that waits here ends with SourceGone at once, and so does every later one."""
+        """Stop from any thread: a receive in progress ends with SourceGone at once, and so does every later one."""
         self._stopped = True
         with contextlib.suppress(OSError):
-            # Not SSLSocket's own, which takes the session from under the thread that reads.
+            # SSLSocket's own method would remove the session that the reading thread uses.
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
     def _receive(self, view: memoryview, seconds: float) -> int:
-        """Bytes received, 0 when none came in time. Raises SourceGone."""
+        """Return the number of bytes received, 0 when none arrived in time. Raises SourceGone."""
         if self._stopped:
             raise SourceGone(STOPPED)
         try:
@@ -156,7 +157,7 @@ class TlsReceiver:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in OpenSSL's words."""
+    """Describe the error in OpenSSL's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not taken: {error.verify_message}"
     text = getattr(error, "reason", None)
@@ -166,7 +167,7 @@ def reason(error: BaseException) -> str:
 
 
 def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
-    """For clients. named: the certificate must be for the name or address called. Raises BadValue."""
+    """Context for clients. named: the certificate must be for the name or address connected to. Raises BadValue."""
     if not ca:
         raise BadValue("--tls-cert needs --tls-ca, the certificates to trust")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -175,7 +176,7 @@ def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
 
 
 def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
-    """For servers; with a CA, clients must show a certificate of it. Raises BadValue."""
+    """Context for servers; with a CA, clients must send a certificate of it. Raises BadValue."""
     if not cert:
         raise BadValue("--tls-ca needs --tls-cert: a server shows a certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -186,9 +187,9 @@ def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
 
 
 def reload(contexts: Iterable[ssl.SSLContext], cert: str, key: str, ca: str) -> None:
-    """Handshakes from now on use what the files hold now; a CA that is no longer among them is trusted on until the process ends.
+    """Use the files' current content for new handshakes; a CA that was removed from the files stays trusted until the process ends.
 
-    Raises BadValue, and nothing changes then.
+    Raises BadValue; nothing is changed then.
     """
     _filled(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key, ca)
     for context in contexts:
@@ -216,9 +217,10 @@ WrapTls = Callable[[socket.socket, str, bool | str, float], tuple[ssl.SSLSocket,
 
 
 def tls_wrapper(cert: str, key: str, ca: str) -> WrapTls:
-    """What makes TLS of a connected socket: (socket, host, whether its name is verified, or the name that is, seconds). Raises BadValue.
+    """Return a function that starts TLS on a connected socket. Raises BadValue.
 
-    What it returns raises OSError, and the socket is closed then.
+    Its arguments: socket, host, whether the certificate must be for `host`, or the name that it must be for, seconds. It raises OSError,
+    and the socket is closed then.
     """
     contexts = {named: client(cert, key, ca, named) for named in (False, True)}
 

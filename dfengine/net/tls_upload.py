@@ -1,4 +1,4 @@
-"""The piece server's side of TLS: a socket as its connections use one, and answers that go out by TLS writes instead of sendfile."""
+"""TLS in the piece server: a socket with the methods that its connections use, and answers sent by TLS writes instead of sendfile."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dfengine.net._sendfile import FileSlice
 
 CHUNK = 64 << 10
-"""Bytes read from a file, and given to TLS, at once."""
+"""Bytes read from a file and passed to TLS at once."""
 
 TURN = 1 << 20
-"""Bytes after which others have their turn: encrypting them takes the loop's thread."""
+"""Bytes after which other connections have their turn: encryption runs in the loop's thread."""
 
 _WANTS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class TlsSocket:
-    """An accepted, non-blocking connection; its first reads shake hands. Raises OSError."""
+    """An accepted, non-blocking connection; its first reads do the handshake. Raises OSError."""
 
     __slots__ = ("_sock",)
 
@@ -26,18 +26,18 @@ class TlsSocket:
         self._sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
 
     def fileno(self) -> int:
-        """-1 when it is closed."""
+        """The descriptor; -1 when the socket is closed."""
         return self._sock.fileno()
 
     def recv(self, most: int) -> bytes:
-        """As a socket's. `most` is at least a TLS record (16 KiB), so nothing stays behind that a poll does not show."""
+        """Receive as a socket does. `most` is at least a TLS record (16 KiB), so that no decrypted bytes remain unseen by a poll."""
         try:
             return self._sock.recv(most)
         except _WANTS:
             raise BlockingIOError from None
 
     def send(self, data: memoryview) -> int:
-        """As a socket's; what was refused must be given again, no shorter."""
+        """Send as a socket does; refused data must be passed again, and no less of it."""
         try:
             return self._sock.send(data)
         except _WANTS:
@@ -54,10 +54,10 @@ class TlsSocket:
 
 
 class TlsUpload:
-    """What `_sendfile.Upload` is to a plain socket.
+    """The TLS counterpart of `_sendfile.Upload`.
 
-    A chunk counts as taken when TLS has been given it for the first time, for it must then be given again as it was; until the last one is
-    out, `left` is at least 1.
+    A chunk counts as sent when it is first passed to TLS, which requires the same bytes to be passed again after a refusal. `left` is at
+    least 1 until the last chunk is sent.
     """
 
     __slots__ = ("_at", "_done", "_left", "_parts", "_pending", "_sock", "cold", "sendfiles", "sends")
@@ -70,17 +70,17 @@ class TlsUpload:
         self._at = self._done = 0
         self.sends = self.sendfiles = 0
         self.cold: FileSlice | None = None
-        """`advance` stopped before this slice, which must come from a disk."""
+        """The slice before which `advance` stopped because it must be read from a disk."""
 
     @property
     def left(self) -> int:
-        """Bytes still to go."""
+        """Bytes still to send."""
         return max(self._left, bool(self._pending))
 
     def advance(self, sock: int, most: int) -> int:
-        """Give the connection at most `most` bytes, until it takes no more; the bytes it took.
+        """Write at most `most` bytes to the connection, until it accepts no more; return the bytes it accepted.
 
-        Raises OSError when the connection is gone, EOFError when a file ended before its slice did, or a slice was evicted.
+        Raises OSError when the connection is closed, EOFError when a file ended before its slice did, or a slice was evicted.
         """
         moved, most = 0, min(most, TURN)
         while True:
@@ -98,14 +98,14 @@ class TlsUpload:
             self._left -= len(self._pending)
 
     def _is_cold(self) -> bool:
-        """The slice that is next, perhaps after a head in the same record, must be loaded first."""
+        """Whether the next slice, perhaps after a head in the same record, must be loaded first."""
         next_part = self._at + (self._done > 0)
         part = next((part for part in self._parts[next_part : self._at + 2] if isinstance(part, FileSlice)), None)
         self.cold = None if part is None or part is self.cold or part.resident() else part
         return self.cold is not None
 
     def _next(self, most: int) -> bytes:
-        """Up to `most` bytes of the parts, heads and what follows them in one record."""
+        """Return up to `most` bytes of the parts, with a head and the bytes after it in one record."""
         taken = b""
         while len(taken) < most and self._at < len(self._parts):
             part = self._parts[self._at]

@@ -1,8 +1,8 @@
-"""Spans of what takes long: a download, its registration, a supernode's fetch. Recorded by OpenTelemetry (extra `otel`), if that is wanted.
+"""Spans of slow operations: a download, its registration, a supernode's fetch. Recorded by OpenTelemetry (extra `otel`) where enabled.
 
-It is wanted where the environment names a place for traces, as OpenTelemetry's specification says. Otherwise nothing of OpenTelemetry is
-imported, and a span only passes on the `traceparent` that this process was given: in its environment (TRACEPARENT), by a request, or
-by the span in which a program calls dfengine.
+Tracing is enabled where the environment names an endpoint for traces, as in OpenTelemetry's specification. Otherwise no module of
+OpenTelemetry is imported, and a span only passes on the `traceparent` that this process received: in its environment (TRACEPARENT), by a
+request, or from the span in which a program calls dfengine.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["CLIENT", "INTERNAL", "NONE", "SERVER", "Span", "begin", "flush", "in
 ENDPOINTS = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 FLUSH_SECONDS = 2.0
-"""For what is recorded to be sent, before a process ends."""
+"""Seconds to send recorded spans before the process ends."""
 
 
 def begin(service: str, name: str, parent: str, kind: str = INTERNAL, **attributes: Any) -> Span:
-    """A span of this process. service: of the process, as `dfengine-supernode`. parent: a traceparent, or ""; it may be anything.
+    """Begin a span of this process. service: the process's, as `dfengine-supernode`. parent: a traceparent, or ""; not trusted.
 
-    attributes: names with _ for the dots of `dfengine.NAME`; None: not known.
+    attributes: their names become `dfengine.NAME`; None: unknown, not recorded.
     """
     parent = checked(parent) if parent else ""
     if not _wanted():
@@ -40,7 +40,7 @@ def begin(service: str, name: str, parent: str, kind: str = INTERNAL, **attribut
 
 
 def inherited() -> str:
-    """The traceparent in which this thread works: of the program's span, or as the environment has it; "" for none."""
+    """The traceparent of this thread: of the program's current span, or from the environment; "" for none."""
     if "opentelemetry.sdk.trace" in sys.modules:
         from dfengine.net import recorded_span
 
@@ -50,7 +50,7 @@ def inherited() -> str:
 
 
 def flush() -> None:
-    """The process ends: send what is recorded, within FLUSH_SECONDS."""
+    """Send recorded spans within FLUSH_SECONDS, before the process ends."""
     module = sys.modules.get("dfengine.net.recorded_span")
     if module is not None:
         module.flush(FLUSH_SECONDS)

@@ -1,8 +1,8 @@
-"""Handles requests of clients in turn, one request each, in slices so that the loop's other work goes on.
+"""Fair scheduling of clients' requests: one request per client in turn, in slices that leave the loop time for other work.
 
-A request is handled at once, in the callback that received it, while handlers took less than INLINE seconds in this iteration of the loop.
-Further requests wait: in batches of BATCH seconds one request of each waiting client is handled in turn, however many connections it has;
-between batches the loop polls its sockets and timers. `now` and `call_soon` are arguments.
+A request is handled at once, in the callback that received it, while handlers have used less than INLINE seconds in this iteration of the
+loop. Further requests wait: in batches of BATCH seconds, one request of each waiting client is handled in turn, however many connections it
+has. Between batches the loop polls its sockets and timers. `now` and `call_soon` are arguments.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Protocol
 from dfengine.task import client_of
 
 INLINE = 0.010
-"""Seconds of handlers between two polls of the sockets, for requests that are handled at once."""
+"""Seconds of handlers between two polls of the sockets for requests that are handled at once."""
 
 NOTED = 0.002
-"""Seconds of handlers after which the end of the iteration is scheduled for: less is not worth the call."""
+"""Seconds of handlers from which on the end of the iteration is scheduled; for less the call is not worth its cost."""
 
 BATCH = 0.005
 """Seconds of handlers in one batch of waiting requests."""
 
 
 class Waiting(Protocol):
-    """A connection with requests that wait."""
+    """A connection with waiting requests."""
 
     client: str
 
     def go_on(self) -> None:
-        """Handle one request, and `join` again when more wait."""
+        """Handle one request, and `join` again if more wait."""
 
 
 class Turns:
-    """soon: calls a function in the loop's next iteration. now: seconds."""
+    """The waiting connections of a loop. soon: calls a function in the loop's next iteration. now: seconds."""
 
     def __init__(self, soon: Callable[[Callable[[], None]], object], now: Callable[[], float]) -> None:
         self._soon = soon
@@ -41,21 +41,21 @@ class Turns:
         self._spent = 0.0
         self._called = False
         self._waiting: dict[str, deque[Waiting]] = {}
-        """Client -> its connections in turn; the clients in turn, too."""
+        """Client -> its connections in turn; the clients are in turn as well."""
 
     @property
     def open(self) -> bool:
-        """A request that comes now is handled at once."""
+        """Whether a request that arrives now is handled at once."""
         return self._spent < INLINE
 
     def spent(self, seconds: float) -> None:
-        """A handler that ran at once took so long."""
+        """Count the seconds of a handler that ran at once."""
         self._spent += seconds
         if self._spent > NOTED:
             self._call()
 
     def join(self, connection: Waiting) -> None:
-        """It has a waiting request; join once until `go_on` is called."""
+        """Queue a connection that has a waiting request; call once until its `go_on` is called."""
         self._waiting.setdefault(client_of(connection.client), deque()).append(connection)
         self._call()
 

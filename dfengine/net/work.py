@@ -1,4 +1,4 @@
-"""Work that a supernode has for proxies, as messages of `POST /swarm/work`: blobs that they bring into their caches ahead of any client."""
+"""Messages of `POST /swarm/work`, by which a supernode assigns blobs that proxies fetch into their caches ahead of any client."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Name = Annotated[str, Meta(max_length=255)]
 Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 MOST = 64
-"""Of each list."""
+"""Maximum length of each list."""
 
 LONGEST = 30.0
-"""Seconds that a request may be parked."""
+"""Maximum seconds for which a request may be parked."""
 
 
 class Done(msgspec.Struct, frozen=True):
-    """Work that has ended. error: why it failed, "" if it did not."""
+    """Finished work. error: why it failed, "" if it succeeded."""
 
     number: Number
     error: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class Asking(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A proxy asks for work, up to `want` items, and says what became of earlier ones. Sent again as a sign of life.
+    """A proxy's request for up to `want` items, with the results of earlier ones. Repeated as a keep-alive.
 
-    worker: 32 hex digits that one process of a proxy drew. ip: of its host for others, "": where it is seen. wait: seconds.
+    worker: 32 hex digits, drawn by each proxy process. ip: its host's address for others, "": the address it connects from. wait: seconds.
     """
 
     worker: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
@@ -43,7 +43,7 @@ class Asking(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A blob to bring. url: of a registry. digest: `sha256:HEX`. headers: what opens it there. pinned: it stays until it is unpinned."""
+    """A blob to fetch. url: at a registry. digest: `sha256:HEX`. headers: credentials for it. pinned: it stays cached until unpinned."""
 
     number: Number
     url: Annotated[str, Meta(max_length=16 << 10)]
@@ -52,11 +52,11 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     pinned: bool = False
 
     def __repr__(self) -> str:
-        return f"Item({self.number}, {self.digest})"  # without what opens it
+        return f"Item({self.number}, {self.digest})"  # without the credentials
 
 
 class Given(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The answer. over: numbers of work under way whose result is not wanted any more."""
+    """The supernode's answer. over: numbers of assigned items whose results are not needed any more."""
 
     work: Annotated[list[Item], Meta(max_length=MOST)] = []
     over: Annotated[list[Number], Meta(max_length=MOST)] = []
@@ -67,7 +67,7 @@ _given = msgspec.json.Decoder(Given)
 
 
 def decode_asking(body: bytes) -> Asking:
-    """Raises ProtocolViolation."""
+    """Decode a request. Raises ProtocolViolation."""
     try:
         return _asking.decode(body)
     except UNREADABLE as error:
@@ -75,7 +75,7 @@ def decode_asking(body: bytes) -> Asking:
 
 
 def decode_given(body: bytes) -> Given:
-    """Raises ProtocolViolation."""
+    """Decode an answer. Raises ProtocolViolation."""
     try:
         return _given.decode(body)
     except UNREADABLE as error:

@@ -1,12 +1,12 @@
-"""What supernodes of one swarm tell each other through Redis: who is there, and which of them leads a task.
+"""The cluster: supernodes of one swarm that agree through Redis on its members and on the leader of each task.
 
-    beliefs       what one supernode may believe of that (pure)
-    records       what it says of itself, sealed (pure)
-    redis_facts   the same in Redis, by scripts
+    beliefs       one supernode's view of members and leaders (pure)
+    records       the sealed record of a member (pure)
+    redis_facts   members and leaders in Redis, by scripts
                   and how many downloads each supernode may send to an origin
-    notices       what else each tells all others: sealed, numbered, for a time (pure)
-    notice_board  who here tells and hears these
-    membership    the thread that keeps this supernode known, and the questions of fetches
+    notices       sealed, numbered messages to all members, each valid for a time (pure)
+    notice_board  sends and receives notices at this supernode
+    membership    the thread that keeps this supernode a member, and the requests of fetches
 
-Start with `beliefs`. Nothing here is on the path of a pull: a fetch asks once who leads its task, and whatever Redis does, it is answered.
+Start with `beliefs`. The cluster is not on the path of a pull: a fetch requests its task's leader once, and proceeds whatever Redis does.
 """

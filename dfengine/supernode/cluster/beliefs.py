@@ -1,16 +1,17 @@
-"""What a supernode may believe of its cluster, from what Redis told it and when. Pure.
+"""One supernode's view of its cluster: the latest answers of Redis, and their age. Pure.
 
-Laws, while Redis keeps what is written to it:
+Rules, while Redis does not lose its data:
 
-1. No two supernodes lead a task at the same time. A supernode leads what was granted to it, as long as it is a member; it counts as one for
-   TTL seconds from the moment before it last said so, and Redis for TTL from the moment after. A supernode that was no member for a while
-   leads nothing that was granted before. A lead that is taken from a supernode that reads too slowly (`copies/slow_leader.py`) is an
-   exception: the notice of it takes two beats at most, and both read the origin until then.
-2. A task has a leader again TTL seconds after the last one fell silent, as soon as anybody asks.
-3. Every question is answered, whatever Redis does: without it the last answer counts. Where there is none, or its leader cannot be reached,
-   the members that were told last are tried in an order that is the task's, the same at all of them. Each tries those before itself alone,
-   so no two follow each other by it, and the first that is there reads the origin. Who leads so has it granted as soon as Redis allows it.
-   The origin may be read more than once then; no download fails.
+1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself as
+a
+   member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
+   while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly
+   (`copies/slow_leader.py`). The notice of it takes two beats at most, and both supernodes read the origin until then.
+2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.
+3. Every request is answered, whatever Redis does: if it fails, the last answer applies. Without one, or if the leader is unreachable, the
+   last known members are tried in an order that depends on the task and is the same at all members. Each tries only the members before
+   itself, so no two follow each other, and the first reachable one reads the origin. Its lead is granted as soon as Redis allows it. The
+   origin may be read more than once in this case; no download fails.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from collections.abc import Container
 from dfengine.value import Value
 
 LEASE = 3600.0
-"""Seconds for which a task is granted."""
+"""Seconds for which the lead of a task is granted."""
 
 TTL = 6.0
-"""Seconds for which a supernode is a member after it said so."""
+"""Seconds for which a supernode is a member after it sent its record."""
 
 BEAT = 1.5
-"""Seconds between two times that it says so."""
+"""Seconds between two records of a supernode."""
 
 REST, LONGEST_REST = 2.0, 15.0
-"""Seconds for which Redis is not asked after it failed: first, and at most; doubled each time."""
+"""Seconds without requests to Redis after it failed: the first time, and at most; doubled after each failure."""
 
 MOST = 100_000
-"""Tasks whose leaders are remembered."""
+"""Tasks whose leaders are in memory."""
 
 
 class Other(Value):
-    """Another supernode. id: of its process. address: HOST:PORT of its control port. leads: so many tasks, as it says."""
+    """Another supernode. id: of its process. address: HOST:PORT of its control port. leads: number of tasks, as it reports."""
 
     id: str
     address: str
@@ -45,79 +46,79 @@ class Other(Value):
 
 
 class Beliefs:
-    """Of one supernode. `now` and `began`: monotonic seconds; `began` is when the question was sent whose answer is told."""
+    """The view of one supernode. `now`, `began`: monotonic seconds; `began` is the time at which the answered request was sent."""
 
     def __init__(self) -> None:
         self.others: dict[str, Other] = {}
-        """By id, as they were told last."""
+        """Members by id, of the last answer."""
         self.reached = False
-        """Redis answered the last question."""
+        """Whether Redis answered the last request."""
         self._until = 0.0
         self._granted: dict[str, float] = {}
-        """Task -> until when."""
+        """Task -> the end of the grant."""
         self._leaders: dict[str, Other] = {}
         self._rest, self._again = REST, 0.0
 
     def is_member(self, now: float) -> bool:
-        """The others see it as one."""
+        """Whether the others see this supernode as a member."""
         return now < self._until
 
     def leads(self, task: str, now: float) -> bool:
-        """The task is this supernode's, and nobody else's."""
+        """Whether this supernode leads the task, and no other does."""
         return now < self._granted.get(task, 0.0) and self.is_member(now)
 
     def count(self, now: float) -> int:
-        """Tasks that this supernode leads, with those whose lease has just ended."""
+        """Return the number of tasks that this supernode leads, including grants that have just ended."""
         return len(self._granted) if self.is_member(now) else 0
 
     def may_ask(self, now: float) -> bool:
-        """Redis is not left alone."""
+        """Whether Redis may be requested: the pause after its last failure is over."""
         return now >= self._again
 
     def beaten(self, others: list[Other], began: float) -> None:
-        """It said that it is there, and was told who is."""
+        """Apply the answer to this supernode's record: the members."""
         self._answered(began)
         self.others = {other.id: other for other in others}
 
     def granted(self, task: str, began: float) -> None:
-        """The task is this supernode's, which it said is there."""
+        """Apply a grant: this supernode leads the task, and its record was renewed."""
         self._answered(began)
         self._bound(self._granted)
         self._granted[task] = began + LEASE
         self._leaders.pop(task, None)
 
     def refused(self, task: str, leader: Other, began: float) -> None:
-        """The task is another one's."""
+        """Apply a refusal: another supernode leads the task."""
         self._answered(began)
         self._granted.pop(task, None)
         self._bound(self._leaders)
         self._leaders[task] = leader
 
     def taken(self, task: str, leader: Other) -> None:
-        """Another supernode says that it leads the task from now on."""
+        """Apply a notice: another supernode has taken the lead of the task."""
         self._granted.pop(task, None)
         self._bound(self._leaders)
         self._leaders[task] = leader
 
     def released(self, task: str) -> bool:
-        """It leads the task no longer, and forgets who does. True: it did lead it."""
+        """Give up the lead of a task and forget its leader. Return whether this supernode led it."""
         self._leaders.pop(task, None)
         return self._granted.pop(task, None) is not None
 
     def failed(self, now: float) -> None:
-        """Redis did not answer, or not as it should."""
+        """Note a missing or invalid answer of Redis."""
         self.reached = False
         self._again = now + self._rest
         self._rest = min(LONGEST_REST, 2 * self._rest)
 
     def last_leader(self, task: str) -> Other | None:
-        """Who led it when that was last told; None: nobody else."""
+        """Return the task's leader of the last answer; None for this supernode or no answer."""
         return self._leaders.get(task)
 
     def stand_in(self, task: str, own: Other, lost: Container[str]) -> Other | None:
-        """Who reads the task's origin while nobody can tell, or who was told cannot be reached; None: this supernode.
+        """Return the supernode that reads the task's origin while the leader is unknown or unreachable; None: this one.
 
-        lost: addresses that cannot be reached. What was granted to this one is its own until another one is told.
+        lost: unreachable addresses. A task granted to this supernode stays its own until Redis names another leader.
         """
         if task in self._granted:
             return None
@@ -127,7 +128,7 @@ class Beliefs:
 
     def _answered(self, began: float) -> None:
         if began >= self._until:
-            self._granted.clear()  # others may have been granted these meanwhile
+            self._granted.clear()  # others may have been granted these tasks in between
         self._until = max(self._until, began + TTL)
         self.reached, self._rest, self._again = True, REST, 0.0
 

@@ -1,10 +1,10 @@
-"""Keeps this supernode a member of its cluster, and answers fetches who leads their task.
+"""Keeps this supernode a member of its cluster, and answers which supernode leads a task.
 
-    a thread of its own   says every BEAT seconds that this supernode is there, and hears who is
-    threads of fetches    ask who leads a task, and wait ANSWER seconds at most; while Redis fails the last answer counts
-    the loop              asks by `ask`, and goes on meanwhile
+    a thread of its own   sends this supernode's record every BEAT seconds, and receives the members
+    threads of fetches    request the leader of a task, for ANSWER seconds at most; while Redis fails the last answer applies
+    the loop              sends requests by `ask`, without blocking
 
-Redis is asked in daemon threads, one for each question, and those who wait leave after their time: nothing hangs with it.
+Requests to Redis run in daemon threads, one for each. Callers leave when their time is over, so a hanging Redis blocks none of them.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 ANSWER = 3.0
-"""Seconds that anybody waits for Redis: to connect and for an answer, and some more."""
+"""Longest wait for Redis, in seconds: to connect and for an answer, and a margin."""
 
 LEAVE = 0.3
-"""Seconds for the last word."""
+"""Longest wait for the last request, in seconds."""
 
 AT_ONCE = 8
-"""Questions that are under way; more are not asked while these wait."""
+"""Requests at the same time; further ones are refused while these wait."""
 
 RELEASES = 10_000
-"""Tasks that wait to be released; of more the first ones stay this supernode's as long as it runs."""
+"""Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
 
 STANDS = 1000
-"""Tasks that it leads without having been told, and asks for; of more the first ones are not asked for."""
+"""Tasks that this supernode leads without a grant, and requests a grant for. For further ones it requests none."""
 
 LEADS = "leads"
-"""The kind of notice of a supernode that has taken a lead."""
+"""The kind of notice that a supernode sends when it has taken a lead."""
 
 MOST_RATE = 1e12
-"""Bytes per second."""
+"""Upper bound of a rate in a notice, in bytes per second."""
 
 CLAIM = 2 * TTL
-"""Seconds for which these are asked for while another one has them; who is gone has none after TTL."""
+"""Seconds for which a grant of these is requested while another supernode leads; a supernode that is gone leads none after TTL."""
 
 
 class Cluster:
-    """Any thread may use it. address: HOST:PORT by which other supernodes reach this one. dialer: how it connects to them now.
+    """A supernode's membership. Any thread may use it. address: HOST:PORT of this supernode for the others. dialer: returns the Dialer.
 
-    apart: hosts do not have its keys, so every member is a supernode. A task is named as all members name it, see
+    apart: hosts do not have the cluster's keys, so every member is a supernode. Tasks have the names that all members use, see
     `cluster_names`.
     """
 
@@ -81,19 +81,19 @@ class Cluster:
         self._news = threading.Condition()
         self._releases: list[str] = []
         self._stands: dict[str, float] = {}
-        """Task -> when it began to lead it without having been told, monotonic seconds."""
+        """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
         self._stopped = self._hurried = False
         self._reported = True
-        """Operators believe that Redis answers."""
+        """Whether Redis answers, according to the last event."""
         self.failures = 0
         self._refused: set[tuple[str, str]] = set()
-        """Of the last beat, see `decode_all`."""
+        """Refused records of the last beat, see `decode_all`."""
         self._refusals = 0
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
 
     @classmethod
     def of(cls, settings: SupernodeSettings, address: str, events: EventLog, dialer: Callable[[], Dialer]) -> Cluster | None:
-        """None: no cluster is given. Raises BadValue."""
+        """Return the cluster of these settings, None without --cluster. Raises BadValue."""
         if not settings.cluster:
             return None
         from dfengine.net.secret import read_secrets
@@ -106,36 +106,36 @@ class Cluster:
         return cls(facts, keys, address, events, dialer, bool(own))
 
     def start(self) -> None:
-        """Become a member."""
+        """Start the thread that makes this supernode a member."""
         self._thread.start()
 
     @property
     def others(self) -> list[Other]:
-        """The other members as they were told last."""
+        """The other members, of the last answer."""
         with self._lock:
             return sorted((each for each in self._beliefs.others.values() if each.id != self.own.id), key=lambda each: each.address)
 
     def addresses(self) -> list[str]:
-        """HOST:PORT of the others; none while Redis does not answer: nobody knows then whether they are there."""
+        """Return HOST:PORT of the others; none while Redis does not answer, because it is unknown then whether they run."""
         return [other.address for other in self.others] if self.reached else []
 
     @property
     def reached(self) -> bool:
-        """Redis answered the last question."""
+        """Whether Redis answered the last request."""
         return self._beliefs.reached
 
     @property
     def refused(self) -> int:
-        """Notices that were refused, and members' records, each of these once for as long as Redis has it with the same fault."""
+        """Refused notices, and refused records of members, each counted once for as long as Redis has it with the same fault."""
         return self._refusals + self.board.refused
 
     @property
     def leads(self) -> int:
-        """Tasks that this supernode leads."""
+        """The number of tasks that this supernode leads."""
         return self._beliefs.count(time.monotonic())
 
     def leader(self, task: str) -> str | None:
-        """HOST:PORT of the supernode that leads the task; None: this one does, or nobody can tell. In a fetch's thread: it may wait."""
+        """Return HOST:PORT of the task's leader; None: this supernode, or unknown. Called in a fetch's thread; may block."""
         now = time.monotonic()
         with self._lock:
             if self._beliefs.leads(task, now):
@@ -158,7 +158,7 @@ class Cluster:
         return other.address if other is not None else None
 
     def stand_in(self, task: str, lost: Container[str]) -> str | None:
-        """HOST:PORT of who leads the task while `leader` cannot tell, or tells of one of `lost`; None: this one. Waits for nothing."""
+        """Return HOST:PORT of the stand-in that leads the task while its leader is unknown or one of `lost`; None: this one. Never blocks."""
         with self._lock:
             other = self._beliefs.stand_in(task, self.own, lost)
             now = time.monotonic()
@@ -167,13 +167,14 @@ class Cluster:
         return other.address if other is not None else None
 
     def turn(self, task: str, seconds: float) -> bool:
-        """This supernode alone may probe the task's origin for so long. In a fetch's thread: it may wait. False also while Redis fails."""
+        """Reserve probes of the task's origin for `seconds`. Called in a fetch's thread; may block. Return False also while Redis fails."""
         return self._answered(lambda: self._facts.turn(task, self.own.id, seconds))
 
     def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
-        """This supernode leads the task instead of the one at `leader`, which hears of it, and nobody probes the origin for so long.
+        """Take the task's lead from the supernode at `leader`, which is notified, and reserve probes of the origin for `seconds`.
 
-        rate: bytes per second at which it reads the origin; 0: not known. In a fetch's thread: it may wait. False: nothing is changed.
+        rate: bytes per second at which this supernode reads the origin; 0: unknown. Called in a fetch's thread; may block. False: no
+        change.
         """
         with self._lock:
             last, began = self._beliefs.last_leader(task), time.monotonic()
@@ -188,7 +189,7 @@ class Cluster:
         return True
 
     def receive_leads(self, received: Callable[[str, str, float], object]) -> None:
-        """Call `received` with the task, its new leader's HOST:PORT and rate, in the cluster's thread. Before it starts."""
+        """Call `received` with a task, its new leader's HOST:PORT and rate, in the cluster's thread. Call before the cluster starts."""
 
         def receive(notice: Notice) -> None:
             task, address, rate = (notice.fields.get(name) for name in ("task", "address", "rate"))
@@ -213,7 +214,7 @@ class Cluster:
             return False
 
     def release(self, task: str) -> None:
-        """The task left memory: another one may lead it. On the loop's thread; waits for nothing."""
+        """Let another supernode lead a task that has left memory. Called on the loop's thread; does not block."""
         with self._lock:
             led = self._beliefs.released(task)
             self._stands.pop(task, None)
@@ -223,7 +224,7 @@ class Cluster:
                     self._releases.append(task)
 
     def hurry(self) -> None:
-        """Tell what waits to be told now rather than with the next beat."""
+        """Send waiting notices now rather than with the next beat."""
         with self._news:
             self._hurried = True
             self._news.notify_all()
@@ -232,14 +233,14 @@ class Cluster:
         return records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
     def _decoded(self, record: bytes) -> Other:
-        """Raises ClusterError."""
+        """Decode another supernode's record. Raises ClusterError."""
         try:
             return records.decode(record, time.time(), self._keys)
         except BadValue as error:
             raise ClusterError(str(error)) from None
 
     def _asked(self, question: Callable[[], Result], seconds: float) -> Result:
-        """Raises ClusterError, also when the answer takes longer, or so many wait for one already."""
+        """Return the answer to a request. Raises ClusterError, also when it takes longer than `seconds`, or at the limit of requests."""
         found: list[Result | BaseException] = []
         over = threading.Event()
 
@@ -249,24 +250,24 @@ class Cluster:
 
         self._begin(question, done)
         if not over.wait(seconds):
-            raise ClusterError(f"it does not answer within {seconds:g} s")
+            raise ClusterError(f"Redis does not answer within {seconds:g} s")
         return self._answer(found[0])
 
     async def claim(self, name: str) -> bool:
-        """On the loop's thread: this supernode alone does what has this name, as long as it is a member. Raises ClusterError."""
+        """Reserve the work of this name for this supernode, as long as it is a member. Called on the loop's thread. Raises ClusterError."""
         record = self._record()
         return await self.ask(lambda facts: facts.lead(name, self.own.id, record), ANSWER) is None
 
     async def unclaim(self, name: str) -> None:
-        """Another one may do it. Raises ClusterError."""
+        """Release such a reservation. Raises ClusterError."""
         await self.ask(lambda facts: facts.release(name, self.own.id), ANSWER)
 
     async def ask(self, question: Callable[[RedisFacts], Result], seconds: float) -> Result:
-        """On the loop's thread, which goes on meanwhile. Raises ClusterError; at once while Redis is left alone after a failure."""
+        """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
         with self._lock:
             asks = self._beliefs.may_ask(time.monotonic())
         if not asks:
-            raise ClusterError("it is left alone for a while")
+            raise ClusterError("Redis is not asked for a while after it failed")
         loop = asyncio.get_running_loop()
         over: asyncio.Future[Result | BaseException] = loop.create_future()
 
@@ -283,15 +284,15 @@ class Cluster:
             try:
                 return self._answer(await asyncio.wait_for(over, seconds))
             except TimeoutError:
-                raise ClusterError(f"it does not answer within {seconds:g} s") from None
+                raise ClusterError(f"Redis does not answer within {seconds:g} s") from None
         except ClusterError as error:
             self._failed(error)
             raise
 
     def _begin(self, question: Callable[[], Result], done: Callable[[Result | BaseException], object]) -> None:
-        """Ask in a thread of its own, which passes the answer or the failure on. Raises ClusterError when so many wait already."""
+        """Run a request in a thread of its own and pass its answer or failure to `done`. Raises ClusterError at the limit of requests."""
         if not self._turns.acquire(blocking=False):
-            raise ClusterError("it does not answer what it was asked before")
+            raise ClusterError("Redis does not answer earlier requests")
 
         def ask() -> None:
             found: Result | BaseException
@@ -306,13 +307,13 @@ class Cluster:
 
     @staticmethod
     def _answer(found: Result | BaseException) -> Result:
-        """Raises ClusterError for a failure."""
+        """Return an answer. Raises ClusterError for a failure."""
         if isinstance(found, BaseException):
             raise found if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
         return found
 
     def hidden(self, name: str) -> str:
-        """A name that all members have for `name`, and that tells Redis nothing of it."""
+        """Return a keyed digest of `name`, the same at all members, that reveals nothing of it to Redis."""
         return hmac.digest(self._keys[0], b"name:" + name.encode("utf-8", "surrogateescape"), "sha256").hex()[:32]
 
     def _failed(self, error: ClusterError) -> None:
@@ -345,7 +346,7 @@ class Cluster:
                 self._hurried = False
 
     def _beat(self) -> None:
-        """Raises ClusterError."""
+        """Send this supernode's record, and apply the others'; release tasks, exchange notices. Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
         found = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
         now, refused = records.decode_all(found, time.time(), self._keys)
@@ -369,7 +370,7 @@ class Cluster:
         self._claim()
 
     def _claim(self) -> None:
-        """Have granted what this one leads without having been told, so that others hear of it. Raises ClusterError."""
+        """Request grants for the tasks that this supernode leads without one, so that others learn of it. Raises ClusterError."""
         with self._lock:
             stands = list(self._stands.items())
         for task, since in stands:
@@ -382,7 +383,7 @@ class Cluster:
                     self._stands.pop(task, None)
 
     def close(self) -> None:
-        """The process ends: others lead from now on, if Redis hears it."""
+        """Give up all leads at the end of the process, if Redis answers."""
         with self._news:
             self._stopped = True
             self._news.notify_all()

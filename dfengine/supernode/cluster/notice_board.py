@@ -1,7 +1,7 @@
-"""This supernode's side of the notices: what it has to tell, and who here wants to hear which kind. Any thread may use it.
+"""This supernode's side of the notices: those it has to send, and its listeners for each kind. Any thread may use it.
 
-`exchange` is called by the cluster's thread after each beat: it tells what waits and hears what is new, for EXCHANGE seconds at most, so
-that a slow Redis does not keep the next beat. Listeners are called in that thread.
+The cluster's thread calls `exchange` after each beat: it sends waiting notices and receives new ones, for EXCHANGE seconds at most, so that
+a slow Redis does not delay the next beat. Listeners are called in that thread.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from dfengine.supernode.cluster.redis_facts import Received, RedisFacts
 
     Listener = Callable[[Notice], object]
-    """Given what another supernode said; `seconds` are those for which it still counts."""
+    """Called with a notice of another supernode; its `seconds` are the remaining ones."""
 
     Asked = Callable[[Callable[[], Any]], Any]
-    """Asks Redis, and raises ClusterError when it does not answer in time."""
+    """Runs a request to Redis; raises ClusterError when it is not answered in time."""
 
 EXCHANGE = 1.5
-"""Seconds."""
+"""Longest duration of an exchange, in seconds."""
 
 
 class NoticeBoard:
-    """own: this supernode's id. keys: of seals, the first of which it uses itself."""
+    """The notices at one supernode. own: its id. keys: for seals; it seals with the first."""
 
     def __init__(self, facts: RedisFacts, keys: Sequence[bytes], own: str) -> None:
         self._facts, self._keys, self._own = facts, keys, own
@@ -39,27 +39,27 @@ class NoticeBoard:
         self._repeats: list[Callable[[], object]] = []
         self._epoch, self._since = b"", 0
         self.refused = 0
-        """Notices that none of the keys has sealed, or that are old."""
+        """Notices that are sealed by none of the keys, or are old."""
 
     def __len__(self) -> int:
-        """Notices that wait to be told."""
+        """Return the number of notices that wait to be sent."""
         return len(self._outbox)
 
     def listen(self, kind: str, listener: Listener) -> None:
-        """Before the cluster starts."""
+        """Call `listener` with each received notice of this kind. Call before the cluster starts."""
         self._listeners[kind] = listener
 
     def repeat(self, tell: Callable[[], object]) -> None:
-        """Have `tell` called when Redis has lost what it was told. Before the cluster starts."""
+        """Call `tell` when Redis has lost its data. Call before the cluster starts."""
         self._repeats.append(tell)
 
     def send(self, name: str, fields: dict[str, Any], seconds: float) -> None:
-        """Tell it with the next beat; name: KIND:NAME. It counts for so many seconds. Waits for nothing."""
+        """Send a notice with the next beat; name: KIND:NAME. It is valid for `seconds`. Does not block."""
         with self._lock:
             self._outbox.put(Notice(name, fields, self._own, time.time(), seconds))
 
     def exchange(self, asked: Asked) -> None:
-        """Raises ClusterError."""
+        """Send and receive notices. Raises ClusterError."""
         until = time.monotonic() + EXCHANGE
         while time.monotonic() < until and self._tell(asked):
             pass
@@ -67,7 +67,7 @@ class NoticeBoard:
             pass
 
     def _tell(self, asked: Asked) -> bool:
-        """There may be more."""
+        """Send a batch of notices. Return False if none waits."""
         now = time.time()
         with self._lock:
             taken = self._outbox.take(now)
@@ -89,7 +89,7 @@ class NoticeBoard:
         return True
 
     def _receive(self, asked: Asked) -> bool:
-        """There is more."""
+        """Receive a batch of notices. Return whether there may be more."""
         epoch, since = self._epoch, self._since
         received: Received = asked(lambda: self._facts.receive(since))
         if received.epoch != epoch:
@@ -110,6 +110,6 @@ class NoticeBoard:
             if listener is not None and notice.by != self._own:
                 try:
                     listener(notice)
-                except Exception:  # of another release's supernode: this one stays a member whatever that says
+                except Exception:  # from a supernode of another release; a faulty notice must not end this one's membership
                     self.refused += 1
         return received.last > since and bool(received.records)

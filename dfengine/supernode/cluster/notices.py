@@ -1,15 +1,16 @@
-"""What a supernode tells all others of its cluster, apart from being there: notices, sealed, each for a time. Pure.
+"""Notices: sealed messages of a supernode to all others of its cluster, each valid for a time. Pure.
 
-A notice is of a kind and has a name; a later one of the same kind and name replaces it. Redis numbers them, so that each supernode asks
-for those only that came after the last one that it has. Nobody waits for a notice: it goes with the next beat, and is heard with the next
-one of the others.
+A notice has a kind and a name; a later one of the same kind and name replaces it. Redis numbers them, so that each supernode requests only
+those after the last one that it has. Sending a notice does not block: it is sent with the next beat, and received with the next beat of
+each other supernode.
 
-Laws:
+Rules:
 
-1. A notice counts for the seconds that it says, less those that Redis says it lay there; one that is kept and replayed counts
-   for FRESH seconds longer at most.
-2. What waits to be told is bounded: beyond it the oldest is not told. What was not told because Redis failed is told later, unless a later
-   one of its kind and name waits.
+1. A notice is valid for the seconds that it states, less the time that it was stored in Redis; a notice that is stored elsewhere and
+   replayed is valid for at most FRESH seconds longer.
+2. Waiting notices are bounded: beyond the bound, the oldest is dropped. A notice that was not sent because Redis failed is sent later,
+unless
+   a later one of its kind and name waits.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ LONGEST = 16 << 10
 """Bytes of a notice, with its seal."""
 
 MOST_WAITING = 4096
-"""Notices that wait to be told."""
+"""Notices that wait to be sent."""
 
 AT_ONCE = 64
-"""Of one question to Redis, to tell or to hear."""
+"""Notices in one request to Redis, to send or to receive."""
 
 _NAME = re.compile(r"[a-z]{1,16}:[0-9A-Za-z]{1,128}")
 
 
 class Notice(Value):
-    """name: KIND:NAME. fields: its content (`said` in Redis). by: id of its supernode. at: unix seconds. seconds: for which it counts."""
+    """name: KIND:NAME. fields: its content (`said` in Redis). by: id of its sender. at: Unix seconds. seconds: its validity."""
 
     name: str
     fields: dict[str, Any]
@@ -60,7 +61,7 @@ class _Body(msgspec.Struct):
 
 
 def encode(notice: Notice, key: bytes) -> bytes:
-    """Raises BadValue for one that is too long, or has no name."""
+    """Return a sealed notice. Raises BadValue if it is too long, or its name is invalid."""
     try:
         body = sealed(msgspec.json.encode(_Body(**notice.__dict__)), key)
     except UnicodeEncodeError:
@@ -71,21 +72,21 @@ def encode(notice: Notice, key: bytes) -> bytes:
 
 
 def decode(record: bytes, lay: float, now: float, keys: Iterable[bytes]) -> Notice:
-    """At unix time `now`, with the seconds that are left of it. lay: those that Redis will keep it. Raises BadValue."""
+    """Return the notice with the seconds that are left at Unix time `now`. lay: seconds until Redis drops it. Raises BadValue."""
     if len(record) > LONGEST:
         raise BadValue("a notice is too long")
     body = opened(record, keys)
     try:
         found = msgspec.json.decode(body, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadValue("what a member of the cluster says is no notice") from None
+        raise BadValue("a member of the cluster sent an invalid notice") from None
     if not (-FRESH <= now - found.at <= found.seconds + FRESH) or not _NAME.fullmatch(found.name):
         raise BadValue("a member's notice is old, or its clock differs by more than a minute")
     return Notice(found.name, found.fields, found.by, found.at, max(0.0, min(found.seconds, lay, found.at + found.seconds + FRESH - now)))
 
 
 class Outbox:
-    """Notices that wait to be told, the oldest first."""
+    """Notices that wait to be sent, the oldest first."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Notice] = {}
@@ -94,14 +95,14 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, notice: Notice) -> None:
-        """Tell it next; one of the same name that waits is not told."""
+        """Add a notice; it replaces a waiting one of the same name."""
         self._waiting.pop(notice.name, None)
         self._waiting[notice.name] = notice
         while len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
     def take(self, now: float) -> list[Notice]:
-        """Up to AT_ONCE of them that still count at unix time `now`; they wait no more."""
+        """Remove and return up to AT_ONCE notices that are still valid at Unix time `now`."""
         taken: list[Notice] = []
         while self._waiting and len(taken) < AT_ONCE:
             notice = self._waiting.pop(next(iter(self._waiting)))
@@ -111,7 +112,7 @@ class Outbox:
         return taken
 
     def back(self, taken: list[Notice]) -> None:
-        """They were not told."""
+        """Put back notices that were not sent."""
         later, self._waiting = self._waiting, {}
         for notice in (*taken, *later.values()):
             self.put(notice)

@@ -1,8 +1,9 @@
-"""What a supernode says of itself to its cluster: sealed, so that Redis and its writers cannot name another host. Pure.
+"""Records of the cluster's members, sealed so that Redis and its writers cannot name another host. Pure.
 
     HMAC-SHA256 in hex, a line break, JSON
 
-A record counts for FRESH seconds by the clocks of both sides, so that one who keeps it cannot use it when the address is somebody else's.
+A record is valid for FRESH seconds by the clocks of both sides, so that a stored record cannot be replayed after its address has been
+assigned to another host.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from dfengine.settings import SupernodeAddress
 from dfengine.supernode.cluster.beliefs import MOST, Other
 
 FRESH = 90.0
-"""Seconds; clocks of one swarm may differ by 60."""
+"""Seconds of validity; clocks of one swarm may differ by 60."""
 
 LONGEST = 1024
-"""Bytes of a record."""
+"""Bytes of a record, at most."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _Record(msgspec.Struct):
-    """at: unix seconds. leads: tasks; an earlier release does not say it."""
+    """at: Unix seconds. leads: number of tasks; earlier releases do not send it."""
 
     id: str
     address: str
@@ -36,7 +37,7 @@ class _Record(msgspec.Struct):
 
 
 class OldRecord(BadValue):
-    """One of the keys has sealed it, but not lately. address: HOST:PORT of its supernode."""
+    """A record that one of the keys has sealed, but not lately. address: HOST:PORT of its supernode."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -44,22 +45,22 @@ class OldRecord(BadValue):
 
 
 def key_of(secret: bytes) -> bytes:
-    """For seals: another one than any that the secret is used for elsewhere."""
+    """Derive the key for seals, which differs from all other uses of the secret."""
     return hmac.digest(secret, b"dfengine cluster 1", "sha256")
 
 
 def prefix_of(key: bytes) -> str:
-    """Of all keys in Redis, so that swarms with other secrets do not meet there. 1 is the version of what lies below it."""
+    """Return the prefix of all keys in Redis, so that swarms with different secrets share none. 1 is the version of the data below it."""
     return f"dfengine:1:{hmac.digest(key, b'prefix', 'sha256').hex()[:16]}:"
 
 
 def sealed(body: bytes, key: bytes) -> bytes:
-    """What the others believe."""
+    """Return `body` with its seal, as members accept it."""
     return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
 
 
 def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
-    """The body of what one of the keys has sealed. Raises BadValue."""
+    """Return the body of a text that one of the keys has sealed. Raises BadValue."""
     seal, _, body = record.partition(b"\n")
     if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
         raise BadValue("a member of the cluster has another seal than this supernode's")
@@ -67,17 +68,17 @@ def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
 
 
 def encode(other: Other, at: float, key: bytes) -> bytes:
-    """at: unix seconds."""
+    """Return the sealed record of a supernode. at: Unix seconds."""
     return sealed(msgspec.json.encode(_Record(other.id, other.address, at, other.leads)), key)
 
 
 def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
-    """At unix time `at`. Raises BadValue for what none of the keys has sealed; OldRecord for what was not sealed lately."""
+    """Return the supernode of a record at Unix time `at`. Raises BadValue if no key has sealed it; OldRecord if not lately."""
     body = opened(record[:LONGEST], keys)
     try:
         found = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadValue("what a member of the cluster says is no record") from None
+        raise BadValue("a member of the cluster sent an invalid record") from None
     if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
         raise BadValue("a member of the cluster has no address")
     if not abs(found.at - at) <= FRESH:
@@ -86,7 +87,7 @@ def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
 
 
 def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[Other], set[tuple[str, str]]]:
-    """Those that count at unix time `at`; of each other one the address, "" if no key vouches for it, and why it does not."""
+    """Return the valid records at Unix time `at`, and for each other the address, "" if no key has sealed it, and the fault."""
     believed: list[Other] = []
     refused: set[tuple[str, str]] = set()
     for record in found:

@@ -1,15 +1,15 @@
-"""The cluster's facts in Redis 7 or Valkey, by redis-py (extra `cluster`). Each question is one script, which nothing divides.
+"""The cluster's facts in Redis 7 or Valkey, by redis-py (extra `cluster`). Each request is one script, which runs atomically.
 
-    PREFIXmember:ID   what a supernode says of itself, for TTL
-    PREFIXmembers     the ids of all, some of which may be gone
-    PREFIXlead:NAME   the id of who leads the task (`cluster_names`); it counts as long as that one is a member, and LEASE at most
-    PREFIXprobe:NAME  the id of who may find out whether it reads the task's origin quicker than the leader, for a time that it says
-    PREFIXnotice:NAME what a supernode told all others (`notices`), for the seconds that it said
-    PREFIXnotices     their names by the number that each was given, MOST_NOTICES at most; the oldest leave first
+    PREFIXmember:ID   the record of a supernode, for TTL
+    PREFIXmembers     the ids of all members, some of which may be gone
+    PREFIXlead:NAME   the id of the task's leader (`cluster_names`); valid as long as the leader is a member, and LEASE at most
+    PREFIXprobe:NAME  the id of the supernode that may test if it reads the task's origin faster than the leader, for a time that it states
+    PREFIXnotice:NAME a notice of a supernode to all others (`notices`), for the seconds that it states
+    PREFIXnotices     the names of notices by their numbers, MOST_NOTICES at most; the oldest are dropped first
     PREFIXnumber      the last number
     PREFIXepoch       changes when Redis has lost these
-    PREFIXorigin:NAME what each supernode has and wants of the seats at one origin (`swarm.origin_seats`): for each id the seats that it has
-                      taken, those that it wants, since when it wants, and when it said so (milliseconds of Redis)
+    PREFIXorigin:NAME the seats of each supernode at one origin (`swarm.origin_seats`): for each id the seats that it has taken, the seats
+                      that it wants, since when it wants them, and the time of this report (milliseconds of Redis)
 
 A URL is `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `rediss://` for TLS, `unix:///PATH`, as redis-py reads them, or
 `sentinel://[USER:PASSWORD@]HOST[:PORT][,HOST...]/SERVICE[/DB]`, `sentinels://` with TLS to both (`?ssl_ca_certs=FILE`
@@ -34,13 +34,13 @@ SOCKET = 1.0
 """Seconds to connect, and for an answer."""
 
 MOST = 256
-"""Members that are told."""
+"""Members in one answer."""
 
 MOST_NOTICES = 8192
-"""Notices that Redis keeps: 8 MB of usual ones, 170 MB if all are of the longest."""
+"""Notices that Redis stores: 8 MB of usual ones, 170 MB if all have the greatest length."""
 
 KEPT = 7 * 86400
-"""Seconds after the last notice for which their numbers are kept."""
+"""Seconds after the last notice for which their numbers are stored."""
 
 BEAT = """
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -154,11 +154,11 @@ return found
 
 
 class ClusterError(DfengineError):
-    """Redis does not answer, or not as it should."""
+    """Redis did not answer, or its answer is invalid."""
 
 
 class Received(Value):
-    """epoch: changes when Redis has lost its data. last: number of the last notice here. records: with the seconds left."""
+    """epoch: changes when Redis has lost its data. last: number of the last notice in this answer. records: with the seconds left."""
 
     epoch: bytes
     last: int
@@ -166,8 +166,8 @@ class Received(Value):
 
 
 class RedisFacts:
-    """Any thread may use it. prefix: of all keys. Nothing is connected to before the first question. Raises BadValue, which shows no
-    password, for a URL that cannot be meant, and without the extra."""
+    """Requests to Redis. Any thread may use it. prefix: of all keys. Connects with the first request. Raises BadValue, without the
+    password, for an invalid URL, and without the extra."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self._prefix = prefix
@@ -180,7 +180,7 @@ class RedisFacts:
             check_url(url)
             self._redis: Any = self._sentinel(url, options) if url.startswith("sentinel") else redis.Redis.from_url(url, **options)
             pool = self._redis.connection_pool
-            pool.connection_class(**pool.connection_kwargs)  # it does not connect yet; a pool makes its first one with the first question
+            pool.connection_class(**pool.connection_kwargs)  # checks the options without connecting
         except (ValueError, TypeError, redis.RedisError) as error:
             why = f"{shown(url)!r} is not redis://HOST, rediss://HOST, unix:///PATH or sentinel://HOST/SERVICE"
             raise BadValue(f"--cluster {why}: {' '.join(str(error).split())[:200]}") from None
@@ -194,7 +194,7 @@ class RedisFacts:
         match = SENTINEL.fullmatch(url)
         assert match is not None, "check_url permits no other"
         tls, user, password, hosts, service, db, query = match.groups()
-        # As redis-py reads them of other URLs: the same for Sentinels and master.
+        # The options of the query as redis-py reads them for other URLs; the same for Sentinels and master.
         given: dict[str, Any] = dict(redis.ConnectionPool.from_url(f"redis://-?{query or ''}").connection_kwargs)
         options = {**options, **{name: value for name, value in given.items() if name.startswith("ssl_")}, "ssl": bool(tls)}
         places = []
@@ -220,7 +220,7 @@ class RedisFacts:
         return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, TURN, TAKE, LEAVE, TELL, HEAR, SEATS)}
 
     def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
-        """Raises ClusterError."""
+        """Run a script. Raises ClusterError."""
         import redis
 
         try:
@@ -229,71 +229,71 @@ class RedisFacts:
             raise ClusterError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
 
     def beat(self, id: str, record: bytes) -> list[bytes]:
-        """It is a member for TTL from now on; the records of all. Raises ClusterError."""
+        """Renew a member's record for TTL; return the records of all members. Raises ClusterError."""
         found = self._ask(BEAT, [self._member(id), self._prefix + "members"], [id, record, int(TTL * 1000), self._member(), MOST])
         if not isinstance(found, list):
-            raise ClusterError("it tells no members")
+            raise ClusterError("Redis returned no list of members")
         return [each for each in found if isinstance(each, bytes)]
 
     def lead(self, task: str, id: str, record: bytes) -> bytes | None:
-        """The record of who leads the task; None: this one does, from now on. It is a member for TTL. Raises ClusterError."""
+        """Return the record of the task's leader, or make this supernode the leader and return None; renew its record. Raises ClusterError."""
         found = self._ask(LEAD, [self._member(id), self._lead(task)], [id, record, int(TTL * 1000), self._member(), int(LEASE)])
         return found if isinstance(found, bytes) else None
 
     def release(self, task: str, id: str) -> None:
-        """It leads the task no longer. Raises ClusterError."""
+        """Give up the lead of a task. Raises ClusterError."""
         self._ask(RELEASE, [self._lead(task)], [id])
 
     def turn(self, task: str, id: str, seconds: float) -> bool:
-        """No other supernode may probe the task's origin for so long; False: this one may not, another one does. Raises ClusterError."""
+        """Reserve probes of the task's origin for this supernode; False: another one has them reserved. Raises ClusterError."""
         return bool(self._ask(TURN, [self._probe(task)], [id, max(1, int(seconds * 1000))]) == 1)
 
     def take(self, task: str, id: str, record: bytes, leader: str, seconds: float) -> bool:
-        """The task is this supernode's instead of the leader's, and nobody probes its origin for so long. It is a member for TTL.
+        """Take the task's lead from the supernode `leader`, and reserve probes of its origin for `seconds`; renew this member for TTL.
 
-        leader: the id of who leads it. False: that one does not, and nothing is changed. Raises ClusterError.
+        leader: the id of the present leader. False: another one leads, and nothing is changed. Raises ClusterError.
         """
         keys = [self._member(id), self._lead(task), self._probe(task)]
         given = [id, record, int(TTL * 1000), int(LEASE), leader, max(1, int(seconds * 1000))]
         return bool(self._ask(TAKE, keys, given) == 1)
 
     def leave(self, id: str) -> None:
-        """It is a member no longer, and leads nothing. Raises ClusterError."""
+        """End a membership, and with it all its leads. Raises ClusterError."""
         self._ask(LEAVE, [self._member(id), self._prefix + "members"], [id])
 
     def _board(self) -> list[str]:
         return [self._prefix + name for name in ("notices", "number", "epoch")]
 
     def tell(self, records: list[tuple[str, bytes, float]]) -> None:
-        """Names, notices, and the seconds for which each is kept. Raises ClusterError."""
+        """Store notices: names, sealed notices, and the seconds for which each is stored. Raises ClusterError."""
         given: list[Any] = [f"{self._prefix}notice:", MOST_NOTICES, KEPT, secrets.token_hex(8)]
         for name, record, seconds in records:
             given += [name, record, max(1, int(seconds * 1000))]
         self._ask(TELL, self._board(), given)
 
     def receive(self, since: int) -> Received:
-        """The notices after the one of that number, AT_ONCE at most. Raises ClusterError."""
+        """Return the notices after number `since`, AT_ONCE at most. Raises ClusterError."""
         found = self._ask(HEAR, self._board(), [f"{self._prefix}notice:", since, AT_ONCE])
         right = isinstance(found, list) and len(found) % 2 == 0 and all(map(isinstance, found, cycle((bytes, int))))
         if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
-            raise ClusterError("it tells no notices")
+            raise ClusterError("Redis returned no list of notices")
         return Received(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
 
     def seats(self, id: str, limit: int, standing: dict[str, tuple[int, int]], term: float, hungry: float) -> list[int]:
-        """Of each origin, by its name, the supernode has and wants so many more of `limit` seats: those that it has from now on.
+        """Report, for each origin by its name, the seats held and the further ones wanted of `limit`; return the seats held from now on.
 
-        term: seconds for which they count as its own. hungry: for which it counts as one that waits. Raises ClusterError.
+        term: seconds for which they count as held. hungry: seconds for which the supernode counts as waiting. Raises ClusterError.
         """
         given: list[Any] = [id, limit, int(term * 1000), int(hungry * 1000)]
         for held, wanted in standing.values():
             given += [held, wanted]
         found = self._ask(SEATS, [f"{self._prefix}origin:{name}" for name in standing], given)
         if not isinstance(found, list) or len(found) != len(standing) or not all(isinstance(each, int) and each >= 0 for each in found):
-            raise ClusterError("it tells no seats")
+            raise ClusterError("Redis returned no list of seats")
         return [min(each, max(limit, held)) for each, (held, _) in zip(found, standing.values(), strict=True)]
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         self._redis.close()
         for sentinel in getattr(getattr(self._redis.connection_pool, "sentinel_manager", None), "sentinels", ()):
             sentinel.close()

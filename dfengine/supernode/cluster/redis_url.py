@@ -1,4 +1,4 @@
-"""Which URLs can name the cluster's Redis: redis-py takes a wrong database for 0, and refuses an option only when it connects. Pure."""
+"""Validation of the Redis URL: redis-py reads an invalid database as 0, and refuses a wrong option only when it connects. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ OPTIONS = frozenset((
     "client_name", "db", "health_check_interval", "max_connections", "password", "protocol", "retry_on_timeout", "socket_connect_timeout",
     "socket_keepalive", "socket_timeout", "username",
 ))
-"""Those of redis-py that a URL may set, apart from `ssl_` ones. Others, as `decode_responses`, would change what answers are."""
+"""Options of redis-py that a URL may set, besides `ssl_` ones. Others, such as `decode_responses`, would change the form of answers."""
 
 SENTINEL = re.compile(r"sentinel(s?)://(?:([^:@/]*)(?::([^@/]*))?@)?([^@/]+)/([^/?]+)(?:/(\d{1,5}))?(?:\?(.*))?")
 """Groups: TLS, user, password, hosts, service, database, query."""
 
 
 def check_url(url: str) -> None:
-    """Raises ValueError, whose text says why and shows no password."""
+    """Check a URL. Raises ValueError with the reason, without the password."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # its text may have the password
+    except ValueError:  # its text may contain the password
         raise ValueError("it is no URL") from None
     scheme = parts.scheme
     sentinel = scheme in ("sentinel", "sentinels")
@@ -45,7 +45,7 @@ def check_url(url: str) -> None:
 
 
 def shown(url: str) -> str:
-    """For messages: without user, password and options."""
+    """Return a URL for messages: without user, password and options."""
     before, at, place = url.rpartition("@")
     if not at:
         return url.partition("?")[0][:200]

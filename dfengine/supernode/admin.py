@@ -1,4 +1,4 @@
-"""The endpoints for administrators: tasks, version, metrics, the list of endpoints."""
+"""Endpoints for administrators: tasks, version, metrics, the list of endpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dfengine.task import bare
 
 PREFIX = "/api/v1"
 PAGE = 1000
-"""Things in one answer."""
+"""Entries in one response."""
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,7 +34,7 @@ def ping(state: SupernodeState, request: Request) -> Response:
 
 
 def ready(state: SupernodeState, request: Request) -> Response:
-    """GET /readyz: 503 with the reason while it should be given no new downloads."""
+    """GET /readyz: 503 with the reason while the supernode accepts no new downloads."""
     reason = hindrance(state)
     return text(503, f"not ready: {reason}") if reason else text(200, "ready")
 
@@ -51,11 +51,11 @@ def metrics(scrapes: Scrapes, state: SupernodeState, request: Request) -> Respon
 
 
 async def _scraped(found: asyncio.Future[bytes]) -> Response:
-    return Response(200, await asyncio.shield(found), METRICS)  # a client that goes away does not cancel it for the others
+    return Response(200, await asyncio.shield(found), METRICS)  # a client that disconnects does not cancel the scrape for the others
 
 
 def last(request: Request) -> str:
-    """The id that its path ends in."""
+    """Return the last segment of the request's path, an id."""
     return request.path.rpartition("/")[2]
 
 
@@ -73,7 +73,7 @@ def task(state: SupernodeState, request: Request) -> Response:
 
 
 def drop_task(state: SupernodeState, request: Request) -> Response:
-    """DELETE /api/v1/tasks/{id}: the task and its copy go, downloads of it register again."""
+    """DELETE /api/v1/tasks/{id}: remove the task and its copy; its downloads register again."""
     name = last(request)
     task = state.names.find(name)
     if task not in state.cdn.fetches:
@@ -87,7 +87,7 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
 
 
 def page(request: Request, name: str, default: int) -> int:
-    """A number of a list's query. Raises BadRequest."""
+    """Return a number from the query of a list request, or `default`. Raises BadRequest."""
     value = request.query.get(name, "")
     if not value:
         return default
@@ -97,7 +97,7 @@ def page(request: Request, name: str, default: int) -> int:
 
 
 def listing(routes: dict[str, dict[str, Any]], prefix: str) -> Callable[[SupernodeState, Request], Response]:
-    """GET / and /api/v1/, which 1.x answers with its endpoints: those below `prefix`, "" for all others."""
+    """GET / and /api/v1/: the list of endpoints, as in 1.x: those below `prefix`, or with "" all others."""
 
     def listed(state: SupernodeState, request: Request) -> Response:
         found = [

@@ -1,4 +1,4 @@
-"""The supernode's copies, as its administrators see and steer them: /api/v1/cache."""
+"""Endpoints to list, pin and remove the supernode's copies: /api/v1/cache."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
 
 AT_ONCE = 4
-"""Lists that are made at once: each reads every description on the disk."""
+"""Lists that are made at the same time: each reads the descriptions of all copies from the disk."""
 
 _SEARCH = threading.Lock()
-"""Of all copies by a name: one after the other."""
+"""Serializes searches of all copies for a name."""
 
 
 def _json(value: Any) -> Response:
@@ -29,18 +29,18 @@ def _json(value: Any) -> Response:
 
 
 class CacheRoutes:
-    """Of one supernode."""
+    """The cache endpoints of one supernode."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def listed(self, state: SupernodeState, request: Request) -> Response:
-        """GET /api/v1/cache: pageSize (at most PAGE) copies in the order of their last use, pageNum such pages left out."""
+        """GET /api/v1/cache: pageSize copies (at most PAGE) in the order of their last use, after skipping pageNum such pages."""
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
         return _json((await self.copies(state, number * size, size))[0])
 
     async def copies(self, state: SupernodeState, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """Copies in the order of their last use, `limit` of them behind the first `offset`, and how many there are."""
+        """Return up to `limit` copies in the order of their last use, skipping the first `offset`, and the number of all copies."""
         state.shares.copies.expire()
         async with self._turns:
             copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
@@ -55,7 +55,7 @@ class CacheRoutes:
         return _missing(request) if found is None else _json(found)
 
     async def change(self, state: SupernodeState, request: Request) -> Response:
-        """POST /api/v1/cache/{task} {"pinned": true or false}: a pinned copy is never removed to make room, nor when its time is over."""
+        """POST /api/v1/cache/{task} {"pinned": true or false}: a pinned copy is not evicted for space, nor removed when it expires."""
         try:
             pinned = wire.folded(request.body).get("pinned")
         except ProtocolViolation as error:
@@ -66,12 +66,12 @@ class CacheRoutes:
         return _missing(request) if found is None else _json(found)
 
     async def remove(self, state: SupernodeState, request: Request) -> Response:
-        """DELETE /api/v1/cache/{task}: the copy leaves memory and disk; downloads of it register again."""
+        """DELETE /api/v1/cache/{task}: remove the copy from memory and disk; its downloads register again."""
         return Response(200, b"true\n") if await evict(state, last(request)) else _missing(request)
 
 
 async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] | None:
-    """The copy stays until it is unpinned; as `find`."""
+    """Pin or unpin a task's copy, and return its description as `find` does."""
     task = await named(state, task)
     found = await find(state, task)
     if found is not None:
@@ -81,7 +81,7 @@ async def pin(state: SupernodeState, task: str, pinned: bool) -> dict[str, Any] 
 
 
 async def evict(state: SupernodeState, task: str) -> bool:
-    """The copy leaves memory and disk; downloads of it register again. False: there is none. Raises BadRequest."""
+    """Remove a copy from memory and disk; its downloads register again. Return False if there is no copy. Raises BadRequest."""
     task = await named(state, task)
     if await find(state, task) is None:
         return False
@@ -93,7 +93,7 @@ async def evict(state: SupernodeState, task: str) -> bool:
 
 
 async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
-    """What is told of a task's copy; None: there is none. Raises BadRequest for what is no task's id."""
+    """Return the description of a task's copy, None without a copy. Raises BadRequest when `task` is not a task id."""
     state.shares.copies.expire()
     task = await named(state, task)
     copy = await state.loop.run_in_executor(None, state.cache.copy, task)
@@ -102,7 +102,7 @@ async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
 
 
 async def named(state: SupernodeState, name: str) -> str:
-    """The id of the task that is named so; `name` itself where there is no copy of it. Raises BadRequest for what is no task's name."""
+    """Return the id of the task with this public name, or `name` itself without a copy. Raises BadRequest when `name` is malformed."""
     if not TASK_ID.fullmatch(name):
         raise BadRequest(400, "a task is 64 hex digits")
     task = state.names.find(name)
@@ -126,7 +126,7 @@ Described = tuple[str, int, int, int, str, str, bool]
 
 
 def _object(state: SupernodeState, used: float, task: str, taken: int, described: Described | None) -> dict[str, Any] | None:
-    """Bytes, pieces, unix seconds; what is in memory is newer than what is on the disk."""
+    """Describe a copy in bytes, pieces and Unix seconds. The state in memory is newer than the description on disk."""
     if described is None:
         return None
     url, length, pieces, here, tree, base, opened = described

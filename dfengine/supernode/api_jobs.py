@@ -1,4 +1,4 @@
-"""The endpoints for preheats in the words of Dragonfly 2's manager: /oapi/v1/jobs and /api/v1/jobs. See `preheats` for what is done.
+"""Endpoints for preheats as in Dragonfly 2's manager: /oapi/v1/jobs and /api/v1/jobs. `preheats` runs the jobs.
 
 Source: its models.Job and internal job states; Harbor's driver reads `id`, `created_at`, `updated_at`, `state` and, below `result`, the
 `error` of each job state and the tasks of each result.
@@ -22,26 +22,26 @@ from dfengine.task import bare
 
 STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "FAILURE"}
 PAGE = 100
-"""Jobs in one answer."""
+"""Jobs in one response."""
 
 CLUSTER = 1
-"""A supernode is the only cluster that it knows."""
+"""The only cluster id: a supernode reports itself as one cluster."""
 
 
 class JobRoutes:
-    """Of one supernode. host: its own address, where blobs are that no peer is named for."""
+    """The job endpoints of one supernode. host: its own address, reported as the location of blobs that name no peer."""
 
     def __init__(self, preheats: Preheats, host: str) -> None:
         self._preheats = preheats
         self._host = host
 
     def make(self, state: SupernodeState, request: Request) -> Response:
-        """POST {"type": "preheat", "args": {...}}: the job, whose `id` is a number."""
+        """POST {"type": "preheat", "args": {...}}: start a job and return it; its `id` is a number."""
         job = start_job(self._preheats, request, of_v2)
         return job if isinstance(job, Response) else as_json(self._job(job))
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
-        """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), `state`."""
+        """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), filter `state`."""
         number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
         wanted = request.query.get("state", "")
         jobs = [job for job in reversed(self._preheats.all()) if wanted in ("", STATES[job.state])]
@@ -52,7 +52,7 @@ class JobRoutes:
         return as_json(self._job(self._find(request)))
 
     def drop(self, state: SupernodeState, request: Request) -> Response:
-        """DELETE .../{id}: cancels it; one that has ended is forgotten."""
+        """DELETE .../{id}: cancel a running job, remove an ended one."""
         job = self._find(request)
         try:
             self._preheats.cancel(job)
@@ -62,7 +62,7 @@ class JobRoutes:
         return Response(200, b"{}\n")
 
     def _find(self, request: Request) -> Job | RemoteJob:
-        """Raises BadRequest."""
+        """Return the job whose id is in the path. Raises BadRequest."""
         name = request.path.rpartition("/")[2]
         job = self._preheats.find(name)
         if job is None:

@@ -1,4 +1,4 @@
-"""The native pull (`POST /swarm/pull`): takes reports, answers with offers, is parked until there is something to offer."""
+"""The native pull (`POST /swarm/pull`): applies reports, returns offers, and parks while there is nothing to offer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.task import OWN
 
 LONGEST = 30.0
-"""Seconds a pull may be parked."""
+"""Longest time a pull is parked, in seconds."""
 
 WHYS = frozenset(("gone", "digest", "slow", "other"))
 MOST_PIECES = 64
 MOST_REPORTS = 20_000
-"""Reports in a pull: as many as are read and noted in about 20 ms. A client has 1000 of each kind at most."""
+"""Reports in one pull: as many as are decoded and applied in about 20 ms. A client sends at most 1000 of each kind."""
 
 MOST_COSTLY = 5_000
-"""Those of them that take longer: failures, pieces that are ending, pieces that left."""
+"""Reports in one pull of the kinds that take longer: failures, pieces that are ending, evicted pieces."""
 
 
 def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
@@ -34,14 +34,14 @@ def pull(state: SupernodeState, request: Request) -> Response | asyncio.Future[R
         connection = request.connection
         if connection is not None and member.connection is not connection:
             member.connection, connection.party = connection, member
-        state.swarm.seen(task, cid, state.now())  # also by a pull that says and wants nothing
+        state.swarm.seen(task, cid, state.now())  # also by a pull without reports that requests no pieces
         state.parked.release((task, cid))
         _report(state, message)
         want = min(message.want, MOST_PIECES)
         if want <= 0:
             state.wake()
             return _answer(wire.Pulled(wire.REPORTED))
-        # What the reports have freed goes to those that wait already; else a download with a slot would keep it.
+        # The capacity that the reports freed goes to parked pulls first; otherwise a download with a slot would retain it.
         state.wake()
         decided = state.swarm.pull(task, cid, want, state.now(), message.pieces)
         if decided.pieces or decided.kind == "finished" or message.wait <= 0:
@@ -73,7 +73,7 @@ def _answer(message: wire.Pulled) -> Response:
 
 
 def _report(state: SupernodeState, message: wire.Pull) -> None:
-    """Raises BadPiece, BadRange, ProtocolViolation for what cannot be."""
+    """Apply the reports of a pull. Raises BadPiece, BadRange, ProtocolViolation for reports that cannot be true."""
     swarm, now, task, cid = state.swarm, state.now(), message.task, message.cid
     costly = len(message.failed) + len(message.ending)
     for first, past in message.evicted:

@@ -1,4 +1,4 @@
-"""`POST /swarm/origin`: may this download go to the origin directly? Parked until it may, or until its wait is over."""
+"""`POST /swarm/origin`: request a lease to fetch from an origin directly. Parked until it is granted, or until its wait has expired."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dfengine.supernode.copies.origin_queue import Asker
 from dfengine.supernode.state import SupernodeState
 
 LONGEST = 30.0
-"""Seconds a question may be parked."""
+"""Longest time a request is parked, in seconds."""
 
 LONGEST_ORIGIN = 300
 """Characters of an origin's host and port."""
 
 
 async def origin(state: SupernodeState, request: Request) -> Response:
-    """200: yes, for the lease's term; 602: not yet; 611: given back."""
+    """200: granted for the lease's term; 602: not yet; 611: released."""
     try:
         asked = wire.decode_origin_ask(request.body)
     except ProtocolViolation as error:

@@ -1,4 +1,4 @@
-"""The endpoints for peers: /api/v1/peers, in 1.x's words. A peer is that of a registered download, or was made known by a POST."""
+"""Endpoints for peers as in 1.x: /api/v1/peers. They list the peers of registered downloads and those added by a POST."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dfengine.supernode.swarm.members import Key, Member
 from dfengine.task import MOST_TEXT, PEER_PORTS, Peer
 
 DIRECTIONS = {"": False, "ASC": False, "DESC": True}
-"""`sortDirect` -> the newest first."""
+"""Value of `sortDirect` -> whether the newest peer is first."""
 
 
 def _as_object(peer: Peer) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _as_object(peer: Peer) -> dict[str, Any]:
 
 
 def peers(state: SupernodeState, request: Request) -> Response:
-    """GET /api/v1/peers: pageSize (at most PAGE; 0: as many) of them, pageNum such pages left out, in the order of sortDirect."""
+    """GET /api/v1/peers: pageSize peers (at most PAGE; 0: PAGE), after skipping pageNum such pages, in the order of sortDirect."""
     number, size = page(request, "pageNum", 0), min(page(request, "pageSize", 0) or PAGE, PAGE)
     direction = request.query.get("sortDirect", "").upper()
     if direction not in DIRECTIONS:
@@ -43,7 +43,7 @@ def peers(state: SupernodeState, request: Request) -> Response:
 
 
 def new_peer(state: SupernodeState, request: Request) -> Response:
-    """POST /api/v1/peers: an id for a peer, which is listed from then on. It serves nobody before it registers for a task."""
+    """POST /api/v1/peers: list a peer under a new id. The peer serves no pieces before it registers for a task."""
     fields = wire.folded(request.body)
     host, ip, version, port = (fields.get(name, "") for name in ("hostname", "ip", "version", "port"))
     port = port or 0
@@ -64,7 +64,7 @@ def new_peer(state: SupernodeState, request: Request) -> Response:
 
 
 async def _keys(state: SupernodeState, name: str) -> list[Key]:
-    """The downloads of the peer of that id."""
+    """Return the downloads of the peer with this id."""
     found: list[Key] = []
 
     def collect(key: Key, member: Member) -> None:
@@ -89,7 +89,7 @@ async def peer(state: SupernodeState, request: Request) -> Response:
 
 
 async def drop_peer(state: SupernodeState, request: Request) -> Response:
-    """DELETE /api/v1/peers/{id}: all its downloads leave their swarms."""
+    """DELETE /api/v1/peers/{id}: remove all downloads of the peer from their swarms."""
     name = last(request)
     posted, keys = state.posted_peers.remove(name), await _keys(state, name)
     if not posted and not keys:

@@ -1,4 +1,4 @@
-"""The endpoints for preheats in the words of Dragonfly 1.x: /api/v1/preheats. See `preheats` for what is done."""
+"""Endpoints for preheats as in Dragonfly 1.x: /api/v1/preheats. `preheats` runs the jobs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def as_json(value: Any, status: int = 200) -> Response:
 
 
 def moment(seconds: float) -> str:
-    """Unix seconds by RFC 3339."""
+    """Format Unix seconds as in RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def here(state: SupernodeState, part: Part) -> int:
-    """Bytes of it that are here, as far as is known."""
+    """Return the bytes of a part that are in the copy, as far as known."""
     if part.here >= 0:
         return part.here
     if part.over:
@@ -40,7 +40,7 @@ def here(state: SupernodeState, part: Part) -> int:
 
 
 def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
-    """Of all parts of a job."""
+    """Return the sums over all parts of a job."""
     return job.remote_totals or Totals(
         len(job.parts), sum(part.state == SUCCESS for part in job.parts), sum(max(0, part.length) for part in job.parts),
         sum(here(state, part) for part in job.parts),
@@ -48,7 +48,7 @@ def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
 
 
 MOST_LISTED = 1000
-"""Parts of one job in an answer."""
+"""Parts of one job in a response."""
 
 ORDER = {FAILED: 0, RUNNING: 1, WAITING: 2, SUCCESS: 3}
 
@@ -57,7 +57,7 @@ CROWDED = "too many preheats are under way: try again when some have ended"
 
 
 def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
-    """The job that a request asks for, by `read` of its body, or the refusal."""
+    """Start the preheat that `read` decodes from the request's body. Return the job, or the response that refuses it."""
     try:
         asked = read(request.body)
         request.body = b""
@@ -69,16 +69,16 @@ def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], Aske
 
 
 class PreheatRoutes:
-    """Of one supernode."""
+    """The preheat endpoints of one supernode."""
 
     def __init__(self, preheats: Preheats) -> None:
         self._preheats = preheats
 
     async def make(self, state: SupernodeState, request: Request) -> Response:
-        """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before anybody asks for it.
+        """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before any client requests it.
 
-        md5 and identifier, which 1.x has not, name the task of a file as in a registration. The origin of a file is waited for, up to 20 s;
-        that of an image is not.
+        md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to 20 s
+        for the origin; for an image it does not wait.
         """
         job = start_job(self._preheats, request, of_v1)
         if isinstance(job, Response):
@@ -90,7 +90,7 @@ class PreheatRoutes:
         return as_json({"ID": job.id}, 201)
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
-        """GET /api/v1/preheats: without the parts of each."""
+        """GET /api/v1/preheats: all preheats, without their parts."""
         return as_json([_job(job) for job in self._preheats.all()])
 
     def one(self, state: SupernodeState, request: Request) -> Response:
@@ -99,7 +99,7 @@ class PreheatRoutes:
         return _missing(request) if job is None else as_json(_job(job) | _parts(state, job))
 
     def drop(self, state: SupernodeState, request: Request) -> Response:
-        """DELETE /api/v1/preheats/{id}: cancels it; one that has ended is forgotten."""
+        """DELETE /api/v1/preheats/{id}: cancel a running preheat, remove an ended one."""
         job = self._find(request)
         if job is None:
             return _missing(request)
@@ -130,7 +130,7 @@ def _job(job: Job | RemoteJob) -> dict[str, Any]:
 
 
 def _parts(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
-    """How its parts stand in all, and MOST_TOLD of them, first those that failed and those that are under way."""
+    """Return the sums over all parts and the first MOST_LISTED parts, failed and running ones first if there are more."""
     first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED] if len(job.parts) > MOST_LISTED else job.parts
     whole = totals(state, job)
     return {

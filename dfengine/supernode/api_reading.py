@@ -1,4 +1,4 @@
-"""`POST /swarm/reading`: how this supernode reads the origin of a task, for another one that takes it from here."""
+"""`POST /swarm/reading`: how this supernode reads a task from the origin, for a supernode that copies the task from this one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.supernode.state import SupernodeState
 
 
 def reading(state: SupernodeState, request: Request) -> Response:
-    """SUCCESS; NOT_FOUND for a download that is not registered."""
+    """Return SUCCESS with the reader's state, or NOT_FOUND for a download that is not registered."""
     try:
         asked = reading_messages.decode_ask(request.body)
         state.member(asked.task, asked.cid, request.client)
@@ -27,7 +27,7 @@ def reading(state: SupernodeState, request: Request) -> Response:
 
 
 def latest(file: Copy) -> int:
-    """The piece that a reader comes to last, or nearly; -1: none. Never the file's last one, which may be too short to measure a rate by.
+    """Return the piece that a reader reaches last, or nearly; -1: none. Never the file's last: it may be too short to measure a rate by.
 
     Connections beside the first one begin at the end of the file, and each reads its run of pieces upwards.
     """

@@ -27,9 +27,9 @@ def share(state: SupernodeState, request: Request) -> Response:
 
 
 def announced(state: SupernodeState, given: wire.Announcement, address: str) -> wire.Announced:
-    """Raises BadValue, RemoteError, StorageError."""
+    """Apply an announcement and return its response. Raises BadValue, RemoteError, StorageError."""
     if not is_content(given.name) or not given.port:
-        raise BadValue("a name of content, and the port of a peer server, are what is announced")
+        raise BadValue("an announcement has a name of content and the port of a peer server")
     registration = checked(wire.Registration(
         raw_url=given.name, cid=given.cid, ip=given.ip, port=given.port, path=given.path, host_name=given.host_name, version=given.version,
         location=given.location, native=wire.NATIVE,
@@ -47,13 +47,13 @@ def announced(state: SupernodeState, given: wire.Announcement, address: str) -> 
         if shares.alive(task, given.cid, given.keep):
             return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task), msg=shares.copies.why_not_kept(task))
     elif member is not None:
-        state.registry.leave(key)  # its peer server is another one now
+        state.registry.leave(key)  # the address of its peer server has changed
     if not given.digests:
         return wire.Announced(wire.CONTINUE, task, state.cache.digest)
     state.members.room_for(key, address)
     fetch = shares.claim(task, given, address)
     if fetch is None:
-        return wire.Announced(wire.WAIT, task, msg=f"others share other bytes as {given.name}: this supernode finds out who is right")
+        return wire.Announced(wire.WAIT, task, msg=f"other hosts share different bytes as {given.name}: verifying which are right")
     enter(state, registration, fetch, address)
     shares.joined(fetch, given.cid, given.keep)
     return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task))

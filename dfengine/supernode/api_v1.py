@@ -1,6 +1,6 @@
-"""The endpoints of 1.x, over the same swarm as the native pull. Codes and texts are 1.x's (docs/protocol.md).
+"""The endpoints of 1.x, over the same swarm as the native pull. Codes and texts are those of 1.x (docs/protocol.md).
 
-Handlers take the state and a request and answer with a Response, or a coroutine of one. The router answers a ProtocolViolation with 400.
+Handlers receive the state and a request, and return a Response or a coroutine of one. The router maps a ProtocolViolation to status 400.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, cdn_cid, cdn_path
 
 FULL_AGAIN = 5
-"""Seconds after which a supernode that is full may be asked again."""
+"""Value of Retry-After, in seconds, when the supernode is full."""
 
 MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
 GO_ON = '{"Code":11,"Msg":"peer continue"}'
@@ -49,12 +49,12 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def answer(message: wire.Answer, status: int = 200) -> Response:
-    """A JSON answer as 1.x ends it, with a newline."""
+    """Return a message as a JSON response with a final newline, as in 1.x."""
     return Response(status, wire.encode(message) + b"\n")
 
 
 def refused(message: str, status: int = 500, code: int = 500) -> Response:
-    """1.x's refusal."""
+    """Return a refusal in the form of 1.x."""
     return answer(wire.Answer(code, message=message), status)
 
 
@@ -71,7 +71,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
     try:
         form = request.headers.get("content-type", "").lower().startswith(FORM)
         registration = checked(wire.Registration.decode(request.body, form))
-        request.body = b""  # or it would be kept for as long as the origin's head is waited for
+        request.body = b""  # it is not needed while the registration waits for the head of the origin's response
         with state.quota.registering(request.client, OVERHEAD + registration.texts):
             how, url = wanted(state, registration, request.client), registration.task_url or registration.raw_url
             how = replace(how, traceparent=span.traceparent) if span.traceparent else how
@@ -84,7 +84,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
         state.events.warning("registration_refused", client=request.client, reason=reason_alone(str(error)))
-        # A 1.x client ends at this code; if it is refused as for a URL that cannot be fetched, it goes to the origin directly.
+        # A 1.x client ends at this code. When refused as for a URL that cannot be fetched, it goes to the origin directly.
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
         return refused(str(error) if registration.native else without_reason(str(error)))
@@ -110,7 +110,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
 
 
 def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
-    """Refuse with other supernodes of the cluster, for clients that know the field: a random choice of those that lead the fewest tasks."""
+    """Refuse and name other supernodes to clients that know the field: a random choice of those that lead the fewest tasks."""
     others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
     alternatives = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
     refusal = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
@@ -119,8 +119,8 @@ def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
 
 
 def leaving(state: SupernodeState, request: Request) -> Response:
-    """To a registration while this supernode drains: a native client is told, and sent on if there are others. Raises HangUp, as if it
-    had ended, to one of 1.x, which would not look for another supernode after a refusal."""
+    """Refuse a registration while this supernode drains; a native client receives the reason and the cluster's other supernodes.
+    Raises HangUp for a client of 1.x: it looks for another supernode after a closed connection, but not after a refusal."""
     try:
         native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native
     except ProtocolViolation:
@@ -134,7 +134,7 @@ def leaving(state: SupernodeState, request: Request) -> Response:
 
 
 def next_pieces(state: SupernodeState, request: Request) -> Response:
-    """GET /peer/task: report one piece, ask for more."""
+    """GET /peer/task: report one piece, request more."""
     query = request.query
     task, cid = _download(query, fields.SRC_CID)
     try:
@@ -174,7 +174,7 @@ def _number(query: dict[str, str], name: str) -> int:
 
 
 def piece_of(state: SupernodeState, task: str, given: str) -> int:
-    """The piece whose range was given. Raises BadRange with 1.x's words."""
+    """Return the piece with the given range. Raises BadRange with 1.x's message."""
     fetch = state.cdn.fetches.get(task)
     try:
         if fetch is None:
@@ -204,12 +204,12 @@ def _failed(state: SupernodeState, task: str, cid: str, n: int, source: str | No
 
 
 def _download(query: dict[str, str], parameter: str = fields.CID) -> tuple[str, str]:
-    """(task, CID) of whom a request speaks for."""
+    """Return the (task, CID) that a request names."""
     return query.get(fields.TASK_ID, ""), query.get(parameter, "")
 
 
 def _source(query: dict[str, str]) -> str | None:
-    """The swarm's name of a source: the supernode itself is None there."""
+    """Return the swarm's name of a source; None is the supernode itself."""
     cid = query.get(fields.DST_CID, "")
     return None if not cid or cid.startswith(OWN) else cid
 
@@ -233,7 +233,7 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
     pieces = []
     for n, sources in pull.pieces:
         source = sources[0]
-        md5 = file.md5s[n]  # 1.x is offered only pieces whose md5 is known
+        md5 = file.md5s[n]  # a 1.x download is offered only pieces whose md5 is known
         if isinstance(source, Supernode):
             who, ip, port, path = cdn_cid(super_node_ip, task), super_node_ip, state.settings.download_port, cdn_path(task)
         else:
@@ -248,12 +248,12 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
 
 
 def piece_done(state: SupernodeState, request: Request) -> Response:
-    """GET /peer/piece/suc, and POST /peer/piece/stream: written, or cached, and servable now."""
+    """GET /peer/piece/suc, and POST /peer/piece/stream: the piece is written, or cached, and its download serves it."""
     return _report_event(state, request, lambda task, cid, n: state.swarm.done(task, cid, n, _source(request.query), state.now()))
 
 
 def piece_evicted(state: SupernodeState, request: Request) -> Response:
-    """DELETE /peer/piece/stream: no longer in the cache."""
+    """DELETE /peer/piece/stream: the piece has left the cache."""
     return _report_event(state, request, lambda task, cid, n: state.swarm.evicted(task, cid, n, state.now()))
 
 
@@ -270,7 +270,7 @@ def _report_event(state: SupernodeState, request: Request, event: Callable[[str,
 
 
 def piece_failed(state: SupernodeState, request: Request) -> Response:
-    """GET /peer/piece/error: a source had not the piece, or another one. 200 and nothing, as 1.x."""
+    """GET /peer/piece/error: a source did not have the piece, or sent other bytes. Status 200 with an empty body, as in 1.x."""
     query = request.query
     task, cid = _download(query, fields.SRC_CID)
     kind = query.get(fields.ERROR_TYPE, "")
@@ -313,7 +313,7 @@ def report(state: SupernodeState, request: Request) -> Response:
 
 
 def heartbeat(state: SupernodeState, request: Request) -> Response:
-    """POST /peer/heartbeat: of a seed; a sign of life if it names a CID."""
+    """POST /peer/heartbeat: the heartbeat of a seed. It proves that the download is alive when it names a CID."""
     cid = wire.folded(request.body).get("cid")
     if isinstance(cid, str) and cid:
         state.swarm.touch(cid, state.now())
@@ -321,7 +321,7 @@ def heartbeat(state: SupernodeState, request: Request) -> Response:
 
 
 def network(state: SupernodeState, request: Request) -> Response:
-    """POST /peer/network: 1.x asks who else fetches; this swarm tells by pulls only."""
+    """POST /peer/network: 1.x requests the other downloads of a task. Always an empty list: this swarm names sources in pulls only."""
     wire.folded(request.body)  # raises ProtocolViolation
     return Response(200, b'{"nodes":null}\n')
 

@@ -1,4 +1,4 @@
-"""`POST /swarm/work`: a proxy asks for blobs to bring into its cache; see `workers`."""
+"""`POST /swarm/work`: a proxy requests blobs to fetch into its cache; see `workers`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfengine.supernode.state import SupernodeState
 
 
 def ask(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
-    """Raises ProtocolViolation."""
+    """Park a proxy's request for work. Raises ProtocolViolation."""
     try:
         return state.workers.ask(work.decode_asking(request.body), request.client)
     except RemoteError as error:

@@ -1,4 +1,4 @@
-"""A token in a file, which a request shows as `Authorization: Bearer TOKEN` (RFC 6750)."""
+"""A bearer token from a file, which requests carry as `Authorization: Bearer TOKEN` (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dfengine.net.http import Request
 
 
 class BearerToken:
-    """file: its path, mode 0600, "" for none; false if there is none. Raises BadValue."""
+    """The token in `file`, a path with mode 0600, or "" for none. False without a token. Raises BadValue."""
 
     def __init__(self, file: str = "") -> None:
         self._file = file
@@ -16,7 +16,7 @@ class BearerToken:
         self.reread()
 
     def reread(self) -> None:
-        """Read the file again. Raises BadValue, and then the token of before stays in use."""
+        """Read the file again. Raises BadValue; the previous token then stays in use."""
         if self._file:
             from dfengine.net.secret import read_secret
 
@@ -27,14 +27,14 @@ class BearerToken:
 
     @property
     def text(self) -> str:
-        """Shown to other supernodes, whose token is the same; "" for none."""
+        """The token as text, to send to other supernodes, which have the same; "" without a token."""
         return self._token.decode("ascii", "replace")
 
     def equals(self, shown: bytes) -> bool:
-        """Compared in constant time; False where there is no token."""
+        """Compare with the token in constant time; False without a token."""
         return bool(self._token) and hmac.compare_digest(shown, self._token)
 
     def shown(self, request: Request) -> bool:
-        """The request shows it."""
+        """Whether the request carries the token."""
         kind, _, value = request.headers.get("authorization", "").strip().partition(" ")
         return kind.lower() == "bearer" and self.equals(value.strip().encode("utf-8", "replace"))

@@ -1,8 +1,8 @@
-"""What a task is called among the supernodes of a cluster, and in its Redis: HMAC-SHA256(the cluster's key, what the task's id is made of).
+"""Names of tasks among the supernodes of a cluster and in its Redis: HMAC-SHA256(the cluster's key, the parts of the task's id).
 
-Each supernode makes the ids of private files with a key of its own (`credentials`), so two of them have two ids for one file. By this name
-they agree on who leads it, and a follower knows that the leader has registered it for the same task. It opens nothing: no port takes it.
-So Redis sees no id, by which a file could be read.
+Each supernode derives the ids of private files from a key of its own (`credentials`), so one file has a different id at each. This name
+lets the supernodes agree on the leader of a task, and lets a follower verify that the leader registered it for the same task. The name
+grants no access: no port accepts it in place of an id. So Redis holds no id with which a file could be read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class ClusterNames:
-    """key: the cluster's. may_sign: whether this supernode's own credentials are used for a location (--origin-sign).
+    """Names from the cluster's `key`. may_sign: whether this supernode's own credentials are used for a location (--origin-sign).
 
-    What one supernode opens with its own credentials has another name than what others read without: those give nobody more than that.
+    A task that a supernode reads with its own credentials has another name than the task read without them. A supernode without those
+    credentials thus obtains only bytes that it may read itself.
     """
 
     def __init__(self, key: bytes, may_sign: Callable[[Location], bool]) -> None:
@@ -29,15 +30,15 @@ class ClusterNames:
         self._may_sign = may_sign
 
     def tasks(self, wanted: Wanted, url: str, sign: str) -> Iterator[str]:
-        """Of the tasks that `Credentials.tasks` has, in its order."""
+        """Yield the names of the tasks that `Credentials.tasks` yields, in the same order."""
         signed = scheme_of(wanted.url) not in ("", CONTENT) and self._may_sign(parse(wanted.url))
         for name, _ in self._names.tasks(wanted, url, sign):
             yield self._names.alias("signed task" if signed else "task", name)
 
     def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
-        """Of the task that `Credentials.opened` has."""
+        """Return the name of the task that `Credentials.opened` returns."""
         return self._names.alias("task", self._names.opened(wanted, url, sign, version))
 
     def variant(self, name: str, headers: Iterable[tuple[str, str]], names: Iterable[str]) -> str:
-        """Of the task that `Credentials.variant` has of the one that is called `name`."""
+        """Return the name of the task that `Credentials.variant` derives from the task named `name`."""
         return self._names.variant(name, headers, names)

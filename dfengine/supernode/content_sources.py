@@ -1,8 +1,8 @@
-"""Where content that is named by its sha256 lies, as clients say, and which of these places have sent something else. Pure. now: seconds.
+"""URLs at which content named by its sha256 is stored, as clients report, and which of them sent other bytes. Pure. now: seconds.
 
-Law: a place whose bytes had another sha256 is not asked for that content again for BLOCKED, and the word of a client that named WRONG such
-places counts for nothing as long. The next fetch asks another place. So a wrong registry, or a client that names it, spoils a task a few
-times, and not for as long as it goes on.
+A place is a URL without its query. A place whose bytes had another sha256 is not requested for that content again for BLOCKED seconds, and
+places that are named by a client that has named WRONG such places are not used for as long. The next fetch uses another place. So a wrong
+registry, or a client that names it, fails a task a few times instead of permanently.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ WRONG = 3
 
 MOST_TASKS = 16384
 MOST_PLACES = 8
-"""Places of one task that are remembered."""
+"""Places of one task in memory."""
 
 MOST_BLOCKED = 256
-"""Places of one task that are blocked, and clients that named them; the oldest leave first."""
+"""Blocked places of one task, and clients that named them; the oldest are dropped first."""
 
 
 class _Known:
-    """Of one task."""
+    """The places of one task."""
 
     def __init__(self) -> None:
         self.places: dict[str, tuple[Wanted, str]] = {}
-        """Place -> how it is asked, and who named it."""
+        """Place -> the request for it, and the client that named it."""
         self.blocked: OrderedDict[str, float] = OrderedDict()
-        """Place -> until when."""
+        """Place -> the time until which it is blocked."""
         self.clients: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Client -> wrong places that it named, and until when they count."""
+        """Client -> the number of wrong places that it named, and the time until which they count."""
         self.wrong = 0
         self.doubted = 0.0
 
     def good(self, wanted: Wanted, client: str, now: float) -> bool:
-        """May be asked, on this client's word."""
+        """Whether the place may be requested on the word of this client."""
         count, until = self.clients.get(client, (0, 0.0))
         return self.blocked.get(_place(wanted.url), now) <= now and (count < WRONG or until <= now)
 
 
 class ContentSources:
-    """By task."""
+    """The places of content, by task."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def note(self, task: str, wanted: Wanted, client: str) -> None:
-        """A client says that it lies there. What credentials open is asked for in their owner's name only: others do not get it there."""
+        """Note a place that a client names. A request with credentials is not noted, because other clients may not use them."""
         known = self._of(task)
         if len(known.places) < MOST_PLACES and not any(is_private(name) for name, _ in wanted.headers):
             known.places.setdefault(_place(wanted.url), (wanted, client))
 
     def choose(self, task: str, wanted: Wanted, client: str, now: float) -> Wanted:
-        """What to fetch for a client that names `wanted`. Raises OriginError where every known place has sent other bytes."""
+        """Return the request to fetch for a client that names `wanted`. Raises OriginError when every known place has sent other bytes."""
         known = self._of(task)
         for each, by in ((wanted, client), *known.places.values()):
             if known.good(each, by, now):
@@ -67,7 +67,7 @@ class ContentSources:
         raise OriginError(f"{_place(wanted.url)[:200]} has sent bytes whose sha256 is another one: it is not asked again for {BLOCKED:g} s")
 
     def blame(self, task: str, url: str, client: str, now: float) -> None:
-        """What was read from `url` has another digest; client: whose word it was, where nobody is known to have named it."""
+        """The bytes of `url` have another digest. client: the one to blame when no client is noted for this place."""
         known, place = self._of(task), _place(url)
         known.wrong += 1
         _, client = known.places.pop(place, (None, client))
@@ -76,16 +76,16 @@ class ContentSources:
         _keep(known.clients, client, (count + 1 if until > now else 1, now + BLOCKED))
 
     def doubt(self, task: str, now: float) -> None:
-        """Somebody had all of it from hosts that share it, and its digest was another one."""
+        """A download got all of the content from hosts that share it, and its digest was wrong."""
         self._of(task).doubted = now + BLOCKED
 
     def doubted(self, task: str, now: float) -> bool:
-        """So it was lately: it is read from a place."""
+        """Whether `doubt` was called in the last BLOCKED seconds; the content is then fetched from a place."""
         known = self._known.get(task)
         return known is not None and known.doubted > now
 
     def wrong(self, task: str) -> int:
-        """Fetches of this task that had another digest."""
+        """Return the number of fetches of this task that had another digest."""
         known = self._known.get(task)
         return known.wrong if known is not None else 0
 
@@ -107,5 +107,5 @@ def _keep(kept: OrderedDict[str, Any], key: str, value: Any) -> None:
 
 
 def _place(url: str) -> str:
-    """A URL without its query, which says nothing of where content lies."""
+    """Return a URL without query and fragment, which do not change where content is stored."""
     return url.partition("#")[0].partition("?")[0]

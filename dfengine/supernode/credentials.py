@@ -1,11 +1,12 @@
-"""The task of a download: 1.x's id, or a separate one for requests with credentials or with weaker verification of the origin.
+"""The task id of a download: that of 1.x, or a separate one for requests with credentials or with weaker verification of the origin.
 
-    task' = HMAC-SHA256(key, task + the credentials + how the origin is verified)        task itself where there is nothing to add
+    task' = HMAC-SHA256(key, task + the credentials + how the origin is verified)        task itself without either
 
-So one client's token opens nothing for another, and nobody is given bytes whose origin was verified less strictly than it asks
-(`origin.verification`). Where an origin's answer depends on a harmless header (Vary), those who send another value have another task, made
-in the same way of the task and the values. A client is told its task at registration, 1.x's too, so its own rule for ids stays as it is.
-The key is this supernode's own, kept beside its copies: an id is seen by peers and in logs, and must not let a password be guessed.
+So the token of one client gives no other client access, and no client receives bytes whose origin was verified less strictly than it
+requires (`origin.verification`). Where an origin's response depends on a harmless header (Vary), requests with another value have another
+task, whose id is made in the same way of the task and the values. Every client receives its task id at registration, also one of 1.x, so
+clients derive their own ids as before. The key is this supernode's own, stored beside its copies: peers and logs contain ids, and a
+password must not be guessable from one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.wanted import Wanted
 
 OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
-"""Headers that only open a file. By others an origin may also choose one, as by a cookie."""
+"""Headers that only grant access to a file. By others, as by a cookie, an origin may also select the file."""
 
 
 def _private(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -34,20 +35,20 @@ def _private(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 class Credentials:
-    """home: the supernode's directory. key: in the place of the one that is kept there."""
+    """Derives task ids. home: the supernode's directory, which stores its key. key: used instead of the stored key."""
 
     def __init__(self, home: str, key: bytes = b"") -> None:
         self._path = os.path.join(home, "credentials.key")
         self._key = key
 
     def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
-        """The tasks that `wanted`, named by `url` and `sign` as in 1.x, may be of, and how each is fetched; the most shared one first.
+        """Yield the candidate tasks of `wanted`, named by `url` and `sign` as in 1.x, and the request of each; the most shared one first.
 
-        A task that is named by its content is shared by all who ask for it without credentials, wherever it lies, and, unless it is to
-        be split, by all whose credentials open it at the same server: each shows that first (`signatures.Signatures`).
+        A task named by its content is shared by all clients without credentials, at whatever URL it is stored. Unless it is to be split,
+        clients with credentials for the same server share a task as well; each proves its access first (`signatures.Signatures`).
 
-        By plain http nothing is verified, so the shared task is tried first, with the system's authorities; only where a redirect
-        leads to an origin that these do not know, OriginUntrusted then, the second one counts.
+        Plain http verifies no server, so the shared task is tried first, with the system's authorities. The second task is used only when
+        a redirect leads to an origin that these do not know; the fetch then raises OriginUntrusted.
         """
         ranges = [value for name, value in wanted.headers if name.lower() == "range"]
         if wanted.content:
@@ -59,32 +60,32 @@ class Credentials:
             yield self._keyed(apart) if any(apart[1:]) else plain, wanted
             return
         plain = task_id(url, sign, (ranges[-1] if ranges else "") + (wanted.tree.mark if wanted.tree is not None else ""))
-        # Of a URL of http anything in the query may be the signature; it names no other file, and the task's own name says which.
+        # In a URL of http, any part of the query may be the signature. It selects no other file: the task's own name identifies the file.
         opened = wanted.url if wanted.signed and not scheme_of(wanted.url) else without_signature(wanted.signed)
         if wanted.verified and wanted.url[:5].lower() == "http:":
             yield self.private_task(plain, wanted.headers, "", opened), replace(wanted, insecure=False, cacerts=())
         yield self.private_task(plain, wanted.headers, wanted.verified, opened), wanted
 
     def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", opened: str = "") -> str:
-        """The id of `task` for those who send just these credentials and verify the origin so.
+        """Return the id of `task` for requests with exactly these credentials and this verification of the origin.
 
-        opened: the URL that they sign for themselves, without the signature; each shows its own (`signatures.Signatures`).
+        opened: the URL that the clients sign themselves, without its signature; each proves its own (`signatures.Signatures`).
 
-        Raises LocalError when the key cannot be kept.
+        Raises LocalError when the key cannot be stored.
         """
         private = _private(headers)
         # No header's name is empty.
         private += [("", verified)] if verified else []
-        private += [("\n", opened)] if opened else []  # nor does one hold a line's end
+        private += [("\n", opened)] if opened else []  # no header's name contains a line end either
         if not private:
             return task
         return self._keyed([task, *(part for header in private for part in header)])
 
     def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
-        """The id of what is shared by those whose own credentials open this version of a file, named as in `tasks`; "": nobody shares it.
+        """Return the id of the task shared by clients whose own credentials open this version of a file, named as in `tasks`.
 
-        version: what tells it from any other; "": nothing does. A client that sends other fields than credentials by which the origin may
-        choose a file by has another task. Raises LocalError.
+        "" when the task cannot be shared. version: identifies the version; "" when nothing does. A client that sends private headers
+        besides credentials, by which the origin may select a file, has another task. Raises LocalError.
         """
         named = wanted.content or wanted.signed or wanted.tree is not None or scheme_of(wanted.url)
         private = _private(wanted.headers)
@@ -96,16 +97,16 @@ class Credentials:
         return self._keyed([plain, "\r", version, *(part for header in others for part in header)])
 
     def variant(self, task: str, headers: Iterable[tuple[str, str]], names: Iterable[str]) -> str:
-        """The id of `task` for those who say the same in the headers that a Vary names. Raises LocalError as above."""
+        """Return the id of `task` for requests with the same values of the headers that a Vary names. Raises LocalError as above."""
         return self._keyed([task, *(part for pair in sorted(selection(headers, names).items()) for part in pair)])
 
     def alias(self, kind: str, text: str) -> str:
-        """What stands for `text`, of which it tells nothing; no task's id is made so. Raises LocalError as above."""
+        """Return a keyed digest of `text` that does not reveal it and equals no task's id. Raises LocalError as above."""
         return self._keyed(["\n", kind, text])
 
     def _keyed(self, parts: list[str]) -> str:
         import hmac
 
         self._key = self._key or own_key(self._path)
-        # A NUL is in no header: no two sets are written alike.
+        # No header contains a NUL, so two different lists are never encoded alike.
         return hmac.digest(self._key, "\0".join(parts).encode("utf-8", "surrogatepass"), "sha256").hex()

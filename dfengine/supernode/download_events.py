@@ -1,4 +1,4 @@
-"""The reports of downloads that have ended (`POST /task/metrics`), as events. They are logged as they came, without other effects."""
+"""Reports of downloads that have ended (`POST /task/metrics`), as events. They are logged as received and have no other effect."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FIELDS = {
     "frompeers": "from_peers", "fromsupernode": "from_supernode", "fromorigin": "from_origin", "fromhost": "from_host",
     "resumed": "resumed", "hedged": "hedged",
 }  # fmt: skip
-"""Fields of the message, in lower case -> of the event."""
+"""Fields of the message, in lower case -> fields of the event."""
 
 
 def log_download(events: EventLog, fields: dict[str, Any], client: str, names: TaskNames, in_memory: Container[str]) -> None:
-    """fields: of the message, names in lower case, unchecked. client: the address that it came from. in_memory: tasks."""
+    """Log a report. fields: of the message, names in lower case, unchecked. client: the sender's address. in_memory: tasks."""
     known: dict[str, Value] = {name: plain(fields[key]) for key, name in FIELDS.items() if key in fields}
     task = known.get("task")
-    if isinstance(task, str) and task not in in_memory:  # it may be private, of an earlier process
+    if isinstance(task, str) and task not in in_memory:  # the id may be a private one of an earlier process
         known |= {"task": names.alias(task), "cid": names.alias(str(known.get("cid", "")))}
     reason = fields.get("backsourcereason")
     if reason not in (None, "", "0", 0):
@@ -35,5 +35,5 @@ def log_download(events: EventLog, fields: dict[str, Any], client: str, names: T
 
 
 def plain(value: object) -> Value:
-    """What an event can tell; None for anything else."""
+    """Return a value that an event can contain; None for anything else."""
     return value if isinstance(value, str | int | float | bool) else None

@@ -1,4 +1,4 @@
-"""The download port: framed bytes of the supernode's copies, while they are still being fetched."""
+"""The download port: serves framed bytes of the supernode's copies, also while they are being fetched."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, Fetch
 
 AT_ONCE = 64
-"""Pieces cut into slices at a time: a large copy has a hundred thousand."""
+"""Pieces per batch of slices: a large copy has a hundred thousand pieces."""
 
 
 class DownloadRoutes:
-    """Answers for `find`, which gives a task's fetch or None. damaged: told of pieces [first, past) whose bytes could not be read.
+    """Responses from the copies. `find` returns a task's fetch or None. damaged: called with pieces [first, past) that could not be read.
 
-    requested: called with (task, piece, address, see Parts.started) before each answer with one piece is sent.
+    requested: called with (task, piece, address, see Parts.started) before each response with one piece is sent.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class DownloadRoutes:
         self._requested = requested
 
     def __call__(self, request: Request) -> Response | Parts:
-        """The answer to one request; raises BadRequest."""
+        """Return the response to a request. Raises BadRequest."""
         if request.path in ("/_ping", "/ping"):
             return Response(200, b"OK", TEXT)
         task = self._named(request.path)
         fetch = self._find(task) if task else None
         if fetch is None or fetch.file is None or fetch.state == FAILED:
-            return text(404, "no such task here")
+            return text(404, "no such task")
         return self._bytes(fetch, request.headers.get("range", ""), request.client)
 
     def _named(self, path: str) -> str:
-        """The task of `/download/<first 3>/<task>` or `/piece/<task>`, empty for any other path."""
+        """Return the task of `/download/<first 3>/<task>` or `/piece/<task>`, "" for any other path."""
         parts = path.split("/")
         if len(parts) == 4 and parts[1] == "download" and parts[2] == parts[3][:3]:
             task = parts[3]
@@ -74,16 +74,16 @@ class DownloadRoutes:
         if 0 <= total <= start:
             return Response(416, b"range not satisfiable\n", TEXT, (("Content-Range", f"bytes */{total}"),))
         if total < 0:
-            # Until the origin has ended every piece that is here is a full one, and a request is for exactly one.
+            # While the length is unknown every piece in the copy is a full one, and a request must be for exactly one.
             return self._full_piece(fetch, start, end, client)
         end = min(end, total - 1)
         size = geometry.piece_size
         if not file.here.all_in_range(start // size, end // size + 1):
-            return text(404, "these pieces are not here yet")
+            return text(404, "the copy does not have these pieces yet")
         pieces = start // size, end // size + 1
         held = self._hold(fetch, file, *pieces)
         if held is None:
-            return text(404, "these pieces are not here any more")
+            return text(404, "the copy does not have these pieces any more")
         batches = _batches(geometry, held, start, end)
         headers = self._headers(fetch, held, f"bytes {start}-{end}/{total}" if given else "")
         return Parts(206 if given else 200, next(batches), headers, broken=partial(self._damaged, fetch, file, *pieces),
@@ -99,20 +99,20 @@ class DownloadRoutes:
         except BadRange as error:
             raise BadRequest(400, str(error)) from None
         if n >= len(file.here) or n not in file.here:
-            return text(404, "this piece is not here yet")
+            return text(404, "the copy does not have this piece yet")
         if file.geometry.length >= 0:
-            # It became known in between, and this piece may be the last, and short.
+            # The length became known in between, and this piece may be the last one, and short.
             return self._bytes(fetch, f"bytes={start}-{end}", client)
         offset, length = geometry.content(n)
         held = self._hold(fetch, file, n, n + 1)
         if held is None:
-            return text(404, "this piece is not here any more")
+            return text(404, "the copy does not have this piece any more")
         return Parts(206, (geometry.head(n), FileSlice(held.fd, offset, length, held), b"\x7f"),
                      self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1),
                      started=partial(self._requested, fetch.task, n, client))
 
     def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> Held | None:
-        """The copy's descriptor; None when somebody removed it."""
+        """Return the copy's descriptor; None when its file was removed."""
         try:
             return file.hold()
         except StorageError:
@@ -126,7 +126,7 @@ class DownloadRoutes:
 
 
 def _batches(geometry: Geometry, held: Held, start: int, end: int) -> Iterator[tuple[bytes | FileSlice, ...]]:
-    """Framed bytes `start` to `end`, both included, of up to AT_ONCE pieces each time; at least one batch."""
+    """Yield framed bytes `start` to `end`, both included, in batches of up to AT_ONCE pieces; at least one batch."""
     step = AT_ONCE * geometry.piece_size
     while start <= end:
         last = min(end, (start // step + 1) * step - 1)

@@ -1,4 +1,4 @@
-"""Runs the swarm, which has neither clock nor timers, on the event loop."""
+"""Runs the swarm, which has no clock and no timers, on the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.supernode.swarm.swarm import TURN, Swarm
 from dfengine.supernode.verifier import Verifier
 
 SANCTIONS = {"blocked": "source_blocked", "isolated": "source_isolated", "released": "source_released"}
-"""Of the swarm -> events."""
+"""Sanction of the swarm -> event."""
 
 
 class SwarmDriver:
@@ -77,7 +77,7 @@ class SwarmDriver:
         self.wake()
 
     def tick(self) -> None:
-        """A deadline is due."""
+        """Run when a deadline is due."""
         self.due, self._timer = float("inf"), None
         self._swarm.tick(self._loop.time())
         self.wake()

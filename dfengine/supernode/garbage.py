@@ -1,6 +1,6 @@
-"""Keeps Python's garbage collector from blocking the loop: with 200,000 downloads one full collection takes half a second.
+"""Keeps Python's garbage collector from blocking the loop: with 200,000 downloads a full collection takes half a second.
 
-Objects that survive a `settle` are frozen: the collector does not visit them any more. Reference counting still frees them, because the
+Objects that survive a `settle` are frozen: the collector no longer visits them. Reference counting still frees them, because the
 supernode's long-lived objects form no cycles. Cycles of short-lived objects are collected as usual.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 
 FEW = 20_000
-"""Objects that the collector visits in some milliseconds."""
+"""Objects that the collector visits in a few milliseconds."""
 
 NEVER = 1 << 30
 
 
 def begin() -> None:
-    """The process is ready: what is here stays."""
+    """Call when the process is ready: freeze all existing objects."""
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
@@ -23,7 +23,7 @@ def begin() -> None:
 
 
 def settle() -> None:
-    """Call from time to time: collect the objects made since the last call if they are few, then freeze all that live."""
+    """Call periodically: collect the objects made since the last call if they are few, then freeze all live objects."""
     if len(gc.get_objects(generation=2)) < FEW:
         gc.collect()
     gc.freeze()

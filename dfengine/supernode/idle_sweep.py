@@ -1,4 +1,4 @@
-"""Periodic clean-up: unused tasks leave memory, copies leave a disk that fills up (`eviction`)."""
+"""Periodic clean-up: removes unused tasks from memory, and copies from a disk that fills up (`eviction`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 
 PERIOD = 10.0
-"""Seconds between two looks."""
+"""Seconds between two sweeps."""
 
 
 def is_idle(state: SupernodeState, task: str, now: float) -> bool:
-    """It has no downloads and was not asked for within the expire time; `now` monotonic seconds."""
+    """Whether a task has no downloads and was not requested within the expire time. now: monotonic seconds."""
     fetch, swarm_task = state.cdn.fetches.get(task), state.swarm.tasks.get(task)
     if fetch is None or fetch.state in (NEW, RUNNING) or (swarm_task is not None and swarm_task.downloads):
         return False
@@ -33,7 +33,7 @@ def _forget_use(state: SupernodeState, task: str) -> None:
 
 
 async def sweep(state: SupernodeState) -> None:
-    """One check of memory and disk."""
+    """Sweep memory and disk once."""
     await spread(partial(_forget_idle, state), list(state.cdn.fetches))
     await spread(partial(_forget_use, state), list(state.registry.used))
     state.origins.leases.expire(state.now())
@@ -44,7 +44,7 @@ async def sweep(state: SupernodeState) -> None:
 
 
 async def note_use(state: SupernodeState) -> None:
-    """Write to the disk which copies were used, for the order in which they leave."""
+    """Record on disk which copies were used, for the order of eviction."""
     now, unix = state.now(), time.time()
 
     def note(use: tuple[str, float]) -> None:

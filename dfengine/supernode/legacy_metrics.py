@@ -1,6 +1,6 @@
-"""The metrics of Dragonfly 1.x that are counted as things happen, by the names, labels and buckets of its documentation.
+"""The metrics of Dragonfly 1.x that are counted per event, with the names, labels and buckets of its documentation.
 
-`metrics` adds those that are read from the state. Labels that a client chooses have few values (`series`).
+`metrics` adds the metrics that are read from the state. Labels that a client chooses have few values (`series`).
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ DFGET = "dragonfly_dfget_"
 SUPERNODE = "dragonfly_supernode_"
 
 MOST_DOWNLOADERS = 100
-"""Pairs of callsystem and peer that have series of their own."""
+"""Pairs of callsystem and peer that have their own series."""
 
 MOST_SYSTEMS = 20
-"""Calling systems that have one."""
+"""Calling systems that have their own series."""
 
 MOST_PEERS = 50
-"""Peers that have a histogram of their own."""
+"""Peers that have their own histogram."""
 
 EACH = 25
-"""Percent of these for one client."""
+"""Percent of these series for one client."""
 
 SIZES = tuple(100.0 * 10**n for n in range(8))
-"""Bytes of requests and answers."""
+"""Bytes of requests and responses."""
 
 LATENCIES = 0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0
-"""Seconds that an answer takes."""
+"""Seconds until a response."""
 
 DURATIONS = 10.0, 30.0, 60.0, 120.0, 300.0, 600.0
 """Seconds that a download takes."""
 
 LONGEST_DOWNLOAD, LONGEST_FILE = 1e9, 1 << 62
-"""Seconds and bytes: what a download tells beyond these is not believed."""
+"""Seconds and bytes: larger values in a download's report are ignored."""
 
 SCHEDULES = tuple(0.02 * 2**n for n in range(6))
 """Milliseconds that a choice of pieces takes."""
 
 UNTOLD = frozenset(("/swarm/pull",))
-"""Routes without histograms: most of these requests are answered from their bytes, or wait on purpose."""
+"""Routes without histograms: most of these requests are answered without being decoded, or are parked on purpose."""
 
 
 class Handler:
-    """What one route did: seconds, and bytes of its requests and answers."""
+    """Histograms of one route: seconds, and bytes of its requests and responses."""
 
     __slots__ = ("answers", "requests", "seconds")
 
@@ -61,7 +61,7 @@ class Handler:
 
 
 class Downloader:
-    """Downloads that reported how they went: seconds and bytes are of those that succeeded."""
+    """Downloads that reported their result; seconds and bytes are of the successful ones."""
 
     __slots__ = ("bytes", "downloads", "seconds")
 
@@ -71,7 +71,7 @@ class Downloader:
 
 
 class LegacyCounts:
-    """Of one supernode."""
+    """The per-event metrics of 1.x of one supernode."""
 
     def __init__(self) -> None:
         systems = Labels(MOST_SYSTEMS, EACH)
@@ -84,15 +84,15 @@ class LegacyCounts:
         self._schedules = Series(partial(Histogram, SCHEDULES), Labels(MOST_PEERS, EACH))
 
     def registered(self, call_system: str, client: str) -> None:
-        """A download registered; client: the address that it came from."""
+        """Count a registration. client: the address that it came from."""
         self._registered.at((call_system,), client).value += 1
 
     def scheduled(self, peer: str, seconds: float, client: str) -> None:
-        """A pull of 1.x had its pieces chosen for the peer of this address."""
+        """Note the time that the choice of pieces took for a 1.x pull of the peer at this address."""
         self._schedules.at((peer,), client).note(seconds * 1000)
 
     def reported(self, fields: dict[str, Any], client: str) -> None:
-        """A download's report; fields: of `POST /task/metrics`, names in lower case, unchecked."""
+        """Count a download's report. fields: of `POST /task/metrics`, names in lower case, unchecked."""
         peer, system = _text(fields.get("ip")) or client, _text(fields.get("callsystem"))
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1
@@ -102,12 +102,12 @@ class LegacyCounts:
             return
         self._failed.at((system,), client).value += 1
         reason = _text(fields.get("backsourcereason")) or "0"
-        # 1.x's reasons are small numbers; others are told by words of any kind.
+        # 1.x's reasons are small numbers; other clients send any text.
         reason = reason if reason.isascii() and reason.isdigit() and len(reason) < 4 else OTHER
         self._failures.at((system, peer, reason), client).value += 1
 
     def answered(self, route: str, seconds: float, asked: int, answer: Response | None) -> None:
-        """A request of so many bytes was answered; None: its client went away before."""
+        """Note the response to a request of `asked` bytes; None: the client disconnected before it."""
         if route in UNTOLD:
             return
         handler = self._handlers.get(route)
@@ -118,7 +118,7 @@ class LegacyCounts:
         handler.answers.note(len(answer.body) if answer is not None else 0)
 
     def families(self) -> Iterator[Metric]:
-        """For an exposition."""
+        """Yield the metrics for an exposition."""
         for name, text, series in (
             ("dfgettasks_registered", "Registrations", self._registered), ("dfgettasks_failed", "Downloads that failed", self._failed),
         ):
@@ -142,26 +142,26 @@ class LegacyCounts:
         yield _histogram(DFGET + "download_duration_seconds", "Time of downloads that succeeded", who,
                          [(labels, each.seconds) for labels, each in found])
         for name, text, part in (
-            ("download", "Downloads that told how they went", "downloads"),
-            ("download_size_bytes", "Bytes of those that succeeded", "bytes"),
+            ("download", "Downloads that reported their result", "downloads"),
+            ("download_size_bytes", "Bytes of successful downloads", "bytes"),
         ):
             counter = CounterMetricFamily(DFGET + name, text, labels=who)
             for labels, each in found:
                 counter.add_metric(labels, getattr(each, part))
             yield counter
-        failed = CounterMetricFamily(DFGET + "download_failed", "Those that failed", labels=[*who, "reason"])
+        failed = CounterMetricFamily(DFGET + "download_failed", "Failed downloads", labels=[*who, "reason"])
         for labels, count in self._failures.items():
             failed.add_metric(labels, count.value)
         yield failed
 
 
 def handler(route: str) -> str:
-    """1.x's name of a route: what it takes an id behind ends in one."""
+    """Return 1.x's name of a route: a route that is followed by an id ends in {id}."""
     return f"{route}{{id}}" if route.endswith("/") and route not in ("/", "/api/v1/") else route
 
 
 def size_of(request: Request) -> int:
-    """About the bytes that a request took, its head included."""
+    """Return the approximate number of bytes of a request, including its head."""
     head = sum(len(name) + len(value) + 4 for name, value in request.headers.items())
     return len(request.method) + len(request.target) + 12 + head + len(request.body)
 
@@ -174,5 +174,5 @@ def _histogram(name: str, text: str, labels: list[str], found: Sequence[tuple[tu
 
 
 def _text(value: object) -> str:
-    """As a label; "" for what is no text."""
+    """Return a value as a label; "" for a value that is not text."""
     return label(value) if isinstance(value, str) else ""

@@ -1,7 +1,7 @@
-"""Prometheus metrics: 1.x's names and ours. Counted as plain integers elsewhere and collected when somebody asks.
+"""Prometheus metrics with 1.x's names and dfengine's own. Events are counted in plain integers; a scrape collects them.
 
-A supernode with very many tasks and downloads is counted piecemeal, STEP at a time with the loop's other work between, and all scrapes
-together take SHARE of its time: beyond that they are given what the last one found.
+A supernode with many tasks and downloads is counted STEP objects at a time, with the loop's other work in between. All scrapes together
+take at most SHARE of its time; beyond that they receive the result of the last scrape.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from dfengine.supernode.state import SupernodeState
 
 OURS = "dfengine_"
 STEP = 1000
-"""Tasks, peers or downloads counted before others get their turn."""
+"""Tasks, peers or downloads counted before the loop's other work runs."""
 
 SAMPLES = 100
-"""Samples of a family after which others get their turn."""
+"""Samples of a family after which the loop's other work runs."""
 
 SHARE, BURST = 0.05, 0.5
-"""Of the loop's time, for all scrapes; seconds of it that may be saved up."""
+"""Share of the loop's time for all scrapes; seconds of that share that may accumulate."""
 
 MOST_LABELS = 20
 """Values of the labels `callsystem` and `peer` in a gauge: those with the highest counts; all others are counted as OTHER."""
 
 COUNTED = 1000
-"""Values that are counted separately, those of the oldest downloads."""
+"""Values that are counted separately: those of the oldest downloads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Sources of figures besides the state. answers: (route, HTTP status) -> answers, without those that `plain` gave at once."""
+    """Sources of figures besides the state. answers: (route, HTTP status) -> responses, without those that `plain` sent."""
 
     answers: dict[tuple[str, int], int]
     plain: Pulls
@@ -56,7 +56,7 @@ class Served:
 
 
 class _Walk:
-    """Sums over all that a supernode has, taken piecemeal: what comes or goes meanwhile is in them or not."""
+    """Sums over all objects of the state, taken in steps; objects added or removed in between may be missing or included."""
 
     def __init__(self, state: SupernodeState) -> None:
         self.states: Counter[str] = Counter()
@@ -79,7 +79,7 @@ class _Walk:
         self.downloads[system, self._status(member)] += 1
 
     def _status(self, member: Any) -> str:
-        """1.x's: whether it waits for its first piece, has all, or is between."""
+        """Return 1.x's status: WAITING for the first piece, SUCCESS with all pieces, else RUNNING."""
         task, cid = member.key
         state = self._state.swarm.tasks.get(task)
         download = state.downloads.get(cid) if state is not None else None
@@ -91,9 +91,9 @@ class _Walk:
         self.peers[_counted(self.peers, key[0])] += 1
 
     async def run(self) -> float:
-        """Walk; returns its own time in seconds, without the loop's other work."""
+        """Walk, and return the walk's own time in seconds, without the loop's other work."""
         state, spent = self._state, 0.0
-        # Lists first, all at one moment: what has been forgotten by then is in the sums that these began with.
+        # Make all lists at one moment: the sums above already include the fetches that have left memory by then.
         walks: list[tuple[list[Any], Callable[[Any], None]]] = [
             (list(state.cdn.fetches.values()), self._fetch), (list(state.members.values()), self._member),
             (list(state.swarm.peers.states), self._peer),
@@ -122,7 +122,7 @@ class _Collector:
         build.add_metric([VERSION, "", "", system.machine, system.sysname.lower()], 1)
         yield build
         yield _labelled("tasks", "Tasks by the state of their copy", "cdnstatus", walk.states.items())
-        yield _labelled("peers", "Peer servers that are known", "peer", _most(walk.peers))
+        yield _labelled("peers", "Known peer servers", "peer", _most(walk.peers))
         downloads = GaugeMetricFamily(THEIRS + "dfgettasks", "Registered downloads", labels=["callsystem", "status"])
         for labels, count in _by_status(walk.systems, walk.downloads).items():
             downloads.add_metric(labels, count)
@@ -130,21 +130,21 @@ class _Collector:
         yield from state.legacy_counts.families()
         for name, text, value in (
             ("tasks_registered", "Registrations", counts["registered"]),
-            ("cdn_trigger", "Fetches that were begun", counts["triggered"]),
+            ("cdn_trigger", "Fetches that were started", counts["triggered"]),
             ("cdn_trigger_failed", "Fetches that failed", counts["cdn_failed"]),
             ("trigger_cdn", "The same as cdn_trigger, by 1.x's former name", counts["triggered"]),
             ("trigger_cdn_failed", "The same as cdn_trigger_failed", counts["cdn_failed"]),
             ("cdn_cache_hit", "Fetches that found a copy", counts["cache_hits"]),
             ("cdn_download", "Fetches for which the origin sent pieces that the copy lacked", counts["cdn_downloads"]),
-            ("cdn_download_failed", "Those of them that failed", counts["cdn_downloads_failed"]),
+            ("cdn_download_failed", "Fetches of cdn_download that failed", counts["cdn_downloads_failed"]),
             ("gc_peers", "Downloads that were dismissed because they were silent", state.registry.silent),
-            ("gc_tasks", "Tasks that left memory because nobody used them", counts["idle_tasks"]),
-            ("gc_disks", "Times that copies were removed for room", state.fetches.room.evictions),
+            ("gc_tasks", "Idle tasks that were removed from memory", counts["idle_tasks"]),
+            ("gc_disks", "Times that copies were removed to free disk space", state.fetches.room.evictions),
             ("pieces_downloaded_size_bytes", "The same as dfengine_sent_bytes", pieces.bytes_sent if pieces else 0),
         ):
             yield CounterMetricFamily(THEIRS + name, text, value)
-        yield GaugeMetricFamily(THEIRS + "last_gc_disks_timestamp_seconds", "When that was last", state.fetches.room.evicted_at)
-        requests = CounterMetricFamily(THEIRS + "http_requests", "Answers of the control port", labels=["code", "handler"])
+        yield GaugeMetricFamily(THEIRS + "last_gc_disks_timestamp_seconds", "Time of the last gc_disks", state.fetches.room.evicted_at)
+        requests = CounterMetricFamily(THEIRS + "http_requests", "Responses of the control port", labels=["code", "handler"])
         plain = Counter({("/swarm/pull", 200): self._served.plain.answered})
         for (route, code), count in (Counter(self._served.answers) + plain).items():
             requests.add_metric([str(code), handler(route)], count)
@@ -152,7 +152,7 @@ class _Collector:
         yield from self._ours()
         yield from self._store()
         yield from self._cluster()
-        # Those that wait were counted as well, and when they began to.
+        # `pulls` counts a pull when it arrives, also one that is parked then.
         at_once = counts["pulls"] + self._served.plain.answered - state.parked.count
         yield from state.timings.families(state.swarm.leases, at_once)
         yield from self._loop()
@@ -162,28 +162,28 @@ class _Collector:
         for name, text, value in (
             ("pulls", "Pulls, native and 1.x", counts["pulls"] + self._served.plain.answered),
             ("damaged_pieces", "Pieces of copies that were wrong on the disk, or unreadable, and were dropped", counts["damaged_pieces"]),
-            ("back_to_source", "Downloads that went back to the origin", counts["back_to_source"]),
+            ("back_to_source", "Downloads that fetched from the origin themselves", counts["back_to_source"]),
             ("downloads_finished", "Downloads that reported success", counts["finished_downloads"]),
             ("origin_requests", "Requests to origins", walk.origin_requests),
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", pieces.bytes_sent if pieces else 0),
-            ("loaded_slices", "Pieces that came from the disk before the download port sent them", pieces.loads if pieces else 0),
-            ("pieces_from_supernode", "Pieces that downloads had from the supernode", state.swarm.leases.sent_by_supernode),
-            ("pieces_from_peers", "Pieces that downloads had from peers", state.swarm.leases.sent_by_peers),
-            ("internal_errors", "Requests that failed by a defect of the supernode",
+            ("loaded_slices", "Pieces read from the disk before the download port sent them", pieces.loads if pieces else 0),
+            ("pieces_from_supernode", "Pieces that downloads received from the supernode", state.swarm.leases.sent_by_supernode),
+            ("pieces_from_peers", "Pieces that downloads received from peers", state.swarm.leases.sent_by_peers),
+            ("internal_errors", "Requests that failed because of a defect of the supernode",
              counts["internal_errors"] + (pieces.failures if pieces else 0)),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (
             ("parked_pulls", "Pulls that wait for pieces", len(state.parked)),
-            ("leases", "Pieces under way", len(state.swarm.leases)),
-            ("origin_leases", "Downloads that may be at an origin by themselves", len(state.origins.leases)),
-            ("origin_waiting", "Downloads that wait for it", len(state.origins)),
-            ("origins_left_alone", "Origins that are not asked now, since they asked for it or cannot be connected to",
+            ("leases", "Leased pieces", len(state.swarm.leases)),
+            ("origin_leases", "Downloads with a lease of an origin", len(state.origins.leases)),
+            ("origin_waiting", "Downloads that wait for a lease of an origin", len(state.origins)),
+            ("origins_left_alone", "Paused origins: they asked for a pause, or refuse connections",
              len(state.cdn.pauses.all(state.now()))),
             ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
             ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
-            ("free_bytes", "Room left for copies", state.cache.free()),
+            ("free_bytes", "Free space for copies, in bytes", state.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 
@@ -192,23 +192,23 @@ class _Collector:
         if store is None or written is None:
             return
         for name, text, value in (
-            ("store_read_bytes", "Bytes from the object store", store.read_bytes),
-            ("store_written_bytes", "Bytes of copies that were written to it", store.written_bytes),
-            ("store_failures", "Times that it did not do what it should", store.failures),
+            ("store_read_bytes", "Bytes read from the object store", store.read_bytes),
+            ("store_written_bytes", "Bytes of copies written to the object store", store.written_bytes),
+            ("store_failures", "Failed requests to the object store", store.failures),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
-        yield GaugeMetricFamily(OURS + "store_waiting", "Copies that wait to be written to it", len(written))
+        yield GaugeMetricFamily(OURS + "store_waiting", "Copies that wait to be written to the object store", len(written))
 
     def _cluster(self) -> Iterator[Metric]:
         cluster = self._state.fetches.cluster
         if cluster is None:
             return
-        yield GaugeMetricFamily(OURS + "cluster_members", "Other supernodes of the cluster, as they were told last", len(cluster.others))
-        yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last question", int(cluster.reached))
+        yield GaugeMetricFamily(OURS + "cluster_members", "Other supernodes of the cluster, at the last update", len(cluster.others))
+        yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last request", int(cluster.reached))
         yield GaugeMetricFamily(OURS + "cluster_led", "Tasks that this supernode leads", cluster.leads)
-        yield CounterMetricFamily(OURS + "cluster_failures", "Questions that Redis did not answer, or not as it should", cluster.failures)
-        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices that are to be told to the other supernodes", len(cluster.board))
-        yield CounterMetricFamily(OURS + "cluster_notices_refused", "Notices of others that no key has sealed, or that are old",
+        yield CounterMetricFamily(OURS + "cluster_failures", "Requests to Redis without a valid response", cluster.failures)
+        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices not yet sent to the other supernodes", len(cluster.board))
+        yield CounterMetricFamily(OURS + "cluster_notices_refused", "Notices of others that are sealed by no known key, or old",
                                   cluster.board.refused)
 
     def _loop(self) -> Iterator[Metric]:
@@ -216,10 +216,10 @@ class _Collector:
         if watch is None:
             return
         buckets = cumulative(BOUNDS, watch.held)
-        yield HistogramMetricFamily(OURS + "loop_held_seconds", "Times that the loop did not look at its sockets", buckets, watch.total)
+        yield HistogramMetricFamily(OURS + "loop_held_seconds", "Times in which the loop did not poll its sockets", buckets, watch.total)
         for name, text, value in (
-            ("loop_held_longest_seconds", "The longest of them since the start", watch.longest),
-            ("loop_worked_longest_seconds", "The same without what other processes took of the processor", watch.worked),
+            ("loop_held_longest_seconds", "Longest time of loop_held_seconds since the start", watch.longest),
+            ("loop_worked_longest_seconds", "The same without the processor time of other processes", watch.worked),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 
@@ -232,13 +232,13 @@ def _labelled(name: str, text: str, label: str, samples: Iterable[tuple[str, int
 
 
 def _counted(values: Counter[str], text: str) -> str:
-    """The value of a label that `text` is counted as: what a client says of itself must not become any number of series."""
+    """Return the label value that `text` is counted as; bounded, since clients choose the text and each value is a series."""
     found = label(text)
     return found if found in values or len(values) < COUNTED else OTHER
 
 
 def _most(counted: Counter[str]) -> list[tuple[str, int]]:
-    """The largest MOST_LABELS, and OTHER for the rest."""
+    """Return the largest MOST_LABELS counts, and OTHER for the rest."""
     most = counted.most_common(MOST_LABELS)
     rest = counted.total() - sum(count for _, count in most)
     found = Counter(dict(most))
@@ -248,7 +248,7 @@ def _most(counted: Counter[str]) -> list[tuple[str, int]]:
 
 
 def _by_status(systems: Counter[str], downloads: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """The same of downloads by callsystem and status."""
+    """Return the counts by callsystem and status, bounded as in `_most`."""
     named = {system for system, _ in systems.most_common(MOST_LABELS)}
     found: Counter[tuple[str, str]] = Counter()
     for (system, status), count in downloads.items():
@@ -257,7 +257,7 @@ def _by_status(systems: Counter[str], downloads: Counter[tuple[str, str]]) -> Co
 
 
 class _Family:
-    """One family as a registry: an exposition is the families' texts one behind the other."""
+    """One family as a registry: an exposition is the concatenation of its families' texts."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -267,7 +267,7 @@ class _Family:
 
 
 class Scrapes:
-    """What `/metrics` is answered with. `clock`: monotonic seconds."""
+    """Responses to `/metrics`. `clock`: monotonic seconds."""
 
     def __init__(self, state: SupernodeState, served: Served, clock: Callable[[], float] = monotonic) -> None:
         self._state = state
@@ -279,7 +279,7 @@ class Scrapes:
         self._rendering: asyncio.Task[bytes] | None = None
 
     def answer(self) -> bytes | asyncio.Future[bytes]:
-        """The exposition, of now as long as that takes no more than its share of the time; else the last one. Never cancel the future."""
+        """Return the exposition, a new one while scrapes are within their share of the time, else the last. Never cancel the future."""
         now = self._clock()
         self._credit = min(BURST, self._credit + (now - self._at) * SHARE)
         self._at = now

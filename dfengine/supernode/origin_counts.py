@@ -1,4 +1,4 @@
-"""Requests, bytes and errors of each origin, of fetches that were forgotten, and the latest error of each. Pure.
+"""Requests, bytes and errors per origin, of fetches that are no longer in memory, and the latest error of each origin. Pure.
 
 An origin is named by the start of its URLs: scheme, host and port, or the bucket.
 """
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from dfengine.task import redacted, shown
 
 MOST = 1000
-"""Origins that are remembered; the least recently changed one leaves."""
+"""Origins in memory; the least recently changed one is dropped first."""
 
 LONGEST = 300
 """Characters of an error, and of an origin's name."""
 
 
 def origin_name(url: str) -> str:
-    """`scheme://host:port` of a URL, without a user's name and password."""
+    """Return `scheme://host:port` of a URL, without user name and password."""
     scheme, colons, rest = url.partition("://")
     found = shown(f"{scheme}{colons}{rest.partition('/')[0].partition('?')[0].partition('#')[0]}") if colons else scheme
     return found[:LONGEST]
@@ -25,7 +25,7 @@ def origin_name(url: str) -> str:
 
 @dataclass(slots=True)
 class Past:
-    """Sums of fetches that were forgotten. errors: of all. at: unix seconds of the last error, 0: there was none."""
+    """Sums over fetches that left memory. errors: of all fetches. at: Unix seconds of the last error, 0 for none."""
 
     requests: int = 0
     bytes: int = 0
@@ -35,18 +35,18 @@ class Past:
 
 
 class OriginCounts:
-    """By name."""
+    """Counts by the name of the origin."""
 
     def __init__(self) -> None:
         self.origins: dict[str, Past] = {}
 
     def failed(self, url: str, reason: str, at: float) -> None:
-        """A fetch failed, or its origin refused its file. at: unix seconds."""
+        """Count a failed fetch, or a file that the origin refused. at: Unix seconds."""
         past = self._past(url)
         past.errors, past.error, past.at = past.errors + 1, redacted(reason)[:LONGEST], at
 
     def forgot(self, url: str, requests: int, count: int) -> None:
-        """A fetch is forgotten that sent so many requests and read `count` bytes."""
+        """Add a fetch that leaves memory, which sent `requests` requests and read `count` bytes."""
         past = self._past(url)
         past.requests += requests
         past.bytes += count

@@ -1,4 +1,4 @@
-"""Starts fetches from origins, lets registrations wait for the origin's head, passes the fetches' events to the swarm."""
+"""Starts fetches from origins, has registrations wait for the head of the origin's response, passes the fetches' events to the swarm."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ from dfengine.supernode.timings import Timings
 from dfengine.tree import MANIFEST
 
 LEAST_RATE = 64 << 10
-"""Bytes per second that a client may be as slow as before the piece's lease is over."""
+"""Lowest rate, in bytes per second, at which a client completes a piece within its lease."""
 
 LEAST_LEASE = 30.0
-"""Seconds that a lease lasts at least."""
+"""Shortest lease of a piece, in seconds."""
 
 REFUSED_AGAIN = 5.0
-"""Seconds after which files of a tree that were refused are asked for again, when somebody wants the tree."""
+"""Seconds after which refused files of a tree are requested from the origin again, when a client requests the tree."""
 
 FULL_AGAIN = 5.0
-"""Seconds for which a task that found the disk full is not started again, where another supernode may have room for it."""
+"""Seconds for which a task whose fetch found the disk full is not started again, if another supernode may have space for it."""
 
 HEAD_SECONDS = 20.0
-"""How long one registration waits for the origin's head; less than a client waits for its answer. It may register again."""
+"""Longest wait of one registration for the origin's head, in seconds; less than a client waits for a response. It may register again."""
 
 
 class OriginFetches:
-    """Used on the loop's thread: the `Events` of fetches, and the `Usage` that eviction asks about.
+    """Implements the `Events` of fetches, and the `Usage` that eviction consults. Used on the loop's thread.
 
-    home: the supernode's directory. wake: answers what an event made answerable. counts, timings: events are counted there. names: of
-    tasks, as clients and logs get them.
+    home: the supernode's directory. wake: called after an event that may make pulls answerable. counts, timings: updated by events. names:
+    public names of tasks, for clients and logs.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class OriginFetches:
         self._names = names
         self._events = events
         self._started: dict[str, float] = {}
-        """Task -> when its fetch began (loop time), until that has ended."""
+        """Task -> the start of its fetch (loop time), until the fetch has ended."""
         self._spans: dict[str, tracing.Span] = {}
-        """Of these, where they are traced."""
+        """The spans of these fetches, if they are traced."""
         self.revalidate_interval = settings.revalidate_interval
         self.kept = Kept(home)
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
@@ -88,25 +88,25 @@ class OriginFetches:
                        own=Own.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None
         self.cluster_names: ClusterNames | None = None
-        """Of tasks, in the cluster."""
+        """Names of tasks in the cluster."""
         self.quota = TaskQuota(settings.client_share, loop.call_soon_threadsafe, self._drop)
         self.sources = ContentSources()
         self.origin_counts = OriginCounts()
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
-        """Task -> when its origin last said what its file is (loop time)."""
+        """Task -> the last time that its origin confirmed its version (loop time)."""
         self._full: dict[str, float] = {}
-        """Failed task -> until when it is not started again (loop time), since the disk was full."""
+        """Failed task -> the time until which it is not started again (loop time), because the disk was full."""
         self._heads: dict[str, asyncio.Future[None]] = {}
-        """Task -> done once its origin has answered, or is asked no more."""
+        """Task -> a future that is done once its origin has responded, or is no longer requested."""
 
     async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
-        """The fetch of a task whose head is known, started for the client at `address` if there is none. Raises OriginError, DfengineError.
+        """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises OriginError, DfengineError.
         """
         now = self._loop.time()
         fetch = self.cdn.fetches.get(task)
         if fetch is not None and fetch.state == FAILED:
-            self.fetch_failed(fetch)  # which its thread is about to tell
+            self.fetch_failed(fetch)  # its thread is about to report the failure
         if fetch is not None:
             self._registry.used[task] = now
             fetch.bear(wanted.tries)
@@ -116,7 +116,7 @@ class OriginFetches:
         if now < self._full.get(task, 0.0) and fetch is not None and fetch.error is not None and self.cluster and self.cluster.others:
             raise copy(fetch.error)
         if fetch is not None and fetch.state == FAILED:
-            # Its copy takes disk space as long as something refers to it. The file may be longer now.
+            # The failed copy takes disk space as long as it is referenced. The file may be longer now.
             fetch = None
             self._drop(task)
             self.quota.dismiss(task)
@@ -147,14 +147,14 @@ class OriginFetches:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
                 if fetch.state == SUCCESS and task in self._swarm.tasks:
-                    return fetch  # a long comparison with what the origin has now: its downloads go on meanwhile
+                    return fetch  # a long comparison with the origin's version: the task's downloads continue meanwhile
                 raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
         given_up = RemoteError("the task was given up meanwhile: register again")
         if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
             raise given_up
         if fetch.state == FAILED:
             assert fetch.error is not None
-            # A copy: what is raised keeps the frames that it passes, and these the fetch and its file on a disk that may be full.
+            # Raise a copy: a raised exception references the frames it passes, and so the fetch and its file on a disk that may be full.
             raise copy(fetch.error)
         self.refusals.check(task, self._loop.time())
         if task not in self._swarm.tasks:
@@ -162,7 +162,7 @@ class OriginFetches:
         return fetch
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
-        """Its origin is to be asked whether the copy still holds."""
+        """Whether the origin has to be asked if the copy is still valid."""
         interval = self.revalidate_interval * fetch.trust
         if fetch.listed.refused:
             interval = min(interval, REFUSED_AGAIN)
@@ -178,12 +178,12 @@ class OriginFetches:
             head.set_result(None)
 
     def mend(self, fetch: Fetch) -> None:
-        """Have fetched again what a copy that nobody works at lacks."""
+        """Fetch the pieces that an otherwise finished copy lacks."""
         if fetch.claim is None and fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and missing_runs(fetch.file):
             self.cdn.mend(fetch)
 
     def forget(self, task: str) -> None:
-        """The task leaves memory; its copy stays."""
+        """Remove the task from memory; its copy stays on disk."""
         self._end(task, "the task was removed: register again")
         self._head_known(task)
         fetch = self.cdn.fetches.get(task)
@@ -213,7 +213,7 @@ class OriginFetches:
             self._wake()
 
     def join(self, cluster: Cluster) -> None:
-        """Take tasks from the supernodes that lead them."""
+        """Follow the cluster's leaders of tasks, and share pauses and pins with the cluster."""
         self.cluster, self.cluster_names = cluster, ClusterNames(cluster.key, self.cdn.own.may_sign)
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
@@ -222,7 +222,7 @@ class OriginFetches:
         cluster.start()
 
     def close(self) -> None:
-        """The process ends: waits for the threads of fetches."""
+        """Close at the end of the process; wait for the threads of fetches."""
         if self.cluster is not None:
             self.cluster.close()
         self.room.close()
@@ -230,7 +230,7 @@ class OriginFetches:
             self.written.close()
         self.cdn.close()
 
-    # `copies.fetch.Events`, where each is described
+    # `copies.fetch.Events`, which describes each method
 
     def fetch_head(self, fetch: Fetch) -> None:
         self._counts["cache_hits"] += fetch.from_cache
@@ -307,7 +307,7 @@ class OriginFetches:
                 conclude()
 
     def fetch_damaged(self, fetch: Fetch, n: int) -> None:
-        """Events: piece n must be fetched again, by the thread that runs if there is one."""
+        """Events: have piece n fetched again, by the running thread if there is one."""
         self._counts["damaged_pieces"] += 1
         self._events.warning("piece_damaged", task=fetch.task, piece=n)
         if fetch.task in self._swarm.tasks and n < self._swarm.tasks[fetch.task].size:
@@ -315,7 +315,7 @@ class OriginFetches:
         self.mend(fetch)
 
     def fetch_failed(self, fetch: Fetch) -> None:
-        """Events: the task fails for all; a second time nothing happens."""
+        """Events: fail the task for all its downloads; a second call does nothing."""
         if fetch.failure_reported:
             return
         fetch.failure_reported = True
@@ -329,7 +329,7 @@ class OriginFetches:
         if isinstance(error, DiskFull):
             self._full[fetch.task] = self._loop.time() + FULL_AGAIN
             if self.cluster is not None:
-                self.cluster.release(fetch.task)  # one with room for it may read its origin
+                self.cluster.release(fetch.task)  # a supernode with space for the file may read its origin
         if fetch.wanted.content and isinstance(error, DigestMismatch):
             self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
         self.quota.failed(fetch.task)
@@ -342,7 +342,7 @@ class OriginFetches:
         self._head_known(fetch.task)
 
     def _outdate(self, wanted: Wanted, error: OriginError) -> None:
-        """A tree's data is not as its manifest says: the next request for the manifest makes a new one."""
+        """Have the next request for a tree's manifest make a new one: the data is not as the manifest states."""
         for each in self.cdn.fetches.values():
             tree = each.wanted.tree
             if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
@@ -351,7 +351,7 @@ class OriginFetches:
                     each.listed.doubt(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """Running downloads may finish from the copy; new ones are refused, and the next one has the origin asked again."""
+        """Let running downloads finish from the copy, and refuse new ones; the next registration after that asks the origin again."""
         self.validated.pop(fetch.task, None)
         self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
         self.origin_counts.failed(fetch.wanted.url, str(error), time.time())
@@ -365,18 +365,18 @@ class OriginFetches:
         self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
         self._end(fetch.task, "the file changed at its origin: download it anew")
         if fetch.task not in self._heads:
-            # New registrations wait for the new generation's head.
+            # New registrations wait for the head of the new generation.
             self._heads[fetch.task] = self._loop.create_future()
 
-    # `copies.eviction.Usage`, where each is described
+    # `copies.eviction.Usage`, which describes each method
 
     def order(self, task: str) -> int:
-        """0: no download uses it. 1: all downloads that joined have the whole file, or it is kept for a time. 2: it must stay."""
+        """0: no download uses the copy. 1: all its downloads have the whole file, or it is kept for a time. 2: it must stay."""
         fetch = self.cdn.fetches.get(task)
         if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
             return 2
         state = self._swarm.tasks.get(task)
-        # Nothing of a failed copy is served, also to downloads that are registered for it.
+        # A failed copy serves no pieces, even to downloads that are registered for it.
         if state is None or not state.downloads or (fetch is not None and fetch.state == FAILED):
             return 1 if task in self.kept else 0
         return 2 if state.unfinished else 1
@@ -386,7 +386,7 @@ class OriginFetches:
         return fetch is not None and fetch.state == RUNNING
 
     def drop(self, task: str) -> bool:
-        """Usage: it leaves memory and disk, unless it must stay by now."""
+        """Usage: remove the task from memory and disk, unless it must stay by now."""
         if self.order(task) == 2:
             return False
         if task in self.cdn.fetches:
@@ -395,6 +395,6 @@ class OriginFetches:
         return True
 
     def remove(self, task: str) -> None:
-        """Its copy leaves the disk, even if a client wanted to keep it."""
+        """Remove a task's copy from the disk, even if it is pinned."""
         self.kept.drop(task)
         self._cache.remove(task)

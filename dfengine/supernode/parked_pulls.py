@@ -1,4 +1,4 @@
-"""Native pulls that wait for pieces: each has the future of its response, and a timer after which it is answered without pieces."""
+"""Parked native pulls: each has the future of its response, and a timer after which it is answered without pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.supernode.swarm.swarm import Swarm
 
 @dataclass(slots=True)
 class Parked:
-    """A native pull that waits for pieces. number: how many were parked before it. since: when (loop time)."""
+    """A native pull that waits for pieces. number: pulls parked before it. since: when it was parked (loop time)."""
 
     future: asyncio.Future[Response]
     timer: asyncio.TimerHandle
@@ -23,7 +23,7 @@ class Parked:
 
 
 class ParkedPulls(dict[Key, Parked]):
-    """By (task, CID), of which there is one at most. waits: how long those waited that were answered, in seconds."""
+    """Parked pulls by (task, CID), at most one for each. waits: histogram of the seconds until the answer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, waits: Histogram) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class ParkedPulls(dict[Key, Parked]):
         self._swarm = swarm
         self._waits = waits
         self.count = 0
-        """Pulls that were parked so far."""
+        """Pulls parked since the start."""
 
     def park(self, key: Key, k: int, seconds: float) -> asyncio.Future[Response]:
-        """A pull of k pieces waits; answered WAIT after `seconds`. The client going away cancels it."""
+        """Park a pull of k pieces; it is answered WAIT after `seconds`. A disconnected client cancels the returned future."""
         future: asyncio.Future[Response] = self._loop.create_future()
         timer = self._loop.call_later(seconds, self.release, key)
         self[key] = Parked(future, timer, self.count, self._loop.time())
@@ -51,7 +51,7 @@ class ParkedPulls(dict[Key, Parked]):
             self._swarm.unpark(*key)
 
     def answer(self, key: Key, answer: wire.Pulled) -> None:
-        """Answer a parked pull; not parked: nothing happens."""
+        """Answer a parked pull; do nothing if it is not parked."""
         parked = self.pop(key, None)
         if parked is not None:
             parked.timer.cancel()
@@ -60,8 +60,8 @@ class ParkedPulls(dict[Key, Parked]):
                 parked.future.set_result(Response(200, wire.encode(answer)))
 
     def release(self, key: Key) -> None:
-        """Answer WAIT: its time is over, a newer pull of the same CID came, or its client is gone. Not parked: nothing happens."""
+        """Answer WAIT: the time is over, a newer pull of the same CID arrived, or the client is gone. Do nothing if it is not parked."""
         if key in self:
-            # Also for a client that is gone: otherwise the swarm would lease pieces that nobody fetches.
+            # Also for a client that is gone: otherwise the swarm would lease pieces that no client fetches.
             self._swarm.unpark(*key)
             self.answer(key, wire.Pulled(wire.WAIT))

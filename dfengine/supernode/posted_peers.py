@@ -1,6 +1,6 @@
-"""Peers that a tool has made known by POST /api/v1/peers, and that no download has registered. Pure.
+"""Peers that a tool has added by POST /api/v1/peers, and that no download has registered. Pure.
 
-1.x keeps them until somebody deletes them. Here they are few, and the oldest leave for new ones.
+1.x keeps them until a DELETE. Here their number is limited, and the oldest are dropped for new ones.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dfengine.net.quota import Quota
 from dfengine.task import Peer, client_of
 
 MOST = 1000
-"""Peers in all."""
+"""Peers of all clients."""
 
 EACH = 10
-"""Percent of them for one client."""
+"""Percent of MOST for one client."""
 
 LIFE = 86400.0
-"""Seconds after which one is forgotten."""
+"""Seconds after which a peer is dropped."""
 
 
 class PostedPeers:
-    """By their ids. Times are seconds of any clock."""
+    """Peers by their ids. Times are seconds of any clock."""
 
     def __init__(self) -> None:
         self._peers: dict[str, tuple[Peer, str, float]] = {}
@@ -31,19 +31,19 @@ class PostedPeers:
         return len(self._peers)
 
     def __iter__(self) -> Iterator[Peer]:
-        """The oldest first."""
+        """Iterate from the oldest."""
         return (peer for peer, _, _ in self._peers.values())
 
     def __reversed__(self) -> Iterator[Peer]:
         return (peer for peer, _, _ in reversed(self._peers.values()))
 
     def get(self, name: str) -> Peer | None:
-        """The one of this id."""
+        """Return the peer with this id."""
         found = self._peers.get(name)
         return found[0] if found is not None else None
 
     def add(self, peer: Peer, client: str, now: float) -> None:
-        """One more, from who is at `client`; the oldest of this client leaves if it has its share."""
+        """Add a peer from the address `client`; if this client has its share, its oldest peer is dropped."""
         self.expire(now)
         if self._shares.full(client):
             own = client_of(client)
@@ -54,14 +54,14 @@ class PostedPeers:
         self._peers[peer.id] = peer, client, now
 
     def remove(self, name: str) -> bool:
-        """False: there is none of this id."""
+        """Remove a peer; False if none has this id."""
         found = self._peers.pop(name, None)
         if found is not None:
             self._shares.release(found[1])
         return found is not None
 
     def expire(self, now: float) -> None:
-        """Those that are too old leave."""
+        """Drop the peers that are older than LIFE."""
         while self._peers:
             name, (_, _, at) = next(iter(self._peers.items()))
             if now - at < LIFE:

@@ -1,4 +1,4 @@
-"""One preheat as it is reported: its state, and that of its parts."""
+"""The reported state of one preheat and of its parts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from dfengine.supernode.preheat_request import Asked
 
 WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
-"""Of jobs and parts, in 1.x's words."""
+"""States of jobs and parts, with 1.x's names."""
 
 
 STATES = (WAITING, RUNNING, SUCCESS, FAILED)
 
 
 def _public_reason(error: str) -> str:
-    """A reason for clients: in few words, without credentials."""
+    """Return a short reason for clients, without credentials."""
     return redacted(reason_alone(error))
 
 
 class Totals(msgspec.Struct, array_like=True, frozen=True):
-    """Of all parts: how many, how many have succeeded, bytes of all that are known, bytes that are there."""
+    """Sums over all parts: number of parts, successful parts, bytes of all parts of known length, bytes that are fetched."""
 
     count: int
     finished: int
@@ -38,9 +38,9 @@ class Totals(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Part:
-    """One file or blob at one place. task: its id at this supernode; name: the task as it is told. length: bytes, -1 unknown.
+    """One file or blob at one place. task: its id at this supernode; name: its public name. length: bytes, -1 for unknown.
 
-    host, ip: of the proxy or supernode that fetches it, "" for this supernode.
+    host, ip: of the proxy or supernode that fetches the part, "" for this supernode.
     """
 
     __slots__ = ("digest", "error", "here", "host", "ip", "length", "name", "started", "state", "task", "url")
@@ -52,15 +52,15 @@ class Part:
         self.host = host
         self.ip = ip or host
         self.here = -1
-        """Bytes of it that are there; -1: as its task says."""
+        """Bytes that are fetched; -1: those in the copy of its task."""
         self.task = self.name = ""
         self.state = WAITING
         self.error = ""
         self.started = False
-        """Nobody had its file fetched before this job."""
+        """No client and no other preheat had the file fetched before this job."""
 
     def end(self, error: str = "") -> None:
-        """It is done, or failed for this reason."""
+        """End the part: successful, or failed for this reason."""
         self.state, self.error = FAILED if error else SUCCESS, _public_reason(error)
 
     @property
@@ -69,7 +69,7 @@ class Part:
 
 
 class Job:
-    """id: of 1.x's API. number: of Dragonfly 2's. created, updated: unix seconds. started: done when the origin of each file has answered.
+    """A preheat. id: of 1.x's API. number: of Dragonfly 2's. created, updated: Unix seconds. started: done when all origins responded.
     """
 
     def __init__(self, id: str, number: int, asked: Asked, client: str, started: asyncio.Future[None]) -> None:
@@ -86,27 +86,27 @@ class Job:
         self.task: asyncio.Task[None] | None = None
         self.cancel = Cancel()
         self.supernode = ""
-        """HOST:PORT of another supernode that works at it; "": this one does."""
+        """HOST:PORT of another supernode that runs the job; "": this one."""
         self.took: tuple[str, ...] = ()
-        """Ids of the supernodes that worked at it before and are gone."""
+        """Ids of the supernodes that ran the job before and are gone."""
         self.left = False
-        """Another supernode goes on with it."""
+        """Another supernode resumes the job."""
         self.needs: dict[str, Any] | str = ""
-        """What another supernode would need to go on with it, or why none can; see `preheat_moves`."""
+        """The fields that another supernode needs to resume the job, or why none can; see `preheat_moves`."""
         self.remote_totals: Totals | None = None
-        """What that one says of all parts."""
+        """The sums over all parts that the other supernode reports."""
 
     @property
     def over(self) -> bool:
         return self.state in (SUCCESS, FAILED)
 
     def change(self, state: str, error: str = "") -> None:
-        """It is in this state from now on."""
+        """Set the state of the job."""
         self.state, self.error, self.updated = state, _public_reason(error), time.time()
         if self.over:
             self.know()
 
     def know(self) -> None:
-        """Nobody needs to wait for its origins any more."""
+        """Release requests that wait for the job's origins."""
         if not self.started.done():
             self.started.set_result(None)

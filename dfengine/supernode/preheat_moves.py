@@ -1,7 +1,7 @@
-"""What another supernode of the cluster needs to go on with a preheat whose supernode is gone, or why none can. Pure.
+"""Fields with which another supernode of the cluster resumes a preheat whose supernode is gone, or the reason why none can. Pure.
 
-It is sent in a notice, which Redis sees: so a preheat goes on elsewhere only if it came without credentials, and with those headers alone
-that anybody may read (`origin.request.READABLE`).
+They are sent in a notice, which Redis sees. So a preheat is resumed elsewhere only if it was requested without credentials, and with no
+headers but those that are not secret (`origin.request.READABLE`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dfengine.supernode.preheat_request import PEERS, Asked, of_fields
 from dfengine.task import bare, shown
 
 LONGEST = 3000
-"""Characters of the fields."""
+"""Length limit of the fields, in bytes of their text."""
 
 
 def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
-    """The fields of the same request, without credentials; a text: why no other supernode can go on with it.
+    """Return the fields of the same request, without credentials; or a text: why no other supernode can resume it.
 
-    platform: of the supernode, the default of an image's platforms.
+    platform: of this supernode, the default of an image's platforms.
     """
     if asked.user or asked.password or any(is_private(name) for name, _ in asked.headers) or any(shown(url) != url for url in asked.urls):
         return "had credentials, which only its supernode had"
@@ -46,7 +46,7 @@ def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
 
 
 def asked_of(fields: dict[str, Any], id: str) -> Asked:
-    """The request of such fields. Raises BadValue, also for one that no supernode may send."""
+    """Return the request of such fields. Raises BadValue, also for a request that no supernode may send."""
     asked = of_fields(fields).replace(id=id)
     if isinstance(fields_of(asked, ""), str):
         raise BadValue("a supernode sent a preheat that may not move")

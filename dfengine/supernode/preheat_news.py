@@ -1,5 +1,5 @@
-"""Sends notices of this supernode's preheats to the cluster, receives the others', cancels preheats there, and goes on with those of a
-supernode that is gone. On the loop's thread.
+"""Sends notices of this supernode's preheats to the cluster, receives those of the others, cancels preheats there, and resumes those of
+supernodes that are gone. Runs on the loop's thread.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ PERIOD = 1.0
 """Seconds between two checks for changes."""
 
 PARTS = 256
-"""A preheat with more parts is sent less often: by the number of parts, divided by this."""
+"""Parts for each PERIOD that is added to the interval of a job's notices: large preheats are sent less often."""
 
 AT_ONCE = 32
 """Preheats that are sent after one check."""
 
 KEPT = 3600.0
-"""Seconds for which a notice of an ended preheat is kept."""
+"""Seconds for which the notice of an ended preheat stays valid."""
 
 
 class PreheatNews:
-    """own: this supernode's preheats."""
+    """Preheats of the cluster's other supernodes. own: this supernode's preheats."""
 
     def __init__(self, state: SupernodeState, cluster: Cluster, own: Preheats) -> None:
         self._state, self._cluster, self._own = state, cluster, own
         self._remote = RemoteJobs()
         self._taking: asyncio.Task[None] | None = None
         self._sent: dict[str, tuple[dict[str, object], float]] = {}
-        """Job -> its latest notice, and when it was sent."""
+        """Job -> its latest notice, and the time at which it was sent."""
         post = state.loop.call_soon_threadsafe
         cluster.board.listen(JOB, lambda notice: post(self._received, notice))
         cluster.board.listen(CANCEL, lambda notice: post(self._asked, notice))
@@ -56,11 +56,11 @@ class PreheatNews:
         self._timer: asyncio.TimerHandle = state.loop.call_later(PERIOD, self._publish)
 
     def remote(self) -> list[RemoteJob]:
-        """Preheats of the other supernodes, as they are now."""
+        """Return the present state of the other supernodes' preheats."""
         return self._remote.all({each.id for each in self._cluster.others}, self._state.now())
 
     def cancel(self, job: RemoteJob) -> None:
-        """Have its supernode end it, or all forget it. Raises RemoteError when the notice cannot be sent."""
+        """Have the job's supernode cancel it, or all supernodes remove an ended job. Raises RemoteError when the notice cannot be sent."""
         gone = job.owner not in {each.id for each in self._cluster.others}
         if not (gone and job.over) and not self._cluster.reached:
             raise RemoteError(f"it is of supernode {job.supernode}, and the cluster's Redis does not answer: cancel it there")
@@ -71,7 +71,7 @@ class PreheatNews:
         self._say_cancelled(job.owner, job.id, job.created, job.over)
 
     def cancelled(self, job: Job) -> None:
-        """A preheat of this supernode was cancelled: notify the others at once, so that none goes on with it if this one is lost now."""
+        """Notify the others at once of a cancelled preheat of this supernode, so that none resumes it if this one fails now."""
         self._say_cancelled(self._cluster.own.id, job.id, job.created, False)
         self._say(job, self._state.now())
         self._cluster.hurry()
@@ -93,7 +93,7 @@ class PreheatNews:
             self._state.wake()
 
     def _asked(self, notice: Notice) -> None:
-        """Another supernode's client cancels a preheat."""
+        """Apply a notice: a client of another supernode cancels a preheat."""
         owner, id, over, created = (notice.fields.get(name) for name in ("owner", "id", "over", "created"))
         if over is not True and isinstance(owner, str) and isinstance(id, str) and isinstance(created, float):
             self._remote.cancel(owner, id, created)
@@ -134,7 +134,7 @@ class PreheatNews:
         return message_of(job, self._cluster.own.address, totals(self._state, job), self._here)
 
     async def _take(self, orphans: list[RemoteJob]) -> None:
-        """Go on with those of a supernode that is gone which no other member has claimed; each member asks for them in another order."""
+        """Resume preheats of gone supernodes that no other member has claimed; each member tries them in another order."""
         own = self._cluster.own.id
         for other in sorted(orphans, key=lambda job: sha256(f"{own}{job.id}".encode()).digest()):
             name = f"preheat-{other.owner}{other.id}"
@@ -142,8 +142,8 @@ class PreheatNews:
             try:
                 claimed = await self._cluster.claim(name)
             except ClusterError:
-                return  # its turn comes again
-            # Meanwhile it may have been cancelled, or its supernode be a member again.
+                return  # it is tried again later
+            # In the meantime it may have been cancelled, or its supernode may be a member again.
             if claimed and not self._go_on(other):
                 with suppress(ClusterError):
                     await self._cluster.unclaim(name)
@@ -173,7 +173,7 @@ class PreheatNews:
         return f"{JOB}:{self._cluster.own.id}{id}"
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         self._timer.cancel()
         if self._taking is not None:
             self._taking.cancel()

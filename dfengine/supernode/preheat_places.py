@@ -1,4 +1,4 @@
-"""Where a preheat fetches to besides this supernode: other supernodes, which are asked as any client asks, and proxies that take work."""
+"""Other places that preheats fetch to: other supernodes, which receive requests as from any client, and proxies that take work."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 ASKERS = 8
-"""Threads that ask other supernodes; each for one question."""
+"""Threads that send requests to other supernodes, one at a time each."""
 
 POLL = 0.2, 2.0
-"""Seconds between two requests for another supernode's progress: at first, and at most."""
+"""Seconds between two requests for another supernode's progress: first and longest interval."""
 
 LOST = 60.0
-"""Seconds for which one that does not answer is asked again."""
+"""Seconds for which requests to a supernode that does not respond are repeated."""
 
 
 class PreheatPlaces:
-    """On the loop's thread. token: shows other supernodes that they may be asked, "" for none."""
+    """Other places of preheats. Used on the loop's thread. token: sent to other supernodes as proof of permission, "" for none."""
 
     def __init__(self, state: SupernodeState, token: Callable[[], str]) -> None:
         self._state = state
@@ -47,7 +47,7 @@ class PreheatPlaces:
         self._threads = ThreadPoolExecutor(ASKERS, "preheat-node")
 
     def chosen(self, asked: Asked) -> list[Worker]:
-        """The proxies that are to have the blobs of an image. Raises RemoteError where there is none, or a named one is not there."""
+        """Return the proxies that are to fetch an image's blobs. Raises RemoteError without any, or when a named one takes no work."""
         if asked.scope != PEERS:
             return []
         workers = list(self._state.workers)
@@ -62,11 +62,11 @@ class PreheatPlaces:
         return random.sample(workers, min(most, len(workers)))
 
     def parts(self, part: Part, hosts: list[Worker]) -> list[Part]:
-        """The same blob at each of these hosts."""
+        """Return parts for the same blob at each of these hosts."""
         return [Part(part.url, part.digest, part.length, worker.host, worker.ip) for worker in hosts]
 
     async def bring(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
-        """Have a proxy bring a blob that this supernode has. Credentials are sent only to members of a swarm that has a secret."""
+        """Have a proxy fetch a blob that this supernode has. Credentials are sent only to members of a swarm that has a secret."""
         part.state, part.here = RUNNING, 0
         trusted = self._state.workers.trusted
         sent = [header for header in headers if trusted or not is_private(header[0])]
@@ -78,9 +78,9 @@ class PreheatPlaces:
         part.end(error)
 
     async def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
-        """Have the other supernodes, those of `--node` and of the cluster, fetch the same, as tasks of this group.
+        """Have the other supernodes, of `--node` and of the cluster, fetch the same, as tasks of this group.
 
-        Raises SupernodeError where names stand for none."""
+        Raises SupernodeError when a name of `--node` resolves to none."""
         if asked.scope != SEEDS:
             return
         nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
@@ -110,7 +110,7 @@ class PreheatPlaces:
             raise
 
     async def _ended(self, part: Part, node: NodePreheats, name: str) -> str:
-        """Why it failed in the end, "" if it did not. Raises RemoteError."""
+        """Wait for the end; return the reason of a failure, "" for success. Raises RemoteError."""
         pause, answered = POLL[0], self._state.loop.time()
         while True:
             try:
@@ -134,7 +134,7 @@ class PreheatPlaces:
         return await self._state.loop.run_in_executor(self._threads, call)
 
     def close(self) -> None:
-        """The process ends."""
+        """Shut down at the end of the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -144,7 +144,7 @@ def _cancel(node: NodePreheats, name: str) -> None:
 
 
 def _fields(asked: Asked, url: str) -> dict[str, Any]:
-    """What another supernode is asked for: the same, for itself."""
+    """Return the request to another supernode: the same preheat, for that supernode alone."""
     return {
         "type": asked.kind, "url": url, "headers": dict(asked.headers), "filter": asked.unwanted, "md5": asked.md5,
         "identifier": asked.identifier, "username": asked.user, "password": asked.password, "platforms": list(asked.platforms),

@@ -1,7 +1,7 @@
-"""What a request for a preheat says, in the words of Dragonfly 1.x (`POST /preheats`) or 2 (`POST /oapi/v1/jobs`). Pure.
+"""Decoded requests for preheats, as sent to Dragonfly 1.x (`POST /preheats`) or 2 (`POST /oapi/v1/jobs`). Pure.
 
 Sources: 1.x's apis/swagger.yml (PreheatCreateRequest); Dragonfly 2's manager, types.CreatePreheatJobRequest; Harbor's two drivers, which
-send `headers`, `scope` and more with either. Names are compared without case and underscores: Dragonfly's documents write them both ways.
+send `headers`, `scope` and more to either. Names are compared without case and underscores: Dragonfly's documents use both spellings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KINDS = (FILE, IMAGE)
 
 HERE, SEEDS, PEERS = "single_seed_peer", "all_seed_peers", "all_peers"
 SCOPES = {HERE: HERE, "single_peer": HERE, SEEDS: SEEDS, PEERS: PEERS}
-"""Scope as it is said -> what it means; Harbor said single_peer at first."""
+"""Scope in the request -> its meaning; older versions of Harbor send single_peer."""
 
 MOST_URLS = 64
 MOST_PLATFORMS = 32
@@ -37,19 +37,19 @@ MOST_IPS = 1024
 MOST_COUNT = 1_000_000
 MOST_AT_ONCE = 32
 AT_ONCE = 4
-"""Blobs or files of one preheat that are fetched at once."""
+"""Blobs or files of one preheat that are fetched at the same time."""
 
 INVALID = '{"Code":2,"Msg":"invalid value"}'
 
 
 class Asked(Value):
-    """kind: FILE or IMAGE. urls: of files, or of one image's manifest. headers: for the origin. unwanted, md5, identifier: of files' tasks.
+    """A request for a preheat.
 
-    user, password: of the image's registry, "" for none. platforms: none: the supernode's own. scope: HERE, SEEDS or PEERS; of all peers
-    those at `ips`, else `count` of them, else `percentage`; () and 0: all. pinned: what is fetched stays until it is unpinned.
-    insecure, cacerts: how the origin is verified; see `HttpOrigin`.
-    id: of an image's preheat, "": any. nodes: supernodes among which its blobs are divided as downloads divide them, of which this one is
-    the one numbered `node`.
+    kind: FILE or IMAGE. urls: of files, or of one image's manifest. headers: for the origin. unwanted, md5, identifier: of files' tasks.
+    user, password: of the image's registry, "" for none. platforms: (): the supernode's own. scope: HERE, SEEDS or PEERS; of all peers
+    those at `ips`, else `count` of them, else `percentage`; () and 0: all. pinned: the copies stay until they are unpinned.
+    insecure, cacerts: how the origin is verified; see `HttpOrigin`. id: of an image's preheat, "" for any.
+    nodes: supernodes among which the blobs are divided as downloads divide them; this supernode has the index `node`.
     """
 
     kind: str
@@ -74,22 +74,22 @@ class Asked(Value):
     node: int = 0
 
     def __repr__(self) -> str:
-        return f"Asked({self.kind}, {len(self.urls)} URLs, {self.scope})"  # without a word of what opens them
+        return f"Asked({self.kind}, {len(self.urls)} URLs, {self.scope})"  # without credentials
 
     @property
     def texts(self) -> int:
-        """Characters that it keeps in memory."""
+        """Characters that the request holds in memory."""
         texts = (*self.urls, self.unwanted, self.identifier, self.user, self.password, *self.platforms, *self.ips)
         return sum(map(len, texts)) + sum(map(len, self.cacerts)) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 def of_v1(body: bytes) -> Asked:
-    """A body of 1.x's API, in which all but the URL may be left out. Raises ProtocolViolation, BadValue."""
+    """Decode a body of 1.x's API, in which only the URL is required. Raises ProtocolViolation, BadValue."""
     return of_fields(wire.folded(body))
 
 
 def of_v2(body: bytes) -> Asked:
-    """A job of Dragonfly 2's. Raises ProtocolViolation, BadValue."""
+    """Decode a job of Dragonfly 2. Raises ProtocolViolation, BadValue."""
     job = wire.folded(body)
     if job.get("type") != "preheat":
         raise BadValue(f"type: {str(job.get('type'))[:40]}: only jobs of the type preheat are done: {INVALID}")
@@ -100,7 +100,7 @@ def of_v2(body: bytes) -> Asked:
 
 
 def of_fields(given: dict[str, Any]) -> Asked:
-    """Of fields by their names in lower case. Raises BadValue."""
+    """Decode fields by their names in lower case. Raises BadValue."""
     fields = {name.replace("_", ""): value for name, value in given.items()}
     kind = fields.get("type") or FILE
     if kind not in KINDS:
@@ -134,7 +134,7 @@ def _text(fields: dict[str, Any], name: str, most: int) -> str:
 
 
 def _texts(fields: dict[str, Any], name: str, most: int, longest: int = MOST_URL) -> list[str]:
-    """A list of texts, or one text."""
+    """Return a list of texts; one text counts as a list of one."""
     value = fields.get(name) or []
     if isinstance(value, str):
         value = [value]
@@ -151,7 +151,7 @@ def _flag(fields: dict[str, Any], name: str) -> bool:
 
 
 def _certificates(fields: dict[str, Any]) -> tuple[bytes, ...]:
-    """Texts in PEM, each in base64, as a registration has them."""
+    """Return certificates in PEM from base64, as in a registration."""
     try:
         return tuple(b64decode(each, validate=True) for each in _texts(fields, "rootcas", MOST_CERTIFICATES, wire.MOST_FOLDED))
     except ValueError:
@@ -176,13 +176,13 @@ def _urls(fields: dict[str, Any], kind: str) -> tuple[str, ...]:
     urls = tuple(dict.fromkeys(map(typed_url, found)))
     for url in urls:
         if is_content(url):
-            raise BadValue("url: content that hosts share is fetched by nobody: `dfengine share --replicas` keeps a copy of it")
+            raise BadValue("url: content that hosts share cannot be preheated: `dfengine share --replicas` keeps a copy of it")
         check_task_url(url)
     return urls
 
 
 def _division(fields: dict[str, Any], kind: str) -> dict[str, Any]:
-    """Which of an image's blobs are this supernode's."""
+    """Return the fields that select this supernode's part of an image's blobs."""
     id, nodes = _text(fields, "id", 64), tuple(map(SupernodeAddress.parse, _texts(fields, "nodes", MOST_NODES)))
     if id and (kind != IMAGE or not re.fullmatch("[0-9a-f]{64}", id)):
         raise BadValue(f"id: {id} is not 64 hex digits, for an image: {INVALID}")
@@ -190,7 +190,7 @@ def _division(fields: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _headers(given: Any) -> tuple[tuple[str, str], ...]:
-    """Of an object; values that are no texts count as such, and a list of them as its first, as in 1.x and in Go's http.Header."""
+    """Decode headers from an object. Values that are no texts are converted; of a list the first counts, as in 1.x and Go's http.Header."""
     if not isinstance(given, dict):
         raise BadValue(f"headers: {INVALID}")
     plain = [(name, value[0] if isinstance(value, list) and value else value) for name, value in islice(given.items(), MOST_HEADERS)]
@@ -208,4 +208,4 @@ def _ips(fields: dict[str, Any]) -> tuple[str, ...]:
     try:
         return tuple(str(ip_address(each)) for each in _texts(fields, "ips", MOST_IPS))
     except ValueError:
-        raise BadValue(f"ips: one is no address: {INVALID}") from None
+        raise BadValue(f"ips: an entry is no address: {INVALID}") from None

@@ -1,7 +1,7 @@
-"""Preheats: files and images that are fetched before anybody asks for them, each a job with one part for each file or blob.
+"""Preheats: files and images that are fetched before any client requests them, each a job with one part for each file or blob.
 
-A job reads its image's manifests in a thread, has `origin_fetches` fetch each blob as the task that downloads of it will have, and waits.
-What it was given to open them with is forgotten when it ends.
+A job reads its image's manifests in a thread, has `origin_fetches` fetch each blob as the task that later downloads of it have, and waits.
+The credentials of its request are dropped when it ends.
 """
 
 from __future__ import annotations
@@ -48,30 +48,30 @@ Headers = tuple[tuple[str, str], ...]
 CANCELLED = "it was cancelled"
 
 MOST_UNDER_WAY = 1024
-"""Jobs that have not ended."""
+"""Jobs that have not ended, waiting ones included."""
 
 MOST_JOBS = 1024
 MOST_PARTS = 1 << 16
-"""Jobs, and parts of all jobs, that are remembered; those that ended longest ago leave first."""
+"""Jobs, and parts of all jobs, in memory; those that ended longest ago are dropped first."""
 
 EACH = 1 << 14
-"""Parts of one job."""
+"""Parts of one job, at most."""
 
 LONGEST = 86400.0
-"""Seconds that a job is worked at."""
+"""Longest time that a job runs, in seconds."""
 
 AT_ONCE = 16
-"""Jobs that are worked at; the others wait."""
+"""Jobs that run at the same time; the others wait."""
 
 WALKERS = 4
 """Threads that read manifests."""
 
 POLL = 0.05, 1.0
-"""Seconds between two checks whether a file is here: at first, and at most."""
+"""Seconds between two checks whether a file is complete: first and longest interval."""
 
 
 class Preheats:
-    """On the loop's thread. token: shows other supernodes that they may be asked, "" for none."""
+    """The preheats of one supernode. Used on the loop's thread. token: sent to other supernodes as proof of permission, "" for none."""
 
     def __init__(self, state: SupernodeState, token: Callable[[], str] = str) -> None:
         self.state = state
@@ -80,23 +80,23 @@ class Preheats:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._threads = ThreadPoolExecutor(WALKERS, "preheat")
         self._numbers = itertools.count(time.time_ns() // 1000)
-        """No number of an earlier process comes again, and hardly ever one of another supernode."""
+        """Numbers do not repeat those of an earlier process, and hardly ever those of another supernode."""
         self.news: PreheatNews | None = None
-        """Of the other supernodes' preheats."""
+        """Preheats of the other supernodes."""
         self._places = PreheatPlaces(state, token)
         self._own_platform = platform_of(os.uname().machine)
 
     def __iter__(self) -> Iterator[Job]:
-        """The oldest first."""
+        """Iterate from the oldest."""
         return iter(self._jobs.values())
 
     def all(self) -> list[Job | RemoteJob]:
-        """Also those of the cluster's other supernodes, in the order in which they began."""
+        """Return all preheats, also those of the cluster's other supernodes, in the order in which they began."""
         remote = self.news.remote() if self.news is not None else []
         return sorted([*self, *remote], key=lambda job: job.created) if remote else list(self)
 
     def find(self, name: str) -> Job | RemoteJob | None:
-        """By its id or number; of several with this id, of other supernodes, one that is under way."""
+        """Find a preheat by its id or number; of several with this id at other supernodes, preferably one that has not ended."""
         own = self._jobs.get(name) or self._jobs.get(self.state.names.alias(name))
         if own is not None:
             return own
@@ -104,8 +104,8 @@ class Preheats:
         return min(found, key=lambda job: job.over, default=None)
 
     def take(self, remote: RemoteJob, address: str, asked: Asked) -> Job | None:
-        """Go on with one of a supernode that is gone, which was at `address`, under its id. None: there are as many as may be. Raises as
-        `begin`."""
+        """Resume a preheat of a supernode that is gone, which had the host `address`, under its id. Return None at the limit of jobs.
+        Raises as `begin`."""
         known = self._jobs.get(remote.id)
         job = self.begin(asked, address)
         if job is not None:
@@ -115,17 +115,17 @@ class Preheats:
         return job
 
     def leave(self, job: Job) -> None:
-        """Another supernode works at it: it is forgotten here, and what it pinned stays."""
+        """Drop a job that another supernode runs; files that the job pinned stay pinned."""
         self._jobs.pop(job.id, None)
         if job.task is not None and not job.over:
             job.left = True
-            job.change(FAILED, "another supernode of the cluster goes on with it")
+            job.change(FAILED, "another supernode of the cluster resumed it")
             job.cancel.set()
             job.task.cancel()
 
     def begin(self, asked: Asked, client: str) -> Job | None:
-        """A job for who is at `client`; one that fetches the same file is joined. None: there are as many as may be. Raises LocalError,
-        BadValue for the id of another one."""
+        """Start a job for the client at this address, or return the running job for the same file. Return None at the limit of jobs.
+        Raises LocalError, and BadValue when the id is that of another preheat."""
         name = asked.id or secrets.token_hex(32)
         if not asked.id and asked.kind == FILE and len(asked.urls) == 1:
             [url] = asked.urls
@@ -148,8 +148,8 @@ class Preheats:
         return job
 
     def cancel(self, job: Job | RemoteJob) -> None:
-        """End it, and what is fetched for it alone; one that has ended is forgotten. Raises RemoteError when it is another supernode's that
-        cannot be told."""
+        """End a job and the fetches that run for it alone, or remove an ended job. Raises RemoteError when it is another supernode's and
+        that supernode cannot be notified."""
         if isinstance(job, RemoteJob):
             if self.news is not None:
                 self.news.cancel(job)
@@ -163,11 +163,11 @@ class Preheats:
                 self.news.cancelled(job)
 
     def _named(self, wanted: Wanted, url: str, sign: str) -> str:
-        """The id of its task. Raises LocalError."""
+        """Return the id of the task to fetch. Raises LocalError."""
         return [*self.state.credentials.tasks(wanted, url, sign)][-1][0]
 
     def _public_name(self, task: str, wanted: Wanted) -> str:
-        """The public name of a task that need not be known yet."""
+        """Return the public name of a task, which need not be in memory yet."""
         return task if wanted.open else self.state.names.alias(task)
 
     def _ended(self, job: Job) -> None:
@@ -181,7 +181,7 @@ class Preheats:
         self._trim()
 
     def _stop(self, job: Job) -> None:
-        """Stop the fetches that no other client waits for."""
+        """Stop the job's fetches that neither downloads nor other jobs use."""
         left = {part.task for part in job.parts if part.started and not part.over}
         others = {part.task for other in self if other is not job and not other.over for part in other.parts}
         for task in left - others:
@@ -219,7 +219,7 @@ class Preheats:
             job.change(SUCCESS)
 
     async def _work(self, job: Job, asked: Asked) -> None:
-        """Raises DfengineError where it cannot be started; its parts have their own errors."""
+        """Run a job. Raises DfengineError when it cannot be started; errors of its parts are stored in the parts."""
         slots = asyncio.Semaphore(asked.at_once)
         if asked.kind == FILE:
             job.parts = [Part(url) for url in asked.urls]
@@ -262,7 +262,7 @@ class Preheats:
         self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore,
         others: list[tuple[Worker, Part]],
     ) -> None:
-        """To this supernode, then to the hosts of `others`."""
+        """Fetch a blob to this supernode, then to the hosts of `others`."""
         headers: Headers = ()
         async with slots:
             try:
@@ -280,7 +280,7 @@ class Preheats:
             await asyncio.gather(*(self._places.bring(worker, other, headers, asked.pinned) for worker, other in others))
 
     async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
-        """Have it fetched, and wait until it is here."""
+        """Have the task of a part fetched, and wait until its file is complete."""
         part.state = RUNNING
         unpinned = False
         try:
@@ -304,7 +304,7 @@ class Preheats:
             part.end(str(error))
 
     async def _head(self, job: Job, wanted: Wanted, url: str, sign: str) -> Fetch:
-        """Its fetch, once its origin has answered."""
+        """Return the task's fetch, once its origin has responded."""
         while True:
             try:
                 return await first(self.state, wanted, url, sign, job.client)
@@ -317,7 +317,7 @@ class Preheats:
             job.know()
 
     async def _whole(self, part: Part, fetch: Fetch) -> None:
-        """Raises DfengineError where its file does not come."""
+        """Wait until the file is complete. Raises DfengineError when its fetch fails."""
         pause = POLL[0]
         while fetch.state in (copies.NEW, copies.RUNNING) and not fetch.stopped:
             await asyncio.sleep(pause)
@@ -327,7 +327,7 @@ class Preheats:
         part.length = fetch.geometry.length
 
     def close(self) -> None:
-        """The process ends."""
+        """Cancel all jobs at the end of the process."""
         for job in self:
             if not job.over and job.task is not None:
                 job.cancel.set()
@@ -339,7 +339,7 @@ class Preheats:
 
 
 def _is_own(asked: Asked, digest: str) -> bool:
-    """Downloads of this blob come here first, of the supernodes that divide the image."""
+    """Whether, of the supernodes that divide the image, downloads of this blob turn to this one first."""
     return not asked.nodes or order(asked.nodes, task_id(f"{CONTENT}:{digest}"))[0] == asked.nodes[asked.node]
 
 

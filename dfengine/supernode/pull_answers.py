@@ -13,7 +13,7 @@ from dfengine.task import cdn_cid, cdn_path
 
 
 class PullAnswers:
-    """fetches: by task. ip, port: of this supernode's download port."""
+    """Builds responses. fetches: by task. ip, port: of this supernode's download port."""
 
     def __init__(self, fetches: Mapping[str, Fetch], members: Members, ip: str, port: int) -> None:
         self._fetches = fetches
@@ -21,7 +21,7 @@ class PullAnswers:
         self._ip, self._port = ip, port
 
     def answer(self, task: str, cid: str, pull: Pull) -> wire.Pulled:
-        """The answer that says what `pull` decided for a registered download."""
+        """Return the response that carries the decision `pull` to a registered download."""
         geometry = (fetch := self._fetches[task]).geometry
         if pull.kind == "finished":
             return wire.Pulled(wire.FINISHED, length=geometry.length, count=geometry.count)
@@ -39,5 +39,5 @@ class PullAnswers:
         return wire.Pulled(wire.CONTINUE, offers, geometry.length, geometry.count)
 
     def source(self, task: str, ip: str) -> wire.Source:
-        """This supernode as a source of a task, for a client that calls it `ip`."""
+        """Return this supernode as a source of a task, for a client that reaches it as `ip`."""
         return wire.Source(cdn_cid(self._ip, task), ip, self._port, cdn_path(task))

@@ -1,10 +1,10 @@
-"""Limits on what one client's registrations keep in memory: tasks, and bytes of texts and certificates.
+"""Limits on the memory for one client's registrations: tasks, and bytes of texts and certificates.
 
-    a registration under way     its texts, from when it is read to its answer
-    a task                       its URL, headers and 512 bytes, from its first registration until it is forgotten
-    certificates                 once, however many tasks they are of, as long as one of these is there
+    a registration in progress   its texts, from when it is read to its response
+    a task                       its URL, headers and 512 bytes, from its first registration until it leaves memory
+    certificates                 once for all tasks that have the same, as long as one of these tasks is in memory
 
-Each counts for the client that came first. A client at its limit gets new tasks in place of failed ones.
+Each is charged to the client that came first. At its limit, a client's new tasks replace its failed ones.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.wanted import Wanted
 
 MOST_TASKS = 100_000
-"""Tasks in memory, beyond which new ones are refused."""
+"""Tasks in memory; further ones are refused."""
 
 MOST_BYTES = 128 << 20
 OVERHEAD = 512
-"""Bytes that a task takes besides its texts."""
+"""Bytes that a task takes in addition to its texts."""
 
 
 class Certificates(Sequence[bytes]):
-    """PEM texts that many registrations have in common."""
+    """PEM texts that several registrations share."""
 
     __slots__ = ("__weakref__", "_texts")
 
@@ -57,7 +57,7 @@ class Certificates(Sequence[bytes]):
 
 
 class TaskQuota:
-    """share: percent for one client. post: calls a function on the loop's thread. drop: forgets a task that failed."""
+    """Limits of one supernode. share: percent for one client. post: calls a function on the loop's thread. drop: drops a task."""
 
     def __init__(self, share: int, post: Callable[..., object], drop: Callable[[str], None]) -> None:
         self._post = post
@@ -65,18 +65,18 @@ class TaskQuota:
         self._tasks = Quota(MOST_TASKS, share)
         self._bytes = Quota(MOST_BYTES, share)
         self._kept: dict[str, tuple[str, int]] = {}
-        """Task -> (address that it is kept for, bytes)."""
+        """Task -> (address of the client charged for it, bytes)."""
         self._failed: dict[str, dict[str, None]] = {}
-        """Client -> its tasks that failed, in that order."""
+        """Client -> its failed tasks, in the order of their failures."""
         self._shared: WeakValueDictionary[bytes, Certificates] = WeakValueDictionary()
 
     def __len__(self) -> int:
-        """Tasks."""
+        """Return the number of tasks."""
         return len(self._kept)
 
     @contextmanager
     def registering(self, address: str, size: int) -> Iterator[None]:
-        """A registration of `size` bytes is under way. Raises SupernodeFull."""
+        """Charge `size` bytes to a client while its registration is in progress. Raises SupernodeFull."""
         self._take(address, size)
         try:
             yield
@@ -88,9 +88,9 @@ class TaskQuota:
             raise SupernodeFull(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
 
     def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
-        """A task begins. more: bytes that it takes besides what is wanted.
+        """Charge a new task to a client. more: bytes that it takes in addition to its request.
 
-        Raises SupernodeFull when there are as many as may be, in all or of this client.
+        Raises SupernodeFull at the limit of all tasks or of this client's.
         """
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
@@ -111,12 +111,12 @@ class TaskQuota:
         return True
 
     def failed(self, task: str) -> None:
-        """The task failed: it is kept only to report its error, and may be dropped for another."""
+        """Mark a task as failed: it stays in memory to report its error, and may be replaced by another."""
         if task in self._kept:
             self._failed.setdefault(client_of(self._kept[task][0]), {})[task] = None
 
     def dismiss(self, task: str) -> None:
-        """It is forgotten; not known: nothing happens."""
+        """Release the charge of a task; do nothing for an unknown one."""
         address, size = self._kept.pop(task, ("", 0))
         if not size:
             return
@@ -129,7 +129,7 @@ class TaskQuota:
                 del self._failed[client]
 
     def shared(self, texts: Sequence[bytes], address: str) -> Sequence[bytes]:
-        """The same certificates as a shared object that is kept once. Raises SupernodeFull."""
+        """Return the same certificates as an object shared by all registrations. Raises SupernodeFull."""
         if not texts:
             return texts
         size = sum(map(len, texts))
@@ -142,5 +142,5 @@ class TaskQuota:
         return found
 
     def _release_certificates(self, address: str, size: int) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it the count; this may be any thread
+        with suppress(RuntimeError):  # the loop has ended, and its counts do not matter; this may be any thread
             self._post(self._bytes.release, address, size)

@@ -1,11 +1,11 @@
-"""Which addresses have proved that a peer server of this swarm listens there; only these are named to downloads.
+"""Checks that a peer server of this swarm listens at a registered address. Only proved addresses are named to downloads.
 
-A client may be asked where it was seen. Any other address that it registers (of a host with several, behind NAT or a proxy) is first
-asked by the supernode itself: for a nonce, which a peer server answers as 1.x's do, and for a proof of the secret where there is one. To an
-address of somebody else that is all that is sent.
+The address that a client registers from is proved. Any other address that it registers (of a host with several, behind NAT or a proxy) is
+first checked by the supernode: it sends a nonce, to which a peer server responds as those of 1.x do, and requests a proof of the secret if
+there is one. Nothing else is sent to an unproved address.
 
-In threads, a few at once and fewer for each client, in turn between clients. What does not answer is asked again, ever less often, as long
-as somebody is registered there.
+The checks run in threads, a few at once and fewer for each client, in turn between clients. An address that does not respond is checked
+again at growing intervals, as long as a download is registered there.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ from dfengine.task import PEER_PORTS, client_of
 
 AT_ONCE = 8
 EACH = 2
-"""Addresses asked at once, in all and for one client."""
+"""Addresses checked at the same time, of all clients and of one."""
 
 REST = 0.5
-"""Seconds for which what did not answer holds its client's place: a client has EACH / REST a second asked that are not there."""
+"""Seconds for which an unreachable address occupies its client's place: a client has at most EACH / REST of them checked a second."""
 
 MOST = 4096
-"""Addresses that wait for their turn or for another try; those beyond are not asked until they register again."""
+"""Addresses that wait for their turn or for another try. Further ones are not checked until they register again."""
 
 CONNECT = 1.0
 ANSWER = 3.0
-"""Seconds to connect, and for both answers; a peer server that was just started takes connections before it runs."""
+"""Seconds to connect, and for both responses; a peer server that was just started accepts connections before it runs."""
 
 PAUSE, LONGEST = 1.0, 60.0
 """Seconds to the next try, doubled each time up to LONGEST."""
 
 KEEP = 600.0
-"""Seconds that a proof holds for who registers."""
+"""Seconds for which a proof is valid for later registrations."""
 
 KNOWN = 65536
-"""Proofs kept; the oldest goes first."""
+"""Proofs in memory; the oldest is dropped first."""
 
 BODY = 1024
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 
 _VERSION = re.compile(rb"[0-9A-Za-z._+-]{1,64}")
 
 
 class Reachability:
-    """Used on the loop's thread. access: which addresses the supernode may connect to for others. dialer: how it connects now.
+    """Used on the loop's thread. access: addresses that the supernode may connect to for clients. dialer: returns the Dialer.
 
-    wake: called when a peer has proved that it is there. share: percent of what waits for one client.
+    wake: called when a peer is proved. share: percent of the waiting addresses for one client.
     """
 
     def __init__(
@@ -77,24 +77,24 @@ class Reachability:
         self._threads = ThreadPoolExecutor(AT_ONCE, "reachability")
         self._proved: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._pauses: dict[Key, float] = {}
-        """Everything that waits, or is being asked -> seconds until its next try should this one fail."""
+        """Every address that waits or is being checked -> seconds until its next try if this one fails."""
         self._queues: OrderedDict[str, OrderedDict[Key, None]] = OrderedDict()
-        """Client -> what it has waiting for a turn; the client whose turn was longest ago is first."""
+        """Client -> its addresses that wait for a turn; the client whose turn was longest ago is first."""
         self._busy: Counter[str] = Counter()
         self._shares = Quota(MOST, share)
         self._connections: set[Connection] = set()
         self._closed = False
 
     def __len__(self) -> int:
-        """Addresses that wait, or are being asked."""
+        """Return the number of addresses that wait or are being checked."""
         return len(self._pauses)
 
     def known(self, ip: str, port: int, address: str) -> bool:
-        """A client that registers from `address` needs no proof for ip and port: it is at that address, or proved it lately."""
+        """Whether ip and port need no proof for a client that registers from `address`: it is that address, or was proved lately."""
         return same_host(ip, address) or self._proved.get((ip, port), 0.0) > self._loop.time()
 
     def ask(self, key: Key) -> None:
-        """A download of this peer has registered: ask its address, unless it is proved, asked already, or may not be asked."""
+        """Check the address of a registered download, unless it is proved, waits already, or may not be probed."""
         if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MOST:
             return
         ip, port, address = key
@@ -103,7 +103,7 @@ class Reachability:
             self._enqueue(key)
 
     def _enqueue(self, key: Key) -> None:
-        """Put it into its client's queue, unless it was proved or is gone."""
+        """Add an address to its client's queue, or drop it if it is proved or has no download left."""
         if self._closed:
             return
         if not self._swarm.unproved(key):
@@ -113,7 +113,7 @@ class Reachability:
         self._ask_next()
 
     def _ask_next(self) -> None:
-        """Ask as many addresses as may be asked now, in turn between clients."""
+        """Check as many addresses as the limits allow, in turn between clients."""
         for client in list(self._queues):
             if self._busy.total() >= AT_ONCE or self._closed:
                 return
@@ -161,7 +161,7 @@ class Reachability:
         self._shares.release(key[2])
 
     def close(self) -> None:
-        """The process ends: nobody else is asked, and nobody waited for."""
+        """Stop at the end of the process: start no checks, and stop the running ones."""
         self._closed = True
         for connection in self._connections.copy():
             connection.stop()
@@ -169,12 +169,12 @@ class Reachability:
 
 
 def same_host(ip: str, address: str) -> bool:
-    """Both are one address, however it is written."""
+    """Whether both texts are one address, in any notation."""
     return ip == address or ((one := _address(ip)) is not None and one == _address(address))
 
 
 def may_be_probed(ip: str, address: str, access: Access) -> bool:
-    """A client at `address` may have `ip` asked: a permitted unicast address, no name; a loopback one only for a client on loopback."""
+    """Whether `ip` may be probed for a client at `address`: a permitted unicast address; loopback only for clients on loopback."""
     place, seen = _address(ip), _address(address)
     if place is None or seen is None or place.is_unspecified:
         return False
@@ -193,7 +193,7 @@ def _address(text: str) -> Address | None:
 
 
 def is_peer(dialer: Dialer, ip: str, port: int, connections: set[Connection]) -> bool:
-    """A peer server of this swarm answers there. connections: holds the connection while it is used; another thread may stop it."""
+    """Whether a peer server of this swarm responds. connections: holds the connection meanwhile, so that another thread may stop it."""
     nonce = os.urandom(16).hex()
     try:
         with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as connection:
@@ -219,7 +219,7 @@ def _answers(connection: Connection, nonce: str, secrets: tuple[bytes, ...]) -> 
 
 
 def _get(connection: Connection, target: str, deadline: float) -> tuple[int, bytes]:
-    """(status, body) of a short answer; nothing of one that is not 200."""
+    """Return (status, body) of a short response; the body is empty unless the status is 200."""
     connection.send("GET", target)
     head = connection.head(deadline)
     return head.status, connection.body(head, deadline, BODY) if head.status == 200 else b""

@@ -1,4 +1,4 @@
-"""Whether a supernode should be given new downloads, and how it drains (--drain). What is listening is alive; see `admin.ready`."""
+"""Whether a supernode accepts new downloads, and how it drains (--drain). A supernode that listens is alive; see `admin.ready`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm._state import Download
 
 FULL = 64 << 20
-"""Bytes of room below which the disk is full, if nothing can be removed."""
+"""Bytes of free space below which the disk counts as full, if no copy can be removed."""
 
 PERIOD = 0.1
 """Seconds between two checks whether the last download has ended."""
 
 LOST = 5.0
-"""Seconds without a word after which nobody waits for a native download whose connection is gone: its client has ended, or is at another
-supernode, as it cannot register here again."""
+"""Seconds of silence after which a native download without a connection does not delay draining: its client has ended, or is at another
+supernode, because it cannot register here again."""
 
 SILENT = 60.0
-"""The same with a connection, and for 1.x, which keeps none. A native client speaks at least every 30 s (`client/pull_timing.py`), one of
-1.x with each piece."""
+"""The same with a connection, and for 1.x, which holds none. A native client sends a request at least every 30 s
+(`client/pull_timing.py`), one of 1.x with each piece."""
 
 
 def hindrance(state: SupernodeState) -> str:
-    """Why it should be given none; "" if it should."""
+    """Return the reason why the supernode accepts no downloads, "" if it accepts them."""
     if state.draining:
         return "it is draining"
     free = state.cache.free()
@@ -34,14 +34,14 @@ def hindrance(state: SupernodeState) -> str:
 
 
 def _runs(state: SupernodeState, download: Download, now: float) -> bool:
-    """Its client is there, as far as can be told."""
+    """Whether the download's client still runs, as far as known."""
     member = state.members.get((download.task.id, download.cid))
     lost = member is None or (member.native > 0 and member.connection is None)
     return now - download.seen < (LOST if lost else SILENT)
 
 
 async def busy(state: SupernodeState) -> int:
-    """Downloads that have not all yet, and pieces under way, of clients that are there."""
+    """Return the number of unfinished downloads and running pieces, of clients that still run."""
     swarm, found = state.swarm, 0
     if not swarm.leases and not any(task.unfinished for task in swarm.tasks.values()):
         return 0
@@ -58,7 +58,7 @@ async def busy(state: SupernodeState) -> int:
 
 
 async def drain(state: SupernodeState, seconds: float) -> int:
-    """No download joins any more; those that run have so many seconds to end. Returns `busy` at the end."""
+    """Admit no new downloads, and wait up to `seconds` for the running ones to end. Return `busy` at the end."""
     state.draining = True
     end = state.now() + seconds
     while (left := await busy(state)) and state.now() < end:

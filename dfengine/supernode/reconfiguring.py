@@ -1,4 +1,4 @@
-"""SIGHUP at a supernode: its files of secrets and certificates are read again, and its settings."""
+"""SIGHUP at a supernode: reads its secrets, certificates and settings again."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import ssl
 
 APPLIED = frozenset(("max_bandwidth", "disk_low", "disk_high", "task_expire_time", "revalidate_interval", "log_level", "drain"))
-"""Settings that change while the process runs; the others want another process."""
+"""Settings that change while the process runs; the others need a restart."""
 
 
 def dialer_of(settings: SupernodeSettings) -> Dialer:
-    """For questions to peers; without a CA they cannot be verified, and are asked without TLS. Raises BadValue."""
+    """Return a Dialer for requests to peers. Without a CA, peers cannot be verified and are requested without TLS. Raises BadValue."""
     files = (settings.tls_cert, settings.tls_key, settings.tls_ca) if settings.tls_ca else ("", "", "")
     return Dialer(settings.secret_file, files)
 
 
 class Reconfiguring:
-    """given: the settings by which the process began. fresh: reads them again, and raises BadValue; None: nobody can."""
+    """given: the settings at the start. fresh: reads the settings again, raises BadValue; None: they cannot be read again."""
 
     def __init__(
         self, state: SupernodeState, given: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
@@ -42,11 +42,11 @@ class Reconfiguring:
 
     @property
     def drain(self) -> float:
-        """--drain as it is now, in seconds."""
+        """The present value of --drain, in seconds."""
         return self._given.drain
 
     def reread(self) -> None:
-        """Whatever cannot be read, all stays as it was."""
+        """Read all files and settings again; if any cannot be read, change nothing."""
         self._manager.reloading()
         state, settings = self._state, self._given
         try:

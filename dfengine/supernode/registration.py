@@ -22,7 +22,7 @@ from dfengine.task import Peer, task_id
 async def register(
     state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = ""
 ) -> tuple[Fetch, Member]:
-    """address: where the client was seen. Raises subclasses of OriginError when the origin gives no file, RemoteError, StorageError."""
+    """Register a download for the client at `address`. Raises OriginError for a refusal of the origin, RemoteError, StorageError."""
     state.cache.check_length(registration.file_length)
     if is_content(wanted.url):
         fetch = await _shared(state, registration, wanted, address)
@@ -34,7 +34,7 @@ async def register(
 
 
 def _send_on(state: SupernodeState, registration: wire.Registration, fetch: Fetch) -> None:
-    """Raises SupernodeFull for a native download that is to turn to another supernode, this once."""
+    """Raise SupernodeFull for a native download that should use another supernode, once for each download."""
     others = registration.native and state.other_supernodes()
     if others and state.registry.sent_on.sends(fetch.task, registration.cid, state.now()):
         raise SupernodeFull("this supernode gets the file too slowly")
@@ -42,10 +42,10 @@ def _send_on(state: SupernodeState, registration: wire.Registration, fetch: Fetc
 
 
 def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:
-    """The download joins the swarm of this task. Raises RemoteError."""
+    """Add the download to the swarm of the fetch's task. Raises RemoteError."""
     key = (fetch.task, registration.cid)
     dismiss_other(state, key, address)
-    state.members.room_for(key, address)  # others have come meanwhile
+    state.members.room_for(key, address)  # others may have registered since the last check
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
     name = f"{host}-{ip}-{time.time_ns()}"
@@ -53,7 +53,7 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     native = min(registration.native, wire.NATIVE)
     member = Member(registration.super_node_ip or state.advertise_ip, registration.call_system, native, peer, address,
                     registration.file_length)
-    # What one client expects of the file says nothing to the others.
+    # One client's expectation of the length concerns that client alone.
     member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
     state.swarm.join(fetch.task, registration.cid, peer, state.now(), wnd=wnd, legacy=not member.native, address=address,
@@ -74,7 +74,7 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
 
 
 async def _shared(state: SupernodeState, registration: wire.Registration, wanted: Wanted, address: str) -> Fetch:
-    """The task of a name of content, which whatever else is registered does not change."""
+    """Return the task of a name of content, which no other field of the registration changes."""
     if not registration.native:
         raise RemoteError(f"{wanted.url} is for programs that speak the native pull")
     task = task_id(wanted.url)
@@ -83,7 +83,7 @@ async def _shared(state: SupernodeState, registration: wire.Registration, wanted
 
 
 async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
-    """The fetch of the task that it is of, and that an origin's Vary lets it share."""
+    """Return the fetch of the download's task, a variant of it if the origin's Vary requires that."""
 
     def room(task: str) -> None:
         state.members.room_for((task, registration.cid), address)
@@ -106,7 +106,7 @@ async def _task(state: SupernodeState, registration: wire.Registration, wanted: 
 
 
 def _from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch | None:
-    """Public content that hosts have as a whole, where its place would have to be read anew for it."""
+    """Return the task of public content that hosts share as a whole, if the supernode has no copy from the content's place."""
     if not wanted.content or wanted.verified or any(name.lower() == "range" or is_private(name) for name, _ in wanted.headers):
         return None
     [(placed, _)] = state.credentials.tasks(wanted, task_url)
@@ -119,9 +119,9 @@ def _from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch |
 async def first(
     state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None] = lambda task: None
 ) -> Fetch:
-    """The fetch of the first of the tasks that it may be of whose origin can be verified as that task wants.
+    """Return the fetch of the first of the possible tasks whose origin can be verified as that task requires.
 
-    sign: see `task.task_id`. room: called with the task before its fetch begins; what it raises is raised here. Raises as `register`.
+    sign: see `task.task_id`. room: called with the task before its fetch begins; its exceptions are passed on. Raises as `register`.
     """
     opened = await _opened(state, wanted, task_url, sign, address, room)
     if opened is not None:
@@ -140,10 +140,10 @@ async def first(
         for task, _ in tasks:
             known = state.cdn.fetches.get(task)
             if known is not None:
-                # The latest one holds longest.
+                # The latest signature is valid longest.
                 known.wanted = replace(known.wanted, signed=wanted.signed)
     if tasks[-1][0] in state.cdn.fetches:
-        del tasks[:-1]  # others found already that a redirect leads where it must be
+        del tasks[:-1]  # an earlier download has found that a redirect leads to an origin that needs the last task
     while True:
         task, how = tasks.pop(0)
         room(task)
@@ -157,9 +157,9 @@ async def first(
 async def _opened(
     state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None]
 ) -> Fetch | None:
-    """The fetch that is shared by those whose own credentials open the same version; None: it cannot be shown, and each has its own.
+    """Return the fetch shared by clients whose own credentials open the same version; None without proof: each then has its own task.
 
-    The origin itself answers who has a task of his own, so nobody is given a byte that it refuses him.
+    The origin itself responds to a client with its own task, so no client receives a byte that the origin refuses to it.
     """
     if not state.credentials.opened(wanted, task_url, sign, "any"):
         return None
@@ -172,7 +172,7 @@ async def _opened(
             room(task)
             known = state.cdn.fetches.get(task)
             if known is not None:
-                # What it opens was shown last.
+                # These credentials were proved last.
                 known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
             names = state.fetches.cluster_names
             name = names.opened(wanted, task_url, sign, version) if names is not None else ""
@@ -184,13 +184,13 @@ async def _opened(
             return None
         if version_of(fetch.description.version(fetch.geometry.length)) == version:
             return fetch
-        # The file was changed meanwhile.
+        # The file has changed in between.
         state.signatures.forget(wanted)
     return None
 
 
 def dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
-    """A download of this name that registered from elsewhere goes, unless it is there: RemoteError then."""
+    """Remove a download of this name that registered from another address; raise RemoteError if it is still connected or shares content."""
     known = state.members.get(key)
     if known is None or known.is_of(address):
         return

@@ -1,4 +1,4 @@
-"""What a registration may say, and what the origin is to be asked for it. Texts of refusals are 1.x's (docs/protocol.md)."""
+"""Validates registrations, and builds the request to the origin. Texts of refusals are 1.x's (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ EMPTY = '{"Code":1,"Msg":"empty value"}'
 INVALID = '{"Code":2,"Msg":"invalid value"}'
 
 KEPT = ("cid", "ip", "path", "host_name", "version", "call_system", "location", "super_node_ip")
-"""What is remembered of a registration as long as it lasts."""
+"""Fields of a registration that stay in memory as long as it lasts."""
 
 MOST_CERTIFICATES = 1024
-"""Texts of certificates; how long they are is bounded by a request's body."""
+"""Texts of certificates; their length is bounded by a request's body."""
 
 OVERHEAD = 4096
-"""Bytes that a registration takes besides its texts while it waits for the origin."""
+"""Bytes that a registration takes in addition to its texts while it waits for the origin."""
 
 
 def within(name: str, length: int, most: int, what: str = "characters") -> None:
-    """Raises BadValue in 1.x's words for a field of more than so many."""
+    """Raise BadValue with 1.x's message if a field has more than `most` of `what`."""
     if length > most:
         raise BadValue(f"{name}: {length} {what} are more than {most}: {INVALID}")
 
 
 def checked(registration: wire.Registration) -> wire.Registration:
-    """The registration, its md5 and URLs in their one form, if every field can be meant; else BadValue with 1.x's words."""
+    """Return the registration, its md5 and URLs in their canonical form. Raises BadValue with 1.x's message for an invalid field."""
     for name in (*KEPT, "md5", "identifier", "pattern"):
         within(name, len(getattr(registration, name)), MOST_TEXT)
     for name in ("raw_url", "task_url", "signed_url"):
@@ -67,21 +67,21 @@ def checked(registration: wire.Registration) -> wire.Registration:
     try:
         registration.path = peer_path(registration.path)
     except BadValue:
-        # Others will request this path at the registered address, whichever host that is.
+        # Other downloads will request this path at the registered address, whichever host that is.
         raise BadValue(f"path: {registration.path[:80]}: {INVALID}") from None
     if registration.cid.startswith(OWN):
         raise BadValue(f"cID: {INVALID}")
     if registration.pattern not in ("", "p2p", "cdn", "source"):
         raise BadValue(f"pattern: {registration.pattern}: {INVALID}")
-    # A 1.x client compares md5s as text, and ends without a message and without a file if its user wrote capitals. When the registration
-    # is refused it goes to the origin and reports the mismatch, as with a 1.x supernode.
+    # A 1.x client compares md5s as text, and ends without a message and without a file if its user wrote capitals. If its registration is
+    # refused, it goes to the origin and reports the mismatch, as with a 1.x supernode.
     digits = "0123456789abcdefABCDEF" if registration.native else "0123456789abcdef"
     if registration.md5 and not (len(registration.md5) == 32 and set(registration.md5) <= set(digits)):
         raise BadValue(f"md5: {registration.md5}: {INVALID}")
     registration.md5 = registration.md5.lower()
     if registration.stream_mode and (registration.window_size == 0 or registration.window_size < -1):
         raise BadValue(f"windowsize: {registration.window_size}: {INVALID}")
-    # 1.x takes a blank in a URL's path or query as it is.
+    # 1.x accepts an unescaped blank in a URL's path or query.
     registration.raw_url, registration.task_url = typed_url(registration.raw_url), typed_url(registration.task_url)
     try:
         if names_tree(registration):
@@ -97,17 +97,17 @@ def checked(registration: wire.Registration) -> wire.Registration:
     try:
         check_url(registration.signed_url or "http://none")
     except BadValue:
-        raise BadValue(f"signed url: {INVALID}") from None  # without a word of it
+        raise BadValue(f"signed url: {INVALID}") from None  # without the URL, which is secret
     if registration.task_url and not (
         names_same(registration.task_url, registration.raw_url) or content_of(registration.task_url, registration.raw_url)
     ):
-        # Bytes of one URL under the name of another would be given to all who want that one.
+        # Otherwise bytes of one URL could be given to all clients that request another URL.
         raise BadValue(f"task url: {bare(registration.task_url)} is not the raw url less some query parameters: {INVALID}")
     return registration
 
 
 def names_tree(registration: wire.Registration) -> bool:
-    """It says something of a tree. Raises ProtocolViolation for what goes with none."""
+    """Whether the registration names a tree. Raises ProtocolViolation when it has fields that a tree cannot have."""
     if not (registration.tree or registration.include or registration.exclude or registration.manifest):
         return False
     other = registration.task_url not in ("", registration.raw_url)
@@ -118,7 +118,7 @@ def names_tree(registration: wire.Registration) -> bool:
 
 
 def tree_of(registration: wire.Registration) -> TreeTask | None:
-    """The task of a tree that a checked registration names, None: it names none. Raises ProtocolViolation for what cannot be meant."""
+    """Return the tree's task that a checked registration names, None without one. Raises ProtocolViolation for invalid fields."""
     if not names_tree(registration):
         return None
     try:
@@ -128,7 +128,7 @@ def tree_of(registration: wire.Registration) -> TreeTask | None:
 
 
 def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> Wanted:
-    """What the origin is to be asked for; takes the certificates from the registration. Raises BadValue, RemoteError."""
+    """Return the request to the origin; removes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
         certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
     except (binascii.Error, ValueError):

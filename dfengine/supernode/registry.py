@@ -1,7 +1,7 @@
 """The registered downloads of all tasks, and how they end: one by one, with their task, or after a long silence.
 
-A download is in two places: `members` says how it is answered, the swarm what it has. Here it leaves both, and its parked pull is answered.
-Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
+A download has an entry in `members`, which says how it is answered, and one in the swarm, with its pieces. The registry removes both and
+answers its parked pull. Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from dfengine.supernode.swarm.swarm import Swarm
 
 
 class Registry:
-    """share: percent of all downloads for one client."""
+    """The downloads of one supernode. share: percent of all downloads for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, parked: ParkedPulls, share: int) -> None:
         self.members = Members(share)
         self.silent = 0
-        """Downloads that were dismissed because they were silent for too long, so far."""
+        """Downloads that were dismissed because they were silent for too long, since the start."""
         self.used: dict[str, float] = {}
-        """Task -> when it was last registered for or asked for (monotonic seconds)."""
+        """Task -> the time of its last registration or request (monotonic seconds)."""
         self.sent_on = SentOn()
         self._now = loop.time
         self._swarm = swarm
@@ -36,25 +36,25 @@ class Registry:
         self._work = SlicedWork(loop)
 
     def leave(self, key: Key) -> None:
-        """This download ends; not registered: nothing happens."""
+        """Remove a download; do nothing if it is not registered."""
         self.members.dismiss(key)
         self._swarm.leave(*key, self._now())
         self._parked.release(key)
 
     def lost(self, connection: ConnectionState) -> None:
-        """The connection of a native download is gone: what is assigned to it is others' at once.
+        """Return the leases of a native download whose connection is gone, so that others get these pieces at once.
 
-        It need not have ended. What it gets nevertheless it may report, and pull again by another connection.
+        The download need not have ended. It may still report the pieces that it receives, and pull again on another connection.
         """
         member: Member = connection.party
         connection.party = None
         if member.connection is connection:
             member.connection = None
-            self._parked.release(member.key)  # or it would be given the pieces again
+            self._parked.release(member.key)  # otherwise it would be assigned the pieces again
             self._swarm.unassign(*member.key)
 
     def dismiss_silent(self) -> None:
-        """Dismiss downloads that the swarm removed after a long silence."""
+        """Remove downloads that the swarm dropped after a long silence."""
         self.silent += len(self._swarm.departed)
         for key in self._swarm.departed:
             self.members.dismiss(key)
@@ -62,7 +62,7 @@ class Registry:
         self._swarm.departed.clear()
 
     def end_task(self, task: str, reason: str) -> bool:
-        """All downloads of a task end: pieces of two versions must not meet. False: there is no such task."""
+        """End all downloads of a task, so that pieces of two versions do not mix. Return False if there is no such task."""
         state = self._swarm.tasks.get(task)
         if state is None:
             return False
@@ -72,7 +72,7 @@ class Registry:
         return True
 
     def _end(self, task: str, cids: list[str], past: int, reason: str) -> Iterator[None]:
-        """Answer pulls parked before the one of number `past`, and dismiss; downloads that have registered again stay."""
+        """Answer pulls parked before number `past`, and remove their downloads; downloads that have registered again stay."""
         answer = wire.Pulled(wire.CDN_FAILED, msg=reason)
         for cid in cids:
             key = (task, cid)
@@ -84,7 +84,7 @@ class Registry:
             yield
 
     def send_on(self, task: str, stays: Callable[[], object]) -> None:
-        """All native downloads of a task leave, and register again as soon as they ask for something. stays: called for each other one."""
+        """Remove all native downloads of a task; they register again at their next request. stays: called for each of the others."""
         self.sent_on.begin(task, self._now())
         state = self._swarm.tasks.get(task)
         if state is not None:
@@ -101,9 +101,9 @@ class Registry:
             yield
 
     def end_other_lengths(self, name: str, length: int, then: Callable[[], None]) -> None:
-        """The length of a task's file is known at last, in bytes: downloads that expect another one end.
+        """End the downloads that expect another length than `length` bytes, which has just become known.
 
-        `then` is called when all have been compared, unless the task was dropped meanwhile.
+        `then` is called after the last comparison, unless the task was dropped in the meantime.
         """
         task = self._swarm.tasks[name]
         self._work.begin(self._compare_lengths(task, list(task.downloads), length, then))

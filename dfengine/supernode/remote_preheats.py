@@ -1,14 +1,14 @@
 """Preheats of other supernodes of the cluster, from their notices. Pure: `now` is monotonic seconds.
 
-Laws:
+Rules:
 
-1. A preheat that is under way counts as failed once its supernode has sent nothing about it for SILENCE seconds, and as soon as that one is
-   no member, if no other one can go on with it: so a client that waits for its end gets one within that time.
+1. A running preheat counts as failed once its supernode has sent nothing about it for SILENCE seconds, or as soon as that supernode is no
+   member if no other one can resume it. So a client that waits for its end gets one within that time.
 2. An older notice does not replace a later one.
-3. Beyond MOST, the least recently received ones leave first.
-4. One that another supernode took over is listed as that one's, whatever its former supernode sends, unless that one has ended it. Each of
-   two that work at the same one receives the other's notices: the former supernode leaves it, and of two that took it the one with the
-   greater id.
+3. Beyond MOST, the least recently received preheats are dropped first.
+4. A preheat that another supernode took over is listed as that supernode's, whatever its former supernode sends, unless the former one has
+   ended it. Each of two supernodes that run the same one receives the other's notices: the former supernode leaves it, and of two that
+   took it over, the one with the greater id leaves it.
 5. A supernode that has received the cancellation of a preheat does not take it over.
 """
 
@@ -24,26 +24,26 @@ from dfengine.supernode.preheat_job import FAILED, STATES, Job, Part, Totals
 from dfengine.task import bare, redacted
 
 MOST = 4096
-"""Preheats of others that are remembered."""
+"""Preheats of other supernodes in memory."""
 
 SILENCE = 90.0
-"""Seconds."""
+"""Seconds without a notice after which a running preheat counts as failed."""
 
 REPEAT = 30.0
-"""Seconds after which a supernode sends one that is under way again, even if it has not changed."""
+"""Seconds after which a supernode sends a running preheat again, even if it has not changed."""
 
 SETTLE = 6.0
-"""Seconds after a notice in which its supernode need not be known as a member: both are sent with beats."""
+"""Seconds after a notice in which its sender need not be known as a member: both are sent with beats."""
 
 MOST_TOOK = 16
-"""Supernodes that one preheat may lose."""
+"""Supernodes that one preheat may lose before it is not taken over any more."""
 
 PARTS_BYTES = 8_000
-"""Bytes of the parts in a notice; first those that failed, and those that are under way."""
+"""Bytes of the parts in a notice; first the failed parts, then the running ones."""
 
 
 class _Part(msgspec.Struct, array_like=True):
-    """Of one file or blob, as `preheat_job.Part`."""
+    """One file or blob, as `preheat_job.Part`."""
 
     url: str
     digest: str
@@ -57,7 +57,7 @@ class _Part(msgspec.Struct, array_like=True):
 
 
 class _Message(msgspec.Struct):
-    """The body of a notice. state "": it is forgotten."""
+    """The body of a notice. state "": the preheat was removed."""
 
     id: str
     state: str
@@ -85,7 +85,7 @@ class RemoteJob:
         self.state, self.error, self.supernode, self.owner = message.state, message.error, message.address, owner
         self.took, self.needs = tuple(message.took[:MOST_TOOK]), message.needs
         self.again = 0.0
-        """When this supernode may try to take it over."""
+        """The time from which this supernode may try to take it over."""
         self.remote_totals: Totals | None = message.totals
         self.parts: list[Part] = []
         for each in message.parts:
@@ -94,14 +94,14 @@ class RemoteJob:
             self.parts.append(part)
         self.at, self.received_at = at, received_at
         self.lost = False
-        """It failed because no notice of it comes any more."""
+        """Whether it failed because its supernode is gone or silent."""
 
     @property
     def over(self) -> bool:
         return self.state not in STATES[:2]
 
     def fail(self, error: str) -> None:
-        """Its supernode does not work at it any more."""
+        """Mark the preheat and its unfinished parts as failed: its supernode does not run it any more."""
         self.state, self.error, self.lost = FAILED, error, True
         for part in self.parts:
             if not part.over:
@@ -109,7 +109,7 @@ class RemoteJob:
 
 
 def message_of(job: Job, address: str, totals: Totals, here: Callable[[Part], int]) -> dict[str, Any]:
-    """The notice of a preheat of this supernode at `address`, without credentials. here: bytes of a part that are here."""
+    """Return the notice of a preheat of this supernode at `address`, without credentials. here: bytes of a part that are fetched."""
     parts: list[_Part] = []
     size = 0
     order = {FAILED: 0, STATES[1]: 1}
@@ -127,31 +127,31 @@ def message_of(job: Job, address: str, totals: Totals, here: Callable[[Part], in
 
 
 def forgotten(id: str) -> dict[str, Any]:
-    """The notice of a job that was forgotten."""
+    """Return the notice of a removed preheat."""
     return dict(msgspec.to_builtins(_Message(id, "")))
 
 
 def leaves(own: Job, id: str, remote: RemoteJob) -> bool:
-    """The supernode of this id works at the same preheat as the owner of `remote`, and is the one to leave it."""
+    """Whether the supernode of this id, which runs the same preheat as the owner of `remote`, is the one to leave it."""
     if own.over or remote.lost:
         return False
     if remote.owner in own.took:
-        return remote.over  # its former supernode was not gone, and has ended it
+        return remote.over  # its former supernode still runs, and has ended it
     return id in remote.took or (bool({*own.took} & {*remote.took}) and (remote.over or remote.owner < id))
 
 
 class RemoteJobs:
-    """Of all other supernodes."""
+    """The preheats of all other supernodes."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], RemoteJob] = {}
         self._taken: dict[tuple[str, str], str] = {}
-        """Owner and id of those that another one took over -> the last that did."""
+        """Owner and id of a preheat that was taken over -> the latest supernode to do so."""
         self._cancelled: dict[tuple[str, str, float], None] = {}
-        """Owner, id and when it was created."""
+        """Owner, id and creation time of cancelled preheats."""
 
     def received(self, message: dict[str, Any], owner: str, at: float, now: float) -> None:
-        """A notice of the process `owner`, of unix time `at`. Raises BadValue for one that is none."""
+        """Apply a notice of the process `owner`, sent at Unix time `at`. Raises BadValue for a malformed one."""
         try:
             found = msgspec.convert(message, _Message)
         except msgspec.ValidationError:
@@ -165,7 +165,7 @@ class RemoteJobs:
         self._jobs.pop(key, None)
         if found.state:
             if self._taken.get(key) in found.took:
-                del self._taken[key]  # it has it back
+                del self._taken[key]  # its former supernode has taken it over again
             for former in found.took[:MOST_TOOK]:
                 if former != owner:
                     self.took(former, found.id, owner)
@@ -175,22 +175,22 @@ class RemoteJobs:
                 del self._jobs[next(iter(self._jobs))]
 
     def took(self, former: str, id: str, by: str) -> None:
-        """The supernode `by` goes on with what was another one's."""
+        """Note that the supernode `by` has taken over a preheat of `former`."""
         known = self._jobs.get((former, id))
         if known is None or not known.over or known.lost:
             self._jobs.pop((former, id), None)
         _keep(self._taken, (former, id), by)
 
     def cancel(self, owner: str, id: str, created: float) -> None:
-        """It was cancelled: no supernode may go on with it."""
+        """Note that a preheat was cancelled: no supernode may take it over."""
         _keep(self._cancelled, (owner, id, created), None)
 
     def find(self, owner: str, id: str) -> RemoteJob | None:
-        """The latest notice of it."""
+        """Return the state of the latest notice of a preheat."""
         return self._jobs.get((owner, id))
 
     def orphans(self, members: Collection[str], now: float) -> list[RemoteJob]:
-        """Those that this supernode may go on with now."""
+        """Return the preheats that this supernode may take over now."""
         return [job for job in self._jobs.values() if job.again <= now and self._lost(job, members, now) and self._moves(job)]
 
     @staticmethod
@@ -201,18 +201,18 @@ class RemoteJobs:
         return isinstance(job.needs, dict) and (job.owner, job.id, job.created) not in self._cancelled and len(job.took) < MOST_TOOK
 
     def drop(self, job: RemoteJob) -> None:
-        """Forget it."""
+        """Drop a preheat."""
         self._jobs.pop((job.owner, job.id), None)
 
     def all(self, members: Collection[str], now: float) -> list[RemoteJob]:
-        """As they are now, the least recently received first. members: ids of the other supernodes."""
+        """Return the present state of all, the least recently received first. members: ids of the other supernodes."""
         for job in self._jobs.values():
             lost, silent = self._lost(job, members, now), now - job.received_at > SILENCE
             if lost and (job.owner, job.id, job.created) in self._cancelled:
                 job.fail("it was cancelled")
             elif lost and (silent or not self._moves(job)):
                 why = f", because it {job.needs}" if isinstance(job.needs, str) and job.needs else ""
-                job.fail(f"supernode {job.supernode} is gone, and no other one went on with this preheat{why}: begin it again")
+                job.fail(f"supernode {job.supernode} is gone, and no other one resumed this preheat{why}: begin it again")
             elif not job.over and silent:
                 job.fail(f"supernode {job.supernode} has sent nothing about it for {SILENCE:.0f} s")
         return list(self._jobs.values())

@@ -1,4 +1,4 @@
-"""The table of routes: 1.x's paths, ours beside them, all of them also below /v<digits and dots>."""
+"""The table of routes: 1.x's paths, dfengine's own, and all of them also below /v<digits and dots>."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/v1/peers/": {"GET": api_peers.peer, "DELETE": api_peers.drop_peer},
     "/api/v1/tasks/": {"GET": admin.task, "DELETE": admin.drop_task},
 }
-"""A path that ends in a slash takes one more segment, an id. A `Router` adds `/metrics`, /api/v1/cache, preheats and jobs, and LISTS."""
+"""A path that ends in a slash takes one more segment, an id. `Router` adds /metrics, /api/v1/cache, preheats and jobs, and LISTS."""
 
 ROUTES.update({admin.PREFIX + path: routes for path, routes in ROUTES.items() if path.startswith("/peer/") or path == "/task/metrics"})
 
 LISTS = "/", f"{admin.PREFIX}/"
-"""Paths that are answered with the routes; no id follows them."""
+"""Paths whose response is the list of routes; no id follows them."""
 
 OURS = {
     "/swarm/join": "/peer/registry",
@@ -87,10 +87,10 @@ _NOT_FOUND = text(404, "404 page not found")
 
 
 class Router:
-    """A handler for the control server. Coroutines become tasks that the connection may cancel.
+    """The handler of the control server. Coroutines become tasks that the connection may cancel.
 
-    quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: whose figures are among the metrics. token:
-    see PreheatToken; None: no token is needed. console: see ConsoleToken; None: nobody may change anything by the console.
+    quick: answers plain pulls from their bytes, for a server without a secret. pieces, watch: sources of metrics. token: see PreheatToken;
+    None: no token is needed. console: see ConsoleToken; None: the console changes nothing.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Router:
     ) -> None:
         self._state = state
         self.answers: dict[tuple[str, int], int] = {}
-        """(route, HTTP status) -> answers; plain pulls that are answered at once left out."""
+        """(route, HTTP status) -> responses, without plain pulls that are answered at once."""
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
         served = Served(self.answers, self.plain, pieces, watch)
@@ -126,23 +126,23 @@ class Router:
         self._routes = lists | self._routes
 
     def join(self, cluster: Cluster) -> None:
-        """Answer for the cluster's preheats, too. Before it starts."""
+        """Serve the cluster's preheats as well. Call before the cluster starts."""
         self._preheats.news = PreheatNews(self._state, cluster, self._preheats)
 
     def close(self) -> None:
-        """The process ends; before its state is closed."""
+        """Close at the end of the process, before the state is closed."""
         self._console.close()
         self._preheats.close()
 
     def _park(self, task: str, cid: str, want: int, seconds: float) -> asyncio.Future[Response]:
-        """A plain pull waits."""
+        """Park a plain pull."""
         self._state.counts["pulls"] += 1
         later = self._state.parked.park((task, cid), want, seconds)
         later.add_done_callback(lambda done: self._count("/swarm/pull", _outcome(done)))
         return later
 
     def __call__(self, request: Request) -> Answer:
-        """Raises BadRequest."""
+        """Answer a request. Raises BadRequest."""
         path = request.path
         methods = self._routes.get(path)
         if methods is None and path.startswith(PATHS):
@@ -181,7 +181,7 @@ class Router:
         self.answers[key] = self.answers.get(key, 0) + 1
 
     def _search(self, path: str) -> tuple[str, dict[str, Route] | None]:
-        """The route of a versioned path or of one that ends in an id."""
+        """Return the route of a versioned path, or of a path that ends in an id."""
         versioned = _VERSIONED.match(path)
         if versioned:
             path = path[versioned.end() :]
@@ -194,5 +194,5 @@ class Router:
 
 
 def _outcome(done: asyncio.Future[Response]) -> Response | None:
-    """None: the client went away before, or the handler failed."""
+    """Return the response; None when the client disconnected before, or the handler failed."""
     return None if done.cancelled() or done.exception() else done.result()

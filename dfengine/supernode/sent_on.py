@@ -1,32 +1,32 @@
-"""Which hosts this supernode has sent on to another one, because its link is too slow for their task. Pure: `now` is monotonic seconds.
+"""Hosts that this supernode redirected to another one, because its link is too slow for their task. Pure: `now` is monotonic seconds.
 
-Law: a download is sent on once. One that comes again has found no other supernode, and is served.
+A download is redirected once. A download that registers again has found no other supernode, and is served.
 """
 
 from __future__ import annotations
 
 SECONDS = 60.0
-"""For which those that come are sent on."""
+"""Seconds after `begin` in which registrations are redirected."""
 
 MOST_TASKS, MOST_DOWNLOADS = 256, 10_000
-"""Beyond these, tasks that began first are forgotten, and downloads are served."""
+"""At these limits, the tasks that began first are dropped, and further downloads are served."""
 
 
 class SentOn:
-    """Of one supernode."""
+    """The redirected downloads of one supernode."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, tuple[float, set[str]]] = {}
 
     def begin(self, task: str, now: float) -> None:
-        """The task's hosts are sent on from now on."""
+        """Redirect the hosts of this task from now on."""
         self._tasks[task] = self._tasks.pop(task, (0.0, set()))
         self._tasks[task] = now + SECONDS, self._tasks[task][1]
         while len(self._tasks) > MOST_TASKS:
             del self._tasks[next(iter(self._tasks))]
 
     def sends(self, task: str, cid: str, now: float) -> bool:
-        """This download is sent on now, and not again."""
+        """Whether to redirect this download now; True once for each download."""
         found = self._tasks.get(task)
         if found is None:
             return False

@@ -1,7 +1,7 @@
-"""What a metric's series may be called. Pure.
+"""Bounded label values for metrics. Pure.
 
-Clients choose labels (a calling system, an address), so their number must be bounded; and a counter's series, once told, must never fall.
-So the first values keep their series, and all later ones are counted together.
+Clients choose labels (a calling system, an address), so their number must be bounded. A counter's series must never decrease once it was
+exposed. So the first values have series of their own, and all later ones are counted together.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from dfengine.net.quota import SHARE, Quota
 Value = TypeVar("Value")
 
 OTHER = "other"
-"""The value that stands for all that have no series of their own."""
+"""The value for all that have no series of their own."""
 
 LONGEST = 100
-"""Characters of a label's value."""
+"""Characters of a label's value, at most."""
 
 
 def label(text: str) -> str:
-    """`text` as a label's value: one line of at most LONGEST characters that can be printed."""
+    """Return `text` as a label's value: one line of at most LONGEST printable characters."""
     return "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
 
 
 def number(value: object, most: float) -> float:
-    """What a client told as a number of 0..most; 0 for what is none."""
+    """Return a client's value as a number of 0..most; 0 for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else 0.0
 
 
 class Labels:
-    """most: combinations of values that have a series of their own. share: percent of these for one client."""
+    """Combinations of label values. most: with series of their own. share: percent of these for one client."""
 
     def __init__(self, most: int, share: int = SHARE) -> None:
         self._most = most
@@ -39,7 +39,7 @@ class Labels:
         self._known: set[tuple[str, ...]] = set()
 
     def of(self, values: tuple[str, ...], client: str) -> tuple[str, ...]:
-        """`values` if they have a series or get one now, for who is at `client`; else OTHER for each."""
+        """Return `values` if they have a series or get one now, for the client at this address; else OTHER for each."""
         found = tuple(map(label, values))
         if found in self._known:
             return found
@@ -50,7 +50,7 @@ class Labels:
 
 
 class Count:
-    """A number that only grows."""
+    """A number that only increases."""
 
     __slots__ = ("value",)
 
@@ -59,7 +59,7 @@ class Count:
 
 
 class Series(Generic[Value]):
-    """One value for each combination of labels. make: a new one. labels: which combinations there may be."""
+    """One value for each combination of labels. make: returns a new value. labels: the combinations with values of their own."""
 
     def __init__(self, make: Callable[[], Value], labels: Labels) -> None:
         self._make = make
@@ -67,7 +67,7 @@ class Series(Generic[Value]):
         self._values: dict[tuple[str, ...], Value] = {}
 
     def at(self, values: tuple[str, ...], client: str) -> Value:
-        """That of these labels, or of OTHER."""
+        """Return the value of these labels, or of OTHER."""
         key = self._labels.of(values, client)
         found = self._values.get(key)
         if found is None:
@@ -75,5 +75,5 @@ class Series(Generic[Value]):
         return found
 
     def items(self) -> list[tuple[tuple[str, ...], Value]]:
-        """(labels, value) of all."""
+        """Return (labels, value) of all."""
         return list(self._values.items())

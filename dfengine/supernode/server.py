@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 
 def run_supernode(settings: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. Prints `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue.
+    """Serve until SIGTERM or SIGINT. Print `ready control=IP:PORT download=IP:PORT`. Raises LocalError, BadValue.
 
-    fresh: reads the settings again, at SIGHUP; raises BadValue.
+    fresh: reads the settings again at SIGHUP; raises BadValue.
     """
     if settings.disk_high < settings.disk_low:
         raise BadValue("--disk-high is less than --disk-low: cached files are removed until --disk-high is free")
@@ -61,7 +61,7 @@ def run_supernode(settings: SupernodeSettings, fresh: Callable[[], SupernodeSett
     for option, key, place in keys:
         if key and not place:
             raise BadValue(f"--{option}-key-file is the key of --{option}, which is not given")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there are files to read again
     try:
         home = resolved(os.path.expanduser(settings.home_dir))
     except OSError as error:
@@ -79,7 +79,7 @@ def _locked(home: str) -> int:
     try:
         os.makedirs(home, exist_ok=True)
         os.makedirs(os.path.join(home, COPIES), mode=0o700, exist_ok=True)
-        # Those who set up a volume for a group make all in it the group's.
+        # In a volume that is set up for a group, all files belong to the group.
         own = is_own_folder(os.path.join(home, COPIES), stat.S_IWOTH)
         fd, held = lock_file(os.path.join(home, "supernode.lock")) if own else (-1, False)
     except OSError as error:
@@ -97,7 +97,7 @@ def _occupied(host: str, port: int, flag: str, error: OSError) -> LocalError:
 
 
 def _complain(state: SupernodeState, request: Request | None) -> None:
-    """A handler failed: that is a defect, and logged at any level."""
+    """Log the failure of a handler at any level: it is a defect."""
     state.counts["internal_errors"] += 1
     if state.events.as_json:
         path = f"{request.method} {request.path}" if request else ""
@@ -109,7 +109,7 @@ def _complain(state: SupernodeState, request: Request | None) -> None:
 
 
 def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
-    """For both ports; with a CA this process's own questions to peers are TLS, too. Raises BadValue."""
+    """Return the TLS context of both ports; with a CA, this process's own requests to peers use TLS as well. Raises BadValue."""
     files = settings.tls_cert, settings.tls_key, settings.tls_ca
     if not any(files):
         return None
@@ -146,7 +146,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     def route(request: Request) -> Answer:
         return router(request) if token.opens(request) or console.opens(request) else signed(request)
 
-    # A pull that shows the secret is not plain: only a handler that reads its headers may answer it.
+    # A pull with a proof of the secret is not plain: only a handler that reads its headers may answer it.
     quick: Quick | None = None if settings.secret_file else router.quick
     if quick is not None and settings.access_log:
         quick = logged_quick(events, quick, "POST", "/swarm/pull")

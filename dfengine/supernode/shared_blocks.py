@@ -1,4 +1,4 @@
-"""Hosts whose peer servers sent this supernode itself wrong bytes, told to the other supernodes of the cluster and heard of them."""
+"""Sends the cluster notices of hosts whose peer servers sent this supernode wrong bytes, and applies those of other supernodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KIND = "block"
 
 
 def share(state: SupernodeState, cluster: Cluster) -> None:
-    """From now on. Before the cluster starts."""
+    """Share from now on. Call before the cluster starts."""
 
     def tell(ip: str, port: int) -> None:
         name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]

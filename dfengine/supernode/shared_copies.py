@@ -1,7 +1,7 @@
-"""The supernode's own copies of content that hosts share: read to be kept for a time, or to prove or disprove what was announced.
+"""The supernode's own copies of content that hosts share: read to be stored for a time, or to prove or disprove a claim.
 
-A copy is read from the sharers by a thread, piece by piece (`copies.replica`). A sharer that sends other bytes than were announced is left,
-and all who announced a wrong claim are.
+A thread reads a copy from the sharers, piece by piece (`copies.replica`). A sharer that sends other bytes than it announced is not used
+any more, and neither is any sharer that announced a wrong claim.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.verifier import CONNECT, may_ask
 
 AT_ONCE = 8
-"""Contents that are read at once; each takes the memory of a piece."""
+"""Contents that are read at the same time; each takes the memory of one piece."""
 
 AGAIN = 5.0
-"""Seconds between two readings, of which the first did not come to its end."""
+"""Seconds between two readings of which the first was incomplete."""
 
 MOST_KEEP = 30 * 86400.0
-"""Seconds for which a host may have a copy kept."""
+"""Longest time for which a host may have a copy stored, in seconds."""
 
 ANSWER = 1.0
-"""Seconds that a thread waits for the loop's answer."""
+"""Seconds that a thread waits for an answer of the loop's thread."""
 
 
 class SharedCopies:
-    """Used on the loop's thread. access: which addresses the supernode may connect to. dialer: how it connects now.
+    """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer.
 
-    tell: called with a task of which something is here that was not.
+    tell: called with a task when more of its content may be available.
     """
 
     def __init__(
@@ -59,22 +59,22 @@ class SharedCopies:
         self._wake = wake
         self._tell = tell
         self._reading: list[Fetch] = []
-        """Those whose copies threads read or verify, and some of which that is over."""
+        """Fetches whose copies are being read or verified; may include ended ones."""
         self._connections: set[Connection] = set()
 
     def kept(self, task: str) -> bool:
-        """There is a whole, verified copy."""
+        """Whether there is a whole, verified copy."""
         fetch = self._cdn.fetches.get(task)
         proved = fetch is not None and fetch.claim is not None and fetch.claim.proved
         return proved and fetch is not None and fetch.file is not None and not missing_runs(fetch.file)
 
     def why_not_kept(self, task: str) -> str:
-        """What keeps the supernode from making a copy; "" if nothing does."""
+        """Return the reason why the supernode cannot make a copy, or ""."""
         fetch = self._cdn.fetches.get(task)
         return fetch.claim.failure if fetch is not None and fetch.claim is not None else ""
 
     def keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
-        """A sharer wants a copy for so long."""
+        """Have a copy stored for `seconds`, as a sharer requests."""
         if seconds > 0:
             claim.keep = time.time() + min(seconds, MOST_KEEP)
             self._mark(fetch, claim)
@@ -82,14 +82,14 @@ class SharedCopies:
                 self.read(fetch, claim, "")
 
     def _mark(self, fetch: Fetch, claim: Claim) -> None:
-        """A copy that is whole stays; what was only announced leaves no mark on the disk."""
+        """Protect a whole copy from eviction until its time is over. Claims without a copy leave no mark on the disk."""
         if claim.keep > time.time() and self.kept(fetch.task):
             self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
 
     def read(self, fetch: Fetch, claim: Claim, address: str) -> None:
-        """Read all of it, unless too much is read already. address: of a client that wants it, "" none."""
+        """Read all of the content, unless AT_ONCE readings run. address: of the client that needs it, "" for none."""
         if claim.reading or fetch.state == FAILED or self._readings >= AT_ONCE:
-            return  # a client that wants it will announce so again
+            return  # a client that needs it announces it again
         claim.reading = True
         self._reading.append(fetch)
         dialer = self._dialer()
@@ -101,25 +101,25 @@ class SharedCopies:
         self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._over, address)
 
     def want(self, fetch: Fetch, claim: Claim, now: float) -> None:
-        """Read again what is to be kept and is not here yet. now: loop time."""
+        """Read content again that is to be stored and is incomplete. now: loop time."""
         if claim.keep > time.time() and claim.again < now and not claim.reading and not self.kept(fetch.task) and claim.sharers:
             self.read(fetch, claim, "")
 
     def verify(self, fetch: Fetch, claim: Claim) -> None:
-        """A copy was found on the disk: each piece of it is offered once it was compared with its digest."""
+        """Verify a copy that was found on disk: each piece is offered once it has been compared with its digest."""
         claim.reading = True
         self._reading.append(fetch)
         self._cdn.work(fetch, _verify, self._over)
 
     @property
     def _readings(self) -> int:
-        # Nobody says that a fetch which was forgotten has ended.
+        # A fetch that has left memory never reports its end.
         known = self._cdn.fetches
         self._reading = [each for each in self._reading if known.get(each.task) is each and each.claim is not None and each.claim.reading]
         return len(self._reading)
 
     def _over(self, fetch: Fetch) -> None:
-        """A thread that read or verified the copy has ended."""
+        """Finish a reading or verification, whose thread has ended."""
         claim = fetch.claim
         assert claim is not None
         claim.reading, claim.again = False, self._loop.time() + AGAIN
@@ -131,7 +131,7 @@ class SharedCopies:
         self._tell(fetch.task)
 
     def _let_go(self, fetch: Fetch, claim: Claim) -> None:
-        """Nobody wants the part of a copy that is here."""
+        """Remove the pieces of a copy that is not needed any more."""
         file = fetch.file
         if file is not None and file.path:
             for n in file.here:
@@ -147,7 +147,7 @@ class SharedCopies:
         return found[:8]
 
     def _blame(self, fetch: Fetch, cid: str, n: int) -> None:
-        """It sent the supernode itself wrong bytes, or told wrong ones."""
+        """Report a source that sent the supernode wrong bytes, or announced wrong digests."""
         state = self._swarm.tasks.get(fetch.task)
         download = state.downloads.get(cid) if state is not None and self._cdn.fetches.get(fetch.task) is fetch else None
         if download is not None:
@@ -163,7 +163,7 @@ class SharedCopies:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def _ask(self, question: Callable[[], Sequence[wire.Source]], otherwise: Sequence[wire.Source]) -> Sequence[wire.Source]:
-        """The answer of the loop's thread, from another one; `otherwise` if the process ends."""
+        """Return the answer of the loop's thread to another thread; `otherwise` if the process ends."""
 
         async def answer() -> Sequence[wire.Source]:
             return question()
@@ -174,7 +174,7 @@ class SharedCopies:
             return otherwise
 
     def expire(self) -> None:
-        """Remove copies that were to be kept until now, as far as no download needs them."""
+        """Remove copies whose time is over, unless a download needs them."""
         for task in self._fetches.kept.over(time.time()):
             if self._fetches.order(task) < 2:
                 fetch = self._cdn.fetches.get(task)
@@ -185,13 +185,13 @@ class SharedCopies:
                     self._fetches.drop(task)
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         for connection in self._connections.copy():
             connection.stop()
 
 
 def _verify(fetch: Fetch) -> None:
-    """Each piece of a copy that was found on the disk is offered once it was compared with its digest."""
+    """Compare each piece of a copy found on disk with its digest; matching pieces are offered."""
     if fetch.file is not None:
         with contextlib.suppress(SourceGone, RemoteError):
             verify_found(fetch, fetch.file, fetch.arrived)

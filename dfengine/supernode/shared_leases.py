@@ -1,7 +1,7 @@
-"""`--origin-limit` for a cluster: says in Redis how many permissions this supernode has out and wants, and hears how many it may have.
+"""`--origin-limit` for a cluster: reports to Redis how many leases this supernode holds and wants, and receives how many it may have.
 
-Used on the loop's thread, which never waits: one question at a time is under way, about as many origins as have something to say. While
-Redis fails, or takes longer than ANSWER, this supernode's share of the limit counts (`swarm.origin_seats`).
+Used on the loop's thread, without blocking it: one request at a time runs, for up to AT_ONCE origins whose counts are due. While Redis
+fails, or takes longer than ANSWER, this supernode's share of the limit applies (`swarm.origin_seats`).
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.origin_queue import OriginQueue
 
 ANSWER = 1.5
-"""Seconds that Redis may take; a download that asks for permission waits that long for it."""
+"""Longest wait for Redis, in seconds; a download that requests a lease waits that long for it."""
 
 AT_ONCE = 64
-"""Origins of one question."""
+"""Origins in one request."""
 
 PACE = 0.05
-"""Seconds between two questions."""
+"""Seconds between two requests."""
 
 POLL = 1.0
-"""Seconds between two words on an origin that downloads wait for."""
+"""Seconds between two reports on an origin that downloads wait for."""
 
 RENEW = 5.0
-"""Seconds between two words on an origin that downloads only are at: a Redis that was empty knows of them again then."""
+"""Seconds between two reports on an origin for which leases are only held; they restore the counts in a Redis that lost its data."""
 
 
 class SharedLeases:
-    """Of one supernode. Everything here is by the origin's name, which Redis never sees."""
+    """The leases of one supernode in its cluster. Keys are names of origins, which are never sent to Redis."""
 
     def __init__(self, queue: OriginQueue, cluster: Cluster, loop: asyncio.AbstractEventLoop) -> None:
         self._queue, self._cluster, self._loop = queue, cluster, loop
         self._seats = queue.share(self.changed)
         self._due: dict[str, float] = {}
-        """Origin -> when something is to be said of it, loop time."""
+        """Origin -> the loop time at which its next report is due."""
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def changed(self, origin: str) -> None:
-        """A download waits there, or has ended there."""
+        """Report on an origin: a download began to wait for a lease, or a lease has ended."""
         self._due[origin] = self._loop.time()
         self._news.set()
         if self._task is None or self._task.done():
@@ -86,7 +86,7 @@ class SharedLeases:
                 self._due.setdefault(name, self._loop.time() + (RENEW if held == counted and not wanted else POLL))
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         if self._task is not None:
             self._task.cancel()
 

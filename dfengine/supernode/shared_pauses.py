@@ -1,4 +1,4 @@
-"""Which origins are left alone, told to the other supernodes of the cluster and heard of them."""
+"""Sends the cluster notices of paused origins, and applies those of other supernodes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 KIND = "origin"
 
 LONGEST_NAME = 300
-"""Characters of an origin's key that is told."""
+"""Characters of an origin's key in a notice; longer ones are not sent."""
 
 
 def share(pauses: OriginPauses, cluster: Cluster) -> None:
-    """From now on. Before the cluster starts."""
+    """Share from now on. Call before the cluster starts."""
 
     def tell(origin: str, pause: Pause, now: float) -> None:
         if len(origin) <= LONGEST_NAME:

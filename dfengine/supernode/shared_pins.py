@@ -1,5 +1,5 @@
-"""Pins of copies, told to the other supernodes of the cluster and heard of them: one that is made anywhere counts at all that have the
-copy, or get it later. Of two that speak of one task the later one counts, by the clocks of their supernodes."""
+"""Shares pins of copies with the cluster: a pin made at any supernode applies at all that have the copy, or get it later.
+Of two notices about one task the later one applies, by the clocks of their supernodes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 KIND = "pin"
 
 KEPT = 7 * 86400.0
-"""Seconds for which Redis keeps a notice of a pin. Each supernode sends its pins when it starts, and when Redis has lost them."""
+"""Seconds for which Redis stores a notice of a pin. Each supernode sends its pins when it starts, and when Redis has lost them."""
 
 MOST_NOTICES = 1024
-"""Pins that one supernode sends then."""
+"""Pins that a supernode sends on these occasions."""
 
 AHEAD = 120.0
 """Seconds by which another supernode's clock may be ahead."""
 
 
 def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
-    """From now on. post: calls a function on the loop's thread. Before the cluster starts."""
+    """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
     def tell(task: str, url: str, pinned: bool, changed: float) -> None:
         cluster.board.send(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)

@@ -1,12 +1,12 @@
-"""Content that hosts share by its digest: who has it, and whether that is all of it; `shared_copies` has the copies that are kept of it.
+"""Content that hosts share by its digest: its sharers, and whether all of it is available. `shared_copies` has the stored copies of it.
 
-    announced    a host says what its pieces are: a claim is made, or it is the claim that is known; it becomes a source of all pieces
-    found        a download waits until somebody has all of it, PATIENCE seconds at most
-    read         the supernode reads it itself: to keep a copy, or because two hosts told different pieces, or a download got wrong bytes
-    lacking      some piece is nowhere for LACKING seconds: its downloads fail
+    announced    a host states the digests of the pieces: this makes a claim, or matches the known one; the host is a source of all pieces
+    found        a download waits until all of the content is available, PATIENCE seconds at most
+    read         the supernode reads the content: to store a copy, or because two hosts stated different pieces, or a download got wrong
+    bytes lacking      some piece has had no source for LACKING seconds: the downloads of the content fail
 
-A claim is what one host says. It binds nobody: a download compares the whole with the digest in the name. Where a claim is doubted the
-supernode reads all of the content; a wrong claim fails, with those who announced it, and a right one is proved for good.
+A claim is one host's statement, and is not trusted: a download compares the whole with the digest in the name. When a claim is doubted, the
+supernode reads all of the content. A wrong claim fails, with the hosts that announced it; a right one is proved permanently.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from dfengine.supernode.swarm._state import ABSENT
 from dfengine.supernode.swarm.swarm import Swarm
 
 PATIENCE = 10.0
-"""Seconds for which a registration waits for somebody who shares what it names."""
+"""Seconds for which a registration waits for a host that shares the named content."""
 
 SILENCE = 20.0
-"""Seconds without an announcement after which a host shares nothing any more."""
+"""Seconds without an announcement after which a host is no sharer any more."""
 
 LACKING = 5.0
 PERIOD = 1.0
-"""Seconds between two checks of what is shared."""
+"""Seconds between two checks of the shared content."""
 
 
 class Shares:
-    """Used on the loop's thread. access: which addresses the supernode may connect to. dialer: how it connects now."""
+    """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, fetches: OriginFetches, cache: Cache, access: Access,
@@ -58,13 +58,13 @@ class Shares:
         self.copies = SharedCopies(loop, swarm, fetches, access, dialer, wake, self._tell)
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[str] = set()
-        """Those that may be in memory."""
+        """Tasks of shared content; some may have left memory."""
         self._timer: asyncio.TimerHandle | None = None
 
-    # WHO SHARES
+    # ANNOUNCEMENTS
 
     def alive(self, task: str, cid: str, keep: float) -> bool:
-        """A download that announced itself is still there. False: it must say what it has."""
+        """Renew an announcement. Return False if the claim is unknown: the host must then send its digests."""
         fetch = self._cdn.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
         if fetch is None or claim is None or cid not in claim.sharers or fetch.state == FAILED:
@@ -75,9 +75,9 @@ class Shares:
         return True
 
     def claim(self, task: str, announcement: wire.Announcement, address: str) -> Fetch | None:
-        """The task of this announcement. None: others told other pieces, and somebody is being proved wrong.
+        """Return the fetch of the announced content; None while a different claim is known and neither is proved.
 
-        Raises BadValue, RemoteError, StorageError when it is refused.
+        Raises BadValue, RemoteError, StorageError when the announcement is refused.
         """
         geometry = Geometry(announcement.length)
         if len(announcement.digests) != DIGEST * geometry.count:
@@ -97,13 +97,13 @@ class Shares:
             self._begin(fetch)
         elif not claim.same(announcement.length, announcement.digests):
             if claim.proved:
-                raise RemoteError(f"what is to be shared as {announcement.name} has another digest: it was changed")
+                raise RemoteError(f"the file to be shared as {announcement.name} has another digest: it was changed")
             self.copies.read(fetch, claim, address)
             return None
         return fetch
 
     def joined(self, fetch: Fetch, cid: str, keep: float) -> None:
-        """The download of this announcement has registered: it is a source of every piece."""
+        """Make a registered sharer a source of every piece."""
         claim = fetch.claim
         assert claim is not None
         self._swarm.holds(fetch.task, cid, [(0, claim.geometry.count)], self._loop.time())
@@ -113,18 +113,18 @@ class Shares:
         self._wake()
 
     def is_shared(self, task: str, cid: str) -> bool:
-        """This download has announced the content lately."""
+        """Whether this download has announced the content lately."""
         fetch = self._cdn.fetches.get(task)
         return fetch is not None and fetch.claim is not None and cid in fetch.claim.sharers
 
     def withdrawn(self, task: str, cid: str) -> None:
-        """It shares it no longer."""
+        """Remove a sharer."""
         fetch = self._cdn.fetches.get(task)
         if fetch is not None and fetch.claim is not None:
             fetch.claim.sharers.pop(cid, None)
 
     def doubt(self, task: object, cid: object, address: str) -> None:
-        """Somebody at `address` says of this download that all pieces came, and the whole has another digest than its name."""
+        """Have the content read: the client at `address` reports that it got all pieces, and that the whole has another digest."""
         member = self._registry.members.get((task, cid)) if isinstance(task, str) and isinstance(cid, str) else None
         if member is None or not member.is_of(address) or not isinstance(task, str):
             return
@@ -134,10 +134,10 @@ class Shares:
             self._fetches.sources.doubt(task, self._loop.time())
             self.copies.read(fetch, claim, address)
 
-    # WHO WANTS IT
+    # DOWNLOADS OF SHARED CONTENT
 
     def here(self, task: str, name: str) -> Fetch | None:
-        """The task of content of which all is there now, and that nobody found to be other content lately."""
+        """Return the fetch of content that is fully available now, unless it was doubted lately; else None."""
         fetch = self._find(task, name) if not self._fetches.sources.doubted(task, self._loop.time()) else None
         if fetch is None or fetch.state == FAILED or self._lacks(fetch):
             return None
@@ -145,7 +145,7 @@ class Shares:
         return fetch
 
     async def find(self, task: str, name: str) -> Fetch:
-        """The task of content of which all is there. Raises RemoteError when it is not, PATIENCE seconds later."""
+        """Return the fetch of content once it is fully available. Raises RemoteError if it is not within PATIENCE seconds."""
         end = self._loop.time() + PATIENCE
         while True:
             fetch = self._find(task, name)
@@ -161,11 +161,11 @@ class Shares:
             try:
                 await asyncio.wait_for(asyncio.shield(news), end - self._loop.time())
             except TimeoutError:
-                some = "only a part of it is" if fetch is not None else "nobody shares it"
-                raise RemoteError(f"{name} is not here: {some}: `dfengine share FILE` on a host that has it") from None
+                some = "only a part of it is shared" if fetch is not None else "no host shares it"
+                raise RemoteError(f"{name} is not available: {some}: `dfengine share FILE` on a host that has it") from None
 
     def _find(self, task: str, name: str) -> Fetch | None:
-        """In memory, or a whole copy on the disk."""
+        """Return the fetch in memory, or one for a whole copy on disk."""
         fetch = self._cdn.fetches.get(task)
         if fetch is not None or task not in self._fetches.kept:
             return fetch
@@ -190,12 +190,12 @@ class Shares:
         self._watch()
 
     def _lacks(self, fetch: Fetch) -> bool:
-        """Some piece is neither in the copy nor at a download that may be asked for it."""
+        """Whether some piece is neither in the copy nor at a download that can be a source."""
         task, claim, file = self._swarm.tasks.get(fetch.task), fetch.claim, fetch.file
         if task is None or claim is None or file is None:
             return True
         count = claim.geometry.count
-        # One that is read from the disk is as good as here.
+        # Pieces that are still to be verified on disk count as available.
         there = (file.record.here if claim.proved else file.here).copy()
         if there.first_clear() < 0:
             return False
@@ -209,12 +209,12 @@ class Shares:
         return not union.all_in_range(0, count)
 
     def _tell(self, task: str) -> None:
-        """Something has changed for registrations that wait."""
+        """Wake the registrations that wait for this task."""
         news = self._waiting.pop(task, None)
         if news is not None and not news.done():
             news.set_result(None)
 
-    # TIME
+    # CHECKS
 
     def _watch(self) -> None:
         if self._timer is None and (self._tasks or self._waiting):
@@ -249,12 +249,12 @@ class Shares:
             claim.lacking = now
         elif now - claim.lacking > LACKING:
             claim.lacking = 0.0
-            self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is nowhere any more: who shared it has left")
+            self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is not available any more: its sharers have left")
             self._fetches.forget(fetch.task)
         self.copies.want(fetch, claim, now)
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         if self._timer is not None:
             self._timer.cancel()
         self.copies.close()

@@ -1,7 +1,7 @@
-"""Clients that open a file by credentials of their own and share its task: each shows that it may before it is given any of it.
+"""Proofs of access for clients that open a file with their own credentials and share its task: each proves its access first.
 
-Those who sign for an object themselves, those who ask a registry for content by its digest (`credentials.Credentials.tasks`), and those who
-share a private file with others (`credentials.Credentials.opened`).
+These are clients that sign requests for an object themselves, clients that request content from a registry by its digest
+(`credentials.Credentials.tasks`), and clients that share a private file with others (`credentials.Credentials.opened`).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from dfengine.origin.version import Version
 
 WORKERS = 16
-"""Signatures that are tried at once."""
+"""Proofs that are requested from origins at the same time."""
 
 HOLDS = 60.0
-"""Seconds for which a proof by headers holds."""
+"""Seconds for which a proof by headers is valid."""
 
 MOST = 65536
-"""Proofs that are remembered."""
+"""Proofs in memory."""
 
 PATIENCE = 20.0
-"""Seconds that the origin has to answer."""
+"""Seconds within which the origin must respond."""
 
 
 class Signatures:
-    """Used on the loop's thread. share: percent of the threads for one client."""
+    """The proofs at one supernode. Used on the loop's thread. share: percent of the threads for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, access: Access, share: int) -> None:
         self._loop = loop
@@ -52,12 +52,12 @@ class Signatures:
         self._shares = Quota(WORKERS, share)
         self._cancels: set[Cancel] = set()
         self._shown: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
-        """Digests of what was proved by headers, until when that holds, and the version that was shown."""
+        """Digest of a request that was proved by headers -> the end of the proof's validity, and the version of the response."""
 
     async def prove(self, wanted: Wanted, address: str) -> None:
-        """What is wanted opens for the client at `address`, by `wanted.signed` or its headers. Raises OriginError and its kin if not.
+        """Prove that the client at `address` may read what it wants, by `wanted.signed` or its headers. Raises OriginError and subclasses.
 
-        By headers it holds for a minute: an image has many layers, and a host asks again when a download goes on.
+        A proof by headers is valid for a minute: an image has many layers, and a host registers again when a download resumes.
         """
         if wanted.content:
             await self.version(wanted, address)
@@ -65,9 +65,9 @@ class Signatures:
             await self._prove(wanted, address)
 
     async def version(self, wanted: Wanted, address: str) -> str:
-        """What the client's headers open now, or opened within the last minute: what tells this version from any other, the same for all.
+        """Return a text that identifies the version that the headers open, now or within the last minute; the same for all clients.
 
-        "": nothing tells it, or the origin says that its answer is for who asked alone. Raises OriginError and its kin.
+        "" when nothing identifies it, or the origin marks its response as private to this client. Raises OriginError and subclasses.
         """
         key, now = _key(wanted), self._loop.time()
         while self._shown and next(iter(self._shown.values()))[0] < now:
@@ -82,7 +82,7 @@ class Signatures:
         return found
 
     def forget(self, wanted: Wanted) -> None:
-        """What these headers opened is there no more."""
+        """Drop the proof of these headers: the version that they opened has been replaced."""
         self._shown.pop(_key(wanted), None)
 
     async def _prove(self, wanted: Wanted, address: str) -> str:
@@ -102,13 +102,13 @@ class Signatures:
         reach = Reach(roots=Roots(()), may_sign=lambda location: False, headers=headers, insecure=wanted.insecure, cacerts=wanted.cacerts,
                       connect=PATIENCE / 2, first=PATIENCE, access=self._access)
         try:
-            # A byte is enough: who may not read the object is told so before it comes.
+            # One byte is enough: an origin refuses a client without access before the body.
             asked = origin(wanted.url, reach, cancel, (lambda: wanted.signed) if wanted.signed else None)
             if isinstance(asked, SignedOrigin):
                 asked.show()  # its signature may be for this range alone
                 return ""
             if wanted.content and "/manifests/" in wanted.url and isinstance(asked, HttpOrigin):
-                asked.version_by_head()  # registries send a manifest as a whole, and count that
+                asked.version_by_head()  # registries send a manifest as a whole, and count each such request
                 return ""
             body = asked.open(0, 1)
             body.close()
@@ -121,20 +121,20 @@ class Signatures:
             cancel.close()
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         for cancel in self._cancels:
             cancel.set()
         self._threads.shutdown(cancel_futures=True)
 
 
 def version_of(version: Version) -> str:
-    """A strong entity-tag and the length, which tell a version of a URL's file from any other; "" where they are not told."""
+    """Return a strong entity-tag and the length, which together identify the version of a URL's file; "" without either."""
     binds = version.strong and version.condition and version.length >= 0 and not version.coding
     return f"{version.condition}\n{version.length}" if binds else ""
 
 
 def _is_own(body: Answer) -> bool:
-    """The origin says that the answer is for who asked: by a header that opens it, or RFC 9111 sections 5.2.2.5 and 5.2.2.7."""
+    """Whether the response is for this client alone: Vary names a private header, or RFC 9111 sections 5.2.2.5 and 5.2.2.7 apply."""
     directives = {member.partition("=")[0].strip().lower() for member in body.head.members("cache-control")}
     return not directives.isdisjoint(("private", "no-store")) or any(name == "*" or is_private(name) for name in body.vary)
 

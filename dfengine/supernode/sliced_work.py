@@ -1,4 +1,4 @@
-"""Work on the loop's thread that may be long, done a slice at a time: between two slices the loop does its other work."""
+"""Long work on the loop's thread, done in slices: between two slices the loop does its other work."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 
 SLICE = 0.005
-"""Seconds of one slice, and one step more."""
+"""Seconds of one slice; a slice ends after the step that exceeds it."""
 
 
 class SlicedWork:
-    """Jobs that nobody waits for, one after another. Each is an iterator: between two of its items it may be interrupted.
+    """Jobs without a waiting caller, run one after another. Each is an iterator and may be interrupted between two of its items.
 
-    A job that raises ends; the others go on.
+    A job that raises ends; the others continue.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,7 +24,7 @@ class SlicedWork:
         self._jobs: deque[Iterator[object]] = deque()
 
     def begin(self, job: Iterable[object]) -> None:
-        """Its first slice is done at once, unless others wait."""
+        """Run a job. Its first slice runs at once, unless other jobs wait."""
         self._jobs.append(iter(job))
         if len(self._jobs) == 1:
             self._run_slice()
@@ -46,7 +46,7 @@ class SlicedWork:
 
 
 async def spread(act: Callable[[_Item], object], items: Iterable[_Item]) -> None:
-    """`act` on each of the items, with the loop's other work between; returns when all is done."""
+    """Call `act` on each of the items, with the loop's other work in between; return after the last."""
     loop = asyncio.get_running_loop()
     until = loop.time() + SLICE
     for item in items:

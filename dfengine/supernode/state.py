@@ -1,6 +1,6 @@
 """Puts a supernode's parts together: the engine, the copies, the registered downloads, the parked pulls.
 
-All of it lives on the loop's thread. Routes call in, fetches report in, and after each event `wake` answers what became answerable.
+All parts run on the loop's thread. Routes call in, fetches report in, and after each event `wake` answers the pulls that became answerable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class SupernodeState:
-    """The parts of one supernode, for its routes. `loop` must be the running one; `settings.download_port` is the one that is bound.
+    """The parts of one supernode, for its routes. `loop` must be the running one; `settings.download_port` is the bound port.
 
     dialer: connects to peers; replaced when secrets and certificates are read again. limits: of the swarm, instead of those of `settings`.
     """
@@ -70,7 +70,7 @@ class SupernodeState:
         self.timings = Timings()
         self.posted_peers = PostedPeers()
         self.draining = False
-        """The process is about to end: no download joins any more."""
+        """The process is about to end: no download may join."""
         self.swarm = Swarm(limits or Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit,
                                             client_share=settings.client_share,
                                             peer_gc=settings.peer_gc_delay), seed=int(time.time()))
@@ -84,7 +84,7 @@ class SupernodeState:
                                      self.timings, self.names, events)
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
-        # Peers are no origins: --origin-allow says nothing about them, and what is denied is denied.
+        # Peers are no origins: --origin-allow does not apply to them, --origin-deny does.
         peers = Access((), settings.origin_deny)
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
@@ -97,38 +97,38 @@ class SupernodeState:
         self._leases: SharedLeases | None = None
 
     def join(self, cluster: Cluster) -> None:
-        """Have the limit of downloads at an origin count for all supernodes of a cluster. Before the cluster starts."""
+        """Apply the limit of leases of an origin to the whole cluster. Call before the cluster starts."""
         if self.settings.origin_limit:
             self._leases = SharedLeases(self.origins, cluster, self.loop)
 
     def other_supernodes(self) -> list[str]:
-        """HOST:PORT of the cluster's others, those that lead fewest tasks first."""
+        """Return HOST:PORT of the cluster's other supernodes, those that lead the fewest tasks first."""
         cluster = self.fetches.cluster
         return [each.address for each in sorted(cluster.others, key=lambda each: each.leads)] if cluster is not None else []
 
     def is_supernode(self, address: str) -> bool:
-        """Another supernode of the cluster is at that address."""
+        """Whether another supernode of the cluster has this address."""
         cluster = self.fetches.cluster
         return cluster is not None and any(SupernodeAddress.parse(each.address).host == address for each in cluster.others)
 
     def wake(self) -> None:
-        """See SwarmDriver; after each event."""
+        """Call after each event; see SwarmDriver."""
         self.driver.wake()
 
     def lost(self, connection: ConnectionState) -> None:
-        """The connection of a native download is gone."""
+        """Handle the end of a native download's connection."""
         self.registry.lost(connection)
         self.wake()
 
     def requested(self, task: str, n: int, address: str, taken: Callable[[], int]) -> None:
-        """The download port starts to send piece n; see Parts.started."""
+        """Note that the download port starts to send piece n; see Parts.started."""
         self.swarm.requested(task, n, client_of(address), taken, self.now())
         self.wake()
 
     def member(self, task: str, cid: str, address: str) -> Member:
-        """A registered download; address: of who speaks in its name, where it must have registered from.
+        """Return a registered download. address: the sender's, which must be the one that the download registered from.
 
-        Raises UnknownTask, UnknownDownload, or why its task failed (RemoteError).
+        Raises UnknownTask, UnknownDownload, or the failure of its task (RemoteError).
         """
         member = self.members.get((task, cid))
         if member is None or task not in self.swarm.tasks or not member.is_of(address):

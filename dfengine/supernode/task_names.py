@@ -1,12 +1,12 @@
-"""How a task is named to administrators of a supernode: by its id, or by an alias where the id opens what its reader may not read.
+"""Public names of tasks, for administrators and logs: the id, or an alias where the id gives access to a private file.
 
-A client that knows a task's id may read its file at the download port, and a download's CID tells the path at which its host serves the
-file. So an id is told only where the URL that is told beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other
-task has
+A client that has a task's id may read its file at the download port, and a download's CID reveals the path at which its host serves the
+file. So an id is shown only where the URL shown beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task
+has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 
-which only administrators' paths take in place of the id. The alias of a task stays the same, as the key does.
+which only administrators' paths accept in place of the id. The alias of a task does not change, because the key does not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.credentials import Credentials
 
 MOST = 1 << 16
-"""Closed tasks that are remembered after they have left memory."""
+"""Private tasks whose aliases stay in memory after the task has left it."""
 
 CID = 16
 """Characters of a download's alias."""
@@ -32,19 +32,19 @@ _ID = re.compile("(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 class TaskNames:
-    """Of one supernode. Changed on the loop's thread; `mask` is called in any."""
+    """The names at one supernode. Changed on the loop's thread; `mask` is called in any thread."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._key = b""
         self._aliases: dict[str, str] = {}
-        """Id -> alias, of closed tasks."""
+        """Id -> alias, of private tasks."""
         self._ids: dict[str, str] = {}
         self._past: dict[str, None] = {}
-        """Those of them that are not in memory, the oldest first."""
+        """Ids of private tasks that have left memory, the oldest first."""
 
     def learn(self, task: str, wanted: Wanted) -> None:
-        """The task comes into memory."""
+        """Note a task that enters memory."""
         self._past.pop(task, None)
         if not wanted.open and task not in self._aliases:
             self._remember(task)
@@ -52,7 +52,7 @@ class TaskNames:
             del self._ids[self._aliases.pop(task)]
 
     def gone(self, task: str) -> None:
-        """The task leaves memory. Its alias stays for later messages."""
+        """Note a task that leaves memory. Its alias stays valid for later messages."""
         if task in self._aliases:
             self._past[task] = None
             while len(self._past) > MOST:
@@ -66,11 +66,11 @@ class TaskNames:
         return found
 
     def public_name(self, task: str) -> str:
-        """The name, for clients and logs, of a task that is or was in memory."""
+        """Return the name, for clients and logs, of a task that is or was in memory."""
         return self._aliases.get(task, task)
 
     def public_name_of(self, task: str, open: bool) -> str:
-        """The name of a task that need not be in memory. open: see `Wanted.open`."""
+        """Return the name of a task that need not be in memory. open: see `Wanted.open`."""
         known = self._aliases.get(task)
         if open or known is not None:
             return known or task
@@ -79,34 +79,34 @@ class TaskNames:
         return found
 
     def public_cid(self, task: str, cid: str) -> str:
-        """The name of a download of this task."""
+        """Return the name of a download of this task."""
         return self._keyed("cid", cid)[:CID] if task in self._aliases else cid
 
     def find(self, name: str) -> str:
-        """The id of the task that is named so; `name` itself if it is no alias that is remembered."""
+        """Return the id of the task with this name, or `name` itself if it is no alias in memory."""
         return self._ids.get(name, name)
 
     def alias(self, task: str) -> str:
-        """Of any task. In any thread."""
+        """Return the alias of any task. May be called in any thread."""
         return self._keyed("task", task)
 
     def _keyed(self, kind: str, text: str) -> str:
         try:
             return self._credentials.alias(kind, text)
-        except LocalError:  # the key cannot be kept: names that hold as long as this process
+        except LocalError:  # the key cannot be stored: use names that are valid until the process ends
             import hmac
 
             self._key = self._key or secrets.token_bytes(32)
             return hmac.digest(self._key, f"{kind}\0{text}".encode("utf-8", "surrogatepass"), "sha256").hex()
 
     def text(self, text: str) -> str:
-        """`text` with the names of the tasks whose ids it holds."""
+        """Return `text` with the ids of private tasks replaced by their names."""
         if len(text) < 64 or not self._aliases:
             return text
         return _ID.sub(lambda match: self._aliases.get(match[0], match[0]), text)
 
     def mask(self, fields: dict[str, Value]) -> dict[str, Value]:
-        """An event's fields for logs: `task` and `cid` by their names, and ids within other texts. May be the same object."""
+        """Return an event's fields for logs, with public names in `task`, `cid` and other texts. May be the same object."""
         if not self._aliases:
             return fields
         task = fields.get("task")

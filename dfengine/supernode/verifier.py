@@ -1,7 +1,7 @@
-"""Verifies complaints: asks the accused source for the disputed piece and compares what it sends with the copy.
+"""Verifies complaints by fetching the disputed piece from the accused source and comparing it with the copy.
 
-In threads, AT_ONCE of them. Where nothing can be compared (the source refuses, or the supernode no longer has the piece) nothing is proved;
-silence proves silence.
+Runs in AT_ONCE threads. Without a comparison (the source refuses, or the supernode no longer has the piece) nothing is proved. A source
+that sends nothing in time is proved silent.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from dfengine.task import PEER_PORTS, peer_path
 from dfengine.wire import Source
 
 AT_ONCE = 16
-"""Threads: most of the sources that are asked are silent, and each of these holds one."""
+"""Threads: most accused sources are silent, and each of these occupies a thread."""
 
 MOST = 1024
-"""Sources that wait to be asked; further complaints are not verified."""
+"""Sources that wait for verification; further complaints are not verified."""
 
 CONNECT = 2.0
 FIRST = 2.0
-"""Seconds to a first byte, after which the source is silent."""
+"""Seconds until the first byte, after which the source is silent."""
 
 SILENCE = 5.0
-"""Seconds without a byte, or for the first START bytes, after which it is silent as well."""
+"""Seconds without a byte, or for the first START bytes, after which the source is silent as well."""
 
 START = 64 << 10
 
 LEAST_RATE = 64 << 10
-"""Bytes per second below which it has not answered either, SILENCE seconds left out."""
+"""Bytes per second below which the source has not answered either, after SILENCE seconds."""
 
 ABSENT = frozenset((404, 410, 416, 500))
-"""Statuses by which peer servers, 1.x's too, say that they do not have the piece."""
+"""Statuses with which peer servers, also those of 1.x, report that they do not have the piece."""
 
 
 class Verifier:
     """Verifies the sources in the swarm's `complaints`, at addresses that `access` permits. Used on the loop's thread.
 
-    fetches: by task. digest: of a piece's content, as records keep it. dialer: how it connects now. wake: called after each verdict.
+    fetches: by task. digest: of a piece's content, as in records. dialer: returns the present Dialer. wake: called after each verdict.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Verifier:
         self._connections: set[Connection] = set()
 
     def start(self) -> None:
-        """Verify all sources in `complaints` now; each result goes to `swarm.judged`."""
+        """Start the verification of all sources in `complaints`; each result is passed to `swarm.judged`."""
         complaints = self._swarm.complaints.copy()
         self._swarm.complaints.clear()
         for complaint in complaints:
             fetch = self._fetches.get(complaint.task_id)
             file = fetch.file if fetch is not None else None
-            shared = fetch is not None and fetch.claim is not None  # whose digests are known without the bytes
+            shared = fetch is not None and fetch.claim is not None  # its digests are known without the bytes
             here = file is not None and complaint.n < len(file.here) and (shared or complaint.n in file.here)
             if file is None or not here or self._waiting >= MOST or not may_ask(complaint.source, self._access):
                 self._swarm.judged(complaint, "", self._loop.time())
@@ -91,12 +91,12 @@ class Verifier:
     def _judge(self, complaint: Complaint, file: PieceFile, found: str) -> None:
         self._waiting -= 1
         fetch = self._fetches.get(complaint.task_id)
-        # Another version of the file has come meanwhile: the source may well have it.
+        # If the file has been replaced by another version, the source may serve that one.
         self._swarm.judged(complaint, found if fetch is not None and fetch.file is file else "", self._loop.time())
         self._wake()
 
     def close(self) -> None:
-        """The process ends: nobody else is asked, and nobody waited for."""
+        """Stop at the end of the process: verify no further source, and stop the running threads."""
         for connection in self._connections.copy():
             connection.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -112,7 +112,7 @@ def _held(connection: Connection, connections: set[Connection]) -> Iterator[None
 
 
 def may_ask(source: Source, access: Access) -> bool:
-    """It has a peer server's port and path, at an IP address that clients may make this supernode connect to."""
+    """Whether the source has a peer server's port and path, at an IP address that clients may make this supernode connect to."""
     try:
         return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)
     except (BadValue, ValueError):
@@ -123,10 +123,10 @@ def ask_source(
     dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes],
     connections: set[Connection],
 ) -> str:
-    """What the source sends for piece n: "right", "digest" (other bytes), "gone" (it has not the piece), "silent", "refused" (no server
-    listens there), "" (anything else).
+    """Fetch piece n from the source. Return "right", "digest" (other bytes), "gone" (it does not have the piece), "silent", "refused" (no
+    server listens there), or "" (anything else).
 
-    connections: holds the connection while it is used; another thread may stop it.
+    connections: holds the connection meanwhile, so that another thread may stop it.
     """
     try:
         with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _held(connection, connections):

@@ -1,4 +1,4 @@
-"""Proxies that take work: each asks for it by a request that is parked until there is some, and says what became of it by the next ones."""
+"""Proxies that take work: each sends a request that is parked until there is work, and reports the results in its next requests."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
 LIFE = 75.0
-"""Seconds after its last request for which a proxy counts as there."""
+"""Seconds after its last request for which a proxy is available."""
 
 MOST_WORKERS = 1 << 16
 EACH = 4
-"""Items that one proxy has under way at most, also if it wants more."""
+"""Items that one proxy has in progress at most, even if it wants more."""
 
 
 class Worker:
-    """host: its name. ip: where others reach its host. address: where it was seen."""
+    """A proxy. host: its name. ip: the address of its host for others. address: the one that its requests come from."""
 
     def __init__(self, name: str, host: str, ip: str, address: str) -> None:
         self.name = name
@@ -36,29 +36,29 @@ class Worker:
         self.waiting: dict[int, work.Item] = {}
         self.under_way: dict[int, work.Item] = {}
         self.ends: dict[int, asyncio.Future[str]] = {}
-        """Number -> why it failed, "" if it did not."""
+        """Number of an item -> the reason of its failure, "" for success."""
         self.parked: asyncio.Future[Response] | None = None
         self.want = 0
 
 
 class Workers:
-    """On the loop's thread. share: percent of them for one client. trusted: all that may ask are members of the swarm."""
+    """The proxies that take work. Used on the loop's thread. share: percent for one client. trusted: all are members of the swarm."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int, trusted: bool) -> None:
         self._loop = loop
         self._workers: dict[str, Worker] = {}
         self._shares = Quota(MOST_WORKERS, share)
         self._next = secrets.randbits(48)
-        """No number of an earlier process comes again, or hardly ever."""
+        """Numbers do not, or hardly ever, repeat those of an earlier process."""
         self.trusted = trusted
 
     def __iter__(self) -> Iterator[Worker]:
-        """Those that are there."""
+        """Iterate over the available proxies."""
         now = self._loop.time()
         return (worker for worker in self._workers.values() if now - worker.seen < LIFE)
 
     def ask(self, asking: work.Asking, address: str) -> Response | asyncio.Future[Response]:
-        """A proxy at `address` asks for work. Raises RemoteError where there are too many, or another client has that name."""
+        """Answer a proxy's request for work, or park it. Raises RemoteError at the limit, or if another client uses the proxy's name."""
         worker = self._workers.get(asking.worker)
         if worker is None:
             if not self._shares.acquire(address):
@@ -70,7 +70,7 @@ class Workers:
         for done in asking.done:
             worker.under_way.pop(done.number, None)
             self._end(worker, done.number, done.error)
-        # What was given by an answer that did not arrive is given again.
+        # Items of a response that did not arrive are assigned again.
         held = set(asking.under_way)
         for number in [number for number in worker.under_way if number not in held]:
             worker.waiting[number] = worker.under_way.pop(number)
@@ -86,7 +86,7 @@ class Workers:
         return parked
 
     def give(self, worker: Worker, item: work.Item) -> asyncio.Future[str]:
-        """Have it brought; number: any. Done when it has ended: with why it failed, "" if it did not. Cancel it, and it is withdrawn."""
+        """Assign an item; its number is replaced. The future's result is the reason of a failure, "" for success; cancel it to withdraw."""
         number, self._next = self._next, self._next + 1
         end = worker.ends[number] = self._loop.create_future()
         end.add_done_callback(partial(self._ended, worker, number))
@@ -97,13 +97,13 @@ class Workers:
         return end
 
     def expire(self) -> None:
-        """Call from time to time: those that are gone leave, and what they had under way fails."""
+        """Call periodically: drop the proxies that are gone; their items fail."""
         now = self._loop.time()
         for worker in [worker for worker in self._workers.values() if now - worker.seen >= LIFE]:
             del self._workers[worker.name]
             self._shares.release(worker.address)
             for number in list(worker.ends):
-                self._end(worker, number, f"the proxy of {worker.host} has not asked for {LIFE:g} s")
+                self._end(worker, number, f"the proxy of {worker.host} has sent no request for {LIFE:g} s")
 
     def _take(self, worker: Worker) -> list[work.Item]:
         numbers = list(islice(worker.waiting, max(0, min(worker.want, EACH - len(worker.under_way)))))
@@ -112,7 +112,7 @@ class Workers:
         return given
 
     def _release(self, worker: Worker) -> None:
-        """Answer its parked request with nothing."""
+        """Answer the parked request without work."""
         parked, worker.parked = worker.parked, None
         if parked is not None and not parked.done():
             parked.set_result(_answer(work.Given()))

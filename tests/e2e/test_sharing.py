@@ -97,7 +97,7 @@ def test_files_of_every_length(stage: Scene, size: int) -> None:
 def test_what_nobody_shares_is_an_error_in_bounded_time(stage: Scene) -> None:
     node = stage.supernode()
     said = stage.get(NOBODY, "out", nodes=(node,), status=3)
-    assert "nobody shares it" in said
+    assert "no host shares it" in said
     assert "dfengine share" in said
     assert "has no origin" in stage.get(NOBODY, "out", status=2)
     assert "name one" in stage.share(made(stage), status=2)
@@ -148,7 +148,7 @@ def test_a_sharer_that_vanishes_half_way_fails_its_downloads_which_then_resume(s
     until(begun, "some pieces")
     killed(stage)
     said = stage.end(download, status=3)
-    assert "nowhere" in said or "nobody shares it" in said or "only a part of it" in said, said
+    assert "not available any more" in said or "no host shares it" in said or "only a part of it" in said, said
     assert not (stage.path / "out").exists()
     stage.share(path, nodes=(node,))
     result = stage.get(name, "out", nodes=(node,))
@@ -301,7 +301,7 @@ def test_programs_share_get_and_open(stage: Scene) -> None:
             assert file.size == SIZE
             assert file.pread(SIZE - 100, 100) == path.read_bytes()[-100:]
             assert hashlib.sha256(file.pread(0, SIZE)).hexdigest() == shared.name.rpartition(":")[2]
-        with pytest.raises(dfengine.SupernodeError, match="nobody shares it"):
+        with pytest.raises(dfengine.SupernodeError, match="no host shares it"):
             client.get(NOBODY, stage.path / "none")
     asyncio.run(_as_coroutines(stage, node.node, path, shared.name))
 

@@ -75,7 +75,7 @@ def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str)
     told.received(body, A, 1.0, 0.0)
     assert not told.orphans((), 1.0 + SETTLE)
     [failed] = told.all((), 1.0 + SETTLE)
-    assert failed.error == f"supernode h:8002 is gone, and no other one went on with this preheat, because it {needs}: begin it again"
+    assert failed.error == f"supernode h:8002 is gone, and no other one resumed this preheat, because it {needs}: begin it again"
 
 
 @pytest.mark.parametrize("fields", [

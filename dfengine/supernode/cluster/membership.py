@@ -158,7 +158,7 @@ class Cluster:
         return other.address if other is not None else None
 
     def stand_in(self, task: str, lost: Container[str]) -> str | None:
-        """Return HOST:PORT of the stand-in that leads the task while its leader is unknown or one of `lost`; None: this one. Never blocks."""
+        """Return HOST:PORT of the stand-in that leads the task while its leader is unknown or in `lost`; None: this one. Never blocks."""
         with self._lock:
             other = self._beliefs.stand_in(task, self.own, lost)
             now = time.monotonic()
@@ -173,8 +173,7 @@ class Cluster:
     def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
         """Take the task's lead from the supernode at `leader`, which is notified, and reserve probes of the origin for `seconds`.
 
-        rate: bytes per second at which this supernode reads the origin; 0: unknown. Called in a fetch's thread; may block. False: no
-        change.
+        rate: bytes per second at which this supernode reads the origin; 0: unknown. In a fetch's thread; may block. False: no change.
         """
         with self._lock:
             last, began = self._beliefs.last_leader(task), time.monotonic()

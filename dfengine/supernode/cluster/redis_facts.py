@@ -236,7 +236,7 @@ class RedisFacts:
         return [each for each in found if isinstance(each, bytes)]
 
     def lead(self, task: str, id: str, record: bytes) -> bytes | None:
-        """Return the record of the task's leader, or make this supernode the leader and return None; renew its record. Raises ClusterError."""
+        """Return the record of the task's leader, or make this supernode the leader and return None; renew its TTL. Raises ClusterError."""
         found = self._ask(LEAD, [self._member(id), self._lead(task)], [id, record, int(TTL * 1000), self._member(), int(LEASE)])
         return found if isinstance(found, bytes) else None
 

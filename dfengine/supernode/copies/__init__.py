@@ -1,28 +1,28 @@
 """The supernode's copies of files.
 
-    cdn                      one fetch per task, however many clients ask
-    shared_pool              threads, and each client's share of them
-    fetch                    one task's copy: its state, and the events that it reports to the event loop
-    fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
-    origin_reading, arrival  requests to the origin; how the bytes of an answer get into the copy
-    following, piece_connections   a task that is taken from the supernode that leads it, piece by piece
-    slow_leader              when that one reads too slowly (pure); leader_probe, reading_messages: the measurement;
-                             cut_off: whether anybody else is reached
-    own_rules                what is taken from no leader, because this supernode may not read it
-    manifests                of trees, for the fetches of their data
-    listing_budget           what listings may cost, for each client
-    repair                   compares a copy found on disk with its digests, fetches damaged pieces again
-    cache, copy              the files on disk, and serving them
-    claimed, replica         content that hosts share: as it was told, and read from them
-    piece_reading            one piece of a source
-    following                takes a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_connections`
-    kept                     which copies are to stay
-    store, stored            the object store of finished copies, and what it says of one
-    restoring, write_behind  copies read from there, and written there
-    scrubber                 reads a piece that somebody says is wrong
-    eviction                 which copies leave a full disk
-    legacy_md5               md5s for 1.x
-    origin_queue             downloads that wait for permission to go to an origin
+    cdn                      one fetch per task, however many clients request it
+        shared_pool              a thread pool with a share for each client
+        fetch                    one task's copy: its state, and the events that it reports to the event loop
+        fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
+        origin_reading, arrival  requests to the origin; writing a response's bytes to the copy
+        following                fetches a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_connections`
+        slow_leader              when to take the lead from a leader that reads slowly (pure); leader_probe, reading_messages: the
+        measurement;
+                                 cut_off: whether any other supernode can be reached
+        own_rules                origins that this supernode may not read, and so does not fetch from a leader either
+        manifests                recent manifests of trees, for the fetches of their data
+        listing_budget           memory for listings of directories, for each client
+        repair                   compares a copy found on disk with its digests, fetches damaged pieces again
+        cache, copy              the files on disk, and serving them
+        claimed, replica         content that hosts share: claims of its digests, and reading it from the hosts
+        piece_reading            reads one piece from a source
+        kept                     copies that must be kept: pinned, or until a time
+        store, stored            the object store of finished copies, and the head of a stored copy
+        restoring, write_behind  copies read from the object store, and written to it
+        scrubber                 reads pieces again that are reported as wrong
+        eviction                 removes copies from a full disk
+        legacy_md5               md5s for Dragonfly 1.x
+        origin_queue             downloads that wait for permission to read an origin directly
 
 A piece is verified in `copy`. Start with `fetch_thread`.
 """

@@ -1,4 +1,4 @@
-"""Writes what arrives from an origin to the copy: each part is received, hashed and written while it is in the CPU's cache."""
+"""Writes bytes from an origin to the copy: each part is received, hashed and written while it is in the CPU's cache."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch
 
 PART = 512 << 10
-"""Bytes of one part."""
+"""Size of a part in bytes."""
 
 
 class Arrivals:
-    """See origin.sink.Sink: the copy `file` of a fetch."""
+    """Sink that writes to the copy `file` of a fetch; see origin.sink.Sink."""
 
     def __init__(self, fetch: Fetch, file: PieceFile) -> None:
         self._fetch = fetch
@@ -30,31 +30,31 @@ class Arrivals:
 
     @property
     def stopping(self) -> bool:
-        """The process ends."""
+        """Whether the process is ending, or the task was forgotten."""
         return self._fetch.stopped
 
     @property
     def ordered(self) -> bool:
-        """md5s are computed behind the pieces."""
+        """Whether pieces should arrive in order, because a thread computes md5s of them in order."""
         return self._fetch.following
 
     def unbind(self) -> None:
-        """Pieces of a response arrive that no validator ties to the earlier one: the description names no version until the fetch ends.
+        """Record that the copy mixes two responses without a common validator: the description names no version until the fetch ends.
 
-        After a crash the copy is then not resumed.
+        After a crash the copy is therefore not resumed.
         """
         self._fetch.description.learn(Version())
         self._fetch.unbound = True
         self._fetch.describe()
 
     def begin(self, n: int) -> Arriving:
-        """Piece n arrives; if it is here already, it is compared."""
+        """Begin piece n; if the copy already has it, the bytes are compared."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         self._fetch.room.keep_free()
-        # Mapped, because malloc would raise its mmap threshold and keep hundreds of MiB of such buffers of many threads.
+        # Mapped, because malloc would raise its mmap threshold and retain hundreds of MiB of such buffers of many threads.
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
         return Arriving(self._fetch, self.file, n, part, self._parts)
 
@@ -63,27 +63,27 @@ class Arrivals:
         return list(self.file.here)
 
     def end(self) -> int:
-        """No piece is beyond what may arrive."""
+        """Return the end of the pieces to read: no limit."""
         return ENDLESS
 
     def room_for(self, n: int) -> None:
-        """There is always room: the disk is checked when the piece is written."""
+        """Return at once: the disk is checked when the piece is written."""
 
     def wanted(self) -> int:
         """The piece that a stream waits for; -1: none."""
         return self._fetch.wanted_piece
 
     def learn_length(self, length: int) -> None:
-        """The origin has sent the length, or the body ended."""
+        """Set the file's length, once the origin has sent it or the body has ended."""
         self._fetch.cache.check_length(length)
         self._fetch.room.write(self._fetch.task, lambda: self.file.learn_length(length))
 
     def say(self, text: str) -> None:
-        """Ignored: a supernode has no terminal."""
+        """Ignore messages: a supernode has no terminal."""
 
 
 class Arriving:
-    """See origin.sink.Piece."""
+    """One arriving piece; see origin.sink.Piece."""
 
     def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview]) -> None:
         self.got = 0
@@ -99,12 +99,12 @@ class Arriving:
         self._started = monotonic()
 
     def room(self, want: int) -> memoryview:
-        """The free rest of the current part."""
+        """The unused rest of the current part."""
         at = self.got - self._put
         return self._part[at : min(PART, at + want)]
 
     def took(self, count: int) -> None:
-        """A full part is hashed, and written unless the piece is here already."""
+        """Count received bytes. A full part is hashed, and written unless the copy already has the piece."""
         self.got += count
         if self.got - self._put == PART:
             self._flush()
@@ -118,7 +118,7 @@ class Arriving:
         self._put = self.got
 
     def whole(self) -> bool:
-        """See origin.sink.Piece. Raises OriginDiffers if it is here already with other bytes, StorageError."""
+        """See origin.sink.Piece. Raises OriginDiffers if the copy has the piece with other bytes, StorageError."""
         self._flush()
         self._parts.append(self._part)
         self._digest = self._fetch.cache.finish(self._hash)
@@ -127,6 +127,6 @@ class Arriving:
         return self._known
 
     def show(self) -> None:
-        """Offer it to the swarm."""
+        """Offer the piece to the swarm."""
         self._fetch.room.write(self._fetch.task, lambda: self._file.offer(self._n, self._digest))
         self._fetch.arrived(self._n, monotonic() - self._started)

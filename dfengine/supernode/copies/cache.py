@@ -1,6 +1,6 @@
 """The supernode's copies on disk: HOME/download/<first 3>/<taskId>, with a record and a description beside each.
 
-A copy is the plain file. After a crash its record and description tell what was fetched.
+A copy is the plain file. After a crash its record and description show which pieces were fetched.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ TASK_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Description(msgspec.Struct, kw_only=True):
-    """What is known of a copy besides its bytes. The headers of requests are not stored.
+    """Metadata of a copy. The headers of requests are not stored.
 
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
-    vary: what the request said in the harmless headers that the response depends on; see `origin.request.selection`.
+    vary: the request's values of the harmless headers that the response depends on; see `origin.request.selection`.
     tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.wanted.Wanted.open`; None: unknown.
     """
 
@@ -59,33 +59,33 @@ class Description(msgspec.Struct, kw_only=True):
     open: bool | None = None
 
     def answers(self, headers: Iterable[tuple[str, str]]) -> bool:
-        """A request with these headers may be given this copy (RFC 9111 section 4.1)."""
+        """Whether this copy may answer a request with these headers (RFC 9111 section 4.1)."""
         return not self.vary or selection(headers, self.vary) == self.vary
 
     def version(self, length: int) -> Version:
-        """The version that the origin named, of a file of `length` bytes."""
+        """Return the version that the origin named, of a file of `length` bytes."""
         return Version(self.etag, self.last_modified, length, self.dated, self.coding)
 
     def resume_at(self, file: Copy) -> tuple[int, Version | None]:
-        """Where to resume `file`: its first missing byte, and the version; (0, None): from the start, or without a validator."""
+        """Return where to resume `file`: its first missing byte, and the version. (0, None): from the start, or no validator."""
         version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
         if not (version.binds and gaps and gaps[0][0]):
             return 0, None
         return file.geometry.content(gaps[0][0])[0], version
 
     def learn(self, version: Version) -> None:
-        """Record the validators that the origin sends now."""
+        """Record the validators of the origin's current response."""
         self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
 
 
 COPIES = "download"
-"""The directory of the copies, in a supernode's home."""
+"""Directory of the copies in a supernode's home."""
 
 
 class Cache:
-    """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which forged pieces do not match.
+    """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which forged pieces cannot match.
 
-    longest: most bytes of a copy. Raises LocalError if the directory cannot be used.
+    longest: maximum bytes of a copy. Raises LocalError if the directory cannot be used.
     """
 
     def __init__(self, home: str, digest: str = "xxh3", longest: int = 4 << 40) -> None:
@@ -94,7 +94,7 @@ class Cache:
         self.path = os.path.join(home, COPIES)
         self._descriptors = Descriptors()
         self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
-        # Threads of one fetch, or of a stopped one and the next, may write files of the same task.
+        # Threads of one fetch, or of a stopped fetch and the task's next one, may write files of the same task.
         self.turn = threading.RLock()
         try:
             # Copies may need credentials at the origin: other users of this host must not read them.
@@ -106,13 +106,13 @@ class Cache:
         return os.path.join(self.path, task[:3], task + kind)
 
     def has(self, task: str) -> bool:
-        """There is something of it, complete or not."""
+        """Whether the task has a copy, complete or not."""
         return os.path.exists(self._at(task, ".json"))
 
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
-        """The copy that an earlier process left, complete or not. None: there is none, it is unusable, or was not `verified` like this.
+        """Load the copy left by an earlier process, complete or not. None: no copy, an unusable one, or one `verified` in another way.
 
-        One whose record and description are of different generations is removed.
+        A copy whose record and description have different generations is removed.
         """
         try:
             with open(self._at(task, ".json"), "rb") as file:
@@ -126,7 +126,7 @@ class Cache:
                 self.remove(task)
                 return None
             description.md5 = ""  # the bytes may have changed since
-            # The three files are not written atomically: a copy is complete only if its record says so, too.
+            # The three files are not written atomically: a copy counts as complete only if its record agrees.
             description.complete = description.complete and copy.record.all_here()
             return copy, description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
@@ -138,29 +138,29 @@ class Cache:
         return copy
 
     def piece_digest(self, content: memoryview) -> bytes:
-        """The 16 bytes that the record holds."""
+        """Return the 16 bytes that the record stores."""
         check = self.hasher()
         check.update(content)
         return self.finish(check)
 
     def hasher(self) -> Hasher:
-        """For a piece's content as it arrives."""
+        """Return a hasher for a piece's content as it arrives."""
         return hasher(self.digest)
 
     @staticmethod
     def finish(check: Hasher) -> bytes:
-        """The 16 bytes that the record holds, of a `hasher` that was given all of the piece."""
+        """Return the 16 bytes that the record stores, from a `hasher` that was fed the whole piece."""
         return bytes(check.digest()[:16])
 
     def check_length(self, length: int) -> None:
-        """Raises StorageError if a file of so many bytes (-1: unknown) is too long for a copy."""
+        """Raise StorageError if a file of `length` bytes (-1: unknown) is too long for a copy."""
         if length > self.longest:
             raise StorageError(f"the file has {length} bytes, this supernode takes up to {self.longest} (--max-length)")
 
     def create(self, task: str, geometry: Geometry, description: Description) -> Copy:
         """Create an empty copy. An older one is unlinked, not overwritten, because uploads may still read it.
 
-        Raises StorageError, also if it is too long.
+        Raises StorageError, also if the file is too long.
         """
         self.check_length(geometry.length)
         try:
@@ -194,12 +194,12 @@ class Cache:
                 os.unlink(self._at(task, kind))
 
     def touch(self, task: str, now: float) -> None:
-        """Note that it was used at unix time `now`."""
+        """Record unix time `now` as the copy's last use."""
         with contextlib.suppress(OSError):
             os.utime(self._at(task, ".json"), (now, now))
 
     def free(self) -> int:
-        """Free bytes of the file system; 0 if the directory was removed, which is then created again."""
+        """Free bytes of the file system. If the directory was removed, create it again and return 0."""
         try:
             room = os.statvfs(self.path)
         except OSError:
@@ -215,7 +215,7 @@ class Cache:
                 yield entry.stat().st_mtime, task, self._taken(task)
 
     def tasks(self) -> Iterator[str]:
-        """The task of every copy."""
+        """Tasks of all copies."""
         return (task for task, _ in self._entries())
 
     def _entries(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -231,14 +231,14 @@ class Cache:
                         yield task, entry
 
     def copy(self, task: str) -> tuple[float, str, int] | None:
-        """The same of one copy; None: there is none."""
+        """Return the same tuple as `copies` for one task; None: no copy."""
         with contextlib.suppress(OSError):
             return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
         return None
 
     def describes(self, task: str) -> tuple[str, int, int, int, str, str, bool] | None:
-        """(URL, bytes, pieces, pieces that are here, see Description.tree, the name of the data of the shared directory that it is the
-        manifest of, "", see Description.open) as the disk has it, -1: unknown; None: it is no copy."""
+        """Read from the disk: (URL, bytes, pieces, pieces on disk, Description.tree, the name of the shared directory's data if this is its
+        manifest, else "", Description.open). -1: unknown. None: no copy."""
         try:
             with open(self._at(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)

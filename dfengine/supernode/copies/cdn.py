@@ -1,6 +1,6 @@
-"""One fetch from the origin per task, however many clients ask for it, by a bounded number of threads.
+"""One fetch from the origin per task, however many clients request it, by a bounded number of threads.
 
-Each client gets at most a share of the threads. Otherwise a few URLs of an origin that hardly answers would block all other files.
+Each client gets at most a share of the threads. Otherwise a few URLs of an origin that hardly responds would block all other files.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class Cdn:
-    """All fetches. Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
+    """All fetches. Used on the loop's thread; `post(function, *arguments)` calls a function on it from any thread.
 
-    workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address that asked
-    first. connections: most to one origin for one file. room: on the disk.
-    own: what this supernode gives of its own. store: where finished copies lie as well.
+    workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address of the
+    first request. connections: maximum to one origin for one file. room: on the disk.
+    own: local directories that may be served, and whose requests may be signed. store: object store of finished copies.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Cdn:
         self.own = own if own is not None else Own(Roots(()))
         self._store = store
         self.cluster: Cluster | None = None
-        """Says which supernode leads a task; None: this one leads all."""
+        """Determines which supernode leads a task; None: this one leads all."""
         self._grants = Grants()
         self._turns = Turns(connections)
         self.pauses = OriginPauses()
@@ -64,10 +64,10 @@ class Cdn:
         self._following = SharedPool("follow", workers, share, post)
         self.fetches: dict[str, Fetch] = {}
         self.past_requests = self.past_bytes = 0
-        """Sums of the fetches that were forgotten, up to then."""
+        """Sums over forgotten fetches."""
 
     def start(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
-        """Fetch a task that is not known, or has failed; address: of the client that asks for it."""
+        """Fetch a task that is unknown or has failed. address: of the requesting client."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
                                             connections=self._connections, grants=self._grants, turns=self._turns, own=self.own,
@@ -77,7 +77,7 @@ class Cdn:
         return fetch
 
     def share(self, task: str, wanted: Wanted, claim: Claim) -> Fetch:
-        """A task whose content hosts share: nothing is fetched, its pieces are known by their digests."""
+        """Register a task whose content hosts share: nothing is fetched, and the claim has the digests of its pieces."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room)
         fetch.claim, fetch.file, fetch.state = claim, Claimed(claim.geometry, claim.digests), SUCCESS
@@ -85,7 +85,7 @@ class Cdn:
         return fetch
 
     def work(self, fetch: Fetch, work: Callable[[Fetch], None], over: Callable[[Fetch], None], address: str = "") -> None:
-        """Have a thread `work` at the copy of shared content, for the client at `address`; then `over` is called, as an event is."""
+        """Run `work` on the copy of shared content in a thread, for the client at `address`; then call `over` as an event."""
 
         def run() -> None:
             try:
@@ -97,9 +97,9 @@ class Cdn:
         self._fetching.submit(fetch, run, address)
 
     def revalidate(self, fetch: Fetch, answered: Callable[[Fetch], None], address: str = "") -> None:
-        """Ask the origin whether a complete copy is still current. The result is reported by events; then `answered` is called.
+        """Check with the origin whether a complete copy is still current. The result is reported by events; then `answered` is called.
 
-        `fetch.asking` is true meanwhile.
+        Meanwhile `fetch.asking` is true.
         """
 
         def over(fetch: Fetch) -> None:
@@ -114,7 +114,7 @@ class Cdn:
         self._fetching.submit(fetch, ask, address)
 
     def mend(self, fetch: Fetch) -> None:
-        """Fetch again what a complete copy has lost."""
+        """Fetch lost pieces of a complete copy again."""
         fetch.state = RUNNING
         self._fetching.submit(fetch, lambda: mend(fetch), "")
 
@@ -128,7 +128,7 @@ class Cdn:
         self._post(tell)
 
     def follow(self, fetch: Fetch, address: str = "") -> None:
-        """Compute the md5s that 1.x needs from now on, once for each copy; address: of the client that needs them first."""
+        """Compute the md5s that Dragonfly 1.x needs from now on, once per copy. address: of the client that needs them first."""
         if not fetch.following and not fetch.md5:
             fetch.following = True
             self._following.submit(fetch, lambda: self._follow(fetch, address), address)
@@ -141,14 +141,14 @@ class Cdn:
             self._post(self._followed, fetch, file, address)
 
     def _followed(self, fetch: Fetch, file: Copy | None, address: str) -> None:
-        """The thread that computed the md5s of `file` has ended. If another generation has begun meanwhile, its md5s are next."""
+        """Handle the end of the thread that computed the md5s of `file`. If a new generation has begun meanwhile, compute its md5s next."""
         fetch.following = False
         if file is not fetch.file and not fetch.over:
             self.follow(fetch, address)
         fetch.notify()
 
     def lead_taken(self, name: str, leader: str, rate: float) -> None:
-        """See `Fetch.lead_taken`. name: of the task in the cluster."""
+        """See `Fetch.lead_taken`. name: the task's name in the cluster."""
         for fetch in self.fetches.values():
             if fetch.wanted.cluster_name == name:
                 fetch.lead_taken(leader, rate)

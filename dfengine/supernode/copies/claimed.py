@@ -1,7 +1,7 @@
-"""Shared content of which the supernode has no byte: its length and the digests of its pieces, as who shares it has told them.
+"""Shared content that the supernode has not read: its length and the digests of its pieces, as announced by its sharers.
 
-It stands where a copy would, so that offers and verdicts are made of it as of a copy. A claim is proved when the supernode has read all of
-the content and its digest is the one in its name.
+It is used in place of a copy, so that offers and verdicts are made from it in the same way. A claim is proved when the supernode has read
+all of the content and its digest equals the one in its name.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dfengine.storage.descriptors import Held
 from dfengine.supernode.copies.copy import Copy
 
 DIGEST = 16
-"""Bytes of a piece's digest."""
+"""Size of a piece's digest in bytes."""
 
 
 class _Digests:
-    """What a record tells of a file without a piece."""
+    """The part of a record that a file without pieces needs."""
 
     def __init__(self, geometry: Geometry, digests: bytes) -> None:
         self.geometry = geometry
@@ -32,11 +32,11 @@ class _Digests:
         return self.digests[DIGEST * n : DIGEST * (n + 1)]
 
     def release(self) -> None:
-        """There is no descriptor."""
+        """Nothing to do: no descriptor is open."""
 
 
 class Claimed(Copy):
-    """See the module. It is on no disk."""
+    """Copy without data; see the module. It is not on the disk."""
 
     def __init__(self, geometry: Geometry, digests: bytes) -> None:
         self.path = ""
@@ -52,19 +52,19 @@ class Claimed(Copy):
         return []
 
     def release(self) -> None:
-        """There is no descriptor."""
+        """Nothing to do: no descriptor is open."""
 
     def detach(self) -> None:
-        """There is no path."""
+        """Nothing to do: no file exists."""
 
 
 @dataclass
 class Claim:
-    """Used on the loop's thread. sharers: CID -> when it announced the content last (loop time), for those who do.
+    """A claim of shared content. Used on the loop's thread. sharers: CID -> loop time of its last announcement of the content.
 
-    keep: unix seconds until which a copy is to be kept, 0: none. proved: see the module. reading: a thread reads the content to keep or
-    prove it. lacking: since when some piece is nowhere (loop time), 0: none is. failure: why the last reading ended, "" if pieces come;
-    again: when the next one may begin (loop time).
+    keep: unix seconds until which a copy must be kept, 0: none. proved: see the module. reading: a thread reads the content to keep or
+    prove it. lacking: loop time since when no host has some piece, 0: every piece is available. failure: why the last reading ended, ""
+    while pieces arrive. again: loop time from which the next reading may begin.
     """
 
     geometry: Geometry
@@ -79,15 +79,15 @@ class Claim:
 
     @property
     def generation(self) -> str:
-        """Names these pieces: those of another claim of the same name are other ones. 16 characters."""
+        """Names these pieces; another claim of the same content name has another generation. 16 characters."""
         return generation(self.geometry, self.digests)
 
     def digest(self, n: int) -> bytes:
-        """Of piece n."""
+        """Digest of piece n."""
         return self.digests[DIGEST * n : DIGEST * (n + 1)]
 
     def same(self, length: int, digests: bytes) -> bool:
-        """Another claim is this one."""
+        """Whether another claim has the same pieces."""
         return (self.geometry.length, self.digests) == (length, digests)
 
 

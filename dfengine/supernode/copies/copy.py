@@ -1,6 +1,6 @@
-"""A task's file in the supernode's cache. It serves only pieces that were verified, and has no descriptor while it is idle.
+"""A task's file in the supernode's cache. It serves only verified pieces, and has no descriptor open while it is idle.
 
-Data on a disk may have changed since it was written. So a copy that is found on the disk begins without pieces; `verify` reads one and
+Data on a disk may change after it was written. A copy that is found on the disk therefore begins without pieces; `verify` reads one and
 compares it with the digest in the record. Pieces that this process wrote were verified as they arrived. After a complaint a piece is
 verified again, and `drop` removes a wrong one.
 """
@@ -21,7 +21,7 @@ from dfengine.storage.record import Record
 
 
 class Copy(PieceFile):
-    """Use `create` or `open`, then `keep_in`. It is never closed: each descriptor is closed by its last user."""
+    """File of a copy. Use `create` or `open`, then `keep_in`. It is never closed: the last user of each descriptor closes it."""
 
     def __init__(self, path: str, fd: int, record: Record) -> None:
         super().__init__(path, fd, record)
@@ -32,7 +32,7 @@ class Copy(PieceFile):
         """Piece -> md5 of the framed piece, for 1.x. Not stored: the bytes on the disk may change after it was computed."""
 
     def keep_in(self, descriptors: Descriptors, digest: Callable[[memoryview], bytes]) -> None:
-        """Call once, before use. digest: computes the digest of a piece's content that the record holds."""
+        """Call once, before use. digest: computes a piece's digest in the form that the record stores."""
         self._data, self._digest = OnDemand(self.path, self._fd, descriptors), digest
 
     @property
@@ -40,7 +40,7 @@ class Copy(PieceFile):
         return self.hold().fd
 
     def hold(self) -> Held:
-        """The data's descriptor, for one use. Raises StorageError if the file is gone."""
+        """Return the data's descriptor, for one use. Raises StorageError if the file was removed."""
         assert self._data is not None
         return self._data.hold()
 
@@ -54,12 +54,12 @@ class Copy(PieceFile):
         self._proved.set(n)
 
     def buffer(self) -> memoryview:
-        """Room for the content of any piece of this file, in pages of its own."""
+        """Allocate room for the content of any piece of this file, in pages of its own."""
         size = self.geometry.content_size
         return memoryview(mmap.mmap(-1, size if self.geometry.length < 0 else max(1, min(size, self.geometry.length))))
 
     def verify(self, n: int, buffer: memoryview) -> bool:
-        """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and dropped."""
+        """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and is dropped."""
         with contextlib.suppress(StorageError):
             if self.agrees(n, buffer[: self.read_into(n, buffer)]):
                 self._proved.set(n)
@@ -68,19 +68,19 @@ class Copy(PieceFile):
         return False
 
     def agrees(self, n: int, content: memoryview) -> bool:
-        """It has the digest that the record names for piece n."""
+        """Whether `content` has the digest that the record names for piece n."""
         assert self._digest is not None
         return self._digest(content) == self.record.digest(n)
 
     def drop(self, n: int) -> None:
-        """Remove piece n from what is here."""
+        """Remove piece n from the pieces that the copy has."""
         self._proved.clear(n)
         # If the record cannot be written, the next process verifies the piece and drops it then.
         with contextlib.suppress(StorageError):
             self.record.hide(n)
 
     def cut_off(self) -> list[int]:
-        """If the data file was truncated: drop the pieces beyond its end, extend it again, and return them. Raises StorageError."""
+        """If the data file was truncated, drop the pieces beyond its end, extend it again, and return them. Raises StorageError."""
         held = self.hold()
         try:
             size = os.fstat(held.fd).st_size
@@ -95,13 +95,13 @@ class Copy(PieceFile):
             raise storage_error(f"cannot read {self.path}", error) from error
 
     def release(self) -> None:
-        """Writing has ended for now: its descriptor may be closed when others are needed."""
+        """Allow the file's descriptors to be closed when others are needed, because writing has paused or ended."""
         assert self._data is not None
         self._data.release()
         self.record.release()
 
     def detach(self) -> None:
-        """Its path is about to be removed or reused. Uploads that run finish."""
+        """Detach from a path that is about to be removed or reused. Running uploads finish."""
         if self._data is not None:
             self._data.detach()
             self.record.detach()

@@ -1,10 +1,10 @@
-"""Whether this supernode is cut off from its cluster, or the leader of a task alone is lost. In a fetch's thread.
+"""Distinguishes a supernode that is cut off from its cluster from a lost leader. Runs in a fetch's thread.
 
     the leader is lost, and ...                   then
-    another member is reached                     a member leads; if the old leader runs, Redis tells it so, and it stops reading
-    no other member is reached, there are some    this supernode's hosts are sent on to the others, which they may reach; what it lacks is
-                                                  read from the origin for those that come back
-    there is no other member, or nobody knows     a member leads, which may be this one
+    another member can be reached                 a member leads; if the old leader runs, Redis notifies it, and it stops reading
+    other members exist, none can be reached      this supernode sends its hosts on to the others, which they may reach; it reads its
+                                                  missing pieces from the origin for hosts that return
+    no other member exists, or none is known      a member leads, which may be this one
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
 
 SECONDS = 1.0
-"""For one to be connected to."""
+"""Seconds to connect to a member."""
 
 MOST = 4
-"""Members that are tried, all at once."""
+"""Maximum number of members that are tried, all at once."""
 
 
 def reaches(dialer: Dialer, addresses: Sequence[str]) -> bool:
-    """One of these, HOST:PORT, can be connected to."""
+    """Whether any of `addresses` (HOST:PORT) accepts a connection."""
 
     def reach(address: str) -> bool:
         with contextlib.suppress(DfengineError):

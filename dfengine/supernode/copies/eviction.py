@@ -1,13 +1,13 @@
-"""Removes copies from a disk that fills up. What an origin claims evicts nothing; only bytes that arrived do, and only if it helps.
+"""Evicts copies from a disk that fills up. A length that an origin states evicts no copy; only received bytes do, and only if that helps.
 
-    the origin names a length      it must fit beside the copies in use, otherwise the fetch fails; nothing is evicted
+    the origin states a length     it must fit beside the copies in use, otherwise the fetch fails; no copy is evicted
     a piece is about to arrive     if less than --disk-low is free, idle copies are evicted until --disk-high is
     a write finds the disk full    idle copies are evicted until it fits; if all of them would not suffice, none is
 
 Idle copies are evicted in the order of their last use: first those of tasks without downloads, then those that all downloads have
-completely. If nothing can be evicted, the largest copy that is being fetched fails, and the others wait for its room.
+completely. If no copy can be evicted, the largest copy that is being fetched fails, and the other fetches wait for its room.
 
-Examining ten thousand copies takes long, so the threads of fetches do it; only the loop's thread is asked whether a task is used.
+Examining ten thousand copies takes long, so the threads of fetches do it; the loop's thread only determines whether a task is in use.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from dfengine.supernode.copies.cache import Cache
 
     class Usage(Protocol):
-        """Which copies may be evicted; called on the loop's thread. `origin_fetches.OriginFetches` is one."""
+        """Decides which copies may be evicted; called on the loop's thread. Implemented by `origin_fetches.OriginFetches`."""
 
         def order(self, task: str) -> int:
-            """0: it has no downloads. 1: all of its downloads are complete. 2: it must stay."""
+            """0: the task has no downloads. 1: all of its downloads are complete. 2: the copy must not be evicted."""
 
         def running(self, task: str) -> bool:
-            """It is being fetched."""
+            """Whether the task is being fetched."""
 
         def drop(self, task: str) -> bool:
-            """Remove it from memory and disk. False: it must stay by now."""
+            """Remove the copy from memory and disk. False: by now it must not be evicted."""
 
 PAUSE = 1.0
-"""Seconds until the next try after evicting for --disk-low did not free enough."""
+"""Seconds until the next attempt after evicting for --disk-low did not free enough."""
 
 METADATA = 64 << 10
-"""Most bytes that one write of a record or a description needs."""
+"""Maximum bytes that one write of a record or a description needs."""
 
 LONGEST_WAIT = 5.0
 """Seconds that a write waits for a larger copy to fail and free its room."""
 
 SLICE = 1000
-"""Tasks in one question to the loop's thread."""
+"""Tasks in one call on the loop's thread."""
 
 TICK = 0.05
 
@@ -55,7 +55,7 @@ Result = TypeVar("Result")
 
 
 class Room:
-    """low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
+    """Makes room on the disk. low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
 
     def __init__(
         self, cache: Cache, usage: Usage, loop: asyncio.AbstractEventLoop, low: int, high: int, events: EventLog = SILENT
@@ -66,21 +66,21 @@ class Room:
         self._lock = threading.Lock()
         self._next_check = 0.0
         self._made = 0
-        """How many times room was made."""
+        """Number of times that room was made."""
         self._closed = False
         self.evictions, self.evicted_at = 0, 0.0
-        """How often copies were removed, and when last (unix seconds)."""
+        """Number of evictions, and the last one's time (unix seconds)."""
         self._reported = False
-        """It was told that less than --disk-low stays free."""
+        """Whether it was logged that less than --disk-low stays free."""
         self.exhausted = False
-        """When room was wanted last, no copy could be removed."""
+        """Whether the last attempt to make room could remove no copy."""
 
     def keep(self, low: int, high: int) -> None:
-        """--disk-low and --disk-high from now on."""
+        """Set --disk-low and --disk-high."""
         self.low, self.high = low, high
 
     def check(self, length: int) -> None:
-        """Raises DiskFull if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
+        """Raise DiskFull if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
         free = self._cache.free()
         if length <= free:
             return
@@ -126,11 +126,11 @@ class Room:
             self._wait(made, end)
 
     def freed(self) -> None:
-        """A copy was removed: writes that wait try again."""
+        """Let waiting writes retry, because a copy was removed."""
         self._made += 1
 
     def close(self) -> None:
-        """The process ends: ask the loop's thread nothing more."""
+        """Stop calling the loop's thread, because the process ends."""
         self._closed = True
 
     def _wait(self, made: int, end: float) -> None:
@@ -138,7 +138,7 @@ class Room:
             time.sleep(TICK)
 
     def _idle(self) -> list[tuple[int, float, str, int]]:
-        """(order, last use, task, bytes) of the copies that may be evicted, in the order of eviction."""
+        """Return (order, last use, task, bytes) of the copies that may be evicted, in the order of eviction."""
         copies = list(self._cache.copies())
         orders: list[int] = []
         for at in range(0, len(copies), SLICE):
@@ -147,7 +147,7 @@ class Room:
         return sorted((order, used, task, size) for order, (used, task, size) in zip(orders, copies, strict=False) if order < 2)
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
-        """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. Hold `_lock`."""
+        """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. The caller holds `_lock`."""
         gone, count, high = 0, 0, self.high if self._cache.free() < self.low else 0
         for *_, task, size in idle:
             if gone >= need and self._cache.free() >= high:
@@ -166,13 +166,13 @@ class Room:
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:
-        """No other copy that is being fetched takes more of the disk."""
+        """Whether no other copy that is being fetched occupies more of the disk."""
         sizes = {name: size for _, name, size in self._cache.copies()}
         running: list[str] = self._ask(lambda: [name for name in sizes if self._usage.running(name)], [])
         return all((sizes[name], name) <= (sizes.get(task, 0), task) for name in running)
 
     def _ask(self, question: Callable[[], Result], otherwise: Result) -> Result:
-        """The answer of the loop's thread; `otherwise` if the process ends."""
+        """Call `question` on the loop's thread and return its result; `otherwise` if the process ends."""
         answers: list[Result] = []
         answered = threading.Event()
 

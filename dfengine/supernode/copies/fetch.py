@@ -1,11 +1,11 @@
-"""The state of one task's copy while a thread fetches it from the origin:
+"""The state of one task's copy while a thread fetches it from the origin.
 
-    NEW       nothing is known yet                  -> RUNNING, SUCCESS (a cached copy is still current), FAILED
-    RUNNING   pieces arrive                         -> SUCCESS, FAILED
-    SUCCESS   complete and as expected              -> RUNNING (the origin's file changed, or pieces were damaged), FAILED
-    FAILED    for all downloads; `error` says why   final
+    NEW       nothing is known yet                       -> RUNNING, SUCCESS (a cached copy is still current), FAILED
+    RUNNING   pieces arrive                              -> SUCCESS, FAILED
+    SUCCESS   complete and as expected                   -> RUNNING (the origin's file changed, or pieces were damaged), FAILED
+    FAILED    for all downloads; `error` has the reason  final
 
-`fetch_thread` has the transitions. The threads of a fetch write its fields before the event that tells of them, unless said otherwise.
+`fetch_thread` has the transitions. A fetch's threads write its fields before the event that reports the change, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         def dialer(self) -> Dialer: ...
 
     class Named(Protocol):
-        """address: HOST:PORT of this supernode."""
+        """Identity of this supernode. address: its HOST:PORT."""
 
         @property
         def address(self) -> str: ...
@@ -63,23 +63,23 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 NEW, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
-"""1.x's names of the states."""
+"""Dragonfly 1.x's names of the states."""
 
 
 class Events(Protocol):
-    """What a fetch reports; called on the loop's thread."""
+    """Events of a fetch; called on the loop's thread."""
 
     def fetch_head(self, fetch: Fetch) -> None:
-        """Length and piece size are known. What the copy already has is reported next."""
+        """Length and piece size are known. The pieces that the copy already has are reported next."""
 
     def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
-        """The origin's answer began, so long after it was asked."""
+        """The origin's response began, `seconds` after the request."""
 
     def fetch_piece(self, fetch: Fetch, n: int, seconds: float) -> None:
-        """Piece n is in the copy. seconds: since its first byte came from the origin; negative: it came from elsewhere."""
+        """Piece n is in the copy. seconds: since its first byte arrived from the origin; negative: it arrived from another source."""
 
     def fetch_pieces(self, fetch: Fetch, pieces: Bitset) -> None:
-        """These pieces were in the copy already."""
+        """The copy already had these pieces."""
 
     def fetch_md5(self, fetch: Fetch, n: int) -> None:
         """The md5 of framed piece n is known."""
@@ -91,29 +91,29 @@ class Events(Protocol):
         """SUCCESS: the copy is complete and its length known."""
 
     def fetch_failed(self, fetch: Fetch) -> None:
-        """FAILED: `fetch.error` says why; nothing of this task is served any more."""
+        """FAILED: `fetch.error` has the reason; no piece of this task is served any more."""
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """The origin no longer has the file of a complete copy; running downloads may end."""
 
     def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
-        """This supernode leads the task from now on, instead of the one at `before`: the origin brings it so many bytes per second, and
-        brought that one so many."""
+        """This supernode takes the lead of the task from the one at `before`: it reads the origin at `rate` bytes per second, the other one
+        at `slower`."""
 
     def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
-        """Its hosts had better turn to other supernodes, which get the file sooner."""
+        """Hosts should switch to other supernodes, which receive the file sooner."""
 
     def fetch_renewed(self, fetch: Fetch) -> None:
         """The origin's file changed: a new generation begins, and downloads of the old one end."""
 
 
 class Fetch:
-    """post: calls an event's method with the fetch and further arguments on the loop's thread, unless the fetch was forgotten.
+    """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
-    connections: most to the origin. grants: how many each origin allows. turns: of the files of one origin. room: on the
-    disk. own: what this supernode gives of its own; None: nothing. manifests: of trees, made by other fetches. budget: of listings.
-    address: of the client that asked first. store: where finished copies lie as well; None: nowhere.
-    cluster: says which supernode leads the task; None: this one does. pauses: of origins.
+    connections: maximum to the origin. grants: how many each origin allows. turns: shared by the files of one origin. room: on the disk.
+    own: local directories and signing; None: none. manifests: of trees, made by other fetches. budget: of listings.
+    address: of the client that requested it first. store: object store of finished copies; None: none.
+    cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """
 
     def __init__(
@@ -139,19 +139,19 @@ class Fetch:
         self.cluster = cluster
         self.pauses = pauses if pauses is not None else OriginPauses()
         self.leader = ""
-        """HOST:PORT of the supernode that the pieces come from; "": they come from the origin. Written before `fetch_head`."""
+        """HOST:PORT of the supernode that pieces are fetched from; "": they are fetched from the origin. Written before `fetch_head`."""
         self.taken, self.taken_rate = "", 0.0
-        """HOST:PORT of another supernode that has taken the lead since who leads was asked, and the bytes per second at which it reads the
-        origin; "": none. Written under `news`."""
+        """HOST:PORT of another supernode that has taken the lead since the last look-up of the leader, and the bytes per second at which it
+        reads the origin; "": none. Written under `news`."""
         self.yields = False
-        """The origin is being read, and another supernode may take the lead. Written under `news` by the fetch's thread."""
+        """Whether the origin is being read and another supernode may take the lead. Written under `news` by the fetch's thread."""
         self.insisted = False
-        """Somebody has registered, and was not sent on to another supernode. Written under `news`; the fetch's thread makes it false."""
+        """Whether a client has registered without being sent on to another one. Written under `news`; the fetch's thread resets it."""
         self.doubted = False
-        """The store has the copy, and not as it should be. Written by the fetch's thread."""
-        known = self.manifests  # and no reference to this fetch: it goes as soon as it is forgotten
+        """Whether the object store's copy was found to be wrong. Written by the fetch's thread."""
+        known = self.manifests  # no reference to this fetch, so that it is freed as soon as it is forgotten
         self.listed = Before(lambda identity: known.get(identity, wanted.url))
-        """Of a tree's manifest: what it was made of last. Used by the fetch's thread."""
+        """What a tree's manifest was last made from. Used by the fetch's thread."""
         self.room = room
         self.state = NEW
         self.error: DfengineError | None = None
@@ -159,53 +159,53 @@ class Fetch:
         """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
         self.description = Description(url=wanted.url, generation="", verified=wanted.verified, open=wanted.open)
         self.claim: Claim | None = None
-        """Of content that hosts share, which has no origin. Used on the loop's thread."""
+        """The claim of content that hosts share, which has no origin. Used on the loop's thread."""
         self.from_cache = False
         self.reads = False
-        """The origin sends what the copy lacks."""
+        """Whether the origin is sending the missing pieces."""
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
         self.tries = wanted.tries
-        """The limits of the most patient client. Written on the loop's thread."""
+        """The greatest limits of all clients. Written on the loop's thread."""
         self._retry = HeedingRetry(None, "")
         self._origin: Origin | None = None
         self.asked = wanted.url
-        """The URL that is read: `wanted` may name another place meanwhile. Written by the fetch's thread."""
+        """The URL that is being read; `wanted` may meanwhile name another one. Written by the fetch's thread."""
         self.waits = ""
-        """Why the origin is asked again after a pause; "" while it is not."""
+        """Error after which the fetch waits before the next request to the origin; "" while it does not wait."""
         self.asks_at = 0.0
-        """When that pause ends, unix seconds."""
+        """When that wait ends, unix seconds."""
         self.origin_errors = 0
-        """Requests after which the origin was asked again."""
+        """Number of requests to the origin that failed and were retried."""
         self.trust = 1
-        """Multiple of --revalidate-interval for which a complete copy is used before its origin is asked."""
+        """Multiple of --revalidate-interval for which a complete copy is used before it is revalidated."""
         self.unbound = False
-        """The description on the disk names no version, because pieces of a response arrived that no validator ties to the earlier one."""
+        """The description on the disk names no version, because pieces arrived of two responses without a common validator."""
         self.wanted_piece = -1
         """The piece that a stream waits for; -1: none. Written on the loop's thread."""
         self.asking = False
-        """The origin is being asked whether the complete copy is still current. Used on the loop's thread."""
+        """Whether the complete copy is being revalidated. Used on the loop's thread."""
         self.following = False
-        """A thread computes md5s (`legacy_md5`). Written on the loop's thread."""
+        """Whether a thread computes md5s (`legacy_md5`). Written on the loop's thread."""
         self.failure_reported = False
-        """`fetch_failed` was handled. Used on the loop's thread."""
+        """Whether `fetch_failed` was handled. Used on the loop's thread."""
         self.news = threading.Condition()
-        """Notified when pieces arrived, or the state changed."""
+        """Notified when pieces have arrived, or the state has changed."""
         self.stopped = False
-        """The process ends, or the task was forgotten. Written under `news`, as `cancel` is."""
+        """Whether the process is ending, or the task was forgotten. Written under `news`, as `cancel` is."""
         self.cancel: Cancel | None = None
         """Interrupts waits for the origin."""
 
     @property
     def geometry(self) -> Geometry:
-        """Raises StorageError before the origin has answered."""
+        """Geometry of the file. Raises StorageError before the origin has responded."""
         if self.file is None:
             raise StorageError("the origin has not answered yet")
         return self.file.geometry
 
     @property
     def over(self) -> bool:
-        """It failed or was stopped: nothing more arrives."""
+        """Whether the fetch failed or was stopped: no further piece arrives."""
         return self.state == FAILED or self.stopped
 
     @property
@@ -215,21 +215,21 @@ class Fetch:
 
     @property
     def md5(self) -> str:
-        """Of the raw file; "" while unknown."""
+        """md5 of the raw file; "" while unknown."""
         return self.description.md5
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that the copy still lacks; 0 while the length is unknown."""
+        """Bytes that the copy lacks; 0 while the length is unknown."""
         return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
 
     def bear(self, tries: Tries) -> None:
-        """A client joins with these limits for tries at the origin. On the loop's thread."""
+        """Apply the limits on retries of a client that joins. On the loop's thread."""
         self.tries |= tries
         self._apply()
 
     def begins(self, origin: Origin) -> HeedingRetry:
-        """The fetch's thread asks this origin from now on, and counts failures by what is returned."""
+        """Begin requests to this origin, in the fetch's thread; returns the object that counts failures."""
         self._retry, self._origin = HeedingRetry(self.pauses if self.wanted.public else None, origin.key), origin
         self._apply()
         return self._retry
@@ -241,17 +241,17 @@ class Fetch:
             origin.connect, origin.first = tries.connect, tries.first
 
     def wants(self, una: int, end: int) -> None:
-        """A stream waits for pieces of [una, end): fetch the first missing one next. On the loop's thread."""
+        """Fetch the first missing piece of [una, end) next, because a stream waits for it. On the loop's thread."""
         missing = self.file.here.first_clear(max(una, 0)) if self.file is not None else -1
         self.wanted_piece = missing if missing < end else -1
 
     def wants_pieces(self, pieces: Sequence[int]) -> None:
-        """A pull that selects these waits: fetch the first missing one next. On the loop's thread."""
+        """Fetch the first missing piece of `pieces` next, because a pull that selects them waits. On the loop's thread."""
         here = self.file.here if self.file is not None else None
         self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
 
     def lead_taken(self, leader: str, rate: float) -> None:
-        """The supernode at `leader` leads the task from now on, and reads `rate` bytes per second: this one stops. In any thread."""
+        """Stop reading: the supernode at `leader` leads the task from now on, and reads `rate` bytes per second. In any thread."""
         with self.news:
             if self.state not in (NEW, RUNNING):
                 return
@@ -261,7 +261,7 @@ class Fetch:
             self.news.notify_all()
 
     def insists(self) -> None:
-        """Somebody registers who is not sent on. On the loop's thread."""
+        """Record that a client registers without being sent on. On the loop's thread."""
         with self.news:
             self.insisted = True
             self.news.notify_all()
@@ -272,12 +272,12 @@ class Fetch:
             self.news.notify_all()
 
     def arrived(self, n: int, seconds: float = -1) -> None:
-        """Piece n is in the copy; seconds: see `Events.fetch_piece`. In any thread."""
+        """Report that piece n is in the copy; seconds: see `Events.fetch_piece`. In any thread."""
         self.notify()
         self.post(self.events.fetch_piece, self, n, seconds)
 
     def damaged(self, n: int) -> None:
-        """Piece n was wrong and was dropped. In any thread."""
+        """Report that piece n was wrong and is dropped. In any thread."""
         self.post(self.events.fetch_damaged, self, n)
 
     def describe(self) -> None:
@@ -285,9 +285,9 @@ class Fetch:
         self.room.write(self.task, lambda: self.use_files(lambda: self.cache.describe(self.task, self.description)))
 
     def use_files(self, use: Callable[[], Result]) -> Result:
-        """Call `use`, which loads, creates, describes or removes the copy by its task; returns what it does.
+        """Call `use`, which loads, creates, describes or removes the copy by its task; return its result.
 
-        Raises OriginUnreachable once the fetch is stopped: from then on the files may be those of the task's next fetch.
+        Raises OriginUnreachable once the fetch is stopped: from then on the files may belong to the task's next fetch.
         """
         with self.cache.turn:
             if self.stopped:
@@ -295,7 +295,7 @@ class Fetch:
             return use()
 
     def stop(self) -> None:
-        """The process ends, or the task is forgotten: wake the threads, which end."""
+        """Stop the fetch because the process ends or the task is forgotten: wake its threads, which then end."""
         with self.news:
             self.stopped = True
             self.state = FAILED if self.state in (NEW, RUNNING) else self.state

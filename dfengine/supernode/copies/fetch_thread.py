@@ -1,7 +1,7 @@
-"""The thread of a fetch: it fetches the file from its origin, or finds an earlier copy and asks the origin whether that is current.
+"""The thread of a fetch: it reads the file from its origin, or finds an earlier copy and revalidates it with the origin.
 
 Pieces are offered as they arrive. After a broken connection the next request starts at the exact byte. A response with another validator
-does not yet mean another file: it is compared with the copy piece by piece, and only a piece that differs begins another generation.
+does not yet mean another file: it is compared with the copy piece by piece, and only a different piece begins another generation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run(fetch: Fetch) -> None:
 
 
 def mend(fetch: Fetch) -> None:
-    """Fetch again what a complete copy has lost. Never raises."""
+    """Fetch lost pieces of a complete copy again. Never raises."""
     _guarded(fetch, lambda: _finish(fetch, fetch.file) if fetch.file is not None else None)
 
 
@@ -61,12 +61,12 @@ def _guarded(fetch: Fetch, work: Callable[[], None]) -> None:
 
 
 def fail(fetch: Fetch, error: DfengineError) -> None:
-    """The fetch ends with this error."""
+    """End the fetch with this error."""
     # Its traceback would keep this fetch and the copy's descriptors until the garbage collector runs.
     error.__cause__ = error.__context__ = None
     fetch.error = error.with_traceback(None)
     if isinstance(error, DigestMismatch | OriginChanged) or (fetch.file is not None and isinstance(error, StorageError)):
-        # Before the state says so: the next fetch's copy has the same name, and may need the room.
+        # Before the state changes: the next fetch's copy has the same name, and may need the room.
         with contextlib.suppress(OriginUnreachable):
             fetch.use_files(lambda: fetch.cache.remove(fetch.task))
     if fetch.file is not None:
@@ -84,7 +84,7 @@ def _run(fetch: Fetch) -> None:
     else:
         found = fetch.file, fetch.description
     if found is not None and not found[1].answers(fetch.wanted.headers):
-        found = None  # made by a request that the origin answers with another file
+        found = None  # made by a request to which the origin responds with another file
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
     elif found is None and fetch.store is not None and (stored := restoring.find(fetch)) is not None:
@@ -94,7 +94,7 @@ def _run(fetch: Fetch) -> None:
 
 
 def _restore(fetch: Fetch, stored: Stored) -> None:
-    """There is no copy, and the store has one. Raises OriginError, StorageError."""
+    """Fill a new copy from the object store, if its version is still current. Raises OriginError, StorageError."""
     known = restoring.description(fetch, stored)
     if known.tree != DATA:  # whose task itself names the version
         try:
@@ -133,13 +133,13 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     fetch.leader = ""
     origin, body = ask(fetch, found=found)
     if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
-        body.close()  # another version than the supernode has that led the task
+        body.close()  # another version than the one that the leading supernode has
         return _renew(fetch)
     _read(fetch, origin, body, found)
 
 
 def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> None:
-    """The origin has answered. Raises OriginError, StorageError."""
+    """Read the origin's response into a copy. Raises OriginError, StorageError."""
     try:
         file, gaps = _begin(fetch, body, found)
     except BaseException:
@@ -167,14 +167,14 @@ def _yields(fetch: Fetch, whether: bool) -> None:
 
 
 def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[tuple[int, int]]]:
-    """The origin has answered: create or resume the copy. Returns it with the runs of pieces that it lacks."""
+    """Create or resume the copy for the origin's response. Returns it with the runs of missing pieces."""
     version = body.version
     if found is not None and found[1].version(found[0].geometry.length).covers(version):
-        # Resume after a restart: it is the same version of the file.
+        # Resume after a restart: the version is the same.
         fetch.description, fetch.file = found[1], found[0]
         fetch.from_cache = True
     else:
-        # Registries name the same content alike, also where one of them sends another one: what came from there is not resumed.
+        # Registries use the same name for the same content, even if one of them sends wrong bytes: a wrong copy must not be resumed.
         generation = (version.name if not fetch.wanted.wrong else "") or secrets.token_hex(8)
         fetch.description = Description(url=fetch.wanted.url, generation=generation,
                                         digest=fetch.cache.digest, verified=fetch.wanted.verified, open=fetch.wanted.open,
@@ -194,7 +194,7 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
 
 
 def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
-    """Ask the origin whether a complete copy is still current."""
+    """Check with the origin whether a complete copy is still current."""
     fresh, version = fetch.file is None, known.version(file.geometry.length)
     if fetch.wanted.tree is not None and fetch.wanted.tree.part == DATA:
         return _keep(fetch, file, known, fresh)  # the task itself names the version: its manifest's identity
@@ -205,7 +205,7 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
             raise
         if not transient(error):
             fetch.post(fetch.events.fetch_refused, fetch, error)
-        # While the origin is down or busy, downloads go on with the complete copy.
+        # While the origin is down or busy, downloads continue from the complete copy.
         _keep(fetch, file, known, fresh)
         return
     known.vary = known.vary | selection(fetch.wanted.headers, body.vary)
@@ -217,7 +217,7 @@ def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
 
 
 def _renew(fetch: Fetch, report: bool = True) -> None:
-    """The origin has another file: begin the next generation. report: downloads may use the previous one, and end."""
+    """Begin the next generation, because the origin has another file. report: downloads may use the previous one, and end."""
     if report:
         fetch.post(_end_generation, fetch)
         with fetch.news:
@@ -228,7 +228,7 @@ def _renew(fetch: Fetch, report: bool = True) -> None:
 
 
 def _end_generation(fetch: Fetch) -> None:
-    """On the loop's thread: while the task has downloads, the file is there for who answers them."""
+    """Remove the file, on the loop's thread: handlers of the task's downloads use the file until then."""
     fetch.events.fetch_renewed(fetch)
     with fetch.news:
         fetch.file, fetch.state = None, NEW
@@ -236,7 +236,7 @@ def _end_generation(fetch: Fetch) -> None:
 
 
 def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Description, fresh: bool) -> bool:
-    """The response has another validator, or none: compare its bytes with the copy's. Running downloads go on meanwhile.
+    """Compare a response with another validator, or none, with the copy's bytes. Running downloads continue meanwhile.
 
     fresh: the copy was just loaded; it is not offered before it is compared.
     """
@@ -250,13 +250,13 @@ def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Desc
     except OriginChanged:
         return False
     except OriginError:
-        # The response broke off: nothing is known, and the copy is as good as before.
+        # The response broke off: the comparison has no result, and the copy stays valid as before.
         if fresh:
             raise
         return True
     fetch.trust = min(fetch.trust * 2, 1 << 20) if fetch.trust > 1 else UNSTABLE
     known.learn(body.version)
-    # If the disk stays full, the older description holds: after a restart the copy is compared again.
+    # If the disk stays full, the older description remains: after a restart the copy is compared again.
     with contextlib.suppress(StorageError):
         fetch.describe()
     _keep(fetch, file, known, fresh)
@@ -300,7 +300,7 @@ def _finish(fetch: Fetch, file: Copy) -> None:
 
 
 def _compare(fetch: Fetch, file: Copy, expected: Digest) -> None:
-    """Raises DigestMismatch when the copy is not what its task or its URL is named by, or what its hub says."""
+    """Verify the whole copy. Raises DigestMismatch if its digest is not the one in its task's or URL's name, or from its hub."""
     whole, buffer = hasher(expected.algorithm), file.buffer()
     for n in range(file.geometry.count):
         if fetch.stopped:
@@ -320,5 +320,5 @@ def _await_md5(fetch: Fetch, file: Copy) -> None:
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")
     if not fetch.md5:
-        # No thread computes it: the one before ended with another generation, or failed.
+        # No thread computes the md5: the previous one ended with another generation, or failed.
         compute(fetch, file, wait=False)

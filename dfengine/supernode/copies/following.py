@@ -1,13 +1,13 @@
-"""Takes a task from the supernode that leads it, as a client of its swarm, while this one serves its own hosts. In the fetch's thread.
+"""Fetches a task from the supernode that leads it, as a client of its swarm, while serving this one's own hosts. In the fetch's thread.
 
-Each piece is compared with the digest that the leader names, and offered here at once: so the hosts of each supernode are a branch, and the
-origin is read once. The leader also tells the origin's validators, so that a follower that goes on without it reads the rest by range. A
-leader that is lost costs LOST seconds: then another member leads, whatever Redis does (`cluster/beliefs.py`, `stand_in`). One that refuses,
-or brings nothing for PATIENCE seconds, costs that time, and the origin is asked. One that reads the origin slowly is led instead
-(`slow_leader`); whose link is slow as well sends its hosts on.
+Each piece is compared with the digest that the leader names, and offered here at once: the hosts of each supernode are a branch, and the
+origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
+lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`cluster/beliefs.py`, `stand_in`). A leader that
+refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly, this
+supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
 
-The leader is told what the host here has said, with its credentials, and judges these as its own hosts'; it tells the task's name in the
-cluster, which must be the one here, and its own id of it.
+The leader receives the registration of the host here, with its credentials, and checks them as its own hosts'. It returns the task's name
+in the cluster, which must be the same here, and its own id of the task.
 """
 
 from __future__ import annotations
@@ -47,34 +47,34 @@ if TYPE_CHECKING:
 Message = TypeVar("Message")
 
 WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
-"""All is here; the origin is this supernode's; the leader has another version than what is here."""
+"""All pieces are on disk; the origin must be read; the leader has another version than the copy."""
 
 PATIENCE = 60.0
-"""Seconds without a piece, also before the first one, after which the origin is asked."""
+"""Seconds without a piece, also before the first one, after which the origin is read instead."""
 
 STAND_IN = 20.0
-"""The same for one that nobody told to lead."""
+"""The same for a stand-in leader, which was not assigned the lead."""
 
 LOST = 3.0
-"""Seconds without an answer after which a leader that cannot be reached has none: a supernode that is started again needs less."""
+"""Seconds without a response after which an unreachable leader counts as lost: a restarted supernode needs less."""
 
 AGAIN = 0.5
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 PARK = 2.0
-"""Seconds that a pull is parked, also the longest that the end of the process waits for."""
+"""Seconds for which a pull is parked; also the longest delay of the process's end."""
 
 CONNECT = 2.0
-"""Seconds."""
+"""Seconds to connect."""
 
 SYSTEM = "dfengine-supernode"
 
 MOST_VARY = 64
-"""Headers that an origin's answer may depend on, as a leader tells them."""
+"""Maximum number of headers in a leader's list of those that an origin's response may depend on."""
 
 
 class _Answer(msgspec.Struct):
-    """To a registration."""
+    """Answer to a registration."""
 
     code: int
     data: wire.Registered | None = None
@@ -91,7 +91,7 @@ class _Changed(Exception):
 
 
 class _Moved(Exception):
-    """Another supernode leads; leads: this one."""
+    """Another supernode leads; `leads`: this one."""
 
     def __init__(self, leads: bool = False) -> None:
         super().__init__()
@@ -99,13 +99,13 @@ class _Moved(Exception):
 
 
 def may_follow(fetch: Fetch) -> bool:
-    """All supernodes of the cluster name the task alike. What opens it is shown to those alone whom a key vouches for that hosts lack."""
+    """Whether a leader may be used: all supernodes name the task alike, and its credentials go only to holders of a key that hosts lack."""
     wanted = fetch.wanted
     return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.apart or not wanted.closed)
 
 
 def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
-    """WHOLE, ORIGIN or CHANGED. found: a copy on the disk that lacks pieces. Raises OriginUnreachable, StorageError."""
+    """Fetch the task from its leader: WHOLE, ORIGIN or CHANGED. found: an incomplete copy. Raises OriginUnreachable, StorageError."""
     return _Following(fetch, found).run()
 
 
@@ -115,21 +115,21 @@ class _Following:
         self._found = found
         self._cid = f"{socket.gethostname()[:64]}-{os.getpid()}-{os.urandom(8).hex()}"
         self._received_at = time.monotonic()
-        """When the last piece came. A leader that answers everything and sends nothing is none."""
+        """When the last piece arrived. A leader that responds but sends no piece is abandoned."""
         self._reached = self._received_at
-        """When a leader answered last."""
+        """When a leader responded last."""
         self._lost: set[str] = set()
         """Addresses that cannot be reached."""
         self._task = ""
-        """The leader's id of the task: each supernode makes those of private files by itself."""
+        """The leader's id of the task: each supernode makes its own ids of private files."""
         self._began, self._patience = self._received_at, PATIENCE
-        """When the present leader was turned to, and for how long it may bring nothing."""
+        """When following the present leader began, and for how long it may send nothing."""
         self._law = SlowLeader()
         self._probe: Probe | None = None
         self._led = ""
-        """Who took the lead from this supernode; "" once it is known whether its link is too slow to follow that one."""
+        """The supernode that took the lead from this one; "" once it is known whether this one's link is too slow to follow."""
         self._bytes = 0
-        """That came from the present leader's swarm."""
+        """Received from the present leader's swarm."""
 
     def run(self) -> str:
         fetch = self._fetch
@@ -179,14 +179,14 @@ class _Following:
                     fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
 
     def _goes_on(self, cluster: Cluster, leader: str) -> bool:
-        """The leader is lost. False: so are all others, and hosts came back that were sent on to them, or
-        PATIENCE is over."""
+        """Continue after the leader is lost. False: all others are lost as well, and hosts that were sent on to them have returned, or
+        PATIENCE has passed."""
         fetch = self._fetch
         others = [each for each in cluster.addresses() if each != leader]
         if not others:
             return True
         if reaches(cluster.dialer(), others):
-            # If it runs and is cut off from here alone, it hears by Redis that another one reads the origin now.
+            # If the leader runs and only this supernode is cut off from it, Redis notifies it that another supernode reads the origin now.
             if cluster.stand_in(fetch.wanted.cluster_name, self._lost) is None:
                 cluster.take(fetch.wanted.cluster_name, leader, 0.0, HOLD)
             return True
@@ -202,7 +202,7 @@ class _Following:
             raise OriginUnreachable("the supernode is going away")
 
     def _take(self, node: SupernodeAddress) -> bool:
-        """Until all is here. False: what it has is of no use here. Raises RemoteError, _Changed, StorageError."""
+        """Follow `node` until the copy is complete. False: its answer is unusable here. Raises RemoteError, _Changed, StorageError."""
         connection = self._connected(node.host, node.port)
         try:
             self._reached = time.monotonic()
@@ -235,13 +235,13 @@ class _Following:
             raise SupernodeError(f"supernode {node} refuses: {(answer.msg or answer.message)[:200]}", answer.code)
         same = data.cluster_name == wanted.cluster_name and bool(TASK_ID.fullmatch(data.task_id)) and len(data.vary) <= MOST_VARY
         right = same and data.native and data.digest == fetch.cache.digest and data.cdn_source != "source"
-        # A file whose length nobody knows yet is read by each by itself.
+        # Each supernode itself reads a file whose length is still unknown.
         if not right or data.file_length < 0 or data.piece_size != Geometry(data.file_length).piece_size or not data.generation:
             return None
         return data, Version(data.etag, data.last_modified, data.file_length, not data.undated, data.coding)
 
     def _registration(self, node: SupernodeAddress) -> wire.Registration:
-        """As the host says it that asked for the task here first, so the leader judges its credentials as those of its own hosts."""
+        """Repeat the registration of the task's first host here, so that the leader checks its credentials as its own hosts'."""
         wanted = self._fetch.wanted
         asked = wire.Registration(
             super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
@@ -256,7 +256,7 @@ class _Following:
         return asked
 
     def _file(self, data: wire.Registered, version: Version) -> Copy:
-        """The copy that the pieces come into. Raises _Changed, StorageError."""
+        """Return the copy to write pieces to. Raises _Changed, StorageError."""
         fetch, vary = self._fetch, selection(self._fetch.wanted.headers, data.vary)
         if fetch.file is not None:
             fetch.description.vary = fetch.description.vary | vary
@@ -284,7 +284,7 @@ class _Following:
         return file
 
     def _pull(self, node: SupernodeAddress, file: Copy) -> None:
-        """Raises RemoteError, StorageError."""
+        """Fetch all pieces. Raises RemoteError, StorageError."""
         connections = PieceConnections(self._fetch, file, self._connected)
         pulls = Pulls(partial(self._connected, node.host, node.port), connections)
         try:
@@ -309,7 +309,7 @@ class _Following:
             missing, room = bool(missing_runs(file)), connections.room
             wanted = fetch.wanted_piece if missing and selects else -1
             pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
-            # Pieces that are selected may be long in coming: others are not kept waiting for them.
+            # Selected pieces may take long to arrive: other connections do not idle meanwhile.
             park = PARK if missing and room and (connections.idle or not pieces) else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
@@ -322,7 +322,7 @@ class _Following:
             held, offers = [], [offer for status, body in answers for offer in _offers(node, status, body)]
             for offer in offers:
                 connections.offer(offer)
-            # A stream here waits for a piece that the leader cannot give now: others meanwhile.
+            # A stream here waits for a piece that the leader cannot offer now: fetch other pieces meanwhile.
             selects = pulls.parked or bool(offers) or not pieces
             if not pulls.parked and not connections.idle and (not connections.room or not (offers or pieces)):
                 connections.wait(AGAIN)
@@ -330,7 +330,7 @@ class _Following:
                 raise SupernodeError(f"supernode {node} brings nothing")
 
     def _judge(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
-        """Whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
+        """Check whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
         fetch, law, now = self._fetch, self._law, time.monotonic()
         for size, seconds, at in connections.paces():
             law.came(size, seconds, at)
@@ -363,13 +363,13 @@ class _Following:
             probe.close()
 
     def _connected(self, host: str, port: int, named: bool = True) -> Connection:
-        """Raises RemoteError."""
+        """Connect. Raises RemoteError."""
         assert self._fetch.cluster is not None
         return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named, opened=watched)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -> Message:
-    """Raises ProtocolViolation."""
+    """Decode a leader's answer. Raises ProtocolViolation."""
     try:
         return decoder.decode(body)
     except wire.UNREADABLE:
@@ -377,7 +377,7 @@ def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -
 
 
 def _offers(node: SupernodeAddress, status: int, body: bytes) -> list[wire.Offer]:
-    """Of an answer to a pull. Raises RemoteError."""
+    """Return the offers in an answer to a pull. Raises RemoteError."""
     answer = _decoded(_pulled, body, status)
     if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
         kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
@@ -386,7 +386,7 @@ def _offers(node: SupernodeAddress, status: int, body: bytes) -> list[wire.Offer
 
 
 def _runs(here: Iterable[int]) -> list[tuple[int, int]]:
-    """[first, past) of the pieces."""
+    """Return the runs [first, past) of the pieces."""
     found: list[tuple[int, int]] = []
     for n in here:
         if found and found[-1][1] == n:

@@ -1,6 +1,6 @@
-"""Which copies are to stay: pinned ones until they are unpinned, others for a time. HOME/kept.json holds it, for the next process.
+"""Copies that must be kept: pinned ones until they are unpinned, others until a time. Stored in HOME/kept.json across restarts.
 
-A copy that is kept for a time leaves after all others that nobody uses when the disk fills up; a pinned one never does.
+When the disk fills up, a copy that is kept until a time is evicted after all other unused ones; a pinned copy is never evicted.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable
 import msgspec
 
 LONGEST_URL = 2000
-"""Characters of a URL that another supernode tells."""
+"""Longest URL accepted from another supernode, in characters."""
 
 MOST_REMOTE = 10_000
-"""Pins of other supernodes that are taken over, and pins that were ended and are remembered."""
+"""Maximum number of pins accepted from other supernodes, and of ended pins that are remembered."""
 
 
 class Keep(msgspec.Struct, omit_defaults=True):
-    """url: of the task. until: unix seconds, 0: no time. pinned: whatever the time is; changed: unix seconds when that was said.
+    """Retention of a copy. url: of the task. until: unix seconds, 0: no time. pinned: kept independent of `until`.
 
-    open: its id may be told to others (`wanted.Wanted.open`).
+    changed: unix seconds of the last pin or unpin. open: the task's id may be disclosed to clients (`wanted.Wanted.open`).
     """
 
     url: str
@@ -33,15 +33,15 @@ class Keep(msgspec.Struct, omit_defaults=True):
 
 
 class Kept:
-    """By task. Used on the loop's thread. home: the supernode's directory."""
+    """Kept copies by task. Used on the loop's thread. home: the supernode's directory."""
 
     def __init__(self, home: str) -> None:
         self._path = os.path.join(home, "kept.json")
         self._kept: dict[str, Keep] = {}
         self._ended: dict[str, float] = {}
-        """Task -> when its pin was ended: what is older does not begin it again."""
+        """Task -> when its pin was ended; older messages do not pin it again."""
         self.changed_here: Callable[[str, str, bool, float], None] | None = None
-        """Called with each pin that is made or ended here, of a task whose id may be told."""
+        """Called with each pin that is made or ended at this supernode, of a task whose id may be disclosed."""
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
             self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
 
@@ -49,35 +49,35 @@ class Kept:
         return task in self._kept
 
     def get(self, task: str) -> Keep | None:
-        """None: no client wants it to stay."""
+        """Return the task's entry; None: no client has requested to keep it."""
         return self._kept.get(task)
 
     def is_pinned(self, task: str) -> bool:
-        """It must not leave."""
+        """Whether the copy is pinned."""
         return task in self._kept and self._kept[task].pinned
 
     def keep(self, task: str, url: str, until: float) -> None:
-        """It stays until then at least, unix seconds."""
+        """Keep the task's copy at least until that time, unix seconds."""
         known = self._kept.setdefault(task, Keep(url))
-        # An announcement says it again every few seconds.
+        # Announcements repeat this every few seconds.
         if until > known.until + 60.0 or not known.until:
             known.until = until
             self._write()
 
     def pin(self, task: str, url: str, pinned: bool, open: bool = True) -> None:
-        """It stays until this is called with False. open: see `Keep`."""
-        changed = max(time.time(), self._changed(task) + 0.001)  # what another supernode said by a clock that is ahead is over, too
+        """Pin or unpin the task's copy. open: see `Keep`."""
+        changed = max(time.time(), self._changed(task) + 0.001)  # later than a change from another supernode whose clock is ahead
         self._pin(task, url, pinned, changed, open)
         if self.changed_here is not None and open:
             self.changed_here(task, url, pinned, changed)
 
     def changed_elsewhere(self, task: str, url: str, pinned: bool, changed: float) -> None:
-        """Another supernode says that it was pinned or unpinned then, unix seconds; the latest word counts. Its copy need not be here."""
+        """Apply a pin or unpin by another supernode at unix time `changed`; the latest change counts. The copy need not be here."""
         if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_REMOTE):
             self._pin(task, url, pinned, changed)
 
     def pins(self) -> list[tuple[str, Keep]]:
-        """All that are pinned and may be told, the latest first."""
+        """All pinned entries that may be disclosed, the latest first."""
         return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned and keep.open), key=lambda each: -each[1].changed)
 
     def _changed(self, task: str) -> float:
@@ -97,16 +97,16 @@ class Kept:
         self._write()
 
     def drop(self, task: str) -> None:
-        """Its copy is gone."""
+        """Remove the entry of a copy that no longer exists."""
         if self._kept.pop(task, None) is not None:
             self._write()
 
     def over(self, now: float) -> list[str]:
-        """Tasks whose time has ended at `now`, unix seconds."""
+        """Return the tasks whose time has ended at `now`, unix seconds."""
         return [task for task, keep in self._kept.items() if not keep.pinned and keep.until <= now]
 
     def _write(self) -> None:
-        # What cannot be written is forgotten with this process: the copies are in the cache still, as all others.
+        # If the write fails, entries are lost when this process ends: their copies then stay in the cache as any others.
         with contextlib.suppress(OSError):
             with open(self._path + ".new", "wb") as file:
                 file.write(msgspec.json.encode(self._kept))

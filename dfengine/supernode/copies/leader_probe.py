@@ -1,6 +1,6 @@
-"""Finds out whether the origin brings this supernode more than the leader of a task: a thread that reads one piece, once.
+"""Measures whether the origin sends to this supernode faster than to the leader of a task: a thread that reads one piece, once.
 
-The leader names a piece that it comes to late and tells, before and after, how many bytes it has read of the origin. The piece is kept.
+The leader names a piece that it will read late, and reports its bytes read from the origin before and after. The piece is kept.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dfengine.supernode.copies.reading_messages import Reading, ReadingAsk, deco
 from dfengine.supernode.copies.slow_leader import LEAST
 
 LONGEST = 10.0
-"""Seconds for the piece."""
+"""Maximum seconds to read the piece."""
 
 ANSWER = 5.0
-"""Seconds for what the leader says of its reading."""
+"""Seconds to wait for the leader's report on its reading."""
 
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class Probe:
-    """Begins at once; `close` it before the fetch asks its origin otherwise. connect: to the leader's control port, where the
-    task and this follower have these names. wait: seconds for which no other follower is to probe."""
+    """One measurement, started at once; `close` it before the fetch sends other requests to its origin. connect: to the leader's control
+    port. task, cid: this follower's at the leader. wait: seconds for which no other follower should probe."""
 
     def __init__(self, fetch: Fetch, file: Copy, connect: Callable[[], Connection], task: str, cid: str, wait: float) -> None:
         self._fetch, self._file, self._connect, self._task, self._cid, self._wait = fetch, file, connect, task, cid, wait
         self.found: tuple[float, float] | None = None
-        """Bytes per second that the origin brought, and that it brought the leader; None: nothing was found out."""
+        """Bytes per second from the origin to this supernode, and to the leader; None: the measurement failed."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
         self._thread.start()
@@ -44,7 +44,7 @@ class Probe:
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the measurement."""
         self._closing.set()
         with self._fetch.news:
             if self._fetch.cancel is not None:
@@ -60,7 +60,7 @@ class Probe:
             end_waits(self._fetch)
 
     def _measured(self) -> tuple[float, float] | None:
-        """Raises DfengineError."""
+        """Measure both rates. Raises DfengineError."""
         fetch, file = self._fetch, self._file
         assert fetch.cluster is not None
         if not fetch.description.version(file.geometry.length).binds:
@@ -69,7 +69,7 @@ class Probe:
         try:
             before, started = self._asked(connection), time.monotonic()
             n = before.last
-            if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last one may be short
+            if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last piece may be short
                 return None
             if not fetch.cluster.turn(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
                 return None
@@ -82,7 +82,7 @@ class Probe:
         return rate, max(0, after.read - before.read) / seconds
 
     def _asked(self, connection: Connection) -> Reading:
-        """Raises RemoteError."""
+        """Request the leader's report. Raises RemoteError."""
         asked = wire.encode(ReadingAsk(self._task, self._cid))
         _, _, body = connection.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
         answer = decode_answer(body)

@@ -1,4 +1,4 @@
-"""Computes the md5s that only 1.x needs: of each framed piece and of the raw file. They cost more than the rest of a piece's work."""
+"""Computes the md5s that only Dragonfly 1.x needs: of each framed piece and of the raw file. They cost more than a piece's other work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 
 POLL = 1.0
-"""Seconds between two checks when no news came; news wake at once."""
+"""Seconds between two checks without a notification; notifications wake the thread at once."""
 
 _TAIL = bytes([TAIL])
 
 
 def follow(fetch: Fetch) -> Copy | None:
-    """Compute the md5s behind the pieces as they come, of one generation after the other; in a thread of its own.
+    """Compute the md5s of pieces as they arrive, of one generation after the other, in a thread of its own.
 
     Returns the copy whose md5s are all known; None: the fetch failed, or was stopped.
     """
@@ -33,9 +33,9 @@ def follow(fetch: Fetch) -> Copy | None:
 
 
 def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
-    """Record the md5 of each piece of `file` in order, and put the raw file's into the description; each is told by an event.
+    """Record the md5 of each piece of `file` in order, and the raw file's in the description; each is reported by an event.
 
-    wait: for pieces that are not here. False: the fetch failed or began another generation, or, without `wait`, a piece is not here.
+    wait: for missing pieces. False: the fetch failed or began another generation, or, without `wait`, a piece is missing.
     """
     whole = hasher("md5")
     description, buffer = fetch.description, file.buffer()
@@ -50,7 +50,7 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
             if wait:
                 continue  # the length turned out to end right before n
             return False
-        # Of these very bytes: a piece that was right when it came may have changed on the disk.
+        # The md5 must be of verified bytes: a piece that was right when it arrived may have changed on the disk.
         if not file.verify(n, buffer):
             fetch.damaged(n)
             continue

@@ -1,4 +1,4 @@
-"""What listings of directories may cost a supernode, all that one client has started together: so many entries are held at once."""
+"""Limits the memory of running directory listings, in total per client: the number of entries that are held at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dfengine.net.quota import SHARE, Quota
 from dfengine.origin.listing_names import Limits
 
 MEMORY = 256
-"""MiB that the entries of listings may take until their manifests are made; a client has a share of it."""
+"""MiB that the entries of listings may use until their manifests are made; a client has a share of it."""
 
 LIMITS = Limits(entries=200_000, pages=20_000, page_bytes=4 << 20)
-"""Of one listing."""
+"""Limits of one listing."""
 
 
 class ListingBudget:
-    """share: percent of it for one client. In any thread."""
+    """Memory of all running listings. share: percent of it for one client. In any thread."""
 
     def __init__(self, share: int = SHARE) -> None:
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class ListingBudget:
 
     @contextmanager
     def listing(self, address: str) -> Iterator[Limits]:
-        """Limits of a listing for the client at `address`; OriginBusy is raised in it when its listings take too much."""
+        """Yield limits of a listing for the client at `address`; they raise OriginBusy when its listings use too much."""
         taken = spent = 0
 
         def spend(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Manifests of trees that were listed lately, so that a fetch of a tree's data need not list it again."""
+"""Recently made manifests of trees, so that a fetch of a tree's data need not list the tree again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dfengine.manifest import Manifest
 from dfengine.tree import is_of
 
 MOST_FILES = 300_000
-"""Files of all that are kept, besides those of the latest one; a fetch that runs keeps its own."""
+"""Maximum number of files in all cached manifests, except the latest one; a running fetch has a reference to its own."""
 
 
 class Manifests:
-    """By identity; those that were not used for the longest time leave first. In any thread."""
+    """Manifests by identity; the least recently used are removed first. In any thread."""
 
     def __init__(self, most: int = MOST_FILES) -> None:
         self._most = most
@@ -21,7 +21,7 @@ class Manifests:
         self._files = 0
 
     def keep(self, manifest: Manifest) -> None:
-        """It was made just now."""
+        """Cache a manifest that was just made."""
         with self._lock:
             self._remove(manifest.identity)
             self._kept[manifest.identity] = manifest
@@ -30,7 +30,7 @@ class Manifests:
                 self._remove(next(iter(self._kept)))
 
     def get(self, identity: str, url: str) -> Manifest | None:
-        """That of the directory `url`; None: it is not here, or of another directory."""
+        """Return the manifest of the directory `url`; None: it is not cached, or is of another directory."""
         with self._lock:
             manifest = self._kept.pop(identity, None)
             if manifest is None:

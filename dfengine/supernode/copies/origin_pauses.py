@@ -1,14 +1,15 @@
-"""Which origins are left alone for now, and why. Pure: `now` is monotonic seconds.
+"""Origins that receive no requests for now, and the reasons. Pure: `now` is monotonic seconds.
 
-An origin that answers 429 or 503 and says for how long (Retry-After) is asked for no public file meanwhile, by no fetch of this supernode
-or another one of its cluster. One that cannot be connected to is left alone for as long as the fetch that found it waits.
+An origin that responds with 429 or 503 and a Retry-After receives no request for a public file until then, by any fetch of this supernode
+or
+another one of its cluster. An origin that cannot be connected to is paused for as long as the fetch that found it waits.
 
 Laws:
 
-1. What one file's credentials are answered says nothing about others: only fetches of public files teach, and heed.
-2. What an origin says of its pause is believed from any supernode; that it cannot be connected to is not, from another one, by a
-   supernode that this origin has answered within HEARD seconds: the fault may be that one's own.
-3. A pause ends by itself, after LONGEST seconds at most.
+1. A response to one file's credentials does not apply to other files: only fetches of public files report pauses, and heed them.
+2. A Retry-After is accepted from any supernode. An origin that another supernode cannot connect to is not paused here if it has responded
+   to this supernode within REACHED seconds: the fault may be the other one's.
+3. A pause ends by itself, after at most LONGEST seconds.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.origin.retry import ASKED, Retry
 
 LONGEST = 120.0
-"""Seconds."""
+"""Maximum seconds of a pause."""
 
 REACHED = 30.0
-"""Seconds for which an answer of the origin counts for more than what another supernode says of it."""
+"""Seconds for which a response from the origin outweighs another supernode's report that it cannot connect."""
 
 MOST = 4096
-"""Origins that are remembered; those heard of first leave first."""
+"""Maximum number of origins that are remembered; the oldest entries are removed first."""
 
 BUSY = (429, 503)
 """Statuses whose Retry-After holds for the whole origin."""
 
 
 class Pause(NamedTuple):
-    """until: monotonic. asked: the origin asked for it. by: HOST:PORT of the supernode that found it, "" for this one."""
+    """until: monotonic. asked: the origin requested the pause. by: HOST:PORT of the supernode that found it, "" for this one."""
 
     until: float
     asked: bool
@@ -44,9 +45,7 @@ class Pause(NamedTuple):
 
 
 class OriginPauses:
-    """By origin, as `request.Hop.key` names it. Any thread may use it. paused_here: is called with a pause that this supernode finds by
-    itself.
-    """
+    """Pauses by origin, as `request.Hop.key` names it. Any thread may use it. paused_here: called with each pause found here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,7 +57,7 @@ class OriginPauses:
         return len(self._pauses)
 
     def answered(self, origin: str, now: float) -> None:
-        """It sent what it was asked for."""
+        """Record that the origin has responded as requested."""
         with self._lock:
             self._keep(self._answers, origin, now)
             found = self._pauses.get(origin)
@@ -66,7 +65,7 @@ class OriginPauses:
                 del self._pauses[origin]
 
     def failed(self, origin: str, error: OriginError, wait: float | None, now: float) -> None:
-        """It did not, and the fetch waits so long, None: it asks no more."""
+        """Record a failed request, after which the fetch waits `wait` seconds; None: it sends no more."""
         if error.elsewhere or isinstance(error, OriginPaused):
             return
         if error.status in BUSY and 0 < error.retry_after <= ASKED:
@@ -79,7 +78,7 @@ class OriginPauses:
             self.paused_here(origin, pause, now)
 
     def paused_elsewhere(self, origin: str, pause: Pause, now: float) -> None:
-        """Another supernode says so."""
+        """Apply another supernode's report."""
         if not pause.asked and now - self._answers.get(origin, -math.inf) < REACHED:
             return
         self._longer(origin, pause._replace(until=min(pause.until, now + LONGEST)), now)
@@ -100,7 +99,7 @@ class OriginPauses:
             del held[next(iter(held))]
 
     def find(self, origin: str, now: float) -> Pause | None:
-        """Why it is not asked now."""
+        """Return the pause of an origin; None: requests may be sent."""
         found = self._pauses.get(origin)
         if found is None or found.until > now:
             return found
@@ -110,16 +109,16 @@ class OriginPauses:
         return None
 
     def all(self, now: float) -> dict[str, Pause]:
-        """Those that are left alone now."""
+        """Origins that are paused now."""
         with self._lock:
             return {origin: pause for origin, pause in self._pauses.items() if pause.until > now}
 
 
 class HeedingRetry(Retry):
-    """Of a fetch of a public file: tells of its failures, and heeds what others found."""
+    """Retry policy of a fetch that reports failures of a public file's origin, and heeds pauses found by others."""
 
     def __init__(self, pauses: OriginPauses | None, origin: str) -> None:
-        """pauses: None: of a file that is not public."""
+        """pauses: None for a file that is not public."""
         super().__init__(0)
         self._pauses, self._origin = pauses, origin
 
@@ -131,7 +130,7 @@ class HeedingRetry(Retry):
         return wait
 
     def heed(self, now: float, chance: float) -> None:
-        """Raises OriginPaused while the origin is left alone; with up to a second by chance, so that not all fetches go on at once."""
+        """Raise OriginPaused while the origin is paused, with up to a second added at random so that not all fetches resume at once."""
         found = self._pauses.find(self._origin, now) if self._pauses is not None else None
         if found is not None:
             left = found.until - now
@@ -140,6 +139,6 @@ class HeedingRetry(Retry):
             raise OriginPaused(f"{self._origin} is left alone for {left:.0f} s: {found.reason}{by}", 503, later)
 
     def answered(self, now: float) -> None:
-        """The origin sent what it was asked for."""
+        """Record that the origin has responded as requested."""
         if self._pauses is not None:
             self._pauses.answered(self._origin, now)

@@ -1,4 +1,4 @@
-"""Permissions for downloads to go to an origin directly: who has one, who waits for one. Used on the loop's thread."""
+"""Permissions for downloads to read an origin directly: the downloads that have one, and those that wait. Used on the loop's thread."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dfengine.supernode.swarm.origin_seats import OriginSeats
 from dfengine.task import client_of
 
 MOST_WAITING = 4096
-"""Requests that wait at once; further ones are refused."""
+"""Maximum number of waiting requests; further ones are refused."""
 
 RECHECK = 5.0
-"""Seconds between two tries of a request that waits: nothing reports that a lease has expired."""
+"""Seconds between two attempts of a waiting request: an expired lease is not reported."""
 
 ANSWER = 2.0
-"""Seconds that every request waits for the cluster's answer, where the limit counts for a cluster."""
+"""Seconds for which every request waits for the cluster's answer, where the limit counts for a cluster."""
 
 
 class Asker(NamedTuple):
-    """A download (task, CID) of the client at address `client` that wants to go to `origin` (host:port)."""
+    """A download (task, CID) of the client at address `client` that requests to read `origin` (host:port)."""
 
     origin: str
     client: str
@@ -32,35 +32,35 @@ class Asker(NamedTuple):
 
 
 class _Turn:
-    """Of a request that waits. until: loop time from which it takes no for an answer. announced: the cluster knows that it waits."""
+    """A waiting request. until: loop time from which it may be refused. announced: it was reported to the cluster."""
 
     def __init__(self, granted: asyncio.Future[bool], until: float) -> None:
         self.granted, self.until, self.announced = granted, until, False
 
 
 class OriginQueue:
-    """limit: leases of one origin, 0 = unlimited. share: percent of them, and of the requests that wait, for one client."""
+    """limit: leases of one origin, 0 = unlimited. share: percent of them, and of the waiting requests, for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, share: int) -> None:
         self.leases = OriginLeases(limit, share)
         self._loop = loop
         self._asking = Quota(MOST_WAITING, share)
         self._waiting: dict[str, dict[Asker, _Turn]] = {}
-        """Origin -> those that wait for it, the first one first."""
+        """Origin -> the downloads that wait for it, the first one first."""
         self._count = 0
         self._changed: Callable[[str], object] | None = None
 
     def __len__(self) -> int:
-        """Requests that wait."""
+        """Number of waiting requests."""
         return self._count
 
     def share(self, changed: Callable[[str], object]) -> OriginSeats:
-        """From now on the limit counts for a cluster. changed: is called with an origin of which the cluster is to be told."""
+        """Apply the limit to the whole cluster from now on. changed: called with each origin whose numbers the cluster needs."""
         self._changed, self.leases.seats = changed, OriginSeats(self.leases.limit)
         return self.leases.seats
 
     async def ask(self, asker: Asker, seconds: float) -> bool:
-        """Wait up to `seconds` for permission; False: there was none. A newer request of the same download replaces the older one."""
+        """Wait up to `seconds` for permission. False: not granted. A newer request of the same download replaces the older one."""
         deadline = self._loop.time() + seconds
         until = deadline if self._changed is None else max(deadline, self._loop.time() + ANSWER)
         while not self._grant(asker):
@@ -89,11 +89,11 @@ class OriginQueue:
         return self.leases.ask(asker.origin, asker.client, f"{asker.task}@{asker.cid}", self._loop.time())
 
     def release(self, asker: Asker) -> None:
-        """The download needs its permission no longer: the first waiting download that may have it gets it."""
+        """Release a download's permission: the first waiting download that may have it gets it."""
         if not self.leases.release(asker.origin, asker.client, f"{asker.task}@{asker.cid}"):
             return
         if self._changed is not None and self.leases.seats is not None:
-            # Another supernode's download may wait for longer.
+            # Another supernode's download may have waited longer.
             self.leases.seats.keep(asker.origin, self.leases.held_at(asker.origin, self._loop.time()))
             self._changed(asker.origin)
         for other, turn in self._waiting.get(asker.origin, {}).items():
@@ -102,19 +102,19 @@ class OriginQueue:
                 break
 
     def standing(self, origin: str) -> tuple[int, int]:
-        """Permissions that are out there, and how many of those that wait could have one if there were any number."""
+        """Permissions in use, and how many of the waiting requests could have one if the number were unlimited."""
         held = self.leases.held_at(origin, self._loop.time())
         waits = Counter(client_of(asker.client) for asker, turn in self._waiting.get(origin, {}).items() if not turn.granted.done())
         return held, sum(min(n, max(0, self.leases.left(origin, client))) for client, n in waits.items())
 
     def tells(self, origin: str) -> tuple[int, int]:
-        """`standing`, which the cluster hears now."""
+        """Return `standing` for the cluster, and mark the waiting requests as announced to it."""
         for turn in self._waiting.get(origin, {}).values():
             turn.announced = True
         return self.standing(origin)
 
     def answered(self, origin: str) -> None:
-        """The cluster has said how many may be out there, or has not: those that wait have them, the first one first."""
+        """Grant or refuse waiting requests, first come first served, after the cluster's answer or its failure."""
         for asker, turn in self._waiting.get(origin, {}).items():
             if not turn.granted.done():
                 if self._grant(asker):

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
 
 RUN = 16 << 20
-"""Most bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
+"""Maximum bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""
 
 
 def _origin(fetch: Fetch) -> Origin:
-    """With a Cancel of its own: the previous one may be set, by the end of a reader."""
+    """Return the origin with a new Cancel: the previous one may have been set by the end of a reader."""
     wanted = fetch.wanted
     with fetch.news:
         _drop_cancel(fetch)
@@ -52,7 +52,7 @@ def _origin(fetch: Fetch) -> Origin:
 
 
 def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Manifest:
-    """Of the tree whose data is fetched. Raises OriginChanged when its directory has another manifest by now, or as `tree_listing`."""
+    """Return the manifest of the tree that is fetched. Raises OriginChanged if the directory has another one now, or as `tree_listing`."""
     known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
     if known is None:
         with fetch.budget.listing(fetch.address) as limits:
@@ -71,14 +71,14 @@ def _reach(fetch: Fetch) -> Reach:
 
 
 def _drop_cancel(fetch: Fetch) -> None:
-    """Hold `fetch.news`."""
+    """Close the Cancel. The caller holds `fetch.news`."""
     cancel, fetch.cancel = fetch.cancel, None
     if cancel is not None:
         cancel.close()
 
 
 def end_waits(fetch: Fetch) -> None:
-    """Nothing waits for the origin any more: close the Cancel's descriptor, since the fetch lives as long as the task."""
+    """Close the Cancel's descriptor once no thread waits for the origin, since the fetch lives as long as the task."""
     with fetch.news:
         _drop_cancel(fetch)
 
@@ -102,7 +102,7 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             raise OriginUnreachable("the supernode is going away") from error
         except OriginError as error:
             if start and (not transient(error) or isinstance(error, OriginChanged)):
-                # Another version, or an origin without ranges: the response to a plain GET tells which.
+                # Another version, or an origin without ranges: the response to a plain GET shows which.
                 start, version = 0, None
                 continue
             wait = retry.pause(error, time.monotonic(), random.random())
@@ -120,9 +120,9 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
 
 
 def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
-    """Read piece n alone, under the version of the description; the bytes per second at which it came, with the time until its first one.
+    """Read piece n alone, under the version of the description. Returns its bytes per second, including the time to its first byte.
 
-    longest: seconds; what has not come by then is given up. Raises OriginError, SourceGone when it is cancelled, StorageError.
+    longest: seconds after which reading stops. Raises OriginError, SourceGone when it is cancelled, StorageError.
     """
     origin = _origin(fetch)
     started, (start, length) = time.monotonic(), file.geometry.content(n)
@@ -155,7 +155,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
 
     compare: see Reader. Raises the error that ended the reader.
     """
-    # Otherwise the first connection would take a small file as a whole.
+    # Otherwise the first connection would read a small file as a whole.
     pieces = sum(past - first for first, past in gaps)
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     with fetch.turns.reading(origin.key) as turns:
@@ -171,7 +171,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
         reader.work()
         for thread in more:
             thread.join()
-    # Each answer of a tree's data is made of many; the first one was counted when it was opened.
+    # Each response of a tree's data combines many requests; the first one was counted when it was sent.
     fetch.origin_requests += origin.asked - 1 if isinstance(origin, TreeOrigin) else reader.requests
     fetch.past_bytes, fetch.reader = fetch.past_bytes + reader.bytes, None
     if reader.error is not None:

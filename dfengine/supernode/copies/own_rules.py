@@ -1,4 +1,4 @@
-"""Whether this supernode's own rules let it read an origin. What they forbid it takes from no leader either, whose rules may differ."""
+"""Checks whether this supernode's own rules allow an origin. If not, it does not fetch from a leader either, whose rules may differ."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dfengine.origin.request import Hop
 
 
 def may_take(url: str, access: Access | None) -> bool:
-    """Whether `url` may come from a leader. False: the origin is asked, which refuses with its reason, or is read here.
+    """Whether `url` may be fetched from a leader. False: send the request to the origin, which is refused with a reason, or allowed.
 
-    A file of a disk may be another one at each supernode. With rules (`--origin-allow`, `--origin-deny`) the host of an http or https URL
-    is judged as for a request, and the leader judges its redirects. Which hosts other URLs lead to is known only by asking.
+    A `file` URL may be another file at each supernode. With rules (`--origin-allow`, `--origin-deny`) the host of an http or https URL is
+    checked as for a request, and the leader checks redirects. The hosts of other URLs are known only after a request.
     """
     scheme = url.partition(":")[0].lower()
     if scheme == "file":

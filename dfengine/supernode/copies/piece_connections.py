@@ -1,6 +1,6 @@
-"""Reads pieces that the leader of a task offers, some at once, from the leader and from hosts of its swarm; each in a thread of its own.
+"""Reads pieces that the leader of a task offers, several at once, from the leader and from hosts of its swarm; each in its own thread.
 
-One at a time would have a follower wait for the share of one source's link, and its own hosts with it.
+With one at a time a follower, and its hosts with it, would be limited to its share of one source's link.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from dfengine.supernode.copies.piece_reading import read_piece
 from dfengine.task import OWN, may_be_asked
 
 FEW, MOST = 2, 4
-"""Pieces at once: while they are slow, and at most. More would share a link that two fill, and each would be complete later."""
+"""Pieces at once: while they are slow, and at most. More would share a link that two saturate, and each would be complete later."""
 
 SLOW = 0.3
-"""Seconds, the mean of the last pieces; from there on they are slow. Those of a new task are."""
+"""Mean seconds of recent pieces from which on they count as slow. Pieces of a new task do."""
 
 SILENT = 3
-"""Seconds after which a host whose kernel acknowledges nothing is gone. One that is cut off says nothing, and a pull may be parked."""
+"""Seconds without an acknowledgement after which a host is lost. A host that is cut off sends no FIN, and a pull may be parked."""
 
 Connect = Callable[[str, int, bool], Connection]
 """(host, port, named) -> a connection, see Dialer.connect. Raises RemoteError."""
 
 
 def watched(sock: socket.socket) -> None:
-    """The connection breaks when nothing of the other host has been heard for SILENT seconds, whether or not anything was sent."""
+    """Break the connection when the other host is silent for SILENT seconds, whether or not anything was sent."""
     for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_USER_TIMEOUT, SILENT * 1000)):
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 class PieceConnections:
-    """Into one copy. One thread offers and collects; `close` it. received_at: monotonic seconds when a piece came last, 0 never."""
+    """Connections that read into one copy. One thread offers and collects; `close` it. received_at: monotonic, of the last piece; or 0."""
 
     def __init__(self, fetch: Fetch, file: Copy, connect: Connect) -> None:
         self._fetch, self._file, self._connect = fetch, file, connect
@@ -66,25 +66,25 @@ class PieceConnections:
 
     @property
     def room(self) -> int:
-        """Pieces that may be offered now."""
+        """Number of pieces that may be offered now."""
         return max(0, (FEW if self._mean >= SLOW else MOST) - self._under_way)
 
     @property
     def idle(self) -> bool:
-        """None is under way."""
+        """Whether no piece is being read."""
         return not self._under_way
 
     @property
     def over(self) -> bool:
-        """There is something to collect."""
+        """Whether `collect` has results."""
         return bool(self._done or self._failed or self._error is not None)
 
     def fileno(self) -> int:
-        """For poll: readable while there is something to collect."""
+        """Descriptor for poll: readable while `collect` has results."""
         return self._over
 
     def offer(self, offer: wire.Offer) -> None:
-        """Read it. Raises ProtocolViolation for a piece that the file does not have."""
+        """Queue the piece for reading. Raises ProtocolViolation for a piece that the file does not have."""
         try:
             self._file.geometry.check(offer.piece)
         except BadPiece as error:
@@ -95,17 +95,17 @@ class PieceConnections:
             self._news.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Until a piece is over, for so long at most."""
+        """Wait until a piece has ended, for at most `seconds`."""
         with self._news:
             self._news.wait_for(lambda: self.over, seconds)
 
     def finish(self, seconds: float) -> None:
-        """Wait until nothing is under way, for so long at most: hosts of a swarm send on when its supernode is lost."""
+        """Wait until no piece is being read, for at most `seconds`: hosts of a swarm continue to send when its supernode is lost."""
         with self._news:
             self._news.wait_for(lambda: not self._under_way or self._error is not None or self._fetch.stopped, seconds)
 
     def collect(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
-        """What is over: (piece, CID of its source), (piece, CID, why). Raises StorageError and what else ends the fetch."""
+        """Results: (piece, CID of its source), (piece, CID, why it failed). Raises StorageError and other errors that end the fetch."""
         with self._news:
             if self._error is not None:
                 raise self._error
@@ -116,13 +116,13 @@ class PieceConnections:
         return done, failed
 
     def paces(self) -> list[tuple[int, float, float]]:
-        """Of the pieces that have come since the last call: bytes, the seconds that each took, and when it was here (monotonic)."""
+        """For the pieces received since the last call: bytes, duration in seconds, and time of completion (monotonic)."""
         with self._news:
             found, self._paces = self._paces, []
         return found
 
     def close(self) -> None:
-        """End the threads; what is under way is lost."""
+        """End the threads; pieces in progress are discarded."""
         with self._news:
             self._closed = True
             for connection in self._connections:
@@ -169,7 +169,7 @@ class PieceConnections:
                 connection.close()
 
     def _take(self, offer: wire.Offer, connections: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
-        """The CID of the first of its sources that sends the piece right, "" if it was here; None: none. Raises StorageError."""
+        """Read a piece from the first source that sends it right. Returns its CID, "" if the copy has it, or None. Raises StorageError."""
         n, fetch = offer.piece, self._fetch
         if n in self._file.here:
             return ""
@@ -200,7 +200,7 @@ class PieceConnections:
     def _read(
         self, source: wire.Source, geometry: Geometry, n: int, connections: dict[tuple[str, int], Connection], buffer: memoryview
     ) -> int:
-        """Piece n's content into the buffer; its length in bytes. Raises RemoteError."""
+        """Read piece n's content into the buffer; return its length in bytes. Raises RemoteError."""
         where = source.ip, source.port
         try:
             connection = connections.get(where)

@@ -1,4 +1,4 @@
-"""One piece of a source, for a supernode that reads a file from hosts or from another supernode."""
+"""Reads one piece from a source, for a supernode that reads a file from hosts or from another supernode."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.wire import Source
 
 ANSWER = 5.0
-"""Seconds to a first byte, and without any, after which a source is left."""
+"""Seconds without a byte, also before the first one, after which a source is abandoned."""
 
 LEAST_RATE = 64 << 10
-"""Bytes per second below which it is left as well, ANSWER seconds left out."""
+"""Bytes per second below which a source is abandoned as well, after the first ANSWER seconds."""
 
 
 def read_piece(connection: Connection, source: Source, geometry: Geometry, n: int, buffer: memoryview) -> int:
-    """Piece n's content into `buffer`; its length in bytes. Raises RemoteError."""
+    """Read piece n's content into `buffer`; return its length in bytes. Raises RemoteError."""
     request_piece(connection, source.path, geometry, n)
     head = connection.head(time.monotonic() + ANSWER)
     if head.status != 206:

@@ -1,6 +1,6 @@
-"""Pulls to the leader of a task, over two connections: while one is parked there, the next reports what is over and ends it.
+"""Pulls to the leader of a task, over two connections: while one is parked, the next one reports finished pieces and ends it.
 
-So a follower that has room for a piece waits in the leader's queue also while other pieces are on their way, as a client does.
+A follower that has room for a piece can therefore wait in the leader's queue while other pieces are in transit, as a client does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
 class Pulls:
-    """Of one CID. connect: another connection to the leader; raises RemoteError. One thread uses it; `close` it."""
+    """Pulls of one CID. connect: opens another connection to the leader; raises RemoteError. One thread uses it; `close` it."""
 
     def __init__(self, connect: Callable[[], Connection], pieces: PieceConnections) -> None:
         self._connect, self._pieces = connect, pieces
@@ -31,13 +31,13 @@ class Pulls:
 
     @property
     def parked(self) -> bool:
-        """The last pull is not answered yet."""
+        """Whether the last pull is not answered yet."""
         return self._parked is not None
 
     def ask(self, message: bytes, park: float) -> list[tuple[int, bytes]]:
-        """Send a pull that may be parked for so many seconds, and wait for its answer or until a piece is over.
+        """Send a pull that may be parked for `park` seconds, and wait for its answer or until a piece has ended.
 
-        Returns (status, body) of what was answered: the pull before, if it was parked, and this one. Raises RemoteError.
+        Returns the (status, body) of each received answer: of the previous pull, if it was parked, and of this one. Raises RemoteError.
         """
         connection = self._open()
         answers = []
@@ -58,7 +58,7 @@ class Pulls:
         return answers
 
     def _open(self) -> Connection:
-        """One that no answer is waited for on."""
+        """Return a connection without a pending answer."""
         while self._free:
             connection = self._free.pop()
             if connection.quiet:
@@ -67,7 +67,7 @@ class Pulls:
         return self._connect()
 
     def _answered(self, connection: Connection, end: float) -> bool:
-        """It is answered, gone, or silent until then (monotonic seconds); False: a piece is over first."""
+        """Whether the connection has an answer, is closed, or is silent until `end` (monotonic seconds); False: a piece has ended first."""
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN | GONE)
         poll.register(self._pieces.fileno(), select.POLLIN)
@@ -80,7 +80,7 @@ class Pulls:
         return True
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for connection in (*self._free, *([self._parked] if self._parked is not None else [])):
             self._drop(connection)
 

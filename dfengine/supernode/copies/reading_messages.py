@@ -1,4 +1,4 @@
-"""`POST /swarm/reading`: how a supernode reads the origin of a task that another one takes from it. Pure."""
+"""`POST /swarm/reading`: how a leader reads a task's origin, for a supernode that fetches the task from it. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dfengine.wire import UNREADABLE, Name
 
 
 class ReadingAsk(msgspec.Struct):
-    """task, cid: as the follower is registered there."""
+    """The follower's request. task, cid: as the follower is registered at the leader."""
 
     task: Name
     cid: Name
 
 
 class Reading(msgspec.Struct, omit_defaults=True):
-    """The answer. code: SUCCESS, or NOT_FOUND for who is not registered. read: bytes that the origin has sent it so far.
+    """The leader's answer. code: SUCCESS, or NOT_FOUND if the follower is not registered. read: bytes received from the origin so far.
 
-    last: a piece that it comes to late, of those that it reads; -1: it reads nothing.
+    last: a piece that the leader will read late, of those it is to read; -1: it is reading none.
     """
 
     code: int
@@ -31,7 +31,7 @@ _answer = msgspec.json.Decoder(Reading)
 
 
 def decode_ask(body: bytes) -> ReadingAsk:
-    """Raises ProtocolViolation."""
+    """Decode a request. Raises ProtocolViolation."""
     try:
         return _ask.decode(body)
     except UNREADABLE as error:
@@ -39,7 +39,7 @@ def decode_ask(body: bytes) -> ReadingAsk:
 
 
 def decode_answer(body: bytes) -> Reading:
-    """Raises ProtocolViolation."""
+    """Decode an answer. Raises ProtocolViolation."""
     try:
         return _answer.decode(body)
     except UNREADABLE:

@@ -1,7 +1,7 @@
 """Verifies a copy that was found on the disk before it is served, and fetches missing pieces again. Runs in the fetch's thread.
 
-Missing pieces are requested by Range with the copy's validator. Without a validator the whole file is read again and compared with what is
-here; if it differs, another generation begins.
+Missing pieces are requested by Range with the copy's validator. Without a validator the whole file is read again and compared with the
+pieces on disk; if it differs, another generation begins.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dfengine.supernode.copies.origin_reading import ask, read
 def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None:
     """Compare every piece in the record with its digest: call `right` for each right one, `fetch.damaged` for each other.
 
-    The piece that a stream waits for is taken first. Raises OriginUnreachable if the process ends.
+    The piece that a stream waits for is compared first. Raises OriginUnreachable if the process ends.
     """
     waiting, buffer = dict.fromkeys(n for n in file.record.here if n not in file.here), file.buffer()
     while waiting:
@@ -34,13 +34,13 @@ def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None
 
 
 def missing_runs(file: Copy) -> list[tuple[int, int]]:
-    """Runs [first, past) of pieces that are not here; none while the file's length is unknown."""
+    """Return the runs [first, past) of missing pieces; none while the file's length is unknown."""
     count = file.geometry.count
     return missing(file.here, count) if count >= 0 else []
 
 
 def fetch_missing(fetch: Fetch, file: Copy) -> bool:
-    """Fetch what the copy lacks. False: the origin has another version, or the copy's file is gone; a new generation must begin.
+    """Fetch the missing pieces. False: the origin has another version, or the copy's file was removed; a new generation must begin.
 
     Raises OriginError, StorageError.
     """

@@ -1,7 +1,7 @@
-"""Reads shared content from those who have it into a copy, and compares it with the digest of its name. Runs in a thread of its own.
+"""Reads shared content from its holders into a copy, and verifies it against the digest in its name. Runs in a thread of its own.
 
-A piece is offered once it has the digest that its sharer has told. The copy is complete, and the claim proved, when the whole of it has the
-digest in the name; else the task fails for all, because its sharers lie.
+A piece is offered once it has the digest that its sharer announced. The copy is complete, and the claim proved, when the whole content has
+the digest in the name. Otherwise the task fails for all downloads, because its sharers announced wrong digests.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from dfengine.supernode.copies.piece_reading import read_piece
 from dfengine.wire import Source
 
 PATIENCE = 30.0
-"""Seconds for which nobody may send a piece until this reading ends; the next one goes on from there."""
+"""Seconds without a piece from any host after which this reading ends; the next one resumes there."""
 
 PAUSE = 1.0
-"""Seconds between two rounds of questions to all who have a piece."""
+"""Seconds between two rounds of requests to all holders of a piece."""
 
 
 class Holders:
-    """Those who have the content. sources: those who have a piece. dial: connects to one. blame: told of one that sent wrong bytes.
+    """Connections to the holders of the content. sources: returns a piece's holders. dial: connects to one.
 
-    lied: called when the whole is not what those say who announced it.
-    connections: holds each connection while it is open; another thread may stop it.
+    blame: called with a holder that sent wrong bytes. lied: called when the whole content does not have the announced digest.
+    connections: contains each connection while it is open; another thread may stop it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Holders:
         self._kept: dict[tuple[str, int], Connection] = {}
 
     def read(self, source: Source, geometry: Geometry, n: int, buffer: memoryview) -> int:
-        """Piece n's content into `buffer`; its length in bytes. Raises RemoteError."""
+        """Read piece n's content into `buffer`; return its length in bytes. Raises RemoteError."""
         where = source.ip, source.port
         connection = self._kept.get(where)
         try:
@@ -62,7 +62,7 @@ class Holders:
             raise
 
     def wrong(self, source: Source, n: int) -> None:
-        """It sent other bytes than were told."""
+        """Drop a source that sent other bytes than were announced, and report it."""
         self._drop((source.ip, source.port))
         self._blame(source, n)
 
@@ -78,7 +78,7 @@ class Holders:
 
 
 def replicate(fetch: Fetch, holders: Holders) -> None:
-    """Read what the copy lacks. A claim that is wrong fails its task; nothing is raised."""
+    """Read the missing pieces of the copy. A wrong claim fails its task; no error is raised."""
     claim = fetch.claim
     assert claim is not None
     try:
@@ -100,7 +100,7 @@ def replicate(fetch: Fetch, holders: Holders) -> None:
 
 
 def _begin(fetch: Fetch, claim: Claim) -> Copy:
-    """The copy: the one that is there, or an empty one. Raises StorageError, OriginUnreachable if the fetch is stopped."""
+    """Return the existing copy, or an empty one. Raises StorageError, OriginUnreachable if the fetch is stopped."""
     if fetch.file is not None and fetch.file.path:
         return fetch.file
     found = fetch.use_files(lambda: fetch.cache.load(fetch.task))
@@ -119,7 +119,7 @@ def _begin(fetch: Fetch, claim: Claim) -> Copy:
 
 
 def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
-    """Raises DigestMismatch, SourceGone, StorageError."""
+    """Read and verify the whole content. Raises DigestMismatch, SourceGone, StorageError."""
     whole, buffer, task = sha256(), file.buffer(), fetch.task
     for n in range(claim.geometry.count):
         if n in file.record.here and n not in file.here and file.verify(n, buffer):
@@ -139,7 +139,7 @@ def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
 
 
 def _piece(fetch: Fetch, claim: Claim, n: int, holders: Holders, buffer: memoryview) -> memoryview:
-    """Piece n with the digest that was told, of any who has it. Raises SourceGone when nobody sends it."""
+    """Read piece n with the announced digest from any holder. Raises SourceGone when no holder sends it."""
     end, why = time.monotonic() + PATIENCE, "nobody has it"
     while True:
         for source in holders.sources(n):

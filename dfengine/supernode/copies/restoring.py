@@ -1,8 +1,9 @@
-"""Reads a copy that this supernode has not on its disk from the object store. Runs in the fetch's thread.
+"""Restores a copy that is not on this supernode's disk from the object store. Runs in the fetch's thread.
 
-The origin says first whether the stored version still holds, by a conditional request that costs no byte of the file; an origin that is
-down is not waited for, as with a copy on the disk. A piece counts if it has the digest in the sealed head. When the store fails, or
-has WRONG pieces that are not right, the origin sends what is missing, by range.
+First a conditional request to the origin, which transfers no byte of the file, checks whether the stored version is still current. As with
+a copy on the disk, an origin that is down does not delay this. A piece counts if it has the digest in the sealed head. When the store
+fails,
+or has WRONG wrong pieces, the missing pieces are read from the origin, by range.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from dfengine.supernode.copies.wanted import Wanted
 from dfengine.tree import MANIFEST
 
 WRONG = 3
-"""Pieces that are not as they should be, after which no more of the copy are read."""
+"""Number of wrong pieces after which no more of the copy are read."""
 
 AHEAD = 4
 """Pieces of one copy that are read at once."""
 
 
 def may_be_stored(wanted: Wanted) -> bool:
-    """Everybody who may register may have it, also from the store, and all supernodes name its task alike.
+    """Whether a task may be in the store: every client that may register may have it, and all supernodes name the task alike.
 
-    A tree's manifest is made anew, since its files may have changed.
+    A tree's manifest is always made anew, since its files may have changed.
     """
     return wanted.public and not (wanted.tree is not None and wanted.tree.part == MANIFEST)
 
 
 def find(fetch: Fetch) -> Stored | None:
-    """What the store has of the fetch's task. Raises OriginUnreachable if the process ends."""
+    """Return the stored copy of the fetch's task. Raises OriginUnreachable if the process ends."""
     if fetch.store is None or not may_be_stored(fetch.wanted):
         return None
     found = fetch.store.find(fetch.task, partial(_check, fetch))
@@ -46,7 +47,7 @@ def find(fetch: Fetch) -> Stored | None:
 
 
 def description(fetch: Fetch, found: Stored) -> Description:
-    """Of a copy of it that has no piece yet."""
+    """Return the description of a copy of `found` without pieces."""
     return Description(
         url=fetch.wanted.url, generation=found.generation, etag=found.etag, last_modified=found.last_modified, digest=fetch.cache.digest,
         dated=found.dated, coding=found.coding, verified=fetch.wanted.verified, vary=found.vary, tree=found.tree,
@@ -55,7 +56,7 @@ def description(fetch: Fetch, found: Stored) -> Description:
 
 
 def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
-    """Read from the store what the copy lacks, as far as that is there and right. Raises OriginUnreachable, StorageError."""
+    """Read the missing pieces that the store has and that are right. Raises OriginUnreachable, StorageError."""
     store, digests = fetch.store, found.digest_list()
     assert store is not None
     waiting = dict.fromkeys(n for n in range(file.geometry.count) if n not in file.here)
@@ -82,7 +83,7 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
             if wrong >= WRONG:
                 return
             if not reading and waiting and time.monotonic() - received_at > PIECE:
-                return  # other copies have all turns, and do not end
+                return  # other copies use all reads, and do not finish
             with fetch.news:
                 fetch.news.wait_for(lambda: fetch.stopped or any(piece.call.over.is_set() for piece in reading.values()), TICK)
     if not wrong:
@@ -90,7 +91,7 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
 
 
 def _begin(fetch: Fetch, store: Store, found: Stored, file: Copy, waiting: dict[int, None], reading: dict[int, Piece]) -> None:
-    """As many reads as may be under way; what a stream waits for first."""
+    """Start as many reads as allowed; the piece that a stream waits for is first."""
     while waiting and len(reading) < AHEAD:
         n = fetch.wanted_piece if fetch.wanted_piece in waiting else next(iter(waiting))
         piece = store.read(found.name, *file.geometry.content(n), fetch.notify)
@@ -101,7 +102,7 @@ def _begin(fetch: Fetch, store: Store, found: Stored, file: Copy, waiting: dict[
 
 
 def _take(fetch: Fetch, file: Copy, n: int, content: bytes, digest: bytes) -> None:
-    """Raises StoreError where it is not what it should be, StorageError."""
+    """Write a piece to the copy. Raises StoreError if its digest is wrong, StorageError."""
     if blake3(content).digest() != digest:
         raise StoreError(f"piece {n} is wrong", own=True)
     fetch.room.keep_free()

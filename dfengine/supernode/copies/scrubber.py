@@ -1,6 +1,6 @@
-"""Scrubs pieces of the supernode's copies that a client reports as wrong or that could not be sent: reads and compares with the digest.
+"""Scrubs pieces of the supernode's copies that a client reports as wrong or that could not be sent: reads them and compares the digests.
 
-A few pieces are read at once, in threads. A piece that is right is not read again for QUIET seconds, also if other clients report it.
+A few pieces are read at once, in threads. A piece that is right is not read again for QUIET seconds, even if other clients report it.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from dfengine.supernode.copies.fetch import Fetch
 
 AT_ONCE = 2
 MOST = 1024
-"""Pieces that wait to be compared, or were right less than QUIET seconds ago; reports of further ones are ignored."""
+"""Maximum number of pieces that wait for scrubbing, or were right less than QUIET seconds ago; further reports are ignored."""
 
 PAUSE = 1.0
-"""Seconds between two searches for entries that can be removed when there are MOST."""
+"""Seconds between two searches for removable entries when there are MOST."""
 
 QUIET = 10.0
 """Seconds for which a piece that was right is not read again."""
 
 
 class Scrubber:
-    """Used on the loop's thread. A wrong piece is reported by the fetch's event. share: percent of MOST for one client."""
+    """Scrubs in threads. Used on the loop's thread. The fetch's event reports a wrong piece. share: percent of MOST for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, share: int = SHARE) -> None:
         self._loop = loop
         self._threads = ThreadPoolExecutor(AT_ONCE, "scrubber")
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
-        """(task, piece) -> monotonic seconds when it may be read again, infinity while it is read; and the client's address."""
+        """(task, piece) -> (monotonic seconds from which it may be read again, infinity while it is being read; the client's address)."""
         self._shares = Quota(MOST, share)
         self._full_until = 0.0
 
     def scrub(self, fetch: Fetch | None, n: int, address: str) -> None:
-        """Piece n of a task's copy, which the client at `address` reports."""
+        """Scrub piece n of a task's copy, reported by the client at `address`."""
         if fetch is not None and fetch.file is not None:
             self._submit(fetch, fetch.file, range(n, n + 1), address)
 
     def unreadable(self, fetch: Fetch, file: Copy, first: int, past: int) -> None:
-        """Pieces [first, past) of this copy of the task could not be sent."""
+        """Scrub pieces [first, past) of this copy of the task, which could not be sent."""
         self._submit(fetch, file, range(max(0, first), past), "")
 
     def _submit(self, fetch: Fetch, file: Copy, pieces: range, address: str) -> None:
         now = time.monotonic()
         if len(self._known) >= MOST or self._shares.full(address):
             if now < self._full_until:
-                return  # one pull may have thousands
+                return  # one pull may report thousands
             self._full_until = now + PAUSE
             for key in [key for key, (until, _) in self._known.items() if until <= now]:
                 self._forget(key)

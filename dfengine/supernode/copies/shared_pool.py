@@ -11,9 +11,9 @@ from dfengine.task import client_of
 
 
 class SharedPool:
-    """Used on the loop's thread; `post(function, *arguments)` calls a function there from any thread.
+    """Thread pool. Used on the loop's thread; `post(function, *arguments)` calls a function on it from any thread.
 
-    workers: threads. share: percent of them for one client. A client's further work is queued, at most one work for each fetch.
+    workers: threads. share: percent of them for one client. A client's further work is queued, at most one item for each fetch.
     """
 
     def __init__(self, name: str, workers: int, share: int, post: Callable[..., object]) -> None:
@@ -21,12 +21,12 @@ class SharedPool:
         self._threads = ThreadPoolExecutor(workers, name)
         self.shares = Quota(workers, share)
         self.queued: dict[str, dict[Fetch, tuple[Callable[[], None], Callable[[], None] | None]]] = {}
-        """Client -> its fetches that wait for a thread, each with its work and what is called when that begins."""
+        """Client -> its fetches that wait for a thread, each with its work and the function to call when that begins."""
         self.client_of: dict[Fetch, str] = {}
         """Queued fetch -> its client."""
 
     def submit(self, fetch: Fetch, work: Callable[[], None], address: str, begins: Callable[[], None] | None = None) -> None:
-        """Have a thread do `work` for the client at `address`; `begins` is called before, when the client has a thread for it."""
+        """Run `work` in a thread for the client at `address`; `begins` is called before, when the client's share allows a thread."""
         if not self.shares.acquire(address):
             self.client_of[fetch] = client = client_of(address)
             self.queued.setdefault(client, {})[fetch] = work, begins
@@ -51,7 +51,7 @@ class SharedPool:
             self.submit(fetch, work, address, begins)
 
     def dequeue(self, fetch: Fetch) -> None:
-        """Forget its work if that is queued."""
+        """Remove the fetch's queued work, if any."""
         client = self.client_of.pop(fetch, None)
         if client is not None:
             queued = self.queued[client]
@@ -60,7 +60,7 @@ class SharedPool:
                 del self.queued[client]
 
     def close(self) -> None:
-        """Forget what is queued, and wait for the threads."""
+        """Remove all queued work, and wait for the threads."""
         self.queued.clear()
         self.client_of.clear()
         self._threads.shutdown(cancel_futures=True)

@@ -1,14 +1,14 @@
 """When a follower takes the lead of a task from a leader that reads the origin slowly. Pure: `now` is monotonic seconds.
 
-    state     what is seen                                                     then
-    WATCHES   pieces come at less than 1/FAR of the quickest one's rate        PROBES: the origin is asked for one piece, and the
-              for SPAN seconds; the last wait is over; LEFT are missing        leader how many bytes it reads meanwhile
-    PROBES    the origin brings TIMES as much as the leader reads, or more     LEADS
-    PROBES    it brings less, fails, or another follower probes                WATCHES, after a wait that doubles
+    state     condition                                                        then
+    WATCHES   pieces arrive at less than 1/FAR of the quickest one's rate      PROBES: one piece is read from the origin, while the
+              for SPAN seconds; the last wait is over; LEFT are missing        leader's bytes read from the origin are measured
+    PROBES    the origin sends TIMES as much as the leader reads, or more      LEADS
+    PROBES    it sends less, fails, or another follower probes                 WATCHES, after a wait that doubles
 
-A slow origin is as slow for the probe as for the leader, and it brings the leader more: that one has more connections. So a probe there
-costs one piece, and the doubled wait makes them few. Rates are compared over the same seconds, so the origin's own changes say nothing.
-A supernode that took a task leads it for HOLD seconds at least, whatever others measure, so the lead does not move back and forth.
+A slow origin is as slow for the probe as for the leader, which receives more because it has more connections. In that case a probe costs
+one piece, and the doubled wait makes probes rare. Rates are compared over the same seconds, so changes of the origin's rate do not matter.
+A supernode that took a task leads it for at least HOLD seconds, whatever others measure, so that the lead does not alternate.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from __future__ import annotations
 from collections import deque
 
 FAR = 4
-"""A piece comes as quickly as a link allows, or nearly. Pieces that come on the whole at a fourth of that wait for something else."""
+"""The quickest piece shows about the rate of the link. Pieces that on average arrive at 1/FAR of it wait for something else."""
 
 SPAN = 3.0
-"""Seconds over which they are counted. Four connections to an origin of 50 Mbit/s complete four pieces nearly at once, each 2.7 s."""
+"""Seconds over which bytes are counted. Four connections to an origin of 50 Mbit/s complete four pieces nearly at once, each 2.7 s."""
 
 FIRST = 8.0
-"""Seconds that a leader is followed before anything is concluded: until then its connections to the origin begin."""
+"""Seconds to follow a leader before judging it: meanwhile its connections to the origin start."""
 
 TIMES = 2
-"""A leader with one connection, beside the probe's one, has half of a slow origin: the rates are alike."""
+"""Required ratio of the rates. A leader with one connection has half of a slow origin, and so has the probe: the rates are alike."""
 
 LEFT = 4
-"""Pieces: fewer come as soon from a slow leader as by another one that begins."""
+"""Minimum number of missing pieces: fewer arrive as soon from a slow leader as from a new one."""
 
 WAIT, LONGEST_WAIT = 4.0, 300.0
 """Seconds between two probes of one follower: first, and at most."""
 
 HOLD = 60.0
-"""Seconds for which nobody probes after a lead was taken."""
+"""Seconds without probes after a lead was taken."""
 
 LEAST = 1.0
-"""Seconds over which the leader's reading is measured at least: it comes in bursts."""
+"""Minimum seconds over which the leader's reading is measured, because it is bursty."""
 
 
 OWN_SPAN = 3.0
-"""Seconds after which a supernode whose lead was taken knows whether its link is too slow to follow."""
+"""Seconds after which a supernode whose lead was taken can judge whether its link is too slow to follow."""
 
 
 def is_slow(came: int, seconds: float, leader: float) -> bool:
-    """A supernode whose lead was taken got `came` bytes in so many seconds, while the new leader reads `leader` bytes per second: its
-    link is slow, not its way to the origin alone, and its hosts had better turn to another one."""
+    """Whether the link of a supernode whose lead was taken is slow, not only its path to the origin, so that its hosts should switch to
+    another one. It received `came` bytes in `seconds`, while the new leader reads `leader` bytes per second."""
     return came * FAR < leader * seconds
 
 
 class SlowLeader:
-    """Of one follower, and one leader at a time."""
+    """Measurements of one follower, for one leader at a time."""
 
     def __init__(self) -> None:
         self._came: deque[tuple[float, int]] = deque()
@@ -60,33 +60,33 @@ class SlowLeader:
         self._again, self.wait = 0.0, WAIT
 
     def follows(self, now: float) -> None:
-        """A leader is turned to."""
+        """Start following a leader."""
         self._since = now
 
     def came(self, size: int, seconds: float, now: float) -> None:
-        """A piece of `size` bytes, which took so long."""
+        """Count a piece of `size` bytes that took `seconds`."""
         self._quickest = max(self._quickest, size / max(seconds, 1e-3))
         self._came.append((now, size))
         self._forget(now)
 
     def rate(self, now: float) -> float:
-        """Bytes per second of the last SPAN."""
+        """Bytes per second in the last SPAN seconds."""
         self._forget(now)
         return sum(size for _, size in self._came) / SPAN
 
     def is_due(self, missing: int, now: float) -> bool:
-        """The origin is to be probed. missing: pieces."""
+        """Whether to probe the origin. missing: pieces."""
         if missing < LEFT or now < self._again or now - self._since < FIRST:
             return False
         return self.rate(now) * FAR <= self._quickest
 
     def probed(self, probe: float, leader: float, now: float) -> bool:
-        """It brought `probe` bytes per second, and the leader read so many in these seconds. True: the lead is to be taken."""
+        """Handle a probe's result: bytes per second of the probe, and of the leader meanwhile. True: take the lead."""
         self._rest(now)
         return probe > 0 and probe >= TIMES * leader
 
     def failed(self, now: float) -> None:
-        """There was no probe, or it came to nothing."""
+        """Handle a probe that did not start, or failed."""
         self._rest(now)
 
     def _rest(self, now: float) -> None:

@@ -1,8 +1,8 @@
-"""The object store in which finished copies lie as well: `--store`, by obstore (extra `objects`). Whatever it does costs time at most.
+"""The object store of finished copies: `--store`, by obstore (extra `objects`). Its failures cost time at most.
 
-Each call of it runs in a daemon thread of its own, and its caller leaves after a deadline: a store that is silent holds nothing
-up. One that fails is left alone for REST seconds, then twice as long, up to LONGEST_REST; meanwhile copies come from their origins, as
-without it. Pieces in memory are bounded by READS.
+Each call runs in a daemon thread of its own, and the caller abandons it after a deadline: a silent store blocks nothing. A store that fails
+is not used for REST seconds, then twice as long, up to LONGEST_REST; meanwhile copies are fetched from their origins, as without a store.
+Pieces in memory are bounded by READS.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeSettings
 
 HEAD = 5.0
-"""Seconds for the head of a stored copy."""
+"""Seconds to read the head of a stored copy."""
 
 PIECE = 20.0
-"""Seconds for a piece."""
+"""Seconds to read a piece."""
 
 WRITE = 120
-"""Seconds for one part of what is written."""
+"""Seconds to write one part."""
 
 READS = 8
-"""Pieces under way or in memory, of all copies together."""
+"""Pieces being read or in memory, of all copies together."""
 
 REST, LONGEST_REST = 30.0, 300.0
-"""Seconds for which a store that failed is left alone."""
+"""Seconds for which a store that failed is not used: first, and at most."""
 
 PART, PARTS, AT_ONCE = 8 << 20, 9000, 2
-"""Bytes of a part that is written, at least; most parts of an object; parts under way."""
+"""Minimum bytes of a part that is written; maximum parts of an object; parts written at once."""
 
 TICK = 0.1
-"""Seconds between two checks of a thread that waits."""
+"""Seconds between two checks of a waiting thread."""
 
 
 class StoreError(DfengineError):
-    """The store does not do what it should. absent: there is no such object. own: the object is wrong, the store itself works."""
+    """The store failed. absent: the object does not exist. own: the object is wrong, but the store itself works."""
 
     def __init__(self, message: str, absent: bool = False, own: bool = False) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class StoreError(DfengineError):
 
 
 class Call:
-    """What a daemon thread asks the store for. `over` is set when it has ended, then `result` gives what it found, or raises."""
+    """A request to the store in a daemon thread. `over` is set when it has ended; then `result` returns its result, or raises."""
 
     def __init__(self, work: Callable[[], Any], ended: Callable[[], None] = lambda: None) -> None:
         self._work = work
@@ -76,14 +76,14 @@ class Call:
         self._ended()
 
     def result(self) -> Any:
-        """Raises StoreError."""
+        """Return the result. Raises StoreError."""
         if self._error is not None:
             raise self._error if isinstance(self._error, StoreError) else StoreError(f"it fails: {self._error!r}"[:300])
         return self._found
 
 
 class Piece:
-    """A piece that is read, or was: it takes one of READS until `close`."""
+    """A piece that is being read, or was: it occupies one of READS until `close`."""
 
     def __init__(self, work: Callable[[], Any], turns: threading.Semaphore, ended: Callable[[], None]) -> None:
         self._turns = turns
@@ -100,7 +100,7 @@ class Piece:
         ended()
 
     def close(self) -> None:
-        """Once. What the thread holds is let go when it has ended."""
+        """Release the piece; call once. The thread's memory is released when the thread has ended."""
         with self._lock:
             over, self._left = self._left, True
         if over:
@@ -108,7 +108,7 @@ class Piece:
 
 
 class Store:
-    """Any thread may use it. keys: of seals: heads are made with the first, and read with any."""
+    """The store. Any thread may use it. keys: for seals; heads are sealed with the first, and accepted with any."""
 
     def __init__(self, location: Location, keys: Sequence[bytes], events: EventLog = SILENT) -> None:
         self._location = location
@@ -123,7 +123,7 @@ class Store:
 
     @classmethod
     def of(cls, settings: SupernodeSettings, events: EventLog) -> Store | None:
-        """None: no store is given. Raises BadValue, LocalError without the extra."""
+        """Create the store of the settings; None: no store is configured. Raises BadValue, LocalError without the extra."""
         if not settings.store:
             return None
         from dfengine.net.secret import read_secrets
@@ -140,7 +140,7 @@ class Store:
         return made
 
     def check(self) -> None:
-        """It can be asked at all. Raises BadValue, LocalError without the extra."""
+        """Check that the store can be used. Raises BadValue, LocalError without the extra."""
         if self._location.scheme == "file" and not os.path.isdir(self._location.key):
             raise BadValue(f"--store: {self._location.key} is no directory")
         _ = self._reads
@@ -168,11 +168,11 @@ class Store:
 
     @property
     def resting(self) -> bool:
-        """It failed lately: it is left alone."""
+        """Whether the store is not used for now because it failed recently."""
         return time.monotonic() < self._until
 
     def failed(self, task: str, error: StoreError) -> None:
-        """Note it. A store that works, but not for this copy, is used on."""
+        """Record a failure. A store that works, but not for this copy, stays in use."""
         if error.absent:
             return
         with self._lock:
@@ -183,11 +183,11 @@ class Store:
         self._events.warning("store_failed", task=task, reason=str(error))
 
     def works(self) -> None:
-        """It has done what it was asked for."""
+        """Record a success."""
         self._rest = REST
 
     def find(self, task: str, check: Callable[[], object]) -> Stored | None:
-        """What it has of a task; None: nothing, or nothing that counts, or it fails. check: called in waits; may raise."""
+        """Return the stored copy of a task; None: none, an invalid one, or the store fails. check: called while waiting; may raise."""
         if self.resting:
             return None
         call, end = Call(lambda: self._read(stored.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
@@ -210,13 +210,13 @@ class Store:
             raise StoreError(str(error), own=True) from None
 
     def read(self, name: str, start: int, length: int, ended: Callable[[], None]) -> Piece | None:
-        """Begin to read bytes of an object; None: so many are read already. ended: called when it has, by its thread."""
+        """Begin to read bytes of an object; None: READS pieces are being read. ended: called by the reading thread at its end."""
         if not self._turns.acquire(blocking=False):
             return None
         return Piece(lambda: self._read(name, (start, start + length), length), self._turns, ended)
 
     def _read(self, name: str, part: tuple[int, int] | None, most: int) -> bytes:
-        """The object, or a part of it of `most` bytes. Raises StoreError."""
+        """Read an object, or a part of it of `most` bytes. Raises StoreError."""
         import obstore
 
         content = bytearray()
@@ -232,7 +232,7 @@ class Store:
         return bytes(content)
 
     def has(self, found: Stored) -> bool:
-        """The same is there already, whole as far as the store says. Raises StoreError. It waits, and is for threads that may."""
+        """Whether the store already has the same version, whole by its reported size. Raises StoreError. Blocks the calling thread."""
         import obstore
 
         try:
@@ -245,7 +245,7 @@ class Store:
             raise
 
     def write(self, found: Stored, content: Iterator[memoryview]) -> None:
-        """The data, then the head, so that no head is without data. Raises StoreError, and what `content` raises. Waits as `has`."""
+        """Write the data, then the head, so that no head is without data. Raises StoreError, and errors of `content`. Blocks as `has`."""
         import obstore
 
         size = max(PART, -(-found.length // PARTS))
@@ -256,7 +256,7 @@ class Store:
 
 
 class _store_errors:
-    """What obstore raises becomes a StoreError. writes: there must be a place to write to."""
+    """Convert obstore's errors to StoreError. writes: a missing object means that the bucket does not exist."""
 
     def __init__(self, writes: bool = False) -> None:
         self._writes = writes
@@ -274,7 +274,7 @@ class _store_errors:
         if isinstance(error, NotFoundError | FileNotFoundError):
             raise StoreError("there is no such bucket" if self._writes else "there is no such object", absent=not self._writes) from None
         if isinstance(error, BaseError | OSError):
-            # An object that ends before what is asked of it: the store itself works.
+            # An object that ends before the requested range: the store itself works.
             raise StoreError(reason(error), own=re.search(r"(?i)\b(range|416)\b", reason(error)) is not None) from None
 
 

@@ -1,4 +1,4 @@
-"""What a client wants fetched from an origin."""
+"""The request of a client to fetch a file from an origin."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from dfengine.task import Digest, bare, expected_of
 from dfengine.tree import TreeTask
 
 LEAST_RATE = 16 << 10
-"""Bytes per second below which a connection to the origin is closed, because the number of threads is bounded."""
+"""Minimum bytes per second; a slower connection to the origin is closed, because the number of threads is bounded."""
 
 
 PLACED = "placed"
-"""Sign of the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
+"""Marks the tasks of content that an origin has. Content that hosts share among themselves has tasks of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """How long an origin is tried. retries: in a row without progress. seconds: none begins later after the first failure, 0: any. connect,
-    first: seconds to connect, and to the head in all.
+    """Limits on retries at an origin. retries: in a row without progress. seconds: after the first failure, until the last retry, 0: any.
+
+    connect, first: seconds to connect, and to the response's head in all.
     """
 
     retries: int = 5
@@ -32,13 +33,13 @@ class Tries:
 
     @classmethod
     def within(cls, tries: int, seconds: float, connect: float, first: float) -> Tries:
-        """A client's own limits, at most these; 0 of each: it has none. tries: the first one counts."""
+        """Return a client's own limits, at most the defaults; 0: no own limit. tries: the first attempt counts."""
         own = cls()
         retries = min(tries - 1, own.retries) if tries else own.retries
         return cls(retries, seconds, min(connect or own.connect, own.connect), min(first or own.first, own.first))
 
     def __or__(self, other: Tries) -> Tries:
-        """The greater of two limits."""
+        """Return the greater limit of each kind."""
         seconds = max(self.seconds, other.seconds) if self.seconds and other.seconds else 0.0
         return Tries(max(self.retries, other.retries), seconds, max(self.connect, other.connect), max(self.first, other.first))
 
@@ -53,26 +54,26 @@ class Wanted:
     cacerts: Sequence[bytes] = ()
     md5: str = ""
     signed: str = field(default="", repr=False)
-    """The URL by which the client itself opens an object, or a file of http."""
+    """The client's own signed URL of an object, or of a file by http."""
     named: str = field(default="", compare=False)
-    """The URL by which the task is named, less what its filter leaves out; "": by `url`."""
+    """The URL that names the task, without the parameters that its filter removes; "": `url` does."""
     tries: Tries = Tries()
     content: str = ""
-    """The sha256 in hex that the file must have, by which its task is named; "": the task is named by the URL."""
+    """The sha256 in hex that the file must have, which names its task; "": the URL names the task."""
     split: bool = False
-    """Its task is for those who send the same credentials."""
+    """Whether the task is shared only by requests with the same credentials."""
     tree: TreeTask | None = None
-    """`url` is a directory's, and this one of its two tasks is wanted."""
+    """`url` is a directory's, and this is the requested one of its two tasks."""
     identifier: str = ""
-    """By which the task is named beside its URL, where no md5 is given."""
+    """Names the task in addition to its URL, where no md5 is given."""
     cluster_name: str = field(default="", compare=False)
     """The task's name at all supernodes of the cluster (`cluster_names`); "": it has none."""
     proved: bool = field(default=False, compare=False)
-    """Each client shows first that its own credentials open it (`signatures`)."""
+    """Whether each client first proves that its own credentials open the URL (`signatures`)."""
     wrong: int = 0
-    """How often that content was fetched before, from somewhere, and had another sha256."""
+    """How many fetches of that content, from any URL, had another sha256."""
     traceparent: str = field(default="", compare=False, repr=False)
-    """What requests for it carry; "": none."""
+    """The traceparent that requests carry; "": none."""
     verified: str = field(init=False, default="")
     """How the origin's certificate is verified; see `origin.verification`."""
 
@@ -81,27 +82,27 @@ class Wanted:
 
     @property
     def public(self) -> bool:
-        """No credentials of a client's open it, and its origin is known to the system's authorities."""
+        """Whether the file needs no credentials of a client, and the system's authorities verify its origin."""
         return not (self.closed or self.verified)
 
     @property
     def closed(self) -> bool:
-        """Its registration shows what opens it, beside the URL."""
+        """Whether the registration contains credentials besides the URL."""
         return bool(self.signed) or any(is_private(name) for name, _ in self.headers)
 
     @property
     def open(self) -> bool:
-        """A client that knows its URL, without user, password and query, may register for it: its task's id opens nothing more."""
+        """Whether a client that knows the URL without user, password and query may register: the task's id then discloses nothing more."""
         url = self.url if self.content else self.named or self.url
         return not self.closed and bare(url) == url
 
     @property
     def alike(self) -> bool:
-        """Every client of its task sends this request, so what its origin answers holds for all of them."""
+        """Whether every client of the task sends this same request, so that the origin's response applies to all of them."""
         return not (self.content or self.signed or self.proved) and self.named in ("", self.url)
 
     def expected(self, etag: str) -> Digest | None:
-        """What the whole file must have by its names: `content`, or how its URL, or a model hub by this entity-tag, names it; None: any."""
+        """The digest that the whole file must have: `content`, or the one in its URL, or from a model hub by this entity-tag; None: any."""
         if self.content:
             return Digest("sha256", self.content)
         return expected_of(self.url, self.headers, etag) if self.tree is None else None

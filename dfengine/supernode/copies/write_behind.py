@@ -1,7 +1,7 @@
-"""Writes finished copies to the object store, behind the downloads: one after the other, in a thread of its own.
+"""Writes finished copies to the object store in the background, one after the other, in a thread of its own.
 
-What is written is read from the copy and compared with its digests, so no damage of the disk gets into the store. A copy that is there is
-not written again. While the store fails, what is to be written waits; of more than MOST the oldest are forgotten, and written when their
+Written bytes are read from the copy and compared with its digests, so that no damaged byte of the disk gets into the store. A copy that the
+store already has is not written again. While the store fails, copies wait; of more than MOST the oldest are dropped, and written when their
 tasks are fetched the next time.
 """
 
@@ -25,31 +25,31 @@ from dfengine.supernode.copies.stored import Stored, encode_digests, is_stored
 from dfengine.tree import DATA
 
 MOST = 1000
-"""Copies that wait."""
+"""Maximum number of waiting copies."""
 
 KNOWN = 100_000
-"""Copies that are remembered to be there."""
+"""Maximum number of copies remembered as stored."""
 
 TRIES = 5
-"""Of one copy."""
+"""Attempts for one copy."""
 
 PAUSE = 1.0
-"""Seconds between two checks whether the store may be asked again."""
+"""Seconds between two checks whether the store may be used again."""
 
 Work = tuple[Copy, Stored, bool, int]
 
 
 class WriteBehind:
-    """`note` on the loop's thread."""
+    """The queue of copies to store. `note` is called on the loop's thread."""
 
     def __init__(self, store: Store, events: EventLog = SILENT) -> None:
         self._store = store
         self._events = events
         self._news = threading.Condition()
         self._waiting: OrderedDict[str, Work] = OrderedDict()
-        """Task -> its copy, what is to be said of it (no digests yet), whether the store has it wrong, tries."""
+        """Task -> (its copy, its head without digests, whether the stored copy is wrong, attempts)."""
         self._there: OrderedDict[str, str] = OrderedDict()
-        """Task -> generation."""
+        """Task -> generation in the store."""
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -57,13 +57,13 @@ class WriteBehind:
         return len(self._waiting)
 
     def note(self, fetch: Fetch) -> None:
-        """Its copy is complete."""
+        """Queue the fetch's complete copy."""
         file, known = fetch.file, fetch.description
         doubted, fetch.doubted = fetch.doubted, False
         if file is None or not known.complete or fetch.claim is not None or not may_be_stored(fetch.wanted):
             return
         if fetch.leader:
-            return  # who leads the task writes it
+            return  # the supernode that leads the task writes it
         length = file.geometry.length
         if not is_stored(length, known.version(length), known.tree == DATA) or fetch.unbound:
             return
@@ -87,7 +87,7 @@ class WriteBehind:
             self._news.notify_all()
 
     def _next(self) -> Work | None:
-        """Waits for one; None: the process ends."""
+        """Wait for a copy; None: the process ends."""
         with self._news:
             while not self._stopped:
                 if self._waiting and not self._store.resting:
@@ -104,13 +104,13 @@ class WriteBehind:
                 self._store.failed(stored.task, error)
                 if tries + 1 < TRIES and not self._stopped:
                     self._add(file, stored, doubted, tries + 1)
-            except DfengineError as error:  # it left the disk, or is wrong there
+            except DfengineError as error:  # the copy was evicted, or is damaged
                 self._events.warning("not_stored", task=stored.task, reason=str(error))
             except Exception as error:
                 self._events.warning("not_stored", task=stored.task, reason=repr(error)[:300])
 
     def _write(self, file: Copy, stored: Stored, doubted: bool) -> None:
-        """Raises StoreError, StorageError."""
+        """Write one copy, unless the store has it. Raises StoreError, StorageError."""
         if doubted or not self._store.has(stored):
             buffer = file.buffer()
             digests = encode_digests(blake3(content).digest() for content in self._pieces(file, buffer))
@@ -124,7 +124,7 @@ class WriteBehind:
                 self._there.popitem(last=False)
 
     def _pieces(self, file: Copy, buffer: memoryview) -> Iterator[memoryview]:
-        """Each as its digest in the record says. Raises StorageError."""
+        """Yield each piece after comparing it with its digest in the record. Raises StorageError."""
         for n in range(file.geometry.count):
             if self._stopped:
                 raise StorageError("the supernode is going away")
@@ -135,15 +135,15 @@ class WriteBehind:
 
     @staticmethod
     def _same(pieces: Iterator[memoryview], digests: Iterator[bytes]) -> Iterator[memoryview]:
-        """The copy may have become another one since it was hashed."""
+        """Yield the pieces after comparing them with their digests again: the copy may have been replaced since it was hashed."""
         for content, digest in zip(pieces, digests, strict=True):
-            held = memoryview(bytes(content))  # the next piece comes into the same memory
+            held = memoryview(bytes(content))  # the next piece is read into the same memory
             if blake3(held).digest() != digest:
                 raise StorageError("the copy changed while it was stored")
             yield held
 
     def close(self) -> None:
-        """The process ends: what is under way is given up."""
+        """Stop because the process ends; a copy in progress is abandoned."""
         with suppress(RuntimeError), self._news:
             self._stopped = True
             self._news.notify_all()

@@ -1,29 +1,29 @@
-"""Whatever speaks to origins: the servers that files come from.
+"""Clients of origins: the servers and directories that files are read from.
 
-    http        one URL: `HttpOrigin.open` at a byte, under a bound version, gives a `Body`; each redirect is decided here
+    http        one URL: `HttpOrigin.open` at a byte, under a bound version, returns a `Body`; it decides about each redirect
     body        one request by libcurl, read into the caller's buffers
-    head        what an answer's head says: framing, ranges, validators (pure)
-    version     when two answers belong to one version of a file (pure)
-    retry       which failures pass, and how long to wait (pure)
+    head        the head of a response: framing, ranges, validators (pure)
+    version     when two responses belong to one version of a file (pure)
+    retry       which failures are transient, and the delay before a retry (pure)
     work        which connection fetches which pieces (pure)
-    claim       what one of a reader's threads is to fetch, and how quick its connection is (pure)
-    giving_way  which connection is so slow that others go on with its pieces (pure)
-    reader      the threads that fetch a file over several connections; `assignment`: who of them brings what next; `reader_on_demand`: what
-                somebody asks for of it
-    request, proxy, credentials    what a request says, by which proxy, in whose name
-    reach       how origins of every kind are reached: whose credentials, which addresses, which files
-    object_address, object_store, signature    objects of s3, gs and az: at which URL, signed by whom
-    hub         the Hugging Face Hub: at which URL, with which token
-    local_root, local_version    files of this machine's own disk: which ones, and of which version
-    schemes     the table of schemes: which of these reads a URL; `kinds` says what all of them offer a reader
+    claim       the pieces that one of a reader's threads fetches, and the speed of its connection (pure)
+    giving_way  which connection is so slow that others continue with its pieces (pure)
+    reader      the threads that fetch a file over several connections; `assignment`: the pieces that each fetches next; `reader_on_demand`:
+                a reader of the requested pieces only
+    request, proxy, credentials    the headers of a request, its proxy, its credentials
+    reach       settings for origins of every kind: credentials, permitted addresses, permitted files
+    object_address, object_store, signature    objects of s3, gs and az: their URLs, and the signatures of these
+    hub         the Hugging Face Hub: URLs and tokens
+    local_root, local_version    files of this machine's own disk: which ones may be read, and their versions
+    schemes     the table of schemes: which of these modules reads a URL; `kinds` is the interface that all of them offer to a reader
     content_origin  a file that is named by its sha256
-    linked_origin   a file whose server redirects to a store, and says itself what it is
-    signed_origin   a file whose own URL is closed, read by one that somebody signed
+    linked_origin   a file whose server states the validator and the length, and redirects to a store
+    signed_origin   a file whose own URL is not public, read by a signed URL
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
-    listing     which files lie below a URL: `files`; listing_names and listing_index (pure) judge what an origin says
-    image       the blobs of an image, read from its registry; image_name and image_manifest (pure) say where they are, and which
+    listing     `files`: the files below a URL; listing_names and listing_index (pure) check the origin's responses
+    image       the blobs of an image, read from its registry; image_name and image_manifest (pure): their URLs, and which blobs there are
     tree_listing, refused_files, manifest_origin, tree_origin
                                                  a directory: its manifest, made of a listing; manifest and data as files that are read
 
-Start with `version` and `work`: they hold the laws.
+Start with `version` and `work`: they define the invariants.
 """

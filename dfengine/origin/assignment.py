@@ -1,6 +1,6 @@
-"""Which connection of an origin's file brings which pieces next: the state that the threads of a `reader.Reader` share.
+"""Assignment of an origin file's pieces to connections: the state that the threads of a `reader.Reader` share.
 
-All of it is called with the reader's lock held. `now` is monotonic seconds.
+All methods are called with the reader's lock held. `now` is monotonic seconds.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from dfengine.origin.turns import OriginTurns
 
 TICK = 0.05
-"""Seconds between two looks of a thread that waits for work, and at which connections are slow."""
+"""Seconds between two checks of a thread that waits for work, and between two searches for slow connections."""
 
 STALLED = 3.0
-"""Seconds without a byte after which the main answer takes over what a range was to bring, once it has come there."""
+"""Seconds without a byte after which the main answer takes over the pieces of a range, once it has reached them."""
 
 
 class Assignment:
@@ -34,7 +34,7 @@ class Assignment:
         turns: OriginTurns | None, now: float,
     ) -> None:  # fmt: skip
         self.version = body.version
-        self.bytes = 0  # that bodies brought, skipped ones too
+        self.bytes = 0  # read from bodies, skipped bytes included
         self._key, self._sink, self._began = key, sink, now
         self._work = Work(missing, longest)
         self._grants, self._turns = grants, turns
@@ -57,21 +57,22 @@ class Assignment:
             return self._by_main(*run, now)
         if self._may_open(now):
             sink = self._sink
-            # Where the order does not matter, ranges begin at the end of the file: the main answer never comes to theirs, and goes on.
+            # Where the order does not matter, ranges begin at the end of the file: the main answer does not reach their pieces before its
+            # own are read.
             run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
             if run is not None:
                 return Claim(*run, None, False, now)
             if self._put_off:
-                return None  # nothing has room yet
+                return None  # there is room for no piece yet
         if self._put_off and not self._claims:
             # No range is granted any more.
             self._put_off = False
             return self._next(now)
         if main is not None and lowest > self._main_at and not self._claims and not self._untried:
-            # What lies between is here, and no range is granted: it is read past.
+            # The pieces in between are stored, and no range is granted: the main answer is read past them.
             return self._by_main(*(self._work.claim() or (0, 0)), now)
         elif main is not None and not self._claims:
-            # The main answer is past what is left, or far before it, and a second connection is not granted beside it.
+            # The main answer is past the remaining pieces, or far before them, and no second connection is granted beside it.
             self._close()
         if self._main is None and not self._claims:
             return Claim(*(self._work.claim() or (0, 0)), None, True, now)
@@ -88,19 +89,19 @@ class Assignment:
                 slow.gives_way = True
 
     def _by_main(self, first: int, past: int, now: float) -> Claim:
-        """The main answer brings these pieces."""
+        """Claim these pieces for the main answer."""
         main, self._main = self._main, None
         self._put_off = False
         return Claim(first, past, main, False, now, self._main_moved, self._main_connection)
 
     def _rest(self, claim: Claim) -> int:
-        """Bytes that it still has to bring."""
+        """Bytes of the claim that are not read yet."""
         geometry = self._sink.geometry
         past = min(claim.past, geometry.count)
         return sum(geometry.content(past - 1)) - geometry.content(claim.first)[0] - claim.got if claim.first < past else 0
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
-        """The main answer has nothing to bring, and ranges that were to bring the rest stall: it does. The lowest free piece after that."""
+        """Let an idle main answer take over the pieces of stalled ranges. Returns the lowest unclaimed piece after that."""
         if self._put_off:
             return lowest
         stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
@@ -111,7 +112,7 @@ class Assignment:
         return self._work.first if stalled else lowest
 
     def _take_over(self, claim: Claim) -> None:
-        """What it brings from now on counts for nothing."""
+        """Revoke the claim: pieces that it fetches from now on are ignored."""
         claim.revoked = self._revoked = True
         self._claims.discard(claim)
 
@@ -120,7 +121,7 @@ class Assignment:
         if not self._ranges or held >= self._allowed or self._sink.geometry.count < 0 or not held:
             return False
         if self._turns is None or (self._main is not None and not self._put_off) or not self._claims:
-            return True  # a main answer that waits has nothing to bring, or is put off
+            return True  # a main answer that waits has no piece to fetch, or is put off
         left = self._work.pieces * self._sink.geometry.content_size
         return worth_another(now - self._began, self.bytes, left) and self._turns.may_open(held, now)
 
@@ -130,7 +131,7 @@ class Assignment:
             main.close()
 
     def _refused(self, error: OriginError, held: int, now: float) -> None:
-        """One connection more than the `held` ones is not granted, or no ranges at all."""
+        """Record that the origin grants no connection beyond the `held` ones, or no ranges."""
         self._untried = False
         if isinstance(error, OriginChanged) or error.status in (200, 206, 416):
             self._ranges = False

@@ -1,4 +1,4 @@
-"""One request to an origin: its head, then its body into the caller's buffers."""
+"""One request to an origin: the response's head, then its body into the caller's buffers."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.version import Version
 
 SILENCE = 30.0
-"""Seconds without a byte of the body after which an origin counts as gone; also what connecting may take."""
+"""Seconds without a byte of the body after which an origin counts as unreachable; also the limit for connecting."""
 
 STEP = 1 << 20
-"""Bytes over which the least rate is measured."""
+"""Bytes over which the minimum rate is measured."""
 
 RECEIVE = 512 << 10
-"""Bytes that libcurl receives at once: of 16 KiB to 4 MiB the quickest, at 0.4 CPU s/GB with its one copy."""
+"""Bytes that libcurl receives at once: the fastest of 16 KiB to 4 MiB, at 0.4 CPU s/GB with libcurl's one copy."""
 
-# Numbers of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_PROXY, CURLE_TOO_LARGE.
+# Codes of libcurl that pycurl has no names for: CURLE_WEIRD_SERVER_REPLY, CURLE_HTTP2_STREAM, CURLE_PROXY, CURLE_TOO_LARGE.
 _WEIRD_REPLY, _HTTP2_STREAM, _PROXY, _TOO_LARGE = 8, 92, 97, 100
 _SUPPRESS_CONNECT_HEADERS = 265
 _SOCKS_REFUSAL = frozenset((7, 8, 9, 10, 11, 12, 23, 33))
-"""CURLPX_ codes by which a SOCKS proxy refuses the user, or this user the origin: another try ends alike."""
+"""CURLPX_ codes by which a SOCKS proxy refuses the user, or refuses this user the origin: a retry would fail as well."""
 _SOCKS_REPLY = {19: "the connection was refused", 20: "it failed", 21: "the host is unreachable", 22: "the network is unreachable",
                 23: "it does not allow this", 24: "the time to live is over"}
-"""What a SOCKS5 proxy's reply means (RFC 1928 section 6), by CURLPX_ code: libcurl tells its number alone."""
+"""Meaning of a SOCKS5 proxy's reply (RFC 1928 section 6), by CURLPX_ code: libcurl reports the code alone."""
 _CUT = frozenset((pycurl.E_PARTIAL_FILE, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _HTTP2_STREAM, pycurl.E_GOT_NOTHING))
 _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_CERTPROBLEM))
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
 
 
 class _Lent(socket.socket):
-    """pycurl duplicates its descriptor and lets go of it: it is closed then, without a ResourceWarning."""
+    """pycurl duplicates this socket's descriptor and drops the socket, which `__del__` then closes without a ResourceWarning."""
 
     def __del__(self) -> None:
         self.close()
 
 
 def _uninherited(fd: int, purpose: int) -> int:
-    """The duplicate lacks the mark that keeps a descriptor from processes that this one starts."""
+    """Set close-on-exec on the duplicate, which lacks it: processes that this one starts must not inherit the descriptor."""
     os.set_inheritable(fd, False)
     return int(pycurl.SOCKOPT_OK)
 
 
 @contextlib.contextmanager
 def naming(place: str) -> Iterator[None]:
-    """What is wrong with a head is said of the server that sent it."""
+    """Prefix OriginError with the server that sent the invalid head."""
     try:
         yield
     except OriginError as error:
@@ -73,21 +73,21 @@ def naming(place: str) -> Iterator[None]:
 
 
 class Body:
-    """The answer to one GET. `open` waits for the head; then `start`, `length`, `version` and `ranged` are for `http` to say.
+    """The response to one GET. `open` waits for the head; then `http` sets `start`, `length`, `version` and `ranged`.
 
-    start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this answer that
-    are to come, -1 unknown; most: that are to be read, if so many come, -1 any. skipped: bytes of the origin's file before the task's.
-    passed: heads of the redirects before it. ranged: a 206 that matched what was asked. bounded: it ends before the file does. open_end:
-    its end may be the file's, or not. not_modified: the validators still hold, and there are no bytes. vary: names of request headers that
-    this answer, or a redirect to it, depends on, in lower case. proxied: a proxy is connected to; proxy_by_tls: which
-    shows a certificate, too.
+    start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this response that
+    are not read yet, -1 unknown; most: upper limit of bytes to read, -1 none. skipped: bytes of the origin's file before the task's.
+    passed: heads of the redirects before this response. ranged: a 206 that matches the request. bounded: the response ends before the file
+    does. open_end: the response's end may or may not be the file's. not_modified: the validators still match, and there is no body. vary:
+    names of request headers that this response, or a redirect to it, depends on, in lower case. proxied: the connection is to a proxy;
+    proxy_by_tls: that proxy presents a certificate, too.
     """
 
     def __init__(
         self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None, kept: Driver | None = None
     ) -> None:
-        """floor: least bytes per second, 0 = any. access: which addresses `host` may be at, None: any. kept: whose connections it uses,
-        and leaves open; None: its own."""
+        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: the driver whose
+        connections are used and left open; None: a driver of its own."""
         self.place = place
         self.head = Head(0)
         self.start = 0
@@ -117,7 +117,8 @@ class Body:
     # The head.
 
     def begin(self, options: dict[int, Any], tunnel: bool) -> None:
-        """Send the request that `options` (libcurl's, by number) make, with the driver's next step. tunnel: a proxy is asked for one first.
+        """Queue the request described by `options` (libcurl's, by number); the driver's next step sends it. tunnel: sent by CONNECT through
+        a proxy.
         """
         easy, self._options = self._easy, options
         for option, value in options.items():
@@ -125,7 +126,8 @@ class Body:
         easy.setopt(pycurl.HEADERFUNCTION, self._header)
         easy.setopt(pycurl.WRITEFUNCTION, self._write)
         easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
-        # The head of a proxy's answer to CONNECT says nothing of the file, its Content-Length least of all (RFC 9110 section 9.3.6).
+        # The head of a proxy's response to CONNECT does not describe the file; its Content-Length is to be ignored (RFC 9110 section
+        # 9.3.6).
         easy.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         self._tunnel = tunnel
         if self._access is not None:
@@ -134,9 +136,9 @@ class Body:
         self._running().begin(easy)
 
     def open(self, seconds: float, waiting: Callable[[], None] | None = None) -> None:
-        """Wait `seconds` for the head, 0: as long as it takes. waiting: called every TICK; what it raises ends the wait.
+        """Wait up to `seconds` for the head, 0: without limit. waiting: called every TICK; an exception that it raises ends the wait.
 
-        Raises OriginError and its kin, SourceGone when it was cancelled.
+        Raises OriginError and its subclasses, SourceGone when cancelled.
         """
         driver = self._running()
         until = time.monotonic() + seconds if seconds else None
@@ -156,7 +158,7 @@ class Body:
         self._lines = []
 
     def _again(self, driver: Driver) -> None:
-        """On a connection of its own: bytes that a kept one carried besides an answer belong to no file."""
+        """Repeat the request on a new connection: extra bytes on a kept connection belong to no response."""
         driver.end(self._easy)
         self._easy = driver.easy()
         self.begin(self._options | {pycurl.FRESH_CONNECT: 1}, self._tunnel)
@@ -169,11 +171,11 @@ class Body:
         if self._began:
             return None  # a trailer
         if self._driver is None or self._driver.is_early(self._easy):
-            return -1  # nobody waits for it; or it answers nothing that was asked
+            return -1  # no caller reads it, or the line precedes the request
         if line[:5] == b"HTTP/":
             self._lines, self._whole = [], False
         if line in (b"\r\n", b"\n"):
-            # After an interim answer another head follows (RFC 9110 section 15.2).
+            # An interim response is followed by another head (RFC 9110 section 15.2).
             status = self._lines[0].split()[1:2] if self._lines else []
             self._whole = bool(status) and (status[0][:1] != b"1" or status[0] == b"101")
         else:
@@ -203,12 +205,12 @@ class Body:
         return len(data)
 
     def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
-        """Bytes as they come into `buffer`, at least one unless the body has ended: 0 is its proper end.
+        """Read the next bytes into `buffer`, at least one unless the body has ended; 0 is its proper end.
 
-        waiting: called every TICK until a byte is here; what it raises ends the wait, and the body can be read on.
-        Raises OriginTruncated when it ends early, OriginUnreachable when nothing comes for SILENCE seconds, OriginSlow below the least
-        rate, OriginError when the file ends before the task begins, SourceGone when it was cancelled. Bytes that came before are
-        returned first.
+        waiting: called every TICK until a byte arrives; an exception that it raises ends the wait, and reading can be resumed.
+        Raises OriginTruncated when the body ends early, OriginUnreachable when no byte arrives for SILENCE seconds, OriginSlow below the
+        minimum rate, OriginError when the file ends before the task begins, SourceGone when cancelled. Bytes that arrived before the
+        failure are returned first.
         """
         if self._floor and self._slow > SILENCE + STEP / self._floor:
             raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
@@ -253,7 +255,7 @@ class Body:
         return got
 
     def _wait(self, seconds: float) -> None:
-        """Only time that this side waits is counted: a reader that pauses makes no origin slow."""
+        """Count only the time for which this side waits: a reader that pauses does not make the origin slow."""
         self._slow += seconds
         self._quiet = 0.0 if self._at else self._quiet + seconds
         if self._quiet > SILENCE:
@@ -270,7 +272,7 @@ class Body:
             self.most -= got
 
     def _failure(self, started: bool) -> OriginError:
-        """What ended the transfer."""
+        """The error that ended the transfer."""
         code, reason_given = self._running().result(self._easy) or (0, "")
         if self._denied:
             return OriginForbidden(f"this supernode may not fetch from {self._host}")
@@ -308,7 +310,7 @@ class Body:
         return found
 
     def close(self) -> None:
-        """Release the connection; a second time does nothing."""
+        """Release the connection. Idempotent."""
         driver, self._driver = self._driver, None
         self._spill = memoryview(b"")
         if driver is None:
@@ -318,5 +320,5 @@ class Body:
             return
         if not self.remaining and driver.result(self._easy) is None:
             with contextlib.suppress(SourceGone):
-                driver.step(0.0)  # all came, and libcurl has not read the end yet
+                driver.step(0.0)  # all bytes arrived, and libcurl has not read the end yet
         driver.end(self._easy)

@@ -1,4 +1,4 @@
-"""Cuts every wait for an origin at once, from any thread or signal handler."""
+"""Interrupts every wait for an origin at once, from any thread or signal handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfengine.net import forked
 
 
 class Cancel:
-    """One for a download or fetch. `fd` is readable from `set` on, for good; close it when nobody waits any more."""
+    """Cancel signal of a download or fetch. `fd` stays readable after `set`; close it when no thread waits any more."""
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -17,7 +17,7 @@ class Cancel:
         forked.keep(self)
 
     def set(self) -> None:
-        """Wake all that wait; later waits return at once."""
+        """Wake all waiting threads; later waits return at once."""
         self.is_set = True
         with contextlib.suppress(OSError):
             if self.fd >= 0:
@@ -29,7 +29,7 @@ class Cancel:
         return [self.fd]
 
     def close(self) -> None:
-        """Release the descriptor; a second time does nothing."""
+        """Release the descriptor. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

@@ -1,4 +1,4 @@
-"""What one thread of a reader is to fetch, what became of it so far, and how quick its connection is. Pure."""
+"""The pieces that one thread of a reader fetches, their progress, and the speed of its connection. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer
 
 SKIP = 256 << 10
-"""Bytes that are read at once where they are not wanted."""
+"""Bytes per read where bytes are skipped."""
 
 WINDOW = 1.0
-"""Seconds over which a rate is measured at least, and twice as many at most while somebody looks."""
+"""Minimum seconds over which a rate is measured; at most twice as many while `sample` is called often."""
 
 
 class Claim:
-    """Pieces [first, past) of one thread. body: the main answer, None: a range is to be opened. again: nothing else runs.
+    """Pieces [first, past) of one thread. body: the main answer, None: a range is to be opened. again: no other connection runs.
 
-    extra: others may run beside it. moved: its connection brought bytes that had not come before. revoked: somebody else has the pieces.
-    gives_way: its thread is to leave it, at the byte that it has come to. busy: what came is being put in its place, and nobody revokes it
-    meanwhile. began: when; at: when its last byte came, or it began. came: bytes that did. got: bytes of piece `first` that are here.
-    connection: its number. slow_since: see `giving_way`. Times are monotonic seconds.
+    extra: others may run beside it. moved: its connection received new bytes. revoked: another claim has the pieces. gives_way: its thread
+    is to leave it, at the byte that it has reached. busy: received bytes are being written to their place, and the claim cannot be revoked
+    meanwhile. began: start time; at: time of its last byte, or its start. came: bytes received. got: bytes of piece `first` that are
+    stored. connection: its number. slow_since: see `giving_way`. Times are monotonic seconds.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Claim:
         self._base = self._mark = now, 0, 0.0
 
     def check(self) -> None:
-        """Raises GivesWay, Revoked when its thread is to leave it."""
+        """Raise GivesWay or Revoked when its thread is to leave it."""
         if self.revoked:
             raise Revoked("revoked")
         if self.gives_way:
@@ -56,7 +56,7 @@ class Claim:
         self._asked = now
 
     def brought(self, count: int, now: float) -> None:
-        """So many bytes came."""
+        """Record `count` received bytes."""
         self.at, self.busy = now, True
         self.came += count
         if self._asked is not None:
@@ -68,7 +68,7 @@ class Claim:
         return self._waited + (now - asked if asked is not None else 0.0)
 
     def silent(self, now: float) -> float:
-        """Seconds that its thread has waited for the next byte, after others had come."""
+        """Seconds that its thread has waited for the next byte since earlier ones arrived."""
         asked = self._asked
         return now - asked if asked is not None and (self.came or self.moved) else 0.0
 
@@ -78,32 +78,32 @@ class Claim:
             self._base, self._mark = self._mark, (now, self.came, self.waited(now))
 
     def rate(self, now: float) -> float | None:
-        """Bytes per second of waiting; None while nothing can be said, as of a thread that hardly waited."""
+        """Bytes per second of waiting; None while there are too few data, as for a thread that hardly waited."""
         since, came, waited = self._base
         seconds = self.waited(now) - waited
         return (self.came - came) / seconds if now - since >= WINDOW and seconds >= WINDOW / 2 else None
 
     def pace(self, now: float) -> float:
-        """Bytes per second, pauses of this side included; 0 while nothing can be said."""
+        """Bytes per second, pauses of this side included; 0 while there are too few data."""
         since, came, _ = self._base
         return (self.came - came) / (now - since) if now - since >= WINDOW else 0.0
 
     def average(self, now: float) -> float:
-        """Bytes per second of waiting, since it began."""
+        """Bytes per second of waiting, since the claim began."""
         waited = self.waited(now)
         return self.came / waited if waited > 0 else 0.0
 
 
 class Revoked(SourceGone):
-    """Another connection has taken over what this one was to bring."""
+    """Another connection has taken over the pieces of this claim."""
 
 
 class GivesWay(SourceGone):
-    """Other connections go on where this one has come to."""
+    """Other connections continue from the byte that this one has reached."""
 
 
 def read_past(body: Answer, at: int, stopping: Callable[[], bool]) -> int:
-    """Read on to byte `at` of the file; how many bytes were not wanted. Raises OriginTruncated, SourceGone when `stopping`."""
+    """Read on to byte `at` of the file; return the number of skipped bytes. Raises OriginTruncated, SourceGone when `stopping`."""
     if body.start > at:
         raise OriginTruncated(f"{body.place} is past byte {at}")
     began, rest = body.start, memoryview(bytearray(min(SKIP, at - body.start)))

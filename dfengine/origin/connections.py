@@ -1,27 +1,27 @@
-"""How many connections an origin grants: learned from refusals, remembered for a while. Pure: `now` is monotonic seconds."""
+"""Number of connections that an origin grants, learned from refusals and remembered for a while. Pure: `now` is monotonic seconds."""
 
 from __future__ import annotations
 
 REMEMBERED = 600.0
-"""Seconds."""
+"""Seconds for which a refusal is remembered."""
 
 MOST = 4096
-"""Origins that are remembered; the oldest leave first."""
+"""Limit of remembered origins; the oldest is dropped first."""
 
 
 class Grants:
-    """By origin, as `request.Hop.key` names it. Any thread may call: each step is one operation on a dictionary."""
+    """Grants by origin, as named by `request.Hop.key`. Any thread may call: each step is one operation on a dictionary."""
 
     def __init__(self) -> None:
         self._learned: dict[str, tuple[int, float]] = {}
 
     def allowed(self, origin: str, wanted: int, now: float) -> int:
-        """How many of `wanted` connections may be tried."""
+        """The number of connections, up to `wanted`, that may be tried."""
         count, at = self._learned.get(origin, (wanted, now))
         return min(count, wanted) if now - at < REMEMBERED else wanted
 
     def refused(self, origin: str, held: int, now: float) -> None:
-        """One more than `held` was refused."""
+        """Record that one connection more than `held` was refused."""
         self._learned.pop(origin, None)
         self._learned[origin] = max(1, held), now
         while len(self._learned) > MOST:

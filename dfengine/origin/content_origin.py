@@ -1,7 +1,7 @@
-"""A file that is named by its sha256, as a registry's blobs are: the digest tells its version where the server's answers do not.
+"""A file that is named by its sha256, as a registry's blobs are: the digest identifies its version where the server sends no validators.
 
-So a connection that breaks is gone on from by a range also at a server that sends no validators. The reader of the file compares all of it
-with the digest: bytes that are not of it are found then.
+So a broken connection is resumed by a range also at a server that sends no validators. The reader of the file verifies the digest of all of
+it, which detects bytes of another version.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ class ContentOrigin(HttpOrigin):
         return version if version.etag or version.last_modified or version.coding else version.replace(etag=self._named)
 
     def _condition(self, version: Version) -> str:
-        """A server that sends no entity-tag knows none, and would answer a range with the whole file."""
+        """No If-Range with the digest: the server does not know this entity-tag, and would respond to a range with the whole file."""
         return "" if version.etag == self._named else super()._condition(version)

@@ -1,6 +1,6 @@
-"""In whose name an origin is asked: --user, and the file of --netrc.
+"""Credentials of a download's requests to its origin: --user, and the file of --netrc.
 
-What is found for the URL's own host goes as a header, so that a supernode that fetches for this host can send it, too.
+Credentials for the URL's own host become a header, so that a supernode that fetches for this host can send it, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def netrc_path(settings: GetSettings) -> str:
-    """The file whose credentials count, "" for none. Raises BadValue when one is named and cannot be read."""
+    """The netrc file in use, "" for none. Raises BadValue when one is named and cannot be read."""
     if settings.netrc_file:
         if not os.access(settings.netrc_file, os.R_OK):
             raise BadValue(f"--netrc-file {settings.netrc_file} cannot be read")
@@ -29,9 +29,9 @@ def netrc_path(settings: GetSettings) -> str:
 
 
 def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
-    """`settings.headers`, and an Authorization from --user or the netrc file unless one is given there or in the URL. Raises BadValue.
+    """`settings.headers`, and an Authorization from --user or the netrc file unless the headers or the URL have one. Raises BadValue.
 
-    A URL that has a user and no password takes the password of that user from the netrc file.
+    A URL with a user and no password uses the password of that user from the netrc file.
     """
     given = settings.headers
     if any(name.lower() == "authorization" for name, _ in given):
@@ -53,8 +53,8 @@ def headers(settings: GetSettings) -> tuple[tuple[str, str], ...]:
     try:
         found = netrc.netrc(path).authenticators(hop.host)
     except netrc.NetrcParseError as error:
-        # Its own words repeat what was not understood, which may be a password.
-        raise BadValue(f"{path} cannot be read: what stands near line {error.lineno} is no netrc entry") from None
+        # netrc's message repeats the invalid text, which may be a password.
+        raise BadValue(f"{path} cannot be read: no netrc entry near line {error.lineno}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadValue(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
     if found is None or (user and unquote(user) != found[0]):

@@ -1,12 +1,12 @@
-"""libcurl, driven step by step by the thread that wants the bytes.
+"""libcurl, driven step by step by the thread that reads the bytes.
 
-A thread that reads drives its own transfers: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl
-calls back in that thread only. So nothing is handed between threads, a signal's exception ends any wait of the main thread, and
-the number of descriptors is not bounded as by select(2). A paused reader stops the transfer, because nobody drives it.
+A reading thread drives its own transfers: it waits in poll(2) for libcurl's sockets, for a cancel and for its deadline, and libcurl calls
+back in that thread only. So nothing is passed between threads, a signal's exception ends any wait of the main thread, and the number of
+descriptors is not limited as by select(2). A paused reader stops the transfer, because no thread drives it.
 
-Law: what came on a kept connection before a request was sent is no answer to it. What lies in the socket shows (`_unasked`). What the TLS
-library holds, because it came in the record with the end of the answer before, does not. libcurl reads it when it first reads for an
-answer: so the kernel holds a request back until libcurl has read once.
+Law: bytes that arrived on a kept connection before a request was sent do not answer it. `_unasked` detects those in the socket's buffer. It
+cannot see bytes in the TLS library, which arrived in the same record as the end of the previous response. libcurl reads these when it first
+reads for a response: so the kernel holds each request back until libcurl has read once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EVENTS = {pycurl.POLL_IN: select.POLLIN, pycurl.POLL_OUT: select.POLLOUT, pycur
 
 
 class Driver:
-    """Transfers of one thread, in one multi handle. A connection on which an answer has ended is kept for the next transfer."""
+    """Transfers of one thread, in one multi handle. A connection whose response has ended is kept for the next transfer."""
 
     def __init__(self, cancel: Cancel) -> None:
         self._cancel = cancel
@@ -44,9 +44,9 @@ class Driver:
         self._poll.register(cancel.fd, select.POLLIN)
         self._sockets: set[int] = set()
         self._seen: dict[int, int] = {}
-        """Sockets that libcurl has had, and their inodes: it does not say when it closes one."""
+        """Sockets of libcurl -> their inodes, by which a reused descriptor is recognized: libcurl does not report when it closes one."""
         self._kept: set[int] = set()
-        """ids of transfers on connections that were kept."""
+        """ids of transfers on kept connections."""
         self._held: dict[int, tuple[int, int]] = {}
         """id of a transfer whose request the kernel holds back -> its socket, and the inode of that."""
         self._due: float | None = None
@@ -64,10 +64,10 @@ class Driver:
         return self._spare.pop() if self._spare else pycurl.Curl()
 
     def begin(self, easy: Any) -> None:
-        """Its transfer begins with the next step.
+        """Add the transfer; the next step starts it.
 
-        What a kept connection holds already is more than the answers that were asked for, or its end. libcurl would take it as the answer
-        to this request.
+        Bytes that a kept connection has received already are either surplus or its end. libcurl would take them as the response to this
+        request.
         """
         if self._unasked():
             if self._easies:
@@ -82,7 +82,7 @@ class Driver:
         self._multi.add_handle(easy)
 
     def _asks(self, number: int, kept: list[int], place: str, own: str, port: int, own_port: int) -> int:
-        """libcurl is about to send a request on the connection with this local port."""
+        """Called when libcurl is about to send a request on the connection with this local port."""
         for fd in kept:
             with contextlib.suppress(OSError):
                 if _named(fd) == own_port:
@@ -92,7 +92,7 @@ class Driver:
         return int(pycurl.PREREQFUNC_OK)
 
     def _release(self) -> None:
-        """Requests that were held back go out, once libcurl has read for their answers."""
+        """Let the kernel send the requests that it holds back, once libcurl has read for their responses."""
         for number, (fd, inode) in [*self._held.items()]:
             self._multi.socket_action(fd, pycurl.CSELECT_IN)
             self._held.pop(number, None)
@@ -101,15 +101,15 @@ class Driver:
                     _cork(fd, False)
 
     def is_early(self, easy: Any) -> bool:
-        """A line of its answer's head that comes now is none: its request is not sent yet."""
+        """Whether a line of a head arrives before the request is sent, and so does not belong to its response."""
         return id(easy) in self._held
 
     def was_kept(self, easy: Any) -> bool:
-        """Its connection had carried another answer before."""
+        """Whether its connection has carried another response before."""
         return id(easy) in self._kept
 
     def result(self, easy: Any) -> tuple[int, str] | None:
-        """(libcurl's code, its message) once its transfer has ended."""
+        """(libcurl's code, its message) once the transfer has ended."""
         return self._results.get(id(easy))
 
     @property
@@ -123,7 +123,7 @@ class Driver:
         return found
 
     def _unasked(self) -> bool:
-        """Whether bytes wait on a connection without a transfer. A paused transfer's socket is not watched, but has one."""
+        """Whether a connection without a transfer has bytes to read. A paused transfer's socket is not watched, but has a transfer."""
         if not self._seen:
             return False
         busy = self._sockets | {easy.getinfo(pycurl.ACTIVESOCKET) for easy in self._easies if self.result(easy) is None}
@@ -146,7 +146,7 @@ class Driver:
         self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def step(self, seconds: float) -> bool:
-        """Let transfers go on as soon as something happens, for `seconds` at most; False: nothing did. Raises SourceGone: cancelled."""
+        """Advance the transfers on the first event within `seconds`; return False if there was none. Raises SourceGone when cancelled."""
         if len(self._results) == len(self._easies):
             return False
         now = time.monotonic()
@@ -168,7 +168,7 @@ class Driver:
         return moved
 
     def resume(self, easy: Any) -> None:
-        """Go on after a callback has paused the transfer."""
+        """Resume a transfer that a callback has paused."""
         if self.result(easy) is None:
             easy.pause(pycurl.PAUSE_CONT)
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -183,24 +183,24 @@ class Driver:
             self._results.update({id(easy): (code, message) for easy, code, message in bad})
 
     def end(self, easy: Any) -> None:
-        """End one transfer, wherever it is; its connection is kept if its answer has ended."""
+        """End one transfer in any state; its connection is kept if the response has ended."""
         if self._multi is None or (self.result(easy) is None and not easy.getinfo(pycurl.NAMELOOKUP_TIME)):
             return  # libcurl waits for the system's resolver: see close
         self._easies = [each for each in self._easies if each is not easy]
         self._results.pop(id(easy), None)
         self._kept.discard(id(easy))
         self._multi.remove_handle(easy)
-        self._held.pop(id(easy), None)  # not sent, so its connection is closed
+        self._held.pop(id(easy), None)  # the request is not sent, so its connection is closed
         easy.reset()
         self._spare.append(easy)
 
     def close(self) -> None:
-        """End all transfers, and close all connections; a second time does nothing."""
+        """End all transfers, and close all connections. Idempotent."""
         multi, self._multi = self._multi, None
         if multi is None:
             return
         if any(self.result(easy) is None and not easy.getinfo(pycurl.NAMELOOKUP_TIME) for easy in self._easies):
-            # libcurl waits for the system's resolver, which nothing cuts: this thread does not.
+            # libcurl waits for the system's resolver, which cannot be interrupted; another thread waits for it.
             threading.Thread(target=_close, args=(multi, self._easies, self._spare), name="resolver", daemon=True).start()
         else:
             _close(multi, self._easies, self._spare)
@@ -217,7 +217,7 @@ def _named(fd: int) -> int:
 
 
 def _cork(fd: int, held: bool) -> None:
-    """Whether the kernel waits, for 200 ms at most, with what is no full segment (tcp(7), TCP_CORK). Raises OSError."""
+    """Set whether the kernel holds partial segments back, for at most 200 ms (tcp(7), TCP_CORK). Raises OSError."""
     sock = socket.socket(fileno=fd)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, held)

@@ -1,17 +1,17 @@
-"""Which connection of a file is to give way: others bring bytes much quicker, so they bring what it still had to. Pure: `now` is monotonic
+"""Selection of a file's connection that is to give way, because others would fetch its pieces much faster. Pure: `now` is monotonic
 seconds.
 
 Laws:
 
-1. A connection is judged by the seconds for which its thread waited for the origin, a reference by all seconds that passed. So a pause of
-   this side (a full window, a limit, a disk) makes no connection slow, and what came meanwhile makes none a reference.
-2. It is slow while a reference brings more than SLOW times its rate, and its claim's rest would take longer than REST. References are other
-   connections: those that bring bytes now, and those whose claims ended while this one was as slow. Where no other one brings bytes,
-   any that ended before is a reference as well, and all of them are forgotten then: their rates say nothing of what comes next.
-3. Without a reference a connection gives way if no byte came for QUIET seconds after others did. Where somebody waits for these pieces, and
-   no others are asked for meanwhile, it gives way once if no other one has brought bytes of this file, and its rest would take longer than
-   ALONE.
-4. Each one that gives way doubles both patiences for MEMORY seconds. So the requests that are added stay few, whatever an origin does.
+1. A connection is judged by the seconds for which its thread waited for the origin, a reference by all elapsed seconds. So a pause of
+   this side (a full window, a limit, a disk) makes no connection slow, and the bytes buffered meanwhile make none a reference.
+2. It is slow while a reference has more than SLOW times its rate, and its claim's rest would take longer than REST. References are other
+   connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other one receives bytes,
+   any that ended before is a reference as well, and all of them are dropped then: their rates do not predict the next ones.
+3. Without a reference a connection gives way if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for these
+   pieces, and no others are requested meanwhile, it gives way once if no other one has received bytes of this file, and its rest would
+   take longer than ALONE.
+4. Each one that gives way doubles both patiences for MEMORY seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
 """
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
     from dfengine.origin.claim import Claim
 
 SLOW = 10.0
-"""How many times as quick a reference is."""
+"""Factor by which a reference is faster."""
 
 REST = 2.0
-"""Seconds."""
+"""Seconds that the rest of a slow claim takes at least."""
 
 PATIENCE = 1.0
 """Seconds for which a connection stays slow before it gives way; the first of them follow a whole window, see `claim.WINDOW`."""
 
 QUIET = 5.0
-"""Seconds. TCP sends again what was lost within less, several times."""
+"""Seconds without a byte. TCP retransmits lost segments within less, several times."""
 
 ALONE = 20.0
-"""Seconds."""
+"""Seconds that the rest of a claim takes at least for law 3."""
 
 MEMORY = 60.0
-"""Seconds."""
+"""Seconds for which a connection that gave way doubles the patiences."""
 
 LATELY = 2.0
-"""Seconds after the end of its claim for which a reference counts as one that brings bytes now."""
+"""Seconds after the end of its claim for which a reference counts as one that receives bytes now."""
 
 ENOUGH = 1 << 20, 1.0
-"""Bytes, or seconds, of a claim whose connection is a reference afterwards: the first bytes of a connection may come in one burst."""
+"""Minimum bytes, or seconds, of a claim whose connection becomes a reference: the first bytes of a connection may arrive in one burst."""
 
 MOST = 16
-"""Claims that ended and are remembered."""
+"""Limit of ended claims that are remembered."""
 
 BESIDE, BEFORE, TRY = "beside", "before", "try"
-"""Why a connection is slow: by references beside it, by those that ended before, or because nobody knows."""
+"""Why a connection is slow: by concurrent references, by those that ended before, or as a trial without a reference."""
 
 
 class GivingWay:
-    """Of the connections of one file. awaited: somebody waits for what they bring, see law 3."""
+    """Judges the connections of one file. awaited: a reader waits for their pieces, see law 3."""
 
     def __init__(self, awaited: bool = False) -> None:
         self._ended: deque[tuple[int, float, float]] = deque(maxlen=MOST)
-        """Line, bytes per second, and when, of claims that ended."""
+        """Connection, bytes per second, and end time of ended claims."""
         self._times: deque[float] = deque()
         self._tries = awaited
-        """One that is alone may give way."""
+        """A connection without others may still give way."""
 
     def ended(self, claim: Claim, now: float) -> None:
-        """Its thread has left the claim."""
+        """Record that a thread has left the claim."""
         size, seconds = ENOUGH
         passed = now - claim.began
         if claim.came and passed > 0 and (claim.came >= size or passed >= seconds):
             self._ended.append((claim.connection, claim.came / passed, now))
 
     def next(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
-        """The one of the running claims that is to give way now, if any. rest: bytes that a claim still has to bring."""
+        """The running claim that is to give way now, if any. rest: bytes of a claim that are not read yet."""
         while self._times and now - self._times[0] >= MEMORY:
             self._times.popleft()
         longer = 1 << len(self._times)
@@ -96,7 +96,7 @@ class GivingWay:
         return None
 
     def _slow(self, claim: Claim, claims: Collection[Claim], rest: int, now: float) -> str:
-        """Why it is slow, "": it is not."""
+        """Why the claim is slow, "": it is not."""
         rate = claim.rate(now)
         if rate is None:
             return ""

@@ -1,6 +1,6 @@
-"""What the head of an origin's answer says: its framing, its range, its validators. Pure.
+"""The head of an origin's response: its framing, range and validators. Pure.
 
-RFC 9112 section 6 to the letter: a length that cannot be trusted is refused, because what follows it would end up in a file.
+Follows RFC 9112 section 6 strictly: a length that cannot be trusted is refused, because bytes after the body would end up in a file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dfengine.errors import OriginError
 from dfengine.origin.version import LATER, Version
 
 LARGEST = (1 << 62) - 1
-"""Bytes; a longer file is no file, and has no pieces (`Geometry`)."""
+"""Limit in bytes; a longer file has no pieces (`Geometry`)."""
 
 _CONTENT_RANGE = r"bytes[ \t]+(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)"
 _SHORT = re.ASCII
@@ -19,11 +19,11 @@ _PLAIN_DATE = re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d) (\w{3}) (\d{4
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: n + 1 for n, name in enumerate(MONTHS)}
 _REGISTERED = frozenset((*range(200, 209), 226, *range(300, 309)))
-"""Statuses of IANA's registry that are neither interim answers nor refusals."""
+"""Statuses of IANA's registry that are neither interim responses nor refusals."""
 
 
 class Head:
-    """Status, reason and fields of one answer. Names are in lower case; values are text of one character a byte (ISO 8859-1)."""
+    """Status, reason and fields of one response. Names are in lower case; values are text of one character per byte (ISO 8859-1)."""
 
     def __init__(self, status: int, reason: str = "", fields: dict[str, list[str]] | None = None) -> None:
         self.status = status
@@ -32,7 +32,7 @@ class Head:
 
     @classmethod
     def parse(cls, lines: list[bytes]) -> Head:
-        """Of the lines that came, the status line first. Raises OriginError when that is none."""
+        """Parse the received lines, the status line first. Raises OriginError when that is none."""
         first = lines[0].decode("latin-1").strip() if lines else ""
         match = re.match(r"HTTP/\d(?:\.\d)? +(\d{3})(?: +(.*))?$", first, _SHORT)
         if match is None:
@@ -41,7 +41,7 @@ class Head:
         for line in lines[1:]:
             text = line.decode("latin-1").rstrip("\r\n")
             if text[:1] in (" ", "\t"):
-                # A folded line goes on with the value before it (RFC 9112 section 5.2).
+                # A folded line continues the value before it (RFC 9112 section 5.2).
                 if not head.fields and not name:
                     raise OriginError("the head of the answer begins with a folded line", head.status)
                 if name:
@@ -49,7 +49,7 @@ class Head:
                 continue
             name, colon, value = text.partition(":")
             if name.rstrip(" \t").lower() == "transfer-encoding" and name != name.rstrip(" \t"):
-                # libcurl does not take it for one, and chunks would end up in the file (RFC 9112 section 5.1).
+                # libcurl does not recognize the field then, and chunks would end up in the file (RFC 9112 section 5.1).
                 raise OriginError("the answer has a blank before the colon of Transfer-Encoding", head.status)
             name = name.strip(" \t").lower()
             if colon and name:
@@ -63,12 +63,12 @@ class Head:
         return ", ".join(self.fields.get(name, ()))
 
     def members(self, name: str) -> list[str]:
-        """The members of a list, without blanks; empty ones count where a line was there at all."""
+        """The members of a list, without blanks; empty members count where the field is present."""
         return [member.strip(" \t") for value in self.fields.get(name, ()) for member in value.split(",")]
 
     @property
     def body_length(self) -> int:
-        """Bytes of the body, -1 when it ends by itself: by chunks, by its stream, or by the connection. Raises OriginError."""
+        """Bytes of the body, -1 when its end is marked otherwise: by chunks, by its stream, or by the connection. Raises OriginError."""
         if self.status in (204, 304) or self.status < 200:
             return 0
         codings = [coding.lower() for coding in self.members("transfer-encoding") if coding and coding.lower() != "identity"]
@@ -90,7 +90,7 @@ class Head:
 
     @property
     def content_range(self) -> tuple[int, int, int] | None:
-        """(first, last, bytes of the whole or -1) of a 206; None when it does not say one."""
+        """(first, last, bytes of the whole or -1) of a 206; None without a valid Content-Range."""
         values = self.fields.get("content-range", [])
         match = re.fullmatch(_CONTENT_RANGE, values[0], _SHORT | re.IGNORECASE) if len(values) == 1 else None
         if match is None:
@@ -102,14 +102,14 @@ class Head:
 
     @property
     def taken_as(self) -> int:
-        """The status; one that nobody has registered counts as the x00 of its class (RFC 9110 section 15)."""
+        """The status; an unregistered one counts as the x00 of its class (RFC 9110 section 15)."""
         return self.status if self.status not in range(200, 400) or self.status in _REGISTERED else self.status // 100 * 100
 
     @property
     def is_part(self) -> bool:
-        """The answer holds a part of the file: 206, or a 200 whose Content-Range says so and fits its length. Raises OriginError.
+        """Whether the body is a part of the file: 206, or a 200 whose Content-Range states a part and fits its length. Raises OriginError.
 
-        RFC 9110 section 14.4 gives the field no meaning in a 200. But servers are made that forget the status, and if their answer counted
+        RFC 9110 section 14.4 gives the field no meaning in a 200. But some servers omit the status of a part, and if their response counted
         as the file, one piece of it would be taken for the whole.
         """
         if self.status == 206 or self.taken_as not in (200, 203) or (content_range := self.content_range) is None:
@@ -118,7 +118,7 @@ class Head:
         return (first > 0 or last + 1 < whole) and self.body_length in (-1, last - first + 1)
 
     def version(self, length: int, now: float) -> Version:
-        """Of the file, `length` bytes long (-1 unknown). now: unix seconds, for an answer that has no Date."""
+        """The version of the file, `length` bytes long (-1 unknown). now: unix seconds, for a response without a Date."""
         etag, modified = self.get("etag"), self.get("last-modified")
         coding = self.get("content-encoding").lower()
         return Version(etag, modified, length, not modified or self._dated(modified, now), "" if coding == "identity" else coding)
@@ -131,7 +131,7 @@ class Head:
         return (now if sent is None else sent) - changed >= LATER
 
     def retry_after(self, now: float) -> float:
-        """Seconds that a Retry-After asks for (RFC 9110 section 10.2.3), 0 if there is none."""
+        """Seconds of the Retry-After (RFC 9110 section 10.2.3), 0 if there is none."""
         text = self.get("retry-after").strip()
         if re.fullmatch(r"\d+", text, _SHORT):
             return min(float(text), 1e9)
@@ -140,12 +140,12 @@ class Head:
 
 
 def seconds(date: str) -> float | None:
-    """Unix seconds of an HTTP date in one of its three forms (RFC 9110 section 5.6.7), None for anything else."""
+    """Unix seconds of an HTTP date in one of its three forms (RFC 9110 section 5.6.7), None for any other text."""
     if not date:
         return None
     plain = _PLAIN_DATE.fullmatch(date)
     if plain is not None and plain[2] in _MONTHS:
-        # As all servers write it today; a listing has one for each file.
+        # The form that all current servers write; a listing has one date for each file.
         day, year, hour, minute, second = (int(plain[n]) for n in (1, 3, 4, 5, 6))
         if 1 <= day <= (28 if plain[2] == "Feb" else 30) and year >= 1970 and hour < 24 and minute < 60 and second < 60:
             # Days since 1970 of the proleptic Gregorian calendar, years beginning in March.

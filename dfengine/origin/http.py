@@ -1,7 +1,7 @@
-"""One URL behind http or https: each request is one `Body`; each redirect, and what goes along with it, is decided here.
+"""One URL of http or https: each request is one `Body`; redirects, and the headers sent to their targets, are decided here.
 
-libcurl speaks TLS, HTTP/1.1 and 2, and to proxies. It never follows a redirect itself, so credentials and the list of addresses that may
-be asked stay this module's business at every hop.
+libcurl implements TLS, HTTP/1.1 and 2, and the protocols of proxies. It never follows a redirect itself, so this module controls the
+credentials and the permitted addresses at every hop.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     from typing import Self
 
 REDIRECTS = 50
-"""As curl."""
+"""Limit of redirects in a row, as in curl."""
 
 PAGE_STEP = 64 << 10
-"""Bytes of a page that are read at once."""
+"""Bytes of a page per read."""
 
 _PROXY_TYPES = {"socks4": pycurl.PROXYTYPE_SOCKS4, "socks4a": pycurl.PROXYTYPE_SOCKS4A, "socks5": pycurl.PROXYTYPE_SOCKS5,
                 "socks5h": pycurl.PROXYTYPE_SOCKS5_HOSTNAME}
 
 
 class HttpOrigin:
-    """A URL and what goes with each request for it. Raises BadValue for a URL, header or certificate that cannot be used.
+    """A URL and the settings of each request for it. Raises BadValue for a URL, header or certificate that cannot be used.
 
     headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to
-    them, trusted besides the system's. cert, key: paths of PEM files. connect, first: seconds to connect, and to the head in all; 0:
-    SILENCE, and what the least rate allows; as long as requests come, both may be set. floor: least bytes per second of one answer, 0 =
-    any. netrc: path of a file, "" for none. kept: whose connections are used, by its thread alone.
+    them, trusted besides the system's. cert, key: paths of PEM files. connect, first: timeouts in seconds for connecting, and for the head
+    in all; 0: SILENCE, and the limit by the minimum rate; both may be set as long as requests are made. floor: minimum bytes per second of
+    one response, 0: none. netrc: path of a file, "" for none. kept: the driver whose connections are used, by its own thread only.
     """
 
     def __init__(
@@ -81,10 +81,9 @@ class HttpOrigin:
     ) -> Body:
         """GET the task's bytes from `start` to before `end` (None: to the end), of `version` if one is bound.
 
-        `body.start` is 0 where the origin answers with the whole file. unless: nothing is sent if the file is still this version, and
-        `body.not_modified` is True. waiting: called ten times a second until the head is here.
-        Raises OriginError (status), OriginChanged for an answer that is not of the version or not what was asked, OriginUnreachable,
-        SourceGone when it was cancelled.
+        `body.start` is 0 where the origin sends the whole file. unless: no body is sent if the file still has this version, and
+        `body.not_modified` is True. waiting: called ten times a second until the head has arrived.
+        Raises OriginError (status), OriginChanged for a response of another version or range, OriginUnreachable, SourceGone when cancelled.
         """
         asked = self._range(start, end)
         more = [("Range", asked)] if asked else []
@@ -94,7 +93,7 @@ class HttpOrigin:
             more += [("If-None-Match", as_sent(unless.etag))] if unless.etag else []
             more += [("If-Modified-Since", as_sent(unless.last_modified))] if unless.last_modified else []
             if not (unless.etag or unless.last_modified):
-                unless = None  # a 304 to a request without conditions says nothing
+                unless = None  # a 304 to a request without conditions is meaningless
         body = self._follow(more, waiting, unless)
         body.bounded = end is not None
         try:
@@ -107,18 +106,19 @@ class HttpOrigin:
         return body
 
     def send(self) -> None:
-        """Ask for the whole file now, with the driver's next step: the next `open()` takes that answer."""
+        """Queue a request for the whole file, sent by the driver's next step: the next `open()` uses its response."""
         if self._sent is None:
             self._sent = self._request(self._first_hop, self._headers, [("Range", self._asked)] if self._asked else [])
 
     def unsend(self) -> None:
-        """Nobody wants the answer any more."""
+        """Cancel the request of `send`."""
         sent, self._sent = self._sent, None
         if sent is not None:
             sent.close()
 
     def version_by_head(self, waiting: Callable[[], None] | None = None) -> Version:
-        """What HEAD says of the whole file. waiting: see open. Raises OriginError (status) and its kin, SourceGone."""
+        """The version in the response to a HEAD for the whole file. waiting: see open. Raises OriginError (status) and its subclasses,
+        SourceGone."""
         body = self._follow([], waiting, None, bare=True)
         try:
             if body.head.taken_as not in (200, 203):
@@ -131,9 +131,9 @@ class HttpOrigin:
             body.close()
 
     def page(self, most: int) -> tuple[int, Head, bytes]:
-        """Status, head and body of the answer to a GET, whatever its status; of one that is not 200 no body.
+        """Status, head and body of the response to a GET, whatever its status; the body is empty unless the status is 200.
 
-        Raises OriginError for a body of more than `most` bytes, OriginUnreachable and its kin, SourceGone.
+        Raises OriginError for a body of more than `most` bytes, OriginUnreachable and its subclasses, SourceGone.
         """
         body = self._follow([], None, None)
         try:
@@ -151,13 +151,13 @@ class HttpOrigin:
             body.close()
 
     def head_of_get(self) -> tuple[int, Head]:
-        """Status and head of the answer to a GET, whatever its status; its body is not read. Raises as `page`."""
+        """Status and head of the response to a GET, whatever its status; its body is not read. Raises as `page`."""
         body = self._follow([], None, None)
         body.close()
         return body.head.status, body.head
 
     def check_end(self, start: int, version: Version) -> None:
-        """The file of `version` ends before the task's byte `start`. Raises OriginTruncated when it does not, or as `open`."""
+        """Check that the file of `version` ends before the task's byte `start`. Raises OriginTruncated when it does not, or as `open`."""
         try:
             body = self.open(start, version=version)
         except OriginChanged as error:
@@ -168,13 +168,13 @@ class HttpOrigin:
         raise OriginTruncated(f"{body.place} sends the file in parts and does not say how long it is")
 
     def below(self, link: str) -> Self:
-        """What lies below this URL, asked for in the same way; see `request.Hop.below`."""
+        """The origin of a file below this URL, with the same settings; see `request.Hop.below`."""
         origin = copy(self)
         origin._first_hop, origin._sent = self._first_hop.below(link), None
         return origin
 
     def aim(self, url: str) -> None:
-        """From now on the same file is asked for by this URL, at the same server: another signature, or the name of its version."""
+        """Send later requests to this URL of the same file at the same server: another signature, or the URL of its version."""
         self._first_hop = Hop(url)
 
     def _condition(self, version: Version) -> str:
@@ -182,11 +182,11 @@ class HttpOrigin:
         return version.condition
 
     def _is_still(self, redirect: Head, version: Version | None) -> bool:
-        """A redirect says already that the file is this version."""
+        """Whether a redirect already states that the file has this version."""
         return False
 
     def _version(self, body: Body, now: float) -> Version:
-        """What the answer says of its file."""
+        """The version that the response states."""
         return body.head.version(body.length, now)
 
     def _range(self, start: int, end: int | None) -> str:
@@ -197,10 +197,10 @@ class HttpOrigin:
         last = self._to if end is None else self._from + end - 1
         return f"bytes={self._from + start}-{last if last >= 0 else ''}"
 
-    # What an answer holds.
+    # Ranges of responses.
 
     def _place(self, body: Body, start: int, end: int | None, asked: str, unless: Version | None) -> None:
-        """Find out which bytes of the task this answer holds, and of which version."""
+        """Set the bytes of the task that this response has, and their version."""
         head, now = body.head, time.time()
         with naming(body.place):
             body.remaining = head.body_length
@@ -218,7 +218,7 @@ class HttpOrigin:
         body.version = self._version(body, now)
 
     def _whole(self, body: Body) -> None:
-        """200: the whole file, of which the task may be a part."""
+        """Handle a 200: the whole file, of which the task may be a part."""
         body.length = body.remaining
         if not self._asked:
             return
@@ -229,21 +229,21 @@ class HttpOrigin:
         body.start, body.skipped = -self._from, self._from
         body.most = self._to + 1 if self._to >= 0 else -1
         if body.length < 0:
-            return  # the file ends where the body does, or at the last byte that was asked for
+            return  # the file ends where the body does, or at the last requested byte
         past = min(self._to + 1, body.length) if self._to >= 0 else body.length
         if past <= self._from:
             raise OriginError(f"{body.place} has no byte {self._from}: its file has {body.length}", 416)
         body.length, body.remaining = past - self._from, past
 
     def _part(self, body: Body, start: int, end: int | None, asked: str) -> None:
-        """206, or an answer that is one: exactly what was asked, or nothing of it counts."""
+        """Handle a 206, or a response that counts as one: it must match the request exactly."""
         content_range = body.head.content_range
         if content_range is None:
             raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
         first, last, whole = content_range
         if self._from < 0:
             if whole < 0 and (last - first + 1 == -self._from or (first == 0 and last < -self._from)):
-                whole = last + 1  # the last bytes, and the end of the file by that
+                whole = last + 1  # the last bytes of the file, which also state its end
             if whole < 0 or first != max(0, whole + self._from) or last != whole - 1:
                 raise OriginError(f"{body.place} answers with another range than was asked for", 206)
             self._from = first
@@ -270,7 +270,7 @@ class HttpOrigin:
     def _follow(
         self, more: list[tuple[str, str]], waiting: Callable[[], None] | None, unless: Version | None, bare: bool = False
     ) -> Body:
-        """One GET, through redirects. bare: HEAD."""
+        """Send one GET and follow redirects. bare: HEAD."""
         hop, headers, vary, passed = self._first_hop, self._headers, set[str](), list[Head]()
         for _ in range(REDIRECTS + 1):
             body, self._sent = self._sent or self._request(hop, headers, more, bare), None
@@ -305,16 +305,16 @@ class HttpOrigin:
             own += hop.basic()
         options: dict[int, Any] = {
             pycurl.URL: hop.server + "/",
-            # To the letter, since libcurl writes escapes in capitals. A proxy of plain http is told the whole URL.
+            # Unchanged, since libcurl writes escapes in capitals. A proxy for plain http is sent the whole URL.
             pycurl.REQUEST_TARGET: hop.target if proxy is None or hop.scheme == "https" or proxy.tunnels else hop.server + hop.target,
             pycurl.HTTPHEADER: wire_headers([*headers, *own, *more]),
-            # A proxy is told it too; a header of the user's replaces it for the origin.
+            # Sent to a proxy as well; the user's header replaces it for the origin.
             pycurl.USERAGENT: f"dfengine/{VERSION}",
             pycurl.NOSIGNAL: 1,
             pycurl.NOBODY: bare,
             pycurl.HTTP09_ALLOWED: 0,
-            # The framing is judged in `head`, to the letter of the RFC, and the bytes are counted in `body`.
-            # A connection can be kept only if libcurl knows where an answer ends, too.
+            # `head` checks the framing by the rules of the RFC, and `body` counts the bytes. A connection can be kept only if libcurl knows
+            # the end of a response, too.
             pycurl.IGNORE_CONTENT_LENGTH: self._kept is None,
             pycurl.CONNECTTIMEOUT_MS: max(1, round((self.connect or SILENCE) * 1000)),
             pycurl.PROXY: "",
@@ -338,7 +338,7 @@ class HttpOrigin:
         return body
 
     def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
-        """What makes libcurl ask the proxy. Raises OriginForbidden where the access list closes what the proxy would be asked for."""
+        """libcurl's options for this proxy. Raises OriginForbidden where the access list does not permit the host."""
         options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
         options |= trust.proxy_options(proxy, self._cacerts)
         if proxy.scheme in _PROXY_TYPES:
@@ -358,7 +358,7 @@ class HttpOrigin:
 
 
 def _refusal(body: Body, now: float) -> OriginError:
-    """Of an answer that is no file."""
+    """The error for a response without a file."""
     head = body.head
     status_line = f"{head.status} {head.reason}".rstrip()
     after = head.retry_after(now)

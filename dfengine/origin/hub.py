@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: which URL a file is asked for at, and in whose name. Read as huggingface_hub reads its environment."""
+"""The Hugging Face Hub: URLs of files, and the token, from the environment variables that huggingface_hub reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfengine.settings import HUB
 
 
 def endpoint(environment: Mapping[str, str]) -> str:
-    """HF_ENDPOINT, without a slash at its end. Raises BadValue for what is no http URL."""
+    """HF_ENDPOINT, without a slash at its end. Raises BadValue for a value that is not an http URL."""
     found = (environment.get("HF_ENDPOINT") or HUB).rstrip("/")
     try:
         parts = urlsplit(found)
@@ -41,7 +41,7 @@ def token(environment: Mapping[str, str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without the line ends that a shell or an editor puts there. Raises BadValue, which does not repeat it."""
+    """The text without line ends, which a shell or an editor may add. Raises BadValue, which does not repeat the text."""
     plain = text.replace("\r", "").replace("\n", "").strip()
     if not plain.isascii() or not plain.isprintable() or " " in plain:
         raise BadValue("the token of HF_TOKEN, or of the file that huggingface_hub keeps it in, is none")
@@ -49,18 +49,18 @@ def _plain(text: str) -> str:
 
 
 def authorization(secret: str) -> tuple[tuple[str, str], ...]:
-    """The header that shows a token, none without."""
+    """The header with a token, empty without one."""
     return (("Authorization", f"Bearer {secret}"),) if secret else ()
 
 
 def resolve_url(base: str, location: Location, commit: str = "") -> str:
-    """Where the Hub answers with the file, or with a redirect to it. commit: instead of the revision that the location names."""
+    """The URL where the Hub responds with the file, or with a redirect to it. commit: replaces the location's revision."""
     revision = quote(commit or location.version or "main", safe="")
     return f"{base}/{location.place}/resolve/{revision}/{quote(location.key, safe='/')}"
 
 
 def api_url(base: str, location: Location, what: str) -> str:
-    """Of the Hub's API: what: `revision/REV` or `tree/SHA/PATH`, percent-encoded."""
+    """A URL of the Hub's API. what: `revision/REV` or `tree/SHA/PATH`, percent-encoded."""
     first, _, rest = location.place.partition("/")
     kind, repository = (first, rest) if "/" in rest else ("models", location.place)
     return f"{base}/api/{kind}/{repository}/{what}"

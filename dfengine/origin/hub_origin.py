@@ -1,7 +1,7 @@
-"""A file of the Hugging Face Hub: read by http, bound by what the Hub itself says of it.
+"""A file of the Hugging Face Hub: read by http, bound by the version that the Hub itself states.
 
-From the first answer on the file is asked for at the commit that X-Repo-Commit named, so that a push meanwhile changes nothing. The
-token goes to the Hub alone: the store's URL is signed.
+After the first response requests name the commit of its X-Repo-Commit, so that a push meanwhile has no effect. The token is sent to the Hub
+only: the store's URL is signed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dfengine.origin.version import Version
 
 
 class HubOrigin(LinkedOrigin):
-    """See `linked_origin.LinkedOrigin`. base: the Hub's address. headers: with the token, if one is to be shown. Raises BadValue."""
+    """See `linked_origin.LinkedOrigin`. base: the Hub's address. headers: with the token, if one is used. Raises BadValue."""
 
     def __init__(self, location: Location, base: str, headers: Iterable[tuple[str, str]], *, cancel: Cancel, **options: Any) -> None:
         super().__init__(resolve_url(base, location), headers, cancel=cancel, **options)

@@ -1,8 +1,9 @@
 """The blobs of an image, read from its registry: its manifest, or an index and the manifests of the wanted platforms.
 
-A registry is asked without an Authorization first: where none is needed, all clients share the blobs. Then the one that was given
-is tried, then what the registry asks for: a password, or a token that its token server gives for one, or to everybody. Any of it goes to
-the registry, and a password to the token server that the registry names; redirects to other servers take nothing along.
+The first request to a registry has no Authorization: where none is needed, all clients share the blobs. The next attempts send the given
+Authorization, then the kind that the registry's challenge requires: a password, or a token that its token server issues, with the password
+or anonymously. All of these are sent to the registry, and the password to the token server that the registry names. Redirects to other
+servers carry no credentials.
 """
 
 from __future__ import annotations
@@ -25,34 +26,35 @@ from dfengine.origin.image_name import Image
 from dfengine.origin.request import basic
 
 PAGE = 4 << 20
-"""Bytes of a manifest, as much as registries take."""
+"""Limit in bytes of a manifest: the same as that of registries."""
 
 TOKEN_PAGE = 64 << 10
 LONGEST_TOKEN = 16 << 10
 
 MOST_MANIFESTS = 256
 MOST_BLOBS = 4096
-"""Of one image, over all its platforms."""
+"""Limit for one image, over all its platforms."""
 
 DEPTH = 3
-"""Indexes within indexes."""
+"""Limit of nested indexes."""
 
 CONNECT, FIRST = 10.0, 20.0
-"""Seconds to connect, and to the head of an answer."""
+"""Timeouts in seconds: for connecting, and for the head of a response."""
 
 PAUSES = (1.0, 3.0)
-"""Seconds before another try of what failed for a while."""
+"""Seconds before each retry of a transient failure."""
 
 TRANSIENT = frozenset((429, 500, 502, 503, 504))
 
 LEAST_AGE = 60.0
-"""Seconds that a token holds that does not say it."""
+"""Lifetime in seconds of a token whose response does not state one."""
 
 ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 
 
 class ImageReader:
-    """headers: sent with each request to the registry. user, password: "" for none. Any thread may use it, one at a time.
+    """Reader of an image's manifests. headers: sent with each request to the registry. user, password: "" for none. Usable from any thread,
+    by one at a time.
 
     Raises BadValue for headers that cannot be sent.
     """
@@ -73,19 +75,20 @@ class ImageReader:
         else:
             self._basic = self._given if self._given[:6].lower() == "basic " and _is_basic(self._given) else ""
         self._authorization = ""
-        """What has opened the registry, "" while nothing was needed."""
+        """The Authorization that the registry accepted, "" while none is needed."""
         self._asks = Challenge("")
         self._until = 0.0
-        """When the token that was fetched is too old."""
+        """When the token is to be renewed."""
 
     def blobs(self, platforms: tuple[str, ...]) -> list[Blob]:
-        """Those of these platforms, each once. Raises OriginError and its kin, BadListing, SourceGone when it was cancelled."""
+        """The blobs of these platforms, without duplicates. Raises OriginError and its subclasses, BadListing, SourceGone when cancelled.
+        """
         found: dict[str, Blob] = {}
         self._walk(self.image.reference, platforms, DEPTH, found, set())
         return list(found.values())
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What opens the image's blobs now; a token that is nearly too old is fetched again. Raises as `blobs`."""
+        """Request headers for the image's blobs; a token that expires soon is renewed. Raises as `blobs`."""
         if self._until and self._now() > self._until:
             self._authorization = self._token()
         more = [("Authorization", self._authorization)] if self._authorization else []
@@ -126,7 +129,7 @@ class ImageReader:
         return content
 
     def _opened(self, url: str) -> str:
-        """What the registry asks for. Raises OriginError."""
+        """The Authorization that the registry's challenge requires. Raises OriginError."""
         if self._asks.scheme == "bearer":
             return self._token()
         if self._asks.scheme == "basic" and self._basic:
@@ -134,7 +137,7 @@ class ImageReader:
         raise OriginError(f"{url} needs a user and password", 401)
 
     def _token(self) -> str:
-        """Another token (the distribution project's token specification)."""
+        """Request a token (the distribution project's token specification)."""
         realm = self._asks.realm
         if urlsplit(realm).scheme not in ("http", "https"):
             raise OriginError(f"{self.image.server} names no token server: {realm[:80]!r}", 401)
@@ -162,7 +165,7 @@ class ImageReader:
         return f"Bearer {token}"
 
     def _asked(self, url: str, authorization: str, most: int = PAGE, registry: bool = True) -> tuple[int, Head, bytes]:
-        """Status, head and body of one answer. registry: the registry is asked, and not its token server."""
+        """Status, head and body of one response. registry: the request is for the registry, not for its token server."""
         headers = [*self._headers, ("Accept", ACCEPT)] if registry else []
         if authorization:
             headers.append(("Authorization", authorization))

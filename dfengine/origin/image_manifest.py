@@ -1,4 +1,4 @@
-"""What an image's manifest names, which of an index's manifests are for a platform, and how a registry asks for credentials. Pure.
+"""Parsing of image manifests and indexes, selection of an index's manifests by platform, and a registry's authentication challenge. Pure.
 
 Sources: the OCI image specification 1.1 (image manifest, image index), Docker's image manifest version 2 schema 2; RFC 9110 section 11.6.1
 and the distribution project's token specification (WWW-Authenticate).
@@ -17,45 +17,45 @@ MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.dock
 INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 MOST_MEMBERS = 1024
-"""Manifests of an index, or layers of a manifest."""
+"""Limit of manifests of an index, or layers of a manifest."""
 
 LARGEST = 1 << 50
-"""Bytes that a blob may be said to have."""
+"""Limit in bytes of a blob's stated size."""
 
 ALL = "all"
-"""In place of a platform: each of them."""
+"""In place of a platform: all platforms."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PLATFORM = re.compile(r"[a-z0-9_.-]{1,32}/[a-z0-9_.-]{1,32}(?:/[a-z0-9_.-]{1,32})?")
 _PARAMETER = re.compile(r'([a-z0-9_-]{1,40})\s*=\s*(?:"((?:[^"\\]|\\.){0,2000})"|([^\s",]{1,2000}))', re.IGNORECASE)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 _USUAL = {"arm64": "v8", "arm": "v7"}
-"""Variants that stand for none."""
+"""Default variants of architectures without one."""
 
 
 class Blob(Value):
-    """digest: `sha256:HEX`. size: bytes, as the manifest says."""
+    """A blob. digest: `sha256:HEX`. size: bytes, as stated in the manifest."""
 
     digest: str
     size: int
 
 
 class Child(Value):
-    """A manifest of an index. platform: `OS/ARCH[/VARIANT]`, "" where it says none."""
+    """A manifest of an index. platform: `OS/ARCH[/VARIANT]`, "" if none is stated."""
 
     digest: str
     platform: str
 
 
 class Manifest(Value):
-    """What one says: an index has children, an image has blobs, its configuration first."""
+    """A parsed manifest: an index has children, an image has blobs, its configuration first."""
 
     children: tuple[Child, ...] = ()
     blobs: tuple[Blob, ...] = ()
 
 
 class Challenge(Value):
-    """scheme: in lower case. realm, service, scope: of a token server."""
+    """A registry's challenge. scheme: in lower case. realm, service, scope: of a token server."""
 
     scheme: str
     realm: str = ""
@@ -64,7 +64,7 @@ class Challenge(Value):
 
 
 def parse(content: bytes, url: str) -> Manifest:
-    """Of a manifest or index. url: for messages. Raises BadListing for anything else."""
+    """Parse a manifest or index. url: for messages. Raises BadListing for any other content."""
     try:
         given: Any = json.loads(content)
     except (ValueError, RecursionError):
@@ -77,7 +77,7 @@ def parse(content: bytes, url: str) -> Manifest:
     layers = given.get("layers")
     if not isinstance(layers, list) or not isinstance(given.get("config"), dict):
         raise BadListing(f"{url} names neither manifests nor layers")
-    # Layers that lie elsewhere (foreign ones) are not at the registry.
+    # Foreign layers are not stored at the registry.
     own = [each for each in _bounded(layers, url) if not (isinstance(each, dict) and each.get("urls"))]
     return Manifest(blobs=tuple(_blob(each, url) for each in (given["config"], *own)))
 
@@ -105,7 +105,7 @@ def _blob(member: Any, url: str) -> Blob:
 def _child(member: Any, url: str) -> Child | None:
     digest, given = _digest(member, url), member.get("platform")
     if member.get("mediaType", MANIFESTS[0]) not in (*MANIFESTS, *INDEXES):
-        return None  # an artefact
+        return None  # an artifact
     parts = [given.get(name) for name in ("os", "architecture", "variant")] if isinstance(given, dict) else []
     platform = "/".join(each for each in parts if isinstance(each, str) and each).lower()
     return Child(digest, platform if _PLATFORM.fullmatch(platform) else "")
@@ -120,12 +120,12 @@ def check_platform(text: str) -> str:
 
 
 def platform_of(machine: str) -> str:
-    """The platform of hosts whose kernel calls its machine so (uname -m)."""
+    """The platform of hosts whose kernel reports this machine (uname -m)."""
     return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 def chosen(children: tuple[Child, ...], platforms: tuple[str, ...], url: str) -> list[Child]:
-    """Those for these platforms, or of no platform; what attests to others (`unknown/unknown`) is for nobody.
+    """The children for these platforms, and those without a platform; attestations (`unknown/unknown`) are never chosen.
 
     Raises BadListing where there is none.
     """
@@ -151,7 +151,7 @@ def _fits(platform: str, wanted: str) -> bool:
 
 
 def challenge(header: str) -> Challenge:
-    """What a registry's WWW-Authenticate asks for; a token before a password. Its scheme is "" for anything else."""
+    """Parse a registry's WWW-Authenticate; a token is preferred to a password. The scheme is "" for any other value."""
     for scheme in ("bearer", "basic"):
         match = re.search(rf"(?:^|[\s,]){scheme}(?:\s+|$)", header[:8000], re.IGNORECASE)
         if match is not None:

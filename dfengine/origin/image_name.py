@@ -1,7 +1,7 @@
-"""How images are named, and the URL of what a name means: `docker://HOST/NAME:TAG`, `https://HOST/v2/NAME/manifests/TAG`. Pure.
+"""Names of images and their manifests' URLs: `docker://HOST/NAME:TAG`, `https://HOST/v2/NAME/manifests/TAG`. Pure.
 
 Sources: the OCI distribution specification 1.1 (end-points, names, tags, digests); the distribution project's reference grammar, by which a
-first component with a dot or a colon, or `localhost`, is a registry, and anything else lies at docker.io.
+first component with a dot or a colon, or `localhost`, is a registry, and any other name is on docker.io.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dfengine.task import bare, check_url
 from dfengine.value import Value
 
 HUB = "registry-1.docker.io"
-"""Where images of docker.io are: `docker.io/v2/` itself is a web page."""
+"""The registry of docker.io's images: `docker.io/v2/` itself is a web page."""
 
 HUB_NAMES = frozenset(("docker.io", "index.docker.io", HUB))
 
@@ -29,28 +29,28 @@ _NAME = re.compile(rf"({COMPONENT}(?:/{COMPONENT})*)(?::([A-Za-z0-9_][A-Za-z0-9.
 
 
 class Image(Value):
-    """server: `https://HOST[:PORT]`. name: of the repository. reference: a tag or `sha256:HEX`."""
+    """A manifest's name. server: `https://HOST[:PORT]`. name: the repository. reference: a tag or `sha256:HEX`."""
 
     server: str
     name: str
     reference: str
 
     def manifest(self, reference: str = "") -> str:
-        """The URL of its manifest, or of another one of the same repository."""
+        """The URL of the manifest, or of another manifest of the same repository."""
         return f"{self.server}/v2/{self.name}/manifests/{reference or self.reference}"
 
     def blob(self, digest: str) -> str:
-        """The URL of one of its blobs."""
+        """The URL of a blob of the same repository."""
         return f"{self.server}/v2/{self.name}/blobs/{digest}"
 
 
 def is_manifest(url: str) -> bool:
-    """The URL is that of an image's manifest."""
+    """Whether the URL is that of an image's manifest."""
     return _MANIFEST.fullmatch(url) is not None
 
 
 def of_url(url: str) -> Image:
-    """The image whose manifest is at this URL; docker.io is where its images are. Raises BadValue."""
+    """The image whose manifest has this URL; docker.io is replaced by its registry. Raises BadValue."""
     match = _MANIFEST.fullmatch(url)
     if match is None or "@" in match[2]:
         raise BadValue(f"the URL {bare(url)[:200]!r} is not https://HOST/v2/NAME/manifests/TAG, as an image's manifest has")
@@ -64,7 +64,7 @@ def of_url(url: str) -> Image:
 
 
 def of_name(text: str, plain_http: bool = False) -> Image:
-    """The image of `docker://[HOST/]NAME[:TAG][@sha256:HEX]`. plain_http: its registry is asked without TLS. Raises BadValue."""
+    """The image of `docker://[HOST/]NAME[:TAG][@sha256:HEX]`. plain_http: the registry is used without TLS. Raises BadValue."""
     host, slash, rest = text.removeprefix(SCHEME).partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
         host, rest = "docker.io", host + slash + rest

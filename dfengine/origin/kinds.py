@@ -1,4 +1,4 @@
-"""What every kind of origin offers a reader. `local_file.FileOrigin` is the smallest one."""
+"""The interface that every kind of origin offers to a reader. `local_file.FileOrigin` is the smallest one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dfengine.origin.version import Version
 
     class Answer(Protocol):
-        """One answer with the file, or with a part of it; see `body.Body` for each attribute."""
+        """One response with the file, or with a part of it; see `body.Body` for each attribute."""
 
         place: str
         head: Head
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Origin(Protocol):
-        """One file. key: names the server. connect, first: see `http.HttpOrigin`. floor: least bytes per second of one answer."""
+        """One file. key: names the server. connect, first: see `http.HttpOrigin`. floor: minimum bytes per second of one answer."""
 
         key: str
         connect: float

@@ -1,7 +1,7 @@
-"""A file whose server redirects to a store and says itself what the file is: the store's entity-tag says nothing that lasts.
+"""A file whose server redirects to a store and states the file's validator itself: the store's entity-tag is not stable.
 
-The Hugging Face Hub tells the file's own entity-tag (for files of LFS the sha256) and length by X-Linked-Etag and X-Linked-Size of the
-redirect. Where a server does not, its own answer's entity-tag and length count.
+The redirects of the Hugging Face Hub carry the file's own entity-tag (for files of LFS the sha256) and length in X-Linked-Etag and
+X-Linked-Size. Without these fields the entity-tag and the length of the final response count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ class LinkedOrigin(HttpOrigin):
     """See `http.HttpOrigin`."""
 
     def _condition(self, version: Version) -> str:
-        """Nothing that a store behind a redirect could know; each answer says its version before a byte comes."""
+        """No precondition: the store behind the redirect does not know the validator. Each response's version is checked before its body is
+        read."""
         return ""
 
     def _is_still(self, redirect: Head, version: Version | None) -> bool:

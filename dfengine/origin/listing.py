@@ -1,9 +1,9 @@
-"""Which files lie below a URL: a bucket's prefix, a repository of a hub, a web server's index, a directory of this machine's disk.
+"""Listings of the files below a URL: a bucket's prefix, a repository of a hub, a web server's index, a directory of this machine's disk.
 
     for entry in files("s3://bucket/models/", reach, cancel): entry.path, entry.url, entry.size, entry.etag, entry.modified, entry.digest
 
-`Entry` and `Limits` are in `listing_names`. Entries come while the listing is read, in no order that all kinds share. What a listing says
-is what its origin claims: names are checked (`Names`), sizes and entity-tags are proved only by the files' own answers.
+`Entry` and `Limits` are in `listing_names`. Entries are yielded while the listing is read, in an order that depends on the kind. A listing
+contains claims of its origin: names are checked (`Names`), sizes and entity-tags are proved only by responses to GETs of the files.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def files(
     url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None, memory: Memory | None = None
 ) -> Generator[Entry, None, None]:
-    """Every file below the directory `url`; one with http or https is read as an index.
+    """List every file below the directory `url`; one with http or https is read as an index.
 
-    reach: how origins are reached, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone. memory: of an
-    index by http; its pages become those of this listing.
-    Raises BadValue for what is no directory's URL, OriginError (status) and its kin, LocalError where an extra is missing, and BadListing,
-    which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.
-    Blocks; not to be called where an event loop runs. A consumer that stops early closes the generator.
+    reach: settings for origins, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone. memory: for an
+    index by http; its pages are replaced by those of this listing.
+    Raises BadValue for a URL that is not a directory's, OriginError (status) and its subclasses, LocalError where an extra is missing, and
+    BadListing, which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.
+    Blocks; not to be called in a thread with a running event loop. A consumer that stops early closes the generator.
     """
     limits = limits or Limits()
     names = Names(bare(url)[:300], limits)

@@ -1,4 +1,4 @@
-"""Every file below a directory of this machine's own disk."""
+"""Listing of all files below a directory of this machine's own disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dfengine.origin.local_version import etag
 
 
 def below(location: Location, roots: Roots, names: Names, check: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
-    """Directory by directory, in the order of their names. A link to a file is that file; one to a directory is refused, since it may lead
-    round in a circle. Raises OriginError (403, 404), BadListing. check: called for each directory and file; what it raises ends the
+    """List directory by directory, sorted by name. A link to a file is listed as that file. A link to a directory is refused, since it may
+    form a cycle. Raises OriginError (403, 404), BadListing. check: called for each directory and file; an exception that it raises ends the
     listing.
 
-    skips: what is not read, or vanishes meanwhile, is left out, and so are links to directories.
+    skips: omit entries that cannot be read or vanish meanwhile, and links to directories.
     """
     top = "/" + location.key.strip("/")
     folders = [""]

@@ -13,20 +13,20 @@ from dfengine.origin.listing_index import found
 from dfengine.origin.listing_names import Entry, Limits, Names
 
 STEP = 64 << 10
-"""Bytes that are read at once."""
+"""Bytes per read."""
 
 
 class Memory:
-    """What the pages of one listing were, for the next one of the same directory: where all are the same, so is what they list."""
+    """Digests of one listing's pages, for the next listing of the same directory: if no page has changed, neither has the list."""
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
         """URL -> SHA-256 of the page."""
         self.ahead: dict[str, tuple[Head, str]] = {}
-        """Pages that were read already, when they were compared."""
+        """Pages that were already read for the comparison."""
 
     def same(self, pages: Pages) -> bool:
-        """All pages are what they were. Raises as `Pages.read`; what was read until one differed is not asked for again."""
+        """Whether no page has changed. Raises as `Pages.read`; pages read up to the first difference are not requested again."""
         self.ahead.clear()
         for url, digest in self.pages.items():
             head, text = pages.read(url, url)
@@ -41,7 +41,7 @@ def _digest(head: Head, text: str) -> bytes:
 
 
 class Pages:
-    """Reads pages one after the other; limits hold for all of them together. open: makes the origin of a URL. memory: is told of each."""
+    """Reads pages one after the other; limits apply to all of them together. open: makes the origin of a URL. memory: records each page."""
 
     def __init__(self, open: Callable[[str], HttpOrigin], names: Names, limits: Limits, memory: Memory | None = None) -> None:
         self._memory = memory
@@ -51,11 +51,11 @@ class Pages:
         self._began = time.monotonic()
 
     def check(self) -> None:
-        """Raises BadListing when the listing has taken too long."""
+        """Raise BadListing when the listing has taken too long."""
         self._names.clock(time.monotonic() - self._began)
 
     def read(self, url: str, shown: str) -> tuple[Head, str]:
-        """The head and the whole body. shown: the URL for messages. Raises OriginError and its kin, BadListing."""
+        """The head and the whole body. shown: the URL for messages. Raises OriginError and its subclasses, BadListing."""
         self._names.page(time.monotonic() - self._began)
         memory = self._memory
         if memory is None:
@@ -74,7 +74,7 @@ class Pages:
                 if len(whole) > self._limits.page_bytes:
                     raise BadListing(f"{shown} answers with more than {self._limits.page_bytes} bytes in one page of a listing")
         except OriginSlow as error:
-            error.final = True  # another try begins the whole listing anew, and would take as long
+            error.final = True  # a retry begins the whole listing anew, and would take as long
             raise
         finally:
             body.close()
@@ -83,7 +83,8 @@ class Pages:
 
 
 def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entry]:
-    """Every file below the directory `url`, one directory after the other. Raises BadValue, OriginError and its kin, BadListing."""
+    """List every file below the directory `url`, one directory after the other. Raises BadValue, OriginError and its subclasses,
+    BadListing."""
     if "?" in url or "#" in url:
         raise BadValue("the URL of a directory to list has no query")
     top = url if url.endswith("/") else url + "/"

@@ -1,6 +1,6 @@
-"""Every file of a repository of the Hugging Face Hub, or below a directory of it, all of one commit.
+"""Listing of all files of a repository of the Hugging Face Hub, or of a directory in it, at one commit.
 
-The tree API answers in pages, of which each names the next in `Link: <URL>; rel="next"` (RFC 8288).
+The tree API is paginated: each page names the next in `Link: <URL>; rel="next"` (RFC 8288).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEXT = re.compile(r"<([^<>]{1,8000})>\s*;[^<>]{0,200}?\brel=\"?next\b")
 
 
 def tree(location: Location, base: str, pages: Pages, names: Names) -> Iterator[Entry]:
-    """base: the Hub's address. Raises OriginError and its kin, BadListing."""
+    """List the files. base: the Hub's address. Raises OriginError and its subclasses, BadListing."""
     shown = location.url
     asked = quote(location.version or "main", safe="")
     _, text = pages.read(api_url(base, location, f"revision/{asked}"), shown)
@@ -57,7 +57,7 @@ def _next(head: Head, base: str, shown: str) -> str:
         same = Hop(url).key == Hop(base).key
     except ValueError:
         same = False
-    if not same:  # the token would go along
+    if not same:  # the token would be sent there
         raise BadListing(f"{shown}: the Hub's tree goes on at another server")
     return url
 

@@ -1,4 +1,4 @@
-"""What a web server's index of a directory says: nginx (autoindex as HTML and as JSON), Apache, lighttpd, Python's http.server. Pure."""
+"""Parsing of a web server's index of a directory: nginx (autoindex as HTML and as JSON), Apache, lighttpd, Python's http.server. Pure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TAG = re.compile(r"<[^<>]{0,2000}>")
 
 
 class Found(Value):
-    """name: one segment, decoded (PEP 383). link: as it stands behind the directory's URL. size: bytes, -1 unknown. modified: unix seconds,
-    -1 unknown. shown: see `manifest.File`."""
+    """A member. name: one segment, decoded (PEP 383). link: as appended to the directory's URL. size: bytes, -1 unknown. modified: unix
+    seconds, -1 unknown. shown: see `manifest.File`."""
 
     name: str
     link: str
@@ -34,9 +34,9 @@ class Found(Value):
 
 
 def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Found]:
-    """Of a page; base: the directory's URL, which ends in a slash. What leads out of it is left out.
+    """The members of a page; base: the directory's URL, which ends in a slash. Links that lead out of it are omitted.
 
-    Raises BadListing for what is no index, and for one of more than `most` members.
+    Raises BadListing for a page that is not an index, and for one of more than `most` members.
     """
     listed = _of_json(text, base) if as_json else _of_html(text, base, most)
     if len(listed) > most:
@@ -45,7 +45,7 @@ def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Fo
 
 
 def _of_json(text: str, base: str) -> list[Found]:
-    """nginx: `[{"name", "type": "file"|"directory"|"other", "mtime", "size"}]`."""
+    """Parse nginx's JSON: `[{"name", "type": "file"|"directory"|"other", "mtime", "size"}]`."""
     try:
         members: Any = json.loads(text)
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def _of_json(text: str, base: str) -> list[Found]:
         if kind == "file" and type(size) is not int:
             raise BadListing(f"the index {base} names {name[:200]!r} with the size {str(size)[:40]!r}")
         when = seconds(modified) if isinstance(modified, str) else None
-        # nginx writes a name's bytes as they are; a surrogate that stands for none of them is refused by the name.
+        # nginx writes a name's bytes unchanged; a surrogate that encodes none of them is refused by the check of names.
         link = quote(name, safe="", errors="surrogatepass" if _LONE.search(name) else "surrogateescape")
         listed.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
     return listed
@@ -87,7 +87,7 @@ def _of_html(text: str, base: str, most: int) -> list[Found]:
 
 
 def _member(href: str, base: str, behind: str) -> Found | None:
-    """None: it leads elsewhere, as the links to the parent directory and to another order do."""
+    """The member of a link, None for a link elsewhere, as to the parent directory and to another sort order."""
     if not href or "?" in href:
         return None
     climbs = [unquote_to_bytes(part) for part in href.split("/")]
@@ -104,17 +104,17 @@ def _member(href: str, base: str, behind: str) -> Found | None:
     link = there[len(base) :]
     folder, link = link.endswith("/"), link.removesuffix("/")
     if "/" in link:
-        return None  # of a page's text; what lies deeper is in the index of its own directory
+        return None  # a link in a page's text; deeper files are in the index of their own directory
     name = unquote_to_bytes(link).decode("utf-8", "surrogateescape")
     row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
     match = None if folder else _SIZE.search(row)
     when = _minute(match[1], match[2], match[3]) if match else -1
-    # A size without a date would name two versions of a file by one: the file itself is asked then.
+    # Without a date, a size alone may not distinguish two versions: a request for the file itself tells its size then.
     return Found(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
 
 
 def _minute(day: str, hour: str, minute: str) -> int:
-    """Of `29-Nov-2026` or `2026-11-29` and `21:20`: unix seconds, as if it were in GMT; -1: it is no date."""
+    """Unix seconds of `29-Nov-2026` or `2026-11-29` and `21:20`, read as GMT; -1: not a date."""
     parts = day.split("-")
     year, month, date = parts if len(parts[0]) == 4 else parts[::-1]
     try:

@@ -1,4 +1,4 @@
-"""What a listing of an origin may say: names, counts, sizes. Pure. What a path may be is said in `paths`."""
+"""Limits and checks of a listing's names, counts and sizes. Pure. `paths` defines valid paths."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 ENTRY, PAGE = 600, 10
-"""Bytes of memory that an entry takes besides its path, and that a byte of a page takes while it is read, about."""
+"""Approximate bytes of memory: of an entry besides its path, and per byte of a page while it is read."""
 
 
 def _free(count: int) -> None:
-    """Memory is not counted."""
+    """The default of `Limits.spend`: memory is not counted."""
 
 
 class Limits(Value):
-    """What a listing may cost. entries: files. pages: answers. page_bytes: of one answer. seconds: in all. depth: directories in a path.
+    """Limits of a listing. entries: files. pages: responses. page_bytes: of one response. seconds: in all. depth: directories in a path.
 
-    spend: is told of more bytes of memory that the listing takes; what it raises ends the listing.
+    spend: called with further bytes of memory that the listing takes; an exception that it raises ends the listing.
     """
 
     entries: int = 1_000_000
@@ -34,11 +34,11 @@ class Limits(Value):
 
 
 class Entry(Value):
-    """One file. path: below the listed URL, segments joined by `/`; `Names` has passed it. url: what to download.
+    """One file. path: below the listed URL, segments joined by `/`, checked by `Names`. url: what to download.
 
-    size: bytes, -1 unknown. etag: as the origin's answers to GETs have it, "" unknown. modified: unix seconds, -1 unknown.
+    size: bytes, -1 unknown. etag: as in the origin's responses to GETs, "" unknown. modified: unix seconds, -1 unknown.
     digest: `sha256:HEX`, "" unknown. mode: permission bits, -1 unknown. shown: see `manifest.File`.
-    Only the file's own answer proves any of these.
+    Only the response to a GET of the file proves any of these.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Entry(Value):
 
 
 class Names(Paths):
-    """Checks what a listing of `url` says; each method raises BadListing, which names the path."""
+    """Checks the names in a listing of `url`; each method raises BadListing, which names the path."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         super().__init__(f"the listing of {url}", limits.entries, limits.depth)
@@ -65,19 +65,19 @@ class Names(Paths):
         return super().file(path, size)
 
     def weigh(self, count: int) -> None:
-        """A page of so many bytes is about to be read."""
+        """Count the memory of a page of `count` bytes that is about to be read."""
         if count > self._largest:
             self._limits.spend(PAGE * (count - self._largest))
             self._largest = count
 
     def page(self, elapsed: float) -> None:
-        """One more answer; elapsed: seconds since the listing began."""
+        """Count one more response. elapsed: seconds since the listing began."""
         self._pages += 1
         self.clock(elapsed)
         if self._pages > self._limits.pages:
             raise BadListing(f"{self.whose} has more than {self._limits.pages} pages")
 
     def clock(self, elapsed: float) -> None:
-        """elapsed: seconds since the listing began."""
+        """Check the time limit. elapsed: seconds since the listing began."""
         if elapsed > self._limits.seconds:
             raise BadListing(f"{self.whose} has not ended within {self._limits.seconds:.0f} s")

@@ -1,4 +1,4 @@
-"""Every object below a prefix of a bucket, by obstore."""
+"""Listing of all objects below a prefix of a bucket, by obstore."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from dfengine.origin.object_store import reason, store
 from dfengine.origin.request import Hop
 
 CHUNK = 1000
-"""Objects of a page, as the stores send them."""
+"""Objects per page, as the stores send them."""
 
 
 _SURE = re.compile(r"[\w .~/-]*")
-"""Names that obstore is sure to ask for rightly."""
+"""Keys that obstore certainly encodes correctly."""
 
 
 def below(location: Location, signed: bool, access: Access | None, names: Names, limits: Limits) -> Iterator[Entry]:
-    """Of `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list what begins with `a/`.
+    """List `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list the keys that begin with `a/`.
 
-    signed: with this process's credentials. Objects whose key ends in a slash are how consoles show an empty directory: they are left out.
-    Raises BadValue, LocalError, OriginError (status), OriginForbidden, BadListing. Not to be called where an event loop runs.
+    signed: with this process's credentials. Objects whose key ends in a slash are a console's markers of empty directories: they are
+    omitted. Raises BadValue, LocalError, OriginError (status), OriginForbidden, BadListing. Not to be called in a thread with a running
+    event loop.
     """
     prefix, began = location.key.strip("/"), time.monotonic()
     if access is not None:
-        # obstore connects by itself, to the address that the environment of this process names.
+        # obstore opens the connections itself, to the address that the environment of this process names.
         hop = Hop(address(location.replace(key="x", version=""), os.environ))
         access.check_name(hop.host)
         if not access.addresses(hop.host, hop.port):
@@ -61,12 +62,12 @@ def below(location: Location, signed: bool, access: Access | None, names: Names,
 
 
 def _tag(etag: str) -> str:
-    """As answers to GETs have it: Azure's listings leave out the quotes."""
+    """The entity-tag as in responses to GETs: Azure's listings omit the quotes."""
     return f'"{etag}"' if etag and '"' not in etag else etag
 
 
 async def _exists(objects: Any, path: str) -> bool:
-    """obstore names `a` both the empty object `a` and the marker `a/`."""
+    """Tell an object from a marker: obstore returns `a` for both the empty object `a` and the marker `a/`."""
     try:
         await objects.head_async(path)
     except FileNotFoundError:
@@ -75,7 +76,7 @@ async def _exists(objects: Any, path: str) -> bool:
 
 
 def _await(loop: asyncio.AbstractEventLoop, begin: Any, seconds: float, location: Location) -> Any:
-    """What `begin` comes to. Raises OriginError for what obstore raises, BadListing after `seconds`."""
+    """Run the coroutine of `begin` to its result. Raises OriginError for obstore's exceptions, BadListing after `seconds`."""
     from obstore.exceptions import BaseError
 
     async def within() -> Any:

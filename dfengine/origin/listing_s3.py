@@ -1,4 +1,4 @@
-"""One page of a bucket of S3 as the store lists it, with every key that it has, where the environment holds a key to sign with.
+"""One page of an S3 bucket's listing, with every key as the store sends it, where the environment has a key to sign with.
 
 obstore lists for all stores and credentials, but no bucket with a key that has an empty segment, `..` or a control character.
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from dfengine.origin.reach import Reach
 
 MOST = 8 << 20
-"""Bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""
+"""Limit in bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""
 
 SECONDS = 300
-"""For which a signature holds."""
+"""Validity in seconds of a signature."""
 
 DEPTH = 8
-"""Elements within each other; four are known."""
+"""Limit of nested elements; valid responses have four levels."""
 
 _FIELDS = frozenset(("Key", "LastModified", "ETag", "Size", "StorageClass"))
 _ECHO = re.compile(rb"<StartAfter>[^<]*</StartAfter>")
-"""It repeats what was asked for; some stores do not encode it, and XML has no control characters."""
+"""It repeats a parameter of the request; some stores do not encode it, and XML permits no control characters."""
 
 _SIZE = re.compile(r"(?a)\d{1,18}")
 
 
 class StoreObject(Value):
-    """size: bytes. etag: as answers have it. modified: unix seconds, -1 unknown."""
+    """An object. size: bytes. etag: as in responses to GETs. modified: unix seconds, -1 unknown."""
 
     key: str
     size: int
@@ -55,7 +55,7 @@ class StoreObject(Value):
 
 
 class StorePage(Value):
-    """more: there is another page; token: where it begins, "" if the store does not say it."""
+    """A page. more: there is another page; token: its start, "" if the store states none."""
 
     objects: tuple[StoreObject, ...]
     prefixes: tuple[str, ...]
@@ -64,7 +64,7 @@ class StorePage(Value):
 
 
 def signs_by_key(reach: Reach, location: Location) -> bool | None:
-    """Whether a page is asked for by a signature of this process's key; False: without one. None: only obstore knows credentials."""
+    """Whether requests for a page are signed by this process's key; False: unsigned. None: only obstore can find credentials."""
     environment = os.environ
     if not reach.may_sign(location) or is_true(environment, "AWS_SKIP_SIGNATURE"):
         return False
@@ -72,7 +72,7 @@ def signs_by_key(reach: Reach, location: Location) -> bool | None:
 
 
 def signed_or_not(url: str, location: Location, reach: Reach, now: float) -> str | None:
-    """A request of this location's bucket, signed where this process's key signs; None: only obstore knows credentials.
+    """The URL of a request to this location's bucket, signed where this process's key signs; None: only obstore can find credentials.
 
     now: unix seconds. Raises BadValue.
     """
@@ -85,9 +85,9 @@ def signed_or_not(url: str, location: Location, reach: Reach, now: float) -> str
 
 
 def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: Cancel) -> StorePage:
-    """What the store answers to this query of the location's bucket. Blocks.
+    """The store's response to this query of the location's bucket. Blocks.
 
-    Raises BadValue, OriginError (status: of the answer) and its kin, BadListing for what is no listing.
+    Raises BadValue, OriginError (status: of the response) and its subclasses, BadListing for a response that is not a listing.
     """
     bucket = base(location, os.environ)
     text = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
@@ -100,7 +100,7 @@ def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: C
 
 
 def parse(body: bytes, place: str) -> StorePage:
-    """Of a ListBucketResult. place: of the bucket, for messages. Raises BadListing."""
+    """Parse a ListBucketResult. place: the bucket, for messages. Raises BadListing."""
     reading = _Reading()
     parser = expat.ParserCreate()
     parser.buffer_text = True
@@ -154,7 +154,7 @@ class _Reading:
             raise ValueError(f"it is a {name[:40]}")
 
     def page(self) -> StorePage:
-        """Raises ValueError, KeyError."""
+        """The parsed page. Raises ValueError, KeyError."""
         name = unquote_plus if self._head.get("EncodingType") == "url" else str
         objects = []
         for one in self._found:

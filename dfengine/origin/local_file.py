@@ -1,7 +1,7 @@
 """A file of this machine's own disk, as an origin.
 
-Law: every byte that is handed out was read while the file was still the version that the answer named. After each read the file's status
-is read; a change ends the answer, and the bytes of that read are not handed out.
+Law: every byte that is returned was read while the file had the version that the answer named. The file's status is read after each read; a
+change ends the answer, and the bytes of that read are discarded.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from dfengine.origin.request import asked_range
 from dfengine.origin.version import Version
 
 PATIENCE = 5.0
-"""Seconds that a file is waited for that is being written to."""
+"""Seconds to wait for a file that is being written to."""
 
 
 class FileOrigin:
-    """See `kinds.Origin`. headers: of a download; a Range among them makes the task that part of the file. Raises BadValue."""
+    """See `kinds.Origin`. headers: of a download; a Range header makes the task that part of the file. Raises BadValue."""
 
     def __init__(self, location: Location, roots: Roots, headers: Iterable[tuple[str, str]], *, cancel: Cancel, floor: float = 0.0) -> None:
         self.key = "file://"
-        self.connect = self.first = 0.0  # neither is waited for
+        self.connect = self.first = 0.0  # not used: a disk has no timeouts
         self.floor = floor
         self.cancel = cancel
         self._path = location.key
@@ -43,7 +43,7 @@ class FileOrigin:
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
         waiting: Callable[[], None] | None = None,
     ) -> FileBody:
-        """See `http.HttpOrigin.open`. Waits until a file that was changed just now cannot be changed again unseen.
+        """See `http.HttpOrigin.open`. Waits until the file's last change is old enough for a later change to be detected.
 
         Raises OriginError (403, 404, 416), OriginChanged, SourceGone.
         """
@@ -67,16 +67,16 @@ class FileOrigin:
             raise
 
     def send(self) -> None:
-        """See `kinds.Origin`: a disk is not asked ahead."""
+        """See `kinds.Origin`. Does nothing: a disk needs no request ahead."""
 
     def unsend(self) -> None:
         """See `kinds.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`: each answer says how long the file is."""
+        """See `kinds.Origin`. Does nothing: each answer states the file's length."""
 
     def _settled(self, fd: int, waiting: Callable[[], None] | None) -> os.stat_result:
-        """The file's status once it has settled (`local_version`). Raises OriginChanged when it does not within PATIENCE."""
+        """The file's status once it has settled (`local_version`). Raises OriginChanged when it does not settle within PATIENCE."""
         until = time.monotonic() + PATIENCE
         while True:
             status = os.fstat(fd)
@@ -97,13 +97,14 @@ class FileOrigin:
 
 
 def _may_be_written(fd: int) -> bool:
-    """Somebody has the file open for writing, or mapped so; also True where this process may not know, because the file is another user's.
+    """Whether the file is open for writing, or mapped for it. True as well where this process may not find out, because another user owns
+    the file.
 
-    The kernel grants a lease for reading (fcntl(2), F_SETLEASE) only while nobody has; it is given back at once.
+    The kernel grants a lease for reading (fcntl(2), F_SETLEASE) only while no writer has the file open; the lease is released at once.
     """
     try:
-        # A writer that opens the file within this moment waits for the lease's end, and the holder is sent this signal instead of
-        # SIGIO, which would end the process. Nobody takes notice of it.
+        # A writer that opens the file within this moment waits for the lease's end, and the holder is sent this signal instead of SIGIO,
+        # which would end the process. SIGURG is ignored by default.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -113,7 +114,8 @@ def _may_be_written(fd: int) -> bool:
 
 
 class FileBody:
-    """See `kinds.Answer`. fd: belongs to it. base: where the task begins in the file; start: in the task; past: in the file."""
+    """See `kinds.Answer`. fd: owned by this object. base: the task's first byte in the file; start: offset in the task; past: end in the
+    file."""
 
     def __init__(self, path: str, fd: int, base: int, start: int, past: int, version: Version, cancel: Cancel) -> None:
         self.place = shown(path)
@@ -147,7 +149,7 @@ class FileBody:
         return got
 
     def close(self) -> None:
-        """A second time does nothing."""
+        """Close the file. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

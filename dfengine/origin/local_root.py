@@ -1,8 +1,8 @@
-"""Files of this machine's own disk, for a supernode below the directories that its owner names, for a download anywhere.
+"""Files of this machine's own disk: for a supernode those below the directories that its operator names, for a download any.
 
-Law: nothing outside a root is opened, whatever links, mounts of names or renames meanwhile try. The kernel resolves the whole path beneath
-the root's descriptor (openat2(2), RESOLVE_BENEATH; Linux 5.6); where it cannot, each segment is opened by itself and no link is followed.
-Only regular files and directories are opened: a device or a FIFO is not even touched, because the path is first opened with O_PATH.
+Law: nothing outside a root is opened, whatever links, mounts or renames happen meanwhile. The kernel resolves the whole path beneath
+the root's descriptor (openat2(2), RESOLVE_BENEATH; Linux 5.6). Without openat2 each segment is opened by itself and no link is followed.
+Only regular files and directories are opened for reading: the path is first opened with O_PATH, which does not touch a device or a FIFO.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _OPENAT2 = 437
 
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
 _ABSENT = (errno.ENOSYS, errno.EPERM)
-"""What a kernel without the call, or a container's filter, answers."""
+"""Errors of a kernel without the call, or of a container's filter."""
 
 _PATH = os.O_PATH | os.O_CLOEXEC
 
 
 class Roots:
-    """directories: absolute paths; below them everything may be read that this process may read. Raises BadValue for what is none."""
+    """Directories that may be read. directories: absolute paths; all files below them are readable. Raises BadValue for invalid paths."""
 
     def __init__(self, directories: Iterable[str]) -> None:
         self._directories: list[list[str]] = []
@@ -38,9 +38,9 @@ class Roots:
             self._directories.append([part for part in given.split("/") if part])
 
     def open(self, path: str) -> int:
-        """A descriptor, to read from, of the regular file or directory at this absolute path; it is the caller's.
+        """Open the regular file or directory at this absolute path for reading; the caller owns the descriptor.
 
-        Raises OriginError: 403 for what lies below no root or is neither, 404 for what is not there.
+        Raises OriginError: 403 for a path that is below no root or is of another kind, 404 for one that does not exist.
         """
         parts = [part for part in path.split("/") if part]
         if not path.startswith("/") or any(part in (".", "..") or "\0" in part for part in parts):
@@ -68,7 +68,7 @@ class Roots:
 
 
 class Anywhere(Roots):
-    """A download reads what its user may read, as curl does."""
+    """All files that the user of a download may read, as with curl."""
 
     def __init__(self) -> None:
         super().__init__(())
@@ -88,7 +88,7 @@ class _How(ctypes.Structure):
 
 
 def _resolve(top: int, parts: list[str]) -> int:
-    """An O_PATH descriptor of what `parts` lead to beneath `top`. Raises OSError."""
+    """Open the path `parts` beneath `top` with O_PATH and return the descriptor. Raises OSError."""
     how = _How(_PATH, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
     libc = ctypes.CDLL(None, use_errno=True)
     while True:
@@ -98,12 +98,12 @@ def _resolve(top: int, parts: list[str]) -> int:
         number = ctypes.get_errno()
         if number in _ABSENT:
             return _walk(top, parts)
-        if number not in (errno.EAGAIN, errno.EINTR):  # a rename passed by meanwhile
+        if number not in (errno.EAGAIN, errno.EINTR):  # a concurrent rename
             raise OSError(number, os.strerror(number))
 
 
 def _walk(top: int, parts: list[str]) -> int:
-    """The same where there is no openat2: no link is followed."""
+    """The same without openat2: no link is followed."""
     at = os.dup(top)
     for n, part in enumerate(parts):
         try:
@@ -119,7 +119,7 @@ def _walk(top: int, parts: list[str]) -> int:
 
 
 def _readable(path: str, fd: int) -> int:
-    """A descriptor to read from instead of this O_PATH one, which is closed."""
+    """Reopen this O_PATH descriptor for reading; the O_PATH one is closed."""
     try:
         mode = os.fstat(fd).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -143,5 +143,5 @@ def _failed(path: str, error: OSError) -> OriginError:
 
 
 def shown(path: str) -> str:
-    """A path for a message."""
+    """A path for a message, as a file URL."""
     return "file://" + path.encode("utf-8", "replace").decode()

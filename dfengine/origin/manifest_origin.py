@@ -17,10 +17,10 @@ from dfengine.origin.version import Version
 
 
 class ManifestOrigin:
-    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew whenever no version is asked for.
+    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew by each `open` without a version.
 
-    before: what an earlier one of the same directory and globs was made of. listing: what a listing may cost, while it lasts.
-    made: is told each manifest that was made. Raises BadValue.
+    before: the inputs of an earlier manifest of the same directory and globs. listing: limits of a listing, entered for its duration.
+    made: called with each new manifest. Raises BadValue.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ManifestOrigin:
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
         waiting: Callable[[], None] | None = None,
     ) -> ManifestBody:
-        """See `http.HttpOrigin.open`, and `tree_listing.manifest` for what is raised."""
+        """See `http.HttpOrigin.open`; raises as `tree_listing.manifest`."""
         if version is None or not self._encoded:
             reach = self._reach.replace(connect=self.connect, first=self.first)
             with self._listing() as limits:
@@ -60,7 +60,7 @@ class ManifestOrigin:
         """See `kinds.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`: each answer says how long it is."""
+        """See `kinds.Origin`. Does nothing: each answer states its length."""
 
 
 class ManifestBody:
@@ -87,4 +87,4 @@ class ManifestBody:
         return count
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is open."""

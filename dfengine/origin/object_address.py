@@ -1,11 +1,11 @@
-"""At which http URL an object lies, by the environment variables that the stores' SDKs read. Pure.
+"""The http URL of an object, from the environment variables that the stores' SDKs read. Pure.
 
     s3   AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS_ENDPOINT; AWS_REGION or AWS_DEFAULT_REGION; AWS_VIRTUAL_HOSTED_STYLE_REQUEST
     gs   STORAGE_EMULATOR_HOST, GOOGLE_BASE_URL
     az   AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ENDPOINT or AZURE_ENDPOINT; AZURE_STORAGE_USE_EMULATOR, AZURITE_BLOB_STORAGE_URL
 
-An endpoint of plain http counts only with AWS_ALLOW_HTTP, GOOGLE_ALLOW_HTTP or AZURE_ALLOW_HTTP, since a signature goes along; an
-emulator's needs none.
+An endpoint of plain http is accepted only with AWS_ALLOW_HTTP, GOOGLE_ALLOW_HTTP or AZURE_ALLOW_HTTP, since requests carry a signature;
+an emulator's needs none.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TRUE = frozenset(("1", "true", "on", "yes", "y"))
 
 
 def is_true(environment: Mapping[str, str], *names: str) -> bool:
-    """One of these variables says yes."""
+    """Whether one of these variables is true."""
     return any(environment.get(name, "").strip().lower() in TRUE for name in names)
 
 
 def encoded(key: str) -> str:
-    """A key as it stands in a path: everything but unreserved characters and `/` percent-encoded, as signatures want it."""
+    """A key in the form of a URL's path: all but unreserved characters and `/` is percent-encoded, as signatures require."""
     return quote(key, safe="/~")
 
 
 def address(location: Location, environment: Mapping[str, str]) -> str:
     """The object's URL without a signature. Raises BadValue, which names the variable that is missing or wrong."""
     if any(part in (".", "..") for part in location.key.split("/")):
-        # Every server and client on the way may take it for another path.
+        # Servers and clients on the way may resolve the segment to another path.
         raise BadValue(f"{location.url[:200]} has a segment . or .., which no request can carry")
     url = f"{base(location, environment)}/{encoded(location.key)}"
     if location.version:
@@ -47,12 +47,12 @@ def address(location: Location, environment: Mapping[str, str]) -> str:
 
 
 def base(location: Location, environment: Mapping[str, str]) -> str:
-    """Of the bucket or container, without a slash at its end."""
+    """The URL of the bucket or container, without a slash at its end."""
     return {"s3": _s3, "gs": _gcs, "az": _azure}[location.scheme](location, environment)
 
 
 def region(environment: Mapping[str, str]) -> str:
-    """AWS's."""
+    """AWS's region. Raises BadValue."""
     found = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     if not re.fullmatch(r"[a-z0-9-]{1,40}", found):
         raise BadValue("AWS_REGION is no region")
@@ -63,7 +63,7 @@ def _s3(location: Location, environment: Mapping[str, str]) -> str:
     bucket, virtual = location.place, is_true(environment, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST")
     given = next((name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT") if environment.get(name)), "")
     if given:
-        # As object_store has it: with virtual-hosted style the endpoint is the bucket's own.
+        # As in object_store: with virtual-hosted style the endpoint is the bucket's own.
         endpoint = _checked(given, environment[given], is_true(environment, "AWS_ALLOW_HTTP"), "AWS_ALLOW_HTTP")
         return endpoint if virtual else f"{endpoint}/{bucket}"
     place = f"s3.{region(environment)}.amazonaws.com"
@@ -96,7 +96,7 @@ def _azure(location: Location, environment: Mapping[str, str]) -> str:
 
 
 def _checked(name: str, url: str, plain: bool, permission: str) -> str:
-    """Without a slash at its end. plain: http will do."""
+    """Check an endpoint; return it without a slash at its end. plain: http is permitted."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username is not None:

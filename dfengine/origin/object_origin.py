@@ -1,7 +1,7 @@
-"""An object of s3, gs or az: read by http, by a URL that is signed anew when its signature has ended.
+"""An object of s3, gs or az: read by http, by a URL that is signed again when its signature has expired.
 
-Law: a request that is refused is asked again once, if its signature was made for an earlier request. So a signature that ends in mid-file
-costs one request more, and one that opens nothing is refused at once. The version that the first answer bound holds for every signature.
+Law: a refused request is repeated once, if its signature was made for an earlier request. So a signature that expires in mid-file
+costs one more request, and an invalid one is refused at once. The version that the first response bound applies to every signature.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed
 from dfengine.origin.version import Version
 
 ENDED = frozenset((400, 401, 403))
-"""Statuses of a signature that has ended: 403 of S3 and Azure, 400 of Google and of S3 for a session's token."""
+"""Statuses of an expired signature: 403 of S3 and Azure, 400 of Google and of S3 for a session's token."""
 
 
 class ObjectOrigin(HttpOrigin):
-    """See `http.HttpOrigin`. sign: with this process's credentials, if it has any; else, and without them, the object must be public.
+    """See `http.HttpOrigin`. sign: with this process's credentials, if it has any; otherwise the object must be public.
 
-    given: tells the signed URL that somebody else made last; it is used instead. Raises BadValue, LocalError without the extra.
+    given: returns the latest signed URL of a client, which is used instead. Raises BadValue, LocalError without the extra.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ObjectOrigin(HttpOrigin):
         super().send()
 
     def _signature(self, since: float, waiting: Callable[[], None] | None) -> float:
-        """When the signature was made, monotonic seconds, 0.0 without one; made anew if it is older than `since`."""
+        """When the signature was made, monotonic seconds, 0.0 without one; it is renewed if it is older than `since`."""
         with self._turn:
             if self._given is not None:
                 self._signed_at = self._signed_at or since
@@ -98,7 +98,7 @@ class ObjectOrigin(HttpOrigin):
         return check
 
     def _refusal(self, error: OriginError) -> OriginError:
-        """With why nothing was signed, for there may be something to do about it."""
+        """Add the reason for a missing signature, which the user may be able to correct."""
         if self._signed_at:
             whose = "the signature" if self._given is None else "the client's signature"
             return OriginError(f"{error}: {whose} opens nothing there", error.status, error.retry_after)

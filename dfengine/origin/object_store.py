@@ -1,6 +1,6 @@
-"""Object stores by obstore (extra `objects`): signatures in the name of this process, and listings.
+"""Object stores by obstore (extra `objects`): signatures with this process's credentials, and listings.
 
-The credentials are what obstore finds: the environment, a container's or an instance's role, a service account's file, a managed identity.
+obstore finds the credentials: the environment, a container's or an instance's role, a service account's file, a managed identity.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dfengine.origin.object_address import address, encoded, is_true, region
 from dfengine.origin.signature import azure_signed, signed
 
 SECONDS = 3600
-"""How long a signature holds; a longer download signs again."""
+"""Validity in seconds of a signature; a longer download signs again."""
 
 LENT = 6 * 3600
-"""Seconds for which a signature holds that a download gives to its supernode, which cannot renew it."""
+"""Validity in seconds of a signature that a download sends to its supernode, which cannot renew it."""
 
 CHAIN = 60.0
-"""Seconds for which nobody asks again for credentials that were not found."""
+"""Seconds for which missing credentials are not searched again."""
 
 PERIOD = 0.1
 """Seconds between two checks while a signature is awaited."""
@@ -37,29 +37,29 @@ _OBSTORE = re.compile(r"(?!/)(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/(?!$)|$)
 """Keys that obstore can name: it drops a slash at either end, and refuses empty segments and control characters."""
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~/-]*")
-"""Keys that stand in a URL as they are: of others obstore 0.12 signs a wrong path for Azure."""
+"""Keys that need no escapes in a URL: for others obstore 0.12 signs a wrong path for Azure."""
 
 
 class NoCredentials(Exception):
-    """Nothing can be signed; why, without a secret."""
+    """No signature can be made; the message is the reason, without a secret."""
 
 
 def is_plain(location: Location) -> bool:
-    """obstore signs for this object, and no other."""
+    """Whether obstore's signature for this object names exactly this object."""
     if location.version or (location.scheme == "az" and not _UNRESERVED.fullmatch(location.key)):
         return False
     return _OBSTORE.fullmatch(location.key) is not None
 
 
 PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_HOST")
-"""Of the variables that obstore and `object_address` read."""
+"""Prefixes of the variables that obstore and `object_address` read."""
 
 _missing: dict[tuple[object, ...], tuple[float, str]] = {}
-"""(scheme, variables) -> when its credentials were not found, and why."""
+"""(scheme, variables) -> when no credentials were found for them, and why."""
 
 
 def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -> str:
-    """The object's URL with a signature that holds `seconds`. lent: to somebody else, so it must open this object alone.
+    """The object's URL with a signature valid for `seconds`. lent: for another host, so it must permit this object alone.
 
     Raises NoCredentials, BadValue, LocalError without the extra.
     """
@@ -85,7 +85,7 @@ def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -
     import obstore
     from obstore.exceptions import BaseError
 
-    # For Google's store obstore 0.12 signs the key as if it were a path of a URL already: a ? in it would name another object.
+    # For Google's store obstore 0.12 signs the key as if it were already encoded as a URL's path: a ? in it would name another object.
     key = encoded(location.key) if location.scheme == "gs" else location.key
     try:
         found = str(obstore.sign(_kept(location.replace(key="", version=""), variables), "GET", key, timedelta(seconds=seconds)))
@@ -101,7 +101,7 @@ def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -
 
 
 def _by_key(location: Location, url: str, seconds: int) -> str:
-    """Signed here, with a key that stands in the environment. Raises NoCredentials without one."""
+    """Sign without obstore, by a key from the environment. Raises NoCredentials without one."""
     environment = os.environ
     what = "a version, or a key with an empty segment or a control character,"
     if location.scheme == "s3":
@@ -125,9 +125,9 @@ def _by_key(location: Location, url: str, seconds: int) -> str:
 
 
 def patiently(sign: Callable[[], str], check: Callable[[], None]) -> str:
-    """What `sign` returns or raises. It may ask a service for credentials, which nothing can interrupt: so another thread does it.
+    """The result of `sign`, run in another thread: it may request credentials from a service, which cannot be interrupted.
 
-    check: called ten times a second meanwhile; what it raises ends the wait.
+    check: called ten times a second meanwhile; an exception that it raises ends the wait.
     """
     found: list[str | BaseException] = []
 
@@ -154,12 +154,12 @@ def _kept(location: Location, variables: tuple[tuple[str, str], ...]) -> Any:
 
 
 def _variables() -> tuple[tuple[str, str], ...]:
-    """The stores' variables: a program that changes them gets another store."""
+    """The stores' variables, part of the cache's key: after a change another store is made."""
     return tuple([each for each in os.environ.items() if each[0].startswith(PREFIXES)])
 
 
 def check_installed(location: Location) -> None:
-    """Raises LocalError without the extra."""
+    """Raise LocalError without the extra."""
     try:
         import obstore  # noqa: F401  (only whether it can be imported)
     except ImportError:
@@ -170,7 +170,7 @@ def check_installed(location: Location) -> None:
 def store(location: Location, skip_signature: bool = False, timeout: int = 20, tries: int = 3) -> Any:
     """obstore's store of the location's bucket. timeout: seconds of one request.
 
-    Raises BadValue for an environment that makes none, LocalError without the extra.
+    Raises BadValue for an invalid environment, LocalError without the extra.
     """
     check_installed(location)
     from obstore.exceptions import BaseError
@@ -200,7 +200,7 @@ def store(location: Location, skip_signature: bool = False, timeout: int = 20, t
 
 
 def reason(error: BaseException) -> str:
-    """obstore's words, without its debug text and without the query of a URL, which may be a signature."""
+    """obstore's message, without its debug text and without the query of a URL, which may be a signature."""
     first = str(error).partition("Debug source")[0]
     code = re.search(r"<Code>(\w{1,60})</Code>", first)
     words = " ".join(re.sub(r"<\?xml.*", "", first, flags=re.DOTALL).split())

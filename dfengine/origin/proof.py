@@ -1,6 +1,7 @@
-"""Pieces of a later answer, shown only once everything from before has been compared with it. Pure.
+"""Pieces of a later response, held back until every piece of earlier responses has been compared with it. Pure.
 
-Law: of two answers that may be of two versions, no piece of the second is shown while a piece of the first is not proved to be in both.
+Law: of two responses that may belong to two versions, no piece of the second is shown while a piece of the first is not proved to be in
+both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Proof:
-    """held: pieces from before. Of a later answer one begins anew, and what was not shown of the last is forgotten."""
+    """Proof for one response. held: pieces from before. Each later response needs a new Proof; pieces that the last one did not show are
+    dropped."""
 
     def __init__(self, held: Iterable[int] = ()) -> None:
         self._unproved = set(held)
@@ -21,11 +23,11 @@ class Proof:
 
     @property
     def unproved(self) -> list[int]:
-        """Pieces from before that were not compared yet, in order."""
+        """Pieces from before that are not compared yet, in order."""
         return sorted(self._unproved)
 
     def landed(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
-        """Piece n came whole; compared: it was here, and is the same. Those that can be shown now."""
+        """Return the pieces that can be shown now that piece n is complete. compared: it was stored before, and the contents are equal."""
         if compared:
             self._unproved.discard(n)
         else:

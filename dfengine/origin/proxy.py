@@ -1,13 +1,13 @@
-"""Which proxy stands between this machine and an origin, by the environment: pure, with the variables as argument.
+"""Selection of the proxy for an origin from environment variables. Pure: the variables are an argument.
 
     http_proxy                      for http URLs; in lower case only, since a CGI server makes HTTP_PROXY of a request's header
     https_proxy, HTTPS_PROXY        for https URLs, by CONNECT
     all_proxy, ALL_PROXY            for both, where the one above is not set
-    no_proxy, NO_PROXY              asked directly: `*`, hosts with all below them, addresses, CIDRs; each with a `:port` or without
+    no_proxy, NO_PROXY              no proxy: `*`, hosts and their subdomains, addresses, CIDRs; each with a `:port` or without
 
-As curl reads them, but that loopback is never asked through a proxy, as in 1.x. A proxy is `[SCHEME://][user:password@]host[:port]`;
-SCHEME is http (the default), https, socks4 (also written socks), socks4a, socks5 or socks5h. For socks4 and socks5 this machine
-looks names up; the other kinds of proxy are told the name.
+The variables have curl's semantics, except that loopback addresses are never proxied, as in 1.x. A proxy is
+`[SCHEME://][user:password@]host[:port]`; SCHEME is http (the default), https, socks4 (also written socks), socks4a, socks5 or socks5h. With
+socks4 and socks5 this machine resolves host names; with the others the proxy does.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 PORT = 1080
-"""Of a proxy that names none, as curl has it; one of https has 443."""
+"""Default port of a proxy, as in curl; an https proxy has 443."""
 
 _ENTRY = re.compile(r"(\[[^\]]*\](?=:|$)|[^:]*)(?::(\d+))?")
 
 
 class Proxy(Value):
-    """One proxy. user, password: bytes, empty without."""
+    """A proxy. user, password: bytes, empty if there are none."""
 
     scheme: str
     host: str
@@ -43,22 +43,22 @@ class Proxy(Value):
 
     @property
     def url(self) -> str:
-        """Without credentials."""
+        """The proxy's URL without credentials."""
         return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     @property
     def tunnels(self) -> bool:
-        """What is sent through it is as if it were sent to the origin."""
+        """Whether requests through the proxy have the form of requests to the origin."""
         return self.scheme.startswith("socks")
 
     @property
     def resolves_names(self) -> bool:
-        """The proxy finds the addresses of names, not this machine."""
+        """Whether the proxy, instead of this machine, resolves host names."""
         return self.scheme not in ("socks4", "socks5")
 
 
 def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy by which `host` is to be asked, None: directly. Raises OriginUnreachable where what is named is no proxy."""
+    """The proxy for requests to `host`, None: connect directly. Raises OriginUnreachable when the variable's value is not a proxy."""
     names = ["http_proxy"] if scheme == "http" else ["https_proxy", "HTTPS_PROXY"]
     text = next((environment[name] for name in (*names, "all_proxy", "ALL_PROXY") if environment.get(name)), "").strip()
     if not text or _is_direct(host, port, environment.get("no_proxy") or environment.get("NO_PROXY") or ""):
@@ -69,7 +69,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
     except ValueError:
         name, number = None, None
     if name is None or parts.scheme not in SCHEMES or re.search(r"[\0-\x20\x7f]", text):
-        # Without what may be a password.
+        # The message omits the value, which may contain a password.
         raise OriginUnreachable(f"the environment's proxy for {scheme} URLs is not SCHEME://HOST:PORT with one of {', '.join(SCHEMES)}",
                                 final=True)
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
@@ -78,7 +78,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str])
 
 
 def _is_direct(host: str, port: int, exceptions: str) -> bool:
-    """No proxy is used for this host."""
+    """Whether this host is exempt from the proxy."""
     host = host.lower().rstrip(".")
     address = address_of(host)
     if host == "localhost" or (address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback):
@@ -99,7 +99,7 @@ def _is_direct(host: str, port: int, exceptions: str) -> bool:
 
 
 def _holds(text: str, address: object) -> bool:
-    """The address is of this CIDR, or is this one."""
+    """Whether the address is in this CIDR, or equals this address."""
     try:
         return address in ip_network(text, strict=False)
     except ValueError:

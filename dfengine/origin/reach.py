@@ -1,4 +1,4 @@
-"""How origins are reached: in whose name, by which addresses, and which files of this machine's own disk."""
+"""Settings for origins: credentials, permitted addresses, and the permitted files of this machine's own disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Own(Value):
-    """What a supernode gives of its own to any client: files of its disk below `roots`, and its credentials for what lies at or below
+    """A supernode's own resources that any client may use: files of its disk below `roots`, and its credentials for objects at or below
     the locations of `signs`."""
 
     roots: Roots
@@ -30,7 +30,7 @@ class Own(Value):
 
     @classmethod
     def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> Own:
-        """Of the options --origin-root and --origin-sign. Raises BadValue."""
+        """Parse the options --origin-root and --origin-sign. Raises BadValue."""
         found = []
         for url in signs:
             location = parse(url)
@@ -40,7 +40,7 @@ class Own(Value):
         return cls(Roots(roots), tuple(found))
 
     def may_sign(self, location: Location) -> bool:
-        """This supernode's credentials are used for it."""
+        """Whether this supernode's credentials are used for the location."""
         return any(_holds(each, location) for each in self.signs)
 
 
@@ -51,10 +51,10 @@ def _holds(outer: Location, inner: Location) -> bool:
 
 
 class Reach(Value):
-    """headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access, kept: see `http.HttpOrigin`.
+    """Settings for origins. headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access, kept: see `http.HttpOrigin`.
 
-    content: the sha256 in hex by which a file of http is named, and with which all of it is compared; "": its URL names it.
-    roots: what may be read of this machine's own disk. may_sign: whether this process's own credentials are used for a location.
+    content: the sha256 in hex that names a file of http, and by which all of it is verified; "": its URL names it.
+    roots: files of this machine's own disk that may be read. may_sign: whether this process's own credentials are used for a location.
     """
 
     roots: Roots
@@ -73,11 +73,11 @@ class Reach(Value):
     content: str = ""
 
     def http(self, url: str, cancel: Cancel, more: tuple[tuple[str, str], ...] = ()) -> HttpOrigin:
-        """The origin of an http URL. more: headers, unless the user's own say them. Raises BadValue."""
+        """The origin of an http URL. more: headers, unless the user's own have them. Raises BadValue."""
         return HttpOrigin(url, self.with_headers(more), cancel=cancel, **self.options())
 
     def with_headers(self, more: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        """The user's own headers, and those of `more` that they do not say."""
+        """The user's own headers, and those of `more` that are not among them."""
         given = {name.lower() for name, _ in self.headers}
         return (*self.headers, *(header for header in more if header[0].lower() not in given))
 

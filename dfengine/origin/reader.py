@@ -1,17 +1,17 @@
-"""A file from its origin over several connections, into a sink.
+"""Reads a file from its origin over several connections, into a sink.
 
 Laws:
 
-1. The first answer is a stream that already runs. It is the main answer: it goes on to the end of the file, and is given up only when it
-   breaks or what is left lies before it. It is kept while it waits: an origin may grant no request more, and then it finishes the file.
-   One that is slow is put off: it is kept, and goes on only where ranges are refused.
-2. Further connections ask for ranges of the bound version. One that is refused teaches how many the origin grants; it never counts as a
-   failure while another one runs.
-3. A connection that breaks is gone on from at the exact byte, under the bound version. Where nothing binds, or the version is another
-   one, the file is read again from its beginning and every piece that is here is compared: then all of it is of the later answer.
-   Until that is so, no piece of the later answer is shown to anybody.
-4. A connection that is much slower than others gives way (`giving_way`): they go on at the byte that it has come to. Where no more than
-   one connection is granted, none does.
+1. The first answer is a stream that already runs. It is the main answer: it continues to the end of the file, and is given up only when it
+   breaks or all remaining pieces are before it. It stays open while it waits: an origin may grant no further request, and then it finishes
+   the file. A slow one is put off: it stays open, and continues only where ranges are refused.
+2. Further connections request ranges of the bound version. A refused one sets the number of connections that the origin grants; it never
+   counts as a failure while another connection runs.
+3. A connection that breaks is resumed at the exact byte, under the bound version. Where nothing binds, or the version has changed, the file
+   is read again from its beginning and every stored piece is compared: then all of it belongs to the later answer. Until then no piece of
+   the later answer is shown.
+4. A connection that is much slower than others gives way (`giving_way`): the others continue from its byte. Where no more than one
+   connection is granted, none does.
 
     state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
 """
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
     from dfengine.origin.turns import OriginTurns
 
 CHANGED = 3
-"""Answers of another version in a row after which the file is read again: of two servers behind one name the first may answer again."""
+"""Responses of another version in a row after which the file is read again: of two servers behind one name the first may respond again."""
 
 ANEW = 0.1
-"""Seconds, and up to twice as many by chance, until an origin that answered with another version is asked again."""
+"""Seconds, plus up to as many at random, before the retry after a response of another version."""
 
 UNANSWERED = 10.0
-"""Seconds without an answer after which a range counts as refused while the main answer is put off, which is to finish the file then."""
+"""Seconds without a response after which a range counts as refused while the main answer is put off, which then finishes the file."""
 
 
 class Reader(Assignment):
-    """Of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
+    """Reader of one file. Threads call `work`; it returns in all of them when every piece is in the sink, and when the reader has failed.
 
-    body: the open main answer, at the beginning of a piece; its version is bound. connections: at most. longest: pieces asked for at once.
-    chance: a random number in [0, 1). turns: shared with other files of the origin, and further connections only once the main answer is
-    slow; None: as many as allowed from the beginning. compare: what is here may be of another version; `missing` is the whole file then.
+    body: the open main answer, at the beginning of a piece; its version is bound. connections: limit. longest: pieces requested at once.
+    chance: a random number in [0, 1). turns: shared with other files of the origin; further connections open only once the main answer is
+    slow; None: as many as allowed from the beginning. compare: stored pieces may be of another version; `missing` is the whole file then.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Reader(Assignment):
         self._ended = False
 
     def work(self) -> None:
-        """One thread's work. What ends the reader is in `error`."""
+        """Run one thread of the reader. `error` has the exception that ended the reader."""
         try:
             while (claim := self._claim()) is not None:
                 failure: OriginError | None = None
@@ -111,7 +111,7 @@ class Reader(Assignment):
                 self._changed.wait(self._pause)
 
     def _over(self) -> None:
-        """Nothing is left to do: wake the threads that still wait for an answer that is not needed any more."""
+        """End the reader: wake the threads that still wait for a response that is no longer needed."""
         self._close()
         if not self._ended:
             self._ended = True
@@ -120,7 +120,7 @@ class Reader(Assignment):
             self._changed.notify_all()
 
     def _waits(self, claim: Claim) -> None:
-        """The thread of this claim waits for the origin. Raises GivesWay, Revoked, OriginUnreachable."""
+        """Called while the claim's thread waits for the origin. Raises GivesWay, Revoked, OriginUnreachable."""
         with self._changed:
             now = time.monotonic()
             self._check_pace(now)
@@ -129,7 +129,8 @@ class Reader(Assignment):
                 raise OriginUnreachable(f"{self._origin.key} answers a range with nothing")
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
-        """The claim is over: what was not fetched is free again, and a main answer that goes on waits for its next piece. What to say."""
+        """End the claim: its unfetched pieces are free again, and a main answer that continues waits for its next piece. Returns the user's
+        message."""
         body = claim.body
         with self._changed:
             if not claim.revoked:
@@ -143,7 +144,7 @@ class Reader(Assignment):
             if body is not None:
                 body.close()
             self._changed.notify_all()
-            # Under the same lock: no other thread begins what failed here before it is known how long to wait.
+            # Under the same lock: no other thread retries before the delay is set.
             return self._broke(claim, failure) if failure is not None and not claim.revoked else ""
 
     def _serve(self, claim: Claim) -> None:
@@ -166,8 +167,8 @@ class Reader(Assignment):
                 if self._sink.geometry.length >= 0:
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-                # Before the last piece is here: its reader must not take it for a full one.
-                self._work.end_at(n)  # first: as soon as other threads see the length, they ask for ranges of what is free
+                # Before the last piece is shown: a reader must not take it for a full one.
+                self._work.end_at(n)  # first: as soon as other threads see the length, they request ranges of free pieces
                 self._sink.learn_length(offset + piece.got)
                 if piece.got or not n:
                     self._land(n, piece)
@@ -183,7 +184,7 @@ class Reader(Assignment):
             claim.first, claim.busy = n + 1, False
 
     def _receive(self, claim: Claim, body: Answer, n: int) -> Piece:
-        """Piece n, or what the answer has of it before it ends."""
+        """Receive piece n, or the part of it before the answer ends."""
         offset, length = self._sink.geometry.content(n)
         with self._changed:
             claim.check()
@@ -204,7 +205,7 @@ class Reader(Assignment):
                 piece.took(count)
                 claim.got, claim.busy = piece.got, False
             if body.open_end and piece.got < length and self._sink.geometry.length < 0:
-                # It may have been one part of many.
+                # The answer may have been one part of many.
                 self._origin.check_end(offset + piece.got, self.version)
         except (OriginError, GivesWay):
             self._keep_part(claim, n, piece)
@@ -212,7 +213,7 @@ class Reader(Assignment):
         return piece
 
     def _land(self, n: int, piece: Piece) -> None:
-        """Show it, as soon as pieces that are here are proved to be of the same version."""
+        """Show the piece, once the stored pieces are proved to be of the same version."""
         compared = piece.whole()
         with self._changed:
             shown = self._proof.landed(n, piece, compared)
@@ -235,13 +236,13 @@ class Reader(Assignment):
                 self._others = 0
 
     def _keep_part(self, claim: Claim, n: int, piece: Piece) -> None:
-        """The bytes that came of a piece are gone on from, if the next answer can be told to be of the same version."""
+        """Store the received part of a piece, which is resumed if the next response can be proved to be of the same version."""
         with self._changed:
             if self.version.binds and piece.got and not claim.revoked:
                 self._parts[n] = piece
 
     def _open(self, claim: Claim) -> None:
-        """A range for the claim; or, where nothing else runs, whatever goes on with the file."""
+        """Open a range for the claim; or, where no other connection runs, any answer that continues the file."""
         geometry = self._sink.geometry
         start = geometry.content(claim.first)[0]
         if (part := self._parts.get(claim.first)) is not None:
@@ -251,7 +252,7 @@ class Reader(Assignment):
             claim.connection = self.requests
         if not claim.again:
             end = sum(geometry.content(claim.past - 1))
-            # A range from the beginning is asked for without one: an origin may answer it so, and only the claim is read.
+            # From byte 0 no Range is sent: an origin may send the whole file, of which only the claim's bytes are read.
             claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._waits, claim))
             claim.body.bounded = True
             if start and not claim.body.ranged:
@@ -260,7 +261,7 @@ class Reader(Assignment):
         if self._others >= CHANGED or not self.version.binds:
             self._from_the_beginning(claim)
         else:
-            # Where a range is refused, the whole file may be given: what is here is read past.
+            # Where a range is refused, the whole file may be served: the stored bytes are read past.
             plain, self._plain = self._plain, False
             try:
                 claim.body = self._origin.open(0 if plain else start, version=self.version)
@@ -272,7 +273,7 @@ class Reader(Assignment):
         self._learn(claim)
 
     def _from_the_beginning(self, claim: Claim) -> None:
-        """Nothing tells that a later answer goes on with this file: it is read as a whole, and what is here is compared."""
+        """Read the whole file again and compare the stored pieces: no validator proves that a later answer continues this file."""
         geometry = self._sink.geometry
         if claim.first or self._parts:
             self._sink.say(f"nothing says that {self._origin.key} still has the same file: it is read from its beginning again")
@@ -280,12 +281,13 @@ class Reader(Assignment):
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
-            # Ranges of the version before may still come: none of their bytes may, once this one is bound.
+            # Ranges of the previous version may still arrive: none of their bytes is written once this version is bound.
             while any(other.busy for other in self._claims):
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
-            # A file that changed may stay as it is now. One that is named anew by each answer is read on: no range is ever of its version.
+            # A file that changed once may be stable now. One whose version differs in each answer is read on: no range would ever match its
+            # version.
             self.version, self._ranges = body.version.of(geometry.length), body.version.binds and not self._anew
             self._anew = True
             self._comparing, self._others = True, CHANGED - 1
@@ -304,7 +306,7 @@ class Reader(Assignment):
             self.version = self.version.of(self._sink.geometry.length)
 
     def _broke(self, claim: Claim, error: OriginError) -> str:
-        """What to say of it. Hold the lock."""
+        """Handle a failure; return the message for the user. Hold the lock."""
         held = len(self._claims) + (self._main is not None)
         if isinstance(error, OriginDiffers):
             raise error
@@ -335,12 +337,12 @@ class Reader(Assignment):
     def _fail(self, error: BaseException) -> None:
         with self._changed:
             if self.error is not None:
-                error.__traceback__ = None  # its frames hold the error, and the file that may be on a full disk
+                error.__traceback__ = None  # its frames refer to the error, and to the file that may be on a full disk
             self.error = self.error or error
             self._close()
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Wake the threads that wait: they check whether the sink is stopping."""
+        """Wake the waiting threads: they check whether the sink is stopping."""
         with self._changed:
             self._changed.notify_all()

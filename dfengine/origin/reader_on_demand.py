@@ -1,10 +1,10 @@
-"""The part of an origin's file that somebody asks for: `reader.Reader`, whose threads take only pieces that are wanted.
+"""Reader of the requested parts of an origin's file: a `reader.Reader` whose threads claim only wanted pieces.
 
-1. What is wanted is asked for by ranges, each of the pieces that are wanted one behind the other.
-2. The first answer, a stream that already runs, brings what is wanted where it stands. Where ranges are granted it is closed once it has
-   waited for MAIN_WAITS: what the origin sends into its buffers is in vain. Where they are not, it reads on to what is wanted, and the
-   pieces between are kept.
-3. If what is here may be of another version, it is compared before anything else.
+1. Wanted pieces are fetched by ranges, one for each run of consecutive wanted pieces.
+2. The main answer, a stream that already runs, serves the wanted pieces at its position. Where ranges are granted it is closed once it has
+   waited for MAIN_WAITS: what the origin sends into its buffers is wasted. Where they are not, it reads on to the wanted pieces, and the
+   pieces in between are stored.
+3. If the stored pieces may be of another version, they are compared first.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from dfengine.errors import OriginError
 
 MAIN_WAITS = 2.0
-"""Seconds that the first answer waits for somebody who wants its next bytes."""
+"""Seconds that the main answer waits until its next bytes are wanted."""
 
 IDLE = 30.0
-"""Seconds between two checks of a thread while nothing is wanted; `stop` wakes it."""
+"""Seconds between two checks of a thread while no piece is wanted; `stop` wakes it."""
 
 
 class ReaderOnDemand(Reader):
-    """See Reader. wanted: every piece that is wanted, in the order of preference; `stop` is called when there are more."""
+    """See Reader. wanted: returns all wanted pieces, in order of preference; call `stop` when there are more."""
 
     def __init__(self, *given: Any, wanted: Callable[[], list[int]], **named: Any) -> None:
         super().__init__(*given, **named)
@@ -53,12 +53,12 @@ class ReaderOnDemand(Reader):
                 self._pause = max(TICK, self._waits_since + MAIN_WAITS - now) if waits else IDLE
             return None
         if self._idle:
-            # Time in which nothing was wanted makes no origin slow.
+            # Time in which no piece was wanted does not make an origin slow.
             self._idle, self._rate = False, Rate(self._origin.floor, now)
         return self._claim_for(*run, now)
 
     def _wants(self) -> tuple[int, int] | None:
-        """The run of free pieces that is wanted first."""
+        """The first run of free pieces that is wanted."""
         wanted = [*self._proof.unproved, *self._wanted()]
         among = set(wanted)
         for n in wanted:
@@ -80,7 +80,7 @@ class ReaderOnDemand(Reader):
                 return self._by_range(first, past, now, extra=True)
             if self._claims:
                 return None
-            # The main answer would hold the only connection that is granted, and bring something else.
+            # The main answer would occupy the only granted connection, and serve other pieces.
             self._close()
             if self._ranged:
                 return self._by_range(first, past, now, extra=False)
@@ -94,7 +94,7 @@ class ReaderOnDemand(Reader):
         return Claim(*self._work.claim_until(first, past), None, True, now)
 
     def _by_range(self, first: int, past: int, now: float, extra: bool) -> Claim:
-        """extra: others run, so that a refusal says only how many the origin grants."""
+        """Claim for a range. extra: other connections run, so that a refusal only limits their number."""
         claim = Claim(*self._work.claim_until(first, past), None, False, now)
         claim.extra = extra
         return claim

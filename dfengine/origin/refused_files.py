@@ -1,11 +1,11 @@
-"""Files of a tree that its origin lists and does not give: which they are, and whether that is still so.
+"""Files of a tree that the origin lists and refuses to serve.
 
 Laws:
 
-1. A file is refused by an answer to a GET of its own, beside which nothing is asked for here. Its status is one that another try does not
-   change, or one that it had twice.
-2. What says nothing of one file, as an origin that cannot be reached, refuses none.
-3. Once one file is refused all are asked, so that there are not as many manifests as refused files.
+1. A file is refused by a response to a GET of its own, while no other request of this module is under way. Its status is one that a retry
+   does not change, or one that the file had twice.
+2. A failure that does not concern a single file, as an origin that cannot be reached, refuses none.
+3. Once one file is refused all files are requested, so that there are not as many manifests as refused files.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.version import Version
 
 AT_ONCE = 8
-"""Requests at once for what a listing did not tell."""
+"""Limit of concurrent requests for metadata that a listing does not contain."""
 
 SHORT = 4096
-"""Bytes of an answer that is read to its end, although only its head is wanted."""
+"""Limit in bytes up to which the body of a response is read to its end although only the head is needed."""
 
 PASSING = TRANSIENT | {416, 421}
-"""Statuses from 400 on that say nothing of the file."""
+"""Statuses from 400 on that do not depend on the file."""
 
 
 def refuses(error: OriginError) -> bool:
-    """The answer says that this file is not given, also to another request."""
+    """Whether the response refuses this file permanently."""
     return 400 <= error.status < 500 and error.status not in PASSING
 
 
 class Asking:
-    """Asks for files of a tree, a few at a time. until: monotonic seconds; what it is for stands in `why` of the error after that."""
+    """Requests files of a tree, a few at a time. until: the deadline, monotonic seconds; after it `check` raises BadListing."""
 
     def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
         self._reach = reach
@@ -50,7 +50,7 @@ class Asking:
         self._error: BaseException | None = None
 
     def all(self, which: Iterable[int], ask: Callable[[int, Reach], None]) -> None:
-        """Call `ask` for each number, in several threads with connections of their own. Raises what it raises."""
+        """Call `ask` for each number, in several threads with connections of their own. Raises the first exception of `ask`."""
         numbers = [*which]
         left = iter(numbers)
         threads = [threading.Thread(target=self._work, args=(left, ask), name="look", daemon=True) for _ in numbers[1:AT_ONCE]]
@@ -77,28 +77,30 @@ class Asking:
             driver.close()
 
     def head(self, file: File, reach: Reach) -> Version:
-        """What HEAD says of it. Raises OriginError and its kin, SourceGone, which name the path, and BadListing after `until`."""
+        """The version in the response to HEAD. Raises OriginError and its subclasses, SourceGone, which name the path; BadListing after
+        `until`."""
         with naming(file.path):
             return reach.http(file.url, self._cancel).version_by_head(self.check)
 
     def get(self, file: File, reach: Reach) -> None:
-        """As `head`, by a GET of its first byte."""
+        """As `head`, by a GET of the first byte."""
         with naming(file.path):
             body = origin_of(file.url, reach, self._cancel).open(0, 1 if file.size else None, waiting=self.check)
             try:
-                # The connection can be kept then, and the origin is not busy with this answer beside the next request.
+                # Reading to the end lets the connection be kept, and the origin does not handle this response and the next request at once.
                 while 0 < body.remaining <= SHORT and body.read_into(memoryview(bytearray(SHORT))):
                     pass
             finally:
                 body.close()
 
     def check(self) -> None:
-        """Raises BadListing when it is too late."""
+        """Raise BadListing after the deadline."""
         if time.monotonic() > self._until:
             raise BadListing("the listing has not ended within its time: it does not tell how large its files are")
 
     def refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
-        """Path -> status of the files that are not given. suspects: those of which it was so. everyone: others are asked, too."""
+        """Return path -> status of the refused files. suspects: files that were refused before. everyone: the other files are requested,
+        too."""
         found: dict[str, int] = {}
 
         def ask(n: int, reach: Reach) -> None:
@@ -106,7 +108,7 @@ class Asking:
             before = suspects.get(file.path, 0)
             try:
                 if not before and not scheme_of(file.url):
-                    try:  # its connection is kept for the next one
+                    try:  # its connection is kept for the next file
                         self.head(file, reach)
                         return
                     except OriginError as error:
@@ -118,7 +120,7 @@ class Asking:
                     found[file.path] = error.status
 
         self.all((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
-        # Some origins refuse concurrent requests: a refused file is asked for alone.
+        # Some origins refuse concurrent requests: a refused file is requested again alone.
         for n in [n for n, file in enumerate(files) if found.pop(file.path, 0)]:
             self.all((n,), ask)
         return found

@@ -1,4 +1,4 @@
-"""What a request to an origin says, where it goes next, and which of a user's headers go along. Pure."""
+"""Requests to an origin: the target of each hop, redirects, and which of a user's headers are sent. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_FORWARDED = frozenset((
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
     "accept-encoding", "if-none-match", "if-modified-since", "if-range", "if-match", "if-unmodified-since", "expect",
 ))
-"""Headers of a user's that belong to one connection, or that each request sets itself."""
+"""Headers of a user that belong to one connection, or that each request sets itself."""
 
 HARMLESS = frozenset((
     "accept", "accept-charset", "accept-language", "b3", "baggage", "cache-control", "cdn-loop", "content-type", "date", "dnt", "forwarded",
@@ -30,40 +30,40 @@ HARMLESS = frozenset((
     "x-requested-with", "x-trace-id",
 ))
 HARMLESS_FAMILIES = ("sec-ch-", "sec-fetch-", "x-b3-", "x-datadog-")
-"""Headers of a user's, and how the names of more begin, that open nothing; every other one counts as a credential. So does Host, which
-names another server's files."""
+"""Headers of a user, and prefixes of more, that grant no access; every other one counts as a credential. So does Host, which names another
+server's files."""
 
 READABLE = frozenset(("accept", "accept-charset", "accept-encoding", "accept-language", "range"))
-"""Headers of a user's that choose a form or a part of a file, and nothing else: Redis may see them. Other harmless ones do not open the
-file, but may hold what opens something else: a Referer has a URL with its query, baggage and the families have any text."""
+"""Headers of a user that only select a form or a part of a file: Redis may contain them. Other harmless ones do not grant access to the
+file, but may contain credentials for other resources: a Referer has a URL with its query, baggage and the families have any text."""
 
 _SAFE = "".join(map(chr, set(range(0x21, 0x7F)) - {ord("#"), ord("?")}))
-"""Sent as it stands, as curl does: RFC 3986 wants brackets and the like escaped, and some servers compare a target to the letter."""
+"""Sent unescaped, as by curl: RFC 3986 requires brackets and the like to be escaped, but some servers compare a target literally."""
 
 
 def is_private(name: str) -> bool:
-    """A header that may open what is closed to others: a redirect to another host does not take it along, and a file that was
-    fetched with it is for those who send the same."""
+    """Whether a header may grant access: it is not sent to the target of a redirect to another host, and a file that was fetched with it is
+    served only to requests with the same header."""
     lower = name.lower()
     return lower not in HARMLESS and lower not in NOT_FORWARDED and not lower.startswith(HARMLESS_FAMILIES)
 
 
 def is_readable(name: str) -> bool:
-    """A header that those may read who may not have the file."""
+    """Whether a header may be visible to clients without access to the file."""
     return name.lower() in READABLE
 
 
 def with_traceparent(url: str, headers: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:
-    """A user's headers, and the traceparent that this process passes on, unless theirs say one. To servers of http and https alone."""
+    """A user's headers, and this process's traceparent unless they have one. For servers of http and https only."""
     if not text or not url.lower().startswith(("http://", "https://")) or any(name.lower() == NAME for name, _ in headers):
         return headers
     return *headers, (NAME, text)
 
 
 def selection(headers: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
-    """What a request says in the fields that a Vary names, `*`: in all, by name; each value ends in a line break.
+    """The values of the fields that a Vary names, by name, `*`: all fields; each value ends in a line break.
 
-    Of harmless headers alone: who sends other credentials has another task anyway, and what each request sets itself is always the same.
+    Only harmless headers count: other credentials make another task anyway, and the fields that each request sets itself never vary.
     """
     found: dict[str, str] = {}
     wanted = {name.lower() for name in names}
@@ -77,16 +77,16 @@ def selection(headers: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[
 
 
 def check_header(name: str, value: str) -> None:
-    """Raises BadValue for what no request can carry."""
+    """Raise BadValue for a header that cannot be sent."""
     if re.search(r"[\r\n\0]", name + value) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise BadValue(f"header {name!r} cannot be sent")
 
 
 class Hop:
-    """One URL of a chain of redirects. Raises BadValue for what is no http or https URL.
+    """One URL of a chain of redirects. Raises BadValue for a URL that is not of http or https.
 
-    server, target: what is asked, and for what there. key: scheme, host and port as they are compared, `http://host:80`. place: host and
-    port for people, without credentials.
+    server, target: the server, and the request's target. key: scheme, host and port in comparable form, `http://host:80`. place: host and
+    port for messages, without credentials.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,16 +100,16 @@ class Hop:
         self.key = f"{self.scheme}://{written.rstrip('.')}:{self.port}"
         query = "?" + quote(parts.query, safe=_SAFE + "?") if "?" in url.partition("#")[0] else ""
         self.target = without_dots(quote(parts.path or "/", safe=_SAFE)) + query
-        # The Host header is made of this: a default port stands in none.
+        # The Host header is made of this: it omits a default port.
         self.server = f"{self.scheme}://{written if self.port == PORTS[self.scheme] else self.place}"
         self._text = url
 
     def basic(self) -> list[tuple[str, str]]:
-        """The header for a user and password that stand in the URL (RFC 7617)."""
+        """The header for a user and password in the URL (RFC 7617)."""
         return [basic(*map(unquote_to_bytes, self.userinfo.partition(":")[::2]))] if self.userinfo else []
 
     def below(self, link: str) -> Hop:
-        """Of what lies below this URL, which ends in a slash; link: the percent-encoded rest, as a manifest has it."""
+        """The hop of a file below this URL, which ends in a slash; link: the percent-encoded rest, as in a manifest."""
         hop = Hop.__new__(Hop)
         hop.__dict__.update(self.__dict__)
         hop.target += quote(link, safe=_SAFE)
@@ -117,9 +117,9 @@ class Hop:
         return hop
 
     def follow(self, location: str, status: int) -> Hop:
-        """Where a Location leads, given as text of one character a byte. A user in the URL stays for the same server.
+        """The target of a Location, given as text of one character per byte. A user in the URL stays for the same server.
 
-        Raises OriginError when that is no http or https URL.
+        Raises OriginError when that is not an http or https URL.
         """
         path, mark, query = location.strip(" \t").partition("?")
         text = _escaped(path, "%20") + mark + _escaped(query, "+")
@@ -134,9 +134,9 @@ class Hop:
 
 
 def _named(host: str) -> str:
-    """A host as it goes over the wire: without percent-encoding, in IDNA's form. Raises BadValue for what has none.
+    """A host in its form on the wire: without percent-encoding, in IDNA's form. Raises BadValue for invalid names.
 
-    libcurl undoes the one and does the other; what is judged must be what is asked.
+    libcurl decodes and converts the host itself; checks must apply to the host that it connects to.
     """
     if ":" in host or (host.isascii() and "%" not in host):  # the zone of an IPv6 address has a %
         return host
@@ -144,14 +144,14 @@ def _named(host: str) -> str:
         plain = unquote(host).lower().encode("idna").decode()
     except UnicodeError:
         plain = ""
-    # IDNA's compatibility forms bring characters that end a host: U+2100 is written a/c.
+    # IDNA's compatibility forms contain characters that end a host: U+2100 is written a/c.
     if not plain or re.search(r"[\0-\x20\x7f%/:#?!@{}\[\]\\$'\"^`*<>=;,|&()]", plain):
         raise BadValue(f"host {host[:80]!r} is no name")
     return plain
 
 
 def without_dots(path: str) -> str:
-    """A path less its `.` and `..` segments (RFC 3986 section 5.2.4)."""
+    """A path without its `.` and `..` segments (RFC 3986 section 5.2.4)."""
     if "/." not in path:
         return path
     kept: list[str] = []
@@ -167,12 +167,12 @@ def without_dots(path: str) -> str:
 
 
 def _escaped(text: str, blank: str) -> str:
-    """A blank and bytes beyond ASCII as curl escapes them: servers send them raw, and some compare what comes back to the letter."""
+    """Escape blanks and bytes beyond ASCII as curl does: servers send them raw, and some compare the next request's target literally."""
     return "".join(each if "\x20" < each < "\x7f" else blank if each == " " else f"%{ord(each) & 255:02x}" for each in text)
 
 
 def basic(user: bytes, password: bytes) -> tuple[str, str]:
-    """The header that names a user (RFC 7617)."""
+    """The header with a user's credentials (RFC 7617)."""
     return "Authorization", "Basic " + b64encode(user + b":" + password).decode()
 
 
@@ -192,10 +192,10 @@ def asked_range(value: str) -> tuple[int, int]:
 
 
 def as_sent(value: str) -> str:
-    """A value that came in a head, one character a byte, for a header that shall have the same bytes."""
+    """Convert a value of a response's head, one character per byte, to a header's value with the same bytes."""
     return value.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def wire_headers(headers: list[tuple[str, str]]) -> list[bytes]:
-    """As libcurl takes them, in UTF-8; a header without a value ends in a semicolon there."""
+    """The headers in libcurl's form, in UTF-8; a header without a value ends in a semicolon there."""
     return [(f"{name}: {value}" if value else f"{name};").encode("utf-8", "surrogateescape") for name, value in headers]

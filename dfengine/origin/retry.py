@@ -1,7 +1,7 @@
-"""Which failures of an origin pass, and how long to wait for it. Pure: `now` and a chance come in as arguments.
+"""Transient failures of an origin, and the delay before a retry. Pure: `now` and a random number are arguments.
 
-Law: only what brings nothing counts. A connection that brought new bytes before it broke starts the count anew, and the next one begins
-at once.
+Law: only attempts without new bytes count. A connection that received new bytes before it broke resets the count, and the next one is
+opened at once.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ import math
 from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginUnreachable
 
 ASKS_TO_WAIT = frozenset((0, 408, 425, 429, 502, 503, 504))
-"""Statuses that say nothing about ranges: the origin is busy, or down."""
+"""Statuses of an origin that is busy or down; they do not concern ranges."""
 
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""Statuses after which another try may bring the file."""
+"""Statuses after which a retry may succeed."""
 
 FIRST = 0.25
-"""Seconds of the first pause; it doubles, and up to as much again is added by chance."""
+"""Seconds of the first pause; it doubles, and up to as much again is added at random."""
 
 LONGEST = 30.0
-"""Seconds of a pause that nobody asked for, before chance."""
+"""Limit in seconds of a pause without a Retry-After, before the random part."""
 
 ASKED = 600.0
-"""Seconds: an origin that asks for a longer pause than this has refused."""
+"""Limit in seconds of a Retry-After; a longer one counts as a refusal."""
 
 
 SMALL = 64 << 10
-"""Bytes: a connection that breaks after fewer brought hardly anything."""
+"""Bytes: a connection that breaks after fewer made hardly any progress."""
 
 CRUMB = 0.05
 """Seconds of the first pause after such a connection; it doubles, up to a second."""
 
 WINDOW = 30.0, 1 << 20
-"""Seconds, and bytes whose time at the least rate is added to them: over that long a rate is measured, as of one connection."""
+"""A rate is measured over these seconds, plus the time of these bytes at the minimum rate, as for one connection."""
 
 
 class Rate:
-    """Whether many short connections together are slower than a least rate. floor: bytes per second, 0 = any; now: monotonic seconds."""
+    """Whether many short connections together are slower than a minimum rate. floor: bytes per second, 0 = any; now: monotonic seconds."""
 
     def __init__(self, floor: float, now: float) -> None:
         self._floor = floor
@@ -45,12 +45,12 @@ class Rate:
         self._crumbs = 0
 
     def pause(self, came: int) -> float:
-        """Seconds before the connection after one that brought `came` bytes: nobody asks for crumbs without a pause."""
+        """Seconds to wait after a connection that received `came` bytes: small responses in a row are not requested without pauses."""
         self._crumbs = 0 if came >= SMALL else self._crumbs + 1
         return min(1.0, CRUMB * (1 << min(self._crumbs, 5)))
 
     def slow(self, total: int, now: float) -> bool:
-        """`total` bytes have come since the beginning."""
+        """Whether the rate is too low, with `total` bytes received since the beginning."""
         seconds, size = WINDOW
         if total - self._bytes >= size:
             self._at, self._bytes = now, total
@@ -58,14 +58,15 @@ class Rate:
 
 
 def transient(error: OriginError) -> bool:
-    """Another try may bring the file."""
+    """Whether a retry may succeed."""
     if error.final or isinstance(error, OriginChanged):
         return False
     return error.status in TRANSIENT or (error.status == 0 and isinstance(error, OriginUnreachable | OriginTruncated))
 
 
 class Retry:
-    """Of one download or fetch. count: tries without progress in a row. seconds: after the first of them, none begins any more, 0 = any.
+    """Retries of one download or fetch. count: attempts without progress in a row. seconds: time after the first of them in which others
+    may begin, 0: no limit.
 
     Times are monotonic seconds.
     """
@@ -78,22 +79,22 @@ class Retry:
         self._since = 0.0
 
     def bound(self, count: int, seconds: float, longest: float = LONGEST) -> None:
-        """So many tries from now on, and so long. longest: see LONGEST. In any thread."""
+        """Set new limits of attempts and of time. longest: see LONGEST. In any thread."""
         self._count, self._seconds, self._longest = count, seconds, longest
 
     @property
     def turn(self) -> str:
-        """Which try comes next, for people: `2 of 5`. So two pauses of one length are two messages."""
+        """The number of the next attempt, for messages: `2 of 5`. So two pauses of the same length are two messages."""
         return f"{self._failures} of {self._count}"
 
     def progress(self) -> None:
-        """New bytes came."""
+        """Record that new bytes arrived."""
         self._failures = 0
 
     def pause(self, error: OriginError, now: float, chance: float, granted: bool = False) -> float | None:
-        """Seconds until the next try after `error`, None: this was the last. chance: in [0, 1).
+        """Seconds until the next attempt after `error`, None: no more attempts. chance: in [0, 1).
 
-        granted: the origin has sent bytes of this file before, so a 403 may be its answer to too many requests.
+        granted: the origin has sent bytes of this file before, so a 403 may be its response to too many requests.
         """
         passes = transient(error) or (granted and error.status == 403)
         if not passes or self._failures >= self._count or error.retry_after > ASKED:

@@ -1,12 +1,12 @@
-"""The table of schemes: what reads the file that a URL names.
+"""The table of schemes: which class reads the file of a URL.
 
-    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for one that is named by its sha256;
-                  SignedOrigin for one that is read by a signed URL
+    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for a file that is named by its sha256;
+                  SignedOrigin for a file that is read by a signed URL
     s3, gs, az    ObjectOrigin: by a signed URL, or a public one
     hf            HubOrigin: by the Hub's resolve URL
     file          FileOrigin: this machine's own disk, below the directories that may be read
 
-All but the last end in http and are read by `http.HttpOrigin`, which alone knows versions, redirects and framing.
+All but the last end in http and are read by `http.HttpOrigin`, the only module that handles versions, redirects and framing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | None = None) -> Origin:
-    """What reads the file at `url`. given: tells the URL that a client has signed for it last.
+    """The reader of the file at `url`. given: returns the latest URL that a client has signed for it.
 
     Raises BadValue, LocalError where an extra is missing.
     """
@@ -46,7 +46,7 @@ def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | No
         return LinkedOrigin(url, reach.headers, cancel=cancel, **reach.options()) if is_at_commit(url) else reach.http(url, cancel)
     location = named_file(url)
     if scheme == CONTENT:
-        raise BadValue(f"{url} has no origin: it comes from those who share it")
+        raise BadValue(f"{url} has no origin: hosts that share it serve it")
     if scheme == "file":
         from dfengine.origin.local_file import FileOrigin
 
@@ -71,7 +71,7 @@ def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> O
 
 
 def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
-    """How a download reaches origins: in the name of its user. Raises BadValue."""
+    """Settings for the origins of a download: the credentials of its user. Raises BadValue."""
     access = None
     if settings.reach is not None:
         from dfengine.net.access import Access
@@ -87,7 +87,7 @@ def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
 
 
 def disposition(settings: GetSettings) -> str:
-    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its kin, TimedOut."""
+    """The Content-Disposition of the file at `settings.url`, "" if it has none. Raises OriginError and its subclasses, TimedOut."""
     cancel, until = Cancel(), time.monotonic() + settings.timeout
 
     def check() -> None:

@@ -1,4 +1,4 @@
-"""Signed URLs for what obstore cannot sign: a version of an object, and keys that it would take for others. Pure.
+"""Signed URLs that obstore cannot sign: versions of an object, and keys that obstore would change. Pure.
 
 Sources: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)" of Amazon's S3 API reference; "Create a service SAS" of
 Azure's storage documentation, version 2020-12-06 and later.
@@ -18,15 +18,15 @@ PARAMETERS = frozenset((
     "awsaccesskeyid", "googleaccessid", "signature", "expires",
     "sv", "st", "se", "sr", "sp", "sig", "spr", "sip", "skoid", "sktid", "skt", "ske", "sks", "skv", "ss", "srt", "si", "sdd",
 ))
-"""Query parameters, in lower case, that are a signature's and say nothing of which bytes are meant."""
+"""Query parameters, in lower case, that belong to a signature and do not select the bytes."""
 
 
 AHEAD = 300
-"""Seconds that this machine's clock may be ahead of the store's."""
+"""Tolerance in seconds for a clock of this machine that is ahead of the store's."""
 
 
 def signed(url: str, region: str, access: str, secret: str, session: str, now: float, seconds: int) -> str:
-    """`url`, whose path is percent-encoded as signatures want it, signed for a GET. now: unix seconds; seconds: how long it holds."""
+    """Sign `url`, whose path is percent-encoded as the signature requires, for a GET. now: unix seconds; seconds: validity."""
     parts = urlsplit(url)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
@@ -46,11 +46,11 @@ def signed(url: str, region: str, access: str, secret: str, session: str, now: f
 
 
 SAS = "2023-11-03"
-"""Version of Azure's service that a signature is for."""
+"""Version of Azure's service API that the signature uses."""
 
 
 def azure_signed(url: str, account: str, container: str, blob: str, key: bytes, now: float, seconds: int) -> str:
-    """`url` of a blob, with a service SAS for reading it. key: the account's."""
+    """The `url` of a blob with a service SAS that permits reading. key: the account's."""
     begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each)) for each in (now - AHEAD, now + seconds))
     text = "\n".join(("r", begin, end, f"/blob/{account}/{container}/{blob}", "", "", "", SAS, "b", *[""] * 7))
     signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
@@ -59,7 +59,7 @@ def azure_signed(url: str, account: str, container: str, blob: str, key: bytes, 
 
 
 def without_signature(url: str) -> str:
-    """What a signed URL opens: the URL without its fragment and its signature's parameters."""
+    """The URL without its fragment and its signature's parameters, which identifies the object."""
     head, mark, query = url.partition("#")[0].partition("?")
     kept = [part for part in query.split("&") if part.partition("=")[0].lower() not in PARAMETERS]
     return head + ("?" + "&".join(kept) if mark and any(kept) else "")

@@ -1,6 +1,6 @@
-"""A file of http that is closed to its own URL, and is read by one that somebody signed for it: the same with a query.
+"""A file of http whose own URL is not public, read by a signed URL: the same URL with a query.
 
-A signature may hold for one Range only, to the letter, so it is shown with the Range of the task and no other.
+A signature may be valid for exactly one Range, so requests carry the Range of the task and no other.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dfengine.origin.http import HttpOrigin
 from dfengine.origin.version import Version
 
 ENDED = frozenset((400, 401, 403))
-"""Statuses of a signature that has ended, or that is for a GET where a HEAD was sent."""
+"""Statuses of a signature that has expired, or that is for a GET where a HEAD was sent."""
 
 NO_HEAD = ENDED | {405, 501}
 
 
 def opens(signed: str, url: str) -> bool:
-    """`signed` is `url`, which has no query, with one: the signer can name no other server or path."""
+    """Whether `signed` is `url`, which has no query, plus a query: the signer cannot name another server or path."""
     head, mark, query = signed.partition("?")
     return bool(mark and query) and head == url and not set("?#") & set(url)
 
 
 class SignedOrigin(HttpOrigin):
-    """See `http.HttpOrigin`. given: tells the URL that was signed last. Raises BadValue."""
+    """See `http.HttpOrigin`. given: returns the latest signed URL. Raises BadValue."""
 
     def __init__(self, given: Callable[[], str], headers: Iterable[tuple[str, str]], *, cancel: Cancel, **options: Any) -> None:
         self._given = given
@@ -48,9 +48,10 @@ class SignedOrigin(HttpOrigin):
                     raise
 
     def show(self) -> None:
-        """The signature opens the task's bytes. Raises OriginError (status) and its kin, SourceGone.
+        """Check that the signature permits reading the task. Raises OriginError (status) and its subclasses, SourceGone.
 
-        A HEAD costs none of them. Where it is refused, as by stores whose signature is for a GET, their GET is sent and its body not read.
+        A HEAD transfers no byte of the file. Where it is refused, as by stores whose signature is for a GET, a GET is sent and its body not
+        read.
         """
         body = self._follow([("Range", self._asked)] if self._asked else [], None, None, bare=True)
         body.remaining = 0
@@ -62,7 +63,7 @@ class SignedOrigin(HttpOrigin):
             raise OriginError(f"{body.place} answers {body.head.status} to a signed URL", status)
 
     def _renew(self) -> bool:
-        """Another URL was signed since; the next request is by that one."""
+        """Use the URL that was signed since, if there is one; return whether there is."""
         last = self._given()
         if last == self._signed:
             return False

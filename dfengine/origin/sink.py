@@ -1,4 +1,4 @@
-"""Where the bytes of an origin go: what a `reader.Reader` wants of a download, or of a supernode's copy."""
+"""Destination of an origin's bytes: the interface of a `reader.Reader` to a download, or to a supernode's copy."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from dfengine._piece import Geometry
 
     class Piece(Protocol):
-        """A piece on its way. got: bytes of its content that came."""
+        """A piece in transfer. got: bytes of its content that have arrived."""
 
         got: int
 
         def room(self, want: int) -> memoryview:
-            """Where the next bytes go, `want` at most."""
+            """The memory for the next bytes, at most `want`."""
 
         def took(self, count: int) -> None:
-            """`count` bytes came there."""
+            """Report that `count` bytes were written there."""
 
         def whole(self) -> bool:
-            """All came: put it in its place and show it to nobody; or compare it with the one that is here: True.
+            """All bytes arrived: store the piece without showing it, or compare it with the stored one and return True.
 
             Raises OriginDiffers, StorageError.
             """
 
         def show(self) -> None:
-            """It may be used from now on. Raises StorageError."""
+            """Make the piece available. Raises StorageError."""
 
     class Sink(Protocol):
-        """Where pieces go. Any of the reader's threads may call."""
+        """Destination of pieces. Any of the reader's threads may call it."""
 
         @property
         def geometry(self) -> Geometry: ...
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
         def stopping(self) -> bool: ...
         @property
         def ordered(self) -> bool:
-            """Somebody takes the pieces from the first to the last: those that come early help nobody."""
+            """Whether pieces are consumed from the first to the last, so that early ones are of no use."""
 
         def unbind(self) -> None:
-            """Pieces of another answer are about to come: what is here, if all ends now, is of no version that has a name."""
+            """Pieces of another response follow: if the transfer ends now, the stored pieces belong to no known version."""
 
         def begin(self, n: int) -> Piece: ...
         def held(self) -> Iterable[int]:
-            """Pieces that are here, or were delivered."""
+            """Pieces that are stored, or were delivered."""
 
         def end(self) -> int:
-            """One past the last piece that may come now."""
+            """One past the last piece that there is room for."""
 
         def room_for(self, n: int) -> None:
-            """Wait until piece n may come. Raises SourceGone when the download is stopped."""
+            """Wait until there is room for piece n. Raises SourceGone when the download is stopped."""
 
         def wanted(self) -> int:
-            """The piece that somebody waits for, -1: any."""
+            """The piece that a reader waits for, -1: any."""
 
         def learn_length(self, length: int) -> None: ...
         def say(self, text: str) -> None:
-            """What a user may want to know."""
+            """Report a message for the user."""

@@ -1,12 +1,12 @@
-"""Makes the manifest of a tree: lists what lies below a URL, and asks for what the listing did not tell.
+"""Makes the manifest of a tree: lists the files below a URL, and requests the metadata that the listing lacks.
 
 Laws:
 
-1. Of each file the size is told, by the listing or by the file's own answer to HEAD.
-2. Of a file that lies in more than one piece a validator is told, too, where the origin has any: so pieces that are fetched by different
-   connections, or after a restart, are of one version. A file within one piece needs none: it comes as a whole or not at all.
-3. A file that is changed changes the manifest. So where an index shows times by the minute, a file that may be of this minute or the one
-   before, in whatever zone the index shows it, is asked itself: it may change once more within the same minute.
+1. The size of each file is known, from the listing or from the response to a HEAD for the file.
+2. A file that is in more than one piece has a validator, too, where the origin sends any: so pieces that are fetched by different
+   connections, or after a restart, are of one version. A file within one piece needs none: it is received as a whole or not at all.
+3. A changed file changes the manifest. So where an index shows times by the minute, a HEAD is sent for a file that may be of this minute
+   or the one before, in any zone that the index may use: the file may change once more within the same minute.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from dfengine.task import bare
 from dfengine.tree import USED, tree_url
 
 OVERHEAD = 32
-"""Bytes that a file takes in an encoding besides its texts, at most."""
+"""Limit in bytes of a file in an encoding besides its texts."""
 
 
 LATELY = 60.0
 """Seconds within which a listed date binds nothing: a file may change twice within one second, and clocks differ."""
 
 MOST_PAGES = 2000
-"""Pages of a listing that the next one is compared with, at most."""
+"""Limit of a listing's pages that the next one is compared with."""
 
 
 FRESH = 120.0
-"""Seconds since the minute that an index shows of a file, within which the file is asked itself."""
+"""Seconds since the minute that an index shows for a file, within which a HEAD is sent for the file."""
 
 ZONES = -12 * 3600, 14 * 3600
-"""Seconds that an index's time may be behind GMT and ahead of it. It does not tell its zone."""
+"""Range of an index's time relative to GMT, seconds. The index does not state its zone."""
 
 QUARTER = 900
 """Seconds: all zones differ from GMT by a multiple of it."""
 
 
 def may_be_fresh(shown: int, now: float) -> bool:
-    """A time that an index shows of a file may be one of the last FRESH seconds, in some zone; unix seconds, as if it were GMT.
+    """Whether a time that an index shows may be one of the last FRESH seconds in some zone; unix seconds, read as GMT.
 
-    In a tree whose files are older than a day it is so of none, else of about a fourth of those of the last day.
+    True for no file of a tree whose files are older than a day, else for about a fourth of those of the last day.
     """
     ahead = shown - now
     west, east = ZONES
@@ -64,26 +64,27 @@ def may_be_fresh(shown: int, now: float) -> bool:
 
 
 class Before:
-    """What the manifest of one directory was made of last. find: the manifest of an identity, if it is still kept."""
+    """The inputs of a directory's last manifest. find: returns the manifest of an identity, if it is still stored."""
 
     def __init__(self, find: Callable[[str], Manifest | None] = lambda identity: None) -> None:
         self.find = find
         self.identity = ""
         self.pages = Memory()
         self.asked_files: dict[int, File] = {}
-        """Files that were asked themselves, by their number."""
+        """Files that a HEAD was sent for, by their number."""
         self.refused: tuple[tuple[File, int], ...] = ()
-        """Files that the origin listed and did not give, with its statuses."""
+        """Files that the origin listed and refused, with its statuses."""
         self._doubts: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def doubt(self, path: str, status: int) -> None:
-        """Who reads the tree's data was answered so for this file: the next manifest is not made without asking for it. In any thread."""
+        """Record that a reader of the tree's data received this status for the file: the next manifest is made with a request for it. In
+        any thread."""
         with self._lock:
             self._doubts[path] = status
 
     def doubts(self) -> dict[str, int]:
-        """What was told by `doubt` since this was called last."""
+        """The files that `doubt` recorded since the last call."""
         with self._lock:
             doubts, self._doubts = self._doubts, {}
             return doubts
@@ -92,10 +93,10 @@ class Before:
 def manifest(
     url: str, reach: Reach, cancel: Cancel, globs: Globs | None = None, limits: Limits | None = None, before: Before | None = None
 ) -> Manifest:
-    """Of the directory `url`: all files below it, or those that `globs` take.
+    """The manifest of the directory `url`: all files below it, or those that `globs` select.
 
-    before: of the same directory and globs; is replaced. Where the origin says the same again, its manifest itself is the answer.
-    reach, cancel, limits: see `listing.files`, also for what is raised; OriginError (404) where there is no such file at all. Blocks.
+    before: of the same directory and globs; is replaced. Where the origin's responses are unchanged, the manifest itself is returned.
+    reach, cancel, limits: see `listing.files`, also for exceptions; OriginError (404) where there is no such file at all. Blocks.
     """
     if any(name.lower() == "range" for name, _ in reach.headers):
         raise BadValue("a directory has no Range")
@@ -127,7 +128,7 @@ def manifest(
         if not asking.refusals:
             break
         more = asking.refused(found, asking.refusals, False)
-        # A server that refuses only HEAD may still give the file.
+        # A server that refuses only HEAD may still serve the file.
         if granted := [path for path in asking.refusals if path not in more]:
             for path in granted:
                 if listed[path].size < 0:
@@ -148,7 +149,7 @@ def manifest(
 
 
 def _with_heads(found: list[File], asking: _HeadRequests) -> dict[str, File]:
-    """What HEAD says of the files that a listing of a web server does not tell enough of, by path."""
+    """The files of a web server whose listing lacks metadata, completed by HEAD, by path."""
     files = [*found]
     sizeless = [n for n, file in enumerate(files) if file.size < 0]
     asking.at(files, sizeless)
@@ -164,7 +165,7 @@ def _with_heads(found: list[File], asking: _HeadRequests) -> dict[str, File]:
 
 @contextmanager
 def _kept(reach: Reach, cancel: Cancel) -> Iterator[Reach]:
-    """The same, by connections that are kept."""
+    """The same settings, with connections that are kept."""
     driver = Driver(cancel)
     try:
         yield reach.replace(kept=driver)
@@ -173,7 +174,7 @@ def _kept(reach: Reach, cancel: Cancel) -> Iterator[Reach]:
 
 
 def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits, before: Before) -> tuple[str, list[File]]:
-    """The base of the files, and what the listing says of those that are wanted."""
+    """The base of the files, and the listed metadata of the selected ones."""
     takes = globs.matcher().takes
     found: list[File] = []
     base, listed, length = url, 0, 0
@@ -195,7 +196,7 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
 
 
 def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Limits) -> bool:
-    """The origin lists what it listed before, and each file that was asked itself answers the same."""
+    """Whether the origin lists the same as before, and each HEAD has the same response."""
     began = time.monotonic()
     if scheme_of(url):
         return False
@@ -212,7 +213,7 @@ def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Lim
 
 
 def divided(sizes: list[int]) -> list[int]:
-    """Those of a tree's files, by their bytes in order, that lie in more than one piece of its data."""
+    """The numbers of a tree's files, given by their bytes in order, that are in more than one piece of its data."""
     at, piece = 0, Geometry(sum(sizes)).content_size
     found = []
     for n, size in enumerate(sizes):
@@ -223,17 +224,18 @@ def divided(sizes: list[int]) -> list[int]:
 
 
 class _HeadRequests(Asking):
-    """Asks for what a listing did not tell."""
+    """Requests the metadata that a listing lacks."""
 
     def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
         super().__init__(reach, cancel, until)
         self.refusals: dict[str, int] = {}
-        """Path -> status of the answer, of files whose HEAD was refused."""
+        """Path -> status of the response, for files whose HEAD was refused."""
         self.headless: set[str] = set()
-        """Paths of those that the origin gives all the same."""
+        """Paths of the files among them that the origin serves all the same."""
 
     def at(self, files: list[File] | dict[int, File], which: Iterable[int]) -> None:
-        """Replace these files by what HEAD says of them. Raises BadListing, OriginError and its kin, SourceGone; names the path."""
+        """Replace these files by the metadata of HEAD. Raises BadListing, OriginError and its subclasses, SourceGone; messages name the
+        path."""
 
         def ask(n: int, reach: Reach) -> None:
             files[n] = self._with_head(files[n], reach)
@@ -247,7 +249,7 @@ class _HeadRequests(Asking):
             version = self.head(file, reach)
         except OriginError as error:
             if file.size >= 0 and error.status in (405, 501):
-                return file.replace(modified=-1)  # there is no HEAD: nothing binds it
+                return file.replace(modified=-1)  # HEAD is not supported: nothing binds the file
             if not refuses(error):
                 raise
             self.refusals[file.path] = error.status

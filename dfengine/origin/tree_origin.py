@@ -1,16 +1,16 @@
-"""The data of a tree as an origin: it is read file by file from where the files lie.
+"""The data of a tree as an origin: it is read file by file from the origin of the files.
 
 Laws:
 
-1. Each byte of the data belongs to the version of its file that the manifest names: its size always, its entity-tag or date where the
-   manifest tells one. An answer that is of another version is asked for again a few times, since several servers may be behind one name;
-   then it is TreeChanged, which names the path.
-2. Files that lie behind each other come over one connection. The next small ones are asked for while one is read, over a few more
-   connections, unless the origin has refused that once.
-3. A file of which the manifest tells nothing but its size is gone on with in its middle only under the version that was seen here. If
-   such a file lies in more than one piece, nothing binds the data as a whole (`Version.binds`).
-4. Files of no bytes are asked for, too: they might have some by now.
-5. What the origin answers instead of a file is an error with the file's path: see `refused_files`.
+1. Each byte of the data belongs to the version of its file that the manifest names: always by the size, by the entity-tag or date where
+   the manifest has one. After a response of another version the request is repeated a few times, since several servers may share one
+   name; then TreeChanged is raised, which names the path.
+2. Consecutive files are read over one connection. While one is read, the next small ones are requested over a few more connections, unless
+   the origin has refused that once.
+3. A file of which the manifest has only the size is resumed in its middle only under the version that was seen here. If such a file is
+   in more than one piece, nothing binds the data as a whole (`Version.binds`).
+4. Empty files are requested, too: they might have some bytes by now.
+5. A response without the file is an error with the file's path: see `refused_files`.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ if TYPE_CHECKING:
     from dfengine.origin.kinds import Answer, Origin
 
 AHEAD = 3
-"""Files that are asked for before they are read, by one reader."""
+"""Files that one reader requests ahead."""
 
 SMALL = 256 << 10
-"""Bytes of a file that is asked for ahead, at most: what comes of it lies in memory."""
+"""Limit in bytes of a file that is requested ahead: its response is buffered in memory."""
 
 WORTH = 64 << 10
-"""Bytes that each file counts as, at least, where a least rate is measured: of a small file, most of the time is the request's."""
+"""Minimum of bytes that each file counts as for the minimum rate: for a small file, most of the time is spent on the request."""
 
 TRIES = 3
-"""Answers of another version in a row after which a file has changed."""
+"""Responses of another version in a row after which a file counts as changed."""
 
 AGAIN = 0.2
-"""Seconds until such a file is asked for again."""
+"""Seconds until such a file is requested again."""
 
 REFUSES = frozenset((0, 403, 408, 421, 425, 429, 500, 502, 503, 504))
-"""Statuses by which an origin may mean that there are too many requests at once."""
+"""Statuses by which an origin may refuse too many concurrent requests."""
 
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def http_date(when: float) -> str:
-    """Unix seconds as servers write them (IMF-fixdate); `email.utils.formatdate` takes five times as long."""
+    """Unix seconds in the format of servers (IMF-fixdate); `email.utils.formatdate` takes five times as long."""
     year, month, day, hour, minute, second, weekday = time.gmtime(when)[:7]
     return f"{_DAYS[weekday]}, {day:02} {MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
 class TreeOrigin:
-    """See `kinds.Origin`: the data of a manifest. connect, first, floor: of each file's answer. ahead: files asked for ahead at once.
+    """See `kinds.Origin`: the data of a manifest. connect, first, floor: for each file's response. ahead: files requested ahead at once.
 
     Raises BadValue, LocalError where an extra is missing.
     """
@@ -90,7 +90,7 @@ class TreeOrigin:
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
         waiting: Callable[[], None] | None = None,
     ) -> TreeBody:
-        """See `http.HttpOrigin.open`. The manifest is the version: nothing is asked to find out whether it holds."""
+        """See `http.HttpOrigin.open`. The manifest is the version: no request is made to check it."""
         if version is not None and not version.covers(self.version):
             raise OriginChanged(f"{self.manifest.base[:200]} is read by another manifest now")
         if version is None and not start:
@@ -110,7 +110,7 @@ class TreeOrigin:
         return body
 
     def known(self, n: int) -> Version | None:
-        """The version of file n that binds, by the manifest or as it was seen here; None: there is none."""
+        """The version of file n that binds, from the manifest or as it was seen here; None: there is none."""
         listed = self.manifest
         if listed.etags[n]:
             return Version(listed.etags[n], "", listed.sizes[n])
@@ -119,12 +119,12 @@ class TreeOrigin:
         return self._seen.get(n)
 
     def saw(self, n: int, version: Version) -> None:
-        """An answer with a part of file n was of this version: so must others be."""
+        """Record the version of a response with a part of file n; other responses must match it."""
         if version.binds:
             self._seen.setdefault(n, version)
 
     def count(self) -> None:
-        """One more request for a file. In any thread."""
+        """Count one request for a file. In any thread."""
         with self._counting:
             self.asked += 1
 
@@ -135,7 +135,7 @@ class TreeOrigin:
         """See `kinds.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`: the manifest says how long the data is."""
+        """See `kinds.Origin`. Does nothing: the manifest states the length of the data."""
 
 
 class TreeBody:
@@ -160,14 +160,14 @@ class TreeBody:
         """Seconds that this side has waited for the last `_came` bytes, as in `body.Body`."""
 
     def begin(self) -> None:
-        """Open the first file, so that what is wrong with it is known at once."""
+        """Open the first file, so that an error with it is raised at once."""
         self._advance()
-        self._waiting = None  # the caller waits for the head alone
+        self._waiting = None  # the caller waits for the head only
 
     def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
         """See `body.Body.read_into`; `waiting` does not end the opening of a file.
 
-        Raises TreeChanged for a file that is not the manifest's, OriginError and its kin, SourceGone.
+        Raises TreeChanged for a file that differs from the manifest, OriginError and its subclasses, SourceGone.
         """
         if not self.remaining:
             return 0
@@ -195,7 +195,7 @@ class TreeBody:
                 if got == self._left:
                     self._check_end(body)
         except OriginError:
-            self._origin.saw(self._file, body.version)  # a request for the rest of it is made under this version
+            self._origin.saw(self._file, body.version)  # the rest of the file is requested under this version
             raise
         self._left -= got
         self.start += got
@@ -204,11 +204,11 @@ class TreeBody:
             body.close()
             self._body = None
             if not self.remaining:
-                self._advance()  # files of no bytes may be left
+                self._advance()  # empty files may be left
         return got
 
     def _check_end(self, body: Answer) -> None:
-        """Read the end of a file whose answer has no length."""
+        """Read the end of a file whose response has no length."""
         at, size = self._manifest.range(self._file)
         if body.length < 0 and body.remaining < 0 and at + size <= self._past and body.read_into(memoryview(bytearray(1))):
             raise TreeChanged(f"its answer has more than the {size} bytes that were listed")
@@ -216,7 +216,7 @@ class TreeBody:
     # Files.
 
     def _advance(self) -> None:
-        """Open the next file that has bytes here; empty files before it are checked."""
+        """Open the next file that has bytes in this range; empty files before it are checked."""
         while self._next < len(self._manifest):
             n = self._next
             at, size = self._manifest.range(n)
@@ -236,7 +236,7 @@ class TreeBody:
             self._body = None
 
     def _open(self, n: int, first: int, past: int) -> None:
-        """File n from its byte `first` to before `past`."""
+        """Open file n from its byte `first` to before `past`."""
         path, size, tries = self._manifest.paths[n], self._manifest.sizes[n], 0
         while True:
             known = self._origin.known(n)
@@ -271,7 +271,7 @@ class TreeBody:
         self._ask_ahead()
 
     def _take(self, body: Answer, first: int, size: int) -> None:
-        """The answer is of the listed size, and at byte `first`. Else it is closed."""
+        """Check that the response has the listed size, and read on to byte `first`. Closes it on an error."""
         try:
             if body.length not in (-1, size):
                 raise OriginChanged(f"{body.place} answers with {body.length} bytes, and {size} were listed")
@@ -283,7 +283,7 @@ class TreeBody:
             raise
 
     def _asked(self, n: int) -> tuple[bool, Origin]:
-        """The origin of file n, and whether it was asked ahead."""
+        """The origin of file n, and whether it was requested ahead."""
         if self._ahead and self._ahead[0][0] == n:
             return True, self._ahead.popleft()[1]
         return False, self._origin_of(n)
@@ -319,7 +319,7 @@ class TreeBody:
             time.sleep(0.05)
 
     def close(self) -> None:
-        """End all requests; a second time does nothing."""
+        """End all requests. Idempotent."""
         body, self._body = self._body, None
         if body is not None:
             body.close()

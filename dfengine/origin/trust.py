@@ -1,4 +1,4 @@
-"""Which certificates of origins are believed, and which one is shown to them: libcurl's options for TLS."""
+"""libcurl's options for TLS: the certificates that origins are verified by, and the client's certificate."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 )
-"""Where Linux distributions keep the certificates that a host trusts: Debian, Red Hat, SUSE, Alpine. libcurl's own wheel knows none."""
+"""The trusted certificates of Linux distributions: Debian, Red Hat, SUSE, Alpine. libcurl's own wheel has no default path."""
 
 
 def options(insecure: bool, cacerts: Iterable[str | bytes], cert: str, key: str) -> dict[int, Any]:
-    """For a request by https. cacerts: PEM texts, or paths, besides the system's. Raises BadValue for what cannot be read or used."""
+    """Options for https requests. cacerts: PEM texts, or paths, besides the system's. Raises BadValue for what cannot be read or used."""
     found: dict[int, Any] = {}
     if cert:
         _check_pair(cert, key)
@@ -33,7 +33,7 @@ def options(insecure: bool, cacerts: Iterable[str | bytes], cert: str, key: str)
 
 
 def proxy_options(proxy: Proxy, cacerts: Iterable[str | bytes]) -> dict[int, Any]:
-    """For a proxy that is itself spoken to by TLS: its certificate is always verified, by the authorities that origins are verified by.
+    """Options for a proxy that is itself connected to by TLS: its certificate is always verified, by the same authorities as origins.
 
     cacerts: as for `options`. Raises BadValue.
     """
@@ -44,9 +44,9 @@ def proxy_options(proxy: Proxy, cacerts: Iterable[str | bytes]) -> dict[int, Any
 
 
 def _authorities(given: list[bytes]) -> dict[int, Any]:
-    """The system's certificates, and `given` ones as PEM. Raises BadValue."""
+    """Options for the system's certificates, and the `given` ones as PEM. Raises BadValue."""
     found: dict[int, Any] = {}
-    # A file that SSL_CERT_FILE names and that is missing is an error of TLS, and no reason to trust the system's certificates instead.
+    # A missing file of SSL_CERT_FILE is an error of TLS; the system's certificates do not replace it.
     system = os.environ.get("SSL_CERT_FILE") or next(filter(os.path.exists, BUNDLES), "")
     folder = os.environ.get("SSL_CERT_DIR")
     if folder:
@@ -65,7 +65,7 @@ def _authorities(given: list[bytes]) -> dict[int, Any]:
 
 
 def _check_pair(cert: str, key: str) -> None:
-    """Raises BadValue where the certificate and its key cannot be read, or do not belong together."""
+    """Raise BadValue where the certificate and its key cannot be read, or do not match."""
     import ssl
 
     from dfengine.net.tls import reason
@@ -75,7 +75,7 @@ def _check_pair(cert: str, key: str) -> None:
             raise BadValue(f"{flag} {path} cannot be read{'' if os.path.exists(path) else ': there is no such file'}")
     named = f"--cert {cert}" + (f" with --key {key}" if key else "")
     try:
-        # An empty password instead of a question on the terminal, which a download in the background would wait for.
+        # An empty password prevents a prompt on the terminal, at which a background download would block.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key or None, password=lambda: b"")
     except ssl.SSLError as error:
         why = reason(error)
@@ -87,7 +87,7 @@ def _check_pair(cert: str, key: str) -> None:
 
 
 def _pem(each: str | bytes) -> bytes:
-    """The certificates as PEM. Raises BadValue, which names where they came from."""
+    """The certificates as PEM. Raises BadValue, which names their source."""
     import ssl
 
     from dfengine.net.tls import reason

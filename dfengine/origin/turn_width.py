@@ -1,36 +1,37 @@
-"""How many connections to one origin receive at once, while more would: as many as bring more bytes. Pure: `now` is any clock's seconds.
+"""Number of connections to one origin that receive at once while more wait: as many as increase the rate. Pure: `now` is any clock's
+seconds.
 
-Where the link or the origin as a whole is the limit, further connections bring no more bytes, and each piece comes later. Where the origin
-limits each connection, they do bring more.
+Where the link or the origin as a whole is the limit, further connections do not increase the rate, and each piece arrives later. Where the
+origin limits each connection, they do.
 
     state     event                                        next
     MEASURE   a window ends                                TRY, with twice as many
-    TRY       a window ends, with GAIN times the bytes     TRY, with twice as many
-    TRY       a window ends, with fewer                    REST, as many as before
-    REST      its time is over                             MEASURE, with as many as at first: the link may have become slower
+    TRY       a window ends, with GAIN times the rate      TRY, with twice as many
+    TRY       a window ends, with less                     REST, as many as before
+    REST      its time is over                             MEASURE, with the initial number: the link may have become slower
 
-A window counts if something waited all the time; otherwise it begins again. The first one of a state does not: what waited has bytes in the
-kernel, which come at once.
+A window counts if a connection waited all the time; otherwise it begins again. The first window of a state does not count: connections that
+waited have bytes in the kernel's buffers, which are received at once.
 """
 
 from __future__ import annotations
 
 WINDOW = 0.3
-"""Seconds."""
+"""Seconds per window."""
 
 GAIN = 1.15
 
 REST_SECONDS, LONGEST_REST = 10.0, 160.0
-"""Seconds; each rest is twice as long as the one before."""
+"""Seconds; each rest is twice as long as the one before, up to the second number."""
 
 MOST = 64
 
 UNBOUND = 0.5
-"""Seconds since somebody waited last after which nobody does."""
+"""Seconds after the last wait from which on no connection counts as waiting."""
 
 
 class TurnWidth:
-    """connections: at once at first, and at least. allowed: at once now."""
+    """connections: number at the beginning, and the minimum. allowed: the present number."""
 
     def __init__(self, connections: int) -> None:
         self._least = self.allowed = self._before = connections
@@ -41,7 +42,7 @@ class TurnWidth:
         self._rest, self._until = REST_SECONDS, float("-inf")
 
     def wanted(self, total: int, now: float) -> None:
-        """Somebody waits now. total: bytes that all connections of the origin have received, since any time."""
+        """Record that a connection waits now. total: bytes received by all connections of the origin, from any starting point."""
         if now - self._seen > UNBOUND:
             self._begin(total, now)
         self._seen = now

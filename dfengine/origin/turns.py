@@ -1,7 +1,7 @@
-"""Files that are read from one origin at the same time share its connections, and take turns: a turn is one piece of one connection.
+"""Turns of the connections of all files that are read from one origin at the same time. A turn is one piece of one connection.
 
-Connections beyond those that bring more bytes (`turn_width`) would leave more pieces unfinished at a time, and all of them would be whole
-later: until then nobody can have any of them.
+Connections beyond those that increase the rate (`turn_width`) would leave more pieces unfinished at a time, and all of them would be
+complete later: until then no host can receive any of them.
 """
 
 from __future__ import annotations
@@ -20,44 +20,45 @@ if TYPE_CHECKING:
     from dfengine.origin.claim import Claim
 
 QUIET, SLICE = 1.0, 2.0
-"""Seconds without a byte, and of a turn, after which it counts no more, although its piece still comes."""
+"""Seconds without a byte, and of a turn, after which the turn is no longer counted, although its piece is still being received."""
 
 LONGEST = 4.0
-"""Seconds after which a connection goes on without a turn."""
+"""Seconds after which a connection continues without a turn."""
 
 SUSPENDED = 60.0
-"""Seconds for which nobody waits for turns after one has waited that long: there are too many files for them."""
+"""Seconds for which turns are suspended after a connection has waited that long for one; with so many files, turns delay more than they
+help."""
 
 TICK = 0.05
 """Seconds between two checks of a connection that waits."""
 
 RAMP = 0.25, 2.0
-"""Seconds after which a file may have more connections, if its rest would take longer than so many seconds."""
+"""A file may have more connections after the first number of seconds, if its rest would take longer than the second."""
 
 
 def worth_another(seconds: float, came: int, left: int) -> bool:
-    """A file of which `came` bytes came in so many seconds may have one more connection for the `left` bytes."""
+    """Whether a file that received `came` bytes in `seconds` may have one more connection for the `left` bytes."""
     after, rest = RAMP
     return seconds > after and left * seconds > rest * max(1, came)
 
 
 class OriginTurns:
-    """Of the files that are read of one origin now. connections: at once, to begin with. Any thread may call."""
+    """Turns for the files that are being read from one origin. connections: initial limit of turns at once. Any thread may call."""
 
     def __init__(self, connections: int) -> None:
         self.files = 0
         self._width = TurnWidth(connections)
         self._changed = threading.Condition()
         self._running: dict[Claim, tuple[float, int]] = {}
-        """Claim -> when its turn began, and bytes that it had received before."""
+        """Claim -> start of its turn, and bytes that it had received before."""
         self._waiting: deque[Claim] = deque()
         self._past = 0
-        """Bytes of turns that are over."""
+        """Bytes of finished turns."""
         self._suspended = float("-inf")
-        """Until when, monotonic seconds."""
+        """End of the suspension, monotonic seconds."""
 
     def may_open(self, held: int, now: float) -> bool:
-        """A file that has `held` connections may have one more, beside the other files."""
+        """Whether a file that has `held` connections may have one more, beside the other files."""
         with self._changed:
             if held < max(1, self._width.allowed // max(1, self.files)):
                 return True
@@ -66,7 +67,7 @@ class OriginTurns:
 
     @contextmanager
     def of(self, claim: Claim, waits: Callable[[], bool]) -> Iterator[None]:
-        """The connection of `claim` receives one piece. It waits for its turn while `waits`, LONGEST seconds at most."""
+        """The turn in which the connection of `claim` receives one piece. It waits for it while `waits`, LONGEST seconds at most."""
         self._take(claim, waits)
         try:
             yield
@@ -91,17 +92,17 @@ class OriginTurns:
             self._changed.notify_all()
 
     def _has_turn(self, now: float) -> bool:
-        """For one more connection."""
+        """Whether one more connection has a turn."""
         used = sum(now - claim.at < QUIET and now - started < SLICE for claim, (started, _) in self._running.items())
         return used < self._width.allowed
 
     def _wait(self, now: float) -> None:
-        """A file waits for a connection, or a connection for its turn."""
+        """Record that a file waits for a connection, or a connection for its turn."""
         self._width.wanted(self._past + sum(claim.came - before for claim, (_, before) in self._running.items()), now)
 
 
 class Turns:
-    """Of one process, by origin, as `request.Hop.key` names it. connections: see OriginTurns. Any thread may call."""
+    """Turns of one process, by origin, as named by `request.Hop.key`. connections: see OriginTurns. Any thread may call."""
 
     def __init__(self, connections: int = 4) -> None:
         self._connections = connections
@@ -110,7 +111,7 @@ class Turns:
 
     @contextmanager
     def reading(self, origin: str) -> Iterator[OriginTurns]:
-        """A file of this origin is read meanwhile."""
+        """The turns of this origin, for the duration of reading a file."""
         with self._lock:
             turns = self._origins.setdefault(origin, OriginTurns(self._connections))
             turns.files += 1

@@ -1,10 +1,10 @@
 """How an origin's certificate is verified, as a text that is part of a task's identity. Pure.
 
-    ""            by the authorities that the asking host trusts: the strictest
-    ca:SHA256     by these, or by the given certificates, whose digest it is
-    insecure      not at all; with a digest where certificates were given too, which an https proxy is verified by
+    ""            by the authorities that the requesting host trusts: the strictest
+    ca:SHA256     by these, or by the given certificates; the SHA256 is their digest
+    insecure      not at all; with a digest where certificates were given too, by which an https proxy is verified
 
-Law: bytes that came under one of these are given to who asks for the same, and under the first to everybody.
+Law: bytes that were fetched under one of these are served to requests with the same, and bytes fetched under the first to all requests.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ _MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 
 
 def verification(insecure: bool, certificates: Iterable[bytes]) -> str:
-    """certificates: PEM texts, each of any number of certificates. Their order, repetition and layout say nothing."""
+    """The text for these options. certificates: PEM texts, each of any number of certificates; order, repetition and layout do not matter.
+    """
     blocks: set[bytes] = set()
     for text in certificates:
-        # What holds no certificate is an error of its own, later; until then it is nobody else's.
+        # A text without a certificate fails later, by its own error; until then its digest keeps the task separate.
         blocks.update(_blocks(text) or [text])
     digest = hashlib.sha256(b"\n".join(sorted(hashlib.sha256(block).digest() for block in blocks))).hexdigest() if blocks else ""
     return " ".join(filter(None, ("insecure" if insecure else "", f"ca:{digest}" if digest else "")))
 
 
 def _blocks(text: bytes) -> list[bytes]:
-    """Label and content of each block without its white space, in one pass; one that does not end goes to the end of the text."""
+    """Label and content of each block without its white space, in one pass; an unterminated block ends with the text."""
     blocks: list[bytes] = []
     label, start = b"", 0
     for mark in _MARK.finditer(text):

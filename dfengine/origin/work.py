@@ -1,10 +1,10 @@
-"""Which pieces of a file are still to be fetched from its origin, and who takes which next. Pure.
+"""Pieces of a file that are still to be fetched from its origin, and their claims by connections. Pure.
 
 Law: a piece is free, claimed by one connection, or done.
 
-    take, take_at   free -> claimed
-    release       claimed -> free
-    done            nothing to say: what is claimed and not given back is done when its claim ends
+    claim, claim_at, claim_until   free -> claimed
+    release                        claimed -> free
+    done                           no call: claimed pieces that are not released are done when their claim ends
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dfengine._bitset import Bitset
 
 ENDLESS = 1 << 60
-"""One past the last piece of a file whose length is not known."""
+"""One past the last piece of a file of unknown length."""
 
 
 class Work:
-    """Free pieces as runs [first, past), lowest first. longest: pieces of a claim at most."""
+    """Free pieces as runs [first, past), lowest first. longest: limit of pieces per claim."""
 
     def __init__(self, missing: Iterable[tuple[int, int]], longest: int) -> None:
         self.longest = max(1, longest)
@@ -30,18 +30,18 @@ class Work:
 
     @property
     def first(self) -> int | None:
-        """The lowest free piece, None when there is none."""
+        """The lowest free piece, None if there is none."""
         return self._free[0][0] if self._free else None
 
     @property
     def pieces(self) -> int:
-        """How many are free."""
+        """Number of free pieces."""
         return sum(past - first for first, past in self._free)
 
     def claim(self, before: int = ENDLESS, want: int = -1, last: bool = False) -> tuple[int, int] | None:
         """The next claim: from piece `want` on if that is free, else the lowest pieces, or the `last` ones.
 
-        before: pieces from this one on must wait.
+        before: pieces from this one on are not claimed.
         """
         at = self._find(want) if want >= 0 else -1
         if at >= 0:
@@ -52,27 +52,27 @@ class Work:
         return self._cut(0, self._free[0][0], before) if self._free else None
 
     def claim_at(self, n: int) -> tuple[int, int] | None:
-        """A claim that begins with piece n; None when it is not free."""
+        """A claim that begins with piece n; None if n is not free."""
         at = self._find(n)
         return self._cut(at, n, ENDLESS) if at >= 0 else None
 
     def claim_until(self, first: int, past: int) -> tuple[int, int]:
-        """A claim of [first, past), as far as that is free in a row; `first` must be."""
+        """A claim of [first, past), up to the first piece that is not free; `first` must be free."""
         run = self._cut(self._find(first), first, past)
         assert run is not None
         return run
 
     def free_until(self, n: int) -> int:
-        """One past the last piece of a claim that begins with piece n; n when it is not free."""
+        """One past the last piece of a claim that begins with piece n; n if that is not free."""
         at = self._find(n)
         return min(self._free[at][1], n + self.longest) if at >= 0 else n
 
     def free_from(self, n: int) -> int:
-        """The first free piece from n on; ENDLESS when there is none."""
+        """The first free piece from n on; ENDLESS if there is none."""
         return next((max(n, first) for first, past in self._free if past > n), ENDLESS)
 
     def _find(self, n: int) -> int:
-        """Index of the run that holds piece n, -1: none."""
+        """Index of the run that contains piece n, -1: none."""
         at = bisect_right(self._free, (n, ENDLESS + 1)) - 1
         return at if at >= 0 and n < self._free[at][1] else -1
 
@@ -86,7 +86,7 @@ class Work:
         return first, past
 
     def release(self, first: int, past: int) -> None:
-        """Pieces of a claim that were not fetched; they join free neighbours."""
+        """Free the pieces of a claim that were not fetched; they are merged with free neighbours."""
         if first >= past:
             return
         self._free.append((first, past))
@@ -100,12 +100,12 @@ class Work:
         self._free = joined
 
     def end_at(self, count: int) -> None:
-        """The file turned out to have `count` pieces."""
+        """Limit the free pieces to a file of `count` pieces."""
         self._free = [(first, min(past, count)) for first, past in self._free if first < count]
 
 
 def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
-    """Runs of pieces below `count` that are not here."""
+    """Runs of pieces below `count` that are not stored."""
     runs, at = [], 0
     for first, past in here.runs():
         if at < min(first, count):

@@ -113,7 +113,7 @@ def test_netrc_is_for_the_host_that_it_names(stage: Scene, monkeypatch: pytest.M
         assert "--netrc-file /absent cannot be read" in said
         (home / ".netrc").write_text("machine localhost login you s3cret\n")
         said = stage.get(f"http://localhost:{site.port}/f", "h", "--netrc", status=2)
-        assert ".netrc cannot be read: what stands near line" in said
+        assert ".netrc cannot be read: no netrc entry near line" in said
         assert "s3cret" not in said
 
 

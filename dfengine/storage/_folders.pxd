@@ -1,4 +1,4 @@
-"""Directories below one that is open, reached without following links; and the system's calls for their files."""
+"""Directories below an open one, reached without following links; and the system calls for their files."""
 
 from libc.stdint cimport int64_t
 

@@ -2,6 +2,6 @@ from typing import final
 
 @final
 class Folders:
-    """The directory that the last file lay in, open, below the directory `root`, which stays the caller's."""
+    """The directory of the last file, open, below the directory `root`, which the caller owns."""
 
     def __new__(cls, root: int) -> Folders: ...

@@ -1,4 +1,4 @@
-"""Opens the directories of files one in the other. No symbolic link is followed, so that nothing outside of the first one is reached."""
+"""Opens the directories of a path one by one. No symbolic link is followed, so that no directory outside of the first one is reached."""
 
 cimport cython
 
@@ -8,7 +8,8 @@ from libc.string cimport memcmp, memcpy, strrchr
 
 @cython.final
 cdef class Folders:
-    """The directory that the last file lay in, open, or why it is not; files in the manifest's order lie in runs in one directory."""
+    """The directory of the last file, open, or the error of opening it; consecutive files in the manifest's order are often in one
+    directory."""
 
     def __cinit__(self, int root):
         self.root = root
@@ -19,7 +20,7 @@ cdef class Folders:
             c_close(self.fd)
 
     cdef int of(self, const char *path, const char **base, bint make) noexcept nogil:
-        """The descriptor of `path`'s directory, which stays this value's; base: the name in it. -1: errno says why not."""
+        """The descriptor of `path`'s directory, owned by this object; base: the name in it. -1: see errno."""
         cdef const char *slash = strrchr(path, b"/")
         cdef size_t length = 0 if slash == NULL else slash - path
         base[0] = path if slash == NULL else slash + 1
@@ -37,7 +38,7 @@ cdef class Folders:
 
 
 cdef int open_folder(int root, const char *path, size_t length, bint make) noexcept nogil:
-    """The directory `path[:length]` below `root`, made where it is missing. -1: errno; ENOTDIR also for a symbolic link."""
+    """Open the directory `path[:length]` below `root`, made where it is missing. -1: errno; ENOTDIR also for a symbolic link."""
     cdef char name[256]
     cdef size_t at = 0, end
     cdef int fd = root, below, failed

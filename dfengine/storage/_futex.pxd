@@ -1,2 +1,2 @@
 # A word of 32 bits in memory that processes share. The kernel compares it and puts the thread to sleep in one step, so a change between
-# the two is not missed. Not FUTEX_PRIVATE_FLAG: the waiters are other processes.
+# the two is not missed. FUTEX_PRIVATE_FLAG is not set: the waiters are other processes.

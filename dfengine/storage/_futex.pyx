@@ -1,7 +1,7 @@
-"""futex(2) on shared memory: a thread sleeps until a word of it changes, and a thread that changes it wakes all that sleep.
+"""futex(2) on shared memory: threads sleep until a word changes, and the thread that changes it wakes all of them.
 
-One call wakes any number of waiters, and a writer whom nobody waits for makes none. An eventfd of each waiter would have to be known to the
-writer, and be written to one by one.
+One call wakes any number of waiters, and without waiters the writer makes none. With an eventfd per waiter the writer would have to know
+each of them, and write to them one by one.
 """
 
 from libc.errno cimport ETIMEDOUT, errno

@@ -1,6 +1,6 @@
 """Memory of `Layout`: arrays by the number of a file, in the order of the concatenation.
 
-    names    the paths, each ended by a NUL, one after the other; `name_at[i]` is where file i's begins
+    names    the paths, each ended by a NUL, one after the other; `name_at[i]` is the start of file i's
     at       `count + 1` offsets in the concatenation: file i is the bytes [at[i], at[i + 1])
 """
 

@@ -10,7 +10,7 @@ class Layout:
     def __new__(cls, paths: Sequence[bytes], sizes: Sequence[int], content_size: int, *more: Any, **named: Any) -> Layout: ...
     @property
     def count(self) -> int:
-        """Files."""
+        """Number of files."""
     @property
     def content_size(self) -> int:
         """Bytes of the content of a piece."""
@@ -24,4 +24,4 @@ class Layout:
     def path(self, n: int) -> bytes:
         """File n's path."""
     def in_part(self, n: int) -> bool:
-        """File n has bytes in several pieces, so it is a part until it is complete."""
+        """Whether file n has bytes in several pieces, so that it is a part until it is complete."""

@@ -1,4 +1,4 @@
-"""Where each file of a tree lies in the concatenation of all, and the paths, in plain arrays: for loops without the GIL."""
+"""Offsets of a tree's files in their concatenation, and the paths, in plain arrays: for loops without the GIL."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
@@ -12,7 +12,7 @@ cdef enum:
 
 
 cdef bint beneath(const char *path, Py_ssize_t length) noexcept nogil:
-    """Relative, and no segment is empty, `.` or `..`; without a NUL."""
+    """Whether the path is relative, without a NUL and without a segment that is empty, `.` or `..`."""
     cdef Py_ssize_t at, begin = 0
     for at in range(length + 1):
         if at == length or path[at] == b"/":
@@ -78,7 +78,7 @@ cdef class Layout:
         return low
 
     cdef bint split(self, Py_ssize_t n) noexcept nogil:
-        """The file has bytes in several pieces: it is written into a part."""
+        """Whether the file has bytes in several pieces, so that it is written into a part."""
         cdef int64_t first = self.at[n], past = self.at[n + 1]
         return past > first and first // self.content_size != (past - 1) // self.content_size
 
@@ -101,7 +101,7 @@ cdef class Layout:
         return <bytes>(self.names + self.name_at[n])
 
     def in_part(self, Py_ssize_t n):
-        """File n has bytes in several pieces, so it is a part until it is complete."""
+        """Whether file n has bytes in several pieces, so that it is a part until it is complete."""
         self._check(n)
         return bool(self.split(n))
 

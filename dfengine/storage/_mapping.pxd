@@ -1,5 +1,5 @@
-# One call of mmap(2): its address and length, and a descriptor of its own where it keeps one, else -1. There is no call to unmap it: a view
-# holds a reference, so the last one that goes takes the memory with it.
+# One call of mmap(2): its address and length, and a descriptor of its own where it keeps one, else -1. No method unmaps it: each view
+# refers to the mapping, which is unmapped with the last reference.
 
 cdef class Mapping:
     cdef object __weakref__

@@ -2,7 +2,7 @@ from typing import final
 
 @final
 class Mapping:
-    """The first `length` bytes of a file, as memory that is shared with it. Unmapped when nobody refers to it, or has a view.
+    """The first `length` bytes of a file, as memory that is shared with it. Unmapped when the last reference or view is dropped.
 
     keep: it has a descriptor of its own, so that a lock on the open file stays as long as the memory. Raises BadValue, OSError.
     """
@@ -12,4 +12,4 @@ class Mapping:
         """A view of its bytes."""
     @property
     def descriptors(self) -> list[int]:
-        """See net.forked.Open: that of its own, -1 = none."""
+        """See net.forked.Open: the mapping's own, -1 = none."""

@@ -1,4 +1,5 @@
-"""mmap(2) of a file's pages, of which a forked child keeps no descriptor: the module `mmap` duplicates it, and tells nobody its number."""
+"""mmap(2) of a file's pages without a descriptor that a forked child would inherit: the module `mmap` duplicates it and hides its number.
+"""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo

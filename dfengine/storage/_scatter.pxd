@@ -3,7 +3,7 @@
     modes    permission bits, -1: as a new file has them
     mtimes   ns, -1: when it is written
     states   one byte each: see `State`
-    marks    16 bytes each: what a finished file is known by (`Scatter.marked`); NULL: no file is
+    marks    16 bytes each: identify a finished file (`Scatter.marked`); NULL: files are not marked
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -14,7 +14,7 @@ from dfengine.storage._layout cimport Layout
 cdef enum State:
     WANTED = 0
     DONE = 1
-    LEFT = 2  # kept as it lies there, or failed: its bytes are dropped
+    LEFT = 2  # kept unchanged, or failed: its bytes are dropped
     STARTED = 3  # wanted, and its part has the file's size
 
 

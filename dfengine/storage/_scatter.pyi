@@ -8,7 +8,7 @@ from dfengine.storage._layout import Layout
 class Scatter(Layout):
     """The files of one tree below the directory `root`.
 
-    root, parts: open directories of the caller's; parts -1: nothing is written. modes: permission bits, -1: as new files have them. mtimes:
+    root, parts: open directories of the caller's; parts -1: no file is written. modes: permission bits, -1: as new files have them. mtimes:
     ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked.
     """
 
@@ -24,9 +24,9 @@ class Scatter(Layout):
         """Descriptor of the directory of the parts, -1: there is none."""
     @property
     def present(self) -> int:
-        """Files that lay there with their size, when `marked` was called."""
+        """Number of files that existed with their size when `marked` was called."""
     def state(self, n: int) -> int:
-        """0: wanted, 1: complete and in place, 2: left alone, 3: wanted, and its part is there."""
+        """0: wanted, 1: complete and in place, 2: left alone, 3: wanted, with a part."""
     def set_state(self, n: int, state: int) -> None:
         """See `state`."""
     def wanted(self, first: int = 0) -> int:
@@ -36,12 +36,13 @@ class Scatter(Layout):
     def create(self, n: int) -> int:
         """Make file n, which has no bytes. Returns errno, 0: it is in place. Raises BadValue."""
     def finish(self, n: int) -> int:
-        """All bytes of file n are in its part: rename it into place. Returns errno, 0: done, ESTALE: it was cut. Raises BadValue."""
+        """Rename the complete part of file n into place. Returns errno, 0: done, ESTALE: it was truncated. Raises BadValue."""
     def discard(self, n: int) -> None:
         """Remove file n's part, if there is one."""
     def open(self, n: int) -> int:
-        """A descriptor of file n, or of its part, to be read; the caller's. Raises OSError, also where it is no file of its size."""
+        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of another kind or size.
+        """
     def read_into(self, buffer: bytearray | memoryview, offset: int, length: int, parts: bool = True) -> int:
-        """Read bytes of the concatenation out of files, and parts if wanted; -1, or the first that has them not. Raises BadValue."""
+        """Read bytes of the concatenation from files, and parts if wanted; -1, or the first file that lacks its bytes. Raises BadValue."""
     def marked(self) -> int:
-        """Leave alone every file that lies there as a download with the same mark has written it; how many those are."""
+        """Leave alone every file that is as a download with the same mark has written it; return the number of such files."""

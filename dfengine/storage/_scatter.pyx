@@ -1,8 +1,8 @@
 """Writes a run of the concatenation into the files that it covers, and reads it back from there, without the GIL.
 
-A file that lies whole in the run is created complete: under a name in the directory of parts, then renamed into place. Of a longer file
-the bytes go into its part. Every directory below the root is opened by its name in the one above it, and no symbolic link is followed:
-nothing is written or read outside the root, whatever links others put into it.
+A file that is whole in the run is created complete: under a name in the directory of parts, then renamed into place. The bytes of a longer
+file are written into its part. Every directory below the root is opened by its name in the one above it, and no symbolic link is followed:
+no file is written or read outside the root, whatever links other programs create.
 """
 
 from libc.errno cimport EINTR, EIO, ESTALE, errno
@@ -59,7 +59,7 @@ cdef bint read_all(int fd, char *into, int64_t length, int64_t offset) noexcept 
 cdef class Scatter(Layout):
     """The files of one tree below the directory `root`.
 
-    root, parts: open directories of the caller's; parts -1: nothing is written. modes: permission bits, -1: as new files have them. mtimes:
+    root, parts: open directories of the caller's; parts -1: no file is written. modes: permission bits, -1: as new files have them. mtimes:
     ns, -1: when written. marks: 16 bytes for each file, zeros or b"": files are not marked.
     """
 
@@ -87,7 +87,7 @@ cdef class Scatter(Layout):
         free(self.marks)
 
     def state(self, Py_ssize_t n):
-        """0: wanted, 1: complete and in place, 2: left alone, 3: wanted, and its part is there."""
+        """0: wanted, 1: complete and in place, 2: left alone, 3: wanted, with a part."""
         self._check(n)
         return self.states[n]
 
@@ -107,7 +107,7 @@ cdef class Scatter(Layout):
     def put(self, const unsigned char[::1] content not None, int64_t offset):
         """Write the verified bytes of the concatenation from `offset` on. Returns [(file, errno)] of files that could not be written.
 
-        A file that lies whole in them is complete and in place afterwards, the empty ones between its files too. Others wait for `finish`.
+        A file that is whole in them is complete and in place afterwards, and so are empty files in between. Others need `finish`.
         """
         cdef int64_t length = content.shape[0], past = offset + length, begin, end
         if self.parts < 0 or offset < 0 or past > self.at[self.count]:
@@ -148,7 +148,7 @@ cdef class Scatter(Layout):
         return failed
 
     cdef int make(self, Py_ssize_t n, int folder, const char *base, const char *content) noexcept nogil:
-        """File n complete, renamed into place. Returns errno or 0."""
+        """Write file n as a whole and rename it into place. Returns errno or 0."""
         cdef char name[24]
         snprintf(name, sizeof(name), "t%ld", <long>n)
         cdef int failed = 0
@@ -170,7 +170,7 @@ cdef class Scatter(Layout):
         return failed
 
     cdef int seal(self, Py_ssize_t n, int fd) noexcept nogil:
-        """Mode, mtime and mark of the complete file n. Returns errno or 0; no mark is no error."""
+        """Set mode, mtime and mark of the complete file n. Returns errno or 0; a mark that cannot be set is no error."""
         cdef timespec times[2]
         cdef timespec now
         cdef stat_t found
@@ -197,13 +197,14 @@ cdef class Scatter(Layout):
         return 0
 
     cdef int put_part(self, Py_ssize_t n, const char *content, int64_t length, int64_t offset) noexcept nogil:
-        """Bytes of file n into its part, which has the file's size from the beginning. Returns errno or 0; ESTALE: it was cut."""
+        """Write bytes of file n into its part, which has the file's size from the beginning. Returns errno or 0; ESTALE: it was truncated.
+        """
         cdef char name[24]
         cdef stat_t found
         cdef int64_t size = self.at[n + 1] - self.at[n]
         snprintf(name, sizeof(name), "p%ld", <long>n)
         cdef int failed = 0
-        # Looked at before the size is: another thread may begin the same file now.
+        # Checked before the size: another thread may create the part of the same file now.
         cdef bint started = self.states[n] == STARTED
         cdef int fd = c_openat(self.parts, name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o666)
         if fd < 0:
@@ -223,7 +224,7 @@ cdef class Scatter(Layout):
         return failed
 
     def finish(self, Py_ssize_t n):
-        """All bytes of file n are in its part: rename it into place. Returns errno, 0: done, ESTALE: it was cut by somebody."""
+        """Rename the complete part of file n into place. Returns errno, 0: done, ESTALE: another program truncated it."""
         self._check(n)
         cdef char name[24]
         snprintf(name, sizeof(name), "p%ld", <long>n)
@@ -263,7 +264,7 @@ cdef class Scatter(Layout):
             c_unlinkat(self.parts, name, 0)
 
     cdef int open_from(self, Py_ssize_t n, int folder, const char *base) noexcept nogil:
-        """File n, or its part, to be read, if it is a regular file of its size; -1: errno. folder -1: only the part is looked for."""
+        """Open file n, or its part, for reading, if it is a regular file of its size; -1: errno. folder -1: the part only."""
         cdef char name[24]
         cdef stat_t found
         cdef int fd = -1, flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC
@@ -279,7 +280,8 @@ cdef class Scatter(Layout):
         return fd
 
     def open(self, Py_ssize_t n):
-        """A descriptor of file n, or of its part, to be read; the caller's. Raises OSError, also where it is no file of its size."""
+        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of another kind or size.
+        """
         self._check(n)
         cdef Folders folders = Folders(self.root)
         cdef const char *base
@@ -296,11 +298,11 @@ cdef class Scatter(Layout):
         return fd
 
     def read_into(self, unsigned char[::1] buffer not None, int64_t offset, int64_t length, bint parts=True):
-        """Read that many bytes of the concatenation from `offset` on out of the files and parts; -1, or the first file that has them not.
+        """Read `length` bytes of the concatenation from `offset` on from the files and parts; -1, or the first file that lacks its bytes.
 
         parts: a part is read where there is one; else only files that have their names.
 
-        What is read proves nothing: files may have been changed since. The caller compares digests.
+        Files may have been changed since they were written. The caller compares digests.
         """
         if offset < 0 or length < 0 or offset + length > self.at[self.count] or length > buffer.shape[0]:
             raise BadValue(f"no {length} bytes at {offset} of a tree of {self.at[self.count]}")
@@ -326,10 +328,10 @@ cdef class Scatter(Layout):
         return -1 if good else n
 
     def marked(self):
-        """Leave alone every file that lies there as a download with the same mark has written it; how many those are.
+        """Leave alone every file that is as a download with the same mark has written it; return the number of such files.
 
-        It is so where size and mtime are what they were when the mark was made, and the ctime, which nobody can set back, is not later than
-        the rename. Another user's file, and one that all may write to, is not it.
+        A file is so if size and mtime are the same as when the mark was made, and the ctime, which cannot be set back, is not later than
+        the rename. Another user's file, and a world-writable one, is never left alone.
         """
         if self.marks == NULL:
             return 0

@@ -10,19 +10,19 @@ import stat
 import time
 
 ABANDONED = 7 * 86400.0
-"""Seconds after which a part and a record that nobody wrote to are removed."""
+"""Seconds without a write after which a part and a record are removed."""
 
 MOST_ENTRIES = 4096
-"""Names of a folder that are looked at for abandoned files, at most: a small download pays for a large folder."""
+"""Limit of names in a folder that are checked for abandoned files: a small download must not be slowed by a large folder."""
 
 AGAIN = 60.0
 """Seconds for which a process does not read a folder again, since it may open thousands of files there."""
 
 MOST_FOLDERS = 64
-"""That a process remembers."""
+"""Limit of folders that a process remembers."""
 
 _checked: dict[str, float] = {}
-"""Folder -> when it was looked at, monotonic seconds."""
+"""Folder -> when it was checked, monotonic seconds."""
 
 LEFT_TREE = re.compile(r"\.dfengine\.[0-9a-f]{12}")
 
@@ -30,7 +30,7 @@ LEFT = re.compile(r"(\..+\.[0-9a-f]{12}(?:\.\d{1,10})?)\.(?:part|record)", re.DO
 
 
 def remove_abandoned_seldom(folder: str) -> None:
-    """The same as `remove_abandoned`, once in AGAIN seconds."""
+    """Call `remove_abandoned` at most once in AGAIN seconds per folder."""
     now = time.monotonic()
     if now - _checked.get(folder, -AGAIN) >= AGAIN:
         if len(_checked) >= MOST_FOLDERS:
@@ -40,7 +40,7 @@ def remove_abandoned_seldom(folder: str) -> None:
 
 
 def remove_abandoned(folder: str) -> None:
-    """Parts and records that were left in `folder` and that nobody wrote to for a week. Only this user's, and no process's that runs."""
+    """Remove parts and records in `folder` without a write for a week, if they are this user's and no running process uses them."""
     old: dict[str, float] = {}
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -61,7 +61,7 @@ def remove_abandoned(folder: str) -> None:
 
 
 def remove_abandoned_trees(folder: str) -> None:
-    """The same for the directories of parts that downloads of trees have left in `folder`."""
+    """`remove_abandoned` for the directories of parts that downloads of trees have left in `folder`."""
     me, now = os.geteuid(), time.time()
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
@@ -82,7 +82,8 @@ def remove_abandoned_trees(folder: str) -> None:
 
 
 def remove_pair(stem: str) -> None:
-    """Part and record, unless a process holds the part's lock. A record without a part is guarded by a part made for it. Raises OSError."""
+    """Remove part and record, unless a process holds the part's lock. A record without a part is guarded by a part made for it. Raises
+    OSError."""
     part = f"{stem}.part"
     fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:

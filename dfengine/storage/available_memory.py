@@ -1,7 +1,7 @@
-"""How much memory this process may still take: what the system has, and what its control groups (containers, services) leave it.
+"""Memory that this process may still take: the system's available memory, and the limits of its control groups (containers, services).
 
 Files in memory and the page cache count for a control group as they do for the system; the group's own cache is not subtracted here, so
-the answer is rather too little than too much.
+the result is rather too low than too high.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNKNOWN = 4 << 30
-"""Bytes that are taken for available where the system does not say."""
+"""Bytes that count as available where the system does not report it."""
 
 LIMITS = (("", "memory.max", "memory.current"), ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))
-"""Of cgroup v2 and v1: folder below the mount, and the files that say what a group may take and takes, in bytes."""
+"""For cgroup v2 and v1: folder below the mount, and the files with the limit and the usage of a group, in bytes."""
 
 
 def available(proc: str = "/proc", mount: str = "/sys/fs/cgroup") -> int:
-    """Bytes. proc, mount: where the system shows itself."""
+    """Available memory in bytes. proc, mount: mount points of procfs and of the control groups."""
     try:
         with open(f"{proc}/meminfo", "rb") as file:
             found = next(int(line.split()[1]) << 10 for line in file if line.startswith(b"MemAvailable:"))
@@ -31,7 +31,7 @@ def available(proc: str = "/proc", mount: str = "/sys/fs/cgroup") -> int:
 
 
 def _left(proc: str, mount: str) -> Iterator[int]:
-    """What each group that this process is in leaves it; groups without a limit say nothing."""
+    """Remaining bytes of each group that this process is in; groups without a limit are skipped."""
     try:
         with open(f"{proc}/self/cgroup", "rb") as file:
             lines = [os.fsdecode(line).rstrip("\n").split(":", 2) for line in file]
@@ -42,7 +42,7 @@ def _left(proc: str, mount: str) -> Iterator[int]:
             continue
         folder, limit, used = LIMITS[fields[1] != ""]
         path = fields[2]
-        # A limit holds for everything below it. A container may see its own group at the mount's top, and not by its path.
+        # A limit applies to all groups below. A container may see its own group at the mount's top, and not by its path.
         while True:
             group = os.path.join(mount, folder, path.lstrip("/"))
             with contextlib.suppress(OSError, ValueError):
@@ -53,6 +53,6 @@ def _left(proc: str, mount: str) -> Iterator[int]:
 
 
 def _number(path: str) -> int:
-    """Raises OSError, ValueError ("max")."""
+    """Read a number. Raises OSError, ValueError ("max")."""
     with open(path, "rb") as file:
         return int(file.read(64))

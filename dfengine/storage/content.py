@@ -1,6 +1,6 @@
 """Reads a file once for all digests that a swarm needs to share it: of the whole, and of its pieces.
 
-One thread reads and hashes pieces while another computes the sha256 of what was read before, which takes longest.
+One thread reads and hashes pieces while another computes the sha256 of the bytes read before, which takes longest.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 DIGEST = 16
-"""Bytes that are kept of a piece's digest."""
+"""Bytes of a piece's digest that are stored."""
 
 AHEAD = 3
 """Buffers of one piece: one is filled while the others are hashed."""
 
 
 class Content(Value):
-    """What a file held while it was read. path: without symbolic links. sha256: hex. digests: algorithm -> DIGEST bytes of each piece.
+    """A file as it was read. path: without symbolic links. sha256: hex. digests: algorithm -> DIGEST bytes of each piece.
 
-    state: (device, inode, size, mtime in ns, ctime in ns), by which a change is noticed.
+    state: (device, inode, size, mtime in ns, ctime in ns), by which a change is detected.
     """
 
     path: str
@@ -45,7 +45,7 @@ def state_of(found: os.stat_result) -> tuple[int, int, int, int, int]:
 
 
 def opened(path: str) -> tuple[str, int]:
-    """(The path without symbolic links, a descriptor to read it by.) Raises BadValue for what is no regular file, StorageError."""
+    """Open a file to read: (path without symbolic links, descriptor). Raises BadValue for anything but a regular file, StorageError."""
     try:
         real = resolved(path)
         fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -58,9 +58,9 @@ def opened(path: str) -> tuple[str, int]:
 
 
 def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> Content:
-    """algorithms: of pieces' digests. progress: called with the bytes read so far, and may raise.
+    """Read a file. algorithms: of pieces' digests. progress: called with the bytes read so far, and may raise.
 
-    Raises BadValue for what is no regular file, StorageError, also for a file that changes meanwhile.
+    Raises BadValue for anything but a regular file, StorageError, also for a file that changes meanwhile.
     """
     real, fd = opened(path)
     try:

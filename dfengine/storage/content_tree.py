@@ -1,7 +1,7 @@
 """Reads all files below a directory once, for all digests that a swarm needs to share it.
 
-A shared directory is two contents: the data, which is all files one behind the other, and the manifest, whose base is the name of the data
-and which tells the digest of every file. The name of the manifest is the name of the directory.
+A shared directory is two contents: the data, which is the concatenation of all files, and the manifest, whose base is the name of the data
+and which has the digest of every file. The name of the manifest is the name of the directory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AHEAD = 4
 
 
 class TreeContent(Value):
-    """path: of the directory, without symbolic links. sha256: hex, of the data. digests: algorithm -> DIGEST bytes of each of its pieces.
+    """A directory as it was read. path: without symbolic links. sha256: hex, of the data. digests: algorithm -> DIGEST bytes of each piece.
 
     root: device and inode of the directory.
     """
@@ -44,13 +44,13 @@ class TreeContent(Value):
 
 
 def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Path below `root`, and what it is, of each file. Raises BadValue for what is neither file nor directory, OSError."""
+    """Path below `root` and status of each file. Raises BadValue for anything but files and directories, OSError."""
     with os.scandir(os.path.join(root, below) if below else root) as found:
         entries = list(found)
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         if not below and entry.name.startswith(USED):
-            continue  # parts of a download that is not over
+            continue  # parts of an unfinished download
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path)
         elif entry.is_file(follow_symlinks=False):
@@ -61,7 +61,7 @@ def _walk(root: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
 
 
 def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] = lambda done: None) -> TreeContent:
-    """See `content.read`. Raises BadValue, which names the path, for what cannot be shared; StorageError."""
+    """Read a directory; see `content.read`. Raises BadValue, which names the path, for files that cannot be shared; StorageError."""
     try:
         root = resolved(path)
         found = os.stat(root)
@@ -92,7 +92,7 @@ class _Reading:
         self._turn = 0
 
     def run(self, root: tuple[int, int]) -> TreeContent:
-        """Raises BadValue, StorageError, OSError."""
+        """Read all files. Raises BadValue, StorageError, OSError."""
         with ThreadPoolExecutor(1, "sha256") as self._thread:
             digests = [self._file(path, found) for path, found in self._files]
             for each in self._pending:

@@ -1,4 +1,4 @@
-"""Opens files on demand and closes those used least recently: many may be known, few are open."""
+"""Opens files on demand and closes the least recently used ones, so that few of many files are open."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections import OrderedDict
 from dfengine.errors import StorageError
 
 MOST = 256
-"""Files kept open at once beyond those that are being read or written at the moment."""
+"""Limit of open files beyond those that are being read or written."""
 
 
 class Held:
-    """An open descriptor. It is closed when nobody refers to this value any more."""
+    """An open descriptor, closed with the last reference to this object."""
 
     __slots__ = ("__weakref__", "fd")
 
@@ -26,28 +26,28 @@ class Held:
 
 
 class Descriptors:
-    """Beyond `most` open files the least recently used one is closed. Safe to use from several threads."""
+    """Limits open files: beyond `most` the least recently used one is closed. Safe to use from several threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._kept: OrderedDict[OnDemand, Held] = OrderedDict()
-        # A garbage collection in the middle may close another file.
+        # Reentrant: a garbage collection in the middle may close another file.
         self.turn = threading.RLock()
 
     def keep(self, file: OnDemand, held: Held) -> None:
-        """`file` was just used. Hold `turn`."""
+        """Record that `file` was just used. Hold `turn`."""
         self._kept[file] = held
         self._kept.move_to_end(file)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
     def drop(self, file: OnDemand) -> None:
-        """Close it once no caller of `hold` uses it. Hold `turn`."""
+        """Close the file once no caller of `hold` uses it. Hold `turn`."""
         self._kept.pop(file, None)
 
 
 class OnDemand:
-    """One file that is opened again when it is used. `fd`: open to read and write; this value's from now on."""
+    """One file that is opened again when it is used. `fd`: open to read and write; owned by this object."""
 
     def __init__(self, path: str, fd: int, descriptors: Descriptors) -> None:
         self.path = path
@@ -61,7 +61,7 @@ class OnDemand:
             descriptors.keep(self, held)
 
     def hold(self) -> Held:
-        """Its descriptor, open as long as the caller keeps the result. Raises StorageError: it was removed or replaced."""
+        """The file's descriptor, open as long as the caller holds the result. Raises StorageError: it was removed or replaced."""
         with self._descriptors.turn:
             held = self._live()
             if held is None:
@@ -84,12 +84,12 @@ class OnDemand:
         return held
 
     def release(self) -> None:
-        """It is not used soon: close it once no caller of `hold` uses it."""
+        """Close the file once no caller of `hold` uses it, since it is not used soon."""
         with self._descriptors.turn:
             self._descriptors.drop(self)
 
     def detach(self) -> None:
-        """Its path is about to be replaced or removed: it is not opened again. Readers that hold it go on."""
+        """Never open the file again: its path is about to be replaced or removed. Readers that hold it are not affected."""
         with self._descriptors.turn:
             self._gone = True
             self._descriptors.drop(self)

@@ -1,8 +1,8 @@
 """The lock of a directory to which a tree is downloaded: one such download at a time writes there.
 
-    DIR/.dfengine.lock      is there as long as one does; what a killed process has left of it locks nothing
+    DIR/.dfengine.lock      exists while a download runs; one that a killed process has left is not locked
 
-It is a lock of a file of its own, because users lock the directory itself around a command (flock(1)).
+It is a file of its own, because users lock the directory itself around a command (flock(1)).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dfengine.errors import StorageError
 NAME = ".dfengine.lock"
 
 PATIENCE = 0.3
-"""Seconds in which a process that only looks whether it is held lets go of it."""
+"""Seconds within which a process that only checks the lock releases it."""
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def lock(root: int, folder: str) -> int:
-    """The descriptor that has the lock of the open directory `root`. Raises StorageError where another download has it, OSError."""
+    """Lock the open directory `root`; return the lock's descriptor. Raises StorageError where another download has it, OSError."""
     end = time.monotonic() + PATIENCE
     while True:
         fd = _opened(root, folder)
@@ -53,7 +53,7 @@ def _opened(root: int, folder: str) -> int:
                 return os.open(NAME, _FLAGS | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=root)
             with contextlib.suppress(PermissionError):
                 return _file(os.open(NAME, _FLAGS | os.O_RDWR, dir_fd=root))
-            return _file(os.open(NAME, _FLAGS, dir_fd=root))  # another user's, which was left here
+            return _file(os.open(NAME, _FLAGS, dir_fd=root))  # another user's, left by a killed process
         except FileNotFoundError:
             if not os.fstat(root).st_nlink:
                 raise  # the directory was removed
@@ -71,14 +71,14 @@ def _file(fd: int) -> int:
 
 
 def unlock(root: int, fd: int) -> None:
-    """Remove the file and let go of the lock."""
+    """Remove the file and release the lock."""
     with contextlib.suppress(OSError):
         os.unlink(NAME, dir_fd=root)
     os.close(fd)
 
 
 def clock(fd: int) -> int:
-    """What the file system says that the time is, unix nanoseconds. fd: of `lock`."""
+    """The time of the file system, unix nanoseconds. fd: of `lock`."""
     with contextlib.suppress(OSError):
         os.utime(fd)
         return os.fstat(fd).st_ctime_ns
@@ -86,7 +86,7 @@ def clock(fd: int) -> int:
 
 
 def is_held(folder: str | int) -> bool:
-    """A download of a tree writes to the directory, a path or an open one."""
+    """Whether a download of a tree writes to the directory, given as a path or a descriptor."""
     path, root = (NAME, folder) if isinstance(folder, int) else (os.path.join(folder, NAME), None)
     try:
         fd = os.open(path, _FLAGS, dir_fd=root)

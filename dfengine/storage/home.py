@@ -1,13 +1,13 @@
-"""The peer's home directory: which downloads of this host its peer server may serve.
+"""The peer's home directory: the downloads of this host that its peer server may serve.
 
-    HOME/tasks/NAME     what the download is (JSON, written once, replaced never)
-    HOME/data/NAME      hard link to the data, where the output lies on HOME's file system
+    HOME/tasks/NAME     the description of the download (JSON, written once, replaced never)
+    HOME/data/NAME      hard link to the data, where the output is on HOME's file system
     HOME/records/NAME   hard link to the record, or a copy of it made when the download ended
-    HOME/trees/NAME     of a tree: the paths and sizes of its files; those lie where they were written, and each piece is compared with its
-                        digest before it is sent. Manifests of trees lie there, too
-    HOME/shares/NAME    of a file that is shared by the digest of its content: what is announced of it (`shared_content`)
-    HOME/sockets/       the socket at which this user's downloads tell the peer server what it needs to know
-    HOME/peer.lock      locked by the peer server; holds its address
+    HOME/trees/NAME     of a tree: the paths and sizes of its files; those are read where they were written, and each piece is compared with
+                        its digest before it is sent. Manifests of trees are stored here, too
+    HOME/shares/NAME    announcement of a file that is shared by the digest of its content (`shared_content`)
+    HOME/sockets/       the socket by which this user's downloads send messages to the peer server
+    HOME/peer.lock      locked by the peer server; contains its address
 
 Across file systems there is no link and no second copy: the data is found at the path of the part file or of the output, and must be the
 same inode. NAME is one path segment; no symbolic link is followed.
@@ -37,28 +37,28 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_target import TreeTarget
 
 LEFT = 3600.0
-"""Seconds for which the manifest of a tree may lie here while nobody serves it."""
+"""Seconds for which the manifest of a tree is stored while it is not served."""
 
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
 
 
 MANIFEST = ".manifest"
-"""How the names of the manifests of trees end, in HOME/trees."""
+"""Suffix of the names of trees' manifests, in HOME/trees."""
 
 PARTS = ("tasks", "data", "records", "shares", "sockets", "trees")
 
 
 def valid_name(name: str) -> bool:
-    """One plain path segment of at most 200 characters that need no quoting, not beginning with a dot."""
+    """Whether the name is one plain path segment of at most 200 characters that need no quoting, not beginning with a dot."""
     return _NAME.fullmatch(name) is not None
 
 
 class Entry(Value):
-    """What HOME/tasks/NAME says. expire: seconds without access after which the download is no longer served.
+    """Content of HOME/tasks/NAME. expire: seconds without access after which the download is no longer served.
 
-    paths: where the data may lie, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
+    paths: possible paths of the data, first the part, then the output. node: HOST:PORT of the supernode, "" if none.
     tree: the data is a tree's; paths, device and inode are of its directory.
-    pinned: it does not expire, and stays when the output is deleted. of: of a tree's data: the name of the download of its manifest.
+    pinned: it does not expire, and stays when the output is deleted. of: for a tree's data: the name of the download of its manifest.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Entry(Value):
     of: str = ""
 
     def is_at(self, path: str) -> bool:
-        """The data is at `path`. Ask for the part before the output: it is renamed to that."""
+        """Whether the data is at `path`. Check the part before the output, since the former is renamed to the latter."""
         try:
             found = os.lstat(path)
         except OSError:
@@ -83,12 +83,12 @@ class Entry(Value):
         return (found.st_dev, found.st_ino) == (self.device, self.inode)
 
     def encode(self) -> bytes:
-        """As JSON, in UTF-8; paths may be any bytes, and come back as they were."""
+        """Encode as JSON, in UTF-8; paths may be any bytes, and are decoded unchanged."""
         return json.dumps(self.__dict__).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Entry:
-        """Raises BadValue for content that `encode` does not produce."""
+        """Decode `encode`'s content. Raises BadValue for any other."""
         try:
             entry = cls(**json.loads(content.decode()))
         except (ValueError, TypeError, RecursionError):
@@ -110,7 +110,7 @@ class Home:
     """A peer's home directory; made when missing. Safe to use from several processes."""
 
     def __init__(self, path: str) -> None:
-        """Raises StorageError when the directory cannot be made or written, or others can write what is served from it."""
+        """Raises StorageError when the directory cannot be made or written, or other users can change files that are served from it."""
         try:
             self.path = resolved(os.path.expanduser(path))
         except OSError as error:
@@ -118,7 +118,7 @@ class Home:
         self.lock_path = os.path.join(self.path, "peer.lock")
         self.sockets = os.path.join(self.path, "sockets")
         self.spoiled: set[str] = set()
-        """Names of what this process served and found changed: pieces had other digests."""
+        """Names of downloads that this process served and found changed: pieces had other digests."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             for part in PARTS:
@@ -130,7 +130,7 @@ class Home:
             raise StorageError(f"cannot use home directory {self.path}: other users can write there: choose another --home")
 
     def _own(self) -> bool:
-        """No other user can change what is served from here, or by which process. Raises OSError."""
+        """Whether no other user can change the served files, or replace the serving process. Raises OSError."""
         me, home = os.geteuid(), os.stat(self.path)
         if home.st_uid not in (me, 0) or (home.st_mode & stat.S_IWOTH and not home.st_mode & stat.S_ISVTX):
             return False
@@ -145,7 +145,7 @@ class Home:
         return os.path.join(self.path, part, name)
 
     def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
-        """Let the peer server serve `file` from now on, piece by piece as its bits appear. Raises StorageError."""
+        """Let the peer server serve `file` from now on, piece by piece as its bits are set. Raises StorageError."""
         data = os.fstat(file.fd)
         self._tell(Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire))
         # After the entry: a link without an entry would never be found, and would keep the disk space of a deleted file.
@@ -155,7 +155,7 @@ class Home:
     def share_tree(
         self, name: str, file: TreeFile, target: TreeTarget, *, task: str, cid: str, node: str, expire: float, of: str = ""
     ) -> None:
-        """The same of a tree's data; of: see Entry. Raises StorageError."""
+        """`share` for a tree's data; of: see Entry. Raises StorageError."""
         data, path = os.fstat(file.scatter.root), self._at("trees", name)
         try:
             with open(path, "xb") as out:
@@ -179,14 +179,14 @@ class Home:
             raise storage_error(f"cannot write {path}", error) from error
 
     def _link(self, source: str, part: str, name: str) -> None:
-        """Another file system, or one that has no hard links: found by its path then."""
+        """Make a hard link. On another file system, or one without hard links, the file is found by its path instead."""
         with contextlib.suppress(OSError):
             os.link(source, self._at(part, name), follow_symlinks=False)
             if os.lstat(source).st_nlink < 2:  # the file system does not count links, so the last one could not be recognized
                 os.unlink(self._at(part, name))
 
     def keep(self, name: str, file: PieceFile) -> None:
-        """Call when the output has its name, before its record is removed: without a hard link the peer server needs a copy of it."""
+        """Copy the record if it has no hard link. Call when the output has its name, before its record is removed."""
         path = self._at("records", name)
         if not os.path.exists(path):
             fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
@@ -200,7 +200,7 @@ class Home:
                 raise storage_error(f"cannot write {path}", error) from error
 
     def pin(self, entry: Entry, pinned: bool) -> None:
-        """It is not withdrawn for its age, or because the output was deleted, until this is called with False. Raises StorageError."""
+        """Exempt it from withdrawal for its age, and for a deleted output, or with `pinned` False no longer. Raises StorageError."""
         path = self._at("tasks", entry.name)
         with contextlib.suppress(OSError):
             used = os.stat(path).st_mtime
@@ -208,22 +208,22 @@ class Home:
             os.utime(path, (used, used))
 
     def used(self, name: str) -> float:
-        """When it was asked for last, unix seconds; 0 if it is not here."""
+        """Unix time of its last request; 0 if there is no such download."""
         try:
             return os.stat(self._at("tasks", name)).st_mtime
         except OSError:
             return 0.0
 
     def is_manifest(self, path: str) -> bool:
-        """The file is the manifest of a directory, which is kept here."""
+        """Whether the file is a manifest of a tree in this home."""
         return path.endswith(MANIFEST) and os.path.dirname(path) == os.path.join(self.path, "trees")
 
     def has(self, name: str) -> bool:
-        """It is shared. Cheap enough for each request."""
+        """Whether it is shared. Fast enough for each request."""
         return os.access(self._at("tasks", name), os.F_OK)
 
     def withdraw(self, name: str) -> None:
-        """Stop serving it; the output, and what can be resumed, stay. A manifest, which nobody else needs, does not."""
+        """Stop serving it; the output, and pieces that can be resumed, stay. A manifest that no other entry uses is removed."""
         self.spoiled.discard(name)
         entry = self.entry(name)
         for part in ("tasks", "data", "records", "shares", "trees"):
@@ -283,12 +283,12 @@ class Home:
         return None
 
     def touch(self, name: str, now: float) -> None:
-        """Note a request for it at unix time `now`."""
+        """Record a request for it at unix time `now`."""
         with contextlib.suppress(OSError, BadValue):
             os.utime(self._at("tasks", name), (now, now))
 
     def sweep(self, now: float) -> list[Entry]:
-        """Withdraw downloads without a request in their expire time before unix time `now`, unless they still run; returns them."""
+        """Withdraw downloads without a request in their expire time before unix time `now`, unless they still run; return them."""
         gone = []
         self._remove_left(now)
         for name in self.names():
@@ -304,7 +304,7 @@ class Home:
         return gone
 
     def _remove_left(self, now: float) -> None:
-        """Manifests that a download has left which was killed, and that nobody serves."""
+        """Remove manifests that a killed download has left, and that are not served."""
         folder = os.path.join(self.path, "trees")
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
@@ -313,14 +313,14 @@ class Home:
                     _remove(os.path.join(folder, name))
 
     def withdraw_deleted(self) -> list[Entry]:
-        """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; returns them."""
+        """Withdraw downloads whose output was deleted or replaced, since the link here would keep their disk space; return them."""
         gone = []
         for name in self.names():
             try:
                 deleted = os.lstat(self._at("data", name)).st_nlink < 2
                 entry = self.entry(name) if deleted else None
                 deleted = deleted and not (entry is not None and entry.pinned)
-            except FileNotFoundError:  # on another file system, where it is found by its path
+            except FileNotFoundError:  # on another file system the data is found by its path
                 entry = self.entry(name)
                 deleted = entry is not None and not any(map(entry.is_at, entry.paths))
             except OSError:
@@ -331,14 +331,14 @@ class Home:
         return gone
 
     def is_locked_by(self, fd: int) -> bool:
-        """The open file is the home's lock file; False once that, or the home, was deleted or replaced."""
+        """Whether the open file is the home's lock file; False once the lock file or the home was deleted or replaced."""
         try:
             return os.path.samestat(os.lstat(self.lock_path), os.fstat(fd))
         except OSError:
             return False
 
     def running(self, name: str) -> bool:
-        """A process still writes it: a running download holds a lock on its data."""
+        """Whether a process still writes it: a running download holds a lock on its data."""
         shared = self.find(name)
         if shared is None:
             return False

@@ -8,10 +8,10 @@ from dfengine.storage.protected import own_file
 
 
 def lock_file(path: str) -> tuple[int, bool]:
-    """The lock file, made if it is missing, open to read and write; True: it is locked until its last descriptor is closed.
+    """Open the lock file to read and write, made if it is missing; True: it is locked until its last descriptor is closed.
 
-    False: another process has it locked; what it wrote there can be read. The descriptor is -1 where something else than a file of this
-    user has the name. Raises OSError.
+    False: another process has locked it; the text that it wrote there can be read. The descriptor is -1 where the name belongs to anything
+    else than a file of this user. Raises OSError.
     """
     fd = own_file(path, 0o600)
     if fd < 0:

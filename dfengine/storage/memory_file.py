@@ -1,7 +1,7 @@
-"""A task's data in one memfd, in its own order: the same answer to `locate(piece)` as a file, and a buffer that can be mapped as a whole.
+"""A task's data in one memfd, in its own order: `locate(piece)` as in a file, and a buffer that can be mapped as a whole.
 
-Data and record are memfds: they need no mount of a certain size, take memory only where pieces are, and go when the last process that has
-them open goes, however that ends. Pieces do not leave before that. `slots.SlotFile` is for streams, whose pieces do.
+Data and record are memfds: they need no mount of a certain size, take memory only where pieces are, and are freed when the last process
+that has them open ends, for whatever reason. Pieces are not evicted. `slots.SlotFile` is for streams, whose pieces are.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 SEAL_FUTURE_WRITE = 0x10
-"""fcntl(2): no write, and no new writable mapping. The module `fcntl` has not the name."""
+"""fcntl(2): no write, and no new writable mapping. The module `fcntl` lacks the name."""
 
 
 class MemoryFile(PieceFile):
-    """Data and record in memory. One process writes; others, who were handed the descriptors, read."""
+    """Data and record in memory. One process writes; others, which received the descriptors, read."""
 
     in_memory = True
 
     @classmethod
     def allocate(cls, geometry: Geometry, generation: bytes = b"") -> MemoryFile:
-        """No piece here, no memory taken. Raises StorageError."""
+        """An empty file that takes no memory yet. Raises StorageError."""
         fd = -1
         try:
             fd = os.memfd_create("dfengine-file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -49,7 +49,8 @@ class MemoryFile(PieceFile):
 
     @classmethod
     def adopt(cls, descriptors: Sequence[int]) -> MemoryFile:
-        """See `adopt`. Once nobody else writes there, this process may. Where the length is known the data cannot be cut."""
+        """See `adopt`. Once no other process writes there, this process may. If the length is known the data must be sealed against
+        truncation."""
         data, record = descriptors
         try:
             state, seals = os.fstat(data), fcntl.fcntl(data, fcntl.F_GET_SEALS)
@@ -65,11 +66,11 @@ class MemoryFile(PieceFile):
 
     @property
     def descriptors(self) -> list[int]:
-        """What another process needs to read it: the data, then the record."""
+        """The descriptors that another process needs to read it: the data, then the record."""
         return [self.fd, self.record.fd]
 
     def learn_length(self, length: int) -> None:
-        """See PieceFile. It cannot be cut any more before anybody hears of the length."""
+        """See PieceFile. The data is sealed against truncation before the length is published."""
         try:
             os.ftruncate(self.fd, length)
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
@@ -78,17 +79,17 @@ class MemoryFile(PieceFile):
         super().learn_length(length)
 
     def protect(self) -> None:
-        """See PieceFile. Before Linux 5.1 nothing is done."""
+        """See PieceFile. Does nothing before Linux 5.1."""
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, SEAL_FUTURE_WRITE)
 
     def unchanged(self) -> bool:
-        """Nobody else can reach it."""
+        """True: no other program can change the memory."""
         return True
 
 
 def adopt(descriptors: Sequence[int]) -> PieceFile:
-    """The memory of another process's file or stream, of the descriptors that it handed over: they are the result's then.
+    """Take over the memory of another process's file or stream: the result owns the descriptors.
 
     Raises StorageError.
     """

@@ -1,6 +1,6 @@
-"""The output's path, from the options; and outputs that are no files but take a stream.
+"""The output's path, from the options; and outputs that are streams instead of files.
 
-Names are bytes: those of a URL are what its percent-encoding says, also where that is no UTF-8 (PEP 383).
+Names are bytes: those of a URL are its percent-decoded bytes, also where these are not UTF-8 (PEP 383).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RETRY = 0.02
-"""Seconds between two tries to open a FIFO, which needs a reader."""
+"""Seconds between two attempts to open a FIFO, which needs a reader."""
 
 _DESCRIPTOR = re.compile(r"/dev/(?:std(?P<name>in|out|err)|fd/(?P<dev>\d{1,9}))|/proc/(?:self|thread-self)/fd/(?P<proc>\d{1,9})")
 
@@ -36,9 +36,9 @@ def url_name(url: str) -> str:
 
 
 def place(name: Callable[[], str], output: str, folder: str = "") -> str:
-    """The path of the file: `output`, below `folder` if it is relative. An `output` that is a folder, or ends in a slash, holds it.
+    """The path of the file: `output`, below `folder` if it is relative. If `output` is a folder, or ends in a slash, the file is in it.
 
-    name: tells the file's name in a folder, and may raise BadValue.
+    name: returns the file's name in a folder, and may raise BadValue.
     """
     path = os.path.join(folder, output)
     if output and not path.endswith("/") and not os.path.isdir(path):
@@ -47,7 +47,7 @@ def place(name: Callable[[], str], output: str, folder: str = "") -> str:
 
 
 def prepare(path: str, create: bool) -> None:
-    """The file's folder is there; `create`: it is made if it is missing, with those above it. Raises StorageError."""
+    """Check that the file's folder exists; `create`: make it and those above it if they are missing. Raises StorageError."""
     parent = os.path.dirname(path)
     if create:
         try:
@@ -59,7 +59,7 @@ def prepare(path: str, create: bool) -> None:
 
 
 def descriptor(path: str) -> int:
-    """The descriptor of this process that `path` means, as /dev/stdout and /dev/fd/3 do, also through links; -1: none."""
+    """The descriptor of this process that `path` names, as /dev/stdout and /dev/fd/3 do, also through links; -1: none."""
     for _ in range(MOST_LINKS):
         match = _DESCRIPTOR.fullmatch(path)
         if match:
@@ -73,7 +73,7 @@ def descriptor(path: str) -> int:
 
 
 def takes_stream(path: str) -> bool:
-    """`path` is a FIFO or a character device: bytes are written into it, and it is not replaced."""
+    """Whether `path` is a FIFO or a character device, which is written into and not replaced."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -83,9 +83,9 @@ def takes_stream(path: str) -> bool:
 
 @contextlib.contextmanager
 def opened(path: str, timeout: float = 0.0) -> Iterator[int]:
-    """A descriptor that a stream can be written into, and that no child inherits: `path` is a descriptor's, a FIFO's or a device's.
+    """Open a descriptor that a stream can be written into, and that no child inherits: `path` is a descriptor's, a FIFO's or a device's.
 
-    A FIFO without a reader is waited for, `timeout` seconds at most, 0 = as long as it takes. Raises StorageError, TimedOut.
+    A FIFO without a reader is waited for, `timeout` seconds at most, 0 = without limit. Raises StorageError, TimedOut.
     """
     fd = descriptor(path)
     if fd >= 0:
@@ -117,7 +117,7 @@ def _opened(path: str, timeout: float) -> int:
                 raise StorageError(f"cannot write into {path}: {error.strerror}") from None
         else:
             try:
-                check_other(place, fd)  # of what was opened: another user may have put it there since
+                check_other(place, fd)  # checks the opened file: another user may have replaced it since
                 os.set_blocking(fd, True)
             except BaseException:
                 os.close(fd)

@@ -1,6 +1,6 @@
-"""A task's data in one plain file, with its record: the answer to `locate(piece)`.
+"""A task's data in one plain file, with its record; `locate(piece)` returns a piece's place.
 
-Data is written at its place once and is never framed on disk: the wire's 5 bytes are added on the way out.
+Data is written at its place once and is never framed on disk: the wire's 5 bytes are added when a piece is sent.
 Blocking pread and pwrite on a descriptor are used throughout, because they release the GIL, need no shared file
 position, and a page-cache write is a memory copy.
 """
@@ -32,15 +32,15 @@ class PieceFile:
         self._fd = fd
         self.record = record
         self._reach = max(record.geometry.length, 0)
-        """Least size of the data in bytes; a smaller file was truncated by another program."""
+        """Minimum size of the data in bytes; a smaller file was truncated by another program."""
         # The kernel lets one thread at a time write to a file while the others spin: with this lock they sleep.
         self._turns: tuple[threading.Lock, ...] = (threading.Lock(),)
 
     @classmethod
     def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> Self:
-        """Empty and sparse, of the size of `geometry`; files at the two paths are replaced.
+        """Create an empty, sparse file of the size of `geometry`; files at the two paths are replaced.
 
-        `fd`: the data file when the caller has it open (and locked); it is the caller's again when this raises StorageError.
+        `fd`: the data file when the caller has it open (and locked); the caller owns it again when this raises StorageError.
         """
         with _data(path, fd, os.O_CREAT) as data:
             # The record is replaced first: otherwise old bits would be served without their bytes.
@@ -51,7 +51,7 @@ class PieceFile:
 
     @classmethod
     def open(cls, path: str, record_path: str, fd: int = -1) -> Self:
-        """The files of an earlier process. Raises StorageError if one is missing, another user's or truncated; `fd` as in create."""
+        """Open the files of an earlier process. Raises StorageError if one is missing, another user's or truncated; `fd` as in create."""
         with _data(path, fd, 0) as data:
             record = Record.open(record_path)
             length = record.geometry.length
@@ -67,7 +67,7 @@ class PieceFile:
 
     @property
     def descriptors(self) -> list[int]:
-        """Of data and record."""
+        """Descriptors of data and record."""
         return [self._fd, self.record.fd]
 
     @property
@@ -81,7 +81,7 @@ class PieceFile:
 
     @property
     def geometry(self) -> Geometry:
-        """Of the task; its length may become known while the file is open."""
+        """The task's geometry; its length may become known while the file is open."""
         return self.record.geometry
 
     @property
@@ -90,36 +90,36 @@ class PieceFile:
         return self.record.here
 
     def locate(self, n: int) -> tuple[int, int, int]:
-        """(descriptor, offset, length) of piece n's content in bytes; the caller has seen its bit."""
+        """(descriptor, offset, length) of piece n's content in bytes; the caller has checked its bit."""
         offset, length = self.geometry.content(n)
         return self.fd, offset, length
 
     scattered = False
-    """A piece may lie in several files."""
+    """Whether a piece may be in several files."""
 
     in_memory = False
-    """Data and record are memory, which goes when nobody has it open any more."""
+    """Whether data and record are memory, freed when the last process closes them."""
 
     moves = 0
     """Changes when data and record are elsewhere; odd while they move."""
 
     _left: tuple[tuple[int, Record], ...] = ()
-    """What somebody may still read from."""
+    """Former data and record, from which a reader may still read."""
 
     evicts = False
-    """Pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
+    """Whether pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
 
     def takes_parts(self, n: int) -> bool:
-        """Piece n may be `put` in parts, before it is verified."""
+        """Whether piece n may be `put` in parts, before it is verified."""
         return True
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
-        """Put piece n's verified content in its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
+        """Write piece n's verified content to its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
         self.put(n, 0, content)
         self.offer(n, digest)
 
     def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
-        """Write a part of piece n, from its byte `at` on; the piece is not here before `offer`. Raises StorageError (disk full)."""
+        """Write a part of piece n, from its byte `at` on; readers do not see the piece before `offer`. Raises StorageError (disk full)."""
         held = self.hold()
         fd, offset, _ = self.locate(n)
         offset += at
@@ -138,17 +138,17 @@ class PieceFile:
             del held
 
     def _check_reach(self) -> None:
-        """Raises StorageError if the data was truncated: a later piece would extend it with zeros. Raises OSError."""
+        """Raise StorageError if the data was truncated: a later piece would extend it with zeros. Raises OSError."""
         if os.fstat(self.fd).st_size < self._reach:
             raise StorageError(f"{self.path} was cut short by another program: run it again")
 
     def offer(self, n: int, digest: bytes) -> None:
-        """All of piece n is in its place and verified; `digest` is its xxh3-128. Raises StorageError (disk full)."""
+        """Record that all of piece n is written and verified; `digest` is its xxh3-128. Raises StorageError (disk full)."""
         self.record.set_digest(n, digest)
         self.record.show(n)
 
     def learn_length(self, length: int) -> None:
-        """The file's length in bytes, once unknown, is known now: the file gets exactly that size."""
+        """Set the file's length in bytes, which was unknown; the file gets exactly that size."""
         held = self.hold()
         try:
             self._check_reach()
@@ -164,7 +164,7 @@ class PieceFile:
         """Free piece n's memory; a file keeps its pieces."""
 
     def read_into(self, n: int, buffer: memoryview) -> int:
-        """Read piece n's content into `buffer`, at least as long as it; returns its length. Raises StorageError."""
+        """Read piece n's content into `buffer`, at least as long as it; return its length. Raises StorageError."""
         held = self.hold()
         fd, offset, length = self.locate(n)
         got = 0
@@ -182,16 +182,17 @@ class PieceFile:
         return got
 
     def may_end(self, n: int, got: int) -> bool:
-        """The data may end after `got` bytes of piece n: the last piece is shorter, and the length may have become known meanwhile."""
+        """Whether the data may end after `got` bytes of piece n: the last piece is shorter, and the length may have become known meanwhile.
+        """
         geometry = self.geometry
         return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 
     def recheck(self, check: Callable[[], None] | None = None) -> list[int]:
-        """Hash every piece that is here against its recorded xxh3-128; bits of those that differ are cleared and returned.
+        """Compare every stored piece with its recorded xxh3-128; clear the bits of those that differ, and return them.
 
         check: called before each piece, and may raise.
 
-        A bit can outlive its bytes: the page of the record may reach the disk before the data's does, and then the power goes.
+        A bit can outlive its bytes: the page of the record may reach the disk before the data's does when the power fails.
         """
         buffer = memoryview(bytearray(self.geometry.content_size))
         bad = []
@@ -215,7 +216,7 @@ class PieceFile:
         return os.fstat(self.fd).st_mtime
 
     def mark_complete(self) -> None:
-        """All pieces are here and verified: record the data's mtime, to detect later changes. Raises StorageError, OSError."""
+        """Record the data's mtime once all pieces are stored and verified, to detect later changes. Raises StorageError, OSError."""
         self._check_reach()
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)
 
@@ -228,9 +229,9 @@ class PieceFile:
         return stat.st_mtime_ns == mtime and stat.st_size == self.geometry.length
 
     def place(self) -> tuple[int, Bitset]:
-        """(descriptor of the data, pieces here), both of one place, for a thread beside which another one lets the file `become` another.
+        """(descriptor of the data, stored pieces), both of one place, for a thread that runs while another one calls `become`.
 
-        What is here there can be read from the descriptor until `close`.
+        These pieces can be read from the descriptor until `close`.
         """
         while True:
             moves, found = self.moves, (self.fd, self.here)
@@ -238,12 +239,12 @@ class PieceFile:
                 return found
 
     def protect(self) -> None:
-        """Every piece is here, and nobody is to write here any more, by whatever name he opens it; of a file on disk its mode says that."""
+        """Prevent further writes to the complete file by any process; for a file on disk its mode does that."""
 
     def become(self, other: PieceFile) -> None:
-        """From now on data and record are those of `other`, a file of the same kind, whose descriptors are this value's then.
+        """Use data and record of `other`, a file of the same kind, from now on; this object owns its descriptors.
 
-        A reader of the former place may go on, since it stays open until `close`, and must check `moves` afterwards.
+        A reader of the former place may continue, since it stays open until `close`, and must check `moves` afterwards.
         """
         self._left += ((self._fd, self.record),)
         self.moves += 1
@@ -251,7 +252,7 @@ class PieceFile:
         self.moves += 1
 
     def take(self, other: PieceFile) -> None:
-        """Copy the pieces of `other` that are not here. Raises StorageError, also where one is not what the record says."""
+        """Copy the missing pieces from `other`. Raises StorageError, also where one does not match its record."""
         buffer = memoryview(bytearray(self.geometry.content_size))
         for n in list(other.here):
             if n in self.here:
@@ -263,7 +264,7 @@ class PieceFile:
             self.write(n, content, digest)
 
     def close(self) -> None:
-        """Both descriptors, and those of former places; the files stay. Again: nothing."""
+        """Close the descriptors, also those of former places; the files stay. Idempotent."""
         left, self._left = self._left, ()
         for former, record in left:
             os.close(former)

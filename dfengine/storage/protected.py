@@ -1,8 +1,8 @@
 """Protection against files and links that other users of the host put at a path, as in /tmp.
 
-The rules are the kernel's for directories that all may write to and in which each may remove only what is his own, as /tmp
-(protected_symlinks, protected_regular, protected_fifos: Documentation/admin-guide/sysctl/fs.rst). They are kept here whatever the
-sysctls say, and also for a rename, which the kernel's rules do not cover.
+The rules are the kernel's for world-writable sticky directories, as /tmp (protected_symlinks, protected_regular, protected_fifos:
+Documentation/admin-guide/sysctl/fs.rst). They are applied here whatever the sysctls are, and also to a rename, which the kernel's rules
+do not cover.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import stat
 from dfengine.errors import StorageError
 
 MOST_LINKS = 40
-"""Symbolic links that are followed, as by Linux."""
+"""Limit of symbolic links that are followed, as in Linux."""
 
 
 def _strange(owner: int, folder: os.stat_result, writers: int) -> bool:
-    """Its owner is neither this user nor the owner of the folder, which is sticky and writable for `writers` (mode bits)."""
+    """Whether the owner is neither this user nor the owner of the folder, which is sticky and writable for `writers` (mode bits)."""
     sticky = folder.st_mode & stat.S_ISVTX and folder.st_mode & writers
     return bool(sticky) and owner not in (os.geteuid(), folder.st_uid)
 
 
 def resolved(path: str) -> str:
-    """`path` with every symbolic link followed, absolute; what is missing stays as it is named.
+    """`path` with every symbolic link followed, absolute; missing segments are appended unchanged.
 
-    Raises StorageError for another user's link in a folder that all may write to, OSError with ELOOP for a loop of links,
-    and where the working directory is gone.
+    Raises StorageError for another user's link in a world-writable folder, OSError with ELOOP for a loop of links,
+    and where the working directory no longer exists.
     """
     left = (path if os.path.isabs(path) else os.path.join(os.getcwd(), path)).split("/")[::-1]
     found, links = "/", 0
@@ -58,9 +58,9 @@ def resolved(path: str) -> str:
 
 
 def check_other(path: str, fd: int = -1) -> None:
-    """Raises StorageError when `path`, or the open `fd`, is another user's file or pipe in a shared folder.
+    """Raise StorageError when `path`, or the open `fd`, is another user's file or pipe in a shared folder.
 
-    Its owner could read what is written into it, or change it afterwards.
+    Its owner could read the bytes written into it, or change them afterwards.
     """
     try:
         there = os.fstat(fd) if fd >= 0 else os.lstat(path)
@@ -72,16 +72,16 @@ def check_other(path: str, fd: int = -1) -> None:
 
 
 def check_other_folder(path: str, fd: int) -> None:
-    """Raises StorageError when the directory `fd`, at `path`, is another user's in a folder that all may write to. Raises OSError.
+    """Raise StorageError when the directory `fd`, at `path`, is another user's in a world-writable folder. Raises OSError.
 
-    Its owner could replace what is written into it.
+    Its owner could replace files that are written into it.
     """
     if _strange(os.fstat(fd).st_uid, os.stat(os.path.dirname(path) or "."), stat.S_IWOTH | stat.S_IWGRP):
         raise StorageError(f"{path} is another user's in a folder that others may write to: name another directory")
 
 
 def own_file(path: str, mode: int = 0o666) -> int:
-    """A regular file of this user's, open to read and write, made if it is missing; -1: something else has the name. Raises OSError.
+    """Open a regular file of this user's to read and write, made if it is missing; -1: another kind of file has the name. Raises OSError.
 
     Another user with write permission could have put it there, and change the output after it was verified.
     """
@@ -91,7 +91,7 @@ def own_file(path: str, mode: int = 0o666) -> int:
     try:
         fd = os.open(path, flags)
     except OSError as error:
-        # A link, a directory, a socket, a device without a driver, a file that is not ours to open.
+        # A link, a directory, a socket, a device without a driver, a file that this process may not open.
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM):
             return -1
         raise
@@ -103,13 +103,14 @@ def own_file(path: str, mode: int = 0o666) -> int:
 
 
 def is_own_folder(path: str, writers: int = 0o022) -> bool:
-    """A directory, and no link to one, of this user's that none of `writers` (mode bits) can write to. Raises OSError."""
+    """Whether the path is a directory, and no link to one, of this user's that none of `writers` (mode bits) can write to. Raises OSError.
+    """
     found = os.lstat(path)
     return found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & writers
 
 
 def removable(path: str) -> bool:
-    """The name is free, or this user's, and no directory: what is renamed to it replaces what is there. Raises OSError."""
+    """Whether the name is free, or a file of this user's, but no directory: a rename to it replaces that file. Raises OSError."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

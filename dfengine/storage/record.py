@@ -1,10 +1,10 @@
-"""The record beside a task's data: which pieces are here and what their digests are, shared by processes.
+"""The record beside a task's data: a bitset of the stored pieces, and their digests, shared by processes.
 
 The downloader writes a piece's bytes, then its digest, then its bit. Another process that reads the bit may therefore serve the
 bytes; a download run again sees the same bits. Nothing else is needed for resuming and for sharing while downloading.
 
 A record in a file is written by pwrite and read by pread, and its owner works on a copy in memory. It is not mapped: writing to a page
-of a mapping kills the process (SIGBUS) when the disk is full, and so does reading one after somebody truncated the file. A stream's
+of a mapping kills the process (SIGBUS) when the disk is full, and so does reading one after the file was truncated. A stream's
 record is a memfd that is sealed against truncation; that one is mapped.
 
 Layout, little-endian; `words` = 64-bit words for `capacity` bits:
@@ -14,8 +14,8 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
     16  u32  piece size            20  u32  capacity in pieces
     24  16s  generation            40  u32  1 = complete and verified     44  u32 zero
     48  i64  mtime (ns) of the complete data          56  u64  its ctime (ns) when it had got its name, 0 before
-    64  words * 8      bits: piece is here
-    ..  words * 8      bits: piece was asked for since its turn to be evicted last came (streams only)
+    64  words * 8      bits: the piece is stored
+    ..  words * 8      bits: the piece was requested since its last turn to be evicted (streams only)
     ..  capacity * 16  xxh3-128 of each piece's content
 """
 
@@ -45,7 +45,7 @@ MOST = 1 << 31
 """Highest capacity in pieces."""
 
 SPARSE = 1 << 20
-"""Bytes from which on the copy in memory is mapped, so that unused pages cost nothing."""
+"""Bytes from which on the copy in memory is mapped, so that unused pages take no memory."""
 
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 """Seals of a mapped record: it cannot be truncated."""
@@ -58,7 +58,7 @@ def _size(capacity: int) -> int:
 
 
 def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
-    """Capacity and head of a record with no piece here. Raises TooLarge for more pieces than a record may have."""
+    """Capacity and head of an empty record. Raises TooLarge for more pieces than a record may have."""
     capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
     if capacity > MOST:
         raise TooLarge(f"a file of {capacity} pieces is larger than any that can be kept")
@@ -70,7 +70,7 @@ def _memory(size: int) -> bytearray | mmap.mmap:
 
 
 class Record:
-    """A record. `path` may be removed while it is open; every process that has it open goes on sharing it.
+    """A record. `path` may be removed while it is open; processes that have it open still share it.
 
     Use `create`, `open`, `follow` or `in_memory`. Raises StorageError when the file cannot be used. One process writes.
     """
@@ -103,7 +103,7 @@ class Record:
 
     @classmethod
     def create(cls, path: str, geometry: Geometry, generation: bytes = b"") -> Record:
-        """A fresh record with no piece here, replacing whatever lay at `path`. generation: at most 16 bytes."""
+        """Create an empty record; it replaces any file at `path`. generation: at most 16 bytes."""
         capacity, head = _fresh_head(geometry, generation)
         fresh, fd = f"{path}.{os.getpid()}", -1
         try:
@@ -126,7 +126,7 @@ class Record:
 
     @classmethod
     def in_memory(cls, geometry: Geometry, generation: bytes = b"") -> Record:
-        """A fresh record in a memfd, `fd`, which can be handed to another process. Raises StorageError."""
+        """An empty record in a memfd, `fd`, which can be passed to another process. Raises StorageError."""
         capacity, head = _fresh_head(geometry, generation)
         fd = -1
         try:
@@ -142,12 +142,12 @@ class Record:
 
     @classmethod
     def open(cls, path: str) -> Record:
-        """An existing record, to be written. StorageError if it is missing, invalid, or another user's, who could forge digests."""
+        """Open an existing record for writing. StorageError if it is missing, invalid, or another user's, who could forge digests."""
         return cls._opened(path, os.O_RDWR, "own")
 
     @classmethod
     def follow(cls, path: str) -> Record:
-        """An existing record that another process may be writing. Raises as `open`.
+        """Open an existing record that another process may be writing. Raises as `open`.
 
         `geometry`, `digest`, `complete_mtime`, `named_ctime` and `holds` read it again.
         """
@@ -174,7 +174,7 @@ class Record:
 
     @classmethod
     def adopt(cls, fd: int, keep: bool = False) -> Record:
-        """The record of another process's stream behind `fd`, which stays the caller's unless it is to `keep`.
+        """Map the record of another process's stream behind `fd`, which the result owns only with `keep`.
 
         Raises StorageError if it is invalid or not sealed.
         """
@@ -187,17 +187,17 @@ class Record:
 
     @classmethod
     def followed(cls, fd: int) -> Record:
-        """As `follow`, of a record that another process opened and handed over; `fd` stays the caller's. Raises StorageError."""
+        """As `follow`, for a record that another process opened and passed; the caller owns `fd`. Raises StorageError."""
         return cls._opened(f"/proc/self/fd/{fd}", os.O_RDONLY, "followed", 0)
 
     def refresh(self) -> None:
-        """See what the process that writes it has written: head and bits. Raises StorageError."""
+        """Read the head and the bits that the writing process has written. Raises StorageError."""
         if self._kind == "followed":
             self._fetch(0, HEAD + 8 * words(self.capacity))
 
     @property
     def geometry(self) -> Geometry:
-        """Of the task; read again until the length is known. Raises StorageError."""
+        """The task's geometry; read again until the length is known. Raises StorageError."""
         if self._geometry.length < 0:
             self._refresh()
             (length,) = struct.unpack_from("<q", self._memory, 8)
@@ -220,7 +220,7 @@ class Record:
         return bytes(self._memory[24:40]).rstrip(b"\0")
 
     def forget_generation(self) -> None:
-        """Clear the version: the pieces may be of two, so what a killed download leaves is not resumed.
+        """Clear the version: the pieces may be of two, so the pieces of a killed download are not resumed.
 
         Raises StorageError.
         """
@@ -228,7 +228,7 @@ class Record:
 
     @property
     def complete_mtime(self) -> int:
-        """mtime in ns that the data had when it was complete and verified; 0 while it is not."""
+        """mtime in ns of the data when it was complete and verified; 0 before."""
         (complete,) = struct.unpack_from("<I", self._memory, 40)
         if not complete and self._kind == "followed":
             self._refresh()
@@ -245,16 +245,16 @@ class Record:
         return int(ctime)
 
     def set_named(self, ctime_ns: int) -> None:
-        """The data was renamed to the output; a later ctime shows that it may have changed. Raises StorageError."""
+        """Record that the data was renamed to the output; a later ctime shows that it may have changed. Raises StorageError."""
         self._store(56, struct.pack("<Q", ctime_ns))
 
     def learn_length(self, length: int) -> None:
-        """The length, unknown until now, in bytes. Raises StorageError if the record is too small for it."""
+        """Set the length in bytes, which was unknown. Raises StorageError if the record is too small for it."""
         self._fitting(length)
         self._store(8, struct.pack("<q", length))
 
     def set_complete(self, mtime_ns: int) -> None:
-        """All pieces are here and verified; a later mtime of the data shows a change. Raises StorageError."""
+        """Record that all pieces are stored and verified; a later mtime of the data shows a change. Raises StorageError."""
         self._store(48, struct.pack("<q", mtime_ns))
         self._store(40, struct.pack("<I", 1))
 
@@ -266,11 +266,11 @@ class Record:
         return bytes(self._memory[at : at + DIGEST])
 
     def set_digest(self, n: int, digest: bytes) -> None:
-        """Call before `show`. Raises StorageError."""
+        """Set a piece's digest, before `show`. Raises StorageError."""
         self._store(self._xxh3 + DIGEST * n, digest)
 
     def show(self, n: int) -> None:
-        """Piece n, whose digest is set, is here: a process that sees its bit may read its bytes. Raises StorageError."""
+        """Set the bit of piece n, whose digest is set: a process that sees the bit may read the bytes. Raises StorageError."""
         self._mark(n, True)
 
     def hide(self, n: int) -> bool:
@@ -278,19 +278,19 @@ class Record:
         return self._mark(n, False)
 
     def holds(self, first: int, past: int) -> bool:
-        """Pieces [first, past) are here now. Raises IndexError beyond the capacity, StorageError."""
+        """Whether pieces [first, past) are stored now. Raises IndexError beyond the capacity, StorageError."""
         if self._kind == "followed":
             low, high = HEAD + first // 64 * 8, HEAD + words(past) * 8
             self._fetch(low, high)
         return bool(self.here.all_in_range(first, past))
 
     def all_here(self) -> bool:
-        """Every piece of a file of known length is here."""
+        """Whether every piece of a file of known length is stored."""
         count = self.geometry.count
         return count >= 0 and self.holds(0, count)
 
     def close(self) -> None:
-        """Release memory and descriptor; again: nothing. The bitsets must not be used after this."""
+        """Release memory and descriptor. Idempotent. The bitsets must not be used after this."""
         self.__dict__.pop("here", None)
         self.__dict__.pop("used", None)
         self.__dict__.pop("digests", None)
@@ -340,7 +340,7 @@ class Record:
                 os.close(fd)
 
     def detach(self) -> None:
-        """Its path is about to be replaced or removed: it is not opened again."""
+        """Never open the file again: its path is about to be replaced or removed."""
         self._same = None
 
     def _open_again(self) -> None:
@@ -355,7 +355,7 @@ class Record:
             self._fetch(0, HEAD)
 
     def _fetch(self, low: int, high: int) -> None:
-        """Read what another process has written there. Raises StorageError."""
+        """Read the bytes of the file into memory. Raises StorageError."""
         try:
             data = os.pread(self.fd, high - low, low)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A download of this host as its peer server serves it: which bytes may be sent, and whether the file was changed since."""
+"""A download of this host as the peer server serves it: which bytes may be sent, and whether the file was changed since."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Shared:
-    """One download as the peer server sees it, open for reading; closes itself when nothing refers to it any more."""
+    """One download in the peer server, open for reading; closed with the last reference."""
 
     def __init__(self, entry: Entry, file: PieceFile) -> None:
         self.entry = entry
@@ -43,10 +43,11 @@ class Shared:
         return self._file().geometry.length
 
     def here(self, offset: int, length: int) -> bool:
-        """The raw bytes offset..offset+length are written, and the file was not changed since it was complete. Raises StorageError."""
+        """Whether the raw bytes offset..offset+length are written, and the file was not changed since it was complete. Raises StorageError.
+        """
         first, past = self.geometry.covering(offset, length)
         file = self._file()
-        # Bounded by the record's capacity, whatever is requested.
+        # Bounded by the record's capacity, whatever range is requested.
         if past > file.record.capacity or not file.record.holds(first, past) or not file.unchanged():
             return False
         if not file.evicts and os.fstat(self.fd).st_ctime_ns != self._ctime:
@@ -56,9 +57,9 @@ class Shared:
         return self._wrong.isdisjoint(range(first, past)) if self._wrong else True
 
     def check(self, offset: int, length: int, owner: object = None) -> tuple[Callable[[], bool] | None, bool]:
-        """(Function that compares the pieces of these raw bytes with their digests, for a thread; whether to call it before they are sent.)
+        """(Function that verifies the pieces of these raw bytes by their digests, for a thread; whether to call it before they are sent.)
 
-        None for a running download: its bytes were compared as they came. Those of a finished file were compared before it got its name,
+        None for a running download: its bytes were verified on arrival. Those of a finished file were verified before it got its name,
         and its ctime, which cannot be set back, shows whether it may have changed since. It changes with the file's links, too.
         """
         file = self._file()
@@ -69,7 +70,7 @@ class Shared:
         return partial(self._compare, first, past), must
 
     def _compare(self, first: int, past: int) -> bool:
-        """In a thread. Wrong pieces are not served from now on."""
+        """Verify pieces, in a thread. Wrong pieces are not served from now on."""
         file = self._file()
         buffer = memoryview(bytearray(file.geometry.content_size if past > first else 0))
         for n in range(first, past):
@@ -83,15 +84,15 @@ class Shared:
         return self._wrong.isdisjoint(range(first, past))
 
     def spoil(self) -> None:
-        """A piece of it is not what its digest says. In any thread."""
+        """Record that one of its pieces has a wrong digest. In any thread."""
         if self.spoiled is not None:
             self.spoiled.add(self.entry.name)
 
     def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
-        """Where these raw bytes lie, and for memory the bit that tells whether they still do.
+        """The place of these raw bytes, and for memory the bit that shows whether they are still stored.
 
-        (descriptor, place, bits or None, piece, owner); the descriptor is open as long as somebody has its owner. Raises BadRange for bytes
-        that lie in several pieces of memory, which is not contiguous.
+        (descriptor, place, bits or None, piece, owner); the descriptor stays open as long as the owner is referenced. Raises BadRange for
+        bytes in several pieces of memory, which is not contiguous.
         """
         file = self._file()
         if not file.evicts:
@@ -105,7 +106,7 @@ class Shared:
         return fd, place + offset - file.geometry.content(first)[0], file.here, first, self
 
     def close(self) -> None:
-        """Release the descriptors; a second time does nothing."""
+        """Release the descriptors. Idempotent."""
         file, self.file = self.file, None
         if file is not None:
             file.close()

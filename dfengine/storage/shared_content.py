@@ -1,10 +1,10 @@
-"""Files of this host's disk that its peer server serves from where they lie, by the digest of their content.
+"""Files of this host's disk that its peer server serves from their own paths, by the digest of their content.
 
-    HOME/tasks/NAME, HOME/data/NAME, HOME/records/NAME     as of a download that has ended
-    HOME/shares/NAME                                       what is announced of it, where, and until when (JSON)
+    HOME/tasks/NAME, HOME/data/NAME, HOME/records/NAME     as for a download that has ended
+    HOME/shares/NAME                                       its announcement: content, path, supernodes, end (JSON)
     HOME/shares/.NAME.ALGORITHM                            its pieces' digests by another algorithm than the record's
 
-A file that is changed, moved to another file system or removed is served no longer: its size and times are compared with those in the
+A file that is changed, moved to another file system or removed is no longer served: its size and times are compared with those in the
 record, and it must be the same inode.
 """
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from dfengine.storage.content_tree import TreeContent
 
 FOREVER = 1e12
-"""Seconds without access after which it is served no longer: its time ends otherwise."""
+"""Expiry in seconds without access: never, because the share ends by its own time."""
 
 
 class Announced(Value):
-    """What HOME/shares/NAME says. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
+    """Content of HOME/shares/NAME. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
 
-    names: the supernodes as they were given, where some are names that stand for several (`net.node_names`); else none.
-    keep: those of them that keep a copy. until: unix seconds when all of it ends. of: of a directory's data: the name of the directory.
+    names: the supernodes as they were given, where some names resolve to several (`net.node_names`); else empty.
+    keep: those of them that keep a copy. until: unix seconds when the share ends. of: for a directory's data: the name of the directory.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Announced(Value):
     names: list[str] = []  # noqa: RUF012 - a value: nobody changes it
 
     def encode(self) -> bytes:
-        """As JSON, in UTF-8; the path may be any bytes, and comes back as it was."""
+        """Encode as JSON, in UTF-8; the path may be any bytes, and is decoded unchanged."""
         return json.dumps({name: value for name, value in self.__dict__.items() if value or name != "names"}).encode()
 
     @classmethod
     def decode(cls, text: bytes) -> Announced:
-        """Raises BadValue for text that `encode` does not produce."""
+        """Decode `encode`'s text. Raises BadValue for any other."""
         try:
             found = cls(**json.loads(text.decode()))
         except (ValueError, TypeError, RecursionError):
@@ -82,7 +82,7 @@ class Announced(Value):
 
 
 def announcement(shared: Announced, port: int, keep: bool = False, withdrawn: bool = False) -> Announcement:
-    """What a supernode is told. port: of this host's peer server. keep: it is to keep a copy until the end."""
+    """The announcement to a supernode. port: of this host's peer server. keep: the supernode is to keep a copy until the end."""
     return Announcement(
         name=shared.url, cid=shared.cid, ip=shared.ip, port=port, path=f"{PEER_FOLDER}/{shared.name}", length=shared.length,
         version=VERSION, location=shared.location, keep=max(0.0, shared.until - time.time()) if keep else 0.0, withdrawn=withdrawn,
@@ -94,13 +94,13 @@ def _folder(home: Home) -> str:
 
 
 def name_of(sha256: str, sign: str) -> str:
-    """NAME of content by its digest; sign: of this share alone, since what serves a name keeps the file that it opened."""
+    """NAME of content by its digest; sign: unique to this share, since the server of a name keeps the file open that it opened first."""
     return f"df-{sha256[:32]}-{sign}"
 
 
 @contextlib.contextmanager
 def _publishing(home: Home, name: str, record: Record, before: list[str]) -> Iterator[None]:
-    """What is entered meanwhile is shared as a whole or not at all, and then replaces those before. Raises StorageError."""
+    """Roll back a share that fails; on success withdraw the shares `before` that it replaces. Raises StorageError."""
     try:
         yield
         for each in before:
@@ -113,16 +113,16 @@ def _publishing(home: Home, name: str, record: Record, before: list[str]) -> Ite
 
 
 def _enter(home: Home, shared: Announced, entry: Entry) -> None:
-    """From now on it is served, and announced. Raises OSError."""
+    """Serve and announce it from now on. Raises OSError."""
     write(os.path.join(home.path, "tasks", shared.name), entry.encode())
     write(os.path.join(_folder(home), shared.name), shared.encode())
 
 
 def publish(home: Home, shared: Announced, found: content.Content, task: str) -> None:
-    """Let the peer server serve the file that was read as `found`, instead of what has the same content. Raises StorageError."""
+    """Let the peer server serve the file that was read as `found`, instead of shares of the same content. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record_path = os.path.join(home.path, "records", name)
-    # A link to it is a change of it for its ctime.
+    # Adding a link changes the file's ctime.
     data = os.path.join(home.path, "data", name)
     with contextlib.suppress(OSError):
         if os.lstat(found.path).st_nlink == 1:
@@ -145,7 +145,7 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
 
 
 def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -> None:
-    """The same of the data of a directory. Raises StorageError."""
+    """`publish` for the data of a directory. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record = Record.create(os.path.join(home.path, "records", name), Geometry(found.manifest.length))
     with _publishing(home, name, record, before):
@@ -162,7 +162,7 @@ def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -
 
 
 def keep_manifest(home: Home, found: TreeContent) -> str:
-    """Write the manifest of a directory where the home keeps such; its path. Raises StorageError."""
+    """Write a directory's manifest into the home; return its path. Raises StorageError."""
     path = os.path.join(home.path, "trees", f"{found.manifest.identity}{MANIFEST}")
     try:
         write(path, found.manifest.encode())
@@ -172,7 +172,7 @@ def keep_manifest(home: Home, found: TreeContent) -> str:
 
 
 def write(path: str, text: bytes) -> None:
-    """All of it or nothing. Raises OSError."""
+    """Write a file atomically. Raises OSError."""
     folder, name = os.path.split(path)
     fresh = os.path.join(folder, f".{name}.{os.getpid()}")
     with open(fresh, "wb") as out:
@@ -181,14 +181,14 @@ def write(path: str, text: bytes) -> None:
 
 
 def listed(home: Home) -> list[Announced]:
-    """All that is announced."""
+    """All announcements."""
     with contextlib.suppress(OSError):
         return [found for name in sorted(os.listdir(_folder(home))) if valid_name(name) and (found := read(home, name)) is not None]
     return []
 
 
 def read(home: Home, name: str) -> Announced | None:
-    """The content of that name; None: it is not shared, or not readable."""
+    """The announcement of that name; None: it is not shared, or not readable."""
     try:
         with open(os.path.join(_folder(home), name), "rb", opener=_no_follow) as file:
             found = Announced.decode(file.read(1 << 20))
@@ -198,10 +198,10 @@ def read(home: Home, name: str) -> Announced | None:
 
 
 def is_whole(home: Home, shared: Announced) -> bool:
-    """The file is there, and was not changed since it was shared.
+    """Whether the file exists, unchanged since it was shared.
 
-    Of a directory: it is there; its pieces are compared when they are sent. A file's are, too, if only its ctime is another one. What was
-    found wrong by that is not whole.
+    For a directory: whether it exists; its pieces are verified when they are sent. So are a file's, if only its ctime has changed. A share
+    with a piece that failed verification is not whole.
     """
     if shared.name in home.spoiled:
         return False
@@ -220,7 +220,7 @@ def is_whole(home: Home, shared: Announced) -> bool:
 
 
 def digests(home: Home, shared: Announced, algorithm: str) -> bytes:
-    """Of its pieces, DIGEST bytes each; another algorithm than known so far has the file read again. Raises StorageError."""
+    """The digests of its pieces, DIGEST bytes each; the file is read again for an algorithm without stored digests. Raises StorageError."""
     if algorithm == "xxh3":
         record = Record.follow(os.path.join(home.path, "records", shared.name))
         try:
@@ -243,7 +243,8 @@ def _digests_path(home: Home, name: str, algorithm: str) -> str:
 
 
 def keep_digests(home: Home, name: str, algorithm: str, given: bytes) -> None:
-    """For `digests`; without room they are computed again. Raises BadValue for an algorithm that no supernode names pieces by."""
+    """Store digests for `digests`; without room they are computed again. Raises BadValue for an algorithm that no supernode uses for
+    pieces."""
     if algorithm != "blake3":
         raise BadValue(f"pieces are not named by {algorithm}")
     with contextlib.suppress(OSError):

@@ -1,22 +1,22 @@
-"""What the leader of a host's downloads of one task tells those that joined it, and they the leader: 64 KiB of shared memory.
+"""Signals between the leader of a host's downloads of one task and those that joined it: 64 KiB of shared memory.
 
-The leader makes the page and others map it, too. It is a memfd sealed against truncation, so no access to it raises SIGBUS. All of it is
-hints, but for `digests`: what is here says the record, and what was verified the record's head. Little-endian words of 32 bits:
+The leader makes the page and the others map it, too. It is a memfd sealed against truncation, so no access to it raises SIGBUS. All values
+are hints except `digests`: the record states the pieces on disk, and its head what is verified. Little-endian words of 32 bits:
 
     0  magic
     1  changes: +1 after each bit that was set (a futex)
-    2  beats: +1 each BEAT seconds while the leader runs and somebody has joined
-    3  1 = somebody has joined
-    4  1 = what lies here may be of two versions of the file
-    5  pieces below it may be evicted     8  where a stream's window ends
+    2  beats: +1 each BEAT seconds while the leader runs and a download has joined
+    3  1 = a download has joined
+    4  1 = the stored pieces may be of two versions of the file
+    5  pieces below it may be evicted     8  end of a stream's window
     6  bytes of the digests' text, 0 before
     7  calls: +1 whenever a download joins or wants other pieces (a futex)
-    9  progress: differs when bytes came, or were hashed, of which no bit tells yet
+    9  progress: changes while bytes arrive, or are hashed, that no bit shows yet
     64..  that text: `ALGORITHM:HEX`, blanks between
-    1024..  SLOTS slots of 64 words, one for each that joined: [number of pieces, piece, piece, ...], the most urgent first
+    1024..  SLOTS slots of 64 words, one for each joined download: [number of pieces, piece, piece, ...], the most urgent first
 
-Each word has one writer, the leader or the one to whom the server gave the slot, but for word 7: a change of it that is lost among others
-costs the leader the time of a beat.
+Each word has one writer, the leader or the download to which the server gave the slot, except word 7: a change of it that is lost among
+others delays the leader by at most a beat.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAGIC = 0x31706664
 """`dfp1`."""
 
 BEAT = 0.5
-"""Seconds between two beats of a leader that runs."""
+"""Seconds between two beats of a running leader."""
 
 SLOT = 64
 """Words of a slot."""
@@ -47,10 +47,11 @@ FIRST = 1024
 """Word of the first slot."""
 
 SLOTS = BYTES // 4 // SLOT - FIRST // SLOT
-"""So many that joined can say what they want first; those beyond take what comes, or nothing where a leader fetches only what is wanted."""
+"""Number of joined downloads that can name the pieces they want first. Further ones receive pieces in the leader's order, or none where a
+leader fetches only wanted pieces."""
 
 WANTED = SLOT - 1
-"""Pieces that one can name at once."""
+"""Limit of pieces that a download can name at once."""
 
 _CHANGES, _BEATS, _JOINED, _UNPROVED, _UNA, _DIGESTS, _CALLS, _END, _PROGRESS = range(1, 10)
 _TEXT = 256
@@ -58,7 +59,7 @@ _LONGEST = 2048
 
 
 class SignalPage:
-    """Use `create` or `adopt`. `fd` can be handed to another process, and is this value's."""
+    """Use `create` or `adopt`. `fd` can be passed to another process, and is owned by this object."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -67,12 +68,12 @@ class SignalPage:
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the page."""
+        """The page's descriptor."""
         return [self.fd] if self.fd >= 0 else []
 
     @classmethod
     def create(cls) -> SignalPage:
-        """The leader's, of whom nothing is known yet. Raises StorageError."""
+        """A new page of a leader. Raises StorageError."""
         fd = -1
         try:
             fd = os.memfd_create("dfengine-signals", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -90,8 +91,8 @@ class SignalPage:
 
     @classmethod
     def adopt(cls, fd: int) -> SignalPage:
-        """Of another process; `fd` is the result's then, and the caller's where this raises. Raises
-        StorageError where it is none, or its memory could be taken away.
+        """Map the page of another process; the result owns `fd`, unless this raises. Raises StorageError for anything else, and for a page
+        that could be truncated.
         """
         try:
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0 or os.fstat(fd).st_size != BYTES:
@@ -105,10 +106,10 @@ class SignalPage:
             raise StorageError("what was handed over is no page of signals")
         return page
 
-    # The leader's side.
+    # Methods of the leader.
 
     def changed(self) -> None:
-        """A bit was set, or the record's head was written. Who waits is woken. By one thread at a time."""
+        """Report that a bit was set, or the record's head was written, and wake waiting threads. By one thread at a time."""
         self._words[_CHANGES] = self._words[_CHANGES] + 1 & 0xFFFFFFFF
         if self._words[_JOINED]:
             from dfengine.storage import _futex
@@ -116,44 +117,44 @@ class SignalPage:
             _futex.wake(self._words, _CHANGES)
 
     def beat(self, progress: int = 0) -> None:
-        """The leader runs. progress: see `progress`."""
+        """Report that the leader runs. progress: see `progress`."""
         self._words[_PROGRESS] = progress & 0xFFFFFFFF
         self._words[_BEATS] = self._words[_BEATS] + 1 & 0xFFFFFFFF
 
     def doubt(self) -> None:
-        """From now on what lies in the leader's place may be of two versions, until a digest of the whole file has been compared."""
+        """Report that the leader's pieces may be of two versions, until a digest of the whole file has been compared."""
         self._words[_UNPROVED] = 1
         self.changed()
 
     def moved(self, una: int, end: int) -> None:
-        """A stream's window: pieces below `una` may be evicted at any time, and those from `end` on are not fetched yet."""
+        """Set a stream's window: pieces below `una` may be evicted at any time, and those from `end` on are not fetched yet."""
         self._words[_END] = end
         self._words[_UNA] = una
 
     def say_digests(self, digests: dict[str, str]) -> None:
-        """Algorithm -> hex of the whole file, as computed by the leader."""
+        """Publish the digests of the whole file, algorithm -> hex, as computed by the leader."""
         text = " ".join(f"{algorithm}:{hexadecimal}" for algorithm, hexadecimal in digests.items()).encode()[:_LONGEST]
         self._map[_TEXT : _TEXT + len(text)] = text
         self._words[_DIGESTS] = len(text)
 
     @property
     def joined(self) -> bool:
-        """Somebody has joined."""
+        """Whether a download has joined."""
         return bool(self._words[_JOINED])
 
     @property
     def calls(self) -> int:
-        """To be read before `wanted`, and given to `await_call` after it."""
+        """Read it before `wanted`, and pass it to `await_call` afterwards."""
         return self._words[_CALLS]
 
     def await_call(self, calls: int, seconds: float) -> bool:
-        """Until a download joins or wants other pieces, or `call`; False after `seconds`."""
+        """Wait until a download joins or wants other pieces, or `call`; False after `seconds`."""
         from dfengine.storage import _futex
 
         return _futex.wait(self._words, _CALLS, calls, seconds)
 
     def wanted(self) -> list[int]:
-        """Pieces that others want first, the most urgent one of each first; some may be nonsense."""
+        """Pieces that other downloads want first, the most urgent one of each first. The numbers are not validated."""
         if not self._words[_JOINED]:
             return []
         slots = []
@@ -164,10 +165,10 @@ class SignalPage:
         longest = max(map(len, slots), default=0)
         return list(dict.fromkeys(slot[i] for i in range(longest) for slot in slots if i < len(slot)))
 
-    # Of those that joined.
+    # Methods of joined downloads.
 
     def join(self) -> None:
-        """From now on the leader beats, and wakes the threads that wait."""
+        """Make the leader beat and wake waiting threads from now on."""
         self._words[_JOINED] = 1
         self.call()
 
@@ -180,17 +181,17 @@ class SignalPage:
 
     @property
     def changes(self) -> int:
-        """To be read before the pieces that are here, and given to `wait` after it."""
+        """Read it before the pieces on disk, and pass it to `wait` afterwards."""
         return self._words[_CHANGES]
 
     def wait(self, changes: int, seconds: float) -> None:
-        """Until something has changed since `changes` was read, at most `seconds`."""
+        """Wait until a change after `changes` was read, for at most `seconds`."""
         from dfengine.storage import _futex
 
         _futex.wait(self._words, _CHANGES, changes, seconds)
 
     def wake(self) -> None:
-        """Wake the threads that wait, in this process and in others."""
+        """Wake waiting threads, in this process and in others."""
         from dfengine.storage import _futex
 
         _futex.wake(self._words, _CHANGES)
@@ -202,7 +203,7 @@ class SignalPage:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """It differs after each bit that was set, and while bytes come or are hashed."""
+        """A value that changes after each bit that was set, and while bytes arrive or are hashed."""
         return self._words[_CHANGES], self._words[_PROGRESS]
 
     @property
@@ -228,7 +229,8 @@ class SignalPage:
         return dict(pair for word in text.split() if len(pair := word.split(":")) == 2)
 
     def want(self, slot: int, pieces: Iterable[int]) -> None:
-        """What is wanted first by the one who was given `slot`; of more than WANTED pieces the first ones. No slot: it says nothing."""
+        """Set the pieces that the download with `slot` wants first; of more than WANTED pieces the first ones. Without a slot this does
+        nothing."""
         if not 0 <= slot < SLOTS:
             return
         at = FIRST + slot * SLOT
@@ -242,7 +244,7 @@ class SignalPage:
         self.call()
 
     def close(self) -> None:
-        """Let go of the memory; again: nothing. Others keep theirs."""
+        """Release the memory. Idempotent. Other processes keep their mappings."""
         if self.fd >= 0:
             self._let_go()
 

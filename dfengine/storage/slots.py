@@ -1,7 +1,7 @@
-"""A stream's pieces in memory: the same answer to `locate(piece)` as a file, without a byte on a disk.
+"""A stream's pieces in memory: the interface of a file, `locate(piece)` included, without a byte on a disk.
 
-Data and record are memfds. They need no mount of a certain size, and they go when the last process that has them open goes,
-however that ends. The kernel lets one thread at a time write to a file or take pages out of it, so the data are several: slot n is the
+Data and record are memfds. They need no mount of a certain size, and the kernel frees them when the last process that has them open ends,
+for whatever reason. The kernel lets one thread at a time write to a file or free its pages, so the data are several: slot n is the
 `piece_size` bytes at n * piece_size of number n % MEMORIES, sparse. That is a whole number of MiB, so every slot begins and ends with
 a page.
 
@@ -10,8 +10,9 @@ a page.
     data 2  [ hole                           ][ content 2 | 5 ][ hole                  ] ...
     data 3  [ hole                                            ][ hole: not here yet    ] ...
 
-Law: a slot is never overwritten. sendfile and splice hand out pages, not bytes, and a page may still wait in a socket or a pipe when the
-piece is evicted. A hole takes the pages out of the slot and leaves them to who holds them; a piece that comes again gets fresh ones.
+Law: a slot is never overwritten. sendfile and splice pass pages, not bytes, and a page may still be in a socket or a pipe when the
+piece is evicted. A hole removes the pages from the slot, and other references to them stay valid; a piece that is fetched again gets new
+pages.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEMORIES = 4
-"""Data memfds of a stream. With two threads that write 4 MiB pieces, and take out old ones, four give 1.9 times the speed of one."""
+"""Data memfds of a stream. With two threads that write and evict pieces of 4 MiB, four give 1.9 times the speed of one."""
 
 KEEP_SIZE, PUNCH_HOLE = 1, 2
 
 
 class SlotFile(PieceFile):
-    """Slots and their record. One process writes and evicts; others, who were handed the descriptors, read."""
+    """Slots and their record. One process writes and evicts; others, which received the descriptors, read."""
 
     in_memory = True
 
@@ -48,7 +49,7 @@ class SlotFile(PieceFile):
 
     @classmethod
     def allocate(cls, geometry: Geometry, generation: bytes = b"") -> SlotFile:
-        """No piece here, no memory taken. Raises StorageError."""
+        """An empty file that takes no memory yet. Raises StorageError."""
         data: list[int] = []
         try:
             data.extend(os.memfd_create("dfengine-stream", os.MFD_CLOEXEC) for _ in range(MEMORIES))
@@ -62,7 +63,7 @@ class SlotFile(PieceFile):
 
     @classmethod
     def adopt(cls, descriptors: Sequence[int]) -> SlotFile:
-        """Of `descriptors` that another process handed over: they are the result's then. Raises StorageError."""
+        """Take over `descriptors` of another process: the result owns them. Raises StorageError."""
         if len(descriptors) != MEMORIES + 1:
             raise StorageError(f"{len(descriptors)} descriptors are no stream's memory")
         *data, record = descriptors
@@ -70,17 +71,17 @@ class SlotFile(PieceFile):
 
     @property
     def descriptors(self) -> list[int]:
-        """What another process needs to `adopt` this."""
+        """The descriptors that another process needs to `adopt` this."""
         return [*self._data, self.record.fd]
 
     def locate(self, n: int) -> tuple[int, int, int]:
-        """(descriptor, offset, length) of piece n's content in bytes; the caller has seen its bit."""
+        """(descriptor, offset, length) of piece n's content in bytes; the caller has checked its bit."""
         return self._data[n % MEMORIES], n * self.geometry.piece_size, self.geometry.content(n)[1]
 
     evicts = True
 
     def learn_length(self, length: int) -> None:
-        """The file's length in bytes, once unknown, is known now."""
+        """Set the file's length in bytes, which was unknown."""
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
@@ -92,18 +93,18 @@ class SlotFile(PieceFile):
             raise StorageError(f"a stream's memory cannot be given back: {os.strerror(error)}")
 
     def unchanged(self) -> bool:
-        """Nobody else can reach it."""
+        """True: no other program can change the memory."""
         return True
 
     def close(self) -> None:
-        """All descriptors; the memory goes with its last."""
+        """Close all descriptors; the memory is freed with the last one in any process."""
         for fd in self._data[1:]:
             os.close(fd)
         super().close()
 
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> int:
-    """fallocate(2), which the module `os` has not. The errno, 0 when all is well."""
+    """fallocate(2), which the module `os` lacks. Returns the errno, 0 on success."""
     import ctypes
 
     call = ctypes.CDLL(None, use_errno=True).fallocate

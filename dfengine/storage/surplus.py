@@ -1,4 +1,4 @@
-"""What does not belong below a directory, found and removed without following a link."""
+"""Files that do not belong below a directory, found and removed without following a link."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
 DEEPEST = 200
-"""Directories in a path."""
+"""Limit of directories in a path."""
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Young(Value):
-    """What came since a download began: began, now: unix nanoseconds, by the files' system. written: paths of the download's own."""
+    """Recognizes files that are newer than a download's start. began, now: unix nanoseconds, by the files' system. written: paths of the
+    download's own files."""
 
     began: int
     now: int
     written: Container[str] = ()
 
     def has(self, path: str, ctime: int) -> bool:
-        """ctime: when the file got its name, or was changed, ns. A time to come says nothing: the clock was another one."""
+        """ctime: when the file got its name, or was changed, ns. A future time is ignored: it is from another clock."""
         return self.began <= ctime <= self.now and path not in self.written
 
 
 def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None = None) -> Iterator[str]:
-    """Paths below `folder`, segments joined by `/`, of regular files, and of links that lead nowhere, that `takes` and that do not belong
-    there; each is removed first, and directories that are empty by that.
+    """Find and remove paths below `folder`, segments joined by `/`, of regular files, and of dangling links, that `takes` and that do not
+    belong there. Each is removed before it is yielded, and so are directories that become empty.
 
-    No link is followed. What stays: parts and records of downloads, which may go on, directories to which a tree is downloaded now, and
-    what is `young`. Raises StorageError, at the first that cannot be removed.
+    No link is followed. Exempt are: parts and records of downloads, which may be resumed, directories to which a tree is downloaded now,
+    and files that are `young`. Raises StorageError, at the first that cannot be removed.
     """
     if os.path.realpath(folder) in ("/", os.path.realpath(os.path.expanduser("~"))):
         raise StorageError(f"{folder} is the root or the home directory: nothing is deleted there")
@@ -57,7 +58,7 @@ def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], 
 
 
 class _Walk:
-    """links: there are some. Removed files may be those that they lead to, so they are looked at in a second walk."""
+    """links: some were found. Removed files may be their targets, so links are checked in a second walk."""
 
     def __init__(self, folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None) -> None:
         self.links = False
@@ -67,12 +68,12 @@ class _Walk:
         self._young = young
 
     def below(self, fd: int, before: str, depth: int, links: bool) -> Iterator[str]:
-        """fd: of the directory `before`; closed here. links: these only, else files."""
+        """fd: of the directory `before`; closed here. links: links only, else files only."""
         path = before
         try:
             for name in sorted(os.listdir(fd)):
                 path = before + name
-                with contextlib.suppress(FileNotFoundError):  # somebody else has removed it
+                with contextlib.suppress(FileNotFoundError):  # another program has removed it
                     found = os.stat(name, dir_fd=fd, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         yield from self._inner(fd, name, path, depth, links)
@@ -87,7 +88,7 @@ class _Walk:
             os.close(fd)
 
     def _inner(self, fd: int, name: str, path: str, depth: int, links: bool) -> Iterator[str]:
-        """Raises StorageError, OSError."""
+        """Walk a directory. Raises StorageError, OSError."""
         if "/" not in path and LEFT_TREE.fullmatch(name):
             return
         if not depth:
@@ -115,7 +116,7 @@ class _Walk:
 
 
 def _leads(fd: int, name: str) -> bool:
-    """The link leads to something, or who knows."""
+    """Whether the link has a target, or that cannot be determined."""
     try:
         os.stat(name, dir_fd=fd)
     except OSError as error:

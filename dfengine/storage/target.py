@@ -1,7 +1,7 @@
-"""Where a download's bytes go: a part file beside the output, which takes the output's name when all is verified.
+"""The part file of a download, beside the output; it takes the output's name when all is verified.
 
-Beside OUTPUT lie, while it is being downloaded or after a failure, `.OUTPUT.<task>.part` (the plain data, sparse)
-and `.OUTPUT.<task>.record`. The next download of the same task to the same output goes on from them.
+During a download or after a failure, there are `.OUTPUT.<task>.part` (the plain data, sparse) and `.OUTPUT.<task>.record` beside OUTPUT.
+The next download of the same task to the same output resumes from them.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TRIES = 100
-"""Tries to lock a part file that others rename or remove between two tries: a directory like /proc never has one."""
+"""Attempts to lock a part file that other processes rename or remove between two attempts: a directory like /proc never has one."""
 
 RANDOM_NAMES = 8
-"""Names of a part file that nobody can foresee, tried when those that are foreseen are taken."""
+"""Number of unpredictable names of a part file, tried when the predictable ones are taken."""
 
 _TAKEN = frozenset((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EPERM, errno.EACCES))
-"""Errors when another user has put something at the record's name since it was checked."""
+"""Errors when another user has put a file at the record's name since it was checked."""
 
 LONGEST_NAME = 180
-"""Bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
+"""Limit in bytes of the output's name in the names of part and record; a name has 255 on all usual file systems."""
 
 
 class Target:
     """One output path of one task, locked against other processes from `open` to `finish` or `close`.
 
-    Law: OUTPUT never holds anything but a complete, verified file; a process that dies leaves part and record.
+    Law: OUTPUT is always a complete, verified file; a process that dies leaves part and record.
     """
 
     def __init__(self, output: str, task: str, check: Callable[[], None] | None = None) -> None:
         """check: see PieceFile.recheck.
 
-        Raises BadValue when `output` is something that a rename must not replace, StorageError when it cannot be a file's name.
+        Raises BadValue when `output` must not be replaced by a rename, StorageError when it cannot be a file's name.
         """
         try:
             self.path = resolved(output)
@@ -54,7 +54,7 @@ class Target:
                 raise BadValue(f"output {output} is a loop of symbolic links: remove it, or name another") from None
             raise StorageError(f"the working directory is gone ({error.strerror}): change to another, or name an absolute output") from None
         try:
-            # Of what was named: a pipe behind /dev/stdout has no path of its own.
+            # The named path, not the resolved one: a pipe behind /dev/stdout has no path of its own.
             mode = os.stat(output).st_mode
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
@@ -73,10 +73,10 @@ class Target:
         self.private = False
 
     def open(self, geometry: Geometry, generation: bytes, whole: bool = True) -> PieceFile:
-        """The part file: what is left of an earlier download of the same length, piece size and generation, or a fresh one.
+        """The part file: that of an earlier download of the same length, piece size and generation, or an empty one.
 
-        Pieces left over were hashed again. When another process downloads to the same output the part is private to
-        this one. whole: all of it is to be fetched. Raises StorageError (permission, or no room for the bytes that are missing).
+        Its stored pieces were verified again. When another process downloads to the same output the part is private to
+        this one. whole: all of it is to be fetched. Raises StorageError (permission, or no room for the missing bytes).
         """
         for stem in self._stems:
             fd = self._lock(stem)
@@ -91,7 +91,7 @@ class Target:
             except StorageError as error:
                 taken = getattr(error.__cause__, "errno", 0) in _TAKEN
                 if not taken and not os.path.lexists(self.record):
-                    self.discard()  # nothing would go on from it, or remove it
+                    self.discard()  # no download would resume from it, or remove it
                 os.close(fd)
                 if not taken:
                     raise
@@ -101,13 +101,13 @@ class Target:
         raise StorageError(f"cannot have a part file beside {self.path}: others' are there")
 
     def _filled(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
-        """What is left at the locked part, if it can be gone on from, else empty. Raises StorageError."""
+        """The locked part with its stored pieces if it can be resumed, else empty. Raises StorageError."""
         with contextlib.suppress(StorageError):
             file = PieceFile.open(self.part, self.record, fd)
             if file.geometry == geometry and file.record.generation == generation.rstrip(b"\0"):
                 try:
                     file.recheck(self._check)
-                except BaseException:  # `check` raised it, or a signal's handler; the data's descriptor is the caller's
+                except BaseException:  # `check` raised it, or a signal's handler; the caller closes the data's descriptor
                     file.record.close()
                     raise
                 return file
@@ -119,7 +119,7 @@ class Target:
         return PieceFile.create(self.part, self.record, geometry, generation, fd)
 
     def _make_new(self, fd: int) -> None:
-        """If the part file has another link it must not be overwritten: `fd` becomes a new file, locked. Raises OSError.
+        """Replace a part file that has another link and so must not be overwritten: `fd` becomes a new file, locked. Raises OSError.
 
         The other link is the peer server's, or another user linked some file of this user's here.
         """
@@ -134,7 +134,8 @@ class Target:
             os.close(new)
 
     def _lock(self, stem: str) -> int:
-        """An open, exclusively locked descriptor of the part file at `stem`; -1 when it, or a name it needs, is somebody else's."""
+        """An open, exclusively locked descriptor of the part file at `stem`; -1 when the part or a name beside it is taken by another
+        process or user."""
         self.part, self.record = stem + ".part", stem + ".record"
         self.private = stem != self._stems[0]
         folder = os.path.dirname(self.part)
@@ -143,7 +144,7 @@ class Target:
                 fd = own_file(self.part) if all(map(removable, (self.record, f"{self.record}.{os.getpid()}"))) else -1
             except FileNotFoundError:
                 if os.path.isdir(folder):
-                    continue  # it was renamed or removed between two tries
+                    continue  # it was renamed or removed between two attempts
                 raise StorageError(f"cannot write beside {self.path}: No such file or directory: make its folder") from None
             except OSError as error:
                 raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
@@ -162,7 +163,7 @@ class Target:
         raise StorageError(f"cannot write beside {self.path}: {folder} takes no files")
 
     def _room(self, file: PieceFile) -> None:
-        """DiskFull or TooLarge now rather than in the middle when the file system has no room for what is missing."""
+        """Raise DiskFull or TooLarge now rather than in the middle when the file system has no room for the missing bytes."""
         geometry = file.geometry
         if geometry.length < 0:
             return
@@ -177,7 +178,7 @@ class Target:
             )
 
     def finish(self, file: PieceFile, sync: bool = False, keep: Callable[[], None] | None = None) -> None:
-        """`file` is complete and verified: give it the output's name. keep: called before the record beside it goes.
+        """Give `file`, complete and verified, the output's name. keep: called before the record beside it is removed.
 
         Raises StorageError; part and record stay then.
         """
@@ -189,17 +190,17 @@ class Target:
             os.rename(self.part, self.path)
             if sync:
                 _sync_folder(os.path.dirname(self.path))
-            with contextlib.suppress(StorageError):  # the output is there: who serves it compares it with its digests
+            with contextlib.suppress(StorageError):  # the output is in place; the peer server verifies its pieces instead
                 file.record.set_named(os.fstat(file.fd).st_ctime_ns)
             if keep is not None:
                 keep()
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
-        with contextlib.suppress(OSError):  # the output is there
+        with contextlib.suppress(OSError):  # the output is in place
             os.unlink(self.record)
 
     def discard(self) -> None:
-        """Remove part and record: they hold nothing worth resuming."""
+        """Remove part and record, which have no piece worth resuming."""
         for path in (self.part, self.record):
             if path:
                 with contextlib.suppress(OSError):
@@ -217,9 +218,9 @@ def _cut(name: str) -> str:
 
 
 def _keep_mode(path: str, fd: int) -> None:
-    """What is to replace the file `path` gets its mode, and its owner and group as far as this process may give them.
+    """Give the replacement of the file `path` its mode, and its owner and group if this process may.
 
-    Without the owner it does not get the bits by which a program runs as that owner.
+    Without the owner the setuid and setgid bits are not set.
     """
     try:
         before = os.stat(path, follow_symlinks=False)

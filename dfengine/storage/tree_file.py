@@ -1,8 +1,8 @@
-"""A tree's data task where its files lie: `PieceFile` for bytes that are scattered into many files.
+"""The data of a tree in its files: `PieceFile` for bytes that are scattered into many files.
 
 A piece is verified in memory and then written into the files that it covers (`_scatter`). A file gets its name when all of it is verified;
-a long one is a part until then. Files that cannot be written, or whose digest is another than the manifest's, are named in `failed`, and
-the others stand. A piece of which some file failed is not here: it is neither served nor resumed.
+a long one is a part until then. Files that cannot be written, or whose digest differs from the manifest's, are listed in `failed`, and
+the others are completed. A piece with bytes of a failed file counts as missing: it is neither served nor resumed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ _OF_ONE = frozenset(
     (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EXDEV, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST,
      errno.EINVAL, errno.ETXTBSY, errno.EBUSY, errno.EILSEQ)
 )  # fmt: skip
-"""Errors that say something of one file; any other ends the download."""
+"""Errors that concern a single file; any other ends the download."""
 
 STEP = 1 << 20
-"""Bytes hashed at once of what is read back."""
+"""Bytes hashed at once of files that are read back."""
 
 
 class TreeFile(PieceFile):
-    """Below `folder`; `fd` is locked while it is written, or the directory's. digests: `sha256:HEX` or "" for each file, (): none.
+    """A tree's data below `folder`; `fd` is locked while it is written, or the directory's. digests: `sha256:HEX` or "" for each file, ():
+    none.
 
     One process writes; any number read, by a `Scatter` of their own.
     """
@@ -51,11 +52,12 @@ class TreeFile(PieceFile):
         self._digests = digests if any(digests) else ()
         self._lock = threading.Lock()
         self._missing: dict[int, int] = {}
-        """File in several pieces -> how many of those are missing."""
+        """File in several pieces -> number of its missing pieces."""
         self._hashing: dict[int, _Hashing] = {}
 
     def expect(self) -> None:
-        """Count what is missing of the files in several pieces: by whom it is written. Before the first piece comes."""
+        """Count the missing pieces of the files in several pieces; the last piece completes the file. Call before the first piece arrives.
+        """
         scatter = self.scatter
         geometry = self.geometry
         for n in range(1, geometry.count):
@@ -68,21 +70,21 @@ class TreeFile(PieceFile):
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the locked directory, those of the files and of the parts, and the record."""
+        """The descriptors of the locked directory, of the directories of files and parts, and of the record."""
         return [fd for fd in (self._fd, self.scatter.root, self.scatter.parts, self.record.fd) if fd >= 0]
 
     def locate(self, n: int) -> tuple[int, int, int]:
-        """Raises BadRange: a piece lies in several files."""
+        """Raise BadRange: a piece may be in several files."""
         raise BadRange(f"piece {n} of a tree lies in several files")
 
     def takes_parts(self, n: int) -> bool:
-        """See PieceFile: a piece within one file does."""
+        """See PieceFile: True for a piece within one file."""
         offset, length = self.geometry.content(n)
         first, past = self.scatter.covered(offset, length)
         return past - first == 1 and first not in self._hashing and self.scatter.in_part(first)
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
-        """See PieceFile. Raises StorageError where no other file could be written either."""
+        """See PieceFile. Raises StorageError for an error that concerns all files."""
         view = memoryview(content).cast("B")
         offset, length = self.geometry.content(n)
         first, past = self.scatter.covered(offset, length)
@@ -94,7 +96,7 @@ class TreeFile(PieceFile):
         self.offer(n, digest)
 
     def _compare(self, first: int, past: int, content: memoryview, offset: int) -> None:
-        """The digests of files that lie whole in the piece; wrong ones are not written."""
+        """Compare the digests of files that are whole in the piece; files with a wrong one are not written."""
         for file in range(first, past):
             begin, size = self.scatter.extent(file)
             if self._digests[file] and begin >= offset and begin + size <= offset + len(content) and self.scatter.state(file) == 0:
@@ -108,7 +110,7 @@ class TreeFile(PieceFile):
         return found == self._digests[file]
 
     def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
-        """See PieceFile; only of a piece that `takes_parts`."""
+        """See PieceFile; only for a piece that `takes_parts`."""
         self._put(memoryview(content).cast("B"), self.geometry.content(n)[0] + at)
 
     def _put(self, view: memoryview, offset: int) -> None:
@@ -123,7 +125,7 @@ class TreeFile(PieceFile):
         return os.path.join(self.path, os.fsdecode(self.scatter.path(file)))
 
     def _why(self, file: int, number: int) -> str:
-        """In words that name what is in the way."""
+        """The error's message, which names the obstacle."""
         if number == errno.EISDIR:
             return "a directory has its name"
         if number == errno.ENOTDIR:
@@ -137,14 +139,14 @@ class TreeFile(PieceFile):
         return os.strerror(number)
 
     def fail(self, file: int, why: DfengineError) -> None:
-        """The file is not written; what lies at its name stays."""
+        """Record that the file is not written; a file that has its name stays."""
         with self._lock:
             self.failed.setdefault(file, why)
             self.scatter.set_state(file, 2)
         self.scatter.discard(file)
 
     def offer(self, n: int, digest: bytes) -> None:
-        """See PieceFile; files that are whole now get their names."""
+        """See PieceFile; files that are complete now get their names."""
         first, past = self.scatter.covered(*self.geometry.content(n))
         with self._lock:
             if not any(first <= file < past for file in self.failed):
@@ -158,7 +160,7 @@ class TreeFile(PieceFile):
             self.finish(file)
 
     def finish(self, file: int) -> None:
-        """All pieces of the file are here: it gets its name if its digest agrees. Raises StorageError where no other file would either."""
+        """Give a complete file its name if its digest is right. Raises StorageError for an error that concerns all files."""
         if file in self._hashing and self.scatter.state(file) not in (1, 2):
             self._check(file, self._hashing[file].all(self), memoryview(b""))
         if self.scatter.state(file) in (1, 2):
@@ -172,7 +174,7 @@ class TreeFile(PieceFile):
             self.fail(file, StorageError(f"cannot write {self._name(file)}: {self._why(file, number)}"))
 
     def finish_all(self) -> None:
-        """All pieces are here: what is still without a name gets it. Raises StorageError."""
+        """Name the remaining files, once all pieces are on disk. Raises StorageError."""
         file = self.scatter.wanted()
         while file >= 0:
             size = self.scatter.extent(file)[1]
@@ -184,7 +186,7 @@ class TreeFile(PieceFile):
             file = self.scatter.wanted(file + 1)
 
     def read_into(self, n: int, buffer: memoryview) -> int:
-        """See PieceFile: out of the files where they lie."""
+        """See PieceFile: read from the files."""
         offset, length = self.geometry.content(n)
         bad = self.scatter.read_into(buffer, offset, length)
         if bad >= 0:
@@ -192,20 +194,20 @@ class TreeFile(PieceFile):
         return length
 
     def learn_length(self, length: int) -> None:
-        """Raises StorageError: a tree's length is known."""
+        """Raise StorageError for another length: a tree's is known."""
         if length != self.geometry.length:
             raise StorageError(f"a tree of {self.geometry.length} bytes has no {length}")
 
     def mark_complete(self) -> None:
-        """All files have their names."""
+        """Record that all files have their names."""
         self.record.set_complete(1)
 
     def unchanged(self) -> bool:
-        """Who serves it compares each piece with its digest."""
+        """True: the peer server compares each piece with its digest."""
         return True
 
     def close(self) -> None:
-        """All descriptors; the files stay."""
+        """Close all descriptors; the files stay."""
         scatter_fds = {self.scatter.root, self.scatter.parts} - {self._fd, -1}
         for fd in scatter_fds:
             with contextlib.suppress(OSError):
@@ -214,7 +216,7 @@ class TreeFile(PieceFile):
 
 
 class _Hashing:
-    """The digest of one file in several pieces: what comes in order is hashed as it comes, the rest is read back."""
+    """The digest of one file in several pieces: bytes that arrive in order are hashed at once, the others are read back."""
 
     def __init__(self, offset: int, size: int) -> None:
         self._offset = offset
@@ -224,7 +226,8 @@ class _Hashing:
         self._turn = threading.Lock()
 
     def add(self, content: memoryview, offset: int) -> None:
-        """A piece of it is written: content of the concatenation from `offset` on. Never waits for another thread's hashing."""
+        """Hash the bytes of a written piece if they are next: the concatenation from `offset` on. Never waits for another thread's hashing.
+        """
         if self._turn.acquire(blocking=False):
             try:
                 begin = self._offset + self._next - offset
@@ -236,7 +239,7 @@ class _Hashing:
                 self._turn.release()
 
     def all(self, file: TreeFile) -> Hasher:
-        """All of it is in its part: what is left is read back. Raises StorageError."""
+        """Hash the rest of the complete part by reading it back. Raises StorageError."""
         buffer = memoryview(bytearray(STEP))
         with self._turn:
             while self._next < self._size:

@@ -1,8 +1,8 @@
-"""A tree's data as the peer server serves it: out of the files where they lie, without a second copy.
+"""A tree's data as the peer server serves it: from the files themselves, without a second copy.
 
-Others may change, replace or delete the files at any time. So nothing of a tree is sent before it was compared with the record: a piece
-within one file is sent from that, and compared again when the file has another inode or ctime; one that lies in several files is gathered
-in memory and compared there. What is wrong is not served any more.
+Other programs may change, replace or delete the files at any time. So no piece of a tree is sent before it was compared with the record: a
+piece within one file is sent from that, and compared again when the file has another inode or ctime; one in several files is gathered in
+memory and compared there. A wrong piece is no longer served.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from dfengine.storage.record import Record
 
 KEPT = 64 << 20
-"""Bytes of gathered pieces that are kept for the next one who asks."""
+"""Limit in bytes of gathered pieces that are kept for the next request."""
 
 MOST = 512 << 20
-"""Bytes of gathered pieces at once, those that are being sent included; a request for one more is refused."""
+"""Limit in bytes of gathered pieces at once, those that are being sent included; a request for one more is refused."""
 
 LARGEST = 256 << 20
-"""Bytes of a layout."""
+"""Limit in bytes of a layout."""
 
 _MAGIC = b"dftree1\n"
 _serial = count()
@@ -66,7 +66,7 @@ def decode(content: bytes) -> tuple[list[bytes], Sequence[int]]:
 
 
 def find(entry: Entry, record: Record, layout: str) -> Shared | None:
-    """The tree that `entry` describes, open for reading; the record is its own then, and closed where there is none."""
+    """Open the tree that `entry` describes for reading. The result owns the record; without one the record is closed."""
     descriptors: list[int] = []
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -98,7 +98,7 @@ class TreeShared(Shared):
         self.tree: TreeFile = file
         self.serial = next(_serial)
         self._same: dict[int, tuple[int, int, int]] = {}
-        """Piece that was compared -> device, inode and ctime of the one file that it lies in."""
+        """Piece that was compared -> device, inode and ctime of its one file."""
 
     def here(self, offset: int, length: int) -> bool:
         """See Shared."""
@@ -127,7 +127,7 @@ class TreeShared(Shared):
         return (owner.right, not owner.known) if isinstance(owner, _InFile | _Gathered) else (None, False)
 
     def withdraw(self, n: int) -> None:
-        """Piece n is not what its digest says: it is not served any more."""
+        """Stop serving piece n, which does not match its digest."""
         self._wrong.add(n)
         self._same.pop(n, None)
         self.spoil()
@@ -141,7 +141,7 @@ class TreeShared(Shared):
 
 
 class _InFile:
-    """A piece that lies in one file, which is open."""
+    """A piece within one file, which is open."""
 
     def __init__(self, shared: TreeShared, n: int, number: int) -> None:
         scatter = shared.tree.scatter
@@ -160,7 +160,7 @@ class _InFile:
         return found.st_dev, found.st_ino, found.st_ctime_ns
 
     def right(self) -> bool:
-        """In a thread: compare it with its digest."""
+        """Compare the piece with its digest, in a thread."""
         state, shared, n = self._state(), self._shared, self._n
         buffer = memoryview(bytearray(self._size))
         got = 0
@@ -183,7 +183,7 @@ class _InFile:
 
 
 class _Gathered:
-    """A piece that lies in several files, in memory; it stays right whatever happens to those. place: where it begins."""
+    """A piece of several files, in memory; it stays valid when those change. place: its offset."""
 
     place = 0
 
@@ -197,13 +197,13 @@ class _Gathered:
             raise StorageError(f"no memory for a piece: {error.strerror}") from None
         self.size = size
         self.known = False
-        # A piece that is kept does not keep its tree open.
+        # A weak reference: a kept piece does not keep its tree open.
         self._shared, self._n = ref(shared), n
         self._turn = threading.Lock()
         _gathered.add(shared.serial, n, self)
 
     def right(self) -> bool:
-        """In a thread: gather it, unless another thread has, and compare it with its digest."""
+        """Gather the piece, unless another thread has, and compare it with its digest. In a thread."""
         with self._turn:
             shared, n = self._shared(), self._n
             if not self.known and shared is not None:
@@ -230,12 +230,12 @@ class _Kept:
 
     def __init__(self) -> None:
         self.size = 0
-        # What leaves may end while the lock is held, and says so by `free`.
+        # Reentrant: a dropped piece may be freed while the lock is held, and then calls `free`.
         self._lock = threading.RLock()
         self._pieces: OrderedDict[tuple[int, int], _Gathered] = OrderedDict()
 
     def get(self, shared: int, n: int) -> _Gathered | None:
-        """Piece n of a tree, if it is here."""
+        """Piece n of a tree, if it is kept."""
         with self._lock:
             found = self._pieces.get((shared, n))
             if found is not None:
@@ -243,7 +243,7 @@ class _Kept:
             return found
 
     def add(self, shared: int, n: int, piece: _Gathered) -> None:
-        """The least recently asked for leave when these are more than KEPT bytes; they stay in memory while they are sent."""
+        """Keep a piece. Beyond KEPT bytes the least recently requested ones are dropped; they stay in memory while they are sent."""
         with self._lock:
             self.size += piece.size
             self._pieces[shared, n] = piece
@@ -251,17 +251,17 @@ class _Kept:
                 self._pieces.popitem(last=False)
 
     def free(self, size: int) -> None:
-        """So many bytes are in memory no more."""
+        """Subtract `size` bytes that are no longer in memory."""
         with self._lock:
             self.size -= size
 
     def drop(self, shared: int, n: int) -> None:
-        """It is not here any more."""
+        """Drop one piece."""
         with self._lock:
             self._pieces.pop((shared, n), None)
 
     def forget(self, shared: int) -> None:
-        """All of a tree."""
+        """Drop all pieces of a tree."""
         with self._lock:
             for key in [key for key in self._pieces if key[0] == shared]:
                 del self._pieces[key]

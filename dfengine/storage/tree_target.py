@@ -1,8 +1,8 @@
-"""Where a tree's files go: a directory, and in it, until all is there, one of parts with the record: `DIR/.dfengine.<task>`.
+"""The directory of a tree's files, and in it, until the tree is complete, a directory of parts with the record: `DIR/.dfengine.<task>`.
 
-As long as a download writes there it has the directory's lock (`folder_lock`), so no other tree is written there.
+While a download writes there it holds the directory's lock (`folder_lock`), so no other tree is written there.
 
-The next download of the same tree into the same directory goes on from there. When all files have their names it is removed.
+The next download of the same tree into the same directory resumes from the parts, which are removed when all files have their names.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TreeTarget:
         digests: Sequence[str] = (),
         check: Callable[[], None] | None = None,
     ) -> None:
-        """check: see PieceFile.recheck. Raises BadValue when `folder` is no directory, or a path is one that is used here."""
+        """check: see PieceFile.recheck. Raises BadValue when `folder` is not a directory, or a path has a reserved name."""
         try:
             self.path = resolved(folder)
         except OSError as error:
@@ -69,21 +69,21 @@ class TreeTarget:
         self._check = check
         self._root = self._lock = self._held = -1
         self._made: list[str] = []
-        """Directories that were made for it, the deepest first."""
+        """Directories that were made for the tree, the deepest first."""
         self.kept: list[int] = []
-        """Numbers of files that lay there already, as an earlier download has written them."""
+        """Numbers of files that exist already as an earlier download has written them."""
         self.similar = False
-        """Others lay there that have the size of those that are wanted."""
+        """Whether other files of the wanted sizes exist."""
 
     @property
     def descriptors(self) -> list[int]:
-        """Of the directory, that of the parts and the lock, those that are open."""
+        """The open ones of the descriptors of the directory, the parts and the lock."""
         return [fd for fd in (self._root, self._lock, self._held) if fd >= 0]
 
     def occupy(self, deletes: bool = False) -> None:
         """Make the directory and lock it. deletes: `surplus` is called. Raises StorageError, also where another process downloads there.
 
-        What is here is to be looked at again after that: another download may have been there until now.
+        The caller must look for existing files again after that: another download may have written there until now.
         """
         if self._held >= 0:
             return
@@ -105,11 +105,12 @@ class TreeTarget:
             raise StorageError(f"another download writes a tree to {above}: wait for it, since --delete would delete of that, too")
 
     def clock(self) -> int:
-        """Now, as the directory's file system has it: unix nanoseconds. After `occupy`."""
+        """The time of the directory's file system: unix nanoseconds. After `occupy`."""
         return folder_lock.clock(self._held)
 
     def prepare(self) -> None:
-        """Lock the directory, make that of the parts and lock that. Raises StorageError, also where another process downloads there."""
+        """Lock the directory, make the directory of parts and lock that. Raises StorageError, also where another process downloads there.
+        """
         if self._lock >= 0:
             return
         self.occupy()
@@ -136,13 +137,13 @@ class TreeTarget:
 
     @property
     def layout(self) -> bytes:
-        """For the peer server: see `tree_shared.decode`."""
+        """Paths and sizes for the peer server: see `tree_shared.decode`."""
         from dfengine.storage.tree_shared import encode
 
         return encode(self._paths, self._sizes)
 
     def find_kept(self) -> bool:
-        """Look which files lie there as an earlier download has written them: `kept`. True: all do."""
+        """Find the files that exist as an earlier download has written them: `kept`. True: all do."""
         try:
             root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -160,7 +161,7 @@ class TreeTarget:
         return Scatter(self._paths, self._sizes, content_size, root, parts, self._modes, self._mtimes, self._marks)
 
     def open(self, geometry: Geometry, generation: bytes) -> TreeFile:
-        """What is left of an earlier download of the same tree, hashed again, or a fresh start.
+        """The remaining pieces of an earlier download of the same tree, verified again, or an empty file.
 
         Raises StorageError (no room), BadValue for another length than that of the files.
         """
@@ -194,7 +195,7 @@ class TreeTarget:
         return None
 
     def _go_on(self, record: Record, scatter: Scatter) -> TreeFile:
-        """What is here is compared with the record, and files that lie here already are taken as they are."""
+        """Verify the pieces on disk by the record, and accept existing files unchanged."""
         geometry, lock = record.geometry, os.dup(self._lock)
         file = TreeFile(self.path, lock, record, scatter, self._digests)
         file.recheck(self._check)
@@ -213,7 +214,7 @@ class TreeTarget:
                     scatter.set_state(n, 1)
                 elif past - first > 1:
                     torn += range(first, past)
-        # Of a file that had its name and was changed since, the right pieces are in no part: they are fetched with the others.
+        # Valid pieces of a file that had its name and was changed since are in no part: they are fetched with the others.
         for piece in torn:
             record.hide(piece)
         for n in parts - touched:
@@ -222,7 +223,7 @@ class TreeTarget:
         return file
 
     def _parts_of(self, scatter: Scatter) -> set[int]:
-        """Numbers of the files that have a part of their size; whatever else is left in the directory of parts is removed."""
+        """Numbers of the files that have a part of their size; any other part is removed."""
         found = set()
         for name in os.listdir(self._lock):
             n = int(name[1:]) if name[:1] in "pt" and name[1:].isdigit() else -1
@@ -235,7 +236,7 @@ class TreeTarget:
         return found
 
     def _take_over(self, file: TreeFile) -> None:
-        """Pieces of which all files are kept are here."""
+        """Show the pieces of which all files are kept."""
         from dfengine.storage.hashing import content_digest
 
         geometry, scatter = file.geometry, file.scatter
@@ -261,12 +262,12 @@ class TreeTarget:
             raise kind(f"no room in {self.path}: {missing} bytes are missing, {room.f_bavail * room.f_frsize} are free")
 
     def folds_case(self) -> bool:
-        """The file system takes two cases of a letter for one; after `prepare`."""
+        """Whether the file system ignores case; after `prepare`."""
         folder, name = os.path.split(self.parts)
         return os.path.lexists(os.path.join(folder, name.upper()))
 
     def check_in_place(self) -> None:
-        """Raises StorageError where the files do not lie at `path`: the directory was moved or replaced since it was opened."""
+        """Raise StorageError where the files are not at `path`: the directory was moved or replaced since it was opened."""
         try:
             same = os.path.samestat(os.stat(self.path), os.fstat(self._root))
         except OSError:
@@ -288,14 +289,15 @@ class TreeTarget:
         self._lock = -1
 
     def tidy(self) -> None:
-        """All files have their names: remove what a download has left that was killed at its end, unless another one uses it."""
+        """Remove the parts of a download that was killed at its end, unless another one uses them. For a tree whose files all have their
+        names."""
         if os.path.lexists(self.parts):
             with contextlib.suppress(StorageError):
                 self.prepare()
                 self.discard()
 
     def close(self) -> None:
-        """Let go of the directory; what lies in it stays. A directory of parts, or a new one, that is empty goes."""
+        """Release the directory; its files stay. A directory of parts, or a new one, is removed if it is empty."""
         if self._lock >= 0:
             with contextlib.suppress(OSError):
                 os.rmdir(self.parts)
@@ -312,7 +314,7 @@ class TreeTarget:
 
 
 def _missing(path: str) -> list[str]:
-    """`path` and what is missing of the directories above it, the deepest first."""
+    """`path` and the missing directories above it, the deepest first."""
     found = []
     while not os.path.lexists(path):
         found.append(path)

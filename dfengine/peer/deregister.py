@@ -1,4 +1,4 @@
-"""Tells supernodes which downloads are no longer served here. Best effort: a lease that expires or a failed piece tells them, too."""
+"""Notifies supernodes of downloads that are no longer served here. Best effort: an expired lease or a failed piece has the same effect."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import ssl
 
 TIMEOUT = 0.6
-"""All of it together takes no longer: a process that is told to end does so within a second."""
+"""Limit in seconds of all requests together: a process that receives SIGTERM ends within a second."""
 
 AT_ONCE = 16
 
 
 async def deregister(gone: Iterable[Leaving], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
-    """`service down` for each, some at once; never raises for what a supernode does or does not do."""
+    """Send `service down` for each, several at once; failures of supernodes are ignored."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def leave(node: str, task: str, cid: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings that a download gives the peer server that runs already on its host."""
+"""Settings that a download sends to the running peer server of its host."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dfengine.net.authentication import Authentication
 from dfengine.net.limit import TokenBucket
 
 MOST = 1 << 62
-"""Bytes per second that a rate may be."""
+"""Limit of a rate in bytes per second."""
 
 
 class HostSettings:
-    """Its messages: `{"totallimit": bytes per second, 0: leave it, "secret_files": [path]}`. clock: monotonic seconds, the bucket's."""
+    """Its messages: `{"totallimit": bytes per second, 0: unchanged, "secret_files": [path]}`. clock: monotonic seconds, the bucket's."""
 
     def __init__(self, limit: TokenBucket, authentication: Authentication, clock: Callable[[], float]) -> None:
         self._limit = limit
@@ -22,7 +22,7 @@ class HostSettings:
         self._clock = clock
 
     def __call__(self, message: bytes) -> bool:
-        """Whether this server is of the download's swarm; then it has taken the settings."""
+        """Whether this server belongs to the download's swarm; if so, the settings are applied."""
         try:
             settings = json.loads(message.decode())
             rate, secrets = settings["totallimit"], settings["secret_files"]

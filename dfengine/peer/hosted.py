@@ -1,13 +1,14 @@
-"""What this host serves: the downloads in its home directory, and streams whose memory was handed over; and who tells it settings.
+"""Downloads and streams that this host serves: those in its home directory, and streams whose memory was passed to it; and messages of
+this user's processes.
 
 Downloads that want to join each other are passed on to `meeting`.
 
-A stream is served while its process holds the connection that it came over, and `expire` seconds after its last use once that has
-closed; then the memory goes with its last descriptor. It goes earlier where `kept_memory` says so. Over that connection its process says
-`{"digests": {ALGORITHM: HEX}}` of the whole file, and `{"discard": true}` where what it has given is wrong.
+A stream is served while its process holds the connection that it was passed over, and `expire` seconds after its last use once that has
+closed; then the memory is freed with its last descriptor, or earlier where `kept_memory` selects it. Over that connection its process sends
+`{"digests": {ALGORITHM: HEX}}` of the whole file, and `{"discard": true}` where its bytes are wrong.
 
-A download asks for what has ended by `{"take": TASK, "generation": TEXT, "piece": BYTES, "write": BOOL}`, and hears
-`{"digests": {...}}` with the descriptors, or `{}`. write: it goes on in that memory, and nobody else does.
+A download requests ended memory by `{"take": TASK, "generation": TEXT, "piece": BYTES, "write": BOOL}`, and receives
+`{"digests": {...}}` with the descriptors, or `{}`. write: it continues in that memory, as the only process that does.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTORS = MEMORIES + 1
-"""Of one stream: its data and its record; a file that is open on demand has two."""
+"""Descriptors of one stream: its data and its record; a file that is open on demand has two."""
 
 STREAMS = 1024
-"""Held at most; further ones are refused."""
+"""Limit of streams; further ones are refused."""
 
 
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 SILENCE = 10.0
-"""Seconds in which a process that connected must have handed over its stream."""
+"""Seconds within which a process that connected must have passed its stream."""
 
 
 class Hosted:
-    """See routes.Shares. `now`: unix seconds; `listener`: see fd_passing.listen, None when no stream is taken.
+    """See routes.Shares. `now`: unix seconds; `listener`: see fd_passing.listen, None when no stream is accepted.
 
-    settings: called with a message that came without descriptors from a process of this user; whether it is taken. No settings are those of
-    `withdrawals`.
+    settings: called with a message without descriptors from a process of this user; returns whether the message was accepted. Besides
+    settings, these are withdrawals (`withdrawals`).
     """
 
     def __init__(
@@ -72,19 +73,19 @@ class Hosted:
         self._streams: dict[str, Stream] = {}
         self._fresh: list[Stream] = []
         self._let_go: list[Entry] = []
-        """Of memory that is let go or leaves, and of which supernodes are not told yet."""
+        """Entries of memory that is released or is about to be, and that supernodes are not notified of yet."""
         self._bounding = False
         self._watched = False
         self._watch(True)
 
     def _watch(self, wanted: bool) -> None:
-        """Whether `accept` is called when somebody connects."""
+        """Set whether `accept` is called for new connections."""
         if self._loop is not None and self._listener is not None and wanted != self._watched:
             self._watched = wanted
             (self._loop.add_reader(self._listener, self.accept) if wanted else self._loop.remove_reader(self._listener))
 
     def accept(self) -> None:
-        """Take what has been handed over by now; never waits."""
+        """Accept the connections and messages that have arrived; never blocks."""
         while self._listener is not None:
             try:
                 sock, _ = self._listener.accept()
@@ -100,7 +101,7 @@ class Hosted:
             self._readable(stream)
 
     def take(self, sock: socket.socket) -> None:
-        """A connection of a download, from which nothing was read yet; it is this value's now."""
+        """Take over a connection of a download, from which nothing was read yet."""
         sock.setblocking(False)
         if not fd_passing.own(sock) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
             sock.close()
@@ -121,7 +122,7 @@ class Hosted:
             message, descriptors = b"", []
         given = message and stream.shared is None and descriptors
         if given and self._adopt(stream, message, descriptors):
-            self._readable(stream)  # if its end has come as well, a loop of libuv may not call again
+            self._readable(stream)  # if its end has arrived as well, a loop of libuv may not call again
             return
         if given and self._joins(stream, message, descriptors):
             return
@@ -152,7 +153,7 @@ class Hosted:
         return True
 
     def _joins(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
-        """Hand the connection over to the meeting of downloads that share a task; False: the message is another one."""
+        """Pass the connection to the meeting of downloads that share a task; False: the message is another one."""
         try:
             words = json.loads(message.decode())
         except (ValueError, RecursionError):
@@ -180,7 +181,7 @@ class Hosted:
         return bool(messages)
 
     def _gives(self, stream: Stream, message: bytes) -> bool:
-        """A download asks on this connection for memory that it can reuse; False: the message is another one."""
+        """Handle a download's request for memory that it can reuse; False: the message is another one."""
         words = next(iter(_objects(message)), {})
         task, generation, piece, write = (words.get(name) for name in ("take", "generation", "piece", "write"))
         if not (type(task) is type(generation) is str and type(piece) is int and type(write) is bool) or stream.sock is None:
@@ -197,7 +198,7 @@ class Hosted:
         return True
 
     def _hang_up(self, stream: Stream) -> None:
-        """The stream has ended; what it has given stays until it expires."""
+        """Close the connection of a stream that has ended; its memory stays until it expires."""
         sock, stream.sock = stream.sock, None
         if sock is not None:
             if self._loop is not None:
@@ -211,7 +212,7 @@ class Hosted:
             self._loop.call_soon(self._bound)
 
     def _bound(self) -> None:
-        """What has ended takes no more memory than its share."""
+        """Limit the memory of ended streams to its share."""
         self._bounding = False
         if any(stream.sock is None for stream in self._streams.values()):
             self._remove(kept_memory.beyond(self._streams.values(), available()))
@@ -223,7 +224,7 @@ class Hosted:
                 self._let_go.append(stream.shared.entry)
 
     def _leave(self) -> None:
-        """Remove second copies one turn after the supernodes were told: until then these may still name them to peers."""
+        """Remove second copies one turn after supernodes were notified: until then these may still name them to peers."""
         for name, stream in list(self._streams.items()):
             if stream.leaving:
                 del self._streams[name]
@@ -233,7 +234,7 @@ class Hosted:
                 self._let_go.append(stream.shared.entry)
 
     def find(self, name: str) -> Shared | None:
-        """See routes.Shares. What was just handed over is found too."""
+        """See routes.Shares. Finds streams that were just passed, too."""
         if name not in self._streams and self._listener is not None:
             self.accept()
         stream = self._streams.get(name)
@@ -258,7 +259,7 @@ class Hosted:
         return gone
 
     def withdraw_deleted(self) -> list[Entry]:
-        """See routes.Shares; and memory that was let go."""
+        """See routes.Shares; also returns released memory."""
         self._watch(True)
         self._leave()
         self._bound()
@@ -279,18 +280,18 @@ class Hosted:
         return name in self._streams or self._home.has(name)
 
     def withdraw(self, name: str) -> None:
-        """See routes.Shares. A stream is its process's."""
+        """See routes.Shares. A stream is withdrawn by its process only."""
         self._home.withdraw(name)
 
     @property
     def running(self) -> bool:
-        """Something is shared here, or a download or stream has not ended: other hosts may be assigned its pieces."""
+        """Whether contents are shared here, or a download or stream has not ended: other hosts may be assigned its pieces."""
         if listed(self._home) or len(self._meeting) or any(stream.sock is not None for stream in self._streams.values()):
             return True
         return any(self._home.running(name) for name in self._home.names())
 
     def close(self) -> None:
-        """Let go of every stream."""
+        """Release every stream."""
         self._watch(False)
         for stream in [*self._fresh, *self._streams.values()]:
             self._hang_up(stream)
@@ -301,7 +302,7 @@ class Hosted:
 
 
 def _objects(message: bytes) -> list[dict[str, Any]]:
-    """JSON objects on lines of their own; empty for anything else."""
+    """JSON objects on lines of their own; empty for any other message."""
     try:
         found = [json.loads(line) for line in message.decode().splitlines()]
     except (ValueError, RecursionError):

@@ -1,36 +1,36 @@
-"""Which download of this host fetches a task, and which others join it: a pure state machine.
+"""Selects the download of this host that fetches a task, and those that join it: a pure state machine.
 
 Law: a key (`client.identity.joint_key`) has at most one leader of each kind that later downloads may join; every other download with that
-key is instructed to follow one, or to go on alone.
+key is instructed to follow one, or to continue alone.
 
-    kind     what it is                        follows           takes from
-    FILE     a download into a file            FILE              -
-    STREAM   a stream                          FILE, or STREAM   -
-    OPENED   an open file                      OPENED            FILE
-    KEPT     one that must be kept on the disk KEPT              FILE
+    kind     what it is                          follows           takes from
+    FILE     a download into a file              FILE              -
+    STREAM   a stream                            FILE, or STREAM   -
+    OPENED   an open file                        OPENED            FILE
+    KEPT     a download that must stay on disk   KEPT              FILE
 
-A leader fetches, but for an open file's that finds a leader of kind FILE: it takes its pieces from there into its own place, and those that
-follow it share that place. A stream is followed by streams only, since it has a window of the pieces; an open file by open files only,
-since it has what its readers asked for.
+A leader fetches, except an open file's that finds a leader of kind FILE: it takes its pieces from there into its own place, and its
+followers share that place. A stream is followed by streams only, since it has a window of the pieces; an open file by open files only,
+since it has the pieces that its readers requested.
 
     state of a download    event                          becomes    instructions
-    new                    join, nobody leads             LEADING    lead: and fetch, or take
-                           join, somebody leads           JOINED     follow; open, if the leader has a place
-    LEADING                open                           the same   all that follow it or take from it: open
-                           done                           APART      those: done; who followed it is APART
-                           failed                         APART      those: alone; who followed it is APART
-                           pass_on, leave (it is gone)    APART      see below
-                           silent, part: of one that takes the same  see below; part: it fetches
+    new                    join, without a leader         LEADING    lead: and fetch, or take
+                           join, with a leader            JOINED     follow; open, if the leader has a place
+    LEADING                open                           the same   all followers and takers: open
+                           done                           APART      those: done; its followers are APART
+                           failed                         APART      those: alone; its followers are APART
+                           pass_on, leave (it has ended)  APART      see below
+                           silent, part: of a taker       the same   see below; part: it fetches
     JOINED                 silent: its leader is          LEADING    lead; the leader is APART, and the others follow the new one
                            outdated: its leader is        as new     lead or follow; its leader leads OUTDATED
                            part                           APART
-                           leave                          gone
-    OUTDATED       anything                       as before  of those that follow it; nobody else joins them
+                           leave                          ended
+    OUTDATED               anything                       as before  for its followers; no other download joins them
     APART                  anything                       the same
 
-When a leader goes, those that followed it are placed as if they came now, downloads into files first: the first of them leads, and the
-others follow it. Where all of them are streams they follow the stream that leads already, else the first of them leads. Who took from it
-leads on: it takes from the new leader, or fetches.
+When a leader ends, its followers are placed as if they were new, downloads into files first: the first of them leads, and the others follow
+it. If all of them are streams they follow the stream that leads already, else the first of them leads. A download that took pieces from the
+leader continues to lead: it takes from the new leader, or fetches.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _TAKES = {OPENED: FILE, KEPT: FILE}
 
 
 class Instruction(NamedTuple):
-    """For one download. word: one of those above. leader: the download that it follows or takes from, -1: none.
+    """An instruction to one download. word: one of those above. leader: the download that it follows or takes from, -1: none.
 
-    before: for `lead`, the leader before it, if that has ended: nothing else writes to its pieces any more. Else -1.
+    before: for `lead`, the leader before it, if that has ended: no other download writes to its pieces any more. Else -1.
     """
 
     download: int
@@ -59,7 +59,7 @@ class Instruction(NamedTuple):
 
 
 class _Download:
-    """leader: the download that it follows or takes from. own: the key that it came with; key: of its group, which differs by the number
+    """leader: the download that it follows or takes from. own: the key that it joined with; key: of its group, which differs by the number
     of an outdated leader.
     """
 
@@ -72,7 +72,7 @@ class _Download:
 
 
 class _Group:
-    """A leader and those that joined it, in the order in which they did."""
+    """A leader and the downloads that joined it, in their order of joining."""
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
@@ -82,7 +82,7 @@ class _Group:
 
 
 class Joins:
-    """Of one host. Downloads are named by numbers that the caller chooses. Every event returns instructions, to be sent in this order."""
+    """The downloads of one host. The caller chooses their numbers. Every event returns instructions, to be sent in this order."""
 
     def __init__(self) -> None:
         self._downloads: dict[int, _Download] = {}
@@ -92,7 +92,7 @@ class Joins:
         return len(self._downloads)
 
     def slot(self, download: int) -> int:
-        """Number of one that joined among those of its leader: the least that was free; -1 for others."""
+        """Number of a joined download among those of its leader: the lowest that was free; -1 for others."""
         known = self._downloads.get(download)
         return -1 if known is None else known.slot
 
@@ -102,19 +102,19 @@ class Joins:
         return -1 if known is None else known.leader
 
     def leads(self, download: int) -> bool:
-        """It leads those of its kind."""
+        """Whether it leads the downloads of its kind."""
         known = self._downloads.get(download)
         return known is not None and known.leads
 
     def join(self, download: int, key: str, kind: str) -> list[Instruction]:
-        """A new one. key: names the task, and all that must agree. kind: one of KINDS."""
+        """Add a download. key: names the task, and all properties that must agree. kind: one of KINDS."""
         if download in self._downloads:
             return []
         self._downloads[download] = _Download(key, kind)
         return list(self._place(download))
 
     def _place(self, download: int, before: int = -1) -> Iterator[Instruction]:
-        """Under a leader that it may follow; else as a leader."""
+        """Place it under a leader that it may follow; else as a leader."""
         known = self._downloads[download]
         found = (self._groups.get((known.key, kind)) for kind in _FOLLOWS[known.kind])
         group = next((group for group in found if group is not None), None)
@@ -129,7 +129,7 @@ class Joins:
         yield from self._take(download, before)
 
     def _take(self, download: int, before: int = -1) -> Iterator[Instruction]:
-        """A leader takes from another kind's if there is one."""
+        """Let a leader take from another kind's leader if there is one."""
         known = self._downloads[download]
         group = self._groups.get((known.key, _TAKES.get(known.kind, "")))
         if group is None:
@@ -157,7 +157,7 @@ class Joins:
         known.leader = known.slot = -1
 
     def _led(self, download: int) -> _Group | None:
-        """Those that joined it; None if it does not lead."""
+        """The group that it leads; None if it does not lead."""
         known = self._downloads.get(download)
         return None if known is None or not known.leads else self._groups[known.key, known.kind]
 
@@ -170,25 +170,25 @@ class Joins:
         return [Instruction(each, OPEN, download) for each in group.joined]
 
     def done(self, download: int) -> list[Instruction]:
-        """A leader's file is whole and verified, and has its name."""
+        """A leader's file is complete and verified, and has its name."""
         return self._dissolve(download, DONE)
 
     def failed(self, download: int) -> list[Instruction]:
-        """A leader cannot have the file, for no reason of its own: each of the others finds out by itself."""
+        """A leader cannot fetch the file, for a reason that may apply to the others: each of them tries alone."""
         return self._dissolve(download, ALONE)
 
     def _dissolve(self, download: int, word: str) -> list[Instruction]:
         return [Instruction(each, word) for each in self._drop(download)]
 
     def silent(self, download: int, leader: int) -> list[Instruction]:
-        """One that joined says that `leader` does not run; of one that it has not joined, or not any more, nothing happens."""
+        """A joined download reports that `leader` does not run. Ignored for a leader that it has not joined, or no longer follows."""
         known = self._downloads.get(download)
         if known is None or leader < 0 or known.leader != leader:
             return []
         return self._succeed(leader, first=download)
 
     def outdated(self, download: int, leader: int) -> list[Instruction]:
-        """One that joined says that `leader` has an old version; of one that it has not joined, or not any more, nothing happens."""
+        """A joined download reports that `leader` has an old version. Ignored for a leader that it has not joined, or no longer follows."""
         known = self._downloads.get(download)
         if known is None or leader < 0 or known.leader != leader:
             return []
@@ -200,7 +200,7 @@ class Joins:
         return list(self._place(download))
 
     def _set_apart(self, leader: int) -> None:
-        """It and those that follow it are among themselves from now on. Those that lead others have a place of their own."""
+        """Separate it and its followers from new downloads. Followers that lead others have a place of their own."""
         known = self._downloads[leader]
         if known.key != known.own:
             return
@@ -210,25 +210,25 @@ class Joins:
             self._downloads[each].key = key
 
     def part(self, download: int) -> list[Instruction]:
-        """One that joined goes on by itself; a leader leads on."""
+        """A joined download continues alone; a leader still leads."""
         if download in self._downloads:
             self._detach(download)
         return []
 
     def pass_on(self, download: int) -> list[Instruction]:
-        """It leads none, and follows none, any more."""
+        """It leads and follows no download any more."""
         self.part(download)
         return self._succeed(download)
 
     def leave(self, download: int) -> list[Instruction]:
-        """It has ended, in whatever way."""
+        """It has ended, for whatever reason."""
         self.part(download)
         instructions = self._succeed(download, left=True)
         self._downloads.pop(download, None)
         return instructions
 
     def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Instruction]:
-        """Another one leads. first: who is asked before the others of its kind. left: the leader has ended."""
+        """Let another download lead. first: preferred to the others of its kind. left: the leader has ended."""
         order = sorted(self._drop(leader), key=lambda each: (self._downloads[each].kind != FILE, each != first))
         instructions: list[Instruction] = []
         for each in order:
@@ -236,7 +236,7 @@ class Joins:
         return instructions
 
     def _drop(self, leader: int) -> list[int]:
-        """It leads no more; those that had joined it."""
+        """End its leadership; return the downloads that had joined it."""
         group = self._led(leader)
         if group is None:
             return []

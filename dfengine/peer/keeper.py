@@ -1,8 +1,8 @@
-"""Keeps what this host shares known: announces it to its supernodes every few seconds, and takes it back when it is changed or over.
+"""Announces this host's shared contents to their supernodes periodically, and withdraws those that have changed or ended.
 
-Announcements that are repeated also bring a restarted supernode, and one that was not reached before, to know it. They are made in threads,
-one at a time for each supernode. Where a supernode that keeps a copy is lost, the next one in the content's order keeps one in its
-place: only who shares it knows how many are wanted, and still has all of it when every copy is lost.
+Repeated announcements also reach a supernode that has restarted, or was unreachable before. They are sent in threads, one at a time for
+each supernode. Where a supernode that keeps a copy is lost, the next one in the content's order keeps one in its place: only the sharer
+knows how many are wanted, and still has all of it when every copy is lost.
 """
 
 from __future__ import annotations
@@ -28,20 +28,22 @@ ALIVE = 5.0
 """Seconds between two announcements to one supernode; see `supernode.shares.SILENCE`."""
 
 FEW, SELDOM = 4, 12.0
-"""Where a host shares more contents than FEW, seconds between two announcements of each: a supernode has many such hosts."""
+"""Above FEW shared contents of a host, seconds between two announcements of each: a supernode has many such hosts."""
 
 LOST = 300.0
-"""Seconds without an answer after which another supernode keeps copies in place of one. One that is only restarted has its own still."""
+"""Seconds without a response after which another supernode keeps copies in place of one. A supernode that only restarts still has its own.
+"""
 
 AT_ONCE = 4
-"""Supernodes that are spoken to at once."""
+"""Limit of supernodes with a request at once."""
 
 LAST = 0.6
-"""Seconds for what is taken back when the process ends."""
+"""Limit in seconds of withdrawals when the process ends."""
 
 
 class Keeper:
-    """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: how it connects now; may raise BadValue."""
+    """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: returns the present settings of connections; may
+    raise BadValue."""
 
     def __init__(self, home: Home, port: int, now: Callable[[], float], dialer: Callable[[], Dialer]) -> None:
         self._home = home
@@ -50,16 +52,16 @@ class Keeper:
         self._dialer = dialer
         self._known: dict[str, Announced] = {}
         self._due: dict[tuple[str, str], float] = {}
-        """(name, supernode) -> when it is to be announced next, monotonic seconds; infinity while it is."""
+        """(name, supernode) -> when its next announcement is due, monotonic seconds; infinity while one is being sent."""
         self._silent: dict[str, float] = {}
         """Supernode -> since when it cannot be reached, monotonic seconds."""
         self._threads: ThreadPoolExecutor | None = None
 
     def refresh(self) -> None:
-        """Announce what is due, and withdraw what has ended; does not wait."""
+        """Announce contents that are due, and withdraw those that have ended; does not block."""
         shared = {each.name: each for each in listed(self._home)}
         over = [each for each in shared.values() if each.until <= self._now() or not is_whole(self._home, each)]
-        whole = {each.of for each in over}  # the manifest of a directory says nothing without its data
+        whole = {each.of for each in over}  # the manifest of a directory is useless without its data
         for each in [*over, *(each for each in shared.values() if each.url in whole)]:
             self._home.withdraw(each.name)
             shared.pop(each.name, None)
@@ -78,7 +80,8 @@ class Keeper:
             self._submit(self._announce, node, contents)
 
     def end(self, names: Iterable[str]) -> None:
-        """The user withdraws them: `refresh` tells the supernodes, also of what `share` itself has announced since the last one."""
+        """Withdraw on the user's request: `refresh` notifies the supernodes, also of contents that `share` has announced since the last
+        one."""
         for name in names:
             if (found := read(self._home, name)) is not None:
                 self._known[name] = found
@@ -89,9 +92,9 @@ class Keeper:
         self._threads.submit(work, *given)
 
     def _announce(self, node: SupernodeAddress, due: list[tuple[Announced, bool]]) -> None:
-        """In a thread, over one connection, or another where it breaks: contents, and whether a copy of each is to be kept.
+        """Announce contents, each with whether a copy is to be kept. In a thread, over one connection, or another where it breaks.
 
-        A supernode that refuses one gets it again as well: it may accept it then.
+        A content that the supernode refuses is announced again later: the supernode may accept it then.
         """
         pauses = dict.fromkeys([shared.name for shared, _ in due], ALIVE if len(self._known) <= FEW else SELDOM)
         left = due[::-1]
@@ -106,7 +109,7 @@ class Keeper:
                         if answer.code not in (codes.SUCCESS, codes.WAIT):
                             pauses[shared.name] = 6 * ALIVE
         except DfengineError:
-            pass  # it is not reached
+            pass  # the supernode is not reached
         finally:
             for shared, _ in due:
                 if (shared.name, str(node)) in self._due:
@@ -116,7 +119,7 @@ class Keeper:
 
     @contextlib.contextmanager
     def _noting(self, node: SupernodeAddress) -> Iterator[None]:
-        """Remember since when it does not answer."""
+        """Record since when the supernode does not respond."""
         try:
             yield
         except SourceGone:
@@ -134,7 +137,7 @@ class Keeper:
             announce(self._dialer(), node, announcement(shared, self._port, withdrawn=True), lambda algorithm: b"")
 
     async def close(self) -> None:
-        """The process ends: nothing is served any more. It takes LAST seconds at most."""
+        """Withdraw all contents when the process ends. Takes LAST seconds at most."""
         for each in self._known.values():
             self._take_back(each)
         threads, self._threads = self._threads, None
@@ -146,8 +149,8 @@ class Keeper:
 
 
 def _supernodes(shared: Announced, lost: Container[str] = ()) -> list[tuple[SupernodeAddress, bool]]:
-    """The supernodes that have its announcement, and whether each keeps a copy; names that were resolved first. lost: others keep copies in
-    place of these."""
+    """The supernodes that have its announcement, and whether each keeps a copy; resolved names take precedence. lost: other supernodes keep
+    copies in place of these."""
     given, found = [], []
     with contextlib.suppress(BadValue):
         given = [SupernodeAddress.parse(node) for node in shared.nodes]

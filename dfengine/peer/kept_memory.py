@@ -1,8 +1,8 @@
-"""Which memory of files and streams that have ended is let go: second copies, and what exceeds a share of the host's memory; and which
-of it the next download of the same version takes.
+"""Selects memory of ended files and streams that is released: second copies, and the excess over a share of the host's memory; and
+memory that the next download of the same version takes over.
 
-A host needs one copy of a version of a task. Of the copies that were handed over, the most complete one stays; one that has ended, and
-of which the first has every piece with the same digest, goes once supernodes are told so. What is left is bounded.
+A host needs one copy of a version of a task. Of the copies that were passed to the server, the most complete one stays. One that has ended,
+and of which that one has every piece with the same digest, is removed once supernodes are notified. The remaining memory is bounded.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from dfengine.storage.shared import Shared
 
 SHARE = 4
-"""What has ended takes a fourth part, at most, of the memory that would be available without it: as much as one file in memory may."""
+"""Ended files and streams take at most a fourth of the memory that would be available without them: the same limit as for one file in
+memory."""
 
 _UNRECORDED = bytes(16)
 
 
 class Stream:
-    """A file in memory or a stream that is handed over. Times are unix seconds.
+    """A file in memory or a stream that was passed to the server. Times are unix seconds.
 
-    sock: None once its process has closed it. shared: None until the message came. used: of its last use, or of its arrival.
-    leaving: the supernodes are told that it is not served any more, and the next turn removes it. given: another process goes on in it.
+    sock: None once its process has closed it. shared: None until the message arrived. used: of its last use, or of its arrival.
+    leaving: supernodes are notified that it is not served any more, and the next turn removes it. given: another process continues in it.
     digests: algorithm -> hex digest of the whole file, as its process computed them.
     """
 
@@ -50,10 +51,10 @@ class Stream:
 def copy_for(
     streams: Iterable[Stream], task: str, generation: bytes, piece_size: int, busy: Collection[tuple[int, int]] | None
 ) -> Stream | None:
-    """The most complete one that has ended, for another download of the same version of the task; None: there is none.
+    """The most complete ended copy for another download of the same version of the task; None: there is none.
 
-    busy: for a download that goes on in that memory, and is the only one that writes there: memory where another process may write still,
-    by device and inode. A stream's memory is none for it. None: for one that only reads there.
+    busy: for a download that continues in that memory as the only writer: memory where another process may still write, by device and
+    inode; a stream's memory is never returned then. None: for a download that only reads there.
     """
     running = {inode for stream in streams if stream.sock is not None and stream.file is not None for inode in _inodes(stream.file)}
     best: tuple[int, float] | None = None
@@ -72,17 +73,17 @@ def copy_for(
 
 
 def ended_in(streams: Iterable[Stream], file: PieceFile) -> list[Stream]:
-    """Those that have ended, and whose pieces lie in the memory of `file`."""
+    """The ended streams whose pieces are in the memory of `file`."""
     inodes, ended = {*_inodes(file)}, [stream for stream in streams if stream.sock is None]
     return [stream for stream in ended if stream.file is not None and not inodes.isdisjoint(_inodes(stream.file))]
 
 
 def second_copies(streams: Iterable[Stream]) -> list[Stream]:
-    """Those that have ended, and whose pieces another one has as well; that one counts as used when they were."""
+    """The ended streams whose pieces another one has as well; that one's last use becomes the later of both."""
     versions: dict[tuple[str, bytes, int], list[tuple[Stream, PieceFile]]] = defaultdict(list)
     for stream in streams:
         if stream.shared is not None and (file := stream.file) is not None and not stream.leaving:
-            with contextlib.suppress(StorageError):  # a length that cannot be
+            with contextlib.suppress(StorageError):  # an invalid length
                 versions[stream.shared.entry.task, file.record.generation, file.geometry.piece_size].append((stream, file))
     gone = []
     for copies in versions.values():
@@ -90,7 +91,7 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
         lasting = [copy for copy in copies if copy[0].sock is None or not copy[1].evicts]
         if len(copies) < 2 or not lasting:
             continue
-        # An open file may go on in the memory of another, and not in a stream's.
+        # An open file may continue in the memory of another, but not in a stream's.
         best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), not copy[1].evicts, copy[0].sock is not None, copy[0].used))
         for stream, file in copies:
             if stream is not best and stream.sock is None and _has(whole, file):
@@ -100,7 +101,7 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
 
 
 def _has(whole: PieceFile, part: PieceFile) -> bool:
-    """Every piece of `part` is in `whole`, with the same digest."""
+    """Whether every piece of `part` is in `whole`, with the same digest."""
     here, ours, theirs = whole.here, whole.record.digests, part.record.digests
     for first, past in part.here.runs():
         if past > len(here) or not here.all_in_range(first, past):
@@ -112,9 +113,9 @@ def _has(whole: PieceFile, part: PieceFile) -> bool:
 
 
 def beyond(streams: Iterable[Stream], available: int) -> list[Stream]:
-    """Those that have ended and must go so that the others take their share of the memory: the least recently used.
+    """The ended streams to remove so that the others do not exceed their share of the memory: the least recently used.
 
-    available: bytes of memory that the host has left now. Memory that a running file has, too, is not counted.
+    available: bytes of memory that the host has left now. Memory that a running file uses, too, is not counted.
     """
     running: set[tuple[int, int]] = set()
     ended: list[tuple[Stream, dict[tuple[int, int], int]]] = []

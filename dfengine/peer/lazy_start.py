@@ -1,7 +1,7 @@
-"""A peer server that a download started waits for its first connection before it imports what serving needs.
+"""Wait of a peer server that a download started: it imports the modules for serving only after its first connection.
 
-Its listening socket takes connections from the start, so no connection is refused. Meanwhile the download has the cores to
-itself: a loop's imports cost more than receiving a hundred megabytes.
+Its listening socket accepts connections from the start, so no connection is refused. Meanwhile the download has all cores: a loop's
+imports take more time than receiving a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LONGEST = 5.0
-"""Seconds after which it is up without one, too: files that expire are then noticed."""
+"""Seconds after which serving begins without a connection, too: expired files are then noticed."""
 
 SOCKETS = ("--socket-fd", "--handover-fd")
-"""Options of `dfengine peer` that hand over a listening socket each; their values follow as arguments of their own."""
+"""Options of `dfengine peer` that each pass a listening socket; their values are separate arguments."""
 
 stopped = False
-"""SIGTERM or SIGINT came while `await_first` waited: serve no more."""
+"""Whether SIGTERM or SIGINT arrived while `await_first` waited: do not serve."""
 
 
 class _Stop(BaseException):
@@ -32,17 +32,17 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def await_first(arguments: list[str]) -> None:
-    """If this is the command line of a peer server that was handed sockets: return at the first visit, at a signal, or after LONGEST."""
+    """Wait, if this is the command line of a peer server that received sockets, for the first connection, a signal, or LONGEST."""
     global stopped
     given = dict(zip(arguments[1::2], arguments[2::2], strict=False))
     sockets = [int(given[name]) for name in SOCKETS if given.get(name, "").isdecimal()]
     if arguments[:1] == ["peer"] and sockets:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it asks to read anew is read when serving begins
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the files that it would reread are read when serving begins
         stopped = wait(sockets)
 
 
 def wait(sockets: list[int], seconds: float = LONGEST) -> bool:
-    """Until one of the listening `sockets` has a connection, or `seconds` are over. True: SIGTERM or SIGINT came."""
+    """Wait until one of the listening `sockets` has a connection, for at most `seconds`. True: SIGTERM or SIGINT arrived."""
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         poll = select.poll()

@@ -1,23 +1,23 @@
-"""Where this host's downloads of one task meet: their connections, and the descriptors that go from the leader to those that joined it.
+"""Connections of this host's downloads of one task, and the descriptors that are passed from the leader to the downloads that joined it.
 
-Who leads is decided by `joins`. A download says, in JSON objects (net.fd_passing.send_message):
+`joins` decides which one leads. A download sends JSON objects (net.fd_passing.send_message):
 
     {"join": KEY, "kind": KIND} + page of signals      first
-    {"open": {...}} + data and record                  a leader's pieces have a place; its value is passed on to those that joined
+    {"open": {...}} + data and record                  a leader's pieces have a place; the value is forwarded to joined downloads
     {"say": "done" | "failed" | "pass_on" | "part"}    see joins
-    {"silent": LEADER}                                 it does not run
-    {"outdated": LEADER}                               a supernode names another version than its place has
+    {"silent": LEADER}                                 that leader does not run
+    {"outdated": LEADER}                               a supernode names another version than the leader's place has
 
-The server answers in the same way:
+The server responds in the same form:
 
-    {"told": "lead", "left": BOOL}                     it leads; left: the leader before it has ended
-    ... and "leader": N, "slot": N + page              it takes its pieces from that leader, whose page of signals that is
+    {"told": "lead", "left": BOOL}                     the download leads; left: the leader before it has ended
+    ... and "leader": N, "slot": N + page              it takes its pieces from that leader, with the leader's page of signals
     {"told": "follow", "leader": N, "slot": N} + page  it follows that leader
-    ... both with "open": BOOL                         that leader's pieces have a place, of which the next message tells
+    ... both with "open": BOOL                         that leader's pieces have a place, which the next message contains
     {"told": "open", "place": {...}} + data and record
     {"told": "done" | "alone"}                         see joins
 
-This server reads none of the descriptors. When a connection ends its download has ended.
+This server reads none of the descriptors. A download has ended when its connection ends.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from dfengine.net import fd_passing
 from dfengine.peer.joins import FOLLOW, KINDS, LEAD, OPEN, Instruction, Joins
 
 MOST = 8
-"""Descriptors of one message at most."""
+"""Limit of descriptors in one message."""
 
 LONGEST = 200
-"""Characters of a key at most."""
+"""Limit of characters in a key."""
 
 MESSAGES = 64
-"""Messages of one download in one turn."""
+"""Limit of messages of one download per turn."""
 
 SAYS = ("done", "failed", "pass_on", "part")
 
 
 class _Connection:
-    """A download's connection. page: of signals. pieces_at, descriptors: where its pieces are, once it leads and has sent `open`.
+    """A download's connection. page: of signals. pieces_at, descriptors: the place of its pieces, once it leads and has sent `open`.
 
-    cut: this server ended the connection, and the download may live. reads: files that it received, by device and inode: it may go on
-    in one of them when its leader has ended.
+    cut: this server ended the connection, and the download may still run. reads: files that it received, by device and inode: it may
+    continue in one of them when its leader has ended.
     """
 
     def __init__(self, number: int, key: str, sock: socket.socket, page: int) -> None:
@@ -68,7 +68,7 @@ def _inode(fd: int) -> tuple[int, int]:
 
 
 class Meeting:
-    """Of one home. `loop`: None for tests, which call `read`."""
+    """The connections of one home. `loop`: None for tests, which call `read`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
@@ -80,7 +80,8 @@ class Meeting:
         return len(self._connections)
 
     def take(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
-        """The first message of a download that wants to join. True: connection and descriptors are this value's; False: the caller's."""
+        """Handle the first message of a download that wants to join. True: this object owns connection and descriptors; False: the caller
+        does."""
         key, kind = words.get("join"), words.get("kind")
         if type(key) is not str or len(key) > LONGEST or type(kind) is not str or kind not in KINDS or len(descriptors) != 1:
             return False
@@ -88,7 +89,7 @@ class Meeting:
         self._connections[connection.number] = connection
         if self._loop is not None:
             self._loop.add_reader(sock, self._readable, connection)
-        # One that has ended, and whose end of connection was not read yet, must not lead.
+        # A download that has ended must not lead, even if the end of its connection was not read yet.
         for other in [other for other in self._connections.values() if other.key == key and other is not connection]:
             self._readable(other)
         self._tell(self._joins.join(connection.number, key, kind))
@@ -111,7 +112,7 @@ class Meeting:
                 return
             except ConnectionError:
                 received = None
-            except OSError:  # nonsense
+            except OSError:  # malformed
                 received, connection.cut = None, True
             if received is None:
                 self._drop(connection)
@@ -128,7 +129,7 @@ class Meeting:
             return
         fd_passing.discard(descriptors)
         if "open" in words and descriptors:
-            # It started this server and took itself for the leader, but another one's message came first: it fetches, and is alone.
+            # It started this server and assumed that it leads, but another download's message arrived first: it fetches alone.
             self._tell(self._joins.pass_on(connection.number))
         elif type(leader) is int:
             self._tell(self._joins.silent(connection.number, leader))
@@ -166,7 +167,7 @@ class Meeting:
         del self._connections[connection.number]
         if self._loop is not None:
             self._loop.remove_reader(connection.sock)
-        # The download that takes over must know whether this one may still write to the same file.
+        # The download that takes over needs to know whether this one may still write to the same file.
         instructions = self._joins.pass_on(connection.number) if connection.cut else []
         instructions += self._joins.leave(connection.number)
         fd_passing.discard([connection.page, *connection.descriptors])
@@ -174,12 +175,12 @@ class Meeting:
         self._tell(instructions)
 
     def inodes(self) -> set[tuple[int, int]]:
-        """Where downloads that are connected here write, or may, by device and inode."""
+        """Files and memory that connected downloads write to, or may, by device and inode."""
         found = {inode for connection in self._connections.values() for inode in connection.reads}
         return found.union(_inode(fd) for connection in self._connections.values() for fd in connection.descriptors)
 
     def close(self) -> None:
-        """Hang up on all; they go on by themselves."""
+        """Close all connections; the downloads continue alone."""
         for connection in self._connections.values():
             if self._loop is not None:
                 self._loop.remove_reader(connection.sock)

@@ -1,4 +1,4 @@
-"""What a peer server answers (1.x's `Peer server` in docs/protocol.md); it finds bytes and opens no socket."""
+"""Responses of a peer server (1.x's `Peer server` in docs/protocol.md); finds bytes and opens no socket."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dfengine.storage.home import Entry, valid_name
 from dfengine.storage.shared import Shared
 
 TOUCH_SECONDS = 1.0
-"""Seconds between two notes of a file's use, however often it is requested."""
+"""Seconds between two records of a file's use, however often it is requested."""
 
 OPEN_FILES = 512
-"""Downloads kept open at once; the least recently asked for closes first."""
+"""Limit of downloads kept open; the least recently requested one is closed first."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _TAIL = bytes([TAIL])
@@ -40,7 +40,7 @@ class Shares(Protocol):
 
 
 Leaving = tuple[str, str, str]
-"""(HOST:PORT of a supernode, task, CID) of a download that is served no longer."""
+"""(HOST:PORT of a supernode, task, CID) of a download that is no longer served."""
 
 
 class Routes:
@@ -66,7 +66,7 @@ class Routes:
         )
 
     def __call__(self, request: Request) -> Response | Parts:
-        """The answer to one request; raises BadRequest."""
+        """The response to one request. Raises BadRequest."""
         exact = self._exact.get(request.path)
         if exact is not None:
             return exact(request)
@@ -127,7 +127,7 @@ class Routes:
                 return text(416, "range not satisfiable")
             if shared.length == total:
                 break
-            # The length became known in between, and the last piece may be shorter than it looked.
+            # The length became known in between, and the last piece may be shorter than assumed.
         if not here:
             return text(404, f"piece {piece} is not here")
         now = self._now()
@@ -157,24 +157,24 @@ class Routes:
                 return None
             self._open[name] = shared
             if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)  # closes itself when nothing of it is being sent any more
+                self._open.popitem(last=False)  # closed when the last send of its bytes ends
         self._open.move_to_end(name)
         return shared
 
     def sweep(self) -> list[Leaving]:
-        """Withdraw expired downloads, close those that others withdrew; returns what the supernodes should be told."""
+        """Withdraw expired downloads, close those that other processes withdrew; return the downloads to report to supernodes."""
         gone = self._home.sweep(self._now())
         self._let_go()
         return _leaving(gone)
 
     def withdraw_deleted(self) -> list[Leaving]:
-        """Withdraw what was deleted, and let go of it and of what others withdrew, so that its room is free; what the supernodes should be
-        told."""
+        """Withdraw downloads whose output was deleted, and close them and those that other processes withdrew, so that their disk space is
+        freed. Returns the downloads to report to supernodes."""
         gone = {entry.name: entry for entry in self._home.withdraw_deleted()}
         return _leaving((gone | self._let_go()).values())
 
     def withdraw(self, names: Iterable[str]) -> list[Leaving]:
-        """Stop serving them because their user asks for it; returns what the supernodes should be told."""
+        """Stop serving downloads on their user's request; return those to report to supernodes."""
         gone = [entry for name in names if (entry := self._home.entry(name)) is not None]
         for entry in gone:
             self._home.withdraw(entry.name)
@@ -182,7 +182,7 @@ class Routes:
         return _leaving(gone)
 
     def _let_go(self) -> dict[str, Entry]:
-        """Close what is withdrawn; its entries."""
+        """Close withdrawn downloads; return their entries."""
         return {name: self._open.pop(name).entry for name in [*self._open] if not self._home.has(name)}
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class Routes:
         self._open.clear()
 
     def served(self) -> list[Leaving]:
-        """All shared downloads, as the supernodes know them; if the home was deleted, those that are open."""
+        """All shared downloads, by the names that supernodes use; if the home was deleted, those that are open."""
         entries = {name: shared.entry for name, shared in self._open.items()}
         entries |= {name: entry for name in self._home.names() if (entry := self._home.entry(name)) is not None}
         return _leaving(entries.values())

@@ -1,4 +1,4 @@
-"""The peer server's process: one listening socket, one home directory, and its end when no download needs it."""
+"""The peer server's process: one listening socket, one home directory; it ends when no download needs it."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ from dfengine.task import PEER_PORTS
 SWEEP_SECONDS = 30.0
 
 REFRESH_SECONDS = 2.0
-"""Seconds between two looks whether the home, and the outputs that are served, are still there; a stat for each."""
+"""Seconds between two checks that the home, and the served outputs, still exist; a stat for each."""
 
 PORTS_TRIED = 50
 
 
 def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
-    """Serve until no request came for `alivetime` seconds (0: no limit) and no download here runs, or until SIGTERM or SIGINT.
+    """Serve until no request arrived for `alivetime` seconds (0: no limit) and no download here runs, or until SIGTERM or SIGINT.
 
-    Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal came already, only deregister.
+    Ends, too, when the home is deleted. Prints `ready peer=IP:PORT`. `stopped`: the signal has arrived already, only deregister.
     Raises LocalError when the home is served already or no port is free, BadValue for a port that 1.x would refuse.
     """
     if settings.port and settings.port not in PEER_PORTS:
         raise BadValue("a peer serves on 15000..65000: choose --port there")
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the files to reread are known
     if settings.lock_fd >= 0 and not os.fstat(settings.lock_fd).st_nlink:
-        return  # the home was deleted while nobody came
+        return  # the home was deleted before the first connection
     home = Home(settings.home)
     lock = settings.lock_fd if settings.lock_fd >= 0 else _locked(home)
     try:
         sock = socket.socket(fileno=settings.socket_fd) if settings.socket_fd >= 0 else _bound(settings.ip, settings.port)
         ip, port = sock.getsockname()[:2]
-        # Read by a process that finds the lock taken; the parent that handed the socket over could not know this pid.
+        # For a process that finds the lock taken; the parent that passed the socket could not know this pid.
         _say(lock, json.dumps({"ip": ip, "port": port, "pid": os.getpid()}).encode())
         import uvloop
 
@@ -74,7 +74,7 @@ def run_peer(settings: PeerSettings, stopped: bool = False) -> None:
 
 
 def _say(lock: int, content: bytes) -> None:
-    # Written before what is longer is cut, so that a reader finds the old or the new.
+    # Written before a longer old text is truncated, so that a reader finds the old or the new.
     os.pwrite(lock, content, 0)
     os.ftruncate(lock, len(content))
 
@@ -165,14 +165,14 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
 
 
 def _dialer(settings: PeerSettings, authentication: Authentication) -> Dialer:
-    """How this process calls supernodes now. Raises BadValue."""
+    """The present settings for connections to supernodes. Raises BadValue."""
     return Dialer(authentication.files, (settings.tls_cert, settings.tls_key, settings.tls_ca))
 
 
 def _reread(
     settings: PeerSettings, events: EventLog, authentication: Authentication, contexts: tuple[ssl.SSLContext, ...]
 ) -> None:
-    """SIGHUP: the files of the secrets and certificates may have changed."""
+    """Handle SIGHUP: reread the files of the secrets and certificates."""
     try:
         authentication.reread()
         if contexts:
@@ -187,7 +187,7 @@ def _reread(
 
 
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:
-    """Where downloads of this user say something; None when no such place can be had."""
+    """The socket for messages of this user's downloads; None when it cannot be created."""
     if settings.handover_fd >= 0:
         sock = socket.socket(fileno=settings.handover_fd)
         sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""What this host's user wants to be served no longer, as `dfengine cache rm` says it."""
+"""Withdrawals that this host's user requests by `dfengine cache rm`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfengine.storage.home import valid_name
 
 
 class Withdrawals:
-    """Its messages: `{"withdraw": [NAME]}`. tell: called with what the supernodes should be told; waits for nothing."""
+    """Its messages: `{"withdraw": [NAME]}`. tell: called with the downloads to report to supernodes; does not block."""
 
     def __init__(self, routes: Routes, keeper: Keeper, tell: Callable[[list[Leaving]], None]) -> None:
         self._routes = routes
@@ -19,7 +19,7 @@ class Withdrawals:
         self._tell = tell
 
     def __call__(self, message: bytes) -> bool:
-        """Whether it is one; then nothing of them is served any more."""
+        """Whether the message is a withdrawal; if so, its downloads are no longer served."""
         try:
             names = json.loads(message.decode())["withdraw"]
         except (ValueError, TypeError, KeyError, RecursionError):

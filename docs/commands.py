@@ -1,8 +1,8 @@
-"""Writes the tables of docs/commands.md that say what dfengine/app/options.py says.
+"""Writes the tables of docs/commands.md from the table of options in dfengine/app/options.py.
 
     python docs/commands.py
 
-A table stands between `<!-- NAME: made by docs/commands.py -->` and `<!-- end -->`.
+Each table is placed between `<!-- NAME: made by docs/commands.py -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ DOCUMENT = Path(__file__).with_suffix(".md")
 
 
 def row(*cells: str) -> str:
-    """A line of a table."""
+    """A row of a Markdown table."""
     return "|" + "".join(f" {cell.replace('|', BAR)} |" if cell else " |" for cell in cells)
 
 
 def code(text: str) -> str:
-    """As code, if it is not empty."""
+    """Markdown code, or "" for an empty text."""
     return f"`{text}`" if text else ""
 
 
 def meaning(option: Option) -> str:
-    """Help, and what help has no room for."""
+    """The help text, and the option's `more`, for which `--help` has no room."""
     return f"{option.help}. {option.more}" if option.more else option.help
 
 
 def options(command: str) -> str:
-    """A table for each group."""
+    """One table for each group of the command's options."""
     parts = []
     for group, found in help.groups(command).items():
         lines = [f"**{group}**", "", row("flag", "takes", "default", "setting", "meaning"), row(*["---"] * 5)]
@@ -48,7 +48,7 @@ def options(command: str) -> str:
 
 
 def legacy() -> str:
-    """Settings of 1.x's files."""
+    """The table of settings in configuration files of 1.x and their names here."""
     lines = [row("1.x", "here"), row("---", "---")]
     for command, table in COMMANDS.items():
         lines += [row(code(option.legacy), code(f"{command}.{option.key}")) for option in table if option.legacy]
@@ -59,7 +59,7 @@ TABLES = {**{command: options(command) for command in COMMANDS}, "legacy": legac
 
 
 def written(text: str) -> str:
-    """The document with its tables as they should be."""
+    """The document with its tables replaced by new ones."""
     for name, table in TABLES.items():
         begin = f"<!-- {name}: made by docs/commands.py -->"
         text, found = re.subn(

@@ -1,4 +1,4 @@
-"""Runs `dfengine cache ACTION` from the values of its options: on this host's home, or with --node on supernodes."""
+"""Runs `dfengine cache ACTION` from the values of its options: on this host's home directory, or with --node on supernodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dfengine.storage.home import Home
 from dfengine.tree import DATA, MANIFEST
 
 ACTIONS = {"ls": (0, 0), "stat": (1, 1), "pin": (1, 64), "unpin": (1, 64), "rm": (1, 64), "import": (1, 1), "export": (2, 2)}
-"""Action -> the least and the most words behind it."""
+"""Action -> minimum and maximum number of words after it."""
 
 HEAD = ("name", "bytes", "pieces", "used", "kept", "content")
 
@@ -30,7 +30,7 @@ FORMS = {"ls": "", "stat": " NAME", "pin": " NAME...", "unpin": " NAME...", "rm"
 
 
 def cache(values: dict[str, Any]) -> None:
-    """Raises subclasses of DfengineError."""
+    """Run the action. Raises subclasses of DfengineError."""
     action, words = values.pop("action"), values.pop("words", ())
     if action not in ACTIONS:
         raise BadValue(f"{action[:40]!r} is not one of {', '.join(ACTIONS)}")
@@ -72,11 +72,11 @@ def _of_host(action: str, words: tuple[str, ...], values: dict[str, Any], home: 
         named = [blob for blob in blobs if word in (blob.name, blob.content, blob.content.rpartition(":")[2], blob.path)]
         found += [each for each in host_cache.listed(home) if host_cache.is_called(each, word)] if named else host_cache.find(home, word)
         chosen |= {blob.name: blob for blob in named}
-    # A blob may be known by the download that brought it, too: it is one file.
+    # A blob may also be listed as the download that fetched it: both are one file.
     held = {_inode(each.path) for each in found}
     chosen |= {blob.name: blob for blob in blobs if blob.inode in held}
     if chosen and action == "export":
-        raise BadValue(f"{words[0]} is a file of its own: copy {next(iter(chosen.values())).path}")
+        raise BadValue(f"{words[0]} is stored as one file: copy {next(iter(chosen.values())).path}")
     for blob in chosen.values() if action in ("pin", "unpin", "rm") else ():
         if action == "rm":
             pins.drop(home.path, blob)
@@ -102,7 +102,7 @@ def _inode(path: str) -> int:
 
 
 def _blob_as_object(blob: pins.Blob) -> dict[str, Any]:
-    """With the fields of `Cached`."""
+    """The blob as an object with the fields of `Cached`."""
     return {
         "name": blob.name, "task": "", "url": blob.content, "path": blob.path, "length": blob.length, "pieces": 1, "here": 1,
         "used": blob.used, "until": 0.0, "pinned": blob.pinned, "tree": False, "node": "",
@@ -110,7 +110,7 @@ def _blob_as_object(blob: pins.Blob) -> dict[str, Any]:
 
 
 def _whole(found: list[Cached]) -> Cached:
-    """The best of several downloads of one file: one that is whole, if any is."""
+    """The most complete of several downloads of one file."""
     return max(found, key=lambda each: (each.here == each.pieces, each.here))
 
 
@@ -126,7 +126,7 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
             raise BadValue(f"{words[0]} is a directory: dfengine get --recursive downloads it")
         url = words[0] if "://" in words[0] or words[0].startswith("df:") else str(found[0]["url"])
         if url.endswith("?..."):
-            raise BadValue(f"{words[0]} is of a URL with a query, which is not told: give the URL")
+            raise BadValue(f"{words[0]} has a URL with a query, which the supernode does not report: give the URL")
         taken = "nodes", "secret_file", "tls_cert", "tls_key", "tls_ca", "home", "quiet", "json"
         own: dict[str, Any] = {name: values[name] for name in taken if name in values}
         command.get({"address": (url,), "output": words[1], "pattern": "cdn", "notbs": True, **own})
@@ -139,7 +139,7 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
 
 
 def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> None:
-    """A head and a line for each, or one JSON object."""
+    """Print a header and one line for each entry, or one JSON object."""
     if values.get("json"):
         put(json.dumps({"cached": found}))
         return
@@ -148,7 +148,7 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
     data = {each.get("url") for each in found}
     for each in found:
         if each.get("manifest") or each.get("tree") == MANIFEST or each.get("base") in data:
-            continue  # its directory has a line
+            continue  # the line of its directory stands for it
         if name := shared.get(each.get("url", "")):
             each = {**each, "of": name, "tree": DATA}
         marks = "pinned" if each["pinned"] else _until(each["until"])
@@ -162,7 +162,7 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
 
 
 def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """All that is known of each."""
+    """Print all fields of each entry."""
     for each in found:
         if values.get("json"):
             put(json.dumps(each))

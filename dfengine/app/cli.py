@@ -1,7 +1,7 @@
-"""The command line: composes the packages, and is the only place that reads configuration.
+"""The command line: composes the packages, and is the only module that reads configuration.
 
-Settings come from /etc/dfengine/*.yml, then $XDG_CONFIG_HOME/dfengine/*.yml, then the environment, then the command line; each overrides
-those before it. The options are those of `options`.
+Settings are read from /etc/dfengine/*.yml, then $XDG_CONFIG_HOME/dfengine/*.yml, then the environment, then the command line; later ones
+override earlier ones. The options are those of `options`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dfengine.proxy.forward.configured import Forwarding
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
-"""Why stdout takes nothing."""
+"""Errors of writes to stdout that are reported instead of raised."""
 
 
 def configuration(paths: list[str]) -> dict[str, dict[str, Any]]:
-    """`configuration.read`, for which YAML is imported only if there is a file."""
+    """`configuration.read`, which imports YAML only if there is a file."""
     if not paths:
         return {}
     from dfengine.app import configuration
@@ -46,7 +46,7 @@ class _Commands(click.Group):
         return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # As curl is called: a URL, with options before or behind it.
+        # A command line as of curl: a URL, with options before or after it.
         before = args[: next((n for n, each in enumerate(args) if "://" in each and not each.startswith("-")), 0) + 1]
         url = before[-1] if before and (before[0].startswith("-") or "://" in before[0]) else ""
         if "://" in url and not ctx.resilient_parsing and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
@@ -55,17 +55,17 @@ class _Commands(click.Group):
 
 
 class _Command(click.Command):
-    """A command of the table: its help shows the options by group, one line each, then examples."""
+    """A command of the table. Its help shows the options by group, one line each, then examples."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # An option that is used as curl or wget uses it is answered with the one that was meant.
+        # For an option that is used as in curl or wget, the error names the option that was meant.
         message = plain.mistaken(args) if self.name == "get" else ""
         if message and not ctx.resilient_parsing and not set(ctx.help_option_names) & set(args):
             raise click.UsageError(message, ctx)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        import shutil  # takes as long to import as all options to make
+        import shutil  # importing it takes as long as building all options
 
         formatter.width = min(help.WIDTH, shutil.get_terminal_size((help.WIDTH, 24)).columns)
         super().format_help(ctx, formatter)
@@ -84,8 +84,8 @@ class _Command(click.Command):
         formatter.write(f"\nConfiguration files and variables, such as {help.VARIABLES[str(self.name)]}, set options, too.\n")
 
 
-class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and not as a generic
-    """One of `kinds.KINDS`."""
+class _Type(click.ParamType):  # type: ignore[type-arg]  # in click 8.2 it is not generic
+    """click's type for one of `kinds.KINDS`."""
 
     def __init__(self, kind: str) -> None:
         self.name = kind
@@ -105,11 +105,11 @@ class _Type(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it, and
 
 class _Header(_Type):
     envvar_list_splitter = "\n"
-    """Several in one environment variable: a header holds spaces."""
+    """Separator of several headers in one environment variable: a header contains spaces."""
 
 
 def _click(role: str, option: options.Option) -> click.Option:
-    """The table's option as click's. It has no default: what is not given is left to the settings."""
+    """The table's option as click's. It has no default: options that are not given are left to the settings."""
     variable = None if option.hidden else option.variable(role)
     if option.kind == kinds.FLAG:
         return click.Option((*option.flags, option.name), is_flag=True, hidden=option.hidden, envvar=variable, help=option.help)
@@ -121,7 +121,7 @@ def _click(role: str, option: options.Option) -> click.Option:
 
 
 def _flattened(context: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
-    """What each text of an option that may come again holds, one behind the other."""
+    """The values of all texts of a repeatable option, in one tuple."""
     return tuple(chain.from_iterable(values))
 
 
@@ -135,11 +135,11 @@ _version = click.version_option(VERSION, "-V", "--version", message="dfengine %(
 @click.group(cls=_Commands, context_settings=CONTEXT)
 @_version
 def main() -> None:
-    """Move one file to many machines at once: every machine that has a piece serves it to the others."""
+    """Distribute files to many machines: every machine serves the pieces that it has to the others."""
 
 
 def _argument(name: str, metavar: str, **more: Any) -> click.Argument:
-    """more: of click's."""
+    """A positional argument of click with completion. more: keywords of click.Argument."""
     return click.Argument((name,), metavar=metavar, shell_complete=_completed, **more)
 
 
@@ -150,7 +150,7 @@ def _completed(context: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
-    """Add the command that `run` is named after, with its options of the table; `run` gets what was given."""
+    """Add a command with the name of `run` and its options of the table. `run` is called with the values that were given."""
     name = run.__name__
 
     def given(**values: Any) -> None:
@@ -162,12 +162,12 @@ def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
 
 
 def get(values: dict[str, Any]) -> None:
-    """Download each URL: from peers and the supernode where one is given, else from the origin."""
+    """Download each URL: from peers and the supernode if one is given, else from the origin."""
     command.get(values)
 
 
 def supernode(values: dict[str, Any]) -> None:
-    """Assign pieces and sources to downloads, and keep one copy of each file."""
+    """Run a supernode, which assigns pieces and sources to downloads and keeps one copy of each file."""
     words = sys.argv[2:]
     settings = _supernode(click.get_current_context(), values)
     from dfengine.supernode.server import run_supernode
@@ -176,7 +176,7 @@ def supernode(values: dict[str, Any]) -> None:
 
 
 def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSettings:
-    """The settings of values that were given. Raises BadValue, StorageError."""
+    """Settings from the values that were given. Raises BadValue, StorageError."""
     config = values.pop("config", "")
     if config:
         stronger = configuration([config]).get("supernode", {})
@@ -193,7 +193,7 @@ def _supernode(context: click.Context, values: dict[str, Any]) -> SupernodeSetti
 
 
 def _again(role: str, words: list[str], made: Callable[[click.Context, dict[str, Any]], Result]) -> Result:
-    """What `made` makes of the same command line, with what files say now. Raises BadValue."""
+    """`made` of the same command line, with configuration files read again. Raises BadValue."""
     try:
         files = configuration(command.configuration_files()).get(role, {})
         context = main.commands[role].make_context(role, list(words), default_map=files)
@@ -204,14 +204,14 @@ def _again(role: str, words: list[str], made: Callable[[click.Context, dict[str,
 
 
 def _leave_out(values: dict[str, Any], table: tuple[options.Option, ...]) -> None:
-    """Take from `values` what does nothing here, and say so."""
+    """Remove options of 1.x without effect from `values`, and report them on stderr."""
     given = [option.flags[0] for option in table if option.ignored and values.pop(option.name, None)]
     if given:
         print(f"dfengine: accepted from Dragonfly 1.x, without effect: {', '.join(given)}", file=sys.stderr)
 
 
 def peer(values: dict[str, Any]) -> None:
-    """Serve this host's downloads to others. `get` starts one when the host has none."""
+    """Serve this host's downloads to peers. `get` starts a peer server when the host has none."""
     from dfengine.peer import lazy_start
     from dfengine.peer.server import run_peer
 
@@ -220,10 +220,10 @@ def peer(values: dict[str, Any]) -> None:
 
 
 def proxy(values: dict[str, Any]) -> None:
-    """Stand where programs ask for images, models, packages and files, and bring these through the swarm.
+    """Run a proxy at which programs request images, models, packages and files, and fetch these through the swarm.
 
-    With hosts-toml: show, or write, the configuration of containerd, Docker, podman and the like for such a proxy. With ca: print the
-    certificate that programs must trust whose https it intercepts.
+    With hosts-toml: show or write the configuration of containerd, Docker, podman and others for this proxy. With ca: print the
+    certificate that programs must trust if the proxy intercepts their https.
     """
     words = sys.argv[2:]
     what, folder = values.pop("what", ""), values.pop("write", "")
@@ -254,7 +254,7 @@ def proxy(values: dict[str, Any]) -> None:
 
 
 def _proxy(context: click.Context, values: dict[str, Any]) -> tuple[ProxySettings, Forwarding | None]:
-    """The settings of values that were given, and what a dfdaemon.yml says besides. Raises BadValue."""
+    """Settings from the values that were given, and the forward proxy of a dfdaemon.yml. Raises BadValue."""
     legacy: Forwarding | None = None
     if path := values.pop("dfdaemon", ""):
         from dfengine.app import dfdaemon
@@ -262,54 +262,54 @@ def _proxy(context: click.Context, values: dict[str, Any]) -> tuple[ProxySetting
         read, legacy, left = dfdaemon.read(path)
         values = {**read, **{name: value for name, value in values.items() if value != () and value is not False}}
         if left:
-            print(f"dfengine: {path}: not served here, and left out: {', '.join(left)}", file=sys.stderr)
+            print(f"dfengine: {path}: not supported, and ignored: {', '.join(left)}", file=sys.stderr)
     return ProxySettings(**{name: value for name, value in values.items() if name not in ("what", "write")}), legacy
 
 
 def share(values: dict[str, Any]) -> None:
-    """Share PATH of this host with a swarm, without any origin: prints its name, df:sha256:HEX, for `get`."""
+    """Share PATH of this host with a swarm, without an origin, and print its name df:sha256:HEX for `get`."""
     from dfengine.app import sharing
 
     sharing.share(values)
 
 
 def cache(values: dict[str, Any]) -> None:
-    """See and steer what this host serves, or a supernode's copies: ls, stat, pin, unpin, rm, import, export."""
+    """Manage the files that this host serves, or a supernode's copies: ls, stat, pin, unpin, rm, import, export."""
     from dfengine.app import caching
 
     caching.cache(values)
 
 
 def preheat(values: dict[str, Any]) -> None:
-    """Have supernodes fetch URLs, or images as docker://HOST/NAME:TAG, before anybody asks for them; ls, stat ID, cancel ID."""
+    """Have supernodes fetch URLs, or images (docker://HOST/NAME:TAG), before they are requested; ls, stat ID, cancel ID."""
     from dfengine.app import preheating
 
     preheating.preheat(values)
 
 
 def status(values: dict[str, Any]) -> None:
-    """Say what supernodes do: downloads, bytes delivered and bytes that no origin had to send, hosts, room."""
+    """Show totals of supernodes: downloads, delivered bytes, bytes saved at origins, hosts, free space."""
     from dfengine.app import observing
 
     observing.status(values)
 
 
 def tasks(values: dict[str, Any]) -> None:
-    """List the files of supernodes, those whose URL or task has TEXT, or one TASK with its downloads: who feeds whom, who is slow."""
+    """List tasks of supernodes, all or with TEXT in URL or task id; or show one TASK with its downloads and their sources."""
     from dfengine.app import observing
 
     observing.tasks(values)
 
 
 def hosts(values: dict[str, Any]) -> None:
-    """List the hosts of supernodes, or those whose names have TEXT: rates, pieces under way, whether they are trusted as sources."""
+    """List hosts of supernodes, all or with TEXT in their names: rates, pieces in flight, trust as sources."""
     from dfengine.app import observing
 
     observing.hosts(values)
 
 
 def top(values: dict[str, Any]) -> None:
-    """Show the busiest files and hosts of a supernode, again and again; q leaves."""
+    """Show the busiest tasks and hosts of a supernode, refreshed until q is pressed."""
     from dfengine.app import live_view
 
     live_view.top(values)
@@ -328,19 +328,19 @@ _command(hosts, _argument("text", "[TEXT]", required=False))
 _command(top)
 
 
-@main.command(short_help="Print what has a shell complete command lines.")
+@main.command(short_help="Print a script for completion in a shell.")
 @click.argument("shell", metavar="bash|zsh|fish", shell_complete=_completed)
 def completion(shell: str) -> None:
-    """Print what has bash, zsh or fish complete command lines of dfengine, as in: eval "$(dfengine completion bash)"."""
+    """Print a script that makes bash, zsh or fish complete command lines of dfengine: eval "$(dfengine completion bash)"."""
     from dfengine.app import completing
 
     printing.put(completing.script(main, shell))
 
 
-@main.command("install-compat", short_help="Make links by the names of Dragonfly 1.x's programs.")
+@main.command("install-compat", short_help="Make links with the names of Dragonfly 1.x's programs.")
 @click.argument("folder", metavar="DIR", shell_complete=_completed)
 def install_compat(folder: str) -> None:
-    """Make links dfget, supernode and dfdaemon in DIR, by which scripts that were written for Dragonfly 1.x run this program."""
+    """Make links dfget, supernode and dfdaemon in DIR, with which scripts for Dragonfly 1.x run this program."""
     from dfengine.app import compat
 
     for path in compat.install(folder):
@@ -354,7 +354,7 @@ def version() -> None:
 
 
 def run() -> NoReturn:
-    """The whole process of a command. A `get` ends as `command.end` says, the servers in the ordinary way."""
+    """Run a command to the end of the process. A `get` ends as in `command.end`, the servers in the ordinary way."""
     code = 0
     try:
         code = main(prog_name="dfengine", standalone_mode=False) or 0

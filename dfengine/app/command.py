@@ -1,6 +1,6 @@
 """Runs `dfengine get` from the values of its options: checks them, downloads, prints the result.
 
-Apart from `cli` because it must not import click: see `plain`.
+Separate from `cli` because it must not import click: see `plain`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from dfengine.client.progress import Bar
 
 READER_GONE = 23
-"""Exit code when the reader of stdout went away, as curl's."""
+"""Exit code when the reader of stdout closed it, as in curl."""
 
 SEVERAL = ("input_file", "jobs", "recursive", "include", "exclude", "delete", "dry_run")
-"""Options of several files."""
+"""Options for downloads of several files."""
 
 legacy = False
-"""The program was called by 1.x's name, dfget."""
+"""Whether the program was called by 1.x's name, dfget."""
 
 closed: tuple[int, ...] = ()
-"""Standard streams that were closed when the process began; now they are /dev/null."""
+"""Descriptors of standard streams that were closed when the process began; they are opened on /dev/null."""
 
 
 def fast(words: list[str]) -> None:
-    """The whole process of `dfengine get WORDS`, if they are plain and no setting comes from elsewhere; else returns at once."""
+    """Run `dfengine get WORDS` to the end of the process, if the words are plain and there are no other settings; else return at once."""
     if any(name.startswith(ENVIRONMENT) for name in os.environ) or any(configuration_files()):
         return
     values = plain.read(words)
@@ -50,7 +50,7 @@ def fast(words: list[str]) -> None:
 
 
 def configuration_files() -> list[str]:
-    """Paths of the YAML files whose settings count, weakest first."""
+    """Paths of the YAML files with settings; later ones override earlier ones."""
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     folders = ("/etc/dfengine", *(() if own.startswith("~") else (os.path.join(own, "dfengine"),)))
     found = []
@@ -64,8 +64,8 @@ def configuration_files() -> list[str]:
 
 
 def end(run: Any, values: dict[str, Any]) -> NoReturn:
-    """Run and leave the process, without taking the interpreter apart: that is a good part of a small `get`, whose threads are
-    joined and whose files are closed by now."""
+    """Run, and end the process without finalizing the interpreter, which takes a large part of a small `get`. Its threads are
+    joined and its files are closed by then."""
     try:
         run(values)
         code = 0
@@ -81,7 +81,7 @@ def end(run: Any, values: dict[str, Any]) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with what was printed."""
+    """Flush stdout and stderr, and end the process."""
     if (tracing := sys.modules.get("dfengine.net.tracing")) is not None:
         tracing.flush()
     try:
@@ -97,7 +97,7 @@ def leave(code: int) -> NoReturn:
 
 
 def get(values: dict[str, Any]) -> None:
-    """`_get`, with 1.x's output if `legacy`; with `--json` a failure is an object, too, and the process ends here: raises SystemExit."""
+    """Run `_get`, with 1.x's output if `legacy`. With `--json` a failure is also printed as an object, and SystemExit is raised."""
     if not values.get("json"):
         if legacy:
             from dfengine.app import compat
@@ -126,15 +126,15 @@ def get(values: dict[str, Any]) -> None:
 
 
 def misused(words: list[str], message: str, code: int) -> None:
-    """The words after `dfengine get` are not its command line: with `--json` among them that is told as an object, too."""
+    """Report that the words after `dfengine get` are not a valid command line: with `--json` among them, also as an object."""
     if "--json" in words:
-        # Nobody knows what these words mean: an output that could be stdout is taken for it.
+        # The words cannot be parsed: an output that may be stdout is treated as stdout.
         streams = {"-", "--stream"} & {word.partition("=")[2] or word.removeprefix("-o") for word in words}
         _tell({"stream": bool(streams)}, as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
 
 
 def _get(values: dict[str, Any]) -> Result | None:
-    """Download as `values` say: those of `options.GET` that were given, and `address`. Returns what came of one file.
+    """Download with `values`: the given options of `options.GET`, and `address`. Returns the result of a single file, else None.
 
     Raises subclasses of DfengineError, SystemExit.
     """
@@ -193,7 +193,7 @@ def _get(values: dict[str, Any]) -> Result | None:
     elif settings.nodes and settings.pattern != "source" and not quiet:
         from dfengine.client.meter import summary
 
-        # Of content nobody has told what name it gets.
+        # The name of the output is printed for content, for which the user gave none.
         named = f"{shown(result.output)}: " if is_content(settings.url) and not (device or placing["output"]) else ""
         print(f"dfengine: {named}{summary(result)}", file=sys.stderr)
     elif result.back_to_source and not quiet:
@@ -202,7 +202,7 @@ def _get(values: dict[str, Any]) -> Result | None:
 
 
 def _urls(given: dict[str, Any]) -> list[str]:
-    """The URLs, each once, and in `given` the `user`, of all the ways to say them. Raises BadValue."""
+    """The URLs of all options and arguments, each once; sets `user` in `given` likewise. Raises BadValue."""
     first: tuple[str, ...] = given.pop("u", ())
     urls = [each for each in first if is_url(each)]
     users = [each for each in (*(each for each in first if not is_url(each)), given.pop("user", "")) if each]
@@ -216,7 +216,7 @@ def _urls(given: dict[str, Any]) -> list[str]:
 
 
 def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
-    """Settings of a download of no URL yet. Raises BadValue, StorageError."""
+    """Settings of a download, still without its URL. Raises BadValue, StorageError."""
     for name in ("accepted", "continue_at", "dfdaemon", "clientqueue"):
         given.pop(name, None)
     given["headers"] = origin_headers(given.pop("headers", ()), given.pop("range", ""), given.pop("user_agent", None))
@@ -231,8 +231,8 @@ def _checked(given: dict[str, Any], quiet: bool) -> GetSettings:
 
 
 def _find_home(given: dict[str, Any], quiet: bool) -> None:
-    """A host that can keep no records serves nobody. Raises StorageError for a home that was named and cannot be."""
-    # click tells the default as well.
+    """Set the home directory. A host without one serves no pieces. Raises StorageError for a given home that cannot be resolved."""
+    # click passes the default as well.
     if given.get("home", HOME) != HOME:
         given["home"] = home.found(given["home"], "--home DIR")
     elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home.unknown():
@@ -242,18 +242,18 @@ def _find_home(given: dict[str, Any], quiet: bool) -> None:
 
 
 def _device(placing: dict[str, Any]) -> str:
-    """The path of -o, if that is a descriptor, a FIFO or a device; else ""."""
+    """The path of -o if it is a descriptor, a FIFO or a device; else ""."""
     output: str = placing["output"]
     if output and not placing["remote_header_name"]:
         path = os.path.join(str(placing["dir"]), output)
         if descriptor(path) >= 0 or takes_stream(path):
-            resolved(path)  # raises for another user's link in /tmp
+            resolved(path)  # raises for a link of another user in /tmp
             return path
     return ""
 
 
 def _writable(device: str) -> None:
-    """Raises StorageError for a standard stream that was closed, BadValue for one that is a terminal."""
+    """Check the descriptor of an output. Raises StorageError for a standard stream that was closed, BadValue for a terminal."""
     fd = descriptor(device)
     name = ("stdin", "stdout", "stderr")[fd] if 0 <= fd <= 2 else f"descriptor {fd}"
     if fd in closed:
@@ -263,7 +263,7 @@ def _writable(device: str) -> None:
 
 
 def _output(settings: GetSettings, placing: dict[str, Any]) -> str:
-    """The path of the file. Raises BadValue; with -J also what the question to the origin raises."""
+    """The path of the output file. Raises BadValue; with -J also the errors of a request to the origin."""
     output, folder = placing["output"], placing["dir"]
     if not placing["remote_header_name"]:
         return place(lambda: url_name(settings.url), output, folder)
@@ -280,7 +280,7 @@ def _output(settings: GetSettings, placing: dict[str, Any]) -> str:
 
 
 def _skipped(settings: GetSettings, as_json: bool) -> None:
-    """The output exists, and that is enough."""
+    """Report that an existing output is skipped."""
     if not settings.quiet:
         print(f"dfengine: {settings.output} exists: skipped", file=sys.stderr)
     if as_json:
@@ -332,7 +332,7 @@ def _stream(settings: GetSettings, progress: Bar | None) -> Result:
 
 
 def _tell(values: dict[str, Any], fields: dict[str, Any]) -> None:
-    """`--json`'s object: on stdout, or on stderr where stdout is the file's."""
+    """Print `--json`'s object on stdout, or on stderr if the file is streamed to stdout."""
     import json
 
     output = values.get("output") or ""

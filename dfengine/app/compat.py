@@ -1,7 +1,7 @@
-"""Runs under the names of Dragonfly 1.x's programs, for scripts that were written for these: dfget, supernode, dfdaemon.
+"""Runs dfengine under the names of Dragonfly 1.x's programs, for scripts that were written for them: dfget, supernode, dfdaemon.
 
-A link of such a name makes `get`, `supernode` and `proxy` of it, and their options of what 1.x takes. Its configuration files are read from
-where 1.x has them. Source: the command line reference of Dragonfly 1.x, and its templates of those files.
+A command line under such a name is translated to one of `get`, `supernode` or `proxy`. Configuration files are read from the paths of 1.x.
+Source: the command line reference of Dragonfly 1.x, and its templates of those files.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NAMES = {"dfget": "get", "supernode": "supernode", "dfdaemon": "proxy"}
 """Names of links -> commands."""
 
 FILES = {"dfget": "/etc/dragonfly/dfget.yml", "supernode": "/etc/dragonfly/supernode.yml", "dfdaemon": "/etc/dragonfly/dfdaemon.yml"}
-"""Where 1.x has its settings."""
+"""Paths of 1.x's configuration files."""
 
 SERVER = {"--data": True, "--meta": True, "--expiretime": True, "--verbose": False, "--dynamic": False, "--console": False}
-"""Flags of `dfget server` that do nothing here -> whether a value follows."""
+"""Flags of `dfget server` without effect -> whether a value follows."""
 
 DAEMON = {
     "--registry": "--registry", "--node": "--node", "--ratelimit": "--locallimit", "--config": "--dfdaemon", "--workHome": "--home",
@@ -42,17 +42,17 @@ DAEMON_IGNORED = {
     "--rule": True, "--certpem": True, "--keypem": True, "--notbs": False, "--verbose": False,
     "--streamMode": False,
 }  # fmt: skip
-"""Its flags that do nothing here -> whether a value follows."""
+"""Flags of dfdaemon without effect -> whether a value follows."""
 
 REASONS = {"no supernode is given": 8, "asked for by --pattern source": 100}
-"""Why a download went to its origin -> 1.x's number."""
+"""Reason for which a download fell back to its origin -> 1.x's number."""
 
 FAILED = 3
 """1.x's number for all other reasons."""
 
 
 def translated(name: str, given: list[str]) -> list[str]:
-    """`words`; ends the process where a configuration file cannot be used."""
+    """`words`. Ends the process if a configuration file cannot be used."""
     try:
         return words(name, given)
     except DfengineError as error:
@@ -60,7 +60,7 @@ def translated(name: str, given: list[str]) -> list[str]:
 
 
 def words(name: str, given: list[str]) -> list[str]:
-    """The command line of dfengine for what was typed after one of NAMES."""
+    """The command line of dfengine for the words after one of NAMES."""
     if given[:1] in (["version"], ["--version"], ["-v"]):
         return ["version"]
     if name == "dfget":
@@ -74,7 +74,7 @@ def words(name: str, given: list[str]) -> list[str]:
 
 
 def _split(given: list[str]) -> Iterator[tuple[str, str | None, Callable[[], str]]]:
-    """(flag, its value if that is attached, how to take the next word instead)."""
+    """Yield (flag, its value if attached with =, a function that takes the next word as the value)."""
     left = list(given)
     while left:
         word = left.pop(0)
@@ -101,7 +101,7 @@ def _say(flags: list[str]) -> None:
 
 
 def _supernode(given: list[str]) -> list[str]:
-    """The user's words, behind what a configuration file of 1.x says."""
+    """The user's words, after the settings of a configuration file of 1.x."""
     path, rest = "", []
     for flag, value, following in _split(given):
         if flag == "--config":
@@ -137,7 +137,7 @@ def _daemon(given: list[str]) -> list[str]:
 
 
 def _content(path: str) -> dict[Any, Any]:
-    """What a YAML file says. Raises BadValue."""
+    """The mapping in a YAML file. Raises BadValue."""
     import yaml
 
     try:
@@ -146,16 +146,16 @@ def _content(path: str) -> dict[Any, Any]:
     except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise BadValue(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict | None):
-        raise BadValue(f"{path} is no mapping of settings")
+        raise BadValue(f"{path} is not a mapping of settings")
     return content or {}
 
 
 def _of_file(path: str, table: tuple[Option, ...], given: list[str]) -> list[str]:
-    """The settings of a file of 1.x as words; what comes again (supernodes) only if it was not `given`. Raises BadValue."""
+    """The settings of a file of 1.x as words. Repeatable ones (supernodes) are left out if they were `given`. Raises BadValue."""
     content = _content(path)
     base = content.get("base", content)
     if not isinstance(base, dict):
-        raise BadValue(f"{path}: base is no mapping of settings")
+        raise BadValue(f"{path}: base is not a mapping of settings")
     found: list[str] = []
     for option in table:
         value = base.get(option.legacy) if option.legacy else None
@@ -165,13 +165,13 @@ def _of_file(path: str, table: tuple[Option, ...], given: list[str]) -> list[str
         for each in value if isinstance(value, list) and option.many else [value]:
             if not isinstance(each, str | int | float):
                 raise BadValue(f"{path}: {option.legacy} is {type(each).__name__}: write it as on the command line")
-            # Go reads a number as nanoseconds.
+            # In Go a number is a duration in nanoseconds.
             found += [option.flags[-1], f"{each / 1e9:.9f}" if option.kind == "duration" and not isinstance(each, str) else str(each)]
     return found
 
 
 def run_and_print(run: Callable[[dict[str, Any]], Result | None], values: dict[str, Any]) -> None:
-    """`run`, and the line on stdout with which 1.x ends. Raises what `run` raises."""
+    """Call `run`, and print the last line of 1.x's output. Raises the exceptions of `run`."""
     began = time.monotonic()
     try:
         result = run(values)
@@ -185,12 +185,12 @@ def run_and_print(run: Callable[[dict[str, Any]], Result | None], values: dict[s
 
 
 def install(folder: str) -> list[str]:
-    """Make the links in a directory; their paths. Raises BadValue, StorageError."""
+    """Make the links in a directory, and return their paths. Raises BadValue, StorageError."""
     program = _program()
     found = [os.path.join(folder, name) for name in NAMES]
     for path in found:
         if os.path.lexists(path) and not (os.path.islink(path) and os.path.realpath(path) == os.path.realpath(program)):
-            raise BadValue(f"{path} exists, and is no link to {program}: remove it first, or name another directory")
+            raise BadValue(f"{path} exists, and is not a link to {program}: remove it first, or name another directory")
     try:
         os.makedirs(folder, exist_ok=True)
         for path in found:
@@ -202,7 +202,7 @@ def install(folder: str) -> list[str]:
 
 
 def _program() -> str:
-    """The path of the command that runs this. Raises BadValue."""
+    """The path of the running command. Raises BadValue."""
     for path in (os.path.abspath(sys.argv[0]), os.path.join(os.path.dirname(sys.executable), "dfengine")):
         if os.path.basename(path) == "dfengine" and os.access(path, os.X_OK) and not os.path.isdir(path):
             return path

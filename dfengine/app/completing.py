@@ -1,6 +1,6 @@
-"""Completion of command lines in bash, zsh and fish: what a shell runs once, and what it is told at each tab.
+"""Completion of command lines in bash, zsh and fish: the script that a shell runs once, and the candidates for each tab.
 
-A shell runs `dfengine` with a variable in its environment, which click answers from the same table as `--help`.
+For candidates a shell runs `dfengine` with a variable in its environment; click then prints them from the same table as `--help`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ VARIABLE = "_DFENGINE_COMPLETE"
 
 
 def script(main: click.Command, shell: str) -> str:
-    """What the shell runs to know how the command's words are completed. Raises BadValue."""
+    """The script that makes the shell complete the command's words. Raises BadValue."""
     if shell not in SHELLS:
         raise BadValue(f"{shell[:40]!r} is not one of {', '.join(SHELLS)}")
     known = get_completion_class(shell)
     assert known is not None
     made = known(main, {}, "dfengine", VARIABLE)
-    # Not made.source(), which runs bash to look at its version: the shell may be another machine's.
+    # Not made.source(), which runs bash to check its version: the script may be for another machine.
     return made.source_template % made.source_vars()
 
 
 def of_argument(command: str, name: str, incomplete: str) -> list[CompletionItem]:
-    """Words of an argument that begin so, or files where it may name one; none where its words are not known."""
+    """Words of an argument that begin with `incomplete`, or its files; none if its words are not known."""
     match command, name:
         case "proxy", "what":
             return _begin("hosts-toml", "ca", incomplete=incomplete)
@@ -49,7 +49,7 @@ def of_argument(command: str, name: str, incomplete: str) -> list[CompletionItem
 
 
 def of_kind(kind: str, incomplete: str) -> list[CompletionItem]:
-    """Values of an option of this kind; none where they are not known."""
+    """Values of an option of this kind that begin with `incomplete`; none if they are not known."""
     if kind in kinds.PATHS:
         return [CompletionItem(incomplete, type=kind.partition("|")[0])]
     return _begin(*kinds.words(kind), incomplete=incomplete)

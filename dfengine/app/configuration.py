@@ -11,7 +11,7 @@ from dfengine.errors import BadValue
 
 
 def read(paths: list[str]) -> dict[str, dict[str, Any]]:
-    """The files' settings by command, as texts; later files override. Raises BadValue."""
+    """The files' settings by command, as texts; later files override earlier ones. Raises BadValue."""
     merged: dict[str, dict[str, Any]] = {}
     for path in paths:
         for command, part in _read(path).items():
@@ -40,7 +40,7 @@ def _read(path: str) -> dict[str, dict[str, Any]]:
 
 
 def _text(value: Any, many: bool, where: str) -> Any:
-    """A value of YAML as the option's text, or texts; None: as if it were not there. Raises BadValue for what is no text."""
+    """A value of YAML as the option's text or texts; None counts as absent. Raises BadValue for other types."""
     if many and not isinstance(value, list):
         value = [value]
     for each in value if many else [value]:

@@ -1,6 +1,6 @@
 """Reads the configuration of Dragonfly 1.x's dfdaemon (dfdaemon.yml) as options of `dfengine proxy`.
 
-Source: the documentation of Dragonfly 1.x, its template of that file.
+Source: the template of that file in the documentation of Dragonfly 1.x.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ FLAGS = {
     "--node": "nodes", "-n": "nodes", "--locallimit": "locallimit", "-s": "locallimit", "--totallimit": "totallimit", "--home": "home",
     "--ip": "ip", "--port": "port", "--expiretime": "expiretime", "--alivetime": "alivetime",
 }  # fmt: skip
-"""Flags among `dfget_flags` that mean something here -> the setting."""
+"""Flags among `dfget_flags` that have an effect -> the setting."""
 
 STRIPPED = ("-f", "--filter")
-"""The flag that names query parameters which do not tell one file from another, as `a&b`."""
+"""The flag of query parameters that are left out of the task id, as `a&b`."""
 
 KIND = {option.name: option.kind for option in PROXY}
 
 SILENT = frozenset(("dfpath", "logConfig", "log_config", "verbose", "maxprocs", "localrepo", "callsystem", "urlfilter", "notbs",
                     "workHome"))
-"""Keys that need no counterpart: of another program's paths and logs, or of what the proxy does in any case."""
+"""Keys that need no counterpart: another program's paths and logs, or behaviour that the proxy always has."""
 
 
 def read(path: str) -> tuple[dict[str, Any], Forwarding, list[str]]:
-    """The settings that the file gives, what it says of a forward proxy, and what of it has no counterpart. Raises BadValue."""
+    """The file's settings, its forward proxy, and its keys without a counterpart. Raises BadValue."""
     try:
         with open(path, "rb") as file:
             content = yaml.safe_load(file.read(1 << 20))
@@ -46,12 +46,12 @@ def read(path: str) -> tuple[dict[str, Any], Forwarding, list[str]]:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        raise BadValue(f"--dfdaemon {path} is no mapping of settings")
+        raise BadValue(f"--dfdaemon {path} is not a mapping of settings")
     return settings(content, os.path.dirname(path))
 
 
 def settings(content: dict[Any, Any], folder: str = "") -> tuple[dict[str, Any], Forwarding, list[str]]:
-    """The same of what the file holds, which lies in `folder`. Raises BadValue."""
+    """As `read`, from the content of a file in `folder`. Raises BadValue."""
     found: dict[str, Any] = {}
     left: list[str] = []
     mirror = _of(content, "registry_mirror", dict, {})
@@ -104,7 +104,7 @@ def settings(content: dict[Any, Any], folder: str = "") -> tuple[dict[str, Any],
 
 
 def _rule(given: Any, strip: tuple[str, ...]) -> Rule:
-    """One of `proxies`. Raises BadValue."""
+    """A rule from an entry of `proxies`. Raises BadValue."""
     if not isinstance(given, dict):
         raise BadValue("dfdaemon's proxies are a list of `- regx: REGEX`")
     where = "dfdaemon's proxies"
@@ -115,7 +115,7 @@ def _rule(given: Any, strip: tuple[str, ...]) -> Rule:
 
 
 def _hijacked(given: Any) -> Intercepted:
-    """One of `hosts`: its regular expression is searched for in HOST:PORT. Raises BadValue."""
+    """An entry of `hosts`: its regular expression is searched for in HOST:PORT. Raises BadValue."""
     if not isinstance(given, dict):
         raise BadValue("dfdaemon's hijack_https.hosts are a list of `- regx: REGEX`")
     found = rules.regex(given.get("regx"), "dfdaemon's hijack_https.hosts")
@@ -123,13 +123,13 @@ def _hijacked(given: Any) -> Intercepted:
 
 
 def _beside(folder: str, path: str) -> str:
-    """A path that is relative means a file in the directory of dfdaemon.yml, if there is one."""
+    """The path, relative to the directory of dfdaemon.yml if a file exists there."""
     beside = os.path.join(folder, path)
     return beside if path and os.path.exists(beside) else path
 
 
 def _of(content: dict[Any, Any], key: str, kind: type, otherwise: Any) -> Any:
-    """A value of this kind. Raises BadValue for another."""
+    """The value of `key`, or `otherwise` if it is absent. Raises BadValue for another type."""
     value = content.get(key)
     if value is None:
         return otherwise
@@ -139,6 +139,6 @@ def _of(content: dict[Any, Any], key: str, kind: type, otherwise: Any) -> Any:
 
 
 def _registry(remote: str) -> str:
-    """A URL as `--registry` has it; 1.x allows a slash at its end. Raises BadValue."""
+    """Check a URL as of `--registry`; 1.x allows a slash at its end. Raises BadValue."""
     Registry.parse(remote)
     return remote

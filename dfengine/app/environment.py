@@ -1,4 +1,4 @@
-"""What configuration files and the environment say of `get`, for programs: read as the command line reads it, without click."""
+"""Settings of `get` from configuration files and the environment, for programs: read as by the command line, without click."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from dfengine.app.options import Option
 
 TRUE, FALSE = frozenset(("1", "true", "t", "yes", "y", "on")), frozenset(("0", "false", "f", "no", "n", "off"))
-"""Texts of a flag, in any case."""
+"""Texts of a flag, in upper or lower case."""
 
 OF_COMMAND = frozenset(("quiet", "verbose"))
-"""Settings of what the command line prints; a program prints for itself."""
+"""Settings of the command line's output, which programs do not use."""
 
 
 def read() -> dict[str, Any]:
-    """Keyword -> value, as `keywords.checked` gives it; the environment overrides the files. Raises BadValue, which says where."""
+    """Keyword -> value, as from `keywords.checked`; the environment overrides the files. Raises BadValue, which names the place."""
     found: dict[str, Any] = {}
     paths = configuration_files()
     if paths:
-        from dfengine.app import configuration  # YAML takes a while to import
+        from dfengine.app import configuration  # YAML is slow to import
 
         files = configuration.read(paths).get("get", {})
     else:
@@ -49,7 +49,7 @@ def read() -> dict[str, Any]:
 
 
 def _split(option: Option, text: str) -> list[str]:
-    """Several values of one variable: a header holds spaces."""
+    """Split a variable with several values: at newlines for headers, which contain spaces, else at spaces."""
     return text.split("\n") if option.kind == "header" else text.split()
 
 

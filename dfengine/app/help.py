@@ -1,4 +1,4 @@
-"""What `--help` and docs/commands.md show of the table of options."""
+"""Text that `--help` and docs/commands.md show for the table of options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfengine.app.options import COMMANDS, OTHER, Option
 from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSettings, SupernodeSettings
 
 WIDTH = 100
-"""Columns of the longest line of `--help`."""
+"""Characters of the longest line of `--help`."""
 
 SETTINGS = {"get": GetSettings, "supernode": SupernodeSettings, "peer": PeerSettings, "proxy": ProxySettings, "share": ShareSettings,
             "cache": GetSettings, "preheat": GetSettings, "status": None, "tasks": None, "hosts": None, "top": None}
@@ -60,16 +60,16 @@ VARIABLES = {"get": "DFENGINE_GET_NODES", "supernode": "DFENGINE_SUPERNODE_HOME_
              "cache": "DFENGINE_CACHE_HOME", "preheat": "DFENGINE_PREHEAT_NODES",
              "status": "DFENGINE_STATUS_NODES", "tasks": "DFENGINE_TASKS_NODES", "hosts": "DFENGINE_HOSTS_NODES",
              "top": "DFENGINE_TOP_NODES"}
-"""An environment variable of each command."""
+"""One environment variable of each command, as an example."""
 
 _SCALES = {"T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10}.items()
 
 ALWAYS = (("-V, --version", "Print the version"), ("-h, --help", "Show this help"))
-"""Options of every command."""
+"""Options that every command has."""
 
 
 def groups(command: str) -> dict[str, list[Option]]:
-    """The command's options that are shown, by group."""
+    """The command's visible options, by group."""
     found: dict[str, list[Option]] = {}
     for option in COMMANDS[command]:
         if not option.hidden:
@@ -78,21 +78,21 @@ def groups(command: str) -> dict[str, list[Option]]:
 
 
 def rows(command: str) -> dict[str, list[tuple[str, str]]]:
-    """By group, for each option: its flags with what they take, and one line about it."""
+    """By group, for each option: its flags with the name of their value, and one line of help."""
     found = {group: [(_left(option), _line(command, option)) for option in options] for group, options in groups(command).items()}
     found.setdefault(OTHER, []).extend(ALWAYS)
     return found
 
 
 def value(option: Option) -> str:
-    """What the option takes, as `RATE`; "" for a flag."""
+    """Name of the option's value, such as `RATE`; "" for a flag."""
     if option.kind == FLAG:
         return ""
     return option.kind if option.kind in CHOICES else option.kind.upper()
 
 
 def default(command: str, option: Option) -> str:
-    """The default as a user would write it, with its meaning, or only that; "" for none."""
+    """The default as a user would write it, its meaning, or both; "" if there is none."""
     own = _written(option, getattr(SETTINGS[command], option.name, None))
     return f"{own}, {option.default}" if own and option.default else own or option.default
 
@@ -107,7 +107,7 @@ def _line(command: str, option: Option) -> str:
 
 
 def _written(option: Option, own: Any) -> str:
-    """The settings' value in the form that the option takes; "" where that would say nothing."""
+    """The setting's value in the form that the option accepts; "" for values that mean "not set"."""
     if own is None or own == () or own == -1 or option.kind in (FLAG, "pieces|size"):
         return ""
     if option.kind in ("rate", "size"):

@@ -1,4 +1,4 @@
-"""Where the home directory of a program's option or keyword is."""
+"""Resolves the home directory of an option or keyword."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dfengine.errors import StorageError
 
 
 def found(path: str, instead: str) -> str:
-    """`path` with ~ as the user's home directory. instead: what names another one. Raises StorageError where nobody knows that."""
+    """`path` with ~ expanded. instead: the option that names another path, for the error. Raises StorageError if ~ is unknown."""
     there = os.path.expanduser(path)
     if there.startswith("~"):
         raise StorageError(f"no home directory is known for {path}: set HOME, or use {instead}")
@@ -16,5 +16,5 @@ def found(path: str, instead: str) -> str:
 
 
 def unknown() -> bool:
-    """Neither HOME nor the user database says where the user's home directory is."""
+    """Whether neither HOME nor the user database names the user's home directory."""
     return os.path.expanduser("~").startswith("~")

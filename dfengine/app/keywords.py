@@ -1,4 +1,4 @@
-"""Settings of a download as keywords of Python, checked by the table of options as the command line checks them."""
+"""Settings of a download as keyword arguments in Python, checked against the table of options as on the command line."""
 
 from __future__ import annotations
 
@@ -77,25 +77,25 @@ if TYPE_CHECKING:
 
 
 TLS = ("cert", "key", "ca")
-"""What the keyword `tls` maps to paths: each is the setting `tls_...`."""
+"""Keys of the keyword `tls`, which maps them to paths: each is the setting `tls_...`."""
 
 OF_STREAMS = ("window", "window_bytes", "cache")
 
 NEEDS = {"tls_key": "tls_cert", "tls_cert": "tls_ca", "key": "cert"}
-"""Setting -> the one that it is nothing without."""
+"""Setting -> the setting that it requires."""
 
 NOT_EMPTY = {
-    "nodes": "the list is empty: name a supernode, or omit it; pattern='source' asks the origin alone",
+    "nodes": "the list is empty: name a supernode, or omit it; pattern='source' uses the origin alone",
     "secret_file": "the list is empty: name a file, or omit it",
 }
-"""Setting -> why a list of none is refused: it would be another download, and nobody would notice."""
+"""Setting -> the error for an empty list, which would silently change the kind of download."""
 
 FILES = ("secret_file", "tls_cert", "tls_key", "tls_ca", "cacerts", "cert", "key", "netrc_file")
-"""Settings that name files to read."""
+"""Settings with paths of files to read."""
 
 
 def table() -> dict[str, Option]:
-    """By keyword: the options of `get` that are about the download, and two settings that the command line has no option for."""
+    """By keyword: the options of `get` that apply to the download itself, and two settings without an option of the command line."""
     known = {*GetSettings.FIELDS, "range", "user_agent"} - {"url", "output"}
     found = {option.name: option for option in GET if option.name in known}
     found["window_bytes"] = Option((), "window_bytes", "", "", "size")
@@ -104,10 +104,10 @@ def table() -> dict[str, Option]:
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, each as GetSettings has it; it may be text as on the command line (`minrate="1M"`). None: it is not given.
+    """The given keywords with values of GetSettings' types. Values may be text as on the command line (`minrate="1M"`). None: not given.
 
-    Where several values are taken, one may stand alone; headers may be a mapping. `tls` is a mapping of cert, key and ca. Raises BadValue
-    for a value that the option of that name would not take, TypeError for another keyword.
+    A list may be replaced by its only value; headers may be a mapping. `tls` is a mapping of cert, key and ca. Raises BadValue for a value
+    that the option of that name would not accept, TypeError for an unknown keyword.
     """
     known = table()
     found: dict[str, Any] = {}
@@ -126,7 +126,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_tls(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What was given, with `tls` as the settings `tls_cert`, `tls_key` and `tls_ca`. Raises BadValue."""
+    """The given keywords, with `tls` replaced by the settings `tls_cert`, `tls_key` and `tls_ca`. Raises BadValue."""
     tls = given.get("tls")
     if tls is None:
         return {name: value for name, value in given.items() if name != "tls"}
@@ -135,7 +135,7 @@ def _without_tls(given: Mapping[str, Any]) -> Mapping[str, Any]:
     found = {name: value for name, value in given.items() if name != "tls"}
     for name, value in tls.items():
         if name not in TLS:
-            raise BadValue(f"tls: {name!r:.40} is none of {', '.join(TLS)}")
+            raise BadValue(f"tls: {name!r:.40} is not one of {', '.join(TLS)}")
         if given.get(f"tls_{name}") is not None:
             raise BadValue(f"tls: tls_{name} is given, too: omit one")
         found[f"tls_{name}"] = value
@@ -147,13 +147,14 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
     names = list(known)
     near = get_close_matches(name, names, 1)
-    return f"{name!r} is no setting of a download: " + (f"did you mean {near[0]!r}?" if near else f"those are {', '.join(names)}")
+    return f"{name!r} is not a setting of a download: " + (f"did you mean {near[0]!r}?" if near else f"those are {', '.join(names)}")
 
 
 def settings(url: str, output: Path | None, *given: Mapping[str, Any], tree: bool = False) -> GetSettings:
-    """Settings of a download of `url`; output: a file, a folder for a file that is named by the URL, or None for a stream.
+    """Settings of a download of `url`. output: a file, a folder for a file that is named after the URL, or None for a stream.
 
-    given: results of `checked`, weakest first. tree: the URL names a directory, which `TreeSettings.check` judges. Raises BadValue.
+    given: results of `checked`; later ones override earlier ones. tree: the URL names a directory; `TreeSettings.check` checks it.
+    Raises BadValue.
     """
     merged: dict[str, Any] = {}
     for each in given:
@@ -173,14 +174,17 @@ def settings(url: str, output: Path | None, *given: Mapping[str, Any], tree: boo
         merged["netrc"] = True
     merged["nodes"] = tuple(dict.fromkeys(merged.get("nodes", ())))
     if "home" not in merged and merged.get("pattern", "p2p") == "p2p" and merged["nodes"] and home.unknown():
-        merged["pattern"] = "cdn"  # a host that can keep no records serves nobody
-    # stderr is the program's own: what a user would be told there is in Result.notices.
+        merged["pattern"] = "cdn"  # a host without a directory for records serves no pieces
+    # stderr belongs to the program: messages for the user are in Result.notices.
     merged.setdefault("quiet", not merged.get("verbose"))
     return GetSettings(url=url, output="-" if output is None else _file(output, url), **merged)
 
 
 def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any], given: Mapping[str, Any]) -> ShareSettings:
-    """Settings of a share of `path`. own: a client's, of which it takes its part; given: as for `checked`. Raises BadValue, TypeError."""
+    """Settings of a share of `path`. own: a client's settings, of which those of shares apply; given: as for `checked`.
+
+    Raises BadValue, TypeError.
+    """
     known = table()
     for name in given:
         if name in known and name not in ShareSettings.FIELDS:
@@ -196,7 +200,7 @@ def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any],
     except BadValue as error:
         raise BadValue(f"path: {error}") from None
     if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
-        raise BadValue(f"replicas: {replicas!r:.40} is no number of supernodes")
+        raise BadValue(f"replicas: {replicas!r:.40} is not a number of supernodes")
     if replicas > (count := len(set(map(str, merged["nodes"])))):
         raise BadValue(f"replicas: {replicas} copies are wanted, and each of the {count} supernodes in nodes keeps one")
     try:
@@ -204,21 +208,21 @@ def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any],
     except BadValue as error:
         raise BadValue(f"ttl: {error}") from None
     if seconds <= 0:
-        raise BadValue("ttl: a file is shared for some time")
+        raise BadValue("ttl: the time must be greater than 0")
     return ShareSettings(path=where, replicas=replicas, ttl=seconds, **merged)
 
 
 def not_of_streams(given: Mapping[str, Any]) -> None:
-    """Of a call that is none. Raises BadValue."""
+    """Check that a call that is not a stream has no settings of streams. Raises BadValue."""
     for name in OF_STREAMS:
         if given.get(name) is not None:
             raise BadValue(f"{name}: it is for streams: omit it, or use stream")
 
 
 def _check_together(merged: dict[str, Any]) -> None:
-    """What depends on other settings, or on this host; ~ is replaced in paths.
+    """Check settings that depend on other settings or on this host, and expand ~ in paths.
 
-    Raises BadValue, StorageError where nobody knows a home directory.
+    Raises BadValue, or StorageError if the home directory is unknown.
     """
     _peer_port(merged.get("port", 0))
     if "home" in merged and merged["home"] != HOME:
@@ -238,7 +242,7 @@ def _peer_port(port: int) -> None:
 
 
 def _readable(name: str, path: str) -> str:
-    """The path, with ~ as the home directory. Raises BadValue; what is in the file is judged by who reads it."""
+    """The path, with ~ expanded. Raises BadValue if the file cannot be read; its content is checked later, by its reader."""
     found = os.path.expanduser(path)
     if not os.access(found, os.R_OK):
         raise BadValue(f"{name}: {path} cannot be read" + ("" if os.path.lexists(found) else ": there is no such file"))
@@ -246,30 +250,30 @@ def _readable(name: str, path: str) -> str:
 
 
 def output_path(value: Path) -> str:
-    """A file's path as text, of bytes by PEP 383. Raises BadValue for what is none."""
+    """A file's path as text; bytes are decoded by PEP 383. Raises BadValue for other types."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str | bytes):
         raise BadValue(f"{type(value).__name__} is given, not a path: str, bytes or os.PathLike")
     path = os.fsdecode(value)
     if "\0" in path:
-        raise BadValue(f"the path {path[:40]!r} holds a NUL")
+        raise BadValue(f"the path {path[:40]!r} contains a NUL")
     return _sendable(path)
 
 
 def directory(value: Path) -> str:
-    """A directory's path as text. Raises BadValue for what is none."""
+    """A directory's path as text. Raises BadValue for other values."""
     try:
         path = output_path(value)
     except BadValue as error:
         raise BadValue(f"directory: {error}") from None
     if path in ("", "-"):
-        raise BadValue(f"directory: {path!r} is none: name one")
+        raise BadValue(f"directory: {path!r} is not a directory: name one")
     return path
 
 
 def patterns(name: str, value: str | Iterable[str]) -> tuple[str, ...]:
-    """Globs; one may stand alone. Raises BadValue."""
+    """A list of globs, or a single one, as a tuple. Raises BadValue."""
     try:
         found = (value,) if isinstance(value, str) else tuple(value)
     except TypeError:
@@ -286,7 +290,7 @@ def _file(output: Path, url: str) -> str:
     except BadValue as error:
         raise BadValue(f"output: {error}") from None
     if path in ("", "-"):
-        raise BadValue(f"output: {path!r} is no file: name one, or use stream")
+        raise BadValue(f"output: {path!r} is not a file: name one, or use stream")
     return place(lambda: url_name(url), path)
 
 
@@ -324,7 +328,7 @@ def _one(kind: str, value: Any) -> Any:
         raise BadValue(f"{type(value).__name__} is given, not bool")
     if isinstance(value, str):
         if "\0" in value:
-            raise BadValue("the text holds a NUL")
+            raise BadValue("the text contains a NUL")
         return KINDS[kind].read(_sendable(value))
     if int in types and hasattr(type(value), "__index__") and not isinstance(value, bool):
         return _number(kind, str(value.__index__()), value.__index__())
@@ -336,22 +340,22 @@ def _one(kind: str, value: Any) -> Any:
 
 
 def _sendable(text: str) -> str:
-    """`text`, which has bytes: UTF-8 with raw bytes by PEP 383, as the command line has it. Raises BadValue."""
+    """`text`, if it can be encoded as UTF-8 with raw bytes by PEP 383, as a command line can. Raises BadValue."""
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise BadValue(f"the text holds {text[error.start]!r}, a lone surrogate, which is no character") from None
+        raise BadValue(f"the text contains {text[error.start]!r}, a lone surrogate, which is not a character") from None
     return text
 
 
 def _number(kind: str, text: str, value: float) -> Any:
-    """`value`, whose bounds are those of its text."""
+    """`value`, within the bounds that hold for its text. Raises BadValue."""
     read = KINDS[kind].read(text)
     return read if isinstance(read, tuple) else value
 
 
 def _text(value: Any) -> str:
-    """Of a header, node or digest. Raises BadValue."""
+    """Text of a header, node or digest. Raises BadValue."""
     if isinstance(value, tuple):
         if len(value) != 2 or not all(isinstance(part, str) for part in value):
             raise BadValue("a header is a pair of texts")

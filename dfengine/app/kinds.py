@@ -1,4 +1,4 @@
-"""What the values of options are: how each kind is read from text, which types it has in Python, its unit."""
+"""Kinds of option values: the parser of each kind, its types in Python, and its unit."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ FORM = "text|json"
 LEVEL = "debug|info|warning|error|off"
 
 CHOICES = frozenset((PATTERN, SIGN, SCOPE, PRIVATE, XET, CDN_PATTERN, FORM))
-"""Kinds that are shown as they are typed."""
+"""Kinds that help shows in lower case, as the values are typed."""
 
 
 PATHS = frozenset(("file", "dir", "file|dir|-"))
-"""Kinds that are paths; the last one is an output, and may be empty."""
+"""Kinds that are paths. The last one is an output, and may be empty."""
 
 
 def _one_of(name: str, choices: str) -> Callable[[str], str]:
@@ -62,7 +62,7 @@ def _port(text: str) -> int:
 
 
 def _within(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number of least..most."""
+    """A parser of whole numbers in least..most."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and least <= int(text) <= most):
@@ -74,16 +74,16 @@ def _within(least: int, most: int) -> Callable[[str], int]:
 
 def _resume(text: str) -> str:
     if text != "-":
-        raise BadValue("use -C - or omit it: a download always resumes at the end of what is there")
+        raise BadValue("use -C - or omit it: a download always resumes after the bytes that it already has")
     return text
 
 
 def _registered(text: str) -> str:
-    """A text that a registration carries: a supernode refuses others."""
+    """Check a text that a registration carries: a supernode refuses longer ones and control characters. Raises BadValue."""
     if len(text) > MOST_TEXT:
         raise BadValue(f"{len(text)} characters are more than {MOST_TEXT}")
     if any(character < " " or character == "\x7f" for character in text):
-        raise BadValue("it has a control character")
+        raise BadValue("it contains a control character")
     return text
 
 
@@ -94,19 +94,19 @@ def _platform(text: str) -> str:
 
 
 def _nodes(text: str) -> tuple[SupernodeAddress, ...]:
-    """One, or several with commas between them, as 1.x takes them."""
+    """One supernode, or several separated by commas, as in 1.x."""
     return tuple(map(SupernodeAddress.parse, text.split(",")))
 
 
 def _path(text: str) -> str:
-    """Of a file or directory: nothing is a variable of a script that was not set."""
+    """Path of a file or directory. An empty one is refused: it is usually an unset variable of a script."""
     if not text:
         raise BadValue("an empty path is given")
     return text
 
 
 def _ip(text: str) -> str:
-    """An address by which other hosts reach this one, "" for one that is found; a name would be refused by them."""
+    """An address at which other hosts reach this one, "" for automatic. A name is refused, as other hosts would refuse it."""
     import socket
 
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -114,7 +114,7 @@ def _ip(text: str) -> str:
             socket.inet_pton(family, text)
             return text
     if text:
-        raise BadValue(f"{text[:40]!r} is no IPv4 or IPv6 address")
+        raise BadValue(f"{text[:40]!r} is not an IPv4 or IPv6 address")
     return text
 
 
@@ -125,9 +125,9 @@ def _glob(text: str) -> str:
 
 
 class Kind(Value):
-    """What the values of an option are. read: text to value, raises BadValue. types: of the value in Python. unit: of a number.
+    """Type of an option's values. read: parses text, raises BadValue. types: of the value in Python. unit: of a number.
 
-    listed: a text may hold several, and `read` gives a tuple of them.
+    listed: one text may contain several values, and `read` returns a tuple of them.
     """
 
     read: Callable[[str], Any]
@@ -188,22 +188,22 @@ KINDS: dict[str, Kind] = {
     "level": Kind(_one_of("level", LEVEL)),
     CDN_PATTERN: Kind(_one_of("cdn-pattern", CDN_PATTERN)),
 }
-"""By name: in capitals, `--help` shows it as what an option takes."""
+"""Kinds by name. `--help` shows the name in capitals as an option's value."""
 
 
 def words(kind: str) -> tuple[str, ...]:
-    """All values of a kind that has few; none for another one."""
+    """All values of a kind with few values; () for other kinds."""
     choices = {"level": LEVEL, "scope": SCOPE, "task order": TASK_SORT, "host order": HOST_SORT}.get(kind, kind if kind in CHOICES else "")
     return tuple(choices.split("|")) if choices else ()
 
 
 def added(kind: str, values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    """`values` of an option that may come again, and what was read of one more text of it."""
+    """`values` of a repeatable option, with the value that was read from one more text appended."""
     return (*values, *value) if KINDS[kind].listed else (*values, value)
 
 
 def read_all(kind: str, texts: Iterable[str]) -> tuple[Any, ...]:
-    """The values of an option that may come again. Raises BadValue."""
+    """Read the values of a repeatable option. Raises BadValue."""
     found: tuple[Any, ...] = ()
     for text in texts:
         found = added(kind, found, KINDS[kind].read(text))

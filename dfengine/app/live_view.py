@@ -1,4 +1,4 @@
-"""Runs `dfengine top`: the busiest tasks and hosts of a supernode, looked at again and again."""
+"""Runs `dfengine top`: the busiest tasks and hosts of a supernode, sampled repeatedly."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ INTERVAL = 2.0
 
 LEAST = 0.2
 ROWS = 500
-"""Tasks and hosts that are asked for at most."""
+"""Maximum number of tasks, and of hosts, in a request."""
 
 WIDE = 130
-"""Cells of a terminal that has room for all columns; a narrower one leaves out LEFT_OUT."""
+"""Minimum width, in cells, of a terminal that shows all columns; on a narrower one LEFT_OUT are left out."""
 
 LEFT_OUT = {"saved", "version", "location"}
 BENDING = {"url", "host", "address", "location"}
-"""Columns that are cut where there is no room; figures are not."""
+"""Columns that are truncated if there is no room; figures are not."""
 
 LOST = 60.0
-"""Seconds for which a supernode that does not answer is asked again."""
+"""Seconds for which requests to a supernode that does not answer are repeated."""
 
 
 def top(values: dict[str, Any]) -> None:
-    """Until `q`, a signal, or --count samples. Raises subclasses of DfengineError."""
+    """Show samples until `q`, a signal, or --count of them. Raises subclasses of DfengineError."""
     found = observing.nodes(values)
     if len(found) > 1:
         raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
@@ -67,11 +67,11 @@ def top(values: dict[str, Any]) -> None:
                 put("\n".join(["", *table(head, rows)]))
     except Stopped as stopped:
         if stopped.number != 2:
-            sys.exit(128 + stopped.number)  # SIGINT is how one leaves
+            sys.exit(128 + stopped.number)  # SIGINT is a normal way to quit
 
 
 class _Samples:
-    """All samples, one after the other. count: 0: without end. room: lines of rows for tasks, and for hosts."""
+    """Iterator over samples. count: number of samples, 0 = without end. room: rows for tasks, and for hosts."""
 
     def __init__(self, node: NodeView, interval: float, count: int) -> None:
         self.node, self._interval, self._count = node, interval, count
@@ -105,7 +105,7 @@ class _Samples:
 
 
 def _waited(seconds: float) -> bool:
-    """After so many seconds, or at once when `q` is pressed: True."""
+    """Wait for `seconds`, or until a key is pressed. Whether it is `q`, or stdin has ended."""
     if not sys.stdin.isatty():
         time.sleep(max(0.0, seconds))
         return False
@@ -132,15 +132,15 @@ def _show(samples: _Samples) -> None:
 
 
 def _room(height: int) -> int:
-    """Rows of each table."""
+    """Number of rows of each table."""
     return max(3, (height - 14) // 2)
 
 
 def _narrow(name: str, text: str, width: int) -> str:
-    """A cell of the column `name` as a terminal of `width` cells has room for it."""
+    """A cell of the column `name`, shortened for a terminal of `width` cells."""
     if width >= WIDE:
         return text
-    # An address that differs from the one that was seen is still the one of its peer server; a URL's end says most.
+    # The address of the peer server is enough, without the one at which the host was seen; of a URL, the end identifies the file.
     if name == "address":
         return text.partition(" (seen at ")[0]
     url, behind, why = text.partition(" (")
@@ -164,14 +164,14 @@ def _drawn(samples: _Samples, overview: Overview, tasks: list[TaskRow], hosts: l
             drawn.add_column(names[at], no_wrap=True, overflow="ellipsis", ratio=1 if bends else None,
                              min_width=None if bends else max(map(len, (names[at], *(row[at] for row in rows)))))  # fmt: skip
         for row in rows:
-            drawn.add_row(*(Text(_narrow(names[at], row[at], width)) for at in kept))  # as they are: a name is no markup
+            drawn.add_row(*(Text(_narrow(names[at], row[at], width)) for at in kept))  # as plain text, not as markup
         parts += [Text(""), drawn]
     return Group(*parts, Text("q leaves", style="dim"))
 
 
 @contextlib.contextmanager
 def _keys() -> Iterator[None]:
-    """Keys are read one by one, and not shown; the terminal is as it was afterwards."""
+    """Read keys one by one, without echo. The terminal's mode is restored afterwards."""
     if not sys.stdin.isatty():
         yield
         return

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given: dict[str, Any], *, shows: bool, as_json: bool) -> None:
-    """Download the URLs and those of a list, or a directory. folders: words that are no URL. given: options of the output and of several
-    files. Raises SystemExit where files failed, and subclasses of DfengineError for errors before the first file is started.
+    """Download the URLs and those of a list, or a directory. folders: words that are not URLs. given: options of the output and of several
+    files. Raises SystemExit if files failed, and subclasses of DfengineError for errors before the first file is started.
     """
     jobs = given["jobs"] or JOBS
     if settings.md5 or settings.digest is not None:
-        raise BadValue("--md5 and --digest are of one file: give one URL, or checksum= in a list")
+        raise BadValue("--md5 and --digest are for one file: give one URL, or checksum= in a list")
     if given["recursive"]:
         from dfengine.app import tree
         from dfengine.client.tree import TreeSettings
@@ -34,7 +34,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
         if len(urls) != 1 or given["input_file"] or len((*folders, *filter(None, (given["dir"],)))) != 1:
             raise BadValue("--recursive takes one URL and one directory: dfengine get --recursive URL DIR")
         if given["skip_existing"]:
-            raise BadValue("--recursive takes no --skip-existing: files that are here already are kept as it is")
+            raise BadValue("--recursive takes no --skip-existing: it does not download files again that are up to date")
         if given["jobs"]:
             settings = settings.replace(connections=min(jobs, 16))
         request = tree.TreeRequest(

@@ -1,4 +1,4 @@
-"""`dfengine proxy hosts-toml`: shows, or writes, the configuration by which other programs ask the proxy."""
+"""`dfengine proxy hosts-toml`: shows or writes the configuration with which other programs use the proxy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WHERE = "/etc"
 
 
 def show(settings: ProxySettings, folder: str) -> None:
-    """Print each file and what it would change below /etc; with `folder`, write it there. Raises BadValue, StorageError."""
+    """Print each file, and whether it is new or changed below /etc; with `folder`, write it there. Raises BadValue, StorageError."""
     if not settings.registries:
-        raise BadValue("hosts-toml needs a registry: --registry https://HOST, as the proxy has it")
+        raise BadValue("hosts-toml needs a registry: --registry https://HOST, as for the proxy")
     listens = [each for each in map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)) if not each.path]
     if not listens:
-        raise BadValue("these programs reach no unix socket: give a --listen IP:PORT, too")
+        raise BadValue("these programs cannot connect to a unix socket: give a --listen IP:PORT, too")
     made = files(tuple(map(Registry.parse, settings.registries)), f"http://{listens[0]}", read_token(settings.token_file))
     foreign = []
     for path, content in made.items():
@@ -32,7 +32,7 @@ def show(settings: ProxySettings, folder: str) -> None:
         before = _read(full)
         if before is not None and not before.startswith(MARK):
             foreign.append(full)
-            put(f"# {full}: is there, and was not written by this command: left as it is. It would become:\n{content}")
+            put(f"# {full}: exists, and was not written by this command: not changed. The content would be:\n{content}")
         elif before == content:
             put(f"# {full}: is as it should be")
         else:
@@ -46,13 +46,13 @@ def show(settings: ProxySettings, folder: str) -> None:
 
 
 def show_authority(settings: ProxySettings) -> None:
-    """Print the certificate of the authority by which intercepted hosts are shown; it is made if it is not there. Raises LocalError."""
+    """Print the certificate of the authority for intercepted hosts, which is created if it does not exist. Raises LocalError."""
     from dfengine.proxy.forward.authority import ensured
 
     path = settings.ca_cert or ensured(home.found(settings.home, "--home DIR"))[0]
     content = _read(path)
     if content is None:
-        raise LocalError(f"{path} is not there")
+        raise LocalError(f"{path} does not exist")
     put(content.rstrip())
 
 
@@ -70,7 +70,7 @@ def _write(path: str, content: str) -> None:
     new = f"{path}.{os.getpid()}.new"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        # It may hold the token.
+        # It may contain the token.
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if "Token" in content else 0o644), "w") as out:
             out.write(content)
         os.rename(new, path)

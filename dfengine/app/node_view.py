@@ -1,4 +1,4 @@
-"""A supernode as `dfengine status`, `tasks`, `hosts` and `top` see it: its `/api/v2`, each answer checked against its description."""
+"""Client of a supernode's `/api/v2` for `dfengine status`, `tasks`, `hosts` and `top`. Each answer is checked against its type."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 PAGE = 500
-"""Rows of one answer."""
+"""Maximum number of rows of one answer."""
 
 
 class NodeView:
-    """Of one supernode. token: of its console, "" for none. All raise RemoteError."""
+    """The view of one supernode. token: of its console, "" for none. All methods raise RemoteError."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
         self._node = node
@@ -31,19 +31,19 @@ class NodeView:
         return str(self._node)
 
     def overview(self) -> Overview:
-        """Sums."""
+        """Totals of the supernode."""
         return self._ask("/overview", Overview)
 
     def tasks(self, most: int, query: dict[str, str]) -> tuple[list[TaskRow], int]:
-        """(So many tasks at most, how many there are); query: of /tasks but offset and limit."""
+        """(at most `most` tasks, total number of tasks). query: parameters of /tasks except offset and limit."""
         return self._pages("/tasks", TaskPage, most, query)
 
     def hosts(self, most: int, query: dict[str, str]) -> tuple[list[HostRow], int]:
-        """The same of hosts."""
+        """As `tasks`, for hosts."""
         return self._pages("/hosts", HostPage, most, query)
 
     def swarm(self, task: str) -> Swarm:
-        """The downloads of one."""
+        """The downloads of one task."""
         return self._ask(f"/tasks/{task}/swarm", Swarm)
 
     def _pages(self, path: str, kind: Any, most: int, query: dict[str, str]) -> tuple[list[Any], int]:

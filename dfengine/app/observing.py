@@ -1,4 +1,4 @@
-"""Runs `dfengine status`, `tasks` and `hosts`: what supernodes report by `/api/v2`, as lines or as JSON."""
+"""Runs `dfengine status`, `tasks` and `hosts`: reports of supernodes from `/api/v2`, as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from dfengine.supernode.console.answers import HostRow, Overview, TaskRow
 
 HERE = "127.0.0.1"
-"""The supernode that is meant where none is named."""
+"""The default supernode."""
 
 LISTED = 50
-"""Rows, by default."""
+"""Default number of rows."""
 
 LEAST_DIGITS = 8
-"""Of a task's name, which name one task."""
+"""Minimum number of hex digits that select a task by the beginning of its id."""
 
 _REDIS = {"reached": "answers", "lost": "does not answer: what was told last is used"}
 
 BETWEEN = 1.0
-"""Seconds between two samples. A supernode that was not queried lately has no rates with the first."""
+"""Seconds between two samples. A supernode that was not queried recently has no rates in the first one."""
 
 LONGEST = 40
-"""Characters of what a host says of itself: names may have a thousand."""
+"""Maximum number of characters shown of a text that a host reports of itself, such as a name, which may have a thousand."""
 
 TASK_HEAD = ("task", "state", "length", "here", "hosts", "rate", "saved", "url")
 HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "version", "location")
 
 
 def status(values: dict[str, Any]) -> None:
-    """Sums of each supernode. Raises subclasses of DfengineError; of several, when all were asked."""
+    """Print the totals of each supernode. Raises subclasses of DfengineError, after all supernodes were queried."""
 
     def tell(node: NodeView) -> None:
         found = node.overview()
@@ -55,7 +55,7 @@ def status(values: dict[str, Any]) -> None:
 
 
 def tasks(values: dict[str, Any]) -> None:
-    """Tasks of each supernode, or one with its downloads. Raises as `status`."""
+    """Print the tasks of each supernode, or one task with its downloads. Raises as `status`."""
     text = values.pop("text", "")
     named = LEAST_DIGITS <= len(text) <= 64 and all(each in "0123456789abcdef" for each in text)
     active = {"active": "true"} if values.get("active") else {}
@@ -79,11 +79,11 @@ def tasks(values: dict[str, Any]) -> None:
 
     _each(asked, tell, values)
     if named and not known:
-        raise BadValue(f"{text} is no task of {', '.join(map(str, asked))}, and no URL there has it: `dfengine tasks` lists them")
+        raise BadValue(f"{text} is not a task of {', '.join(map(str, asked))}, nor in a URL there: `dfengine tasks` lists them")
 
 
 def hosts(values: dict[str, Any]) -> None:
-    """Hosts of each supernode. Raises as `status`."""
+    """Print the hosts of each supernode. Raises as `status`."""
     text, sort = values.pop("text", ""), values.get("sort", "down_rate")
 
     def tell(node: NodeView) -> None:
@@ -95,7 +95,7 @@ def hosts(values: dict[str, Any]) -> None:
 
 
 def nodes(values: dict[str, Any]) -> list[NodeView]:
-    """The supernodes that are asked. Raises BadValue, SupernodeError where a name stands for none."""
+    """The supernodes to query. Raises BadValue, or SupernodeError if a name has no addresses."""
     token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""
     dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
     given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
@@ -103,7 +103,7 @@ def nodes(values: dict[str, Any]) -> list[NodeView]:
 
 
 def with_rates(sample: Callable[[], tuple[list[Any], int]], field: str) -> tuple[list[Any], int]:
-    """What `sample` returns, the second time where the first has no rates."""
+    """The result of `sample`, or of a second call if the first one has no rates."""
     found = sample()
     if any(getattr(each, field) is None for each in found[0]):
         time.sleep(BETWEEN)
@@ -112,7 +112,7 @@ def with_rates(sample: Callable[[], tuple[list[Any], int]], field: str) -> tuple
 
 
 def as_object(node: NodeView, found: Struct) -> dict[str, Any]:
-    """As an object of `--json`."""
+    """A report as an object of `--json`."""
     return {"node": str(node), **{name: _plain(getattr(found, name)) for name in found.__struct_fields__}}
 
 
@@ -124,12 +124,12 @@ def _plain(value: Any) -> Any:
 
 
 def _order(sort: str, *names: str) -> str:
-    """Numbers begin with the largest, names with a."""
+    """Sort order: descending for numbers, ascending for names."""
     return "asc" if sort in names else "desc"
 
 
 def _each(asked: list[NodeView], tell: Callable[[NodeView], None], values: dict[str, Any]) -> None:
-    """Of several supernodes all are asked, whatever one of them answers; the last failure is raised then."""
+    """Query all supernodes, even if some fail. Raises the last failure at the end."""
     failure: RemoteError | None = None
     for node in asked:
         try:
@@ -161,7 +161,7 @@ def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
 
 
 def _shown(name: str, value: Any) -> str:
-    """One figure of a task, in its unit."""
+    """One field of a task, with its unit."""
     if name.endswith("rate"):
         return rate(value)
     if name.endswith("_bytes") or name in ("length", "piece_size"):
@@ -185,7 +185,7 @@ def _list(
 
 
 def overview_lines(name: str, found: Overview) -> list[str]:
-    """Sums for people."""
+    """Totals as lines of text."""
     moved = found.pieces_from_peers + found.pieces_from_supernode
     peers = f", {100 * found.pieces_from_peers / moved:.0f}% of pieces from peers" if moved else ""
     saved = f" ({100 * found.saved_bytes / found.delivered_bytes:.0f}% saved)" if found.delivered_bytes else ""
@@ -207,7 +207,7 @@ def overview_lines(name: str, found: Overview) -> list[str]:
 
 
 def task_cells(found: TaskRow) -> tuple[str, ...]:
-    """A row of TASK_HEAD."""
+    """A row below TASK_HEAD."""
     here = f"{found.cached}/{found.pieces if found.pieces >= 0 else '?'}"
     waits = found.error or found.waits
     return _cells(
@@ -218,7 +218,7 @@ def task_cells(found: TaskRow) -> tuple[str, ...]:
 
 
 def host_cells(found: HostRow) -> tuple[str, ...]:
-    """A row of HOST_HEAD."""
+    """A row below HOST_HEAD."""
     where = found.ip if found.address in ("", found.ip) else f"{found.ip} (seen at {found.address})"
     return _cells(
         brief(found.host), where, found.trust, f"{found.downloads - found.unfinished}/{found.downloads}", str(found.receiving),
@@ -231,7 +231,7 @@ def _cells(*texts: str) -> tuple[str, ...]:
 
 
 def brief(text: str) -> str:
-    """What a host says of itself, cut where it is long."""
+    """A text that a host reports of itself, truncated to LONGEST characters."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
@@ -241,5 +241,5 @@ def rate(value: float | None) -> str:
 
 
 def printable(value: object) -> str:
-    """As text without what would steer a terminal: hosts say of themselves what they like."""
+    """Text without characters that control a terminal, since hosts may report any text of themselves."""
     return "".join(each if each.isprintable() else "?" for each in str(value))

@@ -1,7 +1,7 @@
 """Reads plain command lines of `dfengine get` without click.
 
-Importing click costs a small download more than its bytes. `read` gives for most command lines the values that click would give; whatever
-else there is (help, a mistake, a value from elsewhere) it leaves to click. `mistaken` recognizes options used as curl or wget use them.
+Importing click costs a small download more time than its bytes. For most command lines `read` returns the values that click would return;
+all others (help, a mistake, a value from elsewhere) are left to click. `mistaken` recognizes options used as in curl or wget.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURL = {
     "-m": "-m is --md5 HEX, as in 1.x; for a time limit use --max-time TIME",
     "-O": "-O names the output by the URL; for another name use -o FILE, for stdout -o -",
 }
-"""Flags that mean something else to users of curl or wget -> the error."""
+"""Flags with another meaning in curl or wget -> the error."""
 
 
 UNKNOWN = {
@@ -35,7 +35,7 @@ UNKNOWN = {
     "-t": "there is no -t: use --retry N",
     "-T": "there is no -T: for a time limit use --max-time TIME",
 }
-"""The same for flags of curl, wget and aria2c that do not exist here."""
+"""Flags of curl, wget and aria2c that do not exist here -> the error."""
 
 
 def _reads(kind: str, text: str) -> bool:
@@ -47,7 +47,7 @@ def _reads(kind: str, text: str) -> bool:
 
 
 def _meant_otherwise(flag: str, text: str | None, attached: bool, known: dict[str, Option]) -> bool:
-    """`text`, the value of one of `CURL`, shows that curl's flag is meant; None: there is no value."""
+    """Whether `text`, the value of one of `CURL`, shows that curl's flag is meant. None: there is no value."""
     if text is None:
         return True
     if flag in ("-s", "-n"):
@@ -60,7 +60,7 @@ def _meant_otherwise(flag: str, text: str | None, attached: bool, known: dict[st
 
 
 def mistaken(words: Sequence[str]) -> str:
-    """What to say when the words after `dfengine get` use a flag as curl or wget does and 1.x does not; else ""."""
+    """The error if the words after `dfengine get` use a flag as in curl or wget, and not as in 1.x; else ""."""
     known = {flag: option for option in GET for flag in option.flags}
     places: list[str] = []
     identifier = url = remote_name = False
@@ -104,7 +104,7 @@ def mistaken(words: Sequence[str]) -> str:
 
 
 def read(words: Sequence[str]) -> dict[str, Any] | None:
-    """Setting -> value of the words after `dfengine get`, `address` being what stands alone; None where click must look itself."""
+    """Setting -> value from the words after `dfengine get`, with the arguments as `address`; None if click must parse them."""
     if mistaken(words):
         return None
     known = {flag: option for option in GET for flag in option.flags}

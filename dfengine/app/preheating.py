@@ -1,4 +1,4 @@
-"""Runs `dfengine preheat` from the values of its options: has supernodes fetch files and images, lists that, or cancels it."""
+"""Runs `dfengine preheat` from the values of its options: starts preheats of files and images, lists them, or cancels them."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ HEAD = ("id", "state", "begun", "supernode", "url")
 ACTIONS = ("ls", "stat", "cancel")
 
 POLL = 0.1, 2.0
-"""Seconds between two questions how far it is: at first, and at most."""
+"""Seconds between two queries of a preheat's state: at first, and at most."""
 
 LOST = 30.0
-"""Seconds for which a supernode that does not answer any more is asked again."""
+"""Seconds for which queries to a supernode that stopped answering are repeated."""
 
 
 REASON = 200
-"""Characters of a reason in a list."""
+"""Maximum number of characters of a reason in a list."""
 
 
 class Started(Value):
-    """One file or image: its id at each of these supernodes. others: that may know of it too."""
+    """A preheat of one file or image: its id at each of these supernodes. others: supernodes that may have it as well."""
 
     what: str
     id: str
@@ -49,7 +49,7 @@ class Started(Value):
 
 
 def preheat(values: dict[str, Any]) -> None:
-    """Raises subclasses of DfengineError, SystemExit when a signal ends it."""
+    """Run the command. Raises subclasses of DfengineError, and SystemExit if a signal ends it."""
     action, *names = values.pop("words", ()) or ("",)
     nodes = _nodes(values)
     if action not in ACTIONS:
@@ -61,24 +61,24 @@ def preheat(values: dict[str, Any]) -> None:
         listed: dict[tuple[str, str], dict[str, Any]] = {}
         for node in nodes:
             for each in node.listed():
-                # Supernodes of a cluster tell of each other's.
+                # Supernodes of a cluster also list each other's preheats.
                 place = str(each.get("supernode") or node.node)
                 listed.setdefault((place, each["ID"]), {"node": place, **each})
         _list(list(listed.values()), values)
         return
     for name in names:
         if not name.isalnum():
-            raise BadValue(f"{name[:80]!r} is no ID of a preheat: `dfengine preheat ls` lists them")
+            raise BadValue(f"{name[:80]!r} is not an ID of a preheat: `dfengine preheat ls` lists them")
         found = [node for node in nodes if (node.cancel(name) if action == "cancel" else _print_one(node, name, values))]
         if not found:
-            raise BadValue(f"{name} is no preheat of {', '.join(str(node.node) for node in nodes)}: `dfengine preheat ls` lists them")
+            raise BadValue(f"{name} is not a preheat of {', '.join(str(node.node) for node in nodes)}: `dfengine preheat ls` lists them")
 
 
 def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
-    """Raises BadValue, SupernodeError where names stand for none."""
+    """The supernodes of the options. Raises BadValue, or SupernodeError if names have no addresses."""
     given = tuple(dict.fromkeys(values.get("nodes", ())))
     if not given:
-        raise BadValue("a supernode fetches it: name it (-n HOST)")
+        raise BadValue("a preheat needs a supernode: name it (-n HOST)")
     token = ""
     if values.get("token_file"):
         from dfengine.net.secret import read_secret
@@ -90,7 +90,7 @@ def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
 
 
 def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) -> None:
-    """Have each file and image fetched."""
+    """Start the preheat of each file and image; with --wait, wait for all of them."""
     messages = [_message(what, values) for what in whats]
     if not values.get("wait"):
         for what, message in zip(whats, messages, strict=True):
@@ -114,7 +114,7 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
 
 
 def _cancel(started: list[Started]) -> bool:
-    """Cancel those that have not ended; a second signal does not disturb it."""
+    """Cancel the unfinished preheats, and return whether there were any. Further signals are ignored."""
     ignore_signals()
     done = False
     for each in started:
@@ -126,7 +126,7 @@ def _cancel(started: list[Started]) -> bool:
 
 
 def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
-    """What a supernode is asked to fetch. Raises BadValue."""
+    """The body of the request to a supernode. Raises BadValue."""
     named = {name: values[name] for name in ("scope", "count", "percentage") if values.get(name)}
     named |= {"ips": list(values["ips"])} if values.get("ips") else {}
     named |= {"pin": True} if values.get("pin") else {}
@@ -145,7 +145,7 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
     own = {name: values[name] for name in ("headers", "user", "netrc", "netrc_file") if values.get(name)}
     headers = credentials.headers(GetSettings(url=url, output="", **own))
     if len({name.lower() for name, _ in headers}) < len(headers):
-        raise BadValue("--header: a header stands there twice")
+        raise BadValue("--header: a header is given twice")
     if values.get("insecure") or values.get("cacerts"):
         named |= {"insecure": bool(values.get("insecure"))}
         named |= {"rootCAs": [b64encode(read_certificates(path)).decode() for path in values.get("cacerts", ())]}
@@ -153,9 +153,9 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values: dict[str, Any]) -> Started:
-    """A file at the supernode that downloads try first, of those that answer; an image at all, which divide its blobs."""
+    """Start a preheat: of a file at the first supernode in download order that answers; of an image at all, each for a part of it."""
     if message["type"] == "image":
-        best = min(node.node.priority for node in nodes)  # downloads go to others only when these fail
+        best = min(node.node.priority for node in nodes)  # downloads use the others only when these fail
         nodes = [node for node in nodes if node.node.priority == best]
         name, places = secrets.token_hex(32), [f"{node.node}={max(1, node.node.weight)}" for node in nodes]
         more = {"id": name, **({"nodes": places} if len(nodes) > 1 and "scope" not in message else {})}
@@ -178,11 +178,11 @@ def _begin(what: str, message: dict[str, Any], nodes: list[NodePreheats], values
             return Started(what, node.begin(message), (node,), tuple(each for each in nodes if each is not node))
         except (SourceGone, ProtocolViolation, SupernodeFull) as error:
             failure = failure or error
-    raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (-n)") from failure
+    raise SupernodeError(f"no supernode accepted the preheat: {failure}: name one that runs (-n)") from failure
 
 
 def _wait(started: list[Started], values: dict[str, Any]) -> None:
-    """Until all have ended. Raises OriginError when one failed, TimedOut."""
+    """Wait until all preheats have ended. Raises OriginError if one failed, TimedOut."""
     deadline = time.monotonic() + values["timeout"] if values.get("timeout") else 0.0
     shows = not values.get("quiet") and sys.stderr.isatty()
     failed = ""
@@ -207,7 +207,7 @@ def _wait(started: list[Started], values: dict[str, Any]) -> None:
 
 
 def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
-    """What each supernode says in the end. Raises TimedOut, SupernodeError."""
+    """Wait for the end of a preheat, and return the final state at each supernode. Raises TimedOut, SupernodeError."""
     results: dict[str, dict[str, Any]] = {}
     pause = POLL[0]
     answered = time.monotonic()
@@ -225,7 +225,7 @@ def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
                 continue
             answered = time.monotonic()
             if found is None:
-                raise SupernodeError(f"supernode {node.node} knows nothing of it any more: it was cancelled, or the supernode restarted")
+                raise SupernodeError(f"supernode {node.node} no longer has the preheat: it was cancelled, or the supernode restarted")
             results[str(node.node)] = {"node": str(node.node), **found}
         over = sum(one["status"] in ("SUCCESS", "FAILED") for one in results.values())
         if shows:
@@ -239,7 +239,7 @@ def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
 
 
 def _elsewhere(each: Started) -> dict[str, Any] | None:
-    """What another supernode of the cluster says of one whose supernode is lost: it may go on with it."""
+    """The state at another supernode of the cluster, which may have taken over the preheat of a lost supernode; None if there is none."""
     for node in each.others:
         with contextlib.suppress(SourceGone):
             found = node.find(each.id)
@@ -249,7 +249,7 @@ def _elsewhere(each: Started) -> dict[str, Any] | None:
 
 
 def _show(each: Started, results: list[dict[str, Any]], over: bool) -> None:
-    """One line on a terminal."""
+    """Show the progress in one line on a terminal."""
     finished, count, here, length = (sum(one[name] for one in results) for name in ("finished", "count", "here", "length"))
     line = f"{bare(each.what)[:60]}: {finished}/{count} files, {amount(here)} of {amount(length)}"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
@@ -263,7 +263,7 @@ def _print_started(started: Started, values: dict[str, Any]) -> None:
 
 
 def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
-    """A head and a line for each, or one JSON object."""
+    """Print a header and one line for each preheat, or one JSON object."""
     if values.get("json"):
         put(json.dumps({"preheats": found}))
         return
@@ -282,7 +282,7 @@ def _reason(found: dict[str, Any]) -> list[str]:
 
 
 def _print_one(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:
-    """Print all that is known of it. False: there is none."""
+    """Print all fields of a preheat. False: the supernode has none with this id."""
     found = node.find(name)
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""What `get` prints: results and failures, as objects of `--json` and as lines on stderr."""
+"""Output of `get`: results and failures, as objects of `--json` and as lines on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def put(text: str, end: str = "\n") -> None:
-    """A line on stdout, or a part of one, at once. Raises BrokenPipeError when nobody reads it, StorageError when it cannot be written."""
+    """Print a line, or a part of one, on stdout and flush it. Raises BrokenPipeError if the reader has closed it, StorageError for other
+    errors."""
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
@@ -26,26 +27,26 @@ def put(text: str, end: str = "\n") -> None:
 
 
 def failed(error: DfengineError) -> int:
-    """Say it on stderr in one line; its exit code."""
+    """Print the error on stderr in one line, and return its exit code."""
     print(f"dfengine: {redacted(' '.join(str(error).split()))}", file=sys.stderr)
     return error.exit_code
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines with columns as wide as they must be."""
+    """Lines of a table, with each column as wide as its longest cell."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
 
 
 def put_error(code: int, kind: str, message: str, **more: str) -> None:
-    """Print what `--json` prints of a failure that is not one of `get`. Raises as `put`."""
+    """Print the `--json` object of a failure of a command other than `get`. Raises as `put`."""
     import json
 
     put(json.dumps({"error": {"code": code, "kind": kind, "message": redacted(" ".join(message.split())), **more}}))
 
 
 def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
-    """The same for the command line `words`, if it has --json. `get` tells its own. A stdout that takes nothing is no further failure."""
+    """As `put_error`, if the command line `words` has --json and is not of `get`, which prints its own. Failed writes are ignored."""
     from dfengine.app import options
 
     role = words[0] if words else ""
@@ -55,14 +56,14 @@ def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
 
 
 def as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:
-    """What `--json` prints of a failure. status: of the origin's answer, 0: none."""
+    """The `--json` object of a failure. status: HTTP status of the origin's response, 0 = none."""
     given = (*values.get("u", ()), values.get("url") or "", *values.get("address", ()))
     url = next(filter(is_url, given), given[-1])
     return {"error": {"code": code, "kind": kind, "status": status, "message": redacted(" ".join(message.split())), "url": bare(url)}}
 
 
 def as_object(result: Result) -> dict[str, Any]:
-    """What `--json` prints; lengths in bytes, times in seconds."""
+    """The `--json` object of a result; lengths in bytes, times in seconds."""
     serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
     return {
         "url": bare(result.url),
@@ -79,7 +80,7 @@ def as_object(result: Result) -> dict[str, Any]:
 
 
 def sources(result: Any) -> dict[str, int]:
-    """Bytes by where they came from, of a result of a file, a tree, or one of its files."""
+    """Bytes by source, of the result of a file, a tree, or one file of a tree."""
     return {
         "peers": result.from_peers,
         "supernode": result.from_supernode,

@@ -1,4 +1,4 @@
-"""One run over several files: one display, one JSON object, one exit code, and signals."""
+"""A run over several files: one display, one JSON object, one exit code, and signals."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 WORST = (1, 5, 7, 2, 4, 3, 6, 8)
-"""Exit codes of failures, the worst first."""
+"""Exit codes of failures, worst first."""
 
 
 def worst(codes: Collection[int]) -> int:
-    """Of the exit codes of failures; 0: there are none."""
+    """The worst of the exit codes of failures; 0 if there are none."""
     return next((code for code in WORST if code in codes), max(codes, default=0))
 
 
 class Alike(Value):
-    """Failures with one cause, of which the first was printed. names: the outputs or URLs of the next NAMED."""
+    """Failures with the same cause. The first one was printed; names: the outputs or URLs of the next NAMED."""
 
     message: str
     count: int = 0
@@ -41,18 +41,18 @@ class Alike(Value):
 
     @property
     def line(self) -> str:
-        """What is printed of the others at the end."""
+        """The line that is printed at the end for all but the first."""
         others = self.count - len(self.names)
         rest = f" and {others} more, which --json names" if others else ""
         return f"{self.count} more failed like that: {self.message}: {', '.join(self.names)}{rest}"
 
 
 NAMED, CAUSES = 10, 100
-"""Files that are named of those that failed alike, and causes that are told apart; what comes after those is printed one by one."""
+"""Maximum number of files named per cause, and of causes that are grouped; failures of further causes are printed one by one."""
 
 
 class Sums(Value):
-    """Of all files so far: how many are complete, were left out and failed; bytes by source."""
+    """Totals of all files so far: numbers of complete, skipped and failed files, and bytes by source."""
 
     complete: int = 0
     skipped: int = 0
@@ -66,7 +66,7 @@ class Sums(Value):
 
 
 class Report:
-    """Tells how each file went when it has ended, and in the end how all did. One thread uses it, but for `close`."""
+    """Reports each file when it has ended, and all of them at the end. One thread uses it, except for `close`."""
 
     def __init__(self, progress: BatchProgress, quiet: bool, as_json: bool) -> None:
         self._progress = progress
@@ -84,7 +84,7 @@ class Report:
         return worst(self._codes)
 
     def tell(self, ended: Ended, code: int = 0) -> None:
-        """One file. code: instead of the failure's own, 0 = that one. Raises BrokenPipeError, StorageError."""
+        """Report one file. code: replaces the failure's exit code, 0 = keeps it. Raises BrokenPipeError, StorageError."""
         found, sums, result, error = ended.wanted, self.sums, ended.result, ended.error
         failure: dict[str, Any] = {}
         if result is not None:
@@ -94,7 +94,7 @@ class Report:
                 host=sums.host + result.from_host, resumed=sums.resumed + result.resumed,
             )  # fmt: skip
             if result.back_to_source and found.settings.nodes and found.settings.pattern != "source" and not self._quiet:
-                # The reason may name the task, or how long was waited: one of them is enough.
+                # Only the first reason is printed: reasons may differ in the task or a time.
                 if not self._sent:
                     self._progress.print(f"dfengine: goes to the origin: {redacted(result.back_to_source)}")
                 self._sent = True
@@ -108,12 +108,12 @@ class Report:
             self._put(as_object(result) if result is not None else {**entry, "error": failure} if failure else {**entry, "skipped": True})
 
     def list(self, found: Wanted) -> None:
-        """One file that would be downloaded, or skipped."""
+        """Add one file of a dry run to the JSON object."""
         self._put({**_entry(found), "skipped": True} if found.skipped else _entry(found))
 
     def _put(self, entry: dict[str, Any]) -> None:
         before = ",\n" if self._entries else '{"files": [\n'
-        self._entries += 1  # a signal that interrupts the writing leaves the rest in the buffer
+        self._entries += 1  # counted before writing: a signal that interrupts the write leaves the rest in the buffer
         put(before + json.dumps(entry), end="")
 
     def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Report:
         return {"code": code, "kind": kind, "status": getattr(error, "status", 0), "message": message, "url": url}
 
     def _say(self, message: str, url: str, output: str) -> None:
-        """A line, unless one of the same cause was printed."""
+        """Print a line for a failure, unless a line with the same cause was printed."""
         cause = message
         for each in filter(None, (url, url.partition("?")[0], output, os.path.basename(output))):
             cause = cause.replace(each, "...")
@@ -143,19 +143,19 @@ class Report:
         self._progress.print(f"dfengine: {where}{message}{named}")
 
     def tell_alike(self) -> None:
-        """At the end, once for each cause: how many more failed by it, and which."""
+        """Print, at the end, one line for each cause: how many more files failed with it, and which."""
         groups, self._alike = self._alike, {}
         for alike in groups.values():
             if alike.count:
                 self._progress.print(f"dfengine: {alike.line}")
 
     def fail(self, error: DfengineError) -> None:
-        """The list cannot be read on."""
+        """Report that the rest of the list cannot be read."""
         self._codes.add(error.exit_code)
         self._progress.print(f"dfengine: {redacted(' '.join(str(error).split()))}")
 
     def close(self, code: int) -> None:
-        """The end of the JSON object, with the exit code. Again: nothing. Raises BrokenPipeError, StorageError."""
+        """Print the end of the JSON object, with the exit code; at most once. Raises BrokenPipeError, StorageError."""
         if not self._json or self._closed:
             return
         self._closed = True
@@ -168,7 +168,7 @@ class Report:
         put(("\n" if self._entries else '{"files": [') + "], " + json.dumps(totals)[1:])
 
     def summary(self) -> str:
-        """`12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
+        """A line such as `12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
         from dfengine.client.meter import amount, percent, took
 
         sums = self.sums
@@ -185,13 +185,13 @@ class Report:
 
 
 def _entry(found: Wanted) -> dict[str, Any]:
-    """What is known of a file before it is there."""
+    """The fields of a file that are known before its download."""
     output = os.path.abspath(found.settings.output) if found.settings.output else ""
     return {"url": bare(found.urls[0]), "output": output}
 
 
 class Session:
-    """One run over several files. folder: where they are put, for messages."""
+    """A run over several files. folder: their directory, for messages."""
 
     def __init__(self, settings: GetSettings, folder: str, *, shows: bool, as_json: bool) -> None:
         self._settings = settings.replace(timeout=0.0, output=folder)
@@ -202,12 +202,12 @@ class Session:
         self.report = Report(self.progress, settings.quiet, as_json)
 
     def unknown(self, name: str) -> None:
-        """An option of a list."""
+        """Report an unsupported option of a list."""
         if not self._quiet:
-            self.progress.once(f"dfengine: the option {shown(name)}= of the list means nothing here, and is left out")
+            self.progress.once(f"dfengine: the option {shown(name)}= of the list is not supported, and is ignored")
 
     def only_list(self, files: Iterator[Wanted]) -> None:
-        """Print URLs and outputs; nothing is downloaded. Raises what ends the row of files, SystemExit where some cannot be."""
+        """Print URLs and outputs, without downloading. Raises the error that ends `files`, and SystemExit if entries are invalid."""
         count = 0
         for each in files:
             count += 1
@@ -226,7 +226,7 @@ class Session:
             sys.exit(code)
 
     def download(self, files: Iterator[Wanted], jobs: int) -> None:
-        """All of them; signals end it. Raises SystemExit after a signal, BrokenPipeError, StorageError."""
+        """Download all files, until a signal. Raises SystemExit after a signal, BrokenPipeError, StorageError."""
         count = self.progress.files
         at_once = jobs if count < 0 else max(1, min(jobs, count))
         batch = Batch(files, at_once, self.progress, self._settings.locallimit)
@@ -272,7 +272,7 @@ class Session:
                 self.progress.display = None
 
     def end(self) -> None:
-        """Tell how all went. Raises SystemExit where files failed."""
+        """Report the totals. Raises SystemExit if files failed."""
         code = self.report.code
         self.report.tell_alike()
         self.report.close(code)
@@ -283,4 +283,4 @@ class Session:
 
 
 class _Failed(Exception):
-    """Some files failed: the display stays where it stands."""
+    """Raised when some files failed, so that the display is not finished as a success."""

@@ -20,19 +20,19 @@ from dfengine.task import PEER_PORTS
 
 
 def settings_of(values: dict[str, Any]) -> ShareSettings:
-    """Of the options of the command. Raises BadValue, StorageError."""
+    """Settings from the options of the command. Raises BadValue, StorageError."""
     given = {name: value for name, value in values.items() if name not in ("json", "quiet", "foreground")}
     if given.get("port") and given["port"] not in PEER_PORTS:
         raise BadValue(f"--port {given['port']}: a peer serves on {PEER_PORTS[0]}..{PEER_PORTS[-1]}")
     given["home"] = home.found(given.get("home", HOME), "--home DIR")
     given["nodes"] = tuple(dict.fromkeys(given.get("nodes", ())))
     if given.get("ttl") == 0:
-        raise BadValue("--ttl 0: a file is shared for some time")
+        raise BadValue("--ttl 0: the time must be greater than 0")
     return ShareSettings(**given)
 
 
 def share(values: dict[str, Any]) -> None:
-    """Share `path`. Raises subclasses of DfengineError, SystemExit when a signal ends it."""
+    """Share `path`. Raises subclasses of DfengineError, and SystemExit if a signal ends it."""
     raise_on_signals()
     made: Share | None = None
     quiet, as_json, foreground = (bool(values.get(name)) for name in ("quiet", "json", "foreground"))
@@ -62,7 +62,7 @@ def share(values: dict[str, Any]) -> None:
 
 
 def hand_over(values: dict[str, Any]) -> None:
-    """Have supernodes keep `path`, and share it from here no longer; prints its name. Raises as `share`."""
+    """Have supernodes keep copies of `path`, then end the share of this host, and print its name. Raises as `share`."""
     made = Share(settings_of(values), _Progress(values["path"], bool(values.get("quiet"))))
     try:
         shared = made.await_copies(made.run())
@@ -76,14 +76,14 @@ def _say(shared: Sharing) -> None:
 
 
 def _how(shared: Sharing) -> str:
-    """The command that downloads it."""
+    """A command that downloads the shared file or directory."""
     path = shlex.quote(os.path.basename(shared.path))
     kind, place = ("--recursive ", path) if os.path.isdir(shared.path) else ("", f"-o {path}")
     return f"dfengine get {kind}{shared.name} {place} -n {shared.nodes[0]}"
 
 
 def _period(seconds: float) -> str:
-    """In the unit in which it is at least two."""
+    """The time in the largest unit in which it is at least about 2."""
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds >= 2 * size - 1:
             return f"{seconds / size:.3g} {unit}"
@@ -91,7 +91,7 @@ def _period(seconds: float) -> str:
 
 
 def as_object(shared: Sharing) -> dict[str, Any]:
-    """What `--json` prints: bytes, unix seconds."""
+    """The object of `--json`; length in bytes, time in unix seconds."""
     return {
         "name": shared.name, "path": shared.path, "length": shared.length, "until": round(shared.until, 3), "nodes": shared.nodes,
         "kept": shared.kept,
@@ -99,7 +99,7 @@ def as_object(shared: Sharing) -> dict[str, Any]:
 
 
 class _Progress:
-    """Called while the file is read, with the bytes so far."""
+    """Shows the progress; called with the bytes so far while the file is read."""
 
     def __init__(self, path: str, quiet: bool) -> None:
         self._shown = not quiet and sys.stderr.isatty()

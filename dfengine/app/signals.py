@@ -1,4 +1,4 @@
-"""Signals by which a user ends a command, as an exception where the command then is."""
+"""Turns the signals with which a user ends a command into an exception in the main thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(BaseException):
-    """By signal `number`."""
+    """Raised when signal `number` arrives."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -20,13 +20,13 @@ def _stop(number: int, frame: object) -> None:
 
 
 def raise_on_signals() -> None:
-    """From now on each of ENDING raises Stopped in the main thread, unless it is ignored, as SIGHUP is by nohup."""
+    """Make each signal of ENDING raise Stopped in the main thread, unless it is ignored, as SIGHUP is under nohup."""
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
 
 
 def ignore_signals() -> None:
-    """From now on none of ENDING does anything."""
+    """Ignore the signals of ENDING from now on."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 LINES = 1000
-"""Objects that are printed at once."""
+"""Number of JSON objects that are printed in one write."""
 
 
 class TreeRequest(Value):
-    """A command's request. shows: a progress line. json: an object at the end."""
+    """A command's request. shows: a progress line is shown. json: an object is printed at the end."""
 
     tree: TreeSettings
     shows: bool = False
@@ -35,9 +35,9 @@ class TreeRequest(Value):
 
 
 def dry_run(request: TreeRequest) -> None:
-    """Print sizes in bytes and paths, also of what would be deleted. Raises subclasses of DfengineError."""
+    """Print sizes in bytes and paths, and the paths that would be deleted. Raises subclasses of DfengineError."""
     settings = request.tree.get
-    # Who serves the manifest keeps it in the home directory.
+    # A dry run writes nothing; serving the manifest would store it in the home directory.
     pattern = "cdn" if settings.pattern == "p2p" else settings.pattern
     tree = request.tree.replace(get=settings.replace(pattern=pattern, quiet=True))
     found = interruptible(settings, lambda: listed(tree), partial(_fail, request))
@@ -63,7 +63,7 @@ def dry_run(request: TreeRequest) -> None:
 
 
 def get(request: TreeRequest) -> None:
-    """Download all of it. Raises SystemExit where files failed, and subclasses of DfengineError where the whole did."""
+    """Download the tree. Raises SystemExit if files failed, and subclasses of DfengineError if the whole download failed."""
     settings = request.tree.get
 
     def run() -> TreeResult:
@@ -92,7 +92,7 @@ def get(request: TreeRequest) -> None:
 
 
 def _fail(request: TreeRequest, code: int, kind: str, message: str) -> None:
-    """The whole of it, where no exception could say so. See `interrupt`."""
+    """Print the failure of the whole download, where it cannot be raised as an exception. See `interrupt`."""
     if request.json:
         import json
 
@@ -101,7 +101,7 @@ def _fail(request: TreeRequest, code: int, kind: str, message: str) -> None:
 
 
 def _tell(result: TreeResult, code: int, delete: bool) -> None:
-    """`--json`'s object, file by file: there may be many. delete: it was asked for."""
+    """Print `--json`'s object in parts, as there may be many files. delete: `--delete` was given."""
     import json
 
     put('{"files": [', end="")
@@ -138,7 +138,7 @@ def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
 
 
 def _summary(result: TreeResult) -> str:
-    """`12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
+    """A line such as `12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
     from dfengine.client.meter import amount, percent, took
 
     failed = len(result.errors)

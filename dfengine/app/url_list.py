@@ -1,11 +1,11 @@
-"""Lists of URLs as aria2's --input-file has them: lines of bytes in, entries out. Pure.
+"""Parser of URL lists in the format of aria2's --input-file: lines of bytes in, entries out. Pure.
 
     http://host/file TAB http://mirror/file
       out=name
       checksum=sha-256=HEX
 
-A line that begins with a blank is an option of the URL before it, one with # a comment. An entry is complete when the next URL or the end
-is read, so a list may be without end: one entry is held at a time.
+A line that begins with a space or tab is an option of the URL before it, a line with # a comment. An entry is complete when the next URL or
+the end is read. Only one entry is in memory at a time, so a list may be endless.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 LONGEST = 64 << 10
-"""Bytes of one line."""
+"""Maximum length of a line in bytes."""
 
 MOST_URLS = 64
-"""URLs of one file."""
+"""Maximum number of URLs of one file."""
 
 BOM = b"\xef\xbb\xbf"
 
 BLANKS = " \t"
 
 MOST_NAMED = 100
-"""Names of unknown options that are reported; an endless list may have endless names."""
+"""Maximum number of unknown options that are reported, since an endless list may have any number of them."""
 
 
 class Listed(Value):
-    """One file of a list. line: of its URL, from 1, or of the option that is its fault.
+    """One file of a list. line: number of its URL's line, from 1, or of the line with the fault.
 
-    urls: the same file at each of them, in the order in which they are tried. out: the file's path, relative, "" = by the URL. dir: its
-    directory, "" = not said. fault: what is wrong with the entry, "" = nothing.
+    urls: locations of the same file, in the order in which they are tried. out: the file's relative path, "" = named after the URL. dir:
+    its directory, "" = not given. fault: the error in the entry, "" = none.
     """
 
     line: int
@@ -49,7 +49,7 @@ class Listed(Value):
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
-    """The file's lines, of each LONGEST + 1 bytes at most: what is longer is cut there. Raises OSError."""
+    """The file's lines, each truncated to LONGEST + 1 bytes. Raises OSError."""
     while line := file.readline(LONGEST + 1):
         rest = line
         while len(rest) > LONGEST and not rest.endswith(b"\n"):
@@ -58,7 +58,7 @@ def lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[Listed]:
-    """The entries of `lines`, bad ones with their `fault`. unknown: called with the name of an option that means nothing here, once."""
+    """The entries of `lines`, invalid ones with their `fault`. unknown: called once with the name of each unsupported option."""
     found: Listed | None = None
     named: set[str] = set()
     for number, line in enumerate(given, 1):
@@ -70,7 +70,7 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
                 yield found
             found = _urls(number, text, fault)
         elif found is None:
-            yield Listed(line=number, fault=fault or "an option stands before any URL")
+            yield Listed(line=number, fault=fault or "an option precedes the first URL")
         elif not found.fault:
             try:
                 name, value = _option(text.strip(BLANKS), fault)
@@ -87,7 +87,7 @@ def entries(given: Iterable[bytes], unknown: Callable[[str], None]) -> Iterator[
 
 
 def _text(line: bytes) -> tuple[str, str]:
-    """(the line without its end, what is wrong with it)."""
+    """(the line without its line ending, its fault or "")."""
     if len(line) > LONGEST:
         return line[:1].decode("utf-8", "surrogateescape"), f"the line is longer than {LONGEST} bytes"
     text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
@@ -107,7 +107,7 @@ def _urls(number: int, text: str, fault: str) -> Listed:
 
 
 def _option(text: str, fault: str) -> tuple[str, Any]:
-    """(field of Listed, value); or another name, of what means nothing here. Raises BadValue."""
+    """(field of Listed, value), or (name of an unsupported option, value). Raises BadValue."""
     if fault:
         raise BadValue(fault)
     name, equals, value = (part.strip(BLANKS) for part in text.partition("="))
@@ -125,7 +125,7 @@ def _option(text: str, fault: str) -> tuple[str, Any]:
 
 
 def inside(path: str, what: str = "out") -> str:
-    """`path` itself, which is relative and leads out of no directory. Raises BadValue."""
+    """Check that `path` is relative and does not leave its directory, and return it. Raises BadValue."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts:
         raise BadValue(f"{what}={path[:200]} leads out of the directory: give a relative path without '..'")

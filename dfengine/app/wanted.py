@@ -1,6 +1,6 @@
-"""Which files a command line or a list of URLs wants, and where each is put.
+"""Files that a command line or a list of URLs names, and the output of each.
 
-Law: no two files of a run have one output, as far as the names of the last REMEMBERED files tell.
+Invariant: no two files of a run have the same output, as far as the outputs of the last REMEMBERED files show.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 REMEMBERED = 200_000
-"""Outputs that are remembered at most, the last ones: 16 bytes of each."""
+"""Maximum number of outputs that are remembered, the last ones, with 16 bytes for each."""
 
 
 class Several(Value):
-    """What all files of a run have in common. folder: -P, "" = not given. dry_run: no directory is made. Use `of_urls` or `of_list`."""
+    """Settings of all files of a run. folder: of -P, "" = not given. dry_run: no directory is created. Use `of_urls` or `of_list`."""
 
     settings: GetSettings
     folder: str = ""
@@ -38,7 +38,7 @@ class Several(Value):
 
 
 class Outputs:
-    """The outputs so far, of which `most` are remembered; `first` are those of the command line."""
+    """The outputs so far. most: how many are remembered. first: files of the command line."""
 
     def __init__(self, most: int = REMEMBERED, first: Iterable[Wanted] = ()) -> None:
         self._most = most
@@ -49,7 +49,7 @@ class Outputs:
             self.add(each.settings.output)
 
     def add(self, path: str) -> None:
-        """Raises BadValue for one that is there already, whatever links lead to its directory."""
+        """Add an output. Raises BadValue if it was added before, also through links to its directory."""
         import hashlib
 
         folder, name = os.path.split(path)
@@ -66,9 +66,9 @@ class Outputs:
 
 
 def of_urls(several: Several, urls: Iterable[str], output: str = "") -> list[Wanted]:
-    """Files of a command line. output: of the one URL that there is, "": named by it.
+    """Files of a command line. output: of the only URL, "" = named after the URL.
 
-    Raises BadValue before anything is begun, StorageError.
+    Raises BadValue before any download starts, StorageError.
     """
     outputs, found = Outputs(), []
     for url in urls:
@@ -81,7 +81,7 @@ def of_urls(several: Several, urls: Iterable[str], output: str = "") -> list[Wan
 
 
 def opened(path: str) -> BinaryIO:
-    """A list, - being stdin. Raises StorageError."""
+    """Open a list; - is stdin. Raises StorageError."""
     if path == "-":
         if sys.stdin is None:
             raise StorageError("stdin is closed, so no list can be read from it: use --input-file FILE")
@@ -93,9 +93,9 @@ def opened(path: str) -> BinaryIO:
 
 
 def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> int:
-    """How many files the whole list names; -1 if it can be read once only. Raises BadValue for a bad entry, and StorageError.
+    """Number of files in the whole list; -1 if it can be read only once. Raises BadValue for an invalid entry, and StorageError.
 
-    The file is at its start again. first: those of the command line.
+    The file's position is restored. first: files of the command line.
     """
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or not file.seekable():
         return -1
@@ -111,9 +111,9 @@ def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], fi
 
 
 def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> Iterator[Wanted]:
-    """Files of a list, while it is read; what is wrong with one is its `fault`. first: those of the command line.
+    """Files of a list, yielded while it is read; an invalid entry has a `fault`. first: files of the command line.
 
-    Raises StorageError when it cannot be read.
+    Raises StorageError if the list cannot be read.
     """
     outputs = Outputs(first=first)
     for listed in url_list.entries(_lines(file), unknown):
@@ -137,12 +137,12 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _output(several: Several, listed: url_list.Listed) -> str:
-    """Raises BadValue, also for the entry's own fault."""
+    """Output of an entry. Raises BadValue, also for the entry's fault."""
     if listed.fault:
         raise BadValue(listed.fault)
     folder = several.folder
     if listed.dir and folder:
-        # A directory that the user names holds all files.
+        # All files are placed below a directory that the user gives.
         folder = os.path.join(folder, url_list.inside(listed.dir.rstrip("/") or listed.dir, "dir"))
     elif listed.dir:
         folder = listed.dir
@@ -153,7 +153,7 @@ def _named(url: str) -> str:
     try:
         return url_name(url)
     except BadValue:
-        raise BadValue(f"{bare(url)[:200]} names no file: download it alone with -o FILE, or name it by out= in a list") from None
+        raise BadValue(f"{bare(url)[:200]} names no file: download it alone with -o FILE, or name it with out= in a list") from None
 
 
 def _wanted(several: Several, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:

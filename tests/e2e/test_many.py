@@ -71,7 +71,7 @@ def test_a_list_with_mirrors_names_and_digests(stage: Scene) -> None:
         f"{url}/f2\n"
     )
     out, err = run(stage, "--input-file", str(stage.path / "list"), "-P", str(stage.path / "out"), "--json")
-    assert err == "dfengine: the option split= of the list means nothing here, and is left out\n"
+    assert err == "dfengine: the option split= of the list is not supported, and is ignored\n"
     assert digests(stage.path / "out/a") == {"zero": expected["f0"]}
     assert digests(stage.path / "out/a/b") == {"one": expected["f1"]}
     assert digests(stage.path / "out") == {"f2": expected["f2"]}

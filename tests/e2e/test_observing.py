@@ -52,7 +52,7 @@ def test_what_a_supernode_does_is_shown(stage: Scene) -> None:
     for words in (("tasks", "0" * 12), ("tasks", "0" * 64, "--json"), ("tasks", "--sort", "x", "--json")):
         error = run(*words, node=node, status=2)
         assert len(error.splitlines()) == 1, error
-    assert "is no task of" in run("tasks", "0" * 8, node=node, status=2)
+    assert "is not a task of" in run("tasks", "0" * 8, node=node, status=2)
     [row] = objects(run("tasks", task, "--json", node=node))
     assert {each["state"] for each in row["swarm"]["hosts"]} == {"finished"}
     rows = objects(run("hosts", "--json", "--sort", "host", node=node))

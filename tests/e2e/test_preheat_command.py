@@ -53,7 +53,7 @@ def test_a_file(stage: Scene) -> None:
     assert '"pinned": true' in subprocess.run([*DFENGINE, "cache", "ls", "--json", "-n", node.node], capture_output=True, timeout=60,
                                               check=True).stdout.decode()  # fmt: skip
     run("cancel", said["id"], nodes=(node,))
-    assert "is no preheat" in run("stat", said["id"], nodes=(node,), status=2)
+    assert "is not a preheat" in run("stat", said["id"], nodes=(node,), status=2)
     assert "404" in run(f"{url}-none", "--wait", nodes=(node,), status=3)
 
 

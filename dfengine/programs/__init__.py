@@ -1,10 +1,10 @@
-"""The client for programs: what `dfengine.Client`, the functions of `dfengine` and those of `dfengine.aio` do.
+"""The client for programs: implements `dfengine.Client`, the functions of `dfengine` and those of `dfengine.aio`.
 
-    client      the settings of a program, and what it has running
-    download    one download into a file, and its handle; tree_download: the same of a directory
-    progress    what a download has done so far, as a value
-    preheat     a file that a supernode fetches ahead; share: one that this host gives to others
-    coroutines  the same for asyncio; async_handle, async_stream, async_file: what it returns, loop_threads: calls that block
+    client      settings of a program, and its running work
+    download    a download into a file, and its handle; tree_download: a download of a directory
+    progress    the progress of a download, as a value
+    preheat     a preheat of one file at a supernode; share: a file that this host shares
+    coroutines  the client for asyncio; async_handle, async_stream, async_file: its results; loop_threads: blocking calls in threads
 
 Start with `client`. Nothing here installs a signal handler or needs an event loop.
 """

@@ -1,4 +1,4 @@
-"""An open file for coroutines: any number of tasks read from it."""
+"""An open file for coroutines, from which any number of asyncio tasks may read."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class File:
-    """See files.file.File. `read` and `seek` share one position, and one task at a time uses them; all other methods have none.
+    """See files.file.File. `read` and `seek` share one position, and run for one task at a time; the other methods use no position.
 
-    A read that is cancelled ends by itself, and leaves the position where it was: the file and the reads of other tasks go on. Use it as an
-    asynchronous context, or `close` it.
+    A cancelled read does not change the position, the file or the reads of other tasks. Use it as an asynchronous context manager, or
+    `close` it.
     """
 
     def __init__(self, file: files.File) -> None:
@@ -33,7 +33,7 @@ class File:
         self._turn = asyncio.Lock()
 
     async def opened(self) -> Self:
-        """Itself, when it is known what the file is. A cancel closes it. Raises subclasses of DfengineError."""
+        """Return itself when the file's metadata is known. A cancel closes it. Raises subclasses of DfengineError."""
         opening = in_thread(self._file.opened)
         try:
             await asyncio.shield(opening)
@@ -53,12 +53,12 @@ class File:
 
     @property
     def closed(self) -> bool:
-        """See `close`."""
+        """Whether the file is closed."""
         return self._file.closed
 
     @property
     def mode(self) -> str:
-        """As of `open`."""
+        """The mode, as of `open`."""
         return self._file.mode
 
     def readable(self) -> bool:
@@ -74,7 +74,7 @@ class File:
         return self._file.writable()
 
     async def size(self) -> int:
-        """Bytes of the file. Where the origin does not tell, the file is fetched to its end for this."""
+        """Length of the file in bytes. If the origin does not state it, the file is fetched to its end for this."""
         return await self._run(lambda: self._file.size)
 
     def tell(self) -> int:
@@ -92,7 +92,7 @@ class File:
             return await self._moving(lambda: self._file.read(count))
 
     async def readall(self) -> bytes:
-        """All that is left."""
+        """Read the rest of the file."""
         return await self.read()
 
     async def readinto(self, buffer: Any, /) -> int:
@@ -121,12 +121,12 @@ class File:
         return await self._run(self._file.path)
 
     async def _moving(self, call: Callable[[], T]) -> T:
-        """`_run`; a cancel takes back what the call did to the position, since nobody has those bytes. Hold the turn."""
+        """As `_run`, but a cancel restores the position, since the bytes were not returned. The caller holds the lock `_turn`."""
         before = self._file.tell()
         try:
             return await self._run(call)
         except asyncio.CancelledError:
-            with contextlib.suppress(ValueError):  # it was closed
+            with contextlib.suppress(ValueError):  # the file was closed
                 self._file.seek(before)
             raise
 
@@ -144,7 +144,7 @@ class File:
             raise
 
     async def close(self) -> None:
-        """Release everything. Reads of other tasks that wait raise LocalError. Again: nothing."""
+        """Release everything. Waiting reads of other tasks raise LocalError. A second call has no effect."""
         await shielded(in_thread(self._file.close))
 
     async def __aenter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""Handles of work for coroutines: a download, a preheat or a share that was started, and is awaited.
+"""Handles of work for coroutines: a running download, preheat or share that can be awaited.
 
-Law: a coroutine that is cancelled cancels its work, and ends when the work has ended. So nothing is left behind: no thread, no descriptor.
+Invariant: a cancelled coroutine cancels its work, and ends when the work has ended, so that no thread and no descriptor remains.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ D = TypeVar("D")
 
 
 class InLoop:
-    """Has the running loop call the function `progress`, whichever thread calls this. What it raised is raised by the next call of this.
+    """Calls the function `progress` in the running loop, from any thread. An exception of `progress` is raised by the next call of this.
 
-    Raises BadValue for what is no function, RuntimeError where no loop runs.
+    Raises BadValue if `progress` is not a function, RuntimeError if no loop runs.
     """
 
     def __init__(self, progress: Tell) -> None:
@@ -38,9 +38,9 @@ class InLoop:
         self._progress = progress
         self._loop = asyncio.get_running_loop()
         self.raised: BaseException | None = None
-        """What the function has raised."""
+        """The exception that the function has raised."""
         self.failed: Callable[[BaseException], None] = lambda _: None
-        """Called with it, by the loop."""
+        """Called by the loop with that exception."""
 
     def __call__(self, now: Progress) -> None:
         if self.raised is not None:
@@ -59,7 +59,7 @@ class InLoop:
 
 
 class Awaited(Generic[T]):
-    """A handle of `programs.handle` that coroutines of one loop wait for."""
+    """A handle of `programs.handle` that coroutines of one loop can await."""
 
     def __init__(self, handle: Handle[T]) -> None:
         self._handle = handle
@@ -92,7 +92,7 @@ class Awaited(Generic[T]):
         self._handle.cancel()
 
     async def wait(self, timeout: float | None = None) -> T:
-        """See Handle. That this is cancelled does not end the work: who began it by `download` may wait again, or `cancel` it."""
+        """See Handle. If this is cancelled, the work continues: the caller of `download` may wait again, or `cancel` it."""
         if not await _ended(self._handle, timeout):
             raise TimeoutError(f"{self._handle.name} still runs{self._handle.why()}")
         return self._handle.wait(0)
@@ -101,7 +101,7 @@ class Awaited(Generic[T]):
         return self.wait().__await__()
 
     async def only(self) -> T:
-        """`wait`, and the work ends with it."""
+        """As `wait`, but a cancel also ends the work."""
         try:
             return await self.wait()
         except asyncio.CancelledError:
@@ -111,12 +111,12 @@ class Awaited(Generic[T]):
 
 
 class _WithProgress(Awaited[T]):
-    """A handle with progress."""
+    """A handle that reports progress."""
 
     _handle: Any
 
     def __init__(self, handle: Handle[T], tell: InLoop | None = None) -> None:
-        """tell: reports the progress."""
+        """tell: reports the progress on the loop."""
         super().__init__(handle)
         self._tell = tell
 
@@ -129,25 +129,25 @@ class _WithProgress(Awaited[T]):
 
     @property
     def progress(self) -> Progress:
-        """What it has done so far."""
+        """The latest progress."""
         found: Progress = self._handle.progress
         return found
 
 
 class Download(_WithProgress[Result]):
-    """A download that was started; `await` it, or its `wait`."""
+    """A running download; `await` it, or its `wait`."""
 
 
 class TreeDownload(_WithProgress[TreeResult]):
-    """The same of a directory."""
+    """A running download of a directory; `await` it, or its `wait`."""
 
 
 class Preheat(Awaited[Preheated]):
-    """A preheat that was started; `await` it, or its `wait`. `cancel` ends the waiting alone: the supernode goes on."""
+    """A running preheat; `await` it, or its `wait`. `cancel` ends only the waiting: the supernode continues."""
 
 
 def started(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, InLoop | None], D]) -> D:
-    """Start the work by `begin`; its progress is reported on the loop. An exception of `progress` ends it."""
+    """Start the work with `begin`, and report its progress on the loop. An exception of `progress` ends the work."""
     if progress is None:
         return kind(begin(None), None)
     tell = InLoop(progress)
@@ -157,7 +157,7 @@ def started(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Ca
 
 
 async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
-    """Wait so many seconds for its end, None = as long as it takes. Raises BadValue."""
+    """Wait at most `timeout` seconds, None = without limit, for the end of the work. Whether it has ended. Raises BadValue."""
     timeout = waiting_time(timeout)
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
@@ -180,7 +180,7 @@ def _set(over: asyncio.Future[None]) -> None:
 
 
 async def _surely(handle: Handle[Any]) -> None:
-    """Wait for its end, also if this is cancelled; for CLOSING seconds at most."""
+    """Wait at most CLOSING seconds for the end of the work, even if this is cancelled."""
     end = time.monotonic() + CLOSING
     while not handle.done and (left := end - time.monotonic()) > 0:
         with contextlib.suppress(asyncio.CancelledError):

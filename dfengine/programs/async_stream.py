@@ -1,4 +1,4 @@
-"""A stream for coroutines: each piece is waited for in a thread of its own."""
+"""A stream for coroutines: a separate thread waits for each piece."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """A stream: `async for` gives the content of one piece after the other, and `read` some bytes. Use it as a context, or `close` it.
+    """A stream: `async for` yields the content of each piece in order, `read` returns some bytes. Use it as an asynchronous context
+    manager, or `close` it.
 
-    Any task may read: each read gives what follows the one before. That a read is cancelled loses no byte: the next one gets what came. At
-    the end of the file the digests that were given have been compared, `verified` is True if there are any, and `result` says how it went.
-    See streaming.reader.Reader.
+    Any task may read: each read continues after the one before. A cancelled read loses no byte: the next one returns the bytes. At the end
+    of the file the given digests have been compared; `verified` is then True if there are any, and `result` is set. See
+    streaming.reader.Reader.
     """
 
     def __init__(self, begin: Callable[[], streaming.Reader]) -> None:
@@ -32,11 +33,11 @@ class Reader:
         self._reader: streaming.Reader | None = None
         self._pending: asyncio.Future[bytes] | None = None
         self._rest = memoryview(b"")
-        """Bytes that came and nobody has read yet."""
+        """Bytes that were received, and not read yet."""
         self._stopped: BaseException | None = None
         self._closed = False
         self._turn = asyncio.Lock()
-        """Of the read that is under way."""
+        """Held by the current read."""
 
     @property
     def verified(self) -> bool:
@@ -50,7 +51,7 @@ class Reader:
 
     @property
     def closed(self) -> bool:
-        """See `close`."""
+        """Whether the stream is closed."""
         return self._closed
 
     def readable(self) -> bool:
@@ -58,7 +59,7 @@ class Reader:
         return True
 
     async def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, -1 or None = all that is left; b"" at the end. Raises subclasses of DfengineError, TypeError."""
+        """Read at most `size` bytes, -1 or None = the rest; b"" at the end. Raises subclasses of DfengineError, TypeError."""
         size = -1 if size is None else index(size)
         async with self._turn:
             self._check_open()
@@ -83,11 +84,11 @@ class Reader:
             raise ValueError("I/O operation on closed stream")
 
     async def readall(self) -> bytes:
-        """All that is left."""
+        """Read the rest of the stream."""
         return await self.read()
 
     async def readinto(self, buffer: Any, /) -> int:
-        """Some bytes, at most as many as `buffer` holds; 0 at the end. Raises TypeError for what cannot be filled."""
+        """Read bytes into `buffer`, and return their number, 0 at the end. Raises TypeError for a buffer that cannot be written."""
         view = memoryview(buffer).cast("B")
         if view.readonly:
             raise TypeError(f"readinto wants a buffer that can be written, not {type(buffer).__name__}")
@@ -100,7 +101,7 @@ class Reader:
             return len(found)
 
     async def next_piece(self) -> bytes:
-        """What is left of the current piece, or the next one; b"" at the end."""
+        """The rest of the current piece, or the next piece; b"" at the end."""
         async with self._turn:
             self._check_open()
             return bytes(self._taken(len(self._rest))) if self._rest else await self._piece()
@@ -123,18 +124,18 @@ class Reader:
         return content
 
     def _next(self) -> bytes:
-        """The next piece's content; in a thread of its own."""
+        """The next piece's content. Runs in a separate thread."""
         reader = self._reader
         if reader is None:
             if self._stopped is not None:
                 raise self._stopped
             reader = self._reader = self._begin()
-            if self._stopped is not None:  # while it was begun: who stopped it saw nothing to stop
+            if self._stopped is not None:  # `_stop` was called before `_reader` was set, so it could not stop it
                 reader.stop(self._stopped)
         return reader.next_piece()
 
     def cancel(self) -> None:
-        """End it soon: reads, also one that waits, raise Cancelled. Returns at once; `close` releases everything."""
+        """Cancel the stream: reads, including a waiting one, raise Cancelled. Returns at once; `close` releases everything."""
         self._stop(Cancelled("the stream was cancelled"))
 
     def _stop(self, error: BaseException) -> None:
@@ -143,7 +144,7 @@ class Reader:
             self._reader.stop(error)
 
     async def close(self) -> None:
-        """Release everything, when the digests that were given have been compared, as streaming.reader.Reader.close."""
+        """Compare the given digests, then release everything, as streaming.reader.Reader.close."""
         await self._close(compare=True)
 
     async def _close(self, compare: bool) -> None:
@@ -152,7 +153,7 @@ class Reader:
         self._closed = True
         pending = self._pending
         if pending is not None and not pending.done():
-            compare = False  # a read was given up: nobody knows what it would have brought
+            compare = False  # a read was abandoned, so the rest of the bytes is unknown
             self._stop(Cancelled("the stream was closed"))
         try:
             if pending is not None:

@@ -1,4 +1,4 @@
-"""What a program downloads with: its settings, and what it has running."""
+"""The client of a program: its settings, and its running work."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 TTL = ShareSettings.ttl
-"""Seconds for which a file is shared, if nothing else is said."""
+"""Default number of seconds for which a file is shared."""
 
 _left_open: dict[tuple[int, int], Callable[[BaseException], None]] = {}
-"""What ends the streams and files that are open, by process and id."""
+"""Functions that end the open streams and files, by process and id."""
 
 
 def _close_left_open() -> None:
-    """Before the interpreter is taken apart: threads still run, and modules can be imported."""
+    """Close open streams and files before the interpreter is finalized, while threads run and modules can be imported."""
     for (process, _), close in [*_left_open.items()]:
         if process == os.getpid():
             with contextlib.suppress(Exception):
@@ -56,15 +56,14 @@ atexit.register(_close_left_open)
 
 
 class Client:
-    """Downloads with the same settings. Any thread may use it, also several at once; a process may have several.
+    """A client for downloads with the same settings. Several threads may use it at the same time, and a process may have several clients.
 
     Keywords are the settings of `dfengine get`, each a value or text as on the command line: `Client(nodes=["sn1", "sn2"], minrate="1M")`.
-    Those of a method override the client's, and None leaves the client's as it is. Nothing else is read: neither configuration files nor
-    the environment; for these see `configured`. Raises BadValue for a value that the command line would not take, TypeError for a keyword
-    that is none.
+    A method's keywords override the client's; None keeps the client's value. Neither configuration files nor the environment are read; for
+    these see `configured`. Raises BadValue for a value that the command line would not accept, TypeError for an unknown keyword.
 
-    It has no thread, socket or file of its own. So it may be pickled, and used in a process that was forked from the one that made it: what
-    runs belongs to the process that began it. Use it as a context, or `close` it, to end what runs.
+    A client has no threads, sockets or files. So it may be pickled, and used in a process that was forked from the one that created it:
+    work belongs to the process that started it. Use it as a context manager, or `close` it, to end its running work.
     """
 
     def __init__(self, **settings: Unpack[Keywords]) -> None:
@@ -73,7 +72,7 @@ class Client:
 
     @classmethod
     def configured(cls, **settings: Unpack[Keywords]) -> Self:
-        """With what configuration files and the environment say of `dfengine get`, as the command line reads them, below `settings`.
+        """A client with the settings of `dfengine get` from configuration files and the environment; `settings` override them.
 
         Raises BadValue, TypeError.
         """
@@ -87,7 +86,7 @@ class Client:
         self._closed = False
         self._running: set[Handle[Any]] = set()
         self._open: dict[int, Callable[[BaseException], None]] = {}
-        """What ends the streams and files that are open, by their ids."""
+        """Functions that end the open streams and files, by their ids."""
 
     def __getstate__(self) -> dict[str, Any]:
         return self._settings
@@ -97,30 +96,30 @@ class Client:
         self._begin()
 
     def get(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
-        """Download `url` to the file `output`; a folder, or a path that ends in a slash, takes a file named by the URL.
+        """Download `url` to the file `output`. In a folder, or at a path that ends in a slash, the file is named after the URL.
 
-        progress: called about ten times a second, by this thread, with a Progress. What it raises ends the download, and is raised here.
-        Raises subclasses of DfengineError. Whatever is raised, KeyboardInterrupt too, leaves no thread and no open file, and what was
-        fetched beside the output: the next download goes on from there.
+        progress: called about ten times a second, by this thread, with a Progress. Its exceptions end the download, and are raised here.
+        Raises subclasses of DfengineError. After any exception, including KeyboardInterrupt, no thread and no open file remains; fetched
+        pieces stay beside the output, and the next download resumes from them.
         """
         return self._download(url, output, progress, settings).run()
 
     def download(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
-        """The same in a thread of its own, which also calls `progress`. Raises BadValue and TypeError; all else is raised by `wait`."""
+        """As `get`, in a separate thread, which also calls `progress`. Raises BadValue and TypeError; `wait` raises all other errors."""
         return self._download(url, output, progress, settings).start()
 
     def fetch_tree(
         self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeResult:  # fmt: skip
-        """Download all files below the directory that `url` names into `directory`, which is made if it is missing.
+        """Download all files below the directory that `url` names into `directory`, which is created if it does not exist.
 
-        include, exclude: globs, one or several: a file is taken if one of `include` matches it, or there is none, and none of `exclude`
-        does; see `dfengine.globs`. progress: as for `get`, of all files together. Files that are there already as an earlier download has
-        written them, and are still those of the origin, are kept, unless `force` is given.
+        include, exclude: globs, one or several: a file is wanted if one of `include` matches it, or there is none, and none of `exclude`
+        matches; see `dfengine.globs`. progress: as for `get`, of all files together. Files that an earlier download has written, and that
+        are unchanged here and at the origin, are kept, unless `force` is given.
 
-        Raises Incomplete when some files could not be written, which names them, and other subclasses of DfengineError when nothing more
-        could be. Either leaves what was fetched: called again it goes on from there.
+        Raises Incomplete if some files could not be written, which names them, and other subclasses of DfengineError if the download could
+        not continue. In both cases fetched data stays, and another call resumes from it.
         """
         return self._tree(url, directory, include, exclude, progress, settings).run()
 
@@ -128,13 +127,13 @@ class Client:
         self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeDownload:  # fmt: skip
-        """As `fetch_tree`, in a thread of its own, which also calls `progress`. Raises BadValue and TypeError; `wait` raises all else."""
+        """As `fetch_tree`, in a separate thread, which also calls `progress`. Raises BadValue and TypeError; `wait` raises other errors."""
         return self._tree(url, directory, include, exclude, progress, settings).start()
 
     def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
-        """`url` in order as a readable binary file, with no byte on a disk; see Reader. progress: as for `download`.
+        """Stream `url` in order as a readable binary file, without writing to disk; see Reader. progress: as for `download`.
 
-        `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
+        `window` (pieces, or text such as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
         """
         from dfengine.programs.progress import Teller
 
@@ -144,9 +143,9 @@ class Client:
         return reader
 
     def open(self, url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
-        """`url` as a file to seek in, whose pieces are fetched when they are read; see `dfengine.files.File` and `dfengine.files.open`.
+        """Open `url` as a seekable file; its pieces are fetched when they are read. See `dfengine.files.File` and `dfengine.files.open`.
 
-        Keywords are those of `get`; `timeout` is for one read.
+        Keywords are those of `get`; `timeout` applies to each read.
         """
         from dfengine import files
 
@@ -159,7 +158,7 @@ class Client:
         return file
 
     def file(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
-        """As `open`, but it is opened by its first use."""
+        """As `open`, but the file is opened at its first use."""
         from dfengine import files
 
         self._check()
@@ -169,33 +168,33 @@ class Client:
         return file
 
     def preheat(self, url: str, **settings: Unpack[Keywords]) -> Preheat:
-        """Let the supernode that downloads of `url` ask first fetch it now. `wait` of what this returns waits until it has all of it.
+        """Start a preheat at the supernode that downloads of `url` try first. `wait` of the result waits until the supernode has the file.
 
-        Raises BadValue, also for settings that a supernode cannot be told.
+        Raises BadValue, also for settings that a request to a supernode cannot carry.
         """
         self._check()
         keywords.not_of_streams(settings)
         return self._kept(Preheat(self.settings(url, None, settings), self._running.discard)).start()
 
     def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
-        """Give a file or directory of this host to the swarm: others `get` the `name` of the result.
+        """Share a file or directory of this host with the swarm: other hosts `get` the `name` of the result.
 
-        It is read once, and served from where it lies by this host's peer server, for `ttl` (seconds, or text as `7d`). replicas: that many
-        of the `nodes` keep a copy as long; then this returns when the copies are whole. What raises is shared no longer.
+        The file is read once, and this host's peer server serves it in place, for `ttl` (seconds, or text such as `7d`). replicas: number
+        of `nodes` that keep a copy for that time; this then returns when the copies are complete. An exception ends the share.
 
-        Raises BadValue, TypeError for a setting that a share has not, StorageError, SupernodeError, Cancelled when the client is closed.
+        Raises BadValue, TypeError for a setting that shares do not have, StorageError, SupernodeError, Cancelled if the client is closed.
         """
         return self.sharing(path, replicas, ttl, settings).run()
 
     def sharing(self, path: Path, replicas: int, ttl: float | str, settings: Keywords) -> Share:
-        """As `share`, before it is begun. Raises BadValue, TypeError."""
+        """A share as by `share`, not started yet. Raises BadValue, TypeError."""
         from dfengine.programs.share import Share
 
         self._check()
         return self._kept(Share(keywords.sharing(path, replicas, ttl, self._settings, settings), self._running.discard))
 
     def settings(self, url: str, output: Path | None, settings: Keywords, tree: bool = False) -> GetSettings:
-        """What a download of `url` is to be done with; output: None for a stream, or for a tree. Raises BadValue, TypeError."""
+        """The settings of a download of `url`. output: None for a stream, or for a tree. Raises BadValue, TypeError."""
         return keywords.settings(url, output, self._settings, keywords.checked(settings), tree=tree)
 
     def _download(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
@@ -222,7 +221,7 @@ class Client:
     def _close_with(
         self, made: M, end: Callable[[M, BaseException], None], release: Callable[[M, BaseException], object] | None = None
     ) -> None:
-        """`close` ends it, unless the program has dropped it before, by which it ends, too. release: at the end of the program."""
+        """Have `close` end `made`, unless the program has dropped it, which also ends it. release: called at the end of the program."""
         number, open = id(made), self._open
         key = os.getpid(), number
 
@@ -251,14 +250,14 @@ class Client:
             raise IllegalEvent("the client is closed")
 
     def close(self) -> None:
-        """Cancel what runs, and wait until it has ended. Again: nothing."""
+        """Cancel all running work, and wait until it has ended. A second call has no effect."""
         self._closed = True
         self.cancel()
         for handle in [*self._running]:
             handle.ended(CLOSING)
 
     def cancel(self) -> None:
-        """Cancel what runs: downloads, streams and preheats raise Cancelled, open files are closed. Returns at once."""
+        """Cancel all running work: downloads, streams and preheats raise Cancelled, open files are closed. Returns at once."""
         error = Cancelled("the client was closed")
         for handle in [*self._running]:
             handle.stop(error)

@@ -1,4 +1,4 @@
-"""The client for asyncio: the same work in threads of its own, awaited without a thread of the loop's; see `async_handle` for its law."""
+"""The client for asyncio: runs the work in its own threads, without the loop's executor; `async_handle` states the rule of cancellation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """See programs.client.Client, the keywords of which it takes. Use it as an asynchronous context, or `close` it."""
+    """See programs.client.Client; the keywords are the same. Use it as an asynchronous context manager, or `close` it."""
 
     def __init__(self, **settings: Unpack[Keywords]) -> None:
         self._client = client.Client(**settings)
@@ -36,35 +36,35 @@ class Client:
         return made
 
     async def get(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
-        """See programs.client.Client. progress: called by the loop. A cancel ends the download before it comes out here."""
+        """See programs.client.Client. progress: called by the loop. A cancel is raised here after the download has ended."""
         return await self._begin(url, output, progress, settings).only()
 
     async def download(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
-        """Begin it; the result can be awaited, and cancelled. progress: called by the loop."""
+        """Start a download; the result can be awaited and cancelled. progress: called by the loop."""
         return self._begin(url, output, progress, settings)
 
     async def fetch_tree(
         self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeResult:  # fmt: skip
-        """See programs.client.Client. progress: called by the loop. A cancel ends the download before it comes out here."""
+        """See programs.client.Client. progress: called by the loop. A cancel is raised here after the download has ended."""
         return await self._begin_tree(url, directory, progress, {"include": include, "exclude": exclude, **settings}).only()
 
     async def download_tree(
         self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeDownload:  # fmt: skip
-        """Begin it; the result can be awaited, and cancelled. progress: called by the loop."""
+        """Start a download of a directory; the result can be awaited and cancelled. progress: called by the loop."""
         return self._begin_tree(url, directory, progress, {"include": include, "exclude": exclude, **settings})
 
     def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
-        """`url` in order; see Reader. It begins with the first read. progress: called by the loop; what it raises is raised by a read."""
-        self._client.settings(url, None, settings)  # raises what is wrong now
+        """Stream `url`; see Reader. The first read starts it. progress: called by the loop; a read raises the exceptions of `progress`."""
+        self._client.settings(url, None, settings)  # raises errors in the settings now
         tell = InLoop(progress) if progress is not None else None
         return Reader(lambda: self._client.stream(url, progress=tell, **settings))
 
     async def open(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
-        """`url` as a file to seek in, whose pieces are fetched when they are read; see File, and programs.client.Client."""
+        """Open `url` as a seekable file; its pieces are fetched when they are read. See File, and programs.client.Client."""
         return await File(self._client.file(url, store=store, **settings)).opened()
 
     async def preheat(self, url: str, **settings: Unpack[Keywords]) -> Preheat:
@@ -72,7 +72,7 @@ class Client:
         return Preheat(self._client.preheat(url, **settings))
 
     async def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
-        """See programs.client.Client. A cancel withdraws the share before it comes out here."""
+        """See programs.client.Client. A cancel is raised here after the share has been withdrawn."""
         return await Awaited(self._client.sharing(path, replicas, ttl, settings).start()).only()
 
     def _begin(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
@@ -86,7 +86,7 @@ class Client:
         self._client.cancel()
 
     async def close(self) -> None:
-        """Cancel what runs, and wait until it has ended."""
+        """Cancel all running work, and wait until it has ended."""
         await shielded(in_thread(self._client.close))
 
     async def __aenter__(self) -> Self:
@@ -97,7 +97,7 @@ class Client:
 
 
 async def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
-    """As `dfengine.get`, with what configuration files and the environment say; see Client.get."""
+    """As `dfengine.get`, with the settings of configuration files and the environment; see Client.get."""
     return await Client.configured().get(url, output, progress=progress, **settings)
 
 

@@ -1,4 +1,4 @@
-"""One download into a file, and its handle."""
+"""A download into a file, and its handle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Download(Handle[Result]):
-    """A download that was begun. What was fetched stays beside the output if it ends early, and the next one goes on from there."""
+    """Handle of a download. If it ends early, fetched pieces stay beside the output, and the next download resumes from them."""
 
     def __init__(self, settings: GetSettings, tell: Tell | None, ended: Callable[[Download], None]) -> None:
         """tell: called by the download's thread, about ten times a second. ended: see Handle."""
@@ -30,7 +30,7 @@ class Download(Handle[Result]):
 
     @property
     def progress(self) -> Progress:
-        """What it has done so far."""
+        """The latest progress."""
         return self._teller.now
 
     def _work(self) -> Result:

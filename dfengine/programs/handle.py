@@ -1,4 +1,4 @@
-"""Work that goes on in a thread of its own, and the handle by which a program waits for it and ends it."""
+"""Work in a separate thread, and the handle with which a program waits for it and cancels it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CLOSING = 10.0
-"""Seconds for work to end that was cancelled. Most ends at once; a supernode that does not answer is waited for a second or two."""
+"""Seconds to wait for cancelled work to end. Most work ends at once; a supernode that does not answer takes a second or two."""
 
 
 class Handle(Generic[T]):
-    """Of one piece of work. Any thread may use it.
+    """Handle of work such as a download. Any thread may use it.
 
-    A process that ends does not wait for the work, and one that was forked from it has no part in it.
+    A process that ends does not wait for the work. In a process that is forked from it the work does not run.
     """
 
     name = ""
-    """Of the work, for messages."""
+    """Name of the work, for messages."""
 
     def __init__(self, name: str, ended: Callable[[Any], None]) -> None:
-        """ended: called with the handle when it is over. Nothing begins before `start` or `run`."""
+        """ended: called with the handle when the work has ended. `start` or `run` starts the work."""
         self.name = name
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -48,26 +48,26 @@ class Handle(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """It has ended, one way or another: no thread of it is left, and no open file."""
+        """Whether the work has ended, with success or failure: none of its threads and open files remains."""
         return self._elsewhere or self._over.is_set()
 
     @property
     def result(self) -> T | None:
-        """How it went; None as long as it runs, and when it failed."""
+        """The result of the work; None while it runs, and if it failed."""
         return self._result
 
     @property
     def error(self) -> BaseException | None:
-        """What ended it; None as long as it runs, and when it succeeded."""
+        """The error that ended the work; None while it runs, and if it succeeded."""
         if self._elsewhere:
-            return LocalError(f"{self.name} belongs to the process that this one was forked from: begin another")
+            return LocalError(f"{self.name} belongs to the process that this one was forked from: start another")
         return self._error
 
     def wait(self, timeout: float | None = None) -> T:
-        """Its result, when it has ended. timeout: seconds, None = as long as it takes.
+        """Wait until the work has ended, and return its result. timeout: seconds, None = without limit.
 
-        Raises TimeoutError if it still runs then, which it goes on to do; BadValue for a timeout that is none; else what ended it: a
-        subclass of DfengineError, which is Cancelled after `cancel`, or what the function `progress` raised.
+        Raises TimeoutError if the work still runs then, and continues; BadValue for an invalid timeout; else the error that ended it: a
+        subclass of DfengineError, which is Cancelled after `cancel`, or the exception of the function `progress`.
         """
         if not self.ended(timeout):
             raise TimeoutError(f"{self.name} still runs{self.why()}")
@@ -77,13 +77,13 @@ class Handle(Generic[T]):
         return self._result
 
     def cancel(self) -> None:
-        """End it soon, unless it has ended: `wait` raises Cancelled then. Returns at once."""
+        """Cancel the work, unless it has ended: `wait` then raises Cancelled. Returns at once."""
         self.stop(Cancelled(f"{self.name} was cancelled"))
 
     # For the client.
 
     def stop(self, error: BaseException) -> None:
-        """End it soon with `error`."""
+        """End the work with `error`. Returns at once."""
         if self.done:
             return
         with self._lock:
@@ -93,11 +93,11 @@ class Handle(Generic[T]):
         self._cut(error)
 
     def start(self) -> Self:
-        """Run it in a thread of its own."""
+        """Run the work in a separate thread. Raises RuntimeError if the system has no thread for it."""
         self._thread = threading.Thread(target=self._run, name="dfengine", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError as error:  # the system has no thread for it
+        except RuntimeError as error:  # the thread cannot be started
             self._thread, self._error = None, error
             self._finish()
             raise
@@ -108,13 +108,13 @@ class Handle(Generic[T]):
             self.run()
 
     def run(self) -> T:
-        """Run it in this thread. Raises as `wait` does, and what a signal's handler raises."""
+        """Run the work in this thread. Raises as `wait`, and exceptions of signal handlers."""
         self._runs_in = threading.get_ident()
         try:
             result = self._result = self._work()
             return result
         except BaseException as error:
-            if self._thread is not None:  # else the caller has it, and keeps it as long as it likes
+            if self._thread is not None:  # else the caller receives it, and the handle must not keep it alive
                 self._error = error
             raise
         finally:
@@ -128,12 +128,12 @@ class Handle(Generic[T]):
             each(self)
 
     def check(self) -> None:
-        """Raises what it was stopped with."""
+        """Raise the error of `stop`, if it was called."""
         if self._stopped is not None:
             raise self._stopped
 
     def then(self, call: Callable[[Any], None]) -> None:
-        """Call it when this has ended, by whatever thread; at once if that is so already."""
+        """Call `call` with the handle when the work has ended, from any thread; at once if it has ended."""
         if not self._elsewhere:
             with self._lock:
                 if not self._over.is_set():
@@ -142,37 +142,37 @@ class Handle(Generic[T]):
         call(self)
 
     def ended(self, timeout: float | None) -> bool:
-        """Wait so many seconds for its end, None = as long as it takes. Raises BadValue."""
+        """Wait at most `timeout` seconds, None = without limit, for the end of the work. Whether it has ended. Raises BadValue."""
         timeout = waiting_time(timeout)
         if self._elsewhere:
             return True
         if threading.get_ident() == self._runs_in:
-            return self._over.is_set()  # the function `progress` asks: who waits for itself waits forever
+            return self._over.is_set()  # called by the function `progress`: waiting in the work's own thread would never end
         if not self._over.wait(timeout):
             return False
         if self._thread is not None:
-            self._thread.join()  # it has nothing more to do
+            self._thread.join()  # the thread is about to end
         return True
 
     @property
     def _elsewhere(self) -> bool:
-        """This process was forked since it began: its parent does the work."""
+        """Whether this process was forked after the handle was created: the work runs in the parent."""
         return self._pid != os.getpid()
 
     def _work(self) -> T:
         raise NotImplementedError
 
     def why(self) -> str:
-        """What it waits for, with a colon before it; "" where nothing is known."""
+        """The reason for which the work waits, after a colon; "" if it is unknown."""
         return ""
 
     def _cut(self, error: BaseException) -> None:
-        """Whatever the work waits for, it ends with `error`. From any thread; the work may not have begun."""
+        """Interrupt all waits of the work with `error`. Called from any thread; the work may not have started."""
         raise NotImplementedError
 
 
 def waiting_time(timeout: float | None) -> float | None:
-    """Seconds that a thread can wait, None = without an end. Raises BadValue."""
+    """The timeout as seconds that a thread can wait, None = without limit. Raises BadValue."""
     if timeout is None:
         return None
     try:
@@ -184,5 +184,5 @@ def waiting_time(timeout: float | None) -> float | None:
     except OverflowError:
         return None
     if seconds != seconds:
-        raise BadValue("timeout: nan is no number of seconds")
+        raise BadValue("timeout: nan is not a number of seconds")
     return None if seconds > threading.TIMEOUT_MAX else max(0.0, seconds)

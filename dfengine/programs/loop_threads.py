@@ -1,4 +1,4 @@
-"""Calls that block, awaited by a loop: each in a thread of its own, which ends with it."""
+"""Blocking calls awaited by an asyncio loop: each runs in a separate thread, which ends with the call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def shielded(future: asyncio.Future[T]) -> T:
-    """Its result, when it is there, also if this is cancelled; the cancellation is raised after it."""
+    """Wait for the future's result even if this is cancelled; the cancellation is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -29,17 +29,17 @@ async def shielded(future: asyncio.Future[T]) -> T:
 
 
 def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
-    """What it returns or raises, from a thread of its own, which ends with it."""
+    """Run `call` in a separate thread, which ends with it. The future has its result or exception."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def settle(result: T | None, error: BaseException | None) -> None:
-        thread.join()  # it has nothing more to do
+        thread.join()  # the thread is about to end
         if future.done():
             return
         if error is not None:
             future.set_exception(error)
-            future.exception()  # who was cancelled does not look at it, and asyncio would print that
+            future.exception()  # marks it as retrieved: a cancelled caller does not read it, and asyncio would log that
         else:
             future.set_result(result)  # type: ignore[arg-type]  # set if there is no error
 

@@ -1,4 +1,4 @@
-"""A file that a supernode fetches before anybody asks for it: it is asked to (`POST /api/v1/preheats`), and then how far it is."""
+"""A preheat of one file: requests it from a supernode (`POST /api/v1/preheats`), and then polls its state."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings, SupernodeAddress
 
 ANSWER = 30.0
-"""Seconds for an answer: the supernode waits for the head of the origin's, and says after 20 s that it has not come yet."""
+"""Timeout of a response in seconds: the supernode waits up to 20 s for the head of the origin's response before it responds."""
 
 POLL = 0.05, 1.0
-"""Seconds between two questions how far it is: first, and at most; each is half as long again as the one before."""
+"""Seconds between two queries of the state: at first, and at most; each pause is 1.5 times the one before."""
 
 LOST = 20.0
-"""Seconds for which a supernode that does not answer any more is asked again."""
+"""Seconds for which queries to a supernode that stopped answering are repeated."""
 
 OTHERS: dict[str, object] = {"pattern": "p2p", "digest": None, "report_digest": False, "sign": "supernode", "cert": "", "key": ""}
-"""Settings that a request for a preheat has no field for, at their defaults."""
+"""Settings for which a preheat request has no field, with the only values that are accepted."""
 
 
 class Preheated(Value):
-    """A supernode has the file. node: its address. length: bytes. seconds: since it was asked to."""
+    """Result of a preheat: the supernode has the file. node: its address. length: in bytes. seconds: since the request."""
 
     url: str
     task_id: str
@@ -50,22 +50,22 @@ class Preheated(Value):
 
 
 class Preheat(Handle[Preheated]):
-    """A preheat that was started. `cancel` ends the waiting alone: the supernode goes on."""
+    """Handle of a preheat. `cancel` ends only the waiting: the supernode continues."""
 
     def __init__(self, settings: GetSettings, ended: Callable[[Preheat], None]) -> None:
         """ended: see Handle. Raises BadValue."""
         super().__init__(f"the preheat of {bare(settings.url)}", ended)
         if not settings.nodes:
-            raise BadValue("nodes: no supernode is given that could fetch the file ahead")
+            raise BadValue("nodes: no supernode is given: a preheat needs one")
         for name, usual in OTHERS.items():
             if getattr(settings, name) != usual:
-                raise BadValue(f"{name}: a supernode fetches ahead without it")
+                raise BadValue(f"{name}: a preheat does not support it: omit it")
         self._settings = settings
         self._dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         self._connection: Connection | None = None
         self._deadline = math.inf
         self._state = ""
-        """What it waits for."""
+        """The step for which it waits, for messages."""
 
     def _cut(self, error: BaseException) -> None:
         self._dialer.cut(error)
@@ -75,7 +75,7 @@ class Preheat(Handle[Preheated]):
         return f": {self._state}" if self._state else ""
 
     def check(self) -> None:
-        """Raises what it was stopped with, TimedOut."""
+        """Raise the error of `stop`, if it was called, or TimedOut after the deadline."""
         super().check()
         if time.monotonic() > self._deadline:
             raise TimedOut(f"not fetched ahead within {self._settings.timeout:g} s{self.why()}: the supernode may go on; give it longer")
@@ -91,7 +91,7 @@ class Preheat(Handle[Preheated]):
         return Preheated(self._settings.url, task, str(node), length, time.monotonic() - began)
 
     def _asked(self) -> tuple[SupernodeAddress, str]:
-        """The supernode that downloads try first, of those that answer, and the task. Raises RemoteError."""
+        """The first supernode, in download order, that accepts the request, and the preheat's id. Raises RemoteError."""
         body = self._message()
         failure: RemoteError | None = None
         for node in ordered(self._settings.nodes, identify(self._settings).task, self.check):
@@ -109,17 +109,17 @@ class Preheat(Handle[Preheated]):
                 return node, task
             raise SupernodeError(f"supernode {node} does not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
         self.check()
-        raise SupernodeError(f"no supernode fetches it ahead: {failure}: name one that runs (nodes)") from failure
+        raise SupernodeError(f"no supernode accepted the preheat: {failure}: name one that runs (nodes)") from failure
 
     def _message(self) -> bytes:
-        """What to fetch. Raises BadValue."""
+        """The body of the request. Raises BadValue."""
         from dfengine.origin import credentials
 
         settings = self._settings
         headers = credentials.headers(settings)
         named = {name.lower(): (name, value) for name, value in headers}
         if len(named) < len(headers):
-            raise BadValue("headers: a header stands there twice")
+            raise BadValue("headers: a header is given twice")
         message: dict[str, Any] = {"type": "file", "url": settings.url, "filter": settings.filter, "headers": dict(named.values())}
         if settings.insecure or settings.cacerts:
             from base64 import b64encode
@@ -129,7 +129,7 @@ class Preheat(Handle[Preheated]):
         return encode({**message, "md5": settings.md5, "identifier": settings.identifier})
 
     def _fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:
-        """Wait until the supernode has the file; its task, and its length in bytes. Raises RemoteError, TimeoutError of the user's own."""
+        """Wait until the supernode has the file; return its task and its length in bytes. Raises RemoteError, and TimedOut by `check`."""
         pause, answered = POLL[0], time.monotonic()
         while True:
             self.check()
@@ -148,7 +148,7 @@ class Preheat(Handle[Preheated]):
                     raise SupernodeError(f"supernode {node} could not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
                 if state == "SUCCESS" and "tasks" in fields:
                     return _count_and_length(fields)
-                if state == "SUCCESS":  # 1.x's
+                if state == "SUCCESS":  # a supernode of 1.x
                     found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
                     return _count_and_length({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
             self._rest(pause)
@@ -161,7 +161,7 @@ class Preheat(Handle[Preheated]):
             time.sleep(min(left, POLL[0]))
 
     def _question(self, node: SupernodeAddress, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
-        """Status and object of the answer. Raises SourceGone, ProtocolViolation."""
+        """Send a request; return the status and the object of the response. Raises SourceGone, ProtocolViolation."""
         if self._connection is None or not self._connection.usable:
             self._hang_up()
             self._connection = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=node.certified)
@@ -169,14 +169,14 @@ class Preheat(Handle[Preheated]):
         try:
             fields = json.loads(answer)
         except (ValueError, RecursionError):
-            page = answer.lstrip()[:1] == b"<"  # for people: no supernode has one
+            page = answer.lstrip()[:1] == b"<"  # HTML, which no supernode sends
             fields = [] if page else {"message": answer[:200].decode("ascii", "replace").strip()}
         if not isinstance(fields, dict):
             raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status})")
         return status, fields
 
     def _left(self, seconds: float) -> float:
-        """Of so many seconds, those before the deadline."""
+        """`seconds`, limited to the time before the deadline."""
         return max(0.05, min(seconds, self._deadline - time.monotonic()))
 
     def _hang_up(self) -> None:
@@ -192,10 +192,10 @@ def _count_and_length(fields: dict[str, Any]) -> tuple[str, int]:
     only = tasks[0] if isinstance(tasks, list) and len(tasks) == 1 and isinstance(tasks[0], dict) else {}
     task, length = only.get("taskId"), only.get("length")
     if not isinstance(task, str) or type(length) is not int or length < 0:
-        raise ProtocolViolation("the supernode has the file, and does not say which it is")
+        raise ProtocolViolation("the supernode reports success without a task and a length")
     return task, length
 
 
 def _reason(status: int, fields: dict[str, Any]) -> str:
-    """A supernode's message, on one line."""
+    """A supernode's error message, on one line."""
     return reason(str(fields.get("message") or fields.get("errorMsg") or f"HTTP {status}"))

@@ -1,4 +1,4 @@
-"""What a download has done so far, as a program is told."""
+"""Progress of a download, as reported to a program."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     Tell = Callable[["Progress"], object]
 
 CO_COROUTINE = 0x80
-"""Flag of the code of `async def` (inspect.CO_COROUTINE, whose module is slow to import)."""
+"""Code flag of an `async def` function (inspect.CO_COROUTINE; inspect is slow to import)."""
 
 PAUSE = 0.1
-"""Seconds between two calls of a program's function, at least."""
+"""Minimum number of seconds between two calls of a program's function."""
 
 
 class Progress(Value):
-    """At one moment: bytes that have arrived, those of pieces under way too, in all (`done`) and by where they came from.
+    """Progress at one moment: received bytes, including those of unfinished pieces, in total (`done`) and by source.
 
-    length: bytes of the file, -1 = not known yet. resumed: bytes that an earlier download left. rate: bytes per second over the last
-    seconds. eta: seconds that are left at that rate, None = not known. seconds: since the start.
+    length: bytes of the file, -1 = not known yet. resumed: bytes of an earlier download. rate: bytes per second over the last seconds.
+    eta: estimated seconds to the end at that rate, None = unknown. seconds: since the start.
     """
 
     done: int = 0
@@ -41,15 +41,15 @@ class Progress(Value):
 
 
 def check(tell: Tell | None) -> None:
-    """Raises BadValue for what cannot be called."""
+    """Check a progress function. Raises BadValue if it cannot be called, or is a coroutine function."""
     if tell is not None and not callable(tell):
         raise BadValue(f"progress: {type(tell).__name__} is given, not a function")
     if tell is not None and CO_COROUTINE & getattr(getattr(tell, "__code__", None), "co_flags", 0):
-        raise BadValue("progress: a coroutine function is given, which nobody would await; give a function")
+        raise BadValue("progress: a coroutine function is given, which would never be awaited; give a function")
 
 
 class Teller:
-    """Makes values of a download's counters, and calls `tell` with them. The download's thread calls it; any thread reads `now`."""
+    """Turns a download's counters into Progress, and calls `tell` with it. The download's thread calls it; any thread reads `now`."""
 
     def __init__(self, tell: Tell | None) -> None:
         """Raises BadValue; see `check`."""
@@ -59,24 +59,24 @@ class Teller:
         self._began = time.monotonic()
         self._next = -math.inf
         self.now = Progress()
-        """The latest value."""
+        """The latest progress."""
 
     def __call__(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """The counters now, in bytes; see watch.Counted. Raises what `tell` raises."""
+        """Report the current counters, in bytes; see watch.Counted. Raises the exceptions of `tell`."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + PAUSE
         done = peers + supernode + origin + resumed
         self._gauge.add(now, done)
-        # A piece is counted nowhere between its last byte and its verification: what was told is not taken back by that.
+        # Between its last byte and its verification a piece is in no counter: the gauge keeps `done` from decreasing.
         done = min(self._gauge.done, length) if length >= 0 else self._gauge.done
         rate = self._gauge.rate
         eta = (length - done) / rate if length >= 0 and rate > 0 else None
         self._say(Progress(done, length, peers, supernode, origin, resumed, rate, eta, now - self._began))
 
     def end(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """All is here, and the file has its name. Raises what `tell` raises."""
+        """Report that the download is complete and the file has its name. Raises the exceptions of `tell`."""
         seconds = time.monotonic() - self._began
         rate = (length - resumed) / seconds if seconds > 0 else 0.0
         self._say(Progress(length, length, peers, supernode, origin, resumed, rate, 0.0, seconds))

@@ -1,4 +1,4 @@
-"""A file or directory of this host that is given to the swarm, and the handle of it."""
+"""A share of a file or directory of this host, and its handle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Share(Handle[Sharing]):
-    """A share that was begun. Where it ends early, by an error or a cancel, it is withdrawn: nobody has its name."""
+    """Handle of a share. If it ends early, by an error or a cancel, the share is withdrawn, as its name was not returned."""
 
     def __init__(self, settings: ShareSettings, ended: Callable[[Share], None]) -> None:
         """ended: see Handle."""
@@ -32,4 +32,4 @@ class Share(Handle[Sharing]):
             raise
 
     def _cut(self, error: BaseException) -> None:
-        """`check`, which the share calls in its waits, raises it."""
+        """Nothing to do: the share calls `check` in its waits, which raises the error."""

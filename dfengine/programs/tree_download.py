@@ -1,4 +1,4 @@
-"""The download of a whole directory, and its handle."""
+"""A download of a directory, and its handle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TreeDownload(Handle[TreeResult]):
-    """A download of a directory that was begun. What was fetched stays there if it ends early, and the next one goes on from there."""
+    """Handle of a download of a directory. If it ends early, fetched data stays there, and the next download resumes from it."""
 
     def __init__(self, settings: TreeSettings, tell: Tell | None, ended: Callable[[TreeDownload], None]) -> None:
         """tell: called by the download's thread, about ten times a second. ended: see Handle."""
@@ -27,11 +27,11 @@ class TreeDownload(Handle[TreeResult]):
 
     @property
     def progress(self) -> Progress:
-        """What it has done so far."""
+        """The latest progress."""
         return self._teller.now
 
     def _work(self) -> TreeResult:
-        """Raises Incomplete where files failed."""
+        """Download the tree. Raises Incomplete if files failed."""
         self.check()
         running = self._running = Tree(self._settings, self._teller)
         try:
@@ -52,7 +52,7 @@ class TreeDownload(Handle[TreeResult]):
 
 
 def incomplete(result: TreeResult) -> Incomplete:
-    """The error of a tree some of whose files are not there."""
+    """The error of a tree with missing files."""
     worst, (first, *more) = result.worst, result.failed
     assert worst is not None
     others = f" (and {len(more)} more)" if more else ""

@@ -69,7 +69,7 @@ class Paths:
     def refused(self, path: str, why: str) -> BadListing:
         """The error that names the path and the reason."""
         shown = path if len(path) <= 200 else path[:200] + "..."
-        return BadListing(f"{self.whose} names {shown!r} {why}: nothing of it is used")
+        return BadListing(f"{self.whose} names {shown!r} {why}: the whole list is rejected")
 
     def _check(self, path: str) -> None:
         if path[:1] == "/":

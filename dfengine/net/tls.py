@@ -159,7 +159,7 @@ class TlsReceiver:
 def reason(error: BaseException) -> str:
     """Describe the error in OpenSSL's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not taken: {error.verify_message}"
+        return f"its certificate is not trusted: {error.verify_message}"
     text = getattr(error, "reason", None)
     if isinstance(text, str):
         return text.lower().replace("_", " ")

@@ -285,19 +285,19 @@ class Body:
             return OriginUnreachable(f"{self.place} cannot be reached: the proxy answers {answered}", final=answered not in TRANSIENT)
         if code in _CERTIFICATE:
             whose = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
-            return OriginUntrusted(f"{self.place.rstrip(',')}: {whose} certificate is not taken: {reason}", final=True)
+            return OriginUntrusted(f"{self.place.rstrip(',')}: {whose} certificate is not trusted: {reason}", final=True)
         if "certificate required" in reason:
-            return OriginUnreachable(f"{self.place} wants a client's certificate (--cert, --key): {reason}", final=True)
+            return OriginUnreachable(f"{self.place} requires a client certificate (--cert, --key): {reason}", final=True)
         if code == _PROXY:
             why = self._easy.getinfo(pycurl.PROXY_ERROR)
             meant = f": {_SOCKS_REPLY[why]}" if why in _SOCKS_REPLY else ""
             return OriginUnreachable(f"{self.place} cannot be reached: {reason.rstrip('.')}{meant}", final=why in _SOCKS_REFUSAL)
         if code == pycurl.E_SSL_CONNECT_ERROR and ("alert" in reason or "wrong version" in reason):
-            return OriginUnreachable(f"{self.place} cannot be spoken to by TLS: {reason}", final=True)
+            return OriginUnreachable(f"{self.place} does not complete the TLS handshake: {reason}", final=True)
         if code in _NONSENSE and started:
             return OriginTruncated(f"{self.place} breaks off the chunks of its answer: {reason}")
         if code in _NONSENSE:
-            return OriginError(f"{self.place} answers what is no HTTP: {reason}", final=True)
+            return OriginError(f"{self.place} does not answer with HTTP: {reason}", final=True)
         if started and (code in _CUT or not code):
             return OriginTruncated(f"{self.place} breaks off its answer: {reason or 'the connection was closed'}")
         if self._lines:

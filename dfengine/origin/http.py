@@ -45,7 +45,7 @@ class HttpOrigin:
 
     headers: (name, value) pairs, sent as given; a Range among them makes the task that part of the file. cacerts: PEM texts or paths to
     them, trusted besides the system's. cert, key: paths of PEM files. connect, first: timeouts in seconds for connecting, and for the head
-    in all; 0: SILENCE, and the limit by the minimum rate; both may be set as long as requests are made. floor: minimum bytes per second of
+    in all; 0: SILENCE, and the limit by the minimum rate; both may be changed between requests. floor: minimum bytes per second of
     one response, 0: none. netrc: path of a file, "" for none. kept: the driver whose connections are used, by its own thread only.
     """
 
@@ -81,7 +81,7 @@ class HttpOrigin:
     ) -> Body:
         """GET the task's bytes from `start` to before `end` (None: to the end), of `version` if one is bound.
 
-        `body.start` is 0 where the origin sends the whole file. unless: no body is sent if the file still has this version, and
+        `body.start` is at most 0 where the origin sends the whole file. unless: no body is sent if the file still has this version, and
         `body.not_modified` is True. waiting: called ten times a second until the head has arrived.
         Raises OriginError (status), OriginChanged for a response of another version or range, OriginUnreachable, SourceGone when cancelled.
         """
@@ -165,7 +165,7 @@ class HttpOrigin:
                 return
             raise
         body.close()
-        raise OriginTruncated(f"{body.place} sends the file in parts and does not say how long it is")
+        raise OriginTruncated(f"{body.place} sends the file in parts and does not state its length")
 
     def below(self, link: str) -> Self:
         """The origin of a file below this URL, with the same settings; see `request.Hop.below`."""
@@ -193,7 +193,7 @@ class HttpOrigin:
         if not start and end is None:
             return self._asked
         if self._from < 0:
-            raise OriginChanged("where the last bytes of the file begin is not known yet")
+            raise OriginChanged("the start of the file's last bytes is not known yet")
         last = self._to if end is None else self._from + end - 1
         return f"bytes={self._from + start}-{last if last >= 0 else ''}"
 
@@ -224,7 +224,7 @@ class HttpOrigin:
             return
         if self._from < 0:
             if body.length < 0:
-                raise OriginError(f"{body.place} does not serve the last bytes of a file whose length it does not say", 200)
+                raise OriginError(f"{body.place} does not serve the last bytes of a file whose length it does not state", 200)
             self._from = max(0, body.length + self._from)
         body.start, body.skipped = -self._from, self._from
         body.most = self._to + 1 if self._to >= 0 else -1
@@ -239,13 +239,13 @@ class HttpOrigin:
         """Handle a 206, or a response that counts as one: it must match the request exactly."""
         content_range = body.head.content_range
         if content_range is None:
-            raise OriginError(f"{body.place} sends a part of the file and does not say which", 206)
+            raise OriginError(f"{body.place} sends a part of the file and does not state which", 206)
         first, last, whole = content_range
         if self._from < 0:
             if whole < 0 and (last - first + 1 == -self._from or (first == 0 and last < -self._from)):
                 whole = last + 1  # the last bytes of the file, which also state its end
             if whole < 0 or first != max(0, whole + self._from) or last != whole - 1:
-                raise OriginError(f"{body.place} answers with another range than was asked for", 206)
+                raise OriginError(f"{body.place} answers with another range than requested", 206)
             self._from = first
         wanted = self._from + start if asked else 0
         bound = self._to if end is None else self._from + end - 1
@@ -253,9 +253,9 @@ class HttpOrigin:
             bound = min(bound, whole - 1)
         short = last != bound if end is not None else 0 <= bound < last
         if first != wanted or short or body.remaining not in (-1, last - first + 1):
-            raise OriginError(f"{body.place} answers with another range than was asked for", 206)
+            raise OriginError(f"{body.place} answers with another range than requested", 206)
         if not asked and (whole < 0 or last != whole - 1):
-            raise OriginError(f"{body.place} sends a part of the file, and the whole was asked for", 206)
+            raise OriginError(f"{body.place} sends a part of the file, and the whole was requested", 206)
         body.start, body.ranged = start, bool(asked)
         body.remaining = last - first + 1
         if whole >= 0:

@@ -44,7 +44,7 @@ def _plain(text: str) -> str:
     """The text without line ends, which a shell or an editor may add. Raises BadValue, which does not repeat the text."""
     plain = text.replace("\r", "").replace("\n", "").strip()
     if not plain.isascii() or not plain.isprintable() or " " in plain:
-        raise BadValue("the token of HF_TOKEN, or of the file that huggingface_hub keeps it in, is none")
+        raise BadValue("the token of HF_TOKEN, or of huggingface_hub's token file, is invalid")
     return plain
 
 

@@ -38,7 +38,7 @@ class HubOrigin(LinkedOrigin):
             if error.status not in (401, 403):
                 raise
             shown = any(name.lower() == "authorization" for name, _ in self._headers)
-            why = "the token that was shown opens nothing there" if shown else "no token was shown"
+            why = "the token that was sent grants no access" if shown else "no token was sent"
             raise OriginError(f"{error}: {why}", error.status, error.retry_after) from None
 
     def _version(self, body: Body, now: float) -> Version:

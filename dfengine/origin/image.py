@@ -142,7 +142,7 @@ class ImageReader:
         if urlsplit(realm).scheme not in ("http", "https"):
             raise OriginError(f"{self.image.server} names no token server: {realm[:80]!r}", 401)
         if self._basic and self.image.server.startswith("https:") and not realm.startswith("https:"):
-            raise OriginForbidden(f"{self.image.server} wants the password to be sent without TLS, to {realm[:80]}")
+            raise OriginForbidden(f"{self.image.server} requires the password to be sent without TLS, to {realm[:80]}")
         scope = self._asks.scope or f"repository:{self.image.name}:pull"
         query = urlencode([(name, value) for name, value in (("service", self._asks.service), ("scope", scope)) if value])
         try:
@@ -159,7 +159,7 @@ class ImageReader:
         except (ValueError, RecursionError, AttributeError):
             usable = False
         if not usable:
-            raise OriginError(f"the token server {realm[:80]} gives no token", 401)
+            raise OriginError(f"the token server {realm[:80]} sends no token", 401)
         lasts = float(age) if type(age) in (int, float) and 0 < age < 1e6 else LEAST_AGE
         self._until = self._now() + lasts * 0.75
         return f"Bearer {token}"

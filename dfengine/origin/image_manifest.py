@@ -30,7 +30,7 @@ _PLATFORM = re.compile(r"[a-z0-9_.-]{1,32}/[a-z0-9_.-]{1,32}(?:/[a-z0-9_.-]{1,32
 _PARAMETER = re.compile(r'([a-z0-9_-]{1,40})\s*=\s*(?:"((?:[^"\\]|\\.){0,2000})"|([^\s",]{1,2000}))', re.IGNORECASE)
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 _USUAL = {"arm64": "v8", "arm": "v7"}
-"""Default variants of architectures without one."""
+"""Default variants, for platforms that name none."""
 
 
 class Blob(Value):

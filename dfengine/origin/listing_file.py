@@ -59,6 +59,6 @@ def _file(top: str, path: str, roots: Roots, names: Names) -> Entry:
     finally:
         os.close(fd)
     if stat.S_ISDIR(status.st_mode):
-        raise BadListing(f"the directory {shown(top)} holds {path[:200]!r}, a link to a directory: nothing of it is used")
+        raise BadListing(f"the directory {shown(top)} holds {path[:200]!r}, a link to a directory: the whole list is rejected")
     url = Location("file", "", whole).url
     return Entry(names.file(path, status.st_size), url, status.st_size, etag(status), status.st_mtime, "", status.st_mode & 0o777)

@@ -40,7 +40,7 @@ def tree(location: Location, base: str, pages: Pages, names: Names) -> Iterator[
         head, text = pages.read(url, shown)
         members = _json(text, shown)
         if not isinstance(members, list):
-            raise BadListing(f"{shown}: the Hub answers with what is no tree")
+            raise BadListing(f"{shown}: the Hub's response is no tree")
         for member in members:
             entry = _entry(member, location, commit, folder, names, shown)
             if entry is not None:
@@ -58,20 +58,20 @@ def _next(head: Head, base: str, shown: str) -> str:
     except ValueError:
         same = False
     if not same:  # the token would be sent there
-        raise BadListing(f"{shown}: the Hub's tree goes on at another server")
+        raise BadListing(f"{shown}: the Hub's tree continues at another server")
     return url
 
 
 def _entry(member: Any, location: Location, commit: str, folder: str, names: Names, shown: str) -> Entry | None:
     path, kind = (member.get("path"), member.get("type")) if isinstance(member, dict) else (None, None)
     if not isinstance(path, str):
-        raise BadListing(f"{shown}: the Hub answers with what is no tree")
+        raise BadListing(f"{shown}: the Hub's response is no tree")
     if kind == "directory":
         return None
     inner = path
     if folder:
         if not path.startswith(folder + "/"):
-            raise BadListing(f"the listing of {shown} names {path[:200]!r}, which does not lie below it: nothing of it is used")
+            raise BadListing(f"the listing of {shown} names {path[:200]!r}, which is not below it: the whole list is rejected")
         inner = path[len(folder) + 1 :]
     lfs = member.get("lfs")
     size, oid, digest = member.get("size"), member.get("oid"), ""
@@ -88,11 +88,11 @@ def _json(text: str, shown: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise BadListing(f"{shown}: the Hub answers with what is no JSON") from None
+        raise BadListing(f"{shown}: the Hub's response is no JSON") from None
 
 
 def _object(text: str, shown: str) -> dict[str, Any]:
     found = _json(text, shown)
     if not isinstance(found, dict):
-        raise BadListing(f"{shown}: the Hub answers with what is no JSON object")
+        raise BadListing(f"{shown}: the Hub's response is no JSON object")
     return found

@@ -49,14 +49,14 @@ def _of_json(text: str, base: str) -> list[Found]:
     try:
         members: Any = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadListing(f"{base} answers with what is no JSON") from None
+        raise BadListing(f"{base}: its response is no JSON") from None
     if not isinstance(members, list):
-        raise BadListing(f"{base} answers with what is no index of a directory")
+        raise BadListing(f"{base}: its response is no index of a directory")
     listed = []
     for each in members:
         name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(kind, str):
-            raise BadListing(f"{base} answers with what is no index of a directory")
+            raise BadListing(f"{base}: its response is no index of a directory")
         if kind not in ("file", "directory"):
             continue  # a socket or a device, which no server sends
         size, modified = each.get("size", -1), each.get("mtime")
@@ -71,7 +71,7 @@ def _of_json(text: str, base: str) -> list[Found]:
 
 def _of_html(text: str, base: str, most: int) -> list[Found]:
     if not _INDEX.search(text):
-        raise BadListing(f"{base} answers with what is no index of a directory: nginx's autoindex and Apache's are known")
+        raise BadListing(f"{base}: its response is no index of a directory: nginx's autoindex and Apache's are known")
     listed: dict[str, Found] = {}
     links = list(islice(_LINK.finditer(text), 4 * most + 101))
     if len(links) > 4 * most + 100:
@@ -92,7 +92,7 @@ def _member(href: str, base: str, behind: str) -> Found | None:
         return None
     climbs = [unquote_to_bytes(part) for part in href.split("/")]
     if b".." in climbs and re.fullmatch(r"(?:\.\./)*\.\.", href.removesuffix("/")) is None and "://" not in href:
-        raise BadListing(f"the index {base} names {href[:200]!r}, which leads out of it: nothing of it is used")
+        raise BadListing(f"the index {base} names {href[:200]!r}, which leads out of it: the whole list is rejected")
     try:
         there = urljoin(base, href)
         if urlsplit(there).netloc != urlsplit(base).netloc:
@@ -109,7 +109,7 @@ def _member(href: str, base: str, behind: str) -> Found | None:
     row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
     match = None if folder else _SIZE.search(row)
     when = _minute(match[1], match[2], match[3]) if match else -1
-    # Without a date, a size alone may not distinguish two versions: a request for the file itself tells its size then.
+    # Without a date, a size alone may not distinguish two versions: its size is then requested from the file itself.
     return Found(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
 
 

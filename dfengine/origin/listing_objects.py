@@ -54,7 +54,7 @@ def below(location: Location, signed: bool, access: Access | None, names: Names,
                     continue
                 inner = path[len(prefix) + 1 :] if prefix else path
                 if prefix and not path.startswith(prefix + "/"):
-                    raise BadListing(f"the listing of {location.url} names {path[:200]!r}, which does not lie below it")
+                    raise BadListing(f"the listing of {location.url} names {path[:200]!r}, which is not below it")
                 yield Entry(names.file(inner, size), location.replace(key=path, version="").url, size, _tag(found.get("e_tag") or ""),
                             found["last_modified"].timestamp())
     finally:

@@ -110,7 +110,7 @@ def parse(body: bytes, place: str) -> StorePage:
         parser.Parse(_ECHO.sub(b"", body, count=1), True)
         return reading.page()
     except (expat.ExpatError, ValueError, LookupError, OverflowError) as error:
-        raise BadListing(f"the store of {place} answers with what is no listing of a bucket: {str(error)[:100]}") from None
+        raise BadListing(f"the response of the store of {place} is no listing of a bucket: {str(error)[:100]}") from None
 
 
 class _Reading:

@@ -50,7 +50,7 @@ class Roots:
                 return _readable(path, self._beneath(path, root, parts[len(root) :]))
         if not self._directories:
             raise _refused(path, "this supernode reads no files of its own disk: --origin-root DIR names what it may read")
-        raise _refused(path, "it lies below no --origin-root of this supernode")
+        raise _refused(path, "it is below no --origin-root of this supernode")
 
     def _beneath(self, path: str, root: list[str], parts: list[str]) -> int:
         try:

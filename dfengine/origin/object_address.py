@@ -104,5 +104,5 @@ def _checked(name: str, url: str, plain: bool, permission: str) -> str:
     except ValueError:
         raise BadValue(f"{name} is not http://HOST or https://HOST") from None
     if parts.scheme == "http" and not plain:
-        raise BadValue(f"{name} is plain http, which anybody on the way can read: {permission}=true allows it")
+        raise BadValue(f"{name} is plain http, which any host on the network path can read: {permission}=true allows it")
     return url.rstrip("/")

@@ -44,7 +44,7 @@ class ObjectOrigin(HttpOrigin):
         self._location = location
         self._sign = sign and given is None
         self._given = given
-        self._unsigned = "" if sign else "no signature was asked for"
+        self._unsigned = "" if sign else "no signature was requested"
         self._signed_at = 0.0
         self._turn = threading.Lock()
 
@@ -101,5 +101,5 @@ class ObjectOrigin(HttpOrigin):
         """Add the reason for a missing signature, which the user may be able to correct."""
         if self._signed_at:
             whose = "the signature" if self._given is None else "the client's signature"
-            return OriginError(f"{error}: {whose} opens nothing there", error.status, error.retry_after)
-        return OriginError(f"{error}: asked without a signature ({self._unsigned})", error.status, error.retry_after)
+            return OriginError(f"{error}: {whose} grants no access", error.status, error.retry_after)
+        return OriginError(f"{error}: requested without a signature ({self._unsigned})", error.status, error.retry_after)

@@ -69,7 +69,7 @@ def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -
     if is_true(environment, skip):
         raise NoCredentials(f"{skip} is set")
     if location.scheme == "gs" and environment.get("STORAGE_EMULATOR_HOST"):
-        raise NoCredentials("STORAGE_EMULATOR_HOST is set, and an emulator knows no signatures")
+        raise NoCredentials("STORAGE_EMULATOR_HOST is set, and an emulator supports no signatures")
     shared = environment.get("AZURE_STORAGE_SAS_TOKEN") or environment.get("AZURE_STORAGE_SAS_KEY") or ""
     if location.scheme == "az" and shared and lent:
         raise NoCredentials("AZURE_STORAGE_SAS_TOKEN may open more than this object: AZURE_STORAGE_ACCOUNT_KEY signs for it alone")

@@ -126,7 +126,7 @@ class Reader(Assignment):
             self._check_pace(now)
             claim.check()
             if claim.body is None and self._put_off and now - claim.began > UNANSWERED:
-                raise OriginUnreachable(f"{self._origin.key} answers a range with nothing")
+                raise OriginUnreachable(f"{self._origin.key} does not respond to a range")
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
         """End the claim: its unfetched pieces are free again, and a main answer that continues waits for its next piece. Returns the user's
@@ -276,7 +276,7 @@ class Reader(Assignment):
         """Read the whole file again and compare the stored pieces: no validator proves that a later answer continues this file."""
         geometry = self._sink.geometry
         if claim.first or self._parts:
-            self._sink.say(f"nothing says that {self._origin.key} still has the same file: it is read from its beginning again")
+            self._sink.say(f"no validator proves that {self._origin.key} still has the same file: it is read from its beginning again")
         body = claim.body = self._origin.open()
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
@@ -325,7 +325,7 @@ class Reader(Assignment):
             return ""
         if claim.moved:
             if self._rate.slow(self.bytes, time.monotonic()):
-                raise OriginSlow(f"{self._origin.key} brings less than {self._origin.floor:.0f} bytes per second over many connections")
+                raise OriginSlow(f"{self._origin.key} sends less than {self._origin.floor:.0f} bytes per second over many connections")
             self._rest_until = time.monotonic() + self._rate.pause(claim.came) * self._chance()
             return ""
         wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0 and not error.path)

@@ -96,7 +96,7 @@ class Asking:
     def check(self) -> None:
         """Raise BadListing after the deadline."""
         if time.monotonic() > self._until:
-            raise BadListing("the listing has not ended within its time: it does not tell how large its files are")
+            raise BadListing("the listing has not ended within its time: it does not state how large its files are")
 
     def refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
         """Return path -> status of the refused files. suspects: files that were refused before. everyone: the other files are requested,

@@ -120,7 +120,7 @@ def manifest(
         found = [listed[path] for path in listed if path not in refused]
         if not found:
             path, status = next(iter(refused.items()))
-            text = f"{bare(url)[:200]}: the origin lists {len(listed)} files and gives none: {path[:200]!r} is answered {status}"
+            text = f"{bare(url)[:200]}: the origin lists {len(listed)} files and serves none: {path[:200]!r} is answered {status}"
             raise OriginError(text, status, final=True)
         if scheme_of(url):
             break
@@ -133,7 +133,7 @@ def manifest(
             for path in granted:
                 if listed[path].size < 0:
                     status = asking.refusals[path]
-                    raise BadListing(f"{path[:200]}: nothing says how many bytes it has: HEAD is answered {status}")
+                    raise BadListing(f"{path[:200]}: no response states how many bytes it has: HEAD is answered {status}")
             listed |= {path: listed[path].replace(modified=-1) for path in granted}
             asking.headless |= set(granted)
         refused |= more
@@ -191,7 +191,7 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
             found.append(File(**each.__dict__))
     if not found:
         selected = f" that is selected, of {listed}" if listed else ""
-        raise OriginError(f"{bare(url)[:200]}: no file lies below it{selected}", 404, final=True)
+        raise OriginError(f"{bare(url)[:200]}: there is no file below it{selected}", 404, final=True)
     return base, found
 
 
@@ -255,7 +255,7 @@ class _HeadRequests(Asking):
             self.refusals[file.path] = error.status
             return file
         if version.length < 0:
-            raise BadListing(f"nothing says how many bytes {file.path[:200]!r} has: neither the listing nor the file's own answer")
+            raise BadListing(f"no response states how many bytes {file.path[:200]!r} has: neither the listing nor the file's own answer")
         if file.size not in (-1, version.length):
             raise BadListing(f"{file.path[:200]!r} is listed with {file.size} bytes, and answers with {version.length}")
         changed = seconds(version.last_modified) if version.dated else None

@@ -31,7 +31,7 @@ FEW, SELDOM = 4, 12.0
 """Above FEW shared contents of a host, seconds between two announcements of each: a supernode has many such hosts."""
 
 LOST = 300.0
-"""Seconds without a response after which another supernode keeps copies in place of one. A supernode that only restarts still has its own.
+"""Seconds without a response after which another supernode keeps copies in place of a silent one. One that only restarts still has its own.
 """
 
 AT_ONCE = 4

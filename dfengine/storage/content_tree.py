@@ -67,7 +67,7 @@ def read(path: str, algorithms: Iterable[str], progress: Callable[[int], None] =
         found = os.stat(root)
         files = sorted(_walk(root))
         if not files:
-            raise BadValue(f"{path} holds no file")
+            raise BadValue(f"{path} contains no file")
         return _Reading(root, files, list(algorithms), progress).run((found.st_dev, found.st_ino))
     except OSError as error:
         raise StorageError(f"cannot read {error.filename or path}: {error.strerror}") from None

@@ -55,13 +55,13 @@ class MemoryFile(PieceFile):
         try:
             state, seals = os.fstat(data), fcntl.fcntl(data, fcntl.F_GET_SEALS)
         except OSError as error:
-            raise StorageError(f"what was handed over is no file's memory: {error.strerror}") from None
+            raise StorageError(f"the descriptors are no file's memory: {error.strerror}") from None
         adopted = Record.adopt(record, keep=True)
         length = adopted.geometry.length
         if state.st_uid != os.geteuid() or (length >= 0 and (state.st_size != length or not seals & fcntl.F_SEAL_SHRINK)):
             adopted.fd = -1
             adopted.close()
-            raise StorageError("what was handed over is no file's memory")
+            raise StorageError("the descriptors are no file's memory")
         return cls("a file's memory", data, adopted)
 
     @property

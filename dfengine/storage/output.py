@@ -124,5 +124,5 @@ def _opened(path: str, timeout: float) -> int:
                 raise
             return fd
         if timeout and time.monotonic() > end:
-            raise TimedOut.after(timeout, f": nobody reads from {path}")
+            raise TimedOut.after(timeout, f": no process reads from {path}")
         time.sleep(RETRY)

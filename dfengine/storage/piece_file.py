@@ -260,7 +260,7 @@ class PieceFile:
             content = buffer[: other.read_into(n, buffer)]
             digest = content_digest(content)
             if digest != other.record.digest(n):
-                raise StorageError(f"piece {n} of another download of this host is not what its record says: open the file again")
+                raise StorageError(f"piece {n} of another download of this host does not match its record: open the file again")
             self.write(n, content, digest)
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ def _fresh_head(geometry: Geometry, generation: bytes) -> tuple[int, bytes]:
     """Capacity and head of an empty record. Raises TooLarge for more pieces than a record may have."""
     capacity = UNKNOWN_CAPACITY if geometry.length < 0 else geometry.count
     if capacity > MOST:
-        raise TooLarge(f"a file of {capacity} pieces is larger than any that can be kept")
+        raise TooLarge(f"a file of {capacity} pieces is larger than a record permits")
     return capacity, _HEAD.pack(MAGIC, geometry.length, geometry.piece_size, capacity, generation, 0, 0, 0, 0)
 
 
@@ -375,7 +375,7 @@ def _checked(fd: int, path: str) -> int:
     if magic != MAGIC or not 5 < piece_size < 1 << 28 or not 0 < capacity <= MOST or size != _size(capacity):
         raise StorageError(f"{path} is no record of this version")
     if length < -1 or (length >= 0 and not 0 < Geometry(length, piece_size).count <= capacity):
-        raise StorageError(f"{path} is damaged: its length and its room do not fit")
+        raise StorageError(f"{path} is damaged: its length does not fit its capacity")
     return size
 
 

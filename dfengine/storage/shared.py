@@ -99,7 +99,7 @@ class Shared:
             return self.fd, offset, None, 0, self
         first, past = file.geometry.covering(offset, length)
         if past - first > 1:
-            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
+            raise BadRange(f"{length} bytes at {offset} are in {past - first} pieces")
         if length:
             file.record.used.set(first)
         fd, place, _ = file.locate(first)

@@ -96,14 +96,14 @@ class SignalPage:
         """
         try:
             if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK == 0 or os.fstat(fd).st_size != BYTES:
-                raise StorageError("what was handed over is no page of signals")
+                raise StorageError("the descriptor is no page of signals")
             page = cls(fd)
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read a page of signals: {error}") from error
         if page._words[0] != MAGIC:
             page.fd = -1
             page._let_go()
-            raise StorageError("what was handed over is no page of signals")
+            raise StorageError("the descriptor is no page of signals")
         return page
 
     # Methods of the leader.

@@ -90,7 +90,7 @@ class SlotFile(PieceFile):
             return
         size = self.geometry.piece_size
         if error := _fallocate(self._data[n % MEMORIES], KEEP_SIZE | PUNCH_HOLE, n * size, size):
-            raise StorageError(f"a stream's memory cannot be given back: {os.strerror(error)}")
+            raise StorageError(f"a stream's memory cannot be freed: {os.strerror(error)}")
 
     def unchanged(self) -> bool:
         """True: no other program can change the memory."""

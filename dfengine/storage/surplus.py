@@ -92,7 +92,7 @@ class _Walk:
         if "/" not in path and LEFT_TREE.fullmatch(name):
             return
         if not depth:
-            raise StorageError(f"{os.path.join(self._folder, path)} lies more than {DEEPEST} directories deep")
+            raise StorageError(f"{os.path.join(self._folder, path)} is more than {DEEPEST} directories deep")
         inner, some = os.open(name, _OPEN, dir_fd=fd), False
         if folder_lock.is_held(inner):
             os.close(inner)

@@ -98,7 +98,7 @@ class Target:
             except BaseException:
                 os.close(fd)
                 raise
-        raise StorageError(f"cannot have a part file beside {self.path}: others' are there")
+        raise StorageError(f"cannot have a part file beside {self.path}: all its names are in use")
 
     def _filled(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
         """The locked part with its stored pieces if it can be resumed, else empty. Raises StorageError."""

@@ -75,7 +75,7 @@ class TreeFile(PieceFile):
 
     def locate(self, n: int) -> tuple[int, int, int]:
         """Raise BadRange: a piece may be in several files."""
-        raise BadRange(f"piece {n} of a tree lies in several files")
+        raise BadRange(f"piece {n} of a tree is in several files")
 
     def takes_parts(self, n: int) -> bool:
         """See PieceFile: True for a piece within one file."""
@@ -190,7 +190,7 @@ class TreeFile(PieceFile):
         offset, length = self.geometry.content(n)
         bad = self.scatter.read_into(buffer, offset, length)
         if bad >= 0:
-            raise StorageError(f"{self._name(bad)} is not there as it was written")
+            raise StorageError(f"{self._name(bad)} is missing or was changed")
         return length
 
     def learn_length(self, length: int) -> None:

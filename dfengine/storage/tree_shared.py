@@ -112,7 +112,7 @@ class TreeShared(Shared):
         tree, geometry = self.tree, self.geometry
         first, past = geometry.covering(offset, length)
         if past - first > 1:
-            raise BadRange(f"{length} bytes at {offset} lie in {past - first} pieces")
+            raise BadRange(f"{length} bytes at {offset} are in {past - first} pieces")
         if past == first:
             return self.fd, 0, None, 0, self
         begin, size = geometry.content(first)

@@ -128,7 +128,7 @@ def test_a_gated_file_is_for_those_who_show_a_token(stage: Any, hub: Hub, monkey
     assert read(stage, "a") == read(stage, "b") == read(stage, "d") == content(2 * MIB)
     err = stage.get("hf://org/gated/w", "e", status=4)
     assert "401" in err
-    assert "no token was shown" in err
+    assert "no token was sent" in err
     assert "hf://org/gated/w" in err
     for path in stage.path.rglob("*"):
         if path.is_file():

@@ -215,7 +215,7 @@ def test_credentials_that_open_nothing_are_told_without_a_secret(stage: Any, gat
     found = json.loads(out)["error"]
     assert (found["status"], found["url"]) == (403, url)
     assert url in found["message"]
-    assert "the signature opens nothing there" in found["message"]
+    assert "the signature grants no access" in found["message"]
     told_no_secret(out, err)
     assert not (stage.path / "out").exists()
 

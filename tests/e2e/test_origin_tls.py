@@ -28,10 +28,10 @@ def test_authorities_are_added_to_the_systems(stage: Scene, monkeypatch: pytest.
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     for url in urls:
-        assert "certificate is not taken" in stage.get(url, "a", status=4), "the system's bundle knows neither"
+        assert "certificate is not trusted" in stage.get(url, "a", status=4), "the system's bundle knows neither"
     monkeypatch.setenv("SSL_CERT_FILE", one.ca)
     stage.get(urls[0], "a")
-    assert "certificate is not taken" in stage.get(urls[1], "b", status=4)
+    assert "certificate is not trusted" in stage.get(urls[1], "b", status=4)
     node = stage.supernode()
     for at, url in enumerate(urls):
         stage.get(url, f"b{at}", "--cacerts", two.ca)
@@ -72,11 +72,11 @@ def test_a_certificate_that_is_not_believed_is_one_line_at_once(stage: Scene, ki
     said = stage.get(url, "a", "--cacerts", authority.ca, status=4)
     # A second try would be said, as a line of its own.
     assert said.count("\n") == 1
-    assert f"localhost:{origin.port}: its certificate is not taken: " in said
+    assert f"localhost:{origin.port}: its certificate is not trusted: " in said
     assert words in said
     node = stage.supernode()
     swarm = stage.get(url, "b", "--cacerts", authority.ca, "--notbs", host=3, nodes=(node,), status=3)
-    assert f"localhost:{origin.port}: its certificate is not taken: " in swarm
+    assert f"localhost:{origin.port}: its certificate is not trusted: " in swarm
     assert not origin.requests()
 
 
@@ -144,7 +144,7 @@ def test_a_handshake_that_wants_a_certificate_says_so(stage: Scene) -> None:
     try:
         port = listener.getsockname()[1]
         said = stage.get(f"https://localhost:{port}/file", "a", "--cacerts", authority.ca, status=4)
-        assert f"localhost:{port} wants a client's certificate (--cert, --key)" in said
+        assert f"localhost:{port} requires a client certificate (--cert, --key)" in said
         assert len(greeted) == 1, "no other try"
     finally:
         listener.shutdown(socket.SHUT_RDWR)

@@ -135,7 +135,7 @@ def test_the_certificate_of_a_proxy_is_verified(stage: Scene, environment: pytes
             for url in (f"http://{NAME}/file", f"https://{NAME}/file"):
                 for flags in (("--cacerts", ways.authority.ca), ("--cacerts", ways.authority.ca, "--insecure")):
                     said = stage.get(url, "a", *flags, host=2 + at, status=4)
-                    assert f"by the proxy 127.0.0.1:{proxy.port}: the proxy's certificate is not taken" in said
+                    assert f"by the proxy 127.0.0.1:{proxy.port}: the proxy's certificate is not trusted" in said
             assert not proxy.asked
     with Proxy(ways.ports, tls=ways.authority.issue("proxy", "IP:127.0.0.1")) as proxy:
         environment.setenv("all_proxy", proxy.url("https"))

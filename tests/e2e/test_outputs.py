@@ -175,7 +175,7 @@ def test_a_fifo_takes_a_stream_when_its_reader_comes(tmp_path: Path, origin: Ori
 def test_the_timeout_and_signals_end_the_wait_for_a_fifos_reader(tmp_path: Path, origin: Origin) -> None:
     os.mkfifo(tmp_path / "fifo")
     code, _, err = run("get", origin.url, "-o", "fifo", "--max-time", "200ms", cwd=tmp_path)
-    assert (code, err) == (8, "dfengine: not finished within 0.2 s: nobody reads from fifo\n")
+    assert (code, err) == (8, "dfengine: not finished within 0.2 s: no process reads from fifo\n")
     for number in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen([*DFENGINE, "get", origin.url, "-o", str(tmp_path / "fifo")], stderr=subprocess.PIPE)
         caught = 1 << (signal.SIGTERM - 1)

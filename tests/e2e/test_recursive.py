@@ -141,7 +141,7 @@ def test_nothing_is_deleted_when_a_file_failed_or_none_was_found(stage: Scene) -
     assert (folder / "old").exists()
     assert "sub" in err
     _, err = run(stage, "--recursive", url, str(folder), "--delete", "--include", "*.none", status=4)
-    assert "no file lies below it" in err
+    assert "there is no file below it" in err
     assert (folder / "old").exists()
 
 

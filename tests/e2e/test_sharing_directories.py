@@ -108,7 +108,7 @@ def test_what_cannot_be_shared_is_named(stage: Scene) -> None:
     os.mkfifo(root / "pipe")
     assert "pipe is neither" in stage.share(root, nodes=(node,), status=2)
     (stage.path / "empty").mkdir()
-    assert "holds no file" in stage.share(stage.path / "empty", nodes=(node,), status=2)
+    assert "contains no file" in stage.share(stage.path / "empty", nodes=(node,), status=2)
 
 
 def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:

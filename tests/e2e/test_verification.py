@@ -12,7 +12,7 @@ from scene import MIB, Scene, Supernode, until
 from test_legacy_registrations import legacy
 
 HERE = "DNS:localhost,IP:127.0.0.1"
-REFUSED = "certificate is not taken"
+REFUSED = "certificate is not trusted"
 
 
 class Origin:
@@ -39,7 +39,7 @@ def origin(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Origin:
 
 
 def refused(stage: Scene, url: str, node: Supernode, *flags: str) -> None:
-    """Neither the supernode nor a peer gives it, and the origin's own certificate is not taken."""
+    """Neither the supernode nor a peer gives it, and the origin's own certificate is not trusted."""
     assert REFUSED in stage.get(url, "refused", *flags, "--notbs", host=9, nodes=(node,), status=3)
     assert REFUSED in stage.get(url, "refused", *flags, host=9, nodes=(node,), status=4)
     assert not (stage.path / "refused").exists()

@@ -83,7 +83,7 @@ def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cance
         served.refuse = dict.fromkeys(FILES, 403)
         before = Before()
         before.doubt("a", 403)
-        with pytest.raises(OriginError, match=r"lists 6 files and gives none: 'a' is answered 403"):
+        with pytest.raises(OriginError, match=r"lists 6 files and serves none: 'a' is answered 403"):
             manifest(served.url, reach(), cancel, before=before)
 
 

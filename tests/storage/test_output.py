@@ -84,7 +84,7 @@ def test_a_descriptor_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_fifo_is_waited_for_and_blocks(tmp_path: Path) -> None:
     fifo = str(tmp_path / "fifo")
     os.mkfifo(fifo)
-    with pytest.raises(TimedOut, match="nobody reads"), opened(fifo, 0.05):
+    with pytest.raises(TimedOut, match="no process reads"), opened(fifo, 0.05):
         pass
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append(Path(fifo).read_bytes()))

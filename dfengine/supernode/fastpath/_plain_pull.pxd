@@ -1,10 +1,10 @@
-"""The plain case of a pull's body, read without an object for each of its parts. `wire.Pull` says what the fields mean.
+"""The plain form of a pull's body, decoded without an object for each field. `wire.Pull` describes the fields.
 
     {"task":"6a..","cid":"10.0.0.1-47-1.1","done":[[17,"10.0.0.2-3-1.2"],...],"ending":[18],"want":4,"wait":20.0,"una":3,"end":9}
 
 Plain: no white space, no key twice, strings of printable ASCII without a backslash, numbers of at most nine digits (`wait` may have
-as many behind a point), at most MOST_REPORTS entries, nothing failed, held or evicted. Whatever differs is left to `wire.decode_pull`,
-which alone may refuse.
+as many after a point), at most MOST_REPORTS entries, no failed, held or evicted pieces. Every other body is left to `wire.decode_pull`,
+which alone may refuse it.
 """
 
 cdef enum:

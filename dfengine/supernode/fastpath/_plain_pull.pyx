@@ -1,4 +1,4 @@
-"""Plain pulls. What is plain is drawn in the `.pxd`."""
+"""Decodes plain pulls. The `.pxd` defines the plain form."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
@@ -21,7 +21,7 @@ cdef struct Cursor:
 
 
 cdef inline bint skip(Cursor* cursor, char c) noexcept nogil:
-    """One character, if it is this one."""
+    """Skip one character if it is `c`; return whether it was."""
     if cursor.at < cursor.past and cursor.at[0] == c:
         cursor.at += 1
         return True
@@ -29,7 +29,7 @@ cdef inline bint skip(Cursor* cursor, char c) noexcept nogil:
 
 
 cdef Py_ssize_t digits(Cursor* cursor, Py_ssize_t* value) noexcept nogil:
-    """A run of digits; how many there are."""
+    """Read a run of digits; return their number."""
     cdef const char* first = cursor.at
     value[0] = 0
     while cursor.at < cursor.past and c"0" <= cursor.at[0] <= c"9" and cursor.at - first <= DIGITS:
@@ -39,14 +39,14 @@ cdef Py_ssize_t digits(Cursor* cursor, Py_ssize_t* value) noexcept nogil:
 
 
 cdef bint whole(Cursor* cursor, Py_ssize_t* value) noexcept nogil:
-    """A number from 0 on, as JSON writes it."""
+    """Read a number >= 0 in the form of JSON."""
     cdef const char* first = cursor.at
     cdef Py_ssize_t number = digits(cursor, value)
     return 1 <= number <= DIGITS and (number == 1 or first[0] != c"0")
 
 
 cdef bint decimal(Cursor* cursor, double* value) noexcept nogil:
-    """The same, or with digits behind a point: of at most 18 digits in all only those are taken that a double holds exactly."""
+    """Read such a number, also with digits after a point; of at most 18 digits, only values that a double holds exactly are accepted."""
     cdef Py_ssize_t before = 0, behind = 0, number
     if not whole(cursor, &before):
         return False
@@ -55,7 +55,7 @@ cdef bint decimal(Cursor* cursor, double* value) noexcept nogil:
         number = digits(cursor, &behind)
         if not 1 <= number <= DIGITS or before > 1_000_000:
             return False
-        # Both are exact and the quotient is rounded once: the nearest double, as any parser gives.
+        # Dividend and divisor are exact and the quotient is rounded once: the nearest double, as from any parser.
         value[0] = (<double> before * TENTHS[number] + <double> behind) / TENTHS[number]
     return True
 
@@ -73,7 +73,7 @@ cdef bint quoted(Cursor* cursor, Text* text) noexcept nogil:
 
 
 cdef bint done(Cursor* cursor, PlainPull* pull) noexcept nogil:
-    """[[piece,"CID"],...]"""
+    """Read [[piece,"CID"],...]"""
     if not skip(cursor, c"["):
         return False
     if skip(cursor, c"]"):
@@ -91,7 +91,7 @@ cdef bint done(Cursor* cursor, PlainPull* pull) noexcept nogil:
 
 
 cdef bint ending(Cursor* cursor, PlainPull* pull) noexcept nogil:
-    """[piece,...]"""
+    """Read [piece,...]"""
     if not skip(cursor, c"["):
         return False
     if skip(cursor, c"]"):

@@ -1,14 +1,14 @@
-"""Native pulls, from a request's bytes to its answer's, where nothing about them is unusual.
+"""Plain native pulls, from a request's bytes to the response's bytes.
 
-    request  --scan-->  head  --read_pull-->  reports, want  --engine-->  grants  --written-->  head and body of the answer
+    request  --scan-->  head  --read_pull-->  reports, want  --engine-->  grants  --written-->  head and body of the response
                           |           |            |                         |
-                          +-----------+------------+-- None: the router      +-- none, and it may wait: parked
+                          +-----------+------------+-- None: the router      +-- no grant, and it may wait: parked
 
-The law: `answer` decides whether the pull is plain before it changes anything, and then does what the router would have done, to the byte.
-What can be refused, or says more than what is done, ending and wanted, is left to the router, which alone knows how.
+Rule: `answer` decides whether the pull is plain before it changes anything, and then has the same effect as the router, to the byte. Pulls
+that may be refused, or that carry more than done, ending and wanted pieces, are left to the router.
 
-    text     the answer under way: head_room bytes, then the body; the head is written backwards from the body once its length is known
-    cached_reply   Task.cached_reply -> CachedReply: the part that all answers of a task have in common, encoded once
+    text     the response in progress: head_room bytes, then the body; the head is written backwards from the body once its length is known
+    cached_reply   Task.cached_reply -> CachedReply: the part that all responses of a task have in common, encoded once
 """
 
 from dfengine.supernode.swarm._scheduler cimport Grant
@@ -18,9 +18,9 @@ from dfengine.supernode.fastpath._plain_pull cimport PlainPull
 
 
 cdef class CachedReply:
-    cdef object geometry  # of which `end` speaks
+    cdef object geometry  # the one that `end` describes
     cdef bytes end
-    cdef str ip  # as which `supernode` names this supernode
+    cdef str ip  # the address of this supernode in `supernode`
     cdef bytes supernode
 
 
@@ -32,7 +32,7 @@ cdef class Pulls:
     cdef dict fetches, used
     cdef object parked, driver, answers
     cdef object now, members, park
-    cdef str task_id  # of the last pull: most are of the same task
+    cdef str task_id  # of the last pull: most pulls are of the same task
     cdef char* text
     cdef Py_ssize_t length, room
     cdef readonly Py_ssize_t answered

@@ -7,18 +7,18 @@ from dfengine.supernode.state import SupernodeState
 
 @final
 class CachedReply:
-    """What the answers of a task say of its copy."""
+    """The part of a task's responses that describes its copy."""
 
 @final
 class Pulls:
-    """Plain pulls of a state. answered: so many, at once."""
+    """Plain pulls of a state. answered: number of pulls answered at once."""
 
     def __init__(self, state: SupernodeState, park: Callable[[str, str, int, float], Future[Response]]) -> None:
-        """park(task, CID, pieces, seconds): what becomes of a pull that must wait."""
+        """park(task, CID, pieces, seconds): called for a pull that must wait; returns the future of its response."""
     @property
     def answered(self) -> int: ...
     def answer(self, data: bytes, connection: ConnectionState, client: str) -> bytes | Future[Response] | None:
-        """The whole answer to the request that `data` is, or a later one; None: no plain pull, nothing was done, ask the router.
+        """Return the response to the request in `data`, or its future; None: no plain pull, nothing was changed, pass it to the router.
 
-        client: address that it came from.
+        client: the address that it came from.
         """

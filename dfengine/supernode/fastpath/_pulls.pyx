@@ -1,4 +1,4 @@
-"""Plain pulls. The way of one is drawn in the `.pxd`."""
+"""Plain pulls. The `.pxd` shows how one is processed."""
 
 cimport cython
 
@@ -106,7 +106,7 @@ cdef class Pulls:
             self.parked.release(key)
         mark_seen(download, now)
         self.report(task, download, &pull, now)
-        # What the reports have freed goes to those that wait already; else a download with a slot would keep it.
+        # The capacity that the reports freed goes to parked pulls first; otherwise a download with a slot would retain it.
         if self.wakeable:
             self.driver.wake()
         self.length = HEAD_ROOM
@@ -127,7 +127,7 @@ cdef class Pulls:
         return answer
 
     cdef bint plain(self, Task task, Download download, PlainPull* pull) except -1:
-        """Whether it says something, and nothing that can be refused."""
+        """Whether the pull has a field to apply, and none that can be refused."""
         cdef Py_ssize_t i
         if not (pull.done or pull.endings or pull.una or pull.end != -1 or pull.want):
             return False
@@ -153,13 +153,13 @@ cdef class Pulls:
         return 0
 
     cdef int wake(self) except -1:
-        """SwarmDriver.wake, where there is something for it to do: of all that is due at a time, a plain pull adds leases alone."""
+        """Call SwarmDriver.wake if there is work for it: of the deadlines, a plain pull adds only those of leases."""
         if self.wakeable or self.leases.soonest() < <double> self.driver.due:
             self.driver.wake()
         return 0
 
     cdef object give(self, Task task, Download download, object member, object fetch, Py_ssize_t want, bint waits, double now):
-        """The answer with up to `want` pieces; None if there is none and it `waits`."""
+        """Return the response with up to `want` pieces; None if there is no piece and the pull `waits`."""
         cdef Answer answer
         cdef Grant grant
         cdef object none = begin_answer(download, want, &answer)
@@ -190,7 +190,7 @@ cdef class Pulls:
         return self.written()
 
     cdef int offer(self, Task task, CachedReply reply, object member, Py_buffer* digests, Grant* grant) except -1:
-        """[piece,"digest",[source,...]]"""
+        """Write [piece,"digest",[source,...]]"""
         cdef const unsigned char* at
         cdef char[128] hexed
         cdef Py_ssize_t i
@@ -226,20 +226,20 @@ cdef class Pulls:
         return self.write(b"]]", 2)
 
     cdef CachedReply copy(self, Task task, object fetch):
-        """What answers say of the task's copy."""
+        """Return the part of responses that describes the task's copy."""
         cdef CachedReply reply = task.cached_reply
         cdef object geometry = fetch.geometry
         if reply is None:
             reply = task.cached_reply = CachedReply.__new__(CachedReply)
         if reply.geometry is not geometry:
-            # As any answer ends: its code and offers come before.
+            # The end of every response: only its code and offers precede it.
             whole = wire.encode(wire.Pulled(0, length=geometry.length, count=geometry.count))
             reply.end = whole[len(b'{"code":0'):]
             reply.geometry = geometry
         return reply
 
     cdef int code(self, object number) except -1:
-        """An answer begins."""
+        """Begin a response with its code."""
         self.write(b'{"code":', 8)
         self.number(number)
         return 0
@@ -258,7 +258,7 @@ cdef class Pulls:
         return self.write(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
     cdef int number(self, Py_ssize_t value) except -1:
-        """Not negative."""
+        """Write a number, which must not be negative."""
         cdef char[20] digits
         cdef Py_ssize_t at = 20
         while True:
@@ -269,7 +269,7 @@ cdef class Pulls:
                 return self.write(digits + at, 20 - at)
 
     cdef bytes written(self):
-        """The answer with its head."""
+        """Return the response with its head."""
         cdef Py_ssize_t value = self.length - HEAD_ROOM, first = HEAD_ROOM - 4
         memcpy(self.text + first, b"\r\n\r\n", 4)
         while True:
@@ -284,7 +284,7 @@ cdef class Pulls:
 
 
 cdef Download sender(Download download, Py_ssize_t n, Text* cid):
-    """The download of that CID, most often the one that the piece was to come from."""
+    """Return the download with this CID, usually the source of the piece's lease."""
     cdef Lease lease = download.running.get(n)
     if lease is not None and lease.source is not None and same(lease.source.cid, cid):
         return lease.source
@@ -299,7 +299,7 @@ cdef bint same(str whole, Text* text):
 
 
 cdef bytes text_of(Download download):
-    """The source as an answer names it."""
+    """Return the source as encoded in responses."""
     if download.encoded_source is None:
         download.encoded_source = wire.encode(download.source)
     return download.encoded_source

@@ -274,7 +274,7 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
             line.sendall(b"GET /api/v2/live HTTP/1.1\r\nHost: x\r\n\r\n")
             assert line.recv(12) == b"HTTP/1.1 200"
         hide(page, False)
-        page.get_by_text("No live stream for this page: 24 live streams are open, and 8 places are for those who show the token").wait_for()
+        page.get_by_text("No live stream for this page: 24 live streams are open, and 8 places are for viewers with the token").wait_for()
         stage.file("g.bin", MIB)
         stage.get(f"{base}/g.bin", "g.bin", nodes=(node,))
         page.get_by_role("link", name="g.bin").wait_for()

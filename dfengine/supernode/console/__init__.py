@@ -1,14 +1,14 @@
-"""What a supernode shows to those who operate it: `/api/v2`, and the page `/console` that is made of it.
+"""The operators' interface of a supernode: `/api/v2`, and the page `/console` that uses it.
 
-    routes, operations, handlers   which request is answered by what; one table, of which `openapi` makes the API's description
-    answers, queries, mended       the values of answers and how they are encoded, and the parameters of requests (pure)
-    census, budget, rates          the figures of all tasks and hosts, gathered piecemeal within a share of the loop's time
-    tasks, hosts, origins          lists of them
-    swarm_watch, swarm_hosts       one task's swarm: a snapshot, and what changed since; its rows
-    slowest                        which host is the slowest, and why (pure)
-    preheats, overview             preheats as /api/v1 has them; sums
+    routes, operations, handlers   the operations of the API: one table, from which `openapi` also makes the API's description
+    answers, queries, mended       the values of responses and their encoding, and the parameters of requests (pure)
+    census, budget, rates          the figures of all tasks and hosts, gathered in steps within a share of the loop's time
+    tasks, hosts, origins          lists of tasks, hosts and origins
+    swarm_watch, swarm_hosts       one task's swarm: a snapshot, and the changes since; its rows
+    slowest                        the slowest host, and the reason (pure)
+    preheats, overview             the preheats of /api/v1; sums over the supernode
     live                           the stream of server-sent events
-    console_token, pages           who may see and change what; the files of the page, in `static/`
+    console_token, pages           permissions to read and change; the files of the page, in `static/`
 
-Nothing here is on the way of a pull. Start with `operations` for what there is, and with `live` for how it is kept cheap.
+The console is not on the path of a pull. Start with `operations` for the API, and with `live` for how its cost is bounded.
 """

@@ -1,6 +1,6 @@
-"""The values that `/api/v2` answers with. Pure. Their JSON Schema is part of the API's description (`openapi`).
+"""The values of responses of `/api/v2`. Pure. Their JSON Schema is part of the API's description (`openapi`).
 
-Sizes are bytes, rates bytes per second, times unix seconds, spans seconds, unless said otherwise. A rate of None is not known yet.
+Sizes are bytes, rates bytes per second, times Unix seconds, durations seconds, unless stated otherwise. A rate of None is not known yet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Level = Annotated[str, _one_of("info", "warning", "error")]
 
 
 class Problem(Struct):
-    """What was refused and why (RFC 9457). detail: a line for people."""
+    """A refused request, and the reason (RFC 9457). detail: a line for people."""
 
     title: Text
     status: Annotated[int, Meta(ge=400, le=599)]
@@ -38,17 +38,17 @@ class Problem(Struct):
 
 
 class Done(Struct):
-    """It was done."""
+    """The operation succeeded."""
 
     done: bool = True
 
 
 class Overview(Struct, kw_only=True):
-    """Sums over the whole supernode. hindrance: why it should be given no downloads now, "" if it should.
+    """Sums over the whole supernode. hindrance: why it accepts no downloads now, "" if it accepts them.
 
-    Those from `registered` to `internal_errors` count from its start. delivered_bytes: sent to downloads by the supernode and by peers.
-    saved_bytes: of these, what origins did not send. cluster: whether its Redis answered the last question; cluster_members: its other
-    supernodes.
+    `registered` to `internal_errors` count from the supernode's start. delivered_bytes: sent to downloads by the supernode and by peers.
+    saved_bytes: the part of these that origins did not send. cluster: whether its Redis answered the last request; cluster_members: the
+    other supernodes of the cluster.
     """
 
     version: Text
@@ -56,7 +56,7 @@ class Overview(Struct, kw_only=True):
     time: Seconds
     started: Seconds
     hindrance: Text
-    may_change: Annotated[bool, Meta(description="The request may change things: it shows the console's token, or was signed")]
+    may_change: Annotated[bool, Meta(description="The request may change things: it has the console's token, or was signed")]
     tasks: Count
     downloads: Count
     unfinished: Count
@@ -86,11 +86,11 @@ class Overview(Struct, kw_only=True):
 
 
 class TaskRow(Struct, kw_only=True, gc=False):
-    """One task. url: without what may open it. state: of the supernode's copy. waits: why its origin is asked again after a pause.
-    leader: HOST:PORT of the supernode of the cluster that it comes from, "" for the origin.
+    """One task. url: without credentials. state: of the supernode's copy. waits: why its origin is retried after a pause.
+    leader: HOST:PORT of the supernode of the cluster that the copy comes from, "" for the origin.
 
-    pieces: of the file; cached: those in the copy. downloads: registered ones; unfinished: those of them that lack a piece.
-    rate: to downloads, from supernode and peers. saved_bytes: delivered, and not sent by the origin. idle: since somebody asked for it.
+    pieces: of the file; cached: those in the copy. downloads: registered ones; unfinished: those that lack a piece.
+    rate: to downloads, from supernode and peers. saved_bytes: delivered, and not sent by the origin. idle: since the last request.
     """
 
     task: Text
@@ -120,10 +120,10 @@ class TaskRow(Struct, kw_only=True, gc=False):
 
 
 class HostRow(Struct, kw_only=True, gc=False):
-    """A host: its downloads that registered from one address, with one name and ip. receiving: pieces under way to it; sending: from it.
+    """A host: downloads that registered from one address, with one name and ip. receiving, sending: pieces in transfer to and from it.
 
-    trust: `isolated`, nobody gets anything from it for a time; `unproved`, its peer server has not answered yet, and it is no source until
-    then; `silent`, it serves nobody by its own wish; else `trusted`. blocked_by: downloads that do not get it as a source any more.
+    trust: `isolated`: no download gets it as a source for a time; `unproved`: its peer server has not answered yet, and it is no source
+    until then; `silent`: it has chosen to serve no pieces; else `trusted`. blocked_by: downloads that do not get it as a source any more.
     """
 
     host: Text
@@ -141,14 +141,14 @@ class HostRow(Struct, kw_only=True, gc=False):
     blocked_by: Count
     down_rate: Rate
     up_rate: Rate
-    seen: Annotated[float, Meta(ge=0, description="Seconds since its last sign of life")]
+    seen: Annotated[float, Meta(ge=0, description="Seconds since its last request")]
 
 
 class OriginRow(Struct, kw_only=True, gc=False):
     """An origin: scheme, host and port, or bucket. reading: tasks that are being read from it.
 
-    requests, bytes: since the start. errors: failed fetches and refusals; retries: requests after which it was asked again. waits: why it
-    is asked again after a pause, "" while it is not; asks_at: when that pause ends. direct: downloads that may read it by themselves.
+    requests, bytes: since the start. errors: failed fetches and refusals; retries: failed requests that were retried. waits: why it is
+    retried after a pause, "" without one; asks_at: when that pause ends. direct: downloads that may read it themselves.
     """
 
     origin: Text
@@ -167,10 +167,10 @@ class OriginRow(Struct, kw_only=True, gc=False):
 
 
 class SwarmHost(Struct, kw_only=True, gc=False):
-    """One download of the task. n: its number in `feeds` and in what the live stream tells later.
+    """One download of the task. n: its number in `feeds` and in later messages of the live stream.
 
-    have: which pieces it has, as base64 of a bitset: piece i is bit i % 8, from the lowest, of byte i // 8; missing bytes are 0.
-    got: pieces that have arrived, also those that a stream has passed on. piece_seconds: its quickest pieces, 0: unknown.
+    have: the pieces that it has, as base64 of a bitset: piece i is bit i % 8, from the lowest, of byte i // 8; missing bytes are 0.
+    got: pieces that have arrived, also those that a stream has delivered. piece_seconds: of its quickest pieces, 0: unknown.
     """
 
     n: Count
@@ -192,7 +192,7 @@ class SwarmHost(Struct, kw_only=True, gc=False):
 
 
 class Slowest(Struct):
-    """The unfinished download that is furthest behind. reason: one of few words; text: a line for people."""
+    """The unfinished download that is furthest behind. reason: a fixed word; text: a line for people."""
 
     n: Count
     reason: Reason
@@ -200,10 +200,10 @@ class Slowest(Struct):
 
 
 class Swarm(Struct, kw_only=True):
-    """The downloads of one task, in the order in which they joined. total: how many there are.
+    """The downloads of one task, in the order in which they joined. total: their number.
 
-    tick: grows with each look; a change of the live stream follows the snapshot of the tick before. cached: pieces in the supernode's
-    copy, as `have` of a host. feeds: [source, receiver, pieces under way]; the source -1 is the supernode.
+    tick: increases with each check; a change of the live stream follows the snapshot of the previous tick. cached: pieces in the
+    supernode's copy, as `have` of a host. feeds: [source, receiver, pieces in transfer]; the source -1 is the supernode.
     """
 
     task: Text
@@ -218,7 +218,7 @@ class Swarm(Struct, kw_only=True):
 
 
 class HostChange(Struct, kw_only=True, omit_defaults=True, gc=False):
-    """A download of the snapshot before that changed. toggled: pieces that came or went; have: all, where those are many."""
+    """A download of the previous snapshot that changed. toggled: pieces that it got or lost; have: all its pieces, after many changes."""
 
     n: Count
     state: Doing
@@ -232,7 +232,7 @@ class HostChange(Struct, kw_only=True, omit_defaults=True, gc=False):
 
 
 class SwarmChange(Struct, kw_only=True):
-    """What changed in a swarm since the tick before. left: numbers of downloads that are gone. cached: None: as it was."""
+    """Changes of a swarm since the previous tick. left: numbers of downloads that have left. cached: None if unchanged."""
 
     task: Text
     at: Seconds
@@ -248,7 +248,7 @@ class SwarmChange(Struct, kw_only=True):
 
 
 class PreheatPart(Struct, kw_only=True):
-    """One file or blob of a preheat. host: the proxy or supernode that fetches it, "" for this one. here: bytes of it that are there."""
+    """One file or blob of a preheat. host: the proxy or supernode that fetches it, "" for this one. here: bytes that are fetched."""
 
     url: Text
     task: Text
@@ -261,8 +261,8 @@ class PreheatPart(Struct, kw_only=True):
 
 
 class PreheatRow(Struct, kw_only=True):
-    """One preheat. ended: 0 while it runs. parts, finished: how many; length, here: bytes of all, as far as known. supernode: HOST:PORT of
-    another one of the cluster that works at it, "" for this one."""
+    """One preheat. ended: 0 while it runs. parts, finished: numbers of parts; length, here: bytes of all and fetched ones, as far as known.
+    supernode: HOST:PORT of another supernode of the cluster that runs it, "" for this one."""
 
     id: Text
     type: Text
@@ -280,15 +280,15 @@ class PreheatRow(Struct, kw_only=True):
 
 
 class Preheat(PreheatRow, kw_only=True):
-    """With the parts: first those that failed and those that are under way, 1000 at most."""
+    """A preheat with its parts: failed and running ones first, 1000 at most."""
 
     items: list[PreheatPart]
 
 
 class CopyRow(Struct, kw_only=True):
-    """A copy in the cache. here: pieces that it has. taken: on the disk. used: when last. until: kept until then, 0: no time.
+    """A copy in the cache. here: pieces that it has. taken: bytes on disk. used: time of the last use. until: end of its protection, or 0.
 
-    tree: which of a tree's two tasks it is of; base: name of the data of the shared directory that it is the manifest of; "" for none.
+    tree: the task of a tree that it belongs to (one of two); base: name of the data of the shared directory whose manifest it is; or "".
     """
 
     task: Text
@@ -306,7 +306,7 @@ class CopyRow(Struct, kw_only=True):
 
 
 class Room(Struct, kw_only=True):
-    """Of the cache's disk: below `low` free bytes idle copies leave, until `high` are. full: when room was wanted last, none could."""
+    """The cache's disk: below `low` free bytes, idle copies are removed until `high` are free. full: at the last attempt none could be."""
 
     free: Count
     low: Count
@@ -327,7 +327,7 @@ class EventRow(Struct, kw_only=True, gc=False):
 
 
 class Page(Struct, kw_only=True):
-    """Some of a list. total: how many match. at: when the figures were gathered."""
+    """A part of a list. total: number of matching entries. at: when the figures were gathered."""
 
     total: Count
     offset: Count
@@ -347,13 +347,13 @@ class HostPage(Page, kw_only=True):
 
 
 class OriginPage(Page, kw_only=True):
-    """Origins that were asked."""
+    """Origins that requests were sent to."""
 
     items: list[OriginRow]
 
 
 class ClusterMember(Struct, kw_only=True):
-    """A supernode of the cluster. address: of its control port. own: it is the one that says this. leads: tasks that others have of it."""
+    """A supernode of the cluster. address: of its control port. own: it is the responding one. leads: number of tasks."""
 
     address: Text
     own: bool
@@ -361,11 +361,11 @@ class ClusterMember(Struct, kw_only=True):
 
 
 class ClusterPage(Page, kw_only=True):
-    """The supernodes of the cluster, this one first. configured: there is a cluster. reached: its Redis answered the last question.
+    """The supernodes of the cluster, this one first. configured: there is a cluster. reached: its Redis answered the last request.
 
-    failures: questions that Redis did not answer; refused: notices of others, and records by which they say that they are members,
-    that no key has sealed, or that are old; a record counts once for as long as it stays so, and records that no key has sealed once
-    together, since nobody can tell whose they are; waiting: notices that are to be told.
+    failures: requests without a valid answer of Redis. refused: notices and membership records of others that no key has sealed, or that
+    are old. A record counts once for as long as its fault lasts; all records that no key has sealed count once together, because their
+    senders are unknown. waiting: notices that wait to be sent.
     """
 
     configured: bool

@@ -1,4 +1,4 @@
-"""How much of the loop's time goes into figures for operators, and how it is cut, so that pulls are answered meanwhile."""
+"""Limits the share of the loop's time for operators' figures, and slices the work, so that pulls are answered in between."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dfengine.net.http import BadRequest
 _Item = TypeVar("_Item")
 
 SHARE, BURST = 0.01, 0.05
-"""Of the loop's time; seconds of it that may be saved up."""
+"""Share of the loop's time; seconds of that share that may accumulate."""
 
 SLICE = 0.002
-"""Seconds of work, and one step more, after which the loop does its other work."""
+"""Seconds of work after which the loop does its other work; a slice ends after the step that exceeds it."""
 
 MOST_WAITING = 64
 """Requests that wait for the budget; further ones are refused."""
 
 
 class Budget:
-    """clock: monotonic seconds. used: those of the processor that this thread has used: a busy machine makes nothing dearer."""
+    """clock: monotonic seconds. used: this thread's processor seconds, which do not increase while other processes use the processor."""
 
     def __init__(
         self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic, used: Callable[[], float] = thread_time
@@ -33,7 +33,7 @@ class Budget:
         self._waiting = 0
 
     def wait(self) -> float:
-        """Seconds until there is time for more work; 0: there is."""
+        """Return the seconds until more work may be done; 0 if it may now."""
         now = self._clock()
         self._credit = min(self._burst, self._credit + (now - self._at) * self._share)
         self._at = now
@@ -41,7 +41,7 @@ class Budget:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """What is done within, without waiting for anything, counts as spent."""
+        """Charge the work of the `with` block, which must not await anything."""
         started = self._used()
         try:
             yield
@@ -49,7 +49,7 @@ class Budget:
             self._credit -= self._used() - started
 
     async def turn(self) -> None:
-        """Wait until there is time for more. Raises BadRequest where too many wait."""
+        """Wait until more work may be done. Raises BadRequest if MOST_WAITING requests wait already."""
         if not self.wait():
             return
         if self._waiting >= MOST_WAITING:
@@ -62,7 +62,7 @@ class Budget:
             self._waiting -= 1
 
     async def spread(self, act: Callable[[_Item], object], items: Iterable[_Item]) -> None:
-        """`act` on each of the items, SLICE at a time; returns when all is done, and counts it as spent."""
+        """Call `act` on each of the items, SLICE seconds at a time, and charge the work; return after the last."""
         each = iter(items)
         while True:
             with self.work():

@@ -1,7 +1,7 @@
-"""The figures of all tasks, origins and hosts, gathered now and then for all who ask.
+"""The figures of all tasks, origins and hosts, sampled periodically and shared by all requests.
 
-Tasks are sampled now and then, so that their rates are known when a client asks; hosts, which takes a walk over all downloads, only while
-somebody has asked within INTEREST. Nobody waits for figures that would take more than the budget: he is given the ones before.
+Tasks are sampled periodically, so that their rates are known when a client requests them. Hosts, which need a walk over all downloads, are
+sampled only within INTEREST of the last request for them. A request beyond the budget does not wait: it receives the previous figures.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.state import SupernodeState
 
 PERIOD, IDLE_PERIOD = 5.0, 30.0
-"""Seconds between two samples of all tasks when no client has asked for anything within INTEREST."""
+"""Seconds between two samples of all tasks, within INTEREST of the last request and later."""
 
 FRESH = 0.25
-"""Seconds for which figures are new enough for who asks."""
+"""Seconds for which figures are not sampled again for a request."""
 
 INTEREST = 30.0
-"""Seconds for which hosts are sampled after a client has asked for them, and for which tasks are sampled often."""
+"""Seconds after a request for which hosts are sampled, and tasks are sampled every PERIOD."""
 
 MOST_AT_ONCE = 2000
-"""Things that are sorted on the loop's thread."""
+"""Items that are sorted on the loop's thread; more are sorted in another thread."""
 
 Row = TypeVar("Row", TaskRow, HostRow, OriginRow)
 
 
 class Census:
-    """Of one supernode. Lists are replaced, never changed. at: when they were gathered, unix seconds; 0: not yet."""
+    """The figures of one supernode. Lists are replaced, never changed. at: when they were gathered, Unix seconds; 0: not yet."""
 
     def __init__(self, state: SupernodeState, budget: Budget | None = None) -> None:
         self.tasks: list[TaskRow] = []
@@ -45,7 +45,7 @@ class Census:
         self.hosts: list[HostRow] = []
         self.at = self.hosts_at = 0.0
         self.delivered = 0
-        """Bytes that downloads were sent since the start, by supernode and peers."""
+        """Bytes that the supernode and peers sent to downloads since the start."""
         self.origin_requests = self.origin_bytes = 0
         self.rate: float | None = None
         self.origin_rate: float | None = None
@@ -65,11 +65,11 @@ class Census:
         self._timer = self._state.loop.call_later(PERIOD if often else IDLE_PERIOD, self._tick)
 
     def _interested(self) -> bool:
-        """A client reads hosts."""
+        """Whether a client has requested hosts lately."""
         return self._state.now() - self._hosts_asked < INTEREST
 
     async def refresh(self, hosts: bool = False) -> None:
-        """Figures of now, or as new as the budget allows."""
+        """Sample the figures now, or keep those that are FRESH or that the budget leaves."""
         now = self._state.now()
         self._asked = now
         if hosts:
@@ -80,7 +80,7 @@ class Census:
             self._begin(self._interested())
         if self._under_way is not None:
             await asyncio.shield(self._under_way)
-        if hosts and not self.hosts_at:  # the walk that was under way had started without them
+        if hosts and not self.hosts_at:  # the walk in progress had started without hosts
             await asyncio.shield(self._under_way or self._begin(True))
 
     def _begin(self, hosts: bool) -> asyncio.Task[None]:
@@ -133,21 +133,21 @@ class Census:
         self.hosts, self.hosts_at = rows, time.time()
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         self._timer.cancel()
         if self._under_way is not None:
             self._under_way.cancel()
 
 
 async def chosen(budget: Budget, items: list[Row], takes: Callable[[Row], bool], query: Any) -> tuple[list[Row], int]:
-    """Those of the items that `takes` takes, in the order and within the bounds of a list's query, and how many there are in all.
+    """Return the items for which `takes` is true, in the order and within the bounds of a list's query, and their number in total.
 
-    Many are sorted by a thread, while the loop does its other work.
+    Many items are sorted in another thread, while the loop does its other work.
     """
 
     def choose() -> tuple[list[Row], int]:
         found = [item for item in items if takes(item)]
-        # None, which is not known yet, comes last in either order.
+        # None, a rate that is not known yet, is last in either order.
         known = [item for item in found if getattr(item, query.sort) is not None]
         known.sort(key=attrgetter(query.sort), reverse=query.order == "desc")
         if len(known) < len(found):

@@ -1,4 +1,4 @@
-"""The cluster: its supernodes as this one was told of them last, and whether Redis answers."""
+"""The cluster: its supernodes, of Redis' last answer, and whether Redis answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def cluster(state: SupernodeState) -> ClusterPage:
-    """This supernode first; nobody where there is no cluster."""
+    """Return this supernode and the others, in this order; no members without a cluster."""
     own_cluster = state.fetches.cluster
     if own_cluster is None:
         return ClusterPage(items=[], total=0, offset=0, at=time.time(), configured=False, reached=False, failures=0, refused=0, waiting=0)

@@ -1,4 +1,4 @@
-"""What each operation of `/api/v2` does, by its name in the table. Each returns its answer, or raises BadRequest."""
+"""The operations of `/api/v2`, by their names in the table. Each returns its response's value, or raises BadRequest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Call:
-    """One request that was let in. ids: of its path. query, body: as the operation describes them. may_change: see ConsoleToken."""
+    """An admitted request. ids: of its path. query, body: as the operation describes them. may_change: see ConsoleToken."""
 
     request: Request
     ids: dict[str, str]
@@ -57,12 +57,12 @@ class Call:
 
 
 class Handlers:
-    """Of one supernode. plain: pulls that were answered at once."""
+    """The operations of one supernode. plain: source of the number of pulls that were answered at once."""
 
     def __init__(self, state: SupernodeState, jobs: Preheats, cache: api_cache.CacheRoutes, plain: Pulls) -> None:
         self.census = Census(state)
         self.viewers = 0
-        """Streams that are open."""
+        """Number of open streams."""
         self._state, self._jobs, self._cache, self._plain = state, jobs, cache, plain
         self._started = time.time()
         self._swarms = asyncio.Semaphore(1)
@@ -177,7 +177,7 @@ class Handlers:
 
 
 def event_row(event: Event) -> EventRow:
-    """One event as it is told."""
+    """Convert an event to a row."""
     return EventRow(id=event[0], time=event[1], level=event[2], event=event[3], fields=event[4])
 
 

@@ -1,4 +1,4 @@
-"""Hosts: what their downloads have in common, gathered from each download."""
+"""Figures of hosts, summed over their downloads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from dfengine.supernode.swarm.members import Member
 
 TRUST = {"silent": 0, "trusted": 1, "unproved": 2, "isolated": 3}
-"""What is told of a host with several peers: the last one."""
+"""Rank of a trust; a host with several peers has the highest one."""
 
 
 def trust(download: Download | None) -> str:
-    """How far a download's peer is trusted as a source."""
+    """Return the trust in a download's peer as a source."""
     if download is None or not download.serves:
         return "silent"
     return "isolated" if download.peer.isolated else "unproved" if download.peer.unproved else "trusted"
@@ -37,7 +37,7 @@ class _Host:
 
 
 class HostFigures:
-    """Of one walk over all downloads."""
+    """The figures of one walk over all downloads."""
 
     def __init__(self, state: SupernodeState) -> None:
         self.hosts: dict[tuple[str, str, str], _Host] = {}
@@ -45,13 +45,13 @@ class HostFigures:
         self._sizes: dict[str, float] = {}
 
     def add(self, member: Member) -> None:
-        """One more download."""
+        """Add a download."""
         key = (member.address, member.peer.ip, member.peer.host)
         host = self.hosts.get(key)
         if host is None:
             host = self.hosts[key] = _Host(member)
         elif member.peer.version:
-            host.member = member  # the latest says what it is by now
+            host.member = member  # the latest registration has the present version and location
         host.total += 1
         task, cid = member.key
         swarm = self._state.swarm.tasks.get(task)
@@ -70,7 +70,7 @@ class HostFigures:
             host.trust = found
 
     def _size(self, task: str) -> float:
-        """Bytes of a piece, on average."""
+        """Return the average bytes of a piece."""
         size = self._sizes.get(task)
         if size is None:
             fetch = self._state.cdn.fetches.get(task)
@@ -82,7 +82,7 @@ class HostFigures:
         return size
 
     def row(self, key: tuple[str, str, str], host: _Host, rates: Rates, now: float) -> HostRow:
-        """What is told of one. now: loop seconds."""
+        """Return the row of a host. now: loop seconds."""
         peer: Any = host.member.peer
         return HostRow(
             host=peer.host, address=host.member.address, ip=peer.ip, version=peer.version, location=peer.location,
@@ -95,7 +95,7 @@ class HostFigures:
 
 
 def takes(query: HostQuery, found: HostRow) -> bool:
-    """The list has it."""
+    """Whether a host matches the query."""
     if query.trust and found.trust != query.trust:
         return False
     text = query.q.lower()

@@ -1,8 +1,8 @@
-"""`/api/v2/live`: one stream of server-sent events for each viewer, and one round of figures for all of them.
+"""`/api/v2/live`: a stream of server-sent events for each viewer, and one round of figures for all of them.
 
-A round makes each message once, however many watch the same, and within the budget: where the figures cost more, rounds are further apart.
-A viewer that has not read its last message misses this one. It has no queue: of events the ring remembers what it has had, of a swarm it is
-given a snapshot when it has missed a change.
+A round makes each message once, for any number of viewers of the same resource, and stays within the budget: rounds of costly figures are
+further apart. A viewer that has not read its last message does not get this one. Viewers have no queue: events are in the ring, and a
+viewer that has missed a change of a swarm gets a snapshot.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PERIOD = 1.0
 """Seconds between two rounds."""
 
 MOST = 32
-"""Viewers at once, of whom one client may have its share."""
+"""Viewers at the same time, of which one client may have its share."""
 
 RESERVED = 8
-"""Of these, for viewers that may change something: those who may not, whom nobody knows, cannot take all places."""
+"""Places of these for viewers that may change something, so that viewers without the token cannot take all places."""
 
 PATIENCE = 60.0
-"""Seconds for which a viewer may leave a message unread."""
+"""Seconds for which a viewer may leave a message unread before its stream is closed."""
 
 EVENTS = 50
 """Events in one message to a viewer."""
@@ -47,11 +47,11 @@ RETRY = b"retry: 2000\n\n"
 
 
 _Swarm = tuple[str, int]
-"""What is watched of a swarm: the task, and how many downloads."""
+"""The watched part of a swarm: the task, and the number of downloads."""
 
 
 class Viewer:
-    """last: id of the last event that it was sent. sent: what it was sent last of what it watches. tick: of the swarm that it has."""
+    """last: id of the last event sent. sent: last message sent of the watched resource. tick: of the swarm sent last."""
 
     __slots__ = ("call", "last", "operation", "read", "sent", "stream", "tick", "watch")
 
@@ -64,7 +64,7 @@ class Viewer:
 
 
 class Live:
-    """watched: finds the operation that answers a GET of what is to be watched; raises BadRequest. reserves: there is a token."""
+    """watched: returns the operation for a GET of the watched path, or raises BadRequest. reserves: there is a token."""
 
     def __init__(
         self, state: SupernodeState, handlers: Handlers, watched: Callable[[str, Call], tuple[Operation, Call]], reserves: bool
@@ -72,7 +72,7 @@ class Live:
         self._state, self._handlers, self._watched = state, handlers, watched
         self._viewers: dict[EventStream, Viewer] = {}
         self._open_to_all = MOST - RESERVED * reserves
-        # Behind one address there may be both kinds.
+        # Both kinds of viewers may have the same address.
         self._shares = {
             False: Quota(self._open_to_all, state.settings.client_share), True: Quota(MOST, state.settings.client_share)
         }  # fmt: skip
@@ -81,7 +81,7 @@ class Live:
         self._rounds: asyncio.Task[None] | None = None
 
     def open(self, call: Call) -> Response:
-        """The stream, or a refusal by BadRequest."""
+        """Return the stream. Raises BadRequest when it is refused."""
         query, request = call.query, call.request
         operation, watched = self._watched(query.watch, call) if query.watch else (None, call)
         last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.last)
@@ -92,16 +92,16 @@ class Live:
         return EventStream(lambda stream: self._opened(stream, viewer), self._ended, HEADERS)
 
     def _full(self, call: Call) -> bool:
-        """It has no place."""
+        """Whether there is no place for this viewer."""
         most = MOST if call.may_change else self._open_to_all
         return len(self._viewers) >= most or self._shares[call.may_change].full(call.request.client)
 
     def _why_full(self, call: Call) -> str:
         shares = self._shares[call.may_change]
         if shares.full(call.request.client):
-            return f"{shares.most} live streams of this client are open: as many as one may have"
+            return f"{shares.most} live streams of this client are open, the most for one client"
         rest = MOST - len(self._viewers)
-        return f"{len(self._viewers)} live streams are open{f', and {rest} places are for those who show the token' if rest else ''}"
+        return f"{len(self._viewers)} live streams are open{f', and {rest} places are for viewers with the token' if rest else ''}"
 
     def _opened(self, stream: EventStream, viewer: Viewer) -> None:
         if self._full(viewer.call):
@@ -130,7 +130,7 @@ class Live:
                 await self._round()
                 try:
                     await asyncio.wait_for(self._news.wait(), PERIOD)
-                    await asyncio.sleep(PERIOD / 10)  # so that many who come make few rounds
+                    await asyncio.sleep(PERIOD / 10)  # so that many new viewers share a round
                 except TimeoutError:
                     continue
         finally:
@@ -212,7 +212,7 @@ class Live:
         return b"".join(message(encode(event_row(event)), "event", event[0]) for event in events)
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop at the end of the process."""
         if self._rounds is not None:
             self._rounds.cancel()
 
@@ -222,7 +222,7 @@ def _swarm(call: Call) -> _Swarm:
 
 
 def _last(header: str, after: int, newest: int) -> int:
-    """The id after which events are sent. Raises BadRequest."""
+    """Return the id after which events are sent. Raises BadRequest."""
     if header:
         if not (header.isascii() and header.isdigit() and len(header) < 17):
             raise BadRequest(400, "Last-Event-ID is not a number")

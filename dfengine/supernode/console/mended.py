@@ -1,4 +1,4 @@
-"""Answers as JSON, in one line. Names of files in an error may hold bytes that are no UTF-8 (PEP 383), which no JSON has. Pure."""
+"""JSON of responses, on one line. File names in errors may hold bytes that are not UTF-8 (PEP 383), which JSON cannot hold. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 def encode(found: object) -> bytes:
-    """UTF-8, without an end of line."""
+    """Encode as UTF-8, without a line end."""
     try:
         return msgspec.json.encode(found)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The description of `/api/v2` as OpenAPI 3.1, made from the table of operations and the types of their parameters and answers. Pure."""
+"""The description of `/api/v2` as OpenAPI 3.1, made from the table of operations and the types of their parameters and responses. Pure."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from dfengine.supernode.console.answers import EventRow, HostChange, Problem, Sw
 from dfengine.supernode.console.operations import API, SEGMENTS, Operation
 
 ABOUT = (
-    "What a supernode of dfengine shows to those who operate it. Sizes are bytes, rates bytes per second, times unix seconds. "
-    "Who may read and change what: docs/security.md. Names and URLs are what others said: text, never markup."
+    "The interface of a dfengine supernode for its operators. Sizes are bytes, rates bytes per second, times Unix seconds. "
+    "Permissions to read and change: docs/security.md. Names and URLs come from clients: treat them as text, never as markup."
 )
 
 LIVE = (
     "An endless stream of server-sent events. `overview`: an Overview, about each second. `event`: an EventRow; its id is the message's, "
-    "from which a reader goes on with `Last-Event-ID`. `resource`: what is watched, as its GET answers, when it has changed. For a "
-    "task's swarm: `swarm`, a Swarm, then `swarm_change`, each a SwarmChange of the tick before. `gone`: a Problem, because what is "
-    "watched is not there any more. A reader that is slow misses messages, and never gets old ones."
+    "from which a reader resumes with `Last-Event-ID`. `resource`: the watched resource, as its GET returns it, when it has changed. For a "
+    "task's swarm: `swarm`, a Swarm, then `swarm_change`, each a SwarmChange of the previous tick. `gone`: a Problem, when the watched "
+    "resource has been removed. A slow reader misses messages, and never gets outdated ones."
 )
 
 REFUSALS = {
     400: "A parameter or the body is not as described", 401: "The token or the signature is missing or wrong",
-    403: "Read-only: the supernode has neither a secret nor a token for the console", 404: "There is no such thing",
-    405: "The path takes other methods", 429: "Too many requests wait for figures, or too many preheats are under way",
+    403: "Read-only: the supernode has neither a secret nor a token for the console", 404: "Not found",
+    405: "The path has other methods", 429: "Too many requests wait for figures, or too many preheats run",
 }  # fmt: skip
 
 
 def document(table: Sequence[Operation]) -> dict[str, Any]:
-    """The whole of it."""
+    """Return the whole document."""
     types = [Problem, EventRow, SwarmChange, HostChange]
     types += [each for operation in table for each in (operation.answer, operation.body) if each is not None]
     _, schemas = msgspec.json.schema_components(dict.fromkeys(types), ref_template="#/components/schemas/{name}")

@@ -1,7 +1,7 @@
-"""Everything that `/api/v2` does: one table, by which requests are routed and from which the API's description is made.
+"""The table of all operations of `/api/v2`, by which requests are routed and from which the API's description is made.
 
-A path's `{name}` stands for one segment. query, body: what a request may say (`queries`). answer: what it is answered with (`answers`).
-changes: it changes something, which needs the token or a signature. watched: the live stream may follow it.
+`{name}` in a path stands for one segment. query, body: types of the request's parameters (`queries`). answer: type of the response
+(`answers`). changes: the operation changes something, and needs the token or a signature. watched: the live stream can follow it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ API = "/api/v2"
 
 @dataclass(frozen=True)
 class Operation:
-    """name: of the method of `ConsoleRoutes` that does it. other: further statuses -> why."""
+    """name: of the method of `Handlers` that runs it. other: further statuses -> description."""
 
     method: str
     path: str
@@ -37,35 +37,35 @@ class Operation:
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
 
-MISSING = ((404, "There is no such thing"),)
+MISSING = ((404, "Not found"),)
 
 TABLE = (
     Operation("GET", "/overview", "overview", "Sums over the whole supernode", answers.Overview, watched=True),
     Operation("GET", "/tasks", "tasks", "Tasks in memory", answers.TaskPage, queries.TaskQuery, watched=True),
     Operation("GET", "/tasks/{task}", "task", "One task", answers.TaskRow, watched=True, other=MISSING),
-    Operation("GET", "/tasks/{task}/swarm", "swarm", "The downloads of a task: what each has, and who feeds whom now", answers.Swarm,
+    Operation("GET", "/tasks/{task}/swarm", "swarm", "The downloads of a task, their pieces and present transfers", answers.Swarm,
               queries.SwarmQuery, watched=True, other=MISSING),
     Operation("GET", "/hosts", "hosts", "Hosts with registered downloads", answers.HostPage, queries.HostQuery, watched=True),
-    Operation("GET", "/origins", "origins", "Origins that were asked", answers.OriginPage, queries.OriginQuery, watched=True),
+    Operation("GET", "/origins", "origins", "Origins that requests were sent to", answers.OriginPage, queries.OriginQuery, watched=True),
     Operation("GET", "/cluster", "cluster", "The supernodes of the cluster, and whether its Redis answers", answers.ClusterPage,
               watched=True),
     Operation("GET", "/preheats", "preheats", "Preheats, the newest first", answers.PreheatPage, queries.PreheatQuery, watched=True),
-    Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before anybody asks for it", answers.Preheat,
-              body=queries.NewPreheat, status=202, changes=True, other=((409, "It cannot be fetched ahead"),)),
+    Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before any client requests it", answers.Preheat,
+              body=queries.NewPreheat, status=202, changes=True, other=((409, "It cannot be preheated"),)),
     Operation("GET", "/preheats/{preheat}", "preheat", "One preheat with its parts", answers.Preheat, watched=True, other=MISSING),
-    Operation("DELETE", "/preheats/{preheat}", "drop_preheat", "Cancel a preheat; one that has ended is forgotten", answers.Done,
+    Operation("DELETE", "/preheats/{preheat}", "drop_preheat", "Cancel a running preheat, or remove an ended one", answers.Done,
               changes=True, other=MISSING),
-    Operation("GET", "/cache", "cache", "Copies on the disk, those used last first, and the room", answers.CachePage, queries.Paging,
+    Operation("GET", "/cache", "cache", "Copies on the disk, those used last first, and its free space", answers.CachePage, queries.Paging,
               watched=True),
     Operation("GET", "/cache/{task}", "copy", "One copy", answers.CopyRow, other=MISSING),
     Operation("PATCH", "/cache/{task}", "pin", "Pin or unpin a copy", answers.CopyRow, body=queries.Pin, changes=True, other=MISSING),
     Operation("DELETE", "/cache/{task}", "evict", "Remove a copy; downloads of it register again", answers.Done, changes=True,
               other=MISSING),
-    Operation("GET", "/events", "events", "What happened last", answers.EventPage, queries.EventQuery),
-    Operation("GET", "/live", "live", "Server-sent events: `overview` each second, `event` as they happen, and what is watched", None,
+    Operation("GET", "/events", "events", "The latest events", answers.EventPage, queries.EventQuery),
+    Operation("GET", "/live", "live", "Server-sent events: `overview` each second, `event` at once, and the watched resource", None,
               queries.LiveQuery, other=((503, "Too many streams are open"),)),
     Operation("GET", "/openapi.json", "openapi", "This description", None),
 )  # fmt: skip
 
 SEGMENTS = {"task": "[0-9a-f]{64}", "preheat": "[0-9A-Za-z]{1,64}"}
-"""Parameter of a path -> what it may be; anything else names nothing, and is answered with 404."""
+"""Parameter of a path -> its pattern; other values are not found (404)."""

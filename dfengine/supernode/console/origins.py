@@ -1,4 +1,4 @@
-"""Origins: what the fetches from each of them have in common, with those that were forgotten."""
+"""Figures of origins, summed over their fetches, including those that are no longer in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OriginFigures:
-    """Of one walk over all fetches. past: by name. Beyond MOST origins, further ones are left out."""
+    """The figures of one walk over all fetches. past: by name. Origins beyond MOST are left out."""
 
     def __init__(self, past: Mapping[str, Past], rates: Rates) -> None:
         self._rates = rates
@@ -36,7 +36,7 @@ class OriginFigures:
         ))  # fmt: skip
 
     def add(self, fetch: Fetch) -> None:
-        """One more fetch; shared content, which nobody fetches, counts nowhere."""
+        """Add a fetch, unless it is of shared content, which has no origin."""
         name = origin_name(fetch.asked)
         if fetch.claim is not None or (name not in self._rows and len(self._rows) >= MOST):
             return
@@ -50,8 +50,8 @@ class OriginFigures:
             row.waits, row.asks_at = redacted(fetch.waits)[:300], fetch.asks_at
 
     def rows(self, now: float, direct: Mapping[str, int], pauses: Mapping[str, Pause]) -> list[OriginRow]:
-        """All. now: loop seconds. direct: `host:port` -> downloads that may read that origin by themselves. pauses: of origins that are
-        left alone."""
+        """Return all rows. now: loop seconds. direct: `host:port` -> downloads that may read that origin themselves. pauses: of paused
+        origins."""
         for key, pause in pauses.items():
             name = key if key in self._rows else re.sub("^(http://.*):80$|^(https://.*):443$", r"\1\2", key)
             if name in self._rows or len(self._rows) < MOST:
@@ -66,5 +66,5 @@ class OriginFigures:
 
 
 def takes(query: OriginQuery, found: OriginRow) -> bool:
-    """The list has it."""
+    """Whether an origin matches the query."""
     return query.q.lower() in found.origin.lower()

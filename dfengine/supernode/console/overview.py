@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def overview(state: SupernodeState, census: Census, plain: Pulls, started: float, viewers: int, may_change: bool) -> Overview:
-    """started: unix seconds. plain: pulls that were answered at once."""
+    """Return the sums. started: Unix seconds. plain: source of the number of pulls that were answered at once."""
     counts, swarm, cluster = state.counts, state.swarm, state.fetches.cluster
     return Overview(
         version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=hindrance(state), may_change=may_change,

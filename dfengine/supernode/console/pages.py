@@ -1,4 +1,4 @@
-"""The files of the page `/console`: they hold no data, and everybody may read them."""
+"""The files of the page `/console`: they hold no data, and all clients may read them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ PAGES = "/console"
 TYPES = {
     "html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml",
 }  # fmt: skip
-"""End of a file's name -> its type."""
+"""Extension of a file -> its media type."""
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""No script, style or connection but this supernode's own, and no text that becomes markup."""
+"""Scripts, styles and connections only from this supernode, and no text that becomes markup."""
 
 HEADERS = (
     ("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"),
@@ -26,7 +26,7 @@ HEADERS = (
 
 
 class Pages:
-    """Read when they are asked for first, and kept: they are small."""
+    """The files, each read at its first request and kept in memory: they are small."""
 
     def __init__(self) -> None:
         self._files = {
@@ -37,7 +37,7 @@ class Pages:
         self._answers: dict[str, Response] = {}
 
     def find(self, path: str) -> Response | None:
-        """None: there is no such page."""
+        """Return the response for a path, None if there is no such page."""
         if path == PAGES:
             return Response(308, b"", "text/plain; charset=utf-8", (("Location", f"{PAGES}/"), *HEADERS))
         name = f"{PAGES}/index.html" if path == f"{PAGES}/" else path

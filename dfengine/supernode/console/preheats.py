@@ -1,4 +1,4 @@
-"""Preheats: as /api/v1 has them, in the words of /api/v2."""
+"""The preheats of /api/v1, as values of /api/v2."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _fields(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
 
 
 def row(state: SupernodeState, job: Job | RemoteJob) -> PreheatRow:
-    """One of the list."""
+    """Return a preheat's row of the list."""
     return PreheatRow(**_fields(state, job))
 
 
 def preheat(state: SupernodeState, job: Job | RemoteJob) -> Preheat:
-    """One with its parts."""
+    """Return a preheat with its parts."""
     parts = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED]
     return Preheat(items=[_part(state, part) for part in parts], **_fields(state, job))
 

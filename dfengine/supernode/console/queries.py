@@ -1,6 +1,6 @@
-"""The parameters and bodies of requests to `/api/v2`. Pure. What does not match is refused with 400.
+"""The parameters and bodies of requests to `/api/v2`. Pure. Requests that do not match are refused with 400.
 
-Their bounds bound what an answer costs.
+Their bounds limit the cost of a response.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from msgspec import Meta, Struct
 from dfengine.task import URL_PATTERN
 
 PAGE = 1000
-"""Things in one answer."""
+"""Entries in one response."""
 
-Limit = Annotated[int, Meta(ge=1, le=PAGE, description="Things in the answer")]
-Offset = Annotated[int, Meta(ge=0, le=10_000_000, description="Things left out before them")]
-Search = Annotated[str, Meta(max_length=200, description="Only what has this text in its names, without regard to case")]
+Limit = Annotated[int, Meta(ge=1, le=PAGE, description="Entries in the response")]
+Offset = Annotated[int, Meta(ge=0, le=10_000_000, description="Entries to skip")]
+Search = Annotated[str, Meta(max_length=200, description="Only entries with this text in their names, ignoring case")]
 Order = Literal["asc", "desc"]
 
 
@@ -70,17 +70,17 @@ class EventQuery(Struct, forbid_unknown_fields=True, kw_only=True):
 
 class LiveQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     watch: Annotated[str, Meta(max_length=1000, description="Path and query of a GET below /api/v2 that may be watched")] = ""
-    after: Annotated[int, Meta(ge=-1, le=1 << 53, description="Begin with events with a larger id; -1: with those that come")] = -1
+    after: Annotated[int, Meta(ge=-1, le=1 << 53, description="Begin with events with a larger id; -1: with the next event")] = -1
 
 
 class Pin(Struct, forbid_unknown_fields=True):
-    """pinned: it is never removed to make room, nor when its time is over."""
+    """pinned: the copy is not evicted for space, nor removed when it expires."""
 
     pinned: bool
 
 
 class NewPreheat(Struct, kw_only=True):
-    """What to fetch ahead; docs/images.md has all names that are known. filter: parameters of the URL that do not name the file."""
+    """A request for a preheat; docs/images.md has all known fields. filter: parameters of the URL that do not name the file."""
 
     url: Annotated[str, Meta(pattern=URL_PATTERN, max_length=16384)]
     type: Literal["file", "image"] = "file"

@@ -1,4 +1,4 @@
-"""Rates of counters that are sampled now and then. Pure: the times are arguments."""
+"""Rates of counters that are sampled from time to time. Pure: the times are arguments."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 SMOOTH = 3.0
-"""Seconds over which a rate is averaged, exponentially: pieces come whole."""
+"""Seconds over which a rate is averaged, exponentially, because bytes are counted by whole pieces."""
 
 SHORTEST, LONGEST = 0.2, 35.0
-"""Seconds between two samples that make a rate; a longer time says nothing about now."""
+"""Seconds between two samples that make a rate; after a longer time, a rate would not describe the present."""
 
 
 class _Seen(NamedTuple):
@@ -19,14 +19,14 @@ class _Seen(NamedTuple):
 
 
 class Rates:
-    """By key. What was not sampled in a round is forgotten with `end`."""
+    """Rates by key. `end` drops the keys that were not sampled in the round."""
 
     def __init__(self) -> None:
         self._before: dict[Hashable, _Seen] = {}
         self._now: dict[Hashable, _Seen] = {}
 
     def rate(self, key: Hashable, value: float, now: float) -> float | None:
-        """Its rate per second; None with the first sample, also when the one before is too long ago. A counter that fell started again."""
+        """Return the rate per second; None at the first sample, also after LONGEST. A counter that decreased has been restarted."""
         before = self._before.get(key)
         if before is None or value < before.value or now - before.at > LONGEST:
             found = _Seen(value, now, None)
@@ -40,5 +40,5 @@ class Rates:
         return found.rate
 
     def end(self) -> None:
-        """A round of samples is over."""
+        """End a round of samples."""
         self._before, self._now = self._now, {}

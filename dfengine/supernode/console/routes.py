@@ -1,6 +1,6 @@
-"""Routes a request below `/api/v2` or `/console`: who may do it, whether it is as described, and what it is answered with.
+"""Routes requests below `/api/v2` or `/console`: checks permissions, validates parameters, and runs the operation.
 
-Refusals are problems (RFC 9457). A request that is refused for its form has cost no more than its parsing.
+Refusals are problems (RFC 9457). An invalid request costs only its parsing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
 
 PATHS = API, PAGES
-"""Paths that begin so are answered here."""
+"""Path prefixes that are routed here."""
 
 HEADERS = ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")
 
 
 def public() -> frozenset[str]:
-    """Paths that hold no data."""
+    """Return the paths without data."""
     return Pages().paths | {f"{API}/openapi.json"}
 
 
@@ -42,7 +42,7 @@ Route = Callable[[SupernodeState, Request], Response | Coroutine[Any, Any, Respo
 
 
 class ConsoleRoutes:
-    """Of one supernode. token: who may see and change what."""
+    """The routes of one supernode. token: decides which requests may read and change."""
 
     def __init__(
         self, state: SupernodeState, jobs: Preheats, cache: CacheRoutes, plain: Pulls, token: ConsoleToken, pages: Pages | None = None
@@ -62,23 +62,23 @@ class ConsoleRoutes:
         self._document = b""
 
     def close(self) -> None:
-        """The process ends."""
+        """Close at the end of the process."""
         self._live.close()
         self._handlers.census.close()
 
     def find(self, path: str, method: str) -> tuple[str, Route]:
-        """What the request counts as, and what answers it."""
+        """Return the path template under which the request is counted, and its route."""
         if not path.startswith(f"{API}/"):
             found = self._pages.find(path)
             if found is None:
-                return PAGES, lambda state, request: problem(404, f"{path[:100]}: there is no such page")
+                return PAGES, lambda state, request: problem(404, f"{path[:100]}: no such page")
             if method not in ("GET", "HEAD"):
                 return PAGES, lambda state, request: _not_allowed("GET")
             return PAGES, lambda state, request: found
         template, ids = self._match(path.removeprefix(API))
         operations = self._by_path.get(template)
         if operations is None:
-            return f"{API}/", lambda state, request: problem(404, f"{path[:100]}: there is no such path, or no such thing")
+            return f"{API}/", lambda state, request: problem(404, f"{path[:100]}: no such path, or not found")
         operation = operations.get("GET" if method == "HEAD" else method)
         if operation is None:
             return API + template, lambda state, request: _not_allowed(", ".join(operations))
@@ -123,18 +123,18 @@ class ConsoleRoutes:
             return Response(operation.status, encode(found), headers=HEADERS)
 
     def watched(self, target: str, call: Call) -> tuple[Operation, Call]:
-        """The operation that answers a GET of `target`, for who made `call`. Raises BadRequest for what may not be watched."""
+        """Return the operation for a GET of `target`, in the name of `call`. Raises BadRequest for a path that cannot be watched."""
         request = Request("GET", target.encode("utf-8", "replace"), {}, b"", call.request.client)
         template, ids = self._match(request.path.removeprefix(API)) if request.path.startswith(f"{API}/") else ("", {})
         operation = self._by_path.get(template, {}).get("GET")
         if operation is None or not operation.watched:
-            raise BadRequest(400, "watch: it is not the path of something below /api/v2 that may be watched")
+            raise BadRequest(400, "watch: not the path of a resource below /api/v2 that can be watched")
         return operation, Call(request, ids, _query(operation, request), None, call.may_change)
 
     def _refusal(self, request: Request) -> Response:
         self._state.events.warning("change_refused", client=request.client, path=request.path)
         if self._token:
-            return problem(401, "show the console's token: Authorization: Bearer TOKEN", ("WWW-Authenticate", "Bearer"))
+            return problem(401, "this needs the console's token: Authorization: Bearer TOKEN", ("WWW-Authenticate", "Bearer"))
         return problem(403, "read-only: start the supernode with --console-token-file, or with --secret-file")
 
     def _openapi(self) -> Response:
@@ -143,21 +143,21 @@ class ConsoleRoutes:
 
 
 def problem(status: int, detail: str, *headers: tuple[str, str]) -> Response:
-    """A refusal. detail: a line for people."""
+    """Return a refusal. detail: a line for people."""
     body = encode(Problem(HTTPStatus(status).phrase, status, detail))
     retry = (("Retry-After", "2"),) if status in (429, 503) else ()
     return Response(status, body, "application/problem+json", (*HEADERS, *headers, *retry))
 
 
 def _not_allowed(methods: str) -> Response:
-    return problem(405, f"it takes {methods}", ("Allow", methods))
+    return problem(405, f"the path has the methods {methods}", ("Allow", methods))
 
 
 def _query(operation: Operation, request: Request) -> Any:
-    """The parameters. Raises BadRequest."""
+    """Decode the parameters. Raises BadRequest."""
     given = sum(part.partition("=")[0] != "" for part in request.query_string.decode("utf-8", "replace").split("&"))
     if given > len(request.query):
-        raise BadRequest(400, "parameters: one stands there twice")
+        raise BadRequest(400, "parameters: one is repeated")
     try:
         return msgspec.convert(request.query, operation.query, strict=False)
     except msgspec.ValidationError as error:
@@ -165,7 +165,7 @@ def _query(operation: Operation, request: Request) -> Any:
 
 
 def _body(operation: Operation, request: Request) -> Any:
-    """The body. Raises BadRequest."""
+    """Decode the body. Raises BadRequest."""
     if operation.body is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Which unfinished download of a task is furthest behind, and why. Pure."""
+"""Finds the unfinished download of a task that is furthest behind, and the reason. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 QUIET = 20.0
-"""Seconds without a sign of life from which on a download is quiet: a pull waits for less."""
+"""Seconds without a request after which a download is quiet; a pull is parked for a shorter time."""
 
 TIMES = 2.0
-"""A link is slow when its quickest pieces take so many times as long as those of half of the others."""
+"""A link is slow when its quickest pieces take this many times as long as those of half of the other downloads."""
 
 
 class Standing(NamedTuple):
-    """How one unfinished download stands. got, blocked: pieces, and sources that it does not get any more. quiet: seconds.
+    """The state of an unfinished download. got, blocked: pieces, and sources that it does not get any more. quiet: seconds.
 
-    piece_seconds: of its quickest pieces, 0: unknown. receiving: pieces under way to it. waits: its pull is parked.
+    piece_seconds: of its quickest pieces, 0: unknown. receiving: pieces in transfer to it. waits: its pull is parked.
     """
 
     n: int
@@ -29,10 +29,10 @@ class Standing(NamedTuple):
 
 
 def slowest(standings: Iterable[Standing], median: float, origin: str, copied: bool) -> tuple[int, str, str] | None:
-    """(n, reason, a line for people) of the one that has least; None: all have finished.
+    """Return (n, reason, a line for people) of the download with the fewest pieces; None: all have finished.
 
-    median: seconds of the quickest pieces of half of the downloads, 0: unknown. origin: why the origin is asked again, "" while it is not.
-    copied: the supernode's copy is complete.
+    median: median over downloads of the seconds of the quickest pieces, 0: unknown. origin: why the origin is retried after a pause, "" if
+    it is not. copied: the supernode's copy is complete.
     """
     found = min(standings, key=lambda each: (each.got, -each.quiet), default=None)
     if found is None:
@@ -42,13 +42,13 @@ def slowest(standings: Iterable[Standing], median: float, origin: str, copied: b
 
 def _reason(found: Standing, median: float, origin: str, copied: bool) -> tuple[str, str]:
     if found.quiet >= QUIET:
-        return "quiet", f"nothing was heard of it for {found.quiet:.0f} s"
+        return "quiet", f"the supernode has received nothing from it for {found.quiet:.0f} s"
     if found.waits and not found.receiving and origin:
         return "origin", f"it waits for the origin: {origin}"
     if found.waits and not found.receiving and not copied:
-        return "origin", "it has all that the origin has sent so far"
+        return "origin", "it has every piece that the origin has sent so far"
     if found.slow or (median > 0 and found.piece_seconds > TIMES * median):
-        times = f", {found.piece_seconds / median:.1f} times as long as half of the others" if median > 0 and found.piece_seconds else ""
+        times = f", {found.piece_seconds / median:.1f} times as long as for half of the hosts" if median > 0 and found.piece_seconds else ""
         return "slow_link", f"its quickest pieces take {found.piece_seconds:.2f} s{times}" if found.piece_seconds else "its link is slow"
     if found.blocked:
         return "blocked", f"{found.blocked} sources failed for it" if found.blocked > 1 else "one source failed for it"

@@ -1,4 +1,4 @@
-"""The rows of one task's swarm: a download as it is told, and what tells whether it has changed."""
+"""The rows of one task's swarm: the state of a download, and how it has changed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from dfengine.supernode.swarm.members import Member
 
 MOST_TOGGLED = 16
-"""Pieces that came or went beyond which all are told."""
+"""Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""
 
 
 def packed(pieces: Bitset, count: int) -> bytes:
-    """As bytes, without zeros behind the last piece. count: pieces of the task, -1 unknown."""
+    """Return the set as bytes, without zeros after the last piece. count: pieces of the task, -1 unknown."""
     data = pieces.tobytes()
     return (data[: -(-count // 8)] if count >= 0 else data).rstrip(b"\0")
 
 
 def encoded(data: bytes) -> str:
-    """As base64."""
+    """Encode as base64."""
     return b2a_base64(data, newline=False).decode()
 
 
 class HostState:
-    """A download as it was sent last. n: its number."""
+    """A download in the state that was sent last. n: its number."""
 
     __slots__ = ("best", "download", "got", "have", "n", "receiving", "sending", "slow", "state")
 
@@ -43,7 +43,7 @@ class HostState:
         self.best = 0.0
 
     def update(self, count: int, now: float) -> HostChange | None:
-        """Read it again; None: nothing has changed. now: loop seconds."""
+        """Read the download again; return the change, None if nothing has changed. now: loop seconds."""
         download = self.download
         got, receiving, sending = download.got, len(download.running), len(download.sending)
         state, slow = _state(download, count, receiving, now), download.is_straggler
@@ -62,7 +62,7 @@ class HostState:
         return change
 
     def standing(self, count: int, now: float) -> Standing | None:
-        """How it stands; None: it has finished."""
+        """Return the download's state for `slowest`; None: it has finished."""
         download = self.download
         if download.got == count:
             return None
@@ -70,7 +70,7 @@ class HostState:
                         max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
 
     def row(self, cid: str, member: Member | None, now: float) -> SwarmHost:
-        """All of it, at the last update. cid: its name."""
+        """Return the whole row, as of the last update. cid: public name of the download."""
         download, peer = self.download, member.peer if member is not None else None
         return SwarmHost(
             n=self.n, cid=cid, host=peer.host if peer else "", address=member.address if member is not None else "",
@@ -90,7 +90,7 @@ def _state(download: Download, count: int, receiving: int, now: float) -> str:
 
 
 def _toggled(before: bytes, now: bytes) -> list[int] | None:
-    """Bits that differ; None: more than MOST_TOGGLED."""
+    """Return the bits that differ; None for more than MOST_TOGGLED."""
     differ = int.from_bytes(before, "little") ^ int.from_bytes(now, "little")
     if differ.bit_count() > MOST_TOGGLED:
         return None

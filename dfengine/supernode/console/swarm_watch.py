@@ -1,6 +1,6 @@
-"""One task's swarm as it is watched: each refresh makes the changes since the one before, and a snapshot on demand.
+"""The watched swarm of a task: each refresh finds the changes since the previous one; snapshots are made on demand.
 
-All watchers of a task share its refreshes. The first MOST downloads are sent, in the order in which they joined.
+All viewers of a task share its refreshes. They get the first downloads in the order in which these joined, up to a limit.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 MOST_BYTES = 1 << 20
-"""Of all bitsets together: of a task with very many pieces fewer downloads are sent."""
+"""Bytes of all bitsets together: of a task with very many pieces, fewer downloads are sent."""
 
 
 class SwarmWatch:
-    """task: its name. most: downloads that are sent. tick: grows with each refresh that found a change."""
+    """task: its public name. most: downloads that are sent. tick: increases with each refresh that found a change."""
 
     def __init__(self, state: SupernodeState, task: str, budget: Budget, most: int = PAGE) -> None:
         self.task = task
@@ -44,14 +44,14 @@ class SwarmWatch:
         self._change: SwarmChange | None = None
 
     async def refresh(self) -> SwarmChange | None:
-        """What changed; None: nothing, or the task is not in memory."""
+        """Return the changes; None: nothing changed, or the task is not in memory."""
         task = self._state.names.find(self.task)
         swarm = self._state.swarm.tasks.get(task)
         if swarm is None:
             return None
         if swarm is not self._swarm:
             self._swarm, self._states, self._cached, self._next = swarm, {}, b"", 0
-            self.tick += 1  # what a reader has is of another swarm: a snapshot is next
+            self.tick += 1  # viewers have the state of another swarm: they get a snapshot next
         now, count = self._state.now(), swarm.count
         downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MOST_BYTES * 8 // max(swarm.size, count, 1)))))
         joined: list[SwarmHost] = []
@@ -89,7 +89,7 @@ class SwarmWatch:
         self, swarm: Task, fresh: dict[Download, HostState], joined: list[SwarmHost], changed: list[HostChange], standings: list[Standing],
         feeds: Counter[tuple[int, int]],
     ) -> SwarmChange | None:
-        """The end of a refresh: `fresh` are sent from now on."""
+        """Finish a refresh: `fresh` are the downloads to send from now on."""
         count = swarm.count
         left = [host.n for download, host in self._states.items() if download not in fresh]
         self._states = fresh
@@ -117,7 +117,7 @@ class SwarmWatch:
         return host.row(self._state.names.public_cid(task, cid), self._state.members.get((task, cid)), now)
 
     async def snapshot(self) -> Swarm | None:
-        """Its state at the last refresh; None: the task is not in memory, or was not refreshed."""
+        """Return the state at the last refresh; None: the task is not in memory, or was not refreshed."""
         change = self._change
         if change is None:
             return None
@@ -129,5 +129,5 @@ class SwarmWatch:
 
 
 def _others(change: SwarmChange) -> tuple[object, ...]:
-    """What changes without a row of a download."""
+    """Return the figures that may change without a row of a download."""
     return change.pieces, change.total, change.feeds, change.slowest

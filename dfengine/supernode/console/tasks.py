@@ -1,4 +1,4 @@
-"""Tasks: all of them in a list, and one."""
+"""Figures of tasks: rows of the list, and one task."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from dfengine.supernode.state import SupernodeState
 
 LONGEST = 1000
-"""Characters of a URL or a reason."""
+"""Characters of a URL or a reason, at most."""
 
 
 def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRow:
-    """One task. now: loop seconds."""
+    """Return the row of a task. now: loop seconds."""
     swarm = state.swarm.tasks.get(fetch.task)
     file, claimed = fetch.file, fetch.claim is not None
     length = file.geometry.length if file is not None else -1
@@ -58,7 +58,7 @@ def _kind(fetch: Fetch) -> str:
 
 
 def takes(query: TaskQuery, text: str, found: TaskRow) -> bool:
-    """The list has it. text: what its name, or its URL, has in it, in lower case."""
+    """Whether a task matches the query. text: the search text in lower case, compared with the task's name and URL."""
     if query.state and found.state != query.state:
         return False
     if query.active and not (found.unfinished or found.state in ("WAITING", "RUNNING")):

@@ -203,7 +203,7 @@ def steering(page: Any, node: Any, task: str) -> None:
     until(lambda: page.locator("tr", has_text="small.bin").count() == 0, "the copy's end")
     page.keyboard.press("4")
     page.get_by_role("heading", name="Preheats").wait_for()
-    page.get_by_role("button", name="Fetch ahead").click()
+    page.get_by_role("button", name="New preheat").click()
     page.get_by_label("URL").fill("http://127.0.0.1:9/nothing")
     page.keyboard.press("Enter")
     page.get_by_role("link", name="nothing", exact=True).click()
@@ -287,7 +287,7 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         assert page.locator("body.old").count() == 0
         # A supernode that has stopped, and comes again without the task in its memory.
         node.process.send_signal(signal.SIGSTOP)
-        page.get_by_text("The supernode says nothing. The figures are of").wait_for()
+        page.get_by_text("The supernode sends nothing. The figures are of").wait_for()
         node.process.send_signal(signal.SIGCONT)
         page.locator("body:not(.old)").wait_for()
         stage.kill(node.process)
@@ -330,7 +330,7 @@ def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_p
             page.keyboard.press("7")
             assert page.evaluate("location.hash") == ("" if supernode is alone else "#/cluster")
             assert tab.count() == (supernode is node)
-        page.get_by_text("Redis answers; 0 questions failed").wait_for()
+        page.get_by_text("Redis answers; 0 requests failed").wait_for()
         rows = page.locator("tbody tr")
         assert [rows.nth(n).locator("td").last.inner_text() for n in range(2)] == ["1 task", "0 tasks"]
         assert page.complaints == []

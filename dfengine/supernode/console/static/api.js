@@ -9,7 +9,7 @@ export const token = {
 };
 
 export class Refused extends Error {
-  // after: milliseconds to wait before asking again, as the supernode says; 0: it does not.
+  // after: milliseconds to wait before the next request (Retry-After); 0: not stated.
   constructor(status, detail, after = 0) {
     super(detail);
     this.status = status;
@@ -27,7 +27,7 @@ async function refusal(answer) {
   }
 }
 
-// The answer, whose body is not read yet. shown: the token. Throws Refused, and TypeError where the supernode cannot be reached.
+// Returns the response before its body is read. shown: the token. Throws Refused, and TypeError if the supernode is unreachable.
 export async function request(path, { method = "GET", body, shown = token.get(), signal } = {}) {
   const answer = await fetch(API + path, {
     method,

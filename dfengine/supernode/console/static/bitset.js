@@ -1,4 +1,4 @@
-// Sets of pieces as the API has them: piece i is bit i % 8, from the lowest, of byte i >> 3; bytes that are missing are 0.
+// Sets of pieces in the API's form: piece i is bit i % 8, from the lowest, of byte i >> 3; missing bytes are 0.
 
 export function decode(text, size) {
   const raw = atob(text);
@@ -7,7 +7,7 @@ export function decode(text, size) {
   return bytes;
 }
 
-// A row's set, decoded when it is needed first: a thousand of them at once would hold up a frame.
+// Returns a row's set, decoded at its first use: decoding a thousand sets at once would delay a frame.
 export function bits(row, size) {
   row.have ??= decode(row.packed, size);
   return row.have;
@@ -15,7 +15,7 @@ export function bits(row, size) {
 
 export const has = (bytes, n) => n >> 3 < bytes.length && (bytes[n >> 3] >> (n & 7)) & 1;
 
-// The set, which may have to grow, with these pieces toggled.
+// Returns the set with these pieces toggled; it may be a new, longer array.
 export function toggle(bytes, pieces) {
   const last = pieces.reduce((most, n) => Math.max(most, n), 0);
   if (last >> 3 >= bytes.length) {

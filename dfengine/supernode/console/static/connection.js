@@ -1,7 +1,7 @@
-// Whether the page hears from the supernode, and how old its figures are.
+// Shows whether the page receives messages from the supernode, and how old its figures are.
 
-const OLD = 12000; // milliseconds after which figures are marked as old: a busy supernode tells them less often than each second
-const SOON = 1500; // milliseconds for which a lost stream is not worth a word: it is opened again at once
+const OLD = 12000; // milliseconds after which figures are marked as old: a busy supernode sends them less often than each second
+const SOON = 1500; // milliseconds for which a lost stream is not reported: it is reopened at once
 
 const WORDS = {
   connecting: ["connecting", "warn"], live: ["live", "good"], polling: ["every 5 s", "warn"], lost: ["connecting", "warn"],
@@ -11,11 +11,11 @@ const WORDS = {
 const clock = (unix) => new Date(unix).toLocaleTimeString("en-GB");
 
 export class Connection {
-  // badge: a word. trouble: a line for what is wrong.
+  // badge: element for the state. trouble: element for a line about a problem.
   constructor(badge, trouble) {
     this.badge = badge;
     this.trouble = trouble;
-    this.last = 0; // when figures came last
+    this.last = 0; // time of the last figures
     this.say("connecting", "");
     setInterval(() => this.show(), 1000);
   }
@@ -48,11 +48,11 @@ export class Connection {
   }
 
   why(now, late, silent) {
-    if (silent) return "The supernode says nothing.";
+    if (silent) return "The supernode sends nothing.";
     if (this.state === "lost") return late ? `The supernode does not answer (${this.detail}).` : "";
-    if (this.state === "polling") return `No live stream for this page: ${this.detail}. It asks every 5 s instead.`;
+    if (this.state === "polling") return `No live stream for this page: ${this.detail}. The page polls every 5 s instead.`;
     if (this.state === "connecting" && now - this.since > 5000) {
-      return "The supernode does not answer yet. A browser has few connections to one server: other windows of this page may have them.";
+      return "The supernode does not answer yet. A browser opens few connections to one server: other windows of this page may use them all.";
     }
     return "";
   }

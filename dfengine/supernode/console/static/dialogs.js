@@ -1,8 +1,8 @@
-// What the console asks: the token, whether something is meant, what to fetch ahead; and what the keyboard does.
+// The console's dialogs: the token, confirmations, a new preheat, and the keyboard's shortcuts.
 
 import { $, el } from "./dom.js";
 
-// Shows a dialog; resolves with what `answer` returns when it is confirmed, null when it is left.
+// Shows a dialog; resolves with the value of `answer()` when it is confirmed, with null when it is closed.
 function show(title, fields, confirm, answer, tone = "main") {
   const dialog = $("dialog");
   return new Promise((resolve) => {
@@ -17,7 +17,7 @@ function show(title, fields, confirm, answer, tone = "main") {
         confirm ? el("button", { type: "button", class: tone, text: confirm, onclick: accept }) : null));
     dialog.onkeydown = (event) => {
       if (event.key !== "Enter" || event.target.tagName !== "INPUT" || !confirm) return;
-      event.preventDefault(); // or it would press the button that has the focus again once the dialog is closed
+      event.preventDefault(); // otherwise it would press the button that regains the focus when the dialog closes
       accept();
     };
     dialog.onclose = () => resolve(result);
@@ -32,9 +32,9 @@ function field(id, label, properties) {
 
 export function ask_token(why) {
   return show("Unlock", [
-    el("p", { class: "quiet", text: why || "Who shows the supernode's console token (--console-token-file) may change things." }),
+    el("p", { class: "quiet", text: why || "Changes need the supernode's console token (--console-token-file)." }),
     ...field("token", "Token", { type: "password" }),
-    el("p", { class: "quiet", text: "It is kept until this tab is closed." }),
+    el("p", { class: "quiet", text: "The token is kept until this tab is closed." }),
   ], "Unlock", () => $("token").value.trim());
 }
 
@@ -44,7 +44,7 @@ export async function confirm_change(question, act) {
 
 export async function start_preheat(act) {
   const kind = el("select", { id: "kind" }, el("option", { value: "file", text: "A file" }), el("option", { value: "image", text: "A container image (URL of its manifest)" }));
-  const body = await show("Fetch ahead", [
+  const body = await show("New preheat", [
     el("label", { for: "kind", text: "What" }), kind, ...field("url", "URL", { type: "url", placeholder: "https://…" }),
   ], "Fetch", () => ({ type: kind.value, url: $("url").value.trim() }));
   if (body?.url) act(body);
@@ -52,10 +52,10 @@ export async function start_preheat(act) {
 
 const KEYS = [
   ["/", "Search"], ["j  k  ↓  ↑", "Rows of a table, or hosts of the map"], ["Enter", "Open a task"],
-  ["Esc", "Leave a task or a field"], ["t", "Light or dark"], ["?", "This"],
+  ["Esc", "Close a task, leave a field"], ["t", "Switch light and dark"], ["?", "This list"],
 ];
 
-// pages: how many there are to go to.
+// pages: number of pages.
 export function shortcuts(pages) {
   show("Keyboard", [el("dl", { class: "keys" }, ...[[`1 – ${pages}`, "Pages"], ...KEYS].flatMap(([keys, text]) => [el("dt", {}, el("kbd", { text: keys })), el("dd", { text })]))]);
 }

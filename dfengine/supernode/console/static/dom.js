@@ -1,11 +1,11 @@
-// Elements, made of text alone: whatever a name holds, it is never markup, and nothing that steers how the text beside it is read.
+// Elements made of text alone: a name is never markup, and cannot change the direction or layout of the text beside it.
 
-// Control, format (the direction of writing, no width), unassigned, breaks; but those by which `apart` sets a name apart.
+// Control, format (writing direction, zero width), unassigned and break characters; except those with which `apart` isolates a name.
 const STEERS = /(?![\u2068\u2069])[\p{C}\p{Zl}\p{Zp}]/gu;
 
 export const printable = (text) => String(text).replace(STEERS, "?");
 
-// For a name with more text behind it: one that is written from the right leaves where it is what follows.
+// Isolates a name from the text after it, so that a right-to-left name does not move that text.
 export const apart = (text) => `\u2068${printable(text).replace(/[\u2068\u2069]/g, "?")}\u2069`;
 
 export function el(tag, properties = {}, ...children) {
@@ -21,13 +21,13 @@ export function el(tag, properties = {}, ...children) {
   return made;
 }
 
-// Sets a text only where it differs, so that what stays is neither laid out nor painted again.
+// Sets a text only if it differs, so that unchanged elements are neither laid out nor painted again.
 export function say(node, text) {
   const shown = printable(text);
   if (node.textContent !== shown) node.textContent = shown;
 }
 
-// Sets what is shown when one points at it.
+// Sets the tooltip.
 export function hint(node, text) {
   const shown = printable(text);
   if (node.title !== shown) node.title = shown;

@@ -1,4 +1,4 @@
-// The latest events, the newest first; those that come are added on top.
+// The latest events, the newest first; new ones are added on top.
 
 import { badge, clear, el } from "./dom.js";
 import { short } from "./format.js";
@@ -32,7 +32,7 @@ export class EventsPage {
       clear(this.list);
       this.ids.clear();
       for (const item of items.reverse()) this.add(item);
-      if (!items.length) this.list.append(el("p", { class: "empty", text: "Nothing has happened yet." }));
+      if (!items.length) this.list.append(el("p", { class: "empty", text: "There are no events yet." }));
     } catch (error) {
       if (error.status) this.context.notice(error.message);
     }
@@ -44,7 +44,7 @@ export class EventsPage {
   }
 
   add(item) {
-    const id = `${item.id} ${item.time}`; // ids begin anew when the supernode is started again
+    const id = `${item.id} ${item.time}`; // ids restart with the supernode
     if (this.ids.has(id)) return;
     this.ids.add(id);
     this.list.querySelector(".empty")?.remove();

@@ -28,7 +28,7 @@ export const ago = (unix) => (unix ? `${span(Math.max(0, Date.now() / 1000 - uni
 
 export const percent = (part, whole) => (whole > 0 ? `${Math.floor((100 * part) / whole)} %` : "–");
 
-// The end of a URL says most; the rest is in the tooltip.
+// The last part of a URL, which identifies the file best; the whole URL is in the tooltip.
 export function name(url) {
   const path = url.split("?")[0].replace(/\/+$/, "");
   return path.slice(path.lastIndexOf("/") + 1) || url;
@@ -36,5 +36,5 @@ export function name(url) {
 
 export const short = (task) => task.slice(0, 12);
 
-// What a host says of itself, which may be long.
+// Shortens a text that a host reports about itself.
 export const brief = (text, most = 48) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -1,4 +1,4 @@
-// The pages that are lists: of tasks, hosts, origins, preheats and copies. Each watches what it shows, and is told when that changes.
+// The pages with lists: tasks, hosts, origins, preheats, copies, cluster. Each watches its resource, and receives it after each change.
 
 import { el, say } from "./dom.js";
 import { ago, brief, bytes, count, counted, name, percent, rate, short, span } from "./format.js";
@@ -7,7 +7,7 @@ import { Table, bar, link, mark } from "./table.js";
 
 const STATES = { SUCCESS: ["copied", "good"], RUNNING: ["fetching", "accent"], WAITING: ["waiting", "warn"], FAILED: ["failed", "bad"] };
 const JOBS = { SUCCESS: ["done", "good"], RUNNING: ["running", "accent"], WAITING: ["waiting", "warn"], FAILED: ["failed", "bad"] };
-const TRUST = { trusted: ["trusted", "good"], unproved: ["unproved", "warn"], isolated: ["isolated", "bad"], silent: ["serves nobody", ""] };
+const TRUST = { trusted: ["trusted", "good"], unproved: ["unproved", "warn"], isolated: ["isolated", "bad"], silent: ["serves no pieces", ""] };
 const LIMIT = 100;
 
 // kind: {title, path, columns, key, empty, parameters, filters, search, open, extra(page)}
@@ -21,7 +21,7 @@ export class ListPage {
     this.table.sorted(this.parameters.sort, this.parameters.order);
     this.head = el("div", { class: "head" }, el("h1", { text: kind.title }), ...this.filters());
     this.place = el("span", { "aria-live": "polite" });
-    this.before = el("button", { type: "button", class: "small", text: "Before", onclick: () => this.turn(-LIMIT) });
+    this.before = el("button", { type: "button", class: "small", text: "Previous", onclick: () => this.turn(-LIMIT) });
     this.next = el("button", { type: "button", class: "small", text: "Next", onclick: () => this.turn(LIMIT) });
     this.more = el("div");
     this.node = el("div", {}, this.head, this.more, this.table.node, el("div", { class: "pager" }, this.place, this.before, this.next));
@@ -105,9 +105,9 @@ function actions(page, made) {
 }
 
 export const tasks = {
-  title: "Tasks", path: "/tasks", key: (row) => row.task, empty: "No task is in memory. A task comes with the first download of a file.",
+  title: "Tasks", path: "/tasks", key: (row) => row.task, empty: "No task is in memory. The first download of a file creates one.",
   parameters: { q: "", active: "", sort: "unfinished", order: "desc" }, search: "Search URL or task", ascending: ["idle", "url"],
-  filters: [["active", "Which tasks", [["", "All"], ["true", "Under way"]]], ["state", "State of the copy", [["", "Any state"], ...Object.entries(STATES).map(([key, [text]]) => [key, text])]]],
+  filters: [["active", "Which tasks", [["", "All"], ["true", "Active"]]], ["state", "State of the copy", [["", "Any state"], ...Object.entries(STATES).map(([key, [text]]) => [key, text])]]],
   open: (row) => (location.hash = `#/tasks/${row.task}`),
   columns: () => [
     { title: "File", name: "url", draw: (cell, row) => link(cell, name(row.url), `#/tasks/${row.task}`, `${short(row.task)}${row.kind === "file" ? "" : ` · ${row.kind}`}${row.pinned ? " · pinned" : ""}`, row.url) },
@@ -119,7 +119,7 @@ export const tasks = {
     { title: "Origin", name: "origin_bytes", num: true, text: (row) => bytes(row.origin_bytes) },
     { title: "Delivered", name: "delivered_bytes", num: true, text: (row) => bytes(row.delivered_bytes) },
     { title: "Saved", name: "saved_bytes", num: true, text: (row) => bytes(row.saved_bytes), small: (row) => percent(row.saved_bytes, row.delivered_bytes) },
-    { title: "Used", name: "idle", num: true, text: (row) => `${span(row.idle)} ago`.replace("now ago", "now") },
+    { title: "Last used", name: "idle", num: true, text: (row) => `${span(row.idle)} ago`.replace("now ago", "now") },
   ],
 };
 
@@ -137,46 +137,46 @@ export const hosts = {
     { title: "Down", name: "down_rate", num: true, text: (row) => rate(row.down_rate), small: (row) => counted(row.receiving, "piece") },
     { title: "Up", name: "up_rate", num: true, text: (row) => rate(row.up_rate), small: (row) => counted(row.sending, "piece") },
     { title: "Blocked by", name: "blocked_by", num: true, text: (row) => count(row.blocked_by) },
-    { title: "Seen", name: "seen", num: true, text: (row) => `${span(row.seen)} ago`.replace("now ago", "now") },
+    { title: "Last seen", name: "seen", num: true, text: (row) => `${span(row.seen)} ago`.replace("now ago", "now") },
   ],
 };
 
 export const origins = {
-  title: "Origins", path: "/origins", key: (row) => row.origin, empty: "No origin was asked yet.",
+  title: "Origins", path: "/origins", key: (row) => row.origin, empty: "No request was sent to an origin yet.",
   parameters: { q: "", sort: "origin", order: "asc" }, search: "Search origin", ascending: ["origin"],
   columns: () => [
     { title: "Origin", name: "origin", text: (row) => row.origin, small: (row) => (row.waits ? row.waits : "") },
-    { title: "State", draw: (cell, row) => mark(cell, ...(row.waits ? [`asked again in ${span(Math.max(0, row.asks_at - Date.now() / 1000))}`, "warn"] : row.reading ? ["being read", "accent"] : ["idle", ""])) },
+    { title: "State", draw: (cell, row) => mark(cell, ...(row.waits ? [`retried in ${span(Math.max(0, row.asks_at - Date.now() / 1000))}`, "warn"] : row.reading ? ["being read", "accent"] : ["idle", ""])) },
     { title: "Tasks", name: "tasks", num: true, text: (row) => count(row.tasks) },
-    { title: "Requests", name: "requests", num: true, text: (row) => count(row.requests), small: (row) => (row.retries ? `${count(row.retries)} again` : "") },
+    { title: "Requests", name: "requests", num: true, text: (row) => count(row.requests), small: (row) => (row.retries ? `${count(row.retries)} retried` : "") },
     { title: "Bytes", name: "bytes", num: true, text: (row) => bytes(row.bytes) },
     { title: "Rate", name: "rate", num: true, text: (row) => rate(row.rate) },
-    { title: "Directly", num: true, text: (row) => count(row.direct) },
+    { title: "Direct downloads", num: true, text: (row) => count(row.direct) },
     { title: "Errors", name: "errors", num: true, text: (row) => count(row.errors) },
     { title: "Last error", name: "last_error_at", text: (row) => row.last_error || "–", small: (row) => (row.last_error_at ? ago(row.last_error_at) : "") },
   ],
 };
 
 export const preheats = {
-  title: "Preheats", path: "/preheats", key: (row) => row.id, empty: "No preheat was asked for.", sortable: false,
+  title: "Preheats", path: "/preheats", key: (row) => row.id, empty: "There are no preheats.", sortable: false,
   parameters: { state: "" }, filters: [["state", "State", [["", "Any state"], ...Object.entries(JOBS).map(([key, [text]]) => [key, text])]]],
-  buttons: (page) => [(page.start = el("button", { type: "button", class: "main", text: "Fetch ahead …", onclick: () => page.context.start_preheat(), hidden: true }))],
+  buttons: (page) => [(page.start = el("button", { type: "button", class: "main", text: "New preheat …", onclick: () => page.context.start_preheat(), hidden: true }))],
   extra: (page) => (page.start.hidden = !page.context.may_change()),
   columns: (page) => [
-    { title: "What", draw: (cell, row) => link(cell, name(row.url), `#/preheats/${row.id}`, row.url, row.url) },
+    { title: "File or image", draw: (cell, row) => link(cell, name(row.url), `#/preheats/${row.id}`, row.url, row.url) },
     { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state], row.error) },
-    { title: "At", text: (row) => row.supernode || "this supernode" },
+    { title: "Supernode", text: (row) => row.supernode || "this supernode" },
     { title: "Parts", num: true, text: (row) => `${count(row.finished)} / ${count(row.parts)}` },
-    { title: "Here", draw: (cell, row) => bar(cell, row.length ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
-    { title: "Begun", num: true, text: (row) => ago(row.started), small: (row) => (row.ended ? `took ${span(row.ended - row.started)}`.replace("now", "0 s") : "") },
+    { title: "Fetched", draw: (cell, row) => bar(cell, row.length ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
+    { title: "Started", num: true, text: (row) => ago(row.started), small: (row) => (row.ended ? `took ${span(row.ended - row.started)}`.replace("now", "0 s") : "") },
     { title: "Reason", kind: "long", text: (row) => row.error || "–" },
-    actions(page, (row) => [[row.ended ? "Forget" : "Cancel", () => page.context.change(`/preheats/${row.id}`, { method: "DELETE" }), row.ended ? "" : "danger"]]),
+    actions(page, (row) => [[row.ended ? "Remove" : "Cancel", () => page.context.change(`/preheats/${row.id}`, { method: "DELETE" }), row.ended ? "" : "danger"]]),
   ],
 };
 
-// One preheat: its files or blobs, at each place that fetches them.
+// One preheat: its files or blobs, at each host that fetches them.
 export const parts = (id) => ({
-  title: "Preheat", path: `/preheats/${id}`, plain: true, key: (row) => `${row.host} ${row.url}`, empty: "It has no parts yet.",
+  title: "Preheat", path: `/preheats/${id}`, plain: true, key: (row) => `${row.host} ${row.url}`, empty: "This preheat has no parts yet.",
   sortable: false, parameters: {},
   extra: (page, data) => {
     if (!data.url) return;
@@ -187,27 +187,27 @@ export const parts = (id) => ({
   columns: () => [
     { title: "Part", draw: (cell, row) => (row.task ? link(cell, name(row.url), `#/tasks/${row.task}`, row.digest || row.url, row.url) : say(cell, row.digest || row.url)) },
     { title: "State", draw: (cell, row) => mark(cell, ...JOBS[row.state]) },
-    { title: "At", text: (row) => brief(row.host) || "this supernode", hint: (row) => row.host },
-    { title: "Here", draw: (cell, row) => bar(cell, row.length > 0 ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
+    { title: "Fetched by", text: (row) => brief(row.host) || "this supernode", hint: (row) => row.host },
+    { title: "Fetched", draw: (cell, row) => bar(cell, row.length > 0 ? row.here / row.length : 0, `${bytes(row.here)} of ${bytes(row.length)}`) },
     { title: "Reason", kind: "long", text: (row) => row.error || "–" },
   ],
 });
 
 export const cache = {
-  title: "Cache", path: "/cache", key: (row) => row.task, empty: "There is no copy on the disk.", sortable: false, parameters: {},
+  title: "Cache", path: "/cache", key: (row) => row.task, empty: "There are no copies on the disk.", sortable: false, parameters: {},
   extra: (page, data) => {
     if (!data.room) return;
     page.room ??= page.more.appendChild(el("p", { class: "quiet" }));
-    say(page.room, `${bytes(data.room.free)} are free. Below ${bytes(data.room.low)} unused copies leave, until ${bytes(data.room.high)} are free` +
-      `${data.room.evictions ? `; last ${ago(data.room.evicted_at)}` : ""}${data.room.full ? "; nothing more can leave now" : ""}.`);
+    say(page.room, `${bytes(data.room.free)} are free. Below ${bytes(data.room.low)}, unused copies are removed until ${bytes(data.room.high)} are free` +
+      `${data.room.evictions ? `; last removal ${ago(data.room.evicted_at)}` : ""}${data.room.full ? "; no further copy can be removed now" : ""}.`);
   },
   columns: (page) => [
     { title: "File", draw: (cell, row) => link(cell, name(row.url), `#/tasks/${row.task}`, short(row.task), row.url) },
     { title: "State", draw: (cell, row) => mark(cell, row.pinned ? "pinned" : row.state === "IDLE" ? "unused" : STATES[row.state][0], row.pinned ? "accent" : row.state === "IDLE" ? "" : STATES[row.state][1]) },
-    { title: "Has", draw: (cell, row) => bar(cell, row.pieces > 0 ? row.here / row.pieces : 0, percent(row.here, row.pieces)) },
+    { title: "Complete", draw: (cell, row) => bar(cell, row.pieces > 0 ? row.here / row.pieces : 0, percent(row.here, row.pieces)) },
     { title: "Size", num: true, text: (row) => bytes(row.length) },
     { title: "On disk", num: true, text: (row) => bytes(row.taken) },
-    { title: "Used", num: true, text: (row) => ago(row.used) },
+    { title: "Last used", num: true, text: (row) => ago(row.used) },
     { title: "Kept", num: true, text: (row) => (row.pinned ? "until unpinned" : row.until ? `for ${span(row.until - Date.now() / 1000)}` : "–") },
     actions(page, (row) => [
       [row.pinned ? "Unpin" : "Pin", () => page.context.change(`/cache/${row.task}`, { method: "PATCH", body: { pinned: !row.pinned } })],
@@ -222,8 +222,8 @@ export const cluster = {
   extra: (page, data) => {
     if (data.configured === undefined) return;
     page.redis ??= page.more.appendChild(el("p", { class: "quiet" }));
-    say(page.redis, !data.configured ? "" : `Redis ${data.reached ? "answers" : "does not answer: what was told last is used"}; ` +
-      `${counted(data.failures, "question")} failed since the start, ${count(data.refused)} notices and records refused, ${count(data.waiting)} to be told.`);
+    say(page.redis, !data.configured ? "" : `Redis ${data.reached ? "answers" : "does not answer: the last known members and leaders are used"}; ` +
+      `${counted(data.failures, "request")} failed since the start, notices and records refused: ${count(data.refused)}, notices to be sent: ${count(data.waiting)}.`);
   },
   columns: () => [
     { title: "Supernode", text: (row) => row.address, small: (row) => (row.own ? "this one" : "") },

@@ -1,18 +1,18 @@
-// What the supernode does, as it happens: one live stream, which is opened again when it ends; plain requests where it has no place for one.
+// Live figures: one stream, which is reopened when it ends; plain requests while the supernode has no place for a stream.
 
 import { API, Refused, ask, query, request } from "./api.js";
 import { Parser } from "./sse.js";
 
 const PAUSES = [500, 1000, 2000, 5000];
 const PACE = 5000; // milliseconds between plain requests
-const LOOKS = 6; // of these, before a stream is tried again
-const PATIENCE = 30000; // milliseconds for an answer, and between two messages of a stream, which come each second where there is time
+const LOOKS = 6; // plain requests before a stream is tried again
+const PATIENCE = 30000; // milliseconds for a response, and between two messages of a stream, which are sent each second if the budget permits
 
-// Milliseconds that each of the latest chunks of a stream took, what it changed in the page included.
+// Milliseconds that each of the latest chunks of a stream took, including its changes of the page.
 export const spent = [];
 
-// watch: path and query below /api/v2, "" for none. hear(event, data). last: id of the newest event that was heard.
-// state(word, detail): "live"; "polling", where there is no place for a stream; "lost"; "locked", where the token is wanted, and it ends.
+// watch: path and query below /api/v2, "" for none. hear(event, data). last: id of the newest received event.
+// state(word, detail): "live"; "polling": there is no place for a stream; "lost"; "locked": the token is required, and this ends.
 export class Live {
   constructor(watch, hear, state, last = "") {
     this.watch = watch;
@@ -57,13 +57,13 @@ export class Live {
     });
   }
 
-  // A signal that fires when this is closed, or when `more` was not called for PATIENCE.
+  // Returns a signal that fires when this is closed, or when `more` was not called for PATIENCE.
   watchdog() {
     const silence = new AbortController();
     let timer = 0;
     const more = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(new Error(`nothing came for ${PATIENCE / 1000} s`)), PATIENCE);
+      timer = setTimeout(() => silence.abort(new Error(`no data for ${PATIENCE / 1000} s`)), PATIENCE);
     };
     more();
     return { signal: AbortSignal.any([this.stopper.signal, silence.signal]), more, end: () => clearTimeout(timer) };
@@ -94,7 +94,7 @@ export class Live {
     }
   }
 
-  // The same by plain requests, for a while. False: the token is wanted. Throws what means that the supernode is lost.
+  // Sends LOOKS plain requests instead. Returns false if the token is required.
   async poll(why) {
     for (let look = 0; look < LOOKS && !this.closed; look++) {
       this.state("polling", why);

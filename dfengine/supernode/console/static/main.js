@@ -1,4 +1,4 @@
-// The console: chooses the page by the address, keeps one live stream for it, and hears the keyboard.
+// The console: selects the page by the address, opens one live stream for it, and handles the keyboard.
 
 import { Refused, ask, token } from "./api.js";
 import { Connection } from "./connection.js";
@@ -44,7 +44,7 @@ const context = {
   start_preheat: () => start_preheat((body) => context.change("/preheats", { method: "POST", body })),
 };
 
-// A page that nobody looks at keeps no stream: a browser has few connections to one server, and a supernode few streams.
+// A hidden page has no stream: a browser opens few connections to one server, and a supernode few streams.
 function listen() {
   live?.close();
   if (document.hidden) return connection.say("paused", "");
@@ -61,7 +61,7 @@ function hear(event, data) {
     link("cluster").hidden = !may_see("cluster");
     if (token.get() && !data.may_change) {
       token.set("");
-      context.notice("The token of this tab is not the supernode's any more.");
+      context.notice("The supernode does not accept the token of this tab any more.");
     }
     $("unlock").textContent = data.may_change ? "Lock" : "Unlock";
     $("unlock").hidden = data.may_change && !token.get();
@@ -72,15 +72,15 @@ function hear(event, data) {
 
 const link = (name) => [...$("pages").children].find((each) => each.hash === `#/${name}`);
 
-// There is no page of a cluster where there is none.
+// The cluster's page is hidden without a cluster.
 const may_see = (name) => name !== "cluster" || (told !== null && told.cluster !== "none");
 
 function connected(state, detail) {
   connection.say(state, detail);
-  if (state === "locked") unlock(token.get() ? WRONG : "This supernode shows nothing without its console token (--console-token-file).");
+  if (state === "locked") unlock(token.get() ? WRONG : "This supernode shows no data without its console token (--console-token-file).");
 }
 
-// Asks until the token is right, or nothing is given.
+// Asks until the token is right, or the dialog is cancelled.
 async function unlock(why = "") {
   for (;;) {
     const given = await ask_token(why);
@@ -90,7 +90,7 @@ async function unlock(why = "") {
         token.set(given);
         return route();
       }
-      why = `${WRONG} Without --console-token-file it has none.`;
+      why = `${WRONG} A supernode without --console-token-file has none.`;
     } catch (error) {
       why = error.status === 401 ? WRONG : error.message;
     }
@@ -163,5 +163,5 @@ addEventListener("keydown", key_down);
 theme(localStorage.getItem(THEME) ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 route();
 
-// For whoever measures the page: milliseconds of script, for each chunk of the stream and each frame of the map.
+// For benchmarks of the page: milliseconds of script, for each chunk of the stream and each frame of the map.
 globalThis.script_spent = () => ({ chunks: spent, frames: page?.map?.spent ?? [] });

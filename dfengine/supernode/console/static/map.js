@@ -1,19 +1,19 @@
-// The map of a swarm: a row for the supernode's copy and one for each download, a column for each piece, or for some, filled as they come.
+// The map of a swarm: a row for the supernode's copy and for each download, a column for one piece or several, filled as they arrive.
 //
-// One pixel of a canvas is one cell, and the browser scales it. Only rows that changed are painted, for BUDGET milliseconds of a frame at
-// most; the others follow in the next frames.
+// Each cell is one pixel of a canvas, which the browser scales. Only changed rows are painted, for BUDGET milliseconds of a frame at most;
+// the others follow in the next frames.
 
 import { bits, has } from "./bitset.js";
 
 const BUDGET = 6;
-const FRESH = 900; // milliseconds for which a piece that has just come is lit up
+const FRESH = 900; // milliseconds for which a piece that has just arrived is highlighted
 const MOST_COLUMNS = 2560;
 const MOST_FEEDS = 600;
-const LATE = 1500; // milliseconds after which the arcs are painted though rows wait
+const LATE = 1500; // milliseconds after which the arcs are painted even if rows wait
 
 const KEYS = ["empty", "have", "done", "slow", "quiet", "new", "copy"];
 
-// "#rrggbb" of a CSS variable -> a pixel as the canvas has it (little-endian RGBA).
+// "#rrggbb" of a CSS variable -> a pixel of the canvas (little-endian RGBA).
 function pixel(text) {
   const value = parseInt(text.trim().slice(1), 16);
   return (0xff000000 | ((value & 0xff) << 16) | (value & 0xff00) | (value >> 16)) >>> 0;
@@ -55,7 +55,7 @@ export class PieceMap {
     this.all();
   }
 
-  // rows: in order. pieces: of the task.
+  // rows: in order. pieces: number of pieces of the task.
   set(rows, pieces) {
     const room = Math.floor(this.canvas.clientWidth * Math.min(2, devicePixelRatio || 1));
     const columns = Math.max(1, Math.min(pieces, MOST_COLUMNS, Math.max(room, 64)));
@@ -144,7 +144,7 @@ export class PieceMap {
     }
   }
 
-  // Arcs from the row of a source to that of its receiver.
+  // Paints arcs from the row of a source to the row of its receiver.
   paint_feeds() {
     const { feeds, links, height } = this;
     const scale = Math.min(2, devicePixelRatio || 1);

@@ -1,4 +1,4 @@
-// The tiles on top of each page: sums over the supernode, two of them with their last minutes.
+// The tiles at the top of each page: sums over the supernode, two of them with a graph of the last minutes.
 
 import { $, el, say } from "./dom.js";
 import { bytes, count, counted, percent, rate } from "./format.js";
@@ -6,10 +6,10 @@ import { bytes, count, counted, percent, rate } from "./format.js";
 const KEPT = 120;
 
 const TILES = [
-  ["To downloads", (told) => rate(told.rate), (told) => `${bytes(told.delivered_bytes)} in all`, "rate"],
-  ["From origins", (told) => rate(told.origin_rate), (told) => `${bytes(told.origin_bytes)} in all`, "origin_rate"],
-  ["Saved", (told) => percent(told.saved_bytes, told.delivered_bytes), (told) => `${bytes(told.saved_bytes)} in all`],
-  ["Downloads", (told) => count(told.unfinished), (told) => `of ${count(told.downloads)} under way`],
+  ["To downloads", (told) => rate(told.rate), (told) => `${bytes(told.delivered_bytes)} in total`, "rate"],
+  ["From origins", (told) => rate(told.origin_rate), (told) => `${bytes(told.origin_bytes)} in total`, "origin_rate"],
+  ["Saved", (told) => percent(told.saved_bytes, told.delivered_bytes), (told) => `${bytes(told.saved_bytes)} in total`],
+  ["Downloads", (told) => count(told.unfinished), (told) => `of ${count(told.downloads)} unfinished`],
   ["Tasks", (told) => count(told.tasks), (told) => `${counted(told.failed, "download")} failed`],
   ["Sources", (told) => count(told.peers), (told) => `${count(told.isolated_peers)} isolated`],
   ["Free", (told) => bytes(told.free_bytes), () => "for copies"],

@@ -1,4 +1,4 @@
-// One task: its figures, the map of pieces over hosts, who feeds whom, the slowest host and why.
+// One task: its figures, the map of pieces over hosts, the transfers in progress, the slowest host and the reason.
 
 import { bits, toggle } from "./bitset.js";
 import { apart, badge, clear, el, hint, say } from "./dom.js";
@@ -6,7 +6,7 @@ import { ago, brief, bytes, count, counted, name, percent, rate, short } from ".
 import { PieceMap } from "./map.js";
 
 const KINDS = { finished: "done", fetching: "have", waiting: "have", quiet: "quiet" };
-const WIDE = new Set(["URL", "The origin is asked again", "Failed"]);
+const WIDE = new Set(["URL", "Origin retried", "Failed"]);
 const kind = (host) => (host.slow && host.state !== "finished" ? "slow" : KINDS[host.state]);
 
 export class SwarmPage {
@@ -33,7 +33,7 @@ export class SwarmPage {
     this.facts = el("dl", { class: "facts" });
     this.canvas = el("canvas", {
       tabindex: "0", role: "img", "aria-describedby": "picked", width: "1", height: "1",
-      "aria-label": "Pieces over hosts. Arrow keys choose a host.",
+      "aria-label": "Pieces over hosts. Arrow keys select a host.",
     });
     this.feeds = el("canvas", { class: "feeds", "aria-hidden": "true", width: "1", height: "1" });
     this.pick = el("div", { class: "pick", hidden: true });
@@ -43,7 +43,7 @@ export class SwarmPage {
     this.details = el("div", { id: "picked", "aria-live": "polite" });
     this.slowest = el("div");
     this.sources = el("ol", { class: "list" });
-    const keys = [["copy", "supernode's copy"], ["have", "fetching"], ["done", "finished"], ["slow", "slow link"], ["quiet", "quiet"], ["new", "just came"]];
+    const keys = [["copy", "supernode's copy"], ["have", "fetching"], ["done", "finished"], ["slow", "slow link"], ["quiet", "quiet"], ["new", "new piece"]];
     const legend = el("div", { class: "legend" }, ...keys.map(([key, text]) => el("span", {}, el("i", { class: `key-${key}` }), text)));
     this.card = el("div", { class: "card", hidden: true }, this.facts);
     this.why_empty = el("p", { class: "empty", hidden: true });
@@ -52,7 +52,7 @@ export class SwarmPage {
         el("div", {},
           el("div", { class: "card" }, el("h2", { text: "Slowest host" }), this.slowest),
           el("div", { class: "card" }, el("h2", { text: "Host" }), this.details),
-          el("div", { class: "card" }, el("h2", { text: "Who feeds most now" }), this.sources)));
+          el("div", { class: "card" }, el("h2", { text: "Busiest senders" }), this.sources)));
     this.node = el("div", {},
       el("div", { class: "head" }, el("a", { href: "#/tasks", text: "Tasks" }), el("span", { class: "quiet", text: "/" }), this.title, this.state),
       this.card, this.why_empty, this.body);
@@ -89,7 +89,7 @@ export class SwarmPage {
     if (!this.closed) this.timer = setTimeout(() => this.load(), pause);
   }
 
-  // A copy that nobody has used for a while is on the disk without a task in memory.
+  // A copy that was not used for a while is on the disk without a task in memory.
   async load_copy() {
     try {
       const copy = await this.context.ask(`/cache/${this.task}`);
@@ -102,11 +102,11 @@ export class SwarmPage {
       if (error.status !== 404) return this.complain(error);
       this.card.hidden = true;
       clear(this.state);
-      say(this.why_empty, "The supernode has neither a task in memory nor a copy on its disk by this name.");
+      say(this.why_empty, "The supernode has neither a task in memory nor a copy on its disk with this name.");
     }
   }
 
-  // Of what the supernode answers: that it does not is told elsewhere. Takes back only what it has said itself.
+  // Shows an error response; an unreachable supernode is reported elsewhere. Clears only notices of its own.
   complain(error) {
     const text = error?.status ? error.message : "";
     if (text || this.complained) this.context.notice(text);
@@ -118,7 +118,7 @@ export class SwarmPage {
     hint(this.title, copy.url);
     this.state.replaceChildren(copy.pinned ? badge("pinned", "accent") : badge("unused"));
     this.fill([
-      ["URL", copy.url], ["Size", bytes(copy.length)], ["On disk", bytes(copy.taken)], ["Has", percent(copy.here, copy.pieces)], ["Used", ago(copy.used)],
+      ["URL", copy.url], ["Size", bytes(copy.length)], ["On disk", bytes(copy.taken)], ["Complete", percent(copy.here, copy.pieces)], ["Last used", ago(copy.used)],
     ]);
   }
 
@@ -131,12 +131,12 @@ export class SwarmPage {
     const facts = [
       ["URL", told.url], ["Size", `${bytes(told.length)} in ${told.pieces < 0 ? "? pieces" : counted(told.pieces, "piece")}`],
       ["Supernode's copy", percent(told.cached, told.pieces)],
-      ["Downloads", `${count(told.downloads - told.unfinished)} of ${count(told.downloads)} have all`],
+      ["Downloads", `${count(told.downloads - told.unfinished)} of ${count(told.downloads)} complete`],
       ["To downloads", rate(told.rate)], ["From the origin", `${bytes(told.origin_bytes)}, ${rate(told.origin_rate)}`],
       ["From the supernode", bytes(told.from_supernode_bytes)], ["From peers", bytes(told.from_peers_bytes)],
       ["Saved", `${bytes(told.saved_bytes)} of ${bytes(told.delivered_bytes)}`],
     ];
-    if (told.waits) facts.push(["The origin is asked again", told.waits]);
+    if (told.waits) facts.push(["Origin retried", told.waits]);
     if (told.error) facts.push(["Failed", told.error]);
     this.fill(facts);
   }
@@ -164,7 +164,7 @@ export class SwarmPage {
   }
 
   snapshot(data) {
-    this.body.hidden = false; // before it is laid out, which takes its width
+    this.body.hidden = false; // before the layout, which reads the width
     this.why_empty.hidden = true;
     this.hosts.clear();
     for (const host of data.hosts) this.add(host);
@@ -262,15 +262,15 @@ export class SwarmPage {
 
   detail() {
     const row = this.order[this.picked];
-    if (!row) return this.details.replaceChildren(el("p", { class: "quiet", text: "Point at a row, or choose one by the arrow keys." }));
+    if (!row) return this.details.replaceChildren(el("p", { class: "quiet", text: "Point at a row, or select one with the arrow keys." }));
     if (row === this.copy) return this.details.replaceChildren(el("p", { text: "The supernode's own copy" }));
     const from = this.links.filter(([, to]) => to === row.n).map(([source]) => this.label(source));
     const to = this.links.filter(([source]) => source === row.n).map(([, receiver]) => this.label(receiver));
     const facts = [
       ["Name", brief(row.host, 200) || "?"], ["Address", row.ip === row.address ? row.ip : `${row.ip} (from ${row.address})`],
-      ["Has", `${counted(row.got, "piece")}, ${percent(row.got, this.pieces)}`], ["Is", `${row.state}${row.slow ? ", on a slow link" : ""}`],
+      ["Pieces", `${counted(row.got, "piece")}, ${percent(row.got, this.pieces)}`], ["State", `${row.state}${row.slow ? ", on a slow link" : ""}`],
       ["As a source", row.trust], ["Version", brief(row.version) || "–"], ["Location", brief(row.location) || "–"],
-      ["Gets from", from.slice(0, 6).join(", ") || "–"], ["Feeds", to.slice(0, 6).join(", ") || "–"],
+      ["Receives from", from.slice(0, 6).join(", ") || "–"], ["Sends to", to.slice(0, 6).join(", ") || "–"],
     ];
     this.details.replaceChildren(el("dl", { class: "facts close" }, ...facts.map(([term, text]) => el("div", {}, el("dt", { text: term }), el("dd", { text })))));
   }

@@ -1,8 +1,8 @@
-// A table whose rows are kept by their keys: a message changes the cells that differ and moves what has moved.
+// A table whose rows are reused by their keys: an update changes only the cells that differ, and moves rows whose place has changed.
 
 import { clear, el, hint, say } from "./dom.js";
 
-// columns: {title, name (for sorting), num, kind (a class of its cells), text(row), small(row), hint(row), draw(cell, row)}. draw fills the cell by itself.
+// columns: {title, name (for sorting), num, kind (a class of its cells), text(row), small(row), hint(row), draw(cell, row)}. draw fills the cell itself.
 export class Table {
   constructor({ columns, key, open, sort, empty }) {
     this.columns = columns;
@@ -53,7 +53,7 @@ export class Table {
         this.rows.delete(key);
       }
     }
-    if (focused?.isConnected) focused.focus({ preventScroll: true }); // which a row loses when it is moved
+    if (focused?.isConnected) focused.focus({ preventScroll: true }); // a row loses the focus when it is moved
     this.none.hidden = items.length > 0;
     this.table.hidden = items.length === 0;
   }

@@ -1,18 +1,18 @@
-"""dfengine moves one file to many machines at once: every machine that has a piece serves it to the others.
+"""dfengine distributes one file to many machines: each machine serves the pieces that it has to the others.
 
-Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Packages are the outside world, one per role:
+Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Each package has one role outside of it:
 
     app        the command line; composes the others
-    programs   the client for programs; composes the others, too
+        programs   the client for programs; composes the others too
     net        sockets: servers, the blocking client, sendfile, TLS, limits
-    origin     the servers that files come from
-    storage    files and descriptors: where piece n is
-    peer       serves a host's pieces
-    client     downloads one file
-    streaming  downloads one in order, through memory
-    files      opens one, and fetches what is read of it
-    filesystem the client's files for fsspec: paths, ranges, readers
-    supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
+        origin     the servers that files are read from
+        storage    files and descriptors: where each piece is stored
+        peer       serves a host's pieces
+        client     downloads one file
+        streaming  downloads one file in order, through memory
+        files      opens one file, and fetches the pieces that are read
+        filesystem the client's files for fsspec: paths, ranges, readers
+        supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])
@@ -21,7 +21,7 @@ Modules at this level are the pure core: values and arithmetic, no sockets, file
     with dfengine.open("http://origin/file", nodes=["supernode:8002"]) as file:
         footer = file.pread(file.size - 64, 64)
 
-docs/python.md explains these functions, `Client`, and `dfengine.aio`. Everything but the functions is imported when it is first used.
+docs/python.md explains these functions, `Client`, and `dfengine.aio`. All names but these functions are imported on first use.
 """
 
 from __future__ import annotations
@@ -94,15 +94,15 @@ _LATE = {
         "errors",
     ),
 }  # fmt: skip
-"""Public name -> module that has it, "" for a module itself; imported when the name is first used."""
+"""Public name -> the module that defines it, "" for a module itself. A module is imported when the name is first used."""
 
 __all__ = ["__version__", "download", "download_tree", "fetch_tree", "get", "open", "preheat", "share", "stream", *_LATE]
 
 
 def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
-    """Download `url` to the file `output`, from the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
+    """Download `url` to the file `output`, through the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
 
-    See `dfengine.Client.get`. What is not given is taken from configuration files and the environment, as `dfengine get` does; see
+    See `dfengine.Client.get`. Settings that are not given are read from configuration files and the environment, as by `dfengine get`; see
     docs/commands.md. Further keywords are settings: sizes in bytes, rates in bytes per second, times in seconds, or text as on the command
     line (`minrate="1M"`, `digest="sha256:HEX"`). Raises subclasses of `dfengine.DfengineError`.
     """
@@ -110,7 +110,7 @@ def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unp
 
 
 def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
-    """As `get`, in a thread of its own: the result is a handle with `wait`, `cancel`, `progress` and `result`."""
+    """Start `get` in a thread of its own. The result is a handle with `wait`, `cancel`, `progress` and `result`."""
     return _configured().download(url, output, progress=progress, **settings)
 
 
@@ -124,38 +124,38 @@ def fetch_tree(
 def download_tree(
     url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
 ) -> TreeDownload:
-    """As `fetch_tree`, in a thread of its own: the result is a handle with `wait`, `cancel`, `progress` and `result`."""
+    """Start `fetch_tree` in a thread of its own. The result is a handle with `wait`, `cancel`, `progress` and `result`."""
     return _configured().download_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
 
 
 def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
-    """`url` in order, as a file-like reader and an asynchronous iterator, with no byte on a disk; see `dfengine.streaming.Reader`.
+    """Read `url` in order, through memory alone: a file-like reader and asynchronous iterator. See `dfengine.streaming.Reader`.
 
-    Keywords are those of `get`; `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
+    Keywords are those of `get`, and for streams `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes).
     """
     return _configured().stream(url, progress=progress, **settings)
 
 
 def open(url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
-    """`url` as a file to seek in, whose pieces are fetched when they are read; see `dfengine.files.File` and `dfengine.files.open`.
+    """Open `url` as a seekable file whose pieces are fetched when they are read. See `dfengine.files.File` and `dfengine.files.open`.
 
-    Keywords are those of `get`; `timeout` is for one read.
+    Keywords are those of `get`; `timeout` applies to each read.
     """
     return _configured().open(url, store=store, buffering=buffering, **settings)
 
 
 def preheat(url: str, **settings: Unpack[Keywords]) -> Preheat:
-    """Let a supernode fetch `url` before anybody asks for it; the result is a handle with `wait`, `cancel` and `result`."""
+    """Let a supernode fetch `url` in advance. The result is a handle with `wait`, `cancel` and `result`."""
     return _configured().preheat(url, **settings)
 
 
 def share(path: Path, *, replicas: int = 0, ttl: float | str = 86400.0, **settings: Unpack[Keywords]) -> Sharing:
-    """Give a file or directory of this host to the swarm of `nodes`, for `ttl` (seconds, or text as `7d`); see `dfengine.Client.share`."""
+    """Share a file or directory of this host in the swarm of `nodes`, for `ttl` (seconds, or text as `7d`); see `dfengine.Client.share`."""
     return _configured().share(path, replicas=replicas, ttl=ttl, **settings)
 
 
 def _configured() -> Client:
-    """The client of these functions. It is made each time, so that it has what the configuration says then."""
+    """A new client for these functions: each call uses the configuration as it is at that time."""
     from dfengine.programs.client import Client
 
     return Client.configured()

@@ -1,10 +1,10 @@
-"""The `dfengine` command and `python -m dfengine`: what must happen before the command line is imported."""
+"""Entry point of the `dfengine` command and `python -m dfengine`: steps that must precede the import of the command line."""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
 
-# Until a command has its own way to end there is nothing to put away, and no stack to show; the module signal takes a while to come.
+# Until a command installs its own handler, SIGINT ends the process at once, without a stack. Importing the module signal is slow.
 if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Errors(io.TextIOWrapper):
-    """stderr of a command: nothing fails because what is said there cannot be written, as on a full disk, or is read by nobody."""
+    """stderr of a command. A failed write, for example to a full disk or a closed pipe, raises no error."""
 
     def write(self, text: str) -> int:
         try:
@@ -34,13 +34,13 @@ class Errors(io.TextIOWrapper):
 
 
 def open_streams() -> tuple[int, ...]:
-    """Standard streams that are closed become /dev/null, before a file or socket takes their place; which they were."""
+    """Open /dev/null in place of closed standard streams, before a file or socket gets their descriptors. Returns those descriptors."""
     found = []
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
-            # The lowest free descriptor is the one that is closed.
+                        # open() returns the lowest free descriptor, which is the closed one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             found.append(fd)
     if 1 in found or sys.stdout is None:
@@ -52,10 +52,10 @@ def open_streams() -> tuple[int, ...]:
 
 
 def run() -> NoReturn:
-    """The whole process of a command."""
+    """Run the command, which is the whole process."""
     closed = open_streams()
     if os.environ.get("HOME") == "":
-        # As if it were not set, so that the user database is asked.
+                # An empty HOME counts as unset: the home directory is then read from the user database.
         del os.environ["HOME"]
     from dfengine.peer import lazy_start
 
@@ -66,7 +66,7 @@ def run() -> NoReturn:
         command.legacy = name == "dfget"
         sys.argv[1:] = compat.translated(name, sys.argv[1:])
     words = sys.argv[1:]
-    # A peer server that nobody visits costs the download that started it next to nothing.
+        # A peer server waits for its first visitor before it imports anything more, so that it does not slow the download that started it.
     lazy_start.await_first(words)
     if closed:
         from dfengine.app import command

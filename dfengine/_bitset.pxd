@@ -1,9 +1,9 @@
-# Words of a bitset, in memory it owns or in a buffer that it was given (little-endian, 8-byte aligned):
+# Words of a bitset, in memory of its own or in a given buffer (little-endian, 8-byte aligned):
 #
 #     words[0]                     words[1]                        words[nwords-1]
 #     | bit 63 ... bit 1 bit 0 |   | bit 127 ... bit 65 bit 64 |   | 0 0 0 ... size-1 ... |
 #
-# Bit n is bit n % 64 of word n // 64. Bits past `size` are never set by us and never believed.
+# Bit n is bit n % 64 of word n // 64. Bits past `size` are never set by this module, and are ignored in a given buffer.
 
 from libc.stdint cimport uint64_t
 
@@ -41,8 +41,8 @@ cdef class Bitset:
     cdef uint64_t *words
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t nwords
-    cdef bint given            # the words are somebody else's. `owner` does not tell: the garbage collector may clear it first
-    cdef object owner          # the given buffer's memoryview, which keeps it
+    cdef bint given            # the words belong to a buffer. `owner` cannot show it: the garbage collector may clear it first
+    cdef object owner          # the given buffer's memoryview, which keeps it alive
     cdef uint64_t word(self, Py_ssize_t i) noexcept nogil
     cdef Py_ssize_t _check(self, object n) except -1
     cdef Py_ssize_t _first(self, uint64_t flip, object start) except -2

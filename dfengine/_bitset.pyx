@@ -1,6 +1,6 @@
-"""Packed bits over memory of its own or over a buffer that processes share.
+"""Packed bits in memory of their own or in a buffer that processes share.
 
-`set` is a release and `test` an acquire: a process that sees a bit sees what was written before it was set.
+`set` is a release and `test` an acquire: a process that reads a set bit also sees everything written before it was set.
 """
 
 cimport cython
@@ -17,7 +17,7 @@ _LIMIT = 1 << 40
 
 
 def words(size: int) -> int:
-    """64-bit words that hold `size` bits."""
+    """Number of 64-bit words for `size` bits."""
     return (size + 63) // 64
 
 
@@ -28,7 +28,7 @@ cdef inline uint64_t _mask(Py_ssize_t low, Py_ssize_t high) noexcept nogil:
 
 
 cdef Py_ssize_t _scan(const uint64_t *words, Py_ssize_t count, uint64_t flip, Py_ssize_t start) noexcept nogil:
-    """First bit from `start` on of words ^ flip; -1 if none."""
+    """First set bit of words ^ flip from `start` on; -1 if none."""
     cdef Py_ssize_t i = start >> 6
     cdef uint64_t value, mask = <uint64_t>-1 << (start & 63)
     while i < count:
@@ -42,7 +42,7 @@ cdef Py_ssize_t _scan(const uint64_t *words, Py_ssize_t count, uint64_t flip, Py
 
 @cython.final
 cdef class Bitset:
-    """`size` bits, all zero. Raises BadValue for a size that cannot be."""
+    """`size` bits, all zero. Raises BadValue for an invalid size."""
 
     def __cinit__(self, size):
         if not 0 <= size < _LIMIT:
@@ -66,7 +66,7 @@ cdef class Bitset:
         bits = Bitset.__new__(Bitset, 0)
         if size == 0:
             PyMem_Free(bits.words)
-            bits.words = NULL  # no word is ever looked at
+            bits.words = NULL  # no word is ever read
             bits.given, bits.owner = True, view
             return bits
         if <uintptr_t>&view[0] % 8:
@@ -138,7 +138,7 @@ cdef class Bitset:
         return total
 
     cdef Py_ssize_t _first(self, uint64_t flip, object start) except -2:
-        """First bit from `start` on that is set in this ^ flip, flip being all bits or none; -1 if none."""
+        """First set bit of this ^ flip from `start` on, flip being all ones or zero; -1 if none."""
         if start < 0:
             raise IndexError(f"bit {start} of {self.size}")
         if start >= self.size:
@@ -146,7 +146,7 @@ cdef class Bitset:
         cdef Py_ssize_t n, begin = start
         with nogil:
             n = _scan(self.words, self.nwords, flip, begin)
-        # A bit past the end can only come from a given buffer's last word.
+                # Only the last word of a given buffer can have a set bit past the end.
         return n if n < self.size else -1
 
     def first_set(self, start=0):

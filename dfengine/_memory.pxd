@@ -1,10 +1,10 @@
-"""Memory of C structures, freed by PyMem_Free. Raises MemoryError."""
+"""Allocation of C structures, freed by PyMem_Free. Raises MemoryError."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Realloc
 
 
 cdef inline void* zeroed(size_t count, size_t size) except NULL:
-    """Room for `count` items of `size` bytes, all zero; pages that are never touched cost nothing."""
+    """Allocate `count` items of `size` bytes, all zero. Pages that are never touched use no memory."""
     cdef void* memory = PyMem_Calloc(max(count, <size_t> 1), size)
     if memory is NULL:
         raise MemoryError
@@ -12,7 +12,7 @@ cdef inline void* zeroed(size_t count, size_t size) except NULL:
 
 
 cdef inline void* resized(void* memory, size_t size) except NULL:
-    """The same memory with `size` bytes, which may have moved; what is new is not set."""
+    """Resize to `size` bytes; the memory may move. New bytes are not initialized."""
     memory = PyMem_Realloc(memory, size)
     if memory is NULL:
         raise MemoryError

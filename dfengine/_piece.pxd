@@ -6,7 +6,7 @@
 #     +--------+----------------------+---+
 #
 #     head, big-endian uint32:   [31..24] MiB of piece size   [23..0] content length
-#     (content_length | piece_size << 4; a piece size is a whole number of MiB, so the two do not meet)
+#     (content_length | piece_size << 4; a piece size is a whole number of MiB, so the two do not overlap)
 
 from libc.stdint cimport int64_t
 

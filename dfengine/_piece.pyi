@@ -15,14 +15,14 @@ def frame_head(content_length: int, piece_size: int) -> bytes:
     """The 4 bytes before `content_length` bytes of content. Raises BadFrame."""
 
 def frame_content(head: bytes) -> int:
-    """Bytes of content that a frame's 4-byte head announces, of a piece of whole MiB."""
+    """Bytes of content that a frame's 4-byte head announces, if the piece size is in whole MiB."""
 
 def parse_range(text: str) -> tuple[int, int]:
     """(start, end) of `a-b`, digits only, a < b < 2**63. Raises BadRange."""
 
 @final
 class Geometry:
-    """Length (bytes, -1 unknown) and piece size (bytes, 0: the rule's) of a task, and what follows. Immutable. Raises BadValue."""
+    """Length (bytes, -1 unknown) and piece size (bytes, 0: by the rule) of a task, and derived values. Immutable. Raises BadValue."""
 
     def __new__(cls, length: int, piece_size: int = 0) -> Geometry: ...
     @property
@@ -41,22 +41,22 @@ class Geometry:
     def framed_length(self) -> int:
         """Bytes of all framed pieces, -1 unknown."""
     def check(self, n: int) -> int:
-        """n itself, or BadPiece when the task has no piece n."""
+        """n. Raises BadPiece if the task has no piece n."""
     def range(self, n: int) -> tuple[int, int]:
-        """Piece n's range on the wire, framed bytes (first, last). Raises BadPiece."""
+        """Range of piece n on the wire, framed bytes (first, last). Raises BadPiece."""
     def range_text(self, n: int) -> str:
-        """The same as `first-last`."""
+        """That range as `first-last`."""
     def number(self, start: int, end: int) -> int:
-        """The piece whose range this exactly is. Raises BadRange."""
+        """The piece that has exactly this range. Raises BadRange."""
     def content(self, n: int) -> tuple[int, int]:
-        """(offset, length) of piece n's raw bytes; a full piece's length while the file's is unknown. Raises BadPiece."""
+        """(offset, length) of piece n's raw bytes; the length of a full piece while the file's length is unknown. Raises BadPiece."""
     def framed(self, n: int) -> int:
         """Bytes of framed piece n. Raises BadPiece."""
     def head(self, n: int) -> bytes:
-        """Piece n's 4 bytes of head. Raises BadPiece."""
+        """The 4-byte head of piece n. Raises BadPiece."""
     def covering(self, offset: int, length: int) -> tuple[int, int]:
-        """(first, past): the pieces that hold raw bytes offset..offset+length. Raises BadRange."""
+        """(first, past): the pieces that contain raw bytes offset..offset+length. Raises BadRange."""
     def segments(self, start: int, end: int) -> list[bytes | tuple[int, int]]:
-        """Framed bytes start..end (inclusive, clipped): bytes of frames, and (offset, length) of raw bytes. Raises BadRange."""
+        """Framed bytes start..end (inclusive, clipped): frame bytes, and (offset, length) of raw bytes. Raises BadRange."""
     def __hash__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...

@@ -1,6 +1,6 @@
-"""All piece arithmetic: geometry of a task, ranges on the wire, and framing. Nowhere else.
+"""Piece arithmetic: geometry of a task, ranges on the wire, and framing. No other module has any.
 
-Source of every rule: the 1.x wire, docs/protocol.md. Indices are validated here, at the border, once.
+Source of every rule: the 1.x wire, docs/protocol.md. Indices are validated here, at the boundary, once.
 """
 
 cimport cython
@@ -31,19 +31,19 @@ def piece_size(length: int) -> int:
 
 
 def frame_head(content_length: int, piece_size: int) -> bytes:
-    """4 bytes that precede `content_length` bytes of content. Raises BadFrame outside 0..piece_size-5 or 2**28 - 1."""
+    """The 4 bytes before `content_length` bytes of content. Raises BadFrame outside 0..piece_size-5 or 2**28 - 1."""
     if not 5 <= piece_size < 1 << 28 or not 0 <= content_length <= piece_size - 5:
         raise BadFrame(f"no frame for {content_length} bytes in a piece of {piece_size}")
     return (content_length | piece_size << 4).to_bytes(4, "big")
 
 
 def frame_content(head: bytes) -> int:
-    """Bytes of content that a frame's head announces, of a piece of whole MiB as 1.x has them: the bits below its size."""
+    """Bytes of content that a frame's head announces, if the piece size is in whole MiB as in 1.x: the bits below the size."""
     return int.from_bytes(head, "big") & 0xFFFFFF
 
 
 def parse_range(text: str) -> tuple:
-    """(start, end) of `a-b`: digits only, a < b < 2**63. Raises BadRange."""
+    """Parse `a-b` into (start, end): digits only, a < b < 2**63. Raises BadRange."""
     match = _RANGE.fullmatch(text) if isinstance(text, str) and text.isascii() else None
     if match is None:
         raise BadRange(f"invalid range: {str(text)[:60]}")
@@ -55,9 +55,9 @@ def parse_range(text: str) -> tuple:
 
 @cython.final
 cdef class Geometry:
-    """Length and piece size of a task, and everything that follows from them. Immutable.
+    """Length and piece size of a task, and all values derived from them. Immutable.
 
-    length: bytes, -1 unknown. piece_size: bytes, 0 for the rule's. Raises BadValue when either cannot be.
+    length: bytes, -1 unknown. piece_size: bytes, 0: by the rule (`piece_size`). Raises BadValue if either is invalid.
     """
 
     def __cinit__(self, length, piece_size=0):

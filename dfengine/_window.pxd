@@ -7,7 +7,7 @@
 #     ------+----------------------+----------------+--------------
 #            states[una & mask] ... one byte a piece, a ring of mask + 1 >= end - una bytes
 #
-# una's own state is never ACKED: the window has always slid over what is contiguous.
+# una's own state is never ACKED: the window slides over contiguous acknowledged pieces at once.
 
 from libc.stdint cimport int64_t, uint8_t
 

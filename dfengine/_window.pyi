@@ -10,7 +10,7 @@ class Window:
         """Oldest piece that is not acknowledged."""
     @property
     def wnd(self) -> int:
-        """Pieces, -1 = regular."""
+        """Pieces, -1: regular mode."""
     @property
     def count(self) -> int:
         """Pieces of the task, -1 while unknown."""
@@ -18,19 +18,19 @@ class Window:
     def end(self) -> int:
         """One past the last piece that may arrive now."""
     def arrive(self, n: int) -> bool:
-        """n is here, verified; True the first time. Raises BadPiece outside the window; nothing below una is."""
+        """Mark piece n as received and verified; True the first time. Raises BadPiece outside the window; False for pieces below una."""
     def ack(self, n: int) -> int:
-        """n is acknowledged; returns how many pieces una moved. Raises BadPiece."""
+        """Acknowledge piece n; return the number of pieces that una moved. Raises BadPiece."""
     def slide(self, past: int) -> int:
-        """All pieces below `past` are acknowledged; returns how many were not before. Raises BadPiece past the task's end.
+        """Acknowledge all pieces below `past`; return the number of newly acknowledged ones. Raises BadPiece past the task's end.
 
-        Costs as much as the window is wide, however far it goes.
+        The cost is proportional to the window's width, whatever the distance.
         """
     def wanted(self, n: int) -> bool:
-        """n is in the window, and neither here nor acknowledged."""
+        """Whether n is in the window, and neither received nor acknowledged."""
     def acked(self, n: int) -> bool:
-        """n is acknowledged."""
+        """Whether n is acknowledged."""
     def here(self, n: int) -> bool:
-        """n is here and not acknowledged."""
+        """Whether n is received and not acknowledged."""
     def set_count(self, count: int) -> None:
-        """The origin ended: `count` pieces in all. Raises BadValue when it contradicts what was seen or told."""
+        """Set the number of pieces, at the origin's end. Raises BadValue if it contradicts an earlier count or a touched piece."""

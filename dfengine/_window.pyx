@@ -1,14 +1,14 @@
-"""The sliding window over a task's pieces: what is wanted, here, acknowledged.
+"""The sliding window over a task's pieces: which are wanted, received, acknowledged.
 
 Laws
 1. una moves over contiguous acknowledged pieces only, and never back.
 2. Only pieces in [una, una + wnd) may arrive or be acknowledged.
-3. Both may come out of order and more than once; only the first time counts.
+3. Both may happen out of order and more than once; only the first time counts.
 4. wnd = -1 is the regular mode: the window reaches to the end of the file.
-5. Memory is one byte a piece of the window (regular: of what was touched past una), whatever the file's length.
+5. Memory is one byte for each piece of the window (regular mode: of the touched pieces past una), whatever the file's length.
 
-A piece is WANTED, HERE after `arrive`, ACKED after `ack`, and goes no way back; one may be acknowledged that never was here. Every piece
-below una is ACKED. What is asked of whom is not the window's: `client/plan.py` and the supernode's leases have it.
+A piece is WANTED, then HERE after `arrive`, then ACKED after `ack`, and never returns to an earlier state. A piece may be acknowledged
+without having arrived. Every piece below una is ACKED. Requests and their sources are kept in `client/plan.py` and the supernode's leases.
 """
 
 cimport cython
@@ -52,13 +52,13 @@ cdef class Window:
         return self._end()
 
     cdef int64_t _inside(self, object n) except -2:
-        """n, or -1 when it lies below una; raises BadPiece past the window's end."""
+        """n, or -1 if it is below una. Raises BadPiece past the window's end."""
         if n < 0 or n >= self._end():
             raise BadPiece(f"piece {n} is not in the window {self.una}..{self._end()}")
         return -1 if n < self.una else n
 
     cdef int _room(self, int64_t n) except -1:
-        """Grow the ring until it holds una..n."""
+        """Grow the ring until it has room for una..n."""
         cdef int64_t capacity = self.mask + 1 if self.states != NULL else 0
         if n - self.una < capacity:
             return 0
@@ -74,7 +74,7 @@ cdef class Window:
         return 0
 
     cdef int _become(self, object n, uint8_t state) except -1:
-        """Piece n is at least in `state` now; returns its former one."""
+        """Raise piece n to `state`, if it is in an earlier one; return its former state."""
         cdef int64_t number = self._inside(n)
         cdef int former
         if number < 0:
@@ -93,7 +93,7 @@ cdef class Window:
         cdef int64_t before = self.una
         self._become(n, ACKED)
         while self.una < self.high and self.states[self.una & self.mask] == ACKED:
-            self.states[self.una & self.mask] = WANTED  # the slot of the piece that comes into the ring for it
+            self.states[self.una & self.mask] = WANTED  # the slot is reused for the piece that enters the ring
             self.una += 1
         return self.una - before
 

@@ -1,4 +1,4 @@
-"""The file name in a Content-Disposition header (RFC 6266), reduced to one that is safe to create."""
+"""The file name of a Content-Disposition header (RFC 6266), reduced to a name that is safe to create."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _PARAMETER = re.compile(r""";\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\
 
 
 def filename(header: str) -> str:
-    """The last path segment of `filename*` (RFC 8187), else of `filename`; "" when there is none that may be a file's name.
+    """The last path segment of `filename*` (RFC 8187), else of `filename`. "" if neither is a valid file name.
 
-    A server never names a file with a leading dot, a control character or an empty name. Bytes that are no UTF-8 are lone
-    surrogates (PEP 383), as in all names of files.
+    Names that are empty, begin with a dot or have a control character are not accepted from servers. Bytes that are not UTF-8 become lone
+    surrogates (PEP 383), as in all file names.
     """
     found: dict[str, str] = {}
     for name, quoted, plain in _PARAMETER.findall(f";{header}" if "=" in header.partition(";")[0] else header):
@@ -21,7 +21,7 @@ def filename(header: str) -> str:
 
 
 def _extended(value: str) -> str:
-    """RFC 8187 section 3.2: `charset'[language]'percent-encoded`; "" for what is not."""
+    """RFC 8187 section 3.2: decode `charset'[language]'percent-encoded`. "" if the value has another form."""
     charset, _, rest = value.partition("'")
     _, quote, encoded = rest.partition("'")
     if not quote or not encoded.isascii():
@@ -33,7 +33,7 @@ def _extended(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A plain value. Its bytes are most often UTF-8 and were read as ISO-8859-1; then they are decoded again."""
+    """Decode a plain value. It was read as ISO-8859-1, but its bytes are usually UTF-8; if so, it is decoded again."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -41,7 +41,7 @@ def _text(value: str) -> str:
 
 
 def _segment(name: str) -> str:
-    """What follows the last slash or backslash, if that may be a file's name; else ""."""
+    """The part after the last slash or backslash, if it is a valid file name; else ""."""
     last = re.split(r"[/\\]", name)[-1].strip()
     if not last or last.startswith(".") or any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in last):
         return ""

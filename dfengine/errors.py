@@ -1,19 +1,19 @@
-"""The errors, in one hierarchy by who caused them: the caller, the remote side, or this machine.
+"""Error classes in one hierarchy by the party that caused the error: the caller, the remote side, or this machine.
 
-Every class carries the process's exit code; `docs/commands.md` lists them. A message is one clear line that
-says what happened and, where there is something to do, what to do.
+Each class has the process's exit code; `docs/commands.md` lists them. A message is one line that states what happened and, if possible,
+what to do about it.
 """
 
 from __future__ import annotations
 
 
 class DfengineError(Exception):
-    """Root of everything dfengine raises on purpose."""
+    """Root of all errors that dfengine raises deliberately."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """Without control characters: the text may hold bytes of a remote side, and it is printed to terminals."""
+        """The message without control characters: it may contain bytes from a remote side, and it is printed to terminals."""
         message = super().__str__()
         return message if message.isprintable() else "".join(each if each.isprintable() or each == "\n" else "?" for each in message)
 
@@ -22,38 +22,38 @@ class DfengineError(Exception):
 
 
 class CallerError(DfengineError):
-    """The request itself is wrong; repeating it will not help."""
+    """The request itself is wrong; repeating it does not help."""
 
     exit_code = 2
 
 
 class BadValue(CallerError, ValueError):
-    """A field, flag or setting has a value that cannot be meant."""
+    """A field, flag or setting has an invalid value."""
 
 
 class IllegalEvent(CallerError):
-    """A state machine was given an event that its state does not allow."""
+    """A state machine received an event that its state does not allow."""
 
 
-# The remote's fault: what another process sent, or did not send.
+# Remote errors: another process sent wrong bytes, or none.
 
 
 class RemoteError(DfengineError):
-    """Another party failed; another source, or another try, may help."""
+    """Another party failed. Another source or another try may help."""
 
     exit_code = 3
 
 
 class ProtocolViolation(RemoteError):
-    """Bytes arrived that the protocol does not allow."""
+    """Received bytes that the protocol does not allow."""
 
 
 class BadFrame(ProtocolViolation):
-    """A piece's head or tail is not the frame that was announced."""
+    """A piece's head or tail differs from the announced frame."""
 
 
 class BadRange(ProtocolViolation, ValueError):
-    """A range is malformed, or is no piece of this task."""
+    """A range is malformed, or is not the range of a piece of this task."""
 
 
 class BadPiece(ProtocolViolation, IndexError):
@@ -61,35 +61,35 @@ class BadPiece(ProtocolViolation, IndexError):
 
 
 class DigestMismatch(RemoteError):
-    """Bytes arrived whole but are not the announced ones."""
+    """All bytes were received, but their digest is not the expected one."""
 
     exit_code = 5
 
 
 class Unverified(DigestMismatch):
-    """Bytes of a stream were used, and the digest that was given could not be compared, because not all of the file was read."""
+    """Bytes of a stream were used, but the given digest could not be compared, because the file was not read to its end."""
 
 
 class SourceGone(RemoteError):
-    """A piece's source refused, closed early or does not answer."""
+    """A piece's source refused, closed early or does not respond."""
 
 
 class Silent(SourceGone):
-    """It was not connected to, or sent no byte, in the time that it had."""
+    """The connection was not established, or no byte was received, within the time allowed."""
 
 
 class TooSlow(RemoteError):
-    """A transfer fell below the least rate it was allowed."""
+    """A transfer fell below the minimum rate."""
 
     exit_code = 6
 
 
 class OriginError(RemoteError):
-    """The origin answered, but not with the file.
+    """The origin responded, but not with the file.
 
-    `status` is the HTTP status, 0 where there was none. `retry_after`: seconds that it asks to be left alone. `final`: another try
-    would end alike, whatever the status. `path`: the file of a tree that it is said of, "" for none. `elsewhere`: another server than
-    the one that was asked first answered so, to which a redirect led.
+    `status`: the HTTP status, 0 if there is none. `retry_after`: seconds for which it asks not to receive requests. `final`: another try
+    would fail alike, whatever the status. `path`: the file of a tree that the error is about, "" for none. `elsewhere`: the response is of
+    another server than the first one, after a redirect.
     """
 
     exit_code = 4
@@ -104,17 +104,17 @@ class OriginError(RemoteError):
 
 
 class OriginUnreachable(OriginError):
-    """The origin could not be connected to or did not answer in time. `unconnected`: no connection came about."""
+    """The origin could not be connected to or did not respond in time. `unconnected`: no connection was established."""
 
     unconnected = False
 
 
 class OriginUntrusted(OriginUnreachable):
-    """The certificate of the origin, or of a proxy before it, is none that this request believes."""
+    """The certificate of the origin, or of a proxy before it, is not trusted by this request."""
 
 
 class OriginSlow(OriginUnreachable):
-    """The origin answers, but slower than the least rate it was allowed."""
+    """The origin sends, but below the minimum rate."""
 
     exit_code = 6
 
@@ -124,43 +124,43 @@ class OriginTruncated(OriginError):
 
 
 class OriginChanged(OriginError):
-    """The origin's file became another one in mid-transfer."""
+    """The origin's file changed during the transfer."""
 
 
 class OriginDiffers(OriginChanged):
-    """Bytes that the origin sends are not those that are here: its file is another one, whatever it is called."""
+    """Bytes from the origin differ from those on disk: the file has changed, whatever its validators state."""
 
 
 class TreeChanged(OriginDiffers):
-    """A file of a tree is not what the tree's manifest says: it was changed since, and another manifest is needed."""
+    """A file of a tree differs from the tree's manifest: it has changed since, and a new manifest is needed."""
 
 
 class BadListing(OriginError):
-    """What an origin lists is no set of files that could lie in one directory, or has no end."""
+    """An origin's listing is not a valid set of files of one directory, or does not end."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, final=True)
 
 
 class OriginBusy(OriginError):
-    """The origin has not answered yet, or sent Retry-After; a client that waits for it may ask again."""
+    """The origin has not responded yet, or sent Retry-After; a client that waits for it may send the request again."""
 
 
 class OriginPaused(OriginError):
-    """The origin is not asked now, because it asked for a pause, or cannot be connected to."""
+    """No requests are sent to the origin now, because it asked for a pause or cannot be connected to."""
 
 
 class OriginForbidden(OriginError):
-    """This supernode's lists do not let it fetch from there."""
+    """This supernode's allow and deny lists forbid fetching from there."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 451)
 
 
 class SupernodeError(RemoteError):
-    """A supernode answered with a code that ends this download there.
+    """A supernode responded with a code that ends this download at that supernode.
 
-    `code` is the 1.x code of the answer, 0 where there was none.
+    `code` is the 1.x code of the response, 0 if there is none.
     """
 
     exit_code = 3
@@ -171,17 +171,17 @@ class SupernodeError(RemoteError):
 
 
 class SupernodeFull(SupernodeError):
-    """A supernode has as much as it takes. `alternatives`: HOST:PORT of others that it names."""
+    """A supernode is at its limit. `alternatives`: HOST:PORT of other supernodes that it names."""
 
     alternatives: tuple[str, ...] = ()
 
 
 class NoProgress(SupernodeError):
-    """A supernode's swarm brought no byte for as long as a download waits."""
+    """A download received no byte from a supernode's swarm for as long as it waits."""
 
 
 class UnknownTask(SupernodeError, KeyError):
-    """No such task at this supernode (1.x code 502)."""
+    """This supernode has no such task (1.x code 502)."""
 
     def __init__(self, message: str, code: int = 502) -> None:
         super().__init__(message, code)
@@ -190,14 +190,14 @@ class UnknownTask(SupernodeError, KeyError):
 
 
 class UnknownDownload(UnknownTask):
-    """No such CID at this task (1.x code 502)."""
+    """This task has no download with that CID (1.x code 502)."""
 
 
-# This machine's fault.
+# Errors of this machine.
 
 
 class LocalError(DfengineError):
-    """This host cannot do its part: disk, memory, permission."""
+    """This host cannot do its part: disk, memory or permissions."""
 
     exit_code = 7
 
@@ -207,17 +207,17 @@ class StorageError(LocalError):
 
 
 class DiskFull(StorageError):
-    """The file system, or the user's quota, has no room for what is to be written."""
+    """The file system, or the user's quota, has no room for the data to be written."""
 
 
 class TooLarge(StorageError):
-    """A file of that length cannot be kept here, whatever is removed: by its number of pieces, or by the file system's own bound."""
+    """A file of that length cannot be stored here, whatever is removed: too many pieces, or beyond the file system's own limit."""
 
 
 class Incomplete(DfengineError):
-    """Some files of a tree are not in its directory; the others are. `result`: a client.TreeResult, whose `failed` names them.
+    """Some files of a tree could not be fetched; the others are complete. `result`: a client.TreeResult, whose `failed` names them.
 
-    exit_code: the highest of theirs.
+    exit_code: the highest exit code of their errors.
     """
 
     def __init__(self, message: str, result: object = None) -> None:
@@ -226,15 +226,15 @@ class Incomplete(DfengineError):
 
 
 class Cancelled(DfengineError):
-    """The program ended a download of its own before its end."""
+    """The program cancelled its own download."""
 
 
 class TimedOut(DfengineError):
-    """The time the user allowed is over."""
+    """The time that the user allowed is over."""
 
     exit_code = 8
 
     @classmethod
     def after(cls, seconds: float, why: str = "") -> TimedOut:
-        """Of work that was not finished within so many seconds. why: what follows in the message, with what parts it from them."""
+        """The error of work that was not finished within `seconds`. why: end of the message, with its separator."""
         return cls(f"not finished within {round(seconds, 2) or round(seconds, 6):g} s{why}")

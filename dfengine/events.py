@@ -1,7 +1,7 @@
-"""Events as lines for operators: their form, and how many of a kind are told. Pure: the time is an argument.
+"""Events as log lines for operators: their form, and a limit for each kind. Pure: the time is an argument.
 
-A line of text is `TIME LEVEL KIND NAME=VALUE ...`; one of JSON is an object with `time`, `level` and `event`. Whatever values hold, it is
-one line of ASCII, and URLs are without what may open their files.
+A text line is `TIME LEVEL KIND NAME=VALUE ...`; a JSON line is an object with `time`, `level` and `event`. Each event is one line of
+ASCII, whatever its values contain, and URLs are written without credentials.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Mapping
 from dfengine.task import redacted
 
 LEVELS = ("debug", "info", "warning", "error")
-"""From the least important on."""
+"""In ascending order of importance."""
 
 LONGEST = 500
-"""Characters of a value."""
+"""Maximum number of characters of a value."""
 
 _BARE = re.compile(r"[A-Za-z0-9_./:@+~*?&%;-]+")
-"""What needs no quotes in a line of text."""
+"""Values that need no quotes in a text line."""
 
 Value = str | int | float | bool | None
 
 
 def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value]) -> str:
-    """One line without its end. form: `text` or `json`. when: the time as text. What is None or "" is left out."""
+    """One line without a line break. form: `text` or `json`. when: the time as text. Fields that are None or "" are omitted."""
     values = printable(fields)
     if form == "json":
         return json.dumps({"time": when, "level": level, "event": kind, **values})
@@ -34,7 +34,7 @@ def line(form: str, when: str, level: str, kind: str, fields: Mapping[str, Value
 
 
 def printable(fields: Mapping[str, Value]) -> dict[str, Value]:
-    """An event's fields for a log: those that are neither None nor "", no longer than LONGEST, without credentials of URLs."""
+    """An event's fields for a log: without None and "", each value cut to LONGEST, without the credentials of URLs."""
     return {name: _value(value) for name, value in fields.items() if value is not None and value != ""}
 
 
@@ -52,26 +52,26 @@ def _written(value: Value) -> str:
         return "yes" if value else "no"
     if not isinstance(value, str):
         return str(value)
-    # JSON escapes quotes, backslashes, control characters, and all that is no ASCII.
+        # JSON escapes quotes, backslashes, control characters and all non-ASCII characters.
     return value if _BARE.fullmatch(value) else json.dumps(value)
 
 
 class Throttle:
-    """How many events of each kind are told: `burst` at once, and `rate` a second. Kinds are few. Times are seconds of any clock."""
+    """Limit of logged events of each kind: a burst of `burst`, then `rate` a second. For few kinds. Times are seconds of any clock."""
 
     PERIOD = 10.0
-    """Seconds between two lines that tell how many were held back."""
+    """Seconds between two reports of the numbers of suppressed events."""
 
     def __init__(self, burst: int, rate: float) -> None:
         self._burst = burst
         self._rate = rate
         self._credits: dict[str, tuple[float, float]] = {}
-        """Kind -> (events that may be told, when that was so)."""
+        """Kind -> (events that may be logged, the time of that count)."""
         self._held: dict[str, int] = {}
         self._released_at = 0.0
 
     def allows(self, kind: str, now: float) -> bool:
-        """One more event is told; False: it is held back, and counted."""
+        """Whether one more event may be logged. If not, it is counted as suppressed."""
         credit, at = self._credits.get(kind, (float(self._burst), now))
         credit = min(self._burst, credit + max(0.0, now - at) * self._rate)
         if credit < 1:
@@ -82,7 +82,7 @@ class Throttle:
         return True
 
     def held(self, now: float, all: bool = False) -> dict[str, int]:
-        """Kind -> how many were held back since the last time; empty within a PERIOD of that, unless `all` is asked for."""
+        """Kind -> events suppressed since the last report. Empty within PERIOD of that report, unless `all` is set."""
         if not self._held or not (all or now - self._released_at >= self.PERIOD):
             return {}
         held, self._held, self._released_at = self._held, {}, now

@@ -1,6 +1,6 @@
-"""Names in 1.x's messages: fields by the attributes that hold them, query parameters; client and supernode both use these.
+"""Names in 1.x's messages, used by client and supernode: fields, by the attributes that store them, and query parameters.
 
-The supernode compares the keys of requests without regard to case. `docs/protocol.md` says what each field means.
+The supernode compares the keys of requests case-insensitively. `docs/protocol.md` defines each field.
 """
 
 REGISTRATION = {
@@ -41,7 +41,7 @@ REGISTRATION = {
     "manifest": "manifest",
     "follows": "follows",
 }
-"""`POST /peer/registry`; native, inOrder, location, signedUrl, private, and those of the origin and of a tree, are dfengine's own."""
+"""`POST /peer/registry`. native, inOrder, location, signedUrl, private, and the fields of the origin and of trees, are dfengine's own."""
 
 REGISTERED = {
     "task_id": "taskId",
@@ -60,7 +60,7 @@ REGISTERED = {
     "cluster_name": "clusterName",
     "vary": "vary",
 }
-"""`data` of its answer; those from native on are dfengine's own."""
+"""`data` of its response; the fields from native on are dfengine's own."""
 
 PIECE_SOURCE = {
     "range": "range",
@@ -73,16 +73,16 @@ PIECE_SOURCE = {
     "path": "path",
     "down_link": "downLink",
 }
-"""An element of `data` of a 601 answer to a pull."""
+"""An element of `data` of a 601 response to a pull."""
 
 FINISHED = {"file_length": "fileLength", "md5": "md5"}
-"""`data` of a 600 answer to a pull."""
+"""`data` of a 600 response to a pull."""
 
 TASK_ID, CID, SRC_CID, DST_CID = "taskId", "cid", "srcCid", "dstCid"
 RANGE, PIECE_RANGE, STATUS, RESULT, ERROR_TYPE = "range", "pieceRange", "status", "result", "errorType"
-"""Query parameters of pulls and reports. The download is `srcCid` in pulls and in reports of an error, else `cid`; the source `dstCid`."""
+"""Query parameters of pulls and reports. `srcCid` is the download in pulls and error reports, else `cid` is; `dstCid` is the source."""
 
 WHY = {"FILE_NOT_EXIST": "gone", "FILE_MD5_NOT_MATCH": "digest"}
-"""errorType of `GET /peer/piece/error` -> the native word for it."""
+"""errorType of `GET /peer/piece/error` -> the word of the native pull."""
 
 ERROR_TYPES = {why: kind for kind, why in WHY.items()}

@@ -1,14 +1,15 @@
-"""Which files of a tree are wanted: `--include` and `--exclude`. Pure.
+"""Selection of a tree's files by patterns: `--include` and `--exclude`. Pure.
 
-    *       any characters of one segment, none as well        ?       one character of a segment
-    [a-z]   one of these characters, [!a-z] one of all others  **      as a whole segment: any number of directories, none as well
+    *       any characters of one segment, or none             ?       one character of a segment
+    [a-z]   one of these characters, [!a-z] any other one      **      as a whole segment: any number of directories, or none
 
-A pattern without a slash is compared with a file's name, in whichever directory the file lies; one with a slash with the whole path. A
-slash at the beginning says nothing else, so `/*.txt` are those at the top. One that ends in a slash means all that lies below. Letters
-count by case. A `[` that nothing closes is itself, and so is every other character.
+A pattern without a slash is compared with the file's name in any directory, a pattern with a slash with the whole path. A slash at the
+beginning only makes a pattern one with a slash: `/*.txt` matches files at the top. A slash at the end selects all files below a directory.
+Matching is case-sensitive. A `[` without a closing `]` stands for itself, as does every other character.
 
-Law: a path of n characters costs a pattern of m at most about n * m steps for each directory of the path, whatever both are. Each `*` is
-matched once, as early as it can be, which is right because the `*` behind it takes what is left; so is what stands between two `**`.
+Law: matching a path of n characters against a pattern of m takes at most about n * m steps for each directory of the path, for any path
+and pattern. Each `*` is matched once, as early as possible; this is correct because the next `*` matches the rest. The same holds for the
+segments between two `**`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from dfengine.errors import BadValue
 from dfengine.value import Value
 
 MOST = 64
-"""Patterns of one selection."""
+"""Maximum number of patterns of one selection."""
 
 LONGEST = 256
-"""Characters of one pattern."""
+"""Maximum number of characters of one pattern."""
 
 
 class Globs(Value):
-    """A file is taken when one of `include` matches it, or there is none, and none of `exclude` does. Order and repetition say nothing."""
+    """A file is selected if `include` is empty or matches it, and `exclude` does not. Order and repetition have no effect."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def check(self) -> Globs:
-        """Itself. Raises BadValue, which names the pattern."""
+        """Return self. Raises BadValue, which names the pattern."""
         if len(self.include) + len(self.exclude) > MOST:
             raise BadValue(f"{len(self.include) + len(self.exclude)} patterns are more than {MOST}")
         for pattern in (*self.include, *self.exclude):
@@ -40,25 +41,25 @@ class Globs(Value):
         return self
 
     def matcher(self) -> Matcher:
-        """Raises BadValue."""
+        """Compile the patterns. Raises BadValue."""
         self.check()
         return Matcher(self)
 
     @property
     def text(self) -> str:
-        """The same for the same selection, different for another; "" takes everything. One line for each pattern."""
+        """A canonical text, one line for each pattern: equal for equal selections only. "" selects all files."""
         return "".join(f"+{each}\n" for each in sorted(set(self.include))) + "".join(f"-{each}\n" for each in sorted(set(self.exclude)))
 
 
 class Matcher:
-    """A `Globs`, compiled."""
+    """Compiled `Globs`."""
 
     def __init__(self, globs: Globs) -> None:
         self._include = [_compiled(each) for each in sorted(set(globs.include))]
         self._exclude = [_compiled(each) for each in sorted(set(globs.exclude))]
 
     def takes(self, path: str) -> bool:
-        """path: relative, segments joined by `/`."""
+        """Whether `path` is selected. path: relative, segments joined by `/`."""
         around = "/" + path
         if self._include and not any(each.fullmatch(around) for each in self._include):
             return False
@@ -70,7 +71,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _expression(pattern: str) -> str:
-    """Matches a slash and the path. Raises BadValue."""
+    """The regular expression for a slash and the path. Raises BadValue."""
     if not pattern or len(pattern) > LONGEST:
         raise BadValue(f"pattern {pattern[:60]!r} is not of 1 to {LONGEST} characters")
     if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in pattern):
@@ -87,7 +88,7 @@ def _expression(pattern: str) -> str:
     below = segments[-1] == "**"
     while segments and segments[-1] == "**":
         segments.pop()
-    # What stands between two ** is matched as early as it can be and stays so: the ** behind it takes what is left.
+        # Segments between two ** are matched as early as possible, without backtracking: the ** behind them matches the rest.
     parts, chunk, free = [], "", False
     for segment in segments:
         if segment == "**":
@@ -96,7 +97,7 @@ def _expression(pattern: str) -> str:
         else:
             chunk += "/" + _segment(segment)
     end = "(?:/[^/]++)+" if below else ""
-    # The last chunk ends where the path does; so it is tried at each segment, and not only where it fits first.
+        # The last chunk must end at the path's end. So it is tried at each segment, not only at the first that matches.
     last = f"(?:/[^/]++)*?{chunk}" if free and not below else _once(chunk, free)
     return "".join(parts) + last + end
 
@@ -106,7 +107,7 @@ def _once(chunk: str, free: bool) -> str:
 
 
 def _segment(text: str) -> str:
-    """One segment of a pattern as an expression, without the slash."""
+    """The regular expression for one segment of a pattern, without the slash."""
     out, at, open_star = "", 0, False
     fixed = ""
     while at < len(text):
@@ -122,12 +123,12 @@ def _segment(text: str) -> str:
             at = end + 1
         else:
             fixed += re.escape(letter)
-    # Behind the last * the rest stands at the segment's end: that is one place.
+        # The part behind the last * must match at the segment's end, so there is only one position to try.
     return out + (f"[^/]*{fixed}(?![^/])" if open_star else fixed + "(?![^/])")
 
 
 def _class(text: str) -> str:
-    """`!a-z` or `a-z`, never the slash. Raises BadValue for a range that is none."""
+    """The regular expression for `!a-z` or `a-z`; it never matches a slash. Raises BadValue for an empty range."""
     other = text.startswith("!")
     inside = text[other:]
     at, kept = 0, ""

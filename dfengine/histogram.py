@@ -1,4 +1,4 @@
-"""Counts of values by bucket, as Prometheus's histograms have them."""
+"""Counts of values by bucket, for Prometheus histograms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Histogram:
-    """Values by bucket. bounds: where the buckets end, the last one is for all beyond. total: the values' sum."""
+    """Values by bucket. bounds: upper bounds of the buckets; one more bucket counts larger values. total: the sum of the values."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -20,17 +20,17 @@ class Histogram:
         self.total = 0.0
 
     def note(self, value: float) -> None:
-        """One more value."""
+        """Count a value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(bound, values up to it) as the exposition format has them."""
+        """Cumulative counts (bound, values up to it), as in the exposition format."""
         return cumulative(self.bounds, self.counts)
 
 
 def cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """(bound, values up to it) of what each bucket has; counts: one more than there are bounds."""
+    """(bound, values up to it) from the count of each bucket. counts: one more than bounds."""
     found: list[tuple[str, float]] = []
     so_far = 0
     for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):

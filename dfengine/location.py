@@ -1,13 +1,13 @@
-"""Where a file lies that is not named by an http URL: the schemes, and how their URLs are read. Pure.
+"""Locations of files that http URLs do not name: the schemes and their URLs. Pure.
 
     s3://BUCKET/KEY[?versionId=ID]      gs:// the same: ID is a generation
     az://CONTAINER/BLOB                 or az://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB
     hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH
     file:///PATH
-    df:sha256:HEX                       the content itself, of that digest, from the hosts that share it
+    df:sha256:HEX                       the content with that digest, from the hosts that share it
 
-Law: one URL means one file. All of it is percent-encoded as in any URL, so a key's own `%`, `?` and `#` are written `%25`, `%3F`, `%23`;
-what could be read in two ways is refused.
+Law: one URL means one file. All of it is percent-encoded as in any URL, so a key's own `%`, `?` and `#` are written `%25`, `%3F`, `%23`.
+Ambiguous URLs are refused.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OBJECTS = ("s3", "gs", "az")
 """Schemes of object stores."""
 
 CONTENT = "df"
-"""Scheme of names of content: it has no origin, only holders."""
+"""Scheme of names of content: content has holders but no origin."""
 
 SCHEMES = (*OBJECTS, "hf", "file", CONTENT)
 
 LONGEST_KEY = 1024
-"""Bytes of a key in UTF-8, as S3, GCS and Azure have it."""
+"""Bytes of a key in UTF-8: the limit of S3, GCS and Azure."""
 
 _PLACES = {
     "s3": r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}",
@@ -40,10 +40,10 @@ _CONTENT = "df:sha256:"
 
 
 class Location(Value):
-    """scheme: of SCHEMES. place: bucket, container, or `[datasets/|spaces/]org/name`. key: what is there, decoded; "" is all of it.
+    """scheme: of SCHEMES. place: bucket, container, or `[datasets/|spaces/]org/name`. key: the path in that place, decoded; "": all of it.
 
     version: id, generation or revision, "" if none is given. account: host of an Azure account, "" if none is given.
-    A key of `file` is an absolute path, whose bytes may be no UTF-8 (PEP 383). That of `df` is 64 hex digits, its place is `sha256`.
+    A key of `file` is an absolute path, whose bytes need not be UTF-8 (PEP 383). A key of `df` is 64 hex digits, its place is `sha256`.
     """
 
     scheme: str
@@ -54,7 +54,7 @@ class Location(Value):
 
     @property
     def url(self) -> str:
-        """In the one form that `parse` reads as this."""
+        """The canonical URL: `parse` of it returns an equal location."""
         key = quote(self.key, safe="/~!$&'()*+,;=:@", errors="surrogateescape")
         if self.scheme == "hf":
             return f"hf://{self.place}{'@' if self.version else ''}{quote(self.version, safe='')}/{key}"
@@ -67,7 +67,7 @@ class Location(Value):
 
 
 def scheme_of(url: str) -> str:
-    """One of SCHEMES, "" for everything else."""
+    """The scheme of `url` in SCHEMES, "" for any other URL."""
     if is_content(url):
         return CONTENT
     scheme = url.partition("://")[0].lower() if "://" in url else ""
@@ -75,7 +75,7 @@ def scheme_of(url: str) -> str:
 
 
 def is_content(url: str) -> bool:
-    """It names content, `df:sha256:...`, rightly written or not."""
+    """Whether `url` names content, `df:sha256:...`, in valid form or not."""
     return url[: len(_CONTENT)].lower() == _CONTENT
 
 
@@ -85,11 +85,11 @@ def content_url(sha256: str) -> str:
 
 
 def digest_of_blob(url: str) -> str:
-    """`sha256:HEX`, or sha384 or sha512, in lower case: by which a registry's URL, or its target, names all of a blob or manifest; else "".
+    """Digest `sha256:HEX` (or sha384, sha512) in lower case by which a registry's URL or request target names a blob or manifest, else "".
 
-    Source: the OCI distribution specification 1.1, end-2 and end-3. Servers read a percent-encoded colon as one.
+    Source: the OCI distribution specification 1.1, end-2 and end-3. Servers treat a percent-encoded colon as a colon.
     """
-    if "sha" not in url or "/v2/" not in url:  # it is asked of each request that a proxy passes on
+    if "sha" not in url or "/v2/" not in url:  # fast path: runs for each request that a proxy passes on
         return ""
     path = url.partition("?")[0].partition("#")[0]
     found = re.search(r"(?:^|[^/])/v2/[^/].*/(?:blobs|manifests)/(sha256|sha384|sha512)(?::|%3[aA])([0-9a-fA-F]+)\Z", path)
@@ -97,18 +97,18 @@ def digest_of_blob(url: str) -> str:
 
 
 def digest_of_hub_file(url: str, etag: str) -> str:
-    """`sha256:HEX` that a model hub says of a file of LFS by its entity-tag, where `url` is a hub's; else ""."""
+    """Digest `sha256:HEX` that a model hub's entity-tag states for an LFS file, if `url` is a hub's; else ""."""
     found = re.fullmatch(r'"([0-9a-f]{64})"', etag) if etag and (url.startswith("hf://") or is_at_commit(url)) else None
     return f"sha256:{found[1]}" if found else ""
 
 
 def is_at_commit(url: str) -> bool:
-    """An http URL by which a model hub has a file at a commit: its content never changes."""
+    """Whether `url` is an http URL of a model hub's file at a commit: its content never changes."""
     return re.search(r"[^/]/resolve/[0-9a-f]{40}/[^/]", url.partition("?")[0].partition("#")[0]) is not None
 
 
 def parse(url: str) -> Location:
-    """Of a URL with one of SCHEMES. Raises BadValue, which names the URL, for what cannot be meant."""
+    """Parse a URL with one of SCHEMES. Raises BadValue, which names the URL, for an invalid URL."""
     scheme = scheme_of(url)
     if scheme == CONTENT:
         if not re.fullmatch(f"{_CONTENT}[0-9a-f]{{64}}", url):
@@ -131,7 +131,7 @@ def parse(url: str) -> Location:
 
 
 def named_file(url: str) -> Location:
-    """As `parse`, of a single file: BadValue where the URL names a bucket, a repository or a directory."""
+    """Like `parse`, for a single file. Raises BadValue if the URL names a bucket, a repository or a directory."""
     found = parse(url)
     if not found.key or (found.key.endswith("/") and found.scheme in ("hf", "file")):
         raise BadValue(f"URL {url[:200]!r} names no file")

@@ -1,7 +1,7 @@
-"""The manifest of a tree: which files one directory of an origin has, as one value with an identity. Pure.
+"""The manifest of a tree: the files of one directory of an origin, as one value with an identity. Pure.
 
-A tree is distributed as two tasks. The file of the manifest task is the manifest's encoding. The file of the data task is all files, one
-behind the other in the manifest's order, without anything between them; small files lie side by side in one piece.
+A tree is distributed as two tasks. The file of the manifest task is the manifest's encoding. The file of the data task is the concatenation
+of all files in the manifest's order, without gaps; one piece may contain several small files.
 
     manifest = Manifest(base, rows)              manifest[i] is a File; len(manifest); manifest.paths
     manifest.length                              bytes of the data task's file
@@ -11,12 +11,12 @@ behind the other in the manifest's order, without anything between them; small f
 
 Laws:
 
-1. One manifest has one encoding, and an encoding that decodes is the one of its manifest. So the identity, its SHA-256, names both.
-2. Paths are ordered, and can all be written below one directory (`paths.Paths`). Zero bytes are a size like any other: such a file is in
-   no segment, and is written all the same.
-3. Each file's URL is the base and the path, percent-encoded in some way. So a manifest names no file that does not lie below its base.
-4. A file that the origin lists and does not give is `refused`, with the status of its answer, and is none of the files: the data has no
-   byte of it. So a holder of a manifest's data knows what is missing of the directory.
+1. One manifest has one encoding, and only that encoding decodes to it. So the SHA-256 of the encoding, the identity, identifies both.
+2. Paths are ordered, and can all be written below one directory (`paths.Paths`). A file of zero bytes is part of no segment, but is
+   created like any other.
+3. Each file's URL is the base and the path, percent-encoded in some way. So all files of a manifest are below its base.
+4. A file that the origin lists but refuses to send is `refused`, with the HTTP status, and is not one of the files: the data has no byte of
+   it. So a holder of a manifest's data can tell which files of the directory are missing.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST_FILES = 1_000_000
-"""Files of one tree."""
+"""Maximum number of files of one tree."""
 
 LONGEST = 128 << 20
-"""Bytes of an encoding."""
+"""Maximum number of bytes of an encoding."""
 
 _FORMAT = 1
 _PLAIN = "/~!$&'()*+,;=:@"
-"""Characters that `location.Location.url` leaves as they are, and so most links."""
+"""Characters that `location.Location.url`, and so most links, do not encode."""
 
 _TEXT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,1024}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|")
 _LATEST = 1 << 40
-"""Unix seconds; no clock shows more."""
+"""Maximum time in unix seconds."""
 
 _DEFAULTS = {"sizes": 0, "etags": "", "modified": -1, "shown": -1, "digests": "", "modes": -1, "links": ""}
-"""Column -> what stands in all rows where the encoding leaves the column out."""
+"""Column -> the value of all rows if the encoding omits the column."""
 
 
 class File(Value):
-    """One file. path: below the tree, segments joined by `/`. url: what to download. size: bytes.
+    """One file. path: below the tree, segments joined by `/`. url: where to download it. size: bytes.
 
-    etag: the entity-tag of the origin's answers, "" not told. modified: unix seconds, -1 not told. digest: `sha256:HEX`, "" not told.
-    mode: permission bits, -1 not told. The origin's listing told all of it.
+    All fields are from the origin's listing. etag: entity-tag of the origin's responses, "" unknown. modified: unix seconds, -1 unknown.
+    digest: `sha256:HEX`, "" unknown. mode: permission bits, -1 unknown.
 
-    shown: a time that an index shows by the minute, unix seconds if it is in GMT; -1 none. It is no validator, since no answer has it. But
-    a tree in which it is another one is another tree.
+    shown: the time in an index page, to the minute, as unix seconds if it is in GMT; -1 none. It is not a validator, since responses do not
+    include it, but it is part of the tree's identity.
     """
 
     path: str
@@ -79,10 +79,10 @@ class File(Value):
 
 
 class Manifest:
-    """base: the tree's URL; ends in a slash. files: in any order. Raises BadListing, which names the path, and BadValue for the base.
+    """base: the tree's URL, ending in a slash. files: in any order. Raises BadListing, which names the path, and BadValue for the base.
 
-    Immutable. paths, sizes, etags, modified, shown, digests, modes: columns, by a file's number. length: bytes of all files.
-    refused: path -> HTTP status, of files that the origin lists and does not give.
+    Immutable. paths, sizes, etags, modified, shown, digests, modes: columns, indexed by file number. length: bytes of all files.
+    refused: path -> HTTP status, of files that the origin lists but refuses to send.
     """
 
     def __init__(self, base: str, files: Iterable[File], refused: Mapping[str, int] | None = None) -> None:
@@ -148,25 +148,25 @@ class Manifest:
         return map(self.__getitem__, range(len(self.paths)))
 
     def url(self, n: int) -> str:
-        """Where file n lies."""
+        """URL of file n."""
         return self.base + self.link(n)
 
     def link(self, n: int) -> str:
-        """The rest of its URL behind the base."""
+        """File n's URL without the base."""
         return self._links[n] or link_of(self.paths[n])
 
     def range(self, n: int) -> tuple[int, int]:
-        """Where file n begins in the data, and its bytes."""
+        """(offset in the data, bytes) of file n."""
         return self._ends[n] - self.sizes[n], self.sizes[n]
 
     def first(self, offset: int) -> int:
-        """The first file that does not end before byte `offset` of the data; one past the last file when all do."""
+        """The first file that does not end before byte `offset` of the data. The number of files if all end before it."""
         return bisect_left(self._ends, offset)
 
     def segments(self, offset: int, length: int) -> list[tuple[int, int, int]]:
-        """(file, offset in it, bytes) of the data's bytes [offset, offset + length), in order; files of no bytes are not among them.
+        """(file, offset in it, bytes) for the data's bytes [offset, offset + length), in order. Empty files are not included.
 
-        Raises BadValue for what is not in the data.
+        Raises BadValue for a range outside the data.
         """
         past = offset + length
         if offset < 0 or length < 0 or past > self.length:
@@ -182,11 +182,11 @@ class Manifest:
         return found
 
     def without(self, refused: Mapping[str, int]) -> Manifest:
-        """The same where these files, path -> status, are refused."""
+        """A copy in which the files `refused`, path -> status, are refused."""
         return Manifest(self.base, (file for file in self if file.path not in refused), {**self.refused, **refused})
 
     def case_clashes(self) -> list[tuple[str, str]]:
-        """Pairs of paths, of files or of a file and a directory, that are one where case and Unicode's composed letters do not count."""
+        """Pairs of paths, of files or of a file and a directory, that are equal without case and Unicode composition."""
         from unicodedata import normalize
 
         def folded(path: str) -> str:
@@ -210,11 +210,11 @@ class Manifest:
 
     @cached_property
     def identity(self) -> str:
-        """64 hex characters: the same for the same manifest, everywhere."""
+        """64 hex characters; equal manifests have equal identities on all hosts."""
         return hashlib.sha256(self.encode()).hexdigest()
 
     def encode(self) -> bytes:
-        """JSON in ASCII, without blanks: columns, in a fixed order, those without those of which no row says anything."""
+        """ASCII JSON without whitespace: columns in a fixed order. Columns in which all rows have the default value are omitted."""
         import json
 
         fields: dict[str, Any] = {"dfengine": _FORMAT, "base": self.base, "paths": self.paths}
@@ -234,7 +234,7 @@ class Manifest:
 
 
 def decode(data: bytes | bytearray | memoryview) -> Manifest:
-    """Of `Manifest.encode`. Raises BadListing, which names the path where there is one."""
+    """Decode the result of `Manifest.encode`. Raises BadListing, which names the path if there is one."""
     import json
 
     if len(data) > LONGEST:
@@ -269,7 +269,7 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
 
 
 def _column(fields: dict[str, Any], name: str, *kinds: type) -> list[Any] | None:
-    """None: left out. Raises BadListing."""
+    """A column, None if it is omitted. Raises BadListing."""
     column = fields.get(name)
     if column is not None and (not isinstance(column, list) or not {type(value) for value in column} <= set(kinds)):
         raise BadListing(f"a manifest's {name} are no list of what they must be")
@@ -282,22 +282,22 @@ def link_of(path: str) -> str:
 
 
 def check_no_directory(name: str, head: bytes | memoryview) -> None:
-    """Raises BadValue when content begins with `head` as the manifest of a shared directory does: its files are wanted, and not that.
+    """Raise BadValue if `head` is the beginning of a shared directory's manifest, since the caller wants its files, not the manifest.
 
-    name: of the content. head: its first HEAD bytes, or all of it.
+    name: of the content. head: its first HEAD bytes, or all of it if it is shorter.
     """
     if _SHARED.match(head):
         raise BadValue(f"{name} is a shared directory: dfengine get --recursive {name} DIR downloads it, from Python fetch_tree")
 
 
 def shared_base(head: bytes) -> str:
-    """Of content that begins with `head`: the name of the data of the shared directory that it is the manifest of; "": it is none."""
+    """The content name of a shared directory's data, if `head` is the beginning of its manifest; else ""."""
     match = _SHARED.match(head)
     return match["base"].decode() if match else ""
 
 
 HEAD = 128
-"""Bytes that tell whether content is the manifest of a shared directory."""
+"""Bytes at the beginning of content that show whether it is a shared directory's manifest."""
 
 _SHARED = re.compile(rb'\{"dfengine":1,"base":"(?P<base>df:sha256:[0-9a-f]{64})/","paths":\[')
 
@@ -305,14 +305,14 @@ _UNQUOTED = re.compile(r"(?a)[\w.\-" + re.escape(_PLAIN) + "]*")
 
 
 def _leads_to(link: str, path: str) -> bool:
-    """The link is the path, percent-encoded in some way."""
+    """Whether the link is the path, percent-encoded in some way."""
     if any(letter in "?#\\" or letter <= " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in link):
         return False
     return link.count("/") == path.count("/") and unquote_to_bytes(link) == path.encode("utf-8", "surrogateescape")
 
 
 def _base(url: str) -> str:
-    """Itself, when it is the URL of a directory. Raises BadValue."""
+    """`url`, if it is the URL of a directory. Raises BadValue."""
     if not url.endswith("/"):
         raise BadValue(f"{url[:200]} does not end in a slash")
     if is_content(url):

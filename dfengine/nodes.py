@@ -2,11 +2,11 @@
 
 Weighted rendezvous hashing (Thaler, Ravishankar 1998; weights by the logarithmic method of Schindelhauer, Schomaker
 2005): each node scores -weight / ln(h), h a uniform number in (0, 1) from node and task. All peers of a task
-therefore meet at one supernode, a node takes tasks in proportion to its weight, and one that comes or goes moves
-only the tasks that are its own.
+therefore use the same supernode, and each node gets tasks in proportion to its weight. When a node joins or leaves,
+only its own tasks move.
 
-Nodes of SRV records are tried by priority first. RFC 2782 chooses within a priority by weight and chance; here the task
-takes the place of chance, so that its peers meet. A weight of 0 is one of ZERO, as small a chance as the RFC asks for.
+Nodes of SRV records are tried by priority first. RFC 2782 chooses within a priority by weight and at random. Here a hash of the
+task replaces the random number, so that all its peers choose alike. A weight of 0 counts as ZERO, the small chance that the RFC asks for.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 
 ZERO = 1 / 64
-"""What a weight of 0 counts beside others; where all are 0 they are equal."""
+"""Weight that stands for 0. If all weights are 0, all nodes are equal."""
 
 
 def score(node: SupernodeAddress, task: str) -> float:
-    """Higher is tried earlier. The hash is sha256 because every host must agree on it, of whatever version."""
+    """A node's score for a task; the highest is tried first. The hash is SHA-256 because all hosts, of any version, must agree on it."""
     digest = hashlib.sha256(f"{node}\n{task}".encode()).digest()
     uniform = (int.from_bytes(digest[:7], "big") + 0.5) / 2.0**56
     return -(node.weight or ZERO) / math.log(uniform)
 
 
 def order(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:
-    """Best first; each address once, with its first weight."""
+    """Nodes with the best first; each address once, with its first weight."""
     distinct: dict[str, SupernodeAddress] = {}
     for node in nodes:
         distinct.setdefault(str(node), node)
@@ -41,5 +41,5 @@ def order(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress
 
 
 def named(nodes: Iterable[SupernodeAddress]) -> bool:
-    """There are names among them that stand for several: `net.node_names` looks these up."""
+    """Whether any node is a name that stands for several supernodes, which `net.node_names` looks up."""
     return any(node.lookup for node in nodes)

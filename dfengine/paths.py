@@ -1,7 +1,7 @@
-"""Paths of files below one directory, as somebody else names them. Pure.
+"""Validation of remotely supplied paths of files below one directory. Pure.
 
-Law: a set of paths that passed can be written below any directory: each is relative, stays below it, and is the path of one file alone.
-Whether a file system takes two cases of a letter for one is the writer's to know: see `Manifest.case_clashes`.
+Law: a set of accepted paths can be written below any directory: each is relative, stays below it, and is the path of one file alone.
+Whether a file system ignores case is for the writer to check: see `Manifest.case_clashes`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 from dfengine.errors import BadListing
 
 LONGEST_SEGMENT = 255
-"""Bytes of one segment of a path, as Linux's file systems have it."""
+"""Bytes of one segment of a path: the limit of Linux's file systems."""
 
 LONGEST_PATH = 4000
-"""Bytes of a path; with a directory before it, it stays below PATH_MAX."""
+"""Bytes of a path; with the target directory before it, it stays below PATH_MAX."""
 
 LARGEST = (1 << 62) - 1
-"""Bytes of a file."""
+"""Maximum number of bytes of a file."""
 
 DEPTH = 64
-"""Directories in a path."""
+"""Maximum number of directories in a path."""
 
 
 class Paths:
-    """Checks the paths that `whose` (for messages: a listing, a manifest) names; each method raises BadListing, which names the path."""
+    """Checks the paths named by `whose` (a listing or manifest, for messages). Each method raises BadListing, which names the path."""
 
     def __init__(self, whose: str, most: int, depth: int = DEPTH) -> None:
-        """most: files."""
+        """most: maximum number of files."""
         self.whose = whose
         self._most = most
         self._depth = depth
@@ -33,7 +33,7 @@ class Paths:
         self._folders: set[str] = set()
 
     def file(self, path: str, size: int = -1) -> str:
-        """`path` itself, which was not told before. size: bytes, -1 unknown."""
+        """Accept a new path and return it. size: bytes, -1 unknown."""
         self._check(path)
         if path in self._files:
             raise self.refused(path, "twice")
@@ -54,7 +54,7 @@ class Paths:
         return path
 
     def folder(self, path: str) -> str:
-        """`path` itself: a directory below the listed one."""
+        """Accept the path of a directory below the listed one, and return it."""
         self._check(path)
         if path in self._files:
             raise self.refused(path, "as a file and as a directory")
@@ -67,7 +67,7 @@ class Paths:
         return before + name
 
     def refused(self, path: str, why: str) -> BadListing:
-        """The error that names the path and the reason."""
+        """An error that states the path and the reason."""
         shown = path if len(path) <= 200 else path[:200] + "..."
         return BadListing(f"{self.whose} names {shown!r} {why}: the whole list is rejected")
 

@@ -1,6 +1,6 @@
-"""Settings of each role as frozen values, and how rates, sizes, durations and nodes are written.
+"""Settings of each role as frozen values, and the notation of rates, sizes, durations and nodes.
 
-Where a setting comes from (files, environment, flags) is `cli`'s business; what it may be is decided here.
+`cli` reads settings from files, the environment and flags. This module validates them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 CONTROL_PORT = 8002
 DOWNLOAD_PORT = 8001
 HUB = "https://huggingface.co"
-"""The Hugging Face Hub, if no other is named."""
+"""The default Hugging Face Hub."""
 
 LOOKUPS = ("dns", "srv")
-"""How a name is looked up that stands for several supernodes."""
+"""Lookups of a name that stands for several supernodes."""
 
 PROXY_PORT = 65001
-"""Of 1.x's dfdaemon."""
+"""The port of 1.x's dfdaemon."""
 
 HOME = "~/.dfengine"
 
-# Compiled when they are used: most downloads are told neither a size nor a duration.
+# Compiled on use, since most downloads are given neither a size nor a duration.
 _SIZE = r"(?a)(\d{1,18}(?:\.\d{1,6})?)\s*([kmgtKMGT]?)([iI]?[bB])?"
 _SPAN = r"(?a)(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)"
 _SCALE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -37,7 +37,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes from `4096`, `20M`, `1.5G`, `64KB`, `2MiB`: powers of 1024, as 1.x. Raises BadValue."""
+    """Bytes of `4096`, `20M`, `1.5G`, `64KB`, `2MiB`: powers of 1024, as in 1.x. Raises BadValue."""
     match = re.fullmatch(_SIZE, str(text).strip())
     if not match:
         raise BadValue(f"size {str(text)!r} is not like 4096, 20M or 1.5G")
@@ -45,7 +45,7 @@ def parse_size(text: str | int) -> int:
 
 
 def parse_window(text: str | int) -> tuple[int, int]:
-    """(pieces, bytes) of `16` (pieces) or `256M` (bytes); the other one is 0. Raises BadValue."""
+    """(pieces, bytes) of `16` (pieces) or `256M` (bytes); the other number is 0. Raises BadValue."""
     plain = str(text).strip()
     if plain.isascii() and plain.isdigit():
         if not 0 < len(plain) < 8 or int(plain) == 0:
@@ -58,12 +58,12 @@ def parse_window(text: str | int) -> tuple[int, int]:
 
 
 def parse_rate(text: str | int) -> int:
-    """Bytes per second from `20M` or `20M/s`; 0 is no limit. Raises BadValue."""
+    """Bytes per second of `20M` or `20M/s`; 0 is no limit. Raises BadValue."""
     return parse_size(str(text).strip().removesuffix("/s"))
 
 
 def parse_duration(text: str | float) -> float:
-    """Seconds from `90`, `300ms`, `5m`, `1h30m` (Go's form). Raises BadValue."""
+    """Seconds of `90`, `300ms`, `5m`, `1h30m` (Go's form). Raises BadValue."""
     plain = str(text).strip()
     if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", plain):
         return float(plain)
@@ -78,11 +78,11 @@ def parse_duration(text: str | float) -> float:
 
 
 class SupernodeAddress(Value):
-    """A supernode's control address; a node of weight 2 takes twice the tasks of one of weight 1.
+    """A supernode's control address. A node of weight 2 gets twice as many tasks as a node of weight 1.
 
-    lookup: `dns`: of each address that the name `host` has; `srv`: `host` has SRV records that name supernodes; "": it is one.
-    priority: of an SRV record (RFC 2782): those of a lower one are tried first. Of such a record the weight may be 0.
-    name: what its certificate is for, "": `host`.
+    lookup: `dns`: a supernode at each address of the name `host`; `srv`: `host` has SRV records that name supernodes; "": a single node.
+    priority: of an SRV record (RFC 2782); nodes with a lower number are tried first. The weight of an SRV record may be 0.
+    name: the name in its certificate, "": `host`.
     """
 
     host: str
@@ -109,12 +109,12 @@ class SupernodeAddress(Value):
 
     @property
     def text(self) -> str:
-        """What `parse` reads."""
+        """The form that `parse` reads."""
         return str(self) if self.lookup == "srv" else f"{self}={self.weight}"
 
     @property
     def certified(self) -> str:
-        """The name or address that its certificate is for."""
+        """The name or address in its certificate."""
         return self.name or self.host
 
     def __str__(self) -> str:
@@ -124,21 +124,21 @@ class SupernodeAddress(Value):
 
 
 class GetSettings(Value):
-    """What `dfengine get` was asked for. Rates in bytes per second (0: none), times in seconds (0: none).
+    """Settings of `dfengine get`. Rates in bytes per second (0: none), times in seconds (0: none).
 
-    output: a file, or - for a stream; device: what a stream is written into, "" = stdout. Of a stream: window in pieces or window_bytes
+    output: a file, or - for a stream. device: where a stream is written, "": stdout. Of a stream: window in pieces or window_bytes
     (both 0: by memory), cache in bytes (-1: by memory).
 
-    Of the origin: connections at once; tries after a transient failure (retry), which begin within retry_max_time; for a file that is open
-    any number of tries within open_retry_time, where that is given; connect_timeout and first_byte_timeout for each request; user as
-    "NAME[:PASSWORD]"; cert and key, and netrc_file, as paths.
-    sign: whose credentials open an object store or hub: supernode, client or none.
-    signed: what opens `url`, where that names the task and is closed: the same URL with a query that somebody signed; "": none is needed.
-    private: share or split a file that credentials open, "": as the supernode has it.
-    reach: hosts and networks that may be asked, and may not, also by redirects (`net.access.Access`), of a program that fetches for others;
-    None: any. roots: directories of this machine's disk whose files alone may be read, of such a program; none: any.
-    content: `df:sha256:HEX` names the task, where the URL is one of several places of one content, as a registry's is; "" otherwise.
-    force: fetch although the finished output is still right. no_join: take no pieces from another download of this host, and give none.
+    Of the origin: connections at once; retry: tries after a transient failure, begun within retry_max_time; for an open file any number
+    of tries within open_retry_time, if that is given. connect_timeout and first_byte_timeout for each request; user as "NAME[:PASSWORD]";
+    cert, key and netrc_file as paths.
+    sign: supernode, client or none: whose credentials sign requests to an object store or hub.
+    signed: a presigned URL, which is `url` with a signing query, if `url` names the task but needs authorization; "": none.
+    private: share or split a file that needs credentials, "": as the supernode is set.
+    reach: of a program that fetches for others: hosts and networks allowed and denied, redirects included (`net.access.Access`); None: any.
+    roots: for such a program: the only directories of this machine whose files may be read; none: any.
+    content: `df:sha256:HEX` names the task, if the URL is one of several locations of one content, as in a registry; otherwise "".
+    force: fetch although the existing output is valid. no_join: do not take pieces from other downloads of this host, and give them none.
     """
 
     url: str
@@ -197,9 +197,9 @@ class GetSettings(Value):
 
     @property
     def given(self) -> list[Digest]:
-        """Digests of the whole file that the user gave, in the one form that computed ones have. Raises BadValue for what is none.
+        """Digests of the whole file that the user gave, in the canonical form. Raises BadValue for an invalid digest.
 
-        A name of content is one of them.
+        A URL that names content counts as a given digest.
         """
         named = self.url.partition(":")[2] if is_content(self.url) else ""
         given = (named, str(self.digest) if self.digest else "", f"md5:{self.md5}" if self.md5 else "")
@@ -207,15 +207,15 @@ class GetSettings(Value):
 
     @property
     def expected(self) -> list[Digest]:
-        """Digests that the whole file must have: those that the user gave, and that by which a registry's URL names it. Raises BadValue."""
+        """Digests that the whole file must have: those that the user gave, and the digest in a registry's URL. Raises BadValue."""
         named = expected_of(self.url, self.headers)
         return [*self.given, *([named] if named is not None and named != self.digest else [])]
 
 
 class ShareSettings(Value):
-    """What `dfengine share` was asked for. Times in seconds, rates in bytes per second.
+    """Settings of `dfengine share`. Times in seconds, rates in bytes per second.
 
-    replicas: supernodes that keep a copy until ttl is over.
+    replicas: number of supernodes that store a copy until ttl is over.
     """
 
     path: str
@@ -235,10 +235,10 @@ class ShareSettings(Value):
 
 
 class SupernodeSettings(Value):
-    """What `dfengine supernode` runs with. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent.
+    """Settings of `dfengine supernode`. Rates in bytes per second, times in seconds, limits in pieces at once, share in percent.
 
-    private: of clients that do not say whether they share or split what their credentials open. store: URL of a prefix of an object store.
-    cluster: URL of a Redis.
+    private: share or split files that need credentials, for clients that do not state it. store: URL of a prefix of an object store.
+    cluster: URL of a Redis server.
     """
 
     port: int = CONTROL_PORT
@@ -283,7 +283,7 @@ class SupernodeSettings(Value):
 
 
 class PeerSettings(Value):
-    """What `dfengine peer` runs with. The four descriptors are handed over by the `get` that starts it, -1: none."""
+    """Settings of `dfengine peer`. The `get` that starts it passes the four descriptors, -1: none."""
 
     home: str = HOME
     ip: str = ""
@@ -304,15 +304,15 @@ class PeerSettings(Value):
 
 
 class ProxySettings(Value):
-    """What `dfengine proxy` runs with. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
+    """Settings of `dfengine proxy`. listen: `IP:PORT` or `unix:PATH`, none: PROXY_PORT of 127.0.0.1. allow: CIDRs of other hosts.
 
-    registries: URLs, the first one for requests that name none. registry_auth: path of a config.json of `docker login`. hub: URL of the
-    Hugging Face Hub behind /hub; xet: how clients have its files, see `proxy.hub.hub_answer.Hub`. cache_size: most bytes of blobs on the
-    disk, 0: any.
+    registries: URLs; the first one is for requests that name none. registry_auth: path of a config.json of `docker login`. hub: URL of the
+    Hugging Face Hub behind /hub. xet: how clients get its Xet files, see `proxy.hub.hub_answer.Hub`. cache_size: maximum bytes of blobs on
+    the disk, 0: no limit.
 
-    Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, where buckets are at the root; s3_keys: path of a file;
-    s3_fresh: seconds for which an object is not asked for again. Of the forward proxy, see proxy.forward.configured`: rules, intercept,
-    connect_ports, ca_cert, ca_key, forward_for_others. The rest is as for `get`.
+    Of the S3 facade: s3_buckets as `NAME=URL` or `NAME=/DIR`; s3_listen as listen, with buckets at the root; s3_keys: path of a file;
+    s3_fresh: seconds for which an object is not revalidated. Of the forward proxy, see `proxy.forward.configured`: rules, intercept,
+    connect_ports, ca_cert, ca_key, forward_for_others. The rest as for `get`.
     """
 
     listen: tuple[str, ...] = ()
@@ -360,16 +360,16 @@ class ProxySettings(Value):
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """(`name`, `value`) of `Name: value`; raises BadValue for CR, LF, NUL or a name that is no token."""
+    """(`name`, `value`) of `Name: value`. Raises BadValue for CR, LF, NUL or a name that is not a token."""
     name, colon, value = text.partition(":")
     if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", value):
-        # What stands here without a colon may be a token: it is not repeated.
+                # Without a colon the text may be a token, which must not be printed.
         raise BadValue(f"header {name[:40] if colon else '...'!r} is not 'Name: value' on one line")
     return name, value.strip()
 
 
 def origin_headers(headers: Iterable[tuple[str, str]], ranged: str, agent: str | None) -> tuple[tuple[str, str], ...]:
-    """Headers for the origin, with a Range and a User-Agent that were given by themselves. Raises BadValue."""
+    """Headers for the origin, including a Range and a User-Agent given as separate options. Raises BadValue."""
     made = tuple(headers)
     names = {name.lower() for name, _ in made}
     if ranged:
@@ -382,7 +382,7 @@ def origin_headers(headers: Iterable[tuple[str, str]], ranged: str, agent: str |
 
 
 def parse_range(text: str) -> str:
-    """The Range header's value for the bytes `A-B`, `A-` or the last N as `-N`: one range of RFC 9110 section 14.1.2. Raises BadValue."""
+    """The Range header's value for `A-B`, `A-` or `-N` (the last N bytes): one range of RFC 9110 section 14.1.2. Raises BadValue."""
     match = re.fullmatch(r"(?a)(\d{0,18})-(\d{0,18})", text.strip())
     if re.fullmatch(r"(?a)\d{19,}-\d*|\d*-\d{19,}", text.strip()):
         raise BadValue(f"range {text[:40]!r} has a number of more than 18 digits: no file is as long (A- asks for all from byte A on)")

@@ -1,6 +1,6 @@
-"""Frozen values of the engine: what is distributed, by whom, and how it is named.
+"""Tasks and their names: URLs, identities, digests, peers and paths. Pure.
 
-Sources: the 1.x wire (`docs/protocol.md`). Nothing here reads a clock or a socket.
+Source: the 1.x wire (`docs/protocol.md`).
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KEY = """>I$pg-~AS~sP'rqu_`Oh&lz#9]"=;nE%"""
-"""32 characters that 1.x wraps a task's identity in."""
+"""32 characters that 1.x puts before and after a task's identity."""
 
 ALGORITHMS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128, "blake3": 64, "xxh3": 32}
 """Digest algorithm -> length of its hex form. xxh3 is XXH3-128."""
 
 OWN = "cdnnode:"
-"""How a supernode's own CIDs begin."""
+"""Prefix of a supernode's own CIDs."""
 
 PEER_PORTS = range(15000, 65001)
-"""Ports a peer may serve on (1.x refuses others); 0 means it serves nobody."""
+"""Ports that a peer may serve on (1.x refuses others); 0: it serves no pieces."""
 
 MOST_TEXT = 1024
-"""Characters of each text of a registration, such as identifier and location."""
+"""Maximum number of characters of each text of a registration, such as identifier and location."""
 
 MOST_URL = MOST_HEADERS = 16 << 10
-"""Characters of a URL, and of all headers for its origin: no origin takes more."""
+"""Maximum number of characters of a URL, and of all headers for its origin: no origin accepts more."""
 
 PEER_FOLDER = "/peer/file"
-"""Where a peer serves what it has, by name."""
+"""Path below which a peer serves its files, by name."""
 
 CDN_FOLDER = "/download/"
-"""Where a supernode's download port serves its copies."""
+"""Path below which a supernode's download port serves its copies."""
 
 _UNSENDABLE = re.compile("[\x00- \x7f\ud800-\udfff]")
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~@+=,/"
 
 
 def client_of(address: str) -> str:
-    """Whom an address is counted as: itself; an IPv6 one as its /64, in which a host has as many as it likes.
+    """The client that an address is counted as: an IPv4 address itself; an IPv6 address's /64, since one host can use all of it.
 
-    What is no address is itself as well.
+    Text that is not an address is returned as it is.
     """
     if ":" not in address:
         return address
@@ -62,14 +62,14 @@ def client_of(address: str) -> str:
 
 
 class Digest(Value):
-    """A digest as users write it: `algorithm:hex`."""
+    """A digest in the notation `algorithm:hex`."""
 
     algorithm: str
     hex: str
 
     @classmethod
     def parse(cls, text: str) -> Digest:
-        """`sha256:...` or another of ALGORITHMS, in any case and also as `SHA-256`; raises BadValue."""
+        """Parse `sha256:...` or another of ALGORITHMS, case-insensitive and also as `SHA-256`. Raises BadValue."""
         algorithm, colon, value = text.partition(":")
         algorithm, value = algorithm.lower().replace("-", ""), value.lower()
         length = ALGORITHMS.get(algorithm)
@@ -84,9 +84,9 @@ class Digest(Value):
 
 
 class Peer(Value):
-    """A host's piece server as the supernode knows it.
+    """A host's piece server, as registered at the supernode.
 
-    `port` 0 means that it serves nobody. `path` is what to GET there. `id` is 1.x's peerID, one per host. location: `region|site|rack`.
+    port: 0 if it serves no pieces. path: for GET requests. id: 1.x's peerID, one per host. location: `region|site|rack`.
     """
 
     ip: str
@@ -99,9 +99,9 @@ class Peer(Value):
 
 
 def task_url(raw_url: str, unwanted: str = "") -> str:
-    """The URL less the query parameters that `unwanted` (`a&b`) names; the order of the others stays.
+    """The URL without the query parameters that `unwanted` (`a&b`) names; the order of the others is unchanged.
 
-    A URL of `location.SCHEMES` has no parameters but a version, which is never left out. Raises BadValue for what names no file.
+    A URL of `location.SCHEMES` has no parameter except a version, which is never removed. Raises BadValue if the URL names no file.
     """
     check_task_url(raw_url)
     names = {name for name in unwanted.split("&") if name}
@@ -116,9 +116,9 @@ def task_url(raw_url: str, unwanted: str = "") -> str:
 
 
 def names_same(task_url: str, raw_url: str) -> bool:
-    """True if `task_url` is `raw_url` less some of its query parameters, as a filter leaves it; fragments say nothing.
+    """Whether `task_url` is `raw_url` without some of its query parameters, as after filtering. Fragments are ignored.
 
-    A parameter's name is left out with all its values or not at all; the order of the others stays. See `task_url`.
+    A parameter's name is removed with all of its values or not at all; the order of the others is unchanged. See `task_url`.
     """
     if scheme_of(raw_url):
         return task_url == raw_url
@@ -131,9 +131,9 @@ def names_same(task_url: str, raw_url: str) -> bool:
 
 
 def content_of(task_url: str, raw_url: str) -> str:
-    """The sha256 in hex that `task_url` is named by where `raw_url` is a place of that content, by http or https; "" otherwise.
+    """The SHA-256 in hex that names the content `task_url`, if `raw_url` is an http or https location of that content; else "".
 
-    A registry's URLs of blobs and manifests end in their digest; those of a model hub's files name a commit, `/resolve/COMMIT/PATH`.
+    A registry's URLs of blobs and manifests end in the digest; URLs of a model hub's files name a commit, `/resolve/COMMIT/PATH`.
     """
     if not is_content(task_url) or scheme_of(raw_url) or named_file(task_url).url != task_url:
         return ""
@@ -142,9 +142,9 @@ def content_of(task_url: str, raw_url: str) -> str:
 
 
 def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") -> Digest | None:
-    """The digest by which a registry's URL, or a model hub's entity-tag, names what a request with these headers is answered with.
+    """The digest of the response to a request with these headers, as a registry's URL or a model hub's entity-tag states it.
 
-    None: none of them does, or the request is for a part.
+    None if neither states a digest, or if the request is for a range.
     """
     named = digest_of_blob(url) or digest_of_hub_file(url, etag)
     if named.partition(":")[0] not in ALGORITHMS or any(name.lower() == "range" for name, _ in headers):
@@ -153,7 +153,7 @@ def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") ->
 
 
 def check_url(url: str) -> str:
-    """`url` itself when it is http or https, names a host and holds neither control characters nor surrogates; else BadValue."""
+    """`url` if it is an http or https URL with a host and without control characters and surrogates. Raises BadValue otherwise."""
     if _UNSENDABLE.search(url):
         raise BadValue(f"URL {bare(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
     try:
@@ -163,14 +163,14 @@ def check_url(url: str) -> str:
             raise ValueError("no host and port")
     except ValueError as error:
         raise BadValue(f"URL {bare(url)!r} cannot be read: {redacted(str(error))}") from None
-    # A name has no empty label but the root behind its last dot.
+        # No label of a name is empty except the root after its last dot.
     if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
         raise BadValue(f"URL {bare(url)!r} is not http://HOST/... or https://HOST/...")
     return url
 
 
 def check_task_url(url: str) -> str:
-    """`url` itself when it names a file that can be a task: by http or https, or by a scheme of `location`. Raises BadValue."""
+    """`url` if it can name a task's file: by http or https, or by a scheme of `location`. Raises BadValue otherwise."""
     if scheme_of(url):
         named_file(url)
         return url
@@ -186,18 +186,18 @@ def _url_pattern() -> str:
 
 
 URL_PATTERN = _url_pattern()
-"""How a URL begins that `check_task_url` takes, content's left out: a regular expression that JSON schemas understand, too."""
+"""Regular expression, also valid in JSON schemas, for the beginning of URLs that `check_task_url` accepts, except content's."""
 
 
 def is_url(text: str) -> bool:
-    """True if `text` begins with a scheme and `://`, or names content."""
+    """Whether `text` begins with a scheme and `://`, or names content."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None or is_content(text)
 
 
 def typed_url(text: str) -> str:
-    """The URL that a command line's `text` means: blanks behind the host, and bytes that are no UTF-8, are percent-encoded.
+    """The URL of a command-line argument: spaces after the host, and bytes that are not UTF-8, are percent-encoded.
 
-    Everything else stays as it is, above all other characters beyond ASCII: 1.x names a task by the URL's own text.
+    Other non-ASCII characters and the rest are unchanged, because 1.x computes a task's id from the URL's exact text.
     """
     head, scheme, tail = text.partition("://")
     host = re.match(r"[^/?#]*", tail)
@@ -207,40 +207,40 @@ def typed_url(text: str) -> str:
 
 
 def without_raw_bytes(text: str) -> str:
-    """Bytes that were no UTF-8 on the command line (lone surrogates, PEP 383) are percent-encoded; everything else stays."""
+    """Percent-encode the bytes that were not UTF-8 on the command line (lone surrogates, PEP 383); the rest is unchanged."""
     return text if text.isascii() else re.sub("[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
 
 
 def shown(text: str) -> str:
-    """`text` for a message: without the user information of the URLs in it, which may hold a password or a token."""
+    """`text` for a message: without the user information of URLs, which may contain a password or a token."""
     return re.sub(r"(://)[^\0- /?#\x7f]*@", r"\1***@", text) if "@" in text else text
 
 
 def bare(url: str) -> str:
-    """A URL, also one that was typed without its scheme, without what may open its file to who reads this: user, password, signature."""
+    """A URL, with or without its scheme, without credentials that would let a reader open its file: user, password, signature."""
     place, mark, _ = url.partition("?")
     place = shown(place) if "://" in place else re.sub(r"^[^/#]*@", "***@", place)
     return place + ("?..." if mark else "")
 
 
 def redacted(text: str) -> str:
-    """A message with each URL in it as `bare` has it.
+    """A message in which each URL is as `bare` returns it.
 
-    A query goes on to the next blank, since quotes and all but ASCII may stand in one; quotes and punctuation at its end are the message's.
+    A query ends at the next space, since it may contain quotes and non-ASCII characters. Quotes and punctuation at its end are kept.
     """
     return re.sub(r"""(://[^\0- ?#\x7f]*)[?#][^\0- \x7f]*?(["'>)\]},:;.]*)(?![^\0- \x7f])""", r"\1?...\2", shown(text))
 
 
 def task_id(url: str, sign: str = "", range_header: str = "") -> str:
-    """1.x's task identity: sha256 hex of KEY + taskURL + sign [+ Range header] + KEY.
+    """The task id of 1.x: sha256 hex of KEY + taskURL + sign [+ Range header] + KEY.
 
-    `sign` is the md5 the user gave, else the identifier, else empty.
+    `sign` is the md5 that the user gave, else the identifier, else "".
     """
     return hashlib.sha256((KEY + url + sign + range_header + KEY).encode()).hexdigest()
 
 
 def download_sign(pid: int, now: float) -> str:
-    """`<pid>-<unix seconds>.<millis>`: tells one download process from another."""
+    """`<pid>-<unix seconds>.<millis>`: distinguishes download processes."""
     return f"{pid}-{now:.3f}"
 
 
@@ -250,9 +250,9 @@ def cdn_cid(supernode_ip: str, task: str) -> str:
 
 
 def request_path(path: str) -> str:
-    """A path as a request carries it: all but letters, digits, `-._~@+=,/` and what is percent-encoded already is percent-encoded.
+    """A path in the form for requests: all but letters, digits, `-._~@+=,/` and existing percent-encodings is percent-encoded.
 
-    1.x clients name their path after their output, and register it as it is. A `?`, a `#` or a bare `%` of theirs is part of the name.
+    1.x clients derive the path from their output's name and register it unencoded. A `?`, `#` or bare `%` in it is part of the name.
     """
     if path.isascii() and not path.encode().translate(None, _PLAIN):
         return path
@@ -262,10 +262,10 @@ def request_path(path: str) -> str:
 
 
 def peer_path(path: str) -> str:
-    """`path` as `request_path` has it, if it is `/peer/file/NAME`; else BadValue.
+    """`path` as `request_path` returns it, if it is `/peer/file/NAME`. Raises BadValue otherwise.
 
-    NAME is one segment that no server can take for another place, however often it decodes it: no separator, no control character,
-    neither `.` nor `..`, nothing that is no UTF-8.
+    NAME is one segment that a server cannot mistake for another path, however often it decodes it: no separator, no control character,
+    neither `.` nor `..`, only UTF-8.
     """
     sent = request_path(path)
     folder, _, name = sent.rpartition("/")
@@ -275,9 +275,9 @@ def peer_path(path: str) -> str:
 
 
 def may_be_asked(cid: str, port: int, path: str) -> bool:
-    """A download may send its requests for pieces there: a peer's port and path, or what a supernode says of its own copy.
+    """Whether downloads may send requests for pieces to this port and path: a peer's, or those that a supernode announces for its own copy.
 
-    A client that names sources, or registers as one, must not be able to send others to another server's paths.
+    Otherwise a client that names sources, or registers as one, could direct other clients' requests to any path of another server.
     """
     if cid.startswith(OWN) and path.startswith(CDN_FOLDER):
         return 0 < port < 1 << 16 and all(map(_is_segment, path.removeprefix(CDN_FOLDER).split("/")))
@@ -288,7 +288,7 @@ def may_be_asked(cid: str, port: int, path: str) -> bool:
 
 
 def _is_segment(text: str) -> bool:
-    """See peer_path."""
+    """Whether NAME is as `peer_path` requires."""
     if "%" in text:
         from urllib.parse import unquote
     while True:
@@ -306,14 +306,15 @@ def _is_segment(text: str) -> bool:
 
 
 def cdn_path(task: str) -> str:
-    """Where the supernode's download port serves a task."""
+    """The path of a task at the supernode's download port."""
     return f"{CDN_FOLDER}{task[:3]}/{task}"
 
 
 def generation(etag: str, last_modified: str, length: int) -> str:
-    """Names a version of the origin's file, 16 characters; "" when the origin gives no validator.
+    """Identifier of a version of the origin's file, 16 characters; "" if the origin sends no validator.
 
-    The same everywhere: a download that changes its supernode, or goes to the origin itself, knows that it is still the same file.
+    It is computed alike on all hosts, so a download that changes its supernode, or reads the origin itself, can tell whether the file is
+    still the same.
     """
     if not etag and not last_modified:
         return ""

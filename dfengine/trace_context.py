@@ -1,4 +1,4 @@
-"""W3C Trace Context (level 2): the field `traceparent`, and a span that only passes it on.
+"""W3C Trace Context (level 2): the field `traceparent`, and a span that only propagates it.
 
 The field is `VERSION-TRACE-PARENT-FLAGS`, all in lower-case hex (section 3.2).
 """
@@ -15,13 +15,13 @@ CLIENT, SERVER, INTERNAL = "CLIENT", "SERVER", "INTERNAL"
 """Kinds of spans, as OpenTelemetry names them."""
 
 _PARTS = 2, 32, 16, 2
-"""Digits of each."""
+"""Hex digits of each part."""
 
 _HEX = frozenset("0123456789abcdef")
 
 
 def checked(text: str) -> str:
-    """`text` if it is one that a request may carry on, else "": who receives a wrong one acts as if there were none (section 3.2)."""
+    """`text` if it is valid and may be propagated, else "": a receiver treats an invalid field as absent (section 3.2)."""
     parts = text.split("-")
     if len(text) != sum(_PARTS) + 3 or tuple(map(len, parts)) != _PARTS or not all(_HEX.issuperset(part) for part in parts):
         return ""
@@ -30,18 +30,18 @@ def checked(text: str) -> str:
 
 
 def written(trace: int, parent: int, flags: int) -> str:
-    """Of version 00."""
+    """A field of version 00."""
     return f"00-{trace:032x}-{parent:016x}-{flags:02x}"
 
 
 def read(text: str) -> tuple[int, int, int]:
-    """(trace, parent, flags) of one that is `checked` and not empty."""
+    """(trace, parent, flags) of a field that `checked` has accepted and that is not empty."""
     _, trace, parent, flags = text.split("-")
     return int(trace, 16), int(parent, 16), int(flags, 16)
 
 
 class Span:
-    """One that nobody records. traceparent: what requests of this span carry, "" for none."""
+    """A span that is not recorded. traceparent: sent by requests of this span, "" for none."""
 
     __slots__ = ("traceparent",)
 
@@ -49,14 +49,14 @@ class Span:
         self.traceparent = traceparent
 
     def child(self, name: str, kind: str = INTERNAL, **attributes: Any) -> Span:
-        """A part of it, that begins now."""
+        """Start a child span."""
         return self
 
     def note(self, **attributes: Any) -> None:
-        """What is known of it by now; None: nothing."""
+        """Add attributes, as they become known. None: not known."""
 
     def end(self, error: object = None) -> None:
-        """It is over; error: by this. Again: nothing happens."""
+        """End the span. error: the cause, if it failed. Repeated calls have no effect."""
 
     def __enter__(self) -> Span:
         return self
@@ -66,4 +66,4 @@ class Span:
 
 
 NONE = Span()
-"""Of no trace."""
+"""A span without a trace."""

@@ -1,9 +1,9 @@
-"""Which of a tree's two tasks a download is of. Pure. What a tree is, says `manifest`.
+"""The two tasks of a tree (see `manifest`), and which one a download is for. Pure.
 
-    MANIFEST   the file is `Manifest.encode()` of what lies below the URL now
-    DATA       the file is all files of one manifest, which is named by its identity
+    MANIFEST   the file is `Manifest.encode()` of the files that are below the URL now
+    DATA       the file is all files of one manifest, which is identified by its identity
 
-A tree that globs select from is another tree: its two tasks are others, and what it leaves out nobody fetches.
+A tree with globs is a tree of its own, with two tasks of its own. Files that the globs do not select are not fetched.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 MANIFEST, DATA = "manifest", "data"
 
 USED = ".dfengine."
-"""How names begin that a download uses in its directory for itself (`storage.tree_target`, `storage.folder_lock`): they are of no tree."""
+"""Prefix of names that a download uses in its directory (`storage.tree_target`, `storage.folder_lock`); a tree has no such names."""
 
 
 class TreeTask(Value):
-    """part: MANIFEST or DATA. manifest: of DATA, the manifest's identity; "" of MANIFEST."""
+    """part: MANIFEST or DATA. manifest: the manifest's identity for DATA, "" for MANIFEST."""
 
     part: str
     globs: Globs = Globs()
@@ -37,7 +37,7 @@ class TreeTask(Value):
 
     @classmethod
     def parse(cls, part: str, include: Iterable[str] = (), exclude: Iterable[str] = (), manifest: str = "") -> TreeTask:
-        """Of what a registration says. Raises BadValue."""
+        """From the fields of a registration. Raises BadValue."""
         if part not in (MANIFEST, DATA):
             raise BadValue(f"a tree has the tasks {MANIFEST} and {DATA}, not {part[:40]!r}")
         if not re.fullmatch(r"[0-9a-f]{64}" if part == DATA else "", manifest):
@@ -46,12 +46,12 @@ class TreeTask(Value):
 
     @property
     def mark(self) -> str:
-        """What stands for it in a task's id, behind the range, which a tree does not have (`task.task_id`). No range holds a line break."""
+        """Suffix of the range in a task's id (`task.task_id`); a tree has no range, and no range contains a line break."""
         return f"\ntree:{self.part}:{self.manifest}\n{self.globs.text}"
 
 
 def tree_url(url: str) -> str:
-    """The URL of a directory in the form that names its tasks: it ends in a slash. Raises BadValue for what is no directory's URL."""
+    """A directory's URL in the form that its tasks' ids use: it ends in a slash. Raises BadValue if the URL is not a directory's."""
     scheme = scheme_of(url)
     if scheme == CONTENT:
         raise BadValue(f"{url[:200]} names content, which nobody can list")
@@ -68,7 +68,7 @@ def tree_url(url: str) -> str:
 
 
 def is_of(manifest: Manifest, url: str) -> bool:
-    """The manifest's files lie where the directory `url` is: a hub's may name the commit that a revision was. Raises BadValue as above."""
+    """Whether a manifest is of the directory `url`; a hub's may name the commit of a revision. Raises BadValue as `tree_url`."""
     base = tree_url(url)
     if scheme_of(url) != "hf":
         return manifest.base == base

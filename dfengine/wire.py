@@ -1,8 +1,8 @@
-"""The supernode's side of the messages: bytes <-> values, 1.x and native. No sockets.
+"""Encoding and decoding of the supernode's messages, 1.x and native. No sockets.
 
-1.x messages keep the field names that its programs send and expect; keys of requests are matched without regard
-to case. The native pull is dfengine's own: one long-polled request reports any number of pieces and asks for more.
-`docs/protocol.md` is the reference for both.
+1.x messages use the field names of its programs; keys of requests are matched case-insensitively. The native pull is
+dfengine's own: one long-polled request reports any number of pieces and requests more. `docs/protocol.md` is the
+reference for both.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from dfengine.codes import *  # noqa: F403  (a code is part of its message: wire
 from dfengine.errors import BadValue, ProtocolViolation
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises for bytes that are no such message."""
+"""Exceptions of a decoder for bytes that are not such a message."""
 
 MOST_PIECES = (1 << 31) - 1
-"""Pieces that a message can speak of: every index fits a machine word, whatever a client sends."""
+"""Maximum number of pieces in a message: every index fits a machine word, whatever a client sends."""
 
 MOST_SELECTED = 64
-"""Pieces that a pull may select: each costs a look for a source."""
+"""Maximum number of pieces that a pull may select: the supernode looks for a source for each."""
 
 Count = Annotated[int, Meta(ge=0, le=MOST_PIECES)]
-"""A piece's number, or how many pieces."""
+"""A piece number, or a number of pieces."""
 
 Sign = Annotated[int, Meta(ge=-1, le=MOST_PIECES)]
 """The same, or -1 for none."""
@@ -36,29 +36,29 @@ Length = Annotated[int, Meta(ge=-1, le=1 << 62)]
 """Bytes of a file, -1 unknown."""
 
 Number = Annotated[int, Meta(ge=-(1 << 31), le=MOST_PIECES)]
-"""Whatever else is a number; what it must be is said in 1.x's words where it is used."""
+"""Any other number. Where it is used, it is validated with 1.x's error texts."""
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 MOST_FORM = 64 << 10
-"""Bytes of a registration that is a form: to take a megabyte of percent-encoding apart is a fifth of a second."""
+"""Maximum number of bytes of a form registration: decoding 1 MB of percent-encoding takes a fifth of a second."""
 
 MOST_COLONS = 16 << 10
-"""Colons in a registration that is JSON: of a megabyte of fields the dict alone takes 20 ms."""
+"""Maximum number of colons in a JSON registration: for 1 MB of fields the dict alone takes 20 ms."""
 
 MOST_ALTERNATIVES = 4
 MOST_FOLDED = 128 << 10
-"""Bytes of a message of which a few fields are looked at."""
+"""Maximum number of bytes of a message of which only a few fields are read."""
 
 Name = Annotated[str, Meta(max_length=1024)]
-"""A task, a CID, an origin."""
+"""A task, a CID or an origin."""
 
 
 class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fields.REGISTRATION.items()}, kw_only=True):
     """`POST /peer/registry`, keys folded to lower case. Bytes, pieces and ports are plain integers.
 
-    follows: another supernode takes the task for its own hosts.
-    origin_tries: requests in a row that may bring nothing; the times are seconds. Of all four, 0: as the supernode has it.
+    follows: another supernode follows the task for its own hosts.
+    origin_tries: consecutive requests that may return no bytes. The times are in seconds. 0 in these four: the supernode's setting.
     """
 
     super_node_ip: str = ""
@@ -100,7 +100,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
     @property
     def texts(self) -> int:
-        """Characters of its texts, certificates left out."""
+        """Total number of characters of all texts except certificates."""
         given = (self.super_node_ip, self.raw_url, self.task_url, self.cid, self.ip, self.host_name, self.path, self.version, self.md5,
                  self.identifier, self.call_system, self.pattern, self.location, self.task_id, self.signed_url, self.tree, self.manifest,
                  *(self.headers or ()), *(self.include or ()), *(self.exclude or ()))
@@ -108,7 +108,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
     @classmethod
     def decode(cls, body: bytes, form: bool = False) -> Registration:
-        """Raises ProtocolViolation when `body` is no JSON object (or form of at most MOST_FORM bytes), BadValue for a wrong type."""
+        """Decode a body. Raises ProtocolViolation if it is no JSON object (or form of up to MOST_FORM bytes), BadValue for a wrong type."""
         try:
             return cls._of_form(body) if form else _registration.decode(_known_fields(body))
         except (msgspec.ValidationError, RecursionError) as error:
@@ -128,7 +128,7 @@ class Registration(msgspec.Struct, rename={name: key.lower() for name, key in fi
 
 
 def _known_fields(body: bytes) -> bytes:
-    """A registration's JSON with its known fields only, keys folded, nulls dropped; nothing is made of the others' values."""
+    """A registration's JSON with known fields only, keys in lower case, without nulls. Other values are not decoded."""
     if body.count(b":") > MOST_COLONS:
         raise ProtocolViolation(f"a registration has at most {MOST_COLONS} colons")
     try:
@@ -143,7 +143,7 @@ def _known_fields(body: bytes) -> bytes:
 
 
 def _fields(body: bytes, form: bool) -> dict[str, Any]:
-    """A JSON object's or a form's fields, keys folded; null counts as absent."""
+    """Fields of a JSON object or a form, keys in lower case; null counts as absent."""
     try:
         if form:
             pairs: list[tuple[str, Any]] = list(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=256))
@@ -158,17 +158,17 @@ def _fields(body: bytes, form: bool) -> dict[str, Any]:
 
 
 def folded(body: bytes) -> dict[str, Any]:
-    """A JSON request's fields with lower-case keys, nulls dropped; raises ProtocolViolation, also for more than MOST_FOLDED bytes."""
+    """A JSON request's fields with lower-case keys, without nulls. Raises ProtocolViolation, also for more than MOST_FOLDED bytes."""
     if len(body) > MOST_FOLDED:
         raise ProtocolViolation(f"{len(body)} bytes are more than {MOST_FOLDED}")
     return _fields(body, False)
 
 
 class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, kw_only=True):
-    """`data` of a registration's answer. `file_length` is raw bytes, -1 unknown. Those from `native` on are native only.
+    """`data` of the response to a registration. `file_length`: raw bytes, -1 unknown. The fields from `native` on are native only.
 
-    For a supernode that follows: etag, last_modified, undated, coding: what the origin said of the version, see `origin.version.Version`;
-    cluster_name: of the task; vary: names of the request's headers that the origin's answer depends on.
+    For a supernode that follows: etag, last_modified, undated, coding: the version as the origin stated it, see `origin.version.Version`;
+    cluster_name: of the task; vary: names of the request headers that the origin's response depends on.
     """
 
     task_id: str
@@ -189,7 +189,7 @@ class Registered(msgspec.Struct, rename=fields.REGISTERED, omit_defaults=True, k
 
 
 class PieceSource(msgspec.Struct, rename=fields.PIECE_SOURCE):
-    """One element of a 1.x 601 answer: a piece and who has it."""
+    """One element of a 1.x 601 response: a piece and its source."""
 
     range: str
     piece_num: int
@@ -203,16 +203,16 @@ class PieceSource(msgspec.Struct, rename=fields.PIECE_SOURCE):
 
 
 class Finished(msgspec.Struct, rename=fields.FINISHED):
-    """`data` of a 600 answer: framed length, md5 of the raw file."""
+    """`data` of a 600 response: framed length, md5 of the raw file."""
 
     file_length: int
     md5: str
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """Any 1.x answer the supernode makes: a code, and what belongs to it.
+    """Any 1.x response of the supernode: a code and its data.
 
-    alternatives: HOST:PORT of other supernodes, for a native client that this one is too full to take.
+    alternatives: HOST:PORT of other supernodes, for a native client, when this supernode is at its limit.
     """
 
     code: int
@@ -223,17 +223,17 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 
 class Pull(msgspec.Struct, omit_defaults=True):
-    """`POST /swarm/pull`: reports, and a wish.
+    """`POST /swarm/pull`: reports pieces and requests more.
 
-    done: [piece, CID it came from] each; "" = the origin, or here before this download began.
-    failed: [piece, CID it was asked of, "gone" | "digest" | "slow" | "other"] each.
-    ending: pieces that will be whole in about the time an answer takes; what they take up may be given to others.
-    pace: seconds that a piece takes on this host's link, as far as its first ones tell before they are whole; 0 = not told.
-    held: [first, past] runs of pieces that are here already (resume, or a supernode that forgot).
-    evicted: [first, past] runs that a streaming peer no longer has, or that another one asked for in vain.
-    una, end: of a stream, pieces: those below una are delivered, those from end on are not wanted yet; -1 = as registered.
-    pieces: the pull is confined to these, in order of preference; None: any.
-    want: pieces asked for, 0 to report only. wait: seconds the request may be parked for them.
+    done: [piece, its source's CID] each; "": the origin, or on disk before this download began.
+    failed: [piece, CID of the source that was tried, "gone" | "digest" | "slow" | "other"] each.
+    ending: pieces that will be complete about when the response arrives; their slots may be given to others.
+    pace: seconds for a piece on this host's link, as estimated while its first pieces are still incomplete; 0: not reported.
+    held: [first, past] runs of pieces that are on disk already (after a resume, or for a supernode that has lost its state).
+    evicted: [first, past] runs that a streaming peer no longer has, or that another download requested from it in vain.
+    una, end: of a stream, pieces: pieces below una are delivered, pieces from end on are not wanted yet; -1: as registered.
+    pieces: the only pieces to offer, in order of preference; None: any.
+    want: number of pieces requested, 0 to report only. wait: seconds for which the request may be parked for them.
     A newer pull of the same CID releases the older one.
     """
 
@@ -253,9 +253,9 @@ class Pull(msgspec.Struct, omit_defaults=True):
 
 
 class OriginAsk(msgspec.Struct, omit_defaults=True):
-    """`POST /swarm/origin`: may this download go to the origin (`host:port`) directly? Answered by a code: SUCCESS, WAIT.
+    """`POST /swarm/origin`: may this download read the origin (`host:port`) directly? The response is a code: SUCCESS or WAIT.
 
-    wait: seconds the question may be parked. release: it has no more need to.
+    wait: seconds for which the request may be parked. release: the download returns its permission.
     """
 
     task: Name
@@ -266,10 +266,10 @@ class OriginAsk(msgspec.Struct, omit_defaults=True):
 
 
 class Announcement(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """`POST /swarm/share`: the content `name` of `length` bytes lies as a whole at ip:port and path. Sent again as a sign of life.
+    """`POST /swarm/share`: all of the content `name`, `length` bytes, is served at ip:port and path. Repeated as a heartbeat.
 
-    digests: 16 bytes of each piece, one after the other, by the algorithm that the answer to an announcement without them named.
-    keep: seconds for which this supernode is to keep a copy of its own; 0: none. withdrawn: it is shared no longer.
+    digests: 16 bytes for each piece, concatenated, by the algorithm in the response to an announcement without digests.
+    keep: seconds for which this supernode shall store a copy of its own; 0: none. withdrawn: it is no longer shared.
     """
 
     name: Name
@@ -287,10 +287,10 @@ class Announcement(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class Announced(msgspec.Struct, omit_defaults=True):
-    """The answer. kept: this supernode has a whole, verified copy.
+    """The response to an announcement. kept: this supernode has a whole, verified copy.
 
-    code: SUCCESS; CONTINUE: send the digests, by the algorithm `digest`; WAIT: this supernode verifies what others share under this name;
-    everything else is a refusal, with `msg`.
+    code: SUCCESS; CONTINUE: send the digests, by the algorithm `digest`; WAIT: this supernode is verifying the same name from other sharers;
+    any other code is a refusal, with `msg`.
     """
 
     code: int
@@ -301,7 +301,7 @@ class Announced(msgspec.Struct, omit_defaults=True):
 
 
 class Source(msgspec.Struct, array_like=True, frozen=True):
-    """A source: its CID, address (ip, port) and the path to GET."""
+    """A source: its CID, address (ip, port) and the path for GET."""
 
     cid: str
     ip: str
@@ -318,9 +318,9 @@ class Offer(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Pulled(msgspec.Struct, omit_defaults=True):
-    """Answer to a native pull.
+    """Response to a native pull.
 
-    code: CONTINUE with offers; WAIT without (nothing offered in time); FINISHED when all is reported here;
+    code: CONTINUE with offers; WAIT without offers, when wait is over; FINISHED when all pieces are reported;
     NOT_FOUND, CDN_FAILED, UNREACHABLE, NEED_AUTH as in 1.x, with `msg`.
     length: raw bytes of the file, -1 unknown. count: pieces, -1 unknown.
     """
@@ -333,7 +333,7 @@ class Pulled(msgspec.Struct, omit_defaults=True):
 
 
 encode = msgspec.json.Encoder().encode
-"""Any message above as JSON."""
+"""Encode any of these messages as JSON."""
 
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _registration = msgspec.json.Decoder(Registration)
@@ -344,7 +344,7 @@ _announced = msgspec.json.Decoder(Announced)
 
 
 def decode_pull(body: bytes) -> Pull:
-    """Raises ProtocolViolation."""
+    """Decode a pull. Raises ProtocolViolation."""
     try:
         return _pull.decode(body)
     except UNREADABLE as error:
@@ -352,7 +352,7 @@ def decode_pull(body: bytes) -> Pull:
 
 
 def decode_origin_ask(body: bytes) -> OriginAsk:
-    """Raises ProtocolViolation."""
+    """Decode a request for the origin. Raises ProtocolViolation."""
     try:
         return _origin_ask.decode(body)
     except UNREADABLE as error:
@@ -360,7 +360,7 @@ def decode_origin_ask(body: bytes) -> OriginAsk:
 
 
 def decode_announcement(body: bytes) -> Announcement:
-    """Raises ProtocolViolation."""
+    """Decode an announcement. Raises ProtocolViolation."""
     try:
         return _announcement.decode(body)
     except UNREADABLE as error:
@@ -368,7 +368,7 @@ def decode_announcement(body: bytes) -> Announcement:
 
 
 def decode_announced(body: bytes) -> Announced:
-    """Raises ProtocolViolation."""
+    """Decode the response to an announcement. Raises ProtocolViolation."""
     try:
         return _announced.decode(body)
     except UNREADABLE as error:

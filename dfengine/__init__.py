@@ -3,16 +3,16 @@
 Modules at this level are the pure core: values and arithmetic, no sockets, files or clocks. Each package has one role outside of it:
 
     app        the command line; composes the others
-        programs   the client for programs; composes the others too
+    programs   the client for programs; composes the others too
     net        sockets: servers, the blocking client, sendfile, TLS, limits
-        origin     the servers that files are read from
-        storage    files and descriptors: where each piece is stored
-        peer       serves a host's pieces
-        client     downloads one file
-        streaming  downloads one file in order, through memory
-        files      opens one file, and fetches the pieces that are read
-        filesystem the client's files for fsspec: paths, ranges, readers
-        supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
+    origin     the servers that files are read from
+    storage    files and descriptors: where each piece is stored
+    peer       serves a host's pieces
+    client     downloads one file
+    streaming  downloads one file in order, through memory
+    files      opens one file, and fetches the pieces that are read
+    filesystem the client's files for fsspec: paths, ranges, readers
+    supernode  assigns pieces and sources: swarm (the pure engine), copies (its files), fastpath (pulls in Cython)
 
     import dfengine
     result = dfengine.get("http://origin/file", "file", nodes=["supernode:8002"])

@@ -289,7 +289,7 @@ class Announcement(msgspec.Struct, omit_defaults=True, kw_only=True):
 class Announced(msgspec.Struct, omit_defaults=True):
     """The response to an announcement. kept: this supernode has a whole, verified copy.
 
-    code: SUCCESS; CONTINUE: send the digests, by the algorithm `digest`; WAIT: this supernode is verifying the same name from other sharers;
+    code: SUCCESS; CONTINUE: send the digests, by the algorithm `digest`; WAIT: this supernode verifies the same name from other sharers;
     any other code is a refusal, with `msg`.
     """
 

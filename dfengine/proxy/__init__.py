@@ -1,23 +1,23 @@
-"""`dfengine proxy`: stands where other programs ask for images, models, buckets, packages and files, and brings them through the swarm.
+"""`dfengine proxy`: serves images, models, buckets, packages and files to other programs, and fetches them through the swarm.
 
-    front        the side of clients: one connection, its requests, its answers
-    upstream     the side of registries, hubs and origins: connections, and what is passed on
-    blobs        files of this host, how they come through the swarm and how they are sent
+    front        the client side: connections, requests, responses
+    upstream     the side of registries, hubs and origins: connections, and responses that are passed on
+    blobs        files of this host: how they are fetched through the swarm and sent
     registry     container registries: permissions, tokens, manifests
     hub          model hubs
     forward      the forward proxy: rules, what may be shared, CONNECT, interception
-    s3           buckets to read
+    s3           read-only S3 buckets
 
-    reference    which registry and what of it a request names (pure)
-    registries   which registries and other servers may be asked, and how (pure)
-    targets      where a request wants to go (pure)
+    reference    the registry and content that a request names (pure)
+    registries   the registries and other servers that may be asked, and how (pure)
+    targets      the server that a forward request names (pure)
     fields       header fields: which are passed on, how a body is framed (pure)
-    ranges       which bytes a request asks for, and whether it wants them (pure)
-    metrics      what Prometheus is told
-    given        its settings, and what their files hold; reconfiguring: what SIGHUP changes of it
+    ranges       ranges and conditions of a request (pure)
+    metrics      metrics for Prometheus
+    given        settings, and the contents of their files; reconfiguring: settings that SIGHUP changes
     secret_files files of tokens, passwords and keys
-    server       the process; which of these answers a request
+    server       the process, and the routing of requests to these
 
-Start with `server.route`, then `front.front`: every answer goes out there. All runs on one event loop; what waits for pieces does so in the
-download engine's threads.
+Start with `server.route`, then `front.front`, which sends every response. All of it runs on one event loop; waiting for pieces is done in
+the download engine's threads.
 """

@@ -1,6 +1,6 @@
-"""Header fields of messages that are passed on: which go along, and how a body is framed. Pure.
+"""Header fields of proxied messages: which are passed on, and how a body is framed. Pure.
 
-Source: RFC 9110 section 7.6 (what belongs to one connection), RFC 9112 section 6 (framing).
+Source: RFC 9110 section 7.6 (fields of one connection), RFC 9112 section 6 (framing).
 """
 
 from __future__ import annotations
@@ -13,62 +13,62 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Fields = list[tuple[bytes, bytes]]
-"""Names as they were written, with their values, in order."""
+"""Names as received, with their values, in order."""
 
 HOP = frozenset((
     b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
     b"transfer-encoding", b"upgrade", b"http2-settings",
 ))
-"""Fields of one connection."""
+"""Hop-by-hop fields."""
 
 TOKEN = b"x-dfengine-token"
-"""By which a client shows that it may use this proxy."""
+"""Field by which a client proves that it may use this proxy."""
 
 OWN = frozenset((TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params", b"x-dragonfly-tag", b"host"))
-"""Fields of a request that are for this proxy."""
+"""Fields of a request that are addressed to this proxy."""
 
 HARMLESS = frozenset((b"docker-distribution-api-version", b"docker-upload-uuid"))
-"""Fields of clients of registries that open nothing."""
+"""Fields of registry clients that are not credentials."""
 
 OF_ANSWER = HOP | {b"content-length"}
 OF_REQUEST = OF_ANSWER | OWN
-"""What is not passed on of an answer, and of a request."""
+"""Fields of a response, and of a request, that are not passed on."""
 
 USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
-"""Values of Connection that name no field which is passed on."""
+"""Values of Connection that name no field that would be passed on."""
 
 COUNTED = frozenset((b"accept", b"accept-encoding", b"authorization", b"user-agent", b"if-none-match"))
-"""Fields of a request that what is kept of its answer is told apart by, or that change nothing of it."""
+"""Request fields that are part of the cache key of a response, or do not affect the response."""
 
 SINGLE = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"range", b"if-range", b"authorization", b"expect", b"upgrade", TOKEN,
     b"x-dragonfly-registry",
 ))
-"""Fields of a request that would mean two things if they came twice."""
+"""Fields of a request that would be ambiguous if repeated."""
 
 CHUNKED = -1
-"""Length of a body that comes in chunks."""
+"""Length of a chunked body."""
 
 UNTIL_CLOSE = -2
-"""Length of a body that ends with its connection."""
+"""Length of a body that ends when its connection closes."""
 
 MOST_LENGTH = 18
-"""Digits of a length: 10**18 bytes."""
+"""Maximum number of digits of a length: 10**18 bytes."""
 
 
 def get(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The first value of a field; name in lower case."""
+    """The first value of a field, None without it; name in lower case."""
     return next((value for each, value in fields if each.lower() == name), None)
 
 
 def text(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
-    """The same as text, "" if it is not there."""
+    """The first value of a field as text, "" without it."""
     value = get(fields, name)
     return value.decode("latin-1").strip() if value is not None else ""
 
 
 def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """Fields that Connection says belong to this connection alone, in lower case."""
+    """Fields that Connection lists as hop-by-hop, in lower case."""
     found: set[bytes] = set()
     for name, value in fields:
         if name.lower() == b"connection":
@@ -77,7 +77,7 @@ def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
 
 
 def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
-    """Those that are for the other end. Content-Length is left out: the framing says it."""
+    """The end-to-end fields, without Content-Length, which the framing adds."""
     left_out = OF_REQUEST if request else OF_ANSWER
     found, more = [], False
     for field in fields:
@@ -93,19 +93,19 @@ def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
 
 
 def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Those of a request that may open what is closed to others."""
+    """The fields of a request that may be credentials."""
     left_out = OWN | HARMLESS | HOP
     return [(name, value) for name, value in fields if name.lower() not in left_out and is_private(name.decode("latin-1"))]
 
 
 def usual(fields: Iterable[tuple[bytes, bytes]]) -> bool:
-    """A request that says nothing by which a registry could give others another answer: one with more is not kept for them."""
+    """Whether a request has no field for which a registry could send another response. Otherwise its response is not cached."""
     expected = COUNTED | OF_REQUEST | HARMLESS
     return all(name.lower() in expected for name, _ in fields)
 
 
 def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) -> int:
-    """Bytes of the body, CHUNKED, or UNTIL_CLOSE (of an answer). Raises BadRequest for what two readers could read in two ways."""
+    """Bytes of the body, CHUNKED, or UNTIL_CLOSE (of a response). Raises BadRequest if the framing is ambiguous."""
     lengths, codings = [], []
     for name, value in fields:
         if len(name) == 14 and name.lower() == b"content-length":
@@ -125,10 +125,10 @@ def framing(fields: Iterable[tuple[bytes, bytes]], version: str, request: bool) 
 
 
 def bodiless(method: str, status: int) -> bool:
-    """An answer that has no body, whatever its fields say."""
+    """Whether a response has no body, whatever its fields are."""
     return method == "HEAD" or status in (204, 304) or 100 <= status < 200
 
 
 def head(first: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A message's head."""
+    """The head of a message."""
     return b"%b\r\n%b\r\n" % (first, b"".join([b"%b: %b\r\n" % field for field in fields]))

@@ -1,4 +1,4 @@
-"""What a proxy was given: its settings, and what their files hold. Read at its start, and again at SIGHUP."""
+"""A proxy's settings and the contents of their files. Read at its start and at SIGHUP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class S3Face(Value):
-    """What the S3 facade is given: where it listens by itself, its buckets by name, its access keys."""
+    """Settings of the S3 facade: its own listening addresses, its buckets by name, its access keys."""
 
     listens: tuple[Listen, ...] = ()
     buckets: Mapping[str, Bucket] = MappingProxyType({})
@@ -29,7 +29,7 @@ class S3Face(Value):
 
 
 class Given(Value):
-    """known: the registries that are configured. legacy: of a dfdaemon.yml, see `configured.forwarding`; `forwards` has it too."""
+    """known: the configured registries. legacy: from a dfdaemon.yml, see `configured.forwarding`; part of `forwards`."""
 
     settings: ProxySettings
     listens: tuple[Listen, ...]
@@ -41,7 +41,7 @@ class Given(Value):
 
 
 def read(settings: ProxySettings, legacy: Forwarding | None = None) -> Given:
-    """Raises BadValue, LocalError."""
+    """Read the files that `settings` name. Raises BadValue, LocalError."""
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
     s3_face = S3Face(tuple(map(Listen.parse, settings.s3_listen)), facade.buckets(settings.s3_buckets), read_keys(settings.s3_keys))

@@ -1,4 +1,4 @@
-"""What the proxy answers `/metrics` with, in Prometheus's format. prometheus_client is imported by the first request for it."""
+"""The proxy's `/metrics` in Prometheus's format. prometheus_client is imported at the first request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 def answer(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
-    """Answer a request for the metrics; False: it is another one. connections: of clients, open now."""
+    """Answer a request for the metrics; False for any other request. connections: open connections of clients."""
     if head.target != PATH or head.method not in ("GET", "HEAD"):
         return False
     front.whole(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
@@ -28,7 +28,7 @@ def answer(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
 
 
 def exposition(blobs: Blobs, connections: int) -> bytes:
-    """All families."""
+    """All metric families in the exposition format."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
     class Families:
@@ -48,28 +48,28 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
     build = GaugeMetricFamily(OURS + "build_info", "The running version", labels=["version"])
     build.add_metric([VERSION], 1)
     yield build
-    answers = CounterMetricFamily(OURS + "answers", "Answers that began", labels=["code"])
+    answers = CounterMetricFamily(OURS + "answers", "Responses whose head was sent", labels=["code"])
     for status, count in counts.answers.items():
         answers.add_metric([str(status)], count)
     yield answers
-    received = CounterMetricFamily(OURS + "received_bytes", "Bytes of files that came whole and right, by source", labels=["source"])
+    received = CounterMetricFamily(OURS + "received_bytes", "Bytes of files fetched completely and verified, by source", labels=["source"])
     for source, count in counts.bytes.items():
         received.add_metric([source.removeprefix("from_")], count)
     yield received
     for name, text, value in (
         ("fetches_begun", "Files whose fetch began", counts.started),
-        ("fetches_failed", "Files that did not come, or were wrong", counts.failed),
-        ("kept_files_given", "Answers with a file that was whole on the disk", counts.given),
-        ("passed_on", "Files that were asked of their server, past the swarm", counts.passed_on),
+        ("fetches_failed", "Files whose fetch failed, or whose digest was wrong", counts.failed),
+        ("kept_files_given", "Responses with a file that was complete on the disk", counts.given),
+        ("passed_on", "Files that were requested from their server, past the swarm", counts.passed_on),
         ("files_changed", "Files on the disk that another program changed", counts.changed),
         ("tokens_refused", "Requests without the token of this proxy", counts.refused),
     ):
         yield CounterMetricFamily(OURS + name, text, value)
     for name, text, gauge in (
         ("connections", "Connections of clients", connections),
-        ("files_under_way", "Files that are fetched, or were a moment ago", blobs.open),
-        ("disk_full", "1 while nothing is fetched because the disk takes nothing", int(blobs.full)),
+        ("files_under_way", "Files that are being fetched, or were until a moment ago", blobs.open),
+        ("disk_full", "1 while no file is fetched because the disk is full", int(blobs.full)),
         ("free_bytes", "Room left on the disk of files", blobs.store.free()),
     ):
         yield GaugeMetricFamily(OURS + name, text, gauge)
-    yield HistogramMetricFamily(OURS + "fetch_seconds", "Until a file was whole and right", counts.fetched.buckets(), counts.fetched.total)
+    yield HistogramMetricFamily(OURS + "fetch_seconds", "Seconds until a file is verified", counts.fetched.buckets(), counts.fetched.total)

@@ -1,6 +1,6 @@
-"""Which bytes of a file a request asks for, and whether it wants them at all. Pure.
+"""Ranges and conditions of a request for a file. Pure.
 
-Source: RFC 9110 sections 13.1 (conditions) and 14 (ranges). A Range that is none is ignored, as section 14.2 has it.
+Source: RFC 9110 sections 13.1 (conditions) and 14 (ranges). An invalid Range is ignored, as section 14.2 requires.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dfengine.net.http import BadRequest
 
 MOST_RANGES = 64
-"""Ranges of one request. Readers that want more ask one by one when they are refused."""
+"""Maximum number of ranges of one request. Readers that need more send single ranges when they are refused."""
 
 _RANGE = re.compile(r"(?a)(\d*)-(\d*)")
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
@@ -20,9 +20,9 @@ Span = tuple[int, int]
 
 
 def parse(text: str, length: int) -> list[Span] | None:
-    """Of a Range field and a file of `length` bytes, in the order asked for; None: all of it; []: none of them lies in it.
+    """Parse a Range field for a file of `length` bytes. Ranges in the order requested; None: all of the file; []: none is satisfiable.
 
-    Raises BadRequest for too many, or for ranges that together are longer than the file.
+    Raises BadRequest for too many ranges, or if their total is longer than the file.
     """
     unit, equals, rest = text.partition("=")
     if unit.strip().lower() != "bytes" or not equals:
@@ -56,12 +56,12 @@ def _too_many() -> BadRequest:
 
 
 def tags(text: str) -> set[str]:
-    """The entity-tags of a list, without W/; `*` is itself."""
+    """The entity-tags of a list, without W/; `*` is returned as it is."""
     return {"*"} if text.strip() == "*" else {tag.removeprefix("W/") for tag in _TAG.findall(text)}
 
 
 def status(tag: str, if_match: str, if_none_match: str, method: str) -> int:
-    """200, or 412 or 304 by the conditions of a request for what has this entity-tag."""
+    """200, or 412 or 304 as the conditions of a request require for this entity-tag."""
     if if_match and not {"*", tag} & tags(if_match):
         return 412
     if if_none_match and {"*", tag} & tags(if_none_match):
@@ -70,12 +70,12 @@ def status(tag: str, if_match: str, if_none_match: str, method: str) -> int:
 
 
 def applies(tag: str, if_range: str) -> bool:
-    """Whether a Range counts: If-Range is not there, or is this very tag; a date says too little."""
+    """Whether Range applies: If-Range is absent or equals the entity-tag. A date is not exact enough."""
     return not if_range or if_range.strip() == tag
 
 
 def multipart(spans: list[Span], length: int, content_type: str, boundary: str) -> tuple[list[bytes], int]:
-    """What stands before each range of a multipart/byteranges body, and at its end; the body's length in bytes."""
+    """The parts before each range of a multipart/byteranges body, and its end; the body's length in bytes."""
     heads = [
         f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: bytes {start}-{past - 1}/{length}\r\n\r\n".encode("latin-1")
         for start, past in spans

@@ -1,4 +1,4 @@
-"""SIGHUP at a proxy: its settings, and its files of rules, tokens, passwords, keys and certificates, are read again."""
+"""SIGHUP at a proxy: read its settings and its files of rules, tokens, passwords, keys and certificates again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ APPLIED = frozenset((
     "allow", "token_file", "registries", "registry_auth", "only_registries", "s3_keys", "cache_size", "log_level",
     "rules", "intercept", "connect_ports", "ca_cert", "ca_key", "forward_for_others",
 ))  # fmt: skip
-"""Settings that change while the process runs; the others want another process. What files hold is read whatever their settings are."""
+"""Settings that take effect while the process runs; others need a restart. The files that settings name are always read again."""
 
 class Reconfiguring:
-    """now: what the proxy runs with. fresh: reads settings and a dfdaemon.yml again, and raises BadValue; None: nobody can."""
+    """now: the current settings. fresh: reads settings and a dfdaemon.yml again, and raises BadValue; None: not possible."""
 
     def __init__(
         self, server: Server, now: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None, events: EventLog,
@@ -35,7 +35,7 @@ class Reconfiguring:
         self._events, self._manager = events, manager
 
     def reread(self) -> None:
-        """Whatever cannot be read, all stays as it was."""
+        """Read all again. If anything cannot be read, nothing changes."""
         self._manager.reloading()
         before = self._now.settings
         try:

@@ -1,9 +1,9 @@
-"""What a request to a registry names: `/v2/NAME/blobs/DIGEST` and the like, of which registry. Pure.
+"""The registry and content that a request names: `/v2/NAME/blobs/DIGEST` and the like. Pure.
 
-Sources: the OCI distribution specification 1.1 (end-points, names, tags, digests); containerd's `ns`, a query parameter that names the
+Sources: the OCI distribution specification 1.1 (end-points, names, tags, digests); containerd's query parameter `ns`, which names the
 image's registry; `/v2/HOST/NAME/...` of mirrors that rewrite an image's location (containers-registries.conf(5)).
 
-A target is never decoded: what is asked upstream is, byte by byte, what the client wrote, less the registry's name.
+A target is never decoded: the upstream request has it byte by byte as the client sent it, without the registry's name.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dfengine.value import Value
 BLOBS, MANIFESTS = "blobs", "manifests"
 
 LONGEST_MANIFEST = 4 << 20
-"""Bytes of a manifest, as registries take them (the OCI distribution specification)."""
+"""Maximum number of bytes of a manifest in registries (the OCI distribution specification)."""
 
 MOST_KNOWN = 1024
 SHORT = 512
-"""Targets that are remembered, and bytes of one that is."""
+"""Cached targets, and the maximum length in bytes of one."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?")
@@ -35,9 +35,9 @@ _TARGET = re.compile(rb"/[!-~]*")
 
 
 class Reference(Value):
-    """registry: HOST[:PORT] that the request names, "" if none. target: what to ask there. kind: BLOBS, MANIFESTS or "" for all else.
+    """registry: HOST[:PORT] that the request names, "" if none. target: of the upstream request. kind: BLOBS, MANIFESTS, or "" otherwise.
 
-    name: of the repository. digest: `sha256:HEX` of what is asked for, "" where it is named by a tag, or by another digest. tag: or "".
+    name: of the repository. digest: `sha256:HEX` of the content, "" if it is named by a tag or another digest. tag: or "".
     """
 
     registry: str
@@ -49,12 +49,12 @@ class Reference(Value):
 
     @property
     def content(self) -> str:
-        """The digest with which all of it can be compared, in lower case: `digest`, or one that is written otherwise; "" for none."""
+        """The digest that verifies the whole content, in lower case: `digest`, or one in another notation; "" for none."""
         return digest_of_blob(self.target)
 
 
 def host(text: str) -> str:
-    """HOST[:PORT] in its one form, lower case, "" for what is none."""
+    """HOST[:PORT] in canonical form, lower case; "" if it is invalid."""
     lower = text.strip().lower()
     found = _HOST.fullmatch(lower)
     port = lower.rpartition(":")[2] if found and re.search(r":[0-9]+$", lower) else ""
@@ -62,14 +62,14 @@ def host(text: str) -> str:
 
 
 def is_host_name(component: str) -> bool:
-    """Whether a name's first component is a registry, by the rule for images' names: it has a dot or a colon, or is localhost."""
+    """Whether a name's first component is a registry, by the rule for image names: it has a dot or a colon, or is localhost."""
     return ("." in component or ":" in component or component == "localhost") and bool(host(component))
 
 
 def parse(target: bytes, given: str = "", hosts_in_paths: bool = True) -> Reference | None:
-    """Of a request's target in origin form. given: the registry that a header names. None: no request to a registry.
+    """Parse a request's target in origin form. given: the registry that a header names. None: not a registry request.
 
-    hosts_in_paths: whether `/v2/HOST/...` names one.
+    hosts_in_paths: whether `/v2/HOST/...` names a registry.
     """
     return (_known if len(target) + len(given) < SHORT else _parse)(target, given, hosts_in_paths)
 
@@ -81,7 +81,7 @@ def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
     if path != "/v2" and not path.startswith("/v2/"):
         return None
     if "#" in path + query or re.search(r"/\.\.?(?:/|$)|%2e|%2f|%00|\\|//", path, re.IGNORECASE):
-        return None  # servers read these in different ways
+        return None  # servers interpret these differently
     query, named = _without_ns(query)
     if named is None:
         return None
@@ -113,7 +113,7 @@ def _parse(target: bytes, given: str, hosts_in_paths: bool) -> Reference | None:
 
 
 def refusal(target: bytes, given: str = "") -> str:
-    """Why `parse` finds nothing there, for who sent it."""
+    """The reason for which `parse` rejects a target, for the client."""
     path, _, query = target.partition(b"?")
     if path != b"/v2" and not path.startswith(b"/v2/"):
         return "this is a mirror of container registries: requests begin with /v2/"
@@ -136,7 +136,7 @@ _known = lru_cache(MOST_KNOWN)(_parse)
 
 
 def _without_ns(query: str) -> tuple[str, str | None]:
-    """The query less `ns`, and its value, "" if it is not there; None: it stands there twice, or names no host."""
+    """The query without `ns`, and the value of `ns`: "" if absent, None if there are two or if it is not a host."""
     parts = query.split("&") if query else []
     named = {part[3:] for part in parts if part.startswith("ns=")}
     kept = "&".join(part for part in parts if not part.startswith("ns="))

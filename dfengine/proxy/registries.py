@@ -1,7 +1,7 @@
-"""Which registries may be asked, and how. Pure.
+"""The registries that may be asked, and how. Pure.
 
-Law: this is no open proxy. A registry that was not configured is asked by https on port 443 alone, never at an address of this machine, and
-not at all if only configured ones may be.
+Law: this is not an open proxy. A registry that is not configured is asked by https on port 443 alone and never at an address of this
+machine. If only configured registries are allowed, it is not asked at all.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dfengine.value import Value
 PORTS = {"http": 80, "https": 443}
 
 OWN_MACHINE = ("127.0.0.0/8", "::1/128", "224.0.0.0/4", "ff00::/8")
-"""Where a registry that was not configured leads nobody."""
+"""Networks that a registry that is not configured may not resolve to."""
 
 
 class Registry(Value):
-    """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` of this proxy's own, or "". known: it was configured.
+    """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` for this proxy's own requests, or "". known: configured.
 
-    name: HOST[:PORT] by which images name it, "" where that is `place`. insecure: its certificate is not verified.
+    name: HOST[:PORT] by which images name the registry, "" if that is `place`. insecure: its certificate is not verified.
     """
 
     scheme: str
@@ -38,7 +38,7 @@ class Registry(Value):
 
     @classmethod
     def parse(cls, text: str) -> Registry:
-        """`[HOST=]https://[NAME:PASSWORD@]HOST[:PORT]`; a HOST alone is https. Raises BadValue, which does not repeat a password."""
+        """`[HOST=]https://[NAME:PASSWORD@]HOST[:PORT]`; a HOST alone is https. Raises BadValue, without the password."""
         alias, equals, url = text.partition("=") if re.match("[^/@]*=", text) else ("", "", text)
         called = host(alias)
         if equals and not called:
@@ -58,17 +58,17 @@ class Registry(Value):
 
     @property
     def place(self) -> str:
-        """HOST[:PORT] as the Host field has it, and as images are named."""
+        """HOST[:PORT] as in the Host field and in image names."""
         return self.host if self.port == PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Without the credentials."""
+        """The URL without credentials."""
         return f"{self.scheme}://{self.place}"
 
     @property
     def dialled(self) -> str:
-        """The host without brackets."""
+        """The host without brackets, for connecting."""
         return self.host.strip("[]")
 
 
@@ -77,29 +77,29 @@ def _has_port(place: str) -> bool:
 
 
 class Registries:
-    """known: the first one is asked for what names none. only: no others are asked. access: which addresses may be asked."""
+    """known: configured registries; the first serves requests that name none. only: no others are asked. access: permitted addresses."""
 
     def __init__(self, known: tuple[Registry, ...], only: bool, access: Access) -> None:
         self._access = access
         self.become(known, only)
 
     def become(self, known: tuple[Registry, ...], only: bool) -> None:
-        """Others are configured now; see the class."""
+        """Replace the configured registries; see the class."""
         self.known = known
         self._only = only
         self._by_place: dict[str, Registry] = {}
         for registry in known:
-            # Images name a registry by its host alone where its port is the usual one.
+            # Images name a registry on its scheme's default port by its host alone.
             for place in {registry.name or registry.place, registry.place, f"{registry.host}:{registry.port}"}:
                 self._by_place.setdefault(place, registry)
 
     @property
     def derives(self) -> bool:
-        """Registries that were not configured may be asked."""
+        """Whether registries that are not configured may be asked."""
         return not self._only
 
     def find(self, place: str) -> Registry:
-        """The one at HOST[:PORT], or the first one for "". Raises OriginForbidden, with what to do."""
+        """The registry at HOST[:PORT], the first one for "". Raises OriginForbidden, which states what to configure."""
         if not place:
             if not self.known:
                 raise OriginForbidden("the request names no registry (ns=HOST), and none is configured: start with --registry https://HOST")
@@ -119,11 +119,11 @@ class Registries:
         return registry.known or not any(each.is_loopback or each.is_multicast for each in reached(ip_address(address.partition("%")[0])))
 
     def check_name(self, registry: Registry) -> None:
-        """Whether a proxy may be told its name, which the proxy looks up by itself. Raises OriginForbidden."""
+        """Check that a proxy, which resolves the name itself, may be sent it. Raises OriginForbidden."""
         address = address_of(registry.dialled)
         if address is not None and not self.permits(registry, str(address)):
             raise OriginForbidden(f"{registry.place} is an address that this proxy may not ask")
         try:
             self._access.check_name(registry.dialled)
         except OriginForbidden:
-            raise OriginForbidden(f"{registry.place} is no name that this proxy may ask for") from None
+            raise OriginForbidden(f"{registry.place} is a name that this proxy may not ask for") from None

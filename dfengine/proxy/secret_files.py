@@ -1,4 +1,4 @@
-"""Files that hold what opens something: read at the start and at SIGHUP, and only if nobody else can read them."""
+"""Files with secrets: read at the start and at SIGHUP, and only if no other user can read them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 LONGEST_TOKEN = 4096
 
 MOST = 256
-"""Files that are held, those of before among them."""
+"""Maximum number of tracked files, earlier ones included."""
 
 
 def secrets(settings: ProxySettings) -> list[str]:
-    """Paths of the files of a proxy that open something."""
+    """Paths of a proxy's files that contain secrets."""
     own = [os.path.join(settings.home, name) for name in (KEY, xet.KEY)]
     given = settings.ca_key, settings.tls_key, settings.token_file, settings.s3_keys
     return [path for path in (*own, *given, settings.registry_auth, *settings.secret_file) if path]
 
 
 class Secrets:
-    """Those files, as they are and as they were: one that another took the place of may have a name elsewhere, and opens what it did.
+    """The secret files, present and replaced: a replaced file may have another name, and its secret may still be valid.
 
-    In any thread. Each is held by a descriptor, so that no other file gets its number on the disk.
+    For any thread. Each file is kept open by a descriptor, so that no other file gets its inode number.
     """
 
     def __init__(self, settings: ProxySettings) -> None:
@@ -44,7 +44,7 @@ class Secrets:
         self.become(settings)
 
     def become(self, settings: ProxySettings) -> None:
-        """These settings name them from now on."""
+        """Use the paths of these settings from now on."""
         self._home, self._paths = os.path.realpath(settings.home), secrets(settings)
         self._hold()
 
@@ -67,20 +67,20 @@ class Secrets:
         self._held.move_to_end((found.st_dev, found.st_ino))
 
     def has(self, fd: int) -> bool:
-        """An open file is one of them, or lies in the home. Raises OSError."""
+        """Whether an open file is one of them, or is below the home. Raises OSError."""
         found, place = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
         self._hold()
         return (found.st_dev, found.st_ino) in self._held or place.startswith(f"{self._home}/")
 
     def close(self) -> None:
-        """The process ends."""
+        """Close the descriptors, when the process ends."""
         with self._turn:
             while self._held:
                 os.close(self._held.popitem()[1])
 
 
 def read_token(path: str) -> str:
-    """What stands in the file, "" for no file. Raises BadValue, LocalError."""
+    """The token in the file, "" for no file. Raises BadValue, LocalError."""
     try:
         return _secret("--token-file", path, LONGEST_TOKEN).decode("ascii").strip() if path else ""
     except UnicodeError as error:
@@ -99,7 +99,7 @@ def read_keys(path: str) -> dict[str, str]:
     try:
         return s3_signature.parse_keys(_secret("--s3-keys", path, s3_signature.LONGEST_FILE).decode("ascii"), f"--s3-keys {path}")
     except UnicodeError:
-        raise BadValue(f"--s3-keys {path} holds other characters than those of keys and secrets") from None
+        raise BadValue(f"--s3-keys {path} contains characters that keys and secrets do not have") from None
 
 
 def _secret(option: str, path: str, most: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The proxy's process: listening sockets, and what each request is answered by."""
+"""The proxy's process: listening sockets, and the routing of requests."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def run_proxy(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints `ready proxy=IP:PORT ...`. legacy: see `configured.forwarding`. Raises LocalError, BadValue.
 
-    fresh: reads both again, at SIGHUP; raises BadValue.
+    fresh: reads both again at SIGHUP; raises BadValue.
     """
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read anew
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until settings can be read again
     found = given.read(settings, legacy)
     import uvloop
 
@@ -121,14 +121,14 @@ async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable
 
 
 class Server:
-    """See exchange.Server. socks: where it listens."""
+    """See exchange.Server. socks: its listening sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, found: Given, socks: list[socket.socket], events: EventLog = SILENT) -> None:
         settings, s3_face = found.settings, found.s3_face
         self.loop = loop
         self._events = events
         self.front: Callable[..., Front] = partial(LoggedFront, events) if settings.access_log else Front
-        """Makes a connection."""
+        """Creates a connection."""
         self._guard = found.guard
         self._registries = Registries(found.known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny))
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
@@ -143,7 +143,7 @@ class Server:
         self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
         self._fronts: set[Front | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
-        """This process, in the field by which proxies find that a request goes round in a circle."""
+        """Identifies this process in the Via field, by which proxies detect a loop."""
         self._via = b"Via", b"1.1 " + self._mark
         self._forwards = found.forwards
         self._mirror = Mirror(settings.home, self._blobs, self._upstreams, self._registries, self._tokens, self._via)
@@ -151,14 +151,14 @@ class Server:
         self._authority = self._certifying(found)
 
     def _certifying(self, found: Given) -> Authority:
-        """Raises LocalError, BadValue."""
+        """The certificate authority. Raises LocalError, BadValue."""
         made = Authority(found.settings.home, found.forwards.cert, found.forwards.key, self._blobs.threads)
         if found.forwards.intercepted:
             made.check()
         return made
 
     def become(self, found: Given) -> None:
-        """What is given is another one now. Raises LocalError, BadValue, and nothing changes then."""
+        """Apply new settings. Raises LocalError, BadValue; nothing changes then."""
         settings, authority = found.settings, self._certifying(found)
         if self._s3 is not None:
             self._s3.check(settings)
@@ -179,7 +179,7 @@ class Server:
 
     @property
     def s3_face(self) -> S3Facade:
-        """What serves the S3 facade's own listening sockets."""
+        """Handler of the S3 facade's own listening sockets."""
         assert self._s3 is not None
         return S3Facade(self, self._take, self._s3)
 
@@ -201,7 +201,7 @@ class Server:
         self._fronts.discard(front)
 
     def sweep(self) -> None:
-        """Call every second: what was silent for too long ends."""
+        """Call every second: end what was silent for too long."""
         now = monotonic()
         for front in [front for front in self._fronts if front.deadline < now]:
             front.expire()
@@ -209,7 +209,7 @@ class Server:
         self._blobs.sweep()
 
     def close(self) -> None:
-        """The process ends."""
+        """Close all, when the process ends."""
         for front in list(self._fronts):
             front.cut()
         self._working.close()
@@ -221,23 +221,23 @@ class Server:
     # Requests.
 
     def route(self, front: Front, head: Head) -> Exchange | None:
-        """What answers a request; None: it is answered. Raises BadRequest."""
+        """The exchange that answers a request; None if it is answered already. Raises BadRequest."""
         first = head.first
         if front.inside is None:
             self._address(head)
             if self._s3 is not None and head.target.startswith(s3_facade.PATH) and self._s3.checks:
-                return self._s3.route(front, head)  # a signature shows who asks
+                return self._s3.route(front, head)  # the client is authenticated by its signature
         forwards = is_absolute(head.target) or head.method == "CONNECT"
         if front.inside is None and self._guard.refuses(shown_token(first)):
             self._blobs.counts.refused += 1
             self._events.warning("token_refused", client=front.client or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
-                front.answer(407, "its token is the password, or the field X-Dfengine-Token, of who may use this proxy", [asks])
+                front.answer(407, "this proxy requires its token: as the password, or in the field X-Dfengine-Token", [asks])
                 return None
-            raise BadRequest(401, "the field X-Dfengine-Token shows who may use this proxy")
+            raise BadRequest(401, "this proxy requires its token in the field X-Dfengine-Token")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
-            raise BadRequest(508, "the request came back to this proxy: a registry is configured that leads here")
+            raise BadRequest(508, "the request returned to this proxy: a configured registry leads here")
         if status := methods.ends(head, front.inside is not None):
             allow = b"Allow", methods.ALLOWED
             (front.whole(200, b"", [allow]) if status == 200 else front.answer(status, f"{head.method} is not served", [allow]))
@@ -255,8 +255,8 @@ class Server:
         return self._mirror.route(front, head)
 
     def _address(self, head: Head) -> None:
-        """A whole URL of this proxy itself is for its mirrors: so ask Amazon's client in C, and programs that know this proxy as a forward
-        proxy besides. Raises BadRequest.
+        """Treat an absolute URL of this proxy itself as a mirror request. Amazon's client in C sends such URLs, and so do programs that use
+        this proxy as a forward proxy too. Raises BadRequest.
         """
         if is_absolute(head.target) and head.method != "CONNECT":
             server, target = targets.absolute(head.target)
@@ -265,9 +265,9 @@ class Server:
                 head.target = target.encode()
 
     def _to_others(self, front: Front, head: Head) -> Exchange:
-        """A request of a client that knows this proxy as a forward proxy. Raises BadRequest."""
+        """Handle a request of a client that uses this proxy as a forward proxy. Raises BadRequest."""
         if not self._forwards.others and not is_own(front.client):
-            raise BadRequest(403, "it is a forward proxy for its own host alone: start it with --forward-for-others")
+            raise BadRequest(403, "this is a forward proxy for its own host alone: start it with --forward-for-others")
         if head.method != "CONNECT":
             return self._forward.route(front, head)
         return connecting(
@@ -276,7 +276,7 @@ class Server:
         )  # fmt: skip
 
     def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:
-        """A request in an intercepted connection to `server`. Raises BadRequest."""
+        """Handle a request in an intercepted connection to `server`. Raises BadRequest."""
         given = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
         everything = head.target == methods.EVERYTHING
         if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
@@ -284,8 +284,8 @@ class Server:
         return self._forward.forward(front, head, server, "*" if everything else targets.path(head.target))
 
     def _of_hub(self, front: Front, head: Head) -> Exchange:
-        """Raises BadRequest."""
+        """Handle a request below /hub. Raises BadRequest."""
         asked = hub_reference.parse(head.target)
         if asked is None:
-            raise BadRequest(404, "what follows /hub is no path of a hub")
+            raise BadRequest(404, "the path after /hub is not a path of a hub")
         return self._hub.route(front, head, asked, fields.private(head.fields), [self._via])

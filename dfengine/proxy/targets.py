@@ -1,7 +1,7 @@
-"""What a client asks a forward proxy for: the absolute URL of a request, the place that CONNECT names. Pure.
+"""Targets of a forward proxy: the absolute URL of a request, the server that CONNECT names. Pure.
 
-Source: RFC 9112 sections 3.2.2 (absolute-form) and 3.2.3 (authority-form). A target is never decoded: what is asked of the origin is, byte
-by byte, what the client wrote.
+Source: RFC 9112 sections 3.2.2 (absolute-form) and 3.2.3 (authority-form). A target is never decoded: the origin receives it byte by byte
+as the client wrote it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ LONGEST_NAME = 253
 
 
 def is_absolute(target: bytes) -> bool:
-    """A whole URL, not the path of one."""
+    """Whether the target is an absolute URL, not a path."""
     return b"://" in target and target[:1] not in (b"/", b"*")
 
 
 def absolute(target: bytes) -> tuple[Registry, str]:
-    """The server of a request's absolute URL, and what to ask it for. Raises BadRequest for what is no http://HOST[:PORT]/... ."""
+    """The server and path of a request's absolute URL. Raises BadRequest unless it is http://HOST[:PORT]/... ."""
     found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
     if found is None or "#" in (found["rest"] or ""):
         raise BadRequest(400, "the target is no absolute URL, as http://HOST/PATH")
@@ -40,20 +40,20 @@ def absolute(target: bytes) -> tuple[Registry, str]:
 
 
 def is_server(target: bytes) -> bool:
-    """A whole URL without a path: where the method is OPTIONS, it asks about all of that server (RFC 9112 section 3.2.4)."""
+    """Whether the target is an absolute URL without a path: with OPTIONS it means the server as a whole (RFC 9112 section 3.2.4)."""
     found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
     return found is not None and not found["rest"]
 
 
 def path(target: bytes) -> str:
-    """What a request in origin-form asks its server for. Raises BadRequest."""
+    """The target of a request in origin-form, for its server. Raises BadRequest."""
     if not re.fullmatch(rb"/[!-~]*", target):
         raise BadRequest(400, "the target has characters that are to be percent-encoded")
     return target.decode("ascii")
 
 
 def is_local(server: Registry) -> bool:
-    """Its name is that of another server on every host."""
+    """Whether the name stands for another server on each host."""
     address = address_of(server.dialled)
     named = server.host.rstrip(".") == "localhost" or server.host.rstrip(".").endswith(".localhost")
     return named or (address is not None and any(each.is_loopback or each.is_link_local for each in reached(address)))
@@ -68,7 +68,7 @@ def place(text: str, scheme: str) -> Registry:
 
 
 def connected(target: bytes) -> Registry:
-    """The place that CONNECT names, as one by https; its port is given. Raises BadRequest."""
+    """The server that CONNECT names, with an explicit port, as an https one. Raises BadRequest."""
     text = target.decode("latin-1")
     if not re.search(r":[0-9]{1,5}$", text):
         raise BadRequest(400, "CONNECT wants HOST:PORT")

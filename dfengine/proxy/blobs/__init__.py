@@ -1,11 +1,11 @@
-"""Blobs of this host: where they come from, where they lie, how they are sent.
+"""Blobs of this host: sources, storage and serving.
 
-    blobs, blob     all of them, and how each is answered; one that comes through the swarm
-    answering       a request for a file, until it is known what answers it
-    file_answer     status, head and ranges of an answer with a file; first_byte: what it waits for
-    serving, encrypted_serving   send it from there as it comes
-    store           those that are whole and right; eviction: which of these leave; pins: which never do
-    working         fetches blobs that supernodes want here
-    counts          what is counted of it (pure)
-    announcing      public blobs of this host, made known to the swarm
+    blobs, blob     all blobs, and how each request is answered; one blob that is fetched through the swarm
+    answering       a request for a file, until its source is decided
+    file_answer     status, head and ranges of a response with a file; first_byte: waits for its first byte
+    serving, encrypted_serving   send a file while it is fetched
+    store           complete, verified blobs on the disk; eviction: which of these are removed; pins: which never are
+    working         fetches blobs that supernodes assign to this proxy
+    counts          counters (pure)
+    announcing      announces public blobs of this host to the swarm
 """

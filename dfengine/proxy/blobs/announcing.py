@@ -1,7 +1,7 @@
-"""Tells the swarm which public blobs lie on this host's disk, also after a restart: its peer server announces and serves them.
+"""Announces public blobs on this host's disk to the swarm, also after a restart; its peer server announces and serves them.
 
-A blob is announced as content that is shared (`client.sharing`), with the digests of its pieces from its download: it is not read again.
-What credentials opened is not announced, because every host that may register could get it then.
+A blob is announced as shared content (`client.sharing`), with the piece digests of its download, so it is not read again.
+Blobs that credentials opened are not announced, because every host that may register could then get them.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 LEAST = 1 << 20
-"""Bytes: a smaller blob costs a supernode more than its registry."""
+"""Bytes: serving a smaller blob costs a supernode more than it costs the registry."""
 
 MOST = 16
-"""Blobs that are announced, the newest: each costs SUPERNODES a request of 0.1 CPU ms every `peer.keeper.SELDOM` seconds."""
+"""Number of announced blobs, the newest ones. Each costs SUPERNODES a request of 0.1 CPU ms every `peer.keeper.SELDOM` seconds."""
 
 SECONDS = 30 * 86400.0
 SUPERNODES = 2
-"""Of those that may have its task, the first ones."""
+"""Number of supernodes that get an announcement: the first ones in the order for its task."""
 
 
 class Announcing:
-    """store: of the blobs. threads: what waits for a disk or a supernode runs there."""
+    """store: of the blobs. threads: run operations that wait for a disk or a supernode."""
 
     def __init__(self, settings: ProxySettings, store: Store, threads: Executor) -> None:
         self._settings = settings
@@ -53,17 +53,17 @@ class Announcing:
         self._turn = threading.Lock()
 
     def start(self) -> None:
-        """Have what an earlier process announced served again."""
+        """Serve again the blobs that an earlier process announced."""
         if self._settings.nodes:
             self._threads.submit(self._resume)
 
     def add(self, hex: str, file: PieceFile) -> None:
-        """The public blob of that digest is in the folder, whole and right."""
+        """Announce a public blob by its digest; it is in the folder, complete and verified."""
         if self._settings.nodes and file.geometry.length >= LEAST:
             digests = bytes(file.record.digests[: content.DIGEST * file.geometry.count])
             self._threads.submit(self._publish, hex, file.geometry.length, digests)
 
-    # In threads. A home that cannot be written to, or a supernode that is not there, leaves this host a peer less.
+        # In threads. If the home is not writable or no supernode responds, the blob is not announced.
 
     def _resume(self) -> None:
         with contextlib.suppress(DfengineError, OSError):
@@ -91,7 +91,7 @@ class Announcing:
                 return
             name, until = shared_content.name_of(hex, sign), time.time() + SECONDS
             shared = shared_content.Announced(name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location, names=names)
-            with self._store.touching(hex):  # a link more
+            with self._store.touching(hex):  # adds a link
                 shared_content.publish(home, shared, found, task_id(url))
             for each in sorted(self._own(home), key=lambda each: each.until)[:-MOST]:
                 home.withdraw(each.name)

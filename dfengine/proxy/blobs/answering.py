@@ -1,7 +1,7 @@
-"""The exchange of one request for a file, until it is known what answers it: this host, the swarm, or the file's own server.
+"""The exchange of one request for a file, until its source is decided: this host, the swarm, or the file's own server.
 
-Whatever fails before the answer's first byte, the request is passed on: a client breaks by nothing that is of this proxy. Only a file
-that was found wrong is not: who has it would send it once more.
+Any failure before the response's first byte makes the proxy pass the request on, so that its failures do not affect clients. A file
+with a wrong digest is the exception, because its server would send the same bytes again.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """See exchange.Exchange. place: who has the file. pass_on: makes the exchange that passes the request on.
+    """See exchange.Exchange. place: the file's server. pass_on: makes the exchange that passes the request on.
 
-    instead: answers the request where it was not answered in time; False: it cannot. begins_at_once: who has the file
-    does, see `silence.left`.
+    instead: answers the request after its deadline; False: it cannot. begins_at_once: the file's server does, see
+    `silence.left`.
     """
 
     instead: Callable[[], bool] | None = None
@@ -38,9 +38,9 @@ class Answering:
         self._place = place
         self._pass_on = pass_on
         self._reason = ""
-        """Why the request is passed on, where that is worth an event."""
+        """Why the request is passed on, if that is worth an event."""
         self._unanswered = False
-        """Who has the file was asked about it, in vain."""
+        """Whether a request to the file's server had no response."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -48,11 +48,11 @@ class Answering:
         return self
 
     async def _answer(self) -> bool:
-        """False: pass the request on. Raises BadRequest, subclasses of DfengineError, OSError."""
+        """Answer; False: pass the request on. Raises BadRequest, subclasses of DfengineError, OSError."""
         raise NotImplementedError
 
     def _passes(self, reason: str) -> None:
-        """The request is passed on for this reason."""
+        """Report that the request is passed on for this reason."""
 
     def body(self, data: bytes) -> None: ...
     def complete(self) -> None: ...
@@ -65,7 +65,7 @@ class Answering:
     def expired(self) -> None:
         self.gone()
         if self.instead is None or not self.instead():
-            self._front.answer(504, f"{self._place} has not told in time what it has")
+            self._front.answer(504, f"{self._place} did not respond in time")
 
     async def _run(self) -> None:
         try:
@@ -78,8 +78,8 @@ class Answering:
             self._front.answer(403, str(error))
             return
         except DigestMismatch as error:
-            # Nothing of it is passed on: the client may ask by itself, and compares then.
-            self._front.answer(502, f"{self._place} has sent another file than was asked for: {error}")
+                        # No byte of the file is passed on: the client may request it from the server, and compare it itself.
+            self._front.answer(502, f"{self._place} has sent another file than the one requested: {error}")
             return
         except (DfengineError, OSError) as error:
             self._reason = str(error)

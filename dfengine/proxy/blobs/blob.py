@@ -1,11 +1,11 @@
-"""One blob that comes through the swarm: the download engine behind it, and those that wait for its pieces.
+"""One blob that is fetched through the swarm: its download engine, and the readers that wait for its pieces.
 
-    the engine's threads   register, fetch, verify and write pieces, hash the whole behind them
-    the event loop         asks for the pieces that answers need, is notified when one lands, and sends from the file
+    the engine's threads   register, fetch, verify and write pieces, and hash the file behind them
+    the event loop         requests the pieces that responses need, is notified when one is written, and sends from the file
 
-Law: who asks for all of a blob is not sent its last byte before the sha256 of all of it was compared, and nothing of a small one. A range
-needs its own pieces only; one that reaches its end waits for the sha256 where all pieces are here, and none goes on once it was found
-wrong.
+Law: a reader of a whole blob is not sent its last byte, or any byte of a small blob, before its SHA-256 is compared. A range needs only
+its own pieces. A range that reaches the blob's end waits for the SHA-256 if all pieces are on disk. All stop if the SHA-256 is found to
+be wrong.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 OPEN_SECONDS = 30.0
-"""For a blob's length to be known; then the request that waits for it is passed on, and the engine goes on."""
+"""Time to learn a blob's length; then the request that waits for it is passed on, and the engine continues."""
 
 WINDOW = 128 << 20
-"""Bytes ahead of an answer that are asked for."""
+"""Bytes that are requested ahead of a response."""
 
 FIRST = 2
-"""Pieces of a window that are asked for in order. In a swarm the others are asked for in any order: hosts then have different ones."""
+"""Pieces of a window that are requested in order. In a swarm the others are requested at random, so that hosts have different ones."""
 
 
 class _BlobFetching(Fetching):
-    """over: called in the engine's thread when nothing comes any more. proof: see Blob."""
+    """over: called in the engine's thread when the download has ended. proof: see Blob."""
 
     def __init__(self, settings: GetSettings, over: Callable[[], object], proof: Callable[[int], str] | None) -> None:
         super().__init__(settings, DISK)
@@ -71,10 +71,10 @@ class _BlobFetching(Fetching):
 
 
 class Blob:
-    """On the loop's thread. changed: called when it has ended. settings: with the digest that it must have.
+    """On the loop's thread. changed: called when it has ended. settings: including the expected digest.
 
-    proof: of what is named by no digest that the engine knows: compares the file behind a descriptor, in the engine's thread, with what it
-    must be; its sha256 in hex. Raises subclasses of DfengineError. named: a digest says what it must be; else its version does, see `bind`.
+    proof: for a blob without a digest that the engine supports: verifies the file behind a descriptor, in the engine's thread, and returns
+    its SHA-256 in hex. Raises subclasses of DfengineError. named: a digest names the blob; otherwise a version does, see `bind`.
     """
 
     def __init__(
@@ -93,22 +93,22 @@ class Blob:
         self._transfer: TransferOnDemand | None = None
         self._opening: asyncio.Future[None] | None = None
         self.closed = False
-        """Nobody wants it any more."""
+        """Whether it was closed, since it has no use any more."""
         self.right = False
-        """All of it is here, and its digest was compared."""
+        """Whether it is complete and its digest was verified."""
         self.wrong = False
-        """It was compared, and is another one."""
+        """Whether its digest is wrong."""
         self.state: State | None = None
-        """Of its file then."""
+        """State of its file at the time of verification."""
         self.over = False
-        """Nothing comes any more."""
+        """Whether the download has ended."""
         self.readers: set[Reader] = set()
         self.idle_since = loop.time()
         self.progress = Progress(self.idle_since)
         self._engine.start()
 
     async def opened(self) -> PieceFile:
-        """Its file, once its length is known. Raises what the download raises, subclasses of DfengineError."""
+        """The file, once its length is known. Raises the download's error, a subclass of DfengineError."""
         if self._opening is None:
             self._opening = self.loop.run_in_executor(self._threads, self._await_open)
         await asyncio.shield(self._opening)
@@ -116,27 +116,27 @@ class Blob:
         if self._transfer is None or self.closed:
             self._opening = None
             raise self.failure
-        if self.over and not self.right:  # it has failed since
+        if self.over and not self.right:  # the download has failed since
             raise self.failure
         return self._transfer.file
 
     @property
     def idle(self) -> bool:
-        """Nobody reads it, or waits until its length is known."""
+        """Whether it has no reader, and no request waits for its length."""
         return not self.readers and (self._opening is None or self._opening.done())
 
     def _await_open(self) -> None:
         self._transfer = self._transfer or self._fetching.place.await_open(OPEN_SECONDS)
 
     def check_progress(self) -> None:
-        """Call every second while it has readers: notes whether bytes came."""
+        """Call every second while it has readers: record the progress."""
         if self._transfer is not None:
             came = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
             self.progress.update(came, self.loop.time())
 
     @property
     def failure(self) -> DfengineError:
-        """Why nothing comes any more."""
+        """The reason for which the download has ended."""
         found = self._fetching.failure
         if isinstance(found, DfengineError):
             return found
@@ -146,26 +146,26 @@ class Blob:
 
     @property
     def lacks(self) -> int:
-        """Bytes that are not here yet, as far as its length is known."""
+        """Bytes that are missing, as far as the length is known."""
         if self._transfer is None or self.over:
             return 0
         file = self._transfer.file
         return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
 
     def bind(self, version: bytes) -> bool:
-        """Whether what is here, and what comes, is of this version; from then on one that is not has failed. For one that is open."""
+        """Bind an open blob to a version. Returns whether its bytes are of this version; later bytes of another one make it fail."""
         self._version = version
         return not self.differs
 
     @property
     def bound(self) -> bool:
-        """It was bound to a version, and is of it."""
+        """Whether it was bound to a version, and is of that version."""
         return bool(self._version) and not self.differs
 
     @property
     def differs(self) -> bool:
-        """What comes may be of another version than the one that this was bound to."""
-        # The record's version is taken back before a byte of another one comes.
+        """Whether its bytes may be of another version than the one that it was bound to."""
+                # The record's version is reset before any byte of another version is written.
         return bool(self._version) and (self._transfer is None or self._transfer.file.record.generation != self._version)
 
     @property
@@ -174,7 +174,7 @@ class Blob:
 
     @property
     def byte_counts(self) -> dict[str, int | float]:
-        """Of one that is right: seconds, and bytes by source."""
+        """Seconds, and bytes by source, of a verified blob."""
         result = self._fetching.came
         if result is None:
             return {}
@@ -183,18 +183,18 @@ class Blob:
 
     @property
     def sha256(self) -> str:
-        """In hex, of one that is right."""
+        """SHA-256 in hex of a verified blob."""
         return self._fetching.sha256
 
     @property
     def file(self) -> PieceFile:
-        """When it was opened."""
+        """The file of an opened blob."""
         assert self._transfer is not None
         return self._transfer.file
 
     @property
     def whole(self) -> tuple[str, int]:
-        """Path and descriptor of the file, when all of it is here."""
+        """Path and descriptor of the file, when it is complete."""
         assert self._transfer is not None
         return self._fetching.place.path, self._transfer.file.fd
 
@@ -203,35 +203,35 @@ class Blob:
         self.right = self._fetching.failure is None
         self.wrong = isinstance(self._fetching.failure, DigestMismatch)
         if self.right:
-            self._await_open()  # at once: it was opened
+            self._await_open()  # does not wait, since it is open
             self.right = not self.differs
         self._changed(self)
         for reader in list(self.readers):
             reader.wake()
 
     def ask(self, pieces: list[int], landed: Callable[[], None]) -> Ticket:
-        """Have pieces fetched; landed: called in any thread when one of them lands."""
+        """Have pieces fetched. landed: called in any thread when one of them is written."""
         assert self._transfer is not None
         return self._transfer.ask(pieces, landed)
 
     def withdraw(self, ticket: Ticket) -> None:
-        """They are not waited for any more."""
+        """Stop waiting for the pieces of a ticket."""
         assert self._transfer is not None
         self._transfer.withdraw(ticket)
 
     def close(self) -> asyncio.Future[None] | None:
-        """Let go of it; nobody reads from it."""
+        """Close a blob without readers."""
         if self.closed:
             return None
         self.closed = True
         if not self.over:
-            self._fetching.stop(LocalError("nobody wants the blob any more"))
+            self._fetching.stop(LocalError("the blob is not needed any more"))
         self._fetching.place.end()
         return self.loop.run_in_executor(self._threads, self._engine.leave)
 
 
 class Reader:
-    """Asks for the pieces of [start, past) of a blob ahead of an answer, and wakes it when they land. `close` it in the end."""
+    """Requests the pieces of [start, past) of a blob ahead of a response, and wakes it when they are written. Must be closed."""
 
     def __init__(self, blob: Blob, file: PieceFile, span: tuple[int, int], landed: Callable[[], None]) -> None:
         start, past = span
@@ -243,14 +243,14 @@ class Reader:
         self._landed = landed
         self._ticket: Ticket | None = None
         self._asked = -1
-        """The piece after those asked for."""
+        """The piece after the requested ones."""
         self._woken = False
         self.fd = file.fd
-        """From where what `ready` has found last can be read: the file may move to another place of this host."""
+        """Descriptor for the bytes that `ready` returned last: the file may move to another path of this host."""
         blob.readers.add(self)
 
     def ready(self, at: int) -> int:
-        """How many bytes from `at` on may be sent now; where none may, their pieces are asked for, and the answer is woken."""
+        """Number of bytes from `at` on that may be sent now. If 0, their pieces are requested, and the response is woken."""
         file, geometry = self._file, self._file.geometry
         n = geometry.covering(at, 1)[0]
         last = geometry.covering(self._past - 1, 1)[0]
@@ -278,7 +278,7 @@ class Reader:
         if self.blob.swarm:
             random.shuffle(others)
         self._asked = past
-        # What is here may have to be fetched, too, where the file moves to another place.
+                # Pieces on disk may have to be fetched too, if the file moves to another path.
         self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._on_landed)
 
     def _on_landed(self) -> None:
@@ -288,7 +288,7 @@ class Reader:
             self.blob.loop.call_soon_threadsafe(self.wake)
 
     def wake(self) -> None:
-        """Something changed."""
+        """Notify the response of a change."""
         self._woken = False
         self._landed()
 
@@ -298,7 +298,7 @@ class Reader:
             self.blob.withdraw(ticket)
 
     def close(self) -> None:
-        """It wants nothing any more."""
+        """Withdraw all requests for pieces."""
         self._landed = lambda: None
         self._withdraw()
         self.blob.readers.discard(self)

@@ -1,4 +1,4 @@
-"""Blobs of this host: those that are whole on its disk, those that come through the swarm, and how each is answered."""
+"""Blobs of this host: those on its disk, those being fetched through the swarm, and how each request is answered."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from dfengine.settings import ProxySettings
 
 IDLE_SECONDS, KEPT_SECONDS = 60.0, 2.0
-"""A blob that nobody reads is let go of after this; one that is whole, and kept by its name, after the second."""
+"""A blob without readers is closed after this; a verified one, which the store has by its name, after the second."""
 
 MOST_IDLE = 128
-"""Blobs that nobody reads; each has threads of its own while it is not whole."""
+"""Maximum number of open blobs without readers; each has threads of its own until it is complete."""
 
 THREADS = 32
-"""For openings, comparisons and closings."""
+"""Threads for opening, comparing and closing."""
 
 RETRY_SECONDS = 5.0
-"""After a registry's first failure, for tries by this host and by a supernode. Then a client has the registry's own answer, whose status
-and Retry-After tell it when to come again, or goes on by a range.
+"""Time for retries by this host and by a supernode after a registry's first failure. Then a client gets the registry's own response,
+whose status and Retry-After state when to try again, or it resumes by a range.
 """
 
 OPEN_RETRY_SECONDS = 120.0
-"""The same for tries by this host once the blob's length is known, and answers may have started: a client that is cut then loses what it
-has, or must resume by a range. A registry restarts in less time, and a client that does not wait so long goes to it directly.
+"""The same for retries by this host once the blob's length is known and responses may have started: a client that is cut then loses the
+bytes that it has, or must resume by a range. A registry restarts in less time; a client that does not wait that long asks it directly.
 """
 
 LOG_SECONDS = 1.0
 """After this a fetch is logged as begun; a blob that is complete before is logged as finished only."""
 
 RESERVE = 16 << 20
-"""Bytes of the disk that are left free."""
+"""Bytes of the disk that are kept free."""
 
 FULL_SECONDS = 30.0
 
 DISTRUST_SECONDS = 600.0
-"""For which a registry is not read again for a blob that was a wrong one; the swarm may have the right one from elsewhere."""
+"""Time for which a registry that sent a wrong blob is not read again for it; the swarm may have the right one from another source."""
 
 MOST_DISTRUSTED = 4096
 EVICT_SECONDS = 5.0
@@ -68,14 +68,14 @@ EVICT_SECONDS = 5.0
 GENERAL = "application/octet-stream"
 
 MOST_PROVED = 16384
-"""Files named by no sha256 whose sha256 is remembered."""
+"""Maximum number of files without a sha256 name whose sha256 is cached."""
 
 
 class Source(Value):
-    """What somebody has. target: where, at its registry. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
+    """A file at a registry. target: its request target there. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
 
-    name, version: of a file that is named by no digest: under which it is here, and which version of it (see `Blob.bind`); "" otherwise.
-    filter: query parameters of `target` that do not name the file, as `a&b`. signed: the URL that opens it, see `GetSettings`.
+    name, version: of a file without a digest: its local name, and which version of it (see `Blob.bind`); "" otherwise.
+    filter: query parameters of `target` that do not identify the file, as `a&b`. signed: the presigned URL, see `GetSettings`.
     """
 
     target: str
@@ -88,12 +88,12 @@ class Source(Value):
 
     @property
     def identifier(self) -> str:
-        """Of its task, which has another one for each set of parameters that are left out."""
+        """The task's identifier: the version, and the filter, since each set of filtered parameters needs a task of its own."""
         return f"{self.version} less {self.filter}" if self.filter else self.version
 
 
 class Blobs:
-    """On the loop's thread. settings: of the proxy. Raises StorageError where the home cannot be used."""
+    """On the loop's thread. settings: of the proxy. Raises StorageError if the home cannot be used."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, permissions: Permissions, events: EventLog = SILENT
@@ -106,28 +106,28 @@ class Blobs:
         self.store = Store(settings.home)
         self._settings = settings
         self.cache_size = settings.cache_size
-        """Most bytes of blobs on the disk, 0: any."""
+        """Maximum number of bytes of blobs on the disk, 0: no limit."""
         self._announcing = Announcing(settings, self.store, self.threads)
         self._announcing.start()
         self._open: dict[str, Blob] = {}
         self._unlogged: dict[Blob, tuple[float, tuple[str, str]]] = {}
-        """Fetches that are not logged yet: when they are, and what is asked of which registry."""
+        """Fetches that are not logged yet: when to log them, and (digest, registry)."""
         self._dropped: list[Blob] = []
-        """Those that are still read from."""
+        """Replaced blobs that still have readers."""
         self._checking: dict[str, asyncio.Future[Kept | None]] = {}
         self._proved: dict[str, str] = {}
-        """Name of a blob that is named by no sha256 -> the name by which it is kept."""
+        """Name of a blob without a sha256 name -> the name under which it is stored."""
         self._evicted, self._evicting = 0.0, False
         self.swarm = bool(settings.nodes)
         self.splits = settings.private == "split"
-        """A blob that credentials opened is for these alone."""
+        """Whether a blob that credentials opened is only for requests with the same credentials."""
         self._full_until = 0.0
-        """Until when nothing is fetched, because the disk took no more."""
+        """Time until which nothing is fetched, after the disk was full."""
         self._distrusted: OrderedDict[tuple[str, str], float] = OrderedDict()
-        """(blob, registry) -> until when."""
+        """(blob, registry) -> time until which the registry is distrusted."""
 
     async def kept(self, names: list[str]) -> tuple[str, Kept] | None:
-        """The first of these blobs that is whole on the disk, with its name."""
+        """The first of these blobs that is complete on the disk, with its name."""
         for name in (self._proved.get(name, name) for name in names):
             kept = self.store.find(name)
             if kept is None and self.store.exists(name):
@@ -137,7 +137,7 @@ class Blobs:
         return None
 
     async def _checked(self, name: str) -> Kept | None:
-        """What is on the disk by this name is compared, once for all who ask for it at the same time."""
+        """Verify the blob on the disk, once for all concurrent requests."""
         checking = self._checking.get(name)
         if checking is None:
             checking = self._checking[name] = self.loop.run_in_executor(self.threads, self.store.check, name)
@@ -151,20 +151,20 @@ class Blobs:
 
     def _changed(self, name: str) -> None:
         self.counts.changed += 1
-        self._events.warning("blob_changed", name=name, reason="it is not what was fetched: another program wrote to the file, or the disk")
+        self._events.warning("blob_changed", name=name, reason="it differs from the fetched file: another program wrote to it, or the disk")
 
     def distrusts(self, digest: str, registry: Registry) -> bool:
-        """What it sent lately, or what others had from somewhere, was another blob."""
+        """Whether a blob from this registry, or from other hosts, recently had a wrong digest."""
         return self._distrusted.get((digest, registry.url), 0.0) > self.loop.time()
 
     def withheld(self, method: str, asked: Reference, registry: Registry) -> Withheld | None:
-        """What compares a passed answer to a request for what a digest names; None: none names it."""
+        """The check of a response that is passed on, if a digest names it; else None."""
         if method != "GET" or not asked.content:
             return None
         return self.withholding(asked.content, registry, LONGEST_MANIFEST if asked.kind == MANIFESTS else LEAST)
 
     def withholding(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> Withheld:
-        """See Withheld."""
+        """Make the check of a response; see Withheld."""
 
         def report(reason: str) -> None:
             self.counts.failed += 1
@@ -173,14 +173,14 @@ class Blobs:
         return Withheld(digest, most, report, length)
 
     def passes(self, digest: str, registry: Registry, reason: str) -> None:
-        """It is asked of the registry, past the swarm."""
+        """Record that a request is passed on to the registry, past the swarm."""
         self.counts.passed_on += 1
         self._events.warning("passed_on", name=digest, of=registry.url, reason=reason)
 
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
-        """Under which a blob may be here for who sends these fields to this registry; the last one: for who else it is brought here.
+        """Local names of a blob for requests with these fields to this registry; the last one is used for fetching it.
 
-        What credentials have opened at this registry may be given to a client that needs none there: the registry has just permitted it.
+        A blob that credentials opened at this registry may be sent to a client without credentials: the registry has just permitted that.
         """
         hex = digest.removeprefix("sha256:").replace(":", "-")
         opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
@@ -188,7 +188,7 @@ class Blobs:
         return [hex, own] if opening else [own, hex]
 
     def bring(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
-        """What is asked for, fetched from now on if it is not yet. sent: fields that open it at the registry, and others beside them."""
+        """The blob of `asked`; its fetch is started if need be. sent: fields of the request to the registry, credentials included."""
         names, digest = [asked.name] if asked.name else self.names(asked.digest, registry, sent), asked.digest
         name = next((name for name in names if self.under_way(name) is not None), names[-1])
         blob = self.under_way(name)
@@ -209,7 +209,7 @@ class Blobs:
         return blob
 
     def under_way(self, name: str) -> Blob | None:
-        """The one of this name that is fetched, or was a moment ago and has not changed since. For one that is not `kept`."""
+        """The blob of this name that is being fetched, or was until a moment ago and has not changed since. For one that is not `kept`."""
         blob = self._open.get(name)
         if blob is None or blob.failed:
             return None
@@ -222,7 +222,7 @@ class Blobs:
     def fetch(
         self, name: str, asked: tuple[str, str], settings: GetSettings, proof: Callable[[int], str] | None, named: bool = True
     ) -> Blob:  # fmt: skip
-        """Start to fetch one, which replaces an earlier one of this name. asked: what, of whom. proof, named: see Blob."""
+        """Start a fetch, which replaces an earlier one of this name. asked: (digest, registry). proof, named: see Blob."""
         self.drop(name)
         self._let_go(MOST_IDLE)
         self.counts.started += 1
@@ -233,36 +233,36 @@ class Blobs:
         return blob
 
     def _let_go(self, most: int) -> None:
-        """Drop blobs without readers, but for the `most` last used."""
+        """Drop blobs without readers, except the `most` last used ones."""
         idle = sorted((blob.idle_since, name) for name, blob in self._open.items() if blob.idle)
         for _, name in idle[: max(0, len(idle) - most)]:
             self.drop(name)
 
     def drop(self, name: str) -> None:
-        """The fetch of this name has the wrong content."""
+        """Drop the blob of this name, because it is being replaced or its content is wrong."""
         blob = self._open.pop(name, None)
         if blob is not None and blob.readers:
-            self._dropped.append(blob)  # its descriptor is theirs, too
+            self._dropped.append(blob)  # its readers share its descriptor
         elif blob is not None:
             blob.close()
 
     def use(self, name: str, given: bool = True) -> None:
-        """A blob that is kept is given away now, or was asked for by a supernode."""
+        """Record that a stored blob is used: sent to a client if `given`, else requested by a supernode."""
         self.counts.given += given
         self.store.use(name, time.time())
 
     @property
     def open(self) -> int:
-        """How many are fetched, or were a moment ago."""
+        """Number of blobs that are being fetched, or were until a moment ago."""
         return len(self._open)
 
     @property
     def full(self) -> bool:
-        """The disk took no more a moment ago: nothing is fetched."""
+        """Whether the disk was full a moment ago, so that nothing is fetched."""
         return self.loop.time() < self._full_until
 
     def room(self, blob: Blob) -> bool:
-        """The disk has room for what this blob lacks, besides what the others will take. Raises StorageError."""
+        """Whether the disk has room for the rest of this blob and of all others with readers. Raises StorageError."""
         if blob.over or blob.readers:
             return True
         try:
@@ -277,7 +277,7 @@ class Blobs:
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
         self._unlogged.pop(blob, None)
         if blob.closed:
-            return  # its file is closed, or about to
+            return  # its file is closed, or is about to be
         if blob.right:
             _, dot, place = name.partition(".")
             kept = blob.sha256 + dot + place
@@ -302,7 +302,7 @@ class Blobs:
                 self._full_until = self.loop.time() + FULL_SECONDS
 
     def sweep(self) -> None:
-        """Call every second: let go of blobs without readers."""
+        """Call every second: close blobs without readers."""
         now = self.loop.time()
         for blob, (_, asked) in [each for each in self._unlogged.items() if each[1][0] < now]:
             del self._unlogged[blob]
@@ -325,7 +325,7 @@ class Blobs:
         self._evicting, self._evicted = False, self.loop.time()
 
     def close(self) -> None:
-        """The process ends."""
+        """Close all, when the process ends."""
         for blob in [*self._open.values(), *self._dropped]:
             blob.close()
         self.threads.shutdown(wait=False, cancel_futures=True)

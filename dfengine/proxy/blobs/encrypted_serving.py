@@ -1,4 +1,4 @@
-"""The answer with a file to a client whose connection is encrypted: read in parts, which TLS is given as it takes them."""
+"""The response with a file over an encrypted connection: read in parts, as fast as TLS accepts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK = 256 << 10
 """Bytes that are read and encrypted at once."""
 
 TURN = 2 << 20
-"""Bytes of one client after which others have their turn: to encrypt them takes the loop's thread."""
+"""Bytes for one client before the others get a turn: encryption occupies the loop's thread."""
 
 
 class EncryptedServing(Serving):
@@ -20,7 +20,7 @@ class EncryptedServing(Serving):
 
     _part: bytes | FileSlice | None = None
     _done = 0
-    """Bytes of the part that TLS was given."""
+    """Bytes of the part that were passed to TLS."""
     _warm = _paused = False
 
     def start(self) -> Self:
@@ -68,7 +68,7 @@ class EncryptedServing(Serving):
         self._front.flush()
 
     def _read(self, part: FileSlice) -> None:
-        """From the disk, by a thread."""
+        """Read the part from the disk, in a thread."""
         self._loading = True
 
         def loaded(_: object) -> None:

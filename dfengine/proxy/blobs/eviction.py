@@ -1,6 +1,6 @@
-"""Which blobs leave the disk: those that were used longest ago, when there are more than may be, or the disk has little room left.
+"""Eviction of blobs: the least recently used ones are removed if there are more bytes than allowed, or if the disk is nearly full.
 
-So do parts of files of which only some ranges were read: those leave first that nothing was written to for the longest time.
+Parts of files of which only some ranges were read are removed too, in the order of their last write.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dfengine.files.place import FOLDER as PARTS
 from dfengine.storage.abandoned import remove_pair
 
 LOW = 1 << 30
-"""Bytes free, or LOW_PERCENT of a small disk, below which blobs leave."""
+"""Free bytes, or LOW_PERCENT of a small disk, below which blobs are evicted."""
 
 LOW_PERCENT = 5
 DOWN_TO = 90
-"""Percent of what may be, to which blobs leave: not one for each that comes."""
+"""Percent of the limit to which eviction goes down, so that it does not run for each new blob."""
 
 
 def leaving(found: list[tuple[float, int, str]], most: int, short: int, pinned: frozenset[str] = frozenset()) -> list[str]:
-    """Of blobs as (when used, bytes, name) those that leave. most: bytes that may be, 0: any. short: bytes that the disk lacks. Pure.
+    """Names to remove, of blobs as (time of use, bytes, name). most: bytes allowed, 0: no limit. short: bytes that the disk lacks. Pure.
 
-    pinned: names of those that stay; they count as the others do.
+    pinned: names that are never removed; they count for the limit.
     """
     total = sum(size for _, size, _ in found)
     excess = max(short, total - most * DOWN_TO // 100 if 0 < most < total else 0)
@@ -39,9 +39,9 @@ def leaving(found: list[tuple[float, int, str]], most: int, short: int, pinned: 
 
 
 def evict(home: str, folder: str, most: int, pinned: frozenset[str] = frozenset()) -> list[str]:
-    """Remove blobs of `folder`, which lies in `home`, and parts, where there are too many; the blobs' names. pinned: see `leaving`.
+    """Evict blobs of `folder`, which is in `home`, and parts; return the blobs' names. pinned: see `leaving`.
 
-    A part that somebody fetches stays. In a thread.
+    A part that is being fetched is not removed. In a thread.
     """
     found: list[tuple[float, int, str]] = []
     inodes = {}
@@ -75,7 +75,7 @@ def evict(home: str, folder: str, most: int, pinned: frozenset[str] = frozenset(
 
 
 def _is_fetched(stem: str) -> bool:
-    """A process holds the lock of this part."""
+    """Whether a process holds the lock of this part."""
     try:
         fd = os.open(f"{stem}.part", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -90,7 +90,7 @@ def _is_fetched(stem: str) -> bool:
 
 
 def _parts(folder: str, blobs: set[int]) -> list[tuple[float, int, str]]:
-    """(when it was written to, bytes, path without its suffix) of each part that is no blob. blobs: inodes."""
+    """(time of the last write, bytes, path without its suffix) of each part that is not a blob. blobs: inodes."""
     found: list[tuple[float, int, str]] = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -102,7 +102,7 @@ def _parts(folder: str, blobs: set[int]) -> list[tuple[float, int, str]]:
 
 
 def remove(home: str, folder: str, inodes: dict[str, int]) -> None:
-    """Unlink these blobs, name -> inode, and the downloads that brought them."""
+    """Unlink these blobs, name -> inode, and the parts of their downloads."""
     for name in inodes:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, name))
@@ -111,7 +111,7 @@ def remove(home: str, folder: str, inodes: dict[str, int]) -> None:
 
 
 def _unlink_parts(folder: str, inodes: set[int]) -> None:
-    """The names by which the same files came here: as long as one of them is there no byte is free."""
+    """Unlink the other names of these files, since their bytes are not freed while any name exists."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".part") and entry.inode() in inodes:

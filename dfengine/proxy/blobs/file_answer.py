@@ -1,4 +1,4 @@
-"""The answer to a GET or HEAD with a file whose length and entity-tag are known: its status, its head, and the ranges that are sent."""
+"""The response to a GET or HEAD for a file of known length and entity-tag: its status, its head and its ranges."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def answer_file(
     front: Front, request: Head, tag: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
-    """Answer `request` with the file, or with what its conditions ask for. Nothing of an answer is out yet, and none is when this raises.
+    """Answer `request` with the file, or as its conditions require. No byte of a response is sent before, nor if this raises.
 
-    tag: the entity-tag, quoted. fields: of every answer, without those of a body. owner: keeps `fd` open. reader: of a file that still
-    comes; None: all is here. Raises BadRequest for ranges that nobody may ask for, and what fails before the first byte, see `first_byte`.
+    tag: the entity-tag, quoted. fields: of every response, without those of a body. owner: keeps `fd` open. reader: of a file that is being
+    fetched; None: it is complete. Raises BadRequest for ranges that are refused, and errors before the first byte, see `first_byte`.
     """
     given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
     status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
@@ -38,7 +38,7 @@ async def send_file(
     front: Front, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
-    """The same, once the request's conditions were looked at. status: 200, 304 or 412. asked: its Range, "" where that does not count."""
+    """Answer when conditions are evaluated. status: 200, 304 or 412. asked: the Range, "" if it does not apply."""
     if status == 304:
         front.begin(status, b"", fields, length)
         front.end()
@@ -72,7 +72,7 @@ async def send_file(
 async def send_part(
     front: Front, fields: Fields, fd: int, owner: object, length: int, reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None
 ) -> None:
-    """Answer with all of a file of `length` bytes, which is itself the part of another one that `fields` tell, by a Content-Range."""
+    """Answer with a file of `length` bytes, which is the part of another file that the Content-Range in `fields` states."""
     await _serve(front, 206, fields, length, fd, owner, [(0, length)], [b"", b""], reader)
 
 
@@ -80,7 +80,7 @@ async def _serve(
     front: Front, status: int, fields: Fields, total: int, fd: int, owner: object, spans: list[ranges.Span], heads: list[bytes],
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
-    """total: bytes of the body."""
+    """Send head and body. total: bytes of the body."""
     first = await first_byte(reader, spans[0]) if reader is not None and spans else None
     try:
         front.begin(status, b"", fields, total)

@@ -1,6 +1,6 @@
-"""What an answer with a file that still comes waits for before its head is sent: the first byte of its body, for a while.
+"""Wait for the first byte of a file that is being fetched, for a limited time, before the response's head is sent.
 
-Until then whatever fails has a status of its own, or the request is passed on. Afterwards the connection can only be cut.
+Until then an error has a status of its own, or the request is passed on. Afterwards the connection can only be cut.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from dfengine.proxy.ranges import Span
 
 HELD_SECONDS = 8.0
-"""For which a head is held back at most. Clients wait for 10 s and more, once for the head, and again for a byte of the body."""
+"""Maximum time for which a head is held back. Clients wait for 10 s or more for the head, and again for a byte of the body."""
 
 
 async def first_byte(reader: Callable[[Span, Callable[[], None]], Reader], span: Span) -> Reader:
-    """A reader of these bytes, once the first of them can be sent, or HELD_SECONDS are over; it is the caller's to close.
+    """A reader of these bytes, when the first of them can be sent or HELD_SECONDS are over. The caller must close it.
 
-    Raises what the download has failed with, subclasses of DfengineError.
+    Raises the download's error, a subclass of DfengineError.
     """
     landed = asyncio.Event()
     found = reader(span, landed.set)

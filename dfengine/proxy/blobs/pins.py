@@ -1,8 +1,8 @@
-"""Blobs of a proxy's home as its user sees and steers them: which are there, and which are pinned.
+"""Blobs of a proxy's home for its user: listing, pinning and removal.
 
-    HOME/pinned-blobs/NAME    the blob of this name stays, whatever is evicted; an empty file
+    HOME/pinned-blobs/NAME    an empty file: the blob of this name is never evicted
 
-A running proxy looks there whenever it evicts, so a pin needs no word to it.
+A running proxy reads this directory at each eviction, so a pin needs no notification.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[0-9a-f]{64}(?:\.[0-9a-f]{16})?")
 
 
 class Blob(Value):
-    """name: of its file; see `store.name_of`. used: unix seconds. inode: of its data, which a download of this host may have, too."""
+    """name: of its file; see `store.name_of`. used: unix seconds. inode: of its data, which may be shared with a download of this host."""
 
     name: str
     path: str
@@ -39,7 +39,7 @@ class Blob(Value):
 
 
 def listed(home: str) -> list[Blob]:
-    """All of them, by name. home: the directory of a proxy's downloads; one that has no blobs has none."""
+    """All blobs, by name. home: the directory of a proxy's downloads; it may have no blobs."""
     kept, found = pinned(home), []
     with contextlib.suppress(OSError), os.scandir(os.path.join(home, BLOBS)) as entries:
         for entry in entries:
@@ -51,7 +51,7 @@ def listed(home: str) -> list[Blob]:
 
 
 def pinned(home: str) -> frozenset[str]:
-    """Names of blobs that stay; they need not be there."""
+    """Names of pinned blobs, which need not exist."""
     folder = os.path.join(home, PINNED)
     with contextlib.suppress(OSError):
         if is_own_folder(folder):
@@ -60,7 +60,7 @@ def pinned(home: str) -> frozenset[str]:
 
 
 def pin(home: str, name: str, stays: bool) -> None:
-    """The blob stays until this is called with False. Raises StorageError."""
+    """Pin the blob, or unpin it if `stays` is False. Raises StorageError."""
     path = os.path.join(home, PINNED, name)
     try:
         if stays:
@@ -74,6 +74,6 @@ def pin(home: str, name: str, stays: bool) -> None:
 
 
 def drop(home: str, blob: Blob) -> None:
-    """It leaves the disk, pinned or not. Raises StorageError."""
+    """Remove the blob from the disk, pinned or not. Raises StorageError."""
     pin(home, blob.name, False)
     remove(home, os.path.join(home, BLOBS), {blob.name: blob.inode})

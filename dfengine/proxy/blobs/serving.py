@@ -1,6 +1,6 @@
-"""The answer with a blob, or with ranges of it: sent from its file as its pieces come, in order.
+"""The response with a blob, or with ranges of it: sent in order from its file while its pieces are fetched.
 
-The socket is given the file's pages by sendfile; what must come from a disk is first read by a thread.
+The file's pages are sent by sendfile. Pages that are not in memory are first read by a thread.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from dfengine.proxy.ranges import Span
 
 STEP = 8 << 20
-"""Bytes of one slice: each is looked at for pages that are on a disk."""
+"""Bytes of one slice: each is checked for pages that are not in memory."""
 
 TURN = 16 << 20
-"""Bytes that one client is sent before others have their turn."""
+"""Bytes for one client before the others get a turn."""
 
 WAIT_SECONDS = 60.0
-"""Between two looks at whether the next piece can still come."""
+"""Interval of checks whether the next piece can still arrive."""
 
 
 class Serving:
-    """spans: of the file, each after its head; heads[-1] is what ends the body. reader: of a blob that still comes; None: all is here.
+    """spans: of the file, each after its head; heads[-1] ends the body. reader: of a blob that is being fetched; None: it is complete.
 
     owner: keeps `fd` open.
     """
@@ -50,10 +50,10 @@ class Serving:
         self._upload: Upload | None = None
         self._loading = self._over = False
         self._waiting = math.inf
-        """Since when it waits for a piece (seconds of the loop's clock); infinite: it does not."""
+        """When it began to wait for a piece (seconds of the loop's clock); infinite while it does not wait."""
 
     def start(self) -> Serving:
-        """The answer's head is written."""
+        """Start; the response's head is written already."""
         self._upload = Upload((self._front.taken_out() + self._heads[0],))
         self._begin_span()
         self._pump()
@@ -68,7 +68,7 @@ class Serving:
             if self._open is not None:
                 self._reader = self._open(self._spans[self._index], self._pump)
 
-    # The client.
+        # Callbacks of the client's connection.
 
     def body(self, data: bytes) -> None: ...
     def complete(self) -> None: ...
@@ -84,7 +84,7 @@ class Serving:
         self._upload = None
 
     def expired(self) -> None:
-        # A client that does not take what is here is cut at once.
+                # A client that does not read the available bytes is cut at once.
         left = 0.0
         if self._reader is not None and not self._over and self._waiting < math.inf:
             left = self._reader.blob.progress.left(self._waiting, self._clock())
@@ -93,10 +93,10 @@ class Serving:
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
 
-    # The file.
+        # Sending from the file.
 
     def _pump(self) -> None:
-        """Send what can be sent."""
+        """Send the bytes that can be sent."""
         if self._over or self._loading:
             return
         moved = 0
@@ -120,7 +120,7 @@ class Serving:
                     asyncio.get_running_loop().call_soon(self._pump)
                     return
         except (OSError, EOFError):
-            # The client is gone, or the file was cut short: what was announced cannot be sent.
+                        # The client disconnected, or the file was truncated: the announced bytes cannot be sent.
             self._over = True
             self._front.cut()
         finally:
@@ -128,13 +128,13 @@ class Serving:
                 self._front.alive()
 
     def _next(self) -> bool:
-        """Make the next upload; False: it has to wait for a piece, or the answer is at its end."""
+        """Make the next upload. False if it has to wait for a piece, or at the end of the response."""
         part = self._next_part()
         self._upload = Upload((part,)) if part is not None else None
         return part is not None
 
     def _next_part(self) -> bytes | FileSlice | None:
-        """What is sent next; None: it has to wait for a piece, or the answer is at its end."""
+        """The next part to send. None if it has to wait for a piece, or at the end of the response."""
         while self._index < len(self._spans):
             past = self._spans[self._index][1]
             if self._at >= past:
@@ -166,7 +166,7 @@ class Serving:
         return None
 
     def _ended(self) -> None:
-        """All of it is sent."""
+        """Finish, when all is sent."""
         self._front.ended()
 
     def _load(self, upload: Upload, cold: FileSlice) -> None:

@@ -1,13 +1,13 @@
-"""Blobs that are whole and right, on the disk of this host, by their sha256.
+"""Complete, verified blobs on the disk of this host, by their SHA-256.
 
-    HOME/blobs/HEX          was had without credentials: who may ask the registry that is asked may have it
-    HOME/blobs/HEX.PLACE    credentials opened it at this registry: only for what is asked there (with `--private split`: by these)
+    HOME/blobs/HEX          fetched without credentials: for any client that may ask the registry of its request
+    HOME/blobs/HEX.PLACE    opened by credentials at this registry: only for requests to it (`--private split`: with these credentials)
 
-Otherwise a client that names its own registry would get, by its digest, what others' tokens opened.
+Otherwise a client could name a registry of its own, and get by digest the blobs that others' tokens opened.
 
-A file is there only after its digest was compared. One that an earlier process left, or whose inode, length or times of change differ from
-those that it had then, is compared again before it is given away. A program that writes to it can set the time of its data back, and not
-that of its inode; a hard link that comes or goes changes the latter, too, and costs one comparison more.
+A file is stored only after its digest was compared. It is compared again before use if an earlier process left it, or if its inode,
+length or times of change differ from those at the comparison. A program that writes to it can reset the time of its data, but not that
+of its inode. Adding or removing a hard link changes the latter too, which costs one more comparison.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 USE_SECONDS = 60.0
-"""Between two notes of a blob's use."""
+"""Interval between two updates of a blob's time of use."""
 
 READINGS = 3
-"""Of one blob, while its links change in the meantime."""
+"""Maximum number of comparisons of one blob while its links change."""
 
 State = tuple[int, int, int, int]
-"""Inode, bytes, time of change of the data and of the inode, nanoseconds."""
+"""Inode, bytes, time of change of the data and of the inode in nanoseconds."""
 
 
 class Kept:
-    """An open blob; its descriptor is closed when nobody holds it."""
+    """An open blob; its descriptor is closed with the last reference."""
 
     def __init__(self, fd: int, length: int) -> None:
         self.fd = fd
@@ -50,22 +50,22 @@ class Kept:
 
 
 def name_of(hex: str, place: str) -> str:
-    """Of a blob's file. place: the registry's URL where credentials opened it, "" where none were needed."""
+    """Name of a blob's file. place: the registry's URL if credentials opened it, "" if none were needed."""
     return f"{hex}.{hashlib.sha256(place.encode()).hexdigest()[:16]}" if place else hex
 
 
 class Store:
-    """home: the directory of this host's downloads. Raises StorageError where it cannot be used."""
+    """home: the directory of this host's downloads. Raises StorageError if it cannot be used."""
 
     def __init__(self, home: str) -> None:
         self.path = os.path.join(home, pins.BLOBS)
         self._right: dict[str, State] = {}
-        """What was compared by this process."""
+        """States of the files that this process has compared."""
         self._used: dict[str, float] = {}
         self.make()
 
     def make(self) -> None:
-        """Make the directory, also again where somebody has removed it. Raises StorageError where it cannot be used."""
+        """Make the directory, also after its removal. Raises StorageError if it cannot be used."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             if not is_own_folder(self.path):
@@ -74,7 +74,7 @@ class Store:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
     def free(self) -> int:
-        """Bytes that the disk takes; 0 where the home cannot be used."""
+        """Free bytes of the disk; 0 if the home cannot be used."""
         try:
             found = os.statvfs(self.path)
         except OSError:
@@ -82,7 +82,7 @@ class Store:
         return found.f_bavail * found.f_frsize
 
     def find(self, name: str) -> Kept | None:
-        """The blob, if it was compared by this process and has not changed since. name: see name_of, also below."""
+        """The blob, if this process has compared it and it has not changed since. name: see name_of, also below."""
         seen = self._right.get(name)
         if seen is None:
             return None
@@ -93,7 +93,7 @@ class Store:
         return kept
 
     def use(self, name: str, now: float) -> None:
-        """It is given away at `now`, unix seconds: the blobs that were used longest ago leave first."""
+        """Record the use of a blob at `now`, unix seconds: the least recently used ones are evicted first."""
         if now - self._used.get(name, 0.0) > USE_SECONDS:
             self._used[name] = now
             with contextlib.suppress(OSError), self.touching(name) as path:
@@ -101,7 +101,7 @@ class Store:
 
     @contextlib.contextmanager
     def touching(self, name: str) -> Iterator[str]:
-        """Gives the blob's path to code that changes the file's links or its time of use: that time of change counts for nothing.
+        """Yield the blob's path to code that changes the file's links or time of use; the resulting time of change is accepted.
 
         Raises OSError.
         """
@@ -116,14 +116,14 @@ class Store:
                 self._right[name] = after
 
     def evict(self, most: int) -> None:
-        """Remove those used longest ago where they are more than `most` bytes (0: any), or the disk is nearly full. In a thread."""
+        """Evict the least recently used blobs beyond `most` bytes (0: no limit), and if the disk is nearly full. In a thread."""
         home = os.path.dirname(self.path)
         for name in evict(home, self.path, most, pins.pinned(home)):
             self._used.pop(name, None)
             self._right.pop(name, None)
 
     def check(self, name: str) -> Kept | None:
-        """The same of one that nobody has compared: reads all of it, in a thread. What is wrong is removed."""
+        """The blob, verified by reading all of it, in a thread. A file with a wrong digest is removed."""
         kept = self._open(name)
         if kept is None:
             return None
@@ -139,7 +139,7 @@ class Store:
         return None
 
     def add(self, name: str, path: str, fd: int) -> bool:
-        """Keep the file at `path`, open as `fd`, whose digest was compared; nothing is copied. False: it cannot be kept."""
+        """Store the verified file at `path`, open as `fd`, by a hard link. False if that fails."""
         target = os.path.join(self.path, name)
         with contextlib.suppress(OSError):
             if not os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
@@ -154,7 +154,7 @@ class Store:
         return False
 
     def exists(self, name: str) -> bool:
-        """A file of that name is there, compared or not."""
+        """Whether a file of that name exists, compared or not."""
         return os.path.exists(os.path.join(self.path, name))
 
     def _open(self, name: str) -> Kept | None:
@@ -170,7 +170,7 @@ class Store:
 
 
 def _is_named(fd: int, name: str) -> bool:
-    """It can be read, and is what its name says."""
+    """Whether it can be read and has the digest in its name."""
     try:
         return sha256_of(fd) == name.partition(".")[0]
     except StorageError:
@@ -178,7 +178,7 @@ def _is_named(fd: int, name: str) -> bool:
 
 
 def sha256_of(fd: int) -> str:
-    """Of a whole file, in hex. Raises StorageError."""
+    """SHA-256 of a whole file, in hex. Raises StorageError."""
     digest, at = hashlib.sha256(), 0
     try:
         while block := os.pread(fd, BLOCK, at):
@@ -190,6 +190,6 @@ def sha256_of(fd: int) -> str:
 
 
 def state_of(file: int | str) -> State:
-    """Of an open file, or of the one at a path. Raises OSError."""
+    """State of an open file, or of the file at a path. Raises OSError."""
     found = os.fstat(file) if isinstance(file, int) else os.lstat(file)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

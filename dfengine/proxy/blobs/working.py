@@ -1,9 +1,9 @@
-"""Takes the work of supernodes: blobs that a preheat has this proxy bring into its cache before any client asks for them.
+"""Worker for supernodes: fetches blobs that a preheat assigns to this proxy into its cache, before any client requests them.
 
-    one thread for each supernode   asks for work by a request that is parked there, and reports by the next one
-    the event loop                  brings each blob as if a client had asked for it, from the registries that may be asked alone
+    one thread for each supernode   requests work, parked there, and reports results in the next request
+    the event loop                  fetches each blob as for a client, from permitted registries only
 
-A registry says first that the credentials open the blob, as it does for clients.
+A registry must first confirm that the credentials open the blob, as for clients.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 AT_ONCE = 4
-"""Blobs for one supernode."""
+"""Maximum number of concurrent blobs for one supernode."""
 
 BUSY = 1.0
-"""Seconds that a request is parked while work is under way, whose end it does not report."""
+"""Seconds for which a request is parked while work is in progress, because it cannot report that work's end."""
 
 LEAST = 0.05
-"""Seconds between an answer and the next request."""
+"""Seconds between a response and the next request."""
 
 PAUSE, LONGEST = 1.0, 60.0
-"""Seconds to another try at a supernode that does not answer, doubled each time; it may be one that has no work to give."""
+"""Seconds until the next try at a supernode that does not respond, doubled each time. It may be one without work for proxies."""
 
 REFRESH = 2.0
 """Seconds between two resolutions of the supernodes' names."""
 
 ANSWER = 15.0
-"""Seconds for an answer besides those that it is parked."""
+"""Seconds for a response in addition to the time that it is parked."""
 
 EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
-"""What an empty blob is called."""
+"""The digest of an empty blob."""
 
 JSON = {"Content-Type": "application/json"}
 
 
 class Working:
-    """settings: of the proxy. tokens: of its own users."""
+    """settings: of the proxy. tokens: for its own users."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, registries: Registries, tokens: Tokens
     ) -> None:
-        """Raises BadValue for files of secrets and certificates that cannot be used."""
+        """Raises BadValue if files of secrets or certificates cannot be used."""
         self._loop = loop
         self._settings = settings
         self._blobs = blobs
@@ -88,12 +88,12 @@ class Working:
         return DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
 
     def reread(self) -> Callable[[], None]:
-        """Read secrets and certificates again; what is returned has new connections use them. Raises BadValue."""
+        """Read secrets and certificates again; the returned function applies them to new connections. Raises BadValue."""
         made = self._made()
 
         def take() -> None:
             self._dialer, before = made, self._dialer
-            before.cut(RemoteError("the secret was read again"))  # what is open shows the secret of before
+            before.cut(RemoteError("the secret was read again"))  # open connections have authenticated with the former secret
 
         return take
 
@@ -101,7 +101,7 @@ class Working:
         self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else known(self._settings.nodes))
 
     def _follow(self, nodes: Iterable[SupernodeAddress]) -> None:
-        """Take the work of these supernodes alone; again, as long as names may say others. On the loop's thread."""
+        """Work for these supernodes only; repeated while names may resolve to others. On the loop's thread."""
         if self._stopped.is_set():
             return
         before = {str(errands.node): errands for errands in self._errands if not errands.gone}
@@ -116,14 +116,14 @@ class Working:
             self._loop.call_later(REFRESH, lambda: self._follow(known(self._settings.nodes)))
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop all, when the process ends."""
         self._stopped.set()
         self._dialer.cut(LocalError("the proxy ends"))
         for errands in self._errands:
             for task in list(errands.tasks.values()):
                 task.cancel()
 
-    # In a thread of its own for each supernode.
+        # In one thread for each supernode.
 
     def _serve(self, errands: _Errands) -> None:
         pause = PAUSE
@@ -141,7 +141,7 @@ class Working:
         errands.hang_up()
 
     def _ask(self, errands: _Errands) -> work.Given:
-        """Raises RemoteError."""
+        """Request work from a supernode. Raises RemoteError."""
         connection = errands.connection
         if connection is None or not connection.usable:
             errands.hang_up()
@@ -187,7 +187,7 @@ class Working:
             raise error
 
     async def _bring(self, item: work.Item) -> None:
-        """Raises DfengineError, OSError."""
+        """Fetch one blob. Raises DfengineError, OSError."""
         registry, asked = self._asked(item)
         private: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
         if registry.user and not any(name.lower() == b"authorization" for name, _ in private):
@@ -198,7 +198,7 @@ class Working:
         if not permit.opens:
             raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
         if item.digest == EMPTY:
-            return  # there is no byte to bring, and a download on demand of none does not end
+            return  # nothing to fetch, and an empty download on demand does not end
         names = blobs.names(item.digest, registry, private)
         found = await blobs.kept(names)
         if found is None:
@@ -219,7 +219,7 @@ class Working:
             pins.pin(self._settings.home, found[0], True)
 
     def _asked(self, item: work.Item) -> tuple[Registry, reference.Reference]:
-        """Raises OriginForbidden for what this proxy would not be asked by a client."""
+        """The registry and reference of an item. Raises OriginForbidden if a client could not request it from this proxy."""
         try:
             parts = urlsplit(item.url)
             asked = reference.parse(parts.path.encode(), parts.netloc, hosts_in_paths=False)
@@ -234,28 +234,28 @@ class Working:
 
 
 class _Errands:
-    """What is under way for one supernode. lock: guards `under_way` and `done`, which its thread reads."""
+    """Work in progress for one supernode. lock: guards `under_way` and `done`, which its thread reads."""
 
     def __init__(self, node: SupernodeAddress) -> None:
         self.node = node
         self.gone = False
-        """A name stands for it no longer: nothing more is taken."""
+        """Whether no name resolves to it any more, so that no more work is requested."""
         self.connection: Connection | None = None
-        """Used by its thread."""
+        """Used by its thread only."""
         self.lock = threading.Lock()
         self.under_way: set[int] = set()
         self.done: list[work.Done] = []
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
     def hang_up(self) -> None:
-        """Another connection is made for the next request."""
+        """Close the connection, so that the next request makes another one."""
         connection, self.connection = self.connection, None
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.close()
 
     def end(self, number: int, error: str | None) -> None:
-        """It has ended; None: nobody waits for it any more."""
+        """Record the end of an item. error: None if its supernode has cancelled it."""
         with self.lock:
             self.under_way.discard(number)
             if error is not None:
@@ -263,7 +263,7 @@ class _Errands:
 
 
 async def _whole(blob: Blob, file: PieceFile) -> None:
-    """Until all of it is here and right. Raises DfengineError."""
+    """Wait until the blob is complete and verified. Raises DfengineError."""
     landed, at = asyncio.Event(), 0
     reader = Reader(blob, file, (0, file.geometry.length), landed.set)
     try:

@@ -1,11 +1,11 @@
-"""The side of clients: who may come, their requests, and their answers.
+"""The client side: access control, requests and responses.
 
-    guard         who may use the proxy, and where it listens (pure)
-    listening     sockets of addresses and of paths
-    requests      bytes of a client to requests, with limits
-    methods       what ends here of TRACE and OPTIONS (pure)
-    front         one client's connection: one request after another, its answer, its deadlines
+    guard         access control and listening addresses (pure)
+    listening     TCP and unix sockets
+    requests      a parser of requests, with limits
+    methods       TRACE and OPTIONS requests that the proxy answers itself (pure)
+    front         one client's connection: consecutive requests, their responses and deadlines
     logged_front  the same with an access log
-    health        what probes are answered
-    exchange      what `front` asks of that which answers a request
+    health        responses to probes
+    exchange      the interfaces that `front` requires of its server and of the object that answers a request
 """

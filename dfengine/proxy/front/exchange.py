@@ -1,4 +1,4 @@
-"""What a client's connection (`front`) asks of that which answers its requests, and of the server that it belongs to."""
+"""Interfaces that a client's connection (`front`) requires of the object that answers a request, and of its server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Exchange(Protocol):
-    """What answers one request. body, complete: of the request. pause: the client does not take what is written. gone: it left.
+    """Answers one request. body, complete: of the request. pause: the client does not read the response. gone: the client disconnected.
     expired: nothing moved until the deadline.
     """
 
@@ -22,7 +22,7 @@ class Exchange(Protocol):
 
 
 class Server(Protocol):
-    """What connections are of. answered: an answer with that HTTP status begins."""
+    """The server of connections. answered: called when a response with that HTTP status begins."""
 
     def admit(self, front: Front) -> bool: ...
     def answered(self, status: int) -> None: ...

@@ -1,12 +1,12 @@
-"""One client's connection: its requests one after another, the answer to each, and their deadlines.
+"""One client's connection: consecutive requests, the response to each, and their deadlines.
 
 Laws:
-* One request at a time. While its answer is under way what follows is kept unread, and beyond BACKLOG bytes the socket is not read.
-* An answer starts once. An error before its first byte becomes a status; after that the connection is cut, and with a reset, so that
-  nobody takes a part for the whole.
-* The end of an answer's body is always marked: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
-* A connection is always in one of these phases, each with a deadline: a head is received, it waits for a turn of the other side (the
-  registry, or a body that comes), its answer is not taken, it is idle.
+* One request at a time. Further bytes stay unread until its response is complete; beyond BACKLOG bytes the socket is not read.
+* A response starts once. An error before its first byte becomes a status. Later the connection is cut by a reset, so that the client
+  cannot mistake a part for the whole.
+* The end of a body is always marked: by its length, by the last chunk, or, in HTTP/1.0 alone, by an orderly close.
+* A connection is always in one of these phases, each with a deadline: receiving a head, waiting for the other side (the registry, or the
+  rest of a body), sending a response that the client does not read, idle.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
 LINGER_SECONDS = 2.0
-"""For a client to take an answer that came before the end of its request."""
+"""Time for a client to read a response that precedes the end of its request."""
 
 BACKLOG = 64 << 10
-"""Bytes that a client sent beyond the request that is answered."""
+"""Bytes buffered beyond the current request."""
 
 HIGH_WATER = 256 << 10
-"""Bytes of an answer that are not sent yet, from which on no more are taken from the registry."""
+"""Unsent bytes of a response at which reading from the registry stops."""
 
 CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN", 429: "TOOMANYREQUESTS"}
-"""Status -> code of an error, as the OCI distribution specification names them."""
+"""Status -> error code of the OCI distribution specification."""
 
 
 class Front(asyncio.Protocol):
-    """client: its address, "" by a unix socket. inside: the server that the client's https is for, where this proxy reads it.
+    """client: its address, "" by a unix socket. inside: the destination server of the client's https, if this proxy intercepts it.
 
-    encrypted: the connection is TLS. arrived: when the request came that is answered, monotonic seconds.
+    encrypted: the connection is TLS. arrived: when the current request was received, monotonic seconds.
     """
 
     __slots__ = ("_answer_started", "_backlog", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out",
@@ -65,15 +65,15 @@ class Front(asyncio.Protocol):
         self._requests = Requests(self)
         self._exchange: Exchange | None = None
         self._head: Head | None = None
-        """The request that is answered."""
+        """The current request."""
         self._backlog = b""
         self._out: list[bytes] = []
-        """What goes out by the next flush."""
+        """Bytes for the next flush."""
         self._whole = self._answer_started = self._chunked = self._closing = self._unread = self._held = self._watched = False
         self._fileno = self._writer = -1
         self._then: Callable[[], None] | None = None
         self._left = 0
-        """Bytes of the answer's body that were announced and not written yet; negative: nobody announced how many."""
+        """Bytes of the response's body that are announced and not written yet; negative if the length is not announced."""
         self.client = ""
         self.arrived = monotonic()
         self.deadline = self.arrived + HEAD_SECONDS
@@ -128,7 +128,7 @@ class Front(asyncio.Protocol):
         at = 0
         while at < len(data) and not self._closing:
             if self._head is not None and self._whole:
-                # The answer comes first.
+                                # Its response must be complete first.
                 self._backlog = data[at:] if at else data
                 break
             try:
@@ -139,7 +139,7 @@ class Front(asyncio.Protocol):
         self._wait()
 
     def _wait(self) -> None:
-        """Read the socket or not; an idle connection, and one whose head comes, have their deadlines."""
+        """Read the socket or pause it; set the deadline of an idle connection or of a head."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -153,7 +153,7 @@ class Front(asyncio.Protocol):
                 self.deadline = monotonic() + HEAD_SECONDS
 
     def hold(self, held: bool) -> None:
-        """Whether the request's body has to wait."""
+        """Pause or resume the request's body."""
         self._held = held
         self._wait()
 
@@ -168,7 +168,7 @@ class Front(asyncio.Protocol):
         self._head = self._head or Head("GET", b"/", [(b"Host", b"")], "1.1", False)
         self.answer(error.status, error.reason)
 
-    # What requests are delivered to.
+        # Callbacks of `requests`.
 
     def request(self, head: Head) -> None:
         self._head, self._whole, self._answer_started, self.arrived = head, False, False, monotonic()
@@ -187,25 +187,25 @@ class Front(asyncio.Protocol):
         elif self._answer_started and self._head is not None:
             self._next()
 
-    # The answer.
+        # The response.
 
     @property
     def answer_started(self) -> bool:
-        """The answer's head is out, or about to."""
+        """Whether the response's head is sent, or about to be."""
         return self._answer_started
 
     def alive(self) -> None:
-        """Something moved."""
+        """Extend the deadline after any progress."""
         self.deadline = monotonic() + STALL_SECONDS
 
     def interim(self, status: int) -> None:
-        """100 to 199, if the client knows them."""
+        """Send an interim status (100 to 199), if the client supports it."""
         if self._head is not None and self._head.version == "1.1" and not self._answer_started:
             self._out.append(f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n\r\n".encode())
             self.flush()
 
     def begin(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
-        """The answer's head. fields: without those of a connection. length: of the body, or UNTIL_CLOSE or CHUNKED: not known."""
+        """Begin the response. fields: end-to-end ones. length: of the body, or UNTIL_CLOSE or CHUNKED if it is unknown."""
         request = self._head
         assert request is not None
         assert not self._answer_started
@@ -225,7 +225,7 @@ class Front(asyncio.Protocol):
             self._closing, self._left = True, UNTIL_CLOSE
         self._chunked = self._left < 0 and request.version == "1.1"
         if not request.keep_alive or not self._whole:
-            # What is left of the request may never come, and an answer that comes before its end has no use for it.
+                        # The rest of the request may never arrive, and a response that precedes its end makes it useless.
             self._closing = self._closing or not request.keep_alive or request.length != 0
         if self._closing:
             fields.append((b"Connection", b"close"))
@@ -234,7 +234,7 @@ class Front(asyncio.Protocol):
         self._out.append(head(b"HTTP/1.1 %d %b" % (status, reason or REASONS.get(status, "").encode()), fields))
 
     def write(self, data: bytes) -> None:
-        """A part of the body; `flush` sends it."""
+        """Add a part of the body, which `flush` sends."""
         if self._left >= 0:
             data = data[: self._left]
             self._left -= len(data)
@@ -242,11 +242,11 @@ class Front(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written before, and the socket has not taken."""
+        """Bytes that were flushed and are not yet in the socket's buffer."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def flush(self) -> None:
-        """Send what was written."""
+        """Send the bytes written so far."""
         if self._out and self._transport is not None:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
@@ -256,11 +256,11 @@ class Front(asyncio.Protocol):
 
     @property
     def ahead(self) -> bool:
-        """The client has sent more than the request that is answered."""
+        """Whether the client has sent more than the current request."""
         return bool(self._backlog)
 
     def taken_over(self) -> tuple[asyncio.Transport, bytes] | None:
-        """The connection, which is not this object's any more, and what was read ahead; None: it is closed."""
+        """Detach and return the connection and the bytes that were read ahead; None if it is closed."""
         transport, data = self._transport, self._backlog
         if transport is None or transport.is_closing():
             return None
@@ -271,34 +271,34 @@ class Front(asyncio.Protocol):
         return transport, data
 
     def hand_over(self, exchange: Exchange) -> None:
-        """Another exchange answers the request from now on."""
+        """Let another exchange answer the request from now on."""
         if self._head is not None and self._transport is not None:
             self._exchange = exchange
         else:
             exchange.gone()
 
-    # Where an exchange sends by itself.
+        # For an exchange that sends to the socket itself.
 
     def taken_out(self) -> bytes:
-        """What was written and not sent: the exchange sends it, and all of the body, and then says `ended`."""
+        """Take the unsent bytes: the exchange sends them and all of the body, then calls `ended`."""
         data, self._left = b"".join(self._out), 0
         self._out.clear()
         return data
 
     @property
     def fileno(self) -> int:
-        """Of the socket, on which nothing of this object waits to be sent. Raises BrokenPipeError when it is closed."""
+        """The socket, for which this object has no unsent bytes. Raises BrokenPipeError if it is closed."""
         if self._fileno < 0:
             raise BrokenPipeError("the client is gone")
         return self._fileno
 
     def await_writable(self, then: Callable[[], None]) -> None:
-        """Call `then` once, when the socket takes more."""
+        """Call `then` once, when the socket is writable."""
         if self._transport is None:
             return
         self._then = then
         if self._writer < 0:
-            # The loop watches a socket of its transports by itself: this is the same one by another number.
+                        # The loop does not allow a writer on a transport's socket, so this is a duplicate descriptor.
             self._writer = os.dup(self._fileno)
         if not self._watched:
             self._watched = True
@@ -317,17 +317,17 @@ class Front(asyncio.Protocol):
             asyncio.get_running_loop().remove_writer(self._writer)
 
     def waits(self, seconds: float) -> None:
-        """The answer goes on within so many seconds, or is cut."""
+        """Cut the connection unless the response continues within `seconds`."""
         self.deadline = monotonic() + seconds
 
     def ended(self) -> None:
-        """All of the answer is sent."""
+        """Finish a response that the exchange has sent."""
         self._exchange = None
         if self._closing or self._whole:
             self._next()
 
     def end(self) -> None:
-        """The answer is complete; if bytes of it are missing the connection is cut."""
+        """Finish the response. If bytes of it are missing, the connection is cut."""
         if self._left > 0:
             self.cut()
             return
@@ -339,7 +339,7 @@ class Front(asyncio.Protocol):
             self._next()
 
     def answer(self, status: int, message: str, fields: Fields | None = None) -> None:
-        """A whole answer of this proxy's own, as a registry says errors."""
+        """Send a complete error response of this proxy in the form of a registry's errors."""
         if self._answer_started:
             self.cut()
             return
@@ -348,14 +348,14 @@ class Front(asyncio.Protocol):
         self.whole(status, body, [(b"Content-Type", b"application/json"), *(fields or [])])
 
     def whole(self, status: int, body: bytes, fields: Fields) -> None:
-        """A whole answer."""
+        """Send a complete response."""
         self.begin(status, b"", fields, len(body))
         if self._left:
             self.write(body)
         self.end()
 
     def _next(self) -> None:
-        """The request was answered."""
+        """Continue after the response: close, or read the next request."""
         self._head, self._chunked = None, False
         transport = self._transport
         if transport is None:
@@ -363,15 +363,15 @@ class Front(asyncio.Protocol):
         if self._closing and self._whole:
             transport.close()
         elif self._closing:
-            # To close with unread bytes would reset the connection, and could take the answer with it.
+                        # Closing with unread bytes would reset the connection, and the client could lose the response.
             self.deadline = monotonic() + LINGER_SECONDS
-            if not transport.can_write_eof():  # TLS has no half of a connection
+            if not transport.can_write_eof():  # TLS has no half-close
                 transport.close()
                 return
             transport.write_eof()
             transport.resume_reading()
         elif self._backlog:
-            # By the loop, so that a pipeline of many requests does not hold up the others.
+                        # By the loop, so that a long pipeline of requests does not block other connections.
             asyncio.get_running_loop().call_soon(self._resume)
         else:
             self._wait()
@@ -382,7 +382,7 @@ class Front(asyncio.Protocol):
             self._feed(backlog)
 
     def expire(self) -> None:
-        """The deadline is over."""
+        """Handle the end of the deadline."""
         exchange = self._exchange
         if exchange is not None and not self._unread and self._head is not None:
             self.deadline = math.inf
@@ -391,7 +391,7 @@ class Front(asyncio.Protocol):
             self.cut()
 
     def cut(self) -> None:
-        """Close at once, by a reset: no client takes it for the end of a body."""
+        """Close at once by a reset, which no client takes for the end of a body."""
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
             if sock is not None and self._answer_started:

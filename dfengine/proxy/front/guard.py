@@ -1,6 +1,6 @@
-"""Who may use a proxy, and where it listens. Pure.
+"""Access control and listening addresses of a proxy. Pure.
 
-Law: a proxy that others can reach serves only those whose network was named, or who show its token.
+Law: a proxy that other hosts can reach serves only clients in allowed networks, or with its token.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dfengine.value import Value
 LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 LEAST_TOKEN = 16
-"""Characters of a token."""
+"""Minimum number of characters of a token."""
 
 
 class Listen(Value):
-    """ip and port, or the path of a unix socket."""
+    """IP address and port, or the path of a unix socket."""
 
     ip: str = ""
     port: int = 0
@@ -42,7 +42,7 @@ class Listen(Value):
 
     @property
     def local(self) -> bool:
-        """Only this host can reach it."""
+        """Whether only this host can reach it."""
         return bool(self.path) or ip_address(self.ip).is_loopback
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class Listen(Value):
 
 
 def is_own(address: str) -> bool:
-    """Of this host's programs: loopback, or "" by a unix socket."""
+    """Whether the address is this host's: loopback, or "" for a unix socket."""
     if not address:
         return True
     ip = ip_address(address.partition("%")[0])
@@ -60,7 +60,7 @@ def is_own(address: str) -> bool:
 
 
 class Guard:
-    """allow: CIDRs. token: "" for none. Raises BadValue, also for a place that others can reach with neither of them."""
+    """allow: CIDRs. token: "" for none. Raises BadValue, also if other hosts can reach a listening address and neither is given."""
 
     def __init__(self, listens: tuple[Listen, ...], allow: tuple[str, ...], token: str) -> None:
         open_to_all = next((each for each in listens if not each.local), None)
@@ -75,7 +75,7 @@ class Guard:
         self._token = token.encode()
 
     def admits(self, address: str) -> bool:
-        """Whether a connection from `address` is taken; "" is a unix socket. Without --allow its requests need the token."""
+        """Whether to accept a connection from `address`; "" is a unix socket. Without --allow its requests need the token."""
         if is_own(address):
             return True
         ip = ip_address(address.partition("%")[0])
@@ -84,5 +84,5 @@ class Guard:
         return any(ip in network for network in self._allowed) if self._allowed else bool(self._token)
 
     def refuses(self, given: bytes | None) -> bool:
-        """Whether a request that shows this token, or none, is refused."""
+        """Whether to refuse a request with this token, or with None."""
         return bool(self._token) and not hmac.compare_digest(given or b"", self._token)

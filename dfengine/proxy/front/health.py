@@ -1,4 +1,4 @@
-"""What probes of the proxy are answered: /healthy and /healthz while it runs, /readyz unless its disk takes nothing."""
+"""Health probes of the proxy: /healthy and /healthz succeed while it runs, /readyz unless its disk is full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATHS = frozenset((b"/healthy", b"/healthz", b"/readyz"))
 
 
 def probed(front: Front, head: Head, full: bool) -> bool:
-    """Answer a probe; False: it is another request. full: nothing can be fetched, because the disk took no more."""
+    """Answer a probe; False for any other request. full: no file can be fetched, because the last write to the disk failed."""
     if head.target not in PATHS or head.method not in ("GET", "HEAD"):
         return False
     fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())]

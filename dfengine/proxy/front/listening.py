@@ -1,4 +1,4 @@
-"""Where the proxy listens: sockets of addresses and of paths."""
+"""The proxy's listening sockets, TCP and unix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.proxy.front.guard import Listen
 
 
 def bound(listen: Listen) -> socket.socket:
-    """A socket that is bound there; a unix socket that nobody serves any more is replaced. Raises LocalError."""
+    """A socket bound to `listen`; a unix socket without a listening process is replaced. Raises LocalError."""
     if not listen.path:
         try:
             return listening(listen.ip, listen.port)
@@ -38,14 +38,14 @@ def bound(listen: Listen) -> socket.socket:
 
 
 def written(sock: socket.socket) -> str:
-    """Where it is reached: `unix:PATH` or `IP:PORT`."""
+    """The address for clients: `unix:PATH` or `IP:PORT`."""
     if sock.family == socket.AF_UNIX:
         return f"unix:{sock.getsockname()}"
     return str(Listen(reached_by(sock), sock.getsockname()[1]))
 
 
 def is_bound(address: str) -> bool:
-    """An address of this host: nothing else can be bound to."""
+    """Whether the address is this host's: only such addresses can be bound."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((address, 0))

@@ -1,4 +1,4 @@
-"""The access log of the proxy: a connection whose answers are told, one event each."""
+"""The access log of the proxy: a connection that logs one event for each response."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LoggedFront(Front):
-    """See Front. `bytes` of an event are those that the answer's head named, `first_byte` the seconds until that was ready."""
+    """See Front. In an event `bytes` is the length in the response's head, and `first_byte` the seconds until that head was ready."""
 
     __slots__ = ("_answered", "_asked", "_events", "_length", "_status")
 

@@ -1,4 +1,4 @@
-"""Requests that ask about the way to a server, or about this proxy, and what ends here of them. Pure.
+"""Requests about the path to a server, or about this proxy, and which of them the proxy answers itself. Pure.
 
 Sources: RFC 9110 sections 7.6.2 (Max-Forwards), 9.3.7 (OPTIONS) and 9.3.8 (TRACE); RFC 9112 section 3.2.4 (the target `*`).
 """
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT"
 
 EVERYTHING = b"*"
-"""The target of a question about a whole server."""
+"""The target of a request about a server as a whole."""
 
 
 def ends(head: Head, inside: bool) -> int:
-    """The status by which this proxy answers by itself; 0: the request goes on, with one hop less left. Raises BadRequest.
+    """The status of a request that this proxy answers itself; 0: pass the request on, with Max-Forwards decremented. Raises BadRequest.
 
-    TRACE is not served: its answer repeats the request's credentials to programs that may not see them. inside: the request is for a
-    server whose https is read here, so `*` is that server's.
+    TRACE is not served: its response would show the request's credentials to programs that must not see them. inside: the request is for a
+    server whose https is intercepted, so `*` is that server.
     """
     if head.method == "TRACE":
         return 405

@@ -1,7 +1,7 @@
-"""Bytes of a client to requests (httptools), with limits against slow and hostile ones.
+"""A parser of clients' requests (httptools), with limits against slow and hostile clients.
 
-Law: a request whose end two readers could see in two places is refused: more than one length, a length beside a coding, a body of HTTP/1.0
-in chunks. What breaks a limit raises BadRequest; where the next request would begin is not known then.
+Law: a request with ambiguous framing is refused: several lengths, a length together with a coding, a chunked body in HTTP/1.0. Exceeding
+a limit raises BadRequest; where the next request begins is then unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Taker(Protocol):
-        """What requests are delivered to: a head, the parts of its body, its end."""
+        """Receives requests: a head, the parts of its body, its end."""
 
         def request(self, head: Head) -> None: ...
         def body(self, data: bytes) -> None: ...
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 MAX_HEAD = 32 << 10
-"""Bytes of a request's head: tokens of registries take up to 16 KiB."""
+"""Maximum number of bytes of a request's head: registry tokens take up to 16 KiB."""
 
 MOST_FIELDS = 128
 EMPTY_LINE = b"\r\n\r\n"
@@ -36,7 +36,7 @@ _HOST = re.compile(rb"[A-Za-z0-9._\[\]:-]{0,261}")
 
 
 class Head:
-    """Of one request. length: of its body, or fields.CHUNKED. first: the first value of each field, by its name in lower case."""
+    """The head of one request. length: of its body, or fields.CHUNKED. first: the first value of each field, by lower-case name."""
 
     __slots__ = ("fields", "first", "keep_alive", "length", "method", "target", "version")
 
@@ -55,7 +55,7 @@ class Head:
             if lower not in seen:
                 seen[lower] = value
             elif lower in SINGLE:
-                raise BadRequest(400, f"{lower.decode('latin-1')} comes twice")
+                raise BadRequest(400, f"{lower.decode('latin-1')} is given twice")
         self.first = seen
         if version not in ("1.0", "1.1"):
             raise BadRequest(505, "HTTP/1.0 and HTTP/1.1 are served")
@@ -68,15 +68,15 @@ class Head:
         if method == "CONNECT" and self.length:
             raise BadRequest(400, "CONNECT has no body")
         if b"upgrade" in seen and b"upgrade" in named(fields):
-            raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1")
+            raise BadRequest(501, "upgrades are not passed on: use HTTP/1.1")
         if not (target.startswith(b"/") or method == "CONNECT" or is_absolute(target) or (method == "OPTIONS" and target == b"*")):
             raise BadRequest(400, "the target of a request begins with /, or is a whole URL")
         if version == "1.1" and b"expect" in seen and seen[b"expect"].strip().lower() != b"100-continue":
-            raise BadRequest(417, "100-continue is all that can be expected")
+            raise BadRequest(417, "the only supported expectation is 100-continue")
 
 
 class Requests:
-    """Of one connection."""
+    """The requests of one connection."""
 
     def __init__(self, taker: Taker) -> None:
         self._taker = taker
@@ -89,14 +89,14 @@ class Requests:
         """The last bytes of an unfinished head."""
         self._in_body = self._connects = False
         self.started = False
-        """Some bytes of a request came, and not its end."""
+        """Whether a request has begun and not ended."""
         self.whole = False
-        """`feed` has delivered the end of a request."""
+        """Whether `feed` has delivered the end of a request."""
 
     def feed(self, data: bytes, at: int = 0) -> int:
-        """Read a part of `data` from `at` on, at most to the end of one request; where the next part begins. Raises BadRequest.
+        """Read a part of `data` from `at` on, up to the end of one request; return where the next part begins. Raises BadRequest.
 
-        More than one request at once is read only where a body in chunks ends and something follows: that is refused.
+        Bytes of a second request are parsed only if they follow the end of a chunked body in the same data, which is refused.
         """
         end = self._extent(data, at)
         heads, self.whole = self._heads, False
@@ -104,11 +104,11 @@ class Requests:
             self._parser.feed_data(data if not at and end == len(data) else data[at:end])
         except httptools.HttpParserUpgrade:
             if not self._connects:
-                raise BadRequest(501, "no upgrade is passed on: speak HTTP/1.1") from None
+                raise BadRequest(501, "upgrades are not passed on: use HTTP/1.1") from None
         except httptools.HttpParserError as error:
             raise refusal(error) from None
         if not self.whole and not self._in_body and heads == self._heads:
-            # The parser keeps what it has of an unfinished line to itself: count what it was given.
+                        # The parser does not report the bytes of an unfinished line: count its input.
             self._unfinished += end - at
             self._tail = (self._tail + data[max(at, end - 3) : end])[-3:]
             if self._unfinished > MAX_HEAD:
@@ -119,7 +119,7 @@ class Requests:
         if self._in_body:
             return len(data) if self._left < 0 else min(len(data), at + self._left)
         if self._tail:
-            # An empty line that was cut by the end of what came before.
+                        # An empty line may be split across two reads.
             found = (self._tail + data[at : at + 3]).find(EMPTY_LINE)
             if found >= 0:
                 return at + found + 4 - len(self._tail)
@@ -127,14 +127,14 @@ class Requests:
         return end + 4 if end >= 0 else min(len(data), at + MAX_HEAD)
 
     def close(self) -> None:
-        """Nothing more will come. The parser and this hold one another."""
+        """Release the parser, when no more bytes arrive; it and this object refer to each other."""
         self._parser = None
 
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
         if self.whole:
-            raise BadRequest(400, "a request follows a body in chunks before that is answered")
+            raise BadRequest(400, "a request follows a chunked body before its response")
         self._target, self._fields = b"", []
         self._unfinished = self._trailers = 0
         self.started = True
@@ -144,12 +144,12 @@ class Requests:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-            # Trailers go no further: nothing that is served here reads them.
+                        # Trailers are dropped: no server here needs them.
             self._trailers += len(name) + len(value) + 4
             if self._trailers > MAX_HEAD:
                 raise BadRequest(431, "the trailers are too large")
             return
-        self._fields.append((name, value))  # `feed` has bounded their bytes
+        self._fields.append((name, value))  # `feed` limits their bytes
 
     def on_headers_complete(self) -> None:
         parser = self._parser

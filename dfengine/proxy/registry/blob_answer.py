@@ -1,4 +1,4 @@
-"""A request for a blob: its registry says whether the requester may have it; its bytes come from here, or through the swarm."""
+"""A request for a blob: its registry states whether the requester has access; its bytes are from the disk or the swarm."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.permissions import Permit
 
 REFUSED = frozenset((401, 403, 404))
-"""Statuses by which a registry says that the requester has no such blob: it is passed on without an event."""
+"""Statuses by which a registry denies the requester the blob: the request is passed on without an event."""
 
 
 class BlobAnswer(Answering):
-    """The exchange of one request for a blob. private: fields that open the blob at the registry, and what is sent with them."""
+    """The exchange of one request for a blob. private: fields that open the blob at the registry, and fields sent with them."""
 
     def __init__(
         self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
@@ -47,7 +47,7 @@ class BlobAnswer(Answering):
         self._blobs.passes(self._asked.digest, self._registry, reason)
 
     async def _answer(self) -> bool:
-        """False: the registry is to answer. Raises BadRequest, subclasses of DfengineError."""
+        """Answer; False: pass the request on to the registry. Raises BadRequest, subclasses of DfengineError."""
         blobs, digest = self._blobs, self._asked.digest
         fields = [(b"Host", self._registry.place.encode()), *self._private]
         accept = text(self._request.fields, b"accept")
@@ -57,7 +57,7 @@ class BlobAnswer(Answering):
             permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
         if not permit.opens:
             if permit.status not in REFUSED:
-                self._reason = f"its registry answers HEAD by {permit.status}"
+                self._reason = f"its registry responds to HEAD with {permit.status}"
             return False
         found = await blobs.kept(blobs.names(digest, self._registry, self._private))
         if found is not None:
@@ -67,7 +67,7 @@ class BlobAnswer(Answering):
         if self._request.method == "HEAD":
             return False
         if blobs.distrusts(digest, self._registry):
-            # Nothing of it is passed on: the client may ask the registry by itself, and compares then.
+                        # No byte of it is passed on: the client may ask the registry directly, and compare the blob itself.
             with contextlib.suppress(DfengineError):
                 if blobs.swarm and await self._bring(permit):
                     return True
@@ -75,16 +75,16 @@ class BlobAnswer(Answering):
         return await self._bring(permit)
 
     async def _bring(self, permit: Permit) -> bool:
-        """Answer as it comes."""
+        """Answer while the blob is fetched."""
         blobs = self._blobs
         if blobs.full:
-            self._reason = "the disk took no more a moment ago"
+            self._reason = "the disk was full a moment ago"
             return False
         blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
         try:
             file = await blob.opened()
             if file.geometry.length < 0 or not blobs.room(blob):
-                self._reason = "its registry names no length" if file.geometry.length < 0 else "the disk has no room for it"
+                self._reason = "its registry states no length" if file.geometry.length < 0 else "the disk has no room for it"
                 return False
             return await self._serve(
                 permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed)
@@ -96,7 +96,7 @@ class BlobAnswer(Answering):
         self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
         if reader is not None and permit.length not in (-1, length):
-            self._reason = f"its registry tells HEAD {permit.length} bytes, and it has {length}"
+            self._reason = f"its registry states to HEAD {permit.length} bytes, and it has {length}"
             return False
         if self._front.unsent:
             return False

@@ -4,8 +4,8 @@
     docker/certs.d/HOST/hosts.toml               Docker with containerd's image store
     containers/registries.conf.d/50-dfengine.conf   podman, buildah, skopeo, CRI-O
 
-Sources: containerd's page on registry hosts, containers-registries.conf(5). A mirror that does not answer within a second is passed over by
-containerd, and the registry itself is asked; podman does so when the connection is refused.
+Sources: containerd's page on registry hosts, containers-registries.conf(5). If a mirror does not respond within a second, containerd skips
+it and asks the registry itself; podman does so when the connection is refused.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dfengine.proxy.reference import is_host_name
 from dfengine.proxy.registries import Registry
 
 MARK = "# Written by dfengine proxy hosts-toml.\n"
-"""How each file begins, by which a later run knows its own."""
+"""First line of each file, by which a later run recognizes its own files."""
 
 CONF = "containers/registries.conf.d/50-dfengine.conf"
 
 
 def called(registry: Registry) -> str:
-    """HOST[:PORT] by which images name it."""
+    """HOST[:PORT] by which images name the registry."""
     found = registry.name or registry.place
     return "docker.io" if found == HUB else found
 
 
 def files(registries: tuple[Registry, ...], mirror: str, token: str = "") -> dict[str, str]:
-    """Path below /etc -> content. mirror: `http://IP:PORT` of the proxy. token: that it wants to see, "" for none."""
+    """Path below /etc -> content. mirror: `http://IP:PORT` of the proxy. token: the one that it requires, "" for none."""
     found = {}
     for registry in registries:
         content = _hosts_toml(registry, mirror, token)
@@ -51,8 +51,8 @@ def _quoted(text: str) -> str:
 
 
 def _registries_conf(registries: tuple[Registry, ...], mirror: str, token: bool) -> str:
-    """These programs rewrite an image's location and name no registry, so its name stands in the path: where it has a port it cannot, and
-    only the first registry, which is asked for what names none, has a mirror then.
+    """These programs rewrite an image's location and do not name the registry, so the path must contain its name. That is impossible for a
+    name with a port; then only the first registry, which serves requests that name none, has a mirror.
     """
     if token:
         return MARK + "# These programs send no header to a mirror: a proxy with --token-file is none for them.\n"

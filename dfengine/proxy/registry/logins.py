@@ -1,4 +1,4 @@
-"""Credentials of the proxy's own for registries: a file as `docker login` writes it, and what a registry wants to see. Pure.
+"""The proxy's own credentials for registries: a file written by `docker login`, and a registry's challenges. Pure.
 
 Sources: Docker's config.json and containers-auth.json(5) (`auths`); the registry's token specification (`WWW-Authenticate: Bearer
 realm,service,scope`); RFC 9110 section 11.
@@ -20,23 +20,23 @@ from dfengine.proxy.registries import PORTS, Registry
 from dfengine.value import Value
 
 LONGEST = 1 << 20
-"""Bytes of such a file."""
+"""Maximum number of bytes of such a file."""
 
 SECONDS = 60.0
-"""For which a token holds that does not say it."""
+"""Lifetime of a token without a stated one."""
 
 _PARAMETER = re.compile(r'([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
 
 
 class Challenge(Value):
-    """What a registry asks for. realm: URL of who gives tokens, "": it wants user and password themselves."""
+    """A registry's challenge. realm: URL of the token server, "": it requires user and password themselves."""
 
     realm: str = ""
     service: str = ""
 
     @classmethod
     def parse(cls, value: str) -> Challenge:
-        """Of a WWW-Authenticate; what asks for no token wants user and password."""
+        """Parse a WWW-Authenticate field. Any scheme other than Bearer requires user and password."""
         scheme, _, rest = value.strip().partition(" ")
         if scheme.lower() != "bearer":
             return cls()
@@ -44,15 +44,15 @@ class Challenge(Value):
         return cls(given.get("realm", ""), given.get("service", ""))
 
     def asked(self, registry: Registry, scope: str) -> tuple[Registry, str]:
-        """Whom to ask for a token, and for what target there. Raises BadValue for a realm that a password is not sent to."""
+        """The token server, and the target of the request to it. Raises BadValue for a realm that must not receive a password."""
         try:
             parts = urlsplit(self.realm)
             place, port = host(parts.netloc), parts.port
         except ValueError:
             place = ""
-        # A registry that is asked by https has no password sent in the clear.
+                # The password of an https registry is not sent unencrypted.
         if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in self.realm:
-            raise BadValue(f"{registry.place} names nobody who gives tokens: {self.realm[:80]!r}")
+            raise BadValue(f"{registry.place} names no valid token server: {self.realm[:80]!r}")
         name = place[: -len(str(port)) - 1] if port is not None else place
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (("service", self.service), ("scope", scope)) if value)
         whom = Registry(parts.scheme, name, port or PORTS[parts.scheme], known=registry.known)
@@ -60,25 +60,25 @@ class Challenge(Value):
 
 
 def scope_of(target: str) -> str:
-    """What a token for a GET of this target is to open: reading its repository, nothing else."""
+    """Scope of a token for a GET of this target: reading its repository, nothing else."""
     found = re.match(r"/v2/([a-z0-9._/-]+)/(?:manifests|blobs|tags|referrers)/", target)
     return f"repository:{found[1]}:pull" if found else ""
 
 
 def token_of(body: bytes) -> tuple[str, float]:
-    """(token, seconds for which it holds) of the answer of who gives them. Raises BadValue."""
+    """(token, seconds of its lifetime) from a token server's response. Raises BadValue."""
     try:
         parsed = json.loads(body)
         token, seconds = parsed.get("token") or parsed.get("access_token"), parsed.get("expires_in") or SECONDS
     except (ValueError, AttributeError, RecursionError):
-        raise BadValue("the answer to a request for a token holds none") from None
+        raise BadValue("the response to a request for a token contains none") from None
     if not isinstance(token, str) or not re.fullmatch("[!-~]{1,16384}", token) or type(seconds) not in (int, float):
-        raise BadValue("the answer to a request for a token holds none")
+        raise BadValue("the response to a request for a token contains none")
     return token, min(max(float(seconds), SECONDS), 86400.0)
 
 
 def read(text: bytes, path: str) -> dict[str, str]:
-    """HOST[:PORT] -> NAME:PASSWORD of a config.json. Raises BadValue, which repeats nothing of a password."""
+    """HOST[:PORT] -> NAME:PASSWORD from a config.json. Raises BadValue, without any part of a password."""
     try:
         parsed: Any = json.loads(text)
         given = dict(parsed.get("auths", {}))
@@ -111,7 +111,7 @@ def _user(entry: object) -> str:
 
 
 def given(registries: tuple[Registry, ...], logins: dict[str, str]) -> tuple[Registry, ...]:
-    """The same registries, with the users of a file where their URL names none."""
+    """The same registries, with the users of a file if their URLs name none."""
 
     def user(each: Registry) -> str:
         names = (each.place, f"{each.host}:{each.port}", each.name)

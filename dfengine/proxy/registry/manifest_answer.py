@@ -1,7 +1,7 @@
-"""A request for a manifest that is named by its digest: the registry says by a HEAD who may have it, and the swarm, or this host, gives it.
+"""A request for a manifest by its digest: the registry states access by a HEAD, and the manifest is from the swarm or this host.
 
-A registry counts what it sends: many hosts cost it one GET. HEAD and swarm are asked at the same time, so that neither adds to the other;
-what does not come so within PATIENCE is asked of the registry.
+Registries count the manifests that they send: many hosts cost one GET. HEAD and swarm are asked at the same time, so that their delays do
+not add up. A manifest that does not arrive so within PATIENCE is requested from the registry.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.permissions import Permit
 
 PATIENCE = 5.0
-"""Seconds for the swarm to give a manifest."""
+"""Seconds for the swarm to deliver a manifest."""
 
 KINDS = (
     "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
 )  # fmt: skip
 ACCEPT = b"Accept", ", ".join((*KINDS, "*/*")).encode()
-"""The same of all hosts: a registry that chooses by it gives all of them the same."""
+"""Equal on all hosts, so that a registry that chooses by it sends all of them the same manifest."""
 
 
 class ManifestAnswer(Answering):
-    """private: fields that open it at the registry, and what is sent with them; opening: those of them that open."""
+    """private: fields that open the manifest at the registry, and fields sent with them; opening: those of them that open it."""
 
     def __init__(
         self, manifests: Manifests, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
@@ -62,11 +62,11 @@ class ManifestAnswer(Answering):
 
     @staticmethod
     def answers(request: Head, asked: Reference) -> bool:
-        """It is asked for in a way that says nothing more."""
+        """Whether the request has no further conditions."""
         return request.method == "GET" and bool(asked.digest) and usual(request.fields) and b"if-none-match" not in request.first
 
     async def _answer(self) -> bool:
-        """False: the registry is to answer. Raises subclasses of DfengineError."""
+        """Answer; False: pass the request on to the registry. Raises subclasses of DfengineError."""
         known = self._manifests.find(self._registry, self._asked)
         if known is None and not self._blobs.swarm:
             return False
@@ -89,7 +89,7 @@ class ManifestAnswer(Answering):
         return True
 
     async def _permit(self) -> Permit | None:
-        """What the registry says; None: nothing."""
+        """The registry's permit; None without a response."""
         permissions, fields = self._blobs.permissions, [(b"Host", self._registry.place.encode()), *self._private, ACCEPT]
         try:
             known = permissions.known(self._registry, self._asked.target, self._opening)
@@ -99,7 +99,7 @@ class ManifestAnswer(Answering):
             return None
 
     async def _brought(self) -> bytes:
-        """All of it, b"" if the swarm does not give it in time."""
+        """The whole manifest, b"" if the swarm does not deliver it in time."""
         source = Source(self._asked.target, self._asked.digest)
         with contextlib.suppress(DfengineError, OSError, TimeoutError):
             async with asyncio.timeout(PATIENCE):

@@ -1,10 +1,10 @@
-"""Manifests: asked for at their registry each time, and kept for when it does not answer.
+"""Manifests: requested from their registry each time, and stored for when it does not respond.
 
-    HOME/manifests/KEY    a line of JSON about the answer, then its body
+    HOME/manifests/KEY    a line of JSON about the response, then its body
 
-What is named by its digest never changes: who was permitted within the last minute is given it from here. A stale answer goes to who could
-have had it: to everybody if it was given to a request without credentials, else to those whose own credentials were taken within the last
-hour.
+A manifest that is named by its digest never changes: a requester that had access within the last minute gets it from here. A stale
+response is sent to requesters that had access: to all if it was sent to a request without credentials, else to those whose own
+credentials were accepted within the last hour.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ DIGEST = re.compile("sha256:[0-9a-f]{64}")
 MOST_FILES = 20_000
 MOST_READY = 256
 LARGE = 64 << 10
-"""Manifests in memory, and bytes of one that is not kept there."""
+"""Number of manifests in memory, and the size in bytes above which a manifest is not kept there."""
 
 STALE = b'110 dfengine "the registry does not answer: this is what it said before"'
 
 
 class Manifest(Value):
-    """digest: sha256 of the body. public: a request without credentials was given it. named: it is a tag's, and lies under its digest."""
+    """digest: sha256 of the body. public: it was sent without credentials. named: a tag's entry, whose body is stored under its digest."""
 
     digest: str
     content_type: str
@@ -53,13 +53,13 @@ class Manifest(Value):
     named: bool = False
 
     def encode(self) -> bytes:
-        """As it lies on the disk."""
+        """The form on the disk."""
         about = {"digest": self.digest, "type": self.content_type, "public": self.public, "named": self.named}
         return json.dumps(about).encode() + b"\n" + self.body
 
     @classmethod
     def decode(cls, data: bytes) -> Manifest | None:
-        """None for what is not whole, or not right."""
+        """Parse the form on the disk; None if it is incomplete or wrong."""
         first, _, body = data.partition(b"\n")
         try:
             about: Any = json.loads(first)
@@ -73,23 +73,23 @@ class Manifest(Value):
 
 
 def digest(body: bytes) -> str:
-    """As registries write it."""
+    """The digest in the registries' form."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def is_plain(content_type: str) -> bool:
-    """It can stand in an answer's head."""
+    """Whether the type is valid in a response's head."""
     return content_type.isascii() and content_type.isprintable()
 
 
 def accepted(content_type: str, accept: str) -> bool:
-    """Whether who sends this Accept takes that type."""
+    """Whether an Accept field accepts the type."""
     kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
     return not accept.strip() or bool(kinds & {content_type.partition(";")[0].strip().lower(), "*/*"})
 
 
 class Manifests:
-    """home: the directory of this host's downloads. Raises StorageError where it cannot be used."""
+    """home: the directory of this host's downloads. Raises StorageError if it cannot be used."""
 
     def __init__(self, home: str, threads: Executor, permissions: Permissions) -> None:
         self._path = os.path.join(home, FOLDER)
@@ -105,11 +105,11 @@ class Manifests:
             raise StorageError(f"cannot use {self._path}: {error.strerror}") from error
 
     def watch(self, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> Watch:
-        """What sees the answer to a request that is passed on. private: its credentials."""
+        """The watcher of a response that is passed on. private: the request's credentials."""
         return Watch(self, front, request, asked, registry, private)
 
     def answer(self, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> bool:
-        """Answer a request for what is named by its digest, if that is here and permitted; else False."""
+        """Answer a request for a manifest by its digest, if it is stored and access is permitted; else False."""
         found = self.find(registry, asked) if asked.digest else None
         permit = self._permissions.known(registry, asked.target, private) if found is not None else None
         if found is None or permit is None or not permit.opens or not accepted(found.content_type, text(request.fields, b"accept")):
@@ -118,7 +118,7 @@ class Manifests:
         return True
 
     def ask(self, registry: Registry) -> Question:
-        """A request is passed on to it now."""
+        """Begin the tracking of a request that is passed on to the registry."""
         return self._permissions.silence.ask(registry)
 
     @staticmethod
@@ -130,15 +130,15 @@ class Manifests:
         ])  # fmt: skip
 
     def permitted(self, registry: Registry, asked: Reference, private: Fields, found: Manifest) -> bool:
-        """Whether a stale one may be given to who sends these credentials."""
+        """Whether a request with these credentials may get the stale manifest."""
         return found.public or self._permissions.held(registry, asked.target, private)
 
     def permit(self, registry: Registry, asked: Reference, private: Fields, found: Manifest) -> None:
-        """The registry has given it to who sends these credentials."""
+        """Record that the registry has sent the manifest to a request with these credentials."""
         self._permissions.learn(registry, asked.target, private, found.content_type, len(found.body))
 
     def find(self, registry: Registry, asked: Reference) -> Manifest | None:
-        """What is kept of it. Reads a small file."""
+        """The stored manifest. Reads a small file."""
         key = _key(registry, asked)
         found = self._ready.get(key)
         if found is None:
@@ -163,7 +163,7 @@ class Manifests:
             self._ready.popitem(last=False)
 
     def keep(self, registry: Registry, asked: Reference, found: Manifest) -> None:
-        """Keep it, on the disk if that has room."""
+        """Store a manifest, on the disk if that has room."""
         key = _key(registry, asked)
         known = self._ready.get(key)
         if known is not None and known.digest == found.digest and known.content_type == found.content_type and known.public >= found.public:
@@ -175,7 +175,7 @@ class Manifests:
         path = os.path.join(self._path, key)
         new = f"{path}.{os.getpid()}.new"
         try:
-            os.makedirs(self._path, mode=0o700, exist_ok=True)  # somebody may have removed it
+            os.makedirs(self._path, mode=0o700, exist_ok=True)  # it may have been removed
             with open(new, "wb") as out:
                 out.write(data)
             os.rename(new, path)
@@ -187,7 +187,7 @@ class Manifests:
             self._prune()
 
     def _prune(self) -> None:
-        """Remove the older half."""
+        """Remove the older half of the files."""
         with contextlib.suppress(OSError), os.scandir(self._path) as entries:
             for entry in sorted(entries, key=lambda entry: entry.stat().st_mtime)[: MOST_FILES // 2]:
                 with contextlib.suppress(OSError):
@@ -196,14 +196,14 @@ class Manifests:
 
 
 class Ping:
-    """Answers `GET /v2/`, by which clients begin, for a registry that does not. See passing.Watcher."""
+    """Answers `GET /v2/`, a client's first request, for a registry that does not respond. See passing.Watcher."""
 
     def __init__(self, front: Front, question: Question) -> None:
         self._front = front
         self._question = question
 
     def answered(self, status: int, fields: Fields) -> None:
-        """It answers."""
+        """The registry responded."""
         self._question.answered()
 
     def part(self, data: bytes) -> None: ...
@@ -214,7 +214,7 @@ class Ping:
         return True
 
     def failed(self) -> bool:
-        """It is answered: what is here may be asked for."""
+        """Answer, so that the client requests manifests, which may be stored here."""
         self._question.failed()
         more = [(b"Content-Type", b"application/json"), (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Warning", STALE)]
         self._front.whole(200, b"{}", more)
@@ -222,7 +222,7 @@ class Ping:
 
 
 class Watch:
-    """Sees one answer as it passes. See passing.Watcher."""
+    """Watches a response that is passed on. See passing.Watcher."""
 
     def __init__(self, manifests: Manifests, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> None:
         self._manifests = manifests
@@ -236,7 +236,7 @@ class Watch:
         self._question = manifests.ask(registry)
 
     def answered(self, status: int, fields: Fields) -> None:
-        """The head of the answer."""
+        """Handle the head of the response."""
         self._question.answered()
         wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
         self._body = bytearray() if wanted and self._request.method == "GET" else None
@@ -246,20 +246,20 @@ class Watch:
             self._named(digest)
 
     def _named(self, digest: str) -> None:
-        """The tag names this digest now."""
+        """Record the digest that the tag names now."""
         manifests, found = self._manifests, Manifest(digest, self._content_type, b"", not self._private, named=True)
         manifests.keep(self._registry, self._asked, found)
         manifests.permit(self._registry, self._asked, self._private, found)
 
     def part(self, data: bytes) -> None:
-        """A part of its body."""
+        """Add a part of the body."""
         if self._body is not None:
             self._body += data
             if len(self._body) > LONGEST_MANIFEST:
                 self._body = None
 
     def ended(self) -> None:
-        """All of it has passed."""
+        """Store the manifest, when all of it was passed on."""
         if self._body is None or not is_plain(self._content_type):
             return
         body = bytes(self._body)
@@ -273,18 +273,18 @@ class Watch:
         self._manifests.permit(self._registry, place, self._private, found)
 
     def _found(self) -> Manifest | None:
-        """What may be given where the registry does not answer."""
+        """The manifest that may be sent if the registry does not respond."""
         found = self._manifests.find(self._registry, self._asked)
         if found is None or not accepted(found.content_type, text(self._request.fields, b"accept")):
             return None
         return found if self._manifests.permitted(self._registry, self._asked, self._private, found) else None
 
     def could(self) -> bool:
-        """`failed` would answer the request."""
+        """Whether `failed` would answer the request."""
         return self._found() is not None
 
     def failed(self) -> bool:
-        """The registry does not answer: True if the request was answered from here."""
+        """Handle the registry's failure. True if the request was answered from the stored manifest."""
         self._question.failed()
         found = self._found()
         if found is None:
@@ -294,7 +294,7 @@ class Watch:
 
 
 def by_digest(asked: Reference, digest: str) -> Reference:
-    """The same repository's manifest of that digest."""
+    """The manifest of that digest in the same repository."""
     return asked.replace(target=asked.target.rpartition("/")[0] + f"/{digest}", digest=digest, tag="")
 
 

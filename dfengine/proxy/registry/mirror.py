@@ -1,4 +1,4 @@
-"""The registry mirror: what a request below `/v2/` asks for, of which registry, with whose credentials, and what answers it."""
+"""The registry mirror: for a request below `/v2/`, the registry, the content, the credentials, and the exchange that answers it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REGISTRY = b"x-dragonfly-registry"
 
 
 class Mirror:
-    """On the loop's thread. home: where manifests are kept. via: the field by which requests that go in a circle are found."""
+    """On the loop's thread. home: where manifests are stored. via: the field by which request loops are detected."""
 
     def __init__(
         self, home: str, blobs: Blobs, upstreams: Upstreams, registries: Registries, tokens: Tokens, via: tuple[bytes, bytes]
@@ -41,13 +41,13 @@ class Mirror:
         self._manifests = Manifests(home, blobs.threads, blobs.permissions)
 
     def route(self, front: Front, head: Head) -> Exchange | None:
-        """What answers a request; None: it is answered. Raises BadRequest."""
+        """The exchange that answers a request; None if it is answered already. Raises BadRequest."""
         given = head.first.get(REGISTRY, b"").decode("latin-1").strip()
         if given:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
         asked, registry = self._asked(head.target, given)
-        # Clients of this proxy may read in its name, and nothing else.
+                # The proxy's own credentials are for reading only.
         if not registry.user or b"authorization" in head.first or head.method not in ("GET", "HEAD") or head.length:
             return self._open(front, head, asked, registry, [])
         own = self._tokens.known(registry, asked.target)
@@ -60,7 +60,7 @@ class Mirror:
         return Opening(self._blobs.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
 
     def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
-        """As `route`. own: credentials of this proxy's own."""
+        """As `route`. own: this proxy's own credentials."""
         more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
         private = [*fields.private(head.fields), *more] if reads and asked.kind else []
@@ -95,14 +95,14 @@ class Mirror:
         return pass_on()
 
     def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:
-        """What is asked for, of which registry. Raises BadRequest."""
+        """The content and the registry of a request. Raises BadRequest."""
         asked = reference.parse(target, given)
         if asked is None:
             raise BadRequest(404, reference.refusal(target, given))
         try:
             return asked, self._registries.find(asked.registry)
         except DfengineError as error:
-            # Where only known ones are asked, a name that begins like a host is a repository's.
+                        # If only configured registries are asked, a name that begins like a host is a repository's.
             plain = reference.parse(target, given, hosts_in_paths=False)
             if self._registries.derives or plain is None or plain.registry or not self._registries.known:
                 raise BadRequest(403, str(error)) from None

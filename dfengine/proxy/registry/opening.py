@@ -1,4 +1,4 @@
-"""A request without credentials, for a registry that knows a user of the proxy's own: it goes on when that user's token is here."""
+"""A request without credentials to a registry for which the proxy has a user: it continues when that user's token is available."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Opening(Answering):
-    """go_on: what answers the request with these fields; None: it is answered."""
+    """go_on: makes the exchange that answers the request with these fields; None if it is answered already."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, front: Front, registry: Registry, fields: Awaitable[Fields],
@@ -34,4 +34,4 @@ class Opening(Answering):
         return True
 
     def _never(self) -> Exchange:
-        raise AssertionError("it always goes on")
+        raise AssertionError("_answer never returns False")

@@ -1,9 +1,10 @@
-"""What shows a registry the proxy's own user: the password itself, or a token that it is exchanged for, for one repository.
+"""Credentials of the proxy's own user for a registry: the password itself, or a token for one repository in exchange for it.
 
 Laws:
-* It is used where a client sends no credentials, and for reading: every client of the proxy can read what it opens, and change nothing.
-* A password goes to its registry and to the token server that this names, by https where the registry is asked by https; a token to its
-  registry alone. Neither follows a redirect.
+* They are used if a client sends no credentials, and for reading only: every client of the proxy can read what they open, and change
+  nothing.
+* A password is sent only to its registry and to the token server that the registry names, by https if the registry is asked by https. A
+  token is sent only to its registry. Neither follows a redirect.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 HOLDS = 0.8
-"""Part of a token's time after which another one is asked for."""
+"""Fraction of a token's lifetime after which it is renewed."""
 
 CHALLENGE_SECONDS = 3600.0
 PAUSE_SECONDS = 10.0
-"""After a failure."""
+"""Time before the next try after a failure."""
 
 MOST_SECONDS = 15.0
-"""For an answer, where there is no earlier one."""
+"""Time limit of a renewal, if there are no earlier fields."""
 
 MOST = 4096
 
@@ -49,24 +50,24 @@ class Tokens:
         self._upstreams = upstreams
         self._permissions = permissions
         self._challenges: dict[str, tuple[Challenge, float]] = {}
-        """Registry -> what it asks for, and until when that holds."""
+        """Registry -> its challenge, and until when that is valid."""
         self._known: OrderedDict[Key, tuple[Fields, float]] = OrderedDict()
-        """(registry, scope) -> fields, and until when they hold."""
+        """(registry, scope) -> fields, and until when they are valid."""
         self._asking: dict[Key, asyncio.Task[Fields]] = {}
 
     def forget(self) -> None:
-        """Passwords may have changed: what was had for them is asked for again."""
+        """Discard all tokens, since passwords may have changed."""
         self._challenges.clear()
         self._known.clear()
         self._asking.clear()
 
     def known(self, registry: Registry, target: str) -> Fields | None:
-        """The fields of a request for `target`, if they are here."""
+        """The fields of a request for `target`, if they are cached."""
         fields, until = self._known.get((registry.url, scope_of(target)), ([], 0.0))
         return fields if until > self._loop.time() else None
 
     async def fields(self, registry: Registry, target: str) -> Fields:
-        """The same, asked for if need be; the last ones, or none, while the registry does not give any."""
+        """The fields, requested if need be. If the registry provides none, the last ones or []."""
         key = registry.url, scope_of(target)
         last, silence = self._known.get(key), self._permissions.silence
         if last is not None and silence.of(registry):
@@ -91,13 +92,13 @@ class Tokens:
             async with asyncio.timeout(MOST_SECONDS):
                 fields, seconds = await self._ask(registry, key[1])
         except (DfengineError, TimeoutError) as error:
-            print(f"dfengine: the user of {registry.place}: {error or 'no answer in time'}", file=sys.stderr)
+            print(f"dfengine: the user of {registry.place}: {error or 'no response in time'}", file=sys.stderr)
             fields, seconds = self._known.get(key, ([], 0.0))[0], PAUSE_SECONDS
         for _, value in fields:
-            # Another token of the same user opens the same.
+                        # Another token of the same user gives the same access.
             self._permissions.same(value, f"{registry.url} {registry.user}".encode())
         if self._asking.get(key) is not asyncio.current_task():
-            return fields  # passwords were read again meanwhile
+            return fields  # passwords were read again in the meantime
         self._known.pop(key, None)
         self._known[key] = fields, self._loop.time() + seconds
         if len(self._known) > MOST:
@@ -120,6 +121,6 @@ class Tokens:
         whom, target = challenge.asked(registry, scope)
         answer = await ask_of(whom, "GET", target, [(b"Host", whom.place.encode()), basic])
         if answer.status != 200:
-            raise OriginError(f"{whom.place}, which gives tokens, answered {answer.status}", answer.status)
+            raise OriginError(f"{whom.place}, the token server, answered {answer.status}", answer.status)
         token, seconds = token_of(answer.body)
         return [(b"Authorization", f"Bearer {token}".encode())], seconds * HOLDS

@@ -1,9 +1,9 @@
-"""The side of registries, hubs and origins: connections to them, and what is passed on.
+"""The side of registries, hubs and origins: connections to them, and responses that are passed on.
 
-    upstreams, connection   which connections are kept; one of them
-    tunnel           connections that a proxy of the environment makes
-    question         a request of the proxy's own, with a small answer
-    permissions      who may have what of a registry or hub (asks it); silence: how long answers are awaited, and who said nothing (pure)
-    passing          a request that is passed on untouched, both ways with bounded memory
-    withheld         the last part of an answer that a digest names, until it was compared (pure)
+    upstreams, connection   the pool of connections; one connection
+    tunnel           connections through a proxy that the environment names
+    question         a request of the proxy's own, with a small response
+    permissions      access rights, as a registry or hub states them; silence: response timeouts, and servers that were silent (pure)
+    passing          a request that is passed on unchanged, with bounded memory in both directions
+    withheld         the last part of a response, withheld until its digest is compared (pure)
 """

@@ -1,7 +1,7 @@
-"""One connection to a registry or another server: an exchange at a time, kept while it is of use.
+"""One connection to a registry or another server, for one exchange at a time and reused while possible.
 
-It is kept after an answer whose end was seen, unless one side asked to close, or more came than the answer: that would be taken for the
-next one. It is read only while the receiver of its answer keeps up.
+It is reused after a complete response, unless one side asked to close or more bytes than the response were received: these would be
+taken for the next response. It is read only while the receiver of its response keeps up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Exchange(Protocol):
-        """What takes an answer."""
+        """Receiver of a response."""
 
         def interim(self, status: int) -> None: ...
         def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None: ...
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 
 
 MAX_HEAD = 64 << 10
-"""Bytes of an answer's head."""
+"""Maximum number of bytes of a response's head."""
 
 HIGH_WATER = 256 << 10
-"""Bytes of a request's body that are not sent yet, from which on its client is not read."""
+"""Bytes of a request's body waiting to be sent at which reading from its client stops."""
 
 
 class BadAnswer(DfengineError):
-    """What the registry sent is no HTTP that can be passed on."""
+    """The registry's response is not HTTP that can be passed on."""
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection. `idle_since`: when its last exchange ended. `used`: it carried one before.
+    """One connection. `idle_since`: when its last exchange ended. `used`: it has carried an exchange before.
 
-    origin: `http://HOST:PORT` where a proxy takes absolute URLs, else "". more: fields for that proxy.
+    origin: `http://HOST:PORT` if a proxy requires absolute URLs, else "". more: fields for that proxy.
     """
 
     def __init__(self, forget: Callable[[UpstreamConnection], None], origin: str = "", more: Fields | None = None) -> None:
@@ -66,7 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._length = 0
         self.used = False
         self.once = False
-        """It is not kept for another exchange."""
+        """Whether to close it after this exchange."""
         self.idle_since = 0.0
 
     # asyncio's callbacks
@@ -92,7 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.lost(exc or ConnectionResetError(f"closed {how}"))
 
     def _closed_in_order(self) -> bool:
-        """The other side has closed the connection in order: over TLS, with close_notify (RFC 9112 section 9.8)."""
+        """Whether the other side closed the connection in order: over TLS, with close_notify (RFC 9112 section 9.8)."""
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
         if tls is None:
             return True
@@ -115,17 +115,17 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            self.cut()  # nobody asked
+            self.cut()  # bytes without a request
             return
         try:
             self._parser.feed_data(data)
             if not self._answered:
-                self._count(len(data))  # the parser keeps what it has of an unfinished line to itself
+                self._count(len(data))  # the parser does not report the bytes of an unfinished line
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._over:
                 self._more_came = True
             elif self._exchange is not None:
-                self._failed(BadAnswer(f"sent what is no HTTP: {error.__context__ or error}"))
+                self._failed(BadAnswer(f"sent invalid HTTP: {error.__context__ or error}"))
                 return
             else:
                 return
@@ -133,7 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._ended()
         exchange.flush()
 
-    # What an exchange does.
+        # Methods for an exchange.
 
     def begin(self, exchange: Exchange, method: str, target: str, fields: Fields) -> None:
         """Send a request's head; its body follows by `write`."""
@@ -146,12 +146,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.write(head(f"{method} {target} HTTP/1.1".encode(), [*fields, *self._more] if self._more else fields))
 
     def write(self, data: bytes) -> None:
-        """More of the request."""
+        """Send more of the request."""
         if self._transport is not None:
             self._transport.write(data)
 
     def read(self, wanted: bool) -> None:
-        """Whether the answer is read."""
+        """Read the response, or stop reading it."""
         if self._transport is not None and wanted == self._paused and not self._transport.is_closing():
             self._paused = not wanted
             (self._transport.resume_reading() if wanted else self._transport.pause_reading())
@@ -164,12 +164,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """A request can be sent."""
+        """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     @property
     def quiet(self) -> bool:
-        """Nothing waits to be read on an idle connection: neither its end, nor what nobody asked for."""
+        """Whether an idle connection has nothing to read: neither its end nor unexpected bytes."""
         assert self._transport is not None
         waiting = select.poll()
         waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -218,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         if self._over:
-            self._more_came = True  # behind an answer without a body
+            self._more_came = True  # after a response without a body
         elif self._exchange is not None:
             self._exchange.body_part(body)
 
@@ -227,11 +227,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._over = True
 
     def _ended(self) -> None:
-        """The answer's end was seen."""
+        """Handle the end of the response."""
         exchange, self._exchange = self._exchange, None
         if bodiless(self._method, 0) or self._more_came:
-            self._parser = None  # it waits for a body that an answer to HEAD does not have
-            # The parser does not tell of what it takes for a part of a chunk's head.
+            self._parser = None  # it would wait for a body, which a response to HEAD does not have
+                        # The parser does not report bytes that it takes for a part of a chunk's head.
             self._closes = self._closes or self._length == CHUNKED
         closes = self._closes or self.once or self._more_came or self._length == UNTIL_CLOSE
         self.used = True

@@ -1,6 +1,6 @@
-"""A request that is passed on to its registry, untouched but for what belongs to a connection, and the answer, as they come.
+"""A request that is passed on to its registry, and its response, both unchanged except for hop-by-hop fields.
 
-Memory is bounded by the buffers of the two connections: whichever side does not take what comes holds up the other.
+Memory is bounded by the buffers of the two connections: when one side does not read, the other one is not read either.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.withheld import Withheld
 
     class Watcher(Protocol):
-        """Sees an answer: its head, the parts of its body, its end. failed: there is none; True if the request was answered otherwise."""
+        """Sees a response: its head, the parts of its body, its end. failed: there is none; returns True if it sent another one instead."""
 
         def answered(self, status: int, fields: Fields) -> None: ...
         def part(self, data: bytes) -> None: ...
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 
 DOWN = frozenset((500, 502, 503, 504))
-"""Statuses of a registry that does not answer."""
+"""Statuses that count as no response from a registry."""
 
 REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
-"""Methods of requests that are sent again when a kept connection turns out to be closed."""
+"""Methods of requests that are sent again if a reused connection turns out to be closed."""
 
 
 class Passing:
-    """Of one request. target: what to ask `registry` for. more: fields besides the client's. moved: the target is not the client's own, so
-    a Location that is relative to it is made absolute. watcher: sees the answer. withheld: compares it with the digest that names it.
+    """For one request. target: of the request to `registry`. more: additional fields. moved: the target differs from the client's,
+    so relative Locations are made absolute. watcher: sees the response. withheld: compares it with its digest.
     """
 
     plain = False
-    """The answer's body is read here: no encoding of it is asked for."""
+    """Whether this class reads the response's body, so that no encoding is requested."""
 
     def __init__(
         self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
@@ -61,11 +61,11 @@ class Passing:
         self._watcher = watcher
         self._withheld = withheld
         self._head: tuple[int, bytes, Fields, int] | None = None
-        """Of the answer, until something of its body may be sent."""
+        """The response's head, until part of its body may be sent."""
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._body: list[bytes] = []
-        """Of the request, while there is no connection."""
+        """The request's body, while there is no connection."""
         self._again = request.length == 0 and request.method in REPEATABLE
 
     def start(self) -> Passing:
@@ -99,7 +99,7 @@ class Passing:
         request, self._connection = self._request, connection
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
         if self.plain or self._watcher is not None or self._withheld is not None:
-            # What is seen is to be what its digest says, and not an encoding of it.
+                        # The digest is of the content, not of an encoding of it.
             fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
         if request.length == CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
@@ -110,7 +110,7 @@ class Passing:
             connection.write(data)
         self._body.clear()
 
-    # The request.
+        # The request.
 
     def body(self, data: bytes) -> None:
         if self._request.length == CHUNKED:
@@ -140,7 +140,7 @@ class Passing:
         if self._front.answer_started or self._watcher is None or not self._watcher.failed():
             self._front.answer(status, message)
 
-    # The answer.
+        # The response.
 
     def hold(self, held: bool) -> None:
         self._front.hold(held)
@@ -189,7 +189,7 @@ class Passing:
         self._front.end()
 
     def _release(self, data: bytes, last: bool = False) -> None:
-        """Send what may be sent of a body that is compared."""
+        """Send the part of a compared body that may be sent."""
         if self._head is not None and (data or last):
             head, self._head = self._head, None
             self._front.begin(*head)

@@ -1,7 +1,7 @@
-"""Who may have what of a registry: its own answer to a HEAD with the requester's own credentials, remembered for a minute.
+"""Access rights at a registry: its response to a HEAD with the requester's own credentials, cached for a minute.
 
-So hosts whose tokens differ share one copy, and none is given what its token does not open. While a registry cannot be reached, or is
-silent (see `silence`), its answer of the last hour holds.
+So hosts with different tokens share one copy, and each gets only content that its token opens. While a registry cannot be reached, or is
+silent (see `silence`), its response of the last hour is valid.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 60.0
 KEPT_SECONDS = 3600.0
 MOST = 65536
-"""Answers that are remembered."""
+"""Maximum number of cached responses."""
 
 MOST_NAMES = 4096
 HEAD_SECONDS = 20.0
-"""For a question whose client has gone: its answer holds for the next request."""
+"""Time limit of a HEAD, also when its client has left: its response is cached for the next request."""
 
 UNSAID = (b"via", b"host", b"accept")
-"""Fields that open nothing."""
+"""Fields that are not credentials."""
 
 OPEN = frozenset((200, 301, 302, 303, 307, 308))
-"""Statuses of what may be fetched. A redirect leads to an object store, by a URL that is signed for who asked."""
+"""Statuses of content that may be fetched. A redirect leads to an object store, by a URL that is signed for the requester."""
 
 
 class Permit(Value):
-    """A registry's answer. length: bytes, -1 unknown. fields: of the answer, as far as they are remembered."""
+    """A registry's response. length: bytes, -1 unknown. fields: those of the response that are cached."""
 
     status: int
     content_type: str
@@ -54,7 +54,7 @@ class Permit(Value):
 
 
 class Permissions:
-    """On the loop's thread."""
+    """Cached permissions. On the loop's thread."""
 
     most = MOST
 
@@ -68,21 +68,21 @@ class Permissions:
         self.silence = Silence(loop.time)
 
     def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
-        """The answer of the last minute."""
+        """The response, if it is not older than a minute."""
         found = self._known.get(self._key(registry, target, fields))
         return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
 
     def held(self, registry: Registry, target: str, fields: Fields) -> bool:
-        """It was permitted within the last hour: for when the registry does not answer."""
+        """Whether access was permitted within the last hour; for when the registry does not respond."""
         found = self._known.get(self._key(registry, target, fields))
         return found is not None and found.opens and self._loop.time() - found.at < KEPT_SECONDS
 
     def learn(self, registry: Registry, target: str, fields: Fields, content_type: str, length: int) -> None:
-        """The registry has just given it."""
+        """Record that the registry has just sent the content."""
         self._keep(self._key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
 
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
-        """What the registry says to a HEAD with these fields. Raises Unanswered, OriginUnreachable and its kin when it says nothing."""
+        """The response to a HEAD with these fields. Raises Unanswered, OriginUnreachable or a related error if there is none."""
         key = self._key(registry, target, fields)
         held, silent = self._known[key] if self.held(registry, target, fields) else None, self.silence.of(registry)
         if held is not None and silent:
@@ -91,7 +91,7 @@ class Permissions:
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
-        # The question goes on when its client has gone: its answer holds for the next request.
+                # The HEAD continues after its client has left: its response is cached for the next request.
         done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE if held is not None else 0.0 if silent else silence.OWN)
         if done:
             return task.result()
@@ -104,7 +104,7 @@ class Permissions:
     def _asked(self, key: bytes, task: asyncio.Task[Permit]) -> None:
         self._asking.pop(key, None)
         if not task.cancelled():
-            task.exception()  # where nobody waits for it any more
+            task.exception()  # retrieved, for the case that no request waits for it
 
     async def _ask(self, key: bytes, registry: Registry, target: str, fields: Fields) -> Permit:
         try:
@@ -122,7 +122,7 @@ class Permissions:
         if permit.status >= 500 or permit.status == 429:
             raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
         self._known.pop(key, None)
-        if permit.status != 404:  # it may be pushed at once
+        if permit.status != 404:  # it may be pushed at any time
             self._keep(key, permit)
         return permit
 
@@ -139,12 +139,12 @@ class Permissions:
         return Permit(answer.status, text(answer.fields, b"content-type"), answer.length, self._loop.time())
 
     def same(self, value: bytes, name: bytes) -> None:
-        """This value of a field opens what others of this name open."""
+        """Treat this value of a field as equal to others with this name: it gives the same access."""
         self._names[value] = name
         if len(self._names) > MOST_NAMES:
             self._names.popitem(last=False)
 
     def _key(self, registry: Registry, target: str, fields: Fields) -> bytes:
-        """Of what is asked, in whose name; a secret is not kept."""
+        """Cache key of a request and its credentials, hashed so that no secret is stored."""
         sent = sorted((name.lower(), self._names.get(value, value)) for name, value in fields if name.lower() not in UNSAID)
         return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()

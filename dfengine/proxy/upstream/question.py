@@ -1,4 +1,4 @@
-"""A request of the proxy's own to a registry, whose answer is small."""
+"""A request of the proxy's own to a registry, with a small response."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 MOST_BODY = 64 << 10
-"""Bytes of an answer's body."""
+"""Maximum number of bytes of a response's body."""
 
 
 class Answered(Value):
-    """length: as its fields say, bytes; -1 where they do not."""
+    """A response. length: as its fields state, bytes; -1 if they do not."""
 
     status: int
     fields: Fields
@@ -30,7 +30,9 @@ class Answered(Value):
 async def ask(
     loop: asyncio.AbstractEventLoop, upstreams: Upstreams, registry: Registry, method: str, target: str, fields: Fields
 ) -> Answered:
-    """The answer; no redirect is followed. Raises OriginUnreachable and its kin where there is none, or one of more than MOST_BODY."""
+    """Send a request; redirects are not followed. Raises OriginUnreachable or a related error if there is no response, or one of more than
+    MOST_BODY bytes.
+    """
     connection = upstreams.kept(registry)
     while True:
         used = connection is not None
@@ -43,14 +45,14 @@ async def ask(
             connection.cut()
             if not used:
                 raise OriginUnreachable(f"{registry.place}: {error}") from None
-            connection = None  # it was closed meanwhile
+            connection = None  # the reused connection was closed by the server
         except BaseException:
             connection.cut()
             raise
 
 
 class _Asked:
-    """The exchange."""
+    """The exchange of `ask`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.answered: asyncio.Future[Answered] = loop.create_future()

@@ -1,6 +1,6 @@
-"""A connection that a proxy of the environment makes to a registry: by CONNECT (RFC 9110 section 9.3.6), SOCKS 5 (RFC 1928, 1929), 4 or 4a.
+"""A connection to a registry through a proxy of the environment: CONNECT (RFC 9110 section 9.3.6), SOCKS 5 (RFC 1928, 1929), 4 or 4a.
 
-A registry by http is asked through an http proxy without a tunnel: such a proxy is told the whole URL of each request, see `absolute`.
+For an http registry, an http proxy needs no tunnel: it receives the absolute URL of each request, see `absolute`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
 
 MAX_HEAD = 64 << 10
-"""Bytes of a proxy's answer to CONNECT."""
+"""Maximum number of bytes of a proxy's response to CONNECT."""
 
 SOCKS5_ERRORS = {
     1: "it failed", 2: "its rules forbid it", 3: "network unreachable", 4: "host unreachable", 5: "connection refused", 6: "TTL expired",
@@ -29,19 +29,19 @@ SOCKS5_ERRORS = {
 
 
 def absolute(proxy: Proxy, registry: Registry) -> bool:
-    """The proxy is told the whole URL of each request, and makes no tunnel."""
+    """Whether the proxy receives the absolute URL of each request, without a tunnel."""
     return registry.scheme == "http" and not proxy.tunnels
 
 
 def authorization(proxy: Proxy) -> list[tuple[bytes, bytes]]:
-    """The field that shows an http proxy its user."""
+    """The field with an http proxy's user and password."""
     if not proxy.user and not proxy.password:
         return []
     return [(b"Proxy-Authorization", b"Basic " + b64encode(proxy.user + b":" + proxy.password))]
 
 
 class Opening(asyncio.Protocol):
-    """Reads what a proxy answers before the tunnel is open; then the transport gets another protocol."""
+    """Reads a proxy's response until the tunnel is open; then the transport gets another protocol."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -77,7 +77,7 @@ class Opening(asyncio.Protocol):
         return data
 
     async def head(self) -> bytes:
-        """Of an answer by HTTP. Raises OriginUnreachable."""
+        """The head of an HTTP response. Raises OriginUnreachable."""
         while b"\r\n\r\n" not in self._data:
             if len(self._data) > MAX_HEAD:
                 raise OriginUnreachable("the head of its answer is too large")
@@ -86,7 +86,7 @@ class Opening(asyncio.Protocol):
         return found
 
     async def open(self, proxy: Proxy, host: str, port: int) -> None:
-        """Have the proxy connect to `host`, a name or an address without brackets. Raises OriginUnreachable with the reason alone."""
+        """Make the proxy connect to `host`, a name or an address without brackets. Raises OriginUnreachable with the reason alone."""
         if proxy.scheme.startswith("socks5"):
             await self._socks5(proxy, host, port)
         elif proxy.scheme.startswith("socks4"):
@@ -108,7 +108,7 @@ class Opening(asyncio.Protocol):
         version, _, rest = first.partition(" ")
         status = rest[:3]
         if not version.startswith("HTTP/1.") or not status.isdigit():
-            raise OriginUnreachable("what it answers is no HTTP/1.1")
+            raise OriginUnreachable("its response is not HTTP/1.1")
         if status[0] != "2":
             raise OriginUnreachable(f"it answers {rest[:80].strip()}")
 
@@ -163,8 +163,8 @@ async def ask(
     loop: asyncio.AbstractEventLoop, proxy: Proxy, registry: Registry, host: str, protocol: asyncio.Protocol,
     proxy_tls: ssl.SSLContext | None, tls: ssl.SSLContext | None,
 ) -> None:
-    """Connect `protocol` to the registry at `host` (its name, or one of its addresses). proxy_tls: for a proxy by https; tls: for a
-    registry by https. Raises OriginUnreachable with the reason alone, OSError.
+    """Connect `protocol` to the registry at `host` (its name or one of its addresses). proxy_tls: for an https proxy. tls: for an https
+    registry. Raises OriginUnreachable with the reason alone, OSError.
     """
     _, opening = await loop.create_connection(
         Opening, proxy.host, proxy.port, ssl=proxy_tls, server_hostname=proxy.host if proxy_tls is not None else None

@@ -1,4 +1,4 @@
-"""Connections to registries and other servers: made where they may be made, and which of them are kept (see `connection`)."""
+"""Connections to registries and other servers: where they may be made, and which are reused (see `connection`)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 30.0
-"""A kept connection is closed after this; servers close theirs after 60 s or more."""
+"""An idle connection is closed after this; servers close theirs after 60 s or more."""
 
 MOST_IDLE = 64
-"""Kept connections to one registry."""
+"""Maximum number of idle connections to one registry."""
 
 
 class Waiting(asyncio.Protocol):
-    """A connection that is not read before it has another protocol; early: what came all the same."""
+    """A connection that is not read before it gets another protocol. early: bytes that were received nevertheless."""
 
     transport: asyncio.Transport
     early = b""
@@ -51,7 +51,7 @@ def _key(registry: Registry) -> _Key:
 
 
 class Upstreams:
-    """Connections to all registries. itself: tells whether this proxy listens at (address, port). cacerts: more PEM files to trust."""
+    """Connections to all registries. itself: whether this proxy listens at (address, port). cacerts: additional PEM files to trust."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, registries: Registries, itself: Callable[[str, int], bool], cacerts: tuple[str, ...] = (),
@@ -66,7 +66,7 @@ class Upstreams:
         self._all: dict[UpstreamConnection, _Key] = {}
 
     def kept(self, registry: Registry) -> UpstreamConnection | None:
-        """A connection that is open already."""
+        """An open idle connection, None without one."""
         idle = self._idle.get(_key(registry))
         while idle:
             connection = idle.pop()
@@ -76,7 +76,7 @@ class Upstreams:
         return None
 
     async def connect(self, registry: Registry) -> UpstreamConnection:
-        """A new one, by the proxy that the environment names, if it does. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
+        """Open a connection, through the environment's proxy if there is one. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
         LocalError.
         """
         connection = await self._reached(registry, self._directly, self._by)
@@ -84,13 +84,13 @@ class Upstreams:
         return connection
 
     async def tunnel(self, registry: Registry) -> Waiting:
-        """The same, of which nobody knows what it carries: not kept, not read yet. Raises the same."""
+        """Open a connection for any protocol: it is not reused, and not read yet. Raises as `connect`."""
         return await self._reached(registry, self._plainly, self._through)
 
     async def _reached(
         self, registry: Registry, directly: Callable[[Registry, str], Awaitable[T]], by: Callable[[Proxy, Registry, str], Awaitable[T]]
     ) -> T:
-        """directly, by: connect to the registry at an address, or by a proxy."""
+        """directly, by: connect to the registry at an address, or through a proxy."""
         proxy = proxy_for(registry.scheme, registry.dialled, registry.port, os.environ)
         if proxy is None:
             hosts = await self._addresses(registry)
@@ -135,7 +135,7 @@ class Upstreams:
         return connection
 
     async def _behind(self, proxy: Proxy, registry: Registry) -> list[str]:
-        """What a proxy may be asked to connect to: the registry's name, or its addresses where the proxy does not look names up."""
+        """Hosts for a proxy's connection: the registry's name, or its addresses if the proxy does not resolve names."""
         if self._itself(proxy.host, proxy.port):
             raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
         if not proxy.resolves_names:
@@ -144,7 +144,7 @@ class Upstreams:
         return [registry.dialled]
 
     async def _addresses(self, registry: Registry) -> list[str]:
-        """Those of a registry that may be asked."""
+        """The permitted addresses of a registry."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 found = await self._loop.getaddrinfo(registry.dialled, registry.port, type=socket.SOCK_STREAM)
@@ -178,7 +178,7 @@ class Upstreams:
         return self._tls[insecure]
 
     def reread(self) -> Callable[[], None]:
-        """Read the certificates again; what is returned has new connections trust them. Raises LocalError."""
+        """Read the certificates again; the returned function makes new connections trust them. Raises LocalError."""
         before, self._tls = self._tls, {}
         try:
             self._made(False)
@@ -192,7 +192,7 @@ class Upstreams:
         return take
 
     def _free(self, connection: UpstreamConnection) -> None:
-        """Its exchange has ended, or it was closed."""
+        """Handle the end of a connection's exchange, or its closing."""
         key = self._all.get(connection)
         if key is None:
             return
@@ -209,12 +209,12 @@ class Upstreams:
             self._idle.pop(key, None)
 
     def sweep(self, now: float) -> None:
-        """Close those that were idle for too long. now: of the loop."""
+        """Close connections that were idle for too long. now: the loop's time."""
         for idle in list(self._idle.values()):
             while idle and now - idle[0].idle_since > IDLE_SECONDS:
                 idle.popleft().cut()
 
     def close(self) -> None:
-        """The process ends."""
+        """Close all, when the process ends."""
         for connection in list(self._all):
             connection.cut()

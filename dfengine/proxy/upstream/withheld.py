@@ -1,7 +1,7 @@
-"""The body of an answer that is passed on and named by its digest: its last part is withheld until the digest was compared. Pure.
+"""The body of a response that is passed on and named by its digest: its last part is withheld until the digest is compared. Pure.
 
-Who asks for what a digest names may be a program that compares nothing, as curl does. A body that is not what its digest says never gets
-to its end: the connection is cut, or, where nothing was sent yet, the answer is 502.
+The client may be a program that compares no digests, such as curl. A body with a wrong digest is never sent to its end: the connection
+is cut, or, if nothing was sent yet, the response is 502.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from dfengine.proxy.fields import Fields
 
 LEAST = 64 << 10
-"""Bytes of a blob of which nothing is sent before: a wrong one that is not longer is answered with 502."""
+"""Bytes of a blob to receive before any are sent: a wrong blob of at most this length gets the response 502."""
 
 _WHOLE = re.compile(r"(?a)bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
 
 class Withheld:
-    """Of one answer. digest: `sha256:HEX` or the like; `git:HEX` is a git name, of a body of `length` bytes. most: bytes of which nothing
-    is sent before more came; in memory are these, and then one part. report: called with the reason when the body was wrong.
+    """Of one response. digest: `sha256:HEX` or another algorithm; `git:HEX` is a git name, of a body of `length` bytes. most: bytes to
+    receive before any are sent; memory holds these, and later one part. report: called with the reason if the body is wrong.
     """
 
     def __init__(self, digest: str, most: int, report: Callable[[str], None], length: int = -1) -> None:
@@ -37,7 +37,7 @@ class Withheld:
         self._report = report
 
     def part(self, data: bytes) -> bytes:
-        """More of the body came: what may be sent now."""
+        """Add a part of the body; return the bytes that may be sent now."""
         self._digest.update(data)
         if len(self._held) + len(data) <= self._most:
             self._held += data
@@ -46,7 +46,7 @@ class Withheld:
         return sent
 
     def end(self, place: str) -> bytes | None:
-        """All of it came from `place`: the rest, or None where it is wrong."""
+        """End the body from `place`; return the rest, or None if the digest is wrong."""
         if self._digest.hexdigest() == self._hex:
             return bytes(self._held)
         self._report(wrong(place, self.digest))
@@ -54,17 +54,17 @@ class Withheld:
 
 
 def git_name(length: int) -> hashlib._Hash:
-    """The git name of a file of `length` bytes: the sha1 to which its content is added (gitformat-pack(5), objects)."""
+    """The git name of a file of `length` bytes, a SHA-1 to be updated with its content (gitformat-pack(5), objects)."""
     return hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False)
 
 
 def wrong(place: str, digest: str) -> str:
-    """The reason for a server's body that does not have its digest."""
+    """The error message for a body with a wrong digest."""
     return f"{place} has sent other bytes than {digest}: its copy is damaged, or what stands before it changes answers"
 
 
 def is_whole(method: str, status: int, fields: Fields) -> bool:
-    """Whether an answer's body is all of the file, as its digest names it: not a part, an encoding, or an error."""
+    """Whether a response's body is the whole file that the digest names: not a part, an encoding or an error."""
     if bodiless(method, status) or text(fields, b"content-encoding").lower() not in ("", "identity"):
         return False
     span = _WHOLE.fullmatch(text(fields, b"content-range")) if status == 206 else None

@@ -1,9 +1,9 @@
 """The forward proxy.
 
-    rules, shared_cache  by which rule a URL falls, and what may be shared (pure)
-    configured           rules, intercepted hosts and ports of CONNECT, as they are set up
-    origin_heads         asks origins what they would answer
+    rules, shared_cache  the rule for a URL, and what may be shared (pure)
+    configured           settings: rules, intercepted hosts and ports of CONNECT
+    origin_heads         heads of origins' responses, requested in advance
     forward_answer       how a request is answered
-    connecting           CONNECT: a tunnel unseen (relay; splicing where both sides are plain sockets), or https that is read here
+    connecting           CONNECT: a tunnel (relay; splicing if both sides are plain sockets), or interception of https
     authority            certificates of intercepted hosts
 """

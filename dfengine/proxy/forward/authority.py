@@ -1,10 +1,10 @@
-"""The proxy's own authority: it certifies the hosts that are intercepted, for this host's programs alone, which are told to trust it.
+"""The proxy's own certificate authority for intercepted hosts, trusted only by programs of this host that are configured to trust it.
 
-    HOME/proxy-ca.pem   its certificate, for everybody
-    HOME/proxy-ca.key   its key, mode 0600: it is never sent, and signs nothing but certificates of intercepted hosts
+    HOME/proxy-ca.pem   its certificate, readable by all
+    HOME/proxy-ca.key   its key, mode 0600: it is never sent, and signs only certificates of intercepted hosts
 
-`cryptography` makes them, which the extra `intercept` installs: it is kept well, and signs in a millisecond, where `openssl` would be a
-process for each host, and keys would lie in files.
+The certificates are made by `cryptography`, which the extra `intercept` installs: it is well maintained and signs in a millisecond.
+`openssl` would need a process for each host, and keys in files.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CERTIFICATE, KEY = "proxy-ca.pem", "proxy-ca.key"
 AUTHORITY_DAYS = 3650
 HOST_DAYS = 30
 RENEWED_DAYS = 7
-"""A host's certificate is made anew when it has so many days left."""
+"""A host's certificate is renewed when it is valid for this many days more."""
 
 EARLIER = timedelta(days=1)
-"""Certificates hold from before now: clocks differ."""
+"""Certificates are valid from before their creation, since clocks differ."""
 
 MOST_HOSTS = 1024
-"""Contexts that are kept."""
+"""Maximum number of cached contexts."""
 
 
 class Authority:
@@ -51,11 +51,11 @@ class Authority:
         self._making: dict[str, asyncio.Future[tuple[ssl.SSLContext, datetime]]] = {}
 
     def check(self) -> None:
-        """The authority can be used; it is made if it is not there. Raises LocalError, BadValue."""
+        """Check that the authority can be used, and make it if it does not exist. Raises LocalError, BadValue."""
         self._pair = self._pair or self._read()
 
     async def context(self, host: str) -> ssl.SSLContext:
-        """TLS with a certificate of this host. Raises LocalError, BadValue."""
+        """TLS context with a certificate for this host. Raises LocalError, BadValue."""
         now = datetime.now(UTC)
         found = self._contexts.get(host)
         if found is not None and found[1] > now:
@@ -72,7 +72,7 @@ class Authority:
         return context
 
     def _made(self, host: str, now: datetime) -> tuple[ssl.SSLContext, datetime]:
-        """The context, and until when it is used. In a thread."""
+        """The context, and the time until which it is used. In a thread."""
         self.check()
         assert self._pair is not None
         cert, key, own = self._pair
@@ -85,7 +85,7 @@ class Authority:
         return _context(leaf + _pem(cert), _key_pem(own)), now + timedelta(days=HOST_DAYS - RENEWED_DAYS)
 
     def _read(self) -> tuple[Any, Any, Any]:
-        """Certificate and key of the authority, and the key of all hosts; of one that is none, both as PEM, and None."""
+        """Certificate and key of the authority, and the key of all hosts. If it is not an authority: both as PEM, and None."""
         crypto = _library()
         cert_path, key_path = self._paths
         if not cert_path:
@@ -106,7 +106,7 @@ class Authority:
 
 
 def ensured(home: str) -> tuple[str, str]:
-    """Paths of the authority's certificate and key below `home`, made if they are not there. Raises LocalError."""
+    """Paths of the authority's certificate and key below `home`; they are made if they do not exist. Raises LocalError."""
     cert_path, key_path = os.path.join(home, CERTIFICATE), os.path.join(home, KEY)
     if os.path.exists(cert_path) and os.path.exists(key_path):
         return cert_path, key_path
@@ -115,7 +115,7 @@ def ensured(home: str) -> tuple[str, str]:
         if not is_own_folder(home):
             raise LocalError(f"cannot use {home}: other users can write there: choose another --home")
         cert, key = _new_authority(datetime.now(UTC))
-        # The key first: who finds a certificate finds its key. The first of two processes that begin at once has its way.
+                # The key is written first, so that a certificate always has its key. Of concurrent processes the first one makes them.
         with _claimed(key_path) as mine:
             if mine:
                 _write(key_path, key, 0o600)
@@ -127,7 +127,7 @@ def ensured(home: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _claimed(path: str) -> Any:
-    """True for the one that holds the lock while the authority is not there."""
+    """Hold the lock; yield True if the authority does not exist yet."""
     import fcntl
 
     fd = os.open(f"{path}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -162,7 +162,7 @@ def _file(path: str, secret: bool = False) -> bytes:
 
 
 class _Library:
-    """What of `cryptography` is used."""
+    """The parts of `cryptography` that are used."""
 
     def __init__(self) -> None:
         from cryptography import x509
@@ -200,7 +200,7 @@ def _new_authority(now: datetime) -> tuple[bytes, bytes]:
 
 
 def _certified(host: str, issuer: Any, issuer_key: Any, key: Any, now: datetime) -> bytes:
-    """A certificate of `host`, as PEM. host: a name, or an address in brackets or without."""
+    """A certificate for `host`, as PEM. host: a name, or an address with or without brackets."""
     crypto = _library()
     x509, public = crypto.x509, key.public_key()
     try:
@@ -239,7 +239,7 @@ def _key_pem(key: Any) -> bytes:
 
 
 def _context(cert: bytes, key: bytes) -> ssl.SSLContext:
-    """Of a server that shows this certificate; the key is written to no disk. Raises LocalError."""
+    """TLS context of a server with this certificate; the key is not written to a disk. Raises LocalError."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])

@@ -1,4 +1,4 @@
-"""What a forward proxy is told: rules, hosts that it intercepts, ports that tunnels may lead to. Pure but for the file of rules."""
+"""Settings of a forward proxy: rules, intercepted hosts, ports that tunnels may lead to. Pure except for the file of rules."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _HOST_GLOB = re.compile(r"(?P<host>[A-Za-z0-9_*?.-]{1,253}|\[[0-9A-Fa-f:.]+\])(?
 
 
 class Intercepted(Value):
-    """Hosts whose https is read here. match: of HOST:PORT, in lower case. insecure: their own certificates are not verified."""
+    """Hosts whose https is intercepted. match: for HOST:PORT in lower case. insecure: their own certificates are not verified."""
 
     match: re.Pattern[str]
     insecure: bool = False
 
 
 class Forwarding(Value):
-    """chosen: what becomes of a URL. ports: that tunnels may lead to. others: clients of other hosts are served.
+    """chosen: the rules for URLs. ports: permitted for tunnels. others: whether clients of other hosts are served.
 
-    cert, key: paths of the authority by which intercepted hosts are shown, or of one certificate for all of them; "": the proxy's own.
+    cert, key: paths of the authority for intercepted hosts, or of one certificate for all of them; "": the proxy's own.
     """
 
     chosen: Rules = Rules()
@@ -41,13 +41,13 @@ class Forwarding(Value):
     key: str = ""
 
     def intercepts(self, server: Registry) -> Intercepted | None:
-        """The first entry that names this host; None: it is tunnelled unseen."""
+        """The first entry that names this host; None: its connections are tunnelled."""
         name = f"{server.host.rstrip('.')}:{server.port}"
         return next((each for each in self.intercepted if each.match.search(name)), None)
 
 
 def forwarding(settings: ProxySettings, legacy: Forwarding | None = None) -> Forwarding:
-    """legacy: of a dfdaemon.yml, whose rules come behind those of the settings. Raises BadValue."""
+    """legacy: from a dfdaemon.yml; its rules follow those of the settings. Raises BadValue."""
     legacy = legacy or Forwarding()
     own = read_rules(settings.rules) if settings.rules else ()
     silent = not settings.rules and not legacy.chosen.rules and legacy.chosen.otherwise is rules.EVERYTHING
@@ -61,12 +61,12 @@ def forwarding(settings: ProxySettings, legacy: Forwarding | None = None) -> For
 
 
 def glob(text: str) -> Intercepted:
-    """`HOST`, `HOST:PORT` or `*.example.org`; without a port 443 is meant. Raises BadValue."""
+    """Parse `HOST`, `HOST:PORT` or `*.example.org`; the default port is 443. Raises BadValue."""
     found = _HOST_GLOB.fullmatch(text)
     if found is None or ((found["port"] or "443").lstrip("*") and not 0 < int(found["port"] or 443) < 65536):
         raise BadValue(f"--intercept {text[:80]!r} is not HOST[:PORT] or a glob of hosts, as *.example.org")
     if found["host"].strip("*?.") == "":
-        raise BadValue(f"--intercept {text[:80]!r} names every host: name those whose files are to be shared")
+        raise BadValue(f"--intercept {text[:80]!r} names every host: name only hosts whose files are to be shared")
     wild = {"*": "[^:]*", "?": "[^:]"}
     host = "".join(wild.get(letter) or re.escape(letter) for letter in found["host"].lower())
     port = r"\d+" if found["port"] == "*" else found["port"] or "443"
@@ -74,7 +74,7 @@ def glob(text: str) -> Intercepted:
 
 
 def read_rules(path: str) -> tuple[rules.Rule, ...]:
-    """Raises BadValue."""
+    """Read a file of rules. Raises BadValue."""
     import yaml
 
     try:

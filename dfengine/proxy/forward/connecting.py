@@ -1,4 +1,4 @@
-"""CONNECT: a tunnel to the place that it names, or, for hosts that are intercepted, their https read here (RFC 9110 section 9.3.6)."""
+"""CONNECT: a tunnel to the server that it names, or interception of that server's https (RFC 9110 section 9.3.6)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HANDSHAKE_SECONDS = 20.0
 
 
 class Connecting:
-    """The exchange of one CONNECT, until the connection is a tunnel. admit, dismiss: take it among the server's connections, and out."""
+    """The exchange of a CONNECT until the tunnel is open. admit, dismiss: add the tunnel to the server's connections, or remove it."""
 
     def __init__(
         self, front: Front, server: Registry, upstreams: Upstreams,
@@ -85,7 +85,7 @@ class Connecting:
 
 
 class Handshake(Tunnel):
-    """A connection that becomes TLS."""
+    """A connection during its TLS handshake."""
 
     def __init__(self, transport: asyncio.Transport, ended: Callable[[Tunnel], None]) -> None:
         super().__init__(ended)
@@ -98,7 +98,7 @@ class Handshake(Tunnel):
 
 
 class Intercepting(Connecting):
-    """The same for a host whose https is read here. contexts: awaits its TLS; within: makes the front of what is in it."""
+    """A CONNECT whose https is intercepted. contexts: provides the TLS context; within: makes the front of the inner connection."""
 
     def __init__(
         self, front: Front, server: Registry, upstreams: Upstreams,
@@ -116,9 +116,9 @@ class Intercepting(Connecting):
         except DfengineError as error:
             self._front.answer(502, str(error))
             return
-        # A client sends its first words when it has the answer: what it sent before is not for TLS.
+                # A client sends its first TLS bytes after the response: bytes that it sent before do not belong to TLS.
         if self._front.ahead:
-            self._front.answer(400, "bytes came behind CONNECT before it was answered")
+            self._front.answer(400, "bytes were sent after CONNECT before the response to it")
             return
         taken = self._front.taken_over()
         if taken is None:
@@ -130,7 +130,7 @@ class Intercepting(Connecting):
         try:
             started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
         except (OSError, asyncio.CancelledError):
-            # A client that does not trust the authority ends here.
+                        # For example a client that does not trust the authority.
             handshake.cut()
             return
         handshake.closed()
@@ -143,7 +143,7 @@ def connecting(
     admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
     contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], Front],
 ) -> Connecting:
-    """What answers a CONNECT. Raises BadRequest."""
+    """The exchange that answers a CONNECT. Raises BadRequest."""
     server = targets.connected(head.target)
     found = settings.intercepts(server)
     if found is None:

@@ -1,8 +1,8 @@
-"""The forward proxy: a request for a whole URL, by the rule that it falls under: through the swarm, passed on, or refused.
+"""The forward proxy: handles a request for an absolute URL by the rule for it: through the swarm, passed on, or refused.
 
-Through the swarm goes what a shared cache might give to others (`shared_cache`). The origin is asked by HEAD first, in the client's own
-words, what it would answer; only a file of that very version is given away. Blobs of registries are named by their digest, and go the
-registry mirror's way.
+A response that a shared cache may reuse (`shared_cache`) is served through the swarm. The origin first gets a HEAD with the client's own
+fields, and only a file of the version in its response is sent. Blobs of registries are named by their digest, and are served as by the
+registry mirror.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeAddress
 
 VIA = b"Via", b"1.1 dfengine"
-"""Of an answer: whose clients need not know which process it was."""
+"""Of a response. It does not identify the process, which clients need not know."""
 
 OF_BODY = frozenset((b"content-type", b"content-length", b"content-range", b"accept-ranges", b"age"))
-"""Fields of an origin's answer that this proxy makes itself."""
+"""Fields of an origin's response that this proxy sets itself."""
 
-NOT_HERE = "only-if-cached: nothing fresh of it is here"
+NOT_HERE = "only-if-cached: no fresh response is stored"
 
 USE_P2P, FILTERED = b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params"
 
 
 class Forward:
-    """On the loop's thread. via: the field by which requests that go in a circle are found. nodes: supernodes."""
+    """On the loop's thread. via: the field by which request loops are detected. nodes: supernodes."""
 
     def __init__(
         self, chosen: Rules, blobs: Blobs, upstreams: Upstreams, via: tuple[bytes, bytes], nodes: tuple[SupernodeAddress, ...]
     ) -> None:
         self._here = all(targets.is_local(Registry("http", node.host.lower(), node.port)) for node in nodes)
-        """Whatever reads files for this proxy does so on this host."""
+        """Whether all programs that read files for this proxy run on this host."""
         self.chosen = chosen
         """Replaced when rules are read again."""
         self._via = via
@@ -71,14 +71,14 @@ class Forward:
         self.heads = OriginHeads(blobs.loop, upstreams)
 
     def route(self, front: Front, head: Head) -> Exchange:
-        """What answers a request for a whole URL. Raises BadRequest."""
+        """The exchange that answers a request for an absolute URL. Raises BadRequest."""
         server, target = targets.absolute(head.target)
         if head.method == "OPTIONS" and targets.is_server(head.target):
             target = "*"
         return self.forward(front, head, server, target)
 
     def forward(self, front: Front, head: Head, server: Registry, target: str) -> Exchange:
-        """The same of a target at a server. Raises BadRequest."""
+        """The exchange that answers a request for a target at a server. Raises BadRequest."""
         rule = self._rule(head, server.url + target)
         if rule.do == rules.REFUSE:
             raise BadRequest(403, "a rule of this proxy refuses this URL")
@@ -95,13 +95,13 @@ class Forward:
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
             return BlobAnswer(self.blobs, front, head, asked, server, [*private(head.fields), self._via], pass_on).start()
         if asked is not None and asked.content:
-            return pass_on()  # a manifest: what is shared by its URL is not compared with its digest
+            return pass_on()  # a manifest: files that are shared by URL are not compared with a digest
         if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
             return pass_on()
         return ForwardAnswer(self, front, head, server, target, rule, self._via, pass_on).start()
 
     def _rule(self, head: Head, url: str) -> Rule:
-        """The rule of the URL, and what the request itself says of it, as clients of Dragonfly do."""
+        """The rule of the URL, modified by fields of the request, as clients of Dragonfly send them."""
         rule = self.chosen.of(url)
         use = head.first.get(USE_P2P, b"").strip().lower()
         if use and rule.do != rules.REFUSE:
@@ -115,7 +115,7 @@ class Forward:
 
 
 class ForwardPassing(Passing):
-    """See Passing. A connection whose user it knows (NTLM and its kin do not tell by request) is for one client alone: it is not kept."""
+    """See Passing. A connection that is authenticated itself (NTLM and the like) is for one client only: it is not reused."""
 
     def _send(self, connection: UpstreamConnection) -> None:
         scheme = self._request.first.get(b"authorization", b"").split(b" ")[0].lower()
@@ -127,7 +127,7 @@ class ForwardPassing(Passing):
 
 
 class ForwardAnswer(Answering):
-    """The exchange of one GET that may be shared. server, target: what to ask for, and where."""
+    """The exchange of one GET whose response may be shared. server, target: of the request."""
 
     begins_at_once = False
 
@@ -172,11 +172,11 @@ class ForwardAnswer(Answering):
                 return False
             return await self._serve(head, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
         except OriginForbidden:
-            return False  # it is the origin's to say
+            return False  # the origin decides
 
     def _source(self, head: OriginHead) -> Source:
-        """Named by the URL less what a rule strips, what that is, and the version; with credentials, by these as well, if they are not to
-        share. So who strips nothing is given nothing that was fetched for who does.
+        """The file is named by the URL without stripped parameters, the names of these, and the version; by credentials too if they must
+        not share files. So a client that strips no parameters gets no file that was fetched for one that does.
         """
         url, version = self._server.url + self._target, head.version.name
         strip = "&".join(rules.stripped(url, self._rule.strip))
@@ -202,7 +202,7 @@ class ForwardAnswer(Answering):
 
 
 class OnlyHere(ForwardAnswer):
-    """The exchange of a request that its origin must not be asked for (RFC 9111 section 5.2.1.7)."""
+    """The exchange of a request that must not be sent to its origin (RFC 9111 section 5.2.1.7)."""
 
     async def _answer(self) -> bool:
         """See Answering."""
@@ -218,7 +218,7 @@ class OnlyHere(ForwardAnswer):
 
 
 def shown_token(first: dict[bytes, bytes]) -> bytes | None:
-    """What a client shows: the field of the proxy's token, or, where it knows this proxy as a forward proxy, a password."""
+    """The client's token: from the proxy's own field, or, if the client uses this proxy as a forward proxy, the password."""
     given = first.get(TOKEN)
     if given or b"proxy-authorization" not in first:
         return given

@@ -1,6 +1,6 @@
-"""What origins say of their files before anything of them is shared: asked by HEAD in the client's own words, and known while it is fresh.
+"""Heads of origins' responses, requested before a file is shared: by HEAD with the client's own fields, and cached while fresh.
 
-A URL that is signed for GET alone, or a server that knows no HEAD, is asked for the first byte.
+For a URL that is signed for GET alone, or a server without HEAD, the first byte is requested.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 MOST_KNOWN = 4096
-"""Answers that are remembered, with MOST_FIELDS at most: 32 MiB."""
+"""Cached responses; with MOST_FIELDS each, at most 32 MiB."""
 
 MOST_FIELDS = 8 << 10
 LONGEST = 2048
-"""Characters of a URL that is remembered."""
+"""Maximum number of characters of a cached URL."""
 
 OWN_SECONDS = 60.0
 
 NO_HEAD = frozenset((400, 403, 405, 501))
-"""Statuses of servers that may answer a GET."""
+"""Statuses of servers that may respond to a GET."""
 
 OF_ONE = frozenset((
     b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"expect", b"content-type",
 ))
-"""Fields that ask for a part of a file, or under a condition."""
+"""Fields that request a part of a file, or state a condition."""
 
 CHOOSING = frozenset((b"accept", b"accept-encoding", b"accept-language"))
-"""Fields of a request by which an origin may choose one of several files; what is known is known of those who send the same."""
+"""Request fields by which an origin may choose one of several files; a cached response is for requests with the same values."""
 
 _OF_ALL = re.compile(r"(?a)bytes 0-0/(\d{1,18})")
 
 
 class OriginHead(Value):
-    """An origin's answer to a HEAD of a file. fields: of its answer that are passed on. length: bytes, -1 where it does not say.
+    """An origin's response to a HEAD of a file. fields: of the response, to be passed on. length: bytes, -1 if not stated.
 
-    at: unix seconds of the answer; until: it is fresh before this.
+    at: unix seconds of the response; until: unix seconds at which its freshness ends.
     """
 
     status: int
@@ -71,14 +71,14 @@ class OriginHeads:
         self._silence = Silence(loop.time)
         self._known: OrderedDict[tuple[object, ...], OriginHead] = OrderedDict()
         self._own: OrderedDict[str, float] = OrderedDict()
-        """URL -> until when its answers are passed on unchecked."""
+        """URL -> time until which its responses are passed on without a HEAD."""
 
     def is_own(self, url: str) -> bool:
-        """What is there was not shared a moment ago, and is passed on without being asked for twice."""
+        """Whether the file was recently found not to be shared, so that requests are passed on without a HEAD."""
         return self._own.get(url, 0.0) > self._loop.time()
 
     def owns(self, url: str) -> None:
-        """What is there is a file that is not shared."""
+        """Record that the file at the URL is not shared."""
         if len(url) > LONGEST:
             return
         self._own.pop(url, None)
@@ -87,9 +87,9 @@ class OriginHeads:
             self._own.popitem(last=False)
 
     async def ask(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> OriginHead:
-        """The head that a GET with these fields has, from memory or the origin. ignore: see shared_cache.
+        """The head for a GET with these fields, from the cache or the origin. ignore: see shared_cache.
 
-        Raises Unanswered, and OriginUnreachable and its kin.
+        Raises Unanswered, OriginUnreachable and related errors.
         """
         key, known = _key(registry, target, request, ignore), self.fresh(registry, target, request, ignore)
         if known is not None:
@@ -112,7 +112,7 @@ class OriginHeads:
         return found
 
     def fresh(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> OriginHead | None:
-        """The remembered head, if it is fresh."""
+        """The cached head, if it is fresh."""
         known = self._known.get(_key(registry, target, request, ignore))
         holds = known is not None and known.until > time.time() and not shared_cache.asks_again(request)
         return known if holds and _is_anyones(ignore) else None
@@ -126,7 +126,7 @@ class OriginHeads:
                 self._known.popitem(last=False)
 
     def forget(self, registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> None:
-        """Drop the remembered head."""
+        """Drop the cached head."""
         self._known.pop(_key(registry, target, request, ignore), None)
 
     async def _asked(self, registry: Registry, target: str, fields: Fields) -> OriginHead:
@@ -146,7 +146,7 @@ class OriginHeads:
 
 
 def _is_anyones(ignore: frozenset[str]) -> bool:
-    """The answer to one client holds for all."""
+    """Whether the response to one client is valid for all."""
     return not ignore & {"authorization", "cookie"}
 
 

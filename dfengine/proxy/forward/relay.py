@@ -1,7 +1,7 @@
-"""A tunnel: bytes of a client and of a server, passed on unseen, both ways, until both have ended.
+"""A tunnel: bytes of a client and a server, passed on in both directions until both have ended.
 
-Memory is bounded: whichever side does not take what comes is not read for. Either side may end its direction and still listen. A tunnel
-through which nothing passes is closed.
+Memory is bounded: while one side does not read, the other one is not read. Each side may end its own direction and still receive. An idle
+tunnel is closed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HIGH_WATER = 1 << 20
-"""Bytes for one side that are not sent yet, from which on the other side is not read."""
+"""Unsent bytes for one side at which reading from the other side stops."""
 
 IDLE_SECONDS = 900.0
 HALF_SECONDS = 120.0
-"""Without a byte, once one side has ended."""
+"""Idle time after one side has ended."""
 
 
 class Tunnel:
-    """Its deadlines, and its end; a server's connection, as front.Front is one. ended: called once, when both sides are closed."""
+    """Deadlines and end of a tunnel, which is a connection of the server, like front.Front. ended: called once both sides are closed."""
 
     def __init__(self, ended: Callable[[Tunnel], None]) -> None:
         self._ended = ended
@@ -32,22 +32,22 @@ class Tunnel:
         self._over = False
 
     def moved(self) -> None:
-        """Bytes came."""
+        """Record that bytes were received."""
         self._moved = True
 
     def half(self) -> None:
-        """One side has ended."""
+        """Record that one side has ended."""
         self._seconds = HALF_SECONDS
         self._moved = True
 
     def closed(self) -> None:
-        """Both sides are closed."""
+        """Report that both sides are closed."""
         if not self._over:
             self._over = True
             self._ended(self)
 
     def expire(self) -> None:
-        """The deadline is over: close it, unless something moved since."""
+        """Handle the deadline: close the tunnel unless bytes moved since."""
         if self._moved:
             self._moved = False
             self.deadline = monotonic() + self._seconds
@@ -60,7 +60,7 @@ class Tunnel:
 
 
 class Relay(Tunnel):
-    """Through this process, for a side that is no plain socket, as the connection to a proxy by https."""
+    """A tunnel through this process, for a side that is not a plain socket, such as the connection to an https proxy."""
 
     def __init__(self, ended: Callable[[Tunnel], None]) -> None:
         super().__init__(ended)
@@ -68,7 +68,7 @@ class Relay(Tunnel):
         self.client.other, self.server.other = self.server, self.client
 
     def begin(self, client: asyncio.Transport, server: asyncio.Transport, first: bytes, last: bytes) -> None:
-        """Both transports are this relay's from now on. first: of the client, read already; last: of the server."""
+        """Take over both transports. first: bytes already read from the client; last: from the server."""
         for side, transport in ((self.client, client), (self.server, server)):
             transport.set_protocol(side)
             side.connection_made(transport)
@@ -80,7 +80,7 @@ class Relay(Tunnel):
                 transport.resume_reading()
 
     def side_closed(self) -> None:
-        """One of them is."""
+        """Handle the closing of one side."""
         if self.client.transport is None and self.server.transport is None:
             self.closed()
 
@@ -91,7 +91,7 @@ class Relay(Tunnel):
 
 
 class Side(asyncio.Protocol):
-    """One end."""
+    """One side."""
 
     other: Side
 
@@ -111,7 +111,7 @@ class Side(asyncio.Protocol):
             there.write(data)
 
     def eof_received(self) -> bool:
-        """What this side sends has ended; what it receives may go on."""
+        """Pass on the end of this side's bytes; the other direction may continue."""
         self._ended = True
         self._relay.half()
         there = self.other.transport
@@ -140,6 +140,6 @@ class Side(asyncio.Protocol):
         self.transport = None
         there = self.other.transport
         if there is not None:
-            # A reset is passed on as one: nobody takes a part for the whole.
+                        # A reset is passed on as a reset, so that the receiver does not take a part for the whole.
             (there.abort() if exc is not None or not self._ended else there.close())
         self._relay.side_closed()

@@ -1,12 +1,12 @@
-"""What becomes of the requests that reach a forward proxy: rules over their URLs, of which the first that matches counts. Pure.
+"""Rules over the URLs of a forward proxy's requests; the first match applies. Pure.
 
     - match: REGEX              searched for in the URL, as http://HOST[:PORT]/PATH?QUERY
-      do: swarm                 or direct, or refuse; swarm where it is not said
-      strip: [NAME, ...]        query parameters that do not tell one file from another, as signatures
-      ignore: [NAME, ...]       what forbids sharing and does not count here: see shared_cache.FORBIDS
-      least: SIZE               smaller answers are passed on
-      https: true               an http URL is asked by https
-      redirect: HOST[:PORT]     is asked instead
+      do: swarm                 or direct, or refuse; the default is swarm
+      strip: [NAME, ...]        query parameters that do not identify a file, such as signatures
+      ignore: [NAME, ...]       obstacles to sharing that do not count here: see shared_cache.FORBIDS
+      least: SIZE               smaller responses are passed on
+      https: true               request an http URL by https
+      redirect: HOST[:PORT]     send the request to this server instead
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SWARM, DIRECT, REFUSE = "swarm", "direct", "refuse"
 DO = (SWARM, DIRECT, REFUSE)
 
 LEAST = 64 << 10
-"""Bytes of an answer that the swarm is worth while for, where no rule says otherwise."""
+"""Default minimum of bytes of a response for the swarm."""
 
 MOST_RULES = 1000
 
@@ -45,7 +45,7 @@ class Rule(Value):
     redirect: str = ""
 
     def server(self, asked: Registry) -> Registry:
-        """Where it is asked for, if `asked` is what the client named."""
+        """The server for the request, if the client named `asked`."""
         if not self.https and not self.redirect:
             return asked
         scheme = "https" if self.https else asked.scheme
@@ -60,25 +60,25 @@ NOTHING = Rule(re.compile(""), DIRECT)
 
 
 def stripped(url: str, names: tuple[str, ...]) -> list[str]:
-    """Those of `names` that are parameters of the URL's query, in the order of the alphabet."""
+    """Those of `names` that are parameters of the URL's query, in alphabetical order."""
     query = url.partition("#")[0].partition("?")[2]
     return sorted({part.partition("=")[0] for part in query.split("&")} & {*names})
 
 
 class Rules:
-    """In order. otherwise: for what none matches."""
+    """Rules in order. otherwise: the rule if none matches."""
 
     def __init__(self, rules: tuple[Rule, ...] = (), otherwise: Rule = EVERYTHING) -> None:
         self.rules = rules
         self.otherwise = otherwise
 
     def of(self, url: str) -> Rule:
-        """The first that matches."""
+        """The first rule that matches."""
         return next((rule for rule in self.rules if rule.match.search(url)), self.otherwise)
 
 
 def read(content: Any) -> tuple[Rule, ...]:
-    """Of a file's content: a list of rules, or a mapping that has it as `rules`. Raises BadValue, which names the rule."""
+    """Rules from a file's content: a list of rules, or a mapping with the list as `rules`. Raises BadValue, which names the rule."""
     if isinstance(content, dict) and set(content) == {"rules"}:
         content = content["rules"]
     if content is None:
@@ -116,7 +116,7 @@ def _names(number: int, key: str, given: dict[Any, Any]) -> list[str]:
 
 
 def regex(text: Any, where: str) -> re.Pattern[str]:
-    """Raises BadValue."""
+    """Compile a regular expression. Raises BadValue."""
     if not isinstance(text, str) or len(text) > 4096:
         raise BadValue(f"{where}: no regular expression of at most 4096 characters")
     try:
@@ -126,7 +126,7 @@ def regex(text: Any, where: str) -> re.Pattern[str]:
 
 
 def redirect(text: Any, where: str) -> str:
-    """HOST[:PORT], or "". Raises BadValue."""
+    """Parse HOST[:PORT]; "" for none. Raises BadValue."""
     if text in ("", None):
         return ""
     try:

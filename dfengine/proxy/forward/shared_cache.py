@@ -1,11 +1,11 @@
-"""What of an origin's answers may be given to others than who asked, and for how long it is known without asking again. Pure.
+"""Which responses of an origin may be sent to other clients, and how long they are fresh. Pure.
 
 Source: RFC 9111 (HTTP caching), as a shared cache: sections 3 (what may be stored), 3.5 (Authorization), 4.1 (Vary), 4.2 (freshness),
 5.2 (Cache-Control); RFC 9110 sections 8.8 (validators), 13 (conditions).
 
-Stricter than it has to be where a wrong answer could come of it: a Cookie counts as Authorization does, and so does every field that may
-open what is closed to others; a Vary forbids, but on Accept-Encoding where the answer has no coding; a qualified no-cache or private is
-one that is not; nothing is shared that no strong validator names; nothing stale is given away.
+Stricter than required where an error could expose or corrupt content: a Cookie counts like Authorization, and so does every field that may
+be a credential. A Vary forbids sharing, except on Accept-Encoding if the response has no coding. A qualified no-cache or private counts as
+unqualified. Responses without a strong validator are not shared, and stale responses are not sent.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORBIDS = frozenset(("authorization", "cookie", "no-store", "private", "set-cookie", "vary"))
-"""What forbids sharing, unless a rule says that it does not."""
+"""Obstacles to sharing, unless a rule ignores them."""
 
 MOST_HEURISTIC = 60.0
-"""Seconds that an answer which does not say how long it is fresh is taken for fresh, at most (RFC 9111 section 4.2.2)."""
+"""Maximum freshness in seconds of a response that does not state any (RFC 9111 section 4.2.2)."""
 
 PART = 0.1
-"""Of its age when it was sent, for which it is."""
+"""Fraction of the file's age at the response for which such a response is fresh."""
 
 LONGEST = 86400.0
-"""Seconds for which nothing is asked again, whatever an origin says."""
+"""Maximum freshness in seconds, whatever an origin states."""
 
 _DIRECTIVE = re.compile(r"""\s*,?\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?\s*(?=,|$)""")
 
 
 def directives(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Of all Cache-Control fields, names in lower case; what cannot be read stands as `no-store`."""
+    """Directives of all Cache-Control fields, names in lower case; unreadable ones count as `no-store`."""
     found: dict[str, str] = {}
     for name, value in fields:
         if name.lower() != b"cache-control":
@@ -49,14 +49,14 @@ def directives(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
                 found["no-store"] = ""
                 break
             key, argument = match[1].lower(), match[2] if match[2] is not None else match[3] or ""
-            # Of two that differ the shorter time counts.
+                        # Of two different values the shorter time counts.
             found[key] = min(found[key], argument, key=_seconds) if key in found else argument
             at = match.end()
     return found
 
 
 def _seconds(text: str) -> float:
-    """Of max-age and the like; 0 for what is no number (RFC 9111 section 4.2.1: it is stale)."""
+    """Value of max-age and the like; 0 for an invalid number (RFC 9111 section 4.2.1: it is stale)."""
     return min(float(text), 2.0**31) if text.isascii() and text.isdigit() and len(text) < 20 else 0.0
 
 
@@ -65,7 +65,7 @@ def _all(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
 
 
 def date(text: str) -> float | None:
-    """Unix seconds of an HTTP date; None for what is none."""
+    """Unix seconds of an HTTP date; None if it is invalid."""
     try:
         found = parsedate_to_datetime(text)
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
@@ -74,7 +74,7 @@ def date(text: str) -> float | None:
 
 
 def forbidden_by_request(method: str, fields: Fields, ignore: frozenset[str]) -> str:
-    """Why the answer to this request is for its client alone; "" if nothing of the request forbids to share it."""
+    """The reason for which the response to this request is for its client only; "" if the request does not forbid sharing."""
     if method != "GET":
         return "method"
     names = {name.lower() for name, _ in fields}
@@ -88,7 +88,7 @@ def forbidden_by_request(method: str, fields: Fields, ignore: frozenset[str]) ->
 
 
 def forbidden_by_answer(status: int, fields: Fields, length: int, ignore: frozenset[str]) -> str:
-    """The same of an answer. length: of its body, bytes; negative: not known."""
+    """The reason for which a response must not be shared, or "". length: of its body, bytes; negative: not known."""
     if status != 200:
         return "status"
     cache_control = directives(fields)
@@ -108,7 +108,7 @@ def forbidden_by_answer(status: int, fields: Fields, length: int, ignore: frozen
 
 
 def version(fields: Fields, length: int) -> Version:
-    """What an answer says of its file; validators that come twice are none."""
+    """The version of the file that a response states; repeated validators are ignored."""
     tags, modified, dates = _all(fields, b"etag"), _all(fields, b"last-modified"), _all(fields, b"date")
     tag = tags[0] if len(tags) == 1 and re.fullmatch(r'(?:W/)?"[!#-~\x80-\xff]*"', tags[0]) else ""
     last = modified[0] if len(modified) == 1 and not (tags and not tag) else ""
@@ -118,12 +118,12 @@ def version(fields: Fields, length: int) -> Version:
 
 
 def names_version(version: Version) -> bool:
-    """It names one version, byte by byte: a strong entity-tag does, and a Last-Modified that is a second old (RFC 9110 section 8.8.2.2)."""
+    """Whether it identifies a version byte by byte: a strong entity-tag, or a Last-Modified a second old (RFC 9110 section 8.8.2.2)."""
     return bool(version.strong or (version.last_modified and version.dated))
 
 
 def fresh_until(fields: Fields, asked: float, answered: float) -> float:
-    """Until when (unix seconds) the answer to a request of `asked`, which came at `answered`, is fresh; before `answered`: not at all."""
+    """Unix seconds until which the response at `answered` to a request at `asked` is fresh; before `answered`: not at all."""
     cache_control = directives(fields)
     dates = _all(fields, b"date")
     sent = date(dates[0]) if len(dates) == 1 else None
@@ -145,31 +145,31 @@ def fresh_until(fields: Fields, asked: float, answered: float) -> float:
 
 
 def _carried(fields: Fields) -> float:
-    """Seconds that an answer had been on its way when it came, as caches before this one say."""
+    """Age in seconds of a response at its arrival, as earlier caches state it."""
     return max(map(_seconds, _all(fields, b"age")), default=0.0)
 
 
 def age(fields: Fields, answered: float, now: float) -> float:
-    """Seconds since an answer that came at `answered` was made, or last compared with its origin (RFC 9111 section 4.2.3)."""
+    """Age in seconds of a response that arrived at `answered` (RFC 9111 section 4.2.3)."""
     return _carried(fields) + max(0.0, now - answered)
 
 
 def asks_again(fields: Fields) -> bool:
-    """A request that wants the origin to be asked whatever is known (RFC 9111 section 5.2.1)."""
+    """Whether a request demands that the origin is asked (RFC 9111 section 5.2.1)."""
     cache_control = directives(fields)
     if any(name.lower() == b"pragma" and b"no-cache" in value.lower() for name, value in fields) and not cache_control:
         return True
-    # What is known is at most a day old: who wants less than that is asked for.
+        # Cached heads are at most a day old: a request that may want a newer one is passed to the origin.
     return bool({"no-cache", "max-age", "min-fresh"} & set(cache_control))
 
 
 def only_if_cached(fields: Fields) -> bool:
-    """The origin must not be asked (RFC 9111 section 5.2.1.7)."""
+    """Whether the origin must not be asked (RFC 9111 section 5.2.1.7)."""
     return "only-if-cached" in directives(fields)
 
 
 def status(fields: Fields, version: Version) -> int:
-    """200, or 304 or 412 by the conditions of a GET for this version (RFC 9110 section 13.2.2)."""
+    """200, or 304 or 412 as the conditions of a GET require for this version (RFC 9110 section 13.2.2)."""
     given = {name: ", ".join(_all(fields, name)) for name in (b"if-match", b"if-none-match")}
     if given[b"if-match"]:
         if not (given[b"if-match"] == "*" or (version.strong and version.strong in _tags(given[b"if-match"]))):
@@ -196,6 +196,6 @@ def _date(fields: Fields, name: bytes) -> float | None:
 
 
 def range_applies(fields: Fields, version: Version) -> bool:
-    """Whether a Range counts: no If-Range is there, or it names this very version (RFC 9110 section 13.1.5)."""
+    """Whether Range applies: there is no If-Range, or it names this very version (RFC 9110 section 13.1.5)."""
     given = _all(fields, b"if-range")
     return not given or (len(given) == 1 and given[0] in ({version.strong, version.last_modified if version.dated else ""} - {""}))

@@ -1,6 +1,6 @@
-"""A tunnel between two plain sockets whose bytes never leave the kernel: splice(2) from one to a pipe, and from there to the other.
+"""A tunnel between two plain sockets within the kernel: splice(2) from one socket to a pipe, and from the pipe to the other socket.
 
-Its memory is that of a pipe while a side does not take what came: pipes that are empty are lent to whichever tunnel moves bytes next.
+While a side does not read, the tunnel's memory is that of one pipe. Empty pipes return to a pool for all tunnels.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AT_ONCE = 1 << 20
-"""Bytes that one call may move; a pipe holds 64 KiB to 1 MiB, by the pages that they lie in."""
+"""Maximum number of bytes for one call; a pipe holds 64 KiB to 1 MiB, depending on the pages that contain the bytes."""
 
 TURN = 4 << 20
-"""Bytes of one direction after which others have their turn."""
+"""Bytes of one direction before the others get a turn."""
 
 MOST_KEPT = 64
-"""Empty pipes that are kept."""
+"""Maximum number of pooled empty pipes."""
 
 FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
@@ -32,16 +32,16 @@ _pipes: list[tuple[int, int]] = []
 
 
 def is_plain(transport: asyncio.Transport) -> bool:
-    """A socket, with nothing left to be sent."""
+    """Whether it is a plain socket without unsent bytes."""
     return transport.get_extra_info("sslcontext") is None and not transport.get_write_buffer_size()
 
 
 def detached(transport: asyncio.Transport) -> socket.socket:
-    """The socket of a plain transport that is not read, which is closed by this."""
+    """The socket of a plain transport, which must not be reading. Closes the transport."""
     sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     sock.setblocking(False)
     transport.set_protocol(asyncio.Protocol())
-    transport.abort()  # its own number of the socket
+    transport.abort()  # closes its own descriptor of the socket
     return sock
 
 
@@ -59,7 +59,7 @@ class Spliced(Tunnel):
         return self
 
     def direction_ended(self) -> None:
-        """One direction is at its end."""
+        """Handle the end of one direction."""
         self.half()
         if all(direction.over for direction in self._directions):
             self._close()
@@ -67,7 +67,7 @@ class Spliced(Tunnel):
     def cut(self) -> None:
         for sock in self._socks:
             with contextlib.suppress(OSError):
-                # By a reset: nobody takes a part for the whole.
+                                # A reset, so that the receiver does not take a part for the whole.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close()
 
@@ -89,15 +89,15 @@ class _Direction:
         self._first = first
         self._pipe: tuple[int, int] | None = None
         self._held = 0
-        """Bytes in the pipe."""
+        """Number of bytes in the pipe."""
         self._ended = False
-        """The source sends no more."""
+        """Whether the source has ended."""
         self.over = False
-        """And the sink got its end."""
+        """Whether the sink was shut down as well."""
         self._reads = self._writes = False
 
     def pump(self) -> None:
-        """Move what can be moved, and wait for what stands in the way."""
+        """Move the available bytes, then wait for the side that blocks."""
         if self.over:
             return
         try:
@@ -137,7 +137,7 @@ class _Direction:
                 self._held += count
                 self._ended = not count
                 self._tunnel.moved()
-        # More may come at once: the loop calls again, after the others.
+                # More bytes may be available: the loop calls again after the others' turns.
         self._watch(not self._held, bool(self._held))
 
     def _watch(self, reads: bool, writes: bool) -> None:
@@ -159,7 +159,7 @@ class _Direction:
             _pipes.append(pipe)
 
     def close(self) -> None:
-        """Nothing moves any more."""
+        """Stop."""
         self.over = True
         self._watch(False, False)
         self._give_back()

@@ -1,10 +1,10 @@
 """Model hubs.
 
-    reference, fields   what a request names; what is changed in an answer (pure)
-    api                 the hub's listings
-    xet_names           what clients are told of Xet's servers, so that they ask this proxy (pure)
-    rewriting           an answer whose JSON is changed
+    reference, fields   what a request names; changes to responses (pure)
+    api                 the hub's API
+    xet_names           URLs of Xet's servers, rewritten so that clients ask this proxy (pure)
+    rewriting           a response whose JSON is changed
     xet                 ranges of xorbs through the swarm, and Xet's own API
-    hub_answer          which files come through the swarm, and who may have them
-    git_file            compares a small file with its git digest
+    hub_answer          files that are fetched through the swarm, and access to them
+    git_file            verifies a small file by its git digest
 """

@@ -1,7 +1,8 @@
-"""A request that is passed on to the Hub: the API's JSON comes without what leads to Xet, and links to the Hub become links to us.
+"""A request that is passed on to the Hub: the API's JSON loses the fields that lead to Xet, and links to the Hub become links to this
+proxy.
 
-Where Xet is offered, its CAS becomes one of ours. A file that the Hub answers with, and does not redirect, is compared with the digest that
-the answer itself says.
+If Xet is offered, the URL of its CAS becomes one of this proxy. If the Hub responds with a file itself, not with a redirect, the file is
+compared with the digest in the response.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class HubPassing(Rewriting):
-    """See Passing. asked: what of the Hub."""
+    """See Passing. asked: the reference at the Hub."""
 
     def __init__(self, front: Front, request: Head, hub: Hub, asked: HubReference, more: Fields) -> None:
         super().__init__(front, request, hub.upstreams, hub.registry, hub.path + asked.target, more)
@@ -30,7 +31,7 @@ class HubPassing(Rewriting):
         self._asked = asked
         self._token = asked.is_read_token and hub.xet is not None
         self.rewrites = asked.kind == API and hub.xet is not None and (self._token or not asked.by_xet)
-        # What is rewritten or compared must be read: no encoding of it.
+                # A body that is rewritten or compared must not be encoded.
         self.plain = self.rewrites or self._compares
 
     @property

@@ -1,7 +1,7 @@
-"""What the Hub says, so that a client goes on asking this proxy: links to the Hub are made links to us, and Xet is not offered. Pure.
+"""Changes to the Hub's responses that make clients ask this proxy: links to the Hub become links here, and Xet is not offered. Pure.
 
 Xet is another way to the same bytes, by servers of its own (`xet_names`). By plain HTTP a file is one task, and all of it is compared with
-its digest. huggingface_hub refuses that for files of more than 50 GB, so these keep Xet.
+its digest. huggingface_hub refuses plain HTTP for files of more than 50 GB, so these are left to Xet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LARGEST_PLAIN = 50_000_000_000
-"""Bytes of a file that huggingface_hub 2.4 fetches by plain HTTP (`constants.MAX_HTTP_DOWNLOAD_SIZE`)."""
+"""Maximum number of bytes of a file that huggingface_hub 2.4 fetches by plain HTTP (`constants.MAX_HTTP_DOWNLOAD_SIZE`)."""
 
 DEEPEST = 32
 
@@ -31,20 +31,21 @@ _LINK = re.compile(r'<([^<>]*)>((?:[^,<>"]|"[^"]*")*)')
 
 
 def tag_of(fields: Iterable[tuple[bytes, bytes]]) -> str:
-    """The entity-tag of the file itself, without its quotes, which the Hub says beside the file's commit; "" if it does not."""
+    """The entity-tag of the file itself, without quotes, if the Hub states it together with the file's commit; else ""."""
     tag = _TAG.fullmatch(text(fields, b"x-linked-etag") or text(fields, b"etag"))
     return tag[1] if tag is not None and is_commit(text(fields, b"x-repo-commit")) else ""
 
 
 def digest_of(tag: str) -> str:
-    """`sha256:HEX` or `git:HEX` that a file's entity-tag, without its quotes, says of it; "" if it says nothing."""
+    """`sha256:HEX` or `git:HEX` from a file's entity-tag, given without quotes; "" if it is neither."""
     return f"sha256:{tag}" if _SHA256.fullmatch(tag) else f"git:{tag}" if _SHA1.fullmatch(tag) else ""
 
 
 def own_link(hub: str, target: str, location: str, own: str) -> str:
-    """A Location or link of an answer to `target`, of the Hub at URL `hub`: at us where it leads to the Hub, absolute elsewhere.
+    """A Location or link in the response to `target` of the Hub at URL `hub`: rewritten to this proxy if it leads to the Hub, else
+    absolute.
 
-    own: URL of this proxy as the client has it, without a path; "" makes it relative.
+    own: URL of this proxy as the client uses it, without a path; "" makes the result relative.
     """
     try:
         there = urljoin(hub + target, location)
@@ -56,9 +57,9 @@ def own_link(hub: str, target: str, location: str, own: str) -> str:
 
 
 def own_links(hub: str, target: str, value: bytes, own: str, xet: str) -> bytes:
-    """The same of a Link field (RFC 8288).
+    """Rewrite a Link field (RFC 8288) like `own_link`.
 
-    xet: links to Xet that are kept: `all`, `token` for the one by which a client turns to the CAS, "" for none.
+    xet: links to Xet to keep: `all`, `token` for the one by which a client gets a token for the CAS, "" for none.
     """
     links = []
     for match in _LINK.finditer(value.decode("latin-1")):
@@ -69,20 +70,20 @@ def own_links(hub: str, target: str, value: bytes, own: str, xet: str) -> bytes:
 
 
 def length_of(fields: Iterable[tuple[bytes, bytes]]) -> int:
-    """Bytes of the file that an answer is about, as the Hub says; -1: it does not."""
+    """Bytes of the file that a response is about, as the Hub states them; -1 if it does not."""
     size = text(fields, b"x-linked-size")
     return int(size) if size.isascii() and size.isdigit() and len(size) < 19 else -1
 
 
 def without_xet(fields: Fields) -> Fields:
-    """Fields of an answer, but for those that lead to Xet; its links are left."""
+    """A response's fields without those that lead to Xet; Link fields are not changed."""
     return [field for field in fields if not field[0].lower().startswith(b"x-xet-")]
 
 
 def plain_json(body: bytes, largest: int = LARGEST_PLAIN) -> bytes:
-    """A JSON text of the API without the fields by which clients turn to Xet, but for files of more than `largest` bytes.
+    """The API's JSON without the fields by which clients use Xet, except for files of more than `largest` bytes.
 
-    What is none, or has none of them, is left as it is.
+    Text that is not JSON, or has no such field, is returned as it is.
     """
     if _XET not in body:
         return body

@@ -1,7 +1,7 @@
-"""The Hugging Face Hub behind /hub: its files through the swarm, its API passed on with links that lead here, all else passed on.
+"""The Hugging Face Hub behind /hub: files through the swarm, the API passed on with rewritten links, other requests passed on.
 
-A file is had in the requester's own name: the Hub answers a HEAD with its token first, and tells the file's commit, length and digest.
-Large files are named by their sha256, small ones by git.
+Access is checked in the requester's own name: first the Hub responds to a HEAD with the requester's token, and states the file's commit,
+length and digest. Large files are named by their SHA-256, small ones by git.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 MOST_HOPS = 5
-"""Redirects within the Hub that are followed to know a file."""
+"""Maximum number of redirects within the Hub that are followed to identify a file."""
 
 MOST_KNOWN = 4096
-"""Files whose answers are remembered, with MOST_FIELDS at most: 32 MiB."""
+"""Files whose responses are cached; with MOST_FIELDS each, at most 32 MiB."""
 
 MOST_FIELDS = 8 << 10
-"""Bytes of the fields that are remembered of one file."""
+"""Maximum number of bytes of one file's cached fields."""
 
 NOT_KEPT = frozenset((
     b"location", b"set-cookie", b"date", b"age", b"via", b"etag", b"accept-ranges", b"content-type", b"content-range",
     b"content-encoding", b"server", b"alt-svc", b"strict-transport-security", b"vary", b"cache-control", b"expires",
 ))
-"""Fields of the Hub's answer that say nothing of the file, or that this proxy says itself."""
+"""Fields of the Hub's response that are not about the file, or that this proxy sets itself."""
 
 
 
 class HubFile(Value):
-    """What the Hub says of a file. commit, tag: "" where it does not say; length: -1. fields: for the client."""
+    """A file as the Hub states it. commit, tag: "" if not stated; length: -1. fields: for the client."""
 
     commit: str
     tag: str
@@ -71,7 +71,7 @@ class HubFile(Value):
 
 
 class HubPermissions(Permissions):
-    """Remembers what a file is, too. A redirect within the Hub is followed, for it leads to the file's own fields."""
+    """Also caches the file's fields. A redirect within the Hub is followed, because it leads to these fields."""
 
     most = MOST_KNOWN
 
@@ -97,7 +97,7 @@ class HubPermissions(Permissions):
 
 
 def _within(registry: Registry, target: str, location: str) -> str:
-    """The target that a redirect leads to at the same server; "" if it leads to another."""
+    """The target of a redirect to the same server; "" if it leads to another server."""
     try:
         parts = urlsplit(urljoin(registry.url + target, location))
     except ValueError:
@@ -108,7 +108,7 @@ def _within(registry: Registry, target: str, location: str) -> str:
 
 
 def known_file(permit: Permit) -> HubFile | None:
-    """From the Hub's answer; None: it lacks fields, and the Hub is to answer itself."""
+    """The file from the Hub's response; None if fields are missing, so that the Hub must answer the request."""
     tag, length = tag_of(permit.fields), length_of(permit.fields)
     length = permit.length if length < 0 and not text(permit.fields, b"x-linked-size") else length
     if not tag or length < 0:
@@ -118,8 +118,8 @@ def known_file(permit: Permit) -> HubFile | None:
 
 
 class Hub:
-    """url: of the Hub, also with a path. mode: how clients get files: `strip`, by plain HTTP if they accept it; `swarm`, by
-    Xet through this proxy; `passthrough`, past it. home: of this proxy. Raises BadValue, LocalError.
+    """url: of the Hub, also with a path. mode: how clients get files: `strip`, by plain HTTP if they accept it; `swarm`, by Xet through
+    this proxy; `passthrough`, by Xet past this proxy. home: of this proxy. Raises BadValue, LocalError.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, url: str, mode: str, home: str, blobs: Blobs, upstreams: Upstreams) -> None:
@@ -128,12 +128,12 @@ class Hub:
         self.path = parts.path.rstrip("/")
         self.blobs = blobs
         self.largest_plain = LARGEST_PLAIN if mode == "strip" else -1
-        """Bytes of a file that clients have by plain HTTP."""
+        """Maximum number of bytes of files for plain HTTP."""
         self.upstreams = upstreams
         self.loop = loop
         self.permissions = HubPermissions(loop, upstreams)
         self.xet: Xet | None = None
-        """None: clients go past this proxy."""
+        """None: clients use Xet past this proxy."""
         if mode != "passthrough":
             self.xet = Xet(loop, XetNames(own_key(os.path.join(home, KEY)), self.url), blobs, upstreams)
 
@@ -142,13 +142,13 @@ class Hub:
         return self.registry.url + self.path
 
     def route(self, front: Front, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
-        """What answers a request. private: its fields that open what is closed to others. more: what is sent upstream besides its own.
+        """The exchange that answers a request. private: its credentials. more: fields to add upstream.
 
         Raises BadRequest.
         """
         if asked.kind == hub_reference.XET:
             if self.xet is None:
-                raise BadRequest(404, "Xet goes past this proxy")
+                raise BadRequest(404, "Xet is not served by this proxy")
             return self.xet.route(front, head, asked.target, more)
         pass_on = partial(self._pass_on, front, head, asked, more)
         if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and self.xet is not None:
@@ -201,7 +201,7 @@ class HubAnswer(Answering):
         return await self._serve(file, here.fd, here, here.geometry.length, lambda span, landed: Reader(blob, here, span, landed))
 
     def _source(self, file: HubFile) -> Source | None:
-        """By the commit, so that all hosts name one task; None: the Hub names no digest."""
+        """The file by its commit, so that all hosts use the same task; None if the Hub states no digest."""
         target = self._hub.path + self._asked.at(file.commit)
         digest = digest_of(file.tag)
         proof = partial(check_git_file, sha1=file.tag) if digest.startswith("git:") else None
@@ -213,14 +213,14 @@ class HubAnswer(Answering):
         if self._front.unsent:
             return False
         if length != file.length:
-            raise OriginError(f"{self._place} says that the file has {file.length} bytes, and it has {length}")
+            raise OriginError(f"{self._place} states that the file has {file.length} bytes, but it has {length}")
         tag = f'"{file.tag}"'
         fields = [*self._file_fields(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
         await answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
         return True
 
     def _file_fields(self, file: HubFile) -> Fields:
-        """The Hub's fields of the file, as this client gets them."""
+        """The Hub's fields of the file, for this client."""
         hub, own, keeps = self._hub, own_url(self._request), file.length > self._hub.largest_plain
         found: Fields = []
         for name, value in file.fields if keeps else without_xet([*file.fields]):

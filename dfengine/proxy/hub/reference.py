@@ -1,9 +1,9 @@
-"""What a request to the Hugging Face Hub names: a file of a repository at a revision, the API, or something else. Pure.
+"""The content that a request to the Hugging Face Hub names: a file of a repository at a revision, the API, or other content. Pure.
 
-Source: huggingface_hub 2.4 (`HF_ENDPOINT`, here with the path /hub): `/REPOSITORY/resolve/REVISION/PATH`, and before REPOSITORY `datasets/`
-or `spaces/` where it is no model.
+Source: huggingface_hub 2.4 (`HF_ENDPOINT`, here with the path /hub): `/REPOSITORY/resolve/REVISION/PATH`, with `datasets/` or `spaces/`
+before REPOSITORY unless it is a model.
 
-A target is never decoded: what is asked of the Hub is, byte by byte, what the client wrote, less /hub.
+A target is never decoded: the Hub receives it byte by byte as the client wrote it, without /hub.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _TOKEN = re.compile(r"/api/[a-z]+/[^/]+(?:/[^/]+)?/xet-(read|write)-token(?:/[^?
 _BUCKET = re.compile(r"(?:/api)?/buckets/.*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TWOFOLD = re.compile(r"(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|%00|\\|//|#", re.IGNORECASE)
-"""Servers read these in different ways."""
+"""Sequences that servers interpret differently."""
 
 
 class HubReference(Value):
-    """target: what to ask the Hub. kind: FILE, API, XET for what `xet_names` names, or "" for all else. revision: of a FILE,
+    """target: of the request to the Hub. kind: FILE, API, XET for URLs of `xet_names`, or "" for any other. revision: of a FILE,
     percent-encoded.
     """
 
@@ -36,18 +36,18 @@ class HubReference(Value):
 
     @property
     def lasts(self) -> bool:
-        """It names a commit, so its content never changes."""
+        """Whether it names a commit, so that its content never changes."""
         return bool(_COMMIT.fullmatch(self.revision))
 
     @property
     def is_read_token(self) -> bool:
-        """It is answered with what opens the Xet storage of a repository for reading."""
+        """Whether the response contains a token for reading a repository's Xet storage."""
         match = _TOKEN.fullmatch(self.target)
         return match is not None and match[1] == "read"
 
     @property
     def by_xet(self) -> bool:
-        """No other way leads to what it is about: a token for Xet, or a bucket, whose files have none."""
+        """Whether it needs Xet: a token for Xet, or a bucket, whose files are available by Xet only."""
         return bool(_TOKEN.fullmatch(self.target) or _BUCKET.fullmatch(self.target))
 
     def at(self, commit: str) -> str:
@@ -63,7 +63,7 @@ def is_commit(text: str) -> bool:
 
 
 def parse(target: bytes) -> HubReference | None:
-    """Of a request's target in origin form. None: it does not begin with /hub, or servers read it in different ways."""
+    """Parse a request's target in origin form. None if it does not begin with /hub, or if servers interpret it differently."""
     if not _TARGET.fullmatch(target):
         return None
     whole = target.decode("ascii").removeprefix(PREFIX) or "/"
@@ -75,7 +75,7 @@ def parse(target: bytes) -> HubReference | None:
     if path.startswith("/api/"):
         return HubReference(whole, API)
     match = _FILE.fullmatch(path)
-    # `download=true` changes one field of the answer only; with any other query the Hub decides what it means.
+        # `download=true` changes only one field of the response; the meaning of any other query is left to the Hub.
     if match is not None and (not mark or query == "download=true"):
         return HubReference(path, FILE, match[2])
     return HubReference(whole)

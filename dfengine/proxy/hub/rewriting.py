@@ -1,4 +1,4 @@
-"""A request that is passed on, and whose answer is changed before the client has it: its JSON is collected, changed, and sent whole."""
+"""A request that is passed on, and whose response's JSON is collected, changed, and then sent whole."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 MOST_JSON = 16 << 20
-"""Bytes of an answer that are changed; a page of a tree has 1,000 files. A longer one is passed on as it is."""
+"""Maximum number of bytes of a changed response; a page of a tree has 1,000 files. A longer response is passed on as it is."""
 
 
 AT_ONCE = 256 << 10
-"""Bytes that are changed on the loop's thread, in some ten milliseconds; more of them by another thread."""
+"""Bytes that are changed on the loop's thread, which takes some ten milliseconds; longer bodies are changed by another thread."""
 
 
 class Rewriting(Passing):
-    """See Passing. `rewrites`: the answer's JSON may have to be changed, by `rewritten`."""
+    """See Passing. `rewrites`: whether `rewritten` may have to change the response's JSON."""
 
     rewrites = False
 
@@ -32,13 +32,13 @@ class Rewriting(Passing):
     ) -> None:
         super().__init__(front, request, upstreams, registry, target, more, moved)
         self._answer_head: tuple[int, bytes, Fields, int] | None = None
-        """The head of an answer whose body is collected."""
+        """The head of a response whose body is being collected."""
         self._parts: list[bytes] = []
         self._size = 0
         self._making: asyncio.Task[None] | None = None
 
     def rewritten(self, body: bytes) -> bytes:
-        """The JSON that the client gets; `body` itself where nothing is changed. In any thread."""
+        """The JSON for the client; `body` itself if nothing is changed. In any thread."""
         raise NotImplementedError
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
@@ -59,7 +59,7 @@ class Rewriting(Passing):
             self._begin()
 
     def _begin(self) -> None:
-        """Pass on what was collected, and what follows, as it is."""
+        """Pass on the collected part, and the rest, as it is."""
         assert self._answer_head is not None
         answer_head, self._answer_head = self._answer_head, None
         super().answer(*answer_head)
@@ -75,7 +75,7 @@ class Rewriting(Passing):
         if len(body) <= AT_ONCE:
             self._finish(body, self.rewritten(body))
         else:
-            self._connection = None  # it is others' now
+            self._connection = None  # it may carry other exchanges now
             self._making = asyncio.get_running_loop().create_task(self._made(body))
 
     async def _made(self, body: bytes) -> None:
@@ -88,7 +88,7 @@ class Rewriting(Passing):
         assert self._answer_head is not None
         status, reason, fields, _ = self._answer_head
         if made is not body:
-            # Its entity-tag is that of the other text.
+                        # Its entity-tag is that of the original text.
             fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
         self._answer_head = status, reason, fields, len(made)
         self._parts = [made] if made else []

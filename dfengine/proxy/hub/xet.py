@@ -1,9 +1,9 @@
-"""Xet behind /hub/.xet: the CAS's answers are passed on with URLs of xorbs that lead here, and ranges of xorbs come through the swarm.
+"""Xet behind /hub/.xet: the CAS's responses are passed on with rewritten URLs of xorbs, and ranges of xorbs are fetched through the swarm.
 
-A xorb is named by the hash of its content, and a range of one is a task: for those to whom the CAS has given a signed URL of it, which the
-supernode tries before it admits them. The signature is in no task's name. Nothing that is sent with a range can prove it: a xorb's hash is
-made of all its chunks', and hf-xet compares lengths alone. So its bytes are of one version, as the storage tells it, and are compared piece
-by piece with what the supernode has read, as those of any URL without a digest.
+A xorb is named by the hash of its content, and a range of one is a task, for clients to which the CAS has given a signed URL of the xorb.
+The supernode tries the URL before it admits a client. The signature is not part of the task's name. A range cannot be verified by itself:
+a xorb's hash is computed from the hashes of all its chunks, and hf-xet compares lengths alone. So its bytes are bound to one version, as
+the storage states it, and are compared piece by piece with those that the supernode has read, like those of any URL without a digest.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.upstreams import Upstreams
 
 KEY = "xet.key"
-"""Name of the key in the proxy's home: URLs that a client has got hold after a restart."""
+"""File name of the key in the proxy's home, so that URLs given to clients are valid after a restart."""
 
 _RECONSTRUCTION = re.compile(r"(?:.*/)?reconstructions(?:/[^/?]+)?(?:\?.*)?")
 _RANGE = re.compile(r"(?a)bytes=(\d{1,18})-(\d{1,18})")
 
 
 def own_url(head: Head) -> str:
-    """This proxy's URL as the client has it, without a path; "" where it does not say it."""
+    """This proxy's URL as the client uses it, without a path; "" if the request has no valid Host."""
     place = reference.host(text(head.fields, b"host"))
     return f"http://{place}" if place else ""
 
@@ -64,21 +64,21 @@ class Xet:
         self._upstreams = upstreams
 
     def route(self, front: Front, head: Head, target: str, more: Fields) -> Exchange:
-        """What answers a request for a target behind /hub. Raises BadRequest."""
+        """The exchange that answers a request for a target behind /hub. Raises BadRequest."""
         found = self.names.cas_of(target)
         if found is not None:
             return CasPassing(front, head, self._upstreams, *found, more, self).start()
         xorb = self.names.xorb_of(target, time.time())
         if xorb is None:
-            # hf-xet asks the CAS for another URL then.
-            raise BadRequest(403, "this proxy has given no such URL, or it holds no more")
+                        # hf-xet then requests another URL from the CAS.
+            raise BadRequest(403, "this proxy has issued no such URL, or the URL has expired")
         if head.method not in ("GET", "HEAD") or head.length:
             raise BadRequest(405, "a xorb is read by GET and HEAD")
         pass_on = partial(self._pass_on, front, head, xorb, more)
         return XorbAnswer(self, front, head, xorb, more, pass_on).start()
 
     def _pass_on(self, front: Front, head: Head, xorb: Xorb, more: Fields) -> Exchange:
-        """To the storage, which the URL alone has to open."""
+        """Pass the request on to the storage, with the URL as the only credential."""
         closed = private(head.fields)
         own = copy(head)
         own.fields = [each for each in head.fields if each not in closed]
@@ -87,7 +87,7 @@ class Xet:
 
 
 def _place(url: str) -> tuple[Registry, str]:
-    """The server of a URL that was named by the hub or its CAS, and the target there. Raises BadRequest."""
+    """The server and target of a URL that the hub or its CAS has named. Raises BadRequest."""
     parts = urlsplit(url)
     try:
         registry = Registry.parse(f"{parts.scheme}://{parts.netloc}")
@@ -97,13 +97,13 @@ def _place(url: str) -> tuple[Registry, str]:
 
 
 class CasPassing(Rewriting):
-    """A request to the CAS in the client's own name. cas: its URL; target: there."""
+    """A request to the CAS with the client's own credentials. cas: its URL; target: of the request to it."""
 
     def __init__(self, front: Front, request: Head, upstreams: Upstreams, cas: str, target: str, more: Fields, xet: Xet) -> None:
         super().__init__(front, request, upstreams, _place(cas)[0], target, more, moved=True)
         self._cas = cas
         self._xet = xet
-        # With a task for each set of credentials nothing is shared of what is signed for each request: storage is asked by the client.
+                # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
         self.plain = self.rewrites = bool(_RECONSTRUCTION.fullmatch(target)) and not xet.blobs.splits
 
     def rewritten(self, body: bytes) -> bytes:
@@ -111,7 +111,7 @@ class CasPassing(Rewriting):
 
 
 class XorbAnswer(Answering):
-    """The exchange of one request for a range of a xorb. more: what is sent upstream besides."""
+    """The exchange of one request for a range of a xorb. more: additional fields for the upstream request."""
 
     def __init__(
         self, xet: Xet, front: Front, request: Head, xorb: Xorb, more: Fields, pass_on: Callable[[], Exchange]
@@ -127,7 +127,7 @@ class XorbAnswer(Answering):
         self._xet.blobs.passes(f"xorb:{self._xorb.hash}", self._registry, reason)
 
     async def _answer(self) -> bool:
-        """See Answering. Several ranges at once, and what the URL was not signed for, the storage itself has to answer."""
+        """See Answering. Several ranges at once, and ranges that the URL was not signed for, are left to the storage."""
         match = _RANGE.fullmatch(text(self._request.fields, b"range"))
         span = (int(match[1]), int(match[2])) if match is not None else None
         if span is None or span not in self._xorb.spans or self._request.method != "GET":
@@ -148,7 +148,7 @@ class XorbAnswer(Answering):
         return await self._serve(span, here.fd, here, here.geometry.length, lambda part, landed: Reader(blob, here, part, landed))
 
     def _source(self, span: tuple[int, int]) -> Source:
-        """Named by where it lies, its hash and the range, and not by what opens it."""
+        """The task is named by the xorb's location, hash and range, not by its credentials."""
         xorb = self._xorb
         hex = hashlib.sha256(repr((xorb.bare, xorb.hash, span, self._registry.insecure)).encode()).hexdigest()
         return Source(self._target, f"xorb:{xorb.hash}", proof=sha256_of, name=name_of(f"xorb-{hex}", "xet"),

@@ -1,11 +1,11 @@
-"""What a Xet client is told so that it goes on asking this proxy: its CAS, and each signed URL of a xorb, are made URLs of ours. Pure.
+"""URLs in Xet's messages that make a client ask this proxy: its CAS, and each signed URL of a xorb, become URLs of this proxy. Pure.
 
-    /hub/.xet/cas/MAC/URL/...               the CAS that the hub has named, URL in base64url, and a path there
+    /hub/.xet/cas/MAC/URL/...               the CAS that the hub has named: its URL in base64url, and a path there
     /hub/.xet/xorb/HASH?until=&ranges=&url=&mac=
                                             a range of a xorb, by the URL that the CAS has signed for the client
 
-Law: MAC is this proxy's own, over all the rest, so nobody has it ask a server that the hub, or its CAS, has not named to a client, and
-nobody has a xorb's bytes here but by a URL that the CAS gave out within the last hour. A URL that is not understood stays as it is.
+Law: MAC is this proxy's own, over all the rest. So a client can make it ask only servers that the hub, or its CAS, has named to a client,
+and can get a xorb's bytes only by a URL that the CAS issued within the last hour. A URL of an unknown form is left as it is.
 
 Source: the API of the Xet protocol, `GET /v1/reconstructions/ID` (`fetch_info`) and version 2 (`xorbs`), as hf-xet 1.8 reads them.
 """
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFIX = "/.xet/"
-"""Of what follows /hub; no repository's name begins with a dot."""
+"""Prefix of the path after /hub; no repository's name begins with a dot."""
 
 HOLDS = 3600
-"""Seconds for which a URL of a xorb holds, as the Hub's own signatures do. Then hf-xet asks for another."""
+"""Seconds for which a URL of a xorb is valid, as the Hub's own signatures are. Then hf-xet requests another."""
 
 LONGEST = 20 << 10
-"""Characters of a URL of ours: a request's head has room for it."""
+"""Maximum number of characters of this proxy's URLs: a request's head has room for it."""
 
 _CAS = re.compile(r"/\.xet/cas/([0-9a-f]{32})/([A-Za-z0-9_-]+)(/[!-~]*)?")
 _XORB = re.compile(r"/\.xet/xorb/([0-9a-f]{64})\?until=([0-9]{1,12})&ranges=([0-9,-]+)&url=([A-Za-z0-9_-]+)&mac=([0-9a-f]{32})")
@@ -44,7 +44,7 @@ _SPAN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 class Xorb(Value):
-    """url: signed, by which it is had. spans: (first, last) bytes that may be asked for."""
+    """url: the signed URL of the xorb. spans: (first, last) bytes that may be requested."""
 
     hash: str
     url: str
@@ -52,12 +52,12 @@ class Xorb(Value):
 
     @property
     def bare(self) -> str:
-        """Its URL without the signature."""
+        """The URL without the signature."""
         return self.url.partition("?")[0]
 
 
 class XetNames:
-    """key: of this proxy. hub: its hub's URL; by https, so must be what it names."""
+    """key: of this proxy. hub: its hub's URL; if it is https, so must be the URLs that it names."""
 
     def __init__(self, key: bytes, hub: str) -> None:
         self._key = key
@@ -67,14 +67,14 @@ class XetNames:
         return hmac.digest(self._key, "\n".join((self._hub, *parts)).encode(), "sha256")[:16].hex()
 
     def cas(self, own: str, url: str) -> str:
-        """The CAS at `url` as a client at `own` (this proxy's URL, without a path) is told it."""
+        """The URL of the CAS at `url` for a client that uses this proxy at `own`, a URL without a path."""
         if not own or not _is_usable(url, self._hub) or "?" in url:
             return url
         url = url.rstrip("/")
         return f"{own}/hub/.xet/cas/{self._mac('cas', url)}/{_encoded(url)}"
 
     def cas_of(self, target: str) -> tuple[str, str] | None:
-        """The CAS, and the target there, that a target behind /hub names; None: it is none, or one that was not named here."""
+        """The CAS, and the target there, that a target behind /hub names; None if the target is not one that this proxy issued."""
         match = _CAS.fullmatch(target)
         url = _decoded(match[2]) if match is not None else ""
         if match is None or not url or not hmac.compare_digest(match[1], self._mac("cas", url)):
@@ -82,9 +82,9 @@ class XetNames:
         return url, urlsplit(url).path + (match[3] or "/")
 
     def xorb(self, own: str, cas: str, xorb: Xorb, now: float) -> str:
-        """The signed URL of a xorb as a client at `own` is told it. cas: the one that has signed it. now: unix seconds.
+        """The signed URL of a xorb for a client at `own`. cas: the CAS that signed it. now: unix seconds.
 
-        The URL's path must name the xorb: then nothing else than its bytes is found there, whatever a signature says.
+        The URL's path must contain the xorb's hash, so that it leads to the xorb's bytes only, whatever the signature.
         """
         path = xorb.bare.rpartition("/")[2]
         if not own or not xorb.spans or xorb.hash not in path or "?" not in xorb.url or not _is_usable(xorb.url, cas):
@@ -95,7 +95,7 @@ class XetNames:
         return made if len(made) <= LONGEST else xorb.url
 
     def xorb_of(self, target: str, now: float) -> Xorb | None:
-        """What such a URL names; None: it is none of ours, or holds no more."""
+        """The xorb of such a URL; None if this proxy did not issue the URL, or if it has expired."""
         match = _XORB.fullmatch(target)
         if match is None:
             return None
@@ -106,7 +106,7 @@ class XetNames:
         return Xorb(hash, url, tuple((int(first), int(last)) for first, last in _SPAN.findall(ranges)))
 
     def token(self, own: str, body: bytes) -> bytes:
-        """The body of an answer with a Xet token; one that is not understood stays as it is."""
+        """Rewrite the body of a response with a Xet token; a body of an unknown form is returned as it is."""
         value = _read(body)
         if not isinstance(value, dict) or not isinstance(value.get("casUrl"), str):
             return body
@@ -114,7 +114,7 @@ class XetNames:
         return _written(value)
 
     def reconstruction(self, own: str, cas: str, body: bytes, now: float) -> bytes:
-        """The same of a CAS's answer that names xorbs. now: unix seconds."""
+        """Rewrite the body of a CAS's response that names xorbs. now: unix seconds."""
         value, changed = _read(body), False
         for hash, entry in _entries(value):
             url = entry.get("url")
@@ -125,7 +125,7 @@ class XetNames:
 
 
 def _entries(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(hash of a xorb, where some of its ranges are)."""
+    """Pairs (hash of a xorb, entry with the location of some of its ranges)."""
     tables = [value.get(name) for name in ("fetch_info", "xorbs")] if isinstance(value, dict) else []
     for table in tables:
         for hash, entries in table.items() if isinstance(table, dict) else ():
@@ -134,7 +134,7 @@ def _entries(value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _spans(entry: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """Byte ranges of an entry, of version 1 or 2: first and last byte. What is none is left out."""
+    """Byte ranges of an entry of version 1 or 2: first and last byte. Invalid ones are omitted."""
     ranges = entry.get("ranges")
     found = [each.get("bytes") for each in ranges if isinstance(each, dict)] if isinstance(ranges, list) else [entry.get("url_range")]
     for each in found:
@@ -144,7 +144,7 @@ def _spans(entry: dict[str, Any]) -> Iterator[tuple[int, int]]:
 
 
 def _is_usable(url: str, named_by: str) -> bool:
-    """This proxy may ask it: a plain URL, and by https if who has named it is asked so."""
+    """Whether this proxy may ask it: a plain URL, and https if the server that has named it is asked by https."""
     try:
         parts = urlsplit(url)
     except ValueError:

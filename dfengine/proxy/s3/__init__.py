@@ -1,9 +1,9 @@
-"""The S3 facade: buckets to read, path-style.
+"""The S3 facade: read-only buckets, path-style.
 
-    request, bucket, error, xml, page, object_head   requests and answers (pure)
-    signature            who asks (pure)
-    objects, head_reader, parts    what an object is, what its parts are, and where its bytes are
-    listings, store_pages   what a bucket holds
-    answer               how a request is answered; direct: where the disk is full
+    request, bucket, error, xml, page, object_head   requests and responses (pure)
+    signature            authentication (pure)
+    objects, head_reader, parts    versions of objects, their parts, and the sources of their bytes
+    listings, store_pages   listings of buckets
+    answer               how a request is answered; direct: without the disk, if it is full
     facade               the routes
 """

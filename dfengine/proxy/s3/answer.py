@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ANSWER_SECONDS = 90.0
-"""For an answer to begin."""
+"""Time limit for a response to begin."""
 
 AGAIN = 2
-"""Seconds that a client is asked to wait where another try may bring the object."""
+"""Seconds of Retry-After, if another try may succeed."""
 
 XML = b"application/xml"
 REGION = b"us-east-1"
@@ -66,12 +66,12 @@ def _date(second: int) -> bytes:
 
 
 def _usual() -> Fields:
-    """Fields of all answers: what names the request, and when it was answered."""
+    """Fields of all responses: the request's id and the date."""
     return [(b"x-amz-request-id", secrets.token_hex(8).upper().encode()), (b"Date", _date(int(time.time())))]
 
 
 def refuse(front: Front, head: Head, error: S3Error) -> None:
-    """Answer with an error; where the answer has started, cut it."""
+    """Answer with an error. If the response has started, cut it."""
     if front.answer_started:
         front.cut()
         return
@@ -85,7 +85,7 @@ def refuse(front: Front, head: Head, error: S3Error) -> None:
 
 
 def as_s3(error: Exception) -> S3Error:
-    """What S3 would call it."""
+    """The corresponding error of S3."""
     message = redacted(" ".join(str(error).split()))[:500]
     if isinstance(error, S3Error):
         return error
@@ -138,7 +138,7 @@ class S3Answer:
 
     def expired(self) -> None:
         self.gone()
-        refuse(self._front, self._head, S3Error("SlowDown", "the origin has not answered in time"))
+        refuse(self._front, self._head, S3Error("SlowDown", "the origin did not respond in time"))
 
     async def _run(self) -> None:
         try:
@@ -163,7 +163,7 @@ class S3Answer:
         object_head = await self._objects.head(self._bucket, url)
         status = condition(head, object_head)
         if status == 412:
-            # Who wants a version that is not the remembered one may know of a newer one.
+                        # A client that requires another version than the cached one may know of a newer one.
             object_head = await self._objects.head(self._bucket, url, again=True)
             status = condition(head, object_head)
         fields: Fields = [(b"ETag", object_head.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]
@@ -197,7 +197,7 @@ class S3Answer:
             return
         try:
             if self._front.unsent:
-                raise S3Error("SlowDown", "what was written before is not taken yet")
+                raise S3Error("SlowDown", "an earlier response is still being sent")
             self._begin(span, fields, past - start)
             serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
             self._front.hand_over(serving)
@@ -207,7 +207,7 @@ class S3Answer:
                 first.close()
 
     async def _part(self, url: str, object_head: ObjectHead, fields: Fields) -> ranges.Span | None:
-        """The bytes of the part that is asked for; None: the object has none. Adds its fields to `fields`."""
+        """The bytes of the requested part; None if it is empty. Adds its fields to `fields`."""
         if text(self._head.fields, b"range"):
             raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
         try:
@@ -220,7 +220,7 @@ class S3Answer:
         return (part.start, part.past) if part.start < part.past else None
 
     async def _directly(self, url: str, object_head: ObjectHead, span: ranges.Span | None, fields: Fields) -> None:
-        """From the origin to the client: the disk has no room."""
+        """Send from the origin to the client, because the disk has no room."""
         start, past = span or (0, object_head.length)
         direct = self._objects.direct()
         try:
@@ -249,7 +249,7 @@ def _opened(
 
 
 def condition(head: Head, object_head: ObjectHead) -> int:
-    """200, or 304 or 412 by the request's conditions (RFC 9110 section 13.2.2). A date that is none does not count."""
+    """200, or 304 or 412 as the request's conditions require (RFC 9110 section 13.2.2). Invalid dates are ignored."""
     fields = head.fields
     match, none_match = text(fields, b"if-match"), text(fields, b"if-none-match")
     status = ranges.status(object_head.tag, match, none_match, head.method)
@@ -264,7 +264,7 @@ def condition(head: Head, object_head: ObjectHead) -> int:
 
 
 def span_of(head: Head, object_head: ObjectHead) -> ranges.Span | None:
-    """The range that is asked for; None: all. Several are not served, as at S3. Raises S3Error for one that lies behind the object."""
+    """The requested range; None: all. Several ranges are not served, as at S3. Raises S3Error for a range behind the object's end."""
     asked = text(head.fields, b"range")
     if not asked or not ranges.applies(object_head.tag, text(head.fields, b"if-range")) or "," in asked:
         return None
@@ -278,14 +278,14 @@ def span_of(head: Head, object_head: ObjectHead) -> ranges.Span | None:
 
 
 def buckets(names: list[str], made: float) -> bytes:
-    """ListBuckets. made: unix seconds."""
+    """The body of ListBuckets. made: unix seconds."""
     inside = [("Bucket", [("Name", name), ("CreationDate", s3_xml.timestamp(made))]) for name in names]
     owner = [("ID", "dfengine"), ("DisplayName", "dfengine")]
     return s3_xml.document("ListAllMyBucketsResult", [("Owner", owner), ("Buckets", inside)])
 
 
 def whole(front: Front, kind: str, body: bytes) -> None:
-    """An answer that needs no origin."""
+    """Send a response that needs no origin."""
     fields: Fields = [(b"Content-Type", XML), *_usual()]
     if kind != s3_request.BUCKETS:
         fields.append((b"x-amz-bucket-region", REGION))
@@ -293,5 +293,5 @@ def whole(front: Front, kind: str, body: bytes) -> None:
 
 
 def location() -> bytes:
-    """GetBucketLocation: the first region has no name."""
+    """The body of GetBucketLocation: the first region has no name."""
     return s3_xml.document("LocationConstraint", ())

@@ -1,6 +1,6 @@
-"""Buckets of the S3 facade: what each name stands for, and at which URL the object of a key lies. Pure.
+"""Buckets of the S3 facade: the location of each bucket, and URLs of its objects. Pure.
 
-    NAME=s3://BUCKET[/PREFIX]    gs and az alike; a prefix is a directory: keys are what follows it and a slash
+    NAME=s3://BUCKET[/PREFIX]    gs and az alike; a prefix is a directory: keys are what follows the prefix and a slash
     NAME=https://HOST/DIR/       the index of a web server
     NAME=/DIR                    a directory of this machine
 """
@@ -21,9 +21,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class Bucket(Value):
-    """name: as clients say it. url: of its root, as `get --recursive` takes it. scheme: "" for a web server.
+    """name: for clients. url: of its root, as for `get --recursive`. scheme: "" for a web server.
 
-    location: of the root where the scheme is one of `location`; its key ends without a slash.
+    location: of the root if the scheme is one of `location`; its key ends without a slash.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Bucket(Value):
 
     @property
     def prefix(self) -> str:
-        """What stands before each key at an object store."""
+        """Prefix of all keys at an object store."""
         return f"{self.location.key}/" if self.location is not None and self.location.key else ""
 
     def object_url(self, key: str, version: str = "") -> str:
-        """The URL of what has this key, as `get` takes it. Raises S3Error for what cannot be asked for."""
+        """The URL of the object with this key, for `get`. Raises S3Error for an invalid key or version."""
         if self.location is None:
             if version or any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
                 raise _nothing(version)
@@ -77,13 +77,13 @@ class Bucket(Value):
         except BadValue:
             if self.scheme == "file":
                 raise _nothing(version) from None
-            raise S3Error("InvalidURI", "no store can be asked for this key or version") from None
+            raise S3Error("InvalidURI", "this key or version is not valid at the store") from None
         if self.scheme != "file" and any(part in (".", "..") for part in key.split("/")):
-            raise S3Error("InvalidURI", "a key with a segment . or .. cannot be asked for: servers on the way take it for another")
+            raise S3Error("InvalidURI", "a key with a segment . or .. cannot be requested: intermediate servers would change it")
         return url
 
     def key_of(self, url: str) -> str:
-        """The key of the object at a store's URL, which lies below the root."""
+        """The key of the object at a store's URL below the root."""
         return parse(url).key.removeprefix(self.prefix)
 
 

@@ -1,4 +1,4 @@
-"""An object that this host's disk has no room for: read from its origin, and sent on as it comes. Memory is bounded by one block."""
+"""An object for which the disk has no room: its bytes are sent while they are read from its origin. Memory is bounded by one block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLOCK = 256 << 10
 
 
 class Direct:
-    """Of one answer, on the loop's thread. `open` it, `send` it, and `close` it, whatever happened. reach: how the origin is asked."""
+    """For one response, on the loop's thread. Call `open`, `send`, and in any case `close`. reach: how the origin is asked."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach) -> None:
         self._loop = loop
@@ -33,12 +33,12 @@ class Direct:
         self._body: Answer | None = None
         self._first = b""
         self._turn = threading.Lock()
-        """Of the thread that reads, or closes."""
+        """Held by the thread that reads or closes."""
 
     async def open(self, url: str, object_head: ObjectHead, start: int, past: int) -> None:
-        """Ask for the bytes [start, past) of the object with this head, and wait for the first of them.
+        """Request the bytes [start, past) of the object with this head, and wait for the first of them.
 
-        Raises OriginChanged for another version, OriginError and its kin.
+        Raises OriginChanged for another version, OriginError and related errors.
         """
         await self._loop.run_in_executor(self._threads, self._open, url, object_head, start, past)
 
@@ -47,13 +47,13 @@ class Direct:
             asked = origin(url, self._reach, self._cancel)
             body = self._body = asked.open(start, None if past == object_head.length else past)
             if body.version.of(body.length).name != object_head.version or body.length != object_head.length:
-                raise OriginChanged(f"{body.place} answers with another version of the object")
+                raise OriginChanged(f"{body.place} sends another version of the object")
             if body.start != start:
                 raise OriginError(f"{body.place} serves no ranges")
             self._first = self._block(min(past - start, BLOCK))
 
     async def send(self, front: Front, left: int, writable: asyncio.Event) -> None:
-        """The body of an answer that has started, `left` bytes. writable: the client takes it. Raises OriginError and its kin."""
+        """Send the body, `left` bytes. writable: set while the client reads. Raises OriginError and related errors."""
         while left:
             await writable.wait()
             block = self._first or await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))
@@ -72,11 +72,11 @@ class Direct:
         buffer = bytearray(most)
         got = self._body.read_into(memoryview(buffer))
         if not got:
-            raise OriginError("the origin has sent less than it has announced")
+            raise OriginError("the origin has sent fewer bytes than announced")
         return bytes(buffer[:got])
 
     def close(self) -> None:
-        """End the thread that reads for it at once."""
+        """Stop the reading thread at once."""
         self._cancel.set()
         with contextlib.suppress(RuntimeError):  # the process ends
             self._threads.submit(self._close)

@@ -1,4 +1,4 @@
-"""What a request of S3 is refused with: a code, its status, its XML. Pure.
+"""Errors of S3 requests: a code, its status, its XML. Pure.
 
 Source: "Error responses" of Amazon's S3 API reference.
 """
@@ -32,7 +32,7 @@ STATUSES = {
 
 
 class S3Error(Exception):
-    """code: one of STATUSES. more: elements of the XML beside the usual ones."""
+    """code: one of STATUSES. more: additional elements of the XML."""
 
     def __init__(self, code: str, message: str, more: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
@@ -42,6 +42,6 @@ class S3Error(Exception):
         self.more = more
 
     def xml(self, resource: str, request: str) -> bytes:
-        """The answer's body. resource: the path that was asked for. request: what names the request."""
+        """The response's body. resource: the path of the request. request: the request's id."""
         children = [("Code", self.code), ("Message", self.message), *self.more, ("Resource", resource), ("RequestId", request)]
         return document("Error", children, "")

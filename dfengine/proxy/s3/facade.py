@@ -1,6 +1,6 @@
-"""The S3 facade: read-only buckets, path-style below /s3, or at the root where it has a listening socket of its own.
+"""The S3 facade: read-only buckets, path-style below /s3, or at the root of a listening socket of its own.
 
-Some clients drop the path of an endpoint's URL: they are told one of the second kind.
+Clients that drop the path of an endpoint's URL need a socket of their own.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 ROOT = "/s3"
 PATH = b"/s3"
-"""How targets begin that are for the facade, on sockets that it shares."""
+"""Prefix of the facade's targets on shared sockets."""
 
 
 def checked(listens: tuple[Listen, ...], known: Mapping[str, Bucket], allow: tuple[str, ...], keys: Mapping[str, str]) -> None:
-    """Raises BadValue for a place that has no buckets, or that others can reach, and that knows no others."""
+    """Raise BadValue for listening addresses without buckets, or that other hosts can reach without --allow or keys."""
     if listens and not known:
         raise BadValue("--s3-listen needs buckets: --s3-bucket NAME=URL")
     for each in listens:
@@ -52,7 +52,7 @@ def checked(listens: tuple[Listen, ...], known: Mapping[str, Bucket], allow: tup
 
 
 def buckets(texts: tuple[str, ...]) -> dict[str, Bucket]:
-    """By name. Raises BadValue."""
+    """Buckets by name. Raises BadValue."""
     found: dict[str, Bucket] = {}
     for bucket in map(Bucket.parse, texts):
         if bucket.name in found:
@@ -62,7 +62,7 @@ def buckets(texts: tuple[str, ...]) -> dict[str, Bucket]:
 
 
 class S3:
-    """keys: access key -> secret of those who may read; none: every client may."""
+    """keys: access key -> secret of permitted clients; none: all clients."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, known: Mapping[str, Bucket], keys: Mapping[str, str], blobs: Blobs,
@@ -89,22 +89,22 @@ class S3:
         self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
 
     def check(self, settings: ProxySettings) -> None:
-        """Raises BadValue where these settings keep a secret in a bucket's directory."""
+        """Raise BadValue if a file with a secret is in a bucket's directory."""
         for each in self._roots:
             keeps_no_secret(each, settings)
 
     def become(self, settings: ProxySettings, keys: Mapping[str, str]) -> None:
-        """These are in use from now on."""
+        """Use these settings and keys from now on."""
         self.keys = keys
         self._secrets.become(settings)
 
     @property
     def checks(self) -> bool:
-        """Requests must be signed."""
+        """Whether requests must be signed."""
         return bool(self.keys)
 
     def route(self, front: Front, head: Head, root: str = ROOT) -> Exchange | None:
-        """What answers a request; None: it is answered."""
+        """The exchange that answers a request; None if it is answered already."""
         try:
             return self._route(front, head, root)
         except S3Error as error:
@@ -130,7 +130,7 @@ class S3:
         return S3Answer(self._loop, front, head, asked, bucket, self._objects, self._listings, self._events).start()
 
     def close(self) -> None:
-        """The process ends."""
+        """Close all, when the process ends."""
         self._cancel.set()
         self._objects.close()
         self._listings.close()
@@ -138,7 +138,7 @@ class S3:
 
 
 class S3Facade:
-    """See exchange.Server: a listening socket whose root is the facade's. server: has the connections. take: counts one more of them."""
+    """See exchange.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
 
     def __init__(self, server: Server, take: Callable[[Front], bool], s3: S3) -> None:
         self._server = server
@@ -156,18 +156,18 @@ class S3Facade:
 
     def route(self, front: Front, head: Head) -> Exchange | None:
         if not head.target.startswith(b"/"):
-            # RFC 9112 section 3.2.2: a server takes a whole URL as well. It names this place, whatever host it says.
+                        # RFC 9112 section 3.2.2: a server must accept an absolute URL too. Its host is ignored.
             path = head.target.partition(b"://")[2]
             head.target = path[path.find(b"/") :] if b"/" in path else b"/"
         return self._s3.route(front, head, "")
 
 
 def keeps_no_secret(root: str, settings: ProxySettings) -> None:
-    """Raises BadValue where a bucket's directory holds this proxy's keys, or lies among them."""
+    """Raise BadValue if a bucket's directory contains this proxy's keys, or is among them."""
     root = os.path.realpath(root)
     home = os.path.realpath(settings.home)
     if os.path.commonpath((root, home)) == root or os.path.commonpath((root, home)) == home:
-        raise BadValue(f"--s3-bucket: {root} has the proxy's home {home}, and keys in it: name another directory, or another --home")
+        raise BadValue(f"--s3-bucket: {root} overlaps the proxy's home {home}, and its keys: name another directory, or another --home")
     for path in secrets(settings):
         if os.path.commonpath((root, os.path.realpath(path))) == root:
-            raise BadValue(f"--s3-bucket: {root} has {path} in it, which nobody may read: name another directory")
+            raise BadValue(f"--s3-bucket: {root} contains the secret file {path}: name another directory")

@@ -1,4 +1,4 @@
-"""Reads an object's head at its origin, by a GET of its first byte: a signature for GET opens no HEAD. Blocks; threads keep connections."""
+"""Reads an object's head by a GET of its first byte, since a signature for GET is not valid for HEAD. Blocks; threads reuse connections."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class HeadReader:
-    """reach: how origins are asked. secrets: files that are none of any bucket, by whatever name they lie in one.
+    """reach: how origins are asked. secrets: files that belong to no bucket, under whatever name.
 
-    `cut` ends all that wait.
+    `cut` ends all waiting calls.
     """
 
     def __init__(self, reach: Reach, secrets: Secrets) -> None:
@@ -58,7 +58,7 @@ class HeadReader:
             except OriginChanged as error:
                 if error.status != 416:
                     raise
-                body = asked.open(waiting=check_time)  # it has no byte
+                body = asked.open(waiting=check_time)  # it may be empty
             try:
                 version = body.version.of(body.length)
                 if body.remaining == 1:
@@ -72,11 +72,11 @@ class HeadReader:
         if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.passed):
             raise OriginError(f"{body.place} has a directory there", 404)
         if version.length < 0:
-            raise OriginError(f"{body.place} does not say how many bytes the object has")
+            raise OriginError(f"{body.place} does not state the object's length")
         if not (version.etag or version.last_modified):
-            raise S3Error("NotImplemented", f"{body.place} tells neither an entity-tag nor a date, so versions cannot be told apart")
+            raise S3Error("NotImplemented", f"{body.place} sends neither an entity-tag nor a date, so versions cannot be distinguished")
         if not version.binds:
-            raise OriginError(f"{body.place}: the object was changed within this second", 503)
+            raise OriginError(f"{body.place}: the object was changed less than a second ago", 503)
         return object_head(body.head, version, seconds(version.last_modified), now)
 
     def _on_disk(self, url: str, now: float) -> ObjectHead:
@@ -88,10 +88,10 @@ class HeadReader:
         if not stat.S_ISREG(status.st_mode):
             raise OriginError("it is a directory", 404)
         if secret:
-            raise OriginError("it is one of this proxy's own keys, or lies in its home", 403)
+            raise OriginError("it is one of this proxy's own keys, or is in its home", 403)
         return object_head(Head(200), Version(etag(status), "", status.st_size), status.st_mtime, now)
 
     def cut(self) -> None:
-        """The process ends."""
+        """End all waiting calls, when the process ends."""
         with contextlib.suppress(OSError):
             self._cancel.set()

@@ -1,4 +1,4 @@
-"""Lists buckets: those of S3 page by page, and all others by all that lies below a directory, which is remembered for a while."""
+"""Lists buckets: those of S3 page by page, others by the full listing of a directory, which is cached for a while."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 THREADS = 4
 LIMITS = Limits(entries=1_000_000, seconds=55.0)
 MOST_ENTRIES = 1_000_000
-"""Of all that is remembered: about 400 MB."""
+"""Maximum number of cached entries: about 400 MB."""
 
 PAGE_SECONDS = 20.0
-"""For a store to begin its answer with a page: it may have to read many keys for it. Clients wait for 60 s."""
+"""Time for a store to begin its response with a page, for which it may have to read many keys. Clients wait for 60 s."""
 
 NEXT_SECONDS = 60.0
-"""For which a listing is remembered for the pages behind its first."""
+"""Time for which a listing is cached for its further pages."""
 
 _PLAIN = re.compile(r"(?:(?!\.{1,2}/)[^/\x00-\x1f\x7f]+/)*")
-"""The directories of a prefix that every origin can be asked for."""
+"""The directories of a prefix that can be requested from every origin."""
 
 
 class _Keys(Names):
-    """Any key may be listed, since no file system has to store it."""
+    """Accepts any key, since no file system stores it."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         super().__init__(url, limits)
@@ -62,7 +62,7 @@ class _Keys(Names):
 
 
 class _Snapshot(Value):
-    """All keys below a directory, in order. at: when it was started, of the loop's clock."""
+    """All keys below a directory, in order. at: when the listing began, of the loop's clock."""
 
     keys: tuple[str, ...]
     objects: tuple[Object, ...]
@@ -84,7 +84,7 @@ class Listings:
         self._listing: dict[tuple[str, str], asyncio.Future[_Snapshot]] = {}
 
     async def page(self, bucket: Bucket, asked: Listed) -> Page:
-        """Raises S3Error, subclasses of DfengineError."""
+        """A page of a bucket's listing. Raises S3Error, subclasses of DfengineError."""
         if bucket.scheme == "s3" and bucket.location is not None and listing_s3.signs_by_key(self._reach, bucket.location) is not None:
             return await self._pages.page(bucket, asked)
         match = _PLAIN.match(asked.prefix)
@@ -105,7 +105,7 @@ class Listings:
         return found
 
     async def _sized(self, bucket: Bucket, listed: Object) -> Object | None:
-        """An index may not tell how many bytes a file has; None: it is gone."""
+        """Add the length, which an index may not state; None if the file no longer exists."""
         if listed.size >= 0:
             return listed
         try:
@@ -117,7 +117,7 @@ class Listings:
         return listed.replace(size=object_head.length, etag=object_head.tag, modified=object_head.modified)
 
     def _find(self, bucket: Bucket, folder: str, seconds: float) -> _Snapshot | None:
-        """Of this directory or one above it, at most so old."""
+        """A snapshot of this directory or one above it, of at most this age."""
         parts = folder.split("/")[:-1]
         for depth in range(len(parts), -1, -1):
             known = self._known.get((bucket.name, "".join(f"{part}/" for part in parts[:depth])))
@@ -135,7 +135,7 @@ class Listings:
             self._known.popitem(last=False)
 
     def _list(self, bucket: Bucket, folder: str, now: float) -> _Snapshot:
-        """In a thread."""
+        """List all keys, in a thread."""
         found: dict[str, Object] = {}
         try:
             for each in self._entries(bucket, folder):
@@ -171,5 +171,5 @@ class Listings:
             yield from listing_objects.below(location, self._reach.may_sign(location), self._reach.access, names, LIMITS)
 
     def close(self) -> None:
-        """The process ends."""
+        """End all, when the process ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)

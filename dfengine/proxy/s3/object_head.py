@@ -1,4 +1,4 @@
-"""The head of an object: its origin's answer, as the S3 facade gives it to clients. Pure."""
+"""The head of an object: its origin's response, in the form of the S3 facade. Pure."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from dfengine.origin.version import Version
 
 TYPE = "binary/octet-stream"
-"""Of an object whose origin names no other one: S3's default."""
+"""Content type of an object whose origin states none: S3's default."""
 
 KEPT = (
     "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-amz-storage-class", "x-amz-version-id",
 )
-"""Fields of the origin's answer that describe the object itself."""
+"""Fields of the origin's response that describe the object itself."""
 
 META = ("x-amz-meta-", "x-goog-meta-", "x-ms-meta-")
-"""How the names of the user's own fields begin."""
+"""Prefixes of user-defined fields."""
 
 MOST_FIELDS = 4 << 10
-"""Bytes of such fields; of an object that has more none is passed on. S3 itself lets a user have 2 KB."""
+"""Maximum number of bytes of these fields; beyond it none are passed on. S3 itself permits 2 KB of user-defined fields."""
 
 _STRONG = re.compile(r'"[\x21\x23-\x7e]*"')
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class ObjectHead(Value):
-    """length: bytes. tag: entity-tag, quoted. modified: unix seconds, -1 unknown. version: as records have it (`Version.name`).
+    """length: bytes. tag: entity-tag, quoted. modified: unix seconds, -1 unknown. version: as in records (`Version.name`).
 
-    fields: further ones of answers. at: when the origin answered, of the loop's clock.
+    fields: further fields of responses. at: time of the origin's response, of the loop's clock.
     """
 
     length: int
@@ -46,12 +46,12 @@ class ObjectHead(Value):
 
     @property
     def last_modified(self) -> str:
-        """As HTTP has it, "" unknown."""
+        """The HTTP date, "" unknown."""
         return formatdate(self.modified, usegmt=True) if self.modified >= 0 else ""
 
 
 def object_head(head: Head, version: Version, modified: float | None, at: float) -> ObjectHead:
-    """Of an answer whose version binds and that says the whole length."""
+    """Made from a response whose version binds and that states the whole length."""
     found: list[tuple[bytes, bytes]] = []
     for name, values in head.fields.items():
         meta = next((start for start in META if name.startswith(start)), "")

@@ -1,10 +1,10 @@
-"""Objects behind the S3 facade: what each is, and where its bytes are: on this host's disk, or coming through the swarm.
+"""Objects behind the S3 facade: the version of each, and the source of its bytes: this host's disk or the swarm.
 
 Laws:
-* An object is of the version that its origin named when it was asked last, at most `s3_fresh` seconds ago; while the origin cannot be
-  reached, at most HELD_SECONDS ago.
-* Bytes are given only of a download that is of this very version. One of another version, as a supernode may have it for a moment, is asked
-  for again, and then fetched from the origin alone.
+* An object's version is the one in its origin's last response, at most `s3_fresh` seconds old; while the origin cannot be reached, at most
+  HELD_SECONDS old.
+* Only bytes of a download of this very version are sent. If it is of another version, as a supernode may have for a moment, it is repeated,
+  and finally the object is fetched from the origin alone.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 THREADS = 16
-"""Questions to origins at once."""
+"""Maximum number of concurrent requests to origins."""
 
 HELD_SECONDS = 3600.0
 MOST = 16384
-"""Objects that are remembered, with `object_head.MOST_FIELDS` at most."""
+"""Maximum number of cached objects, with up to `object_head.MOST_FIELDS` each."""
 
 PAUSES = (0.0, 0.3, 1.2, 2.5)
-"""Seconds before each try at the swarm: a supernode asks the origin again three seconds after it did last."""
+"""Seconds before each try by the swarm: a supernode revalidates at the origin three seconds after it did last."""
 
 
 class Objects:
@@ -70,7 +70,7 @@ class Objects:
         self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
 
     async def head(self, bucket: Bucket, url: str, again: bool = False) -> ObjectHead:
-        """The head of the object at this URL. again: although it was asked a moment ago. Raises subclasses of DfengineError."""
+        """The head of the object at this URL. again: even if it was requested a moment ago. Raises subclasses of DfengineError."""
         known = self._heads.get(url)
         if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
             return known
@@ -104,11 +104,11 @@ class Objects:
             self._heads.pop(url, None)
 
     def forget(self, url: str) -> None:
-        """Drop its remembered head, which may be wrong."""
+        """Drop the cached head, which may be wrong."""
         self._heads.pop(url, None)
 
     async def find(self, bucket: Bucket, url: str, object_head: ObjectHead) -> Kept | tuple[Blob, PieceFile]:
-        """Where its bytes are. Raises S3Error, subclasses of DfengineError."""
+        """The source of its bytes. Raises S3Error, subclasses of DfengineError."""
         hex = hashlib.sha256(f"{url}\n{object_head.version}\n{object_head.length}".encode()).hexdigest()
         name = name_of(f"s3-{hex}", f"s3 facade {bucket.url}")
         found = await self._blobs.kept([name])
@@ -125,13 +125,13 @@ class Objects:
         return await asyncio.shield(opening)
 
     def direct(self) -> Direct:
-        """A way past the disk, for one answer."""
+        """A reader that does not use the disk, for one response."""
         return Direct(self._loop, self._threads, self._reach)
 
     def _opened(self, name: str, opening: asyncio.Task[tuple[Blob, PieceFile]]) -> None:
         self._opening.pop(name, None)
         if not opening.cancelled():
-            opening.exception()  # where nobody waits for it any more
+            opening.exception()  # retrieved, for the case that no request waits for it
 
     async def _open(self, name: str, bucket: Bucket, url: str, object_head: ObjectHead) -> tuple[Blob, PieceFile]:
         blobs, version = self._blobs, object_head.version.encode()
@@ -140,7 +140,7 @@ class Objects:
         tries = [*PAUSES] if self._nodes(bucket) else []
         again = False
         while True:
-            # The last one asks the origin alone.
+                        # The last try asks the origin alone.
             await asyncio.sleep(tries[0] if tries else 0.0)
             blob = blobs.under_way(name)
             if blob is None:
@@ -156,23 +156,23 @@ class Objects:
             blobs.drop(name)
             if not tries:
                 break
-            # A supernode of 1.x tells no versions.
+                        # A supernode of 1.x states no versions.
             tries, again = tries[1:] if file.record.generation else [], True
         self.forget(url)
         raise S3Error("SlowDown", "the object is being changed")
 
     def _with_room(self, blob: Blob, file: PieceFile) -> tuple[Blob, PieceFile]:
-        """Raises StorageError where the disk has no room for what is missing of it."""
+        """Raises StorageError if the disk has no room for its missing bytes."""
         if not self._blobs.room(blob):
             raise StorageError("the disk has no room")
         return blob, file
 
     def _nodes(self, bucket: Bucket) -> bool:
-        """A directory is of this machine: no supernode is asked for it."""
+        """Whether to use the supernodes. A directory of this machine is read without them."""
         return bool(self._settings.nodes) and bucket.scheme != "file"
 
     def _get_settings(self, bucket: Bucket, url: str, again: bool, alone: bool) -> GetSettings:
-        """again: another download of this host may be of the wrong version. alone: no supernode is asked."""
+        """again: another download of this host may be of the wrong version. alone: use no supernode."""
         own = self._settings
         local = bucket.scheme == "file"
         return GetSettings(
@@ -185,7 +185,7 @@ class Objects:
         )  # fmt: skip
 
     def close(self) -> None:
-        """The process ends."""
+        """Stop all, when the process ends."""
         self._head_reader.cut()
         self._cancel.set()
         self._threads.shutdown(wait=False, cancel_futures=True)

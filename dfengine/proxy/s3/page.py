@@ -1,4 +1,4 @@
-"""One page of a listing: which keys and common prefixes it has, of all keys in order. Pure.
+"""One page of a listing: its keys and common prefixes, selected from all keys in order. Pure.
 
 Source: ListObjectsV2 and ListObjects of Amazon's S3 API reference. Keys are ordered by their UTF-8 bytes, which is by code points.
 """
@@ -34,7 +34,7 @@ class Object(Value):
 
 
 class Page(Value):
-    """after: where the next page begins, "" for none. token: the next page's, where the one who has the objects gave it."""
+    """after: where the next page begins, "" for none. token: of the next page, if the store issued one."""
 
     objects: tuple[Object, ...]
     prefixes: tuple[str, ...]
@@ -47,7 +47,7 @@ class Page(Value):
 
 
 def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
-    """Of all objects, in order; keys: theirs. Raises S3Error."""
+    """A page of all objects, in order; keys: theirs. Raises S3Error."""
     after = _key_of(asked.token) if asked.token is not None else asked.after
     at = max(bisect_left(keys, asked.prefix), bisect_right(keys, after))
     found: list[Object] = []
@@ -58,7 +58,7 @@ def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
         end = key.find(asked.delimiter, len(asked.prefix)) if asked.delimiter else -1
         common = key[: end + len(asked.delimiter)] if end >= 0 else ""
         if not common or common != after:
-            # There is one more than may be listed.
+                        # The page is full, and at least one entry remains.
             if len(found) + len(prefixes) >= asked.most:
                 return Page(tuple(found), tuple(prefixes), last if asked.most else "")
             (prefixes.append(common) if common else found.append(objects[at]))
@@ -68,30 +68,30 @@ def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
 
 
 def token_of(key: str, kind: str = KEY) -> str:
-    """A continuation token: begin behind this key; or where the store's own token says."""
+    """A continuation token: the next page begins after this key, or at the store's own token."""
     return base64.urlsafe_b64encode(f"{kind}{key}".encode()).decode()
 
 
 def read_token(token: str) -> tuple[str, str]:
-    """Its kind, and what it was made of. Raises S3Error for what `token_of` has not made."""
+    """Kind and content of a token. Raises S3Error for a token that `token_of` has not made."""
     try:
         text = base64.b64decode(token.encode("ascii"), b"-_", validate=True).decode()
         if text[:1] not in (KEY, STORES) or len(text) < 2:
             raise ValueError
         return text[0], text[1:]
     except (ValueError, binascii.Error):
-        raise S3Error("InvalidArgument", "the continuation token is none of this place's") from None
+        raise S3Error("InvalidArgument", "the continuation token was not issued here") from None
 
 
 def _key_of(token: str) -> str:
     kind, key = read_token(token)
     if kind != KEY:
-        raise S3Error("InvalidArgument", "the continuation token is none of this bucket's")
+        raise S3Error("InvalidArgument", "the continuation token was not issued for this bucket")
     return key
 
 
 def xml(bucket: str, asked: Listed, page: Page) -> bytes:
-    """The answer."""
+    """The response's body."""
     name = encoded if asked.encoded else str
     two = asked.version == 2
     tree: list[tuple[str, object]] = [("Name", bucket), ("Prefix", name(asked.prefix))]

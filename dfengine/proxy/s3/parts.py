@@ -1,7 +1,8 @@
-"""Parts of an object, as a multipart upload made them: what a request with `partNumber` is for.
+"""Parts of an object from a multipart upload, for requests with `partNumber`.
 
-An object that is not known to have parts has one: all of it. The entity-tag of S3's objects says how many they have. Only the store knows
-where each begins: it is asked for that part, and its answer's head is read. A version's parts never change, so each is asked for once.
+An object without known parts has one part: all of it. The entity-tag of S3's objects contains the number of parts. Only the store knows
+where each begins, so the part is requested from it, and the response's head is read. A version's parts never change, so the result is
+cached.
 
 Source: GetObject and HeadObject of Amazon's S3 API reference.
 """
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
     from dfengine.proxy.s3.object_head import ObjectHead
 
 MOST = 16384
-"""Parts that are remembered."""
+"""Maximum number of cached parts."""
 
 _PARTS = re.compile(r'"[0-9a-fA-F]{32}-([1-9][0-9]{0,4})"')
-"""Entity-tag of what a multipart upload made."""
+"""Entity-tag of a multipart upload."""
 
 
 class Part(Value):
-    """[start, past): bytes of the object. count: parts of it, 0: it is not known to have any."""
+    """[start, past): bytes of the object. count: number of its parts, 0: unknown."""
 
     start: int
     past: int
@@ -48,26 +49,26 @@ class Part(Value):
 
 
 def count_of(object_head: ObjectHead) -> int:
-    """How many parts an object of S3 has, as its entity-tag says; 0: it is none of a multipart upload."""
+    """The number of parts of an S3 object in its entity-tag; 0: it is not from a multipart upload."""
     match = _PARTS.fullmatch(object_head.tag)
     return int(match[1]) if match else 0
 
 
 def no_such(number: int, count: int) -> S3Error:
-    """What a request for a part that is not there is refused with."""
+    """The error for a request of a part that does not exist."""
     more = (("PartNumberRequested", str(number)), ("ActualPartCount", str(max(1, count))))
     return S3Error("InvalidPartNumber", "The requested partnumber is not satisfiable", more)
 
 
 def found(status: int, head: Head, object_head: ObjectHead, number: int) -> Part:
-    """Which part the store's answer is. Raises S3Error, OriginChanged for one of another version, OriginError."""
+    """The part in the store's response. Raises S3Error, OriginChanged for another version, OriginError."""
     if status == 416:
         raise no_such(number, count_of(object_head))
     span = head.content_range
     if status not in (200, 206):
         raise OriginError(f"the store answers {status} to a request for a part", status)
     if head.get("etag") != object_head.tag or (span is not None and span[2] != object_head.length):
-        raise OriginChanged("the store answers with a part of another version of the object")
+        raise OriginChanged("the store responds with a part of another version of the object")
     if status == 200 or span is None:
         raise S3Error("NotImplemented", "the store does not say where the parts of this object begin")
     count = head.get("x-amz-mp-parts-count")
@@ -105,11 +106,11 @@ class Parts:
         return part
 
     def _ask(self, url: str, object_head: ObjectHead, number: int) -> Part:
-        """In a thread."""
+        """Request a part from the store, in a thread."""
         location = parse(url)
         plain = address(location, os.environ)
         target = signed_or_not(f"{plain}{'&' if '?' in plain else '?'}partNumber={number}", location, self._reach, time.time())
         if target is None:
-            raise S3Error("NotImplemented", "where this object's parts begin is asked for with AWS_ACCESS_KEY_ID, or with --sign none")
+            raise S3Error("NotImplemented", "partNumber of this object needs AWS_ACCESS_KEY_ID, or --sign none")
         status, head = self._reach.http(target, self._cancel).head_of_get()
         return found(status, head, object_head, number)

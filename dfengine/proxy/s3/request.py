@@ -1,4 +1,4 @@
-"""What a request of S3 asks for, path-style. Pure.
+"""Path-style S3 requests. Pure.
 
     GET /                          ListBuckets
     HEAD /BUCKET                   HeadBucket
@@ -7,8 +7,8 @@
     GET /BUCKET                    ListObjects
     GET, HEAD /BUCKET/KEY          GetObject, HeadObject; ?partNumber=N, ?versionId=ID
 
-Source: Amazon's S3 API reference. What would write is refused by MethodNotAllowed, what is not served by NotImplemented.
-A key is the path behind the bucket, decoded once; no letter of it has a meaning, neither `/` nor `.`.
+Source: Amazon's S3 API reference. Requests that write are refused with MethodNotAllowed, unsupported ones with NotImplemented.
+A key is the path after the bucket, decoded once; `/` and `.` have no special meaning in it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ BUCKETS, HEAD_BUCKET, BUCKET_LOCATION, LIST, OBJECT = "buckets", "head-bucket", 
 
 MOST_PARAMETERS = 64
 MOST_PARTS = 10000
-"""Of an object."""
+"""Maximum number of parts of an object."""
 
 MOST_KEYS = 1000
-"""Keys of one answer with a listing."""
+"""Maximum number of keys in a listing's response."""
 
 OVERRIDES = {
     "response-cache-control": b"Cache-Control", "response-content-disposition": b"Content-Disposition",
     "response-content-encoding": b"Content-Encoding", "response-content-language": b"Content-Language",
     "response-content-type": b"Content-Type", "response-expires": b"Expires",
 }  # fmt: skip
-"""Parameters of GetObject that replace fields of its answer."""
+"""Parameters of GetObject that replace fields of its response."""
 
 _BUCKET_PARTS = frozenset((
     "accelerate", "acl", "analytics", "cors", "encryption", "intelligent-tiering", "inventory", "lifecycle", "logging", "metrics",
@@ -44,15 +44,15 @@ _BUCKET_PARTS = frozenset((
 _OBJECT_PARTS = frozenset((
     "acl", "attributes", "legal-hold", "restore", "retention", "select", "tagging", "torrent", "uploadId", "renameObject",
 ))
-"""Parameters that make another request of it."""
+"""Parameters that select another, unsupported operation."""
 
 _NUMBER = re.compile(r"(?a)[+-]?\d{1,19}")
 _OVERRIDE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 class Listed(Value):
-    """What a listing is asked for. version: 1 or 2. after: the key or common prefix behind which it begins. token: of an earlier answer,
-    or "". encoded: names are percent-encoded in the answer. fetch_owner: an element Owner is wanted."""
+    """Parameters of a listing. version: 1 or 2. after: the key or common prefix after which it begins. token: from an earlier response, or
+    None. encoded: names in the response are percent-encoded."""
 
     version: int
     prefix: str
@@ -64,9 +64,9 @@ class Listed(Value):
 
 
 class Request(Value):
-    """kind: one of the above. key, version: of OBJECT, else "". listed: of LIST. overrides: fields of the answer.
+    """kind: one of the above. key, version: of OBJECT, else "". listed: of LIST. overrides: fields of the response.
 
-    part: number of the part of OBJECT that is asked for, 0: all of it.
+    part: number of the requested part of OBJECT, 0: all of it.
     """
 
     kind: str
@@ -79,7 +79,7 @@ class Request(Value):
 
 
 def parse(method: str, target: bytes, root: str) -> Request:
-    """Of a request's target in origin form below the path `root`. Raises S3Error."""
+    """Parse a request's target in origin form below the path `root`. Raises S3Error."""
     path, _, query = target.partition(b"?")
     if not path.startswith(root.encode()) or path[len(root) : len(root) + 1] not in (b"", b"/"):
         raise S3Error("InvalidURI", f"the paths of buckets begin with {root}/")
@@ -112,7 +112,7 @@ def _of_object(bucket: str, key: str, given: dict[str, str]) -> Request:
     for name, field in OVERRIDES.items():
         if name in given:
             if not _OVERRIDE.fullmatch(given[name]):
-                raise S3Error("InvalidArgument", f"{name} cannot stand in a header")
+                raise S3Error("InvalidArgument", f"{name} is not valid in a header")
             overrides.append((field, given[name].encode("latin-1")))
     version, part = given.get("versionId", ""), given.get("partNumber")
     if part is not None and not (_NUMBER.fullmatch(part) and 1 <= int(part) <= MOST_PARTS):
@@ -141,7 +141,7 @@ def _of_listing(given: dict[str, str]) -> Listed:
 
 
 def parameters(query: bytes) -> dict[str, str]:
-    """Decoded; of several with one name the first. Raises S3Error."""
+    """Decoded parameters; the first of several with one name counts. Raises S3Error."""
     found: dict[str, str] = {}
     parts = query.split(b"&", MOST_PARAMETERS) if query else []
     if len(parts) > MOST_PARAMETERS:
@@ -157,4 +157,4 @@ def _decoded(text: bytes) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        raise S3Error("InvalidURI", "the request names what is no UTF-8") from None
+        raise S3Error("InvalidURI", "the request's path or query is not UTF-8") from None

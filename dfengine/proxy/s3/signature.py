@@ -1,7 +1,7 @@
-"""Checks AWS's Signature Version 4 of requests that read: in the header Authorization, or in the query of a presigned URL. Pure.
+"""Verifies AWS Signature Version 4 of read requests: in the header Authorization, or in the query of a presigned URL. Pure.
 
 Sources: "Authenticating Requests (AWS Signature Version 4)" of Amazon's S3 API reference, "Create a signed AWS API request" of the IAM user
-guide. The path is signed as S3 has it: decoded once and encoded again, its segments as they are.
+guide. The path is signed as S3 does: decoded once and encoded again, without normalization of its segments.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW = 900.0
-"""Seconds that a signature's time may differ from this host's."""
+"""Maximum difference in seconds between a signature's time and this host's."""
 
 LONGEST = 7 * 86400
-"""Seconds that a presigned URL may hold."""
+"""Maximum validity in seconds of a presigned URL."""
 
 MOST_KEYS = 10_000
 LONGEST_FILE = 4 << 20
-"""Bytes of a file with keys that are read."""
+"""Maximum number of bytes of a file with keys."""
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256().hexdigest()
 
-_OTHER = f"the signature {{}} is not taken here: sign by {ALGORITHM}, as by boto3's Config(signature_version='s3v4')"
+_OTHER = f"the signature {{}} is not supported here: use {ALGORITHM}, as by boto3's Config(signature_version='s3v4')"
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^,\s]{1,512})\s*,\s*SignedHeaders=([a-z0-9;._!#$%&'*+^`|~-]{1,4096})\s*,"
@@ -49,7 +49,7 @@ _KEY = re.compile(r"[!-.0-9:-~]{3,128}")
 
 
 class _Signed(Value):
-    """What a request says of its signature. moment: `YYYYMMDDTHHMMSSZ`. scope: of the credential, behind the access key."""
+    """The signature fields of a request. moment: `YYYYMMDDTHHMMSSZ`. scope: of the credential, after the access key."""
 
     access: str
     scope: str
@@ -59,7 +59,7 @@ class _Signed(Value):
 
 
 def parse_keys(text: str, where: str) -> dict[str, str]:
-    """Access key -> secret, of lines with both, blanks between them; `#` begins a comment. Raises BadValue, which repeats no secret."""
+    """Access key -> secret, from lines with both, separated by blanks; `#` begins a comment. Raises BadValue, without any secret."""
     found: dict[str, str] = {}
     for n, line in enumerate(text.splitlines(), 1):
         parts = line.partition("#")[0].split() if line.lstrip().startswith("#") else line.split()
@@ -68,7 +68,7 @@ def parse_keys(text: str, where: str) -> dict[str, str]:
         if len(parts) != 2 or not _KEY.fullmatch(parts[0]) or not re.fullmatch(r"[!-~]{8,256}", parts[1]):
             raise BadValue(f"{where}: line {n} is not an access key and a secret of 8 characters or more, with a blank between them")
         if parts[0] in found:
-            raise BadValue(f"{where}: line {n} names an access key that stands in another line, too")
+            raise BadValue(f"{where}: line {n} repeats an access key of another line")
         found[parts[0]] = parts[1]
     if not found or len(found) > MOST_KEYS:
         raise BadValue(f"{where} has {len(found) or 'no'} keys: it needs 1 to {MOST_KEYS}, each as a line ACCESSKEY SECRET")
@@ -78,7 +78,7 @@ def parse_keys(text: str, where: str) -> dict[str, str]:
 def check(
     method: str, target: bytes, fields: Fields, keys: Mapping[str, str], now: float, service: str = "s3"
 ) -> str:  # fmt: skip
-    """The access key whose secret has signed this request without a body. now: unix seconds. Raises S3Error."""
+    """The access key whose secret signed this request without a body. now: unix seconds. Raises S3Error."""
     path, _, query = target.partition(b"?")
     pairs = _pairs(query)
     given = dict(reversed(pairs))
@@ -94,16 +94,16 @@ def check(
     elif authorization:
         signed, payload = _of_header(authorization, fields, now), _field(fields, b"x-amz-content-sha256") or EMPTY
     else:
-        raise S3Error("AccessDenied", "the request is not signed, and this place wants signatures")
+        raise S3Error("AccessDenied", "the request is not signed, but signatures are required")
     scope = signed.scope.split("/")
     if len(scope) != 4 or scope[0] != signed.moment[:8] or scope[2:] != [service, "aws4_request"]:
         raise _malformed(by_query, f"the credential's scope is not DATE/REGION/{service}/aws4_request, with the date of the request")
     if payload not in (UNSIGNED, EMPTY):
         if payload.startswith("STREAMING-"):
-            raise S3Error("NotImplemented", "nothing is uploaded here: a request that reads has no streaming payload")
+            raise S3Error("NotImplemented", "uploads are not supported: a read request has no streaming payload")
         raise S3Error("XAmzContentSHA256Mismatch", "x-amz-content-sha256 is not that of an empty body")
     unsigned = sorted({name.lower() for name, _ in fields if name.lower().startswith(b"x-amz-")} - {name.encode() for name in signed.names})
-    if by_query:  # clients may add the hash of the empty body
+    if by_query:  # clients may add the empty body's hash unsigned
         unsigned = [name for name in unsigned if name != b"x-amz-content-sha256"]
     if "host" not in signed.names or unsigned:
         raise S3Error("AccessDenied", f"the header {unsigned[0].decode('latin-1') if unsigned else 'host'} is not signed")
@@ -117,7 +117,7 @@ def check(
 
 
 def signature(secret: str, moment: str, scope: str, request: bytes) -> str:
-    """Of a canonical request, in hex."""
+    """The signature of a canonical request, in hex."""
     string_to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request).hexdigest()}"
     key = f"AWS4{secret}".encode()
     for part in (*scope.split("/"), string_to_sign):
@@ -185,7 +185,7 @@ def _malformed(by_query: bool, why: str) -> S3Error:
 
 def _seconds(moment: str) -> float:
     if not _TIME.fullmatch(moment):
-        raise S3Error("AccessDenied", "the request does not say when it was signed, as YYYYMMDDTHHMMSSZ in X-Amz-Date")
+        raise S3Error("AccessDenied", "the request does not state when it was signed, as YYYYMMDDTHHMMSSZ in X-Amz-Date")
     parts = (moment[:4], moment[4:6], moment[6:8], moment[9:11], moment[11:13], moment[13:15])
     year, month, day, hour, minute, second = map(int, parts)
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60 and year >= 1970):
@@ -194,7 +194,7 @@ def _seconds(moment: str) -> float:
 
 
 def _dated(date: str) -> str:
-    """A Date field as X-Amz-Date has it, "" if it is none."""
+    """A Date field in the form of X-Amz-Date, "" if it is invalid."""
     from dfengine.origin.head import seconds
 
     found = seconds(date)
@@ -206,7 +206,7 @@ def _field(fields: Fields, name: bytes) -> str:
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
-    """Decoded, each byte that is no UTF-8 as PEP 383 has it."""
+    """Decoded parameters; bytes that are not UTF-8 are escaped as in PEP 383."""
     parts = [part.partition(b"=") for part in query.split(b"&") if part]
     return [(_decoded(name), _decoded(value)) for name, _, value in parts]
 

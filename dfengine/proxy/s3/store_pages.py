@@ -1,4 +1,4 @@
-"""Pages of a bucket of S3, each as the store lists it: what is asked for below the facade's root, and what is found there."""
+"""Pages of an S3 bucket, each as the store lists it: keys are translated from and to those below the facade's root."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from dfengine.proxy.s3.request import Listed
 
 MOST = 64
-"""Pages that are remembered, of 1,000 keys at most."""
+"""Maximum number of cached pages, of up to 1,000 keys each."""
 
 MOST_EMPTY = 8
-"""Pages without a name, of those that a page was asked for."""
+"""Maximum number of pages without a name that are read for one page."""
 
 
 def query(prefix: str, asked: Listed) -> dict[str, str]:
-    """What the store is asked for. prefix: before all keys of the facade's bucket. Raises S3Error.
+    """Parameters of the query to the store. prefix: of all keys of the facade's bucket. Raises S3Error.
 
-    It is ListObjectsV2 for both versions: stores encode all names of its answers, which some do not for ListObjects.
+    ListObjectsV2 is used for both versions: in its responses stores encode all names, which some do not for ListObjects.
     """
     found = {"prefix": prefix + asked.prefix, "max-keys": str(asked.most), "encoding-type": "url", "list-type": "2"}
     if asked.delimiter:
@@ -44,13 +44,13 @@ def query(prefix: str, asked: Listed) -> dict[str, str]:
         if kind != KEY:
             return found | {"continuation-token": text}
         after = text
-    # The prefix itself is no key below it: a page of that alone would be empty, and seem to be the last.
+        # The prefix itself is not a key below it: a page with it alone would be empty, and would look like the last one.
     after = prefix + after if after or not asked.prefix else ""
     return found | ({"start-after": after} if after else {})
 
 
 def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
-    """The store's page, as of the facade's bucket, without what does not lie in it."""
+    """The store's page, for the facade's bucket: without names outside of it."""
     objects = tuple(
         Object(each.key[len(prefix) :], each.size, each.etag, each.modified, each.storage)
         for each in found.objects if each.key.startswith(prefix) and len(each.key) > len(prefix)
@@ -64,28 +64,28 @@ def page_of(prefix: str, asked: Listed, found: StorePage) -> Page:
 
 
 def read_page(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], StorePage]) -> Page:
-    """A page of the bucket, by as many queries as it takes. ask: answers a query. Raises S3Error, BadListing, what `ask` raises."""
+    """A page of the bucket, from as many queries as needed. ask: sends a query. Raises S3Error, BadListing, errors of `ask`."""
     given = query(prefix, asked)
     after = given.get("start-after", "")
     for _ in range(MOST_EMPTY):
         found = ask(given)
         if any(each.key < after for each in found.objects):
-            raise BadListing("the store does not list from the key that it is asked to begin behind: it does not know ListObjectsV2")
+            raise BadListing("the store ignores start-after: it does not support ListObjectsV2")
         # Stores differ in whether they list again the common prefix that a query starts after.
         objects = tuple(each for each in found.objects if each.key != after)
         found = found.replace(objects=objects, prefixes=tuple(each for each in found.prefixes if each != after))
         one = page_of(prefix, asked, found)
         if one.truncated or not found.more:
             return one
-        # No name is left that the next page could begin behind.
+                # There is no name after which the next page could begin.
         if not found.token:
             break
         given = {name: text for name, text in given.items() if name != "start-after"} | {"continuation-token": found.token}
-    raise BadListing("the store answers with empty pages, and says that there are more")
+    raise BadListing("the store sends empty pages, and states that there are more")
 
 
 class StorePages:
-    """On the loop's thread. fresh: seconds for which a page is not asked for again."""
+    """On the loop's thread. fresh: seconds for which a page is cached."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach, fresh: float, cancel: Cancel) -> None:
         self._loop = loop
@@ -97,7 +97,7 @@ class StorePages:
         self._asking: dict[tuple[str, Listed], asyncio.Future[Page]] = {}
 
     async def page(self, bucket: Bucket, asked: Listed) -> Page:
-        """Raises S3Error, subclasses of DfengineError."""
+        """A page of a listing. Raises S3Error, subclasses of DfengineError."""
         if not asked.most:
             return Page((), ())
         key = bucket.name, asked
@@ -111,7 +111,7 @@ class StorePages:
         return await asyncio.shield(asking)
 
     def _ask(self, bucket: Bucket, asked: Listed) -> Page:
-        """In a thread."""
+        """Read a page, in a thread."""
         assert bucket.location is not None
         try:
             return read_page(bucket.prefix, asked, partial(self._listed, bucket.location))
@@ -119,7 +119,7 @@ class StorePages:
             if error.status == 404:
                 raise S3Error("NoSuchBucket", "The specified bucket does not exist") from None
             if error.status == 400 and asked.token is not None:
-                raise S3Error("InvalidArgument", "the store does not take the continuation token") from None
+                raise S3Error("InvalidArgument", "the store refuses the continuation token") from None
             raise
 
     def _listed(self, location: Location, given: Mapping[str, str]) -> StorePage:

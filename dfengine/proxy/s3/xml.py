@@ -1,7 +1,7 @@
-"""S3's answers as XML. Pure.
+"""S3's XML responses. Pure.
 
-Keys may hold letters that XML 1.0 cannot say. They are written as S3 does, by number, which most readers refuse: such readers ask for
-`encoding-type=url`.
+Keys may contain characters that XML 1.0 does not permit. They are written as S3 does, as numeric references, which most readers refuse:
+such readers need `encoding-type=url`.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Tree = Iterable[tuple[str, "str | Tree"]]
-    """Elements in order: names, and what is in them."""
+    """Elements in order: names and contents."""
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 LAST = 253402300799.0
-"""Unix seconds of the last moment that has four digits of a year."""
+"""Unix seconds of the last moment of a four-digit year."""
 
 _SPECIAL = re.compile("[&<>\"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def escaped(text: str) -> str:
-    """As the text of an element: what a reader of XML makes of it is `text`, as far as XML can say it."""
+    """Escape `text` for an element's content, so that an XML reader decodes it to `text`, as far as XML can express it."""
     return _SPECIAL.sub(lambda match: _NAMED.get(match[0]) or f"&#{ord(match[0])};", text)
 
 
 def encoded(text: str) -> str:
-    """As `encoding-type=url` has it; a blank is %20, which readers decode as they do a +."""
+    """Encode `text` as for `encoding-type=url`; a space becomes %20, which readers decode like a +."""
     return quote(text, safe="/*-._~")
 
 
@@ -47,5 +47,5 @@ def _inside(children: Tree) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """As listings have it, of unix seconds: `2026-11-30T06:50:26.000Z`."""
+    """Time in the format of listings, from unix seconds: `2026-11-30T06:50:26.000Z`."""
     return datetime.fromtimestamp(min(max(0.0, seconds), LAST), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

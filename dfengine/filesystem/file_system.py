@@ -1,4 +1,4 @@
-"""The file system that fsspec knows as `df`. It is read-only."""
+"""The file system that is registered in fsspec as `df`. It is read-only."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from dfengine.filesystem.reader import BUFFER, MOST_BUFFER, Position, Reader
 T = TypeVar("T")
 
 OF_FSSPEC = frozenset(("use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache", "auto_mkdir"))
-"""Options that fsspec and its users give any file system."""
+"""Options that fsspec and its users may pass to any file system."""
 
 PREFIXES = ("df://", "df::")
 
 EXPIRY = 60.0
-"""Seconds for which a listing is believed."""
+"""Seconds for which a listing is cached."""
 
 STORES = ("", "memory", "disk")
 
@@ -44,13 +44,13 @@ ABSENT, REFUSED = (404, 410), (401, 403)
 class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[misc]  # fsspec is untyped
     """Files of the swarm by their URLs: `fsspec.open("df::https://host/file", nodes=["supernode"])`.
 
-    Options are those of `dfengine.Client.configured`, and store, where open files lie: see `dfengine.open`. Those of the URL's own protocol
-    stand under its name, as fsspec has it for chains: `https={"headers": {...}}`. Raises BadValue, TypeError. fo, target_protocol,
-    target_options: how fsspec passes what stands after `df::`.
+    Options are those of `dfengine.Client.configured`, and store: where open files are stored, see `dfengine.open`. Options of the URL's own
+    protocol are given under its name, as in fsspec's chains: `https={"headers": {...}}`. fo, target_protocol, target_options: how fsspec
+    passes the part after `df::`. Raises BadValue, TypeError.
 
-    A path is the URL. What is read of a URL by this object is one download (`open_files`); `invalidate_cache` ends it, so that the next
-    read asks for the origin's present version. An origin's 404 and 410 raise FileNotFoundError, its 401 and 403 PermissionError, everything
-    else what dfengine raises. It may be used in a forked child and pickled to another process; each process has its own downloads.
+    A path is the URL. All reads of a URL by this object are one download (`open_files`); `invalidate_cache` ends it, so that the next read
+    requests the origin's present version. An origin's 404 and 410 raise FileNotFoundError, its 401 and 403 PermissionError; other errors
+    are dfengine's. It may be used in a forked child and pickled to another process; each process has its own downloads.
     """
 
     protocol = "df"
@@ -90,7 +90,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return path.rstrip("/") if not found or (kind is not None and kind.lists) else path
 
     def unstrip_protocol(self, name: str) -> str:
-        """The path as a URL that fsspec opens by this file system."""
+        """The path as a URL that fsspec opens with this file system."""
         name = self._strip_protocol(name)
         return f"df::{name if '://' in name else f'{self._target}://{name}'}"
 
@@ -107,13 +107,13 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop of blocking calls. In a forked child it is a new one: fsspec's own has no thread there."""
+        """The loop of blocking calls. A forked child needs a new one, since the thread of fsspec's own loop does not exist there."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
         return self._loop
 
-    # Work that waits.
+        # Calls that block.
 
     def _begin(self, path: str) -> Any:
         origin, url = self.origins.of(path)
@@ -149,7 +149,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         self, paths: list[str], starts: Any, ends: Any, max_gap: int | None = None, batch_size: int | None = None, on_error: str = "return",
         **kwargs: Any,
     ) -> list[Any]:
-        """All ranges of a file are asked for at once, so there is no gap worth reading: max_gap and batch_size change nothing."""
+        """All ranges of a file are requested at once, so no gap is read: max_gap and batch_size have no effect."""
         if not isinstance(paths, list):
             raise TypeError(f"paths is {type(paths).__name__}, not a list")
         limits = [[each] * len(paths) if each is None or isinstance(each, int) else [*each] for each in (starts, ends)]
@@ -183,7 +183,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         return await self._call(path, lambda: self._described(path))
 
     async def _exists(self, path: str, **kwargs: Any) -> bool:
-        """False where the origin says that there is no such file. Raises what else it says: nobody knows then."""
+        """False if the origin responds that there is no such file. Other errors are raised, since they leave it undecided."""
         try:
             await self._info(path)
         except FileNotFoundError:
@@ -204,12 +204,12 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             return False
 
     async def _directory(self, path: str, refresh: bool = False) -> list[Description]:
-        """What is in a directory; nothing: it is none."""
+        """The entries of a directory; [] if it is not a directory."""
         if refresh or path not in self.dircache:
             origin, url = self.origins.of(path)
 
             def listing() -> list[tuple[str, list[Description]]]:
-                settings = self._client.settings(f"{url}/-", None, cast("Any", origin.settings))  # those of any file there
+                settings = self._client.settings(f"{url}/-", None, cast("Any", origin.settings))  # equal for all files there
                 return list(directories(path, origin.files(url, settings)))
 
             try:
@@ -233,7 +233,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         path = self._strip_protocol(path)
         if self.origins.of(path)[0].lists:
             return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
-        # Without a listing a path is a file or nothing.
+                # Without listings a path can only be a file.
         found = {path: await self._info(path)} if await self._exists(path) else {}
         return found if kwargs.get("detail") else list(found)
 
@@ -242,12 +242,12 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         origin = self.origins.of(path)[0]
         if origin.lists or not has_magic(path):
             return await super()._glob(path, maxdepth=maxdepth, **kwargs)
-        if not await self._exists(path):  # a query has a question mark, which is no pattern
+        if not await self._exists(path):  # the question mark of a query is not a pattern
             raise NotImplementedError(f"{origin.protocol} has no listing, so df finds nothing like {path}: name each file")
         return {path: await self._info(path)} if kwargs.get("detail") else [path]
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any) -> None:
-        """By `dfengine.Client.get`: straight to the disk, by all connections, with no memory for the file."""
+        """Use `dfengine.Client.get`: directly to the disk, over all connections, without memory for the file."""
         rpath = self._strip_protocol(rpath)
         if await self._isdir(rpath):
             os.makedirs(lpath, exist_ok=True)
@@ -276,7 +276,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
     def _open(
         self, path: str, mode: str = "rb", block_size: int | None = None, autocommit: bool = True, cache_options: Any = None, **kwargs: Any
     ) -> Reader:
-        """block_size: bytes of the buffer for small reads. The other options are of file systems that cache blocks by themselves."""
+        """block_size: bytes of the buffer for small reads. The other options are for file systems with a block cache of their own."""
         if mode != "rb":
             refuse(f"open with mode {mode!r}", path)
         path = self._strip_protocol(path)
@@ -285,7 +285,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             return Reader(self, path, Position(self._files, path), buffer)
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Later reads of the path, None of all paths, open it again."""
+        """Make later reads of the path (None: all paths) open it again."""
         self._files.forget(None if path is None else self._strip_protocol(path))
         self.dircache.clear()
         super().invalidate_cache(path)
@@ -293,7 +293,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
 
 @contextlib.contextmanager
 def _os_errors(path: str) -> Iterator[None]:
-    """Turn an origin's refusal into Python's own OSError."""
+    """Raise the OSError subclass that corresponds to an origin's refusal."""
     try:
         yield
     except OriginError as error:

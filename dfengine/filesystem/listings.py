@@ -1,4 +1,4 @@
-"""Directories of the file system, made of an origin's list of all files below one of them. Pure."""
+"""Directories of the file system, made from an origin's list of all files below a directory. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 Description = dict[str, Any]
-"""name, size and type, as fsspec has it."""
+"""name, size and type, as in fsspec."""
 
 
 def directories(root: str, files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, list[Description]]]:
-    """(name, what is directly in it) of the directory `root` and of those below it. files: (path below root, bytes or -1)."""
+    """(name, its direct entries) for the directory `root` and all directories below it. files: (path below root, bytes or -1)."""
     found: dict[str, dict[str, Description]] = {root: {}}
     for path, size in files:
         *above, last = path.split("/")

@@ -1,9 +1,9 @@
-"""The open files of a file system. However many readers a URL has, it is one download with one copy of its pieces.
+"""The open files of a file system. All readers of a URL use one download with one copy of its pieces.
 
-    in use   somebody holds it
-    idle     nobody does. It stays open for IDLE seconds, since reads of ranges come one after the other, and at most MOST_IDLE are kept
+    in use   has holders
+    idle     has none. It stays open for IDLE seconds, because reads of ranges often follow each other. At most MOST_IDLE stay open
 
-Law: a file is open as long as it has a holder. A file that was forgotten (`forget`) is closed when its last holder releases it, and the
+Law: a file is open while it has a holder. A file that was forgotten (`forget`) is closed when its last holder releases it, and the
 next holder opens another one.
 """
 
@@ -18,26 +18,26 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 IDLE = 30.0
-"""Seconds."""
+"""Seconds until an idle file is closed."""
 
 MOST_IDLE = 16
 
 
 class File(Protocol):
-    """What is opened; see `dfengine.files.File`."""
+    """An open file; see `dfengine.files.File`."""
 
     @property
     def size(self) -> int:
         """Bytes."""
 
     def opened(self) -> Any:
-        """What it reads from; `version` of that is (length, generation)."""
+        """The object that it reads from, whose `version` is (length, generation)."""
 
     def pread(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on."""
 
     def pread_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill `buffer`; how many bytes."""
+        """Fill `buffer`; return the number of bytes."""
 
     def readv(self, ranges: list[tuple[int, int]]) -> list[bytes]:
         """The bytes of each (offset, count)."""
@@ -47,7 +47,7 @@ class File(Protocol):
 
 
 class Held:
-    """One URL's file. holders: how many hold it. since: when it became idle, seconds."""
+    """One URL's file. holders: their number. since: when it became idle, seconds."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -59,20 +59,20 @@ class Held:
 
 
 class OpenFiles:
-    """begin: opens a URL; it may block, and raises what `hold` raises then. Any thread may use it, and so may a forked child."""
+    """begin: opens a URL; it may block, and `hold` raises its errors. For any thread, and for a forked child."""
 
     def __init__(self, begin: Callable[[str], File]) -> None:
         self._begin = begin
         self._held: dict[str, Held] = {}
-        # Reentrant: the collector may drop, and so release, a holder while the lock is held.
+                # Reentrant: the garbage collector may drop, and so release, a holder while the lock is held.
         self._turn = threading.RLock()
         self._timer: list[threading.Timer] = []
-        """The one that waits for the first idle file's end, if there is one."""
+        """The timer for the end of the oldest idle file, if there is one."""
         _all.add(self)
         weakref.finalize(self, _end, self._held, self._timer)
 
     def hold(self, url: str) -> tuple[Held, File]:
-        """The file of a URL, opened if it is not open, for one more holder."""
+        """The open file of a URL, which is opened if necessary, for one more holder."""
         with self._turn:
             held = self._held.get(url)
             if held is None:
@@ -88,7 +88,7 @@ class OpenFiles:
             raise
 
     def release(self, held: Held) -> None:
-        """One holder less."""
+        """Release the file for one holder."""
         with self._turn:
             held.holders -= 1
             held.since = time.monotonic()
@@ -101,7 +101,7 @@ class OpenFiles:
 
     @contextlib.contextmanager
     def use(self, url: str) -> Iterator[File]:
-        """The file of a URL, held while inside."""
+        """The file of a URL, held until the context ends."""
         held, file = self.hold(url)
         try:
             yield file
@@ -109,7 +109,7 @@ class OpenFiles:
             self.release(held)
 
     def forget(self, url: str | None = None) -> None:
-        """What is open of a URL, None of all, is not used for later reads; idle files are closed."""
+        """Do not use the open file of a URL (None: all) for later reads; close it if it is idle."""
         with self._turn:
             gone = [self._held.pop(each) for each in ([*self._held] if url is None else [url] if url in self._held else [])]
             for held in gone:
@@ -118,7 +118,7 @@ class OpenFiles:
         _close(over)
 
     def _over(self, now: float) -> list[Held]:
-        """Take out the idle files that are kept no longer, and be there when the next one's time is over. Hold the lock."""
+        """Remove and return the idle files to close, and set the timer for the next one. The lock must be held."""
         idle = [held for held in [*self._held.values()] if not held.holders and held.file is not None]
         idle.sort(key=lambda held: held.since)
         over = [held for at, held in enumerate(idle) if at < len(idle) - MOST_IDLE or now - held.since >= IDLE]
@@ -133,14 +133,14 @@ class OpenFiles:
         return over
 
     def expire(self) -> None:
-        """The first idle file's time may be over."""
+        """Handle the timer: close idle files whose time is over."""
         with self._turn:
             self._timer.clear()
             over = self._over(time.monotonic())
         _close(over)
 
     def forked(self) -> None:
-        """In a forked child: the parent's threads are not here. An open file opens itself again when it is used."""
+        """Reset in a forked child, where the parent's threads do not exist. An open file opens itself again when it is used."""
         self._turn = threading.RLock()
         self._timer.clear()
         for held in self._held.values():

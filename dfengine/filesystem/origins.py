@@ -1,11 +1,11 @@
-"""Where files of the file system may come from: one entry of ORIGINS for each protocol of a URL. The rest of this package follows from it.
+"""Origins of the file system's files: one entry of ORIGINS for each protocol. The rest of this package is derived from it.
 
-    http, https   a path is the URL as it stands; no listing
-    s3, gs, az    a path is PROTOCOL://BUCKET/KEY with the key as it is, not percent-encoded; listed
-    hf            hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH, in which only % is as in a URL; listed
+    http, https   a path is the unchanged URL; no listing
+    s3, gs, az    a path is PROTOCOL://BUCKET/KEY with the plain key, not percent-encoded; listed
+    hf            hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH, in which only % has its meaning in URLs; listed
     file          a file of the supernode's disk, or of this host's without a supernode; no listing
 
-In a chain fsspec cuts the protocol off, of all but http: `df::s3://bucket/key` gives the path `bucket/key` and the protocol s3.
+In a chain fsspec removes the protocol, except http: `df::s3://bucket/key` becomes the path `bucket/key` and the protocol s3.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dfengine.errors import BadValue
 from dfengine.task import bare
 
 PLAIN = "/~!$&'()*+,;=:@"
-"""What a path may have in a URL without percent-encoding."""
+"""Characters of a path that are not percent-encoded in a URL."""
 
 
 class Origin:
-    """One protocol, with the options that the URL's part of a chain was given (`https={"headers": ...}`). Raises BadValue for unknown ones.
+    """One protocol, with the options of the URL's part of a chain (`https={"headers": ...}`). Raises BadValue for unknown options.
 
-    settings: keywords of `dfengine.Client.open` and `get` that follow from the options.
+    settings: keywords of `dfengine.Client.open` and `get` from these options.
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
-    """Options that it knows."""
+    """Supported options."""
 
     lists: ClassVar[bool] = False
-    """`files` works, so there are directories."""
+    """Whether `files` is supported, so that there are directories."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
         if not isinstance(options, Mapping):
@@ -46,7 +46,7 @@ class Origin:
             self.settings["headers"] = [*headers.items()]
 
     def url(self, path: str) -> str:
-        """What dfengine fetches for a path with its protocol."""
+        """The URL that dfengine fetches for a path with its protocol."""
         return path
 
     def files(self, url: str, settings: Any) -> Iterator[tuple[str, int]]:
@@ -55,7 +55,7 @@ class Origin:
 
 
 class Http(Origin):
-    """A server that is asked for a URL as it is."""
+    """A web server; URLs are used unchanged."""
 
     OPTIONS = ("headers",)
 
@@ -95,7 +95,7 @@ class Listed(Origin):
 
 
 class Hub(Listed):
-    """A repository; a revision may hold `%2F`."""
+    """A repository; a revision may contain `%2F`."""
 
     SAFE = f"{PLAIN}%"
 
@@ -104,7 +104,7 @@ ORIGINS: dict[str, type[Origin]] = {"http": Http, "https": Http, "s3": Listed, "
 
 
 class Origins:
-    """The origins of one file system. protocol, options: of the part that follows `df::`, "" and nothing without one. Raises BadValue."""
+    """The origins of one file system. protocol, options: of the part after `df::`, "" and none without one. Raises BadValue."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
         self._protocol = protocol

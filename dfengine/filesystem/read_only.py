@@ -1,6 +1,6 @@
-"""The errors of a read-only file system for calls that would change something, with the path that was meant.
+"""Errors of a read-only file system for calls that would change something; they name the path.
 
-fsspec's own answers are an empty NotImplementedError, or, for directories, none at all: a program would take them for made.
+fsspec itself raises an empty NotImplementedError, or, for directories, does nothing, so that a program would take them for created.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import os
 from typing import Any, NoReturn
 
 SHOWN = 3
-"""Paths of a list that are named."""
+"""Maximum number of a list's paths in a message."""
 
 
 class ReadOnly:
-    """Stands before fsspec's classes. Every method raises NotImplementedError."""
+    """Mixin before fsspec's classes. Every method raises NotImplementedError."""
 
     async def _rm(self, path: Any, recursive: bool = False, batch_size: int | None = None, **kwargs: Any) -> None:
         refuse("remove", path)
@@ -83,7 +83,7 @@ class ReadOnly:
 
 
 def refuse(what: str, path: Any) -> NoReturn:
-    """Raises NotImplementedError. what: cannot be done to `path`, which may be a list."""
+    """Raise NotImplementedError. what: the action that is impossible for `path`, which may be a list."""
     raise NotImplementedError(f"df is read-only: it cannot {what} {_named(path)}")
 
 

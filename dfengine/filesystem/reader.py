@@ -1,4 +1,4 @@
-"""One reader's position in an open file, and the file-like object that fsspec's users get."""
+"""One reader's position in an open file, and the file-like object for users of fsspec."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dfengine.filesystem.open_files import OpenFiles
 
 BUFFER = 64 << 10
-"""Bytes of the buffer for small reads and lines; larger reads go past it."""
+"""Bytes of the buffer for small reads and lines; larger reads bypass it."""
 
 MOST_BUFFER = 1 << 30
-"""Bytes of it at most."""
+"""Maximum size of the buffer in bytes."""
 
 
 class Position(io.RawIOBase):
-    """Its file stays open until it is closed. url: what `files` opens."""
+    """A position in a file, which it holds open until it is closed. url: of the file in `files`."""
 
     def __init__(self, files: OpenFiles, url: str) -> None:
         self._held, self._file = files.hold(url)
@@ -47,7 +47,7 @@ class Position(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """The new position in bytes. Raises BadValue below 0, TypeError."""
+        """Set and return the position in bytes. Raises BadValue below 0, TypeError."""
         offset, whence = index(offset), index(whence)
         if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
             raise BadValue(f"whence is {whence}, not 0, 1 or 2")
@@ -58,26 +58,26 @@ class Position(io.RawIOBase):
         return at
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer`; fewer bytes only at the end of the file."""
+        """Fill `buffer`; fewer bytes are read only at the end of the file."""
         got = self._file.pread_into(self._at, memoryview(buffer).cast("B"))
         self._at += got
         return got
 
     def readall(self) -> bytes:
-        """All that is left."""
+        """The rest of the file."""
         found = self._file.pread(self._at, max(0, self.size - self._at))
         self._at += len(found)
         return found
 
     def close(self) -> None:
-        """Release the file. Again: nothing."""
+        """Release the file. Repeated calls have no effect."""
         if not self.closed:
             super().close()
             self._files.release(self._held)
 
 
 class Reader(io.BufferedReader):
-    """A readable and seekable binary file. fs, path: of its file system. It can be pickled: elsewhere the file is opened again."""
+    """A readable and seekable binary file. fs, path: its file system and path there. When it is unpickled, it opens the file again."""
 
     mode = "rb"
 
@@ -94,11 +94,11 @@ class Reader(io.BufferedReader):
 
     @property
     def full_name(self) -> str:
-        """The path as a URL that fsspec opens."""
+        """The path as a URL for fsspec."""
         return self.fs.unstrip_protocol(self.path)
 
     def info(self) -> dict[str, Any]:
-        """As of the file system."""
+        """See FileSystem.info."""
         return self.fs.info(self.path)  # type: ignore[no-any-return]  # fsspec is untyped
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
-"""Threads for calls that wait, of which a coroutine awaits the result.
+"""Threads for blocking calls whose results coroutines await.
 
-They are daemons: a program that ends does not wait for a read whose pieces do not come, as it would for the threads of an executor.
+They are daemons: a program's exit does not wait for a read whose pieces do not arrive, as it would with the threads of an executor.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MOST = 32
-"""Calls at the same time; further ones wait for their turn."""
+"""Maximum number of concurrent calls; further calls are queued."""
 
 IDLE = 10.0
-"""Seconds after which a thread without a call ends."""
+"""Seconds after which an idle thread ends."""
 
 Task = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
 
 
 class Threads:
-    """Any loop of this process may use them."""
+    """A pool for all loops of this process."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._left = self._threads = 0
-        """Calls that have not ended, and threads."""
+        """Numbers of unfinished calls and of threads."""
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """What `call` returns or raises. If the future is cancelled, the call goes on or, if it has not begun, is left out."""
+        """Run `call`; return a future for its result. If that is cancelled, a call that has begun continues; otherwise it is skipped."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._turn:
             self._left += 1
             starts = self._threads < min(self._left, MOST)
             self._threads += starts
-            # Under the lock: a thread that ends has found nothing here.
+                        # Under the lock, so that an ending thread cannot miss it.
             self._tasks.put((call, loop, future))
         if starts:
             threading.Thread(target=self._work, name="dfengine-fsspec", daemon=True).start()
@@ -80,11 +80,11 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 
 shared = Threads()
-"""Of this process."""
+"""The pool of this process."""
 
 
 def _forked() -> None:
-    shared.__init__()  # type: ignore[misc]  # begin anew in the child, for all who hold it
+    shared.__init__()  # type: ignore[misc]  # reset in the child, in place, since others refer to it
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -73,9 +73,9 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _expression(pattern: str) -> str:
     """The regular expression for a slash and the path. Raises BadValue."""
     if not pattern or len(pattern) > LONGEST:
-        raise BadValue(f"pattern {pattern[:60]!r} is not of 1 to {LONGEST} characters")
+        raise BadValue(f"pattern {pattern[:60]!r} does not have 1 to {LONGEST} characters")
     if any(each < " " or each == "\x7f" or "\ud800" <= each <= "\udfff" for each in pattern):
-        raise BadValue(f"pattern {pattern[:60]!r} holds a control character, or what is no Unicode")
+        raise BadValue(f"pattern {pattern[:60]!r} contains a control character or a lone surrogate")
     segments = pattern.split("/")
     if len(segments) == 1:
         segments = ["**", pattern]

@@ -198,7 +198,7 @@ def _text(url: str, encoded: str) -> str:
     try:
         text = unquote_to_bytes(encoded).decode()
     except UnicodeDecodeError:
-        raise BadValue(f"URL {url[:200]!r} names what is no UTF-8") from None
+        raise BadValue(f"URL {url[:200]!r} is not UTF-8 when it is decoded") from None
     if "\0" in text:
         raise BadValue(f"URL {url[:200]!r} holds a NUL")
     return text

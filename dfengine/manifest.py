@@ -105,12 +105,12 @@ class Manifest:
         for n, path in enumerate(paths):
             names.file(path)
             if n and path < paths[n - 1]:
-                raise names.refused(path, f"behind {paths[n - 1][:200]!r}, which is no order")
+                raise names.refused(path, f"behind {paths[n - 1][:200]!r}, out of order")
             size = sizes[n]
             if not 0 <= size <= LARGEST:
                 raise names.refused(path, f"with {str(size)[:40]} bytes")
             if etags[n] and not _TEXT.fullmatch(etags[n]):
-                raise names.refused(path, "with an entity-tag that is none")
+                raise names.refused(path, "with an invalid entity-tag")
             if digests[n] and not _DIGEST.fullmatch(digests[n]):
                 raise names.refused(path, f"with the digest {digests[n][:80]!r}, which is no sha256:HEX")
             if modified[n] != -1 and not 0 <= modified[n] <= _LATEST:
@@ -242,9 +242,9 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
     try:
         fields = json.loads(bytes(data).decode("ascii"))
     except (ValueError, RecursionError):
-        raise BadListing("what was sent as a manifest is no JSON") from None
+        raise BadListing("the received manifest is not JSON") from None
     if not isinstance(fields, dict) or fields.get("dfengine") != _FORMAT:
-        raise BadListing("what was sent as a manifest is none, or of a later version of dfengine")
+        raise BadListing("the received manifest is invalid, or of a later version of dfengine")
     base, paths = fields.get("base"), _column(fields, "paths", str)
     if not isinstance(base, str) or paths is None:
         raise BadListing("a manifest has a base and paths")
@@ -261,9 +261,9 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
     try:
         manifest._take(base, paths, *columns, refused=dict(sorted(refused.items())))
     except BadValue as error:
-        raise BadListing(f"a manifest's base is none: {error}") from None
+        raise BadListing(f"a manifest's base is invalid: {error}") from None
     if manifest.encode() != data:
-        raise BadListing(f"the manifest of {base[:200]} is not written as manifests are: its paths are out of order, or it says more")
+        raise BadListing(f"the manifest of {base[:200]} is not in the canonical encoding: paths are out of order, or it has other fields")
     manifest.__dict__["identity"] = hashlib.sha256(data).hexdigest()
     return manifest
 
@@ -272,7 +272,7 @@ def _column(fields: dict[str, Any], name: str, *kinds: type) -> list[Any] | None
     """A column, None if it is omitted. Raises BadListing."""
     column = fields.get(name)
     if column is not None and (not isinstance(column, list) or not {type(value) for value in column} <= set(kinds)):
-        raise BadListing(f"a manifest's {name} are no list of what they must be")
+        raise BadListing(f"a manifest's {name} are not a list of the right types")
     return column
 
 

@@ -54,7 +54,7 @@ def tree_url(url: str) -> str:
     """A directory's URL in the form that its tasks' ids use: it ends in a slash. Raises BadValue if the URL is not a directory's."""
     scheme = scheme_of(url)
     if scheme == CONTENT:
-        raise BadValue(f"{url[:200]} names content, which nobody can list")
+        raise BadValue(f"{url[:200]} names content, which cannot be listed")
     if not scheme:
         if "?" in check_url(url) or "#" in url:
             raise BadValue("the URL of a directory to list has no query")

@@ -107,7 +107,7 @@ def test_a_manifest_that_must_not_be_written_is_refused_before_anything_is(stage
 def test_who_has_sent_what_is_no_manifest_is_told(stage: Scene) -> None:
     with Liar(b"<html>", b"1") as liar:
         told = end(start(stage, BASE, "out", host=2, nodes=[f"127.0.0.1:{liar.port}"], notbs=True), 4)
-        assert f"supernode 127.0.0.1:{liar.port}: what was sent as a manifest is no JSON" in told["error"]
+        assert f"supernode 127.0.0.1:{liar.port}: the received manifest is not JSON" in told["error"]
 
 
 def test_the_time_that_was_allowed_is_told(stage: Scene) -> None:

@@ -8,7 +8,7 @@
     api_preheat, api_jobs, preheats   preheats of files and images, through the interfaces of Dragonfly 1.x and 2;
                                       preheat_request: the decoded request (pure); preheat_job: the state of one preheat
     preheat_token, bearer_token       the token that permits preheats without a signature; tokens in files
-    preheat_places, workers, api_work other supernodes, and proxies that take work
+    preheat_places, workers, api_work other places of preheats: supernodes, and proxies that request work
     preheat_news, remote_preheats     preheats of the cluster's other supernodes; preheat_moves: the state needed to resume one elsewhere
     shared_pauses, shared_pins,       further notices of the cluster: paused origins, pinned copies, blocked sources;
     shared_blocks, shared_leases      shared_leases: requests to the cluster for leases of an origin

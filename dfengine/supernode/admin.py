@@ -97,7 +97,7 @@ def page(request: Request, name: str, default: int) -> int:
 
 
 def listing(routes: dict[str, dict[str, Any]], prefix: str) -> Callable[[SupernodeState, Request], Response]:
-    """GET / and /api/v1/: the list of endpoints, as in 1.x: those below `prefix`, or with "" all others."""
+    """GET / and /api/v1/: the list of endpoints, as in 1.x; those below `prefix`, or all others if it is ""."""
 
     def listed(state: SupernodeState, request: Request) -> Response:
         found = [

@@ -151,7 +151,7 @@ def next_pieces(state: SupernodeState, request: Request) -> Response:
             _report(state, task, cid, query, result)
         download = state.swarm.tasks[task].downloads.get(cid)
         if download is not None and not download.legacy:
-            raise BadValue(f"clientID({cid}): registered for native pulls: {INVALID}")  # it may be assigned pieces whose md5 is unknown
+            raise BadValue(f"clientID({cid}): registered for native pulls: {INVALID}")  # its pieces may have no md5
         started = monotonic()
         pull = state.swarm.pull(task, cid, state.settings.down_limit, state.now())
         state.legacy_counts.scheduled(member.peer.ip, monotonic() - started, request.client)

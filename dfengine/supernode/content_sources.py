@@ -64,7 +64,7 @@ class ContentSources:
         for each, by in ((wanted, client), *known.places.values()):
             if known.good(each, by, now):
                 return each
-        raise OriginError(f"{_place(wanted.url)[:200]} has sent bytes whose sha256 is another one: it is not asked again for {BLOCKED:g} s")
+        raise OriginError(f"{_place(wanted.url)[:200]} has sent bytes with another sha256: it is not requested again for {BLOCKED:g} s")
 
     def blame(self, task: str, url: str, client: str, now: float) -> None:
         """The bytes of `url` have another digest. client: the one to blame when no client is noted for this place."""

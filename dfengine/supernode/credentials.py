@@ -4,8 +4,8 @@
 
 So the token of one client gives no other client access, and no client receives bytes whose origin was verified less strictly than it
 requires (`origin.verification`). Where an origin's response depends on a harmless header (Vary), requests with another value have another
-task, whose id is made in the same way of the task and the values. Every client receives its task id at registration, also one of 1.x, so
-clients derive their own ids as before. The key is this supernode's own, stored beside its copies: peers and logs contain ids, and a
+task, whose id is derived in the same way from the task and the values. Every client, also one of 1.x, receives its task id at registration,
+so clients derive their own ids as before. The key is this supernode's own, stored beside its copies: peers and logs contain ids, and a
 password must not be guessable from one.
 """
 

@@ -61,7 +61,7 @@ class DownloadRoutes:
         geometry = file.geometry
         if not given:
             if not (0 < geometry.count == file.here.count()):
-                return text(404, "the file is not complete yet: ask for a piece's range")
+                return text(404, "the copy is not complete yet: request the range of a piece")
             start, end = 0, geometry.framed_length - 1
         else:
             try:

@@ -147,9 +147,9 @@ class OriginFetches:
                 await asyncio.wait_for(asyncio.shield(head), HEAD_SECONDS)
             except TimeoutError:
                 if fetch.state == SUCCESS and task in self._swarm.tasks:
-                    return fetch  # a long comparison with the origin's version: the task's downloads continue meanwhile
+                    return fetch  # a long comparison with the origin's version: the task's downloads continue during it
                 raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
-        given_up = RemoteError("the task was given up meanwhile: register again")
+        given_up = RemoteError("the task was dropped in the meantime: register again")
         if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
             raise given_up
         if fetch.state == FAILED:
@@ -162,7 +162,7 @@ class OriginFetches:
         return fetch
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
-        """Whether the origin has to be asked if the copy is still valid."""
+        """Whether the copy has to be revalidated at its origin."""
         interval = self.revalidate_interval * fetch.trust
         if fetch.listed.refused:
             interval = min(interval, REFUSED_AGAIN)
@@ -351,7 +351,7 @@ class OriginFetches:
                     each.listed.doubt(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
-        """Let running downloads finish from the copy, and refuse new ones; the next registration after that asks the origin again."""
+        """Let running downloads finish from the copy; refuse new ones while the refusal is cached, then ask the origin again."""
         self.validated.pop(fetch.task, None)
         self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
         self.origin_counts.failed(fetch.wanted.url, str(error), time.time())
@@ -363,7 +363,7 @@ class OriginFetches:
     def fetch_renewed(self, fetch: Fetch) -> None:
         self._started[fetch.task] = self._loop.time()
         self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
-        self._end(fetch.task, "the file changed at its origin: download it anew")
+        self._end(fetch.task, "the file changed at its origin: download it again")
         if fetch.task not in self._heads:
             # New registrations wait for the head of the new generation.
             self._heads[fetch.task] = self._loop.create_future()

@@ -1,7 +1,7 @@
 """Fields with which another supernode of the cluster resumes a preheat whose supernode is gone, or the reason why none can. Pure.
 
-They are sent in a notice, which Redis sees. So a preheat is resumed elsewhere only if it was requested without credentials, and with no
-headers but those that are not secret (`origin.request.READABLE`).
+They are sent in a notice, which Redis can read. So a preheat is resumed elsewhere only if it was requested without credentials, and only
+with headers that are not secret (`origin.request.READABLE`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
     if closed:
         return f"had the header {closed[:64]}, which Redis may not see, so only its supernode had it"
     if any(bare(url) != url for url in asked.urls):
-        return "had a query in its URL, which may open the file, so only its supernode had it"
+        return "had a query in its URL, which may grant access, so only its supernode had it"
     if asked.insecure or asked.cacerts:
         return "had its own authorities for the origin's certificate, which only its supernode had"
     if asked.scope == PEERS:

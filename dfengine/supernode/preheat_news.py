@@ -63,7 +63,7 @@ class PreheatNews:
         """Have the job's supernode cancel it, or all supernodes remove an ended job. Raises RemoteError when the notice cannot be sent."""
         gone = job.owner not in {each.id for each in self._cluster.others}
         if not (gone and job.over) and not self._cluster.reached:
-            raise RemoteError(f"it is of supernode {job.supernode}, and the cluster's Redis does not answer: cancel it there")
+            raise RemoteError(f"it belongs to supernode {job.supernode}, and the cluster's Redis does not answer: cancel it there")
         if job.over:
             self._remote.drop(job)
         else:

@@ -121,7 +121,7 @@ class PreheatPlaces:
             else:
                 answered = self._state.loop.time()
                 if found is None:
-                    return f"supernode {node.node} knows nothing of it any more"
+                    return f"supernode {node.node} does not have this preheat any more"
                 part.here, part.length = found["here"], found["length"] if found["count"] else -1
                 if found["status"] == SUCCESS:
                     return ""

@@ -104,7 +104,7 @@ def of_fields(given: dict[str, Any]) -> Asked:
     fields = {name.replace("_", ""): value for name, value in given.items()}
     kind = fields.get("type") or FILE
     if kind not in KINDS:
-        raise BadValue(f"type: {str(kind)[:40]}: only {' and '.join(KINDS)} are fetched ahead: {INVALID}")
+        raise BadValue(f"type: {str(kind)[:40]}: only {' and '.join(KINDS)} can be preheated: {INVALID}")
     urls = _urls(fields, kind)
     unwanted = _text(fields, "filter", MOST_URL) or _text(fields, "filteredqueryparams", MOST_URL)
     md5 = _text(fields, "md5", MOST_TEXT)
@@ -112,7 +112,7 @@ def of_fields(given: dict[str, Any]) -> Asked:
     if scope not in SCOPES:
         raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
     if kind == FILE and SCOPES[scope] == PEERS:
-        raise BadValue(f"scope: {scope} is for images: what peers fetch ahead are the blobs that their proxies keep: {INVALID}")
+        raise BadValue(f"scope: {scope} is for images: peers preheat only blobs, into their proxies' caches: {INVALID}")
     return Asked(
         kind=kind, urls=urls, headers=_headers(fields.get("headers") or {}), unwanted=unwanted,
         md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(fields, "identifier", MOST_TEXT),

@@ -4,7 +4,7 @@
     a task                       its URL, headers and 512 bytes, from its first registration until it leaves memory
     certificates                 once for all tasks that have the same, as long as one of these tasks is in memory
 
-Each is charged to the client that came first. At its limit, a client's new tasks replace its failed ones.
+Each is charged to the client that registered first. At its limit, a client's new tasks replace its failed ones.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class TaskQuota:
 
     def _take(self, address: str, size: int) -> None:
         if not self._bytes.acquire(address, size):
-            raise SupernodeFull(f"this supernode keeps {self._bytes.most} bytes of registrations of {address} already")
+            raise SupernodeFull(f"this supernode holds {self._bytes.most} bytes of registrations of {address} already")
 
     def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
         """Charge a new task to a client. more: bytes that it takes in addition to its request.

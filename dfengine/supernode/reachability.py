@@ -193,7 +193,7 @@ def _address(text: str) -> Address | None:
 
 
 def is_peer(dialer: Dialer, ip: str, port: int, connections: set[Connection]) -> bool:
-    """Whether a peer server of this swarm responds. connections: holds the connection meanwhile, so that another thread may stop it."""
+    """Whether a peer server of this swarm responds. connections: set of open connections, which another thread may stop."""
     nonce = os.urandom(16).hex()
     try:
         with contextlib.closing(dialer.connect(ip, port, timeout=CONNECT)) as connection:

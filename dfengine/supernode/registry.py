@@ -1,6 +1,6 @@
 """The registered downloads of all tasks, and how they end: one by one, with their task, or after a long silence.
 
-A download has an entry in `members`, which says how it is answered, and one in the swarm, with its pieces. The registry removes both and
+A download has an entry in `members`, for the form of its responses, and one in the swarm, with its pieces. The registry removes both and
 answers its parked pull. Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
 """
 

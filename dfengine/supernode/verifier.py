@@ -126,7 +126,7 @@ def ask_source(
     """Fetch piece n from the source. Return "right", "digest" (other bytes), "gone" (it does not have the piece), "silent", "refused" (no
     server listens there), or "" (anything else).
 
-    connections: holds the connection meanwhile, so that another thread may stop it.
+    connections: set of open connections, which another thread may stop.
     """
     try:
         with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _held(connection, connections):

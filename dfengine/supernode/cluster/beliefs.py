@@ -6,7 +6,7 @@ Rules, while Redis does not lose its data:
 a
    member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
    while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly
-   (`copies/slow_leader.py`). The notice of it takes two beats at most, and both supernodes read the origin until then.
+   (`copies/slow_leader.py`). The notice of the new leader arrives within two beats, and both supernodes read the origin until then.
 2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.
 3. Every request is answered, whatever Redis does: if it fails, the last answer applies. Without one, or if the leader is unreachable, the
    last known members are tried in an order that depends on the task and is the same at all members. Each tries only the members before

@@ -4,7 +4,7 @@
     threads of fetches    request the leader of a task, for ANSWER seconds at most; while Redis fails the last answer applies
     the loop              sends requests by `ask`, without blocking
 
-Requests to Redis run in daemon threads, one for each. Callers leave when their time is over, so a hanging Redis blocks none of them.
+Requests to Redis run in daemon threads, one for each. Callers stop waiting after their time limit, so a hanging Redis blocks no caller.
 """
 
 from __future__ import annotations

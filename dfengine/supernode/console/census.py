@@ -69,7 +69,7 @@ class Census:
         return self._state.now() - self._hosts_asked < INTEREST
 
     async def refresh(self, hosts: bool = False) -> None:
-        """Sample the figures now, or keep those that are FRESH or that the budget leaves."""
+        """Sample the figures, unless they are FRESH or the budget is used up."""
         now = self._state.now()
         self._asked = now
         if hosts:

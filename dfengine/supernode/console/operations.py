@@ -1,6 +1,6 @@
 """The table of all operations of `/api/v2`, by which requests are routed and from which the API's description is made.
 
-`{name}` in a path stands for one segment. query, body: types of the request's parameters (`queries`). answer: type of the response
+`{name}` in a path matches one segment. query, body: types of the request's parameters (`queries`). answer: type of the response
 (`answers`). changes: the operation changes something, and needs the token or a signature. watched: the live stream can follow it.
 """
 

@@ -9,7 +9,7 @@ QUIET = 20.0
 """Seconds without a request after which a download is quiet; a pull is parked for a shorter time."""
 
 TIMES = 2.0
-"""A link is slow when its quickest pieces take this many times as long as those of half of the other downloads."""
+"""A link is slow when its quickest pieces take more than this multiple of the median over the downloads."""
 
 
 class Standing(NamedTuple):

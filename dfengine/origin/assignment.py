@@ -57,8 +57,7 @@ class Assignment:
             return self._by_main(*run, now)
         if self._may_open(now):
             sink = self._sink
-            # Where the order does not matter, ranges begin at the end of the file: the main answer does not reach their pieces before its
-            # own are read.
+            # Where the order does not matter, ranges begin at the end of the file: the main answer reaches their pieces last.
             run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
             if run is not None:
                 return Claim(*run, None, False, now)

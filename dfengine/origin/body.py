@@ -86,8 +86,8 @@ class Body:
     def __init__(
         self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None, kept: Driver | None = None
     ) -> None:
-        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: the driver whose
-        connections are used and left open; None: a driver of its own."""
+        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: a driver whose
+        connections are used and left open; None: an own one."""
         self.place = place
         self.head = Head(0)
         self.start = 0
@@ -117,8 +117,8 @@ class Body:
     # The head.
 
     def begin(self, options: dict[int, Any], tunnel: bool) -> None:
-        """Queue the request described by `options` (libcurl's, by number); the driver's next step sends it. tunnel: sent by CONNECT through
-        a proxy.
+        """Queue the request described by `options` (libcurl's, by number) for the driver's next step. tunnel: sent by CONNECT through a
+        proxy.
         """
         easy, self._options = self._easy, options
         for option, value in options.items():
@@ -126,8 +126,7 @@ class Body:
         easy.setopt(pycurl.HEADERFUNCTION, self._header)
         easy.setopt(pycurl.WRITEFUNCTION, self._write)
         easy.setopt(pycurl.BUFFERSIZE, RECEIVE)
-        # The head of a proxy's response to CONNECT does not describe the file; its Content-Length is to be ignored (RFC 9110 section
-        # 9.3.6).
+        # The head of a proxy's response to CONNECT does not describe the file; its Content-Length is ignored (RFC 9110 section 9.3.6).
         easy.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         self._tunnel = tunnel
         if self._access is not None:

@@ -1,13 +1,12 @@
-"""Selection of a file's connection that is to give way, because others would fetch its pieces much faster. Pure: `now` is monotonic
-seconds.
+"""Selection of a connection that is to give way, since others would fetch its pieces much faster. Pure: `now` is monotonic seconds.
 
 Laws:
 
 1. A connection is judged by the seconds for which its thread waited for the origin, a reference by all elapsed seconds. So a pause of
    this side (a full window, a limit, a disk) makes no connection slow, and the bytes buffered meanwhile make none a reference.
-2. It is slow while a reference has more than SLOW times its rate, and its claim's rest would take longer than REST. References are other
-   connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other one receives bytes,
-   any that ended before is a reference as well, and all of them are dropped then: their rates do not predict the next ones.
+2. A connection is slow while a reference has more than SLOW times its rate, and its claim's rest would take longer than REST. References
+   are other connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other one receives
+   bytes, any that ended before is a reference as well, and all of them are dropped then: their rates do not predict the next ones.
 3. Without a reference a connection gives way if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for these
    pieces, and no others are requested meanwhile, it gives way once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.

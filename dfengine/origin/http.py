@@ -117,8 +117,7 @@ class HttpOrigin:
             sent.close()
 
     def version_by_head(self, waiting: Callable[[], None] | None = None) -> Version:
-        """The version in the response to a HEAD for the whole file. waiting: see open. Raises OriginError (status) and its subclasses,
-        SourceGone."""
+        """The version in the response to a HEAD for the whole file. waiting: see open. Raises OriginError (status), SourceGone."""
         body = self._follow([], waiting, None, bare=True)
         try:
             if body.head.taken_as not in (200, 203):

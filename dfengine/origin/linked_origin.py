@@ -17,8 +17,8 @@ class LinkedOrigin(HttpOrigin):
     """See `http.HttpOrigin`."""
 
     def _condition(self, version: Version) -> str:
-        """No precondition: the store behind the redirect does not know the validator. Each response's version is checked before its body is
-        read."""
+        """No precondition: the store behind the redirect does not know the validator. Each response's version is checked before its body.
+        """
         return ""
 
     def _is_still(self, redirect: Head, version: Version | None) -> bool:

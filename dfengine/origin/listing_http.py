@@ -83,8 +83,7 @@ class Pages:
 
 
 def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entry]:
-    """List every file below the directory `url`, one directory after the other. Raises BadValue, OriginError and its subclasses,
-    BadListing."""
+    """List every file below the directory `url`, one directory after the other. Raises BadValue, OriginError, BadListing."""
     if "?" in url or "#" in url:
         raise BadValue("the URL of a directory to list has no query")
     top = url if url.endswith("/") else url + "/"

@@ -109,7 +109,7 @@ def _member(href: str, base: str, behind: str) -> Found | None:
     row = _TAG.sub(" ", re.split(r"</tr\s*>|\n", behind, maxsplit=1)[0])
     match = None if folder else _SIZE.search(row)
     when = _minute(match[1], match[2], match[3]) if match else -1
-    # Without a date, a size alone may not distinguish two versions: its size is then requested from the file itself.
+    # Without a date, a size alone may not distinguish two versions: the size then comes from a HEAD for the file itself.
     return Found(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
 
 

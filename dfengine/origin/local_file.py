@@ -97,8 +97,8 @@ class FileOrigin:
 
 
 def _may_be_written(fd: int) -> bool:
-    """Whether the file is open for writing, or mapped for it. True as well where this process may not find out, because another user owns
-    the file.
+    """Whether the file is open for writing, or mapped for it; also True where another user owns the file, so that this process cannot find
+    out.
 
     The kernel grants a lease for reading (fcntl(2), F_SETLEASE) only while no writer has the file open; the lease is released at once.
     """
@@ -114,8 +114,8 @@ def _may_be_written(fd: int) -> bool:
 
 
 class FileBody:
-    """See `kinds.Answer`. fd: owned by this object. base: the task's first byte in the file; start: offset in the task; past: end in the
-    file."""
+    """See `kinds.Answer`. fd: owned by this object. base: the task's first byte in the file; start: offset in the task; past: end in file.
+    """
 
     def __init__(self, path: str, fd: int, base: int, start: int, past: int, version: Version, cancel: Cancel) -> None:
         self.place = shown(path)

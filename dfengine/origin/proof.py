@@ -1,7 +1,6 @@
 """Pieces of a later response, held back until every piece of earlier responses has been compared with it. Pure.
 
-Law: of two responses that may belong to two versions, no piece of the second is shown while a piece of the first is not proved to be in
-both.
+Law: of two responses that may belong to two versions, no piece of the second is shown while one of the first is not proved to be in both.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 
 class Proof:
-    """Proof for one response. held: pieces from before. Each later response needs a new Proof; pieces that the last one did not show are
-    dropped."""
+    """Proof for one response. held: pieces from before. A later response needs a new Proof, which drops the pieces that were not shown."""
 
     def __init__(self, held: Iterable[int] = ()) -> None:
         self._unproved = set(held)

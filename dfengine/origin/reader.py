@@ -129,8 +129,8 @@ class Reader(Assignment):
                 raise OriginUnreachable(f"{self._origin.key} does not respond to a range")
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:
-        """End the claim: its unfetched pieces are free again, and a main answer that continues waits for its next piece. Returns the user's
-        message."""
+        """End the claim: its unfetched pieces are free again, and a main answer that continues waits for its next piece. Returns a message.
+        """
         body = claim.body
         with self._changed:
             if not claim.revoked:
@@ -286,7 +286,7 @@ class Reader(Assignment):
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
-            # A file that changed once may be stable now. One whose version differs in each answer is read on: no range would ever match its
+            # A file that changed once may be stable now. One with another version in each answer is read on: no range would match its
             # version.
             self.version, self._ranges = body.version.of(geometry.length), body.version.binds and not self._anew
             self._anew = True

@@ -77,8 +77,7 @@ class Asking:
             driver.close()
 
     def head(self, file: File, reach: Reach) -> Version:
-        """The version in the response to HEAD. Raises OriginError and its subclasses, SourceGone, which name the path; BadListing after
-        `until`."""
+        """The version in the response to HEAD. Raises OriginError, SourceGone, which name the path; BadListing after `until`."""
         with naming(file.path):
             return reach.http(file.url, self._cancel).version_by_head(self.check)
 
@@ -99,8 +98,7 @@ class Asking:
             raise BadListing("the listing has not ended within its time: it does not state how large its files are")
 
     def refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
-        """Return path -> status of the refused files. suspects: files that were refused before. everyone: the other files are requested,
-        too."""
+        """Return path -> status of the refused files. suspects: files that were refused before. everyone: request the other files, too."""
         found: dict[str, int] = {}
 
         def ask(n: int, reach: Reach) -> None:

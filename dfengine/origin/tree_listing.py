@@ -78,8 +78,8 @@ class Before:
         self._lock = threading.Lock()
 
     def doubt(self, path: str, status: int) -> None:
-        """Record that a reader of the tree's data received this status for the file: the next manifest is made with a request for it. In
-        any thread."""
+        """Record that a reader of the tree's data received this status: the next manifest is made with a request for the file. In any
+        thread."""
         with self._lock:
             self._doubts[path] = status
 
@@ -234,8 +234,7 @@ class _HeadRequests(Asking):
         """Paths of the files among them that the origin serves all the same."""
 
     def at(self, files: list[File] | dict[int, File], which: Iterable[int]) -> None:
-        """Replace these files by the metadata of HEAD. Raises BadListing, OriginError and its subclasses, SourceGone; messages name the
-        path."""
+        """Replace these files by the metadata of HEAD. Raises BadListing, OriginError, SourceGone; messages name the path."""
 
         def ask(n: int, reach: Reach) -> None:
             files[n] = self._with_head(files[n], reach)

@@ -1,8 +1,7 @@
-"""Number of connections to one origin that receive at once while more wait: as many as increase the rate. Pure: `now` is any clock's
-seconds.
+"""Number of connections to one origin that receive at once while more wait. Pure: `now` is any clock's seconds.
 
-Where the link or the origin as a whole is the limit, further connections do not increase the rate, and each piece arrives later. Where the
-origin limits each connection, they do.
+As many receive as increase the rate. Where the link or the origin as a whole is the limit, further connections do not increase it, and each
+piece arrives later. Where the origin limits each connection, they do.
 
     state     event                                        next
     MEASURE   a window ends                                TRY, with twice as many

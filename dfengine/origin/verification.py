@@ -4,7 +4,7 @@
     ca:SHA256     by these, or by the given certificates; the SHA256 is their digest
     insecure      not at all; with a digest where certificates were given too, by which an https proxy is verified
 
-Law: bytes that were fetched under one of these are served to requests with the same, and bytes fetched under the first to all requests.
+Law: bytes fetched under one of these texts are served to requests with the same text; bytes fetched under the first, to all requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARK = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 
 
 def verification(insecure: bool, certificates: Iterable[bytes]) -> str:
-    """The text for these options. certificates: PEM texts, each of any number of certificates; order, repetition and layout do not matter.
+    """The text for these options. certificates: PEM texts, each of any number of certificates. Order, repetition and layout have no effect.
     """
     blocks: set[bytes] = set()
     for text in certificates:

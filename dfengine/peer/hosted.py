@@ -1,7 +1,6 @@
-"""Downloads and streams that this host serves: those in its home directory, and streams whose memory was passed to it; and messages of
-this user's processes.
+"""Downloads and streams that this host serves: those in its home directory, and streams whose memory a process has passed to the server.
 
-Downloads that want to join each other are passed on to `meeting`.
+Downloads that want to join each other are passed on to `meeting`. Other messages of this user's processes are settings and withdrawals.
 
 A stream is served while its process holds the connection that it was passed over, and `expire` seconds after its last use once that has
 closed; then the memory is freed with its last descriptor, or earlier where `kept_memory` selects it. Over that connection its process sends

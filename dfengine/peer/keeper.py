@@ -31,8 +31,7 @@ FEW, SELDOM = 4, 12.0
 """Above FEW shared contents of a host, seconds between two announcements of each: a supernode has many such hosts."""
 
 LOST = 300.0
-"""Seconds without a response after which another supernode keeps copies in place of a silent one. One that only restarts still has its own.
-"""
+"""Seconds without a response after which another supernode keeps copies in place of a silent one. A restarted one still has its own."""
 
 AT_ONCE = 4
 """Limit of supernodes with a request at once."""
@@ -42,8 +41,8 @@ LAST = 0.6
 
 
 class Keeper:
-    """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: returns the present settings of connections; may
-    raise BadValue."""
+    """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: the present connection settings; may raise BadValue.
+    """
 
     def __init__(self, home: Home, port: int, now: Callable[[], float], dialer: Callable[[], Dialer]) -> None:
         self._home = home
@@ -80,8 +79,8 @@ class Keeper:
             self._submit(self._announce, node, contents)
 
     def end(self, names: Iterable[str]) -> None:
-        """Withdraw on the user's request: `refresh` notifies the supernodes, also of contents that `share` has announced since the last
-        one."""
+        """Withdraw on the user's request: `refresh` notifies the supernodes, also of contents that `share` itself has announced since then.
+        """
         for name in names:
             if (found := read(self._home, name)) is not None:
                 self._known[name] = found

@@ -12,8 +12,7 @@
     folder_lock  lock of a directory: one download of a tree at a time writes to it
     output      the output's path; `abandoned` removes old part files, `surplus` files that are not in a tree
     home        the directory that downloads and the peer server of a host share
-    content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: files of this host's disk that are
-                shared
+    content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: shared files of this host's disk
     lock        lock of a home: one server at a time uses it
     hashing     digests of pieces and files
 

@@ -8,8 +8,7 @@ from libc.string cimport memcmp, memcpy, strrchr
 
 @cython.final
 cdef class Folders:
-    """The directory of the last file, open, or the error of opening it; consecutive files in the manifest's order are often in one
-    directory."""
+    """The directory of the last file, open, or the error of opening it; in the manifest's order runs of files share a directory."""
 
     def __cinit__(self, int root):
         self.root = root

@@ -5,7 +5,8 @@ from typing_extensions import disjoint_base
 
 @disjoint_base
 class Layout:
-    """paths: relative, checked by the caller. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue."""
+    """Offsets and paths of a tree's files. paths: relative. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue.
+    """
 
     def __new__(cls, paths: Sequence[bytes], sizes: Sequence[int], content_size: int, *more: Any, **named: Any) -> Layout: ...
     @property

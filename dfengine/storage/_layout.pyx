@@ -25,7 +25,8 @@ cdef bint beneath(const char *path, Py_ssize_t length) noexcept nogil:
 
 
 cdef class Layout:
-    """paths: relative, checked by the caller. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue."""
+    """Offsets and paths of a tree's files. paths: relative. sizes: bytes. content_size: bytes of the content of a piece. Raises BadValue.
+    """
 
     def __cinit__(self, paths, sizes, int64_t content_size, *more, **named):
         cdef Py_ssize_t n, count = len(paths), length = 0

@@ -1,5 +1,4 @@
-"""mmap(2) of a file's pages without a descriptor that a forked child would inherit: the module `mmap` duplicates it and hides its number.
-"""
+"""mmap(2) of a file's pages without a descriptor that forked children inherit: the module `mmap` duplicates it and hides its number."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo

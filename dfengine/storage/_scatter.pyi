@@ -40,8 +40,7 @@ class Scatter(Layout):
     def discard(self, n: int) -> None:
         """Remove file n's part, if there is one."""
     def open(self, n: int) -> int:
-        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of another kind or size.
-        """
+        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of wrong kind or size."""
     def read_into(self, buffer: bytearray | memoryview, offset: int, length: int, parts: bool = True) -> int:
         """Read bytes of the concatenation from files, and parts if wanted; -1, or the first file that lacks its bytes. Raises BadValue."""
     def marked(self) -> int:

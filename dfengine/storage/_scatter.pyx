@@ -197,8 +197,7 @@ cdef class Scatter(Layout):
         return 0
 
     cdef int put_part(self, Py_ssize_t n, const char *content, int64_t length, int64_t offset) noexcept nogil:
-        """Write bytes of file n into its part, which has the file's size from the beginning. Returns errno or 0; ESTALE: it was truncated.
-        """
+        """Write bytes of file n into its part, which has the file's size from the beginning. Returns errno or 0; ESTALE: truncated."""
         cdef char name[24]
         cdef stat_t found
         cdef int64_t size = self.at[n + 1] - self.at[n]
@@ -280,8 +279,7 @@ cdef class Scatter(Layout):
         return fd
 
     def open(self, Py_ssize_t n):
-        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of another kind or size.
-        """
+        """Open file n, or its part, for reading; the caller owns the descriptor. Raises OSError, also for a file of wrong kind or size."""
         self._check(n)
         cdef Folders folders = Folders(self.root)
         cdef const char *base

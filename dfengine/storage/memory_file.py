@@ -49,8 +49,7 @@ class MemoryFile(PieceFile):
 
     @classmethod
     def adopt(cls, descriptors: Sequence[int]) -> MemoryFile:
-        """See `adopt`. Once no other process writes there, this process may. If the length is known the data must be sealed against
-        truncation."""
+        """See `adopt`. Once no other process writes there, this process may. Data of known length must be sealed against truncation."""
         data, record = descriptors
         try:
             state, seals = os.fstat(data), fcntl.fcntl(data, fcntl.F_GET_SEALS)

@@ -182,8 +182,7 @@ class PieceFile:
         return got
 
     def may_end(self, n: int, got: int) -> bool:
-        """Whether the data may end after `got` bytes of piece n: the last piece is shorter, and the length may have become known meanwhile.
-        """
+        """Whether the data may end after `got` bytes of piece n: the last piece is shorter, and the length may just have become known."""
         geometry = self.geometry
         return geometry.length < 0 or n >= geometry.count or got >= geometry.content(n)[1]
 

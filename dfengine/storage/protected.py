@@ -103,7 +103,7 @@ def own_file(path: str, mode: int = 0o666) -> int:
 
 
 def is_own_folder(path: str, writers: int = 0o022) -> bool:
-    """Whether the path is a directory, and no link to one, of this user's that none of `writers` (mode bits) can write to. Raises OSError.
+    """Whether the path is a directory of this user's, and no link to one, that none of `writers` (mode bits) can write to. Raises OSError.
     """
     found = os.lstat(path)
     return found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & writers

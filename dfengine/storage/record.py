@@ -13,7 +13,7 @@ Layout, little-endian; `words` = 64-bit words for `capacity` bits:
     8   i64  length of the file in bytes, -1 while unknown
     16  u32  piece size            20  u32  capacity in pieces
     24  16s  generation            40  u32  1 = complete and verified     44  u32 zero
-    48  i64  mtime (ns) of the complete data          56  u64  its ctime (ns) when it had got its name, 0 before
+    48  i64  mtime (ns) of the complete data          56  u64  its ctime (ns) after the rename to the output, 0 before
     64  words * 8      bits: the piece is stored
     ..  words * 8      bits: the piece was requested since its last turn to be evicted (streams only)
     ..  capacity * 16  xxh3-128 of each piece's content

@@ -43,8 +43,7 @@ class Shared:
         return self._file().geometry.length
 
     def here(self, offset: int, length: int) -> bool:
-        """Whether the raw bytes offset..offset+length are written, and the file was not changed since it was complete. Raises StorageError.
-        """
+        """Whether the raw bytes offset..offset+length are written, and the file is unchanged since it was complete. Raises StorageError."""
         first, past = self.geometry.covering(offset, length)
         file = self._file()
         # Bounded by the record's capacity, whatever range is requested.

@@ -243,8 +243,7 @@ def _digests_path(home: Home, name: str, algorithm: str) -> str:
 
 
 def keep_digests(home: Home, name: str, algorithm: str, given: bytes) -> None:
-    """Store digests for `digests`; without room they are computed again. Raises BadValue for an algorithm that no supernode uses for
-    pieces."""
+    """Store digests for `digests`; without room they are computed again. Raises BadValue for an algorithm that names no pieces."""
     if algorithm != "blake3":
         raise BadValue(f"pieces are not named by {algorithm}")
     with contextlib.suppress(OSError):

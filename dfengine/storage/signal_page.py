@@ -229,8 +229,8 @@ class SignalPage:
         return dict(pair for word in text.split() if len(pair := word.split(":")) == 2)
 
     def want(self, slot: int, pieces: Iterable[int]) -> None:
-        """Set the pieces that the download with `slot` wants first; of more than WANTED pieces the first ones. Without a slot this does
-        nothing."""
+        """Set the pieces that the download with `slot` wants first; of more than WANTED the first ones. Without a slot this does nothing.
+        """
         if not 0 <= slot < SLOTS:
             return
         at = FIRST + slot * SLOT

@@ -134,8 +134,7 @@ class Target:
             os.close(new)
 
     def _lock(self, stem: str) -> int:
-        """An open, exclusively locked descriptor of the part file at `stem`; -1 when the part or a name beside it is taken by another
-        process or user."""
+        """Lock the part file at `stem` exclusively and return its descriptor; -1 when the part or a name beside it is taken by another."""
         self.part, self.record = stem + ".part", stem + ".record"
         self.private = stem != self._stems[0]
         folder = os.path.dirname(self.part)

@@ -56,8 +56,7 @@ class TreeFile(PieceFile):
         self._hashing: dict[int, _Hashing] = {}
 
     def expect(self) -> None:
-        """Count the missing pieces of the files in several pieces; the last piece completes the file. Call before the first piece arrives.
-        """
+        """Count the missing pieces of the files in several pieces; the last one completes the file. Call before the first piece arrives."""
         scatter = self.scatter
         geometry = self.geometry
         for n in range(1, geometry.count):
@@ -226,8 +225,7 @@ class _Hashing:
         self._turn = threading.Lock()
 
     def add(self, content: memoryview, offset: int) -> None:
-        """Hash the bytes of a written piece if they are next: the concatenation from `offset` on. Never waits for another thread's hashing.
-        """
+        """Hash a written piece if it is next: bytes of the concatenation from `offset` on. Never waits for another thread's hashing."""
         if self._turn.acquire(blocking=False):
             try:
                 begin = self._offset + self._next - offset

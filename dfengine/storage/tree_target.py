@@ -109,8 +109,7 @@ class TreeTarget:
         return folder_lock.clock(self._held)
 
     def prepare(self) -> None:
-        """Lock the directory, make the directory of parts and lock that. Raises StorageError, also where another process downloads there.
-        """
+        """Lock the directory, make and lock the directory of parts. Raises StorageError, also where another process downloads there."""
         if self._lock >= 0:
             return
         self.occupy()
@@ -289,8 +288,8 @@ class TreeTarget:
         self._lock = -1
 
     def tidy(self) -> None:
-        """Remove the parts of a download that was killed at its end, unless another one uses them. For a tree whose files all have their
-        names."""
+        """For a tree whose files all have their names: remove the parts of a download that was killed at its end, unless they are in use.
+        """
         if os.path.lexists(self.parts):
             with contextlib.suppress(StorageError):
                 self.prepare()

@@ -8,8 +8,7 @@ class FileSlice:
     """`length` bytes of the file `fd` from `offset`; `owner` keeps the descriptor open while they are sent.
 
     bits, n: for memory that may be evicted during the sending; bit n is cleared before the eviction. The bit is tested when the slice has
-    been
-    sent, so that the rest of the answer is sent only after right bytes. check: compares the bytes with their digest, in a thread, and
+    been sent, so that the rest of the answer is sent only after right bytes. check: compares the bytes with their digest, in a thread, and
     returns whether they agree. It is called when the bytes must be read from a disk anyway, and with `must` always before they are sent.
     Raises BadValue, IndexError.
     """
@@ -63,6 +62,5 @@ class Upload:
         """Write at most `most` bytes to the socket, until it accepts no more; return the bytes it accepted.
 
         0 with `left` over 0 and `most` over 0 means that the socket is full, or that a slice is `cold`. Raises OSError when the connection
-        is
-        closed, EOFError when a file ended before its slice did, or a slice's bit is clear, or its check failed.
+        is closed, EOFError when a file ended before its slice did, or a slice's bit is clear, or its check failed.
         """

@@ -139,11 +139,9 @@ class Parts:
     """A piece server's response: bytes and file slices in order. limit: a token bucket of this task, besides the server's.
 
     `sent` is called with the number of body bytes once all of them are written to the socket. `broken` is called when a file's bytes cannot
-    be
-    read (the file is truncated, or its disk fails); the connection is then closed, since the body cannot be completed. `started` is called
-    before the first byte is sent, with a function that returns the number of bytes that the client has received on this connection,
-    negative
-    while this process throttles them.
+    be read (the file is truncated, or its disk fails); the connection is then closed, since the body cannot be completed. `started` is
+    called before the first byte is sent, with a function that returns the number of bytes that the client has received on this connection,
+    negative while this process throttles them.
 
     more: further parts, a batch at a time, each created once the previous one is sent; `length` is then the total in bytes.
     """

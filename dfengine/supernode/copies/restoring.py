@@ -2,8 +2,7 @@
 
 First a conditional request to the origin, which transfers no byte of the file, checks whether the stored version is still current. As with
 a copy on the disk, an origin that is down does not delay this. A piece counts if it has the digest in the sealed head. When the store
-fails,
-or has WRONG wrong pieces, the missing pieces are read from the origin, by range.
+fails, or has WRONG wrong pieces, the missing pieces are read from the origin, by range.
 """
 
 from __future__ import annotations

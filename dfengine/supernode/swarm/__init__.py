@@ -1,20 +1,20 @@
 """The swarm engine: a pure state machine. Events with `now` go in, assignments with leases come out.
 
     swarm                         the events: join, pull, arrived, failed, evicted, leave, tick
-    scheduler, _choice            which piece a download gets next, and from whom
+    scheduler, _choice            which piece a download gets next, and from which source
     _scheduler                    the answer to one pull
-    selections                    pulls that ask for certain pieces
-    _rarity, _holders             the copies of each piece, and their holders
+    selections                    pulls that request certain pieces
+    _rarity, _holders             number of copies of each piece, and its holders
     locality                      how near a source is
     transitions                   the states of a piece at a download, and every change of them
-    leases, deadlines             slots in use, and what is due when
+    leases, deadlines             slots in use, and items by deadline
     same_hosts                    tasks that share the supernode's link, because the same hosts download them
     supernode_slots               which of the supernode's slots are in use
-    parking, _bitset_tree         parked pulls, and which of them an event can answer
+    parking, _bitset_tree         parked pulls, and which of them an event makes answerable
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why
     _state, peers, members        tasks, peers and their downloads
-    origin_leases, origin_seats   permission to go to an origin directly, and how much of it is this supernode's in a cluster
+    origin_leases, origin_seats   permission to read an origin directly, and this supernode's part of it in a cluster
 
 A piece is chosen in `_choice`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

@@ -1,23 +1,23 @@
-"""The first of many bitsets, in the order of their indexes, that shares a piece with another: a tree of unions over them.
+"""Finds the first of many bitsets, in the order of their indexes, that shares a piece with another: a tree of unions over them.
 
     sets        [ a | b | None | c | ... ]            index -> a Bitset, read in place; None: vacant
     nodes[0]    [ a|b|c|... of FAN indexes | ... ]     uint64[nwords] each
     nodes[1]    [ FAN of nodes[0]        | ... ]
-      ...       up to the level that is one node
+      ...       up to the level with one node
 
-`endless` ones: what lies beyond a set's end counts as in it, so that a set that has all pieces but some of the first is short.
+With `endless`, all pieces beyond a set's end count as in it, so that a set that has all pieces but some of the first is short.
 
-Laws. A node claims each piece that a set below it has, and each that a node below it claims. It may claim more: what was taken from an
-index or cleared in a set since: removal is lazy, and a search that found nothing below a node rebuilds that node. So a search costs about
-FAN tests a level, and a new piece one bit a level.
+Laws. A node claims each piece that a set below it has, and each that a node below it claims. It may claim more: pieces of sets that were
+removed from an index, or cleared in a set, since. Removal is lazy; a search that finds no set below a node rebuilds the node. A search
+therefore costs about FAN tests per level, and a new piece one bit per level.
 
-The parked pulls of one task, in the order of parking, and what each lacks.
+The parked pulls of one task, in the order of parking, and the pieces that each lacks.
 
     positions  dict        download -> its position
     entries    list        position -> the download, None: it was removed          [ a | None | c | d ]
-    lacks      BitsetTree  position -> the pieces it lacks, of a download that lacks nothing beyond its window; else None
-    endless    BitsetTree  position -> the pieces it lacks, all beyond the end included, of any other; else None
-    ahead      ParkedQueue  those that may come before all others, once more; None until there is one
+    lacks      BitsetTree  position -> the pieces it lacks, if it lacks none beyond its window; else None
+    endless    BitsetTree  position -> the pieces it lacks, all beyond the end included, for any other download; else None
+    ahead      ParkedQueue  a second queue of the downloads that may precede all others; None until one is added
 
 A new download is appended. When more positions are vacant than used, by more than FAN, the queue is compacted in its order.
 """

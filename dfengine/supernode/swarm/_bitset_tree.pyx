@@ -19,7 +19,7 @@ cdef extern from "Python.h":
 
 
 cdef bint intersects(Bitset a, Bitset b) noexcept nogil:
-    """True if the two have a piece in common."""
+    """Whether the two have a piece in common."""
     return words_intersect(a.words, b.words, min(a.nwords, b.nwords))
 
 
@@ -40,7 +40,7 @@ cdef inline bint words_intersect(const uint64_t* a, const uint64_t* b, Py_ssize_
 
 
 cdef inline bint merge(uint64_t* into, const uint64_t* words, Py_ssize_t nwords) noexcept nogil:
-    """True if that made `into` more."""
+    """Merge `words` into `into`; True if that added a piece."""
     cdef Py_ssize_t i
     cdef uint64_t fresh = 0
     for i in range(nwords):
@@ -76,11 +76,11 @@ cdef class BitsetTree:
             return 0
         for level in range(HEIGHT):
             for i in range(self.number[level]):
-                moved = zeroed(nwords, sizeof(uint64_t))  # fresh: pages of a node that claims nothing there are not touched
+                moved = zeroed(nwords, sizeof(uint64_t))  # newly allocated: pages in which a node claims nothing are not touched
                 memcpy(moved, self.nodes[level][i], self.nwords * sizeof(uint64_t))
                 PyMem_Free(self.nodes[level][i])
                 self.nodes[level][i] = <uint64_t*> moved
-                if self.endless:  # any of them may reach there
+                if self.endless:  # any of the sets may extend that far
                     memset(self.nodes[level][i] + self.nwords, 0xFF, (nwords - self.nwords) * sizeof(uint64_t))
         self.nwords = nwords
         return 0
@@ -136,7 +136,7 @@ cdef class BitsetTree:
         return <Bitset> self.sets[index]
 
     cdef int reserve(self, Py_ssize_t length) except -1:
-        """Make room for so many indexes."""
+        """Make room for `length` indexes."""
         cdef Py_ssize_t below = length, needed, i
         cdef int level = 0
         while below > 1 or level == 0:
@@ -152,14 +152,14 @@ cdef class BitsetTree:
                 self.height = level + 1
             below = needed
             level += 1
-        # Last: where memory is short there is no index without its nodes.
+        # Extended last: if memory runs out, no index is without its nodes.
         while PyList_GET_SIZE(self.sets) < length:
             self.sets.append(None)
         return 0
 
-    # Calls nothing that raises: sets are Bitsets or None, and a node's children are those that there are.
-    cdef Py_ssize_t find(self, int level, Py_ssize_t i, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:  # of a node that is there
-        """The same below one node."""
+    # Calls nothing that raises: sets are Bitsets or None, and only existing children of a node are visited.
+    cdef Py_ssize_t find(self, int level, Py_ssize_t i, Bitset want, Py_ssize_t start, Py_ssize_t past) noexcept:  # the node exists
+        """Search below one node, as `first` does."""
         cdef Py_ssize_t below = self.number[level - 1] if level else PyList_GET_SIZE(self.sets)
         cdef Py_ssize_t first = i << SHIFT, last = min(first + FAN, below) - 1, child, found
         cdef int span = SHIFT * level
@@ -179,8 +179,8 @@ cdef class BitsetTree:
             self.rebuild(level, i)
         return -1
 
-    cdef void rebuild(self, int level, Py_ssize_t i) noexcept:  # of a node that is there; reads what `find` reads
-        """A node claims what is below it and no more."""
+    cdef void rebuild(self, int level, Py_ssize_t i) noexcept:  # the node exists; reads what `find` reads
+        """Make a node claim exactly the pieces below it."""
         cdef Py_ssize_t below = self.number[level - 1] if level else PyList_GET_SIZE(self.sets)
         cdef Py_ssize_t child
         cdef uint64_t* node = self.nodes[level][i]
@@ -192,7 +192,7 @@ cdef class BitsetTree:
                 self.add_to_node(node, <Bitset> PyList_GET_ITEM(self.sets, child))
 
     cdef bint add_to_node(self, uint64_t* node, Bitset bits) noexcept:  # words of both, none past the shorter: nothing can raise
-        """The node claims what the set has; True if that made it more."""
+        """Make the node claim the set's pieces; True if that added a piece."""
         cdef Py_ssize_t i, nwords = min(bits.nwords, self.nwords)
         cdef bint more = merge(node, bits.words, nwords)
         if self.endless:
@@ -202,7 +202,7 @@ cdef class BitsetTree:
         return more
 
     cdef bint has_any(self, Bitset bits, Bitset want) noexcept:  # words of `want` alone are read past `bits`: nothing can raise
-        """The set has a piece of `want`."""
+        """Whether the set has a piece of `want`."""
         cdef Py_ssize_t i
         if intersects(bits, want):
             return True
@@ -231,18 +231,18 @@ cdef class ParkedQueue:
         return download in self.positions
 
     def __getitem__(self, download):
-        """(What it lacks, whether it lacks all beyond the set's end, too.)"""
+        """Return (the pieces it lacks, whether it also lacks all pieces beyond that set's end)."""
         cdef Py_ssize_t position = self.positions[download]
         cdef object bits = self.lacks.sets[position]
         return (self.endless.sets[position], True) if bits is None else (bits, False)
 
     @property
     def any_ahead(self):
-        """One that was put `ahead` is parked."""
+        """Whether a download that was put `ahead` is parked."""
         return self.ahead is not None and len(self.ahead.positions) > 0
 
     def grow(self, Py_ssize_t size):
-        """There may be pieces up to `size`. A smaller size changes nothing."""
+        """Extend the queue to pieces up to `size`. A smaller size changes nothing."""
         if self.ahead is not None:
             self.ahead.grow(size)
         self.size = max(self.size, size)
@@ -250,9 +250,10 @@ cdef class ParkedQueue:
         self.endless.grow(size)
 
     def put(self, download not None, Bitset lack not None, bint endless=False, bint ahead=False):
-        """Append the download, or keep its position if it is parked already; `lack` replaces what it lacked.
+        """Append the download, or keep its position if it is parked already; `lack` replaces the pieces it lacked.
 
-        endless: it lacks all beyond the set's end, too. ahead: until it is dropped it comes before all those that are put without that.
+        endless: it also lacks all pieces beyond the set's end. ahead: until it is dropped it precedes all downloads that are put without
+        that.
         """
         cdef object position = self.positions.get(download)
         if ahead and self.ahead is None:
@@ -269,7 +270,7 @@ cdef class ParkedQueue:
         (self.endless if endless else self.lacks).put(position, lack)
 
     def drop(self, download not None):
-        """Remove the download; not parked: nothing happens."""
+        """Remove the download, if it is parked."""
         cdef object position = self.positions.pop(download, None)
         if self.ahead is not None:
             self.ahead.drop(download)
@@ -281,9 +282,9 @@ cdef class ParkedQueue:
                 self._compact()
 
     def first(self, Bitset offer not None, dict skip not None, after=None, Bitset ahead=None):
-        """The first after `after` (None: of all), of those not in `skip`, that lacks a piece of `offer`; None: none does.
+        """Return the first download after `after` (None: of all) that is not in `skip` and lacks a piece of `offer`; None: no download.
 
-        ahead: before these come those put `ahead` that lack a piece of this one; None: they come in their turn alone.
+        ahead: downloads put `ahead` that lack a piece of this set precede them; None: they have no precedence.
         """
         cdef Py_ssize_t position = -1, past = len(self.entries), other
         cdef object found

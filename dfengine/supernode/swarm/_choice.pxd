@@ -1,16 +1,16 @@
-"""The decision on one piece; its order stands in `scheduler.py`.
+"""The decision on one piece; `scheduler.py` has the order.
 
 Within one answer only the granted pieces change, so the rarest pieces are searched for once and tried in order:
 
-    found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; there may be more when `number` is BATCH
-                      next                  those before it were granted, or their sampled holders had no slot
+    found    [ 17 | 63 | 4 | 90 | ... ]     rarest first, `number` of them; more may exist when `number` is BATCH
+                      next                  earlier pieces were granted, or their sampled holders had no slot
 
-Sources. A source has a free upload slot and is not blocked for the asker. Of a small sample, stragglers are chosen for stragglers and
-others for others (`stragglers`), of these the nearest (`locality`), of these the one with the fewest uploads, those without a slot
-included. The piece is chosen before its source, so a rare piece is fetched from far away.
+Sources. A source has a free upload slot and is not blocked for the asker. Of a small sample, stragglers are chosen for stragglers and other
+downloads for others (`stragglers`), of these the nearest (`locality`), of these the one with the fewest uploads, counting those without a
+slot. The piece is chosen before its source, so a rare piece is fetched even from a distant source.
 
-Isolated peers are not sources (they are not enlisted). So the checks here are the slot, the pair, and that a download is not its own
-source; another CID of the same host may be.
+Isolated peers are not sources (they are not enlisted). The remaining checks are the slot, the pair, and that a download is not its own
+source; another CID of the same host may be its source.
 """
 
 from cpython.object cimport PyObject
@@ -30,7 +30,7 @@ cdef struct RarestPieces:
     Py_ssize_t next
 
 
-cdef struct Sample:  # holders of a piece, borrowed; bits of `open` mark those with a free slot
+cdef struct Sample:  # holders of a piece, borrowed references; bits of `open` mark those with a free slot
     Py_ssize_t number
     PyObject* holders[SAMPLE_MAX]
     unsigned int open
@@ -42,7 +42,7 @@ cdef struct Choice:
     Sample sample
 
 
-cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the task that the bits are of
+cdef inline bint has(Bitset bits, Py_ssize_t n) noexcept:  # n is a piece of the bits' task
     return (bits.words[n >> 6] >> (n & 63)) & 1
 
 

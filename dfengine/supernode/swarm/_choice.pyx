@@ -1,4 +1,4 @@
-"""Which piece a download gets next, and from which source. The order stands in `scheduler.py`, the layout in the `.pxd`."""
+"""Chooses the piece that a download gets next, and its source. `scheduler.py` has the order, the `.pxd` the layout."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
@@ -15,18 +15,18 @@ from dfengine.supernode.swarm.trust import blocks
 cdef extern from "Python.h":
     PyObject* PyList_GET_ITEM(list items, Py_ssize_t i) noexcept
 
-cdef enum:  # pieces that a download that is no straggler gets from stragglers at once
+cdef enum:  # maximum pieces in flight from stragglers to a download that is no straggler
     BESIDE_OTHERS = 1
     ALONE = 4
 
 cdef enum:
-    URGENT_PART = 4  # of a stream's window, 1/URGENT_PART is requested in order from una, at least one piece
-    MOST_URGENT = 64  # and at most this many
-    TRIES = 4  # rarest pieces tried by sampling their holders, before the open sources are searched for whatever they have
+    URGENT_PART = 4  # the first 1/URGENT_PART of a stream's window is requested in order from una, at least one piece
+    MOST_URGENT = 64  # maximum pieces requested in that order
+    TRIES = 4  # rarest pieces tried by sampling their holders, before all open sources are searched for any wanted piece
 
 
 cdef Py_ssize_t rarest_of(Task task, Bitset offered, Py_ssize_t start, int most) except -2:
-    """The rarest wanted piece of `offered`, -1: none."""
+    """Return the rarest wanted piece of `offered`, -1: none."""
     cdef uint32_t found
     return <Py_ssize_t> found if task.rarity.search(task.want, offered, start, most, &found, 1) else -1
 
@@ -38,7 +38,7 @@ cdef void find_rarest(Task task, RarestPieces* rarest, Py_ssize_t start) noexcep
 
 
 cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint may_seed, double now) except -1:
-    """Choose the next piece of an answer and its holders; False: there is none."""
+    """Choose the next piece of an answer and its holders; False: no piece can be chosen."""
     cdef Task task = download.task
     cdef bint seed = may_seed and supernode_has_slot(download), same_speed_only = has_enough_from_stragglers(download)
     cdef bint may_reseed = seed and len(download.running) < task.down
@@ -75,7 +75,7 @@ cdef bint choose(Download download, Choice* choice, RarestPieces* rarest, bint m
 cdef bint select(
     Download download, Choice* choice, bint seed, bint may_reseed, bint keeps_up, bint same_speed_only, double now
 ) except -1:
-    """Of a pull that selects its pieces: the first of them that has a source. The order stands in `selections`."""
+    """Choose for a pull that selects its pieces: the first of them that has a source. `selections` has the order."""
     cdef Task task = download.task
     cdef Download source
     cdef Py_ssize_t place
@@ -117,7 +117,7 @@ cdef bint select(
 
 
 cdef bint may_repeat(Download download, double now) except -1:
-    """The supernode may send the download a piece again, as far as other tasks of the same hosts are concerned (`same_hosts`)."""
+    """Whether the supernode may send the download a piece again, considering other tasks of the same hosts (`same_hosts`)."""
     cdef Task task = download.task
     if task.used_elsewhere == 0 or download.holder_index == NOWHERE:
         return True
@@ -127,12 +127,12 @@ cdef bint may_repeat(Download download, double now) except -1:
 
 
 cdef bint may_send(Task task, Py_ssize_t n, double now) except -1:
-    """The supernode has piece n, and it is not on its way to a source, or for long."""
+    """Whether the supernode has piece n, and the piece is not in flight to a source or its claim is overdue."""
     return has(task.seedable, n) or (has(task.cached, n) and task.claim_overdue(n, now))
 
 
 cdef bint sent_by_supernode(Download download) except -1:
-    """A piece is on its way from the supernode to the download."""
+    """Whether a piece is in flight from the supernode to the download."""
     for lease in download.running.values():
         if (<Lease> lease).source is None:
             return True
@@ -140,7 +140,7 @@ cdef bint sent_by_supernode(Download download) except -1:
 
 
 cdef bint urgent(Download download, Choice* choice, bint seed, bint same_speed_only) except -1:
-    """Of a stream: the first pieces it needs, in order of their numbers."""
+    """Choose one of the first pieces that a stream needs, in order of their numbers."""
     cdef Task task = download.task
     cdef Window window = download.window
     cdef Py_ssize_t past = window.una + min(<Py_ssize_t> MOST_URGENT, max(<Py_ssize_t> 1, <Py_ssize_t> window.wnd // URGENT_PART))
@@ -159,7 +159,7 @@ cdef bint urgent(Download download, Choice* choice, bint seed, bint same_speed_o
 
 
 cdef bint from_peers(Download download, Choice* choice, RarestPieces* rarest, Py_ssize_t start, bint same_speed_only) except -1:
-    """The rarest piece that an open source has."""
+    """Choose the rarest piece that an open source has."""
     cdef Task task = download.task
     cdef Download source
     cdef Py_ssize_t n, tries = 0
@@ -188,7 +188,7 @@ cdef bint from_peers(Download download, Choice* choice, RarestPieces* rarest, Py
 
 
 cdef bint spread_piece(Download download, Choice* choice, Py_ssize_t start, bint same_speed_only) except -1:
-    """Of a download that feeds others: the rarest of the pieces that are spread, which an open source has."""
+    """Choose for a download that feeds others the rarest spread piece that an open source has."""
     cdef Task task = download.task
     cdef Bitset wanted = task.want
     cdef RarestPieces rarest
@@ -219,7 +219,7 @@ cdef bint take_from(Download download, Choice* choice, Download source, Py_ssize
 # SOURCES
 
 cdef bint is_blocked(Download asker, PeerState source) except -1:
-    """The source is blocked for the asker (`trust`)."""
+    """Whether the source is blocked for the asker (`trust`)."""
     return bool(asker.source_failures) and blocks(asker, source, asker.task.limits)
 
 
@@ -247,7 +247,7 @@ cdef int sample_sources(Download asker, Py_ssize_t n, Sample* sample) except -1:
 
 
 cdef bint has_enough_from_stragglers(Download asker) except -1:
-    """The asker is no straggler, and stragglers send it as many pieces as are of use."""
+    """Whether the asker is no straggler and stragglers already send it as many pieces as are useful."""
     cdef Py_ssize_t from_stragglers = 0, others = 0
     if asker.is_straggler or not asker.task.straggler_count:
         return False
@@ -260,7 +260,7 @@ cdef bint has_enough_from_stragglers(Download asker) except -1:
 
 
 cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint same_speed_only) noexcept:  # reads C fields only
-    """The holder with a free slot that is of the same speed, nearest, has the fewest uploads, in this order, then the first; -1: none."""
+    """Return the holder with a free slot that is of the same speed, nearest, least loaded, in this order, then the first; -1: none."""
     cdef Py_ssize_t i, best = -1, least = 0, used
     cdef unsigned int open = sample.open
     cdef int near, nearest = 0
@@ -286,7 +286,7 @@ cdef Py_ssize_t best_source(Download asker, const Sample* sample, bint same_spee
 
 
 cdef Download open_source(Download asker, bint same_speed_only):
-    """An open source that has a piece of `task.want`, by an exact search where sampling found none; None: there is none."""
+    """Return an open source that has a piece of `task.want`, by an exact search after sampling found none; None: no source."""
     cdef Holders holders = asker.task.holders
     cdef Py_ssize_t step = 0
     cdef Download source

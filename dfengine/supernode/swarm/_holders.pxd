@@ -1,18 +1,18 @@
-"""Who holds which piece of one task, and which of them have a free upload slot.
+"""Holders of each piece of one task, and which of them have a free upload slot.
 
     members  list        holder index -> download, None when vacant          haves  list  holder index -> its Bitset
-    chunks   Cell*[size / CHUNK]    CHUNK pieces' cells, NULL until one of them has a holder: a length that is only announced costs nothing
+    chunks   Cell*[size / CHUNK]    cells of CHUNK pieces, NULL until one of them has a holder: a merely announced length uses no memory
     Cell     count   finished copies                                          held   Bitset of pieces with any
              recent  holder indexes of the last holders, newest over oldest, NOBODY = empty
              turn    which of `recent` is written next
 
     open_list   uint32[capacity]  holder indexes of those with a free slot, dense, in any order     [ 7 | 2 | 9 | . | . ]
     open_index  int32[capacity]   holder index -> its index in `open_list`, -1 = closed               0   1   2
-    offers      BitsetTree        open index -> the haves there: finds the next that has a wanted piece
+    offers      BitsetTree        open index -> the holder's haves: finds the next holder that has a wanted piece
 
-A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have left it
-short). For a common one `recent` and a few samples of `open_list` are enough. `recent` is written on gain only; a reader tests the bit in
-`haves`, so a loss costs nothing. scan_budget: members that refills of one answer may still scan, SCAN_BUDGET at its start.
+A piece with up to RECENT holders is rare: all of them are found through `recent` (refilled from the members when losses have emptied
+entries). For a common piece `recent` and a few samples of `open_list` are enough. `recent` is written on gain only; a reader tests the bit
+in `haves`, so a loss needs no write. scan_budget: members that refills of one answer may still scan, SCAN_BUDGET at its start.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t

@@ -1,4 +1,4 @@
-"""Holders of pieces and the open ones among them. The layout is drawn in the `.pxd`."""
+"""Holders of pieces and the open ones among them. The `.pxd` shows the layout."""
 
 cimport cython
 
@@ -52,13 +52,13 @@ cdef class Holders:
         self.offers.grow(size)
         self.size = size
 
-    cdef Cell* cell(self, Py_ssize_t n) noexcept nogil:  # its callers give a piece
-        """The cell of piece n; NULL while no piece of its chunk ever had a holder."""
+    cdef Cell* cell(self, Py_ssize_t n) noexcept nogil:  # its callers pass an existing piece
+        """Return the cell of piece n; NULL while no piece of its chunk ever had a holder."""
         cdef Cell* chunk = self.chunks[n >> CHUNK_SHIFT]
         return NULL if chunk is NULL else chunk + (n & (CHUNK - 1))
 
     cdef Cell* make_cell(self, Py_ssize_t n) except NULL:
-        """The same, allocated if it is not there."""
+        """Return the cell of piece n, allocated if necessary."""
         cdef Cell* chunk = self.chunks[n >> CHUNK_SHIFT]
         cdef Py_ssize_t i
         if chunk is NULL:
@@ -159,7 +159,7 @@ cdef class Holders:
         self.vacant.append(index)
 
     cdef int check(self, Py_ssize_t index) except -1:
-        """Raises BadValue unless a member is at `index`."""
+        """Raise BadValue unless a member is at `index`."""
         if not 0 <= index < PyList_GET_SIZE(self.members) or PyList_GET_ITEM(self.members, index) is <PyObject*> None:
             raise BadValue(f"no member at index {index}")
         return 0
@@ -208,7 +208,7 @@ cdef class Holders:
         return 0 if cell is NULL else cell.count
 
     cdef int refill(self, Cell* cell, Py_ssize_t n) except -1:
-        """Find all holders of a rare piece anew. A scan of the members, paid once by the loss that made it rare again."""
+        """Find all holders of a rare piece again, by a scan of the members; the loss that made it rare causes one scan."""
         cdef uint32_t index
         cdef int found = 0
         memset(cell.recent, 0xFF, sizeof(cell.recent))
@@ -222,7 +222,7 @@ cdef class Holders:
         return 0
 
     cdef Py_ssize_t sample_into(self, Py_ssize_t n, uint32_t* found) except -1:
-        """Holder indexes of some holders of piece n, open or not, none twice; returns their number.
+        """Write the holder indexes of some holders of piece n to `found`, open or not, without duplicates; return their number.
 
         All of them when they are at most RECENT, else up to RECENT + SAMPLES.
         """

@@ -1,16 +1,16 @@
-"""How rare each piece of a task is, kept so that the rarest piece of any set is found by word operations.
+"""Number of copies of each piece of a task, in bitsets by level, so that word operations find the rarest piece of any set.
 
     copies   uint32[size]        piece -> copies of it: finished and in flight
     sets     uint64*[LEVELS]     level -> its pieces as a bitset of `nwords` words, NULL until first used
     members  Py_ssize_t[LEVELS]  level -> number of its pieces
 
             word 0                      word 1
-    level 0 [..1.....1..............]   [.1......]     nobody has these, nobody is getting them
+    level 0 [..1.....1..............]   [.1......]     no source has these or is receiving them
     level 1 [1..1..1................]   [1.......]     one copy
       ...                                              exact up to 15 copies
-    level 16 = 16..23, 17 = 24..31, 18 = 32..47, ...   then two levels to an octave
+    level 16 = 16..23, 17 = 24..31, 18 = 32..47, ...   then two levels per octave
 
-    hit_words  uint64[nwords + 1]   scratch of one search: the words of its pieces that are not 0, in the order of the search
+    hit_words  uint64[nwords + 1]   scratch of one search: the nonzero words of its pieces, in the order of the search
     hit_at     uint32[nwords + 1]   their indexes
 
 Every piece is in exactly one level. One copy more or less moves a piece between two bitsets: O(1).

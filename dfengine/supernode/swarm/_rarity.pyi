@@ -5,7 +5,7 @@ from dfengine._bitset import Bitset
 def lacking(into: Bitset, offered: Bitset | None, have: Bitset, lo: int, hi: int) -> bool:
     """Fill `into` with the pieces of [lo, hi) that are in `offered` (None: all are) and not in `have`; True if there is any.
 
-    The three may differ in size: what a shorter one does not reach counts as absent. Raises BadPiece for lo < 0.
+    The three may differ in size: pieces beyond the end of a shorter one count as absent. Raises BadPiece for lo < 0.
     """
 
 @final
@@ -18,14 +18,14 @@ class Rarity:
     def grow(self, size: int) -> None:
         """Make room for `size` pieces; the new ones have no copy. A smaller size changes nothing."""
     def change(self, n: int, by: int) -> int:
-        """Piece n has one copy more (1) or less (-1). Raises BadValue when it has none to lose."""
+        """Add (1) or remove (-1) one copy of piece n. Raises BadValue when it has none to remove."""
     def change_all(self, pieces: Bitset, by: int) -> int:
-        """The same for each of `pieces`."""
+        """Apply `change` to each of `pieces`."""
     def cut(self, size: int) -> None:
-        """No piece from `size` on has a copy any more."""
+        """Remove all copies of pieces from `size` on."""
     def copies(self, n: int) -> int:
-        """Copies of piece n, finished and in flight."""
+        """Number of copies of piece n, finished and in flight."""
     def at_least(self, pieces: Bitset, copies: int) -> Bitset:
-        """Those of the pieces that have so many copies, or fewer of the same level."""
+        """Return those of the pieces that have at least so many copies, or fewer of the same level."""
 
 __pyx_capi__: dict[str, object]

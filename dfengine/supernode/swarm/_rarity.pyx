@@ -1,4 +1,4 @@
-"""Piece order: rarest first over bitsets, one per level of rarity. The layout is drawn in the `.pxd`."""
+"""Piece order: rarest first over bitsets, one per level of rarity. The `.pxd` shows the layout."""
 
 cimport cython
 
@@ -50,7 +50,7 @@ cpdef bint lacking(Bitset into, Bitset offered, Bitset have, Py_ssize_t lo, Py_s
 
 
 cdef int confine(Bitset bits, tuple pieces) except -1:
-    """Clear all but these pieces; those beyond the bits are left out."""
+    """Clear all bits except these pieces; pieces beyond the bits are ignored."""
     cdef Py_ssize_t n
     cdef list kept = [n for n in pieces if n < bits.size and (bits.words[n >> 6] >> (n & 63)) & 1]
     memset(bits.words, 0, bits.nwords * sizeof(uint64_t))
@@ -84,7 +84,7 @@ cdef class Rarity:
         cdef void* moved
         if size <= self.size:
             return
-        # Fresh and zero: pages that no piece is counted in are not touched.
+        # Newly allocated and zero: pages without a counted piece are not touched.
         moved = zeroed(size, sizeof(uint32_t))
         if self.size:
             memcpy(moved, self.counts, self.size * sizeof(uint32_t))
@@ -138,14 +138,14 @@ cdef class Rarity:
         return 0
 
     def cut(self, Py_ssize_t size):
-        """No piece from `size` on has a copy any more."""
+        """Remove all copies of pieces from `size` on."""
         cdef Py_ssize_t n
         for n in range(max(size, 0), self.size):
             if self.counts[n]:
                 self.change(n, -<int> self.counts[n])
 
     def copies(self, Py_ssize_t n):
-        """Copies of piece n, finished and in flight. Raises BadPiece outside 0..size-1."""
+        """Number of copies of piece n, finished and in flight. Raises BadPiece outside 0..size-1."""
         if not 0 <= n < self.size:
             raise BadPiece(f"piece {n} is outside 0..{self.size - 1}")
         return self.counts[n]
@@ -162,9 +162,9 @@ cdef class Rarity:
         return found
 
     cdef Py_ssize_t search(self, Bitset want, Bitset offered, Py_ssize_t start, int most, uint32_t* found, Py_ssize_t limit) noexcept nogil:
-        """Up to `limit` pieces of want & offered by level, each level once around from `start`; the number found.
+        """Find up to `limit` pieces of want & offered by level, each level once around from `start`; return the number found.
 
-        The words that hold any are gathered once: the one of `start` is visited twice, its upper bits first, its lower bits last.
+        Nonzero words are gathered once. The word of `start` is visited twice: its upper bits first, its lower bits last.
         """
         cdef Py_ssize_t n = min(want.nwords, offered.nwords, self.nwords)
         cdef Py_ssize_t first = start >> 6, step, i, hit_words = 0, number = 0

@@ -16,12 +16,12 @@ cdef struct Answer:
     Py_ssize_t seed_room
 
 
-cdef struct Grant:  # a leased piece and its sources, best first: source, alternates, the supernode. All borrowed
+cdef struct Grant:  # a leased piece and its sources, best first: source, alternates, the supernode. All are borrowed references
     Py_ssize_t n
     PyObject* source  # NULL: the supernode
     PyObject* alternate_1  # NULL: none
     PyObject* alternate_2
-    bint supernode  # it is the last alternate
+    bint supernode  # the supernode is the last alternate
 
 
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer)

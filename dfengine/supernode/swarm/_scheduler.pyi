@@ -3,6 +3,6 @@ from dfengine.supernode.swarm.assignment import Pull
 from dfengine.supernode.swarm.leases import Leases
 
 def pull(download: Download, k: int, leases: Leases, now: float) -> Pull:
-    """Up to k pieces for the download, leased; or why there are none."""
+    """Lease up to k pieces to the download; without any, the answer has the reason."""
 
 __pyx_capi__: dict[str, object]

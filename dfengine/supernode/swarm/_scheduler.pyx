@@ -1,4 +1,4 @@
-"""The answer to one pull, piece by piece. The order stands in `scheduler.py`, the layout in the `.pxd`."""
+"""The answer to one pull, piece by piece. `scheduler.py` has the order, the `.pxd` the layout."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -38,7 +38,7 @@ cdef object Pull = assignment.Pull
 
 
 cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer):
-    """Prepare an answer of up to k pieces; returns None, or the answer when there are no pieces."""
+    """Prepare an answer of up to k pieces; return None, or the answer when it can have no pieces."""
     cdef Task task = download.task
     if download.got == task.count:
         return FINISHED
@@ -54,7 +54,7 @@ cdef object begin_answer(Download download, Py_ssize_t k, Answer* answer):
 
 
 cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases leases, double now) except -1:
-    """Choose and lease the answer's next piece; False: it has no more."""
+    """Choose and lease the answer's next piece; False: no further piece."""
     cdef Task task = download.task
     cdef Choice choice
     if answer.room <= 0 or not choose(download, &choice, &answer.rarest, answer.seed_room > 0, now):
@@ -72,7 +72,7 @@ cdef bint next_grant(Download download, Answer* answer, Grant* grant, Leases lea
 
 
 cdef object why_no_piece(Download download):
-    """Why a prepared answer has no piece."""
+    """Return the reason why a prepared answer has no piece."""
     cdef Task task = download.task
     return NOSOURCE if intersects(task.want, task.cached) or intersects(task.want, task.holders.held) else WAIT
 
@@ -91,7 +91,7 @@ cpdef pull(Download download, Py_ssize_t k, Leases leases, double now):
 
 
 cdef int list_sources(Download download, Choice* choice, Grant* grant) except -1:
-    """The sources of the chosen piece: the one whose slot is leased, and alternates."""
+    """List the sources of the chosen piece: the one whose slot is leased, and alternates."""
     cdef Task task = download.task
     cdef Py_ssize_t i, most = 0 if download.legacy else min(2, task.alternates)
     grant.n = choice.n
@@ -113,7 +113,7 @@ cdef int list_sources(Download download, Choice* choice, Grant* grant) except -1
 
 
 cdef tuple source_tuple(Grant* grant):
-    """The same as values for an Assignment."""
+    """Return the sources as values for an Assignment."""
     cdef object best = CDN if grant.source is NULL else (<Download> grant.source).source
     if grant.alternate_2 is not NULL:
         return (best, (<Download> grant.alternate_1).source, (<Download> grant.alternate_2).source)

@@ -6,24 +6,24 @@
      |                                                          |
      +-- in_flight_claims: piece -> Lease                               +-- download, n, source (None: the supernode)
 
-The states of a piece at a download stand in `transitions`.
+`transitions` has the states of a piece at a download.
 
-Of a task:
+Fields of a task:
 
     known         pieces whose native digest the supernode knows: only these are offered to native clients
     legacy_known  the same with md5, for 1.x clients
     cached        pieces that the supernode itself can send
-    in_flight_claims  piece -> the latest lease that brings it to a source, for Limits.reseed_delay
-    seedable      cached and not claimed: what the supernode may send again
-    used_elsewhere  slots of the supernode's that its hosts use in other tasks; refusal, turn: what follows from it (`same_hosts`)
+    in_flight_claims  piece -> the latest lease that sends it to a source, for Limits.reseed_delay
+    seedable      cached and not claimed: pieces that the supernode may send again
+    used_elsewhere  the supernode's slots that its hosts use in other tasks; refusal, turn: the resulting restriction (`same_hosts`)
     overdue       pieces that a parked pull selects and whose claim is older than that pull waits for (`selections`)
-    holders       finished copies and where they are            rarity   finished copies and those in flight
+    holders       finished copies and their holders            rarity   finished copies and those in flight
 
-Parked pulls. `parked` is the queue of parked downloads, with what each lacks. freed_sources are sources with a new piece or slot (None: the
-supernode), recheck are parked downloads whose own state changed: either may make a parked pull answerable, and the task is in `wakeable`.
-selected is piece -> the parked downloads whose pull selects it, in the order of parking.
+Parked pulls. `parked` is the queue of parked downloads, with the pieces that each lacks. freed_sources are sources with a new piece or
+slot (None: the supernode), recheck are parked downloads whose own state changed: either may make a parked pull answerable, and the task is
+in `wakeable`. selected is piece -> the parked downloads whose pull selects it, in the order of parking.
 
-Fields that a pull reads of many peers come first, in one or two cache lines: a download's peer, encoded_source and is_straggler, its peer's
+Fields that a pull reads of many peers are first, in one or two cache lines: a download's peer, encoded_source and is_straggler, its peer's
 slots and location.
 
 encoded_source (a download's source in an answer) and cached_reply (the part that all answers of a task have in common) are set by
@@ -203,17 +203,17 @@ cdef inline int between(const Location* a, const Location* b) noexcept nogil:
 
 
 cdef inline void mark_seen(Download download, double now) noexcept:
-    """The client of the download is alive."""
+    """Record that the download's client sent a message."""
     download.seen = download.peer.seen = now
 
 
 cdef inline bint shares(Task task) noexcept:
-    """Its pieces are slow and more than one: what its hosts receive of other tasks counts (`same_hosts`)."""
+    """Whether the task's pieces are slow and more than one, so that pieces its hosts receive of other tasks count (`same_hosts`)."""
     return task.slow and task.count != 1
 
 
 cdef inline Py_ssize_t room_beside(Download download, Py_ssize_t live) noexcept:
-    """Pieces that its host has room for beside those of its other downloads. live: those of its own that are under way, not ending."""
+    """Room of the host beside its other downloads, in pieces. live: the download's own pieces in progress, without ending ones."""
     cdef PeerState peer = download.peer
     cdef Task task = download.task
     if not shares(task) or peer.receiving <= live or download.window is not None:

@@ -17,7 +17,7 @@ ABSENT: Final[int]
 """`holder_index` of a download that is no source."""
 
 FIRST_SIZE: Final[int]
-"""Pieces that a task of unknown length has room for at first."""
+"""Initial size of a task of unknown length, in pieces."""
 
 
 
@@ -25,13 +25,13 @@ FIRST_SIZE: Final[int]
 class PeerState:
     """A peer as the supernode sees it: a host's piece server (ip:port), its upload slots and how far it is trusted.
 
-    Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, holdings are the CID's.
-    A CID that serves nobody (port 0) has a peer of its own, so that two of them on one host are not taken for one.
+    Several CIDs, of several tasks, belong to one peer: slots and isolation are the peer's, pieces are the CID's.
+    A CID that serves no pieces (port 0) has a peer of its own, so that two of them on one host are distinct.
 
-    receiving: pieces that its downloads receive, of tasks of more than one. beside: which of them was given one beyond Limits.few last.
-    used of slots uploads are leased. uploads: pieces it sends, those without a slot included.
+    receiving: pieces that its downloads receive, of tasks of more than one piece. beside: the download that last got one beyond Limits.few.
+    used: leased uploads, of `slots`. uploads: pieces it sends, including those without a slot.
     isolated: not a source until the deadline in `bucket`.
-    unproved: not a source until a peer server of this swarm was found at its address (`reachability`).
+    unproved: not a source until a peer server of this swarm is found at its address (`reachability`).
     seen: seconds; compared with the time when the deadline in `silence` is due.
     failures: client address -> its share of the consecutive failures. accusers: client addresses that received wrong bytes.
     wrong_bytes_proven: isolated for wrong bytes. cleared: it sent the right bytes to the supernode itself.
@@ -62,14 +62,14 @@ class PeerState:
     def key(self) -> tuple[str, int, str]: ...
     @property
     def address(self) -> str:
-        """The client that it counts as (`task.client_of`): by the address that it registered from."""
+        """The client that it counts as (`task.client_of`), by the address that it registered from."""
 
 @final
 class Lease:
-    """Piece n goes from `source` (None: the supernode) to `download`. started: seconds.
+    """Piece n is assigned from `source` (None: the supernode) to `download`. started: seconds.
 
     ending: its last bytes are about to arrive, so it uses no download slot. freed: it uses no upload slot.
-    receives: it is one of those that its host receives (`PeerState.receiving`); not where its download is silent, or takes nothing.
+    receives: it counts in its host's `PeerState.receiving`; not while its download is silent, or does not read.
     late: see `supernode_slots`; only while it uses a slot. also_in: the other tasks in which it counts (`same_hosts`), None: none.
     """
 
@@ -77,9 +77,9 @@ class Lease:
     @property
     def also_in(self) -> tuple[Task, ...] | None: ...
     def has_alternate(self, other: Download | None) -> bool:
-        """`other` was named to the download as an alternate source."""
+        """Whether `other` was named to the download as an alternate source."""
     def remove_alternate(self, other: Download) -> None:
-        """`other` counts as an alternate no longer."""
+        """Stop counting `other` as an alternate."""
     @property
     def download(self) -> Download: ...
     @property
@@ -101,16 +101,16 @@ class LeaseBucket:
 
 @final
 class Download:
-    """State of one CID. `seen` is seconds. rotation: where its search for pieces starts, not negative.
+    """State of one CID. seen: seconds. rotation: where its search for pieces starts, not negative.
 
-    serves: it may become a source. legacy: it speaks 1.x. window: None for a regular download.
-    feeds: it is a supernode, whose hosts wait for what it gets.
+    serves: it may become a source. legacy: its protocol is 1.x. window: None for a regular download.
+    feeds: it is a supernode, whose hosts wait for its pieces.
     holder_index: its index among the task's holders, ABSENT unless it is a source.
     sending: leases of pieces that it sends, the newest last. given: pieces that others reported as sent by it.
     source_failures: failures of sources towards it.
     early: pieces acknowledged inside the window and evicted again. limit: pieces from this one on are not wanted yet, -1 = no limit.
-    pending_want: pieces a parked pull asks for, 0 when none is parked.
-    selected: the pieces that its latest pull is confined to, in order of preference; None: any.
+    pending_want: pieces that a parked pull requests, 0 when none is parked.
+    selected: the only pieces that its latest pull may get, in order of preference; None: any.
     is_straggler, best_piece_time, claimed_piece_time: see `stragglers`.
     """
 
@@ -156,29 +156,29 @@ class Download:
     @property
     def sending(self) -> list[Lease]: ...
     def has(self, n: int) -> bool:
-        """Piece n is here, servable."""
+        """Whether the download has piece n and can serve it."""
     def has_slot(self) -> bool:
-        """Its peer has an upload slot free for this task."""
+        """Whether its peer has an upload slot free for this task."""
     def room(self) -> int:
-        """Further pieces that it may have under way, not positive: none."""
+        """Number of further pieces that it may have in progress; zero or negative: none."""
     def lease(self, n: int) -> Lease | None:
-        """The lease under which piece n is coming, or has arrived."""
+        """Return the lease of piece n, in progress or arrived."""
 
 @disjoint_base
 class Task:
-    """One task: which pieces are offered to whom, its downloads and parked pulls. Raises BadPiece for an impossible count.
+    """One task: the pieces offered to each kind of client, its downloads and parked pulls. Raises BadPiece for an impossible count.
 
     count: pieces, -1 unknown. size: pieces there is room for. lease: seconds a piece may take. piece_time: their mean, 0 unknown.
     usual_time: the mean of all tasks when its downloads began, 0 unknown.
-    upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID gets at once: few while pieces are
-    `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
+    upload_slots, seed_slots, download_slots: pieces that a peer sends, the supernode sends, a native CID receives at once: few while pieces
+    are `slow`. mixed: a 1.x CID takes part; it does not report when a piece is ending, so few slots would leave links idle.
     unfinished: downloads that lack pieces; feeders: those of them that feed others.
-    from_supernode, from_peers: pieces that were reported as sent by it and by downloads, since the task is known.
-    supernode_used: slots of the supernode's in use. used_elsewhere: those that its hosts use in other tasks; refusal, turn: whether it may
+    from_supernode, from_peers: pieces reported as sent by the supernode and by downloads, since the task was added.
+    supernode_used: the supernode's slots in use. used_elsewhere: those that its hosts use in other tasks. refusal, turn: whether it may
     send pieces again meanwhile, and the bucket of its turn (`same_hosts`).
-    late_slots: slots of late leases, by client (`supernode_slots`); client_share: how many of them count against other clients; excess: the
+    late_slots: slots of late leases, by client (`supernode_slots`). client_share: how many of them count against other clients. excess: the
     others.
-    timings_since_review: piece times reported since the last review of stragglers; straggler_count: stragglers then; review_from: where
+    timings_since_review: piece times reported since the last review of stragglers. straggler_count: stragglers then. review_from: where
     among its downloads the next review begins.
     """
 
@@ -231,18 +231,18 @@ class Task:
     @property
     def late_slots(self) -> dict[str, int]: ...
     def used_by_others(self, asker: Download) -> int:
-        """Slots of the supernode's in use, without the excess of other clients than the asker's."""
+        """The supernode's slots in use, without the excess of clients other than the asker's."""
     @property
     def slow_from(self) -> float: ...
     @property
     def reach(self) -> int:
-        """Pieces that a download may report: those that the supernode has, and Limits.ahead beyond, which bounds memory."""
+        """Number of pieces that a download may report: the supernode's, and Limits.ahead beyond, which bounds memory."""
     def check(self, n: int) -> int:
-        """n itself; raises BadPiece outside the task, or outside `reach` for a task of unknown length."""
+        """Return n; raises BadPiece outside the task, or outside `reach` for a task of unknown length."""
     def admits(self, n: int) -> bool:
         """Make room for piece n; False if it is outside `reach` and is ignored. Raises BadPiece as `check` does."""
     def check_count(self, count: int) -> None:
-        """Raises IllegalEvent if a count of `count` pieces contradicts what is known."""
+        """Raise IllegalEvent if `count` pieces contradict the known count or pieces."""
     def cache(self, n: int) -> None:
         """The supernode has piece n and its digest."""
     def uncache(self, n: int) -> None:
@@ -252,9 +252,9 @@ class Task:
     def clear(self) -> None:
         """Break the reference cycles with downloads, once the last one has left."""
     def know_all(self) -> None:
-        """The digest of every piece of a task without parked pulls is known; the supernode has none of them."""
+        """Mark the digest of every piece as known, in a task without parked pulls; the supernode has none of the pieces."""
     def cache_all(self, pieces: Bitset) -> None:
-        """`cache` for each of these pieces, by words."""
+        """Apply `cache` to each of these pieces, by words."""
     @property
     def alternates(self) -> int: ...
     @property
@@ -293,24 +293,24 @@ class Task:
     def recheck(self) -> dict[Download, None]: ...
     wakeable: dict[str, None]
     dropped: bool
-    """The task was dropped; its downloads are removed in turns."""
+    """Whether the task was dropped; its downloads are removed in batches."""
     def claim(self, lease: Lease) -> int:
-        """A cached piece is on its way to a source: the supernode does not send it again until that claim ends."""
+        """Claim a cached piece that is in flight to a source: the supernode does not send it again until that claim ends."""
     def end_claim(self, n: int) -> int:
-        """The piece has one holder more, or will not have one soon: the supernode may send it again."""
+        """End the claim of piece n, which has one holder more, or will not have one soon: the supernode may send it again."""
     def claim_overdue(self, n: int, now: float) -> bool:
-        """The piece is on its way to a source for longer than a pull that selects it waits."""
+        """Whether the piece is in flight to a source for longer than a pull that selects it waits."""
     def patience(self) -> float:
-        """Seconds for which such a pull waits for a piece that is on its way to a source (`Limits.select_delay`)."""
+        """Seconds for which such a pull waits for a piece that is in flight to a source (`Limits.select_delay`)."""
     def lack(self, download: Download) -> tuple[Bitset, bool]:
-        """What the download lacks, offered or not; True: and all beyond the end of that set, which is as short as possible."""
+        """Return the pieces that the download lacks, offered or not, in a set as short as possible. True: and all beyond its end."""
     def finished(self, download: Download) -> bool:
-        """Every piece is here or has arrived."""
+        """Whether every piece is at the download or has arrived."""
     def add_got(self, download: Download, by: int) -> int:
-        """The download got `by` pieces more (or less)."""
+        """Add `by` (may be negative) to the number of pieces that the download has got."""
     def reopen(self, download: Download) -> int:
-        """A source has one piece or slot more: open it, and note that it may answer parked pulls."""
+        """Open a source that has one piece or slot more, and note that it may answer parked pulls."""
     def note_freed(self, source: Download | None) -> int:
-        """`source` (None: the supernode) can give something new: it may answer parked pulls."""
+        """Note that `source` (None: the supernode) has a new piece or slot and may answer parked pulls."""
     def recheck_if_parked(self, download: Download) -> int:
-        """The download's own state changed: if it is parked, its pull is tried again."""
+        """Retry the download's pull if it is parked, because the download's own state changed."""

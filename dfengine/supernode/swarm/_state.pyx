@@ -1,4 +1,4 @@
-"""Tasks, downloads, peers and leases: the swarm's state. The layout and a download's laws are drawn in the `.pxd`."""
+"""Tasks, downloads, peers and leases: the swarm's state. The `.pxd` shows the layout and a download's laws."""
 
 cimport cython
 
@@ -20,7 +20,7 @@ FIRST_SIZE = 64
 
 cdef double SELECT_TIMES = 1.5  # times the mean time of a piece
 
-cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `transitions.arrive` gives a download its own
+cdef dict NONE_ARRIVED = {}  # shared by downloads without an arrived piece; `transitions.arrive` replaces it
 
 
 @cython.final

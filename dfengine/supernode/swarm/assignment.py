@@ -8,7 +8,7 @@ from dfengine.wire import Source
 
 
 class Supernode(NamedTuple):
-    """The supernode as a source; it knows its own address."""
+    """The supernode as a source; its address is not needed here."""
 
     cid: None = None
     ip: str = ""
@@ -27,10 +27,10 @@ class Assignment(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """What a pull is answered with.
+    """Answer to a pull.
 
-    kind: "pieces"; "finished" all pieces are here or arrived; "busy" at its download limit; "wait" nothing it lacks is offered;
-    "nosource" what it lacks is offered, but no source has a slot.
+    kind: "pieces"; "finished": the download has all pieces; "busy": it is at its download limit; "wait": no piece that it lacks is offered;
+    "nosource": pieces that it lacks are offered, but no source has a slot.
     """
 
     kind: str

@@ -3,7 +3,7 @@
     buckets   dict: number -> dict of items, in the order of adding     order   heap of the numbers
 
     time, seconds   0 ........ 0.25 ....... 0.5 ....... 0.75
-    bucket          |     1     |     2     |     3     |        an item for 0.3 lies in bucket 2 and is due at 0.5
+    bucket          |     1     |     2     |     3     |        an item for 0.3 is in bucket 2 and is due at 0.5
 
 Times are rounded up to GRAIN; an item is due within GRAIN after its time. Items are due in the order of their buckets, then of adding, so
 the order depends on events alone.
@@ -17,13 +17,13 @@ from math import ceil, inf
 from typing import Generic, TypeVar
 
 GRAIN = 0.25
-"""Seconds to a bucket."""
+"""Width of a bucket in seconds."""
 
 Item = TypeVar("Item", bound=Hashable)
 
 
 class Deadlines(Generic[Item]):
-    """Items, each with its deadline. An item is added again only after it was removed."""
+    """Items by deadline. An item may be added again only after it was removed."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, dict[Item, None]] = {}
@@ -33,7 +33,7 @@ class Deadlines(Generic[Item]):
         return sum(map(len, self._buckets.values()))
 
     def add(self, item: Item, when: float) -> int:
-        """Remember `item` until `when` (seconds, not negative); returns its bucket, an argument of `discard`."""
+        """Add `item` with the deadline `when` (seconds, not negative); return its bucket, an argument of `discard`."""
         number = ceil(when / GRAIN)
         bucket = self._buckets.get(number)
         if bucket is None:
@@ -43,13 +43,13 @@ class Deadlines(Generic[Item]):
         return number
 
     def discard(self, item: Item, number: int) -> None:
-        """Forget `item` of that bucket; unknown: nothing happens."""
+        """Remove `item` from that bucket, if it is there."""
         bucket = self._buckets.get(number)
         if bucket is not None:
             bucket.pop(item, None)
 
     def due(self, now: float, most: int) -> list[Item]:
-        """Take out what is due at `now`, up to `most` items; the rest stays due."""
+        """Remove and return up to `most` items that are due at `now`; the rest stays due."""
         items: list[Item] = []
         while self._order and self._order[0] * GRAIN <= now and len(items) < most:
             bucket = self._buckets[self._order[0]]
@@ -63,7 +63,7 @@ class Deadlines(Generic[Item]):
         return items
 
     def soonest(self) -> float:
-        """When something is due next, seconds; infinity for never."""
+        """The next deadline in seconds; infinity for none."""
         while self._order and not self._buckets[self._order[0]]:
             del self._buckets[heapq.heappop(self._order)]
         return self._order[0] * GRAIN if self._order else inf

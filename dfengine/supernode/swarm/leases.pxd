@@ -1,20 +1,20 @@
 """Leases: every slot in use is one, with a deadline.
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `take_slot` to `free_slot` or
-`release`, but none of other peers when its download is a straggler (`stragglers`), none of the supernode's while its client takes nothing
-(`supernode_slots`), and none of a peer's when its download is silent. Until its release it stands in `running` of its download, or after
-the content came in `arrived`. A peer whose last slot is taken is closed in all its tasks and opened in all when one comes back. A lease
-that is not released by then is returned by `expired`.
+`release`. Exceptions: it holds none of a peer when its download is a straggler (`stragglers`) or silent, and none of the supernode while
+its client does not read (`supernode_slots`). Until its release it is in `running` of its download, or in `arrived` after the content has
+been received. A peer whose last slot is taken is closed in all its tasks, and opened in all when a slot is freed. `expired` returns a
+lease that is not released by its deadline.
 
 A lease is overdue after Limits.reseed_delay, or after twice the task's mean time per piece where that is longer; its claim ends then. A
-download is silent when it was not seen for SILENCE since the lease began: its process may be stopped. An overdue lease of a silent download
-uses neither room of its host nor a slot of a peer's. It lives on, so a late report is taken.
+download is silent when it sent no message for SILENCE since the lease began: its process may be stopped. An overdue lease of a silent
+download uses neither room of its host nor a slot of a peer. It continues, so that a late report is accepted.
 
     buckets      dict: number -> LeaseBucket       order  heap of the numbers       latest  the bucket that was added to last
     LeaseBucket  first -> Lease <-> Lease <-> Lease <- last                          linked by the leases themselves, in the order of adding
 
-Deadlines are rounded up to GRAIN, as in `deadlines`. A lease is in one bucket: while it `awaits_look`, in that of its claim's end, then of
-the time at which its download will have been silent for long enough; then in that of its own end.
+Deadlines are rounded up to GRAIN, as in `deadlines`. A lease is in one bucket. While it `awaits_check`, that is the bucket of its claim's
+end, then of the time at which its download will have been silent for long enough; after that, the bucket of its own end.
 """
 
 from dfengine.supernode.swarm._state cimport Download, Lease, LeaseBucket

@@ -1,4 +1,4 @@
-"""Leases and their deadlines. The laws stand in the `.pxd`."""
+"""Leases and their deadlines. The `.pxd` has the laws."""
 
 cimport cython
 
@@ -11,8 +11,8 @@ from dfengine.supernode.swarm._state cimport ACCEPTED, NOWHERE, Download, Lease,
 from dfengine.supernode.swarm import deadlines
 
 cdef enum:
-    MOST_TASKS = 64  # of a host, the newest ones, that a lease counts in
-    MUCH_LARGER = 2  # times as many unfinished downloads
+    MOST_TASKS = 64  # newest tasks of a host in which a lease counts, at most
+    MUCH_LARGER = 2  # ratio of unfinished downloads up to which it counts in another task
 
 cdef double GRAIN = deadlines.GRAIN
 
@@ -35,7 +35,7 @@ cdef class Leases:
         return self.live
 
     cdef int use_supernode(self, Lease lease) except -1:
-        """It uses a slot of the supernode's, which counts in its host's other tasks as well (`same_hosts`)."""
+        """Use a slot of the supernode, which counts in the host's other tasks as well (`same_hosts`)."""
         cdef Download download = lease.download, other
         cdef Task task = download.task
         cdef Py_ssize_t tries = MOST_TASKS
@@ -67,7 +67,7 @@ cdef class Leases:
         return 0
 
     cdef int use_room(self, Lease lease) except -1:
-        """Its host receives one piece more."""
+        """Count one more piece that the host receives."""
         cdef PeerState peer = lease.download.peer
         cdef Task task = lease.download.task
         lease.receives = not lease.download.legacy and task.count != 1
@@ -77,7 +77,7 @@ cdef class Leases:
         return 0
 
     cpdef int leave_room(self, Lease lease) except -1:
-        """Its host has room for another piece, of whichever task. Again: nothing happens."""
+        """Free the host's room for another piece, of any of its tasks. May be repeated."""
         cdef Download download = lease.download, other
         cdef PeerState peer = download.peer
         if not lease.receives:
@@ -93,7 +93,7 @@ cdef class Leases:
         return 0
 
     cdef int take_slot(self, Lease lease) except -1:
-        """The lease is new; its source has a free slot, which it uses."""
+        """Use a free slot of the new lease's source."""
         cdef Download source = lease.source, other
         cdef Task task = lease.download.task
         cdef PeerState peer
@@ -112,14 +112,14 @@ cdef class Leases:
         lease.freed = lease.download.is_straggler and not source.is_straggler
         peer.used += not lease.freed
         peer.uploads += 1
-        # Any number of downloads: one opens or closes at these two numbers only.
+        # A peer may have any number of downloads, but one opens or closes only at these two counts.
         for other in peer.downloads if not lease.freed and (peer.used == peer.slots or peer.used == task.few) else ():
             if other.holder_index != NOWHERE and not other.has_slot():
                 other.task.holders.close(other.holder_index)
         return 0
 
     cdef int schedule(self, Lease lease, double when) except -1:
-        """Put the lease into the bucket of that time (s)."""
+        """Put the lease into the bucket of time `when` (s)."""
         cdef Py_ssize_t number = <Py_ssize_t> ceil(when / GRAIN)
         cdef LeaseBucket bucket = self.latest
         if bucket is None or bucket.number != number:
@@ -140,7 +140,7 @@ cdef class Leases:
         return 0
 
     cdef int unschedule(self, Lease lease) except -1:
-        """Take the lease out of its bucket. Again: nothing happens."""
+        """Remove the lease from its bucket, if it is in one."""
         cdef LeaseBucket bucket = lease.bucket
         if bucket is None:
             return 0
@@ -203,7 +203,7 @@ cdef class Leases:
         return 0
 
     cdef int note_time(self, bint peer, double seconds) except -1:
-        """A piece was reported so long after it was assigned."""
+        """Count the time from a piece's assignment to its report."""
         cdef int bucket = 0
         while bucket < 9 and seconds > BOUNDS[bucket]:
             bucket += 1
@@ -252,7 +252,7 @@ cdef class Leases:
         return over
 
     cdef int check(self, Lease lease, double now) except -1:
-        """It takes longer than expected: of a silent download it uses no room and no slot of a peer. Schedule what comes next."""
+        """Handle a lease that takes longer than expected: for a silent download, free room and a peer's slot. Schedule its next check."""
         cdef Download download = lease.download
         cdef double over = lease.started + download.task.lease
         cdef double silent = over if download.legacy else max(lease.started, download.seen) + SILENT_FOR

@@ -1,7 +1,7 @@
-"""How near two peers are: the same host, the same label as far down as it is shared, the same subnet.
+"""Distance of two peers: the same host, the number of label levels in common, the same subnet.
 
-A label is what `--location` says, `region|site|rack`, widest first; at most LABEL_PARTS of its parts count. Where both have a
-label, subnets say nothing. Names are compared by their hashes, a part of a label by the hash of all up to it.
+A label is the value of `--location`, `region|site|rack`, widest first; at most LABEL_PARTS of its parts count. Where both peers have a
+label, subnets are ignored. Names are compared by their hashes, a part of a label by the hash of the label up to and including it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import xxhash
 
 LABEL_PARTS = 4
 LONGEST = 256
-"""Characters of a label that count."""
+"""Maximum number of characters of a label that count."""
 
 
 def hashes(ip: str, location: str) -> tuple[int, int, list[int]]:
-    """Of the host, of its subnet (0: the address is no IP), and of each level of its label; 32 bits each, not 0."""
+    """Return the hashes of the host, of its subnet (0: the address is no IP), and of each level of its label; 32 bits each, not 0."""
     subnet, labels = 0, list[int]()
     parts = location[:LONGEST].split("|") if location else []
     try:

@@ -1,4 +1,4 @@
-"""The registered downloads: how each is answered, and the limits on their number."""
+"""The registered downloads: how to answer each, and the limits on their number."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dfengine.net.quota import SHARE, Quota
 from dfengine.task import Peer, client_of
 
 MOST_TEXTS = 128 << 20
-"""Characters of all texts of registrations that are kept."""
+"""Maximum number of characters in the texts of all registrations."""
 
 MOST_DOWNLOADS = 200_000
-"""Registered downloads beyond which new ones are refused."""
+"""Maximum number of registered downloads; further ones are refused."""
 
 Key = tuple[str, str]
 """(task, CID)."""
@@ -21,10 +21,10 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Member:
-    """A registered download. super_node_ip: the address it calls this supernode by. native: the pull it speaks, 0 = 1.x.
+    """A registered download. super_node_ip: the supernode's address as the download uses it. native: version of its pull protocol, 0 = 1.x.
 
-    address: where it was first seen. expects: the file's length that it got, 0: none. connection: that of its
-    latest pull; key: its own.
+    address: client address at which it was first seen. expects: the file's length that it expects, 0: none. connection: of its latest
+    pull. key: its own.
     """
 
     super_node_ip: str
@@ -38,23 +38,23 @@ class Member:
 
     @property
     def texts(self) -> int:
-        """Characters of its texts."""
+        """Number of characters in its texts."""
         peer = self.peer
         fields = (self.super_node_ip, self.call_system, self.key[1], peer.ip, peer.path, peer.host, peer.id, peer.version, peer.location)
         return sum(map(len, fields))
 
     def check_length(self, length: int) -> None:
-        """Raises RemoteError if it expects another file than one of `length` bytes; -1, not known, is not one."""
+        """Raise RemoteError if it expects another length than `length` bytes; -1, unknown, contradicts none."""
         if self.expects > 0 and length >= 0 and length != self.expects:
             raise RemoteError(f"the origin's file has {length} bytes, {self.expects} were expected")
 
     def is_of(self, address: str) -> bool:
-        """Requests from `address` may be its own."""
+        """Whether requests from `address` may be the download's own."""
         return address == self.address or client_of(address) == client_of(self.address)
 
 
 class Members(dict[Key, Member]):
-    """By (task, CID). share: percent of them for one client."""
+    """Registered downloads by (task, CID). share: percent of them for one client."""
 
     def __init__(self, share: int = SHARE) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Members(dict[Key, Member]):
         self._texts = Quota(MOST_TEXTS, share)
 
     def room_for(self, key: Key, address: str) -> None:
-        """Raises SupernodeFull if a limit is reached, in all or of the client at `address`."""
+        """Raise SupernodeFull if a limit is reached, in total or of the client at `address`."""
         if key in self:
             return
         if len(self) >= MOST_DOWNLOADS:
@@ -73,7 +73,7 @@ class Members(dict[Key, Member]):
             raise SupernodeFull(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
 
     def admit(self, key: Key, member: Member) -> None:
-        """Add it; if it was registered before, it keeps its peer, its address and its connection."""
+        """Add a download; if it was registered before, it keeps its peer, its address and its connection."""
         known = self.get(key)
         if known is None:
             self._shares.acquire(member.address)
@@ -87,7 +87,7 @@ class Members(dict[Key, Member]):
         self[key] = member
 
     def dismiss(self, key: Key) -> Member | None:
-        """Remove it; None: it was not registered. The caller tells the swarm."""
+        """Remove a download; None: it was not registered. The caller notifies the swarm."""
         member = self.pop(key, None)
         if member is not None:
             self._shares.release(member.address)

@@ -1,9 +1,9 @@
-"""Leases to go to an origin directly: they bound the load there when many downloads lose the swarm. Pure.
+"""Leases to read an origin directly: they bound the origin's load when many downloads lose the swarm. Pure.
 
-Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may ask
-again; a returned lease goes to the first that asks. Any name is accepted, because a download that lost the swarm is not registered: so
-leases count for the client's address, and no client has more than its share of an origin's leases and of the origins. In a cluster
-`origin_seats` says how many of an origin's leases are this supernode's.
+Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may
+retry; a returned lease is granted to the first request. Any CID is accepted, because a download that lost the swarm is not registered.
+Leases are therefore counted by the client's address, and no client has more than its share of an origin's leases and of the origins. In a
+cluster `origin_seats` determines how many of an origin's leases are this supernode's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TERM = 60.0
 """Seconds that a lease lasts without renewal."""
 
 MOST_ORIGINS = 4096
-"""Origins with leases at once; further ones get none."""
+"""Maximum number of origins with leases at once; further ones get none."""
 
 Holder = tuple[str, str]
 """(client's address, download)."""
 
 
 class _Origin:
-    """opener: address of the client that the origin counts for."""
+    """Leases of one origin. opener: address of the client to whose share the origin counts."""
 
     def __init__(self, opener: str, limit: int, share: int) -> None:
         self.opener = opener
@@ -35,7 +35,7 @@ class _Origin:
 
 
 class OriginLeases:
-    """Of all origins. An origin is `host:port`. `now` is monotonic seconds. share: percent for one client."""
+    """Leases of all origins. An origin is `host:port`. `now` is monotonic seconds. share: percent for one client."""
 
     def __init__(self, limit: int, share: int = SHARE, term: float = TERM) -> None:
         self.limit = limit
@@ -50,11 +50,11 @@ class OriginLeases:
         return sum(len(origin.held) for origin in self._origins.values())
 
     def held(self) -> dict[str, int]:
-        """Origin -> leases that are out."""
+        """Origin -> number of its leases that are out."""
         return {name: len(origin.held) for name, origin in self._origins.items()}
 
     def held_at(self, name: str, now: float) -> int:
-        """Leases that are out at an origin."""
+        """Number of leases that are out at an origin."""
         origin = self._origins.get(name)
         if origin is not None:
             self._expire(name, origin, now)
@@ -62,13 +62,13 @@ class OriginLeases:
         return len(origin.held) if origin is not None else 0
 
     def left(self, name: str, client: str) -> int:
-        """Leases of an origin that the client at that address may have besides those that it has."""
+        """Further leases of an origin that the client at that address may have."""
         scope = self.seats.scope if self.seats is not None else self.limit
         origin = self._origins.get(name)
         return max(1, scope * self._share // 100) - (origin.shares.of(client) if origin is not None else 0)
 
     def ask(self, name: str, client: str, download: str, now: float) -> bool:
-        """Grant or renew; False: all are out, or all that the client at that address may have."""
+        """Grant or renew a lease. False: all are out, or the client at that address has its share."""
         if not self.limit:
             return True
         holder = (client, download)
@@ -90,7 +90,7 @@ class OriginLeases:
         return True
 
     def release(self, name: str, client: str, download: str) -> bool:
-        """True if there was one, so that another may have it."""
+        """Return a lease; True if there was one, so that another download may have it."""
         origin = self._origins.get(name)
         if origin is None or origin.held.pop((client, download), None) is None:
             return False
@@ -101,12 +101,12 @@ class OriginLeases:
         return True
 
     def _expire(self, name: str, origin: _Origin, now: float) -> bool:
-        """True if leases came back by their time."""
+        """Remove expired leases of an origin; True if there were any."""
         over = [holder for holder, until in origin.held.items() if until <= now]
         for holder in over:
             self.release(name, *holder)
         return bool(over)
 
     def expire(self, now: float) -> list[str]:
-        """Origins of which leases came back by their time."""
+        """Remove expired leases; return the origins that had any."""
         return [name for name, origin in list(self._origins.items()) if self._expire(name, origin, now)]

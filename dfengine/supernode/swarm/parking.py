@@ -1,10 +1,10 @@
-"""Parked pulls: those that wait until they can be answered.
+"""Parked pulls, which wait until they can be answered.
 
-Law: between events no parked pull can be answered. It was answered without pieces when it was parked, by an exact search, and since then
-every change that could matter was noted in `freed_sources` and `recheck`. So the cost of an event depends on what it makes possible: one
-check of each download that lacks a piece of the freed source, in the order of parking, until the source is full again. The others are not
+Law: between events no parked pull can be answered. An exact search found no piece for it when it was parked, and since then `freed_sources`
+and `recheck` have recorded every change that could matter. The cost of an event therefore depends on what it makes possible: one check of
+each download that lacks a piece of the freed source, in the order of parking, until the source is full again. Other downloads are not
 checked. A pull that selects its pieces lacks these alone. Downloads that feed others come first at a source that has a spread piece which
-they lack (`scheduler`). A slot of the supernode's goes first to pulls that select an overdue piece.
+they lack (`scheduler`). A slot of the supernode is offered first to pulls that select an overdue piece.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHECKS_PER_ANSWER = 8
 
 
 def park(download: Download, k: int) -> None:
-    """Park a pull of k pieces. Again: k is replaced, the position in the queue is kept."""
+    """Park a pull of k pieces. If one is parked already, k is replaced and the position in the queue stays."""
     task = download.task
     download.pending_want = k
     task.parked.put(download, *task.lack(download), ahead=download.feeds)
@@ -30,7 +30,7 @@ def park(download: Download, k: int) -> None:
 
 
 def unpark(download: Download) -> None:
-    """Remove the parked pull; not parked: nothing happens."""
+    """Remove the parked pull, if any."""
     task = download.task
     if download.pending_want and download.selected is not None:
         task.selections.unpark(download)
@@ -44,7 +44,7 @@ def unpark(download: Download) -> None:
 def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str, Pull]]:
     """Answer the parked pulls that can be answered now, in the order of parking for each freed source; they are no longer parked.
 
-    About `most` of them: if there may be more the task is wakeable again.
+    Answers about `most` pulls; if more may be answerable, the task is in `wakeable` again.
     """
     answers: list[tuple[str, Pull]] = []
     unanswered: dict[Download, None] = {}
@@ -61,7 +61,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
     task.wakeable.pop(task.id, None)
 
     def serve_from(source: Download | None) -> bool:
-        """Check the pulls that a freed source may answer; False: there may be more of them than one call checks."""
+        """Check the pulls that a freed source may serve; False: one call cannot check all of them."""
         nonlocal checks
         offer, last = task.seedable if source is None else source.have, None
         spread = task.rarity.at_least(source.have, task.feeders) if source is not None and task.parked.any_ahead else None
@@ -78,7 +78,7 @@ def answer(task: Task, leases: Leases, now: float, most: int) -> list[tuple[str,
         return True
 
     def serve_overdue() -> bool:
-        """Send overdue pieces to pulls that select them; False: there may be more than one call checks."""
+        """Send overdue pieces to pulls that select them; False: one call cannot check all of them."""
         nonlocal checks
         for n in list(task.overdue):
             while n in task.overdue and task.supernode_used - task.excess < task.seed_slots:

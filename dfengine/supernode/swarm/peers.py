@@ -1,7 +1,7 @@
 """Peers and their CIDs: when they were last seen, and which of them are isolated.
 
-The rules of trust stand in `trust.py` and are applied here. A peer is removed with its last CID, unless it is isolated: then it is kept
-until the isolation ends, so that leaving and joining again does not end it. complaints: sources that the supernode should verify itself.
+`trust.py` has the rules of trust, which are applied here. A peer is removed with its last CID, unless it is isolated: then it stays until
+the isolation ends, so that leaving and joining again does not end it. complaints: sources that the supernode should verify itself.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from dfengine.wire import Source
 Key = tuple[str, int, str]
 
 REFUSED = 15.0
-"""Seconds for which a port at which nobody listens is isolated, at most: a peer server that is started again may have it."""
+"""Maximum seconds for which a port without a listener is isolated: a restarted peer server may use it."""
 
 AT_ONCE = 64
-"""Downloads that an event updates at once; the others of a larger number follow in `tick`."""
+"""Downloads that an event updates at once; if there are more, `tick` updates the others."""
 
 
 def key_of(peer: task.Peer, cid: str, address: str) -> Key:
-    """(ip, port, the address it registered from if that differs); for a CID that serves nobody (address, 0, CID).
+    """(ip, port, the address it registered from if that differs); for a CID without a piece server (address, 0, CID).
 
     Otherwise a client could register another host's peer server with pieces it does not have, and failures would count against that host.
     """
@@ -50,9 +50,9 @@ class Complaint(NamedTuple):
 
 
 class Sanction(NamedTuple):
-    """A source that one client does not get any more ("blocked"), or no client ("isolated"), or that is one again ("released").
+    """A source that one client ("blocked") or no client ("isolated") gets any more, or that is available again ("released").
 
-    why: the failure. key: of the source's peer. client: the address of who failed to get a piece, "" for the supernode.
+    why: the failure. key: of the source's peer. client: the address of the client that failed to get a piece, "" for the supernode.
     """
 
     what: str
@@ -63,20 +63,20 @@ class Sanction(NamedTuple):
 
 
 MOST_ACCUSED = 16, 4
-"""Peers that are isolated at once because another supernode says so: so many, or one of so many known peers if that is more."""
+"""Limits on peers isolated because of another supernode's report: so many, or one in so many known peers if that is more."""
 
 MOST_SANCTIONS = 1000
-"""Sanctions that are remembered until they are told; the oldest leave."""
+"""Sanctions that are stored until they are read; the oldest are dropped."""
 
 
 class Peers:
-    """departed: (task, CID) of those removed for silence or for claiming pieces that do not exist.
+    """All peers. departed: (task, CID) of those removed for silence or for claiming pieces that do not exist.
 
-    silence_deadlines has each peer with a CID, at the end of a silence that began when it was seen some time ago. `seen` is compared when
-    the deadline is due, so a sign of life only sets `seen`.
+    silence_deadlines has each peer with a CID, at the end of a silence that began at an earlier value of `seen`. `seen` is compared when
+    the deadline is due, so a message only has to set `seen`.
 
-    What concerns many downloads is done for some of them at a time (`tick`): dropped_tasks still have downloads, silent_peers are being
-    removed, source_updates are downloads whose peer was isolated or is no longer, refuted ones acknowledged pieces that do not exist.
+    Updates of many downloads are done for some of them at a time (`tick`): dropped_tasks still have downloads, silent_peers are being
+    removed, source_updates are downloads whose peer was isolated or released, refuted ones acknowledged pieces that do not exist.
     """
 
     def __init__(self, limits: Limits, leases: Leases, tasks: dict[str, Task]) -> None:
@@ -93,18 +93,18 @@ class Peers:
         self.departed: list[tuple[str, str]] = []
         self.complaints: list[Complaint] = []
         self.sanctions: deque[Sanction] = deque(maxlen=MOST_SANCTIONS)
-        """Since the caller last took them, for those who operate the swarm."""
+        """Sanctions since the caller last took them, for operators of the swarm."""
         self._asked: set[Key] = set()
         self._questions = Questions()
         self.isolations: Deadlines[PeerState] = Deadlines()
         self._accused: set[Key] = set()
-        """Isolated because another supernode says so."""
+        """Peers that are isolated because of another supernode's report."""
         self.blocks_due: Deadlines[tuple[str, str, Key]] = Deadlines()
 
-    # COMING AND GOING
+    # JOINING AND LEAVING
 
     def state(self, key: Key, now: float, location: str = "", proved: bool = True) -> PeerState:
-        """The peer of that key, a new one if it is not known; location: its label now. proved: see PeerState.unproved."""
+        """Return the peer of that key, a new one if it is unknown. location: its current label. proved: see PeerState.unproved."""
         peer = self.states.get(key)
         if peer is None:
             peer = self.states[key] = PeerState(key, self.limits.up, now)
@@ -137,7 +137,7 @@ class Peers:
         self.seen(download, now)
 
     def remove(self, download: Download) -> None:
-        """Remove the CID with all it has, is getting and is sending."""
+        """Remove the CID with its pieces and with all leases of pieces that it receives and sends."""
         task, peer = download.task, download.peer
         if task.dropped:
             download.pending_want, download.holder_index = 0, ABSENT  # the task's tables are not read any more
@@ -158,13 +158,13 @@ class Peers:
                 self._forget(peer)
 
     def depart(self, download: Download) -> None:
-        """Remove a CID that did not leave; it is reported in `departed`."""
+        """Remove a CID that did not leave by itself, and report it in `departed`."""
         if not download.task.dropped:
             self.departed.append((download.task.id, download.cid))
         self.remove(download)
 
     def refute(self, downloads: list[Download]) -> None:
-        """These acknowledged pieces which do not exist: they depart."""
+        """Remove downloads that acknowledged pieces which do not exist."""
         self.refuted.extend(downloads)
         self._depart_refuted(AT_ONCE)
 
@@ -184,17 +184,17 @@ class Peers:
         task = self.tasks.get(task_id)
         return None if task is None else task.downloads.get(cid)
 
-    # SIGNS OF LIFE
+    # KEEP-ALIVE
 
     def seen(self, download: Download, now: float) -> None:
-        """The CID sent a message."""
+        """Record that the CID sent a message."""
         download.seen = download.peer.seen = now
 
     def _schedule_silence(self, peer: PeerState) -> None:
         peer.silence = self.silence_deadlines.add(peer, peer.seen + self.limits.peer_gc)
 
     def touch(self, cid: str, now: float) -> bool:
-        """A heartbeat. False if no task knows the CID."""
+        """Record a heartbeat. False if no task knows the CID."""
         for download in self.cids.get(cid, ()):
             self.seen(download, now)
         return cid in self.cids
@@ -202,7 +202,7 @@ class Peers:
     # TRUST
 
     def record_failure(self, client: Download, source: Download, n: int, why: str, counts: bool, now: float) -> None:
-        """The client failed to get piece n from the source. counts: against the source for all clients, not only for this one."""
+        """Record that the client failed to get piece n from the source. counts: for all clients, not only for this one."""
         peer = source.peer
         blocked = trust.block(client, peer, why, self.limits)
         if blocked:
@@ -210,7 +210,7 @@ class Peers:
             self.sanctions.append(Sanction("blocked", peer.key, why, client.peer.address, client.task.id))
         verdict = trust.record_failure(peer, client.peer.address, why, self.limits) if counts else trust.Verdict.NOTHING
         if blocked and verdict is trust.Verdict.NOTHING:
-            verdict = trust.Verdict.VERIFY  # it may have left: who shares content alone need not leave downloads to wait for it
+            verdict = trust.Verdict.VERIFY  # it may be gone, and may be the only sharer that downloads wait for
         if verdict is trust.Verdict.ISOLATE:
             self._isolate(peer, now, why, client.peer.address)
         elif verdict is trust.Verdict.VERIFY and peer.key not in self._asked and not (peer.isolated or peer.unproved):
@@ -220,8 +220,10 @@ class Peers:
                 self.complaints.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
 
     def accused(self, key: Key, now: float) -> bool:
-        """Another supernode says that this peer sent it wrong bytes: nobody gets it for a time, as if it had been found here, but a success
-        ends that. False: so many were accused that no more are believed. It need not be known: it may join later."""
+        """Isolate a peer that another supernode reports for wrong bytes, as if it had been found here, but a success ends the isolation.
+
+        False: too many peers are isolated by such reports, or this one is isolated already. The peer may be unknown and join later.
+        """
         least, share = MOST_ACCUSED
         if key in self._accused or len(self._accused) >= max(least, len(self.states) // share):
             return False
@@ -259,14 +261,14 @@ class Peers:
                 transitions.delist(download)
 
     def prove(self, key: Key) -> None:
-        """A peer server of this swarm was found at that address: its downloads become sources. Not known: nothing happens."""
+        """Make the downloads of a peer sources, because a peer server of this swarm was found at its address. Ignores an unknown key."""
         peer = self.states.get(key)
         if peer is not None and peer.unproved:
             peer.unproved = False
             self._queue_source_updates(peer)
 
     def judge(self, complaint: Complaint, found: str, now: float) -> None:
-        """The result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent", "refused" (nobody
+        """Apply the result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent", "refused" (no server
         listens there); "": not possible."""
         self._asked.discard(complaint.key)
         self._questions.answered(complaint.by, found == "right", now)
@@ -288,7 +290,7 @@ class Peers:
             self._isolate(peer, now, found)
 
     def record_success(self, client: Download, source: Download, now: float) -> None:
-        """The client got a piece from the source."""
+        """Record that the client got a piece from the source."""
         source.peer.seen = now
         self._unblock(client, source.peer)
         if trust.record_success(source.peer, client.peer.address):
@@ -310,7 +312,7 @@ class Peers:
             self._unblock(client, peer)
 
     def _unblock(self, client: Download, peer: PeerState) -> None:
-        """The client may get that source again; if it is parked, its pull is tried again."""
+        """Let the client get that source again; a parked pull of it is retried."""
         trust.forgive(client, peer)
         client.task.recheck_if_parked(client)
 
@@ -318,15 +320,15 @@ class Peers:
 
     @property
     def unfinished(self) -> bool:
-        """`tick` has left something to do."""
+        """Whether `tick` has left updates for its next call."""
         return bool(self.source_updates or self.dropped_tasks or self.silent_peers or self.refuted)
 
     def soonest(self) -> float:
-        """The first deadline, seconds; infinity for none."""
+        """The first deadline in seconds; infinity for none."""
         return min(self.isolations.soonest(), self.blocks_due.soonest(), self.silence_deadlines.soonest())
 
     def tick(self, now: float, most: int) -> None:
-        """End isolations that are over and remove peers that were silent for too long: about `most` of each, the rest later."""
+        """End isolations whose time is over and remove peers that were silent for too long: about `most` of each, the rest later."""
         for task_id, cid, key in self.blocks_due.due(now, most):
             self._end_block(task_id, cid, key)
         for peer in self.isolations.due(now, most):
@@ -352,7 +354,7 @@ class Peers:
                     most -= 1
                 continue
             self.silent_peers.popleft()
-            if peer.downloads:  # it was seen meanwhile
+            if peer.downloads:  # a message arrived meanwhile
                 self._schedule_silence(peer)
 
     def remove_dropped(self, most: int) -> None:

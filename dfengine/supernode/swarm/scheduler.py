@@ -2,30 +2,30 @@
 
 Order, for each piece of an answer:
 
-0. for a stream, the first pieces after una, in order: from a holder as in 2, else from the supernode, unless the piece is on its
-   way to a source;
-1. a piece that no source has or is getting, from the supernode: new pieces enter the swarm first, each at a different peer;
+0. for a stream, the first pieces after una, in order: from a holder as in 2, else from the supernode, unless the piece is in flight
+   to a source;
+1. a piece that no source has or is receiving, from the supernode: new pieces enter the swarm first, each at a different peer;
 2. the rarest piece that an open source has, from a sample of its holders: one of the same speed, of these the nearest, of
    these the least loaded;
 3. the rarest piece the supernode may send again. Not a piece that was assigned to a source less than Limits.reseed_delay ago: that source
    will have it sooner than the supernode could send it again, and the supernode's uplink limits the swarm. Nor for a download with enough
-   pieces under way: a native client requests more only to keep its connections busy. Nor while the supernode sends other files to hosts
+   pieces in progress: a native client requests more only to keep its connections busy. Nor while the supernode sends other files to hosts
    of this task (`same_hosts`).
 
-A pull may select its pieces, in order of preference; then the order is that of `selections`.
-Other pieces of a stream go by rarity inside its window, so that streams at the same position have something to trade.
-For a download that will not be a source 2 precedes 1: what the supernode sends to it does not spread.
-A download that feeds others, a supernode, gets the rarest of the spread pieces that an open source has before all else, and its parked
-pull comes before those of others at a source that has one (`parking`): its hosts get nothing sooner than it does. A piece is spread when it
-has as many copies as there are such downloads unfinished. Before that, its copies would be busy with them for several times as long as they
-need to send it, and it must go to those first who pass it on in this swarm. The supernode's own slots they get in their turn, for the same
-reason.
-Equally rare pieces are taken in order from the download's own rotation, so new downloads start apart; copies in flight count, so they stay
-apart.
-An answer takes at most the download's share of the supernode's slots while others are unfinished.
-For a fast download stragglers come after the supernode (3, then 2 again): near the end the supernode has nothing else to send.
+A pull may select its pieces, in order of preference; then `selections` has the order.
+Other pieces of a stream are ordered by rarity inside its window, so that streams at the same position can exchange pieces.
+For a download that will not be a source, 2 precedes 1: pieces that the supernode sends to it do not spread.
+A download that feeds others (another supernode) gets the rarest of the spread pieces that an open source has before all else, and its
+parked pull precedes those of others at a source that has one (`parking`), because its hosts get each piece only after it does. A piece is
+spread when it has as many copies as there are such downloads unfinished. With fewer copies, sending it to all of them would occupy its
+holders for several times as long as one transfer, so it is sent first to downloads that pass it on in this swarm. For the same reason such
+downloads have no precedence at the supernode's own slots.
+Equally rare pieces are taken in order from the download's own rotation, so new downloads start at different pieces; copies in flight count,
+so they continue with different pieces.
+An answer uses at most the download's share of the supernode's slots while others are unfinished.
+For a fast download stragglers come after the supernode (3, then 2 again): near the end the supernode has no other pieces to send.
 A straggler is sent new pieces only when the supernode sends nothing else, and fast downloads do not wait for it (`stragglers`).
-The search is exact: an answer without pieces means that no source could give one.
+The search is exact: an answer without pieces means that no source could send one.
 """
 
 from __future__ import annotations

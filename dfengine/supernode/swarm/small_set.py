@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dfengine.supernode.swarm._state import Download
 
 FEW = 8
-"""Downloads in a tuple at most."""
+"""Maximum number of downloads in a tuple."""
 
 
 def added(downloads: Collection[Download], download: Download) -> Collection[Download]:
-    """The set with this download at its end."""
+    """Return the set with this download at its end."""
     if not isinstance(downloads, dict):
         if len(downloads) < FEW:
             return (*downloads, download)
@@ -21,7 +21,7 @@ def added(downloads: Collection[Download], download: Download) -> Collection[Dow
 
 
 def removed(downloads: Collection[Download], download: Download) -> Collection[Download]:
-    """The set without this download."""
+    """Return the set without this download."""
     if isinstance(downloads, dict):
         del downloads[download]
         return downloads if downloads else ()

@@ -8,9 +8,9 @@ def retune(task: Task, slow: bool) -> int:
     """Set the slots for slow pieces (few at once), or for others."""
 
 def paced(download: Download, seconds: float, leases: Leases, now: float) -> None:
-    """The download reports that a piece takes so many seconds on its link; none is complete yet."""
+    """Record the download's report of the seconds that a piece takes on its link; none is complete yet."""
 
 def claim_over(lease: Lease, leases: Leases, now: float) -> None:
-    """The claim of that lease has ended; the lease itself may have ended before."""
+    """Handle the end of a lease's claim; the lease itself may have ended before."""
 
 __pyx_capi__: dict[str, object]

@@ -1,4 +1,4 @@
-"""Which downloads are stragglers. The rules stand in the `.pxd`."""
+"""Detects stragglers. The `.pxd` has the rules."""
 
 from libc.math cimport INFINITY
 
@@ -8,10 +8,10 @@ from dfengine.supernode.swarm.leases cimport Leases
 from itertools import islice
 
 cdef enum:
-    REVIEW_SIZE = 2048  # downloads of one review: larger swarms are reviewed in turns
+    REVIEW_SIZE = 2048  # downloads in one review: larger swarms are reviewed in parts
     REVIEWS = 8  # in the time in which every download reports one piece time
-    MIN_SAMPLE = 3  # downloads with a best_piece_time, below which there is no reference
-    FEW_PIECES = 3  # got, below which the claimed_piece_time counts
+    MIN_SAMPLE = 3  # minimum number of downloads with a best_piece_time for a reference
+    FEW_PIECES = 3  # with fewer pieces, the claimed_piece_time counts
 
 cdef double DECAY = 1.1  # factor by which best_piece_time grows with each slower piece
 cdef double SLOW = 2.0  # times the reference
@@ -52,10 +52,10 @@ cdef int record_piece_time(Task task, double took) except -1:
 
 
 cdef int record_link_time(Download download, Lease lease, Leases leases, double now) except -1:
-    """A piece came under that lease."""
+    """Record the time of a piece received under that lease."""
     cdef Task task = download.task
     cdef double took = now - lease.started
-    if lease.n == task.count - 1:  # it may be a short one
+    if lease.n == task.count - 1:  # the last piece may be short
         return 0
     download.best_piece_time = <float> (min(took, download.best_piece_time * DECAY) if download.best_piece_time else took)
     return count_timing(task, leases, now)
@@ -67,7 +67,7 @@ def paced(Download download not None, double seconds, Leases leases not None, do
 
 
 cdef int count_timing(Task task, Leases leases, double now) except -1:
-    """One piece time more is known. A review visits many downloads, so it takes place once for many piece times."""
+    """Count one more piece time. A review visits many downloads, so one takes place per many piece times."""
     task.timings_since_review += 1
     if (task.slow or task.straggler_count) and task.timings_since_review >= min(<Py_ssize_t> len(task.downloads), REVIEW_SIZE) // REVIEWS:
         task.timings_since_review = 0
@@ -85,7 +85,7 @@ def claim_over(Lease lease not None, Leases leases not None, double now):
 
 
 cdef int review(Task task, Leases leases, double now) except -1:
-    """Decide who is a straggler among the next REVIEW_SIZE downloads, by a reference taken from these."""
+    """Decide which of the next REVIEW_SIZE downloads are stragglers, by a reference computed from them."""
     cdef Download download
     cdef list reviewed = list(islice(task.downloads.values(), task.review_from, task.review_from + REVIEW_SIZE))
     cdef list bests = sorted([download.best_piece_time for download in reviewed if download.best_piece_time and download.got != task.count])
@@ -111,7 +111,7 @@ cdef int review(Task task, Leases leases, double now) except -1:
 
 
 cdef double silent_for(Download download, double now) except -1:
-    """Seconds since the download was seen, while a piece is under way."""
+    """Seconds since the download's last message, while a piece is in progress."""
     cdef Lease lease
     cdef double since = now
     for lease in download.running.values():
@@ -120,7 +120,7 @@ cdef double silent_for(Download download, double now) except -1:
 
 
 cdef int set_straggler(Download download, bint is_straggler, Leases leases) except -1:
-    """A straggler frees the slots that it uses, and no download waits for pieces on their way to it."""
+    """Set or clear a straggler. It frees the slots that it uses, and no download waits for pieces in flight to it."""
     cdef Task task = download.task
     cdef Lease lease
     download.is_straggler = is_straggler

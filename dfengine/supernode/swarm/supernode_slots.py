@@ -1,17 +1,17 @@
-"""Which of the supernode's slots are in use: a lease from the supernode has one only while its client takes the bytes.
+"""Which of the supernode's slots are in use: a lease from the supernode has one only while its client reads the bytes.
 
-    waiting   nobody has requested the piece yet. It has a slot for PATIENCE seconds, longer while requests usually need longer, or while
-              its download takes another piece (a pipelined request is read when the answer before it has been sent).
-    flowing   the client took bytes less than PATIENCE seconds ago, or the supernode itself holds them back. It has a slot.
-    lapsed    neither. It has no slot, takes no room of its host, and its claim ends: others get slot, room and piece. The lease stays;
-              once bytes flow it has slot and room again.
+    waiting   the piece is not requested yet. The lease has a slot for PATIENCE seconds, longer while requests usually take longer, or while
+              its download reads another piece (a pipelined request is handled when the response before it has been sent).
+    flowing   the client read bytes less than PATIENCE seconds ago, or the supernode itself throttles it. The lease has a slot.
+    lapsed    neither. The lease has no slot, uses no room of its host, and its claim ends: slot, room and piece are free for others. The
+              lease continues; once bytes flow it has slot and room again.
 
-A client (by address) that requests nothing, or takes nothing for STALLED seconds, is idle for MARKED seconds: its new leases begin
-as lapsed ones. So a series of downloads that take nothing does not block the others, not even others at the same address.
+A client (by address) that sends no request, or reads nothing for STALLED seconds, is idle for MARKED seconds: its new leases begin
+as lapsed ones. A series of downloads that read nothing therefore does not block others, not even at the same address.
 
 A lease that flows for longer than LATE times the task's mean piece time is late, and so are new leases of its client for MARKED
-seconds. Late leases of one client count against others only within its share (`Task.used_by_others`): a client that takes a byte a second
-leaves at least one slot.
+seconds. Late leases of one client count against others only within its share (`Task.used_by_others`): a client that reads a byte per second
+leaves at least one slot to others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dfengine.supernode.swarm.deadlines import GRAIN, Deadlines
 from dfengine.supernode.swarm.leases import Leases
 
 PATIENCE, MOST_PATIENCE = 1.0, 2.0
-"""Seconds from a grant to its request, depending on how long requests take; seconds without a byte."""
+"""Seconds from a grant to its request (initial value and maximum; adapted to measured times); also seconds without a byte."""
 
 STALLED = 2.0
 """Seconds without a byte after which a client is idle."""
@@ -33,22 +33,22 @@ PERIOD = 0.5
 """Seconds between two checks of a lease whose piece was requested."""
 
 LATE, LEAST_LATE = 8.0, 8.0
-"""A lease is late after so many mean piece times, and so many seconds at least."""
+"""Multiple of the mean piece time, and minimum in seconds, after which a lease is late."""
 
 MARKED = 60.0
 """Seconds for which a client is idle after a lapse, or its leases are late after a late one."""
 
 MOST_MARKED = 4096
-"""Clients remembered for either; the oldest is forgotten first."""
+"""Maximum number of clients remembered for either; the oldest is forgotten first."""
 
 Taken = Callable[[], int]
-"""Bytes that a client has taken on a connection so far; negative while the supernode itself holds them back."""
+"""Returns the bytes that a client has read on a connection so far; negative while the supernode itself throttles it."""
 
 
 class LeaseWatch:
-    """One lease from the supernode. taken: None until its piece is requested; before: what it returned last; moved: when it grew, seconds.
+    """One lease from the supernode. taken: None until its piece is requested. before: its previous result.
 
-    bucket: of the next check.
+    moved: when it last grew, seconds. bucket: of the next check.
     """
 
     __slots__ = ("before", "bucket", "lapsed", "lease", "moved", "taken")
@@ -62,7 +62,7 @@ class LeaseWatch:
 
 
 class SupernodeSlots:
-    """Of all tasks. `Leases` reports each lease from the supernode, the download port each request for a piece."""
+    """Leases of all tasks. `Leases` reports each lease from the supernode, the download port each request for a piece."""
 
     def __init__(self, leases: Leases) -> None:
         self.patience = PATIENCE
@@ -73,11 +73,11 @@ class SupernodeSlots:
         self._checks: Deadlines[LeaseWatch] = Deadlines()
         self._idle: dict[str, float] = {}
         self._slow: dict[str, float] = {}
-        """Clients that are idle, and whose leases are late -> until when, seconds."""
+        """Idle clients, and clients with late leases -> until when, seconds."""
         self._mean = self._deviation = 0.0
 
     def granted(self, lease: Lease) -> bool:
-        """A lease from the supernode begins; True: it has a slot."""
+        """Begin a lease from the supernode; True: it has a slot."""
         idle = self._idle.get(lease.download.peer.address, -inf) > lease.started
         watch = self._watches[lease] = LeaseWatch(lease, idle)
         self._unrequested.setdefault((lease.download.task.id, lease.n), []).append(watch)
@@ -85,14 +85,14 @@ class SupernodeSlots:
         return not watch.lapsed
 
     def released(self, lease: Lease) -> None:
-        """A lease from the supernode has ended."""
+        """End a lease from the supernode."""
         watch = self._watches.pop(lease)
         self._checks.discard(watch, watch.bucket)
         if watch.taken is None:
             self._is_requested(watch)
 
     def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
-        """The answer to a request for piece n begins. If that client has no waiting lease of it, it counts for the oldest waiting one."""
+        """Match a request for piece n, whose answer begins, to a lease: one of that client, else the oldest that waits for its request."""
         waiting = self._unrequested.get((task_id, n))
         if not waiting:
             return
@@ -123,7 +123,7 @@ class SupernodeSlots:
         self._leases.watch_due = self._checks.soonest()
 
     def _takes_another(self, watch: LeaseWatch, now: float) -> bool:
-        """The lease waits for its request, while the same download takes another piece."""
+        """Whether the lease waits for its request while the same download reads another piece."""
         if watch.taken is not None:
             return False
         others = [self._watches[lease] for lease in watch.lease.download.running.values() if lease.source is None]
@@ -159,7 +159,7 @@ class SupernodeSlots:
         self._leases.watch_due = min(self._leases.watch_due, watch.bucket * GRAIN)
 
     def _measure(self, took: float) -> None:
-        """Seconds from a grant to its request."""
+        """Adapt `patience` to the seconds from a grant to its request."""
         self._mean += (took - self._mean) / 8
         self._deviation += (abs(took - self._mean) - self._deviation) / 4
         self.patience = min(MOST_PATIENCE, max(PATIENCE, self._mean + 4 * self._deviation))

@@ -8,8 +8,8 @@ The same events with the same seed give the same decisions: no clock, socket or 
     complaints, judged                                                 sources that the supernode verifies
     park, unpark, wakeable, answer_parked                              parked pulls
 
-After each event, tasks in `wakeable` have parked pulls that may be answerable: call `answer_parked` for each before the next event. An
-unknown task or CID raises UnknownTask or UnknownDownload; a piece outside the task BadPiece.
+After each event, tasks in `wakeable` may have answerable parked pulls: call `answer_parked` for each before the next event. An unknown
+task or CID raises UnknownTask or UnknownDownload; a piece outside the task raises BadPiece.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from dfengine.wire import Source
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
 
 TURN = 256
-"""Downloads, leases or answers that one call handles, of each kind, by default: some milliseconds."""
+"""Default number of downloads, leases or answers that one call handles, of each kind: some milliseconds."""
 
 MAX_WINDOW = 1 << 12
-"""Pieces; a larger window is cut to this. It bounds the memory of a CID, not the stream."""
+"""Maximum window in pieces; a larger one is reduced to this. It bounds the memory of a CID, not the stream."""
 
 
 class Expired(NamedTuple):
@@ -53,7 +53,7 @@ class Expired(NamedTuple):
 
 
 class Swarm:
-    """Tasks, peers and CIDs. `wakeable`: tasks in order of their events. `seed` decides the ties between equally good choices."""
+    """Tasks, peers and CIDs. wakeable: tasks in order of their events. seed: decides the ties between equally good choices."""
 
     def __init__(self, limits: Limits | None = None, seed: int = 0) -> None:
         self.limits = limits or Limits()
@@ -85,7 +85,7 @@ class Swarm:
     # THE SUPERNODE'S COPIES
 
     def add_task(self, task_id: str, count: int, now: float, *, lease: float | None = None) -> None:
-        """A task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Known already: raises IllegalEvent."""
+        """Add a task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Raises IllegalEvent if it exists."""
         if task_id in self.tasks:
             raise IllegalEvent(f"task {task_id} is there already")
         rotation = self._rotation(task_id)
@@ -93,16 +93,16 @@ class Swarm:
         self.tasks[task_id].same_hosts = self.same_hosts
 
     def set_count(self, task_id: str, count: int) -> None:
-        """The task has `count` pieces. Pieces that CIDs reported beyond are removed. Raises IllegalEvent on a contradiction.
+        """Set the number of pieces. Pieces that CIDs reported beyond it are removed. Raises IllegalEvent on a contradiction.
 
-        CIDs that acknowledged pieces beyond depart; `tick` continues where they are many.
+        CIDs that acknowledged pieces beyond it depart; if they are many, `tick` removes the rest.
         """
         state = self._task(task_id)
         state.check_count(count)
         self.peers.refute(transitions.conclude(state, count))
 
     def drop_task(self, task_id: str) -> None:
-        """Remove the task and all its CIDs and parked pulls; where they are many `tick` goes on. Unknown: nothing happens."""
+        """Remove the task and all its CIDs and parked pulls; if they are many, `tick` removes the rest. An unknown task is ignored."""
         state = self.tasks.pop(task_id, None)
         if state is not None:
             self.wakeable.pop(task_id, None)
@@ -111,31 +111,31 @@ class Swarm:
             self.peers.remove_dropped(AT_ONCE)
 
     def cached(self, task_id: str, n: int, now: float) -> None:
-        """The supernode holds piece n and knows its native digest: it may be offered."""
+        """The supernode has piece n and knows its native digest: it may be offered."""
         state = self._task(task_id)
         if state.count >= 0:
             state.check(n)
         state.cache(n)
 
     def cached_all(self, task_id: str, pieces: Bitset, now: float) -> None:
-        """`cached` for each of these pieces, by words."""
+        """Apply `cached` to each of these pieces, by words."""
         state = self._task(task_id)
         if state.count >= 0 and (beyond := pieces.first_set(state.count)) >= 0:
             raise BadPiece(f"piece {beyond} is outside 0..{state.count - 1}")
         state.cache_all(pieces)
 
     def digests_known(self, task_id: str) -> None:
-        """The supernode knows the native digest of every piece of a new task, whose count is known: those who have one are its sources."""
+        """The native digests of all pieces of a new task with a known count are known, so that its downloads can be sources of them."""
         self._task(task_id).know_all()
 
     def uncached(self, task_id: str, n: int, now: float) -> None:
-        """The supernode no longer holds piece n; peers may still be sources of it."""
+        """The supernode no longer has piece n; peers may still be sources of it."""
         state = self._task(task_id)
         if state.check(n) < state.size:
             state.uncache(n)
 
     def legacy_ready(self, task_id: str, n: int, now: float) -> None:
-        """The md5 of piece n is known: 1.x clients may be offered it."""
+        """The md5 of piece n is known: it may be offered to 1.x clients."""
         state = self._task(task_id)
         if state.admits(n):
             state.cache_legacy(n)
@@ -146,13 +146,13 @@ class Swarm:
         self, task_id: str, cid: str, peer: task.Peer, now: float, *, wnd: int = -1, legacy: bool = False, serves: bool = True,
         address: str = "", in_order: bool = False, proved: bool = True, feeds: bool = False,
     ) -> None:
-        """Add a CID to the task. wnd: pieces of its window, -1 regular. Port 0 serves nobody. address: where it registered from, "": ip.
+        """Add a CID to the task. wnd: pieces of its window, -1 regular. Port 0: it serves no pieces. address: it registered from, "": ip.
 
         proved: its peer's address was verified; else it is not a source until `prove`.
-        feeds: it is another supernode, whose hosts wait for what it gets: it comes first where that costs this swarm little (`scheduler`).
-        in_order: equally rare pieces are given from piece 0 on; else from a piece that depends on its CID, so that new CIDs start apart.
+        feeds: it is another supernode, whose hosts wait for its pieces: it has precedence where that costs this swarm little (`scheduler`).
+        in_order: equally rare pieces are assigned from piece 0 on; else from a piece that depends on its CID, so that new CIDs start apart.
 
-        The same CID again replaces nothing and counts as a sign of life. Raises BadValue for a window of no size.
+        A known CID is not changed; the call counts as a message from it. Raises BadValue for a window below one piece.
         """
         state = self._task(task_id)
         known = state.downloads.get(cid)
@@ -169,16 +169,16 @@ class Swarm:
         self.peers.add(Download(state, source, host, window, legacy, serves, rotation, now, feeds), now)
 
     def prove(self, key: Key) -> None:
-        """A peer server of this swarm was found at the address of the peer of that key. Not known: nothing happens."""
+        """Apply `Peers.prove`: a peer server of this swarm was found at that peer's address. Ignores an unknown key."""
         self.peers.prove(key)
 
     def unproved(self, key: Key) -> bool:
-        """The peer of that key is known, and its address is not proved."""
+        """Whether the peer of that key is known, but its address is not proved."""
         peer = self.peers.states.get(key)
         return peer is not None and peer.unproved
 
     def leave(self, task_id: str, cid: str, now: float) -> bool:
-        """Remove the CID from the task. False if it is not known."""
+        """Remove the CID from the task. False if it is unknown."""
         state = self.tasks.get(task_id)
         download = state.downloads.get(cid) if state else None
         if download is None:
@@ -187,24 +187,24 @@ class Swarm:
         return True
 
     def unassign(self, task_id: str, cid: str) -> None:
-        """Drop all leases of the CID: its pieces are wanted again, its sources' slots are free. Not known: nothing happens."""
+        """Drop all leases of the CID: its pieces are wanted again, its sources' slots are free. An unknown CID is ignored."""
         state = self.tasks.get(task_id)
         download = state.downloads.get(cid) if state else None
         if download is not None:
             transitions.unassign(download, self.leases)
 
     def touch(self, cid: str, now: float) -> bool:
-        """A sign of life. False if no task knows the CID."""
+        """Record a heartbeat. False if no task knows the CID."""
         return self.peers.touch(cid, now)
 
     def seen(self, task_id: str, cid: str, now: float) -> None:
-        """A sign of life in one task."""
+        """Record a message from the CID in one task."""
         self._download(task_id, cid, now)
 
     def tick(self, now: float, most: int = TURN) -> list[Expired]:
-        """Process what is due: leases, claims, isolations, silent peers. Returns the leases that expired.
+        """Process due leases, claims, isolations and silent peers. Returns the leases that expired.
 
-        About `most` of each: the rest stays due.
+        Handles about `most` of each: the rest stays due.
         """
         expired = []
         for lease in self.leases.expired(now, most):
@@ -212,7 +212,8 @@ class Swarm:
             arrived = lease.n in download.arrived
             transitions.drop(lease, self.leases)
             if source is not None and not arrived:
-                # A client that was not seen since the lease began is as likely the cause: then the failure counts for this pair only.
+                # If the client sent no message since the lease began, it is as likely the cause: the failure then counts for this pair
+                # only.
                 self.peers.record_failure(download, source, lease.n, "slow", download.seen > lease.started, now)
             expired.append(Expired(download.task.id, download.cid, lease.n, source.cid if source else None))
         for lease in self.leases.end_claims():
@@ -224,7 +225,7 @@ class Swarm:
         return expired
 
     def next_due(self) -> float:
-        """When `tick` has something to do, seconds; 0 when the last call left something, infinity while nothing is there."""
+        """When to call `tick` next, seconds; 0 when the last call left updates, infinity when no deadline exists."""
         if self.peers.unfinished:
             return 0.0
         return min(each.soonest() for each in (self.leases, self.peers, self.selections, self.same_hosts))
@@ -232,10 +233,10 @@ class Swarm:
     # PIECES
 
     def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> Pull:
-        """Up to k pieces for the CID, each with a lease; see Pull for the kinds of answer.
+        """Assign up to k pieces to the CID, each with a lease; see Pull for the kinds of answer.
 
-        selected: pieces that this pull is confined to, in order of preference, also while it is parked; None: any. Raises BadPiece. A pull
-        that selects pieces replaces a parked one, and so does one that follows it.
+        selected: the only pieces that this pull may get, in order of preference, also while it is parked; None: any. Raises BadPiece. A
+        pull that selects pieces replaces a parked one, and so does the pull after it.
         """
         download = transitions.find(self.tasks, task_id, cid, now)
         if selected is not None or download.selected is not None:
@@ -245,23 +246,23 @@ class Swarm:
         return pull(download, k, self.leases, now)
 
     def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
-        """The supernode begins to send piece n to that client (`task.client_of`), or to one that has no lease of it: nothing happens."""
+        """The supernode begins to send piece n to that client (`task.client_of`). Ignored if no lease of the piece waits for a request."""
         self.supernode_slots.requested(task_id, n, client, taken, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
-        """Piece n is written and servable. Frees its slot, for any sender, and records the sender's success.
+        """Piece n is written and can be served. Frees its slot, for any sender, and records the sender's success.
 
-        source_cid: who sent it; empty for the origin or for what was there before; any CID that is no peer's counts as the supernode's.
+        source_cid: the sender; empty for the origin or for a piece that was already on disk; a CID of no peer counts as the supernode's.
         """
         transitions.done(self.tasks, task_id, cid, n, source_cid, self.leases, self.peers, now)
 
     def done_all(self, task_id: str, cid: str, pieces: list[tuple[int, str]], now: float) -> None:
-        """done for each (piece, source CID)."""
+        """Apply `done` to each (piece, source CID)."""
         for n, source_cid in pieces:
             self.done(task_id, cid, n, source_cid, now)
 
     def arrived(self, task_id: str, cid: str, n: int, now: float) -> None:
-        """The content of piece n is received, not written yet: frees the CID's download slot, not the source's."""
+        """The content of piece n is received, but not written yet: frees the CID's download slot, not the source's."""
         download = self._download(task_id, cid, now)
         if download.task.admits(n):
             transitions.arrive(download, n, self.leases)
@@ -272,11 +273,11 @@ class Swarm:
         transitions.ending(download, download.task.check(n), self.leases)
 
     def paced(self, task_id: str, cid: str, seconds: float, now: float) -> None:
-        """The CID estimates that a piece takes so many seconds on its link. Reported while its first pieces arrive."""
+        """Record the CID's estimate of the seconds that a piece takes on its link. Reported while its first pieces arrive."""
         stragglers.paced(self._download(task_id, cid, now), seconds, self.leases, now)
 
     def failed(self, task_id: str, cid: str, n: int, source_cid: str | None, why: str, now: float) -> None:
-        """Piece n did not come from that source. why: "gone", "digest", "slow", "other". source_cid empty: the source of the lease.
+        """Piece n was not received from that source. why: "gone", "digest", "slow", "other". source_cid empty: the source of the lease.
 
         The slot is freed if it is that source's. The failure counts towards isolation only for a source that the lease names.
         """
@@ -296,11 +297,11 @@ class Swarm:
             self.peers.record_failure(download, source, n, why, is_named, now)
 
     def judged(self, complaint: Complaint, found: str, now: float) -> None:
-        """The supernode has verified a source of `complaints`. found: "right", "digest", "gone", "silent"; else it was not possible."""
+        """Apply the verification of a source of `complaints`. found: "right", "digest", "gone", "silent", "refused"; "": not possible."""
         self.peers.judge(complaint, found, now)
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
-        """The CID has these pieces (numbers, or [first, past) runs): after a resumption, or a restart of the supernode. Raises BadRange."""
+        """The CID has these pieces (numbers, or [first, past) runs), after a resume or a restart of the supernode. Raises BadRange."""
         transitions.hold(self._download(task_id, cid, now), pieces, self.leases, now)
 
     def evicted(self, task_id: str, cid: str, n: int, now: float) -> None:
@@ -309,9 +310,9 @@ class Swarm:
         transitions.evict(download, download.task.check(n))
 
     def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
-        """A stream reports its window, in pieces: all below una are delivered, none from `end` on (-1: no limit) is wanted yet.
+        """Apply a stream's window, in pieces: all below una are delivered, none from `end` on (-1: no limit) is wanted yet.
 
-        Raises BadPiece for a window that lies outside the task.
+        Raises BadPiece for a window outside the task.
         """
         download = self._download(task_id, cid, now)
         if una > 0:
@@ -332,13 +333,13 @@ class Swarm:
         parking.park(state.downloads[cid], k)
 
     def unpark(self, task_id: str, cid: str) -> None:
-        """Remove the parked pull. Not known, or not parked: nothing happens."""
+        """Remove the parked pull. An unknown CID, or one without a parked pull, is ignored."""
         state = self.tasks.get(task_id)
         if state is not None and cid in state.downloads:
             parking.unpark(state.downloads[cid])
 
     def answer_parked(self, task_id: str, now: float, most: int = TURN) -> list[tuple[str, Pull]]:
-        """(CID, answer) of parked pulls that can be answered now, about `most`; they are no longer parked. More: it is wakeable."""
+        """Answer about `most` parked pulls: (CID, answer); they are no longer parked. If more may be answerable, the task is wakeable."""
         state = self.tasks.get(task_id)
         if state is None:
             self.wakeable.pop(task_id, None)

@@ -1,32 +1,32 @@
 """The states of a piece at a download, and the only code that changes them. Each transition updates slots, copies and parked pulls.
 
-Of each piece a download is in exactly one state:
+Each piece is in exactly one state at a download:
 
-    lacking   neither here nor on its way
+    lacking   the download does not have it, and it is not in progress
     running   in `running`: a lease holds an upload slot of the source and a download slot of this CID. Both are freed once the client
               reports the piece as `ending`: others may use them during the last bytes.
-    arrived   in `arrived`: received but not servable yet (1.x's 503); the lease lives on, the download slot is free
+    arrived   in `arrived`: received but not servable yet (1.x's 503); the lease continues, the download slot is free
     here      in `have`: servable
 
     transition   from               to         event
-    grant        lacking            running    a pull was answered with it
+    grant        lacking            running    a pull is answered with the piece
     ending       running            running    its last bytes are about to arrive
     arrive       running, lacking   arrived    1.x's 503
     complete     any                here       done; without a lease: resumed, from the origin, or after the lease's end
     hold         any                here       the same for many pieces
-    fail         running, arrived   lacking    it did not come, or was wrong
+    fail         running, arrived   lacking    the piece was not received, or was wrong
     drop         running            lacking    its lease expired, its source left, or the CID was unassigned. An arrived piece stays
                                                arrived, without a lease
-    move         running            -          a stream delivered it, so it is acknowledged
+    move         running            -          a stream delivered the piece, so it is acknowledged
     evict        here               lacking    with a window it stays acknowledged instead, and is not requested again
-    conclude     arrived, here      -          the task ends before it
+    conclude     arrived, here      -          the task ends before the piece
     leave        any                -          the CID leaves the task; leases of pieces that it sends are dropped
 
 A download that serves is a source ("enlisted") unless its peer is isolated or unproved. `enlist` and `delist` change that. Only sources
-count in `Task.holders` and `Task.rarity`: a copy on its way to a CID that will not serve it makes the piece no less rare.
+count in `Task.holders` and `Task.rarity`: a copy in flight to a CID that will not serve it makes the piece no less rare.
 
-A report may come twice, late, or for a piece that was never assigned; none of these is an error. `download.got` counts the pieces that
-arrived, are here, or were acknowledged in a window.
+A report may arrive twice, late, or for a piece that was never assigned; none of these is an error. `download.got` counts the pieces that
+arrived, are at the download, or were acknowledged in a window.
 """
 
 from dfengine.supernode.swarm._state cimport Download, Lease, Task

@@ -1,4 +1,4 @@
-"""Transitions of pieces. The table stands in the `.pxd`."""
+"""Transitions of pieces. The `.pxd` has the table."""
 
 from libc.stdint cimport uint64_t
 
@@ -123,7 +123,7 @@ cpdef int done(dict tasks, str task_id, str cid, Py_ssize_t n, str source_cid, L
 cdef int record_done(
     Download download, Py_ssize_t n, Download sender, bint has_sender, Leases leases, object peers, double now
 ) except -1:
-    """`complete`, counted for the sender. has_sender: a sender was reported; sender None: the supernode."""
+    """Apply `complete`, and count the piece for its sender. has_sender: a sender was reported; sender None: the supernode."""
     cdef PeerState peer
     if has_sender and not download.has(n):
         if sender is None:
@@ -164,7 +164,7 @@ def hold(Download download not None, pieces, Leases leases not None, double now)
         complete(download, n, leases, now)
     if window is not None:
         n = held.first_set(window.una)
-        while 0 <= n < window.end:  # which moves on as they are acknowledged
+        while 0 <= n < window.end:  # the window advances as pieces are acknowledged
             complete(download, n, leases, now)
             n = held.first_set(n + 1)
     fresh = Bitset(task.size)
@@ -309,7 +309,7 @@ cpdef int delist(Download download) except -1:
 
 
 cdef int note_rarer(Task task) except -1:
-    """Pieces have fewer copies: of one without any the supernode may send the first, also where it must not send it again."""
+    """Wake parked pulls after pieces lost copies: the supernode may send a first copy even where it must not send pieces again."""
     if task.refusal != ACCEPTED:
         task.note_freed(None)
     return 0
@@ -320,7 +320,7 @@ cdef list in_flight(Download download):
 
 
 cdef Py_ssize_t acknowledge(Download download, Py_ssize_t n) except -1:
-    """Acknowledge piece n and the pieces here that the window then reaches; returns their number. Beyond the window: 0."""
+    """Acknowledge piece n and the stored pieces that the window then reaches; return their number. Beyond the window: 0."""
     cdef Window window = download.window
     cdef Py_ssize_t before = window.una, end, later, count = 0
     fresh = [n]
@@ -338,7 +338,7 @@ cdef Py_ssize_t acknowledge(Download download, Py_ssize_t n) except -1:
 
 
 cdef Py_ssize_t slide(Download download, Py_ssize_t past) except -1:
-    """Acknowledge every piece below `past`; returns their number. Costs as much as the window is wide."""
+    """Acknowledge every piece below `past`; return their number. The cost is proportional to the window's width."""
     cdef Window window = download.window
     cdef Py_ssize_t before = window.una, end = window._end(), later
     cdef Py_ssize_t count = window.slide(past)
@@ -364,7 +364,7 @@ cdef int forget_early(Download download, Py_ssize_t before) except -1:
 
 
 cdef Py_ssize_t clear_from(Bitset bits, Py_ssize_t first) noexcept nogil:  # for first >= 0
-    """Clear the bits from `first` on; returns how many were set."""
+    """Clear the bits from `first` on; return how many were set."""
     cdef Py_ssize_t i, gone = 0
     cdef uint64_t kept
     for i in range(first >> 6, bits.nwords):

@@ -1,17 +1,18 @@
 """Trust: when failures block or isolate a source. Pure rules over PeerState and Download; `peers` applies their results.
 
 * A failure counts against the pair (this client, this source); at Limits.blacklist the client does not get that source for
-  Limits.isolation seconds. Wrong bytes reach that at once. A success of the pair forgets it.
-* It also counts against the source, as long as failures follow one another: at Limits.fail_isolate it is isolated, a source for nobody.
+  Limits.isolation seconds. Wrong bytes reach that count at once. A success of the pair resets it.
+* It also counts against the source, as long as failures are consecutive: at Limits.fail_isolate the source is isolated for all clients.
   One client address counts for at most one less than that, so no single client, lying or broken, isolates a peer.
-* Wrong bytes isolate sooner, but need proof. The first complaint makes the supernode ask the source for that piece (VERIFY): wrong bytes
-  there are proof. So are complaints of Limits.accusers different client addresses, or of Limits.doubters once the source has sent the
-  supernode the right bytes: either the source or the clients may lie.
-* One that did not send in time ("slow") is asked by the supernode at once: when it is silent there too, and no client got a piece from it
-  meanwhile, it is isolated. The clients may be slow instead, so without that proof it takes Limits.fail_isolate addresses in a row.
-* When a client gives a source up, and one failure before isolation, the supernode asks the source, too: its own failure isolates, its
-  success ends the row.
-* An address is what the supernode saw a client register from, never what the client says.
+* Wrong bytes isolate sooner, but need proof. The first complaint makes the supernode request that piece from the source (VERIFY): wrong
+  bytes to the supernode are proof. So are complaints of Limits.accusers different client addresses, or of Limits.doubters once the source
+  has sent the supernode the right bytes, because either the source or the clients may lie.
+* After a complaint that the source did not send in time ("slow") the supernode verifies it at once. If it is silent to the supernode too,
+  and no client got a piece from it meanwhile, it is isolated. Otherwise the clients may be slow, so isolation takes Limits.fail_isolate
+  addresses in a row.
+* When a client gives up on a source, and one failure before isolation, the supernode verifies the source as well: its failure isolates, its
+  success ends the row of failures.
+* An address is the one that the supernode saw a client register from, never one that the client reports.
 * A success ends the row of failures, and an isolation for failures. An isolation for wrong bytes ends only with its time.
 """
 
@@ -32,7 +33,7 @@ class Verdict(Enum):
 
 
 MOST_FAILED_SOURCES = 256
-"""Sources whose failures a client's download remembers; the oldest is forgotten. A search skips at most so many."""
+"""Sources whose failures a client's download remembers; the oldest is forgotten first. A search skips at most so many."""
 
 OWN = ""
 """The supernode's address among those of clients."""
@@ -53,7 +54,7 @@ def block(client: Download, source: PeerState, why: str, limits: Limits) -> bool
 
 
 def forgive(client: Download, source: PeerState) -> None:
-    """Forget the failures of the pair."""
+    """Reset the failures of the pair."""
     if client.source_failures is not None:
         client.source_failures.pop(source, None)
     if source.blocked_by is not None:
@@ -61,12 +62,12 @@ def forgive(client: Download, source: PeerState) -> None:
 
 
 def blocks(client: Download, source: PeerState, limits: Limits) -> bool:
-    """True if the client does not get this source now."""
+    """Whether the client does not get this source now."""
     return client.source_failures is not None and client.source_failures.get(source, 0) >= limits.blacklist
 
 
 def record_failure(source: PeerState, address: str, why: str, limits: Limits) -> Verdict:
-    """Count a failure against the source that a client of this address, or the supernode (OWN), had with it."""
+    """Count a failure against the source, reported by a client at this address or found by the supernode (OWN)."""
     if source.failures is None:
         source.failures = {}
     source.failures[address] = source.failures.get(address, 0) + (why != "slow")
@@ -85,19 +86,19 @@ def record_failure(source: PeerState, address: str, why: str, limits: Limits) ->
 
 
 def confirmed(source: PeerState) -> bool:
-    """The supernode found it silent, too, and no client got a piece from it since the complaint."""
+    """Whether a failure found by the supernode isolates the source: no client has got a piece from it since the complaint."""
     return source.failures is not None
 
 
 def clear(source: PeerState, why: str) -> None:
-    """It sent the supernode the right bytes after a complaint of kind `why`."""
+    """Record that the source sent the supernode the right bytes after a complaint of kind `why`."""
     if why != "slow":
         source.failures = None
     source.cleared = True
 
 
 def record_success(source: PeerState, address: str) -> bool:
-    """A client got a right piece from it; True if that ends an isolation."""
+    """Record that a client got a right piece from the source; True if that ends an isolation."""
     source.failures = None
     if source.accusers is not None:
         source.accusers.pop(address, None)

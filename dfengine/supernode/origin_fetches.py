@@ -395,6 +395,6 @@ class OriginFetches:
         return True
 
     def remove(self, task: str) -> None:
-        """Remove a task's copy from the disk, even if it is pinned."""
+        """Remove a task's copy from the disk, even if it is pinned or kept for a time."""
         self.kept.drop(task)
         self._cache.remove(task)

@@ -52,7 +52,7 @@ MOST_UNDER_WAY = 1024
 
 MOST_JOBS = 1024
 MOST_PARTS = 1 << 16
-"""Jobs, and parts of all jobs, in memory; those that ended longest ago are dropped first."""
+"""Jobs, and parts of all jobs, in memory; beyond these, ended jobs are dropped, the oldest first."""
 
 EACH = 1 << 14
 """Parts of one job, at most."""

@@ -183,7 +183,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
             await idle_sweep.sweep(state)
             garbage.settle()
             events.tick()
-    manager.stopping("lets downloads end" if configured.drain else "")
+    manager.stopping("waiting for downloads to end" if configured.drain else "")
     if configured.drain:
         events.info("draining", seconds=configured.drain, busy=await busy(state))
         events.info("drained", busy=await drain(state, configured.drain))

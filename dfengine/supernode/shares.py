@@ -2,8 +2,8 @@
 
     announced    a host states the digests of the pieces: this makes a claim, or matches the known one; the host is a source of all pieces
     found        a download waits until all of the content is available, PATIENCE seconds at most
-    read         the supernode reads the content: to store a copy, or because two hosts stated different pieces, or a download got wrong
-    bytes lacking      some piece has had no source for LACKING seconds: the downloads of the content fail
+    read         the supernode reads the content: to store a copy, or because two hosts stated different pieces, or a digest was wrong
+    lacking      some piece has had no source for LACKING seconds: the downloads of the content fail
 
 A claim is one host's statement, and is not trusted: a download compares the whole with the digest in the name. When a claim is doubted, the
 supernode reads all of the content. A wrong claim fails, with the hosts that announced it; a right one is proved permanently.

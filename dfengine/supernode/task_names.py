@@ -1,8 +1,7 @@
 """Public names of tasks, for administrators and logs: the id, or an alias where the id gives access to a private file.
 
 A client that has a task's id may read its file at the download port, and a download's CID reveals the path at which its host serves the
-file. So an id is shown only where the URL shown beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task
-has
+file. So an id is shown only where the URL beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 

@@ -41,7 +41,7 @@ SILENCE = 5.0
 START = 64 << 10
 
 LEAST_RATE = 64 << 10
-"""Bytes per second below which the source has not answered either, after SILENCE seconds."""
+"""Bytes per second, after SILENCE seconds, below which the transfer is ended and nothing is proved."""
 
 ABSENT = frozenset((404, 410, 416, 500))
 """Statuses with which peer servers, also those of 1.x, report that they do not have the piece."""

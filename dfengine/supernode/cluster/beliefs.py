@@ -2,9 +2,8 @@
 
 Rules, while Redis does not lose its data:
 
-1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself as
-a
-   member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
+1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself
+   a member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
    while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly
    (`copies/slow_leader.py`). The notice of the new leader arrives within two beats, and both supernodes read the origin until then.
 2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.

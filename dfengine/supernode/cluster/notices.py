@@ -9,8 +9,7 @@ Rules:
 1. A notice is valid for the seconds that it states, less the time that it was stored in Redis; a notice that is stored elsewhere and
    replayed is valid for at most FRESH seconds longer.
 2. Waiting notices are bounded: beyond the bound, the oldest is dropped. A notice that was not sent because Redis failed is sent later,
-unless
-   a later one of its kind and name waits.
+   unless a later one of its kind and name waits.
 """
 
 from __future__ import annotations

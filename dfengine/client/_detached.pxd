@@ -1,2 +1,2 @@
-# Three processes: this one, whose thread waits with all signals blocked; one between, which shares its memory, uses a stack of its own,
-# calls posix_spawn and ends; and the one that is started, which the kernel gives to the first process when the one between ends.
+# Three processes: the caller, whose thread waits with all signals blocked; an intermediate process, which shares the caller's memory, uses
+# a stack of its own, calls posix_spawn and exits; and the started process, which the kernel then reparents to init or a subreaper.

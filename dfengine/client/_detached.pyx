@@ -1,8 +1,8 @@
-"""Starts a process that is no child of this one: nobody need wait for it, and no handler of SIGCHLD hears of it.
+"""Starts a process that is not a child of the caller: the program need not wait for it, and gets no SIGCHLD when it exits.
 
-The program that downloads may run for weeks, and its children are its own business. So a process between the two starts the other and ends
-at once: clone(2) with CLONE_VM | CLONE_VFORK, as posix_spawn(3) does it, whose end raises no signal and is seen by no wait but __WCLONE. It
-runs in this process's memory, while this thread stands still with all signals blocked, and calls posix_spawn only.
+The downloading program may run for weeks and manage children of its own. So an intermediate process starts the other process and exits
+at once. It is made by clone(2) with CLONE_VM | CLONE_VFORK, as in posix_spawn(3): its exit raises no signal, and only a wait with __WCLONE
+sees it. It runs in this process's memory while the calling thread is suspended with all signals blocked, and calls posix_spawn only.
 """
 
 from libc.errno cimport EINTR, errno
@@ -78,7 +78,7 @@ cdef int _between(void *given) noexcept nogil:
 
 
 cdef int _run(Start *start) noexcept nogil:
-    """0, or the number of an error."""
+    """Return 0 or an errno value."""
     cdef sigset_t all_signals, before
     cdef char *stack = <char *>malloc(STACK)
     cdef int pid, status, failed = 0
@@ -99,7 +99,7 @@ cdef int _run(Start *start) noexcept nogil:
 
 
 cdef char **_texts(list texts) except NULL:
-    """The caller's, to be freed; `texts` must live as long."""
+    """NULL-terminated array, to be freed by the caller. It points into `texts`, which must outlive it."""
     cdef char **found = <char **>malloc((len(texts) + 1) * sizeof(char *))
     if found == NULL:
         raise MemoryError

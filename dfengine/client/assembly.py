@@ -28,35 +28,35 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 SPARE = 16 << 20
-"""Bytes of buffers beyond the fetch threads' own, that digests may hold on to."""
+"""Bytes of piece buffers that the digest thread may hold, beyond those of the fetch threads."""
 
 
 class Assembly(Place):
-    """Of one output path.
+    """The file of one output path.
 
-    Pieces that no generation tells apart are `doubtful`: the whole file is compared with the digest that the supernode names at the end.
+    It is `doubtful` when resumed pieces may be of another generation. Then the whole file is compared with the digest from the supernode.
     """
 
     def __init__(self, settings: GetSettings, task: str, check: Callable[[], None] | None = None) -> None:
-        """check: called between pieces that are hashed again, and may raise. Raises BadValue when the output path cannot be replaced."""
+        """check: called between pieces that are hashed again; it may raise. Raises BadValue when the output path cannot be replaced."""
         super().__init__(settings)
         self._target = Target(settings.output, task, check)
         self._shared: tuple[Home, str] | None = None
         self._task = task
         self.doubtful = False
         self.of_directory = False
-        """It may be the manifest of a shared directory."""
+        """Whether the file may be the manifest of a shared directory."""
         self.finished = None if settings.force else find(self._target.path, task)
         self.kept = False
-        """The output of an earlier download is what was asked for: nothing is fetched."""
+        """Whether the output of an earlier download is the requested version: nothing is fetched."""
 
     @property
     def path(self) -> str:
-        """Of the output, absolute."""
+        """Absolute path of the output."""
         return self._target.path
 
     def holds(self, length: int, generation: str) -> bool:
-        """See Place. The output is kept as it is then."""
+        """See Place. If true, the output is left unchanged."""
         here = self.finished
         self.kept = here is not None and not self.expected and bool(generation) and (here.length, here.generation) == (length, generation)
         return self.kept
@@ -72,7 +72,7 @@ class Assembly(Place):
         held = [n for n in file.here if geometry.count < 0 or n < geometry.count]
         self.doubtful = bool(held) and not generation
         follower = self._follower(file)
-        # What is hashed in order is best fetched in order.
+        # A file that is hashed in order is fetched in order, so that few pieces are read back.
         plan = PlanOfFile(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
         plan.hold(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
@@ -87,7 +87,7 @@ class Assembly(Place):
         return Follower(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
-        """Let this host's peer server serve the pieces that are here, now and from now on. Raises StorageError."""
+        """Let this host's peer server serve the pieces on disk, present and future. Raises StorageError."""
         if self.transfer is None:
             return
         self._shared = home, name
@@ -95,9 +95,9 @@ class Assembly(Place):
         home.share(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime)
 
     def verify(self, watch: Watch, supernode_md5: str = "") -> None:
-        """Every piece is here: compare whole digests with what the user gave, and with the supernode's md5 if that matters.
+        """Compare digests of the complete file with the user's, and with the supernode's md5 if the file is `doubtful`.
 
-        Raises DigestMismatch, and BadValue for a shared directory, which is no file; then nothing is left to resume from.
+        Raises DigestMismatch, or BadValue for a shared directory, which is not a file. Then the data is discarded and cannot be resumed.
         """
         transfer = self.transfer
         if transfer is None:
@@ -120,7 +120,7 @@ class Assembly(Place):
             self._check_head(transfer)
 
     def _check_head(self, transfer: Transfer) -> None:
-        """Raises BadValue for a shared directory; then nothing is left."""
+        """Raises BadValue for a shared directory, after discarding the data."""
         from dfengine.manifest import HEAD, check_no_directory
 
         try:
@@ -130,7 +130,7 @@ class Assembly(Place):
             raise
 
     def _whole(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
-        """A second pass over the file; only for what a supernode without generations made us resume, and for a leader that was lost."""
+        """Hash the file in a second pass: only after resuming with a supernode without generations, or after the leader was lost."""
         hashes, buffer = {name: hasher(name) for name in algorithms}, fetch.piece_buffer(transfer.file.geometry)
         for n in range(transfer.file.geometry.count):
             watch.check(transfer)
@@ -145,7 +145,7 @@ class Assembly(Place):
         return output_key(self.path)
 
     def finish(self) -> None:
-        """Verified: give the file the output's name. Raises StorageError."""
+        """Rename the verified file to the output path. Raises StorageError."""
         if self.transfer is None:
             raise StorageError("nothing was downloaded")
         file = self.transfer.file
@@ -158,14 +158,14 @@ class Assembly(Place):
             self.joining.finish()
 
     def _keep(self) -> None:
-        """The output matters more than that it is served on."""
+        """Keep serving the file after the rename; an error is ignored, because the output matters more."""
         if self._shared is not None and self.transfer is not None:
             home, name = self._shared
             with contextlib.suppress(StorageError):
                 home.keep(name, self.transfer.file)
 
     def discard(self) -> None:
-        """What is here is wrong: nothing of it must be served or resumed."""
+        """Delete the data, which is wrong: no piece of it may be served or resumed."""
         if self._shared is not None:
             self._shared[0].withdraw(self._shared[1])
         self._target.discard()

@@ -1,9 +1,9 @@
-"""Many downloads of one process, some at once.
+"""Many downloads of one process, several at the same time.
 
-    caller's thread     takes results in the order in which downloads end; signals reach it
-    worker threads      each takes the next file, downloads it, and hands over how that went
+    caller's thread     receives results in the order in which downloads end; signals reach it
+    worker threads      each takes the next file, downloads it, and queues the result
 
-Files are taken one by one, when a worker is free: there may be any number of them.
+The list of files is read one by one, when a worker is free, so it may have any length.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 LEAVING = 0.5
-"""Seconds in which downloads that are stopped end: they tell their supernode, and keep what is here."""
+"""Seconds in which stopped downloads end: they notify their supernode and keep the pieces on disk."""
 
 
 class Wanted(Value):
-    """One file. urls: each of them has it; the next is tried when one fails. fault: why it cannot be downloaded, None: it can.
+    """One file. urls: alternatives; the next is tried when one fails. fault: why the file cannot be downloaded, None if it can.
 
-    skipped: its output is there, and that is enough.
+    skipped: its output exists and need not be checked.
     """
 
     settings: GetSettings
@@ -42,7 +42,7 @@ class Wanted(Value):
 
 
 class Ended(Value):
-    """How one file went: with `result`, or `error`, or neither if it was skipped."""
+    """Outcome of one file: `result`, or `error`, or neither if it was skipped."""
 
     wanted: Wanted
     result: Result | None = None
@@ -50,7 +50,7 @@ class Ended(Value):
 
 
 class Batch:
-    """Use `run` once. at_once: downloads at the same time. limit: bytes per second of all together, 0 = none."""
+    """Runs downloads; call `run` once. at_once: downloads at the same time. limit: bytes per second of all together, 0 = no limit."""
 
     def __init__(self, files: Iterator[Wanted], at_once: int, progress: BatchProgress, limit: int = 0) -> None:
         self._files = files
@@ -62,14 +62,14 @@ class Batch:
         self._lock = threading.Lock()
         self._running: set[ToFile] = set()
         self._started: dict[int, Wanted] = {}
-        """By its id: taken by a worker, and its result is not reported yet."""
+        """By its id: files that a worker has taken and whose result has not been reported."""
         self._stopped: BaseException | None = None
         self._over = False
-        # Who takes no results, as a command whose stdout is not read, holds the workers up.
+        # Bounded: a caller that takes no results, such as a command whose stdout is not read, blocks the workers.
         self._ended: Queue[Ended | BaseException | None] = Queue(4 * at_once)
 
     def run(self, tell: Callable[[Ended], None]) -> None:
-        """Until all files have ended. tell: called by this thread for each. At the end it raises what ended the row of files."""
+        """Return when all files have ended. tell: called by this thread for each. At the end, raises the error that ended the iteration."""
         threads = [threading.Thread(target=self._work, name=f"download-{n}", daemon=True) for n in range(self._workers)]
         for thread in threads:
             thread.start()
@@ -86,7 +86,7 @@ class Batch:
             raise failure
 
     def stop(self, error: BaseException, tell: Callable[[Ended], None]) -> None:
-        """End all that runs with `error`, and `tell` how each ended: with it, too, what is not done with that after LEAVING seconds."""
+        """End all running downloads with `error`; `tell` each outcome. After LEAVING seconds, report the rest as ended by `error`."""
         with self._lock:
             self._stopped = error
             running = [*self._running]
@@ -107,7 +107,7 @@ class Batch:
             tell(ended)
 
     def unfinished(self, error: BaseException) -> list[Ended]:
-        """The started files without a reported result, as ended by `error`: each of them once. From any thread."""
+        """Return started files without a reported result, each once, as ended by `error`. May be called from any thread."""
         with self._lock:
             started, self._started = self._started, {}
         return [Ended(wanted, error=error) for wanted in started.values()]
@@ -138,7 +138,7 @@ class Batch:
                 raise
             self._over = wanted is None
             with self._lock:
-                if wanted is None or self._stopped is not None:  # the list may have let it wait for long
+                if wanted is None or self._stopped is not None:  # next() may have blocked for long
                     return None
                 self._started[id(wanted)] = wanted
             return wanted
@@ -164,7 +164,7 @@ class Batch:
         return Ended(wanted, error=failure)
 
     def _download(self, settings: GetSettings, member: Member) -> Result:
-        # Of each file there is a line only if it fails.
+        # A line is printed only for a file that fails.
         settings = settings.replace(quiet=True, locallimit=max(1, self._limit // self._workers) if self._limit else 0)
         download = ToFile(settings, member, self._pooled)
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the downloads of one command have done together, as a display follows it."""
+"""Combined progress of the downloads of one command, for a display."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Following(Protocol):
-        """What is known of one download: bytes as `watch.Watch.counters` has them."""
+        """Counters of one download, in bytes, as in `watch.Watch.counters`."""
 
         def counters(self) -> tuple[int, int, int, int, int]: ...
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
         def print(self, text: str) -> None: ...
 
 MOST_PRINTED = 1000
-"""Different messages that are remembered, so that a message about many files is printed once."""
+"""Distinct messages that are remembered, so that a message about many files is printed once."""
 
 
 class BatchProgress:
-    """Any thread may use it. files: how many there will be, -1 = nobody knows. length: bytes of all of them, -1 = unknown."""
+    """Sums over all downloads, for use by any thread. files: their number, -1 = unknown. length: bytes of all of them, -1 = unknown."""
 
     def __init__(self, files: int = -1, length: int = -1) -> None:
         self.files = files
@@ -39,17 +39,17 @@ class BatchProgress:
 
     @property
     def name(self) -> str:
-        """`12/200 files`."""
+        """Files that have ended, such as `12/200 files`."""
         done = self.complete + self.failed
         return f"{done}/{self.files} files" if self.files >= 0 else f"{done} files"
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def counters(self) -> tuple[int, int, int, int, int]:
-        """See `watch.Watch.counters`; the length is that of all files."""
+        """Sums of `watch.Watch.counters`; the length is that of all files."""
         with self._lock:
             sums = [*self._bytes]
             for each in self._running:
@@ -57,18 +57,18 @@ class BatchProgress:
         return self.length, sums[0], sums[1], sums[2], sums[3]
 
     def begin(self, download: Following) -> None:
-        """It runs from now on."""
+        """Count a download that starts to run."""
         with self._lock:
             self._running.add(download)
 
     def leave(self, download: Following) -> None:
-        """It has ended; what it brought is counted, also if it failed."""
+        """Remove a download that has ended; its bytes stay counted, also if it failed."""
         with self._lock:
             self._running.discard(download)
             _add(self._bytes, download)
 
     def end(self, complete: bool) -> None:
-        """One file more is complete, or has failed."""
+        """Count one more file as complete or failed."""
         with self._lock:
             if complete:
                 self.complete += 1
@@ -76,7 +76,7 @@ class BatchProgress:
                 self.failed += 1
 
     def once(self, text: str) -> None:
-        """Print it, unless it was printed before."""
+        """Print `text` unless it was printed before."""
         with self._lock:
             if text in self._printed or len(self._printed) >= MOST_PRINTED:
                 return
@@ -84,7 +84,7 @@ class BatchProgress:
         self.print(text)
 
     def print(self, text: str) -> None:
-        """A line on stderr, beside the display if there is one."""
+        """Print a line on stderr, through the display if there is one."""
         if self.display is not None:
             self.display.print(text)
         elif sys.stderr is not None:
@@ -94,7 +94,7 @@ class BatchProgress:
 
 
 class Member:
-    """Observes one file's download, or one after the other (see `watch.Display`)."""
+    """Observer of one file's downloads, which run one after the other (see `watch.Display`)."""
 
     def __init__(self, progress: BatchProgress) -> None:
         self._progress = progress
@@ -111,13 +111,13 @@ class Member:
         self._progress.once(text)
 
     def leave(self) -> None:
-        """The download has ended."""
+        """Stop following the download, which has ended."""
         followed, self._followed = self._followed, None
         if followed is not None:
             self._progress.leave(followed)
 
     def end(self, complete: bool) -> None:
-        """Nothing more is done for this file."""
+        """Count the file, for which no further download is tried."""
         self.leave()
         self._progress.end(complete)
 

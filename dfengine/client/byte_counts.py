@@ -1,4 +1,4 @@
-"""Counts a download's bytes by where they came from, and the peers that sent some."""
+"""Counts a download's bytes by source, and the peers that sent bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dfengine.client.messages import Where
 
 CDN = "cdnnode:"
-"""How a supernode's own CID begins."""
+"""Prefix of a supernode's own CID."""
 
 
 MOST_NAMED = 20
@@ -25,16 +25,16 @@ class ByteCounts:
         self.reset()
 
     def reset(self, resumed: int = 0) -> None:
-        """Nothing was fetched yet, and `resumed` bytes are here."""
+        """Start counting: no bytes are fetched yet, and `resumed` bytes are on disk."""
         self.peers = self.supernode = self.origin = 0
         self.host = 0
-        """Copied from another download of this host."""
+        """Bytes copied from another download of this host."""
         self.resumed = resumed
         self._first = 0.0
         self._senders.clear()
 
     def add(self, source: Where | None, length: int) -> None:
-        """`length` bytes came from `source`, None = the origin."""
+        """Count `length` bytes from `source`, None = the origin."""
         self._first = self._first or monotonic()
         if source is None:
             self.origin += length
@@ -46,24 +46,24 @@ class ByteCounts:
             self._senders[sender] = self._senders.get(sender, 0) + length
 
     def by_source(self) -> dict[str, int]:
-        """As results and spans name them."""
+        """Bytes by the field names of results and spans."""
         return {"from_peers": self.peers, "from_supernode": self.supernode, "from_origin": self.origin, "from_host": self.host,
                 "resumed": self.resumed}
 
     def report(self, started: float) -> dict[str, int | float]:
-        """The fields of a report to the supernode, with the seconds to the first piece; started: when the download began (monotonic)."""
+        """Fields of a report to the supernode, with the seconds to the first piece. started: start of the download (monotonic seconds)."""
         first = round(self._first - started, 3) if self._first else 0.0
         return {"fromPeers": self.peers, "fromSupernode": self.supernode, "fromOrigin": self.origin, "fromHost": self.host,
                 "resumed": self.resumed, "firstPiece": first}
 
     @property
     def senders(self) -> int:
-        """Peers that bytes came from: peer servers, each of which may serve several downloads of the file."""
+        """Number of peers that sent bytes: peer servers, each of which may serve several downloads of the file."""
         return len(self._senders)
 
     @property
     def served(self) -> list[str]:
-        """The MOST_NAMED sources of the most bytes, with their bytes, a line of text each."""
+        """The MOST_NAMED sources that sent the most bytes, as one line of text each."""
         found = {f"peer {ip}:{port}": length for (ip, port), length in self._senders.items()}
         found |= {"the supernode": self.supernode, "the origin": self.origin, "another download of this host": self.host}
         ordered = sorted(((length, who) for who, length in found.items() if length), reverse=True)
@@ -71,5 +71,5 @@ class ByteCounts:
 
     @property
     def total(self) -> int:
-        """Bytes that are here."""
+        """Bytes of the file that are on disk or delivered."""
         return self.peers + self.supernode + self.origin + self.host + self.resumed

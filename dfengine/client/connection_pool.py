@@ -1,4 +1,4 @@
-"""Kept connections of a download, by source: a thread takes one for its next piece and gives it back."""
+"""Pool of a download's idle connections by source: a thread acquires one for its next piece and releases it afterwards."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from dfengine.net.dial import Connection
 
 MOST = 16
-"""Idle connections that are kept, by default; the longest idle one is closed first."""
+"""Default limit of idle connections; the connection that has been idle longest is closed first."""
 
 
 class ConnectionPool:
-    """Of one download; any thread may use it."""
+    """The pool of one download, for use by any thread."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -19,7 +19,7 @@ class ConnectionPool:
         self._idle: list[Connection] = []
 
     def acquire(self, host: str, port: int) -> Connection | None:
-        """The one to that source used last, now the caller's; None when none is kept."""
+        """Remove and return the most recently used connection to that source; None when there is none."""
         with self._lock:
             for at in range(len(self._idle) - 1, -1, -1):
                 if (self._idle[at].host, self._idle[at].port) == (host, port):
@@ -27,7 +27,7 @@ class ConnectionPool:
         return None
 
     def release(self, connection: Connection) -> None:
-        """Keep it; it stands at the end of an answer."""
+        """Return a connection to the pool. Its last answer must have been read to the end."""
         with self._lock:
             self._idle.append(connection)
             surplus = self._idle[: -self._most]
@@ -36,7 +36,7 @@ class ConnectionPool:
             old.close()
 
     def close(self) -> None:
-        """Hang up what nobody uses."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:

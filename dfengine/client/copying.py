@@ -1,4 +1,4 @@
-"""A piece of this host's leader becomes a piece of another download, copied and compared with the leader's digest on the way."""
+"""Copies a piece from this host's leader into another download, and compares it with the leader's digest while copying."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from dfengine.client.transfer import Transfer
 
 STEP = 512 << 10
-"""Bytes of a piece that are read, hashed and written at once: they fit a core's own cache."""
+"""Bytes of a piece that are read, hashed and written in one step: they fit a core's own cache."""
 
 
 class PieceCopier:
-    """Of one transfer; used by one thread."""
+    """Copies pieces for one transfer; used by one thread."""
 
     def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
         self._buffer = memoryview(bytearray(STEP))
 
     def copy(self, place: LeaderPlace, n: int) -> bool:
-        """Piece n, whose bit is set in `place`, is here now, too; False: what is there may be of another version by now.
+        """Copy piece n, whose bit is set in `place`. Return False, without counting it, when `place` may have changed to another version.
 
-        Raises Unusable, StorageError of this download's own place.
+        Raises Unusable for a fault of `place`, StorageError for one of this download's own file.
         """
         source, transfer = place.file, self._transfer
         fd, offset, length = source.locate(n)

@@ -1,8 +1,8 @@
-"""The digest of the whole file, computed while its pieces arrive, in a thread of its own.
+"""Computes the digest of the whole file while its pieces arrive, in a thread of its own.
 
-A digest wants bytes in order; pieces come in any. The follower hashes along the contiguous frontier: a piece that is
-the next one in order is taken over in the buffer it was received in, so it is never read again; one that came early
-is read back from the page cache when the frontier gets there, while other pieces are still on their way.
+A digest needs bytes in order, but pieces arrive in any order. The follower hashes along the contiguous frontier. The next piece
+in order is hashed from the buffer that it was received in, without a read. A piece that arrived early is read back
+from the page cache when the frontier reaches it, while other pieces are still being received.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from dfengine.task import Digest
 
 STEP = 512 << 10
-"""Bytes read at once: they are hashed while they are still in the core's cache."""
+"""Bytes per read: they are hashed while they are still in the core's cache."""
 
 
 def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
-    """found: algorithm -> hex digest of the whole file. Raises DigestMismatch."""
+    """Compare digests of the whole file. found: hex digest by algorithm. Raises DigestMismatch."""
     for digest in expected:
         if found[digest.algorithm] != digest.hex:
             raise DigestMismatch(f"the file's {digest.algorithm} is {found[digest.algorithm]}, not {digest.hex}")
 
 
 class Follower:
-    """Whole-file digests by `algorithms`. Threads call `submit` and `advance`; one calls `run`; anyone `result` and `stop`.
+    """Whole-file digests by `algorithms`. Fetch threads call `submit` and `advance`, one thread `run`, any thread `result` and `stop`.
 
-    Law: pieces are hashed in order, each once, each after its bit is set in `file.here`.
+    Invariant: pieces are hashed in order, each once, each after its bit is set in `file.here`.
     """
 
     def __init__(
         self, file: PieceFile, algorithms: Sequence[str], spares: Sequence[memoryview] = (), *, first: int = 0,
         hashes: Mapping[str, Hasher] | None = None,
     ) -> None:
-        """`spares`: piece buffers that workers may get in exchange for one that they hand over.
+        """spares: piece buffers that fetch threads get in exchange for one that they hand over.
 
-        hashes: of the pieces below `first`, to go on with.
+        hashes: state after the pieces below `first`, from which hashing continues.
         """
         self._file = file
         self._hashes = dict(hashes) if hashes is not None else {algorithm: hasher(algorithm) for algorithm in algorithms}
@@ -56,10 +56,10 @@ class Follower:
         self._error: StorageError | None = None
         self._step = memoryview(bytearray(STEP))
         self.read_back = 0
-        """Bytes that had to be read from the file."""
+        """Bytes that were read back from the file."""
 
     def submit(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
-        """Piece n is written, and its content is buffer[:length]. Takes the buffer over and gives another, or None: keep it."""
+        """Offer the written piece n, whose content is buffer[:length]. Takes the buffer and returns a spare; None: the caller keeps it."""
         with self._changed:
             try:
                 if self._stopped or n != self._next or n in self._handed or not self._spares:
@@ -70,13 +70,13 @@ class Follower:
                 self._changed.notify_all()
 
     def advance(self) -> None:
-        """Pieces were written, or the length became known."""
+        """Wake `run`: pieces were written, or the length became known."""
         with self._changed:
             self._changed.notify_all()
 
     @property
     def hashed(self) -> int:
-        """Pieces."""
+        """Number of pieces hashed."""
         return self._next
 
     def _ready(self) -> bool:
@@ -87,7 +87,7 @@ class Follower:
         return 0 <= self._file.geometry.count <= self._next
 
     def run(self) -> None:
-        """Until the last piece, an error, or stop."""
+        """Hash pieces until the last one, an error, or `stop`."""
         while True:
             with self._changed:
                 while not self._stopped and not self._done() and not self._ready():
@@ -96,7 +96,7 @@ class Follower:
                 return
 
     def step(self) -> bool:
-        """Hash the next piece if it is here; False when there is nothing to do."""
+        """Hash the next piece if it is on disk. Return False when there is nothing to do."""
         with self._changed:
             moves = self._file.moves
             if self._stopped or self._done() or not self._ready():
@@ -104,7 +104,7 @@ class Follower:
             handed = self._handed.pop(self._next, None)
             where = self._file.locate(self._next) if handed is None else (-1, 0, 0)
             if handed is None and (moves & 1 or moves != self._file.moves):
-                return True  # the file has moved, perhaps to where the piece is not
+                return True  # the file was moved, perhaps to a place without this piece
         error: StorageError | None = None
         try:
             self._hash(self._next, handed, where)
@@ -140,7 +140,7 @@ class Follower:
             done += got
 
     def result(self, timeout: float) -> dict[str, str] | None:
-        """Hex digests by algorithm when the last piece is hashed; None after `timeout` seconds. Raises StorageError."""
+        """Wait for the last piece and return hex digests by algorithm; None after `timeout` seconds. Raises StorageError."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._done(), timeout)
             if self._error is not None:
@@ -150,13 +150,13 @@ class Follower:
             return {algorithm: hash_.hexdigest() for algorithm, hash_ in self._hashes.items()}
 
     def passed(self, n: int) -> bool:
-        """Waits until piece n is hashed; False when that will not be."""
+        """Wait until piece n is hashed. Return False if it never will be."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._next > n)
             return self._next > n
 
     def stop(self) -> None:
-        """`run` returns soon."""
+        """Make `run` return soon."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

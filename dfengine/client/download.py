@@ -1,11 +1,11 @@
-"""One download, from the first question to the renamed file.
+"""One download, from the first request to the renamed file.
 
     identified -> SWARM -> complete -> verified -> renamed -> reported
                     |         ^
-                    `-> ORIGIN'      when there is no supernode, or the swarm fails; the reason is kept
+                    `-> ORIGIN'      when there is no supernode, or the swarm fails; the reason is recorded
 
-Law: the output's name appears only when every piece is here and every digest that is known agrees. Whatever happens
-before, what was fetched stays beside the output, and the next download goes on from it.
+Invariant: the output's name appears only when every piece is on disk and every known digest matches. If the download
+ends earlier, the fetched pieces stay beside the output, and the next download resumes from them.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 def get(request: GetSettings, observer: Observer | None = None) -> Result:
     """Download `request.url` to `request.output`.
 
-    Raises subclasses of DfengineError. Whatever is raised, also by a signal handler, leaves no thread, and a part file
-    that the next download of the same goes on from. A function `observer` is called by this thread, ten times a second or so.
+    Raises subclasses of DfengineError. An exception, also one from a signal handler, leaves no threads behind, and a part file from
+    which the next download of the same file resumes. observer: called by this thread, about ten times per second.
     """
     return run(ToFile(request, observer))
 
 
 def run(download: ToFile) -> Result:
-    """The same of a download that is made already, which another thread may `stop`."""
+    """Like `get`, for a download object that another thread may `stop`."""
     try:
         return download.run()
     except BaseException as error:
@@ -68,16 +68,16 @@ def run(download: ToFile) -> Result:
 
 
 class Downloading:
-    """What a download into a file and a stream have in common: `fill` brings every piece to `place`."""
+    """Base of downloads into files and of streams: `fill` fetches every piece into `place`."""
 
     kind = ""
-    """See peer.joins: it joins other downloads of this host, by `joined`, and they join it; "": it is alone."""
+    """Downloads of this host of one kind join each other, by `joined` (see peer.joins); "": this download neither joins nor leads."""
     origin: Origins | None = None
-    """What it is read from when no supernode has it; None: by the URL's scheme."""
+    """Makes the origin that is read when no supernode has the file; None: selected by the URL's scheme."""
     selected_by = ""
-    """The task whose id selects the supernode; "": its own."""
+    """The task whose id selects the supernode; "": this download's own."""
     may_question = False
-    """A supernode that cannot fetch it ends the swarm's part: the download asks again what it is. Of a tree's data."""
+    """Whether a supernode that cannot fetch the file ends the swarm phase, so that the manifest is fetched again. For a tree's data."""
 
     def __init__(
         self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None, pooled: Pooled | None = None
@@ -99,22 +99,22 @@ class Downloading:
         self._joining: Joining | None = None
 
     def joined(self, joining: Joining) -> bool:
-        """Pieces come from another download of this host. True: by it all is here. False: this one fetches now, and may lead."""
+        """Copy pieces from another download of this host. Return True if all were copied; False: this one fetches, perhaps as leader."""
         return False
 
     def prepared(self) -> None:
-        """The registration is written and not sent yet."""
+        """Called when the registration is composed, before it is sent."""
 
     def opened(self, member: Membership) -> None:
-        """A supernode has sent the file's geometry, and its pieces have a place."""
+        """Called when a supernode has sent the file's geometry and `place` is open."""
 
     @property
     def supernode_md5(self) -> str:
-        """The whole file's md5 from a supernode, "" if none sent it."""
+        """The whole file's md5 from a supernode, "" if none sent one."""
         return self._swarm.supernode_md5 if self._swarm else ""
 
     def fill(self) -> None:
-        """From the swarm, and if that fails from the origin, until every piece has come. Raises subclasses of DfengineError."""
+        """Fetch every piece from the swarm, and if that fails from the origin. Raises subclasses of DfengineError."""
         with tracing.begin("dfengine-get", "download", self.watch.parent, url=self.settings.url) as self.watch.span:
             try:
                 self._fill(self.settings)
@@ -123,7 +123,7 @@ class Downloading:
 
     def _fill(self, settings: GetSettings) -> None:
         for name in fallback.unsent(settings):
-            self.watch.notice(f"the header {name} is not sent: each request to the origin sets it, or needs it absent")
+            self.watch.notice(f"the header {name} is not sent: requests to an origin set it themselves, or must not have it")
         alone = fallback.alone(settings)
         self._why_not = alone or self._why_not
         self._reason = alone or self._from_swarm()
@@ -131,7 +131,7 @@ class Downloading:
             self._from_origin(self._reason)
 
     def result(self, byte_counts: ByteCounts, output: str, digests: dict[str, str]) -> Result:
-        """How it went, when every piece is here."""
+        """Return the result of a download that has every piece."""
         transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
@@ -148,27 +148,27 @@ class Downloading:
         )  # fmt: skip
 
     def _reason_not_serving(self) -> str:
-        """Why this host does not serve the file to others."""
+        """Return why this host does not serve the file to others."""
         if self._shared is not None:
-            return "the origin's file is another one than the supernode named"
-        return f"no supernode knows of it: {self._reason}"
+            return "the origin's file differs from the supernode's"
+        return f"no supernode lists it: {self._reason}"
 
     def say(self, text: str) -> None:
-        """To a user who wants to know what happens."""
+        """Print a line if the output is verbose."""
         if self.settings.verbose:
             self.watch.print(text)
 
     def shared(self) -> None:
-        """This host's peer server has what is here, and will have what comes."""
+        """Note that this host's peer server serves the pieces that are stored, now and later."""
         self._shared = self._place.transfer
 
     def unshared(self, error: LocalError) -> None:
-        """It could not be given it; nothing fails by that."""
+        """Note that the file could not be shared; the download continues."""
         self._why_not = str(error)
-        self.say(f"serves nobody: {error}")
+        self.say(f"serves no pieces: {error}")
 
     def _from_swarm(self) -> str | None:
-        """None when all is here, else why not."""
+        """Fetch from the swarm. Return None when every piece is stored, else why not."""
         settings = self.settings
         try:
             nodes = tried(settings, self.selected_by or self.who.task, self.watch)
@@ -188,7 +188,7 @@ class Downloading:
                 self.peer = ensure() if self._pooled is None else self._pooled.peer(ensure)
             except LocalError as error:
                 self.unshared(error)
-        serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "nobody"
+        serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "no pieces"
         self.say(f"supernodes {', '.join(map(str, nodes()))}; this host serves {serves}")
         if self._join(nodes):
             return None
@@ -203,7 +203,7 @@ class Downloading:
         return self.registration
 
     def _join(self, nodes: Callable[[], list[SupernodeAddress]]) -> bool:
-        """True: by another download of this host all is here. False: this one fetches, and shares with others what it fetches if it can."""
+        """Join another download of this host. Return True if that provided every piece, False if this one fetches, as leader if it can."""
         sock, settings = self.peer.sock, self.settings
         if not self.kind or self._joining is not None or self.home is None or not self.peer.port or settings.no_join or settings.force:
             if sock is not None:
@@ -228,7 +228,7 @@ class Downloading:
             here = self.joined(joining)
             self._place.show_host()
             self._why_not = "another download of this host serves it" if here else self._why_not
-            self.say("has all" if here else "leads this host's downloads now" if joining.leads else "goes on alone")
+            self.say("has all pieces" if here else "leads this host's downloads now" if joining.leads else "continues alone")
             return here
         return False
 
@@ -240,7 +240,7 @@ class Downloading:
         fallback.check(self.settings, reason)
         from dfengine.client.from_origin import FromOrigin
 
-        # The import takes a while, and a fall-back for which no time is left is none. Where the origin was asked for, it is none either.
+        # The import takes a while: check the deadline before announcing a fallback. With --pattern source the origin is not a fallback.
         self.watch.check(None)
         (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
@@ -265,7 +265,7 @@ class Downloading:
                 lease.release()
 
     def stop(self, error: BaseException) -> None:
-        """From any thread: end with `error`, whatever is waited for, unless nothing can cut it, as the look-up of a name."""
+        """End the download with `error`. Cuts every wait that can be cut (a name lookup cannot). May be called from any thread."""
         self.watch.interrupted = error
         self.dialer.cut(error)
         joining, transfer = self._joining, self._place.transfer
@@ -275,7 +275,7 @@ class Downloading:
             transfer.fail(error)
 
     def abandon(self, error: BaseException) -> None:
-        """It failed, or was stopped: the swarm needs not wait for it."""
+        """Notify the host's other downloads and the supernode that this download failed or was stopped."""
         self.dialer.mend()
         if self._joining is not None:
             self._joining.end()
@@ -287,16 +287,16 @@ class Downloading:
             self._swarm.leave()
 
     def close(self) -> None:
-        """Let go of everything but the files. Again: what an interrupted close left."""
+        """Release all resources; files on disk stay. A second call does the steps that an interrupted call did not do."""
         release(*([self._swarm.close] if self._swarm is not None else []), self._place.close, self._close_joining)
 
     def _close_joining(self) -> None:
         if self._joining is not None:
-            # While a thread may still write, nobody takes its memory over; but another one leads.
+            # While a fetch thread may still write, no other download may take over its memory; but another may become the leader.
             (self._joining.pass_on if self._place.stuck else self._joining.close)()
 
     def report(self, error: DfengineError | None) -> None:
-        """Tell this host's peer server and the supernode that the download has ended; nothing fails by it."""
+        """Notify this host's peer server and the supernode that the download has ended. Errors are ignored."""
         if self._swarm is None or (member := self._swarm.member) is None:
             return
         if error is None and self.peer.port:
@@ -317,17 +317,17 @@ class ToFile(Downloading):
     def __init__(
         self, settings: GetSettings, observer: Observer | None, pooled: Pooled | None = None, who: Identity | None = None
     ) -> None:
-        """pooled: of a batch; `settings.locallimit` is this one's part of its limit. who: if not by `identify`."""
+        """pooled: shared by a batch; `settings.locallimit` is then this download's part of the batch's limit. who: default `identify`."""
         who = who or identify(settings)
         self._by_host = False
-        watch = Watch(settings.timeout, observer, "run it again to go on from here", settings.quiet)
+        watch = Watch(settings.timeout, observer, "run it again to resume", settings.quiet)
         self._assembly = Assembly(settings, who.kept, partial(watch.check, None))
         if pooled is not None:
             self._assembly.connections, self._assembly.limit = pooled.peers, pooled.limit
         super().__init__(settings, self._assembly, watch, who, pooled)
 
     def run(self) -> Result:
-        """Until the file has its name."""
+        """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
         if not self.settings.force and has(assembly.path, assembly.expected, self.watch):
             assembly.kept = True
@@ -340,8 +340,8 @@ class ToFile(Downloading):
         except DigestMismatch:
             if not assembly.mixed:
                 raise
-            # Nothing but this digest could have proved that what was resumed and what came after are of one version.
-            self.watch.notice("what was resumed is of another version of the file: starts over")
+            # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
+            self.watch.notice("the resumed pieces are of another version of the file: starts over")
             assembly.mixed = False
             assembly.forget()
             self.fill()
@@ -352,7 +352,7 @@ class ToFile(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading. Where both have one output, or an earlier download brought it, it is `kept`."""
+        """See Downloading. If the leader writes the same output, or an earlier download completed the output, the output is `kept`."""
         from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
 
         found = JoinedFile(joining, self._assembly, self.watch).run()
@@ -361,7 +361,7 @@ class ToFile(Downloading):
         return bool(found)
 
     def _kept(self) -> Result:
-        """The output that lies there is the file that was asked for."""
+        """Return the result for an existing output that is the requested file."""
         assembly, length = self._assembly, os.path.getsize(self._assembly.path)
         if self._swarm is not None:
             self._swarm.leave()
@@ -376,20 +376,20 @@ class ToFile(Downloading):
         if self._by_host:
             compare(assembly.expected, found)
             byte_counts.host = length
-            self.say(f"another download of this host has put {assembly.path} here")
+            self.say(f"another download of this host has completed {assembly.path}")
         else:
             byte_counts.resumed = length
-            self.watch.notice(f"{assembly.path} is here already, and is still that file: nothing is fetched (--force fetches)")
+            self.watch.notice(f"{assembly.path} exists already and is current: nothing is fetched (--force fetches)")
         self.watch.ended(length, byte_counts)
         return Result(
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
             from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
             digest=f"xxh3:{found['xxh3']}" if self.settings.report_digest else "",
-            hedged=0, why_not=self._why_not or "the output was here already", from_host=byte_counts.host, notices=tuple(self.watch.notices),
+            hedged=0, why_not=self._why_not or "the output existed already", from_host=byte_counts.host, notices=tuple(self.watch.notices),
         )
 
     def opened(self, member: Membership) -> None:
-        """Its pieces have a place: from now on they are served."""
+        """See Downloading. From now on, this host serves the file's pieces."""
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:

@@ -1,4 +1,4 @@
-"""The dialer of one download: a thread that waits on one of its connections can be woken from any thread."""
+"""The dialer of one download: any thread can wake a thread that waits on one of its connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DownloadDialer(Dialer):
     def __init__(
         self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", ""), pooled: Pooled | None = None
     ) -> None:
-        """See Dialer. pooled: of a batch; connections come from there and go back there."""
+        """See Dialer. pooled: shared resources of a batch; connections are acquired from its pools and released to them."""
         super().__init__(secret_files, tls_files)
         self._pooled = pooled
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class DownloadDialer(Dialer):
         sockets: list[socket.socket] = []
 
         def began(made: socket.socket) -> None:
-            # A handshake takes the socket itself away: a second descriptor of it can still be shut.
+            # A TLS handshake takes over the socket object: a duplicate descriptor can still shut it down.
             held = made if self._wrap is None else made.dup()
             with self._lock:
                 sockets.append(held)
@@ -86,7 +86,7 @@ class DownloadDialer(Dialer):
             connection.close()
 
     def _own(self, connection: Connection) -> Connection:
-        """It is this download's now. Raises SourceGone."""
+        """Register a connection of this download. Raises SourceGone after `cut`."""
         with self._lock:
             self._connections.add(connection)
             cut = self._error is not None
@@ -96,12 +96,12 @@ class DownloadDialer(Dialer):
         return connection
 
     def check(self) -> None:
-        """Raises what `cut` was given."""
+        """Raise the error that `cut` was called with, if it was."""
         if self._error is not None:
             raise self._error
 
     def cut(self, error: BaseException) -> None:
-        """From any thread: see the class."""
+        """End all waits on connections (see the class). May be called from any thread."""
         with self._lock:
             self._error = error
             connecting, connections = [*self._connecting], [*self._connections]
@@ -113,5 +113,5 @@ class DownloadDialer(Dialer):
                 connection.stop()
 
     def mend(self) -> None:
-        """New connections can be made again, for the last words."""
+        """Allow new connections again, for the final reports."""
         self._error = None

@@ -1,4 +1,4 @@
-"""The thread that runs a download whose bytes a program takes while it runs."""
+"""The thread that runs a download while a program reads its bytes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from dfengine.client.result import Result
 
     class Run(Protocol):
-        """A download: `run` to its end; `abandon` when that failed; `close` lets go of everything, once `run` has ended."""
+        """A download: `run` to its end; `abandon` when that failed; `close` releases all resources after `run` has ended."""
 
         def run(self) -> Result: ...
         def abandon(self, error: BaseException) -> None: ...
         def close(self) -> None: ...
 
 CLOSING = 0.7
-"""Seconds for an engine to end that is not wanted any more."""
+"""Seconds to wait for the end of an engine that is being closed."""
 
 
 class Engine(threading.Thread):
-    """It knows nobody who reads, so that a reader that is dropped is collected, and ends it."""
+    """Runs one download. It has no reference to a reader, so a dropped reader is garbage-collected, which ends the engine."""
 
     def __init__(self, download: Run, name: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -38,11 +38,11 @@ class Engine(threading.Thread):
 
     @property
     def over(self) -> bool:
-        """The download has run to its end, and needs no stop."""
+        """Whether the download has run to its end, so that no stop is needed."""
         return self._over
 
     def run(self) -> None:
-        """See Run."""
+        """Run the download and record its result or failure."""
         try:
             self.result = self._download.run()
         except BaseException as error:
@@ -55,19 +55,19 @@ class Engine(threading.Thread):
                 self._download.close()
 
     def leave(self) -> None:
-        """The download is closed: at once, or by the engine where that waits for what nothing cuts, as the look-up of a name.
+        """Close the download: at once, or later by the engine while that is in a wait that cannot be cut, such as a name lookup.
 
-        Again: what an interrupted `leave` did not do.
+        A second call does the steps that an interrupted `leave` did not do.
         """
         release(self._leave, self._await_end, self._close)
 
     def _leave(self) -> None:
-        # First: no signal interrupts the engine, which closes the download also where the steps after this one do not come to an end.
+        # First: signals do not interrupt the engine, so it closes the download even if the steps after this one are interrupted.
         with self._turn:
             self._left = True
 
     def _await_end(self) -> None:
-        if threading.current_thread() is not self:  # as where it collects the garbage that the reader is
+        if threading.current_thread() is not self:  # the engine itself may run the garbage collection that closes the reader
             join([self], CLOSING)
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether a download that the swarm failed may go to the origin. Pure."""
+"""Whether a download may fetch from the origin after the swarm failed. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check(settings: GetSettings, reason: str) -> None:
-    """Raises SupernodeError where it may not, BadValue where there is no swarm to ask. reason: why the swarm did not bring the file."""
+    """Raise SupernodeError if falling back is not allowed, BadValue if there is neither origin nor swarm. reason: why the swarm failed."""
     if is_content(settings.url):
         if not settings.nodes or settings.pattern == "source":
             raise BadValue(f"{settings.url} has no origin: name the supernode at which it is shared (-n HOST), without --pattern source")
@@ -21,12 +21,12 @@ def check(settings: GetSettings, reason: str) -> None:
     if settings.notbs:
         raise SupernodeError(f"{reason}; falling back to the origin is forbidden (--notbs)")
     if settings.nodes and scheme_of(settings.url) == "file":
-        # Another file may have the same path here.
+        # On this host, the same path may name another file.
         raise SupernodeError(f"{reason}; a file:// URL names a file of the supernode's disk, not of this host's")
 
 
 def allows(settings: GetSettings) -> bool:
-    """Where the swarm fails there is another way to the file."""
+    """Whether the download may fall back to the origin."""
     try:
         check(settings, "")
     except (BadValue, SupernodeError):
@@ -35,14 +35,14 @@ def allows(settings: GetSettings) -> bool:
 
 
 def alone(settings: GetSettings) -> str:
-    """Why no supernode is asked; "" if one is."""
+    """Return why no supernode is asked; "" if one is."""
     if settings.pattern == "source":
         return "asked for by --pattern source"
     return "" if settings.nodes else "no supernode is given"
 
 
 def unsent(settings: GetSettings) -> list[str]:
-    """The user's headers that no request to an origin carries."""
+    """Return the names of the user's headers that are not forwarded to an origin."""
     if not settings.headers:
         return []
     from dfengine.origin.request import NOT_FORWARDED

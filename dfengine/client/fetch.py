@@ -1,9 +1,9 @@
-"""Fetch threads: each takes jobs from the plan, receives pieces over kept connections, verifies and hands them in.
+"""Fetch threads: each takes jobs from the plan, receives pieces over pooled connections, verifies them and hands them in.
 
-A piece goes: socket -> the thread's own buffer, hashed on the way (C, without the GIL) -> one pwrite in its place -> bit. A
-piece that is longer than WRITE and fetched by one job alone is written in parts before it is verified; the bit comes last
-as ever. The frame is checked on the way and never stored. While one piece is received, the next one from the same source
-is asked for already, so that the connection does not drain while the first is hashed and written.
+Path of a piece: socket -> the thread's own buffer, hashed while it is received (C, without the GIL) -> one pwrite to its place -> bit.
+A piece that is longer than WRITE and fetched by only one job is written in parts before it is verified; its bit is still set
+last. The frame is checked but not stored. While one piece is received, the next one is already requested from the same
+source, so that the connection is not idle while the first is hashed and written.
 """
 
 from __future__ import annotations
@@ -27,61 +27,61 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
 
 BUFFERS = 48 << 20
-"""Bytes of receive buffers of a download's WORKERS; it has fewer threads if pieces are large. Twice that while sources are silent."""
+"""Bytes of receive buffers of a download's WORKERS: large pieces mean fewer threads. Doubled while sources are silent."""
 
 WORKERS = 4
 """Fetch threads of a download, if the buffers allow; up to twice as many while sources are silent (Transfer.listen)."""
 
 AHEAD = 2
-"""Pieces asked for on a connection at once."""
+"""Pieces requested on a connection at the same time."""
 
 SILENCE = 10.0
-"""Seconds without a byte after which a source is gone."""
+"""Seconds without a byte after which a source counts as gone."""
 
 FIRST = 3.0
-"""Seconds to be connected, and to the first bytes of an answer, where another source could be asked at once."""
+"""Seconds for connecting, and for the first bytes of an answer, if another source could be asked instead."""
 
 BLAKE3_PIECE = 32
 """Hex digits of a piece's blake3: supernodes keep its first 128 bits."""
 
 GRACE = 10.0
-"""Seconds before a transfer's rate is judged."""
+"""Seconds before the minimum rate is enforced on a transfer."""
 
 HOT = 256 << 10
-"""Bytes received and hashed in turn: they fit a core's own cache beside what else is there."""
+"""Bytes received and then hashed in one step: they fit a core's own cache beside other data."""
 
 WRITE = 4 << 20
-"""Bytes written at once of a longer piece: four such buffers fit the caches of a small machine, four long pieces do not."""
+"""Bytes per write of a longer piece: four such buffers fit the caches of a small machine, four long pieces do not."""
 
 DRAIN = 64 << 10
-"""Longest body of an error that is read so that the connection can be used again."""
+"""Longest error body, in bytes, that is read so that the connection can be reused."""
 
 _TAIL = bytes((TAIL,))
 
 
 def room(geometry: Geometry) -> int:
-    """Bytes of a buffer that holds any piece's content and the frame's tail."""
+    """Size in bytes of a buffer for any piece's content and the frame's tail."""
     return (geometry.content_size if geometry.count != 1 else geometry.content(0)[1]) + 1
 
 
 def most_buffers(geometry: Geometry) -> int:
-    """Pieces that may be on their way at once, by the bytes that they take."""
+    """Number of piece buffers that fit in BUFFERS, at least 1."""
     return max(1, BUFFERS // room(geometry))
 
 
 def workers(geometry: Geometry) -> int:
-    """Threads that fetch this file: at most one per piece, and as many as the buffers have room for."""
+    """Number of fetch threads for this file: at most one per piece, and one per piece buffer that fits in BUFFERS."""
     most = min(WORKERS, most_buffers(geometry))
     return min(most, geometry.count) if geometry.count >= 0 else most
 
 
 def piece_buffer(geometry: Geometry) -> memoryview:
-    """A page-aligned buffer for one piece; its pages cost nothing until they are used."""
+    """A page-aligned buffer for one piece; its pages are allocated when they are first written."""
     return memoryview(mmap.mmap(-1, room(geometry)))
 
 
 class Fetcher:
-    """One thread's work. floor: least bytes per second of one transfer, 0 = any."""
+    """The work of one fetch thread. floor: minimum rate of one transfer in bytes per second, 0 = no minimum."""
 
     def __init__(self, transfer: Transfer, dialer: Dialer, floor: float) -> None:
         self._transfer = transfer
@@ -91,7 +91,7 @@ class Fetcher:
         self._at: tuple[str, int] | None = None
 
     def run(self) -> None:
-        """Until nothing is left to do. An error of this machine ends the download."""
+        """Fetch until no job is left. A local error ends the download."""
         try:
             while (job := self._transfer.next_job(self._at)) is not None:
                 try:
@@ -102,7 +102,7 @@ class Fetcher:
             self._transfer.fail(error)
 
     def _connection(self, job: Job) -> Connection:
-        """A kept or a new connection to the job's source."""
+        """Return a pooled or new connection to the job's source."""
         self._at = address = job.source.ip, job.source.port
         kept = self._transfer.connections.acquire(*address)
         if kept is not None:
@@ -111,11 +111,11 @@ class Fetcher:
             return self._dialer.connect(*address, timeout=min(CONNECT, self._patience(job)), opened=opened)
 
     def _patience(self, job: Job) -> float:
-        """Seconds that the job's source may let it wait for a first byte."""
+        """Seconds to wait for the first byte from the job's source."""
         return FIRST if self._transfer.elsewhere(job) else SILENCE
 
     def _fetch(self, job: Job) -> None:
-        """This job, and those that can be pipelined behind it."""
+        """Fetch this job's piece, and pieces that can be pipelined behind it."""
         try:
             connection = self._connection(job)
         except RemoteError as error:
@@ -131,7 +131,7 @@ class Fetcher:
                 connection.close()
 
     def _exchange(self, connection: Connection, job: Job) -> bool:
-        """This job on that connection, and what can be pipelined behind it; False: the connection is not at the end of an answer."""
+        """Fetch this job's piece and pipelined ones on that connection. Return False if the connection is not at the end of an answer."""
         waiting: deque[Job] = deque()
         in_step = self._ask(connection, job, waiting)
         while in_step and waiting:
@@ -150,7 +150,7 @@ class Fetcher:
         try:
             request_piece(connection, job.source.path, self._transfer.file.geometry, job.piece)
         except SourceGone as error:
-            # A kept connection may have been closed while it was idle: that says nothing about the source.
+            # A pooled connection may have been closed while it was idle: that is not a fault of the source.
             self._transfer.drop(job, "" if connection.served else "gone", str(error))
             return False
         except ProtocolViolation as error:
@@ -160,7 +160,7 @@ class Fetcher:
         return True
 
     def _one(self, connection: Connection, job: Job) -> bool:
-        """Receive one answer. False: the connection is not at the end of it and cannot be used any more."""
+        """Receive one answer. Return False if the connection is not at its end and cannot be reused."""
         if not self._transfer.begin(job, connection):
             self._transfer.drop(job)
             return False
@@ -186,7 +186,7 @@ class Fetcher:
         return True
 
     def _refused(self, connection: Connection, head: Head, job: Job) -> bool:
-        """The source has not the piece, or does not serve it now."""
+        """Drop the job: the source does not have the piece, or does not serve it now. Return whether the connection can be reused."""
         self._transfer.drop(job, "gone", f"{connection.name} answers {head.status} for piece {job.piece}")
         if head.chunked or not 0 <= head.length <= DRAIN:
             return False
@@ -196,7 +196,7 @@ class Fetcher:
         return False
 
     def _receive(self, connection: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
-        """The piece's content, verified, in the buffer or in its place: (its length, its xxh3 where that was computed, in its place?)."""
+        """Receive and verify a piece, in the buffer or in its place. Return (its length, its xxh3 if computed, whether it is in place)."""
         body = PieceBody(connection, head, self._transfer.file.geometry, job.piece, began + SILENCE)
         check = Check(job.digest, body.frame)
         placed = False
@@ -210,7 +210,7 @@ class Fetcher:
         return body.length, check.result(body.length), placed
 
     def _fill(self, body: PieceBody, began: float, check: Check, place: Job | None = None) -> None:
-        """Receive the content in steps, each hashed while it is still in the core's cache. place: write it there, part by part."""
+        """Receive the content in steps, each hashed while it is in the core's cache. place: the job whose piece is written part by part."""
         throttle, length, got, written = self._transfer.throttle, body.length, 0, 0
         buffer = self._room(WRITE if place is not None else room(self._transfer.file.geometry))
         while got < length:
@@ -235,7 +235,7 @@ class Fetcher:
 
 
 class Check:
-    """The digest of one piece while it comes in.
+    """The digest of one piece, computed while the piece is received.
 
     digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail. frame: the head.
     """
@@ -252,7 +252,7 @@ class Check:
             self.update(frame)
 
     def result(self, length: int) -> bytes | None:
-        """All `length` bytes of content were given. Raises DigestMismatch. The content's xxh3-128 when that is what was computed."""
+        """Compare the digest after all `length` bytes of content. Return the content's xxh3-128 if computed. Raises DigestMismatch."""
         if self._algorithm == "framed":
             self.update(_TAIL)
         found = self._digest.digest()
@@ -265,7 +265,7 @@ class Check:
 
 
 def verify(digest: str, frame: bytes, content: memoryview) -> bytes | None:
-    """`Check` of content that is here as a whole."""
+    """Check a whole piece in memory. Return and raises: see `Check.result`."""
     check = Check(digest, frame)
     check.update(content)
     return check.result(len(content))

@@ -1,7 +1,7 @@
-"""The description of a finished output, by which the same `get` run again fetches nothing while the file is current.
+"""The description of a finished output: with it, the same `get` run again fetches nothing while the file is current.
 
-It is kept as an extended attribute of the file itself, which goes where the file goes and ends with it; where a file system has none,
-the file is fetched anew. A file that was changed since, or that another URL was asked for, is not it.
+It is stored as an extended attribute of the file, so it moves with the file and is deleted with it. On a file system without extended
+attributes, the file is fetched again. A description is not used if the file was changed since, or belongs to another URL.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = b"user.dfengine"
 SOON = 5.0
-"""Seconds between the note and the rename that gives the file its name, at most; what happens to the file later is a change."""
+"""Longest time in seconds between the note and the rename to the output's name; a later ctime means that the file was changed."""
 
 STEP = 1 << 20
-"""Bytes read at once."""
+"""Bytes per read."""
 
 
 class Finished(Value):
-    """task: as identity.identify names it. generation: of the origin's file. length: bytes. mtime: of the data, ns, when it was verified.
-    noted: unix seconds, when this was written.
-    The others are the origin's validators, "" where only a supernode was asked; xxh3: hex, "" if it was not computed.
+    """Description of a finished output. task: the id from identity.identify. generation: of the origin's file. length: bytes.
+    mtime: of the file when its data was verified, in ns. noted: when the description was written, unix seconds. xxh3: hex, "" if not
+    computed. The other fields are the origin's validators, "" if only a supernode was asked.
     """
 
     task: str
@@ -49,7 +49,7 @@ class Finished(Value):
     xxh3: str = ""
 
     def version(self) -> Version | None:
-        """What the origin can be asked about, None when its validators are not known."""
+        """The version to use in a conditional request to the origin; None when its validators are unknown."""
         from dfengine.origin.version import Version
 
         if not self.etag and not self.last_modified:
@@ -58,7 +58,7 @@ class Finished(Value):
 
 
 def note(fd: int, task: str, generation: str, version: Version | None, xxh3: str) -> None:
-    """The open file is complete and verified. Nothing fails by it."""
+    """Store the description of the open file, which is complete and verified. Errors are ignored."""
     if not generation:
         return
     data = os.fstat(fd)
@@ -72,13 +72,13 @@ def note(fd: int, task: str, generation: str, version: Version | None, xxh3: str
 
 
 def find(path: str, task: str) -> Finished | None:
-    """What the file at `path` is, if it is this task's and was not changed since."""
+    """Return the description of the file at `path` if it is this task's and the file was not changed since, else None."""
     try:
         data = os.stat(path)
         found = Finished(**json.loads(os.getxattr(path, ATTRIBUTE)))
         same = (found.task, found.length, found.mtime) == (task, data.st_size, data.st_mtime_ns)
         texts = (found.generation, found.etag, found.last_modified, found.coding, found.xxh3)
-        # Who writes into a file can set its mtime back, and not its ctime; whose file it is can write any note.
+        # A writer can reset a file's mtime, but not its ctime. The file's owner can write any note.
         same = same and data.st_ctime <= float(found.noted) + SOON
         same = same and data.st_uid in (os.geteuid(), 0) and not data.st_mode & stat.S_IWOTH
         good = stat.S_ISREG(data.st_mode) and all(type(text) is str for text in texts) and type(found.dated) is bool
@@ -88,7 +88,7 @@ def find(path: str, task: str) -> Finished | None:
 
 
 def digests(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str]:
-    """Hex digests of the file at `path` by algorithm. Raises StorageError, TimedOut."""
+    """Return hex digests of the file at `path` by algorithm. Raises StorageError, TimedOut."""
     hashes = {algorithm: hasher(algorithm) for algorithm in algorithms}
     step = memoryview(bytearray(STEP))
     try:
@@ -103,7 +103,7 @@ def digests(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str
 
 
 def has(path: str, expected: list[Digest], watch: Watch) -> bool:
-    """The file at `path` is there, and has all the expected digests, of which there is one at least."""
+    """Whether the file at `path` exists and has all expected digests. False if none is expected."""
     if not expected or not os.path.isfile(path):
         return False
     try:

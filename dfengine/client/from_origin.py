@@ -1,7 +1,7 @@
 """Downloads missing pieces from the origin (`origin.reader`), over as many connections as the origin grants.
 
-Pieces that are here already count only if the origin's first answer is of the version that they came from, or if something proves the
-whole: the digest of a piece that a supernode knew, or the file's that the user gave. Else everything is compared or begun anew.
+Stored pieces count only if the origin's first answer is of their version, or if a digest proves the data: a piece's digest from a
+supernode, or the whole file's from the user. Otherwise all pieces are compared with the origin's, or the download starts over.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
     Origins = Callable[[GetSettings, Cancel, float], Origin]
-    """Makes what a file is read from; the last is the least bytes per second."""
+    """Makes the origin that a file is read from; the last argument is the minimum rate in bytes per second."""
 
 RUN = 64 << 20
-"""Bytes that one request asks for at most."""
+"""Most bytes of one range request."""
 
 STEP = 1 << 20
-"""Bytes received at once."""
+"""Most bytes per receive."""
 
 PART = 512 << 10
-"""Bytes of a piece that are hashed and written at once, while they are in the core's cache."""
+"""Bytes of a piece that are hashed and written in one step, while they are in the core's cache."""
 
 PARKED = 10.0
-"""Seconds between two checks of a download that is parked until a reader asks for something."""
+"""Seconds between two checks of a download that is parked until a reader asks for bytes."""
 
 TRIES = 1000
-"""In a row, of a file that is open: time is what ends them."""
+"""Most consecutive tries for an open file: in practice time limits them, not their number."""
 
 PAUSE = 4.0
-"""Seconds between two of them, and up to as much again: so long a reader may wait in vain when the origin is there again."""
+"""Seconds between two tries, plus a random part of up to the same again: the longest wait of a reader after the origin has recovered."""
 
 ANEW = 4
-"""Times that a download may begin anew because the file changed."""
+"""Times that a download may start over because the file changed."""
 
 _grants = Grants()
-"""What this process learned of how many connections origins grant."""
+"""Numbers of connections that origins grant, as learned by this process."""
 
 
 class FromOrigin:
@@ -70,7 +70,7 @@ class FromOrigin:
         self, settings: GetSettings, assembly: Place, watch: Watch, renew: Callable[[bool], None] | None = None,
         origin: Origins | None = None,
     ) -> None:  # fmt: skip
-        """renew: called by the main thread now and then, with whether nobody wants anything. Raises BadValue."""
+        """renew: called by the main thread at intervals, with whether the download is parked. Raises BadValue."""
         self._renew = renew
         self._origin = origin or for_download
         self._settings = settings
@@ -81,14 +81,14 @@ class FromOrigin:
             self._opened()
 
     def run(self) -> None:
-        """Until every piece is here, or a supernode is. Raises OriginError (also its subclasses), StorageError, TimedOut."""
+        """Fetch until every piece is stored or a supernode is back. Raises OriginError (also its subclasses), StorageError, TimedOut."""
         with self._watch.span.child("read from the origin", CLIENT) as span:
             self._run(span.traceparent)
 
     def _run(self, traceparent: str) -> None:
         settings = self._settings
         limit = settings.locallimit
-        # All connections share this host's link and the user's limit: neither may look like a slow origin.
+        # All connections share this host's link and the user's limit: neither may be mistaken for a slow origin.
         floor = min(settings.minrate, limit // 2 or settings.minrate) / max(1, settings.connections)
         traced = settings.replace(headers=with_traceparent(settings.url, settings.headers, traceparent))
         for attempt in range(ANEW + 1):
@@ -98,7 +98,7 @@ class FromOrigin:
             except OriginChanged as error:
                 if attempt == ANEW or isinstance(error, TreeChanged):
                     raise
-                self._watch.notice(f"{error}: begins anew")
+                self._watch.notice(f"{error}: starts over")
                 self._assembly.forget()
             finally:
                 cancel.close()
@@ -118,7 +118,7 @@ class FromOrigin:
         transfer.note_here()
         geometry = transfer.file.geometry
         count = geometry.count
-        # Pieces that are wanted in one buffer each are bounded by what these take.
+        # If each piece needs a buffer of its own, the buffers' total size limits the number of connections.
         in_buffers = transfer.follower is not None or transfer.file.scattered
         most = fetch.most_buffers(geometry) if in_buffers else self._settings.connections
         connections = max(1, min(self._settings.connections, most))
@@ -126,7 +126,7 @@ class FromOrigin:
         if count < 0 or comparing:
             gaps = [(0, count if count >= 0 else ENDLESS)]
         else:
-            # What a stream has delivered is acknowledged, whether it is here still or not.
+            # Pieces that a stream has delivered are done, whether they are still in memory or not.
             gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.here, count) if past > window.una]
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
@@ -135,7 +135,7 @@ class FromOrigin:
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
             grants=_grants, chance=chance, compare=comparing,
         )
-        # A main answer that stands before pieces that are here needs a thread of its own.
+        # A main answer whose next pieces are stored already needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
         started = False
         try:
@@ -153,26 +153,26 @@ class FromOrigin:
                             break
                         transfer.sleep(PARKED if parked else TICK)
                         if transfer.wanted_pieces():
-                            reader.stop()  # threads that wait for work check it
+                            reader.stop()  # wakes threads that wait for work
                 except BaseException:
-                    cancel.set()  # threads that wait for the origin end at once
+                    cancel.set()  # ends threads that wait for the origin at once
                     raise
                 finally:
                     reader.stop()
                 transfer.halt()
                 transfer.from_origin.clear()
         finally:
-            if not started:  # it was stopped before any thread had the main answer
+            if not started:  # stopped before a thread took over the main answer
                 body.close()
         self._assembly.version = reader.version
 
     def _opened(self) -> None:
-        """Who reads may have the first bytes: to fail now costs more than before."""
+        """Retry for longer from now on: readers may already have the first bytes, so a failure costs more."""
         if self._settings.open_retry_time:
             self._retry.bound(TRIES, self._settings.open_retry_time, PAUSE)
 
     def _first(self, origin: Origin, cancel: Cancel) -> Answer:
-        """The answer to a plain GET: it says how long the file is, and is the reader's main answer. This thread may wait for it long."""
+        """Return the answer to a plain GET, which states the file's length and is the reader's main answer. May wait for long."""
         here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
         while True:
@@ -191,17 +191,17 @@ class FromOrigin:
             self._watch.pause(wait)
 
     def _open(self, body: Answer) -> tuple[Transfer, bool]:
-        """The transfer, and whether all that is here must be compared with what the origin sends now."""
+        """Return the transfer, and whether all stored pieces must be compared with the origin's bytes."""
         version, place = body.version, self._assembly
         named = version.name.encode()
         before = place.transfer
         same = before is not None and (body.length < 0 or before.file.geometry.length in (-1, body.length))
         geometry = Geometry(body.length)
         if before is not None and same:
-            # The record may have a length that this transfer did not learn yet.
+            # The record may have a length that this transfer has not learned yet.
             geometry = Geometry(max(body.length, before.file.geometry.length), before.file.geometry.piece_size)
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
-            # From the swarm, or delivered by a stream: it is compared as it comes again.
+            # Pieces from the swarm, or delivered by a stream: they are compared with the origin's bytes as these arrive.
             before.file.record.forget_generation()
             return place.go_on(geometry), True
         place.expect(version.etag)
@@ -209,15 +209,15 @@ class FromOrigin:
         if version.binds or not transfer.file.here.count():
             return transfer, False
         if self._settings.expected:
-            place.doubt()  # the whole file's digest proves what comes together, or shows that it is begun anew
+            place.doubt()  # the whole file's digest proves that all pieces fit together; if it differs, the download starts over
             return transfer, False
-        self._watch.notice("nothing says whether the origin's file is still the one that was begun: starts over")
+        self._watch.notice("cannot tell whether the origin's file is still the version of the stored pieces: starts over")
         place.forget()
         return place.open(geometry, named), False
 
 
 def _reader(transfer: Transfer) -> Callable[..., Reader]:
-    """Makes the reader of what is missing, or of what is wanted."""
+    """Return the factory of a reader of all missing pieces, or of only the wanted ones."""
     if transfer.wanted_pieces() is None:
         return Reader
     from dfengine.origin.reader_on_demand import ReaderOnDemand
@@ -256,7 +256,7 @@ class _Sink:
         if n >= len(transfer.file.here):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         digest = transfer.digest(n)
-        # A digest that follows wants the piece in one buffer, and so does one by which the piece is first proved.
+        # The whole-file digest thread needs the piece in one buffer; so does a piece that is verified before it is written.
         if transfer.follower is not None or digest or not transfer.file.takes_parts(n):
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
@@ -280,7 +280,7 @@ class _Sink:
 
 
 class _Compared:
-    """See origin.sink.Piece: one that is here, or was delivered."""
+    """See origin.sink.Piece: a piece that is stored or was delivered, and is compared with the origin's bytes."""
 
     def __init__(self, transfer: Transfer, n: int) -> None:
         self.got = 0
@@ -298,15 +298,15 @@ class _Compared:
 
     def whole(self) -> bool:
         if self._hash.digest() != self._transfer.file.record.digest(self._n):
-            raise OriginDiffers("the origin sends other bytes than those that are here")
+            raise OriginDiffers("the origin sends other bytes than those already fetched")
         return True
 
     def show(self) -> None:
-        """It is here."""
+        """Do nothing: the piece is shown already."""
 
 
 class _Parted:
-    """See origin.sink.Piece: one that is missing, written part by part; nobody is shown it before it is whole."""
+    """See origin.sink.Piece: a missing piece, written part by part. Its bit is set only when it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, parts: list[memoryview]) -> None:
         self.got = 0
@@ -344,7 +344,7 @@ class _Parted:
 
 
 class _Whole:
-    """See origin.sink.Piece: one that is missing, in a buffer of its own until it is whole."""
+    """See origin.sink.Piece: a missing piece, in a buffer of its own until it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, digest: str, buffers: list[memoryview]) -> None:
         self.got = 0
@@ -362,13 +362,13 @@ class _Whole:
         self._transfer.from_origin[self._n] = self.got
 
     def whole(self) -> bool:
-        """Raises OriginDiffers when the supernode knew another piece n."""
+        """See origin.sink.Piece. Raises OriginDiffers when the supernode's digest of piece n is another."""
         if self._digest:
             content = self._buffer[: self.got]
             try:
                 fetch.verify(self._digest, frame_head(self.got, self._transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
-                raise OriginDiffers(f"the origin has another file than the supernode: {error}") from error
+                raise OriginDiffers(f"the origin's file differs from the supernode's: {error}") from error
         return False
 
     def show(self) -> None:
@@ -384,7 +384,7 @@ def _allowed(transfer: Transfer, want: int) -> int:
 
 
 def _work(transfer: Transfer, reader: Reader) -> None:
-    """Whatever ends the reader too early ends the download."""
+    """Run one thread of `reader`. If the reader ends before all pieces are stored, end the download with its error."""
     reader.work()
     if not (transfer.stopping or transfer.finished):
         transfer.fail(reader.error or LocalError("the origin's file was read to its end, and pieces are missing"))

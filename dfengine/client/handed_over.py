@@ -1,4 +1,4 @@
-"""A place in memory that this host's peer server was handed: it serves from there as long as a connection to it is open."""
+"""A place in memory that is handed over to this host's peer server, which serves from it while a connection to that server is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _stuck: list[socket.socket] = []
-"""Connections of places where a thread that did not end may still write: they end with this process."""
+"""Connections of places to which a stuck thread may still write: they stay open until this process ends."""
 
 
 class HandedOver(Place):
@@ -31,13 +31,13 @@ class HandedOver(Place):
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open. A child that inherited the connection would have the peer server serve what this process has no longer."""
+        """See forked.Open. If a child inherited the connection, the peer server would serve pieces that this process no longer has."""
         return [self._sock.fileno()] if self._sock is not None else []
 
     def hand_over(self, sockets: str, entry: Entry, file: PieceFile) -> None:
-        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here; again: nothing.
+        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces of `file`. A second call has no effect.
 
-        While this process may write there the connection stays, since what has ended is given to others. Raises LocalError.
+        The connection stays open while this process may write there: after it is closed, other downloads get the memory. Raises LocalError.
         """
         if self._sock is not None and self._handed is file:
             return
@@ -45,30 +45,30 @@ class HandedOver(Place):
         self._sock, self._handed = fd_passing.hand_over(sockets, entry.encode(), file.descriptors), file
 
     def hang_up(self) -> None:
-        """What is here is no more this download's; what the peer server has of it expires."""
+        """Release the memory: the peer server may give it to other downloads, until it expires there."""
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
 
     def say_digests(self, found: dict[str, str]) -> None:
-        """Digests of the whole file, for those of this host that joined, and for those that come when this has ended."""
+        """Publish digests of the whole file to joined downloads of this host, and to later ones that get the memory."""
         if self.joining is not None:
             self.joining.page.say_digests(found)
         self._send({"digests": found})
 
     def withdraw(self) -> None:
-        """What is here is wrong: it is served no longer, and given to nobody."""
+        """Stop serving the memory, whose data is wrong; no other download gets it."""
         self._send({"discard": True})
         self.hang_up()
 
     def _send(self, words: dict[str, object]) -> None:
-        """To the peer server; nothing fails by it."""
+        """Send a message to the peer server; errors are ignored."""
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 fd_passing.send_message(self._sock, words)
 
     def close(self) -> None:
-        """See Place. The peer server has its own descriptors, and gives them to others unless a thread here may still write."""
+        """See Place. The peer server has its own descriptors and gives them to other downloads, unless a thread here may still write."""
         release(super().close, self._close_sock)
 
     def _close_sock(self) -> None:

@@ -1,8 +1,8 @@
 """Which sources a download avoids or asks last, and for how long. Pure.
 
-A source that fails FAULTS times in a row is avoided for a while, twice as long each time; one that sent a wrong digest is avoided until the
-end. A silent address is avoided at once, with all its CIDs: silence costs time, a failure only a round trip. While WARY addresses are
-silent, sources that have not sent a piece yet are asked last.
+A source that fails FAULTS times in a row is avoided for a time that doubles each time. A source that sent a wrong piece is avoided until
+the download ends. A silent address is avoided at once, with all its CIDs: silence costs time, a failure only a round trip. While WARY
+addresses are silent, sources that have not sent a piece yet are asked last.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FAULTS = 3
 """Failures in a row after which a source is avoided for a while."""
 
 LEAVE = 10.0
-"""Seconds that it is avoided at first."""
+"""Seconds for which a source is avoided the first time."""
 
 WARY = 2
-"""Silent addresses from which on only the supernode and sources that brought a piece are asked first."""
+"""Number of silent addresses from which on the supernode and sources that have sent a piece are preferred."""
 
 
 class _State:
@@ -39,7 +39,7 @@ class _State:
 
 
 class Health:
-    """Of all sources of one download: failures by CID, silence by address. Times are monotonic seconds."""
+    """State of all sources of one download: failures by CID, silence by address. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
@@ -48,7 +48,7 @@ class Health:
         self._wary = 0.0
 
     def left(self, source: Where, now: float) -> bool:
-        """It is avoided now."""
+        """Whether `source` is avoided now."""
         state = self._states.get(source.cid)
         if state is not None and state.until > now:
             return True
@@ -56,7 +56,7 @@ class Health:
         return silent is not None and silent.until > now
 
     def fault(self, cid: str, why: str, now: float) -> bool:
-        """It failed because of `why`; True if it is avoided from now on."""
+        """Count a failure of a source, with the reason `why`. Return whether the source is avoided from now on."""
         state = self._states.setdefault(cid, _State())
         state.faults += 1
         if why == "digest":
@@ -67,7 +67,7 @@ class Health:
         return state.until > now
 
     def silence(self, source: Where, now: float) -> None:
-        """It sends nothing although bytes are due. The supernode is not avoided: it is the last resort when peers are silent."""
+        """Avoid a source whose bytes are overdue. A supernode is not avoided: it is the last resort when peers are silent."""
         self._good.discard(source.cid)
         if source.cid.startswith(CDN):
             return
@@ -78,13 +78,13 @@ class Health:
             self._wary = max(self._wary, state.until)
 
     def answered(self, source: Where) -> None:
-        """A silent source has sent bytes."""
+        """Stop avoiding a silent source, which has sent bytes."""
         state = self._silent.get(source.address)
         if state is not None:
             state.until = 0.0
 
     def success(self, source: Where) -> None:
-        """It sent a right piece. A source that sent a wrong digest stays avoided: this piece may have been under way before."""
+        """Note that `source` sent a right piece. A source that sent a wrong one stays avoided: this one may have been sent earlier."""
         state = self._states.get(source.cid)
         if state is not None:
             if state.until == math.inf:
@@ -95,15 +95,15 @@ class Health:
         self._good.add(source.cid)
 
     def wary(self, now: float) -> bool:
-        """So many sources are silent that unknown ones are asked last."""
+        """Whether so many sources are silent that unknown ones are asked last."""
         return self._wary > now
 
     def trusted(self, source: Where) -> bool:
-        """The supernode, or a source that sent a piece and was not silent since."""
+        """Whether `source` is a supernode, or has sent a piece and was not silent since."""
         return source.cid in self._good or source.cid.startswith(CDN)
 
     def pick(self, sources: Iterable[Where], now: float, silent: bool) -> Where | None:
-        """The first that is not avoided; trusted ones first if others are `silent`, or while many are."""
+        """Return the first source that is not avoided; prefer trusted ones if others are `silent`, or while many are."""
         usable = (source for source in sources if not self.left(source, now))
         first = next(usable, None)
         if first is None or self.trusted(first) or not (silent or self.wary(now)):
@@ -111,7 +111,7 @@ class Health:
         return next(filter(self.trusted, usable), first)
 
     def forgive(self) -> None:
-        """End all waiting times; sources of wrong digests stay avoided."""
+        """End all times of avoidance; sources of wrong pieces stay avoided."""
         for state in self._states.values():
             if state.until < math.inf:
                 state.faults, state.until = 0, 0.0

@@ -1,4 +1,4 @@
-"""What this host's peer server serves, as its user sees and steers it: the downloads of one home, and the files that it shares."""
+"""Lists and controls what this host's peer server serves: the downloads of one home, and the files that it shares."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 class Cached(Value):
-    """One of them. url: `df:sha256:...` of what is shared, else "". path: where the data lies. length: bytes, -1 unknown.
+    """A served download or share. url: `df:sha256:...` of a share, else "". path: path of the data. length: bytes, -1 unknown.
 
-    here of pieces are served. used: unix seconds. until: unix seconds when it ends, 0: when it is not asked for. node: where it is known.
-    tree: it is the data of a directory, which lies at `path`. of: the name of that directory, if it is shared. manifest: of a directory.
+    pieces: their number, of which `here` are served. used: unix seconds of the last use. until: unix seconds when a share ends, 0: when no
+    longer requested. node: supernodes that list it. tree: whether it is the data of a directory at `path`. of: the directory's name, if
+    shared. manifest: whether it is a directory's manifest.
     """
 
     name: str
@@ -44,12 +45,12 @@ class Cached(Value):
     manifest: bool = False
 
     def as_object(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Object for `--json`."""
         return dict(self.__dict__)
 
 
 def listed(home: Home) -> list[Cached]:
-    """All that is served, by name."""
+    """Return everything that is served, by name."""
     announced = {each.name: each for each in shared_content.listed(home)}
     return [found for name in home.names() if (found := _cached(home, name, announced.get(name))) is not None]
 
@@ -80,35 +81,35 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
 
 
 def find(home: Home, query: str) -> list[Cached]:
-    """Those of this name, content, task or path. Raises BadValue where there is none."""
+    """Return all entries with this name, content, task or path. Raises BadValue if there is none."""
     found = [each for each in listed(home) if is_called(each, query)]
     if not found:
-        raise BadValue(f"{query[:200]} is no name, df:sha256:HEX, task or path of what {home.path} serves: `dfengine cache ls` lists it")
+        raise BadValue(f"{query[:200]} is not a name, df:sha256:HEX, task or path that {home.path} serves: `dfengine cache ls` lists them")
     return found
 
 
 def is_called(cached: Cached, query: str) -> bool:
-    """`query` is its name, content, task or path."""
+    """Whether `query` is the entry's name, content, task or path."""
     task = task_id(query) if is_content(query) else query
     return query in (cached.name, cached.url) or task == cached.task or cached.path in (os.path.abspath(query), os.path.realpath(query))
 
 
 def pin(home: Home, cached: Cached, pinned: bool) -> None:
-    """See Home.pin. Raises StorageError."""
+    """Pin or unpin an entry (see Home.pin). Raises StorageError."""
     entry = home.entry(cached.name)
     if entry is not None:
         home.pin(entry, pinned)
 
 
 def export(home: Home, cached: Cached, output: str) -> None:
-    """Copy it to the file `output`, which it replaces when every piece, and shared content as a whole, has its digest.
+    """Copy an entry to the file `output`, which is replaced only after the digest of every piece, and of shared content, was verified.
 
-    Raises BadValue for what is not whole, or a tree's; DigestMismatch, StorageError.
+    Raises BadValue for an incomplete file or a directory; DigestMismatch, StorageError.
     """
     if cached.tree or cached.manifest:
         raise BadValue(f"{cached.name} is a directory{_files_of(home, cached)}: copy its files, or dfengine get --recursive it")
     if cached.length < 0 or cached.here < cached.pieces:
-        raise BadValue(f"{cached.name} is not whole: {cached.here} of {cached.pieces} pieces are here")
+        raise BadValue(f"{cached.name} is not complete: {cached.here} of {cached.pieces} pieces are on disk")
     try:
         path = resolved(output)
         if os.path.isdir(path):
@@ -129,14 +130,14 @@ def export(home: Home, cached: Cached, output: str) -> None:
 
 
 def _files_of(home: Home, cached: Cached) -> str:
-    """Where they lie, for a message; "" where that is not known."""
+    """Location of a directory's files, for a message; "" if unknown."""
     related = _directory(home, cached)
     path = cached.path if cached.tree else next((each.path for each in listed(home) if each.tree and each.name in related), "")
     return f", whose files lie in {path}" if path else ""
 
 
 def _copy(home: Home, cached: Cached, fd: int) -> None:
-    """Raises DigestMismatch, StorageError, OSError."""
+    """Write the verified data to `fd`. Raises DigestMismatch, StorageError, OSError."""
     shared = home.find(cached.name)
     if shared is None or shared.file is None:
         raise StorageError(f"{cached.name} was removed meanwhile")
@@ -160,12 +161,12 @@ def _copy(home: Home, cached: Cached, fd: int) -> None:
 
 
 def withdraw(home: Home, cached: Cached) -> None:
-    """It is served no longer, a directory with its manifest; the output stays."""
+    """Stop serving an entry, a directory with its manifest; the output file stays."""
     withdrawing.withdraw(home, [cached.name, *_directory(home, cached)])
 
 
 def _directory(home: Home, cached: Cached) -> list[str]:
-    """Names of the data of a directory that it is the manifest of, or of its manifest."""
+    """Names of the other entries of the same directory: the data for a manifest, the manifest for data."""
     announced = shared_content.listed(home)
     found = [each.name for each in announced if (cached.url and cached.url == each.of) or (cached.of and cached.of == each.url)]
     entries = [entry for name in home.names() if (entry := home.entry(name)) is not None]

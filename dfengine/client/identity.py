@@ -1,4 +1,4 @@
-"""How a download identifies itself: its task, its CID, its registration."""
+"""Identity of a download: its task, its CID, its registration."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from dfengine.tree import TreeTask
 
 CERTIFICATES = 4 << 20
-"""Bytes of one file of them that are read, as `origin.trust` does."""
+"""Most bytes read from one file of certificates, as in `origin.trust`."""
 
 CHOOSING = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
-"""Headers that open nothing, and by which an origin may choose one of several files for the same URL (Vary)."""
+"""Headers that grant no access, but by which an origin may select one of several files of a URL (Vary)."""
 
 ELSEWHERE = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_", "HF_", "HUGGING_FACE_")
-"""How the names of environment variables begin that a bucket's or a hub's files depend on."""
+"""Prefixes of environment variables that select a bucket's or hub's address and credentials."""
 
 _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
 def _renew() -> None:
-    """In a forked child, where the thread that held the lock may not be."""
+    """Replace the lock in a forked child, in which the thread that held the lock may not exist."""
     global _stamp_lock
     _stamp_lock = threading.Lock()
 
@@ -45,10 +45,10 @@ os.register_at_fork(after_in_child=_renew)
 
 
 class Identity(Value):
-    """`task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
+    """Identity of one download. `task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
 
-    kept: names part files and outputs on this host, so that a download never resumes from an origin that was verified differently, or from
-    a request that chose another file.
+    kept: id of part files and outputs on this host. It differs for other ways of verifying the origin and for headers that select another
+    file, so that a download never resumes from data of those.
     """
 
     url: str
@@ -60,13 +60,13 @@ class Identity(Value):
 
 
 def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
-    """tree: the download is of one of a tree's tasks. Raises BadValue when the URL or a file of certificates cannot be meant."""
+    """Make an identity. tree: for a download of one of a tree's tasks. Raises BadValue for an unusable URL or file of certificates."""
     if tree is None:
         check_task_url(settings.url)
-    # A directory's URL, which `tree.tree_url` has checked, has no parameters to leave out.
+    # A directory's URL, which `tree.tree_url` has checked, has no query parameters to filter.
     plain = settings.url if tree is not None else settings.content or task_url(settings.url, settings.filter)
     ranged = next((value for name, value in settings.headers if name.lower() == "range"), "")
-    # Another Host is another site's file. 1.x's rule has no place for it; a range and a host's name hold no line break.
+    # A different Host header means a different file. 1.x's rule does not include it. Ranges and host names contain no line break.
     site = "".join(f"\nhost:{value.lower()}" for name, value in settings.headers if name.lower() == "host")
     sign = unique_sign()
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
@@ -85,12 +85,12 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
 
 
 def unique_sign() -> str:
-    """Of one download, or of one file that is shared: no other one of this host has it."""
+    """Return a sign that is unique on this host, for one download or one shared file."""
     return download_sign(os.getpid(), _unique(time.time()))
 
 
 def _unique(now: float) -> float:
-    """`now`, or a millisecond after the last one: two downloads of one process must not share a CID."""
+    """Return `now`, or the last result plus a millisecond if that is later: two downloads of one process must not share a CID."""
     global _stamp
     with _stamp_lock:
         _stamp = max(round(now, 3), round(_stamp + 0.001, 3))
@@ -98,9 +98,9 @@ def _unique(now: float) -> float:
 
 
 def joint_key(settings: GetSettings, who: Identity) -> str:
-    """Downloads of one user on one host with this same key may take pieces from each other.
+    """Key of downloads that may copy pieces from each other: those of one user on one host with the same key.
 
-    It holds, hashed, all that could make one of them get another file, or none, or get it later because the other is held back.
+    It is a hash of all settings that could give a download another file, no file, or a slower transfer because its leader is throttled.
     """
     import hashlib
 
@@ -109,7 +109,7 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
         settings.private, settings.reach, bool(settings.signed),
-        # The environment says where a bucket or hub is, and which credentials open it.
+        # The environment selects the address of a bucket or hub, and its credentials.
         sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
@@ -118,9 +118,9 @@ def joint_key(settings: GetSettings, who: Identity) -> str:
 def registration(
     settings: GetSettings, who: Identity, ip: str, port: int, check: Callable[[], None] = lambda: None
 ) -> Registration:
-    """What to send to a supernode. ip, port: of this host's peer server; port 0 = it serves nobody.
+    """Compose the registration for a supernode. ip, port: address of this host's peer server; port 0: it serves no pieces.
 
-    check: called ten times a second while credentials are requested; what it raises ends the wait. Raises BadValue, LocalError.
+    check: called ten times a second while credentials are requested; an error from it ends the wait. Raises BadValue, LocalError.
     """
     from base64 import b64encode
 
@@ -157,7 +157,7 @@ def registration(
 
 
 def _signed(settings: GetSettings, check: Callable[[], None]) -> str:
-    """A URL by which the supernode reads an object in this user's name, "" where there is none to sign. Raises BadValue, LocalError."""
+    """Return a URL that lets the supernode read an object with this user's rights, "" for other URLs. Raises BadValue, LocalError."""
     if scheme_of(settings.url) not in OBJECTS:
         return ""
     from dfengine.origin.object_store import LENT, NoCredentials, patiently, signed_url
@@ -169,7 +169,7 @@ def _signed(settings: GetSettings, check: Callable[[], None]) -> str:
 
 
 def read_certificates(path: str) -> bytes:
-    """The PEM text at this path. Raises BadValue."""
+    """Return the PEM text at this path. Raises BadValue."""
     try:
         with open(path, "rb") as file:
             content = file.read(CERTIFICATES)

@@ -1,4 +1,4 @@
-"""Interrupts a download: by a signal, or by the deadline while the main thread is blocked."""
+"""Interrupts a download on a signal, or at the deadline while the main thread is blocked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """Reports a failure to a program: exit code, kind, message."""
 
 PRINTING = 0.25
-"""Seconds for the last message of a process whose main thread is blocked."""
+"""Seconds for printing the last message of a process whose main thread is blocked."""
 
 
 class Interrupted(SystemExit):
@@ -41,9 +41,9 @@ class _Signalled(BaseException):
 
 
 def interruptible(settings: GetSettings, run: Callable[[], T], tell: Tell) -> T:
-    """What `run` returns. A signal raises Interrupted within a second, or ends the process; so does the deadline, where `run` does not.
+    """Return the result of `run`. A signal raises Interrupted within a second, or ends the process; so does an exceeded deadline.
 
-    A second signal ends the process at once. Signals that are ignored, as by nohup or by a shell's background jobs, stay so.
+    A second signal ends the process at once. Ignored signals, as under nohup or in a shell's background jobs, stay ignored.
     """
 
     def stop(number: int, _: object) -> None:
@@ -71,11 +71,11 @@ def interruptible(settings: GetSettings, run: Callable[[], T], tell: Tell) -> T:
 
 
 def _stopped(settings: GetSettings) -> str:
-    return "stopped" + ("" if settings.output == "-" else f"; run it again to go on from here ({settings.output})")
+    return "stopped" + ("" if settings.output == "-" else f"; run it again to resume ({settings.output})")
 
 
 def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
-    """In the watchdog's thread: print the reason (a signal, or 0: the deadline) and end the process."""
+    """Print the reason (a signal's number, or 0: the deadline) and end the process. Called by the watchdog's thread."""
     error = TimedOut.after(settings.timeout)
     code = 128 + number if number else error.exit_code
     message, kind = (_stopped(settings), "Interrupted") if number else (str(error), type(error).__name__)
@@ -84,7 +84,7 @@ def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
         print(f"dfengine: {message}", file=sys.stderr)
         tell(code, kind, message)
 
-    # In another thread: the main thread may hold the lock of stdout or stderr, whose reader does not read.
+    # In another thread: the main thread may hold the lock of stdout or stderr while it is blocked in a write.
     teller = threading.Thread(target=say, daemon=True)
     teller.start()
     teller.join(PRINTING)

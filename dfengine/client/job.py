@@ -1,4 +1,4 @@
-"""A job (one piece from one source, for one thread), and the state of a piece that was offered. Pure."""
+"""A job (one piece from one source, for one thread), and the state of an offered piece. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ if TYPE_CHECKING:
 
 
 RATE = 0.5
-"""Seconds over which a rate is measured, at least."""
+"""Shortest time in seconds over which a rate is measured."""
 
 HEDGES = 3
-"""Jobs at once, at most, of the piece that a stream's consumer waits for."""
+"""Most concurrent jobs of the piece that a stream's consumer waits for."""
 
 MOST_SOURCES = 8
-"""Sources of one piece that are remembered."""
+"""Most sources of one piece that are remembered."""
 
 
 class Job:
-    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection came. announced: its end is.
-
-    queued: its request went out behind another one whose answer comes first. came: bytes seen so far; received_at: when there were more.
-    silent: nothing came when it was due, so the piece may be fetched from others beside this job. slow: it is silent because others would
-    be far quicker. writing: this host's disk is what takes its time.
+    """One piece to fetch from one source. began: when its request was sent, or its turn on the connection began. announced: its end
+    was announced. queued: its request follows another one on the connection, whose answer arrives first. came: bytes received so far;
+    received_at: time of the last ones. silent: no bytes arrived when they were due, so the piece may also be fetched from other sources.
+    slow: silent because other sources would be far quicker. writing: this host is writing to disk, so the source is not to blame.
     """
 
     __slots__ = (
@@ -39,17 +38,17 @@ class Job:
         self._base = self._mark = began, 0
 
     def begin(self, now: float) -> None:
-        """Its turn on a shared connection has come."""
+        """Start the times of the job, whose turn on a shared connection begins."""
         self.queued, self.began, self.received_at = False, now, now
         self._base = self._mark = now, 0
 
     def pause(self, seconds: float, now: float) -> None:
-        """This process did not run for so long: what came meanwhile, or did not, says nothing about the source."""
+        """Shift the times: this process did not run for `seconds`, so bytes received or missed meanwhile do not count."""
         self.began, self.received_at = min(now, self.began + seconds), now
         self._base = self._mark = now, self.came
 
     def rate(self, now: float) -> float:
-        """Bytes per second of the last RATE to 2 * RATE seconds, as far as it is asked for that often."""
+        """Return the bytes per second of the last RATE to 2 * RATE seconds. Longer if the calls are further apart."""
         if now - self._mark[0] >= RATE:
             self._base, self._mark = self._mark, (now, self.came)
         since, before = self._base
@@ -57,7 +56,7 @@ class Job:
 
 
 class Piece:
-    """One that was offered. slot: CID of the source that the supernode keeps a slot of for it, "" once that was reported as failed."""
+    """An offered piece. slot: CID of the source whose slot the supernode reserves for it, "" once that source was reported as failed."""
 
     __slots__ = ("digest", "jobs", "landing", "slot", "sources", "tried")
 
@@ -69,21 +68,21 @@ class Piece:
         self.slot = ""
 
     def offer(self, sources: list[Where]) -> None:
-        """These sources have it as well, best first; one that is offered again may be tried again."""
+        """Add sources that have the piece, best first. A source that is offered again may be tried again."""
         fresh = {source.cid for source in sources}
         self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MOST_SOURCES]
         self.tried -= fresh - {job.source.cid for job in self.jobs}
 
     @property
     def untried(self) -> Iterator[Where]:
-        """Sources that it was not asked of yet, or not since they were offered anew."""
+        """Sources from which the piece was not requested since they were last offered."""
         return (source for source in self.sources if source.cid not in self.tried)
 
     def spare(self, most: int) -> bool:
-        """It runs, and may be asked for once more when it is late: fewer than `most` jobs do."""
+        """Whether the piece is being fetched, by fewer than `most` jobs, so that one more job may start when it is late."""
         return not self.landing and 1 <= len(self.jobs) < most
 
     @property
     def silent(self) -> bool:
-        """It runs, and every source that it was asked of is silent."""
+        """Whether the piece is being fetched and all its jobs are silent."""
         return bool(self.jobs) and not self.landing and all(job.silent for job in self.jobs)

@@ -1,8 +1,8 @@
-"""A download into a file takes its pieces from this host's leader: copied into its own part, each compared with the leader's digest.
+"""A joined download into a file: copies pieces from this host's leader into its own part file, and compares each with the leader's digest.
 
-No other download ever writes to its part and record. So a leader may die, stop or go on at any moment: what was copied is kept,
-as after a download that was killed, and the rest comes from the next leader or from the swarm. Two downloads to one output are different:
-the second waits, since the file that the first puts there is all that it wants.
+No other download ever writes to its part file and record. So the leader may die or stop at any moment: the copied pieces stay,
+as after a download that was killed, and the others are copied from the next leader or fetched from the swarm. If both downloads have
+the same output, the second only waits until the first completes that file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COPIED, NAMED, KEPT = "copied", "named", "kept"
 
 
 class JoinedFile:
-    """Of one download, on its main thread."""
+    """Copies one download's pieces; used by its main thread."""
 
     def __init__(self, joining: Joining, assembly: Assembly, watch: Watch) -> None:
         self._joining = joining
@@ -34,10 +34,10 @@ class JoinedFile:
         self._output = output_key(assembly.path)
 
     def run(self) -> str:
-        """COPIED: every piece is in the part, and the leader has verified the file. NAMED: the leader has put it at this output. KEPT: an
-        earlier download has.
+        """Return COPIED: every piece is in the part file, and the leader has verified the file; NAMED: the leader has completed this
+        output; KEPT: an earlier download has.
 
-        "": this download leads now, or goes on alone, with what it has. Raises StorageError, TimedOut.
+        "": this download leads now, or continues alone, with the pieces that it has. Raises StorageError, TimedOut.
         """
         joining = self._joining
         found = ""
@@ -55,7 +55,7 @@ class JoinedFile:
         return found
 
     def _stays(self, place: LeaderPlace) -> bool:
-        """The leader is still the same, and its file."""
+        """Whether the leader and its file are still the same."""
         return self._joining.joined and self._joining.place is place
 
     def _until_named(self, place: LeaderPlace) -> str:
@@ -73,7 +73,7 @@ class JoinedFile:
             self._joining.receive(TICK)
 
     def _lend(self, place: LeaderPlace) -> None:
-        """The leader's digests of the whole file are those of this one."""
+        """Use the leader's whole-file digests for this download."""
         wanted = self._assembly.algorithms
         self._assembly.lent.update({name: digest for name, digest in place.page.digests.items() if name in wanted})
 
@@ -113,14 +113,14 @@ class JoinedFile:
 
 
 class Copier(PageWaiter):
-    """Copies what is here and what comes, until all is copied and the leader's file verified. wake: called when it is `over`."""
+    """Copies the leader's pieces, present and future, until all are copied and the leader's file is verified. wake: called when `over`."""
 
     def __init__(self, place: LeaderPlace, transfer: Transfer, wake: Callable[[], None]) -> None:
         super().__init__(transfer, place.page, wake)
         self._place = place
         self._pieces = PieceCopier(transfer)
         self.broken = ""
-        """What is wrong with the leader's place."""
+        """Fault of the leader's place, "" for none."""
 
     def work(self) -> None:
         """See PageWaiter."""
@@ -129,7 +129,7 @@ class Copier(PageWaiter):
             last, sealed, changes = self.ends, place.sealed, self.page.changes
             try:
                 if not place.trusted:
-                    self.broken = "" if last or place.page.unproved else "its version is not known any more"
+                    self.broken = "" if last or place.page.unproved else "its version is no longer known"
                 else:
                     for n in self._news():
                         if transfer.stopping or not self._pieces.copy(place, n):
@@ -144,7 +144,7 @@ class Copier(PageWaiter):
             self.page.wait(changes, RECHECK)
 
     def _news(self) -> Iterator[int]:
-        """Pieces that the leader has and this download has not."""
+        """Pieces that the leader has and this download lacks."""
         there, here = self._place.file.here, self.transfer.file.here
         n = here.first_clear()
         while 0 <= n < len(here) and (n := there.first_set(n)) >= 0 and n < len(here):

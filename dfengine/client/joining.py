@@ -1,7 +1,7 @@
-"""This download among those of its host: one of a task leads and fetches, the others join it and take the pieces from it.
+"""Coordinates the downloads of one task on a host: one leads and fetches, the others join it and copy its pieces.
 
-Who leads says the host's peer server (peer.meeting), over a connection that each keeps as long as it runs. A leader hands over the
-descriptors of its pieces, and beats in its page of signals while it runs. Downloads that joined it map that page and wait there.
+The host's peer server (peer.meeting) selects the leader, over a connection that each download keeps open while it runs. A leader sends
+the descriptors of its pieces, and beats in its page of signals while it runs. Downloads that joined it map that page and wait there.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ALONE = 60.0
-"""Seconds between two checks of a leader that no download has joined: the first one wakes it."""
+"""Seconds between two beats of a leader that no download has joined: the first download that joins wakes it."""
 
 ANSWER = 5.0
-"""Seconds for the peer server to say who leads."""
+"""Seconds for the peer server to assign a role."""
 
 PLACELESS = 30.0
-"""Seconds until a leader that runs and has sent no `open` is left: its message may be queued at a peer server that does not run."""
+"""Seconds until a running leader that has sent no `open` is abandoned: its message may be queued at a peer server that does not run."""
 
 DOUBLED = 6
-"""Times that the wait for a leader doubles, at most, while one after the other brings nothing: then what fails is no leader's fault."""
+"""Most times that the wait for a leader doubles, while successive leaders make no progress: then the leaders are not the cause."""
 
 ENDING = 5.0
-"""Seconds for the thread that beats to end: it may wait for a transfer's lock."""
+"""Seconds to wait for the end of the beating thread, which may wait for a transfer's lock."""
 
 MOST = 8
-"""Descriptors of one message at most."""
+"""Most descriptors of one message."""
 
 
 def open_again(fd: int) -> int:
-    """The file behind `fd`, open by itself: without the lock and the rights of `fd`. Raises OSError."""
+    """Open the file behind `fd` again, read-only: without the lock and the access rights of `fd`. Raises OSError."""
     return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Joining:
-    """`leads`, or `joined` with the leader's `place` once that has one, or neither: it goes on alone. Use `begin`.
+    """The role of one download; use `begin`. `leads`; or `joined`, with the leader's `place` once the leader has one; or neither: alone.
 
-    Both: it leads those of its kind, and takes its pieces from the leader of another kind (peer.joins).
+    Both: it leads the downloads of its kind, and copies its pieces from the leader of another kind (peer.joins).
 
-    One thread uses all but `beat` and what a transfer does with `page`.
+    One thread uses everything, except for `beat` and a transfer's use of `page`.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -66,33 +66,33 @@ class Joining:
         self.page = SignalPage.create()
         self.leads = self.joined = False
         self.done = False
-        """The leader has finished, and its file has its name."""
+        """Whether the leader has finished and renamed its file."""
         self.wanted: Callable[[list[int]], None] | None = None
-        """Called by a thread of this value with the pieces that others want first, while this download leads."""
+        """Called by the beating thread, while this download leads, with the pieces that other downloads want first."""
         self.progress: Callable[[], int] | None = None
         """Called by that thread: see SignalPage.progress."""
         self.waiting: Callable[[], tuple[bool, int]] | None = None
         """Whether this download waits for its leader now, and how many pieces it has; None: it waits."""
         self.patience = SILENT
-        """Seconds until a leader that does not beat is reported: who has more leaves it to others to lead."""
+        """Seconds until a leader that does not beat is reported. With a longer time, other downloads become the leader first."""
         self.slot = -1
         self.left = -1
-        """Number of the leader before this one, if that has ended: nobody writes any more where it wrote."""
+        """Number of the previous leader if that has ended, so that no thread writes to its memory any more; else -1."""
         self._leader = -1
         self.open_already = False
-        """This leader's pieces had a place when it was named."""
+        """Whether this leader's pieces had a place when the server named the leader."""
         self._placed = False
-        """The server has sent the role of this download: it leads, it follows a leader, or it is alone."""
+        """Whether the server has sent this download's role: it leads, it follows a leader, or it is alone."""
         self._reported: Stall | None = None
-        """This download has reported its leader as silent, and the server has named no other one since."""
+        """Set after this download reported its leader as silent, until the server names another leader."""
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
         self._pulse, self._stall = Pulse(time.monotonic()), Stall(time.monotonic())
         self._in_vain = 0
-        """Leaders in a row that brought nothing."""
+        """Number of successive leaders that made no progress."""
         self.ended = False
-        """Its download has failed or was stopped: nobody fetches here any more, and it does not beat."""
+        """Whether the download has failed or was stopped: no thread fetches, and there are no beats."""
         self._over = False
         self._beating: threading.Thread | None = None
         try:
@@ -104,7 +104,7 @@ class Joining:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open. A child that inherited the connection would lead on when this process is gone."""
+        """See forked.Open. If a child inherited the connection, it would still lead after this process has ended."""
         sock, given = self._sock, (self.page, self.leader_page, self.place, *self._given)
         found = [self._wake_up, *([sock.fileno()] if sock is not None else [])]
         for each in given:
@@ -113,10 +113,10 @@ class Joining:
 
     @classmethod
     def begin(cls, sock: socket.socket, key: str, kind: str, *, first: bool) -> Joining:
-        """Over `sock` to the peer server, which this value owns from now on. kind: see peer.joins. first: that server was started for
-        this download, which leads thereby.
+        """Get a role over `sock`, a connection to the peer server that this value owns from now on. kind: see peer.joins. first: that
+        server was started for this download, which therefore leads.
 
-        Raises LocalError, StorageError: it goes on alone.
+        Raises LocalError, StorageError: the download continues alone.
         """
         try:
             joining = cls(sock)
@@ -130,21 +130,21 @@ class Joining:
                 joining._lead()
             while not (joining.leads or joining.joined):
                 if not joining._receive():
-                    raise LocalError("the peer server does not say who leads")
+                    raise LocalError("the peer server names no leader")
             sock.setblocking(False)
             return joining
         except BaseException as error:
             joining.close()
             if isinstance(error, OSError):
-                raise LocalError(f"the peer server does not say who leads: {error}") from None
+                raise LocalError(f"the peer server names no leader: {error}") from None
             raise
 
-    # What the server says.
+    # Messages from the peer server.
 
     def receive(self, seconds: float, wakeup: Wakeup | None = None) -> None:
-        """Take what the server says within `seconds`; ends early at `wake` and by `wakeup`.
+        """Process the peer server's messages for up to `seconds`; return early after `wake` or `wakeup`.
 
-        A leader that does not run, or brings nothing while this download waits, is reported.
+        A leader that does not run, or makes no progress while this download waits, is reported.
         """
         poll = select.poll()
         if wakeup is not None:
@@ -174,15 +174,15 @@ class Joining:
                 self.report()
 
     def _fails(self, page: SignalPage, now: float) -> bool:
-        """The leader does not run, or brings nothing."""
+        """Whether the leader does not run, or makes no progress."""
         waits, here = self.waiting() if self.waiting is not None and self.place is not None else (True, 0)
-        # All that follow one leader come to this at the same time: who is to lead only in need comes last here, too.
+        # All followers of a leader reach this limit at the same time: a download that should lead only in need waits longer here, too.
         patience = (PLACELESS if self.place is None else STALLED) * 2**self._in_vain + self.patience - SILENT
         stalled = self._stall.lasts((page.progress, here), waits, now, patience)
         return self._pulse.silent(page.beats, now, self.patience) or stalled
 
     def _receive(self) -> bool:
-        """Once. False: the server is gone. Raises OSError."""
+        """Receive messages once. Return False when the server has closed the connection. Raises OSError."""
         assert self._sock is not None
         messages = fd_passing.receive_messages(self._sock, MOST)
         if messages is None:
@@ -206,7 +206,7 @@ class Joining:
                     self.place = LeaderPlace.adopt(words.get("place"), descriptors, self.leader_page)
                     self.place.leader, descriptors = self._leader, []
                 except (StorageError, OSError, AttributeError):
-                    self.part()  # another place may never come
+                    self.part()  # the leader may never send another place
             elif word == "done":
                 self.done = True
             elif word == "alone":
@@ -242,7 +242,7 @@ class Joining:
             self._beating.start()
 
     def _beat(self) -> None:
-        """A thread of its own: the main thread may wait for a supernode. It sleeps while nobody has joined."""
+        """Beat, in a thread of its own, since the main thread may wait for a supernode. It sleeps while no download has joined."""
         page = self.page
         while not (self._over or self.ended):
             calls = page.calls
@@ -254,7 +254,7 @@ class Joining:
                 page.await_call(calls, BEAT if page.joined else ALONE)
 
     def _hang_up(self) -> None:
-        """The server is gone. What the leader brings can be taken all the same, once its place is known."""
+        """Close the connection to the server. If the leader's place is known, its pieces can still be copied."""
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
@@ -262,7 +262,7 @@ class Joining:
             self.joined = False
 
     def report(self) -> None:
-        """Ask to lead in place of this leader, which runs on alone if it runs. A server that does not answer that does not run, either."""
+        """Ask to lead in place of this leader, which continues alone if it runs. A server that does not answer is not running either."""
         if self._sock is None:
             self._go_alone()
         elif self._reported is None:
@@ -275,11 +275,11 @@ class Joining:
         self.joined, self._reported = False, None
 
     def _want_nothing(self) -> None:
-        """Who led fetches for itself alone, if it runs."""
+        """Withdraw this download's wishes from the leader's page: a leader that runs then fetches for itself alone."""
         if self.joined and self.leader_page is not None:
             self.leader_page.want(self.slot, ())
 
-    # What this download says.
+    # Messages to the peer server.
 
     def _send(self, words: dict[str, Any]) -> None:
         if self._sock is not None:
@@ -289,7 +289,7 @@ class Joining:
                 self._hang_up()
 
     def open(self, file: PieceFile, output: str, algorithms: list[str]) -> None:
-        """The leader's pieces have this place from now on; again: another one. output: see leader_place.output_key. Nothing fails by it."""
+        """Publish the place of the leader's pieces; a second call replaces it. output: see leader_place.output_key. Errors are ignored."""
         if self._sock is None or not self.leads:
             return
         opened: list[int] = []
@@ -308,20 +308,20 @@ class Joining:
             fd_passing.discard(opened)
 
     def finish(self) -> None:
-        """The leader's file has its name."""
+        """Announce that the leader's file has its output name."""
         if self.leads:
             self.page.changed()
             self._send({"say": "done"})
             self.leads = False
 
     def fail(self) -> None:
-        """The leader cannot have the file, for no reason of its own."""
+        """Announce that the leader cannot get the file, for a reason that concerns the other downloads as well."""
         if self.leads:
             self._send({"say": "failed"})
             self.leads = False
 
     def part(self) -> None:
-        """It takes no piece from its leader any more. If it leads, it leads on."""
+        """Stop copying from the leader. A download that also leads continues to lead."""
         self._want_nothing()
         self.joined = False
         self._let_go(self.place)
@@ -329,7 +329,7 @@ class Joining:
         self._send({"say": "part"})
 
     def outdated(self) -> None:
-        """The leader's file is an old version: those that follow it go on, and this download leads, or follows one that came after it."""
+        """Leave a leader whose file is an old version. Its other followers stay; this download leads, or follows a later leader."""
         self._want_nothing()
         self._let_go(self.place)
         self.place, self.joined, self._placed = None, False, False
@@ -341,31 +341,31 @@ class Joining:
             self._go_alone()
 
     def pass_on(self) -> None:
-        """It leads, and follows, nobody any more."""
+        """Stop leading and following."""
         if self.leads or self.joined:
             self._want_nothing()
             self.leads = self.joined = False
             self._send({"say": "pass_on"})
 
     def wake(self) -> None:
-        """From any thread: wake the thread that is in `receive`."""
+        """Wake the thread that is in `receive`. May be called from any thread."""
         with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._wake_up, 1)
 
     def _let_go(self, *given: LeaderPlace | SignalPage | None) -> None:
-        """Another thread may still read there: it is closed with the download."""
+        """Release places and pages later, when the download is closed: another thread may still read them."""
         self._given += tuple(each for each in given if each is not None)
 
     def end(self) -> None:
-        """From any thread: see `ended`. Those that joined find that it does not run; it is to be closed still."""
+        """Set `ended`, so that joined downloads detect the end. `close` is still needed. May be called from any thread."""
         self.ended = True
         if self.page.fd >= 0:
             self.page.call()
 
     def close(self) -> None:
-        """Hang up: if it led, another one does now. After every thread that uses a place or a page has ended.
+        """Close the connection: if this download led, another one leads now. Call it after every user of a place or page has ended.
 
-        Again: what an interrupted close left, else nothing.
+        A second call does the steps that an interrupted call did not do.
         """
         self._over = True
         release(self._hang_up, self._close_page, self._close_given, self._close_wake_up)

@@ -1,7 +1,7 @@
-"""What this host's peer server keeps in memory of files and streams that have ended, for the next download of the same version.
+"""Pieces of ended downloads and streams that this host's peer server keeps in memory for the next download of the same version.
 
-A supernode has named the version when it is asked for. Its pieces were verified by the process that fetched them, and its digests of the
-whole file are that process's word, as those of a leader are.
+They are requested after a supernode has named the version. The pieces were verified by the process that fetched them. Its whole-file
+digests are trusted like those of a leader.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ANSWER = 1.0
-"""Seconds for the peer server to answer; else the pieces are fetched."""
+"""Seconds to wait for the peer server's answer; after that the pieces are fetched."""
 
 MOST = 8
-"""Descriptors at most."""
+"""Most descriptors of an answer."""
 
 
 class KeptCopy:
-    """file: this value's to close, unless it is taken. digests: algorithm -> hex digest of the whole file, if all of it is here."""
+    """Kept pieces. file: closed by this value unless taken. digests: algorithm -> hex digest of the whole file, if every piece is kept."""
 
     def __init__(self, file: PieceFile, digests: dict[str, str]) -> None:
         self.file = file
@@ -41,27 +41,27 @@ class KeptCopy:
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that it closes."""
+        """Descriptors that `close` closes."""
         return [*([] if self._taken else self.file.descriptors), *(self._page.descriptors if self._page is not None else [])]
 
     def lent(self, algorithms: Sequence[str]) -> dict[str, str]:
-        """These digests of the whole file, if all of them are known."""
+        """Return these whole-file digests if all of them are known, else an empty dict."""
         return {name: self.digests[name] for name in algorithms} if {*algorithms} <= {*self.digests} else {}
 
     def take(self) -> PieceFile:
-        """The file is the caller's from now on."""
+        """Return the file, which the caller owns from now on."""
         self._taken = True
         return self.file
 
     def place(self) -> LeaderPlace:
-        """To copy from. Raises StorageError."""
+        """Return a place to copy from. Raises StorageError."""
         self._page = self._page or SignalPage.create()
         found = LeaderPlace(self.file, self._page, "", [])
         found.taken = True
         return found
 
     def close(self) -> None:
-        """Again: nothing."""
+        """Close the file, unless taken, and the page. A second call has no effect."""
         if not self._taken:
             self._taken = True
             self.file.close()
@@ -70,7 +70,7 @@ class KeptCopy:
 
 
 def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: bool) -> KeptCopy | None:
-    """Of the peer server that listens in the folder `sockets`; None: it has none. write: see peer.hosted."""
+    """Request a copy from the peer server that listens in the folder `sockets`. None if it has none. write: see peer.hosted."""
     words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
     descriptors: list[int] = []
     try:
@@ -89,9 +89,9 @@ def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: b
 
 
 def copy_into(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
-    """Its pieces that are not here come to `transfer`, each compared with its digest. True: the whole file is here as it is there.
+    """Copy the pieces that `transfer` lacks, each compared with its digest. Return whether all pieces of the file now equal the kept ones.
 
-    Raises StorageError, and what `watch` raises.
+    Raises StorageError, and the errors of `watch`.
     """
     from dfengine.client.joined_file import Copier
     from dfengine.client.watch import TICK

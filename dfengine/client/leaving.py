@@ -10,16 +10,16 @@ else:
 
 
 class Leaving(Protocol):
-    """See `dfengine.streaming.cache.Cache`. Used under the transfer's lock; imported only for its type."""
+    """Interface of `dfengine.streaming.cache.Cache`. Used under the transfer's lock; imported only for its type."""
 
     def __len__(self) -> int:
-        """Evicted pieces that are not reported yet."""
+        """Number of evicted pieces that are not reported yet."""
 
     def keep(self, n: int, spare: int) -> list[int]:
-        """Piece n was delivered; `spare` more pieces than usual have room. Returns pieces whose memory must be freed at once."""
+        """Cache the delivered piece n. `spare` more pieces than usual have room. Return pieces whose memory must be freed at once."""
 
     def tell(self, most: int) -> list[int]:
-        """Up to `most` of these pieces, to be reported now."""
+        """Return up to `most` evicted pieces, to be reported now."""
 
     def reported(self, pieces: list[int]) -> list[int]:
-        """The supernode does not offer this host for these any more; returns those whose memory can be freed."""
+        """Note that the supernode no longer offers this host for these pieces. Return those whose memory can be freed."""

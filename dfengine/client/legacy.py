@@ -1,10 +1,10 @@
-"""Pulling from a 1.x supernode: one request reports one piece and may bring the next ones.
+"""Pulls from a 1.x supernode: each request reports one piece, and its answer may offer the next ones.
 
-For each piece: `GET /peer/task` with result 503 (content arrived) frees our download slot and brings offers, then
-`GET /peer/piece/suc` makes us a source and frees the sender's slot. Codes and waits: docs/protocol.md.
+For each piece: `GET /peer/task` with result 503 (content arrived) frees this download's slot and gets offers, then
+`GET /peer/piece/suc` makes this download a source and frees the sender's slot. Codes and waits: docs/protocol.md.
 
-A download on demand takes what it is offered while a reader waits. As soon as nobody does it says no more than the second of the two,
-and owes the first, which would bring further offers.
+A download on demand accepts offers while a reader waits. When no reader waits, it sends only the second request for a piece. It
+sends the first, whose answer would offer further pieces, when a reader waits again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from dfengine.fields import CID, DST_CID, ERROR_TYPE, ERROR_TYPES, PIECE_RANGE, 
 from dfengine.task import request_path
 
 REFUSED = 32
-"""Offers in a row that name no usable source, after which the swarm has nothing for us."""
+"""Consecutive offers without a usable source after which the swarm is given up."""
 
 IDLE = 5.0
-"""Seconds after which we ask again though we are at our limit, or all workers are busy."""
+"""Seconds until the next pull when the download is at its limit, or all fetch threads are busy."""
 
 
 class LegacySession:
@@ -48,7 +48,7 @@ class LegacySession:
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
         reported = self._tell(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
-        # While every worker is busy, only reports need to go; IDLE is for a supernode that would forget us.
+        # While every fetch thread is busy, only reports need to be sent; IDLE keeps the supernode from expiring this download.
         asks_at = self._asks_at if demand.idle_thread else self._asks_at + IDLE
         if self._finished or demand.wanted_pieces == []:
             asks_at = math.inf
@@ -61,7 +61,7 @@ class LegacySession:
         self._tell(transfer)
 
     def _tell(self, transfer: Transfer) -> bool:
-        """Report what there is; True when there was something. What cannot be reported now stays: it holds a slot until it is."""
+        """Report results; return whether there were any. Reports that fail are kept for later: their slots stay in use until then."""
         owed, self._owed = self._owed, []
         for at, (n, cid) in enumerate(owed):
             try:
@@ -85,7 +85,7 @@ class LegacySession:
         return bool(reports)
 
     def _announce(self, transfer: Transfer) -> bool:
-        """Nobody waits: others may have what is here, and nothing is asked for. True when there was something to say."""
+        """While no reader waits, announce new pieces to the swarm without pulling. Return whether there were any."""
         done, wrong = transfer.results()
         transfer.put_back([], wrong)
         for at, (n, cid) in enumerate(done):
@@ -160,7 +160,7 @@ class LegacySession:
         transfer.offer(offers)
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:
-        """One call; once more over a new connection when the kept one turns out to be closed."""
+        """Send one request; repeat it over a new connection if the reused one turns out to be closed."""
         target = f"{path}?{urlencode(query)}"
         try:
             status, _, body = self._connection.request("GET", target)

@@ -1,8 +1,8 @@
 """Finds the host's peer server, or starts one without waiting for it.
 
-HOME/peer.lock is locked by the running server and holds its address. The process that gets the lock binds the socket, starts
-the server and lets it inherit both, so that the address is known, and connections are taken, before it runs. The server is no child of it
-(`_detached`).
+The running server holds the lock of HOME/peer.lock, which contains its address. The process that gets the lock binds the socket, starts
+the server and lets it inherit both, so that the address is known and connections are queued before the server runs. The server is not a
+child of that process (`_detached`).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings, SupernodeAddress
 
 PATIENCE = 3.0
-"""Seconds for a server that holds the lock to answer."""
+"""Seconds to wait for an answer from the server that holds the lock."""
 
 BACKLOG = 1024
 
 EVERY_ADDRESS = ("0.0.0.0", "::")
-"""What a server may listen on, and nobody can be reached by."""
+"""Wildcard addresses: a server may listen on them, but no host can connect to them."""
 
 
 class LocalPeer(Value):
-    """Where this host's downloads are served; port 0 = nowhere. fresh: it was started just now and may not run yet.
+    """Address of this host's peer server; port 0: there is none. fresh: it was started just now and may not run yet.
 
-    sock: of a fresh one: a connection that it inherited and reads before all others; the caller owns it.
+    sock: for a fresh server, a connection that it inherited and reads before all others; the caller owns it.
     """
 
     ip: str
@@ -54,13 +54,13 @@ class LocalPeer(Value):
 
 
 def address(given: str, nodes: Iterable[SupernodeAddress], towards: Callable[[str, int], str]) -> str:
-    """Where other hosts reach this one: as the user says, else as `towards` has it for the first supernode that has a route; "" = none."""
+    """Return the address at which other hosts reach this one: `given`, else `towards` of the first supernode with a route; "" = none."""
     given = "" if given in EVERY_ADDRESS else given
     return given or next(filter(None, (towards(node.host, node.port) for node in nodes)), "")
 
 
 def unserved(settings: GetSettings, ip: str) -> str:
-    """Why this host serves nothing of a download, "" if it does. ip: see `address`."""
+    """Return why this host serves no pieces of a download, "" if it does. ip: see `address`."""
     if settings.pattern != "p2p":
         nowhere = os.path.expanduser(settings.home).startswith("~")
         return "no home directory is known" if nowhere else f"asked for by --pattern {settings.pattern}"
@@ -70,9 +70,9 @@ def unserved(settings: GetSettings, ip: str) -> str:
 
 
 def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totallimit: int, alivetime: float) -> LocalPeer:
-    """Find or start it. ip, port: where a new one listens, port 0 = a free one. name: of the download that asks.
+    """Find or start the peer server. ip, port: where a new one listens, port 0: any free port. name: of the requesting download.
 
-    Raises LocalError when none can be had: the download goes on and serves nobody.
+    Raises LocalError if there is none: the download continues and serves no pieces.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -87,7 +87,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             os.close(fd)
             if running is not None and _tell(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
                 return running
-            # It is just starting, or just ending; then its lock will be free.
+            # The server is starting, or ending, in which case its lock becomes free.
             if time.monotonic() > deadline:
                 raise LocalError(f"the peer server of {home.path} does not answer, or has another secret or TLS") from None
             dialer.check()
@@ -102,9 +102,9 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
 
 
 def served_at(home: Home, given: str, automatic: str) -> str:
-    """This host's address for its peers: that of the peer server of `home` that runs, else the one given, else the automatic one.
+    """Return this host's address for its peers: that of the running peer server of `home`, else the one given, else the automatic one.
 
-    Raises LocalError where another one is given than it has.
+    Raises LocalError if the given address differs from the running server's.
     """
     with contextlib.suppress(OSError):
         fd, held = lock_file(home.lock_path)
@@ -118,7 +118,7 @@ def served_at(home: Home, given: str, automatic: str) -> str:
 
 
 def _say_where(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
-    """The lock file's content. Raises LocalError."""
+    """Write the server's address and pid to the lock file. Raises LocalError."""
     try:
         text = json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
         os.pwrite(lock, text, 0)
@@ -128,7 +128,7 @@ def _say_where(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
 
 
 def _running(lock: int, ip: str) -> LocalPeer | None:
-    """Where the lock's owner serves, None while it has not written so. A server on every address is reached by `ip`."""
+    """Return the address of the lock's owner, None until it is written. A server on a wildcard address is reached at `ip`."""
     try:
         found = json.loads(os.pread(lock, 4096, 0).decode())
         host, port = found["ip"], found["port"]
@@ -140,7 +140,7 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
 
 
 def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
-    """It has this download's settings; False: it is of another swarm, or stopped. One without a socket cannot be asked, and is taken."""
+    """Send this download's settings to the server. False: it is of another swarm, or stopped. A server without a socket is accepted."""
     settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
         return fd_passing.tell(home.sockets, json.dumps(settings).encode(), 1.0)
@@ -149,7 +149,7 @@ def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
 
 
 def _alive(peer: LocalPeer, dialer: Dialer, name: str, deadline: float) -> bool:
-    """It answers 1.x's check, which also keeps it from ending."""
+    """Whether the server answers 1.x's check, which also restarts its idle time."""
     try:
         connection = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:
@@ -164,7 +164,7 @@ def _alive(peer: LocalPeer, dialer: Dialer, name: str, deadline: float) -> bool:
 
 
 def _listen(ip: str, port: int) -> socket.socket:
-    """A listening socket. An address that is not this host's (NAT) means every address. Raises LocalError."""
+    """Return a listening socket. For an address that is not this host's (NAT), it listens on every address. Raises LocalError."""
     from random import sample
 
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
@@ -188,10 +188,10 @@ def _listen(ip: str, port: int) -> socket.socket:
 
 
 def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit: int, alivetime: float) -> LocalPeer:
-    """Bind, write the address, start the server with the socket and the locked descriptor. Raises LocalError, OSError."""
+    """Bind, write the address, and start the server with the socket and the locked descriptor. Raises LocalError, OSError."""
     with _listen(ip, port) as sock, contextlib.ExitStack() as stack:
         streams = None
-        # Some file systems have no sockets: streams are not served then.
+        # Some file systems do not support sockets: streams are not served then.
         with contextlib.suppress(OSError):
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
@@ -212,11 +212,11 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         ]  # fmt: skip
         from dfengine.client import _detached
 
-        # -P and an absolute path: the server must be this very package, whatever lies in the working directory.
+        # -P and an absolute path: the server must run this very package, whatever the working directory contains.
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # The server must not get this download's settings, least of all the origin's tokens: it lives longer.
-        # Nor is it the service that a manager waits for.
+        # The server must not get this download's settings, least of all the origin's tokens: it runs longer.
+        # Nor may it notify a service manager in this process's name.
         private = "DFENGINE_GET_", "DFENGINE_PROXY_", "NOTIFY_SOCKET", "WATCHDOG_"
         environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
         environment["PYTHONPATH"] = os.pathsep.join(paths)
@@ -224,7 +224,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         if log < 0:
             log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         stack.callback(os.close, log)
-        # Its end is found by each write.
+        # With O_APPEND, each write goes to the end of the file.
         fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)
         pid = _detached.start(
             os.fsencode(sys.executable),
@@ -239,7 +239,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
 
 
 def _inheritable() -> list[int]:
-    """Descriptors that a process which is started now would have. The server lives longer than who waits for the end of a pipe."""
+    """Descriptors that a new process would inherit. The server must not keep a pipe open for whose end another process waits."""
     found = []
     for fd in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):
@@ -249,7 +249,7 @@ def _inheritable() -> list[int]:
 
 
 def _await_own(pid: int) -> None:
-    """A process that inherits orphans, as the first one of a container, has the server as its child: a thread waits for its end."""
+    """Reap the server in a thread if it became a child of this process: one that adopts orphans, such as a container's first process."""
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG) == (0, 0):
             threading.Thread(target=_await, args=(pid,), name="dfengine-peer-end", daemon=True).start()
@@ -261,7 +261,7 @@ def _await(pid: int) -> None:
 
 
 def finish(peer: LocalPeer, dialer: Dialer, name: str, task: str, cid: str, node: str) -> None:
-    """1.x's `/client/finish`: the download has ended, the file is served on. Best effort; a server that just starts is not waited for."""
+    """Send 1.x's `/client/finish`: the download has ended, its file is still served. Best effort, without waiting for a fresh server."""
     try:
         connection = dialer.connect(peer.ip, peer.port, timeout=1.0)
     except RemoteError:

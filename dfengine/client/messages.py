@@ -1,7 +1,7 @@
-"""What a download says to a supernode and hears from it: values <-> JSON. No sockets.
+"""Messages between a download and a supernode: values <-> JSON. No sockets.
 
-The supernode's side of the same messages is `dfengine.wire`, which reads and writes many of them a second with msgspec. A download
-has few, and the standard library's JSON costs its start a third. `docs/protocol.md` is the reference for both.
+The supernode's side of the same messages is `dfengine.wire`, which reads and writes many of them per second with msgspec. A download
+has few, and loading the standard library's JSON takes a third of the time. `docs/protocol.md` is the reference for both.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 MOST_ALTERNATIVES = 8
 
 LARGEST = 1 << 63
-"""Beyond any number that is meant."""
+"""Integers from here on are refused."""
 
 
 def encode(fields: dict[str, Any]) -> bytes:
-    """A message as JSON, in UTF-8. What of the text is no Unicode (a file's name may be any bytes) is replaced."""
+    """Encode a message as JSON in UTF-8. Surrogates are replaced (a file's name may be any bytes)."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 ALWAYS = frozenset(("super_node_ip", "raw_url", "task_url", "cid", "ip", "host_name", "port", "path", "version"))
-"""Fields of a registration that are sent at their defaults, too, as 1.x clients do."""
+"""Fields of a registration that are sent even at their defaults, as 1.x clients do."""
 
 
 class Registration(Value):
-    """`POST /peer/registry`. Bytes, pieces and ports are plain integers; window_size in pieces, of a stream.
+    """`POST /peer/registry`. Bytes, pieces and ports are plain integers. window_size: a stream's, in pieces.
 
-    in_order: equally rare pieces are wanted from the first one on, because the whole file is hashed while it comes.
-    location: labels of where this host is, widest first, as `region|site|rack`.
-    signed_url: by which the client itself opens an object of a store, or a file of http.
-    private: with whom what credentials open is shared, `share` or `split`; "": as the supernode has it.
-    origin_...: how long the supernode tries at the origin at most; tries count the first one, times are seconds, 0: as long as it
-    does by itself.
-    tree: one of the two tasks of a tree, and what selects its files; see `tree.TreeTask`.
+    in_order: whether equally rare pieces are offered from the first one on, because the whole file is hashed while it arrives.
+    location: labels of this host's location, widest first, as `region|site|rack`.
+    signed_url: URL with which the client itself reads an object of a store, or a file of http.
+    private: sharing of files that need credentials, `share` or `split`; "": the supernode's default.
+    origin_...: limits of the supernode's tries at the origin. The number of tries includes the first; times are in seconds; 0: the
+    supernode's own limit.
+    tree: one of the two tasks of a tree, with the selection of its files; see `tree.TreeTask`.
     """
 
     raw_url: str = ""
@@ -79,9 +79,9 @@ class Registration(Value):
     manifest: str = ""
 
     def encode(self, supernode_ip: str) -> bytes:
-        """As 1.x clients send it: fields at their defaults are left out but for those that they always send.
+        """Encode as 1.x clients do: fields at their defaults are left out, except for ALWAYS.
 
-        supernode_ip: the address that this host calls the supernode by; 1.x names its own copy by it.
+        supernode_ip: the address by which this host reaches the supernode; a 1.x supernode uses it in the address of its own copy.
         """
         values = {**self.__dict__, "super_node_ip": supernode_ip, "native": NATIVE}
         values["window_size"] = self.window_size if self.stream_mode else None
@@ -104,7 +104,7 @@ def encode_pull(
     una: int = 0,
     end: int = -1,
 ) -> bytes:
-    """`POST /swarm/pull`; see `wire.Pull` for its fields. wanted_pieces: the only pieces to be offered, best first, None: any."""
+    """Encode `POST /swarm/pull`; see `wire.Pull` for its fields. wanted_pieces: the only pieces to be offered, best first; None: any."""
     more = {"done": done, "failed": failed, "ending": ending, "pace": pace, "held": held, "evicted": evicted}
     more |= {"want": want, "pieces": wanted_pieces if want else None, "wait": wait, "una": una}
     fields = {"task": task, "cid": cid, **{key: value for key, value in more.items() if value}}
@@ -115,10 +115,10 @@ def encode_report(
     task: str, cid: str, ip: str, port: int, *, error: Exception | None, duration: float, length: int, call_system: str, reason: str,
     counts: Mapping[str, int | float],
 ) -> bytes:
-    """`POST /task/metrics`: how a download went. duration in seconds, length in raw bytes, reason: why it went to the origin, or "".
+    """Encode `POST /task/metrics`: a download's result. duration in seconds, length in raw bytes, reason: why the origin was used, or "".
 
-    error: why it failed. If all pieces came, and the whole has another digest than it is to have, a supernode looks into that where the
-    digest is its name. counts: further fields of the supernode's events.
+    error: why the download failed. After a DigestMismatch, a supernode verifies content that is named by its digest. counts: further
+    fields of the supernode's events.
     """
     fields = {"taskId": task, "cID": cid, "IP": ip, "port": port, "success": error is None, "duration": duration}
     more = {"fileLength": length, "callSystem": call_system, "backsourceReason": reason, "wrongContent": isinstance(error, DigestMismatch),
@@ -136,12 +136,12 @@ class Where(Value):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where to connect to."""
+        """Address to connect to."""
         return self.ip, self.port
 
 
 class Offer(Value):
-    """One piece: its number, digest (hex, by the algorithm that registration named) and its sources, best first."""
+    """One piece: its number, digest (hex, by the algorithm in the answer to the registration) and sources, best first."""
 
     piece: int
     digest: str
@@ -158,9 +158,9 @@ class Pulled(Value):
 
 
 class Registered(Value):
-    """Answer to a registration. code 200: all of it; else `message` is the reason. length in raw bytes, -1 unknown.
+    """Answer to a registration. code 200: all fields are set; else `message` is the reason. length in raw bytes, -1 unknown.
 
-    alternatives: supernodes that one which is full names, MOST_ALTERNATIVES at most; nothing of them is checked.
+    alternatives: supernodes that a full supernode names, MOST_ALTERNATIVES at most; they are not validated.
     """
 
     code: int
@@ -176,7 +176,7 @@ class Registered(Value):
 
 
 class PieceSource(Value):
-    """One element of a 1.x 601 answer: a piece and who has it. piece_size in framed bytes."""
+    """One element of a 1.x 601 answer: a piece and a source of it. piece_size in framed bytes."""
 
     range: str
     piece: int
@@ -196,7 +196,7 @@ class Pulled1(Value):
 
 
 class _Strange(ValueError):
-    """A message has another form than its kind."""
+    """A message is malformed."""
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _get(fields: dict[str, Any], name: str, kind: type[T], default: T | None = None) -> T:
-    """A field of exactly this type; what is absent or null is `default`, if there is one."""
+    """Return a field of exactly this type; `default`, if given, when the field is absent or null."""
     value = fields.get(name)
     if value is None and default is not None:
         return default
@@ -215,11 +215,11 @@ def _get(fields: dict[str, Any], name: str, kind: type[T], default: T | None = N
 
 
 def _is(value: object, name: str, kind: type[T]) -> T:
-    # Not isinstance: True is no number here.
+    # Not isinstance: True is not accepted as a number.
     if type(value) is not kind or (isinstance(value, int) and not -LARGEST <= value < LARGEST):
         raise _Strange(f"{name} is {str(value)[:40]!r}")
     if kind is str and not str(value).isascii():
-        str(value).encode()  # half of a surrogate pair is no text, and could be sent to nobody: UnicodeEncodeError is a ValueError
+        str(value).encode()  # a lone surrogate could not be sent in any message: UnicodeEncodeError is a ValueError
     return value
 
 
@@ -228,16 +228,16 @@ def _where(cid: object, ip: object, port: object, path: object) -> Where:
 
 
 def _unreadable(error: Exception) -> ProtocolViolation:
-    # A deeply nested message's error has no text of its own.
+    # The error of a deeply nested message has no text of its own.
     return ProtocolViolation(f"the supernode's answer cannot be read: {' '.join(str(error).split())[:200] or type(error).__name__}")
 
 
 UNREADABLE = (ValueError, TypeError, RecursionError)
-"""What reading raises for bytes that are no such message: json's errors, UnicodeDecodeError and _Strange are ValueErrors."""
+"""Errors of decoding a malformed message: json's errors, UnicodeDecodeError and _Strange are ValueErrors."""
 
 
 def decode_pulled(body: bytes) -> Pulled:
-    """Raises ProtocolViolation."""
+    """Decode the answer to a native pull. Raises ProtocolViolation."""
     try:
         fields = _object(body)
         offers = []
@@ -250,7 +250,7 @@ def decode_pulled(body: bytes) -> Pulled:
 
 
 def decode_registered(body: bytes) -> Registered:
-    """Raises ProtocolViolation."""
+    """Decode the answer to a registration. Raises ProtocolViolation."""
     try:
         fields = _object(body)
         code = _get(fields, "code", int)
@@ -275,7 +275,7 @@ def decode_registered(body: bytes) -> Registered:
 
 
 def decode_pulled1(body: bytes) -> Pulled1:
-    """Raises ProtocolViolation."""
+    """Decode the answer to a 1.x pull. Raises ProtocolViolation."""
     try:
         fields = _object(body)
         code, message, data = _get(fields, "code", int), _get(fields, "msg", str, ""), fields.get("data")

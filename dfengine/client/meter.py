@@ -1,6 +1,6 @@
 """Text of the progress line and of the summary: counters in, text out. Pure: no clock, no terminal.
 
-Amounts are decimal (1 kB = 1000 bytes) and have three digits, so that a figure does not change its width while it grows.
+Amounts are decimal (1 kB = 1000 bytes) with three digits, so that the width of a figure does not change while it grows.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SPAN = 5.0
 """Seconds over which the rate is measured."""
 
 HOLD = 2.0
-"""Seconds for which a decrease is ignored: between its last byte and its verification a piece is not counted."""
+"""Seconds for which a decrease is ignored: a piece is not counted between its last byte and its verification."""
 
 NAME, BAR, WIDEST_BAR = 11, 9, 42
-"""Cells: least width of a name beside a bar; least and greatest width of the bar, brackets included."""
+"""Widths in cells: the minimum of a name beside a bar; the minimum and maximum of the bar, including brackets."""
 
 LONGEST = 1000 * 86400.0
 """Seconds beyond which the remaining time is not shown."""
@@ -27,9 +27,9 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class Counters(Value):
-    """A download at one moment. Bytes by source, length -1: unknown; rate in bytes per second; seconds since its start.
+    """Counters of a download at one moment. Bytes by source; length -1: unknown; rate in bytes per second; seconds since its start.
 
-    state: what it waits for, brief: the same for a narrow terminal. ended: every byte is here and verified, and `rate` is the mean.
+    state: the present wait; brief: the same for a narrow terminal. ended: every byte is stored and verified, and `rate` is the mean.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Counters(Value):
 
     @property
     def done(self) -> int:
-        """Bytes that are here; at most the length, if it is known, though two sources may send the same piece."""
+        """Bytes of the file so far; limited to a known length, because two sources may send the same piece."""
         done = self.peers + self.supernode + self.origin + self.resumed
         return min(done, self.length) if self.length >= 0 else done
 
 
 class Gauge:
-    """Bytes over the last seconds. Times are of any clock that does not go back."""
+    """Measures the rate over the last seconds. Times are of any monotonic clock."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[float, int]] = []
         self._changed = 0.0
 
     def add(self, now: float, done: int) -> None:
-        """`done` bytes are here at `now`. Fewer than before for longer than HOLD: the download started over."""
+        """Count `done` bytes at `now`. If `done` stays smaller than before for longer than HOLD, the download has started over."""
         before = self._seen[-1][1] if self._seen else 0
         if done >= before:
             self._changed = now
@@ -78,7 +78,7 @@ class Gauge:
 
     @property
     def rate(self) -> float:
-        """Bytes per second over the last SPAN seconds, fewer at the beginning."""
+        """Bytes per second over the last SPAN seconds, or since the start if that is shorter."""
         if len(self._seen) < 2:
             return 0.0
         (begin, before), (end, after) = self._seen[0], self._seen[-1]
@@ -86,13 +86,13 @@ class Gauge:
 
 
 def amount(count: float) -> str:
-    """`512 B`, `1.25 GB`, `30.0 MB`."""
+    """Format a number of bytes: `512 B`, `1.25 GB`, `30.0 MB`."""
     scale, digits, unit = _scale(count)
     return f"{count / scale:.{digits}f} {unit}"
 
 
 def _scale(count: float) -> tuple[float, int, str]:
-    """(bytes of the unit, decimals, unit) that three digits need."""
+    """Return (bytes of the unit, decimals, unit) for three digits."""
     unit = 0
     while count / 1000**unit >= 999.5 and unit < len(UNITS) - 1:
         unit += 1
@@ -101,14 +101,14 @@ def _scale(count: float) -> tuple[float, int, str]:
 
 
 def _of(done: int, length: int) -> str:
-    """`13.5/30.0 MB`."""
+    """Format a part of a length: `13.5/30.0 MB`."""
     scale, digits, unit = _scale(length)
     whole = f"{length / scale:.{digits}f}"
     return f"{done / scale:.{digits}f}".rjust(len(whole)) + f"/{whole} {unit}"
 
 
 def clock(seconds: float) -> str:
-    """Whole seconds, minutes or hours in five letters: `59 s`, `9m59s`, `12m`, `1h02m`, `23h`, `12d`."""
+    """Format a duration in at most five characters: `59 s`, `9m59s`, `12m`, `1h02m`, `23h`, `12d`."""
     whole = int(seconds)
     minutes, hours, days = whole // 60, whole // 3600, whole // 86400
     if whole < 60:
@@ -123,7 +123,7 @@ def clock(seconds: float) -> str:
 
 
 def took(seconds: float) -> str:
-    """A duration that is over: `0.42 s`, `6.1 s`, `42 s`, `2m05s`, `1h02m`."""
+    """Format an elapsed duration: `0.42 s`, `6.1 s`, `42 s`, `2m05s`, `1h02m`."""
     if seconds < 59.5:
         digits = 0 if seconds >= 9.95 else 1 if seconds >= 0.995 else 2
         return f"{_short(f'{seconds:.{digits}f}')} s"
@@ -132,32 +132,32 @@ def took(seconds: float) -> str:
 
 
 def _short(number: str) -> str:
-    """Without zeros behind the point."""
+    """Remove trailing zeros after the decimal point."""
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def cells(text: str) -> int:
-    """Columns that `text` takes on a terminal: East Asian wide letters two, combining ones none."""
+    """Return the width of `text` on a terminal in columns: two for East Asian wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
     import unicodedata
 
     count = 0
     for letter in text:
-        if unicodedata.category(letter) in ("Mn", "Me") and letter != "\ufe0f":  # that one may widen the letter before it
+        if unicodedata.category(letter) in ("Mn", "Me") and letter != "\ufe0f":  # U+FE0F may widen the character before it
             continue
         count += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
     return count
 
 
 def clean(text: str, encoding: str) -> str:
-    """`text` with `?` for control characters, surrogates, and what `encoding` has no letter for."""
+    """Return `text` with `?` for control characters, surrogates, and characters that `encoding` lacks."""
     shown = text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
     return shown if shown.isascii() else shown.encode(encoding, "replace").decode(encoding)
 
 
 def cut(text: str, room: int) -> str:
-    """As much of `text` as `room` cells hold, with an ellipsis where it makes sense. `text` is clean."""
+    """Shorten the clean `text` to `room` cells, with an ellipsis if there are at least 8."""
     if cells(text) <= room:
         return text
     dots = "..." if room >= 8 else ""
@@ -171,7 +171,7 @@ def cut(text: str, room: int) -> str:
 
 
 def line(now: Counters, width: int, encoding: str = "utf-8") -> str:
-    """One line of at most `width` cells. A long name is cut first; where the figures alone are too long, those matter least go first."""
+    """Return one line of at most `width` cells. A long name is cut first; then the least important figures are left out."""
     name, done = clean(now.name, encoding), now.done
     for bar, columns in _layouts(now, encoding):
         text = "  ".join(filter(None, columns))
@@ -191,10 +191,10 @@ def line(now: Counters, width: int, encoding: str = "utf-8") -> str:
 
 
 def _layouts(now: Counters, encoding: str) -> list[tuple[bool, list[str]]]:
-    """(with a bar?, columns), best first."""
+    """Return layouts as (whether with a bar, columns), best first."""
     done, known = now.done, now.length >= 0
     rate = f"{amount(now.rate)}/s".rjust(9)
-    # All is here only when it is verified, too.
+    # 100 % is shown only after verification.
     percent = f"{100 if now.ended else min(99, 100 * done // max(1, now.length)):3}%" if known else ""
     if now.ended:
         whole, end = amount(done), f"in {took(now.seconds)}"
@@ -208,7 +208,7 @@ def _layouts(now: Counters, encoding: str) -> list[tuple[bool, list[str]]]:
     if not known:
         figures = [size, rate, clock(now.seconds).rjust(5)]
         return [(False, [*figures, share]), (False, figures), (False, figures[:2]), (False, figures[:1])]
-    # A rate of next to nothing says no time: beyond LONGEST it has no room either.
+    # With a tiny rate the remaining time is meaningless; beyond LONGEST it would also not fit.
     soon = now.rate > 0 and now.length - done < now.rate * LONGEST
     wait = clock((now.length - done) / now.rate).rjust(5) if soon else " " * 5
     left = wait + (" left" if soon else " " * 5)
@@ -224,19 +224,19 @@ def _layouts(now: Counters, encoding: str) -> list[tuple[bool, list[str]]]:
 
 
 def _share(now: Counters) -> str:
-    """The source that most of what was fetched came from: `peers 92%`."""
+    """Format the source of most fetched bytes, with its share: `peers 92%`."""
     fetched = {"peers": now.peers, "supernode": now.supernode, "origin": now.origin}
     name = max(fetched, key=lambda name: fetched[name])
     return f"{name} {100 * fetched[name] // sum(fetched.values())}%" if fetched[name] else ""
 
 
 def percent(part: int, whole: int) -> str:
-    """Neither none nor all unless it is."""
+    """Format a share: `100%` only for the whole, otherwise `1%` to `99%`."""
     return f"{max(1, min(99, round(100 * part / whole))) if part < whole else 100}%"
 
 
 def summary(result: Result) -> str:
-    """`30 MB in 6 s, 92% from 4 peers`; the rest came from the supernode, unless more is said. The origin is named with the reason."""
+    """Format a result: `30 MB in 6 s, 92% from 4 peers`; an unstated rest is from the supernode. The origin is named with the reason."""
     number, _, unit = amount(result.length).partition(" ")
     parts = [f"{_short(number)} {unit} in {took(result.seconds)}"]
     if result.from_peers:

@@ -1,4 +1,4 @@
-"""The URL in an error's message. Pure."""
+"""Adds the URL to an error's message. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 def naming(message: str, url: str, status: int = 0) -> str:
-    """`message` with the URL that it is about, unless it names it already; without userinfo and query, which may hold credentials.
+    """Return `message` with `url`, unless it contains that already. Userinfo and query are left out: they may contain credentials.
 
-    status: of the server's answer. Without an answer the host in the message is enough.
+    status: of the server's answer, 0 if there is none; then a message that contains the host is left as it is.
     """
     scheme, there, _, host, rest = _parts(url)
     place = f"{scheme}{there}{host}{rest.partition('?')[0].partition('#')[0]}"
@@ -19,7 +19,7 @@ def naming(message: str, url: str, status: int = 0) -> str:
 
 
 def _parts(url: str) -> tuple[str, str, str, str, str]:
-    """(scheme, "://", userinfo, host with port, the rest); also of a text that is no URL."""
+    """Split into (scheme, "://", userinfo, host with port, the rest); also a text that is not a URL."""
     scheme, there, rest = url.partition("://") if "://" in url else ("", "", url)
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     userinfo, _, host = rest[:end].rpartition("@")

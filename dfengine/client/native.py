@@ -1,4 +1,4 @@
-"""The native pull as the client speaks it: one connection, one request parked on it, reports following it."""
+"""The client's side of the native pull: one connection, with one request parked on it, followed by reports."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from dfengine.client.transfer import Transfer
 
 REFUSED = 32
-"""Offers in a row that name no usable source, after which the swarm has nothing for us."""
+"""Consecutive offers without a usable source after which the swarm is given up."""
 
 MOST_REPORTED = 1000
-"""Reports of each kind in one pull, the next one has the rest: a supernode deals with them at once, and takes no more than it can."""
+"""Most reports of each kind in one pull; the next pull has the rest. A supernode processes a pull's reports at once, and limits them."""
 
 LAST_WORD = 2.0
-"""Seconds that the last report is waited for."""
+"""Seconds to wait for the answer to the last report."""
 
 
 class NativeSession:
-    """See supernode_session.SupernodeSession. `held`: runs of pieces that were here before this registration."""
+    """See supernode_session.SupernodeSession. held: ranges of pieces that were stored before this registration."""
 
     finished_md5 = ""
 
@@ -46,16 +46,16 @@ class NativeSession:
         self._end = -1
         self._wanted_pieces: frozenset[int] = frozenset()
         self._paced = False
-        """The pace of this host's link was reported."""
+        """Whether the pace of this host's link was reported."""
         self._left: deque[list[int]] = deque()
         """Pieces that each unanswered request reported as evicted."""
         self._doubts = Doubts()
         self._vain = False
-        """Pieces were asked for in vain, or all is said to be here: the next pull tells what is not here."""
+        """Whether the next pull reports the lacking pieces: none was offered, or the supernode reports the download as complete."""
         self._since = math.inf
-        """Since when nothing was offered of what is wanted."""
+        """Since when no wanted piece was offered."""
         self._complete = -1
-        """Pieces that were here when the supernode said that all are; -1: it has not."""
+        """Number of pieces when the supernode reported the download as complete; -1: it has not."""
         self.requests = 0
 
     def step(self, transfer: Transfer, limit: float) -> None:
@@ -64,26 +64,26 @@ class NativeSession:
         demand = transfer.demand(limit, self._paced)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        # A piece that will be whole soon is as urgent as two reports: slots are free by it.
+        # A piece that will soon be complete counts as two reports: it frees slots.
         reports = demand.reports + len(self._held) + 2 * demand.ending + (2 if demand.pace else 0)
         if demand.end >= 0 and demand.want and self._timing.unanswered and demand.end != self._end:
-            reports += 1  # what is parked was asked for within the window as it was
+            reports += 1  # the parked pull names an older window
         if demand.wanted_pieces and demand.want and self._timing.unanswered and not self._wanted_pieces.issuperset(demand.wanted_pieces):
-            reports += 2  # what is parked names other pieces than those that a reader waits for now
+            reports += 2  # the parked pull does not name all pieces that readers wait for now
         if demand.wanted_pieces and demand.want and demand.idle_thread and reports:
             reports += 1  # a reader waits for a piece that no thread fetches: do not wait for more reports to send with it
         if self._timing.due(now, reports, demand.want, demand.idle_thread):
             self._send(transfer, demand.want, PARK)
             reports = 0
         late = self._timing.overdue_at(self._patience.prompt)
-        if now > late and not self._connection.readable:  # else this process did not run
+        if now > late and not self._connection.readable:  # if readable, it was this process that did not run
             raise Silent(f"supernode {self._member.node} does not answer a pull")
         wait = min(limit, demand.next_ending, self._timing.wait(now, reports, demand.want, demand.idle_thread), max(0.0, late - now))
         if transfer.sleep(wait, self._connection):
             self._answer(transfer)
 
     def conclude(self, transfer: Transfer) -> None:
-        """See supernode_session.SupernodeSession. What was asked before is answered first."""
+        """See supernode_session.SupernodeSession. Earlier pulls are answered first."""
         self._send(transfer, 0, 0.0)
         while self._held or transfer.plan.done or transfer.plan.wrong:
             self._send(transfer, 0, 0.0)
@@ -93,18 +93,18 @@ class NativeSession:
                 self._connection.answer(deadline)
                 self._timing.answered(time.monotonic(), 1, 0.0)
             return
-        self._connection.usable = False  # an answer may still come
+        self._connection.usable = False  # an answer may still arrive
 
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
         if not self._timing.unanswered and self._connection.readable:
-            # Every later answer would be taken for that of another pull.
-            raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
+            # Every later answer would be taken for the answer to another pull.
+            raise ProtocolViolation(f"supernode {self._member.node} sends an answer to no request")
         report = transfer.report(MOST_REPORTED, self._paced)
         self._paced |= report.pace > 0
         self._end = report.end
         held, self._held = self._held[:MOST_REPORTED], self._held[MOST_REPORTED:]
         if self._held or report.wanted_pieces == []:
-            want = 0  # it would be offered what is here, or what nobody waits for any more
+            want = 0  # offers would be of pieces that are stored, or that no reader waits for
         self._wanted_pieces = frozenset(report.wanted_pieces or () if want else ())
         self._since = min(self._since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
@@ -127,7 +127,7 @@ class NativeSession:
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._timing.unanswered:
-            raise ProtocolViolation(f"supernode {self._member.node} answers what was not asked")
+            raise ProtocolViolation(f"supernode {self._member.node} sends an answer to no request")
         silent_nodes.answered(str(self._member.node))
         transfer.evict(self._left.popleft())
         pulled, now = decode_pulled(body), time.monotonic()
@@ -155,11 +155,11 @@ class NativeSession:
             try:
                 geometry.check(offer.piece)
             except BadPiece as error:
-                raise ProtocolViolation(f"supernode {self._member.node} offers what is not there: {error}") from None
+                raise ProtocolViolation(f"supernode {self._member.node} offers a piece that does not exist: {error}") from None
             if offer.piece >= most or not offer.digest or not offer.sources:
                 raise ProtocolViolation(f"supernode {self._member.node} makes an offer that cannot be taken")
         transfer.offer((offer.piece, f"{self._member.algorithm}:{offer.digest}", offer.sources) for offer in offers)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()

@@ -1,9 +1,9 @@
-"""Waits for a supernode's answer, and finds early that it does not run: it is frozen, or behind a firewall that drops.
+"""Waits for a supernode's answer, and detects early that the supernode is frozen, or behind a firewall that drops packets.
 
-An answer may take long for a good reason: a registration waits for the origin, a pull until there is something to offer. So silence alone
+An answer may legitimately take long: a registration waits for the origin, a pull until there is something to offer. So silence alone
 proves nothing. A client without an answer for QUIET seconds sends a request that every supernode answers at once: over another
 connection, or by the next pull, which releases the parked one (`pull_timing`). Only a supernode that does not answer that either is
-silent; all downloads of the process go on without it then (`silent_nodes`).
+silent. Then all downloads of the process continue without it (`silent_nodes`).
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeAddress
 
 QUIET = 2.0
-"""Seconds."""
+"""Seconds without an answer after which a ping is sent."""
 
 AGAIN = 5.0
-"""Seconds between two such questions while the answer is still awaited."""
+"""Seconds between two pings while the answer is still awaited."""
 
 TRIED = 1.5
-"""Seconds for a ping of a supernode that was silent: the caller waits for it."""
+"""Time-out in seconds of a ping to a supernode that was silent: the caller waits for it."""
 
 PING = "/_ping"
-"""1.x supernodes answer it, too."""
+"""Path of a ping, which 1.x supernodes answer, too."""
 
 
 class Patience(Value):
-    """connect: seconds to be connected. prompt: seconds for an answer that is due at once. retry: seconds for which a supernode that was
-    lost is looked for before the origin is read. insists: there is no way but a supernode: one that was silent is asked all the same.
+    """Time-outs with supernodes. connect: seconds for connecting. prompt: seconds for an answer that is due at once. retry: seconds of
+    search for a supernode after a loss, before the origin is read. insists: only a supernode has the file: also ask those that were silent.
     """
 
     connect: float = 5.0
@@ -49,13 +49,13 @@ class Patience(Value):
 
 
 FILE = Patience()
-"""Of a download of a whole file. Thousands of them may wait for a busy supernode; if they all went to the origin it would have to send the
+"""For downloads of whole files. Thousands of them may wait for a busy supernode; if they all read the origin, it would have to send the
 file to each.
 """
 
 READ = Patience(connect=3.0, prompt=3.0, retry=5.0)
-"""Of a file that is open: only what a program waits for is read from the origin meanwhile. huggingface_hub gives up after 10 s without a
-byte, others later: QUIET and this leave half of them for the origin.
+"""For open files: meanwhile only the pieces that a program waits for are read from the origin. huggingface_hub gives up after 10 s without
+a byte, other programs later: QUIET and these times leave half of that for the origin.
 """
 
 silent_nodes = SilentNodes()
@@ -63,7 +63,7 @@ silent_nodes = SilentNodes()
 
 
 def check(dialer: Dialer, node: SupernodeAddress, patience: Patience) -> None:
-    """May it be asked? One that was silent is tried first, if it is time for that. Raises Silent, and what a try raises."""
+    """Raise Silent if the supernode must not be asked now. One that was silent is pinged first, if a retry is due. Raises as `ping`."""
     if patience.insists:
         return
     turn = silent_nodes.ask(str(node), time.monotonic())
@@ -74,7 +74,7 @@ def check(dialer: Dialer, node: SupernodeAddress, patience: Patience) -> None:
 
 
 def connect(dialer: Dialer, node: SupernodeAddress, timeout: float) -> Connection:
-    """A connection to it. timeout: seconds. Raises SourceGone."""
+    """Connect to the supernode. timeout: seconds. Raises SourceGone."""
     try:
         return dialer.connect(node.host, node.port, timeout=timeout, named=node.certified)
     except Silent:
@@ -83,7 +83,7 @@ def connect(dialer: Dialer, node: SupernodeAddress, timeout: float) -> Connectio
 
 
 def ping(dialer: Dialer, node: SupernodeAddress, timeout: float) -> None:
-    """Raises Silent when it does not answer within `timeout` seconds, SourceGone when nobody is there."""
+    """Ping the supernode. Raises Silent if it does not answer within `timeout` seconds, SourceGone if it cannot be connected to."""
     connection = connect(dialer, node, timeout)
     try:
         connection.request("GET", PING, timeout=timeout)
@@ -102,7 +102,7 @@ def request(
     dialer: Dialer, node: SupernodeAddress, connection: Connection, target: str, headers: Mapping[str, str], body: bytes,
     timeout: float, patience: Patience,
 ) -> tuple[int, bytes]:
-    """POST: (status, body). timeout: seconds for the answer of a supernode that runs. Raises SourceGone, Silent, ProtocolViolation."""
+    """POST; return (status, body). timeout: seconds for the answer of a running supernode. Raises SourceGone, Silent, ProtocolViolation."""
     name = str(node)
     connection.send("POST", target, headers, body)
     started = time.monotonic()
@@ -122,7 +122,7 @@ def request(
 
 
 def _comes(connection: Connection, until: float) -> bool:
-    """Bytes of the answer are here, or the connection was closed, before monotonic time `until`."""
+    """Wait until monotonic time `until`. Return whether bytes of the answer arrived or the connection was closed."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     checked = False
@@ -131,5 +131,5 @@ def _comes(connection: Connection, until: float) -> bool:
             return False
         if checked or connection.readable:
             return True
-        checked = True  # what came may be of TLS alone
+        checked = True  # the bytes may be TLS records without data
     return True

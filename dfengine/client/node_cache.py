@@ -1,4 +1,4 @@
-"""A supernode's copies, as its administrator sees and steers them over its control port."""
+"""Lists and controls a supernode's copies over its control port, for its administrator."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ MOST_PAGES = 10_000
 
 
 class NodeCache:
-    """Of one supernode. token: of its console, "" for none. All raise RemoteError."""
+    """The copies of one supernode. token: of its console, "" for none. All methods raise RemoteError."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, token: str = "") -> None:
         self._control = NodeControl(dialer, node, {"Authorization": f"Bearer {token}"} if token else None)
-        # With a secret the token opens the console's paths, and no others.
+        # At a supernode with a secret, the token gives access to the console's paths only.
         self._path = "/api/v2/cache" if token else "/api/v1/cache"
         self._token = token
         self._node = node
 
     def listed(self) -> list[dict[str, Any]]:
-        """Every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned,
-        tree (which task of a tree), base (the data's name, of the manifest of a shared directory)."""
+        """Return every copy: task, url, length, pieces, here, taken (bytes on the disk), used, until (unix seconds), state, pinned,
+        tree (which task of a tree), base (the data's name, for the manifest of a shared directory)."""
         found: list[dict[str, Any]] = []
         for page in range(MOST_PAGES):
             if self._token:
@@ -49,7 +49,7 @@ class NodeCache:
         return list({each["task"]: each for each in found}.values())
 
     def find(self, query: str) -> list[dict[str, Any]]:
-        """Those of this task or URL. Raises BadValue where there is none."""
+        """Return the copies of this task or URL. Raises BadValue if there is none."""
         if re.fullmatch("[0-9a-f]{64}", query) or query.startswith("df:"):
             copy = self._control.ask("GET", f"{self._path}/{task_id(query) if query.startswith('df:') else query}", missing=True)
             found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
@@ -57,20 +57,20 @@ class NodeCache:
             wanted = query.partition("?")[0] if is_url(query) else query
             found = [each for each in self.listed() if wanted == each["url"].partition("?")[0]]
         if not found:
-            raise BadValue(f"{query[:200]} is no URL or task of a copy at supernode {self._node}: `dfengine cache ls -n HOST` lists them")
+            raise BadValue(f"{query[:200]} is not the URL or task of a copy at {self._node}: `dfengine cache ls -n HOST` lists them")
         return found
 
     def pin(self, task: str, pinned: bool) -> None:
-        """It stays until this is called with False."""
+        """Pin or unpin a copy; a pinned copy is kept until it is unpinned."""
         self._control.ask("PATCH" if self._token else "POST", f"{self._path}/{task}", {"pinned": pinned})
 
     def remove(self, task: str) -> None:
-        """It leaves the supernode; downloads of it register again."""
+        """Remove a copy from the supernode; its downloads register again."""
         self._control.ask("DELETE", f"{self._path}/{task}")
 
 
 def _is_copy(found: dict[str, Any]) -> bool:
-    """It has the fields that are used, of the right types."""
+    """Whether the object has all used fields, with the right types."""
     texts, numbers = ("task", "url", "state", "tree", "base"), ("length", "pieces", "here", "taken", "used", "until")
     return (
         all(isinstance(found.get(name, ""), str) for name in texts)

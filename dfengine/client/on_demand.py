@@ -1,7 +1,7 @@
-"""The transfer of a download on demand: what its readers wait for, beside what every transfer shares.
+"""The transfer of a download on demand, which tracks the pieces that its readers wait for.
 
-A reader asks for pieces, gets a ticket, and is woken by each of its pieces that lands. While no reader waits and nothing is read ahead the
-transfer is parked: no thread of it wakes up but to keep the supernode's registration.
+A reader asks for pieces, gets a ticket, and is woken when one of its pieces lands. While no reader waits and no piece is read ahead, the
+transfer is parked: its threads wake up only to keep the registration at the supernode alive.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 LISTED = 1024
-"""Wanted pieces that an origin's reader gets at most: more than all its connections claim at once."""
+"""Most wanted pieces that an origin's reader is given: more than all its connections claim at once."""
 
 PARKED = 30.0
 """Seconds between two checks of an idle thread."""
 
 
 class Ticket:
-    """`pieces` that one reader waits for, in the order of demand. left: those that were not here at the last check.
+    """The `pieces` that one reader waits for, in the order of demand. left: those that were missing at the last check.
 
-    on_change: called as well whenever one of them has landed or none will, in any thread, and must not wait.
+    on_change: also called when one of them has landed or none will land any more; in any thread, and it must not block.
     """
 
     __slots__ = ("_event", "_on_change", "left", "over", "pieces", "reader")
@@ -43,26 +43,26 @@ class Ticket:
         self.left: list[int] = []
         self._on_change = on_change
         self.over = over
-        """Nothing comes any more."""
+        """Whether no further piece will land."""
         self.reader = -1
         """See Priority.demand."""
         self._event = threading.Event()
 
     def wait(self, seconds: float) -> bool:
-        """Until one of its pieces lands, or none will any more; False after `seconds`."""
+        """Wait until one of the pieces lands or none will any more. Return False after `seconds`."""
         came = self.over or self._event.wait(seconds)
         self._event.clear()
         return came
 
     def signal(self) -> None:
-        """Wake the reader: a piece has landed, or none will."""
+        """Wake the reader: a piece has landed, or none will any more."""
         self._event.set()
         if self._on_change is not None:
             self._on_change()
 
 
 class TransferOnDemand(Transfer):
-    """See Transfer. Its plan fetches what is asked for here."""
+    """See Transfer. Its plan fetches the pieces that readers ask for."""
 
     def __init__(
         self, file: PieceFile, plan: PlanOnDemand, byte_counts: ByteCounts, *, follower: Follower | None, throttle: Throttle | None
@@ -70,7 +70,7 @@ class TransferOnDemand(Transfer):
         super().__init__(file, plan, byte_counts, follower=follower, throttle=throttle)
         self._priority = plan.priority
         self._tickets: dict[int, list[Ticket]] = {}
-        """Piece -> tickets that have it left."""
+        """Piece -> tickets whose `left` has it."""
         self._asked: dict[Ticket, None] = {}
         """Tickets that were not withdrawn."""
         self._over = False
@@ -79,7 +79,7 @@ class TransferOnDemand(Transfer):
     # Readers.
 
     def ask(self, pieces: Iterable[int], on_change: Callable[[], None] | None = None) -> Ticket:
-        """A reader waits for `pieces`; those that are here or do not exist count as landed. `withdraw` the ticket in the end.
+        """Return a ticket for a reader of `pieces`. Pieces that are stored or do not exist count as landed. `withdraw` it in the end.
 
         on_change: see Ticket.
         """
@@ -92,16 +92,16 @@ class TransferOnDemand(Transfer):
         return ticket
 
     def withdraw(self, ticket: Ticket) -> None:
-        """The reader waits no more."""
+        """Drop a ticket, whose reader no longer waits."""
         with self._changed:
             self._asked.pop(ticket, None)
             self._let_go(ticket)
 
     def move(self, other: PieceFile) -> None:
-        """The file's data and record are those of `other` from now on (PieceFile.become), which has every piece that the plan has.
+        """Move the file to the data and record of `other` (PieceFile.become), which has every piece that the plan has.
 
-        Who shared the former place may have written more there, of which nobody told this transfer: a reader who asked for such a piece
-        found it here. It is wanted now.
+        Another download that shared the former place may have written more pieces there without telling this transfer. A piece of those
+        that a reader asked for counted as landed, and is wanted now.
         """
         with self._changed:
             self.file.become(other)
@@ -111,18 +111,18 @@ class TransferOnDemand(Transfer):
             self._signal(self._asked)
 
     def still(self, ticket: Ticket, n: int) -> None:
-        """Its reader has waited long for piece n: it is wanted, if it is not here. Raises LocalError where the plan has it all the same."""
+        """Demand piece n again if it is missing: its reader has waited long. Raises LocalError if the plan counts the piece as stored."""
         with self._changed:
             if n in self.file.here or n in self._priority:
                 return
             if self.plan.window.acked(n):
-                raise LocalError(f"piece {n} came, and is not here any more: open the file again")
+                raise LocalError(f"piece {n} was received, but is no longer stored: open the file again")
             self._let_go(ticket)
             self._find(ticket)
         self.wake()
 
     def note_here(self) -> None:
-        """See TransferState: pieces that are here and of which nobody told this transfer have landed."""
+        """See TransferState: pieces that another download has stored land in this transfer, too."""
         with self._changed:
             here = self.file.here
             for n in here if here.count() != self.plan.here else ():
@@ -131,13 +131,13 @@ class TransferOnDemand(Transfer):
                     self._landed(n)
 
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
-        """See TransferState. Pieces that are reported as here are not wanted."""
+        """See TransferState. Pieces that are reported as stored are not wanted."""
         with self._changed:
             self.note_here()
             return super().rejoin(native)
 
     def _find(self, ticket: Ticket) -> None:
-        """What of it is not here is demanded. Hold the lock."""
+        """Demand the ticket's missing pieces. Hold the lock."""
         here, count = self.file.here, self.plan.window.count
         most = count if count >= 0 else len(here)
         ticket.left = [n for n in ticket.pieces if n < most and n not in here]
@@ -147,7 +147,7 @@ class TransferOnDemand(Transfer):
                 self._tickets.setdefault(n, []).append(ticket)
 
     def _let_go(self, ticket: Ticket) -> None:
-        """Nothing of it is demanded. Hold the lock."""
+        """Withdraw the demand for the ticket's pieces. Hold the lock."""
         self._priority.withdraw(ticket.reader)
         for n in ticket.left:
             waiting = self._tickets.get(n)
@@ -160,12 +160,12 @@ class TransferOnDemand(Transfer):
         """See Transfer."""
         with self._changed:
             if self.stopping:
-                return  # its file may be closed
+                return  # the file may be closed
             before, self._for_host = self._for_host, self.ask(pieces)
             self.withdraw(before)
 
     def read_ahead(self, first: int, past: int) -> None:
-        """Pieces [first, past) are wanted when nothing is demanded."""
+        """Want pieces [first, past) while no piece is demanded."""
         with self._changed:
             here, count = self.file.here, self.plan.window.count
             past = min(past, count if count >= 0 else len(here))
@@ -175,7 +175,7 @@ class TransferOnDemand(Transfer):
             self.wake()
 
     def end(self) -> None:
-        """Nothing comes any more: wake all readers."""
+        """Wake all readers: no further piece will land."""
         with self._changed:
             self._over = True
             self._signal(self._asked)
@@ -189,12 +189,12 @@ class TransferOnDemand(Transfer):
 
     @property
     def parked(self) -> bool:
-        """See TransferState. What was offered and is not fetched any more, as after going to the origin, is no work to wait for."""
+        """See TransferState. Offered pieces that are no longer fetched, as after the switch to the origin, do not count as work."""
         with self._changed:
             return not len(self._priority) and not self.plan.jobs()
 
     def wanted_pieces(self) -> list[int]:
-        """See TransferState. The first LISTED of them."""
+        """See TransferState. Returns the first LISTED pieces."""
         with self._changed:
             return list(islice(self._priority, LISTED))
 
@@ -208,7 +208,7 @@ class TransferOnDemand(Transfer):
 
     def _hold(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
-            if n in self.file.here:  # else it was seen where the file lay before
+            if n in self.file.here:  # else it was seen in the file's former place
                 super()._hold(n, length, host)
 
     def _landed(self, n: int) -> None:

@@ -1,6 +1,6 @@
-"""Permission to go to the origin: a supernode grants it to `--origin-limit` downloads at a time.
+"""Permission to read the origin: a supernode grants it to `--origin-limit` downloads at a time.
 
-A supernode that is gone, or knows no such leases, forbids nothing.
+If the supernode is gone, or does not support such leases, no permission is needed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
 
 CONNECT = 2.0
-"""Seconds."""
+"""Time-out of connecting in seconds."""
 
 PARK = 10.0
-"""Seconds that a question may be parked."""
+"""Seconds for which the supernode may park a request."""
 
 RENEW = 20.0
-"""Seconds between renewals; a third of what a lease lasts."""
+"""Seconds between renewals; a third of a lease's duration."""
 
 PATIENCE = 600.0
-"""Seconds that leave is waited for."""
+"""Most seconds to wait for permission."""
 
 
 class OriginLease:
-    """Of one download at one supernode. Used by the main thread only."""
+    """The lease of one download at one supernode. Used by the main thread only."""
 
     def __init__(self, dialer: Dialer, node: SupernodeAddress, task: str, cid: str, url: str) -> None:
         self._dialer = dialer
@@ -43,7 +43,7 @@ class OriginLease:
         self._held = self._rests = False
 
     def wait(self, watch: Watch) -> None:
-        """Until it is granted, or there is nobody to ask. Raises TimedOut, SupernodeError when it is not within PATIENCE."""
+        """Wait until the lease is granted, or no supernode answers. Raises TimedOut, or SupernodeError after PATIENCE."""
         until = time.monotonic() + PATIENCE
         while True:
             watch.check(None)
@@ -58,9 +58,9 @@ class OriginLease:
             watch.pause(0.2 + chance())
 
     def renew(self, watch: Watch, parked: bool) -> None:
-        """From time to time while it is used. parked: it is not, and once that was so twice in a row somebody else may have the turn.
+        """Renew the lease; call at intervals while it is used. parked: the origin is not read; after two such calls the lease is released.
 
-        Afterwards another turn is waited for. Raises as `wait`.
+        When the download is no longer parked, it waits for another lease. Raises as `wait`.
         """
         if parked and self._rests:
             self.release()
@@ -72,13 +72,13 @@ class OriginLease:
             self._request({}, 1.0)
 
     def release(self) -> None:
-        """Somebody else's turn; nothing fails by it."""
+        """Release the lease for another download; errors are ignored."""
         if self._held:
             self._held = False
             self._request({"release": True}, 1.0)
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
-        """The answer's code, 0 when there is none."""
+        """Return the answer's code, 0 if there is no answer."""
         if node_answer.silent_nodes.left(str(self._node)):
             return 0
         with contextlib.suppress(RemoteError):

@@ -1,4 +1,4 @@
-"""A thread of a download that has joined its host's leader: it waits in the leader's page of signals, and takes what comes."""
+"""A thread of a download that has joined its host's leader: it waits in the leader's page of signals for new pieces."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from dfengine.storage.signal_page import SignalPage
 
 RECHECK = 1.0
-"""Seconds after which a thread that waits for a change checks by itself: the process that should wake it may have died."""
+"""Seconds after which a thread that waits for a change checks without a wake-up: the process that should wake it may have died."""
 
 ENDING = 5.0
-"""Seconds for the thread to end."""
+"""Seconds to wait for the end of the thread."""
 
 
 class PageWaiter:
-    """Subclasses say in `work` what it does. ended: called when it is `over`."""
+    """Thread that runs `work` of a subclass. ended: called when it is `over`."""
 
     def __init__(self, transfer: Transfer, page: SignalPage, ended: Callable[[], None]) -> None:
         self.transfer = transfer
         self.page = page
         self.ends = False
-        """What is here now is taken, and nothing is waited for any more."""
+        """Whether the thread processes the present pieces and then ends, without waiting for more."""
         self.over = threading.Event()
         self._ended = ended
 
     def work(self) -> None:
-        """Until `ends`, or the transfer's end, or there is nothing more to do. What it raises ends the download."""
+        """Work until `ends`, the transfer's end, or no work is left. An error ends the download."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """The thread."""
+        """Run `work` in the thread."""
         try:
             self.work()
         except BaseException as error:
@@ -46,13 +46,13 @@ class PageWaiter:
             self._ended()
 
     def finish(self) -> None:
-        """See `ends`."""
+        """Set `ends` and wake the thread."""
         self.ends = True
         self.page.wake()
 
     def end(self) -> None:
-        """Finish, and wait until it is over."""
-        # It may be just about to wait when it is woken.
+        """Finish, and wait until the thread is over."""
+        # The thread may be just about to wait when it is woken, so it is woken repeatedly.
         for _ in range(int(ENDING / TICK)):
             self.finish()
             if self.over.wait(TICK):

@@ -1,7 +1,7 @@
-"""Where a download's pieces come together: the transfer that fills the place, and what is known of the file.
+"""The place in which a download collects its pieces, with the transfer that fills it and the state of the whole file.
 
 `assembly.Assembly` is a file beside the output, `streaming.memory.Memory` a window in memory.
-Law: pieces of two generations never mix.
+Invariant: pieces of two generations never mix.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """Of one download. `transfer` is None until `open`."""
+    """The place of one download. `transfer` is None until `open`."""
 
     patience = FILE
-    """With supernodes."""
+    """How long to wait for supernodes."""
     wanted = b""
     """Generation that the file must have; b"": the present one."""
 
@@ -43,58 +43,58 @@ class Place:
         self._hedged = 0
         self.transfer: Transfer | None = None
         self._left: PieceFile | None = None
-        """What `close` has still to close: the threads have ended."""
+        """The file that `close` has yet to close; the threads have ended."""
         self.limit: Throttle | None = None
-        """The limit of several downloads, of which the settings tell this one's part."""
+        """The shared limit of several downloads; the settings contain this one's part."""
         self.connections: ConnectionPool | None = None
-        """Those of several downloads; None: the transfer has its own."""
+        """The shared pool of several downloads; None: the transfer has its own."""
         self.byte_counts = ByteCounts()
         self.expected = settings.expected
         """Digests that the whole file must have."""
         self.digests: dict[str, str] = {}
-        """Algorithm -> hex digest of the whole file, when it was computed."""
+        """Algorithm -> hex digest of the whole file, once computed."""
         self.finished: Finished | None = None
-        """The output of an earlier download, if it is there."""
+        """The output of an earlier download, if it exists."""
         self.version: Version | None = None
-        """Which version of the file the origin named; None if it was not asked."""
+        """The version of the file in the origin's answer; None if the origin was not asked."""
         self.mixed = False
-        """Resumed pieces and new ones are of one version only if the whole file's digest agrees."""
+        """Whether only the whole file's digest can prove that resumed and new pieces are of one version."""
         self.joining: Joining | None = None
-        """This download among those of its host; None: it is alone."""
+        """Membership in this host's group of downloads of the file; None: the download is alone."""
         self.kept_at: Home | None = None
-        """Where this host's peer server may have the file in memory."""
+        """Home of this host's peer server, which may have the file in memory."""
         self.kept_copy: KeptCopy | None = None
-        """What it has of the file that the transfer is to bring."""
+        """The pieces of the file that the peer server has in memory."""
         self.returning: Returning | None = None
-        """What leads from the origin back to the swarm, for a file that is open for long."""
+        """Returns the download from the origin to the swarm, for a file that stays open for long."""
         self.lending: list[str] = []
-        """Algorithms of the whole file's digests that this host's leader computes for it."""
+        """Algorithms of whole-file digests that this host's leader computes for this download."""
         self.stuck = False
-        """A thread did not end when this was closed."""
+        """Whether a thread did not end when this was closed."""
         self.lent: dict[str, str] = {}
-        """Those digests, when they came."""
+        """Algorithm -> hex digest from the leader, once received."""
 
     @property
     def hedged(self) -> int:
-        """Pieces that were requested from a second source while the first was late, of all transfers so far."""
+        """Pieces that were requested from a second source because the first was late, in all transfers so far."""
         return self._hedged + (self.transfer.plan.hedged if self.transfer is not None else 0)
 
     @property
     def algorithms(self) -> list[str]:
-        """Of the whole file's digests that are wanted."""
+        """Algorithms of the whole-file digests that are wanted."""
         wanted = [digest.algorithm for digest in self.expected]
         return list(dict.fromkeys([*wanted, "xxh3"] if self._settings.report_digest else wanted))
 
     def expect(self, etag: str) -> None:
-        """The origin says the file's entity-tag, which is a digest where it is a model hub's. What is begun already goes without."""
+        """Expect the digest in the origin's entity-tag, if it is a model hub's. A transfer that has begun is not affected."""
         named = expected_of(self._settings.url, self._settings.headers, etag)
         if self.transfer is None and named is not None:
             self.expected = [digest for digest in self._settings.expected if digest != named] + [named]
 
     def open(self, geometry: Geometry, generation: bytes) -> Transfer:
-        """The transfer that fills the place; a running one continues if it is of the same file, else a new one starts.
+        """Return the transfer that fills the place. A running one continues if it is of the same file; otherwise a new one starts.
 
-        Raises StorageError, and OriginChanged where bytes of another file were delivered.
+        Raises StorageError, or OriginChanged if bytes of another file were delivered.
         """
         transfer = self.transfer
         if transfer is not None:
@@ -112,7 +112,7 @@ class Place:
         return transfer
 
     def show_host(self) -> None:
-        """If this download leads, others of this host take its pieces from here."""
+        """If this download leads, let other downloads of this host copy its pieces."""
         transfer, joining = self.transfer, self.joining
         if transfer is not None and joining is not None and joining.leads and transfer.page is None:
             transfer.page = joining.page
@@ -120,7 +120,7 @@ class Place:
             joining.open(transfer.file, self._output_key(), self.algorithms)
 
     def _wanted(self, pieces: list[int]) -> None:
-        """What others of this host wait for is fetched first."""
+        """Fetch first the pieces that other downloads of this host wait for."""
         transfer = self.transfer
         if transfer is not None:
             transfer.ask_for_host(pieces)
@@ -136,31 +136,31 @@ class Place:
         return ""
 
     def doubt(self) -> None:
-        """See `mixed`."""
+        """Set `mixed`, also for the downloads that joined this one."""
         self.mixed = True
         if self.joining is not None:
             self.joining.page.doubt()
 
     def go_on(self, geometry: Geometry) -> Transfer:
-        """The transfer that is there, whatever generation its pieces are of: the caller compares them. Raises ProtocolViolation."""
+        """Return the running transfer, whatever its pieces' generation: the caller compares the pieces. Raises ProtocolViolation."""
         assert self.transfer is not None
         if geometry.length >= 0:
             self.transfer.learn_length(geometry.length)
         return self.transfer
 
     def holds(self, length: int, generation: str) -> bool:
-        """The output of an earlier download is this version of the file: nothing needs to be fetched."""
+        """Whether the output of an earlier download is this version of the file, so that nothing needs to be fetched."""
         return False
 
     def forget(self) -> None:
-        """Start over: what is here belongs to a file that the origin no longer has. Raises OriginChanged where bytes were delivered."""
+        """Discard the pieces: the origin no longer has their version. Raises OriginChanged if bytes were delivered."""
         raise NotImplementedError
 
     def close(self) -> None:
         """Stop all threads and close the file. May be called again."""
         transfer = self.transfer
         if transfer is not None:
-            self.stuck = True  # also where a signal's exception comes before it is known that the threads have ended
+            self.stuck = True  # stays so if a signal raises before the threads are known to have ended
             if transfer.close():
                 self._left, self.stuck = transfer.file, False
             self._hedged += transfer.plan.hedged
@@ -172,10 +172,10 @@ class Place:
             self._let_go_of_kept()
 
     goes_on = False
-    """It goes on in memory that is kept, and writes there."""
+    """Whether the download continues in the kept memory and writes to it."""
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
-        """Before a transfer of this version begins: what this host keeps of it in memory is `kept_copy`."""
+        """Set `kept_copy` to this version's pieces in the peer server's memory, before a transfer of the version begins."""
         if self.kept_at is None or self.transfer is not None or not generation or geometry.length <= 0:
             return
         from dfengine.client import kept_copy
@@ -183,12 +183,12 @@ class Place:
         self._let_go_of_kept()
         self.kept_copy = kept_copy.ask(self.kept_at.sockets, task, geometry, generation, self.goes_on)
         if self.kept_copy is not None and any(self.kept_copy.digests.get(each.algorithm, each.hex) != each.hex for each in self.expected):
-            self._let_go_of_kept()  # it is another file than the user wants, and may be another than the supernode has
-        # Digests of the whole file are known already, or computed here as the pieces come.
+            self._let_go_of_kept()  # not the file that the user expects; the supernode's may be another
+        # Whole-file digests that are known already need not be computed while pieces arrive.
         self.lending = [*self.kept_copy.lent(self.algorithms)] if self.kept_copy is not None else []
 
     def copy_kept(self, watch: Watch) -> None:
-        """Copy from there what the transfer lacks. Raises StorageError, and what `watch` raises."""
+        """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `watch`."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None:
             from dfengine.client import kept_copy
@@ -203,7 +203,7 @@ class Place:
             kept.close()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
-        """A new transfer; its digest thread is not started yet. Raises StorageError."""
+        """Make a new transfer, without starting its digest thread. Raises StorageError."""
         raise NotImplementedError
 
     def _begin_again(self) -> None:
@@ -211,10 +211,10 @@ class Place:
         raise NotImplementedError
 
     def _continued(self, known: bytes, generation: bytes) -> None:
-        """The running transfer continues. known: the generation of its pieces."""
+        """Called when the running transfer continues. known: the generation of its pieces."""
 
     def _await_digests(self, transfer: Transfer, watch: Watch) -> None:
-        """Wait for digests of the whole file that are computed while it comes, if there are any. Raises StorageError, TimedOut."""
+        """Wait for the whole-file digests that are computed while pieces arrive, if any. Raises StorageError, TimedOut."""
         while transfer.follower is not None:
             watch.check(transfer)
             found = transfer.follower.result(TICK)
@@ -226,9 +226,9 @@ class Place:
         file.close()
 
     _kind = Transfer
-    """Of its transfers."""
+    """Class of its transfers."""
     knows_length = False
-    """The length of the data is known before: if there is no room for it, the disk is the cause, not a supernode."""
+    """Whether the data's length is known beforehand: then a lack of space is the disk's fault, not a supernode's."""
 
     def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
         rate = self._settings.locallimit

@@ -1,9 +1,9 @@
-"""What a download fetches next and from whom: a pure state machine with the time as argument.
+"""Selects the next piece that a download fetches, and its source: a pure state machine with the time as argument.
 
-Law: a piece is in exactly one state.
+Invariant: a piece is in exactly one state.
 
-    WANTED   nobody has offered it
-    OFFERED  sources are known, nobody fetches it
+    WANTED   no source is known
+    OFFERED  sources are known, no job fetches it
     RUNNING  one job fetches it, or two: the second is a hedge
     LANDING  one job's content is verified and is being written; any other job of it is lost
     HERE     written and servable
@@ -17,12 +17,12 @@ Law: a piece is in exactly one state.
     arrived    RUNNING           LANDING, True; from a lost job: no change, False
     written    LANDING           HERE
     failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
-    give_back  RUNNING           the same as failed, but nobody is blamed and the source may be tried again
-    silent     RUNNING           the same; the next `assign` gives a hedge of it, whatever else there is to start
-    hurry      RUNNING           as silent: its source sends, and another would have sent all by now
+    give_back  RUNNING           the same as failed, but no failure is counted and the source may be tried again
+    silent     RUNNING           the same; the next `assign` starts a hedge of it, before any other job
+    hurry      RUNNING           as silent: its source sends, but another source would have sent the whole piece by now
 
-Which pieces may be asked for at all is the window's business; a piece that left it is not started any more.
-An offer of only such sources as are left (`health`) is refused: reported as failed, so that others are offered.
+The window determines which pieces may be requested; a piece that left it is no longer started.
+An offer of only sources that are avoided (`health`) is refused: reported as failed, so that others are offered.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 
 class Plan:
-    """Of one download. `workers`: pieces fetched at once. `order`: sort key of offered pieces, None = as offered.
+    """The plan of one download. workers: pieces fetched at the same time. order: sort key of offered pieces, None: as offered.
 
-    `hedge_next`: deviations after which the window's oldest piece is asked for twice while others wait (a stream's
-    head of line); None = only at the end, when nothing else is left to start. Raises IllegalEvent.
+    hedge_next: standard deviations after which the window's oldest piece (a stream's head of line) is hedged before other
+    pieces are started; None: hedge only when no other piece is left to start. Methods raise IllegalEvent for illegal transitions.
     """
 
     def __init__(self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None) -> None:
@@ -57,7 +57,7 @@ class Plan:
         self.workers = workers
         self.pace = PieceTiming()
         self.hedged = self.refused = 0
-        """refused: offers in a row that named no usable source."""
+        """refused: consecutive offers that named no usable source."""
         self.done: list[tuple[int, str]] = []
         self.wrong: list[tuple[int, str, str]] = []
         self._order = order
@@ -69,23 +69,23 @@ class Plan:
         self._here = self._running = 0
         self._silent: set[int] = set()
 
-    # What is known.
+    # Pieces and sources.
 
     def hold(self, pieces: Iterable[int]) -> None:
-        """These are here already: from an earlier download, or from the origin."""
+        """Note that `pieces` are stored: from an earlier download, or from the origin."""
         for n in pieces:
             if not self._has(n):
                 self._keep(n)
                 self._forget(n)
 
     def set_count(self, count: int) -> None:
-        """The number of pieces, once unknown; offers beyond it are dropped."""
+        """Set the number of pieces, which was unknown; offers beyond it are dropped."""
         self.window.set_count(count)
         for n in [n for n in self._offered if n >= count]:
             self._forget(n)
 
     def offer(self, n: int, digest: str, sources: Iterable[Where], now: float) -> bool:
-        """Piece `n` (valid in the task) can be had from `sources`, best first. False when none of them is usable now."""
+        """Add `sources` of piece `n` (valid in the task), best first. Return False if none of them is usable now."""
         named, piece = list(sources), self._pieces.get(n)
         if self._has(n) or (piece is not None and piece.landing):
             self.done.extend((n, source.cid) for source in named[:1])
@@ -108,7 +108,7 @@ class Plan:
         return not self._health.left(source, now) and may_be_asked(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
-        """The supernode is another one, or forgot us: what is not running is given back, to be offered anew; waiting times are over."""
+        """Give back pieces that are not running, so that a new registration gets them offered again. Sources are avoided no longer."""
         for n in list(self._offered):
             self._give_up(n)
         self._health.forgive()
@@ -117,7 +117,7 @@ class Plan:
     # Acquisition.
 
     def assign(self, now: float, prefer: tuple[str, int] | None = None, only: bool = False) -> Job | None:
-        """The next job, or None. `prefer` (ip, port) wins among offered pieces; `only` refuses any other, any hedge, and queues the job."""
+        """Return the next job, or None. prefer: preferred address (ip, port). only: no other address and no hedge; the job is queued."""
         if not only:
             for n in self._silent_pieces():
                 source = self._pick(self._pieces[n], now)
@@ -166,11 +166,11 @@ class Plan:
         return job
 
     def began(self, job: Job, now: float) -> None:
-        """Its turn on a shared connection has come."""
+        """Start the times of a job, whose turn on a shared connection begins."""
         job.begin(now)
 
     def late(self, job: Job, came: int, now: float, floor: float) -> bool:
-        """`came` bytes of it have come, its answer's head with them. True: more are overdue (see PieceTiming.overdue)."""
+        """Note `came` received bytes of a job, including its answer's head. Return whether more are overdue (see PieceTiming.overdue)."""
         if job.over or job.lost or job.queued or self._of(job).landing:
             return False
         if came > job.came:
@@ -182,9 +182,9 @@ class Plan:
         return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.received_at, floor)
 
     def slow(self, job: Job, length: int, now: float, share: float) -> bool:
-        """Asked after `late`, of a job of `length` bytes: a source that is trusted would send its piece far sooner.
+        """Whether a trusted source would send the piece of a job of `length` bytes far sooner. Call it after `late`.
 
-        share: bytes per second that this host lets the job have; one that has as much is not slow.
+        share: bytes per second that this host allows the job; a job that reaches this rate is not slow.
         """
         if job.over or job.lost or job.queued or job.silent or not job.came:
             return False
@@ -195,7 +195,7 @@ class Plan:
         return source is not None and self._health.trusted(source)
 
     def hurry(self, job: Job, now: float) -> None:
-        """It is slow: as `silent`. While nobody knows what is quick, one piece alone is asked for once more, and nobody blamed."""
+        """Treat a slow job as `silent`. Before any piece is complete, only one piece is hedged, and no source is reported."""
         if self.pace.mean:
             job.slow = True
             self.silent(job, now)
@@ -204,32 +204,32 @@ class Plan:
             self._silent.add(job.piece)
 
     def silent(self, job: Job, now: float) -> None:
-        """Its source sends nothing: for all that it was asked for others are asked beside it, and none waits for its failure."""
+        """Note that a job's source sends no bytes: all pieces requested from it are also requested from other sources."""
         self._health.silence(job.source, now)
         for n, piece in self._pieces.items():
             for other in piece.jobs:
                 if other.source.address == job.source.address and not (other.silent or other.lost or piece.landing):
                     other.silent, other.slow = True, job.slow
                     self._silent.add(n)
-                    if not other.source.cid.startswith(CDN):  # its pieces are left to it: their delay needs no report
+                    if not other.source.cid.startswith(CDN):  # a supernode keeps its pieces, so their delay needs no report
                         self._blame(n, piece, other.source.cid, "slow")
         self._drop_unusable(now)
 
     def _blame(self, n: int, piece: Piece, cid: str, why: str) -> None:
-        """Report it; the slot that was kept for the piece is free by that."""
+        """Report a source's failure, which frees the slot that is reserved for the piece."""
         self.wrong.append((n, cid, why))
         if cid == piece.slot:
             piece.slot = ""
 
     def _drop_unusable(self, now: float) -> None:
-        """Nobody may start what only sources offer that are left: give it back to be offered elsewhere."""
+        """Give back offered pieces whose sources are all avoided now, so that other sources are offered."""
         for n in [n for n, piece in self._offered.items() if self._pick(piece, now) is None]:
             self._give_up(n)
 
     # Completion.
 
     def arrived(self, job: Job, now: float) -> bool:
-        """Its content is whole and verified. True: write it, then say `written`. False: another job was first."""
+        """Note that a job's content is complete and verified. True: write it, then call `written`. False: another job was first."""
         piece = self._of(job)
         if job.lost:
             self._end(job)
@@ -244,11 +244,11 @@ class Plan:
         return True
 
     def rivals(self, job: Job) -> list[Job]:
-        """Jobs of the same piece that lost against `job` and still run: their connections can be cut."""
+        """Running jobs of the same piece that lost against `job`: their connections can be cut."""
         return [other for other in self._of(job).jobs if other is not job]
 
     def written(self, job: Job) -> None:
-        """Its content is in its place and its bit is set."""
+        """Note that a job's content is in its place and its bit is set."""
         piece = self._of(job)
         if not piece.landing or job.lost:
             raise IllegalEvent(f"piece {job.piece} was not the winner's to write")
@@ -258,7 +258,7 @@ class Plan:
         self.done.append((job.piece, job.source.cid))
 
     def failed(self, job: Job, why: str, now: float) -> None:
-        """why: gone, digest, slow or other. A lost job's failure is not counted against its source."""
+        """End a failed job. why: gone, digest, slow or other. A lost job's failure is not counted against its source."""
         piece = self._of(job)
         self._end(job)
         if job.lost:
@@ -271,7 +271,7 @@ class Plan:
             self._drop_unusable(now)
 
     def give_back(self, job: Job, now: float) -> None:
-        """It was never started, or is not wanted any more; the same source may be asked again."""
+        """End a job that was never started, or is no longer wanted; the same source may be asked again."""
         piece = self._of(job)
         self._end(job)
         if not job.lost:
@@ -292,7 +292,7 @@ class Plan:
         return self.window.acked(n) or self.window.here(n)
 
     def _keep(self, n: int) -> None:
-        """A stream acknowledges what it has delivered; a file needs nothing but that the piece is here."""
+        """Note a stored piece. A file acknowledges it at once, a stream only when it is delivered."""
         (self.window.ack if self.window.wnd < 0 else self.window.arrive)(n)
         self._here += 1
 
@@ -310,7 +310,7 @@ class Plan:
             self._give_up(n)
 
     def _give_up(self, n: int) -> None:
-        """Nobody who was named can send it: it is WANTED again, and the slot kept for it is free."""
+        """Return a piece without usable sources to WANTED, and free the slot that is reserved for it."""
         piece = self._pieces[n]
         if piece.slot:
             self.wrong.append((n, piece.slot, "other"))
@@ -326,74 +326,74 @@ class Plan:
 
     @property
     def finished(self) -> bool:
-        """Every piece is here."""
+        """Whether every piece is stored."""
         return 0 <= self.window.count == self._here
 
     @property
     def here(self) -> int:
-        """Pieces that are here."""
+        """Number of pieces stored so far."""
         return self._here
 
     def want_first(self, pieces: Iterable[int]) -> None:
-        """Others of this host wait for these; nonsense among them is left out. A plan with a window of its own takes no notice."""
+        """Prefer `pieces`, for which other downloads of this host wait; invalid numbers are ignored. This plan ignores the call."""
 
     def wanted_pieces(self, most: int, filled: bool = False) -> list[int] | None:
-        """The pieces that a pull should name, `most` at most; None: it asks for any. filled: with those that may come instead."""
+        """Return up to `most` pieces for a pull to name; None: the pull asks for any. filled: also name pieces that may be sent instead."""
         return None
 
     def jobs(self) -> list[Job]:
-        """Those of pieces that are not here yet."""
+        """Jobs of pieces that are not stored yet."""
         return [job for piece in self._pieces.values() for job in piece.jobs]
 
     def unasked(self) -> int:
-        """Pieces of the window that are WANTED: neither here, offered nor running; -1 while nobody knows how many."""
+        """Number of pieces of the window that are WANTED: neither stored, offered nor running; -1 while unknown."""
         window = self.window
         if window.wnd >= 0:
             return sum(1 for n in range(window.una, window.end) if window.wanted(n) and n not in self._pieces)
         return -1 if window.count < 0 else window.count - self._here - len(self._pieces)
 
     def to_request(self) -> int:
-        """How many more pieces should be asked for now."""
+        """Number of further pieces to request now."""
         again = sum(not self._pieces[n].slot for n in self._silent_pieces())
         room, unasked = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unasked()
         return max(0, room if unasked < 0 else min(room, unasked + again))
 
     def _silent_pieces(self) -> list[int]:
-        """Those of which every source that was asked is silent, the first one first."""
+        """Pieces whose jobs are all silent, in order."""
         self._silent = {n for n in self._silent if n in self._pieces and self._pieces[n].jobs}
         return sorted(n for n in self._silent if self._pieces[n].silent)
 
     @property
     def satisfied(self) -> bool:
-        """Nothing of the window is missing: more is wanted only when it moves."""
+        """Whether no piece of the window is missing: further pieces are wanted only when it moves."""
         return not self._pieces and self.unasked() == 0
 
     @property
     def idle_thread(self) -> bool:
-        """A worker has nothing to start."""
+        """Whether a fetch thread has no job to start."""
         return not self._offered and self._running - self.stuck < self.workers
 
     @property
     def stuck(self) -> int:
-        """Jobs whose sources are silent: their threads wait, and start nothing else."""
+        """Number of jobs whose sources are silent: their threads wait and start no other job."""
         return sum(job.silent and not job.queued for n in self._silent if n in self._pieces for job in self._pieces[n].jobs)
 
     def elsewhere(self, job: Job, now: float) -> bool:
-        """Another source of its piece could be asked at once."""
+        """Whether the job's piece could be requested from another source at once."""
         return job.piece in self._pieces and self._pick(self._pieces[job.piece], now) is not None
 
     def digest(self, n: int) -> str:
-        """Digest of a piece that was offered and is not here, "" if none was."""
+        """Digest of a piece that was offered and is not stored, "" for others."""
         return self._pieces[n].digest if n in self._pieces else ""
 
     def drain(self, most: int = sys.maxsize) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
-        """What is to be reported, up to `most` done and failed; it is the caller's now."""
+        """Remove and return up to `most` reports each of done and failed pieces."""
         done, self.done = self.done[:most], self.done[most:]
         wrong, self.wrong = self.wrong[:most], self.wrong[most:]
         return done, wrong
 
     def hedge_at(self) -> float:
-        """When (monotonic seconds) an idle worker should check again for a late piece; infinite if never."""
+        """When (monotonic seconds) an idle fetch thread should check again for a late piece; infinite if never."""
         head = self._pieces.get(self.window.una)
         pieces = self._pieces.values() if self._hedge_next is None else [] if head is None else [head]
         began = (piece.jobs[-1].began for piece in pieces if piece.spare(self._most))

@@ -1,4 +1,4 @@
-"""The plan of a download into a file: it fetches every piece, and first those that other downloads of its host wait for. Pure."""
+"""The plan of a download into a file: it fetches every piece, first the pieces that other downloads of the host wait for. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PlanOfFile(Plan):
         self._first: dict[int, None] = {}
 
     def want_first(self, pieces: Iterable[int]) -> None:
-        """See Plan. Pieces that were given here before are wanted first no more. None is while nobody knows how many there are."""
+        """See Plan. Replaces the pieces of an earlier call. Without effect while the number of pieces is unknown."""
         count = self.window.count
         self._first = {n: None for n in pieces if n < count and not self._has(n)}
         self._order = self._rank if self._first else self._usual
@@ -29,9 +29,9 @@ class PlanOfFile(Plan):
         return n not in self._first and 1 + (0 if self._usual is None else self._usual(n))
 
     def wanted_pieces(self, most: int, filled: bool = False) -> list[int] | None:
-        """See Plan. What is waited for and not offered yet; None: nothing.
+        """See Plan. The preferred pieces that are not offered yet; None: there are none.
 
-        filled: other missing pieces follow, in the file's order, so that a piece that nobody can send now holds nothing up.
+        filled: other missing pieces follow, in the file's order, so that a piece that no source can send now does not block the others.
         """
         named = dict.fromkeys([n for n in self._first if n not in self._pieces and not self._has(n)][:most])
         n = self.window.una

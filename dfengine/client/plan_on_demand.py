@@ -1,4 +1,4 @@
-"""The plan of a download that fetches what its readers ask for, and nothing else: `plan.Plan` with a priority over pieces. Pure."""
+"""The plan of a download that fetches only the pieces that its readers ask for: `plan.Plan` with a priority over pieces. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class PlanOnDemand(Plan):
-    """See Plan. `priority` says what is wanted; its owner changes it under the lock that guards this plan.
+    """See Plan. `priority` contains the wanted pieces; its owner changes it under the lock that guards this plan.
 
-    A supernode that does not know selected pulls may offer other pieces: those are fetched as well, after all wanted ones.
+    A supernode that does not support selected pulls may offer other pieces: those are fetched as well, after all wanted ones.
     """
 
     def __init__(self, window: Window, workers: int) -> None:
@@ -21,18 +21,18 @@ class PlanOnDemand(Plan):
         super().__init__(window, workers, order=self.priority.rank)
 
     def set_count(self, count: int) -> None:
-        """See Plan. Nobody waits for what lies beyond the end of the file."""
+        """See Plan. Pieces beyond the end of the file are no longer wanted."""
         super().set_count(count)
         self.priority.end_at(count)
 
     def unasked(self) -> int:
-        """Pieces that are wanted, and neither here, offered nor running."""
+        """Number of pieces that are wanted, and neither stored, offered nor running."""
         return len(self.priority) - sum(n in self.priority for n in self._pieces)
 
     def wanted_pieces(self, most: int, filled: bool = False) -> list[int]:
-        """The first `most` pieces to name in a pull: those whose sources are all silent, then those that are wanted and not offered yet.
+        """Return the first `most` pieces to name in a pull: pieces whose sources are all silent, then wanted pieces without an offer.
 
-        No other piece may come instead.
+        No other piece may be offered instead.
         """
         named = [n for n in self._silent_pieces() if not self._pieces[n].slot][:most]
         for n in self.priority:

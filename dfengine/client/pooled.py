@@ -1,4 +1,4 @@
-"""What the downloads of one batch share: idle connections, this host's home and peer server, the limit on received bytes."""
+"""Resources that the downloads of one batch share: idle connections, this host's home and peer server, the limit on received bytes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from dfengine.net.dial import Connection
 
 FRESH = 10.0
-"""Seconds for which a peer server that answered is taken to run, and a home that was looked at to be there. A server ends by itself only
-after a longer idle time.
+"""Seconds for which a peer server that answered is assumed to run, and a home that was checked is assumed to exist. A server ends by
+itself only after a longer idle time.
 """
 
 
 class SharedConnections(ConnectionPool):
-    """A pool of several downloads: none of them closes it."""
+    """Connection pool of several downloads, none of which closes it."""
 
     def acquire(self, host: str, port: int) -> Connection | None:
-        """See ConnectionPool; skips connections that the other side has closed or sent something on."""
+        """See ConnectionPool; skips connections that the other side has closed or sent bytes on."""
         while (connection := super().acquire(host, port)) is not None:
             if connection.quiet:
                 return connection
@@ -35,18 +35,18 @@ class SharedConnections(ConnectionPool):
         return None
 
     def close(self) -> None:
-        """Nothing: other downloads use it."""
+        """Do nothing: other downloads use the pool."""
 
 
 class Pooled:
-    """Of one batch, of `downloads` at once. Any thread may use it. limit: bytes per second of all together, 0 = none."""
+    """Shared resources of one batch, for any thread. downloads: at the same time. limit: bytes per second of all together, 0 = none."""
 
     def __init__(self, downloads: int, limit: int) -> None:
         self.limit = Throttle(limit) if limit else None
         self.supernodes = SharedConnections(max(MOST, downloads))
-        """To supernodes' control ports; with TLS, certificates were compared with their names."""
+        """Connections to supernodes' control ports; with TLS, the certificates' names were verified."""
         self.peers = SharedConnections(max(MOST, 2 * downloads))
-        """To what serves pieces."""
+        """Connections to sources of pieces."""
         self._lock = threading.Lock()
         self._homes: dict[str, tuple[float, Home]] = {}
         self._peer: LocalPeer | None = None
@@ -54,7 +54,7 @@ class Pooled:
         self._addresses: dict[tuple[str, int], str] = {}
 
     def home(self, path: str) -> Home:
-        """The home directory there, made and looked at if that was not done lately. Raises StorageError."""
+        """Return the home directory at `path`, created and checked unless that was done in the last FRESH seconds. Raises StorageError."""
         until, home = self._homes.get(path, (0.0, None))
         if home is None or time.monotonic() > until:
             home = Home(path)
@@ -62,11 +62,11 @@ class Pooled:
         return home
 
     def peer(self, ensure: Callable[[], LocalPeer]) -> LocalPeer:
-        """This host's peer server, by `ensure` if that was not asked lately. Raises what it raises."""
+        """Return this host's peer server; `ensure` is called unless that was done in the last FRESH seconds. Raises as `ensure`."""
         with self._lock:
             if self._peer is None or time.monotonic() > self._until:
                 found = ensure()
-                # Only the download that started a fresh one has the inherited socket; the others do not wait for it to run.
+                # Only the download that started a fresh server gets the inherited socket; the others do not wait for the server to run.
                 self._peer, self._until = found.replace(sock=None), time.monotonic() + FRESH
                 return found
             return self._peer

@@ -1,8 +1,9 @@
-"""Whether the file of this host's leader is still the present version, before a download joins it: a supernode says so.
+"""Checks with a supernode whether the file of this host's leader is still the present version, before a download joins that leader.
 
-A file may be open for weeks, and change meanwhile. So a place is joined without asking only while it is fresh and not whole, as when
-several downloads begin together. Else the download registers first, and joins if a supernode names the version that lies there. If it names
-another one, the leader and those that follow it go on, and later downloads join the one that has the present version (`peer.joins`).
+A file may be open for weeks and change meanwhile. So a leader is joined without a check only while its place is fresh and incomplete, as
+when several downloads begin together. Otherwise the download registers first, and joins if a supernode names the leader's version. If the
+supernode names another version, the leader and its followers continue, and later downloads join a leader of the present version
+(`peer.joins`).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings, SupernodeAddress
 
 FRESH = 3.0
-"""Seconds for which a place is taken for the present version: as long as a supernode does, unless --revalidate-interval says otherwise."""
+"""Seconds for which a place counts as the present version: a supernode's default of --revalidate-interval."""
 
 LEADERS = 3
-"""That are found outdated in a row before the download goes on alone."""
+"""Consecutive outdated leaders after which the download continues alone."""
 
 
 class PresentVersion:
-    """Of one download, on its main thread. prepare: writes the registration."""
+    """The check of one download, on its main thread. prepare: composes the registration."""
 
     def __init__(
         self, settings: GetSettings, dialer: Dialer, nodes: Callable[[], list[SupernodeAddress]], prepare: Callable[[], Registration],
@@ -44,9 +45,9 @@ class PresentVersion:
         self._patience, self._wanted, self._given = place.patience, place.wanted, bool(settings.expected)
 
     def join(self, joining: Joining) -> None:
-        """It stays joined to a leader of the present version, or of the version that the place must have, or while nobody can tell.
+        """Stay joined to a leader of the present version, or of the version that the place must have, or if no supernode can tell.
 
-        Else it leads, or is alone. Raises what the watch raises, and what writing the registration raises.
+        Otherwise the download leads, or is alone. Raises the errors of the watch and of `prepare`.
         """
         for _ in range(LEADERS):
             place = self._found(joining)
@@ -63,14 +64,14 @@ class PresentVersion:
         joining.pass_on()
 
     def _found(self, joining: Joining) -> LeaderPlace | None:
-        """Where the leader's pieces lie, if they had a place when it was named: one that comes later is of the present version."""
+        """Return the leader's place, if it had one when it was named: a place that is opened later is of the present version."""
         while joining.joined and joining.open_already and not joining.done and joining.place is None:
             self._watch.check(None)
             joining.receive(TICK)
         return joining.place if joining.joined else None
 
     def _asks(self, place: LeaderPlace) -> bool:
-        """A digest that the user gave may be another version's."""
+        """Whether a supernode must be asked. Always with a digest from the user, which may be another version's."""
         if self._given or place.opened < 0 or not 0.0 <= time.monotonic() - place.opened < FRESH:
             return True
         try:
@@ -79,7 +80,7 @@ class PresentVersion:
             return False
 
     def _named(self) -> bytes:
-        """The version that a supernode names; b"": none can be asked, or it names none."""
+        """Return the version that a supernode names; b"": no supernode can be asked, or it names none."""
         self._watch.waits("asks a supernode whether this host has the present version", "asks a supernode")
         registration, found = self._prepare(), b""
         for node in self._nodes():

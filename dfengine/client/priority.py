@@ -1,10 +1,10 @@
-"""Which pieces a download on demand wants, and in which order. Pure.
+"""The pieces that a download on demand wants, in order. Pure.
 
-Readers that wait take turns: first comes the first piece of each, in the order in which they asked, then the second of each, and so on. So
-a reader of one piece does not wait for the whole of another's file, and neither starves. What is read ahead comes after all of that.
+Waiting readers take turns: first the first piece of each, in the order in which the readers asked, then the second of each, and so on. So
+a reader of one piece does not wait for all pieces of another reader, and neither starves. Pieces to read ahead follow after all of these.
 
-A piece that is here is in no list. A piece that is demanded is not read ahead. What is in no list is not wanted: a download whose lists are
-empty asks for nothing.
+A stored piece is in no list. A demanded piece is not in the list to read ahead. Only pieces in a list are wanted: a download whose lists
+are empty requests no piece.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 AHEAD = 256
-"""Pieces that are read ahead for all readers together, at most; the oldest leave first."""
+"""Most pieces to read ahead for all readers together; the oldest are dropped first."""
 
 _DEMANDED, _READ_AHEAD, _OTHER = range(3)
 
 
 class Priority:
-    """Of one download."""
+    """The wanted pieces of one download."""
 
     def __init__(self) -> None:
         self._readers: dict[int, dict[int, None]] = {}  # reader -> the pieces that it waits for, in its order
@@ -31,7 +31,7 @@ class Priority:
         self._next = 0
 
     def demand(self, pieces: Iterable[int]) -> int:
-        """One more reader waits for these, which are not here, the first one first. Its number, for `withdraw`."""
+        """Add a reader that waits for `pieces`, which are missing, in this order. Return its number, for `withdraw`."""
         reader, self._next = self._next, self._next + 1
         wanted = dict.fromkeys(pieces)
         for n in wanted:
@@ -42,7 +42,7 @@ class Priority:
         return reader
 
     def withdraw(self, reader: int) -> None:
-        """It does not wait any more; some of its pieces may be here meanwhile, or all."""
+        """Remove a reader, which no longer waits; some or all of its pieces may have landed."""
         for n in self._readers.pop(reader, ()):
             readers = self._demanded[n]
             readers.remove(reader)
@@ -50,7 +50,7 @@ class Priority:
                 del self._demanded[n]
 
     def read_ahead(self, pieces: Iterable[int]) -> None:
-        """These, which are not here, are wanted when nothing is demanded."""
+        """Want `pieces`, which are missing, while no piece is demanded."""
         for n in pieces:
             if n not in self._demanded:
                 self._ahead[n] = None
@@ -58,7 +58,7 @@ class Priority:
             del self._ahead[next(iter(self._ahead))]
 
     def landed(self, n: int) -> None:
-        """It is here, or does not exist."""
+        """Remove piece n, which is stored, or does not exist."""
         self._ahead.pop(n, None)
         for reader in self._demanded.pop(n, ()):
             wanted = self._readers[reader]
@@ -67,12 +67,12 @@ class Priority:
                 del self._readers[reader]
 
     def end_at(self, count: int) -> None:
-        """The file turned out to have `count` pieces."""
+        """Remove the pieces beyond the file's end: it has `count` pieces."""
         for n in [n for n in (*self._demanded, *self._ahead) if n >= count]:
             self.landed(n)
 
     def rank(self, n: int) -> int:
-        """Sort key: a piece that a reader waits for, one that is read ahead, or one that nobody wants."""
+        """Sort key: a piece that a reader waits for, then one to read ahead, then one that is not wanted."""
         return _DEMANDED if n in self._demanded else _READ_AHEAD if n in self._ahead else _OTHER
 
     def __contains__(self, n: int) -> bool:
@@ -82,7 +82,7 @@ class Priority:
         return len(self._demanded) + len(self._ahead)
 
     def __iter__(self) -> Iterator[int]:
-        """What is wanted, in order."""
+        """Wanted pieces, in order."""
         turns, given = deque(map(iter, self._readers.values())), set()
         while turns:
             turn = turns.popleft()

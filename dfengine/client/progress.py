@@ -1,7 +1,7 @@
 """The progress line on stderr, drawn by its own thread because the main thread may be waiting for a supernode.
 
-It is one line and a carriage return: no colour, no escape sequence, no library. Other messages go through `print`, which clears the line,
-writes, and draws it again.
+It is one line and a carriage return, without colours or escape sequences. Other messages are written by `print`, which clears the line,
+writes the message, and draws the line again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol, Self
 
     class Followed(Protocol):
-        """See `watch.Watch`. name: instead of the file's, "" = that."""
+        """See `watch.Watch`. name: shown instead of the file's name, "": the file's name."""
 
         @property
         def name(self) -> str: ...
@@ -35,16 +35,16 @@ REFRESH = 0.2
 """Seconds between two updates."""
 
 REFRESH_FILE = 1.0
-"""The same where stderr is no terminal, so each update is a new line."""
+"""The same if stderr is not a terminal, so that each update is a new line."""
 
 WIDTH = 80
 """Columns of a terminal that does not report its width."""
 
 
 def encoding() -> str:
-    """The terminal's encoding, by the locale with which the process was started.
+    """Return the terminal's encoding, from the locale with which the process was started.
 
-    Python replaces the locale C by UTF-8, in sys.stderr and in os.environ; a terminal does not.
+    Python replaces the locale C by UTF-8 in sys.stderr and in os.environ, but the terminal does not.
     """
     stated = getattr(sys.stderr, "encoding", None) or "ascii"
     if stated.lower().replace("-", "") != "utf8":
@@ -59,7 +59,7 @@ def encoding() -> str:
 
 
 class Bar:
-    """A context around one download, or the progress of several, which says `follow`. name: of the file, or the path to it."""
+    """A context that shows one download, or the progress of several, which calls `follow`. name: the file's name or path."""
 
     def __init__(self, name: str) -> None:
         self._name = name.rstrip("/").rpartition("/")[2]
@@ -83,7 +83,7 @@ class Bar:
         self._thread.start()
 
     def print(self, text: str) -> None:
-        """A line beside the progress line. From any thread."""
+        """Print a line above the progress line. May be called from any thread."""
         with self._lock:
             drawn = self._drawn
             self._drawn = ""
@@ -110,13 +110,13 @@ class Bar:
             self._gauge.add(seconds, now.done)
             held = max(0, self._gauge.done - now.done)
             state, brief = watch.state
-            # What is between its last byte and its verification came from where most comes from.
+            # Bytes that are received but not verified yet are attributed to the source of most bytes.
             most = max(("peers", peers), ("supernode", supernode), ("origin", origin), key=lambda part: part[1])
             now = now.replace(rate=self._gauge.rate, state=state, brief=brief, **({most[0]: most[1] + held} if held else {}))
         return line(now, self._width(), self._encoding)
 
     def _width(self) -> int:
-        """Cells that a line may take: one fewer than there are, since some terminals go to the next line after the last."""
+        """Width of a line in cells: one less than the terminal's, since some terminals wrap after the last column."""
         columns = 0
         if self._tty and self._out is not None:
             try:
@@ -126,7 +126,7 @@ class Bar:
         return (columns or WIDTH) - 1
 
     def _put(self, text: str) -> None:
-        """Draw `text` in place of what is there."""
+        """Draw `text` over the line that is shown."""
         if text == self._drawn:
             return
         if self._tty:
@@ -140,7 +140,7 @@ class Bar:
         return f"\r{' ' * min(cells(drawn), self._width())}\r" if drawn else ""
 
     def _write(self, text: str) -> None:
-        """A terminal that is gone ends the line, not the download."""
+        """Write to stderr. If the terminal is gone, the progress line ends, and the download continues."""
         if self._out is None:
             return
         try:

@@ -1,29 +1,29 @@
-"""When a swarm has failed although it goes on making offers: no bytes came for too long. Pure.
+"""Detects that a swarm has failed although it still makes offers: no bytes arrived for too long. Pure.
 
-The time without progress ends with a verified piece, or with more unverified bytes under way than at any time since the last one; bytes
-that failing sources send again and again do not count. So a supernode that always offers new sources delays nobody for ever.
+The time without progress ends with a verified piece, or with more unverified bytes under way than at any time since the last one. Bytes
+that failing sources send repeatedly do not count. So a supernode that always offers new sources cannot delay a download forever.
 
-Time in which nothing is wanted is left out, and it is no progress: else reads that give up sooner would go on in vain for ever. Nor does
-time count in which this process did not run.
+Time in which no piece is wanted neither counts nor ends the time without progress: otherwise reads that give up sooner would be repeated
+in vain forever. Time in which this process did not run does not count either.
 """
 
 from __future__ import annotations
 
 IDLE = 60.0
-"""Seconds without progress, at least."""
+"""Minimum limit in seconds without progress."""
 
 SLOWEST = 2
-"""Times that a piece may need at the least rate."""
+"""Limit as a multiple of a piece's duration at the minimum rate."""
 
 GRAIN = 64 << 10
-"""Bytes more that are progress."""
+"""Additional bytes that count as progress."""
 
 STOPPED = 2.0
-"""Seconds between two checks beyond which it was this process that did not run."""
+"""Longest time in seconds that counts between two checks: in a longer one, this process did not run."""
 
 
 class ProgressTimeout:
-    """piece: bytes of one. least: bytes per second that a user demands, 0 = any; limit: that he allows, 0 = any. now: monotonic seconds."""
+    """piece: its bytes. least, limit: the user's minimum and maximum rate in bytes per second, 0 = none. now: monotonic seconds."""
 
     def __init__(self, piece: int, least: int, limit: int, now: float) -> None:
         self.seconds = max(IDLE, SLOWEST * piece / least if least else 0.0)
@@ -33,7 +33,7 @@ class ProgressTimeout:
         self._here = self._moving = 0
 
     def expired(self, here: int, moving: int, satisfied: bool, now: float) -> bool:
-        """here: verified pieces. moving: bytes of others that are under way. satisfied: nothing was wanted since the last check."""
+        """Whether the time is over. here: verified pieces. moving: bytes of others under way. satisfied: no piece was wanted since then."""
         passed, self._checked = min(STOPPED, now - self._checked), now
         if here != self._here:
             self._here, self._moving, self._waited = here, moving, 0.0

@@ -1,29 +1,29 @@
-"""Whether this host's leader runs, by the beats in its page of signals, and whether it brings what is waited for. Pure."""
+"""Detects from the beats in its page of signals whether this host's leader runs, and whether it makes progress. Pure."""
 
 from __future__ import annotations
 
 from dfengine.client.progress_timeout import IDLE
 
 SILENT = 5.0
-"""Seconds without a beat after which a leader is taken for one that does not run: ten beats."""
+"""Seconds without a beat, ten beats, after which a leader counts as not running."""
 
 STOPPED = 1.5
-"""Seconds between two checks beyond which it was this process that did not run."""
+"""Longest time in seconds between two checks that counts: in a longer one, this process did not run."""
 
 
 STALLED = IDLE + 15.0
-"""Seconds in which a leader that runs brings nothing: one that can goes to the origin by itself after IDLE."""
+"""Seconds without progress after which a running leader is abandoned: a leader that can read the origin does so after IDLE."""
 
 
 class Pulse:
-    """Whether a leader runs. now: monotonic seconds."""
+    """Tracks the beats of a leader. now: monotonic seconds."""
 
     def __init__(self, now: float) -> None:
         self._beats = -1
         self._since = self._checked = now
 
     def silent(self, beats: int, now: float, patience: float = SILENT) -> bool:
-        """It has not beaten for so many seconds in which this process ran."""
+        """Whether there was no beat for more than `patience` seconds in which this process ran."""
         if now - self._checked > STOPPED:
             self._since += now - self._checked
         self._checked = now
@@ -33,16 +33,16 @@ class Pulse:
 
 
 class Stall:
-    """For how long a download has waited for its leader in vain. now: monotonic seconds."""
+    """Measures how long a download waits for its leader without progress. now: monotonic seconds."""
 
     def __init__(self, now: float) -> None:
         self._seen: object = None
         self._checked = now
         self.waited = 0.0
-        """Seconds in which this process ran, waited, and saw no progress."""
+        """Seconds in which this process ran and waited without progress."""
 
     def lasts(self, seen: object, waits: bool, now: float, patience: float) -> bool:
-        """It has waited longer than `patience` seconds. seen: differs after any progress. waits: it waits for something now."""
+        """Whether the wait exceeds `patience` seconds. seen: a value that differs after any progress. waits: the download waits now."""
         passed, self._checked = min(STOPPED, now - self._checked), now
         if seen != self._seen:
             self._seen, self.waited = seen, 0.0

@@ -1,4 +1,4 @@
-"""Which connection receives each job of a download, and how many bytes have come. Used under the transfer's lock."""
+"""The connection of each job of a download, and the bytes received on it. Used under the transfer's lock."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from dfengine.net.dial import Connection
 
 STEP = 0.01
-"""Seconds between checks of the progress of pieces, at least."""
+"""Shortest time in seconds between checks of the progress of pieces."""
 
 SHUT_RDWR = 2
 
 
 class Receiving:
-    """framed: the bytes of a piece on the wire."""
+    """Connections by job. framed: returns the bytes of a piece on the wire."""
 
     def __init__(self, framed: Callable[[int], int]) -> None:
         self._framed = framed
@@ -31,44 +31,44 @@ class Receiving:
         self._opening: dict[Job, list[socket.socket]] = {}
 
     def begin(self, job: Job, connection: Connection) -> None:
-        """Bytes on this connection belong to the job from now on."""
+        """Count the bytes on this connection for the job from now on."""
         self._current[job] = connection, connection.receiver.total
 
     def end(self, job: Job) -> None:
-        """Nothing more comes; without effect if it was not started."""
+        """Stop counting for the job; without effect if it was not started."""
         self._current.pop(job, None)
 
     def open(self, job: Job) -> None:
-        """The job is about to connect sockets."""
+        """Note that the job is about to connect sockets."""
         self._opening[job] = []
 
     def connecting(self, job: Job, made: socket.socket) -> None:
-        """A socket that the job connects. A TLS wrapper takes the socket over, so a duplicate is kept to shut the connection."""
+        """Add a socket that the job connects. A TLS wrapper takes over the socket, so a duplicate is kept to shut down the connection."""
         self._opening[job].append(made.dup())
 
     def opened(self, job: Job) -> None:
-        """The job's sockets are connected, or failed."""
+        """Note that the job's sockets are connected, or have failed."""
         for each in self._opening.pop(job):
             each.close()
 
     def stop(self, jobs: Iterable[Job] | None = None) -> None:
-        """Threads that receive or connect for these jobs (None: for any) get an error at once."""
+        """Cut threads that receive or connect for these jobs (None: for any): they get an error at once."""
         for job in [*self._current, *self._opening] if jobs is None else jobs:
             if job in self._current:
                 self._current[job][0].stop()
             shut(self._opening.get(job, ()))
 
     def came(self, job: Job) -> int:
-        """Bytes received for it, the answer's head and frame included."""
+        """Bytes received for the job, including the answer's head and the frame."""
         connection, before = self._current.get(job, (None, 0))
         return 0 if connection is None else max(0, connection.receiver.total - before)
 
     def unread(self, job: Job) -> int:
-        """Bytes of it that wait in this host's kernel: if there are many, its source is not the slow part."""
+        """Bytes of the job that wait in this host's kernel: if there are many, the source is not the bottleneck."""
         return self._current[job][0].unread if job in self._current else 0
 
     def moving(self, counts: ByteCounts) -> None:
-        """Add the bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
+        """Add the bytes of pieces under way to `counts`; of a piece with several jobs, those of the job with the most bytes."""
         best: dict[int, tuple[int, Job]] = {}
         for job in self._current:
             came = min(self.came(job), self._framed(job.piece))
@@ -78,7 +78,7 @@ class Receiving:
             counts.add(job.source, came)
 
     def ending(self, pace: PieceTiming, now: float) -> tuple[list[Job], float]:
-        """Unreported jobs whose pieces will soon be complete (`PieceTiming.ends_in`), and the seconds until there are more."""
+        """Return unannounced jobs whose pieces will soon be complete (`PieceTiming.ends_in`), and the seconds until the next check."""
         soonest, found = math.inf, []
         for job in self._current:
             if job.announced:
@@ -96,7 +96,7 @@ class Receiving:
 
 
 def shut(sockets: Iterable[socket.socket]) -> None:
-    """A thread that connects or shakes hands on one of them gets an error at once."""
+    """Shut down sockets: a thread that connects or does a handshake on one of them gets an error at once."""
     for each in sockets:
         with contextlib.suppress(OSError):
             each.shutdown(SHUT_RDWR)

@@ -1,6 +1,6 @@
-"""Steps that release what a download holds, when any of them may be interrupted.
+"""Runs the steps that release a download's resources, although any of them may be interrupted.
 
-A signal's exception, as KeyboardInterrupt, can come in the main thread before any bytecode. It must not have a later step left out.
+A signal's exception, such as KeyboardInterrupt, can be raised in the main thread before any bytecode. It must not skip later steps.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TRIES = 2
-"""Times that a step is begun which a signal's exception interrupts: a second signal ends the step, and the next one begins."""
+"""Times that an interrupted step is started: after a second signal, the next step starts."""
 
 
 def release(*steps: Callable[[], object]) -> None:
-    """Run all `steps`, whatever those before raised, and raise then what was raised first.
+    """Run all `steps`, even if earlier ones raise, and then raise the first error.
 
-    A step says by its own state what it has done already: it is run again where a signal's exception interrupted it, and by a later close.
+    A step must be repeatable and keep its own state: it is run again after a signal's exception interrupted it, and by a later close.
     """
     first: BaseException | None = None
     for step in steps:

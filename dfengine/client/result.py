@@ -1,4 +1,4 @@
-"""How a download went."""
+"""The result of a download."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dfengine.value import Value
 
 
 class Result(Value):
-    """How a download went. Lengths in bytes; digest `xxh3:HEX` if it was asked for, else ""; back_to_source: why, or None.
+    """Result of a download. Lengths in bytes. digest: `xxh3:HEX` if requested, else "". back_to_source: why the origin was used, or None.
 
-    from_host: from another download of this host. serves: this host serves the file to peers; why_not: why it does not, else "".
-    peers: those that pieces came from. notices: what a user may want to know of it, each a line of text; the command line prints them.
+    from_host: bytes from another download of this host. serves: whether this host serves the file to peers; why_not: why not, else "".
+    peers: number of peers that sent pieces. notices: messages for the user, each a line of text; the command line prints them.
     """
 
     url: str

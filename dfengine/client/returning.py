@@ -1,8 +1,8 @@
-"""An open file that went to the origin, because its supernode was lost, searches for a supernode again.
+"""Returns an open file to the swarm after it lost its supernode and switched to the origin.
 
-Only while somebody reads, in growing pauses, and not for ever. A thread of its own asks, so no read waits for the answer. A supernode
-counts if it names the very version that is here, in pieces of the same size, since pieces of two versions never mix. A return that
-brought no piece counts against all further ones: after RETURNS of them in a row the file stays with the origin.
+It searches for a supernode only while a reader waits, with growing pauses, and for TRIES tries. A thread of its own asks, so no read waits
+for the answer. A supernode is accepted if it names the same version and piece size, since pieces of two versions never mix. After RETURNS
+consecutive returns without a new piece, the file stays with the origin.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from dfengine.settings import SupernodeAddress
 
 PAUSES = 10.0, 300.0
-"""Seconds between two tries: first, and at most, and up to as much again by chance."""
+"""First and longest pause between two tries in seconds, plus a random part of up to the same again."""
 
 TRIES = 50
-"""In a row without a supernode; some hours."""
+"""Consecutive tries without a supernode: some hours."""
 
 RETURNS = 3
-"""In a row that brought nothing."""
+"""Consecutive returns without a new piece."""
 
 ANSWER = 30.0
-"""Seconds for a registration."""
+"""Time-out of a registration in seconds."""
 
 
 class Returning:
-    """Of one download. Used by the engine's thread; `check` does not wait."""
+    """The search of one download. Used by the engine's thread; `check` does not wait."""
 
     def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
-        """nodes: those that may be asked now; it waits for nothing."""
+        """nodes: returns the supernodes that may be asked now, without waiting."""
         self._dialer, self._nodes, self._registration = dialer, nodes, registration
         self._tries, self._vain = TRIES, 0
         self._here = -1
@@ -58,7 +58,7 @@ class Returning:
         self._next = time.monotonic() + self._backoff.next(chance())
 
     def begin(self, transfer: Transfer | None) -> None:
-        """The file goes to the origin, for the first time or again."""
+        """Begin a search: the file switches to the origin, for the first time or again."""
         here = transfer.plan.here if transfer is not None else 0
         if self._here < 0 or here > self._here:
             self._vain, self._tries = 0, TRIES
@@ -67,7 +67,7 @@ class Returning:
             self._vain += 1
 
     def check(self, transfer: Transfer) -> bool:
-        """A supernode is there: `take` its membership. Asks for one if it is time to. Never waits."""
+        """Whether a supernode was found: `take` its membership. Starts a try if one is due. Never waits."""
         if self._found is not None:
             return True
         now = time.monotonic()
@@ -81,7 +81,7 @@ class Returning:
         return False
 
     def take(self, transfer: Transfer) -> Membership | None:
-        """The membership that was found, which is the caller's."""
+        """Return the membership that was found, which the caller owns."""
         with self._lock:
             found, self._found = self._found, None
         if found is not None:
@@ -106,11 +106,11 @@ class Returning:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._closed:
-                raise SourceGone("nobody returns any more")
+                raise SourceGone("the search for a supernode was stopped")
             time.sleep(TICK)
 
     def close(self) -> None:
-        """Nobody returns any more."""
+        """End the search."""
         with self._lock:
             self._closed, found, self._found = True, self._found, None
         if found is not None:
@@ -121,7 +121,7 @@ class Returning:
 
 
 def may_pass(error: RemoteError) -> bool:
-    """What ended a download may be over by the next one: nobody could be reached, or was too busy."""
+    """Whether the error may be transient: no supernode or origin could be reached, or it was too busy."""
     if isinstance(error, OriginError):
         from dfengine.origin.retry import transient
 
@@ -130,7 +130,7 @@ def may_pass(error: RemoteError) -> bool:
 
 
 def _of_same(member: Membership, transfer: Transfer) -> bool:
-    """Its pieces may come beside those that are here."""
+    """Whether the member's pieces may be stored with the transfer's."""
     geometry, known = member.geometry, transfer.file.record.generation
     lengths = {geometry.length, transfer.file.geometry.length} - {-1}
     same = len(lengths) < 2 and geometry.piece_size == transfer.file.geometry.piece_size

@@ -1,6 +1,6 @@
-"""Shares a file or directory of this host's disk with a swarm: it is read once, and served by the host's peer server from where it lies.
+"""Shares a file or directory of this host's disk with a swarm: it is read once, and the host's peer server serves it from its path.
 
-The name of its content, `df:sha256:HEX`, is all that others need to know.
+Downloads need only the name of its content, `df:sha256:HEX`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from dfengine.wire import Announced
 
 POLL = 0.5
-"""Seconds between two questions whether a supernode's copy is whole."""
+"""Seconds between two requests whether a supernode's copy is complete."""
 
 PATIENCE = 60.0
-"""Seconds for which a supernode that is to keep a copy may not be reached, or may refuse."""
+"""Seconds for which a supernode that is to keep a copy may be unreachable, or may refuse."""
 
 
 class Sharing(Value):
-    """A file that is shared. name: `df:sha256:HEX`. until: unix seconds.
+    """A shared file. name: `df:sha256:HEX`. until: unix seconds.
 
-    nodes: supernodes that know it, as HOST:PORT; kept: those that have a copy of it.
+    nodes: supernodes that list it, as HOST:PORT; kept: those that have a copy of it.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Sharing(Value):
 
 
 class Share:
-    """One file. `run`, then `await_copies` if any are wanted. progress: called with the bytes read, and in waits with -1; may raise."""
+    """Shares one file: `run`, then `await_copies` if any are wanted. progress: called with the bytes read, -1 in waits; may raise."""
 
     def __init__(self, settings: ShareSettings, progress: Callable[[int], None] = lambda done: None) -> None:
-        """Raises BadValue."""
+        """Raises BadValue for unusable settings."""
         self._settings = settings
         self._progress = progress
         if not settings.nodes:
             raise BadValue("a file is shared at a supernode: name one (-n HOST)")
         self._nodes: dict[str, SupernodeAddress] = {}
-        """By their texts."""
+        """Supernodes by their text."""
         if not named(settings.nodes):
             self._know(settings.nodes)
         self._dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
@@ -70,17 +70,17 @@ class Share:
             raise BadValue("there is no certificate to serve with: --tls-cert")
         self.home = Home(settings.home)
         self.shared: list[shared_content.Announced] = []
-        """One, of a file; of a directory its data and its manifest."""
+        """The file; for a directory, its data and its manifest."""
         self._port = 0
 
     def _know(self, nodes: Iterable[SupernodeAddress]) -> None:
-        """Announce to these. Raises BadValue where they are fewer than are to keep copies."""
+        """Set the supernodes to announce to. Raises BadValue if they are fewer than the wanted copies."""
         self._nodes = {str(node): node for node in nodes}
         if self._settings.replicas > len(self._nodes):
             raise BadValue(f"--replicas {self._settings.replicas}: {len(self._nodes)} supernodes are named, each of which keeps one copy")
 
     def run(self) -> Sharing:
-        """Read the file, have it served, and tell the supernodes. Raises BadValue, StorageError, LocalError, SupernodeError."""
+        """Read the file, let the peer server serve it, and announce it. Raises BadValue, StorageError, LocalError, SupernodeError."""
         settings = self._settings
         if not self._nodes:
             self._know(expanded(settings.nodes, lambda: self._progress(-1)))
@@ -110,14 +110,14 @@ class Share:
         return Sharing(name, path, length, until, known, [])
 
     def _file(self, found: content.Content, ip: str, until: float) -> str:
-        """Have it served; its name."""
+        """Let the peer server serve a file; return its name."""
         shared = self._described(found.sha256, found.path, found.length, ip, until)
         shared_content.publish(self.home, shared, found, task_id(shared.url))
         self.shared.append(shared)
         return shared.url
 
     def _directory(self, algorithms: tuple[str, ...], ip: str, until: float) -> tuple[str, str, int]:
-        """Have it served; its path, its name and the bytes of its files."""
+        """Let the peer server serve a directory; return its path, its name and the bytes of its files."""
         from dfengine.storage import content_tree
 
         found = content_tree.read(self._settings.path, algorithms, self._progress)
@@ -137,7 +137,7 @@ class Share:
         )  # fmt: skip
 
     def _tell(self) -> list[str]:
-        """Supernodes that know all of it now; others get it later. Raises RemoteError when none does."""
+        """Announce the share. Return the supernodes that accepted it; others get it later. Raises RemoteError if none accepts."""
         known, failure = [], None
         for node in self.shared[0].nodes:
             self._progress(-1)
@@ -160,7 +160,7 @@ class Share:
             raise SupernodeError(f"supernode {node} refuses: {' '.join(answer.msg.split())[:300]}", answer.code)
 
     def await_copies(self, sharing: Sharing) -> Sharing:
-        """Until each supernode that is to keep a copy has a whole one. Raises SupernodeError, StorageError."""
+        """Wait until each supernode that is to keep a copy has a complete one. Raises SupernodeError, StorageError."""
         kept = [self._await_copy(shared, node) for shared in list(self.shared) for node in shared.keep]
         return sharing.replace(kept=list(dict.fromkeys(kept)))
 
@@ -188,22 +188,22 @@ class Share:
 
     @property
     def lasts(self) -> bool:
-        """Its time is not over, and nothing was changed or withdrawn."""
+        """Whether the share has not expired, and was neither changed nor withdrawn."""
         now = time.time()
         return bool(self.shared) and all(now < each.until and shared_content.is_whole(self.home, each) for each in self.shared)
 
     def wait(self) -> None:
-        """As long as it lasts."""
+        """Wait for the end of the share."""
         while self.lasts:
             self._progress(-1)
             time.sleep(POLL)
 
     def end(self) -> None:
-        """Share it no longer."""
+        """Withdraw the share."""
         ended, self.shared = self.shared, []
         withdrawing.withdraw(self.home, [shared.name for shared in ended])
         for shared in ended if self._port else ():
             for node in shared.nodes:
-                # One that is not reached hears it from the peer server, or nothing more of it.
+                # A supernode that is not reached is notified by the peer server, or the announcement expires there.
                 with contextlib.suppress(RemoteError):
                     self._announce(shared, node, withdrawn=True)

@@ -1,6 +1,6 @@
-"""How a download is known to a supernode: registration, and what both ways of pulling have in common.
+"""Registration of a download at a supernode, and the common part of both pull protocols.
 
-`join` registers and says which way the supernode speaks: `native.NativeSession`, or `legacy.LegacySession` for 1.x.
+`join` registers and determines the supernode's protocol: `native.NativeSession`, or `legacy.LegacySession` for 1.x.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
 
     class SupernodeSession(Protocol):
-        """One way of pulling. Used by the main thread only.
+        """One pull protocol. Used by the main thread only.
 
-        `step` speaks to the supernode if something is due, then waits for an answer, a worker or `limit` seconds, whichever is
-        first. `conclude` tells it what is left to tell. Both raise SupernodeError (also UnknownDownload), SourceGone,
-        ProtocolViolation when this supernode is of no more use.
+        `step` sends a request to the supernode if one is due, then waits for an answer, a fetch thread or `limit` seconds,
+        whichever is first. `conclude` sends the remaining reports. Both raise SupernodeError (also UnknownDownload),
+        SourceGone or ProtocolViolation when the membership cannot be used any more.
         """
 
         finished_md5: str
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 ANSWER = 30.0
-"""Seconds for a registration: the supernode may ask the origin first."""
+"""Time-out of a registration in seconds: the supernode may ask the origin first."""
 
 AUTH_PAUSE = 2.5
-"""Seconds between registrations while somebody is asked for credentials (code 609), as 1.x."""
+"""Seconds between registrations while the supernode waits for credentials (code 609), as in 1.x."""
 
 AUTH_PATIENCE = 60.0
-"""Seconds for which that is asked again."""
+"""Seconds for which registrations are repeated in that case."""
 
 AGAIN = 0.5
-"""Seconds, and up to as much again by chance, until a registration that the supernode has kept waiting is sent again."""
+"""Seconds, plus a random part of up to the same again, until a registration is repeated after the supernode asked to wait."""
 
 MIB = 1 << 20
 
@@ -61,7 +61,7 @@ JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 class Membership(Value):
-    """One CID at one supernode."""
+    """The registration of one CID at one supernode."""
 
     dialer: Dialer
     node: SupernodeAddress
@@ -75,7 +75,7 @@ class Membership(Value):
     cdn_source: str
 
     def connect(self, timeout: float = CONNECT) -> Connection:
-        """One more connection to the supernode. timeout: seconds. Raises SourceGone."""
+        """Open another connection to the supernode. timeout: seconds. Raises SourceGone."""
         return self.dialer.connect(self.node.host, self.node.port, timeout=timeout, named=self.node.certified)
 
 
@@ -83,11 +83,11 @@ def join(
     dialer: Dialer, node: SupernodeAddress, registration: Registration, deadline: float, pause: Callable[[float], None] = time.sleep,
     notify: Callable[[str], object] = lambda _: None, patience: Patience = FILE, traceparent: str = "",
 ) -> Membership:
-    """Register at `node`; deadline in monotonic seconds. pause: waits so many seconds, and may raise. notify: gets the reason.
+    """Register at `node`; deadline in monotonic seconds. pause: waits the given seconds, and may raise. notify: called with the reason.
 
-    traceparent: sent along; "": none.
+    traceparent: sent with the registration; "": none.
 
-    Raises SourceGone, SupernodeError, ProtocolViolation; Silent for one that does not run, at once if it was found silent a moment ago.
+    Raises SourceGone, SupernodeError, ProtocolViolation; Silent for a supernode that does not run, at once if it was silent recently.
     """
     headers = {**JSON, "traceparent": traceparent} if traceparent else JSON
     asked = min(deadline, time.monotonic() + AUTH_PATIENCE)
@@ -107,10 +107,10 @@ def join(
             except ProtocolViolation as error:
                 detail = f": {error}" if status == 200 else ""
                 raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status}){detail}") from None
-            # 602: the origin is slow, or asks to be left alone; the supernode waits for it, and gives up by itself.
+            # 602: the origin is slow, or asks for a pause; the supernode waits for it, and gives up by itself.
             until = deadline if answer.code == codes.WAIT else asked
             if answer.code in (codes.WAIT, codes.WAIT_AUTH) and time.monotonic() + AUTH_PAUSE < until:
-                notify(f"supernode {node} asks for patience: {reason(answer.message)}")
+                notify(f"supernode {node} asks to wait: {reason(answer.message)}")
                 pause(AUTH_PAUSE if answer.code == codes.WAIT_AUTH else AGAIN * (1.0 + chance()))
             else:
                 if status == 503:
@@ -119,7 +119,7 @@ def join(
         except SourceGone as error:
             connection.close()
             dialer.check()
-            if not kept or isinstance(error, Silent):  # else it may have been closed while it was idle: the same CID may register again
+            if not kept or isinstance(error, Silent):  # else a pooled connection may have been closed while idle: the CID may retry
                 raise
         except BaseException:
             connection.close()
@@ -128,7 +128,7 @@ def join(
 
 
 def _full(node: SupernodeAddress, answer: Registered) -> SupernodeFull:
-    """It takes no download now, because of itself: that says nothing about the file."""
+    """The error for a supernode that accepts no download now, for a reason that does not concern the file."""
     full = SupernodeFull(f"supernode {node} refuses: {reason(answer.message)}")
     full.alternatives = answer.alternatives
     return full
@@ -140,13 +140,13 @@ def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid:
     if answer.code != codes.SUCCESS or not answer.piece_size:
         raise SupernodeError(f"supernode {node} refuses: {reason(answer.message)}", answer.code)
     if answer.native >= 1 and answer.digest not in ALGORITHMS:
-        raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not known here")
+        raise ProtocolViolation(f"supernode {node} names pieces by {answer.digest!r}, which is not supported")
     try:
         geometry = Geometry(answer.length, answer.piece_size)
         if not answer.task or answer.piece_size <= 0 or answer.piece_size % MIB:
-            raise BadValue("a task without a name, or of pieces that are no whole MiB")
+            raise BadValue("a task without a name, or a piece size that is not a multiple of 1 MiB")
     except (BadValue, OverflowError) as error:
-        raise ProtocolViolation(f"supernode {node} answers nonsense: {error}") from None
+        raise ProtocolViolation(f"supernode {node} sends an invalid answer: {error}") from None
     return Membership(
         dialer=dialer,
         node=node,
@@ -162,12 +162,12 @@ def _accept(dialer: Dialer, node: SupernodeAddress, connection: Connection, cid:
 
 
 def chance() -> float:
-    """In [0, 1). The module `random` would cost a small download more than the one number it needs."""
+    """Return a random number in [0, 1). Importing the module `random` would cost a small download too much."""
     return int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 def reason(message: str) -> str:
-    """What a supernode said, on one line. 1.x puts the task, the URL and a code in JSON before it, which a user does not need."""
+    """Return a supernode's message on one line, without the JSON of task, URL and code that 1.x puts before it."""
     return " ".join((message.rpartition('"}: ')[2] or message or "no reason given").split())[:300]
 
 
@@ -182,7 +182,7 @@ def refuse(node: SupernodeAddress, code: int, message: str) -> SupernodeError:
 
 
 def leave(member: Membership) -> None:
-    """`GET /peer/service/down`, over a connection of its own; at most a second, and nothing fails by it."""
+    """Send `GET /peer/service/down` over a connection of its own; at most a second. Errors are ignored."""
     from urllib.parse import urlencode
 
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
@@ -195,7 +195,7 @@ def leave(member: Membership) -> None:
 
 
 def report(member: Membership, message: bytes) -> None:
-    """`POST /task/metrics`, over the open connection or a new one; at most a second, and nothing fails by it."""
+    """Send `POST /task/metrics` over the open connection or a new one; at most a second. Errors are ignored."""
     connection = member.connection
     if node_answer.silent_nodes.left(str(member.node)):
         return
@@ -210,7 +210,7 @@ def report(member: Membership, message: bytes) -> None:
 
 @contextlib.contextmanager
 def _released(member: Membership, connection: Connection) -> Iterator[None]:
-    """Behind one whole exchange `line` may serve another download; after a failure it is closed."""
+    """Release the connection after a complete exchange, for another download; close it after a failure."""
     try:
         yield
     except BaseException:

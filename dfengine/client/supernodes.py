@@ -1,4 +1,4 @@
-"""Which supernodes a download tries, best first; those that names stand for as the names say when it asks."""
+"""Selects the supernodes that a download tries, best first; names are resolved when the supernodes are requested."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 MOST_NAMED = 8
-"""Supernodes that others name, of one look."""
+"""Most alternatives, named by full supernodes, in one search."""
 
 LONGEST = 300
-"""Characters of an address."""
+"""Most characters of an address."""
 
 
 class Trying:
-    """The supernodes of one look, each once: those given, and right after one that is full those that it names, MOST_NAMED in all."""
+    """The supernodes of one search, each once: those given, and right after a full one the alternatives it names, MOST_NAMED in all."""
 
     def __init__(self, nodes: list[SupernodeAddress]) -> None:
         self._waiting = list(nodes)
@@ -36,11 +36,11 @@ class Trying:
 
     @property
     def left(self) -> bool:
-        """There are more."""
+        """Whether there are more."""
         return bool(self._waiting)
 
     def failed(self, error: RemoteError) -> None:
-        """Why the latest one was in vain."""
+        """Report the error of the latest one, which may name alternatives."""
         found: list[SupernodeAddress] = []
         for text in error.alternatives if isinstance(error, SupernodeFull) else ():
             if len(text) > LONGEST:
@@ -57,7 +57,8 @@ class Trying:
 
 
 def tried(settings: GetSettings, task: str, watch: Watch) -> Callable[[], list[SupernodeAddress]]:
-    """What gives them, at once, also later on; `task` selects them. Raises SupernodeError where names stand for none."""
+    """Return a function that returns the supernodes at once, also later; `task` determines their order. Raises SupernodeError if names
+    resolve to none."""
     if not named(settings.nodes):
         fixed = order(settings.nodes, task)
         return lambda: fixed

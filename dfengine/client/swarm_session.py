@@ -1,8 +1,8 @@
-"""The swarm phase: finds a supernode, pulls from the swarm until all pieces are here, changes the supernode when one is lost.
+"""The swarm phase: finds a supernode, pulls from the swarm until all pieces are stored, changes the supernode when one is lost.
 
-A supernode that is lost, restarted, or forgets us is registered with again, under the same CID, or the next one is: it comes
-first when the last registration brought no piece. Meanwhile the threads go on with what was offered. What is here is
-announced, so nothing is fetched twice.
+After a supernode is lost, restarted, or has expired the download, it registers again, under the same CID: at the same supernode
+first, or at the next one if the last registration brought no new piece. Meanwhile the fetch threads continue with offered pieces.
+Stored pieces are announced, so none is fetched twice.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings, SupernodeAddress
 
 RETRY = 20.0
-"""Seconds that a supernode lost in the middle is looked for at most before the download goes back to the origin (see Patience)."""
+"""Most seconds to search for a supernode after a loss, before the download falls back to the origin (see Patience)."""
 
 RETRY_NOTBS = 120.0
-"""The same when it must not."""
+"""The same with --notbs, when it must not fall back."""
 
 PARKED = 30.0
-"""Seconds between two checks of a download that is parked until a reader asks for something."""
+"""Seconds between two checks of a download that is parked until a reader asks for bytes."""
 
 PARKED_PAUSE = 15.0
-"""Seconds, and up to twice as many by chance, between two tries of such a download to find a supernode again."""
+"""Longest pause in seconds between two tries of such a download to find a supernode again, at random up to twice as long."""
 
 STRIKES = 3
-"""Registrations in a row that brought no piece, times the number of nodes: then the swarm has failed."""
+"""Consecutive registrations without a new piece, per supernode, after which the swarm has failed."""
 
 
 def _session(member: Membership, held: list[tuple[int, int]], patience: Patience) -> SupernodeSession:
@@ -61,9 +61,9 @@ def _silent_last(nodes: list[SupernodeAddress]) -> list[SupernodeAddress]:
 
 
 class SwarmSession:
-    """Of one download. `nodes` gives supernodes, best first, as they are known then.
+    """The swarm phase of one download. nodes: returns the presently known supernodes, best first.
 
-    `opened` is called with each new transfer, once its file can be served; `say` with what a user may want to know.
+    opened: called for each new transfer, once its file can be served. say: called with messages for verbose output.
     """
 
     def __init__(
@@ -91,28 +91,28 @@ class SwarmSession:
         self._threads = 0
         self._session: SupernodeSession | None = None
         self._in_step = False
-        """The connection to the supernode stands at the end of an answer."""
+        """Whether the connection to the supernode is at the end of an answer."""
         self.member: Membership | None = None
         self.supernode_md5 = ""
         self.refused = False
-        """The last supernode that failed answered that it could not fetch the file, or would not."""
+        """Whether the last failed supernode answered that it could not fetch the file, or refused to."""
         self._questions = False
 
     @property
     def nodes(self) -> list[SupernodeAddress]:
-        """Best first, as they are known now."""
+        """The presently known supernodes, best first."""
         return self._nodes()
 
     def run(self, questions: bool = False) -> str | None:
-        """Until every piece is here: None; or until the swarm has failed: why. Errors of this machine are raised.
+        """Pull until every piece is stored: return None; or until the swarm has failed: return why. Raises local errors.
 
-        questions: after a supernode that could not fetch the file none is asked, since what is known of the file may be wrong.
+        questions: after a supernode could not fetch the file, do not ask another, since the manifest may be outdated.
         """
         self._questions = questions
         return self._driven(self._first)
 
     def resume(self, member: Membership) -> str | None:
-        """The same after the origin, by a membership that was found meanwhile."""
+        """Like `run`, after reading from the origin, with a membership that was found meanwhile."""
         self._served = None
         return self._driven(lambda: member)
 
@@ -174,7 +174,7 @@ class SwarmSession:
             except TooLarge as error:
                 if self._settings.notbs or self._assembly.knows_length:
                     raise
-                # The supernode may be wrong: the origin says how long the file is.
+                # The supernode may be wrong: the origin's answer states the file's length.
                 return f"supernode {member.node} names a length of {member.geometry.length} bytes: {error}"
             before = transfer.plan.here
             try:
@@ -187,9 +187,9 @@ class SwarmSession:
                     silent_nodes.silent(str(member.node), time.monotonic())
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
-            # A file that begins anew brings pieces each time: only more than ever before is progress.
+            # A file that starts over gets pieces each time: only a new maximum counts as progress.
             here = transfer.plan.here
-            # A supernode that could not fetch the file has tried again by itself: the second time it says so is the last.
+            # A supernode that could not fetch the file has retried by itself: its second failure is final.
             weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
             if isinstance(failure, NoProgress):
                 weight = STRIKES
@@ -212,7 +212,7 @@ class SwarmSession:
             self._say(f"registered again at {self.member.node}")
 
     def _pull(self, member: Membership, transfer: Transfer) -> None:
-        """Until all pieces are here. Raises RemoteError when this membership is of no more use."""
+        """Pull until all pieces are stored. Raises RemoteError when this membership cannot be used any more."""
         if transfer is not self._served:
             self._opened(member)
             self._served = transfer
@@ -222,7 +222,7 @@ class SwarmSession:
         self._session = session = _session(member, transfer.rejoin(member.native), self._patience)
         try:
             self._drive(session, transfer)
-            # Nobody waits for what a supernode thinks of a file that is here.
+            # When the file is complete, an error of the supernode does not matter.
             session.conclude(transfer)
         except RemoteError:
             session.close()
@@ -236,7 +236,7 @@ class SwarmSession:
         transfer.start(fetch.Fetcher(transfer, self._dialer, self._floor(transfer)).run, f"fetch-{self._threads}")
 
     def _floor(self, transfer: Transfer) -> float:
-        """Least bytes per second of one source: all share this host's link and the user's limit, which must not look like slowness."""
+        """Minimum rate of one source in bytes per second: all sources share this host's link and the user's limit, so it is divided."""
         limit = self._settings.locallimit
         return min(self._settings.minrate, limit // 2 or self._settings.minrate) / max(1, transfer.plan.workers)
 
@@ -252,37 +252,37 @@ class SwarmSession:
                 checked = now
                 here, satisfied = transfer.progress()
                 if timeout.expired(here, transfer.moving().total, satisfied or parked, now):
-                    raise NoProgress(f"the swarm brought nothing for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
+                    raise NoProgress(f"no progress in the swarm for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
                 if transfer.listen(self._floor(transfer)):
                     self._start_thread(transfer)
             parked = transfer.parked
             session.step(transfer, PARKED if parked else TICK)
 
     def _pause(self, transfer: Transfer, seconds: float) -> None:
-        """Unless all is here before."""
+        """Wait `seconds`, or until the transfer is finished, or is parked or resumed."""
         until, parked = time.monotonic() + seconds, transfer.parked
         while (left := until - time.monotonic()) > 0 and not transfer.finished and parked == transfer.parked:
             self._watch.check(transfer)
             transfer.sleep(left if parked else min(TICK, left))
 
     def _order_after(self, last: SupernodeAddress, stay: bool) -> list[SupernodeAddress]:
-        """Where to register now: `last` and then those behind it, around the list; or, not to `stay`, `last` at the end."""
+        """Supernodes in the order of registration: from `last` on, around the list; with `stay` false, `last` is the last one."""
         nodes = self.nodes
         at = next((n + (not stay) for n, node in enumerate(nodes) if str(node) == str(last)), 0)
         return [*nodes[at:], *nodes[:at]]
 
     def _rejoin(self, transfer: Transfer, last: SupernodeAddress, stay: bool, failed: bool) -> Membership | None:
-        """Another membership, of the first node that gives one; None when all is here meanwhile. Raises the last RemoteError in the end.
+        """Register at the first supernode that accepts; None if all pieces are stored. Raises the first RemoteError of the last round.
 
         last, stay: see `_order_after`.
-        failed: the supernode could not fetch the file: if every node refuses now, that is the answer, and none is asked again.
+        failed: the supernode could not fetch the file: if every supernode refuses now, that is final, and none is asked again.
         """
         patience = min(RETRY, self._patience.retry) if self._may_leave else RETRY_NOTBS if self._settings.notbs else RETRY
         until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
             refused = failed
-            if parked != transfer.parked:  # nobody waits, or somebody does again: the time for which is looked begins anew
+            if parked != transfer.parked:  # parked, or a reader waits again: the time of the search restarts
                 parked = transfer.parked
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
@@ -299,19 +299,19 @@ class SwarmSession:
                     failure = failure or error
                     trying.failed(error)
                     refused = refused and isinstance(error, SupernodeError)
-            awaited = self._may_leave and transfer.wanted_pieces() is not None  # by a reader, who need not wait until they run again
+            awaited = self._may_leave and transfer.wanted_pieces() is not None  # by a reader, which need not wait for silent supernodes
             silent = awaited and all(silent_nodes.left(str(node)) for node in nodes)
             if (refused or silent or time.monotonic() >= until) and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))
 
     def report(self, message: bytes) -> None:
-        """How it went, for the supernode's counters; best effort."""
+        """Report the result, for the supernode's counters; best effort."""
         if self.member is not None:
             report(self.member, message)
 
     def leave(self) -> None:
-        """This download leaves: the pieces that it was offered go to others at once; best effort."""
+        """Deregister, so that the pieces offered to this download are offered to others at once; best effort."""
         if self.member is not None:
             leave(self.member)
 

@@ -1,4 +1,4 @@
-"""The rate limit on received bytes, shared by a download's threads, and by the downloads of a batch."""
+"""The rate limit on received bytes, shared by a download's threads and by the downloads of a batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from dfengine.net.limit import TokenBucket
 
 QUANTUM = 64 << 10
-"""Bytes that are worth a receive."""
+"""Bytes per receive."""
 
 
 class Throttle:
-    """At most `rate` bytes per second (over 0) in all threads together. of: one whose rate all that are made of it have together."""
+    """At most `rate` bytes per second (over 0) in all threads together. of: a throttle whose rate is shared by all made from it."""
 
     def __init__(self, rate: int, of: Throttle | None = None) -> None:
         self.rate = rate
@@ -21,7 +21,7 @@ class Throttle:
         self._stopped = threading.Event()
 
     def acquire(self, want: int) -> int:
-        """Waits until some of `want` bytes may be received; 1..want, or `want` at once when stopped."""
+        """Wait until some of `want` bytes may be received. Return their number, 1..want, or `want` at once when stopped."""
         while not self._stopped.is_set():
             now = time.monotonic()
             with self._lock:
@@ -33,5 +33,5 @@ class Throttle:
         return want
 
     def stop(self) -> None:
-        """Nobody waits here any more."""
+        """End all waits."""
         self._stopped.set()

@@ -1,11 +1,11 @@
-"""What the threads of one download share: the plan, the file, the counters, and how to stop.
+"""Shared state of the threads of one download: the plan, the file, the counters, and the way to stop.
 
-    main thread      speaks to the supernode: offers in, reports out
+    main thread      exchanges messages with the supernode: offers in, reports out
     fetch threads    take jobs from the plan, receive, verify, write
-    digest thread    hashes along the frontier, when a whole digest is wanted
+    digest thread    hashes along the frontier, when a whole-file digest is wanted
 
-One lock guards plan and counters, and only this class takes it: everybody else gives commands. Nothing slow happens under it: no socket,
-no file, no digest.
+One lock guards plan and counters, and only this class takes it: other code calls its methods. No slow operation runs under the lock: no
+socket, no file, no digest.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ENOUGH = 2
-"""Threads that receive at once while pieces land at speed: each more costs CPU and caches, and brings nothing."""
+"""Threads that receive at the same time while pieces land quickly: more threads cost CPU time and cache without being faster."""
 
 STARTING = 0.2
-"""Seconds until a thread whose start was interrupted runs, if it ever does; one that runs later finds its download stopped."""
+"""Seconds within which a thread whose start was interrupted runs, if it ever does; a later one finds its download stopped."""
 
 SLICE = 0.25
-"""Seconds that the end of a thread is waited for at once."""
+"""Seconds of one wait for the end of a thread."""
 
 STOPPED = 1.0
-"""Seconds between two checks of the sources beyond which it was this process that did not run."""
+"""Seconds between two checks of the sources beyond which this process did not run, so that the time does not count."""
 
 UNREAD = 128 << 10
-"""Bytes that wait unread when this host is what is slow; half of them wait before a thread is woken (net/_receive)."""
+"""Unread bytes from which on this host is the bottleneck; half of them wait before a thread is woken (net/_receive)."""
 
 AT_SPEED = 0.1
-"""Seconds without a piece after which every thread takes part: the sources are what is slow."""
+"""Seconds without a piece after which all threads fetch: the sources are the bottleneck."""
 
 
 class Transfer(TransferState):
-    """Of one file under one geometry and generation. Every method may be called from any thread unless it says otherwise."""
+    """The transfer of one file with one geometry and generation. Methods may be called from any thread unless stated otherwise."""
 
     def __init__(
         self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None,
@@ -65,7 +65,7 @@ class Transfer(TransferState):
         self.connections = connections or ConnectionPool()
         self.error: BaseException | None = None
         self.fault, self.fault_at = "", 0.0
-        """What a source did wrong, the last time, and when (monotonic seconds)."""
+        """The latest fault of a source, and when it happened (monotonic seconds)."""
         self.stopping = False
         self._placing: set[Job] = set()
         self._idle = self._busy = 0
@@ -83,7 +83,7 @@ class Transfer(TransferState):
         thread.start()
 
     def learn_length(self, length: int) -> None:
-        """The file's bytes, once unknown. Raises ProtocolViolation when what is here contradicts it."""
+        """Set the file's length in bytes. Raises ProtocolViolation if it contradicts the known length or the stored pieces."""
         if length == self.file.geometry.length and self.plan.window.count == self.file.geometry.count:
             return
         if self.file.geometry.length not in (-1, length):
@@ -102,7 +102,7 @@ class Transfer(TransferState):
             self.follower.advance()
 
     def listen(self, floor: float) -> bool:
-        """Ask other sources for what silent ones keep. True: start one more thread (at most twice `plan.workers`). floor: bytes/s."""
+        """Mark pieces of silent and slow sources for hedging. True: start one more thread (at most 2 * `plan.workers`). floor: bytes/s."""
         now = time.monotonic()
         share = math.inf if self.throttle is None else self.throttle.rate / (2 * max(1, self.plan.workers))
         with self._changed:
@@ -121,7 +121,7 @@ class Transfer(TransferState):
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
 
     def halt(self, patience: float = 5.0) -> None:
-        """End the fetch threads, as far as they end within `patience` seconds; others can be started then. The digest goes on."""
+        """End the fetch threads, so that others can be started; the digest thread continues. Raises LocalError after `patience` seconds."""
         self._cut()
         join(self._fetchers, patience)
         if any(thread.is_alive() for thread in self._fetchers):
@@ -132,7 +132,7 @@ class Transfer(TransferState):
             self.stopping = False
 
     def close(self, patience: float = 5.0) -> bool:
-        """Stop every thread and wait for it; True when all have ended. The file stays open."""
+        """Stop all threads and wait `patience` seconds. Return whether all have ended. The file stays open."""
         self.stop()
         threads = [*self._fetchers, *self._threads]
         join(threads, patience)
@@ -145,7 +145,7 @@ class Transfer(TransferState):
     # Fetch threads.
 
     def next_job(self, prefer: tuple[str, int] | None) -> Job | None:
-        """Waits for one; None when there is nothing left to do. When its work is done, say `rest`."""
+        """Wait for a job; None when no work is left. Call `rest` when the job is done."""
         with self._changed:
             while not self.stopping and not self.plan.finished:
                 now = time.monotonic()
@@ -154,7 +154,7 @@ class Transfer(TransferState):
                 if enough > 0:
                     self._changed.wait(enough)
                     continue
-                # Threads beyond the workers were started while others were stuck; they are not idle, and start nothing.
+                # Threads beyond `workers` were started while others were stuck; now they do not count as idle, and start no job.
                 spare = busy >= self.plan.workers
                 job = None if spare else self.plan.assign(now, prefer)
                 if job is not None:
@@ -168,22 +168,22 @@ class Transfer(TransferState):
             return None
 
     def _idle_for(self, now: float) -> float:
-        """Seconds until an idle fetch thread checks again by itself. Hold the lock."""
+        """Seconds until an idle fetch thread checks again without being woken. Hold the lock."""
         return min(1.0, max(0.05, self.plan.hedge_at() - now))
 
     def rest(self) -> None:
-        """What began with a job of `next_job` is over."""
+        """Note that the work on a job of `next_job` is done."""
         with self._changed:
             self._busy -= 1
 
     def job_ahead(self, address: tuple[str, int]) -> Job | None:
-        """One more from the same address to ask for before the last is through; never one that an idle worker could start."""
+        """Return a job to pipeline at the same address; None while a fetch thread is idle, which could start it."""
         with self._changed:
             return None if self.stopping or self._idle else self.plan.assign(time.monotonic(), address, only=True)
 
     @contextlib.contextmanager
     def opening(self, job: Job) -> Iterator[Callable[[socket.socket], None]]:
-        """While inside, each socket that what it gives is called with is shut when the job is wanted no more."""
+        """Context that yields a function to register sockets: they are shut down when the job is no longer wanted."""
 
         def opened(made: socket.socket) -> None:
             with self._changed:
@@ -200,7 +200,7 @@ class Transfer(TransferState):
                 self._receiving.opened(job)
 
     def begin(self, job: Job, connection: Connection) -> bool:
-        """Its turn to be received has come; False when it is wanted no more."""
+        """Begin to receive a job on `connection`. Return False if it is no longer wanted."""
         with self._changed:
             if self.stopping or job.lost:
                 return False
@@ -210,9 +210,9 @@ class Transfer(TransferState):
 
     @contextlib.contextmanager
     def placing(self, job: Job) -> Iterator[bool]:
-        """While inside, parts of the job's content may be written in their place although nothing is verified yet.
+        """Context that yields whether parts of the job's content may be written to their place before the piece is verified.
 
-        False: they must not, because another job of the piece runs, or the digest of the whole file wants the piece in one buffer.
+        False: another job of the piece runs, or the whole-file digest needs the piece in one buffer.
         """
         with self._changed:
             alone = self.follower is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
@@ -227,9 +227,9 @@ class Transfer(TransferState):
                     self._changed.notify_all()
 
     def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
-        """Verified content buffer[:length]: write it unless another job was first. Returns a buffer in exchange, or None: keep it.
+        """Write the verified content buffer[:length] unless another job was first. Return a buffer in exchange, or None: keep it.
 
-        xxh3: its digest where known, and always when the content was `placed` and is in no buffer. Raises StorageError.
+        xxh3: its digest if known; required if the content was `placed`, and so is in no buffer. Raises StorageError.
         """
         with self._changed:
             self._receiving.end(job)
@@ -242,7 +242,7 @@ class Transfer(TransferState):
             self.file.offer(job.piece, xxh3)
         else:
             with self._changed:
-                # A loser is cut off and writes no more soon; its unverified bytes must not come after these.
+                # Wait for the losers, which are cut off: their unverified bytes must not be written after these.
                 self._changed.wait_for(lambda: not any(loser in self._placing for loser in losers))
             content = buffer[:length]
             self.file.write(job.piece, content, content_digest(content) if xxh3 is None else xxh3)
@@ -254,7 +254,7 @@ class Transfer(TransferState):
         return None if self.follower is None else self.follower.submit(job.piece, buffer, length)
 
     def _landed(self, n: int) -> None:
-        """A stream's consumer waits for every piece, everybody else for the last one. Hold the lock."""
+        """Wake the waiting threads: a stream's consumer for every piece, others for the last one. Hold the lock."""
         self._landed_at = time.monotonic()
         if self.plan.finished or self.plan.window.wnd >= 0:
             self._changed.notify_all()
@@ -262,7 +262,7 @@ class Transfer(TransferState):
             self.page.changed()
 
     def ask_for_host(self, pieces: list[int]) -> None:
-        """Other downloads of this host wait for `pieces`, and no more for those that were given here before; some may be nonsense."""
+        """Prefer `pieces`, for which other downloads of this host wait, instead of those of the last call; invalid ones are ignored."""
         with self._changed:
             self.plan.want_first(pieces[:MOST_WANTED])
             first = self.plan.wanted_pieces(1)
@@ -272,7 +272,7 @@ class Transfer(TransferState):
     # A stream.
 
     def room_for(self, n: int) -> int:
-        """Waits until the window has come to piece n; its end. Raises SourceGone when the download is stopped."""
+        """Wait until the window includes piece n; return the window's end. Raises SourceGone when the download is stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopping or n < self.plan.window.end)
             if self.stopping:
@@ -280,7 +280,7 @@ class Transfer(TransferState):
             return self.plan.window.end
 
     def drop(self, job: Job, why: str = "", what: str = "") -> None:
-        """A job that brought nothing: failed because of `why` (see Plan.failed), or given back unblamed; `what` says it to people."""
+        """End a job without content: failed because of `why` (see Plan.failed), else given back. what: the fault, as text for people."""
         with self._changed:
             self._receiving.end(job)
             now = time.monotonic()
@@ -294,31 +294,31 @@ class Transfer(TransferState):
         self.wake()
 
     def fail(self, error: BaseException) -> None:
-        """This download cannot go on: the main thread raises `error`."""
+        """Stop this download: the main thread raises `error`."""
         with self._changed:
             if self.error is None:
                 self.error = error
         self.stop()
 
     def keep(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
-        """Piece n came from the origin; otherwise as `land`. Raises StorageError."""
+        """Write piece n, received from the origin; otherwise as `land`. Raises StorageError."""
         content = buffer[:length]
         self.file.write(n, content, content_digest(content))
         self._hold(n, length)
         return None if self.follower is None else self.follower.submit(n, buffer, length)
 
     def keep_placed(self, n: int, length: int, xxh3: bytes) -> None:
-        """Piece n came from the origin, and all of it is in its place."""
+        """Count piece n, received from the origin and written to its place."""
         self.file.offer(n, xxh3)
         self._hold(n, length)
 
     def keep_copied(self, n: int, length: int, xxh3: bytes) -> None:
-        """Piece n came from another download of this host, and all of it is in its place."""
+        """Count piece n, copied from another download of this host and written to its place."""
         self.file.offer(n, xxh3)
         self.keep_shared(n, length)
 
     def keep_shared(self, n: int, length: int) -> None:
-        """Piece n lies in its place, which is another download's of this host as well, by whom it came."""
+        """Count piece n, which another download of this host has written to a place that both share."""
         self._hold(n, length, host=True)
         if self.follower is not None:
             self.follower.advance()
@@ -332,12 +332,12 @@ class Transfer(TransferState):
                 self.byte_counts.add(None, length)
             self._landed(n)
             idle = host and not self.plan.finished
-        if not idle:  # of a leader's pieces the main thread needs to know the last one only
+        if not idle:  # the main thread needs a wake-up only for the last piece copied from a leader
             self.wake()
 
     @contextlib.contextmanager
     def cuttable(self, cut: Callable[[], None]) -> Iterator[None]:
-        """While inside, stopping this download calls `cut`; raises SourceGone when it was stopped before."""
+        """Context in which stopping this download calls `cut`. Raises SourceGone if it was stopped before."""
         with self._changed:
             if self.stopping:
                 raise self.error or SourceGone("the download was stopped")
@@ -349,7 +349,7 @@ class Transfer(TransferState):
                 self._cuts.discard(cut)
 
     def _cut(self) -> None:
-        """Fetch threads end soon; those that receive are cut off."""
+        """Make the fetch threads end soon; those that receive are cut off."""
         with self._changed:
             self.stopping = True
             self._receiving.stop()
@@ -359,7 +359,7 @@ class Transfer(TransferState):
             cut()
 
     def stop(self) -> None:
-        """Every thread ends soon."""
+        """Make every thread end soon."""
         self._cut()
         if self.throttle is not None:
             self.throttle.stop()
@@ -369,9 +369,9 @@ class Transfer(TransferState):
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:
-    """Wait until they have ended, for `seconds` in all; time in which this process does not run counts as little more than a slice.
+    """Wait for the end of `threads`, for `seconds` in all; time in which this process does not run counts as at most two slices.
 
-    A signal's exception may have come in the middle of `Thread.start`: then nobody knows yet whether the thread runs.
+    If a signal's exception interrupted `Thread.start`, it is not known yet whether the thread runs, and `join` raises RuntimeError.
     """
     for thread in threads:
         begin = time.monotonic() + min(seconds, STARTING)

@@ -1,6 +1,6 @@
-"""What one download knows, under one lock: what to fetch, what is under way, what came from where, and what is to be reported.
+"""The state of one download under one lock: the plan, the pieces under way, the bytes by source, and the results to report.
 
-Only the commands here and in `transfer.Transfer` take the lock. Nothing slow happens under it: no socket, no file, no digest.
+Only the methods here and in `transfer.Transfer` take the lock. No slow operation runs under it: no socket, no file, no digest.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 MOST_WANTED = 64
-"""Pieces that one pull names at most."""
+"""Most pieces that one pull names."""
 
 
 class Demand(Value):
-    """What a supernode session needs to decide when to send the next request.
+    """Input for a supernode session's decision when to send the next request.
 
-    want: pieces to ask for. idle_thread: a thread has none. refused: offers in a row without a usable source. reports: results to report.
-    ending: pieces that will be whole soon. next_ending: seconds until more are. end: of a stream's window, -1: no stream. pace: seconds
-    for one piece, 0: not known yet, or reported before. wanted_pieces: see Plan.wanted_pieces.
+    want: number of pieces to request. idle_thread: whether a thread has no job. refused: consecutive offers without a usable source.
+    reports: results to report. ending: pieces that will soon be complete. next_ending: seconds until the next check for those. end: of a
+    stream's window, -1: no stream. pace: seconds for one piece, 0: unknown, or reported before. wanted_pieces: see Plan.wanted_pieces.
     """
 
     want: int
@@ -52,7 +52,7 @@ class Demand(Value):
 
 
 class Report(Value):
-    """What a pull reports. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
+    """Reports of a pull. done: (piece, CID); failed: (piece, CID, why); ending, leaving: pieces. una, end: the window; 0, -1: no stream.
 
     wanted_pieces: the pieces to name, None: any.
     """
@@ -68,7 +68,7 @@ class Report(Value):
 
 
 class TransferState:
-    """Of one file under one geometry and generation. Any thread may call each method."""
+    """The state of the transfer of one file with one geometry and generation. Any thread may call each method."""
 
     def __init__(self, file: PieceFile, plan: Plan, byte_counts: ByteCounts) -> None:
         self.file = file
@@ -76,9 +76,9 @@ class TransferState:
         self.byte_counts = byte_counts
         self.leaving: Leaving | None = None
         self.from_origin: dict[int, int] = {}
-        """Piece -> bytes of it that came from the origin so far."""
+        """Piece under way -> its bytes received from the origin so far."""
         self.page: SignalPage | None = None
-        """Of this host's leader, if this is its transfer."""
+        """Page of signals, if this is the transfer of this host's leader."""
         self._changed = threading.Condition()
         self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()
@@ -88,7 +88,7 @@ class TransferState:
     # The supernode's session.
 
     def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
-        """(piece, digest, sources) each, see Plan.offer: idle workers check again."""
+        """Add offers (piece, digest, sources), see Plan.offer, and wake idle fetch threads."""
         now = time.monotonic()
         with self._changed:
             for n, digest, sources in offers:
@@ -96,7 +96,7 @@ class TransferState:
             self._changed.notify_all()
 
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
-        """A registration begins: earlier offers are void. native: the returned runs of pieces are reported as held."""
+        """Drop earlier offers for a new registration. Return ranges of stored pieces; native: the caller reports them as held."""
         with self._changed:
             held = self.file.here.runs()
             self.plan.forget_offers()
@@ -105,7 +105,7 @@ class TransferState:
             return held
 
     def demand(self, limit: float, paced: bool = True) -> Demand:
-        """limit: seconds after which it is asked for again at the latest. paced: the pace was reported."""
+        """Return the present demand. limit: seconds until the next call at the latest. paced: whether the pace was reported."""
         with self._changed:
             plan, window = self.plan, self.plan.window
             ending, next_ending = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
@@ -122,7 +122,7 @@ class TransferState:
             )
 
     def report(self, most: int, paced: bool) -> Report:
-        """Up to `most` results of each kind, which count as reported now."""
+        """Remove and return up to `most` results of each kind; the caller reports them."""
         with self._changed:
             done, failed = self.plan.drain(most)
             ending, window = self._ending()[0], self.plan.window
@@ -140,13 +140,13 @@ class TransferState:
             return self.plan.drain()
 
     def put_back(self, done: Iterable[tuple[int, str]], failed: Iterable[tuple[int, str, str]]) -> None:
-        """Of `results`, those that could not be reported."""
+        """Put back results that could not be reported."""
         with self._changed:
             self.plan.done.extend(done)
             self.plan.wrong.extend(failed)
 
     def evict(self, reported: list[int]) -> None:
-        """The supernode does not offer this host for the `reported` pieces any more: their memory is freed."""
+        """Free the memory of `reported` pieces, for which the supernode no longer offers this host."""
         if reported and self.leaving is not None:
             with self._changed:
                 reported = self.leaving.reported(reported)
@@ -155,12 +155,12 @@ class TransferState:
 
     @property
     def finished(self) -> bool:
-        """Every piece is here."""
+        """Whether every piece is stored."""
         with self._changed:
             return self.plan.finished
 
     def lacking(self, most: int) -> list[int]:
-        """The first pieces, `most` at most, that are wanted, and neither here nor offered; none of a stream, which may have had them."""
+        """Return the first `most` wanted pieces that are neither stored nor offered; none for a stream, which may have delivered them."""
         with self._changed:
             plan, window = self.plan, self.plan.window
             if window.wnd >= 0:
@@ -176,39 +176,39 @@ class TransferState:
             return self.plan.unasked()
 
     def progress(self) -> tuple[int, bool]:
-        """(pieces here, the window wants no more until its consumer has taken some)."""
+        """Return (number of stored pieces, whether no piece is wanted until the window moves)."""
         with self._changed:
             return self.plan.here, self.plan.satisfied
 
     @property
     def parked(self) -> bool:
-        """Nothing is wanted, and nothing is under way, until a reader asks for something; never so without readers on demand."""
+        """Whether no piece is wanted or under way until a reader asks for one; only for downloads on demand."""
         return False
 
     def note_here(self) -> None:
-        """Note pieces that others have written to a shared place."""
+        """Count pieces that other downloads have written to a shared place."""
 
     def wanted_pieces(self) -> list[int] | None:
-        """The pieces that readers want, in the order of preference; None: any."""
+        """Return the pieces that readers want, in order of preference; None: any."""
         return None
 
     # The main thread.
 
     @property
     def wakeup(self) -> Wakeup:
-        """What `wake` signals."""
+        """The wakeup that `wake` signals."""
         return self._wakeup
 
     def sleep(self, seconds: float, connection: Connection | None = None) -> bool:
-        """See Wakeup.wait."""
+        """Wait for `wake` (see Wakeup.wait)."""
         return self._wakeup.wait(seconds, connection)
 
     def wake(self) -> None:
-        """The main thread has something to do."""
+        """Wake the main thread."""
         self._wakeup.signal()
 
     def moving(self) -> ByteCounts:
-        """Bytes of pieces that are under way; of one that several sources send, what the first of them has sent."""
+        """Return the bytes of pieces under way; of a piece with several jobs, those of the job with the most bytes."""
         counts = ByteCounts()
         with self._changed:
             self._receiving.moving(counts)
@@ -224,7 +224,7 @@ class TransferState:
     # A source.
 
     def elsewhere(self, job: Job) -> bool:
-        """Another source of its piece could be asked at once."""
+        """Whether the job's piece could be requested from another source at once."""
         with self._changed:
             return self.plan.elsewhere(job, time.monotonic())
 
@@ -236,25 +236,25 @@ class TransferState:
     # A stream's consumer.
 
     def delivered(self, n: int) -> list[int]:
-        """The consumer has taken piece n, the window's oldest: the window moves. Pieces that must leave memory for that."""
+        """Move the window: the consumer has taken piece n, its oldest. Return pieces that must leave memory for that."""
         window = self.plan.window
         with self._changed:
             window.ack(n)
             self._changed.notify_all()
-            # At the end of the file the window needs less, and the cache may have the rest.
+            # At the end of the file the window needs less memory, and the cache may use the rest.
             spare = window.wnd - (window.end - window.una)
             gone = self.leaving.keep(n, spare) if self.leaving is not None else []
         self.wake()
         return gone
 
     def await_una(self, n: int, seconds: float) -> bool:
-        """Wait until the consumer has taken all pieces below n; False after `seconds`."""
+        """Wait until the consumer has taken all pieces below n. Return False after `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: self.plan.window.una >= n, seconds)
             return self.plan.window.una >= n
 
     def wait_for(self, n: int, seconds: float) -> bool | None:
-        """True: piece n is here. False: the file ends before it. None: neither is so after at most `seconds`."""
+        """Wait for piece n up to `seconds`. Return True: it is stored; False: the file ends before it; None: neither yet."""
         window = self.plan.window
         with self._changed:
             for last in (False, True):

@@ -1,9 +1,9 @@
 """Downloads a tree: its manifest, then the data of all its files as one task, scattered into a directory.
 
-    manifest -> checked -> which files are here already -> data from the swarm, else from the origin -> files -> result
+    manifest -> checked -> complete files are found -> data from the swarm, else from the origin -> files -> result
 
-Files that fail are named in the result, and the others stand. What ends the whole download is raised; run again it goes on from there.
-Where one file cannot be read at the origin the manifest is asked for again, which then names it as refused, and the others are fetched.
+The result names files that failed; the others are complete. An error that ends the whole download is raised; another run resumes it.
+If a file cannot be read at the origin, the manifest is fetched again. It then names the file as refused, and the others are fetched.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 __all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch", "listed"]
 
 AGAIN = 2
-"""Times that a tree is listed again because it changed while it was fetched."""
+"""Times that a tree is listed again because it changed during the download."""
 
 FEW, PATIENCE = 32, 60.0
-"""Files that are left of a tree which are asked for before they are fetched, and seconds for it."""
+"""Most missing files that are checked for refusals before they are fetched, and seconds for the check."""
 
 ROUNDS = 8
-"""Times that its manifest is asked for again because a file could not be read."""
+"""Times that the manifest is fetched again because a file could not be read."""
 
 class TreeSettings(Value):
-    """get: as of a file; its `url` is the directory's, its `output` the directory to write to. include, exclude: see `globs`.
+    """get: as for a file; `url` is the directory's, `output` the directory to write to. include, exclude: see `globs`.
 
-    delete: when all files are there, the others are deleted (`storage.surplus`), but for what came since the download began.
+    delete: when all files are complete, others in the directory are deleted (`storage.surplus`), except for those made since the start.
     """
 
     get: GetSettings
@@ -64,11 +64,11 @@ class TreeSettings(Value):
 
     @property
     def globs(self) -> Globs:
-        """Raises BadValue."""
+        """The checked globs. Raises BadValue."""
         return Globs(self.include, self.exclude).check()
 
     def check(self) -> None:
-        """Raises BadValue for what no tree can be named by."""
+        """Raise BadValue for settings that cannot be used for a tree."""
         self.globs  # noqa: B018 - it checks them
         if not is_content(self.get.url):
             tree_url(self.get.url)
@@ -82,18 +82,18 @@ class TreeSettings(Value):
 
 
 def fetch(settings: TreeSettings, observer: Observer | None = None, limit: Throttle | None = None) -> TreeResult:
-    """Download what lies below `settings.get.url` into the directory `settings.get.output`. observer: see client.get; of the data.
+    """Download all files below `settings.get.url` into the directory `settings.get.output`. observer: for the data, see client.get.
 
-    limit: of several downloads together, see `ToFile`.
+    limit: shared by several downloads, see `ToFile`.
 
-    Files that could not be written are in the result's `errors`. Raises subclasses of DfengineError where nothing more can be written, and
-    for a manifest that names what must not be written, before anything is.
+    Files that could not be written are in the result's `errors`. Raises subclasses of DfengineError if no more files can be written, and,
+    before writing, for a manifest that names paths that must not be written.
     """
     return Tree(settings, observer, limit).run()
 
 
 def listed(settings: TreeSettings) -> Manifest:
-    """The manifest of what `fetch` would download; nothing else is fetched. Raises subclasses of DfengineError."""
+    """Return the manifest of the files that `fetch` would download, and fetch only that. Raises subclasses of DfengineError."""
     return Tree(settings).manifest()
 
 
@@ -101,12 +101,12 @@ class Tree:
     """One download of a tree, which another thread may `stop`."""
 
     def __init__(self, settings: TreeSettings, observer: Observer | None = None, limit: Throttle | None = None) -> None:
-        """Raises BadValue."""
+        """Raises BadValue for unusable settings."""
         self._limit = limit
         self._delete = settings.delete
         self._began = time.time_ns()
         self._written: set[str] = set()
-        """With `delete`: paths of all manifests so far."""
+        """With `delete`: the paths of all manifests so far."""
         self._globs = settings.globs
         self._shared = is_content(settings.get.url)
         url = settings.get.url if self._shared else tree_url(settings.get.url)
@@ -117,15 +117,15 @@ class Tree:
         self._stopped: BaseException | None = None
         self._known: Before | None = None
         self._questioned: set[str] = set()
-        """Identities of manifests that were asked for again because no supernode could fetch their data."""
+        """Identities of manifests whose data was requested: each may be questioned only once (see Downloading.may_question)."""
         self._run = os.urandom(16)
         self._target: TreeTarget | None = None
         self._data: TreeData | None = None
         self._reason: str | None = None
-        """Why the origin is asked, where a file that it refused has this download stay there."""
+        """Why the origin is read, if a file that it refused made this download stay with the origin."""
 
     def stop(self, error: BaseException) -> None:
-        """From any thread: end with `error`."""
+        """End the download with `error`. May be called from any thread."""
         self._stopped = error
         running = self._running
         if running is not None:
@@ -138,23 +138,23 @@ class Tree:
             running.stop(self._stopped)
 
     def _before(self) -> Before:
-        """What this download knows of the directory, where it lists it by itself."""
+        """Knowledge of the directory from earlier rounds, for a download that lists it by itself."""
         from dfengine.origin.tree_listing import Before
 
         self._known = self._known or Before()
         return self._known
 
     def _left(self) -> GetSettings:
-        """The settings, with what is left of the time. Raises TimedOut."""
+        """Return the settings with the remaining time. Raises TimedOut."""
         if not self._deadline:
             return self._settings
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut.after(self._settings.timeout, "; run it again to go on from here")
+            raise TimedOut.after(self._settings.timeout, "; run it again to resume")
         return self._settings.replace(timeout=left)
 
     def run(self) -> TreeResult:
-        """See `fetch`."""
+        """Download the tree; see `fetch`."""
         started, changes, rounds = time.monotonic(), 0, 0
         while True:
             try:
@@ -165,7 +165,7 @@ class Tree:
                 from dfengine.origin.refused_files import refuses
 
                 if error.path and (refuses(error) or error.status >= 500):
-                    # What is read here is this host's to judge: no supernode need have been answered the same.
+                    # The origin may answer this host otherwise than a supernode: stay with the origin.
                     self._before().doubt(error.path, error.status)
                     self._reason = self._reason or (self._data.reason if self._data is not None else None)
                     self._settings = self._settings.replace(pattern="source")
@@ -174,12 +174,12 @@ class Tree:
                         error.args = (f"{error}; --exclude {error.path} leaves it out", *error.args[1:])
                         raise
                 elif isinstance(error, TreeChanged) and changes < AGAIN:
-                    changes += 1  # it is listed again; what is here of it stays
+                    changes += 1  # list it again; the files on disk stay
                 else:
                     raise
 
     def _once(self, started: float) -> TreeResult:
-        """By the manifest as it is now. Raises TreeChanged when a file turns out to be another one."""
+        """Download by the present manifest. Raises TreeChanged if a file turns out to be of another version."""
         task = TreeTask(MANIFEST, self._globs)
         who = self._who(task)
         manifest = self._manifest(who, task)
@@ -199,7 +199,7 @@ class Tree:
             if not whole or self._delete:
                 target.occupy(self._delete)
                 began = min(self._began, target.clock())
-                if target.kept:  # another download may have been there since
+                if target.kept:  # another download may have written files since
                     whole = target.find_kept()
             if whole:
                 target.tidy()
@@ -212,7 +212,7 @@ class Tree:
             left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
             data = TreeData(left, part, target, manifest, self._observer, self._limit, who.name)
             if not self._shared:
-                data.selected_by = who.task  # the supernode that has made the manifest knows it, and hears what is wrong with it
+                data.selected_by = who.task  # the supernode that made the manifest has it, and is told if it is wrong
             data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
             self._questioned.add(manifest.identity)
             self._set_running(data)
@@ -224,7 +224,7 @@ class Tree:
             target.close()
 
     def _rid(self, result: TreeResult, target: TreeTarget, began: int) -> TreeResult:
-        """All files are there: the others are deleted, if the user wants it. began: nanoseconds, by the clock of the directory."""
+        """Delete surplus files if requested, after all files are complete. began: nanoseconds, by the clock of the directory."""
         if not self._delete or result.errors or not result.count:
             return result
         from dfengine.storage.surplus import Young, surplus
@@ -240,9 +240,9 @@ class Tree:
         return result.replace(deleted=tuple(deleted), undeleted=undeleted)
 
     def _refused(self, manifest: Manifest, kept: Collection[int]) -> dict[str, int]:
-        """Path -> status of the few files that an earlier run has left, and of which the origin still says that it does not give them.
+        """Return path -> status of the files that an earlier run left, if they are few, and that the origin still refuses.
 
-        Asked first by who reads the origin itself: otherwise the pieces in which they lie would be fetched again, with files that are here.
+        Only for a download that reads the origin itself: otherwise the pieces with these files would be fetched again, with complete files.
         """
         settings = self._settings
         if len(manifest) - len(kept) > FEW or self._shared or (settings.nodes and settings.pattern != "source"):
@@ -260,7 +260,7 @@ class Tree:
             cancel.close()
 
     def manifest(self) -> Manifest:
-        """See `listed`."""
+        """Return the manifest; see `listed`."""
         task = TreeTask(MANIFEST, self._globs)
         return self._manifest(self._who(task), task)
 
@@ -273,7 +273,7 @@ class Tree:
         self._left()
 
     def _manifest(self, who: Identity, task: TreeTask) -> Manifest:
-        """Raises BadListing for one that is none, or of another directory."""
+        """Fetch the manifest. Raises BadListing if it is invalid, or of another directory."""
         with _manifest_path(self._settings, who.name) as path:
             download = ManifestFile(self._left().replace(output=path, quiet=True), who, task, self._before)
             self._set_running(download)
@@ -287,31 +287,31 @@ class Tree:
         except BadListing as error:
             raise BadListing(f"{download.sender}: {error}") from None
         if not is_of(manifest, self._settings.url):
-            raise BadListing(f"the manifest of {bare(self._settings.url)[:200]} is that of {bare(manifest.base)[:200]}")
+            raise BadListing(f"the manifest for {bare(self._settings.url)[:200]} is of {bare(manifest.base)[:200]}")
         return manifest
 
     def _kept(self, manifest: Manifest, target: TreeTarget, seconds: float) -> TreeResult:
         rows = Rows(manifest)
         return TreeResult(
             self._settings.url, target.path, "", manifest.identity, manifest.length, rows.count, seconds, 0, 0, 0, manifest.length,
-            rows.errors, rows, why_not="all files were here already",
+            rows.errors, rows, why_not="all files existed already",
         )  # fmt: skip
 
 
 def _of_shared(content: bytes, name: str) -> Manifest:
-    """The manifest of a shared directory, whose digest was compared. Raises BadListing."""
+    """Decode the manifest of a shared directory, whose digest was verified. Raises BadListing."""
     try:
         manifest = decode(content)
     except BadListing as error:
-        raise BadListing(f"{name} is no shared directory: {error}; a file is downloaded without --recursive") from None
+        raise BadListing(f"{name} is not a shared directory: {error}; a file is downloaded without --recursive") from None
     if not is_content(manifest.base) or not all(manifest.digests):
-        raise BadListing(f"{name} is the manifest of {manifest.base[:200]}, and no shared directory")
+        raise BadListing(f"{name} is the manifest of {manifest.base[:200]}, not of a shared directory")
     return manifest
 
 
 @contextlib.contextmanager
 def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
-    """Where the manifest is written: in the home directory, from where it is served."""
+    """Path for the manifest: in the home directory, from where it is served, else in a temporary directory."""
     folder = ""
     if settings.pattern == "p2p":
         with contextlib.suppress(LocalError):
@@ -322,7 +322,7 @@ def _manifest_path(settings: GetSettings, name: str) -> Iterator[str]:
             yield path
         finally:
             with contextlib.suppress(OSError):
-                if os.lstat(path).st_nlink < 2:  # nobody serves it
+                if os.lstat(path).st_nlink < 2:  # the peer server does not serve it
                     os.unlink(path)
         return
     from tempfile import TemporaryDirectory

@@ -1,4 +1,4 @@
-"""What a manifest's files are for the directory that they are written to: their times, and the marks by which they are known again."""
+"""Maps a manifest's files to the directory to write: their times, and marks that identify their versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def target_of(manifest: Manifest, settings: GetSettings, task: str, check: Callable[[], None], run: bytes) -> TreeTarget:
-    """run: names this run; see `_marks`. Raises BadValue, StorageError."""
+    """Make the target directory of a manifest. run: identifies this run; see `_marks`. Raises BadValue, StorageError."""
     return TreeTarget(
         settings.output, task, manifest.paths, manifest.sizes, modes=manifest.modes, mtimes=_mtimes(manifest), marks=_marks(manifest, run),
         digests=manifest.digests, check=check,
@@ -22,12 +22,12 @@ def target_of(manifest: Manifest, settings: GetSettings, task: str, check: Calla
 
 
 def _mtimes(manifest: Manifest) -> list[int]:
-    """In ns, -1: not known."""
+    """Modification times in ns, -1: unknown."""
     return [int(each * 10**9) if each >= 0 else -1 for each in manifest.modified]
 
 
 def _marks(manifest: Manifest, run: bytes) -> bytes:
-    """16 bytes for each file, the same for the same version of the same file; where nothing tells its version, in this run only."""
+    """16 bytes per file, equal for the same version of the same file; for a file without validators, equal in this run only."""
     base = manifest.base
     columns = zip(manifest.paths, manifest.sizes, manifest.etags, manifest.modified, manifest.digests, manifest.shown, strict=True)
     return b"".join(

@@ -1,4 +1,4 @@
-"""Where a tree's data comes together: a directory, in which each file gets its name when all of it is verified."""
+"""The place of a tree's data: a directory, in which each file gets its name when it is completely verified."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_target import TreeTarget
 
 HERE, PEERS, SUPERNODE, ORIGIN = range(4)
-"""Where a piece came from; HERE: from an earlier download."""
+"""Source of a piece; HERE: an earlier download."""
 
 
 class TreeTransfer(Transfer):
-    """Notes for each piece where it came from, in `came`."""
+    """Records the source of each piece in `came`."""
 
     file: TreeFile
     came: bytearray
     similar = False
-    """Files lay there which may be those that are wanted."""
+    """Whether the directory had files that may be the wanted ones."""
     _compared: frozenset[int] = frozenset()
 
     def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
-        """See TransferState. A piece that the files here make up, by its digest, is taken from them. Raises StorageError."""
+        """See TransferState. A piece whose digest matches the files in the directory is read from them. Raises StorageError."""
         offered = list(offers)
         for n, digest, _ in offered if self.similar else ():
-            # At its first offer nobody fetches it yet.
+            # At its first offer no thread fetches the piece yet.
             if n not in self._compared and n not in self.file.here:
                 self._compared |= {n}
                 self._take(n, digest)
         super().offer(offered)
 
     def _take(self, n: int, digest: str) -> None:
-        """It goes the way of one that was received: what lies there may be of several versions."""
+        """Verify and write piece n from the directory's files like a received one: the files may be of several versions."""
         geometry, file = self.file.geometry, self.file
         offset, length = geometry.content(n)
         content = memoryview(bytearray(length))
@@ -79,7 +79,7 @@ class TreeTransfer(Transfer):
 
 
 class TreePlace(Place):
-    """Of one directory."""
+    """The place of one directory."""
 
     _kind = TreeTransfer
     knows_length = True
@@ -90,7 +90,7 @@ class TreePlace(Place):
         self._target = target
         self._shared: tuple[Home, str] | None = None
         self.of = ""
-        """The name of the download of its manifest."""
+        """Name of the download of its manifest."""
 
     def _begin_again(self) -> None:
         self.close()
@@ -109,7 +109,7 @@ class TreePlace(Place):
         return transfer
 
     def finish(self) -> TreeTransfer:
-        """Every piece is here: the last files get their names. Raises StorageError."""
+        """Give the last files their names, after every piece is stored. Raises StorageError."""
         transfer = self.transfer
         if transfer is None:
             raise StorageError("nothing was downloaded")
@@ -117,7 +117,7 @@ class TreePlace(Place):
         return transfer
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
-        """Let this host's peer server serve the pieces that are here, now and from now on. Raises StorageError."""
+        """Let this host's peer server serve the pieces on disk, present and future. Raises StorageError."""
         if self.transfer is not None:
             self._shared = home, name
             home.withdraw(name)
@@ -125,7 +125,7 @@ class TreePlace(Place):
                             of=self.of)
 
     def keep(self) -> None:
-        """All files have their names: they are served on. Nothing fails by it."""
+        """Keep serving the files after all have their names. Errors are ignored."""
         if self._shared is not None and self.transfer is not None:
             with contextlib.suppress(StorageError):
                 self._shared[0].keep(self._shared[1], self.transfer.file)

@@ -1,4 +1,4 @@
-"""How the download of a tree went, file by file."""
+"""The result of the download of a tree, file by file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class FileResult(Value):
-    """One file of a tree. path: below the directory. error: why it is not there, None: it is.
+    """One file of a tree. path: below the directory. error: why it is missing, None: it is complete. size: its bytes.
 
-    size and the others: bytes of it by where they came from; resumed: they were here already. What was here may come once more with others
-    in the same piece.
+    The others are bytes by source; resumed: bytes on disk before the download. A file that was on disk may be fetched again with other
+    files in the same piece.
     """
 
     path: str
@@ -31,10 +31,10 @@ class FileResult(Value):
 
 
 class TreeResult(Value):
-    """How it went. Lengths in bytes, of all files; manifest: its identity; the others as in Result, of the tree's data.
+    """Result of a tree. Lengths in bytes, of all files; manifest: its identity; the others as in Result, of the tree's data.
 
-    errors: number of a file -> why it is not there. `files` has one entry for each file, in the order of their paths; behind them come
-    those that the origin lists and does not give. count: of all of them. deleted: paths of what the tree has not; undeleted: why not all.
+    errors: number of a file -> why it is missing. `files` has one entry for each file, in the order of their paths, followed by the files
+    that the origin lists and refuses. count: of all of them. deleted: paths of deleted surplus files; undeleted: why some were not deleted.
     """
 
     url: str
@@ -65,17 +65,17 @@ class TreeResult(Value):
 
     @property
     def failed(self) -> tuple[FileResult, ...]:
-        """The files that are not there."""
+        """The missing files."""
         return tuple(self.rows.of(n, error) for n, error in sorted(self.errors.items()))
 
     @property
     def worst(self) -> DfengineError | None:
-        """Of the errors, the one with the highest exit code; None: all files are there."""
+        """The error with the highest exit code; None: all files are complete."""
         return max(self.errors.values(), key=lambda error: error.exit_code, default=None)
 
 
 class Rows:
-    """What `FileResult`s are made of: came[n] is where piece n came from; None: all files were here."""
+    """Makes `FileResult`s. came[n]: source of piece n. geometry None: all files were on disk before."""
 
     def __init__(self, manifest: Manifest, geometry: Geometry | None = None, came: bytes = b"") -> None:
         self.manifest = manifest
@@ -85,24 +85,24 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """Files of the manifest, and those that it names as refused."""
+        """Number of files of the manifest, including those that it names as refused."""
         return len(self.manifest) + len(self._refused)
 
     @property
     def errors(self) -> dict[int, DfengineError]:
-        """Those of the refused files."""
+        """Errors of the refused files."""
         return {
             n: OriginError(f"{path}: the origin lists it, and answers {status} instead of the file", status)
             for n, (path, status) in enumerate(self._refused, len(self.manifest))
         }
 
     def url(self, n: int) -> str:
-        """Where file n lies."""
+        """URL of file n."""
         at = n - len(self.manifest)
         return self.manifest.url(n) if at < 0 else self.manifest.base + link_of(self._refused[at][0])
 
     def of(self, n: int, error: DfengineError | None) -> FileResult:
-        """File n."""
+        """Result of file n."""
         if n >= len(self.manifest):
             return FileResult(self._refused[n - len(self.manifest)][0], 0, error)
         offset, size = self.manifest.range(n)

@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_target import TreeTarget
     from dfengine.tree import TreeTask
 
-ADVICE = "run it again to go on from here"
+ADVICE = "run it again to resume"
 
 
 class Questioned(SupernodeError):
-    """A supernode could not fetch a tree's data: it may have another manifest by now, which tells why."""
+    """A supernode could not fetch a tree's data: it may have a new manifest by now, which names the reason."""
 
 
 class ManifestFile(ToFile):
     """The download of a tree's manifest into a file."""
 
     def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], Before]) -> None:
-        """before: what the caller knows of the directory, where it is listed here."""
+        """before: returns the caller's knowledge of the directory, for a listing by this download."""
         super().__init__(settings, None, who=who)
         self._assembly.of_directory = True
         self.tree = tree
@@ -61,7 +61,7 @@ class ManifestFile(ToFile):
         super().opened(member)
 
     def prepared(self) -> None:
-        """See Downloading. That of a shared directory is content as any other."""
+        """See Downloading. The manifest of a shared directory is registered like other content."""
         if is_content(self.settings.url):
             return
         self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
@@ -81,7 +81,7 @@ class TreeData(Downloading):
         self, settings: GetSettings, tree: TreeTask | None, target: TreeTarget, manifest: Manifest, observer: Observer | None,
         limit: Throttle | None, of: str,
     ) -> None:  # fmt: skip
-        """tree: None for a shared directory, whose data is content with the name that the manifest's base is. of: see TreePlace."""
+        """tree: None for a shared directory, whose data is content that the manifest's base names. of: see TreePlace."""
         self.tree = tree
         self.manifest = manifest
         self._named = settings.url
@@ -111,7 +111,7 @@ class TreeData(Downloading):
 
     @property
     def reason(self) -> str | None:
-        """Why the origin was asked; None: it was not."""
+        """Why the origin was read; None: it was not."""
         return self._reason
 
     def _from_origin(self, reason: str) -> None:
@@ -120,7 +120,7 @@ class TreeData(Downloading):
         super()._from_origin(reason)
 
     def all(self, started: float) -> TreeResult:
-        """Until every file has its name or its error. started: monotonic seconds, of the whole. Raises subclasses of DfengineError."""
+        """Download until each file has a name or an error. started: monotonic seconds, of the whole. Raises subclasses of DfengineError."""
         try:
             self.fill()
             transfer = self._tree_place.finish()

@@ -1,4 +1,4 @@
-"""Wakes a thread that waits on a socket, by an eventfd that `poll` watches as well."""
+"""Wakes a thread that waits on a socket, with an eventfd that is polled together with the socket."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Wakeup:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def signal(self) -> None:
-        """The waiting thread has something to do. After `close`: nothing happens."""
+        """Wake the waiting thread. Without effect after `close`."""
         with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._fd, 1)
 
     def wait(self, seconds: float, connection: Connection | None = None) -> bool:
-        """Until a signal, or bytes wait on `connection` (True), or `seconds` are over."""
+        """Wait for a signal, bytes on `connection` or the end of `seconds`. Return whether bytes are available."""
         if connection is not None and connection.receiver.buffered:
             return True
         poll = select.poll()
@@ -47,7 +47,7 @@ class Wakeup:
         return self._fd
 
     def close(self) -> None:
-        """May be called again."""
+        """Close the eventfd; may be called again."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

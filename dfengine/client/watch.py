@@ -1,4 +1,4 @@
-"""What the main thread checks between two waits: the user's deadline, the threads' errors, the progress. Also prints to stderr."""
+"""Checks of the main thread between two waits: the user's deadline, the threads' errors, the progress. Also prints to stderr."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
         def print(self, text: str) -> None: ...
 
     Observer = Counted | Display
-    """A function is called with bytes: length (-1 unknown), from peers, from the supernode, from the origin, resumed.
+    """A display, or a function that is called with bytes: length (-1 unknown), from peers, supernode and origin, resumed.
 
     Bytes from another download of this host count as resumed.
     """
 
 NOTICES = 1000
-"""What is kept of what a user may want to know: the latest; a file may be open for weeks."""
+"""Most notices that are kept, the latest ones; a file may be open for weeks."""
 
 RECENT = 60.0
-"""Seconds for which a failure may be why nothing comes: longer than the pauses between two tries."""
+"""Seconds for which a failure is reported as the reason of a wait: longer than the pauses between two tries."""
 
 TICK = 0.1
-"""Seconds between two checks, at most."""
+"""Longest time in seconds between two checks."""
 
 
 class Watch:
-    """`timeout`: seconds for the whole download, 0 = none. `advice`: what to do when they are over. `quiet`: notices are not printed."""
+    """timeout: seconds for the whole download, 0 = none. advice: what to do after a time-out. quiet: notices are not printed."""
 
     name = ""
-    """A display shows the file's."""
+    """Name for a display; "": the display shows the file's."""
     allowed: float
-    """Seconds that the user allowed, of which this download may have only what is left; for the message."""
+    """The user's time-out in seconds, for the message; this download's own may be only the remaining part."""
 
     def __init__(self, timeout: float, observer: Observer | None, advice: str, quiet: bool = False) -> None:
         self._timeout = self.allowed = timeout
@@ -59,16 +59,16 @@ class Watch:
         self._transfer: Transfer | None = None
         self._counters = (-1, 0, 0, 0, 0)
         self.notices: list[str] = []
-        """What a user may want to know, each text once, printed or not; the latest NOTICES."""
+        """Messages for the user, each text once, printed or not; the latest NOTICES."""
         self._lock = threading.Lock()
         self._trouble = 0.0, ""
         self.state = "", ""
-        """What is waited for, for a display; and the same for a narrow one."""
+        """The present wait, for a display; and the same for a narrow one."""
         self.interrupted: BaseException | None = None
         """Raised at the next check."""
         self.started = time.monotonic()
         self.parent, self.span = tracing.inherited(), tracing.NONE
-        """The traceparent in which the download was made; its own span, once it runs."""
+        """The traceparent with which the download was started; its own span, once it runs."""
         if callable(observer):
             self._counted = observer
         elif observer is not None:
@@ -77,16 +77,16 @@ class Watch:
 
     @property
     def deadline(self) -> float:
-        """Monotonic seconds; far away when there is no timeout."""
+        """Deadline in monotonic seconds; 10 years after the start if there is no timeout."""
         return self.started + (self._timeout or 10 * 365 * 86400.0)
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
     def check(self, transfer: Transfer | None) -> None:
-        """Raises TimedOut, or whatever ended a thread."""
+        """Raise the error that stopped the download or a thread, or TimedOut; also report progress."""
         if self.interrupted is not None:
             raise self.interrupted
         if transfer is not None and transfer.error is not None:
@@ -99,28 +99,28 @@ class Watch:
                 self._counted(*self.counters())
 
     def pause(self, seconds: float) -> None:
-        """Sleep, and check meanwhile. Raises what `check` raises."""
+        """Sleep, and check meanwhile. Raises as `check`."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.check(None)
             time.sleep(min(left, TICK))
 
     def waits(self, state: str = "", brief: str = "") -> None:
-        """What the download waits for now, "": nothing but bytes. brief: the same in 30 letters."""
+        """Set the text of the present wait, "": it only waits for bytes. brief: the same in 30 letters."""
         self.state = state, brief or state
 
     def trouble(self, text: str) -> None:
-        """Something failed that is tried again."""
+        """Note a failure that is retried."""
         self._trouble = time.monotonic(), _line(text)
 
     def why(self, since: float) -> str:
-        """Why nothing came, as far as is known, with a colon before it: what is waited for, and what failed last after `since`."""
+        """Return the known reasons of a wait, after a colon: the present wait, and the last failure if it is later than `since`."""
         at, trouble = self._trouble
         reasons = [each for each in (_line(self.state[0]), trouble if at >= since else "") if each]
         return f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
 
     def counters(self) -> tuple[int, int, int, int, int]:
-        """Bytes now, those under way too: length (-1 unknown), from peers, supernode and origin, resumed. From any thread."""
+        """Present bytes, including those under way: length (-1 unknown), from peers, supernode and origin, resumed. For any thread."""
         transfer = self._transfer
         if transfer is None:
             return self._counters
@@ -134,7 +134,7 @@ class Watch:
         )
 
     def ended(self, length: int, byte_counts: ByteCounts) -> None:
-        """All is here: nothing is under way any more."""
+        """Set the final counters: every piece is stored."""
         self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed + byte_counts.host
         self._transfer = None
         if self._counted is not None:
@@ -143,7 +143,7 @@ class Watch:
     # Any thread.
 
     def notice(self, text: str) -> None:
-        """Keep it, and print it unless the user wants it quiet, each text once."""
+        """Record a message for the user, and print it unless `quiet`; each text once."""
         text = _line(text)
         with self._lock:
             if text in self.notices:
@@ -166,6 +166,6 @@ class Watch:
 
 
 def _line(text: str) -> str:
-    """One line without control characters, and without what opens a URL: the text may hold bytes of a remote side."""
+    """Return one line without control characters and without credentials in URLs: the text may contain bytes of a remote side."""
     words = redacted(" ".join(text.split()))
     return words if words.isprintable() else "".join(each if each.isprintable() else "?" for each in words)

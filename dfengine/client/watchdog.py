@@ -1,6 +1,6 @@
-"""Ends the process at a signal or the deadline when the main thread, which should end it, is blocked.
+"""Ends the process on a signal or at the deadline when the main thread, which should end it, is blocked.
 
-A name look-up or a read from a disk that does not answer cannot be interrupted: Python runs signal handlers only after such a call. But the
+A name lookup or a read from an unresponsive disk cannot be interrupted: Python runs signal handlers only after such a call. But the
 signal's number is written into a pipe at once (signal.set_wakeup_fd), and a thread reads that pipe.
 """
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GRACE = 0.7
-"""Seconds for the main thread to end by itself: it tells the supernode, and stops its threads."""
+"""Seconds for the main thread to end by itself: it notifies the supernode, and stops its threads."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Watchdog:
-    """A context of the main thread, around one download. seconds: until its deadline, 0 = none.
+    """A context of the main thread around one download. seconds: until its deadline, 0 = none.
 
-    end: called by a thread of its own, with the number of the first signal, or 0 for the deadline; it must end the process. After a
+    end: called by a thread of the watchdog with the number of the first signal, or 0 for the deadline; it must end the process. After a
     second signal it is called at once.
     """
 

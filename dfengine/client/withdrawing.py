@@ -1,4 +1,4 @@
-"""Ends that this host serves something: its peer server, if one runs, lets go of it at once and tells the supernodes."""
+"""Withdraws downloads and shares: this host's peer server, if it runs, stops serving them at once and notifies the supernodes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from dfengine.storage.home import Home
 
 AT_ONCE = 64
-"""Names in one message, each of up to 200 letters."""
+"""Most names in one message, each of up to 200 letters."""
 
 
 def withdraw(home: Home, names: Iterable[str]) -> None:
-    """Names of downloads, or of what is shared. The outputs stay."""
+    """Withdraw downloads or shares by name. The outputs stay."""
     left = list(dict.fromkeys(names))
     while left:
         some, left = left[:AT_ONCE], left[AT_ONCE:]
         with contextlib.suppress(LocalError):
             fd_passing.tell(home.sockets, json.dumps({"withdraw": some}).encode())
-        # A server that was not reached finds them gone at its next request for them, or its next look.
+        # A server that was not reached detects the removal at its next request for them, or its next check.
         for name in some:
             home.withdraw(name)

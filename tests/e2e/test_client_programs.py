@@ -119,7 +119,7 @@ tell(notices=[first.notices, again.notices, gone.notices, file.result.notices])
     )
     first, again, gone, streamed = told["notices"]
     assert first == []
-    assert "is here already" in again[-1]
+    assert "exists already" in again[-1]
     assert "goes to the origin" in gone[0]
     assert "goes to the origin" in streamed[0]
 

@@ -50,7 +50,7 @@ def test_a_home_without_room_is_named(small: Path, closed: Scene) -> None:
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0
     assert stage.digest("out") == sha
-    assert f"serves nobody: cannot write {small}/peer.lock: No space left on device" in done.stderr.decode()
+    assert f"serves no pieces: cannot write {small}/peer.lock: No space left on device" in done.stderr.decode()
 
 
 def copies(node: Supernode) -> int:

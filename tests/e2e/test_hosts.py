@@ -236,7 +236,7 @@ def test_a_host_serves_from_a_home_whose_path_is_long(stage: Scene) -> None:
         home = Path(folder) / ("long" * 30)
         words = ["-n", node.node, "--ip", "127.0.0.2", "--home", str(home), "--verbose", "--alivetime", "1"]
         done = subprocess.run([*DFENGINE, "get", url, "-o", "-", *words], capture_output=True, timeout=60, check=False)
-        assert b"serves nobody" not in done.stderr, done.stderr
+        assert b"serves no pieces" not in done.stderr, done.stderr
         assert len(done.stdout) == 5 * MIB
         assert sha
         until(lambda: not (home / "peer.lock").read_text(), "the end of its peer server")

@@ -206,7 +206,7 @@ def test_a_signal_ends_all_and_the_next_run_goes_on(stage: Scene, more: tuple[st
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert f"dfengine: stopped; run it again to go on from here ({folder})" in err.decode()
+    assert f"dfengine: stopped; run it again to resume ({folder})" in err.decode()
     if more:
         told = json.loads(out)
         assert told["code"] == 130

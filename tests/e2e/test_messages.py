@@ -183,8 +183,8 @@ def test_a_port_that_is_taken_is_told_and_the_download_goes_on(dfengine: Command
         number = taken.getsockname()[1]
         code, told = dfengine(f"get {{url}} -o out --ip 127.0.0.2 --port {number} --home {{here}}/home -n 127.0.0.1:{port} --verbose")
     assert code == 0
-    assert f"serves nobody: cannot listen on 127.0.0.2:{number}: Address already in use" in told
-    assert "this host serves nobody" in told
+    assert f"serves no pieces: cannot listen on 127.0.0.2:{number}: Address already in use" in told
+    assert "this host serves no pieces" in told
 
 
 def test_configuration_files_environment_and_flags(dfengine: Command) -> None:

@@ -364,4 +364,4 @@ class TestFailure:
             assert terminal.process.stdout is not None
             error = self.told(terminal.process.stdout.read().decode())
         assert (error["code"], error["kind"], error["url"]) == (128 + number, "Interrupted", url)
-        assert error["message"].startswith("stopped; run it again to go on from here")
+        assert error["message"].startswith("stopped; run it again to resume")

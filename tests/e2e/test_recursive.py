@@ -183,7 +183,7 @@ def test_a_signal_ends_it_and_the_next_run_goes_on(stage: Scene) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert json.loads(out)["error"]["kind"] == "Interrupted"
-    assert f"go on from here ({stage.path}/out)" in err.decode()
+    assert f"run it again to resume ({stage.path}/out)" in err.decode()
     out, _ = run(stage, *words)
     told = json.loads(out)
     assert told["from"]["resumed"] > 12 * MIB

@@ -114,7 +114,7 @@ def test_what_cannot_be_shared_is_named(stage: Scene) -> None:
 def test_a_file_is_no_directory_and_the_other_way_around(stage: Scene) -> None:
     node, root = stage.supernode(), made(stage)
     file = stage.share(root / "big", nodes=(node,)).strip()
-    assert "no shared directory" in get(stage, file, "out", nodes=(node,), status=4)
+    assert "not a shared directory" in get(stage, file, "out", nodes=(node,), status=4)
     name = stage.share(root, nodes=(node,)).strip()
     assert "as a whole" in get(stage, name, "out", "--include", "*.bin", nodes=(node,), status=2)
 

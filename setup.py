@@ -1,7 +1,7 @@
-"""Compiles every .pyx below dfengine/; everything else about the package stands in pyproject.toml.
+"""Compiles every .pyx below dfengine/; the rest of the package's build is configured in pyproject.toml.
 
-DFENGINE_DEBUG: with line tracing. DFENGINE_SANITIZE=address,undefined: with gcc's sanitizers, to be built elsewhere than in place
-(`tests/fuzz/sanitized.py` does).
+DFENGINE_DEBUG: with line tracing. DFENGINE_SANITIZE=address,undefined: with gcc's sanitizers; build it outside of the checkout, as
+`tests/fuzz/sanitized.py` does.
 """
 
 import os

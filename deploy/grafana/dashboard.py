@@ -9,18 +9,18 @@ from typing import Any
 FILE = Path(__file__).with_name("dfengine.json")
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT = 8, 8
-"""Of a panel; a row is 24 wide."""
+"""Size of a panel; a row is 24 wide."""
 
 BY = "sum by (instance)"
 
 
 def quantile(q: float, metric: str, by: str) -> str:
-    """Of a histogram, over all instances that are shown."""
+    """Quantile of a histogram over the selected instances."""
     return f"histogram_quantile({q}, sum by (le, {by}) (rate({metric}_bucket{{$shown}}[$__rate_interval])))"
 
 
 def rate(metric: str, labels: str = "") -> str:
-    """By second and instance. labels: more to group by, as `, code`."""
+    """Rate per second by instance. labels: further labels to group by, as `, code`."""
     return f"sum by (instance{labels}) (rate({metric}{{$shown}}[$__rate_interval]))"
 
 
@@ -30,88 +30,88 @@ def total(metric: str) -> str:
 
 PIECES = "dfengine_piece_seconds"
 SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
-    ("Saved", "percentunit", "Share of the bytes of finished downloads that no origin had to send, in the time that is shown", {
+    ("Saved", "percentunit", "Share of the bytes of finished downloads that no origin had to send, in the displayed time range", {
         "saved": f"1 - {total('dfengine_origin_bytes_total')} / {total('dragonfly_dfget_download_size_bytes_total')}",
     }),
-    ("Downloads", "none", "Registered now, by their state", {
+    ("Downloads", "none", "Registered downloads, by state", {
         "{{status}}": "sum by (status) (dragonfly_supernode_dfgettasks{$shown})",
     }),
-    ("Files", "none", "In memory, by the state of the supernode's copy", {
+    ("Files", "none", "Files in memory, by the state of the supernode's copy", {
         "{{cdnstatus}}": "sum by (cdnstatus) (dragonfly_supernode_tasks{$shown})",
     }),
-    ("Bytes by second", "Bps", "Delivered: of downloads that told that they have succeeded", {
+    ("Bytes per second", "Bps", "Delivered: of downloads that reported success", {
         "delivered": "sum(rate(dragonfly_dfget_download_size_bytes_total{$shown}[$__rate_interval]))",
         "sent by supernodes": "sum(rate(dfengine_sent_bytes_total{$shown}[$__rate_interval]))",
         "read from origins": "sum(rate(dfengine_origin_bytes_total{$shown}[$__rate_interval]))",
     }),
-    ("Pieces by second", "none", "That downloads received, by the kind of source", {
+    ("Pieces per second", "none", "Pieces that downloads received, by kind of source", {
         "from peers": "sum(rate(dfengine_pieces_from_peers_total{$shown}[$__rate_interval]))",
         "from supernodes": "sum(rate(dfengine_pieces_from_supernode_total{$shown}[$__rate_interval]))",
     }),
-    ("Downloads by second", "none", "Registrations, and how downloads ended", {
+    ("Downloads per second", "none", "Registrations, and results of downloads", {
         "registered": "sum(rate(dragonfly_supernode_tasks_registered_total{$shown}[$__rate_interval]))",
         "finished": "sum(rate(dfengine_downloads_finished_total{$shown}[$__rate_interval]))",
         "failed": "sum(rate(dragonfly_supernode_dfgettasks_failed_total{$shown}[$__rate_interval]))",
-        "went to the origin": "sum(rate(dfengine_back_to_source_total{$shown}[$__rate_interval]))",
+        "read the origin": "sum(rate(dfengine_back_to_source_total{$shown}[$__rate_interval]))",
     }),
-    ("Time of a download, by size", "s", "The median of those that succeeded", {
+    ("Time of a download, by size", "s", "Median of successful downloads", {
         "up to {{size}}": quantile(0.5, "dfengine_download_seconds", "size"),
     }),
     ("Time of a piece, by source", "s", "From its assignment until its receiver reports it; from an origin: until the supernode has it", {
         "median, {{source}}": quantile(0.5, PIECES, "source"),
         "slowest twentieth, {{source}}": quantile(0.95, PIECES, "source"),
     }),
-    ("Pulls", "s", "Seconds until a pull is answered: it waits where no piece can be offered", {
+    ("Pulls", "s", "Seconds until the response to a pull, which is parked while no piece can be offered", {
         "median, {{instance}}": quantile(0.5, "dfengine_pull_seconds", "instance"),
         "slowest twentieth, {{instance}}": quantile(0.95, "dfengine_pull_seconds", "instance"),
     }),
-    ("Pulls by second", "none", "", {
+    ("Pulls per second", "none", "", {
         "{{instance}}": rate("dfengine_pulls_total"),
     }),
-    ("Wait for origins", "s", "Seconds until the head of an origin's answer", {
+    ("Wait for origins", "s", "Seconds until the head of an origin's response", {
         "median, {{instance}}": quantile(0.5, "dfengine_origin_first_byte_seconds", "instance"),
         "slowest tenth, {{instance}}": quantile(0.9, "dfengine_origin_first_byte_seconds", "instance"),
     }),
-    ("Fetches from origins", "none", "By second", {
+    ("Fetches from origins", "none", "Per second", {
         "begun, {{instance}}": rate("dragonfly_supernode_cdn_trigger_total"),
         "failed, {{instance}}": rate("dragonfly_supernode_cdn_trigger_failed_total"),
     }),
-    ("Pieces under way and pulls that wait", "none", "", {
-        "under way, {{instance}}": f"{BY} (dfengine_leases{{$shown}})",
-        "waiting, {{instance}}": f"{BY} (dfengine_parked_pulls{{$shown}})",
+    ("Pieces in flight and parked pulls", "none", "", {
+        "in flight, {{instance}}": f"{BY} (dfengine_leases{{$shown}})",
+        "parked, {{instance}}": f"{BY} (dfengine_parked_pulls{{$shown}})",
     }),
-    ("Hosts that are not used as sources", "none", "Isolated: they sent wrong bytes, or none. Unproved: nobody has answered there yet", {
+    ("Hosts that are not used as sources", "none", "Isolated: sent wrong bytes, or none. Unproved: the peer server has not responded yet", {
         "isolated, {{instance}}": f"{BY} (dfengine_isolated_peers{{$shown}})",
         "unproved, {{instance}}": f"{BY} (dfengine_unproved_peers{{$shown}})",
     }),
     ("Room for copies", "bytes", "", {
         "{{instance}}": f"{BY} (dfengine_free_bytes{{$shown}})",
     }),
-    ("Defects", "none", "In the time that is shown: requests that failed by a defect, and pieces that were wrong on the disk", {
+    ("Defects", "none", "In the displayed time range: requests that failed by an internal error, and pieces that were wrong on the disk", {
         "internal errors": total("dfengine_internal_errors_total"),
         "damaged pieces": total("dfengine_damaged_pieces_total"),
     }),
-    ("Cluster", "none", "Supernodes that each knows beside itself, and tasks that it leads; lost: Redis does not answer it", {
+    ("Cluster", "none", "For each supernode: other members that it sees, and tasks that it leads; lost: Redis does not respond to it", {
         "others, {{instance}}": f"{BY} (dfengine_cluster_members{{$shown}})",
         "leads, {{instance}}": f"{BY} (dfengine_cluster_led{{$shown}})",
         "lost, {{instance}}": f"{BY} (1 - dfengine_cluster_reached{{$shown}})",
     }),
-    ("Cluster, by second", "none", "Questions that Redis did not answer, and notices that were refused", {
+    ("Cluster, per second", "none", "Requests without a response from Redis, and refused notices", {
         "failed, {{instance}}": rate("dfengine_cluster_failures_total"),
         "refused, {{instance}}": rate("dfengine_cluster_notices_refused_total"),
     }),
-    ("Object store", "Bps", "Bytes by second", {
+    ("Object store", "Bps", "Bytes per second", {
         "read, {{instance}}": rate("dfengine_store_read_bytes_total"),
         "written, {{instance}}": rate("dfengine_store_written_bytes_total"),
     }),
-    ("Object store that does not do what it should", "none", "Failures by second, and copies that wait to be written", {
+    ("Object store failures", "none", "Failures per second, and copies that wait to be written", {
         "failures, {{instance}}": rate("dfengine_store_failures_total"),
         "waiting, {{instance}}": f"{BY} (dfengine_store_waiting{{$shown}})",
     }),
-    ("Origins that are left alone", "none", "They asked for it, or cannot be connected to", {
+    ("Paused origins", "none", "They asked for a pause, or cannot be connected to", {
         "{{instance}}": f"{BY} (dfengine_origins_left_alone{{$shown}})",
     }),
-    ("Processor", "percentunit", "Cores in use, and the share of time in which the loop did not look at its sockets", {
+    ("Processor", "percentunit", "Cores in use, and the share of time in which the event loop did not poll its sockets", {
         "cores, {{instance}}": rate("process_cpu_seconds_total"),
         "loop held, {{instance}}": rate("dfengine_loop_held_seconds_sum"),
     }),
@@ -120,37 +120,37 @@ SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
     }),
 ]
 PROXY: list[tuple[str, str, str, dict[str, str]]] = [
-    ("Bytes by second, by source", "Bps", "Of files that came whole and right", {
+    ("Bytes per second, by source", "Bps", "Of complete, verified files", {
         "{{source}}": "sum by (source) (rate(dfengine_proxy_received_bytes_total{$shown}[$__rate_interval]))",
     }),
-    ("Answers by second", "none", "", {
+    ("Responses per second", "none", "", {
         "{{code}}": "sum by (code) (rate(dfengine_proxy_answers_total{$shown}[$__rate_interval]))",
     }),
-    ("Files by second", "none", "", {
-        "given from the disk": "sum(rate(dfengine_proxy_kept_files_given_total{$shown}[$__rate_interval]))",
+    ("Files per second", "none", "", {
+        "sent from the disk": "sum(rate(dfengine_proxy_kept_files_given_total{$shown}[$__rate_interval]))",
         "fetches begun": "sum(rate(dfengine_proxy_fetches_begun_total{$shown}[$__rate_interval]))",
         "fetches failed": "sum(rate(dfengine_proxy_fetches_failed_total{$shown}[$__rate_interval]))",
         "passed on, past the swarm": "sum(rate(dfengine_proxy_passed_on_total{$shown}[$__rate_interval]))",
     }),
-    ("Time of a fetch", "s", "Until the file is whole and right", {
+    ("Time of a fetch", "s", "Until the file is complete and verified", {
         "median": "histogram_quantile(0.5, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
         "slowest twentieth": "histogram_quantile(0.95, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
     }),
     ("Connections", "none", "", {
         "of clients": "sum(dfengine_proxy_connections{$shown})",
-        "files under way": "sum(dfengine_proxy_files_under_way{$shown})",
+        "files being fetched": "sum(dfengine_proxy_files_under_way{$shown})",
     }),
-    ("Least room", "bytes", "Of the ten proxies that have least; full: how many fetch nothing", {
+    ("Least free space", "bytes", "Of the ten proxies with the least; full: number of proxies that fetch nothing", {
         "{{instance}}": "bottomk(10, dfengine_proxy_free_bytes{$shown})",
         "full": "sum(dfengine_proxy_disk_full{$shown})",
     }),
 ]  # fmt: skip
 STATS = {"Saved", "Defects"}
-"""Panels of one number each."""
+"""Panels with a single number."""
 
 
 def panel(number: int, at: tuple[int, int], title: str, unit: str, text: str, targets: dict[str, str]) -> dict[str, Any]:
-    """at: column and line."""
+    """A panel. at: column and line."""
     made: dict[str, Any] = {
         "id": number, "title": title, "description": text, "type": "stat" if title in STATS else "timeseries", "datasource": SOURCE,
         "gridPos": {"x": at[0], "y": at[1], "w": WIDTH, "h": HEIGHT},

@@ -98,7 +98,7 @@ class Reader(io.BufferedReader):
         return self.fs.unstrip_protocol(self.path)
 
     def info(self) -> dict[str, Any]:
-        """See FileSystem.info."""
+        """The description of the file in its file system."""
         return self.fs.info(self.path)  # type: ignore[no-any-return]  # fsspec is untyped
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ image: {{ printf "%s:%s" (required "image.repository names the image that deploy
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 
-{{/* The Secret with the swarm's secret; empty without one. */}}
+{{/* The Secret with the swarm's secret; empty if there is none. */}}
 {{- define "dfengine.secret" -}}
 {{- if .Values.secret.existing }}
 {{- .Values.secret.existing }}
@@ -28,7 +28,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
-{{/* Names of supernodes: the same on all hosts, since a file's supernode is chosen by name. */}}
+{{/* Names of supernodes. They must be equal on all hosts, since a file's supernode is chosen by name. */}}
 {{- define "dfengine.nodes" -}}
 {{- $name := include "dfengine.name" . }}
 {{- if .Values.proxy.supernodes }}
@@ -70,7 +70,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
-{{/* Files of Secrets belong to root and the pod's fsGroup. */}}
+{{/* Files of Secrets are owned by root and the pod's fsGroup. */}}
 {{- define "dfengine.trust.volumes" -}}
 {{- if include "dfengine.secret" . }}
 - name: secret
@@ -86,7 +86,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
-{{/* Of every container that runs dfengine's servers: the image's user, who may do nothing. */}}
+{{/* For every container that runs dfengine's servers: the image's user, without privileges. */}}
 {{- define "dfengine.unprivileged" -}}
 runAsNonRoot: true
 runAsUser: 10001
@@ -98,9 +98,9 @@ capabilities:
 {{- end }}
 
 {{/*
-Of both pods. Kubernetes would put addresses of services into the environment, under names such as DFENGINE_SUPERNODE_PORT, which is the
-variable of an option: enableServiceLinks is off. The group's rights are set once, since the kubelet's later passes would open private
-files to the group.
+For both pods. Kubernetes would set environment variables for services, such as DFENGINE_SUPERNODE_PORT, which is the variable of an
+option, so enableServiceLinks is off. The group's permissions are set only once, since the kubelet's later passes would make private files
+readable for the group.
 */}}
 {{- define "dfengine.pod" -}}
 automountServiceAccountToken: false
@@ -118,7 +118,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Where a pod may run. It is given supernode or proxy of the values. */}}
+{{/* Scheduling of a pod. The context is supernode or proxy of the values. */}}
 {{- define "dfengine.placing" -}}
 {{- if .priorityClassName }}
 priorityClassName: {{ .priorityClassName }}
@@ -128,7 +128,7 @@ tolerations: {{- toYaml .tolerations | nindent 2 }}
 affinity: {{- toYaml .affinity | nindent 2 }}
 {{- end }}
 
-{{/* Of init containers that write what belongs to root; capabilities come last, so that one may be added. */}}
+{{/* For init containers that write files owned by root; capabilities are last, so that one can be added. */}}
 {{- define "dfengine.root" -}}
 runAsNonRoot: false
 runAsUser: 0

@@ -89,6 +89,6 @@ class Chunks:
         while self._next(deadline):
             limit -= self._left
             if limit < 0:
-                raise ProtocolViolation("the answer is longer than is read")
+                raise ProtocolViolation("the answer is longer than the limit")
             parts.append(self._receiver.read(self._left, deadline))
         return b"".join(parts)

@@ -97,7 +97,7 @@ def parse_head(raw: bytes) -> Head:
 def encode_request(method: str, target: str, host: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """Encode one request. Raises ProtocolViolation for a target or header with a character that is not allowed on its line."""
     if not (target.isascii() and target.isprintable() and target.startswith("/")) or " " in target:
-        raise ProtocolViolation(f"path {target!r} cannot be asked for")
+        raise ProtocolViolation(f"path {target!r} is not valid in a request")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     for name, value in headers.items():
         if not _plain(value.encode("latin-1", "replace")):
@@ -239,7 +239,7 @@ class Connection:
             self._socket.sendall(request)
         except OSError as error:
             self.usable = False
-            raise SourceGone(f"{self.name} does not take the request: {_reason(error)}") from None
+            raise SourceGone(f"{self.name}: the request cannot be sent: {_reason(error)}") from None
 
     def head(self, deadline: float) -> Head:
         """Read the next response's head, skipping interim responses. deadline: monotonic seconds."""

@@ -95,7 +95,7 @@ def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: floa
 def _send(sock: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     if sock.sendmsg([message], rights) != len(message):
-        raise OSError("it does not read")
+        raise OSError("it accepted only a part of the message")
 
 
 def send_message(sock: socket.socket, words: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -116,7 +116,7 @@ def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any
     try:
         messages = [json.loads(line.decode()) for line in content.removesuffix(b"\n").split(b"\n")]
         if not content.endswith(b"\n") or not all(type(words) is dict for words in messages):
-            raise ValueError("these are no objects on lines of their own")
+            raise ValueError("each line must be one JSON object")
     except (ValueError, RecursionError) as error:
         discard(descriptors)
         raise OSError(f"a message cannot be read: {error}") from None

@@ -57,4 +57,4 @@ class NodeControl:
 
     def nonsense(self) -> ProtocolViolation:
         """Return the error for a response with impossible content."""
-        return ProtocolViolation(f"supernode {self.node} answers nonsense")
+        return ProtocolViolation(f"supernode {self.node} sends an invalid answer")

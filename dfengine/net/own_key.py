@@ -25,5 +25,5 @@ def own_key(path: str) -> bytes:
             os.unlink(path)
             return own_key(path)
     except OSError as error:
-        raise LocalError(f"cannot keep {path}: {error.strerror}") from error
+        raise LocalError(f"cannot store {path}: {error.strerror}") from error
     return key

@@ -69,7 +69,7 @@ def announced(head: Head, geometry: Geometry, n: int) -> int:
         _check_length(head.length, geometry, n)
     given = head.headers.get("content-range")
     if given is not None and not given.startswith(f"bytes {start}-"):
-        raise ProtocolViolation(f"piece {n} was asked for, and {given!r} is sent")
+        raise ProtocolViolation(f"piece {n} was requested, but {given!r} was sent")
     return max(head.length - FRAME, -1)
 
 

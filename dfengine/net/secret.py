@@ -157,9 +157,9 @@ class Guard:
         self._forget(now)
         known = self._sessions.get(session)
         if known is not None and int(count) <= known[0]:
-            return text(403, "the request came before")
+            return text(403, "the request was received before")
         if known is None and (len(self._sessions) >= self._most or not self._shares.acquire(request.client)):
-            return text(503, "too many connections of late")
+            return text(503, "too many recent connections")
         # By the time the session is forgotten, all requests that it has sent so far are too old to be accepted.
         self._sessions[session] = int(count), now + 2 * SKEW, request.client if known is None else known[2]
         self._sessions.move_to_end(session)

@@ -80,6 +80,6 @@ def _installed() -> bool:
         from dfengine.net import recorded_span  # noqa: F401  (whether it can be imported)
     except ImportError:
         _missing = True
-        print("dfengine: traces are wanted, and OpenTelemetry is not installed: pip install 'dfengine[otel]'", file=sys.stderr)
+        print("dfengine: tracing is enabled, but OpenTelemetry is not installed: pip install 'dfengine[otel]'", file=sys.stderr)
         return False
     return True

@@ -309,7 +309,7 @@ def _compare(fetch: Fetch, file: Copy, expected: Digest) -> None:
             raise StorageError("a piece of the copy changed on the disk")
         whole.update(buffer[: file.geometry.content(n)[1]])
     if whole.hexdigest() != expected.hex:
-        raise DigestMismatch(f"{fetch.wanted.url} has the {expected.algorithm} {whole.hexdigest()}, and is named by another one")
+        raise DigestMismatch(f"{fetch.wanted.url} has the {expected.algorithm} {whole.hexdigest()}, not the one in its name")
 
 
 def _await_md5(fetch: Fetch, file: Copy) -> None:

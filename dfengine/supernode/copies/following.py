@@ -327,7 +327,7 @@ class _Following:
             if not pulls.parked and not connections.idle and (not connections.room or not (offers or pieces)):
                 connections.wait(AGAIN)
             if time.monotonic() - max(self._received_at, connections.received_at, self._began) > self._patience:
-                raise SupernodeError(f"supernode {node} brings nothing")
+                raise SupernodeError(f"supernode {node} sends no pieces")
 
     def _judge(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Check whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
@@ -381,7 +381,7 @@ def _offers(node: SupernodeAddress, status: int, body: bytes) -> list[wire.Offer
     answer = _decoded(_pulled, body, status)
     if answer.code not in (wire.CONTINUE, wire.WAIT, wire.FINISHED, wire.LIMITED, wire.REPORTED):
         kind = SourceGone if answer.code == wire.NOT_FOUND else SupernodeError
-        raise kind(f"supernode {node} ends it: {answer.msg[:200]}")
+        raise kind(f"supernode {node} ends the download: {answer.msg[:200]}")
     return answer.offers
 
 

@@ -87,5 +87,5 @@ class Probe:
         _, _, body = connection.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
         answer = decode_answer(body)
         if answer.code != wire.SUCCESS:
-            raise ProtocolViolation("the leader does not say how it reads")
+            raise ProtocolViolation("the leader does not report its reading")
         return answer

@@ -88,7 +88,7 @@ class PieceConnections:
         try:
             self._file.geometry.check(offer.piece)
         except BadPiece as error:
-            raise ProtocolViolation(f"the leader offers what is not there: {error}") from None
+            raise ProtocolViolation(f"the leader offers an invalid piece: {error}") from None
         with self._news:
             self._under_way += 1
             self._offers.append(offer)

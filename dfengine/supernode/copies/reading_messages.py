@@ -35,7 +35,7 @@ def decode_ask(body: bytes) -> ReadingAsk:
     try:
         return _ask.decode(body)
     except UNREADABLE as error:
-        raise ProtocolViolation(f"question cannot be read: {error}") from None
+        raise ProtocolViolation(f"request cannot be read: {error}") from None
 
 
 def decode_answer(body: bytes) -> Reading:
@@ -43,4 +43,4 @@ def decode_answer(body: bytes) -> Reading:
     try:
         return _answer.decode(body)
     except UNREADABLE:
-        raise ProtocolViolation("the leader does not say how it reads") from None
+        raise ProtocolViolation("the leader does not report its reading") from None

@@ -135,12 +135,12 @@ def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
             claim.failure = ""
         whole.update(content)
     if whole.hexdigest() != fetch.wanted.url.rpartition(":")[2]:
-        raise DigestMismatch(f"what is shared as {fetch.wanted.url} has another digest, sha256:{whole.hexdigest()}")
+        raise DigestMismatch(f"the content shared as {fetch.wanted.url} has another digest, sha256:{whole.hexdigest()}")
 
 
 def _piece(fetch: Fetch, claim: Claim, n: int, holders: Holders, buffer: memoryview) -> memoryview:
     """Read piece n with the announced digest from any holder. Raises SourceGone when no holder sends it."""
-    end, why = time.monotonic() + PATIENCE, "nobody has it"
+    end, why = time.monotonic() + PATIENCE, "no host has it"
     while True:
         for source in holders.sources(n):
             with contextlib.suppress(RemoteError):

@@ -77,7 +77,7 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
                 finally:
                     reading.pop(n).close()
             if any(time.monotonic() - piece.started > PIECE for piece in reading.values()):
-                store.failed(fetch.task, StoreError(f"{found.name}: a piece does not come within {PIECE:g} s"))
+                store.failed(fetch.task, StoreError(f"{found.name}: a piece does not arrive within {PIECE:g} s"))
                 return
             if wrong >= WRONG:
                 return

@@ -272,7 +272,7 @@ class _store_errors:
         from dfengine.origin.object_store import reason
 
         if isinstance(error, NotFoundError | FileNotFoundError):
-            raise StoreError("there is no such bucket" if self._writes else "there is no such object", absent=not self._writes) from None
+            raise StoreError("the bucket is missing" if self._writes else "the object does not exist", absent=not self._writes) from None
         if isinstance(error, BaseError | OSError):
             # An object that ends before the requested range: the store itself works.
             raise StoreError(reason(error), own=re.search(r"(?i)\b(range|416)\b", reason(error)) is not None) from None

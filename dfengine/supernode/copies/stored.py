@@ -64,9 +64,9 @@ class Stored(msgspec.Struct, kw_only=True, frozen=True):
         try:
             found = b64decode(self.digests, validate=True)
         except ValueError:
-            raise BadValue("the digests of a stored copy are no base64") from None
+            raise BadValue("the digests of a stored copy are not base64") from None
         if len(found) != DIGEST * Geometry(self.length).count:
-            raise BadValue("a stored copy has not as many digests as pieces")
+            raise BadValue("a stored copy has another number of digests than of pieces")
         return [found[at : at + DIGEST] for at in range(0, len(found), DIGEST)]
 
 
@@ -104,9 +104,9 @@ def unseal(head: bytes, keys: Iterable[bytes], task: str) -> Stored:
     try:
         found = msgspec.json.decode(body, type=Stored)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadValue("the head of a stored copy is none") from None
+        raise BadValue("the head of a stored copy is invalid") from None
     if found.task != task or not 0 <= found.length <= LONGEST:
-        raise BadValue("the head of a stored copy is of another one")
+        raise BadValue("the head of a stored copy belongs to another task")
     found.digest_list()
     return found
 

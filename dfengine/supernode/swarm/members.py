@@ -70,7 +70,7 @@ class Members(dict[Key, Member]):
         if self._shares.full(address):
             raise SupernodeFull(f"this supernode has {self._shares.most} downloads of {address} already")
         if self._texts.full(address):
-            raise SupernodeFull(f"this supernode keeps {self._texts.most} characters that downloads of {address} say of themselves already")
+            raise SupernodeFull(f"this supernode stores {self._texts.most} characters of registrations from {address} already")
 
     def admit(self, key: Key, member: Member) -> None:
         """Add a download; if it was registered before, it keeps its peer, its address and its connection."""

@@ -87,7 +87,7 @@ class Swarm:
     def add_task(self, task_id: str, count: int, now: float, *, lease: float | None = None) -> None:
         """Add a task of `count` pieces, -1 unknown. lease: seconds that one of its pieces may take. Raises IllegalEvent if it exists."""
         if task_id in self.tasks:
-            raise IllegalEvent(f"task {task_id} is there already")
+            raise IllegalEvent(f"task {task_id} exists already")
         rotation = self._rotation(task_id)
         self.tasks[task_id] = Task(task_id, count, self.limits, lease or self.limits.lease, rotation, self.wakeable, self.selections)
         self.tasks[task_id].same_hosts = self.same_hosts

@@ -31,8 +31,7 @@ class FileSlice:
         Raises BadValue beyond the slice, EOFError when the file ends first, the bit is clear or the check failed, OSError.
         """
     def resident(self) -> bool:
-        """Whether sending waits for no disk, as sampled once per megabyte; memory counts as resident, and so do file systems that cannot
-        tell.
+        """Whether sending waits for no disk, by a sample per megabyte; True for memory and for file systems that cannot report this.
 
         False as well while the slice must be checked.
         """

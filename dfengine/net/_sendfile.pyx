@@ -119,7 +119,7 @@ cdef class FileSlice:
 
 
 cdef bint _in_memory(int fd, long long offset) noexcept nogil:
-    """Whether the byte can be read without waiting for a disk; True as well where the file system cannot tell."""
+    """Whether the byte can be read without waiting for a disk; True as well where the file system cannot report this."""
     cdef char byte
     cdef iovec part
     part.iov_base = &byte

@@ -37,7 +37,7 @@ class Cdn:
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address of the
     first request. connections: maximum to one origin for one file. room: on the disk.
-    own: local directories that may be served, and whose requests may be signed. store: object store of finished copies.
+    own: this supernode's own resources for any client; see `reach.Own`. store: object store of finished copies.
     """
 
     def __init__(

@@ -111,7 +111,7 @@ class Fetch:
     """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
     connections: maximum to the origin. grants: how many each origin allows. turns: shared by the files of one origin. room: on the disk.
-    own: local directories and signing; None: none. manifests: of trees, made by other fetches. budget: of listings.
+    own: this supernode's own resources, see `reach.Own`; None: none. manifests: of trees, made by other fetches. budget: of listings.
     address: of the client that requested it first. store: object store of finished copies; None: none.
     cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """

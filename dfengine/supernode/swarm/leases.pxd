@@ -1,10 +1,10 @@
 """Leases: every slot in use is one, with a deadline.
 
 Laws. A lease holds one upload slot of its source (a peer's, or one of the task's at the supernode) from `take_slot` to `free_slot` or
-`release`. Exceptions: it holds none of a peer when its download is a straggler (`stragglers`) or silent, and none of the supernode while
-its client does not read (`supernode_slots`). Until its release it is in `running` of its download, or in `arrived` after the content has
-been received. A peer whose last slot is taken is closed in all its tasks, and opened in all when a slot is freed. `expired` returns a
-lease that is not released by its deadline.
+`release`. Exceptions: it holds none of a peer when its download is silent, or is a straggler and the peer's is not (`stragglers`), and none
+of the supernode while its client does not read (`supernode_slots`). Until its release it is in `running` of its download, or in `arrived`
+after the content has been received. A peer whose last slot is taken is closed in all its tasks, and opened in all when a slot is freed.
+`expired` returns a lease that is not released by its deadline.
 
 A lease is overdue after Limits.reseed_delay, or after twice the task's mean time per piece where that is longer; its claim ends then. A
 download is silent when it sent no message for SILENCE since the lease began: its process may be stopped. An overdue lease of a silent

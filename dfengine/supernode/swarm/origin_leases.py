@@ -1,7 +1,7 @@
 """Leases to read an origin directly: they bound the origin's load when many downloads lose the swarm. Pure.
 
 Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may
-retry; a returned lease is granted to the first request. Any CID is accepted, because a download that lost the swarm is not registered.
+retry; a returned lease is granted to the first request. Any download's name is accepted, because one that lost the swarm is not registered.
 Leases are therefore counted by the client's address, and no client has more than its share of an origin's leases and of the origins. In a
 cluster `origin_seats` determines how many of an origin's leases are this supernode's.
 """

@@ -24,7 +24,7 @@ from dfengine.supernode.swarm.deadlines import GRAIN, Deadlines
 from dfengine.supernode.swarm.leases import Leases
 
 PATIENCE, MOST_PATIENCE = 1.0, 2.0
-"""Seconds from a grant to its request (initial value and maximum; adapted to measured times); also seconds without a byte."""
+"""Seconds from a grant to its request, minimum and maximum (adapted to measured times). The minimum is also the limit without a byte."""
 
 STALLED = 2.0
 """Seconds without a byte after which a client is idle."""

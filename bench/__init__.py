@@ -3,5 +3,5 @@
 from importlib.util import find_spec
 
 if find_spec("dfengine._piece") is None:
-    # From a checkout the source folder is imported, also where a compiled package is installed.
+    # In a checkout, `bench` imports the source directory, even if a compiled package is installed.
     raise SystemExit("dfengine/ is not compiled here: pip install -e '.[test]', or python setup.py build_ext --inplace")

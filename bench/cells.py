@@ -1,9 +1,9 @@
-"""A file to hosts of many supernodes that share a cluster, on the fluid clock: the leader's swarm first, then that of each follower.
+"""A file to the hosts of many supernodes in a cluster, on the fluid clock: first the leader's swarm, then that of each follower.
 
-A follower takes the file as a client of the leader's swarm (`supernode/copies/following.py`), and its own hosts take it from there. What a
-follower's hosts do changes nothing in the leader's swarm: what a link carries in one direction takes nothing from the other, and no host
-streams. So when each piece is at each follower is known from the leader's swarm alone, and each cell is simulated exactly by itself, as
-many at once as there are cores.
+A follower takes the file as a client of the leader's swarm (`supernode/copies/following.py`), and its own hosts take it from there. A
+follower's hosts do not affect the leader's swarm, because a link's two directions are independent, and no host streams. So the times at
+which each follower has each piece depend on the leader's swarm alone, and each cell is simulated exactly by itself, as many in parallel as
+there are cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dfengine.supernode.swarm.limits import Limits
 class Found:
     """times: seconds until each host had the file, of all cells. last: of the last host of each cell, the leader's first.
 
-    whole: seconds until each follower had it. sent: pieces that each cell's supernode sent; from_leader, from_hosts: what followers took.
+    whole: seconds until each follower had it. sent: pieces that each cell's supernode sent; from_leader, from_hosts: sources of followers.
     """
 
     times: np.ndarray
@@ -48,7 +48,7 @@ class LeadersCell(Fluid):
             self.piece[host.number] = [IDLE] * (at_once if host.follows else room)
 
     def finish(self, host: Host, slot: int, late: float) -> None:
-        """A follower has a piece from now on."""
+        """Record when a follower has a piece."""
         if host.follows:
             self.came[host.number][self.piece[host.number][slot]] = self.now
             from_leader = self.cell_source[host.number * self.room + slot] == self.supernode
@@ -59,7 +59,7 @@ class LeadersCell(Fluid):
 
 @dataclass
 class Branch:
-    """A follower's cell. came: seconds until it had each piece."""
+    """A follower's cell. came: seconds until the follower had each piece."""
 
     hosts: int
     pieces: int
@@ -70,7 +70,7 @@ class Branch:
     until: float
 
     def run(self) -> tuple[np.ndarray, int]:
-        """Seconds until each of its hosts had the file; pieces that the follower sent."""
+        """Simulate: seconds until each of its hosts had the file; pieces that the follower sent."""
         gc.disable()
         result = Fluid(crowd(self.hosts), self.pieces, seed=self.seed, room=self.room, up=self.up, cached=self.came).run(self.until)
         return result.times, result.sent
@@ -79,9 +79,10 @@ class Branch:
 def distribute(
     hosts: int, cells: int, pieces: int, *, seed: int, room: int, link: float, at_once: int, until: float, last_alone: bool = False
 ) -> Found:
-    """All hosts start together, the leader has the file. link: a supernode's over a host's. Raises RuntimeError if a host does not end.
+    """All hosts start together; the leader has the file. link: ratio of a supernode's link to a host's. Raises RuntimeError if a host
+    fails.
 
-    last_alone: of the followers' cells only that of the follower that is the last to have the file.
+    last_alone: simulate only the follower's cell that is the last to have the file.
     """
     each = [hosts // cells + (n < hosts % cells) for n in range(cells)]
     up, step = link / PIECE_SECONDS, PIECE_SECONDS / 4
@@ -111,8 +112,8 @@ def distribute(
 
 
 def report(hosts: int, cells: int, pieces: int, seed: int, room: int, link: float, at_once: int, last_alone: bool = False) -> str:
-    """A table of one run: quantiles of all hosts' times over T*, when the cells are finished, who sends how much, CPU seconds it took."""
-    gc.disable()  # millions of leases, and no cycle among them
+    """A table of one run: quantiles of all hosts' times over T*, end of the cells, bytes by sender, CPU seconds of the simulation."""
+    gc.disable()  # millions of leases without reference cycles
     bound = PIECE_SECONDS * (pieces + floor(log2(hosts)))
     found = distribute(hosts, cells, pieces, seed=seed, room=room, link=link, at_once=at_once, until=20 * bound, last_alone=last_alone)
     row = [f"{hosts}", f"{cells}", f"{pieces}", f"{link:g}", f"{room}", f"{at_once}"]

@@ -1,12 +1,12 @@
-"""Three supernodes of one cluster, each with its own hosts, and what happens to a file that comes while one of them, or Redis, is lost.
+"""Three supernodes of one cluster, each with its own hosts, that distribute a new file while one of them, or Redis, fails.
 
     [origin]--.               .--[node 0]--.
               bridge (hub)----+--[node 1]   +-- hosts, in turn: each uses the others' supernodes only when its own is gone
     [redis]---'               '--[node 2]--'
 
-Each is a network namespace (bench/hosts.py); the links of the origin, the supernodes and the hosts are shaped. A file is new to all of
-them, and the origin's link limits it, so that more than half of it is still to come when the fault begins. Bytes of the origin are those of
-its port of the bridge, with all headers: what it sent into a connection that was lost counts, too.
+Each is a network namespace (bench/hosts.py); the links of the origin, the supernodes and the hosts are shaped. The file is new to all of
+them, and the origin's link limits it, so that more than half of it is not fetched yet when the fault begins. The origin's bytes are counted
+at its port of the bridge, with all headers, and include bytes into connections that were lost.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from bench.swarm import await_nginx, nginx, start_peer
 
 NODES = 3
 OWN = 999_999
-"""Weight of a host's own supernode; the others have 1."""
+"""Weight of a host's own supernode; the others have weight 1."""
 PAUSE = 30.0
 LONGEST = 240.0
-"""Seconds after which a host has failed."""
+"""Seconds after which a host counts as failed."""
 
 
 @dataclass
 class Outcome:
-    """Of one file: seconds until the last host had it; hosts without it; with other bytes; bytes of the origin over F."""
+    """Result for one file: seconds until the last host had it; hosts without it; hosts with wrong bytes; bytes of the origin over F."""
 
     last: float
     failed: int
@@ -51,7 +51,7 @@ class Outcome:
 
 
 class Cluster:
-    """Use as a context. hosts: how many. rate, origin_rate: Mbit/s of the links. options: further flags of the supernodes."""
+    """Use as a context. hosts: number. rate, origin_rate: Mbit/s of the links. options: further flags of the supernodes."""
 
     def __init__(self, hosts: int, rate: int, origin_rate: int, options: list[str]) -> None:
         self.nodes = [f"node{n}" for n in range(NODES)]
@@ -67,7 +67,7 @@ class Cluster:
         self._files = 0
 
     def __enter__(self) -> Self:
-        # Servers run in sessions of their own: a benchmark that is ended early must end them, too.
+        # Servers have sessions of their own, so a benchmark that is interrupted must end them itself.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         (self.path / "www").mkdir()
         self._key.write_text(secrets.token_hex())
@@ -90,7 +90,7 @@ class Cluster:
     # SERVERS
 
     def start(self) -> None:
-        """An origin, an empty Redis, and supernodes without any copy that know each other."""
+        """Start an origin, an empty Redis, and supernodes of one cluster without copies."""
         for left in [*self.path.glob("node*"), self.path / "nginx.pid"]:
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         redis = self.net.address("redis")
@@ -119,7 +119,7 @@ class Cluster:
         errors.close()
 
     def metric(self, node: str, name: str) -> float:
-        """Of a supernode, summed over its labels."""
+        """A supernode's metric, summed over its labels."""
         text = self.net.run(node, ["curl", "-s", "--noproxy", "*", f"http://{self.net.address(node)}:8002/metrics"])
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name)
 
@@ -128,15 +128,15 @@ class Cluster:
         return max(self.nodes, key=lambda node: self.metric(node, "dfengine_origin_bytes_total"))
 
     def signal(self, name: str, number: signal.Signals) -> None:
-        """To a server."""
+        """Send a signal to a server."""
         self._running[name].send_signal(number)
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """While the file is distributed."""
+        """Schedule an action during the distribution of the file."""
         self._later.append((time.monotonic() + seconds, action))
 
     def stop(self) -> None:
-        """All servers."""
+        """End all servers."""
         self._later.clear()
         for process in self._running.values():
             if process.poll() is None:
@@ -155,7 +155,7 @@ class Cluster:
     # ONE FILE
 
     def distribute(self, size: int, fault: Callable[[Cluster], None], *, before: bool = False) -> Outcome:
-        """A new file of `size` bytes to all hosts at once. The fault begins when the origin has sent 0.4 of it; before: before that."""
+        """Send a new file of `size` bytes to all hosts. The fault begins when the origin has sent 0.4 of it; before: before hosts ask."""
         self.start()
         url, digest = self._file(size)
         since = self.net.carried()["origin"][0]
@@ -203,7 +203,7 @@ class Cluster:
         return outcome
 
     def _file(self, size: int) -> tuple[str, str]:
-        """Its URL and sha256."""
+        """URL and sha256 of the file."""
         for old in (self.path / "www").iterdir():
             old.unlink()
         self._files += 1
@@ -255,7 +255,7 @@ def kill_redis(cluster: Cluster) -> None:
 
 
 def kill_both(cluster: Cluster) -> None:
-    """Both of these."""
+    """kill -9 of the leader and of Redis."""
     leader = cluster.leader()
     kill_redis(cluster)
     cluster.signal(leader, signal.SIGKILL)
@@ -268,18 +268,18 @@ def pause_redis(cluster: Cluster) -> None:
 
 
 def cut_leader_from_redis(cluster: Cluster) -> None:
-    """No packet passes between the leader and Redis."""
+    """Drop all packets between the leader and Redis."""
     cluster.net.cut(cluster.leader(), ["redis"])
 
 
 def cut_leader_from_nodes(cluster: Cluster) -> None:
-    """No packet passes between the leader and the other supernodes; all reach Redis, and their hosts."""
+    """Drop all packets between the leader and the other supernodes; all still reach Redis and their hosts."""
     leader = cluster.leader()
     cluster.net.cut(leader, [node for node in cluster.nodes if node != leader])
 
 
 def cut_follower_from_nodes(cluster: Cluster) -> None:
-    """The same for one that follows."""
+    """Drop all packets between a follower and the other supernodes."""
     leader = cluster.leader()
     follower = next(node for node in cluster.nodes if node != leader)
     cluster.net.cut(follower, [node for node in cluster.nodes if node != follower])
@@ -298,4 +298,4 @@ FAULTS: dict[str, tuple[str, Callable[[Cluster], None], bool]] = {
     "paused-before": (f"Redis paused for {PAUSE:.0f} s, before the file is known", pause_redis, True),
     "redis-before": ("Redis killed before the file is known", kill_redis, True),
 }
-"""By name: what happens, the function, and whether it happens before any host asks for the file."""
+"""Name -> description, function, and whether the fault begins before any host requests the file."""

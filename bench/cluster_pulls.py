@@ -1,11 +1,11 @@
-"""Pulls that three supernodes of one cluster answer, each of them as busy as the one that they are compared with.
+"""Pulls of three supernodes in one cluster, each as busy as the single supernode of the comparison.
 
     python -m bench.fleet --pulls 200000 [--repeats N]
 
-The supernodes are those of bench.scheduler, each with 1,000 peers of its own and a load of its own that always has 16 pulls under way; all
-supernodes share the first core, all loads the second. So CPU time for a pull says what membership, and a core that is shared, cost a busy
-supernode. Tasks that are shared out among more supernodes make each of them less busy instead (bench/cluster_tasks.py). Pulls a second say
-something on an idle machine alone: three times the part of one's that three reach on its core is what they reach on cores of their own.
+The supernodes are those of bench.scheduler, each with 1,000 peers and a load generator of its own with always 16 pulls in flight. All
+supernodes share the first core, all load generators the second. So CPU time per pull shows the cost that membership, and a shared core,
+have for a busy supernode. Distributing tasks over more supernodes makes each of them less busy instead (bench/cluster_tasks.py). Pulls per
+second are meaningful on an idle machine only: three times one supernode's share is what three would reach on cores of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PEERS, PIECES, CONNECTIONS = 1000, 4000, 16
 
 
 def measure(folder: Path, count: int, pulls: int, options: list[str]) -> tuple[float, float]:
-    """By so many supernodes: pulls a second of all together, CPU microseconds for one."""
+    """With `count` supernodes: pulls per second of all together, CPU microseconds per pull."""
     servers, loads = [], []
     try:
         for n in range(count):

@@ -1,11 +1,11 @@
-"""What the same tasks cost one supernode, and three with one Redis: CPU time of the supernodes for each pull, and the time that it takes.
+"""Cost of the same tasks for one supernode, and for three with one Redis: CPU time of the supernodes per pull, and the elapsed time.
 
-One in a cluster and three without one tell what of it the cluster costs; wake-ups of the supernodes' main threads, how many requests each
-finds: with a third of the requests each, three of them wake up more often for fewer at a time.
+One supernode in a cluster, and three without one, show which part the cluster costs. Wake-ups of the supernodes' main threads show how many
+requests each wake-up handles: with a third of the requests each, three supernodes wake up more often for fewer requests at a time.
 
-Each of HOSTS hosts downloads all tasks, by one `get --input-file`; each task is of the supernode that its id selects. These have the
-files. Everything is on loopback, so the throughput is that of the machine's cores and says nothing of three machines; for each of them
-loaded as the one is see bench/cluster_pulls.py.
+Each of HOSTS hosts downloads all tasks by one `get --input-file`; each task belongs to the supernode that its id selects. The supernodes
+have the files. All of it is on loopback, so the throughput is limited by this machine's cores and does not apply to three machines; see
+bench/cluster_pulls.py for supernodes that are each as busy as the single one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIZE = 4 * MIB
 
 
 def metric(node: str, name: str) -> float:
-    """Of a supernode, summed over its labels."""
+    """A supernode's metric, summed over its labels."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://{node}/metrics", timeout=20) as answer:
         lines = answer.read().decode().splitlines()
@@ -35,7 +35,7 @@ def metric(node: str, name: str) -> float:
 
 
 def wakes(pid: int) -> int:
-    """How often a process's main thread has waited so far."""
+    """Number of times that a process's main thread has waited so far."""
     return int(Path(f"/proc/{pid}/task/{pid}/status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
 
 
@@ -53,7 +53,7 @@ class Tasks:
         self.list.write_text("".join(f"{base}/{name}\n" for name in self.digests))
 
     def start(self, host: int, nodes: list[str], *options: str) -> tuple[subprocess.Popen[bytes], Path, Path]:
-        """A host's downloads: the process, where its files go, its home."""
+        """Start a host's downloads; return the process, the directory of its files, its home."""
         out, home = self.stage.path / f"out-{host}", self.stage.home()
         out.mkdir()
         words = [*DFENGINE, "get", "--input-file", str(self.list), "-j", "8", "-P", str(out), "--ip", f"127.0.1.{host + 1}",
@@ -63,7 +63,7 @@ class Tasks:
         return subprocess.Popen(words, start_new_session=True), out, home
 
     def end(self, process: subprocess.Popen[bytes], out: Path, home: Path) -> None:
-        """Raises RuntimeError if a file is missing or wrong."""
+        """Wait for a host. Raises RuntimeError if a file is missing or wrong."""
         if process.wait(600):
             raise RuntimeError(f"a host ended with {process.returncode}")
         for name, digest in self.digests.items():
@@ -75,7 +75,7 @@ class Tasks:
         shutil.rmtree(home, ignore_errors=True)
 
     def measure(self, count: int, options: list[str]) -> tuple[float, float, float, float]:
-        """By so many supernodes: seconds, pulls, CPU seconds of the supernodes, wake-ups of their main threads."""
+        """With `count` supernodes: seconds, pulls, CPU seconds of the supernodes, wake-ups of their main threads."""
         started = [self.stage.supernode(*options) for _ in range(count)]
         nodes = [node for node, _ in started]
         self.end(*self.start(0, nodes, "--pattern", "cdn"))
@@ -128,7 +128,7 @@ def compare(tasks: int, repeats: int) -> None:
 
 
 def row(count: int, joined: str, downloads: int, found: list[tuple[float, float, float, float]]) -> list[str]:
-    """Of so many supernodes."""
+    """The table's row for `count` supernodes."""
     wall, pulls, cpu, woken = (median(run[n] for run in found) for n in range(4))
     each = median(run[2] / run[1] for run in found) * 1e6
     speed = downloads * SIZE / 1e9 / wall

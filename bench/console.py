@@ -1,9 +1,10 @@
-"""What the console takes of a browser, and of the supernode: a task's map of 1,000 hosts with 2,560 pieces each, as they come.
+"""Cost of the console for a browser and the supernode: the map of a task with 1,000 hosts and 2,560 pieces each, while pieces arrive.
 
     python -m bench.console [--peers 1000] [--pieces 2560] [--pulls 300] [--seconds 20] [--screen FILE]
 
-The supernode is that of bench.scheduler, without data; so many pulls a second bring four pieces each. Told are milliseconds of script for
-each chunk of the stream and each frame of the map, the time between two frames, and CPU seconds of the supernode with the page and without.
+The supernode is that of bench.scheduler, without data; each of the pulls per second reports four pieces. The results are milliseconds of
+script for each chunk of the stream and each frame of the map, the time between frames, and CPU seconds of the supernode with and without
+the page.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ FRAMES = """() => {
 
 
 def pull(port: int, peers: int, rate: float, ended: threading.Event) -> None:
-    """The downloads in turn: each reports what it was offered before, and wants four pieces more."""
+    """Pull for the downloads in turn: each reports the pieces that it was offered before, and requests four more."""
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     coming: dict[str, list[list[object]]] = {}
     begun, count = time.monotonic(), 0
@@ -48,13 +49,13 @@ def pull(port: int, peers: int, rate: float, ended: threading.Event) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds."""
+    """CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def watch(port: int, seconds: float, screen: str) -> dict[str, list[float]]:
-    """Milliseconds, by what they are of."""
+    """Milliseconds by kind."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")

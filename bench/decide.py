@@ -1,9 +1,9 @@
-"""What the engine alone costs: a decision, a report, availability counted anew, memory. Where the swarm stands is drawn with a fixed seed.
+"""Cost of the engine alone: a decision, a report, counting availability again, memory. The swarm's state is random with a fixed seed.
 
     python -m bench.decide [--peers 10,100,1000,4000] [--pieces 10000] [--repeats 5] [--json FILE]
 
-A decision is one piece of a pull of four (and of one): chosen, leased, its sources named. A report is one piece of the same pull done.
-Peers are spread evenly from having nothing to having nearly everything. Medians of the repeats,
+A decision is one piece of a pull of four (and of one): chosen, leased, with its sources. A report is one piece of the same pull done.
+Peers are evenly distributed from no pieces to nearly all. Medians of the repeats,
 CPU time of the process.
 """
 
@@ -29,16 +29,16 @@ from dfengine.task import Peer
 
 TASK = "0" * 64
 RUN = 8
-"""Pieces that a peer has in a row."""
+"""Length of a run of pieces of a peer."""
 
 
 def name(i: int) -> str:
-    """A CID as clients make them: address, process, time."""
+    """A CID in the clients' form: address, process, time."""
     return f"10.{i // 62500}.{i // 250 % 250}.{i % 250}-4711-1795343111.{i % 1000:03d}"
 
 
 def populate(swarm: Swarm, peers: int, pieces: int, seed: int, now: float = 0.0, task: str = TASK) -> list[str]:
-    """`peers` in `task`, peer i of which has about i/peers of its pieces in runs of RUN; their CIDs in random order."""
+    """Add `peers` to `task`: peer i has about i/peers of its pieces, in runs of RUN. Returns their CIDs in random order."""
     random = Random(seed)
     cids = [name(i) for i in range(peers)]
     for i, cid in enumerate(cids):
@@ -51,7 +51,7 @@ def populate(swarm: Swarm, peers: int, pieces: int, seed: int, now: float = 0.0,
 
 
 def swarm_of(peers: int, pieces: int, seed: int) -> tuple[Swarm, list[str]]:
-    """A swarm in the middle of its work, every piece at the supernode."""
+    """A swarm in progress, with every piece at the supernode."""
     swarm = Swarm(Limits(), seed)
     swarm.add_task(TASK, pieces, 0.0)
     for n in range(pieces):
@@ -60,7 +60,7 @@ def swarm_of(peers: int, pieces: int, seed: int) -> tuple[Swarm, list[str]]:
 
 
 def decisions(peers: int, pieces: int, k: int, seed: int, wanted: int = 20_000) -> tuple[float, float]:
-    """Microseconds of a decision and of a report, each per piece, over about `wanted` pieces in pulls of k."""
+    """Microseconds per piece of a decision and of a report, over about `wanted` pieces in pulls of k."""
     swarm, cids = swarm_of(peers, pieces, seed)
     pulling = reporting = 0.0
     given, now, batch = 0, 1.0, min(64, peers)
@@ -88,7 +88,7 @@ def decisions(peers: int, pieces: int, k: int, seed: int, wanted: int = 20_000) 
 
 
 def rebuild(pieces: int, peers: int, seed: int) -> float:
-    """Milliseconds to count the copies of `pieces` among `peers` anew, ready to be searched."""
+    """Milliseconds to count the copies of `pieces` among `peers` again, ready for searching."""
     random = Random(seed)
     haves = []
     for _ in range(peers):
@@ -105,7 +105,7 @@ def rebuild(pieces: int, peers: int, seed: int) -> float:
 
 
 def waking(parked: int, pieces: int, seed: int) -> float:
-    """Microseconds from a report that frees a source's slot to the answer of the one pull that it serves, of `parked` that wait."""
+    """Microseconds from a report that frees a source's slot to the response to the one pull of `parked` that it serves."""
     swarm = Swarm(Limits(up=1), seed)
     swarm.add_task(TASK, pieces, 0.0)
     for n in range(pieces):
@@ -134,7 +134,7 @@ def waking(parked: int, pieces: int, seed: int) -> float:
 
 
 def memory(pieces: int, seed: int) -> float:
-    """Bytes that a CID with four pieces under way costs beside one bit per piece."""
+    """Bytes for a CID with four pieces in flight, besides one bit per piece."""
     swarm = Swarm(Limits(few=4), seed)
     swarm.add_task(TASK, pieces, 0.0)
     for n in range(pieces):

@@ -1,10 +1,10 @@
-"""Container blobs through `dfengine proxy` against nginx: a warm one, small answers that are passed on, and a cold one on several hosts.
-Ranges of an object of its S3 facade against nginx, and against moto's server. What programs do by its forward proxy (`bench.forward`).
+"""Container blobs through `dfengine proxy` against nginx: a warm one, small responses that are passed on, and a cold one on several hosts.
+Ranges of an object of its S3 facade against nginx, and against moto's server. Programs through its forward proxy (`bench.forward`).
 
     python -m bench.doors [--size MIB] [--hosts N] [--repeats N] [--rows blob,small,cold,ranges,forward]
 
-Ratios of the same run count: medians over interleaved repeats, after one round that is not counted. Small answers are asked for by `ab`
-(apache2-utils) on 64 kept connections, with proxy and nginx on the same core; without `ab` they are left out.
+Only ratios within one run are meaningful: medians over interleaved repeats, after one round that is not counted. Small responses are
+requested by `ab` (apache2-utils) on 64 keep-alive connections, with proxy and nginx on the same core; without `ab` they are left out.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SMALL = 1024
 
 
 RANGE, AT_ONCE = 8 * MIB, 16
-"""Bytes of one range of an object, and ranges that are asked for at once, as model streamers do."""
+"""Bytes of one range of an object, and number of concurrent ranges, as in model streamers."""
 
 RANGES = """
 import random, socket, sys, threading, time
@@ -87,7 +87,7 @@ for thread in threads:
 assert not failed, failed
 print(time.perf_counter() - begun)
 """
-"""A client of kept connections, as far as the server keeps them, each with a thread; it prints the seconds that all ranges took."""
+"""A client with keep-alive connections, if the server supports them, each with a thread. It prints the seconds for all ranges."""
 
 
 class Doors:
@@ -107,7 +107,7 @@ class Doors:
         self.origin = stage.origin()
 
     def proxy(self, *options: str, core: int = -1) -> tuple[str, int]:
-        """Start one; its URL and pid."""
+        """Start a proxy; return its URL and pid."""
         pinned = ["taskset", "-c", str(core)] if core >= 0 else []
         home = self.stage.home()
         process = self.stage.start([
@@ -118,7 +118,7 @@ class Doors:
         return "http://" + process.stdout.readline().decode().split()[1].partition("=")[2], process.pid
 
     def nginx(self, core: int) -> str:
-        """One that passes everything on to the origin; its URL."""
+        """Start an nginx that passes all requests on to the origin; return its URL."""
         path, port = self.stage.path / "passing", free_port()
         path.mkdir()
         (path / "nginx.conf").write_text(
@@ -135,11 +135,11 @@ class Doors:
         return f"http://127.0.0.1:{port}"
 
     def curl(self, base: str, *options: str) -> Run:
-        """The blob to nowhere; `out`: seconds to the first byte."""
+        """Download the blob to /dev/null; `out`: seconds to the first byte."""
         return run(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_starttransfer}", *options, base + self.path])
 
     def small(self, base: str) -> float:
-        """Answers a second."""
+        """Responses per second."""
         assert AB is not None
         said = run(["taskset", "-c", "0", AB, "-q", "-k", "-c", str(CLIENTS), "-n", "20000", f"{base}/v2/x"]).out
         if "Non-2xx" in said or not re.search(r"Failed requests: +0\n", said):
@@ -147,13 +147,13 @@ class Doors:
         return float(re.search(r"Requests per second: +([\d.]+)", said)[1])  # type: ignore[index]  # or the line before raised
 
     def ranges(self, base: str, target: str, size: int, count: int) -> float:
-        """MiB a second of random ranges of an object of `size` bytes."""
+        """MiB per second of random ranges of an object of `size` bytes."""
         host, _, port = base.partition("://")[2].partition(":")
         words = (host, port, target, str(size), str(RANGE), str(AT_ONCE), str(count))
         return count * RANGE / MIB / float(run([sys.executable, "-c", RANGES, *words]).out)
 
     def moto(self, size: int) -> str:
-        """moto's server with an object `big/object` of so many bytes; its URL."""
+        """Start moto's server with an object `big/object` of `size` bytes; return its URL."""
         port = free_port()
         self.stage.start([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
         wait_port(port)
@@ -166,7 +166,7 @@ class Doors:
         return url
 
     def together(self, bases: list[str]) -> float:
-        """Seconds until all of them have given the blob to a client of their own."""
+        """Seconds until each of them has sent the blob to a client of its own."""
         begun = time.perf_counter()
         threads = [threading.Thread(target=self.curl, args=(base,)) for base in bases]
         for thread in threads:
@@ -219,7 +219,7 @@ def _cold(doors: Doors, hosts: int) -> None:
 def _ranges(doors: Doors, repeats: int) -> None:
     facade, _ = doors.proxy("--s3-bucket", f"big={doors.origin}{doors.path.rpartition('/')[0]}/")
     target, count = f"/s3/big/{doors.path.rpartition('/')[2]}", 2 * doors.size // RANGE
-    doors.ranges(facade, target, doors.size, 4 * doors.size // RANGE)  # most of it is here by that
+    doors.ranges(facade, target, doors.size, 4 * doors.size // RANGE)  # fetches most of the object
     run(["curl", "-sf", "-o", "/dev/null", facade + target])
     small = min(doors.size, 128 * MIB)
     moto = doors.moto(small)

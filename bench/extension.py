@@ -1,4 +1,4 @@
-"""Cython modules of benchmarks and tests that read the engine's C structures: compiled for the run, no part of the package."""
+"""Cython modules of benchmarks and tests that read the engine's C structures: compiled for the run, not part of the package."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ROOT = Path(__file__).parent.parent
 
 @cache
 def compiled(name: str, optimize: str = "-O2") -> Any:
-    """The module of a dotted name, from its .pyx in this checkout. Takes seconds the first time."""
+    """The module with a dotted name, compiled from its .pyx in this checkout. Takes seconds the first time."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="dfbench-") as made:
-        os.chdir(ROOT)  # where the declarations of dfengine are found
+        os.chdir(ROOT)  # the directory in which Cython finds the declarations of dfengine
         try:
             extensions = cythonize([Extension(name, [f"{name.replace('.', '/')}.pyx"], extra_compile_args=[optimize])], build_dir=made,
                                    compiler_directives={"language_level": 3}, quiet=True)

@@ -40,7 +40,7 @@ def open_streams() -> tuple[int, ...]:
         try:
             os.fstat(fd)
         except OSError:
-                        # open() returns the lowest free descriptor, which is the closed one.
+            # open() returns the lowest free descriptor, which is the closed one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
             found.append(fd)
     if 1 in found or sys.stdout is None:
@@ -55,7 +55,7 @@ def run() -> NoReturn:
     """Run the command, which is the whole process."""
     closed = open_streams()
     if os.environ.get("HOME") == "":
-                # An empty HOME counts as unset: the home directory is then read from the user database.
+        # An empty HOME counts as unset: the home directory is then read from the user database.
         del os.environ["HOME"]
     from dfengine.peer import lazy_start
 
@@ -66,7 +66,7 @@ def run() -> NoReturn:
         command.legacy = name == "dfget"
         sys.argv[1:] = compat.translated(name, sys.argv[1:])
     words = sys.argv[1:]
-        # A peer server waits for its first visitor before it imports anything more, so that it does not slow the download that started it.
+    # A peer server waits for its first visitor before it imports anything more, so that it does not slow the download that started it.
     lazy_start.await_first(words)
     if closed:
         from dfengine.app import command

@@ -146,7 +146,7 @@ cdef class Bitset:
         cdef Py_ssize_t n, begin = start
         with nogil:
             n = _scan(self.words, self.nwords, flip, begin)
-                # Only the last word of a given buffer can have a set bit past the end.
+        # Only the last word of a given buffer can have a set bit past the end.
         return n if n < self.size else -1
 
     def first_set(self, start=0):

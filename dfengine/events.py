@@ -52,7 +52,7 @@ def _written(value: Value) -> str:
         return "yes" if value else "no"
     if not isinstance(value, str):
         return str(value)
-        # JSON escapes quotes, backslashes, control characters and all non-ASCII characters.
+    # JSON escapes quotes, backslashes, control characters and all non-ASCII characters.
     return value if _BARE.fullmatch(value) else json.dumps(value)
 
 

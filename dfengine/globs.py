@@ -88,7 +88,7 @@ def _expression(pattern: str) -> str:
     below = segments[-1] == "**"
     while segments and segments[-1] == "**":
         segments.pop()
-        # Segments between two ** are matched as early as possible, without backtracking: the ** behind them matches the rest.
+    # Segments between two ** are matched as early as possible, without backtracking: the ** behind them matches the rest.
     parts, chunk, free = [], "", False
     for segment in segments:
         if segment == "**":
@@ -97,7 +97,7 @@ def _expression(pattern: str) -> str:
         else:
             chunk += "/" + _segment(segment)
     end = "(?:/[^/]++)+" if below else ""
-        # The last chunk must end at the path's end. So it is tried at each segment, not only at the first that matches.
+    # The last chunk must end at the path's end. So it is tried at each segment, not only at the first that matches.
     last = f"(?:/[^/]++)*?{chunk}" if free and not below else _once(chunk, free)
     return "".join(parts) + last + end
 
@@ -123,7 +123,7 @@ def _segment(text: str) -> str:
             at = end + 1
         else:
             fixed += re.escape(letter)
-        # The part behind the last * must match at the segment's end, so there is only one position to try.
+    # The part behind the last * must match at the segment's end, so there is only one position to try.
     return out + (f"[^/]*{fixed}(?![^/])" if open_star else fixed + "(?![^/])")
 
 

@@ -363,7 +363,7 @@ def parse_header(text: str) -> tuple[str, str]:
     """(`name`, `value`) of `Name: value`. Raises BadValue for CR, LF, NUL or a name that is not a token."""
     name, colon, value = text.partition(":")
     if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", value):
-                # Without a colon the text may be a token, which must not be printed.
+        # Without a colon the text may be a token, which must not be printed.
         raise BadValue(f"header {name[:40] if colon else '...'!r} is not 'Name: value' on one line")
     return name, value.strip()
 

@@ -163,7 +163,7 @@ def check_url(url: str) -> str:
             raise ValueError("no host and port")
     except ValueError as error:
         raise BadValue(f"URL {bare(url)!r} cannot be read: {redacted(str(error))}") from None
-        # No label of a name is empty except the root after its last dot.
+    # No label of a name is empty except the root after its last dot.
     if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
         raise BadValue(f"URL {bare(url)!r} is not http://HOST/... or https://HOST/...")
     return url

@@ -113,7 +113,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
             self._loop = None if self.asynchronous else get_loop()
         return self._loop
 
-        # Calls that block.
+    # Calls that block.
 
     def _begin(self, path: str) -> Any:
         origin, url = self.origins.of(path)
@@ -233,7 +233,7 @@ class FileSystem(ReadOnly, AsyncFileSystem, ChainedFileSystem):  # type: ignore[
         path = self._strip_protocol(path)
         if self.origins.of(path)[0].lists:
             return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
-                # Without listings a path can only be a file.
+        # Without listings a path can only be a file.
         found = {path: await self._info(path)} if await self._exists(path) else {}
         return found if kwargs.get("detail") else list(found)
 

@@ -64,7 +64,7 @@ class OpenFiles:
     def __init__(self, begin: Callable[[str], File]) -> None:
         self._begin = begin
         self._held: dict[str, Held] = {}
-                # Reentrant: the garbage collector may drop, and so release, a holder while the lock is held.
+        # Reentrant: the garbage collector may drop, and so release, a holder while the lock is held.
         self._turn = threading.RLock()
         self._timer: list[threading.Timer] = []
         """The timer for the end of the oldest idle file, if there is one."""

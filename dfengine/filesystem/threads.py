@@ -41,7 +41,7 @@ class Threads:
             self._left += 1
             starts = self._threads < min(self._left, MOST)
             self._threads += starts
-                        # Under the lock, so that an ending thread cannot miss it.
+            # Under the lock, so that an ending thread cannot miss it.
             self._tasks.put((call, loop, future))
         if starts:
             threading.Thread(target=self._work, name="dfengine-fsspec", daemon=True).start()

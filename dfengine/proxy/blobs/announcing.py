@@ -63,7 +63,7 @@ class Announcing:
             digests = bytes(file.record.digests[: content.DIGEST * file.geometry.count])
             self._threads.submit(self._publish, hex, file.geometry.length, digests)
 
-        # In threads. If the home is not writable or no supernode responds, the blob is not announced.
+    # In threads. If the home is not writable or no supernode responds, the blob is not announced.
 
     def _resume(self) -> None:
         with contextlib.suppress(DfengineError, OSError):

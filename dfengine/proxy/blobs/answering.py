@@ -78,7 +78,7 @@ class Answering:
             self._front.answer(403, str(error))
             return
         except DigestMismatch as error:
-                        # No byte of the file is passed on: the client may request it from the server, and compare it itself.
+            # No byte of the file is passed on: the client may request it from the server, and compare it itself.
             self._front.answer(502, f"{self._place} has sent another file than the one requested: {error}")
             return
         except (DfengineError, OSError) as error:

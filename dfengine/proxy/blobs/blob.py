@@ -165,7 +165,7 @@ class Blob:
     @property
     def differs(self) -> bool:
         """Whether its bytes may be of another version than the one that it was bound to."""
-                # The record's version is reset before any byte of another version is written.
+        # The record's version is reset before any byte of another version is written.
         return bool(self._version) and (self._transfer is None or self._transfer.file.record.generation != self._version)
 
     @property
@@ -278,7 +278,7 @@ class Reader:
         if self.blob.swarm:
             random.shuffle(others)
         self._asked = past
-                # Pieces on disk may have to be fetched too, if the file moves to another path.
+        # Pieces on disk may have to be fetched too, if the file moves to another path.
         self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._on_landed)
 
     def _on_landed(self) -> None:

@@ -68,7 +68,7 @@ class Serving:
             if self._open is not None:
                 self._reader = self._open(self._spans[self._index], self._pump)
 
-        # Callbacks of the client's connection.
+    # Callbacks of the client's connection.
 
     def body(self, data: bytes) -> None: ...
     def complete(self) -> None: ...
@@ -84,7 +84,7 @@ class Serving:
         self._upload = None
 
     def expired(self) -> None:
-                # A client that does not read the available bytes is cut at once.
+        # A client that does not read the available bytes is cut at once.
         left = 0.0
         if self._reader is not None and not self._over and self._waiting < math.inf:
             left = self._reader.blob.progress.left(self._waiting, self._clock())
@@ -93,7 +93,7 @@ class Serving:
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
 
-        # Sending from the file.
+    # Sending from the file.
 
     def _pump(self) -> None:
         """Send the bytes that can be sent."""
@@ -120,7 +120,7 @@ class Serving:
                     asyncio.get_running_loop().call_soon(self._pump)
                     return
         except (OSError, EOFError):
-                        # The client disconnected, or the file was truncated: the announced bytes cannot be sent.
+            # The client disconnected, or the file was truncated: the announced bytes cannot be sent.
             self._over = True
             self._front.cut()
         finally:

@@ -123,7 +123,7 @@ class Working:
             for task in list(errands.tasks.values()):
                 task.cancel()
 
-        # In one thread for each supernode.
+    # In one thread for each supernode.
 
     def _serve(self, errands: _Errands) -> None:
         pause = PAUSE

@@ -115,7 +115,7 @@ def ensured(home: str) -> tuple[str, str]:
         if not is_own_folder(home):
             raise LocalError(f"cannot use {home}: other users can write there: choose another --home")
         cert, key = _new_authority(datetime.now(UTC))
-                # The key is written first, so that a certificate always has its key. Of concurrent processes the first one makes them.
+        # The key is written first, so that a certificate always has its key. Of concurrent processes the first one makes them.
         with _claimed(key_path) as mine:
             if mine:
                 _write(key_path, key, 0o600)

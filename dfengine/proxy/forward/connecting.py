@@ -116,7 +116,7 @@ class Intercepting(Connecting):
         except DfengineError as error:
             self._front.answer(502, str(error))
             return
-                # A client sends its first TLS bytes after the response: bytes that it sent before do not belong to TLS.
+        # A client sends its first TLS bytes after the response: bytes that it sent before do not belong to TLS.
         if self._front.ahead:
             self._front.answer(400, "bytes were sent after CONNECT before the response to it")
             return
@@ -130,7 +130,7 @@ class Intercepting(Connecting):
         try:
             started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
         except (OSError, asyncio.CancelledError):
-                        # For example a client that does not trust the authority.
+            # For example a client that does not trust the authority.
             handshake.cut()
             return
         handshake.closed()

@@ -140,6 +140,6 @@ class Side(asyncio.Protocol):
         self.transport = None
         there = self.other.transport
         if there is not None:
-                        # A reset is passed on as a reset, so that the receiver does not take a part for the whole.
+            # A reset is passed on as a reset, so that the receiver does not take a part for the whole.
             (there.abort() if exc is not None or not self._ended else there.close())
         self._relay.side_closed()

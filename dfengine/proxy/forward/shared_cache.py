@@ -49,7 +49,7 @@ def directives(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
                 found["no-store"] = ""
                 break
             key, argument = match[1].lower(), match[2] if match[2] is not None else match[3] or ""
-                        # Of two different values the shorter time counts.
+            # Of two different values the shorter time counts.
             found[key] = min(found[key], argument, key=_seconds) if key in found else argument
             at = match.end()
     return found
@@ -159,7 +159,7 @@ def asks_again(fields: Fields) -> bool:
     cache_control = directives(fields)
     if any(name.lower() == b"pragma" and b"no-cache" in value.lower() for name, value in fields) and not cache_control:
         return True
-        # Cached heads are at most a day old: a request that may want a newer one is passed to the origin.
+    # Cached heads are at most a day old: a request that may want a newer one is passed to the origin.
     return bool({"no-cache", "max-age", "min-fresh"} & set(cache_control))
 
 

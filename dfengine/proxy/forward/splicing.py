@@ -67,7 +67,7 @@ class Spliced(Tunnel):
     def cut(self) -> None:
         for sock in self._socks:
             with contextlib.suppress(OSError):
-                                # A reset, so that the receiver does not take a part for the whole.
+                # A reset, so that the receiver does not take a part for the whole.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close()
 
@@ -137,7 +137,7 @@ class _Direction:
                 self._held += count
                 self._ended = not count
                 self._tunnel.moved()
-                # More bytes may be available: the loop calls again after the others' turns.
+        # More bytes may be available: the loop calls again after the others' turns.
         self._watch(not self._held, bool(self._held))
 
     def _watch(self, reads: bool, writes: bool) -> None:

@@ -128,7 +128,7 @@ class Front(asyncio.Protocol):
         at = 0
         while at < len(data) and not self._closing:
             if self._head is not None and self._whole:
-                                # Its response must be complete first.
+                # Its response must be complete first.
                 self._backlog = data[at:] if at else data
                 break
             try:
@@ -168,7 +168,7 @@ class Front(asyncio.Protocol):
         self._head = self._head or Head("GET", b"/", [(b"Host", b"")], "1.1", False)
         self.answer(error.status, error.reason)
 
-        # Callbacks of `requests`.
+    # Callbacks of `requests`.
 
     def request(self, head: Head) -> None:
         self._head, self._whole, self._answer_started, self.arrived = head, False, False, monotonic()
@@ -187,7 +187,7 @@ class Front(asyncio.Protocol):
         elif self._answer_started and self._head is not None:
             self._next()
 
-        # The response.
+    # The response.
 
     @property
     def answer_started(self) -> bool:
@@ -225,7 +225,7 @@ class Front(asyncio.Protocol):
             self._closing, self._left = True, UNTIL_CLOSE
         self._chunked = self._left < 0 and request.version == "1.1"
         if not request.keep_alive or not self._whole:
-                        # The rest of the request may never arrive, and a response that precedes its end makes it useless.
+            # The rest of the request may never arrive, and a response that precedes its end makes it useless.
             self._closing = self._closing or not request.keep_alive or request.length != 0
         if self._closing:
             fields.append((b"Connection", b"close"))
@@ -277,7 +277,7 @@ class Front(asyncio.Protocol):
         else:
             exchange.gone()
 
-        # For an exchange that sends to the socket itself.
+    # For an exchange that sends to the socket itself.
 
     def taken_out(self) -> bytes:
         """Take the unsent bytes: the exchange sends them and all of the body, then calls `ended`."""
@@ -298,7 +298,7 @@ class Front(asyncio.Protocol):
             return
         self._then = then
         if self._writer < 0:
-                        # The loop does not allow a writer on a transport's socket, so this is a duplicate descriptor.
+            # The loop does not allow a writer on a transport's socket, so this is a duplicate descriptor.
             self._writer = os.dup(self._fileno)
         if not self._watched:
             self._watched = True
@@ -363,7 +363,7 @@ class Front(asyncio.Protocol):
         if self._closing and self._whole:
             transport.close()
         elif self._closing:
-                        # Closing with unread bytes would reset the connection, and the client could lose the response.
+            # Closing with unread bytes would reset the connection, and the client could lose the response.
             self.deadline = monotonic() + LINGER_SECONDS
             if not transport.can_write_eof():  # TLS has no half-close
                 transport.close()
@@ -371,7 +371,7 @@ class Front(asyncio.Protocol):
             transport.write_eof()
             transport.resume_reading()
         elif self._backlog:
-                        # By the loop, so that a long pipeline of requests does not block other connections.
+            # By the loop, so that a long pipeline of requests does not block other connections.
             asyncio.get_running_loop().call_soon(self._resume)
         else:
             self._wait()

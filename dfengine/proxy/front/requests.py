@@ -108,7 +108,7 @@ class Requests:
         except httptools.HttpParserError as error:
             raise refusal(error) from None
         if not self.whole and not self._in_body and heads == self._heads:
-                        # The parser does not report the bytes of an unfinished line: count its input.
+            # The parser does not report the bytes of an unfinished line: count its input.
             self._unfinished += end - at
             self._tail = (self._tail + data[max(at, end - 3) : end])[-3:]
             if self._unfinished > MAX_HEAD:
@@ -119,7 +119,7 @@ class Requests:
         if self._in_body:
             return len(data) if self._left < 0 else min(len(data), at + self._left)
         if self._tail:
-                        # An empty line may be split across two reads.
+            # An empty line may be split across two reads.
             found = (self._tail + data[at : at + 3]).find(EMPTY_LINE)
             if found >= 0:
                 return at + found + 4 - len(self._tail)
@@ -144,7 +144,7 @@ class Requests:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-                        # Trailers are dropped: no server here needs them.
+            # Trailers are dropped: no server here needs them.
             self._trailers += len(name) + len(value) + 4
             if self._trailers > MAX_HEAD:
                 raise BadRequest(431, "the trailers are too large")

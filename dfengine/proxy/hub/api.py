@@ -31,7 +31,7 @@ class HubPassing(Rewriting):
         self._asked = asked
         self._token = asked.is_read_token and hub.xet is not None
         self.rewrites = asked.kind == API and hub.xet is not None and (self._token or not asked.by_xet)
-                # A body that is rewritten or compared must not be encoded.
+        # A body that is rewritten or compared must not be encoded.
         self.plain = self.rewrites or self._compares
 
     @property

@@ -75,7 +75,7 @@ def parse(target: bytes) -> HubReference | None:
     if path.startswith("/api/"):
         return HubReference(whole, API)
     match = _FILE.fullmatch(path)
-        # `download=true` changes only one field of the response; the meaning of any other query is left to the Hub.
+    # `download=true` changes only one field of the response; the meaning of any other query is left to the Hub.
     if match is not None and (not mark or query == "download=true"):
         return HubReference(path, FILE, match[2])
     return HubReference(whole)

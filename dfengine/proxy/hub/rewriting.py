@@ -88,7 +88,7 @@ class Rewriting(Passing):
         assert self._answer_head is not None
         status, reason, fields, _ = self._answer_head
         if made is not body:
-                        # Its entity-tag is that of the original text.
+            # Its entity-tag is that of the original text.
             fields = [field for field in fields if field[0].lower() not in (b"etag", b"content-md5", b"digest")]
         self._answer_head = status, reason, fields, len(made)
         self._parts = [made] if made else []

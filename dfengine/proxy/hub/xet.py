@@ -70,7 +70,7 @@ class Xet:
             return CasPassing(front, head, self._upstreams, *found, more, self).start()
         xorb = self.names.xorb_of(target, time.time())
         if xorb is None:
-                        # hf-xet then requests another URL from the CAS.
+            # hf-xet then requests another URL from the CAS.
             raise BadRequest(403, "this proxy has issued no such URL, or the URL has expired")
         if head.method not in ("GET", "HEAD") or head.length:
             raise BadRequest(405, "a xorb is read by GET and HEAD")
@@ -103,7 +103,7 @@ class CasPassing(Rewriting):
         super().__init__(front, request, upstreams, _place(cas)[0], target, more, moved=True)
         self._cas = cas
         self._xet = xet
-                # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
+        # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
         self.plain = self.rewrites = bool(_RECONSTRUCTION.fullmatch(target)) and not xet.blobs.splits
 
     def rewritten(self, body: bytes) -> bytes:

@@ -67,7 +67,7 @@ class BlobAnswer(Answering):
         if self._request.method == "HEAD":
             return False
         if blobs.distrusts(digest, self._registry):
-                        # No byte of it is passed on: the client may ask the registry directly, and compare the blob itself.
+            # No byte of it is passed on: the client may ask the registry directly, and compare the blob itself.
             with contextlib.suppress(DfengineError):
                 if blobs.swarm and await self._bring(permit):
                     return True

@@ -50,7 +50,7 @@ class Challenge(Value):
             place, port = host(parts.netloc), parts.port
         except ValueError:
             place = ""
-                # The password of an https registry is not sent unencrypted.
+        # The password of an https registry is not sent unencrypted.
         if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in self.realm:
             raise BadValue(f"{registry.place} names no valid token server: {self.realm[:80]!r}")
         name = place[: -len(str(port)) - 1] if port is not None else place

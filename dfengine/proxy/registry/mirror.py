@@ -47,7 +47,7 @@ class Mirror:
             given = given.partition("://")[2].rstrip("/") if "://" in given else given
             given = reference.host(given) or "?"
         asked, registry = self._asked(head.target, given)
-                # The proxy's own credentials are for reading only.
+        # The proxy's own credentials are for reading only.
         if not registry.user or b"authorization" in head.first or head.method not in ("GET", "HEAD") or head.length:
             return self._open(front, head, asked, registry, [])
         own = self._tokens.known(registry, asked.target)
@@ -102,7 +102,7 @@ class Mirror:
         try:
             return asked, self._registries.find(asked.registry)
         except DfengineError as error:
-                        # If only configured registries are asked, a name that begins like a host is a repository's.
+            # If only configured registries are asked, a name that begins like a host is a repository's.
             plain = reference.parse(target, given, hosts_in_paths=False)
             if self._registries.derives or plain is None or plain.registry or not self._registries.known:
                 raise BadRequest(403, str(error)) from None

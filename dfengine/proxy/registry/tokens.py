@@ -95,7 +95,7 @@ class Tokens:
             print(f"dfengine: the user of {registry.place}: {error or 'no response in time'}", file=sys.stderr)
             fields, seconds = self._known.get(key, ([], 0.0))[0], PAUSE_SECONDS
         for _, value in fields:
-                        # Another token of the same user gives the same access.
+            # Another token of the same user gives the same access.
             self._permissions.same(value, f"{registry.url} {registry.user}".encode())
         if self._asking.get(key) is not asyncio.current_task():
             return fields  # passwords were read again in the meantime

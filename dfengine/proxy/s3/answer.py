@@ -163,7 +163,7 @@ class S3Answer:
         object_head = await self._objects.head(self._bucket, url)
         status = condition(head, object_head)
         if status == 412:
-                        # A client that requires another version than the cached one may know of a newer one.
+            # A client that requires another version than the cached one may know of a newer one.
             object_head = await self._objects.head(self._bucket, url, again=True)
             status = condition(head, object_head)
         fields: Fields = [(b"ETag", object_head.tag.encode()), (b"Accept-Ranges", b"bytes"), *_usual()]

@@ -156,7 +156,7 @@ class S3Facade:
 
     def route(self, front: Front, head: Head) -> Exchange | None:
         if not head.target.startswith(b"/"):
-                        # RFC 9112 section 3.2.2: a server must accept an absolute URL too. Its host is ignored.
+            # RFC 9112 section 3.2.2: a server must accept an absolute URL too. Its host is ignored.
             path = head.target.partition(b"://")[2]
             head.target = path[path.find(b"/") :] if b"/" in path else b"/"
         return self._s3.route(front, head, "")

@@ -140,7 +140,7 @@ class Objects:
         tries = [*PAUSES] if self._nodes(bucket) else []
         again = False
         while True:
-                        # The last try asks the origin alone.
+            # The last try asks the origin alone.
             await asyncio.sleep(tries[0] if tries else 0.0)
             blob = blobs.under_way(name)
             if blob is None:
@@ -156,7 +156,7 @@ class Objects:
             blobs.drop(name)
             if not tries:
                 break
-                        # A supernode of 1.x states no versions.
+            # A supernode of 1.x states no versions.
             tries, again = tries[1:] if file.record.generation else [], True
         self.forget(url)
         raise S3Error("SlowDown", "the object is being changed")

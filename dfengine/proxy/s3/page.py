@@ -58,7 +58,7 @@ def page(keys: Sequence[str], objects: Sequence[Object], asked: Listed) -> Page:
         end = key.find(asked.delimiter, len(asked.prefix)) if asked.delimiter else -1
         common = key[: end + len(asked.delimiter)] if end >= 0 else ""
         if not common or common != after:
-                        # The page is full, and at least one entry remains.
+            # The page is full, and at least one entry remains.
             if len(found) + len(prefixes) >= asked.most:
                 return Page(tuple(found), tuple(prefixes), last if asked.most else "")
             (prefixes.append(common) if common else found.append(objects[at]))

@@ -44,7 +44,7 @@ def query(prefix: str, asked: Listed) -> dict[str, str]:
         if kind != KEY:
             return found | {"continuation-token": text}
         after = text
-        # The prefix itself is not a key below it: a page with it alone would be empty, and would look like the last one.
+    # The prefix itself is not a key below it: a page with it alone would be empty, and would look like the last one.
     after = prefix + after if after or not asked.prefix else ""
     return found | ({"start-after": after} if after else {})
 
@@ -77,7 +77,7 @@ def read_page(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], Sto
         one = page_of(prefix, asked, found)
         if one.truncated or not found.more:
             return one
-                # There is no name after which the next page could begin.
+        # There is no name after which the next page could begin.
         if not found.token:
             break
         given = {name: text for name, text in given.items() if name != "start-after"} | {"continuation-token": found.token}

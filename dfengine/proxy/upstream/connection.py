@@ -133,7 +133,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._ended()
         exchange.flush()
 
-        # Methods for an exchange.
+    # Methods for an exchange.
 
     def begin(self, exchange: Exchange, method: str, target: str, fields: Fields) -> None:
         """Send a request's head; its body follows by `write`."""
@@ -231,7 +231,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if bodiless(self._method, 0) or self._more_came:
             self._parser = None  # it would wait for a body, which a response to HEAD does not have
-                        # The parser does not report bytes that it takes for a part of a chunk's head.
+            # The parser does not report bytes that it takes for a part of a chunk's head.
             self._closes = self._closes or self._length == CHUNKED
         closes = self._closes or self.once or self._more_came or self._length == UNTIL_CLOSE
         self.used = True

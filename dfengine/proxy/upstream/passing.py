@@ -99,7 +99,7 @@ class Passing:
         request, self._connection = self._request, connection
         fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
         if self.plain or self._watcher is not None or self._withheld is not None:
-                        # The digest is of the content, not of an encoding of it.
+            # The digest is of the content, not of an encoding of it.
             fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
         if request.length == CHUNKED:
             fields.append((b"Transfer-Encoding", b"chunked"))
@@ -110,7 +110,7 @@ class Passing:
             connection.write(data)
         self._body.clear()
 
-        # The request.
+    # The request.
 
     def body(self, data: bytes) -> None:
         if self._request.length == CHUNKED:
@@ -140,7 +140,7 @@ class Passing:
         if self._front.answer_started or self._watcher is None or not self._watcher.failed():
             self._front.answer(status, message)
 
-        # The response.
+    # The response.
 
     def hold(self, held: bool) -> None:
         self._front.hold(held)

@@ -91,7 +91,7 @@ class Permissions:
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
-                # The HEAD continues after its client has left: its response is cached for the next request.
+        # The HEAD continues after its client has left: its response is cached for the next request.
         done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE if held is not None else 0.0 if silent else silence.OWN)
         if done:
             return task.result()

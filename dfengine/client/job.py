@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,11 +50,14 @@ class Job:
         self._base = self._mark = now, self.came
 
     def rate(self, now: float) -> float:
-        """Return the bytes per second of the last RATE to 2 * RATE seconds. Longer if the calls are further apart."""
+        """Return the bytes per second of the last RATE to 2 * RATE seconds. Longer if the calls are further apart.
+
+        Infinite until the job has run for RATE seconds since it began or since this process was stopped: the rate is not known yet.
+        """
         if now - self._mark[0] >= RATE:
             self._base, self._mark = self._mark, (now, self.came)
         since, before = self._base
-        return (self.came - before) / (now - since) if now > since else 0.0
+        return (self.came - before) / (now - since) if now - since >= RATE else math.inf
 
 
 class Piece:

@@ -228,8 +228,8 @@ class Plan:
 
     # Completion.
 
-    def arrived(self, job: Job, now: float) -> bool:
-        """Note that a job's content is complete and verified. True: write it, then call `written`. False: another job was first."""
+    def arrived(self, job: Job, now: float, timed: bool = True) -> bool:
+        """Note a job's complete, verified content. True: write it, then call `written`; False: another was first. timed: learn its time."""
         piece = self._of(job)
         if job.lost:
             self._end(job)
@@ -237,7 +237,8 @@ class Plan:
         if piece.landing:
             raise IllegalEvent(f"piece {job.piece} arrived twice")
         piece.landing = True
-        self.pace.add(now - job.began)
+        if timed:
+            self.pace.add(now - job.began)
         self._health.success(job.source)
         for other in piece.jobs:
             other.lost = other is not job

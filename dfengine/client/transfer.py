@@ -110,9 +110,12 @@ class Transfer(TransferState):
             for job in self.plan.jobs():
                 if past > STOPPED:
                     job.pause(past, now)
+                length = self.file.geometry.framed(job.piece)
                 silent = self.plan.late(job, self._receiving.came(job), now, floor)
-                slow = not silent and self.plan.slow(job, self.file.geometry.framed(job.piece), now, share)
-                if job.writing or ((silent or slow) and self._receiving.unread(job) > (0 if silent else UNREAD)):
+                slow = not silent and self.plan.slow(job, length, now, share)
+                # A source that has sent the rest of its piece is not slow: this host's rate limit leaves those bytes unread.
+                enough = 1 if silent else min(UNREAD, length - job.came)
+                if job.writing or ((silent or slow) and self._receiving.unread(job) >= enough):
                     job.received_at = now
                 elif silent or slow:
                     (self.plan.silent if silent else self.plan.hurry)(job, now)
@@ -233,7 +236,9 @@ class Transfer(TransferState):
         """
         with self._changed:
             self._receiving.end(job)
-            if not self.plan.arrived(job, time.monotonic()):
+            now = time.monotonic()
+            # A piece may end before `listen` has noticed that this process was stopped: its time does not count.
+            if not self.plan.arrived(job, now, timed=now - self._listened_at <= STOPPED):
                 return None
             losers = self.plan.rivals(job)
             self._receiving.stop(losers)

@@ -94,11 +94,13 @@ def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transf
     assert job.silent
 
 
-@pytest.mark.parametrize(("unread", "slow"), [(1 << 20, False), (64 << 10, True)], ids=["this host", "the source"])
-def test_a_source_is_slow_unless_much_of_what_it_sent_waits_here(
+@pytest.mark.parametrize(
+    ("unread", "slow"), [(1 << 20, False), (1005, False), (400, True)], ids=["this host", "the rest of the piece", "the source"]
+)
+def test_a_source_is_slow_unless_it_has_sent_much_that_is_not_read_yet(
     transfer: Transfer, clock: list[float], unread: int, slow: bool
 ) -> None:
-    """A little always waits: a thread is woken for many bytes at once."""
+    """Some bytes always wait: a thread is woken for many at once. They excuse the source if no others are missing."""
     supernode = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
     transfer.offer([(n, "d", [SOURCES[0], supernode]) for n in range(3)])
     job = transfer.next_job(None)
@@ -127,6 +129,36 @@ def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfe
     assert transfer.plan.arrived(job, clock[0])
     assert transfer.plan.pace.mean < 2.0, "how long pieces take is not learned from it"
     assert transfer.plan.drain()[1] == []
+
+
+@pytest.mark.parametrize("step", [1.0, 1.2, 1.4])
+def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transfer, clock: list[float], step: float) -> None:
+    """The first bytes after it, or none in a moment, are no rate."""
+    transfer.plan.pace.add(1.0)
+    transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
+    job, line = begun(transfer)
+    while clock[0] < 100.0 + step:
+        line.receiver.total += 50
+        listen(transfer, clock, 0.1)
+    assert not job.silent
+    line.receiver.total += 50
+    clock[0] += 20.0
+    for _ in range(5):
+        transfer.listen(0.0)
+        assert not job.silent
+        clock[0] += 0.01
+
+
+def test_a_piece_that_ends_as_this_process_runs_again_does_not_tell_how_long_pieces_take(
+    transfer: Transfer, clock: list[float]
+) -> None:
+    transfer.plan.pace.add(1.0)
+    job, _ = begun(transfer)
+    transfer.listen(0.0)
+    clock[0] += 20.0
+    transfer.land(job, memoryview(bytearray(1000)), 1000, bytes(16))
+    assert transfer.plan.here == 1
+    assert transfer.plan.pace.mean == 1.0
 
 
 def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:

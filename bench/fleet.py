@@ -1,13 +1,13 @@
-"""Clusters of supernodes: what their faults cost, what three of them cost beside one, and what it costs to watch them.
+"""Clusters of supernodes: the effect of faults, the cost of three supernodes compared with one, and the cost of watching them.
 
     python -m bench.fleet [--faults leader,redis,...] [--hosts 24] [--size MIB] [--rate MBIT] [--origin-rate MBIT] [--repeats N]
         [--options FLAGS]                             # as root: makes network namespaces (bench/cluster_faults.py)
     python -m bench.fleet --tasks 100 [--repeats N]   # CPU time of one supernode, and of three with one Redis (bench/cluster_tasks.py)
-    python -m bench.fleet --pulls 200000 [--repeats N]  # the same of supernodes that are all as busy (bench/cluster_pulls.py)
+    python -m bench.fleet --pulls 200000 [--repeats N]  # the same with supernodes that are equally busy (bench/cluster_pulls.py)
     python -m bench.fleet --seen                      # bench.console and bench.scheduler: consoles on 1,000 hosts, events at the level info
 
-Each run with a fault follows one without, of the same size, and is compared with that one. Goals: no transfer fails, no byte is wrong, the
-origin sends 1.1 F, and the last host takes at most 1.15 times as long as in the undisturbed run and 5 s more.
+Each run with a fault follows one without, of the same size, and is compared with it. Goals: no transfer fails, no byte is wrong, the
+origin sends at most 1.1 F, and the last host takes at most 1.15 times as long as in the undisturbed run and 5 s more.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MOST_TIME, MORE_SECONDS = 1.15, 5.0
 
 
 def goal(undisturbed: Outcome) -> float:
-    """Seconds that the last host may take beside a fault."""
+    """Maximum seconds for the last host in a run with a fault."""
     return MOST_TIME * undisturbed.last + MORE_SECONDS
 
 
 def row(name: str, pairs: list[tuple[Outcome, Outcome]]) -> list[str]:
-    """Of one fault; pairs: the undisturbed run and the one with the fault."""
+    """The table's row for one fault. pairs: the undisturbed run and the one with the fault."""
     faults, title = [fault for _, fault in pairs], FAULTS[name][0]
     late = [fault.last - undisturbed.last for undisturbed, fault in pairs]
     within = sum(fault.last <= goal(undisturbed) for undisturbed, fault in pairs)
@@ -46,7 +46,7 @@ HEAD = ["fault", "runs", "failed", "wrong", "origin / F (most)", "undisturbed s"
 
 
 def faults(arguments: argparse.Namespace) -> None:
-    """The table of faults; ends with 1 if a transfer failed or a byte was wrong."""
+    """Print the table of faults. Exits with 1 if a transfer failed or a byte was wrong."""
     names, size = arguments.faults.split(","), arguments.size * MIB
     print(machine("a namespace per host, reno"))
     print(f"{arguments.hosts} hosts at {arguments.rate} Mbit/s, {arguments.size} MiB of an origin at {arguments.origin_rate} Mbit/s, "

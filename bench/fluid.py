@@ -1,11 +1,11 @@
-"""Swarms of thousands on a virtual clock: the real scheduler's decisions, transfers as fluids over numpy arrays.
+"""Swarms of thousands of hosts on a virtual clock: decisions of the real scheduler, transfers as fluids in numpy arrays.
 
-Time goes in steps. In a step every transfer moves at the lesser of its source's and its receiver's fair share. What ends inside the step
-is reported in the order in which it ended, and by chance where that is one: in the order of hosts the same ones would wait each time. The
-parked pulls that it makes answerable come first, then the next pull, as in the server. A transfer that follows in these slots is credited
-with what was left of the step, so steps cost no bandwidth. Clients behave like ours: each keeps a pull parked while it has room, goes on
-with an alternate when a source breaks off, and reports what failed with the next pull.
-Answers take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all chance comes from `seed`.
+Time advances in steps. In a step every transfer progresses at the lesser of its source's and its receiver's fair share. Transfers that end
+within the step are reported in the order of their ends, and at random if that is equal: in the order of hosts the same ones would wait each
+time. Parked pulls that become answerable are answered first, then the next pull is handled, as in the server. A transfer that starts in
+these slots is credited with the rest of the step, so steps cost no bandwidth. Clients behave like dfengine's: each keeps a pull parked
+while it has room, continues with an alternate when a source disconnects, and reports failures with the next pull.
+Responses take no time. The unit of size is the piece, of time the second. Nothing here reads a clock; all randomness is from `seed`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dfengine.wire import Source
 TASK = "task"
 IDLE = -1
 PIECE_SECONDS = 4 * 1.048576 / 23.9
-"""Seconds that a piece of 4 MiB takes on a link of 200 Mbit/s, at what curl gets of it."""
+"""Seconds for a piece of 4 MiB on a link of 200 Mbit/s, at the rate that curl gets on it."""
 
 
 @dataclass
 class Result:
-    """times: seconds from a host's arrival to its last piece, in the order of hosts, nan for those that died or never ended.
+    """times: seconds from a host's arrival to its last piece, in the order of hosts, nan for hosts that died or never finished.
 
-    sent: pieces by the supernode. moved: pieces that arrived whole, spoiled: that were thrown away, both by anybody.
+    sent: pieces sent by the supernode. moved: pieces that arrived complete, spoiled: pieces that were discarded, both over all hosts.
     """
 
     times: np.ndarray
@@ -48,9 +48,9 @@ class Result:
 
 @dataclass(eq=False)
 class Host:
-    """One host. up, down: pieces per second. wnd: of a stream, -1 regular. poisons: what it serves is wrong. dies: when, if ever.
+    """One host. up, down: pieces per second. wnd: of a stream, -1 regular. poisons: it serves wrong bytes. dies: when, if ever.
 
-    follows: it is another supernode, which serves nobody here, and wants pieces in their order.
+    follows: it is another supernode, which serves no host here, and wants pieces in order.
     """
 
     number: int
@@ -69,9 +69,9 @@ class Host:
 
 
 class Fluid:
-    """`hosts` download `pieces` from a supernode whose uplink is `up` pieces per second. room: pieces a host has under way at most.
+    """`hosts` download `pieces` from a supernode whose uplink is `up` pieces per second. room: maximum of pieces in flight per host.
 
-    step: seconds. cached: when the supernode has each piece, None all at the start.
+    step: seconds. cached: when the supernode has each piece, None: all at the start.
     """
 
     def __init__(self, hosts: list[Host], pieces: int, *, seed: int = 0, limits: Limits | None = None, room: int = 5,
@@ -88,11 +88,11 @@ class Fluid:
         self.left = np.ones((number, room))
         self.piece: list[list[int]] = [[IDLE] * room for _ in hosts]
         self.named: list[list[tuple[Source, ...]]] = [[()] * room for _ in hosts]
-        self.cell_source = memoryview(self.source.reshape(-1))  # numpy is slow cell by cell
+        self.cell_source = memoryview(self.source.reshape(-1))  # numpy is slow for single cells
         self.cell_left = memoryview(self.left.reshape(-1))
         self.index = {}
         self.events: list[tuple[float, int, Callable[[Host], None], Host]] = []
-        self.turn = count()  # of two events at one time the first that was planned comes first
+        self.turn = count()  # order of simultaneous events: as planned
         self.sent = self.moved = self.spoiled = self.decisions = 0
         self.waiting = number
         for host in hosts:
@@ -109,25 +109,25 @@ class Fluid:
                 self.at(when, partial(self.cache, n), hosts[0])
 
     def cache(self, n: int, _: Host) -> None:
-        """The supernode gets piece n."""
+        """Add piece n to the supernode."""
         self.swarm.cached(TASK, n, self.now)
         self.wake()
 
     def at(self, when: float, event: Callable[[Host], None], host: Host) -> None:
-        """An event of a host to come."""
+        """Schedule an event of a host."""
         heapq.heappush(self.events, (when, next(self.turn), event, host))
 
     # HOSTS
 
     def arrive(self, host: Host) -> None:
-        """It registers and pulls."""
+        """Register and pull."""
         peer = Peer(host.cid.partition("-")[0], 20000, "/peer/file/x")
         self.swarm.join(TASK, host.cid, peer, self.now, wnd=host.wnd, serves=not host.follows, in_order=host.follows,
                         feeds=host.follows)
         self.pull(host, 0.0)
 
     def die(self, host: Host) -> None:
-        """It vanishes without a word: what it sends breaks, what it gets is lost."""
+        """Remove the host without notice: its uploads break, its downloads are lost."""
         if host.dead:
             return
         host.dead = True
@@ -141,7 +141,7 @@ class Fluid:
         self.wake()
 
     def broken(self, host: Host, slot: int) -> None:
-        """Its source is gone: on with an alternate that lives, from the start; without one, say so and pull again."""
+        """Handle the loss of a source: restart the piece at a living alternate; without one, report it and pull again."""
         named, n = self.named[host.number][slot], self.piece[host.number][slot]
         gone = []
         while named and self.is_gone(named[0].cid):
@@ -154,7 +154,7 @@ class Fluid:
             for cid in gone:
                 self.swarm.failed(TASK, host.cid, n, cid, "gone", self.now)
                 if n not in self.swarm.tasks[TASK].downloads[host.cid].running:
-                    break  # the slot was the dead source's: the piece comes without a lease
+                    break  # the slot was the dead source's: the transfer has no lease
         else:
             self.source[host.number, slot] = IDLE
             self.piece[host.number][slot] = IDLE
@@ -163,17 +163,17 @@ class Fluid:
             self.pull(host, 0.0)
 
     def is_gone(self, cid: str | None) -> bool:
-        """The source does not answer any more."""
+        """Whether the source does not respond any more."""
         return cid is not None and self.hosts[self.index[cid]].dead
 
     def place(self, cid: str | None) -> int:
-        """Where a source stands in `up`."""
+        """Index of a source in `up`."""
         return self.supernode if cid is None else self.index[cid]
 
     # PULLS
 
     def pull(self, host: Host, credit: float) -> None:
-        """Ask for as much as there is room for. credit: pieces that the first of them is ahead already."""
+        """Request as many pieces as there is room for. credit: pieces by which the first one is ahead already."""
         if host.dead:
             return
         if host.parked:
@@ -185,7 +185,7 @@ class Fluid:
         self.wake()
 
     def take(self, host: Host, pull: Pull, credit: float) -> None:
-        """Start what the answer gives; park when it gives nothing."""
+        """Start the offered transfers; park if there are none."""
         mine = self.piece[host.number]
         if pull.kind == "finished":
             if np.isnan(host.ended) and max(mine) == IDLE:
@@ -214,7 +214,7 @@ class Fluid:
             host.parked = True
 
     def again(self, host: Host, room: int) -> bool:
-        """Pull once more after an answer that did not fill the room; True if that gave something."""
+        """Pull again after a response that did not fill the room; True if there were further offers."""
         more = self.swarm.pull(TASK, host.cid, room, self.now)
         if more.pieces or more.kind == "finished":
             self.take(host, more, 0.0)
@@ -222,12 +222,12 @@ class Fluid:
         return False
 
     def refused(self, host: Host, slot: int, n: int) -> None:
-        """A connection to a dead source failed."""
+        """Handle a failed connection to a dead source."""
         if not host.dead and self.piece[host.number][slot] == n:
             self.broken(host, slot)
 
     def wake(self, credit: float = 0.0) -> None:
-        """Answer whatever the last event made answerable. credit: pieces that what it starts is ahead already."""
+        """Answer all pulls that the last event made answerable. credit: pieces by which the started transfers are ahead already."""
         swarm = self.swarm
         while swarm.wakeable:
             for cid, pull in swarm.answer_parked(TASK, self.now):
@@ -236,7 +236,7 @@ class Fluid:
                 self.take(host, pull, credit)
 
     def finish(self, host: Host, slot: int, late: float) -> None:
-        """A transfer ended, `late` pieces' time before the step did."""
+        """End a transfer, `late` pieces' time before the end of the step."""
         mine, cell = self.piece[host.number], host.number * self.room + slot
         n, source = mine[slot], self.cell_source[cell]
         mine[slot] = IDLE
@@ -255,7 +255,7 @@ class Fluid:
     # TIME
 
     def rates(self) -> np.ndarray:
-        """Pieces per second of every transfer, shape (hosts, room); 0 where there is none."""
+        """Pieces per second of every transfer, shape (hosts, room); 0 for empty slots."""
         active = self.source >= 0
         sends = np.bincount(self.source[active], minlength=len(self.up))
         share = self.up / np.maximum(sends, 1)
@@ -265,7 +265,7 @@ class Fluid:
         return rates
 
     def run(self, until: float) -> Result:
-        """Until everybody who lives is finished, or the clock says `until`."""
+        """Simulate until all living hosts are finished, or until the time `until`."""
         swarm = self.swarm
         while self.waiting and self.now < until:
             while self.events and self.events[0][0] <= self.now:
@@ -293,5 +293,5 @@ class Fluid:
 
 
 def crowd(number: int, **how: Any) -> list[Host]:
-    """`number` equal hosts that arrive together."""
+    """`number` equal hosts that arrive at the same time."""
     return [Host(i, **how) for i in range(number)]

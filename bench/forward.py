@@ -2,8 +2,9 @@
 
     python -m bench.forward [--size MIB] [--wheels N] [--repeats N]
 
-Ratios of the same run count: medians over interleaved repeats, after one round that is not counted. A tunnel carries https in practice, so
-that is measured, and http beside it, in which nothing but the tunnel costs time. `python -m bench.doors` prints these tables, too.
+Only ratios within one run are meaningful: medians over interleaved repeats, after one round that is not counted. Tunnels carry https in
+practice, so that is measured, and http besides, in which only the tunnel itself costs time. `python -m bench.doors` prints these tables
+too.
 """
 
 from __future__ import annotations
@@ -59,19 +60,19 @@ class Forward:
         wait_port(self.port)
 
     def proxy(self, *options: str) -> str:
-        """Start one; its URL."""
+        """Start a proxy; return its URL."""
         home = self.stage.home()
         process = self.stage.start([*DFENGINE, "proxy", "--listen", "127.0.0.1:0", "--ip", "127.0.0.1", "--home", str(home), *options])
         assert process.stdout is not None
         return "http://" + process.stdout.readline().decode().split()[1].partition("=")[2]
 
     def curl(self, url: str, proxy: str = "") -> Run:
-        """The file to nowhere, through a tunnel if a proxy is given."""
+        """Download the file to /dev/null, through a tunnel if a proxy is given."""
         through = ["-p", "-x", proxy] if proxy else ["--noproxy", "*"]
         return run(["curl", "-sf", "-o", "/dev/null", "--cacert", str(self.cert), *through, f"{url}/stream"])
 
     def wheels(self, count: int) -> int:
-        """An index below /simple/; bytes of its wheels."""
+        """Make an index below /simple/; return the bytes of its wheels."""
         size = 0
         (self.stage.root / "wheels").mkdir()
         for number in range(count):
@@ -97,7 +98,7 @@ class Forward:
         return sum(int(line.split('"')[2].split()[1]) for line in lines if " /wheels/" in line)
 
     def pip(self, count: int, proxy: str = "") -> Run:
-        """All wheels."""
+        """Install all wheels."""
         out = self.stage.path / "pip"
         shutil.rmtree(out, ignore_errors=True)
         env = [f"http_proxy={proxy}", f"https_proxy={proxy}", f"PIP_CONFIG_FILE={os.devnull}", "PIP_FIND_LINKS=", f"HOME={self.stage.path}"]

@@ -4,7 +4,7 @@
               bridge (hub)-----+--[host 2]      veth pairs; tbf at either end, reno in each namespace
     [supernode]--'             `--[host N]
 
-The origin's link is not shaped: it stands for a file that is near the supernode.
+The origin's link is not shaped: it represents an origin close to the supernode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Self
 BURST = "128k"
 LATENCY = "30ms"
 NOWHERE = "02:00:00:00:00:fe"
-"""A link address of no host."""
+"""A link-layer address that no host has."""
 
 
 def _ip(*words: str) -> None:
@@ -27,7 +27,7 @@ def _ip(*words: str) -> None:
 
 
 class Hosts:
-    """Namespaces `names`, with the addresses 10.77.0.1 and on, in their order; all goes with the context. rates: Mbit/s, 0 = unshaped."""
+    """Namespaces `names`, with the addresses 10.77.0.1 and on, in order; removed with the context. rates: Mbit/s, 0: unshaped."""
 
     def __init__(self, names: Sequence[str], rates: Sequence[int]) -> None:
         self._mark = f"df{os.getpid()}"
@@ -39,7 +39,7 @@ class Hosts:
         return f"{self._mark}-{name}"
 
     def address(self, name: str) -> str:
-        """Of a host."""
+        """Address of a host."""
         return f"10.77.0.{self.names.index(name) + 1}"
 
     def __enter__(self) -> Self:
@@ -69,20 +69,20 @@ class Hosts:
             self.run(name, ["sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"])
 
     def cut(self, name: str, others: Sequence[str]) -> None:
-        """From now on no packet passes between a host and the others; nobody is told: each has an address of the other that nobody has."""
+        """Drop all packets between a host and others silently: each gets a link-layer address of the other that does not exist."""
         for other in others:
             for here, there in ((name, other), (other, name)):
                 _ip("-n", self._ns(here), "neigh", "replace", self.address(there), "lladdr", NOWHERE, "dev", "eth0", "nud", "permanent")
                 self._cuts.append((here, there))
 
     def mend(self) -> None:
-        """All that was cut."""
+        """Undo all cuts."""
         while self._cuts:
             here, there = self._cuts.pop()
             _ip("-n", self._ns(here), "neigh", "del", self.address(there), "dev", "eth0")
 
     def shape(self, name: str, rate: int) -> None:
-        """Give a host's link `rate` Mbit/s each way; 0: all it can."""
+        """Shape a host's link to `rate` Mbit/s each way; 0: unshaped."""
         for space, device in ((self._ns(name), "eth0"), (self._ns("hub"), f"p{self.names.index(name)}")):
             tbf = ["root", "tbf", "rate", f"{rate}mbit", "burst", BURST, "latency", LATENCY] if rate else ["root"]
             subprocess.run(["tc", "-n", space, "qdisc", "replace" if rate else "del", "dev", device, *tbf], check=True)
@@ -92,11 +92,11 @@ class Hosts:
         return ["ip", "netns", "exec", self._ns(name), *words]
 
     def run(self, name: str, words: Sequence[str]) -> str:
-        """Run a command inside a host; what it printed."""
+        """Run a command inside a host; return its output."""
         return subprocess.run(self.command(name, words), check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def carried(self) -> dict[str, tuple[int, int]]:
-        """Bytes that each host has sent and received, with all headers, as its port of the bridge counts them."""
+        """Bytes that each host has sent and received, with all headers, as counted at its port of the bridge."""
         counts = {}
         for line in Path(f"/proc/{self.watch.pid}/net/dev").read_text().splitlines():
             device, _, numbers = line.strip().partition(":")

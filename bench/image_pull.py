@@ -2,10 +2,10 @@
 
     python -m bench.image_pull [--hosts N] [--rate MBIT] [--size MIB] [--layers N] [--repeats N] [--direct] [--json]
 
-skopeo writes an OCI layout, so it reads six layers at a time at most; into a directory it would read one after the other. Each host is a
-network namespace (bench.hosts) with a proxy and a skopeo that knows it by the file of `dfengine proxy hosts-toml`. The registry's link is
-not shaped, the supernode's is, and the supernode has nothing of the image when a run begins. The bound is F/c: F bytes of all blobs, c what
-one curl gets through the same link in the same run. --direct: without proxies, from the registry behind a shaped link.
+skopeo writes an OCI layout, so it reads up to six layers at a time; into a directory it would read them one after the other. Each host is a
+network namespace (bench.hosts) with a proxy and a skopeo that is configured by `dfengine proxy hosts-toml`. The registry's link is not
+shaped, the supernode's is, and the supernode has no part of the image when a run begins. The bound is F/c: F bytes of all blobs, c the rate
+of one curl through the same link in the same run. --direct: without proxies, from the registry behind a shaped link.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ REGISTRY = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 SKOPEO = shutil.which("skopeo") or "/usr/bin/skopeo"
 NAME = "registry.test"
 LIMIT = 300.0
-"""Seconds of a run."""
+"""Time limit of a run in seconds."""
 
 
 def image(path: Path, size: int, layers: int) -> int:
-    """An OCI layout of about `size` bytes at `path`, each layer a little smaller than the one before; bytes of its blobs."""
+    """Make an OCI layout of about `size` bytes at `path`, each layer a little smaller than the previous; return the bytes of its blobs."""
     folder = path / "blobs" / "sha256"
     folder.mkdir(parents=True)
     total = 0
@@ -71,7 +71,7 @@ class Pull:
         self.place = f"{net.address('registry')}:5000"
 
     def start(self, host: str, role: str, *words: str, ready: bool = True) -> None:
-        """A server; ready: it says so on stdout."""
+        """Start a server. ready: wait for its message on stdout."""
         with (self.path / f"{role}.log").open("ab") as log:
             process = subprocess.Popen(self.net.command(host, words), stdout=subprocess.PIPE if ready else log, stderr=log,
                                        start_new_session=True)  # fmt: skip
@@ -82,7 +82,7 @@ class Pull:
                 raise RuntimeError(f"the {role} of {host} does not start")
 
     def registry(self) -> None:
-        """With the image of `path`/oci."""
+        """Start the registry with the image of `path`/oci."""
         config = self.path / "registry.yml"
         config.write_text(f"version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: error}}\nhttp: {{addr: '{self.place}'}}\n"
                           f"storage: {{filesystem: {{rootdirectory: {self.path}/registry}}}}\n")  # fmt: skip
@@ -95,12 +95,12 @@ class Pull:
             time.sleep(0.1)
 
     def sent(self) -> int:
-        """Bytes of blobs that left the registry."""
+        """Bytes of blobs that the registry has sent."""
         found = re.findall(r'"GET \S+/blobs/\S+ HTTP/[\d.]+" \d+ (\d+)', (self.path / "registry.log").read_text())
         return sum(map(int, found))
 
     def proxies(self, options: list[str]) -> None:
-        """A supernode, and a proxy on each host."""
+        """Start a supernode, and a proxy on each host."""
         node = self.net.address("node")
         self.start("node", "supernode", *DFENGINE, "supernode", "--host", node, "--advertise-ip", node,
                    "--home-dir", str(self.path / "supernode"))  # fmt: skip
@@ -112,7 +112,7 @@ class Pull:
                        stdout=subprocess.DEVNULL)  # fmt: skip
 
     def together(self, direct: bool) -> list[float]:
-        """Seconds until each host had all of it."""
+        """Pull on all hosts: seconds until each host had the whole image."""
         conf = self.path / "etc/containers/registries.conf.d/50-dfengine.conf"
         if direct:
             conf = self.path / "direct.conf"
@@ -188,7 +188,7 @@ def measure(count: int, rate: int, size: int, layers: int, direct: bool, options
 
 
 def same(blobs: Path, found: Path) -> bool:
-    """Each blob is there, with its sha256."""
+    """Whether each blob is there, with its sha256."""
     named = {each.name for each in found.iterdir()}
     for name in named:
         with (found / name).open("rb") as file:

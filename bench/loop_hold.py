@@ -1,10 +1,10 @@
-"""The longest that one event holds a supernode's loop, in a crowd: milliseconds for each kind of event.
+"""The longest time for which one event occupies a supernode's loop with many downloads: milliseconds for each kind of event.
 
     python -m bench.loop_hold [--tasks 8000] [--downloads 20000] [--pieces 280000] [--only WORD] [--json FILE]
 
-Each kind has a process of its own with a node and its router, without sockets. The crowd is made, the event is sent, and until nothing
-is due any more a callback that calls itself again notes how long each turn of the loop took: by the clock, and of that the processor time
-of the loop's own thread, which other programs do not lengthen. Copies are records without data.
+Each kind runs in a process of its own with a node and its router, without sockets. The downloads are set up and the event is sent. Until
+nothing is due any more, a callback that reschedules itself measures each turn of the loop: the elapsed time, and the loop thread's own
+processor time, which other programs do not lengthen. Copies are records without data.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from dfengine.task import Peer
 
 TASK = "7" * 64
 QUIET = 0.3
-"""Seconds without anything due after which an event is over."""
+"""Seconds without due work after which an event is over."""
 
 
 class Copy:
-    """What the supernode sees of a fetch that is over."""
+    """A finished fetch as the supernode sees it."""
 
     state, stopped, md5, error, failure_reported, asking, following = SUCCESS, False, "", None, False, False, False
     origin_requests = origin_bytes = 0
@@ -61,20 +61,20 @@ class Copy:
     wanted = Wanted("http://origin/f")
 
     def digest(self, n: int) -> bytes:
-        """Of any piece."""
+        """Digest of any piece."""
         return bytes(16)
 
     @property
     def digests(self) -> bytes:
-        """Of all."""
+        """Digests of all pieces."""
         return bytes(16 * self.count)
 
     def wants(self, una: int, end: int) -> None:
-        """A stream waits."""
+        """A stream waits for pieces."""
 
 
 class Scene:
-    """A node, and how a crowd comes to it."""
+    """A node, and methods that set up its downloads."""
 
     def __init__(self, arguments: argparse.Namespace, home: str, loop: asyncio.AbstractEventLoop) -> None:
         self.tasks, self.downloads, self.pieces = arguments.tasks, arguments.downloads, arguments.pieces
@@ -83,14 +83,14 @@ class Scene:
         self.begin()
 
     def begin(self, limits: Limits | None = None) -> None:
-        """A node of which nothing is known; limits: other ones than usual."""
+        """Start with an empty node. limits: other than the default ones."""
         settings = SupernodeSettings(home_dir=self.home, advertise_ip="127.0.0.1", task_expire_time=0.0)
         self.node = SupernodeState(settings, self.home, self.loop, limits=limits)
         self.swarm = self.node.swarm
         self.router = Router(self.node)
 
     def task(self, name: str, count: int, cached: int = -1) -> None:
-        """One of which the supernode has the first `cached` pieces (all)."""
+        """Add a task of which the supernode has the first `cached` pieces (-1: all)."""
         self.node.cdn.fetches[name] = Copy(name, count)  # type: ignore[assignment]
         self.swarm.add_task(name, count, self.node.now())
         bits = Bitset(max(count, 1))
@@ -98,31 +98,31 @@ class Scene:
         self.swarm.cached_all(name, bits, self.node.now())
 
     def join(self, task: str, cid: str, ip: str = "", **more: Any) -> None:
-        """A native download registers."""
+        """Register a native download."""
         ip = ip or f"10.{hash(cid) % 200}.{hash(cid) // 200 % 250}.{hash(cid) // 50000 % 250}"
         peer = Peer(ip, 15001, f"/peer/file/{cid}", "host", ip)
         self.swarm.join(task, cid, peer, self.node.now(), **more)
         self.node.members.admit((task, cid), Member("127.0.0.1", cid, wire.NATIVE, peer, "127.0.0.1"))
 
     def crowd(self, task: str = TASK, **more: Any) -> list[str]:
-        """`downloads` of one task."""
+        """Register `downloads` downloads of one task."""
         names = [f"c{i}" for i in range(self.downloads)]
         for name in names:
             self.join(task, name, **more)
         return names
 
     def pull(self, cid: str, task: str = TASK, **fields: Any) -> None:
-        """POST /swarm/pull."""
+        """Send POST /swarm/pull."""
         self.ask("POST", "/swarm/pull", json.dumps({"task": task, "cid": cid, **fields}).encode())
 
     def ask(self, method: str, path: str, body: bytes = b"") -> None:
-        """Any request; its answer may come later."""
+        """Send any request; the response may be later."""
         self.answers.append(self.router(Request(method, path.encode(), {}, body, "127.0.0.1")))
 
 
 @contextmanager
 def long_ago(scene: Scene) -> Iterator[None]:
-    """What is done inside was done so long ago that everything of it is due, and nothing was looked at since."""
+    """Run the block at a time so long ago that all of its work is due, with nothing processed since."""
     loop, node = scene.node.loop, scene.node
     node.now, node.driver.due = lambda: loop.time() - 1000.0, 0.0  # type: ignore[method-assign]
     yield
@@ -134,12 +134,12 @@ KINDS: dict[str, Callable[[Scene], Event]] = {}
 
 
 def kind(name: str) -> Callable[[Callable[[Scene], Event]], Callable[[Scene], Event]]:
-    """What makes a crowd and returns the event, under the name of its row."""
+    """Register a function that sets up downloads and returns the event, under the name of its row."""
     return lambda made: KINDS.setdefault(name, made)
 
 
 def large(scene: Scene, **more: Any) -> None:
-    """One task of very many pieces, and a download of it."""
+    """One task with very many pieces, and a download of it."""
     scene.task(TASK, scene.pieces)
     scene.join(TASK, "c", **more)
 
@@ -245,7 +245,7 @@ def sweep(scene: Scene) -> Event:
 
 
 def busy_host(scene: Scene) -> None:
-    """One peer server with all downloads, of all tasks in turn, half of each there."""
+    """One peer server with all downloads, over all tasks in turn, half of each complete."""
     for i in range(scene.tasks):
         scene.task(f"{i:064x}", 64)
     for i in range(scene.downloads):
@@ -290,7 +290,7 @@ def used(scene: Scene) -> Event:
 @kind("the leases of all downloads expire")
 def leases(scene: Scene) -> Event:
     scene.begin(Limits(supernode=1 << 20, few=1 << 20))
-    scene.task(TASK, 4 * scene.downloads)  # each piece is sent to one: the others would wait for that one
+    scene.task(TASK, 4 * scene.downloads)  # each piece is sent to one download only; the others would wait for it
     with long_ago(scene):
         for name in scene.crowd():
             scene.pull(name, want=4)
@@ -338,7 +338,7 @@ def scraped(scene: Scene) -> Event:
 
 
 async def measured(name: str, arguments: argparse.Namespace, home: str) -> tuple[float, float]:
-    """Seconds of the longest turn by the clock; the most processor time of one."""
+    """Elapsed seconds of the longest turn; the maximum of processor time of a turn."""
     loop = asyncio.get_running_loop()
     scene = Scene(arguments, home, loop)
     event = KINDS[name](scene)

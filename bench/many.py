@@ -1,9 +1,9 @@
-"""Many files: a tree of small ones beside rclone, aria2c and wget, over a long link too; lists of URLs; a hub's snapshot.
+"""Many files: a tree of small ones compared with rclone, aria2c and wget, also over a long link; lists of URLs; a hub's snapshot.
 
     python -m bench.many [--rows warm,link,cold,list,hub] [--files N] [--link-files N] [--hub-bytes N] [--repeats N]
 
-Every contender is a whole process; the one nginx, or the supernode, is on loopback in the same namespace, and outputs are on tmpfs. A
-download has a home of its own each time, so it starts its peer server. Medians over all repeats, after one round that is not counted.
+Every contender is a whole process. The nginx, or the supernode, is on loopback in the same namespace, and outputs are on tmpfs. Each
+download has a fresh home, so it starts its peer server. Medians over all repeats, after one round that is not counted.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SIZE = 10_000
 """Bytes of a small file."""
 
 OLD = 1_750_000_000
-"""Time of the files: those of a tree that was made just now would each be asked themselves."""
+"""Modification time of the files: files that are too new would be revalidated one by one."""
 
 FOLDER = 100
-"""Files of one directory."""
+"""Number of files of one directory."""
 
 TRIP = 20.0
 """Round trip of the long link, in milliseconds."""
@@ -46,7 +46,7 @@ class Many:
         self.origin = stage.origin()
 
     def tree(self, name: str, files: int) -> str:
-        """Lay `files` small files below the origin's root; the URL of the directory."""
+        """Create `files` small files below the origin's root; return the directory's URL."""
         for n in range(files):
             path = self.stage.root / name / f"{n // FOLDER:03}" / f"{n:05}.bin"
             if n % FOLDER == 0:
@@ -56,19 +56,19 @@ class Many:
         return f"{self.origin}/{name}/"
 
     def fresh(self) -> str:
-        """An empty place for outputs."""
+        """An empty directory for outputs."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         return str(self.out)
 
     def check(self, files: int, size: int) -> None:
-        """All of them came, and whole."""
+        """Check that all files are complete."""
         found = [path.stat().st_size for path in self.out.rglob("*") if path.is_file() and path.suffix != ".html"]
         if len(found) != files or sum(found) != size:
             raise RuntimeError(f"{len(found)} files of {sum(found)} bytes came, not {files} of {size}")
 
     def get(self, words: list[str], files: int, size: int, ip: str = "127.0.0.3") -> Run:
-        """`dfengine get` with a fresh home; out of `words`."""
+        """Run `dfengine get` with a fresh home; arguments: `words`."""
         home = self.stage.home()
         result = run([*DFENGINE, "get", *words, "--ip", ip, "--home", str(home), "--quiet"], timeout=1200)
         self.check(files, size)
@@ -77,19 +77,19 @@ class Many:
         return result
 
     def other(self, command: Callable[[str], list[str]], files: int, size: int) -> Run:
-        """Another program, told where its outputs go."""
+        """Run another program with the path for its outputs."""
         result = run(command(self.fresh()), timeout=1200)
         self.check(files, size)
         return result
 
     def listed(self, name: str, base: str, files: int) -> str:
-        """A file with the URLs of a tree, for aria2c and `get --input-file`, which keep no directories: names are unique."""
+        """A file with the URLs of a tree, for aria2c and `get --input-file`, which create no directories: names are unique."""
         path = self.stage.path / f"{name}.urls"
         path.write_text("".join(f"{base}{n // FOLDER:03}/{n:05}.bin\n" for n in range(files)))
         return str(path)
 
     def beside(self, url: str, name: str, files: int) -> dict[str, Callable[[], Run]]:
-        """rclone, aria2c and wget over the index at `url`."""
+        """rclone, aria2c and wget for the index at `url`."""
         listed, size = self.listed(name, url, files), files * SIZE
         return {
             "rclone copy --transfers 16": lambda: self.other(
@@ -102,7 +102,7 @@ class Many:
         }  # fmt: skip
 
     def report(self, what: str, runs: dict[str, list[Run]], files: int) -> None:
-        """A table of times, files per second, and ratios to the first contender."""
+        """Print a table of times, files per second, and ratios to the first contender."""
         first = median(each.wall for each in next(iter(runs.values())))
         rows = [
             [name, spread([each.wall for each in found], 1e3), f"{files / median(each.wall for each in found):.0f}",
@@ -128,7 +128,7 @@ class Many:
         self.report(f"{files} x {SIZE} bytes", interleaved({**contenders, **self.beside(url, "tree", files)}, self.repeats), files)
 
     def cold(self, files: int) -> None:
-        """What the origin is asked for."""
+        """Requests to the origin."""
         url = self.tree("cold", files)
         folders, size, rows = -(-files // FOLDER) + 1, files * SIZE, []
         for lap in range(self.repeats):
@@ -145,7 +145,7 @@ class Many:
         print(table(["run", "wall ms", "origin requests", "beyond files + indexes", "origin bytes / F"], rows), flush=True)
 
     def link(self, files: int) -> None:
-        """A round trip between the host and everything else."""
+        """A round-trip time between the host and all servers."""
         self.tree("far", files)
         port, relayed = int(self.origin.rpartition(":")[2]), free_port()
         node, process = self.stage.supernode("--advertise-ip", AFAR)
@@ -163,7 +163,7 @@ class Many:
         self.report(f"{files} x {SIZE} bytes, round trip {TRIP:.0f} ms", runs, files)
 
     def urls(self, files: int) -> None:
-        """A list of URLs: what one process costs for each."""
+        """A list of URLs: the cost per URL in one process."""
         base, size = self.tree("list", files), files * SIZE
         listed = self.listed("list", base, files)
         config = self.stage.path / "list.curl"
@@ -181,7 +181,7 @@ class Many:
         self.report(f"a list of {files} x {SIZE} bytes", interleaved(contenders, self.repeats), files)
 
     def hub(self, whole: int, files: int = 40) -> None:
-        """A snapshot of a repository, and how often its bytes leave the hub for four hosts."""
+        """A snapshot of a repository, and how often the hub sends its bytes for four hosts."""
         from tests.origins.hub import Hub
 
         with Hub() as hub:
@@ -208,7 +208,7 @@ class Many:
                   f"{(hub.sent - sent) / size:.3f} F", flush=True)  # fmt: skip
 
     def _mirror(self, hub: str, node: str) -> str:
-        """URL of a `dfengine proxy` of this hub."""
+        """Start a `dfengine proxy` of this hub; return its URL."""
         home = str(self.stage.home())
         process = self.stage.start(
             [*DFENGINE, "proxy", "--listen", "127.0.0.5:0", "--hub", hub, "--ip", "127.0.0.5", "--home", home, "-n", node]
@@ -228,7 +228,7 @@ class Many:
         return result
 
     def _at_once(self, node: str, files: int, size: int, hosts: int = 4) -> None:
-        """Four hosts want the same at the same time."""
+        """Four hosts download the same files at the same time."""
         places = [(self.stage.home(), self.stage.path / f"host-{n}") for n in range(hosts)]
         running = [
             subprocess.Popen([*DFENGINE, "get", "--recursive", "hf://org/name", str(out), "-n", node, "--ip", f"127.0.0.{n + 11}",

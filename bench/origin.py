@@ -1,4 +1,4 @@
-"""How many bytes the origin sends when eight peers start together: once the file, whoever asks.
+"""Bytes that the origin sends when eight peers start together: the goal is one file, for any number of peers.
 
     python -m bench.origin [--size MIB] [--peers N]
 """

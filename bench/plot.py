@@ -1,4 +1,4 @@
-"""Bars of what `bench.transfer --json FILE` measured, as a PNG; wants the `plot` extra.
+"""Bar charts of the results of `bench.transfer --json FILE`, as a PNG; needs the `plot` extra.
 
     python -m bench.plot FILE PNG
 """

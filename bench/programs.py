@@ -1,4 +1,4 @@
-"""What programs get of a swarm's file: opened and read in order or at random, against the same file fetched by `get`.
+"""Programs that open and read a swarm's file, in order or at random, compared with `get` of the same file.
 
     python -m bench.programs [--rows open-sequential,open-random,open-together,import] [--size MIB] [--random-size MIB] [--repeats N]
 """
@@ -104,7 +104,7 @@ with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, sto
 
 
 def program(stage: Stage, code: str, url: str, node: str, out: str) -> dict[str, float]:
-    """A process of its own runs `code`, with a home of its own; what it prints as JSON."""
+    """Run `code` in a process of its own, with a home of its own; return the JSON that it prints."""
     home = stage.home()
     Path(out).unlink(missing_ok=True)
     try:
@@ -115,7 +115,7 @@ def program(stage: Stage, code: str, url: str, node: str, out: str) -> dict[str,
 
 
 def open_sequential(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """A file that is read in order through one buffer, as fast as the same file comes by `get` to tmpfs; and `map` after it."""
+    """A file that is read in order through one buffer, compared with `get` of the same file to tmpfs; and `map` after it."""
     stage.file("f", options.size * MIB)
     node, _ = stage.supernode()
     found: dict[str, list[dict[str, float]]] = {"get": [], "open": []}
@@ -137,7 +137,7 @@ def open_sequential(stage: Stage, base: str, options: argparse.Namespace) -> Row
 
 
 def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """Random reads by 1, 4 and 16 threads; one host's peer server has all of the file, and the supernode sends nothing that it has."""
+    """Random reads by 1, 4 and 16 threads; one host's peer server has the whole file, so the supernode sends no pieces of it."""
     size = options.random_size * MIB
     with open(stage.root / "sparse", "wb") as file:
         file.truncate(size)
@@ -153,9 +153,9 @@ def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
             place = f"{options.reads}/{readers}"
             found = [program(stage, RANDOM, f"{base}/sparse", node, place) for _ in range(options.repeats)]
             p99, one = [each["p99"] for each in found], found[0]
-            # What one piece takes while nothing else is under way.
+            # Time of one piece while no other one is in flight.
             alone = alone or median([each["missed"] for each in found])
-            # Who asks when all others wait is answered after as many pieces as there are readers: Little's law, whatever the order.
+            # A read that begins when all others wait ends after as many pieces as there are readers: Little's law, for any order.
             turn = [each["p99"] / (readers * each["seconds"] / each["fetched"]) for each in found]
             rate = [each["fetched"] * each["piece_bytes"] / each["seconds"] / MIB for each in found]
             rows += [
@@ -171,7 +171,7 @@ def open_random(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
 
 
 def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """A process that imports the package, against one that imports nothing; and what a client of it loads when it is made."""
+    """A process that imports the package, compared with one that imports nothing; and the modules that a client loads when it is made."""
     codes = {
         "bare": "pass",
         "import": "import dfengine; import sys; assert not {'asyncio', 'click'} & set(sys.modules)",
@@ -188,7 +188,7 @@ def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
 
 
 def open_together(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
-    """Eight processes of one host open and read the same file at once, against one that does it alone: by `map`, and through a buffer."""
+    """Eight processes of one host open and read the same file at once, compared with one process: by `map`, and through a buffer."""
     size = options.size * MIB
     stage.file("together", size)
     node, _ = stage.supernode()
@@ -199,7 +199,7 @@ def open_together(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
             home, before = stage.home(), _sent(node)
             command = [sys.executable, "-c", TOGETHER, f"{base}/together", node, str(home), way]
             processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-            # All keep the file open until all have read it.
+            # All processes keep the file open until all have read it.
             found = [json.loads(each.stdout.readline()) for each in processes if each.stdout is not None]
             for each in processes:
                 each.communicate()
@@ -231,7 +231,7 @@ ROWS: dict[str, Callable[[Stage, str, argparse.Namespace], Rows]] = {
     "open-together": open_together,
     "import": import_time,
 }
-"""Name -> what measures it, and gives rows of (what, measured, compared)."""
+"""Name -> function that measures and returns rows of (name, measured, compared)."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""A relay that lends a link a round trip: every byte is held for half of it each way, and a connection's first byte for one more.
+"""A relay that adds a round-trip time to a link: every byte is delayed by half of it each way, and a connection's first byte by one more.
 
-It stands for a long link where the kernel has no netem. The rate is loopback's; the round trip of the TCP handshake is what the first byte
-waits for in addition.
+It simulates a long link on kernels without netem. The rate is loopback's; the additional delay of the first byte stands for the TCP
+handshake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 
 
 class Way(asyncio.Protocol):
-    """One direction of a connection: what comes in here goes out at the other side, later and in order. first: not before this time."""
+    """One direction of a connection: bytes are passed on to the other side later, in order. first: not before this time."""
 
     def __init__(self, delay: float, first: float) -> None:
         self._delay = delay
@@ -42,7 +42,7 @@ class Way(asyncio.Protocol):
         self._later(None)
 
     def leads_to(self, other: asyncio.Transport | None) -> None:
-        """Where it goes out."""
+        """Set the transport to which bytes are passed on."""
         self._other = other
         self._pass(0)
 
@@ -52,7 +52,7 @@ class Way(asyncio.Protocol):
         self._loop.call_at(self._free, self._pass, 1)
 
     def _pass(self, more: int) -> None:
-        """`more` of what is held is due, besides what could not go out yet."""
+        """Pass on `more` bytes that are due, and those that could not be passed on yet."""
         self._due += more
         while self._due and self._other is not None:
             self._due -= 1
@@ -68,7 +68,7 @@ class Way(asyncio.Protocol):
 
 
 async def serve(host: str, pairs: list[tuple[int, str, int]], trip: float) -> None:
-    """Listen at `host` on each pair's first port, for the server at its other address. trip: seconds."""
+    """Listen at `host` on each pair's first port, for the server at its other address. trip: round-trip time in seconds."""
     loop = asyncio.get_running_loop()
 
     def accept(there: tuple[str, int]) -> Way:

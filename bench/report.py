@@ -1,4 +1,4 @@
-"""A short readable report of a pytest-benchmark JSON file.
+"""A short report of a pytest-benchmark JSON file.
 
     python -m bench.report FILE
 """

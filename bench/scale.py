@@ -1,10 +1,10 @@
-"""How a swarm scales, as one picture: when hosts are finished, what the supernode sends, how many pieces a second it decides.
+"""How a swarm scales, as one picture: completion times of hosts, bytes of the supernode, decisions per second.
 
     python -m bench.scale PNG [--shaped FILE ...] [--hosts 4,16,64,256,1000] [--pieces 256] [--room 2] [--seed S]
 
-The first two panels are the fluid clock's (bench/fluid.py: the real scheduler, transfers as fluids) with all hosts at once; FILE is what
-`bench.swarm --json` wrote of hosts with real, shaped links, a colour to each. The third is CPU time of the engine (bench.decide), pulls of
-four among 10,000 pieces. Prints what it draws; wants the `plot` extra.
+The first two panels are from the fluid clock (bench/fluid.py: the real scheduler, transfers as fluids) with all hosts at once; FILE is the
+output of `bench.swarm --json` for hosts with real, shaped links, each with its own color. The third is CPU time of the engine
+(bench.decide), for pulls of four among 10,000 pieces. Prints the data of the picture; needs the `plot` extra.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PEERS = (10, 100, 1000, 4000)
 
 
 def simulated(hosts: int, pieces: int, room: int, seed: int) -> tuple[list[float], float]:
-    """Each host's time over T*, in order, and what the supernode sent over F."""
+    """Each host's time over T*, in order, and the bytes of the supernode over F."""
     bound = PIECE_SECONDS * (pieces + floor(log2(hosts)))
     result = Fluid(crowd(hosts), pieces, seed=seed, room=room).run(20 * bound)
     return sorted((result.times / bound).tolist()), result.sent / pieces

@@ -1,15 +1,15 @@
-"""Pulls a second that one supernode process on one core answers over HTTP, against a bare handler of the same server in the same run; and
-the same while DOWNLOADS downloads a second register and end, which it tells as events at the level info; and while consoles are open, which
-watch the swarm, the hosts and the tasks, WARM seconds after they were opened.
+"""Pulls per second of one supernode process on one core over HTTP, compared with a bare handler of the same server in the same run; also
+while DOWNLOADS downloads a second register and end, which it logs as events at the level info; and while consoles are open, which watch the
+swarm, the hosts and the tasks, WARM seconds after they were opened.
 
     python -m bench.scheduler [--peers 1000] [--pieces 4000] [--connections 16] [--pulls 200000] [--repeats 5] [--json FILE]
 
 The supernode is a process of its own on the first core: its node, router and control server as `dfengine supernode` runs them, with a swarm
-of peers that have from nothing to nearly everything; only the file's copy is a record without data, since no piece is sent. The load is a C
-program (bench/pulls.c, compiled for the run) on the second core, which it has to itself and polls without sleeping, and how much of that it
-is idle is told: keep-alive connections, each of which plays its share of the peers. A pull reports the four pieces of that peer's pull
-before as done and wants four more. The bare handler reads the same requests as any others, not as plain pulls, and gives a fixed answer of
-the same size. Medians of the repeats; each has a fresh process.
+of peers that have from no pieces to nearly all; only the file's copy is a record without data, since no piece is sent. The load generator
+is a C program (bench/pulls.c, compiled for the run) alone on the second core, which it polls without sleeping; its idle share is reported.
+Each of its keep-alive connections plays its share of the peers. A pull reports the four pieces of that peer's previous pull as done and
+requests four more. The bare handler parses the same requests generically, not as plain pulls, and sends a fixed response of the same size.
+Medians of the repeats; each has a fresh process.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ TASK = "7" * 64
 MODES = ("bare", "real", "telling", "watched")
 DOWNLOADS = 1000
 WARM = 4.0
-"""Seconds. The first figures may take 50 ms that were saved up (`console.budget`), which says nothing of a console that stays open."""
+"""Seconds. The first responses may use a saved budget of 50 ms (`console.budget`), which is not typical of a console that stays open."""
 WATCHED = f"/api/v2/tasks/{TASK}/swarm", "/api/v2/hosts?limit=1000", "/api/v2/tasks"
 LEAST = 3.5
-"""Pieces of a pull, on average, below which a run says nothing of pulls of four."""
+"""Average number of pieces in a pull below which a run is not representative of pulls of four."""
 HERE = Path(__file__).parent
 
 
 class Copy:
-    """What a pull sees of a fetch that is over: the record, and no bytes."""
+    """A finished fetch as a pull sees it: the record, without bytes."""
 
     def __init__(self, pieces: int) -> None:
         geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
@@ -81,16 +81,16 @@ class Copy:
 
     @property
     def geometry(self) -> Geometry:
-        """As the record has it."""
+        """The record's geometry."""
         return self.file.record.geometry  # type: ignore[no-any-return]
 
 
 def crowded(
     peers: int, pieces: int, home: str, loop: asyncio.AbstractEventLoop, events: EventLog, redis: str = "", key: str = ""
 ) -> SupernodeState:
-    """A node with one task, all of it cached, and `peers` native downloads in the middle of it."""
+    """A node with one task, all of it cached, and `peers` native downloads in progress."""
     settings = SupernodeSettings(home_dir=home, download_port=8001, cluster=redis, cluster_key_file=key)
-    # Pieces stay quick also where the load has to wait for a core.
+    # Pieces count as quick even if the load generator has to wait for a core.
     limits = Limits(up=settings.up_limit, down=settings.down_limit, supernode=settings.supernode_limit, slow=60.0)
     node = SupernodeState(settings, home, loop, events=events, limits=limits)
     node.cdn.fetches[TASK] = Copy(pieces)  # type: ignore[assignment]
@@ -99,12 +99,12 @@ def crowded(
         node.swarm.cached(TASK, n, node.now())
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
         node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"), "127.0.0.1"))
-    retune(node.swarm.tasks[TASK], False)  # in the middle of quick pieces
+    retune(node.swarm.tasks[TASK], False)  # as during quick pieces
     return node
 
 
 def tell(node: SupernodeState, n: int) -> None:
-    """The events of downloads that come and go, from the n-th on."""
+    """Log the events of downloads that register and end, from the n-th on."""
     for each in range(n, n + DOWNLOADS // 100):
         cid, client = f"10.0.0.{each % 250}-{each}-1549104994.143", f"10.0.0.{each % 250}"
         node.events.info("registered", task=TASK, cid=cid, client=client, host=f"host{each}", system="", url="http://origin/file?signature",
@@ -115,7 +115,7 @@ def tell(node: SupernodeState, n: int) -> None:
 
 
 async def serve(mode: str, peers: int, pieces: int, home: str, redis: str = "", key: str = "") -> None:
-    """The server process: says its port, serves until its input ends, then says its CPU seconds. redis, key: of its cluster, if any."""
+    """The server process: prints its port, serves until its input ends, then prints its CPU seconds. redis, key: of its cluster, if any."""
     loop, bare = asyncio.get_running_loop(), mode == "bare"
     events = EventLog("text", "info", os.open(os.devnull, os.O_WRONLY)) if mode == "telling" else SILENT
     node = crowded(peers, pieces, home, loop, events, redis, key)
@@ -152,7 +152,7 @@ async def serve(mode: str, peers: int, pieces: int, home: str, redis: str = "", 
 
 
 def look(port: str) -> Callable[[], None]:
-    """Consoles that watch WATCHED and read what they are sent. Returns what ends them."""
+    """Open consoles that watch WATCHED and read their streams. Returns a function that closes them."""
     lines = [socket.create_connection(("127.0.0.1", int(port))) for _ in WATCHED]
 
     def read(line: socket.socket, path: str) -> None:
@@ -174,7 +174,7 @@ def look(port: str) -> Callable[[], None]:
 
 
 def measure(mode: str, arguments: argparse.Namespace, load: Path, cids: Path) -> tuple[float, float, float, float]:
-    """Pulls a second, CPU microseconds of the server for one, percent of the time that the load is idle, pieces to a pull."""
+    """Pulls per second, CPU microseconds of the server per pull, percent of time in which the load generator is idle, pieces per pull."""
     with tempfile.TemporaryDirectory() as home:
         command = ["taskset", "-c", "0", sys.executable, "-m", "bench.scheduler", "--serve", mode, "--home", home]
         command += ["--peers", str(arguments.peers), "--pieces", str(arguments.pieces)]

@@ -1,4 +1,4 @@
-"""Whole swarms on a virtual clock by the real scheduler: last and median host over the bound, and what the supernode sent.
+"""Whole swarms on a virtual clock with the real scheduler: last and median host over the bound, and pieces that the supernode sent.
 
     python -m bench.simulate [--hosts N] [--pieces M] [--seed S] [--slots UP,SUPERNODE,ROOM ...] [--delays ANSWER,REPORT,LEAD[,EARLY]]
         [--mixed]
@@ -6,18 +6,18 @@
     python -m bench.simulate --fluid [--hosts N] [--pieces M] [--seed S] [--room R]
     python -m bench.simulate --cells K [--last-alone] [--link L] [--at-once A] [--hosts N] [--pieces M] [--seed S] [--room R]
 
-Links are equal and shared fairly; answers take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
-that a host sends at once; SUPERNODE: that the supernode sends; ROOM: that a host receives. Nothing here is a timing.
-ANSWER: from a decision to the first byte of what it gives; REPORT: from a last byte to the supernode; LEAD: before its end a piece is
-called an ending one, 0 never; all in times of a piece. EARLY: when so
-much of a piece has come a host says what one takes on its link, 0 never.
---mixed: every other host has a quarter of the rate, up and down; each over its own bound, and links shared as TCP shares them.
---image: MIB in so many layers to all hosts, each of which reads OPENED at a time, in the order of the image (tests/swarm/image.py); the
-last host over F/c. Its delays are those of shaped links.
---fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM is then all three.
---cells: the same for K supernodes of one cluster, each with its share of the hosts (bench/cells.py); L: links of supernodes over those of
-hosts; A: pieces that a supernode reads of the leader's swarm at once. T* is that of N hosts of one supernode. --last-alone: of the cells
-only the leader's and the last follower's, which gives all but the quantiles of all hosts.
+Links are equal and shared fairly; responses take no time. T* = M + floor(log2 N) in pieces' times (Mundinger, Weber, Weiss). UP: pieces
+that a host sends at once; SUPERNODE: pieces that the supernode sends at once; ROOM: pieces that a host receives at once. Nothing here is a
+timing. ANSWER: from a decision to the first byte of its piece; REPORT: from a last byte to the supernode; LEAD: time before its end at
+which a piece is reported as ending, 0 never; all in times of a piece. EARLY: the fraction of a piece after which a host reports the time of
+a piece on its link, 0 never.
+--mixed: every other host has a quarter of the rate, up and down; each over its own bound, and links shared as by TCP.
+--image: MIB in LAYERS layers to all hosts, each of which reads OPENED layers at a time, in the order of the image (tests/swarm/image.py);
+the last host over F/c. The delays are those of shaped links.
+--fluid: for thousands of hosts, in steps of a quarter of a piece's time (bench/fluid.py); ROOM then replaces all three.
+--cells: the same for K supernodes of one cluster, each with its share of the hosts (bench/cells.py); L: ratio of supernodes' links to
+hosts'; A: pieces that a supernode reads at once from the leader's swarm. T* is that of N hosts of one supernode. --last-alone: only the
+cells of the leader and of the last follower, which yields all but the quantiles of all hosts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.swarm.virtual import Delays, Simulation
 
 
 def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, delays: Delays, mixed: bool) -> list[str]:
-    """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never."""
+    """One swarm whose hosts all start together; a host that is not finished after 20 bounds counts as never finished."""
     limits = Limits(up=up, supernode=supernode, native_down=max(room, 8), few=max(up, supernode, room))
     swarm = (FairSimulation if mixed else Simulation)(pieces, seed=seed, limits=limits, delays=delays)
     for host in range(hosts):
@@ -51,14 +51,14 @@ def row(hosts: int, pieces: int, seed: int, up: int, supernode: int, room: int, 
 
 
 def large(hosts: int, pieces: int, seed: int, room: int) -> str:
-    """One swarm on the fluid clock: quantiles of the hosts' times over T*, the supernode's bytes over the file's, CPU seconds it took."""
+    """One swarm on the fluid clock: quantiles of the hosts' times over T*, bytes of the supernode over the file's, CPU seconds."""
     import time
 
     import numpy as np
 
     from bench.fluid import PIECE_SECONDS, Fluid, crowd
 
-    gc.disable()  # millions of leases, and no cycle among them
+    gc.disable()  # millions of leases without reference cycles
     begun = time.process_time()
     bound = PIECE_SECONDS * (pieces + floor(log2(hosts)))
     result = Fluid(crowd(hosts), pieces, seed=seed, room=room).run(20 * bound)
@@ -70,7 +70,7 @@ def large(hosts: int, pieces: int, seed: int, room: int) -> str:
 
 
 def image(mib: float, layers: int, opened: int, hosts: int, rate: int, seed: int, connections: int) -> list[str]:
-    """One image; c is what curl gets of a link of `rate` Mbit/s."""
+    """One image; c is the rate of curl on a link of `rate` Mbit/s."""
     swarm = ImageSimulation(
         sizes_of(mib, layers), hosts, seed=seed, opened=opened, rate=rate * 0.12 / 4.194304, connections=connections,
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""What every benchmark stands on: a network namespace of its own, real servers, and commands timed as whole processes.
+"""Common base of the benchmarks: a network namespace, real servers, and commands measured as whole processes.
 
 All contenders of a run share one namespace and so one congestion control; on Linux as root that is reno, because bbr
-without a pacing qdisc costs everybody most of loopback's speed. Each contender runs in its own session, since the
-kernel's scheduler groups CPU by session. A command's CPU is what the kernel charged to it and to its children.
+without a pacing qdisc reduces loopback's speed for all contenders. Each contender runs in its own session, since the
+kernel's scheduler groups CPU by session. A command's CPU is the kernel's accounting of it and its children.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DFENGINE = [sys.executable, "-m", "dfengine"]
 
 
 def own_namespace() -> str:
-    """Move this process into a fresh network namespace with loopback up and reno; says what it got."""
+    """Move this process into a new network namespace with loopback and reno; return a description of it."""
     if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).unshare(0x40000000) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         try:
@@ -50,9 +50,9 @@ def own_namespace() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished command: seconds of wall and CPU, bytes of its largest process, what it printed.
+    """One finished command: seconds of elapsed time and CPU, bytes of its largest process, its output.
 
-    written: bytes that its own process gave to write calls, to whatever kind of file system. served: CPU seconds of its servers.
+    written: bytes that its own process passed to write calls, on any file system. served: CPU seconds of its servers.
     """
 
     wall: float
@@ -64,7 +64,7 @@ class Run:
 
 
 def run(command: Sequence[str], timeout: float = 300.0) -> Run:
-    """Run `command` in its own session and account for it; raises when it fails or outlives `timeout` seconds."""
+    """Run `command` in its own session and measure it. Raises if it fails or runs for longer than `timeout` seconds."""
     with tempfile.TemporaryFile() as out:
         begun = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
@@ -89,7 +89,7 @@ def run(command: Sequence[str], timeout: float = 300.0) -> Run:
 
 
 def write_calls(pid: int) -> int:
-    """Bytes given to write calls by a process that ended and is not waited for yet, or runs; 0 when that is not told."""
+    """Bytes passed to write calls by a process that runs, or has ended and was not waited for; 0 if unknown."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
     except OSError:
@@ -98,7 +98,7 @@ def write_calls(pid: int) -> int:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds so far of a process and its living children; 0 when it is gone."""
+    """CPU seconds so far of a process and its living children; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -113,7 +113,7 @@ def rss_of(pid: int) -> int:
 
 
 def peer_pid(home: Path) -> int:
-    """The peer server of `home`, 0 when there is none. One that just starts names itself a moment after its address."""
+    """The pid of the peer server of `home`, 0 if there is none. A starting one writes its pid a moment after its address."""
     end = time.monotonic() + 5.0
     while time.monotonic() < end:
         try:
@@ -128,10 +128,10 @@ def peer_pid(home: Path) -> int:
 
 
 class Stage:
-    """A directory on tmpfs, an nginx origin over `root`, and supernodes; everything ends with the context."""
+    """A directory on tmpfs, an nginx origin over `root`, and supernodes; all ends with the context."""
 
     def __init__(self) -> None:
-        # As an installation has it: where Python may write no bytecode (PYTHONDONTWRITEBYTECODE), a checkout is compiled by every process.
+        # As in an installation: if Python may not write bytecode (PYTHONDONTWRITEBYTECODE), every process compiles the checkout again.
         compileall.compile_dir(Path(dfengine.__file__).parent, quiet=1)
         self.path = Path(tempfile.mkdtemp(prefix="dfbench-", dir="/dev/shm"))
         self.root = self.path / "www"
@@ -142,7 +142,7 @@ class Stage:
         self.origin_pid = 0
 
     def __enter__(self) -> Self:
-        # Servers run in sessions of their own: a benchmark that is ended early must end them, too.
+        # Servers have sessions of their own, so a benchmark that is interrupted must end them itself.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         return self
 
@@ -160,19 +160,19 @@ class Stage:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def file(self, name: str, size: int) -> Path:
-        """A file of `size` random bytes below the origin's root."""
+        """Create a file of `size` random bytes below the origin's root."""
         path = self.root / name
         block = os.urandom(4 * MIB)
         with open(path, "wb") as out:
             left = size
             while left > 0:
-                # A counter in each block keeps equal pieces from hiding a misplaced one.
+                # A counter in each block, so that no two pieces are equal and a misplaced one is detected.
                 out.write((left.to_bytes(8, "big") + block)[: min(left, len(block))])
                 left -= min(left, len(block))
         return path
 
     def origin(self) -> str:
-        """Start nginx; its base URL."""
+        """Start nginx; return its base URL."""
         config = self.path / "nginx.conf"
         config.write_text(
             f"""daemon off; worker_processes 2; pid {self.path}/nginx.pid; error_log {self.path}/error.log;
@@ -188,31 +188,31 @@ class Stage:
         return f"http://127.0.0.1:{self.origin_port}"
 
     def origin_bytes(self) -> int:
-        """Body bytes the origin has sent so far."""
+        """Number of body bytes that the origin has sent so far."""
         time.sleep(0.05)
         lines = (self.path / "access.log").read_text().splitlines()
         return sum(int(line.split('"')[2].split()[1]) for line in lines)
 
     def origin_requests(self) -> int:
-        """Requests the origin has answered so far."""
+        """Number of requests that the origin has answered so far."""
         time.sleep(0.05)
         with open(self.path / "access.log", "rb") as log:
             return sum(1 for _ in log)
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """A server that lives as long as the stage."""
+        """Start a server that lives as long as the stage."""
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         self._processes.append(process)
         return process
 
     def forget(self, process: subprocess.Popen[bytes]) -> None:
-        """A server that has ended before the stage."""
+        """Remove a server that has ended before the stage."""
         self._processes.remove(process)
         if process.stdout is not None:
             process.stdout.close()
 
     def supernode(self, *options: str) -> tuple[str, subprocess.Popen[bytes]]:
-        """Start a supernode; its node address (IP:PORT) and process."""
+        """Start a supernode; return its node address (IP:PORT) and process."""
         self._count += 1
         home = self.path / f"supernode-{self._count}"
         process = self.start([*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1",
@@ -248,7 +248,7 @@ def free_port() -> int:
 
 
 def wait_port(port: int, seconds: float = 10.0) -> None:
-    """Return when something listens on 127.0.0.1:port."""
+    """Wait until a server listens on 127.0.0.1:port."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -261,7 +261,7 @@ def wait_port(port: int, seconds: float = 10.0) -> None:
 
 
 def machine(namespace: str) -> str:
-    """One paragraph: where and with what this was measured."""
+    """One paragraph about the machine and environment of the measurement."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
     control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     packages = ", ".join(f"{name} {version(name)}" for name in ("dfengine", "uvloop", "httptools", "xxhash"))
@@ -273,7 +273,7 @@ def machine(namespace: str) -> str:
 
 
 def median(values: Iterable[float]) -> float:
-    """Of a few repeats."""
+    """Median of a few repeats."""
     return statistics.median(values)
 
 
@@ -289,7 +289,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def interleaved(contenders: dict[str, Callable[[], Run]], repeats: int) -> dict[str, list[Run]]:
-    """Each contender once unmeasured, then `repeats` rounds of all of them in turn, so that drift hits all alike."""
+    """Each contender once without measurement, then `repeats` rounds of all of them in turn, so that drift affects all alike."""
     runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for lap in range(repeats + 1):
         for name, contender in contenders.items():

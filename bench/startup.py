@@ -1,4 +1,4 @@
-"""A 10 KB file from a warm supernode as a whole process, against curl: what start-up costs.
+"""A 10 KB file from a warm supernode as a whole process, compared with curl: the cost of start-up.
 
     python -m bench.startup [--repeats N]
 """

@@ -1,4 +1,4 @@
-"""A stream against the same file fetched as a file: speed, first byte, memory, disk, and what eight of them cost the supernode.
+"""A stream compared with a download of the same file: speed, first byte, memory, disk, and the supernode's bytes for eight streams.
 
     python -m bench.stream [--size MIB] [--repeats N] [--swarm MIB]
 """
@@ -21,7 +21,7 @@ NULL = "cat > /dev/null"
 
 
 def get(stage: Stage, url: str, node: str, host: int, out: str, *options: str, home: Path | None = None) -> Run:
-    """One download or stream as a whole process group; its peer server ends after it unless `home` is kept."""
+    """One download or stream as a whole process group; its peer server is ended after it unless `home` is given."""
     place = home or stage.home()
     command = [*DFENGINE, "get", url, "-n", node, "--ip", f"127.0.0.{host}", "--home", str(place), "--quiet", *options]
     if out == "-":
@@ -43,7 +43,7 @@ def speed(stage: Stage, url: str, size: int, repeats: int) -> list[list[str]]:
     node, _ = stage.supernode()
     fed, _ = stage.supernode()
     keeper = stage.home()
-    # A peer that has all of it, at a second supernode, so that the first has no peers.
+    # A peer with the whole file, at a second supernode, so that the first one has no peers.
     get(stage, url, fed, 9, str(stage.path / "kept"), "--expiretime", "1h", "--alivetime", "1h", home=keeper)
     for source, at in (("supernode", node), ("one peer", fed)):
         runs = interleaved({
@@ -61,10 +61,10 @@ def speed(stage: Stage, url: str, size: int, repeats: int) -> list[list[str]]:
 
 
 def memory_and_disk(stage: Stage, node: str, url: str) -> str:
-    """The most that a stream of 20 times its window took, and the bytes that it and its host's peer server wrote to disks."""
+    """Maximum memory of a stream of 20 times its window, and the bytes that it and its host's peer server wrote to disks."""
     home = Path(os.path.expanduser("~")) / f".dfengine-bench-{os.getpid()}"
     try:
-        # The host's peer server is up already: starting it writes its address, one line, beside its lock.
+        # The host's peer server runs already: starting it would write its address, one line, beside its lock.
         get(stage, url, node, 3, str(stage.path / "first"), home=home)
         peer = json.loads((home / "peer.lock").read_text())["pid"]
         before = written(peer)
@@ -94,7 +94,7 @@ def memory_and_disk(stage: Stage, node: str, url: str) -> str:
 
 
 def status(pid: int, name: str) -> int:
-    """A line of /proc/<pid>/status in bytes, 0 when it has ended."""
+    """A line of /proc/<pid>/status in bytes, 0 if the process has ended."""
     try:
         return next(int(line.split()[1]) << 10 for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name))
     except (OSError, StopIteration):
@@ -102,7 +102,7 @@ def status(pid: int, name: str) -> int:
 
 
 def written(pid: int) -> int:
-    """write_bytes of /proc/<pid>/io: what it caused to be written to block devices."""
+    """write_bytes of /proc/<pid>/io: bytes written to block devices because of the process."""
     try:
         lines = Path(f"/proc/{pid}/io").read_text().splitlines()
     except OSError:
@@ -111,7 +111,7 @@ def written(pid: int) -> int:
 
 
 def taken(pid: int) -> int:
-    """Bytes of a stream's slots."""
+    """Bytes of a stream's memory slots."""
     taken = 0
     for fd in Path(f"/proc/{pid}/fd").glob("*"):
         try:
@@ -123,7 +123,7 @@ def taken(pid: int) -> int:
 
 
 def first_byte(stage: Stage, node: str, url: str, repeats: int) -> str:
-    """Seconds to the first byte at the reader, against `dfengine version`, which is start-up and nothing else."""
+    """Seconds to the first byte at the reader, compared with `dfengine version`, which is start-up only."""
     starts, firsts = [], []
     for _ in range(repeats):
         starts.append(run([*DFENGINE, "version"]).wall)
@@ -141,12 +141,12 @@ def first_byte(stage: Stage, node: str, url: str, repeats: int) -> str:
 
 
 def swarm(stage: Stage, url: str, size: int, digest: str, skew: float) -> str:
-    """Eight streams, started within a second or `skew` seconds apart: what the supernode sent."""
+    """Eight streams, started within a second or `skew` seconds apart: bytes that the supernode sent."""
     node, process = stage.supernode()
     readers, homes = [], [stage.home() for _ in range(8)]
     begun = time.perf_counter()
     for at, home in enumerate(homes):
-        # Every host at an eighth of what the machine gives, or the first would be through before the last begins.
+        # Each host gets an eighth of the machine's rate, or the first one would be finished before the last begins.
         command = [*DFENGINE, "get", url, "-n", node, "--ip", f"127.0.0.{10 + at}", "--home", str(home), "--quiet", "-o", "-",
                    "--window", "16", "--cache", "256M", "-s", "60M"]  # fmt: skip
         quoted = " ".join(f"'{word}'" for word in command)
@@ -162,7 +162,7 @@ def swarm(stage: Stage, url: str, size: int, digest: str, skew: float) -> str:
 
 
 def sent_bytes(node: str) -> float:
-    """Of a supernode."""
+    """Bytes that a supernode has sent."""
     from urllib.request import urlopen
 
     with urlopen(f"http://{node}/metrics", timeout=10) as answer:

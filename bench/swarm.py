@@ -1,10 +1,10 @@
-"""One file to N hosts at once through shaped links, against the theoretical bound and against curl through the same link.
+"""One file to N hosts at once through shaped links, compared with the theoretical bound and with curl through the same link.
 
     python -m bench.swarm [--hosts 4,8,16] [--rate MBIT] [--size MIB] [--scene together|spread|mixed|killed] [--cold] [--ready]
         [--repeats N] [--json FILE]
 
 Bound, N receivers of equal capacity c and a source of c, F bytes in M pieces: T* = (F/c)(1 + floor(log2 N)/M) (Mundinger, Weber, Weiss);
-c is what one curl gets through the same link in the same run. A slower host's own bound is that of its c. CPU is that of all
+c is the rate of one curl through the same link in the same run. A slower host has a bound of its own with its c. CPU is of all
 processes together, each counted when it has ended: downloads, peer servers, supernode, origin.
 """
 
@@ -31,14 +31,14 @@ from bench.stage import DFENGINE, GB, MIB, NGINX, machine, median, stop_peer, ta
 from dfengine._piece import Geometry
 
 AHEAD = 64 * MIB
-"""Bytes that the ballast is less than what is still to be written."""
+"""Bytes by which the ballast is smaller than the data that is still to be written."""
 
 SCENES = ("together", "spread", "mixed", "killed")
 
 
 @dataclass
 class Host:
-    """One receiver. start: seconds after the first; rate: Mbit/s; kill: seconds after the first, 0 = never."""
+    """One receiver. start: seconds after the first one; rate: Mbit/s; kill: seconds after the first one, 0: never."""
 
     name: str
     start: float
@@ -63,7 +63,7 @@ def cast(scene: str, count: int, rate: int, bound: float, seed: int) -> list[Hos
 
 
 def nginx(path: Path, address: str) -> list[str]:
-    """An origin over `path`/www."""
+    """Configure an origin over `path`/www; return its command."""
     (path / "nginx.conf").write_text(
         f"""daemon off; worker_processes 1; pid {path}/nginx.pid; error_log {path}/error.log; user root;
         events {{ worker_connections 512; }}
@@ -73,7 +73,7 @@ def nginx(path: Path, address: str) -> list[str]:
 
 
 def await_nginx(path: Path) -> None:
-    """Until it listens: then it names itself."""
+    """Wait until nginx listens: then it has written its pid."""
     end = time.monotonic() + 10
     while not (path / "nginx.pid").exists():
         if time.monotonic() > end:
@@ -94,7 +94,7 @@ def link_rate(net: Hosts, path: Path, sender: str, receiver: str) -> float:
 
 
 class Account:
-    """CPU seconds by role of the processes that ended.
+    """CPU seconds by role of processes that have ended.
 
     Peer servers outlive the download that started them, and become this process's children.
     """
@@ -104,7 +104,7 @@ class Account:
         self.seconds: dict[str, float] = {}
 
     def ended(self, process: subprocess.Popen[bytes], role: str, wait: bool = False) -> bool:
-        """Whether it has; raises RuntimeError when it failed."""
+        """Whether the process has ended. Raises RuntimeError if it failed."""
         pid, status, usage = os.wait4(process.pid, 0 if wait else os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -112,7 +112,7 @@ class Account:
         return pid != 0
 
     def rest(self, role: str, spared: int) -> None:
-        """Waits for all other children but the process `spared`: each is of that role."""
+        """Wait for all other children except the process `spared`, and count them for the role."""
         for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
             if int(child) != spared:
                 usage = os.wait4(int(child), 0)[2]
@@ -123,9 +123,9 @@ class Account:
 
 
 class Ballast:
-    """Keeps as many pages of the tmpfs at `path` in use as there were with `size` bytes more, while others write that much.
+    """Keeps the used bytes of the tmpfs at `path` constant, `size` above those before, while others write as many bytes.
 
-    Where a host takes free memory back from a virtual machine, the first touch of a page costs ten times the write itself.
+    On a host that reclaims free memory from virtual machines, the first touch of a page costs ten times the write itself.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -142,22 +142,22 @@ class Ballast:
         return (counts.f_blocks - counts.f_bfree) * counts.f_frsize
 
     def adjust(self) -> None:
-        """Let go of what others have taken since, and of a little more."""
+        """Release as much as others have written since, and a little more."""
         self._size = max(0, self._size - max(0, self._in_use() + AHEAD - self._used))
         self._file.truncate(self._size)
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all pages."""
         self._file.truncate(0)
         self._file.close()
 
 
 @dataclass
 class Found:
-    """One run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role.
+    """Results of one run. Bytes by their sender over F; seeded: seconds until the supernode had sent F; cpu: seconds by role.
 
-    busy: share of all cores. ratios: each host's time over its own bound by its name, least first. timeline: seconds since the start,
-    and bytes that each host's link has sent and received until then.
+    busy: share of all cores. ratios: each host's time over its own bound by name, ascending. timeline: seconds since the start, and bytes
+    that each host's link has sent and received until then.
     """
 
     seeded: float
@@ -173,9 +173,9 @@ class Found:
 def distribute(
     net: Hosts, path: Path, hosts: list[Host], rate: int, size: int, digest: str, options: list[str], *, cold: bool, ready: bool
 ) -> Found:
-    """One run: fills in each host's seconds. Raises RuntimeError when a host that was not killed has not the file within 300 s.
+    """One run: sets each host's seconds. Raises RuntimeError if a host that was not killed does not have the file within 300 s.
 
-    rate: Mbit/s of the supernode. cold: it has not the file. ready: each host's peer server is up.
+    rate: Mbit/s of the supernode. cold: it does not have the file. ready: each host's peer server is running.
     """
     account = Account()
     node = net.address("node")
@@ -222,7 +222,7 @@ def distribute(
             for host in [host for host in hosts if host.name in running]:
                 process = running[host.name]
                 if host.kill and now >= host.kill:
-                    os.kill(process.pid, signal.SIGKILL)  # Popen.kill would wait for it, and its account would be lost
+                    os.kill(process.pid, signal.SIGKILL)  # Popen.kill would wait for it, and its CPU time would be lost
                     stop_peer(path / f"home-{host.name}")
                 if account.ended(process, "get"):
                     host.seconds = 0.0 if host.kill else time.monotonic() - first - host.start
@@ -250,14 +250,14 @@ def distribute(
         said.close()
         account.rest("peer server", net.watch.pid)
     peers = sum(json.loads((path / f"{host.name}.json").read_text() or "{}").get("from", {}).get("peers", 0) for host in hosts)
-    # Until it has sent the file once its uplink should never rest.
+    # Until the supernode has sent the file once, its uplink should never be idle.
     sent = {name: count - before[name][0] for name, (count, _) in timeline[-1][1].items()}
     seeded = next((at for at, counts in timeline if counts["node"][0] - before["node"][0] >= size), timeline[-1][0])
     return Found(seeded, sent["node"] / size, sent["origin"] / size, peers / size, account.seconds, used / passed, timeline)
 
 
 def start_peer(net: Hosts, name: str, home: Path) -> None:
-    """A host's peer server, up when this returns."""
+    """Start a host's peer server; return when it is ready."""
     words = [*DFENGINE, "peer", "--home", str(home), "--ip", net.address(name)]
     command = ["setsid", "--fork", *net.command(name, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as launcher:
@@ -267,7 +267,7 @@ def start_peer(net: Hosts, name: str, home: Path) -> None:
 
 
 def busy() -> tuple[int, int]:
-    """Ticks of all cores since the start, those in which something ran and all of them."""
+    """Busy and total ticks of all cores since the start."""
     ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 

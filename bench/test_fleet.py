@@ -1,4 +1,4 @@
-"""Clusters of supernodes, under pytest-benchmark: who stands in, a small tree of swarms, a leader that is killed in mid-transfer."""
+"""Clusters of supernodes under pytest-benchmark: stand-ins, a small tree of swarms, a leader that is killed during a transfer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The longest that one event holds a supernode's loop, in a small crowd, under pytest-benchmark: that each kind still runs is a test."""
+"""The longest time for which one event occupies a supernode's loop, with few downloads, under pytest-benchmark: tests each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each of many files costs before a byte of it moves, under pytest-benchmark."""
+"""Cost of each of many files before its first byte is transferred, under pytest-benchmark."""
 
 from __future__ import annotations
 

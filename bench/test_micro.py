@@ -1,4 +1,4 @@
-"""The core's hot operations under pytest-benchmark; `per` says what one round does."""
+"""The core's hot operations under pytest-benchmark; `per` describes one round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MILLION = 1_000_000
 
 
 def test_first_of_a_million_bits(benchmark: Any) -> None:
-    """The last bit only: every word is looked at."""
+    """The last bit only, so that every word is read."""
     bits = Bitset(MILLION)
     bits.set(MILLION - 1)
     benchmark.extra_info["per"] = "search of 1M bits"

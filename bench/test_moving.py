@@ -1,4 +1,4 @@
-"""What moves bytes, under pytest-benchmark: sendfile, receive and digest of one 4 MiB piece, each alone on a socket pair."""
+"""Transfer of bytes under pytest-benchmark: sendfile, receive and digest of one 4 MiB piece, each alone on a socket pair."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Whole downloads to tmpfs against curl and aria2c from nginx: warm, from a peer, four at once, cold, with a digest.
+"""Whole downloads to tmpfs compared with curl and aria2c from nginx: warm, from a peer, four at once, cold, with a digest.
 
     python -m bench.transfer [--size MIB] [--repeats N] [--json FILE]
 
-Every contender is a whole process in its own session. CPU counts the client; "all" counts its servers too (nginx, or our
-supernode and peer servers). Nothing is left out: the median over all repeats, after one round that is not counted.
+Every contender is a whole process in its own session. CPU counts the client; "all" includes its servers (nginx, or the
+supernode and peer servers). All costs are included: the median over all repeats, after one round that is not counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Bench:
         self.node, self.supernode = stage.supernode()
         self.fed, self.feeder = stage.supernode()
         self.keeper = stage.home()
-        # A peer that has all of it, at a second supernode, so that the first has no peers.
+        # A peer with the whole file, at a second supernode, so that the first one has no peers.
         self._get(self.fed, 9, "kept", "--expiretime", "1h", "--alivetime", "1h", home=self.keeper)
         self.cold_cpu: list[float] = []
         self.peer_rss = self.supernode_rss = 0
@@ -63,7 +63,7 @@ class Bench:
         return str(path)
 
     def command(self, node: str, host: int, name: str, home: Path, *options: str) -> list[str]:
-        """A download as a command line; the output's old file is gone."""
+        """A download as a command line; the old output file is removed."""
         place = ["--ip", f"127.0.0.{host}", "--home", str(home)]
         return [*DFENGINE, "get", self.url, "-o", self._out(name), "-n", node, *place, "--quiet", *options]
 
@@ -144,7 +144,7 @@ class Bench:
             self._out(f"out{n}")
 
     def shares(self, node: str) -> dict[str, int]:
-        """From whom one more download's bytes came."""
+        """Sources of the bytes of one more download."""
         return dict(json.loads(self._get(node, 5, "out", "--json").out.splitlines()[-1])["from"])
 
 

@@ -2,7 +2,7 @@
 
     python -m bench.upload [--seconds S] [--repeats N]
 
-The receiver is the same for all: threads of a process of its own that receive without the GIL and throw away. nginx has
+The receiver is the same for all: threads of a process of its own that receive without the GIL and discard the bytes. nginx has
 as many workers as the machine has cores, the peer server is one process.
 """
 
@@ -24,17 +24,17 @@ from dfengine.storage.home import Home
 PIECE = 4 * MIB
 CONTENT = PIECE - 5
 TICK = 0.1
-"""Seconds between the samples from which the busiest second is taken."""
+"""Seconds between the samples that determine the busiest second."""
 
 
 def request(kind: str, path: str, n: int) -> bytes:
-    """For piece n, framed, or for the range of as many bytes."""
+    """The request for piece n, framed, or for the range of as many bytes."""
     more = f"pieceNum: {n}\r\npieceSize: {PIECE}\r\n" if kind == "peer" else ""
     return f"GET {path} HTTP/1.1\r\nHost: x\r\nRange: bytes={n * PIECE}-{(n + 1) * PIECE - 1}\r\n{more}\r\n".encode()
 
 
 def drain(kind: str, port: int, path: str, pieces: int, connections: int, seconds: float) -> None:
-    """The receiver's process: prints [bytes, seconds, the most bytes in any one second]."""
+    """The receiver's process: prints [bytes, seconds, maximum bytes in any one second]."""
     from dfengine.net._receive import Receiver
 
     got, stop = [0] * connections, threading.Event()
@@ -76,7 +76,7 @@ def measure(kind: str, port: int, path: str, pieces: int, connections: int, seco
     out = subprocess.run(command, stdout=subprocess.PIPE, check=True, start_new_session=True, timeout=seconds + 30).stdout
     used = cpu_of(server) - before
     count, wall, most = json.loads(out)
-    # The CPU spans the receiver's whole life, its bytes 0.3 seconds less.
+    # The CPU time covers the receiver's whole run, its byte count 0.3 seconds less.
     return count / wall / GB, used / (count / wall * (wall + 0.3)) * GB, most / GB
 
 
@@ -137,7 +137,7 @@ def main() -> None:
 
 
 def set_limit(home: Path, rate: int) -> None:
-    """As a download on the peer server's own host would: bytes per second, through the home's socket."""
+    """Set the limit as a download on the peer server's own host would: bytes per second, through the home's socket."""
     if not fd_passing.tell(Home(str(home)).sockets, json.dumps({"totallimit": rate, "secret_files": []}).encode()):
         raise RuntimeError("the peer server took no limit")
 

@@ -53,8 +53,7 @@ class Plan:
     """
 
     def __init__(self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None) -> None:
-        self.window = window
-        self.workers = workers
+        self.window, self.workers = window, workers
         self.pace = PieceTiming()
         self.hedged = self.refused = 0
         """refused: consecutive offers that named no usable source."""

@@ -1,12 +1,12 @@
-"""A file in order, as its pieces come from the swarm: a window over the client, and no byte on a disk.
+"""Streams: a file is delivered in order while its pieces arrive from the swarm, through a window in memory, without a disk.
 
-    credit    what the consumer may still be given: `Streaming.next`, `taken`
-    network   what is asked for: `[una, una+wnd)`, the window of the client's plan; una moves when the consumer has taken a piece
-    cache     what is kept for other peers after that: `cache.Cache`
+    credit    pieces that the consumer may still take: `Streaming.next`, `taken`
+    network   pieces that are requested: `[una, una+wnd)`, the window of the client's plan; una moves when the consumer has taken a piece
+    cache     delivered pieces that stay in memory for other peers: `cache.Cache`
 
-Law: cache eviction never blocks the reader. `download` keeps the three apart and fills the window; `pipe` and `reader` empty it.
-`joined` fills it from what this host's leader has, `kept` from what this host keeps in memory. `lent_digest` is the digest that a leader
-computes.
+Invariant: cache eviction never blocks the reader. `download` manages the three separately and fills the window; `pipe` and `reader` empty
+it. `joined` fills it from this host's leader, `kept` from pieces that this host keeps in memory. `lent_digest` is about the whole-file
+digest that a leader computes for its followers.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Which delivered pieces a stream keeps for its peers. Pure.
+"""The cache of delivered pieces that a stream serves to its peers. Pure.
 
-A delivered piece is in exactly one state; undelivered ones are never here.
+A delivered piece is in exactly one state; undelivered pieces are never in the cache.
 
-    KEPT      others may be sent here for it
-    LEAVING   least recently used; is to be reported to the supernode
+    KEPT      the supernode may name this host as a source of it
+    LEAVING   least recently used; must be reported to the supernode
     REPORTED  the report is sent
     gone      evicted
 
-LEAVING and REPORTED pieces are still served: once the supernode has answered, no new download is sent here for them, and they go. Where
-memory is needed sooner they go at once, and a download that is just receiving one is cut off before its last byte.
-"Recently used" is a second chance (Corbató's clock): a piece that was asked for since its turn came last goes to the end of the queue.
+LEAVING and REPORTED pieces are still served. Once the supernode has answered, it names this host to no further download, and the pieces
+are evicted. If memory is needed sooner they are evicted at once, and a download that is receiving one is cut off before its last byte.
+"Recently used" means second chance (Corbató's clock): a piece that was requested since its last turn moves to the end of the queue.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLACK = 8
-"""Pieces that begin to leave ahead of need, at most a quarter of the cache."""
+"""Pieces that become LEAVING before memory is needed, at most a quarter of the cache."""
 
 
 class Cache:
-    """Of one stream. most: pieces. used(n): piece n was requested since the last call of `used(n)`."""
+    """The cache of one stream. most: pieces. used(n): whether piece n was requested since the last call of `used(n)`."""
 
     def __init__(self, most: int, used: Callable[[int], bool]) -> None:
         self.most = most
         self.off = False
-        """What is delivered leaves at once."""
+        """Whether delivered pieces are evicted at once."""
         self._used = used
         self._kept: OrderedDict[int, None] = OrderedDict()
         self._leaving: OrderedDict[int, None] = OrderedDict()
@@ -39,11 +39,11 @@ class Cache:
 
     @property
     def pieces(self) -> int:
-        """Delivered pieces that still take memory."""
+        """Number of delivered pieces in memory."""
         return len(self._kept) + len(self._leaving) + len(self._reported)
 
     def keep(self, n: int, spare: int) -> list[int]:
-        """Piece n was delivered, and `spare` pieces beyond `most` have room in memory: what must be evicted at once, by the law last."""
+        """Cache the delivered piece n, with room for `spare` pieces beyond `most`. Return pieces to evict at once, REPORTED ones first."""
         if self.off:
             return [n]
         room = self.most + spare
@@ -56,7 +56,7 @@ class Cache:
         return gone
 
     def _begin(self, excess: int) -> None:
-        """`excess` pieces in all, less those that are leaving already, begin to leave."""
+        """Make pieces LEAVING, so that together with those that are LEAVING or REPORTED already there are `excess`."""
         chances = len(self._kept)
         excess -= len(self._leaving) + len(self._reported)
         while excess > 0 and self._kept:
@@ -72,7 +72,7 @@ class Cache:
         return len(self._leaving)
 
     def tell(self, most: int = sys.maxsize) -> list[int]:
-        """Up to `most` LEAVING pieces, to be reported; they are REPORTED now."""
+        """Return up to `most` LEAVING pieces for a report; they become REPORTED."""
         pieces = list(self._leaving)[:most]
         for n in pieces:
             del self._leaving[n]
@@ -80,5 +80,5 @@ class Cache:
         return pieces
 
     def reported(self, pieces: list[int]) -> list[int]:
-        """The supernode has the report: those of `pieces` that are still here and may be evicted now."""
+        """Note that the supernode has answered a report of `pieces`. Return those that are still in memory and may be evicted now."""
         return [n for n in pieces if self._reported.pop(n, n) is None]

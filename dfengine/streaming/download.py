@@ -1,10 +1,10 @@
-"""One stream, from the first question to the last byte.
+"""One stream, from the first request to the last byte.
 
-    the engine's thread   finds a supernode, pulls, changes supernodes, goes to the origin; then waits for the consumer
+    the engine's thread   finds a supernode, pulls, changes supernodes, falls back to the origin; then waits for the consumer
     fetch threads         fill the window with verified pieces
     the consumer          takes one piece after the other: `next`, use it, `taken`
 
-The engine never waits for the consumer while pieces can be fetched, the consumer never for anything but its next piece.
+The engine never waits for the consumer while pieces can be fetched. The consumer only waits for its next piece.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 
 
 RECHECK = 0.3
-"""Seconds between two checks whether the stream has ended, when nothing else wakes the consumer."""
+"""Seconds between two checks whether the stream has ended, if the consumer is not woken earlier."""
 
 LATE = 0.5
-"""Seconds after the deadline at which the consumer checks itself."""
+"""Seconds after the deadline until the consumer checks the deadline itself, because the engine is blocked."""
 
 
 class Streaming(Downloading):
-    """`run` is the engine; `next` and `taken` are the consumer's, from another thread."""
+    """The download of a stream: the engine calls `run`; the consumer calls `next` and `taken`, in another thread."""
 
     kind = "stream"
 
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         self.memory = Memory(settings)
-        watch = Watch(settings.timeout, observer, "a stream begins anew: give it longer", settings.quiet)
+        watch = Watch(settings.timeout, observer, "a stream cannot be resumed: give it longer", settings.quiet)
         super().__init__(settings, self.memory, watch)
         self._over: BaseException | None = None
         self.ended = False
-        """Nothing more will come."""
+        """Whether no further piece will arrive."""
 
     def run(self) -> Result:
-        """Until the consumer has taken every piece. Raises subclasses of DfengineError, which say how much was delivered."""
+        """Run until the consumer has taken every piece. Raises subclasses of DfengineError, which state the delivered bytes."""
         try:
             self.fill()
             self._empty()
@@ -73,12 +73,12 @@ class Streaming(Downloading):
         return JoinedStream(joining, self.memory, self.watch).run()
 
     def prepared(self) -> None:
-        """The registration says that this is a stream; the window's pieces are guessed until the piece size is known."""
+        """See Downloading. Registers as a stream; the window's pieces are an estimate until the piece size is known."""
         settings = self.settings
         self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
 
     def opened(self, member: Membership) -> None:
-        """A supernode has sent the file's geometry."""
+        """See Downloading. From now on, this host serves the stream's pieces."""
         size = member.geometry.piece_size
         self.say(
             f"window {window_pieces(self.settings, size)} pieces of {size} bytes, cache {cache_pieces(self.settings, size)}; "
@@ -92,7 +92,7 @@ class Streaming(Downloading):
                 self.unshared(error)
 
     def _empty(self) -> None:
-        """Everything is here; the consumer takes its time, and the digest follows. Streams that joined this one may wait for that alone."""
+        """Wait for the consumer and the digest, after every piece was fetched. Joined streams may wait for the digest alone."""
         memory, transfer = self.memory, self.memory.transfer
         assert transfer is not None
         while memory.pieces < transfer.file.geometry.count:
@@ -114,17 +114,17 @@ class Streaming(Downloading):
             memory.say_digests(memory.lent)
 
     def _hashed(self, transfer: Transfer, seconds: float) -> None:
-        """Take the digests when they are computed, and tell them to those that joined."""
+        """Publish the digests to joined downloads when they are computed. seconds: to wait for them."""
         if transfer.follower is not None and not self.memory.digests and (found := transfer.follower.result(seconds)) is not None:
             self.memory.say_digests(found)
 
     # The consumer.
 
     def next(self, timeout: float | None = None) -> tuple[int, int, int, int] | None:
-        """(piece, descriptor, offset, bytes) of the next piece's content when it is here; None at the end of the file.
+        """Wait for the next piece. Return (piece, descriptor, offset, bytes) of its content; None at the end of the file.
 
-        What is there stays in its place until `taken`, and its pages beyond that for a pipe or socket that holds them.
-        timeout: seconds, None = as long as it takes. Raises what ended the stream, TimeoutError.
+        The content stays in its place until `taken`; a pipe or socket that holds its pages keeps them longer.
+        timeout: seconds, None = no limit. Raises the error that ended the stream, TimeoutError.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -140,21 +140,21 @@ class Streaming(Downloading):
                     return (n, *place) if here else None
                 self._check(transfer.error)
             if time.monotonic() > self.watch.deadline + LATE:
-                self.watch.check(None)  # raises: the engine, which should say so, is held up
+                self.watch.check(None)  # raises; the engine, which should do so, is blocked
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError("the next piece is not here yet")
+                raise TimeoutError("the next piece was not received yet")
 
     def _check(self, error: BaseException | None) -> None:
         if self.ended:
             raise self._over or error or LocalError("the stream was closed")
 
     def taken(self, n: int) -> None:
-        """The consumer has all of piece n."""
+        """Note that the consumer has taken all of piece n."""
         self.memory.taken(n)
 
     @property
     def ahead(self) -> tuple[int, int]:
-        """(pieces from the consumer's place to the end of the file, -1 unknown; pieces of the window). After the first piece was `next`."""
+        """(Pieces from the consumer's position to the file's end, -1 unknown; pieces of the window). Valid after the first `next`."""
         assert self.memory.transfer is not None
         window = self.memory.transfer.plan.window
         return window.count - self.memory.pieces if window.count >= 0 else -1, window.wnd
@@ -165,13 +165,13 @@ class Streaming(Downloading):
             transfer.offer(())
 
     def close(self) -> None:
-        """Let go of everything, once the engine's `run` has ended."""
+        """Release all resources, after the engine's `run` has ended."""
         self.ended = True
         super().close()
 
 
 def _check_head(url: str, fd: int, offset: int, length: int) -> None:
-    """The first piece. Raises BadValue for a shared directory, which is no file."""
+    """Check the first piece. Raises BadValue for a shared directory, which is not a file."""
     from dfengine.manifest import HEAD, check_no_directory
 
     check_no_directory(url, os.pread(fd, min(HEAD, length), offset))

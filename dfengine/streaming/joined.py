@@ -1,9 +1,9 @@
-"""A stream whose pieces this host's leader fetches, another stream or a download into a file: the next few are copied into its own memory.
+"""A joined stream: this host's leader, a stream or a download into a file, fetches the pieces; the next few are copied into own memory.
 
-They are copied, and not delivered from where they lie, because a leading stream evicts pieces at any time, and a file that is finished may
-be changed by anybody: what a pipe or a program has been given cannot be taken back. Each copy is compared with the leader's digest, so a
-piece that was evicted or changed meanwhile is not taken. What a leader that has ended leaves can be copied as long as this process holds
-its memory or file. A leader that fetches in any order gets the pieces that come next.
+They are copied, not delivered from the leader's place, because a leading stream evicts pieces at any time, and any program may change a
+finished file: bytes that a pipe or a program has received cannot be taken back. Each copy is compared with the leader's digest, so a
+piece that was evicted or changed meanwhile is not used. Pieces of a leader that has ended can be copied as long as this process has
+its memory or file open. A leader that fetches in any order is told which pieces are next.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from dfengine.streaming.memory import Memory
 
 AHEAD = 4
-"""Pieces that are copied before the consumer takes them, or as many as the window has."""
+"""Pieces that are copied before the consumer takes them, at most the window's."""
 
 PAUSED = 3.0
 """Seconds at the end of the leader's window after which another stream leads: the leader's consumer does not read."""
 
 AFTER = 2.0
-"""Seconds after those that hash the file that one which does not reports a silent leader."""
+"""Seconds by which a stream that does not hash the file reports a silent leader later than the streams that do."""
 
 
 class JoinedStream:
-    """Of one stream, on its engine's thread."""
+    """Copies pieces for one stream, on its engine's thread."""
 
     def __init__(self, joining: Joining, memory: Memory, watch: Watch) -> None:
         self._joining = joining
@@ -44,7 +44,7 @@ class JoinedStream:
         self._watch = watch
 
     def run(self) -> bool:
-        """True: every piece was copied. False: this stream leads now, or goes on alone, from the next piece on. Raises StorageError."""
+        """Return True if every piece was copied; False: this stream leads or continues alone, from the next piece. Raises StorageError."""
         joining, copier = self._joining, None
         while joining.joined and not joining.done and not (copier is not None and copier.over.is_set()):
             self._watch.check(self._memory.transfer)
@@ -84,7 +84,7 @@ class JoinedStream:
             if joining.joined:
                 joining.pass_on()
             return False
-        # Others may wait for its digests.
+        # Joined streams may wait for this one's digests.
         if not (joining.leads and self._memory.algorithms):
             joining.pass_on()
         return True
@@ -99,7 +99,7 @@ class JoinedStream:
         return copier
 
     def _borrow(self, copier: Copier) -> None:
-        """Wait for the leader's digests when every piece was copied, as long as it leads; else compute them where that can be done."""
+        """Wait for the leader's digests after every piece was copied, while it leads; else compute them if pieces are still available."""
         memory, joining, transfer = self._memory, self._joining, copier.transfer
         joining.waiting = None
         while transfer.finished:
@@ -129,47 +129,47 @@ def _usable(leader: LeaderPlace) -> bool:
 
 
 class Copier(PageWaiter):
-    """Copies the next pieces from the `leader`'s place, or from that of a leader before."""
+    """Copies the next pieces from the place of `leader`, or of an earlier leader."""
 
     def __init__(self, leader: LeaderPlace, transfer: Transfer, joining: Joining) -> None:
         super().__init__(transfer, leader.page, joining.wake)
         self.leader = leader
         self.places = [leader]
         self.copied = transfer.plan.window.una
-        """Pieces that were copied, from the first one on."""
+        """Number of pieces that were copied, from the first one on."""
         self._slot = joining.slot
         self._joining = joining
         self._pieces = PieceCopier(transfer)
         self._starved = 0.0
         self.paused: LeaderPlace | None = None
-        """The leader whose window has ended here for PAUSED."""
+        """The leader whose window has ended at the next piece for PAUSED."""
         self.between = False
-        """The leader has gone, and the next one has nothing yet."""
+        """Whether the leader has ended and the next one has no place yet."""
         self.rest = False
-        """After `finish`: all that is missing lies where a leader has left it."""
+        """After `finish`: whether leaders have left all missing pieces."""
         self._broken: set[tuple[LeaderPlace, int]] = set()
-        """Pieces that are not what the record says, or not any more."""
+        """Pieces that differ from their record."""
         self._wanted: tuple[LeaderPlace, list[int]] | None = None
 
     @property
     def length(self) -> int:
-        """Bytes of the file, as far as a leader knows; -1 unknown."""
+        """Length of the file in bytes; -1: unknown to the leader."""
         return self.leader.file.geometry.length
 
     def waiting(self) -> tuple[bool, int]:
-        """See Joining: the consumer has taken all that was copied."""
+        """See Joining: this stream waits when its consumer has taken all copied pieces."""
         return self.transfer.plan.window.una >= self.copied, self.copied
 
     def follow(self, leader: LeaderPlace, slot: int) -> None:
-        """It leads now. slot: this download's in its page of signals."""
+        """Follow a new leader. slot: this download's in the leader's page of signals."""
         self._slot = slot
         if leader is not self.leader:
             self.places.insert(0, leader)
             self.leader, self.page = leader, leader.page
 
     def work(self) -> None:
-        """Until all is copied, `finish`, or a piece that no leader has any more. At the end what is there of the window is copied, or all
-        that is missing if that is there.
+        """Copy until all pieces are copied, `finish`, or no leader has the next piece any more. After `finish`, copy the window's available
+        pieces, or all missing pieces if they are available.
         """
         transfer = self.transfer
         n, wnd = transfer.plan.window.una, transfer.plan.window.wnd
@@ -197,7 +197,7 @@ class Copier(PageWaiter):
                 leader.page.wait(changes, RECHECK)
 
     def _name(self, leader: LeaderPlace, n: int) -> None:
-        """Tell a leader that fetches in any order what is wanted next, once it has not all of that."""
+        """Name the next pieces to a leader that fetches in any order, if it lacks some of them."""
         count = self.transfer.plan.window.count
         wanted = [m for m in range(n, n + AHEAD) if not (0 <= count <= m or self._holds(leader, m))]
         if wanted and (self._wanted is None or self._wanted[0] is not leader or not set(wanted) <= set(self._wanted[1])):
@@ -216,13 +216,13 @@ class Copier(PageWaiter):
             return False
 
     def _lost(self, leader: LeaderPlace, n: int) -> bool:
-        """The leader has piece n no more."""
+        """Whether piece n is no longer available from the leader."""
         if (leader, n) in self._broken or not _usable(leader):
             return True
         return leader.file.evicts and n < leader.page.una and not self._holds(leader, n)
 
     def _check_window(self, leader: LeaderPlace, n: int) -> None:
-        """Whether the leader's consumer pauses, and piece n is not fetched for that."""
+        """Set `paused` if the leader's consumer pauses, so that piece n is not fetched."""
         now = time.monotonic()
         if n < leader.page.end or not self._starved:
             self._starved = now
@@ -230,7 +230,7 @@ class Copier(PageWaiter):
             self.paused = leader
 
     def _copy(self, place: LeaderPlace, n: int) -> bool:
-        """Piece n is here now; False: it is not there, or not any more. Raises StorageError of this stream's own memory."""
+        """Copy piece n; return False if `place` does not have it (any more). Raises StorageError for this stream's own memory."""
         if (place, n) in self._broken:
             return False
         try:

@@ -1,4 +1,4 @@
-"""A stream whose file this host keeps in memory: the next few pieces are copied from there, as the consumer takes them."""
+"""Delivers a stream whose file this host keeps in memory: the next few pieces are copied while the consumer takes them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RECHECK = 1.0
 
 
 def deliver(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
-    """All pieces of `kept`, which has every one, come to `transfer`. False: one of them is not what its record says; it is fetched.
+    """Copy all pieces of the complete `kept` to `transfer`. Return False at a piece that differs from its record, for fetching the rest.
 
-    Raises StorageError, and what `watch` raises.
+    Raises StorageError, and the errors of `watch`.
     """
     place, pieces, over = kept.place(), PieceCopier(transfer), threading.Event()
     window = transfer.plan.window

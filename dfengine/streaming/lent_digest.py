@@ -1,9 +1,9 @@
-"""The digest of the whole file that a stream's leader computes for it, and what becomes of it when that leader is lost.
+"""The whole-file digest that a stream's leader computes for its followers, and its replacement when that leader is lost.
 
-A stream that joins hashes nothing if its leader computes what it wants, and that is more than XXH3, which costs next to nothing. Of the
-streams that joined another stream the first one hashes all the same: it is the next leader. What was hashed ends with the process that did
-it, and what a stream has delivered is gone. So when nobody is left who hashes, the pieces that a download into a file has left are hashed
-from there (`caught_up`), and else the whole file is read once more (`second_pass`), by the leader for those that joined it.
+A stream that joins does not hash if its leader computes the wanted digests, and these include more than XXH3, which is cheap. Of the
+streams that joined another stream, the first one hashes nevertheless: it is the next leader. The hash state ends with its process, and
+delivered pieces are gone. So if no stream that hashes is left, the pieces that a download into a file has left on disk are hashed from
+there (`caught_up`). If that is impossible, the leader reads the whole file once more (`second_pass`), also for its followers.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from dfengine.streaming.download import Streaming
 
 CHEAP = "xxh3"
-"""It is computed by each stream: 0.05 CPU seconds a GB, where a copy takes 0.6."""
+"""Each stream computes this digest itself: it takes 0.05 CPU seconds per GB, a copy 0.6."""
 
 
 def lends(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
-    """A stream that has `slot` among those that joined the leader needs to compute none of these."""
+    """Whether a stream with `slot` among the leader's followers need not compute `algorithms`."""
     return bool({*algorithms} - {CHEAP}) and {*algorithms} <= {*leader.algorithms} and (slot > 0 or not leader.file.evicts)
 
 
 def found(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
-    """Digests of the whole file that one of these leaders has published, for the pieces of `record`; empty: none yet."""
+    """Return whole-file digests that one of these leaders has published, for the pieces of `record`; empty: none yet."""
     return next(filter(None, (place.lent(record, algorithms) for place in places)), {})
 
 
 def caught_up(
     places: Sequence[LeaderPlace], record: Record, past: int, algorithms: Sequence[str], check: Callable[[], None]
 ) -> dict[str, Hasher] | None:
-    """The first `past` pieces, whose digests `record` has, hashed where leaders have left them; None: not all are there any more.
+    """Hash the first `past` pieces, whose digests `record` has, from leaders' places. None: a piece is no longer available.
 
     check: called before each piece, and may raise.
     """
@@ -78,9 +78,9 @@ def _content(place: LeaderPlace, n: int, buffer: memoryview) -> memoryview | Non
 
 
 def second_pass(again: Streaming, record: Record, watch: Watch) -> dict[str, str]:
-    """Digests of the file, which is streamed once `again`, and is the one whose pieces `record` has the digests of.
+    """Return digests of the file, which is streamed once `again`. Each piece must have its digest in `record`.
 
-    Raises OriginChanged where it is not, DigestMismatch, and what else ends a stream.
+    Raises OriginChanged if one differs, DigestMismatch, and other errors that end a stream.
     """
     engine = Engine(again, "again")
     engine.start()

@@ -1,4 +1,4 @@
-"""Where a stream's pieces come together: slots in memory, the transfer that fills them, and what leaves them when."""
+"""The place of a stream's pieces: slots in memory, the transfer that fills them, and eviction."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from dfengine.storage.hashing import Hasher
 
 MEMORY = 256 << 20
-"""Bytes of the window, and of the cache, by default; a sixteenth of the memory that is available if that is less."""
+"""Default bytes of the window, and of the cache; a sixteenth of the available memory if that is less."""
 
 HEDGE = 0.5
-"""Deviations over the mean after which the piece that the consumer waits for is asked for once more."""
+"""Standard deviations over the mean after which the piece that the consumer waits for is hedged."""
 
 BUFFERS = 36 << 20
-"""Bytes of receive buffers, besides window and cache; up to twice that while sources are silent (Transfer.listen)."""
+"""Bytes of receive buffers, in addition to window and cache; up to twice that while sources are silent (Transfer.listen)."""
 
 
 def window_pieces(settings: GetSettings, piece_size: int = MIN_PIECE_SIZE) -> int:
-    """The window in pieces, at least one."""
+    """Size of the window in pieces, at least one."""
     if settings.window:
         return settings.window
     return max(1, (settings.window_bytes or max(min(MEMORY, available() // 16), 4 * piece_size)) // piece_size)
 
 
 def cache_pieces(settings: GetSettings, piece_size: int) -> int:
-    """The cache in pieces."""
+    """Size of the cache in pieces."""
     return (min(MEMORY, available() // 16) if settings.cache < 0 else settings.cache) // piece_size
 
 
 class Memory(HandedOver):
-    """Of one stream: `pieces` of it were delivered, which are `delivered` bytes, and stay so whatever happens to the transfer.
+    """The place of one stream. `pieces` pieces, of `delivered` bytes, were delivered; both stay when the transfer is replaced.
 
-    Law: bytes of two versions never follow one another; once a piece was given to the consumer, another version is an error.
+    Invariant: bytes of two versions are never delivered; once the consumer got a piece, another version is an error.
     """
 
     def __init__(self, settings: GetSettings) -> None:
@@ -60,9 +60,9 @@ class Memory(HandedOver):
         self.pieces = self.delivered = 0
         self._turn = threading.Lock()
         self._given = False
-        """The consumer has some of a piece, or knows that the file is empty."""
+        """Whether the consumer got a part of a piece, or the information that the file is empty."""
         self.leaders: Sequence[LeaderPlace] = ()
-        """From which pieces were copied."""
+        """Leaders from which pieces were copied."""
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         wnd = window_pieces(self._settings, geometry.piece_size)
@@ -78,7 +78,7 @@ class Memory(HandedOver):
         self.forget()
 
     def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
-        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces that are here. Raises LocalError."""
+        """Let this host's peer server, which listens in the folder `sockets`, serve the pieces in memory. Raises LocalError."""
         transfer = self.transfer
         if transfer is None:
             return
@@ -88,16 +88,16 @@ class Memory(HandedOver):
         self.hand_over(sockets, entry, file)
 
     def hash_on(self, first: int, hashes: Mapping[str, Hasher]) -> None:
-        """No leader computes the digests any more: this stream does, from piece `first` on, with `hashes` of those before."""
+        """Compute the digests here, because no leader does any more: from piece `first` on, with `hashes` of the pieces before."""
         transfer, self.lending = self.transfer, []
         assert transfer is not None
         transfer.follower = Follower(transfer.file, self.algorithms, first=first, hashes=hashes)
         transfer.start(transfer.follower.run, "digest", fetches=False)
 
     def give(self, transfer: Transfer, n: int) -> tuple[int, int, int] | None:
-        """(descriptor, offset, bytes) of piece n of `transfer`, which stays there until `taken`; (-1, 0, 0) where the file ends before n.
+        """Return (descriptor, offset, bytes) of piece n of `transfer`, which stays there until `taken`; (-1, 0, 0): the file ends before n.
 
-        None: `transfer` is of another version than what comes now.
+        None: `transfer` was replaced by one of another version.
         """
         with self._turn:
             if transfer is not self.transfer:
@@ -106,9 +106,9 @@ class Memory(HandedOver):
         return (-1, 0, 0) if 0 <= transfer.plan.window.count <= n else transfer.file.locate(n)
 
     def taken(self, n: int) -> None:
-        """The consumer has all of piece n, the oldest: the window moves, and what the cache has no room for leaves.
+        """Move the window after the consumer has taken all of piece n, the oldest; evict pieces for which the cache has no room.
 
-        Raises what ended the stream before the digest was computed to there, StorageError.
+        Waits until piece n is hashed. Raises the error that ended the stream before that, StorageError.
         """
         transfer = self.transfer
         assert transfer is not None
@@ -133,14 +133,14 @@ class Memory(HandedOver):
             self._tell_window(self.transfer)
 
     def say_digests(self, found: dict[str, str]) -> None:
-        """Digests of the whole file, for this stream and those of its host that joined it."""
+        """Set the digests of the whole file, and publish them to joined streams of this host."""
         self.digests = found
         super().say_digests(found)
         if self.joining is not None:
             self.joining.page.changed()
 
     def verify(self) -> None:
-        """All was delivered: compare whole digests with what the user gave. Raises DigestMismatch."""
+        """Compare whole-file digests with the user's after all pieces were delivered. Raises DigestMismatch."""
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
@@ -148,7 +148,7 @@ class Memory(HandedOver):
             raise
 
     def copy_kept(self, watch: Watch) -> None:
-        """See Place: at the consumer's pace. Nothing that was delivered stays here, since it stays there."""
+        """See Place: copies at the consumer's pace. Delivered pieces are evicted at once, since the peer server keeps them."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None and self.cache is not None:
             from dfengine.streaming.kept import deliver
@@ -159,7 +159,7 @@ class Memory(HandedOver):
             self._let_go_of_kept()
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
-        """See Place. What has not every piece would be evicted before a stream came to what it has."""
+        """See Place. Only a complete copy is used: an incomplete one would be evicted before the stream reaches its pieces."""
         super().find_kept(task, geometry, generation)
         if self.kept_copy is not None and not self.kept_copy.whole:
             self._let_go_of_kept()

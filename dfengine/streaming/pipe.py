@@ -1,7 +1,7 @@
-"""A stream into a descriptor: splice into a pipe without a copy, sendfile elsewhere, plain writes where neither is taken.
+"""Writes a stream to a descriptor: splice into a pipe without a copy, sendfile into a file, plain writes elsewhere.
 
-Waits are polls, so that a consumer that pauses costs nothing and one that goes away is noticed; O_NONBLOCK is left alone, since the other
-processes that share the descriptor did not ask for it.
+Waits are polls, so that a consumer that pauses costs no CPU time and one that exits is noticed. O_NONBLOCK is not set, since other
+processes may share the descriptor.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
     Move = Callable[[int, int, int], int]
-    """(descriptor, offset, bytes) -> bytes that went out; 0: full, poll."""
+    """(descriptor, offset, bytes) -> bytes that were moved; 0: full, poll."""
 
 PIPE = 1 << 20
-"""Bytes that a pipe is enlarged to, as far as the system lets us: fewer and larger turns."""
+"""Bytes to which a pipe is enlarged, if the system allows: fewer and larger moves."""
 
 STEP = 256 << 10
 """Bytes of a plain write."""
 
 POLL = 0.25
-"""Seconds after which a thread that waits for its reader looks whether the stream has ended."""
+"""Seconds after which a thread that waits for its reader checks whether the stream has ended."""
 
 
 def to_descriptor(request: GetSettings, out: int, observer: Observer | None = None, waited: float = 0.0) -> Result:
-    """Stream `request.url` into the descriptor `out`, in order. waited: seconds that its timeout has run already.
+    """Stream `request.url` into the descriptor `out`, in order. waited: seconds of its time-out that have passed already.
 
-    Raises BrokenPipeError when nobody reads any more, else subclasses of DfengineError; no byte is repeated or left out before that.
+    Raises BrokenPipeError when the reader is gone, else subclasses of DfengineError; no byte is repeated or left out before that.
     """
     streaming = Streaming(request, observer)
     streaming.watch.started -= waited
@@ -56,13 +56,13 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
     finally:
         streaming.ended = True
         join((feeder,), 2 * POLL)
-        # A plain write may block for as long as its reader likes; then its memory must stay until the process ends.
+        # A plain write may block as long as its reader does not read; then its memory must stay until the process ends.
         if not feeder.is_alive():
             streaming.close()
 
 
 def _feed(streaming: Streaming, out: int) -> None:
-    """The consumer's side. Whatever goes wrong with `out` ends the stream."""
+    """Move pieces to `out`, as the consumer. An error of `out` ends the stream."""
     try:
         move = mover(out)
         while (piece := streaming.next()) is not None:
@@ -82,7 +82,7 @@ def _feed(streaming: Streaming, out: int) -> None:
 
 
 def mover(out: int) -> Move:
-    """How bytes best go to `out`. Raises OSError when it is no open descriptor."""
+    """Return the fastest way to move bytes to `out`. Raises OSError if it is not an open descriptor."""
     mode = os.fstat(out).st_mode
     if stat.S_ISFIFO(mode):
         with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def mover(out: int) -> Move:
                 return moved
             except BlockingIOError:
                 if any(events & select.POLLERR for _, events in poll.poll(POLL * 1000)):
-                    raise BrokenPipeError(errno.EPIPE, "nobody reads any more") from None
+                    raise BrokenPipeError(errno.EPIPE, "the reader is gone") from None
                 return 0
 
         return spliced

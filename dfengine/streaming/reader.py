@@ -1,4 +1,4 @@
-"""A stream for programs: a file-like reader and an asynchronous iterator, both over the same engine as `get -o -`."""
+"""A stream for programs: a file-like reader and an asynchronous iterator, both with the same engine as `get -o -`."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 
 class Reader(io.RawIOBase):
-    """Readable binary file, not seekable; `async for` gives one piece's content after the other. Use as a context, or `close` it.
+    """Readable binary file, not seekable; `async for` yields the content of one piece after the other. Use it as a context, or `close` it.
 
-    A reader that does not read stops the download at the end of its window. Reads raise subclasses of DfengineError; at the end of the file
-    the whole digests that were given have been compared, `verified` is True if there are any, and `result` says how it went.
+    If the program does not read, the download stops at the end of its window. Reads raise subclasses of DfengineError. At the end of the
+    file the given whole-file digests have been compared, `verified` is True if there are any, and `result` is the download's result.
 
-    One that is closed before, as by a reader of archives that needs no more, reads on by itself where all that is left lies within its
-    window, and compares then; else `close` raises Unverified, and DigestMismatch where the file is another one. Leaving the context by an
-    exception releases everything at once, and the exception's notes say what was not compared.
+    If a program closes the stream earlier, as an archive reader may do, and the rest of the file is within the window, `close` reads it and
+    compares the digests, raising DigestMismatch if one differs; otherwise `close` raises Unverified. An exception that leaves the context
+    releases everything at once; its notes state the digests that were not compared.
 
-    Any thread may read: each read gives what follows the one before. Reads of a closed stream raise ValueError.
+    Any thread may read: each read returns the bytes after those of the previous read. Reads of a closed stream raise ValueError.
     """
 
     verified = False
-    """All was read, and the digests that were given agree."""
+    """Whether the whole file was read and the given digests match."""
 
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         super().__init__()
         self._pid = os.getpid()
         self._given = 0
-        """Bytes that the consumer has."""
+        """Bytes that the consumer has read."""
         self._given_digests: list[Digest] = []
         self._reading = self._finished = False
         self._turn = threading.RLock()
-        """Of the read that is under way. Its descriptor is closed in another turn: the number may be another file's then."""
+        """Held by the running read. Descriptors are closed under it as well: their numbers may be reused for other files."""
         self._engine: Engine | None = None
         self._streaming = Streaming(settings, observer)
         self._given_digests = settings.given
@@ -58,7 +58,7 @@ class Reader(io.RawIOBase):
 
     @property
     def result(self) -> Result | None:
-        """How it went, when all was read."""
+        """The download's result, after the whole file was read; None before."""
         return self._engine.result if self._engine is not None else None
 
     def readable(self) -> bool:
@@ -66,7 +66,7 @@ class Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Some bytes, at most as many as `buffer` holds; 0 at the end. Waits for the next piece."""
+        """Read some bytes, at most as many as fit in `buffer`, and return their number; 0 at the end. Waits for the next piece."""
         view = memoryview(buffer).cast("B")
         if self._elsewhere:
             raise LocalError("the stream belongs to the process that this one was forked from: begin another")
@@ -96,7 +96,7 @@ class Reader(io.RawIOBase):
             try:
                 got = os.preadv(fd, [view[: min(left, len(view))]], offset) if left else 0
             finally:
-                self._check_open()  # a signal's handler, which runs in this very thread, may have closed it
+                self._check_open()  # a signal handler, which runs in this same thread, may have closed the stream
             if got < left:
                 self._piece = n, fd, offset + got, left - got
             else:
@@ -108,7 +108,7 @@ class Reader(io.RawIOBase):
         return 0
 
     def _finish(self) -> None:
-        """All was read: the engine has its last words with the supernode, and the digest is compared."""
+        """Wait, after the whole file was read, for the engine to send its last reports and compare the digest."""
         assert self._engine is not None
         self._engine.join()
         self._finished = True
@@ -124,7 +124,7 @@ class Reader(io.RawIOBase):
             yield content
 
     def next_piece(self) -> bytes:
-        """What is left of the current piece, or the next one; b"" at the end."""
+        """Return the rest of the current piece, or the next one; b"" at the end."""
         parts = []
         step = bytearray(1 << 20)
         with self._turn:
@@ -136,16 +136,16 @@ class Reader(io.RawIOBase):
 
     @property
     def _unproven(self) -> str:
-        """What the consumer was given unproven, "" if that is nothing. Who is stopped in a read by another thread hears of it there."""
+        """Describe bytes that were read without a comparison of digests, "" for none. A read that another thread stops raises by itself."""
         if not self._given or self._finished or self._reading or not self._given_digests:
             return ""
         return f"{self._given} bytes were read, and {' and '.join(map(str, self._given_digests))} is of the whole file: it was not compared"
 
     def close(self) -> None:
-        """Release everything, when the digests that were given have been compared. Again: nothing.
+        """Release everything, after comparing the given digests. A second call has no effect.
 
-        Waits for what is left of the file, no more than a window, only if there are such digests and something was read. Raises
-        DigestMismatch, Unverified, and what ended the stream.
+        Waits for the rest of the file, at most a window, only if digests were given and some bytes were read. Raises DigestMismatch,
+        Unverified, and the error that ended the stream.
         """
         if self.closed:
             return
@@ -156,7 +156,7 @@ class Reader(io.RawIOBase):
             self._release()
 
     def _drain(self) -> None:
-        """Read on to the end, for the digest. Raises Unverified where that is further than the window."""
+        """Read the rest of the file for the digest. Raises Unverified if the rest is longer than the window."""
         with self._turn:
             left, most = self._streaming.ahead
             for _ in range(most + 1 if left <= most else 0):
@@ -167,11 +167,11 @@ class Reader(io.RawIOBase):
         raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
 
     def cancel(self) -> None:
-        """From any thread: end it soon. Reads, also one that waits, raise Cancelled; what was read is not compared with digests."""
+        """End the stream soon; may be called from any thread. Reads, also a waiting one, raise Cancelled; no digest is compared."""
         self.stop(Cancelled("the stream was cancelled"))
 
     def stop(self, error: BaseException) -> None:
-        """`cancel`, with another error."""
+        """Like `cancel`, with another error."""
         if self._engine is not None and self._engine.is_alive() and not self._elsewhere:
             self._streaming.stop(error)
 
@@ -182,7 +182,7 @@ class Reader(io.RawIOBase):
             release(self._end, self._leave)
 
     def _end(self) -> None:
-        """Reads that wait, of other threads, raise."""
+        """Make waiting reads of other threads raise."""
         assert self._engine is not None
         if not self._engine.over:
             self._streaming.stop(LocalError("the reader was closed"))
@@ -194,11 +194,11 @@ class Reader(io.RawIOBase):
 
     @property
     def _elsewhere(self) -> bool:
-        """This process was forked since it began: its parent has the stream."""
+        """Whether this process was forked after the stream began: the stream belongs to its parent."""
         return self._pid != os.getpid()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """See the class."""
+        """Close the stream; see the class for exceptions."""
         if error is None:
             self.close()
             return

@@ -1,4 +1,4 @@
-"""Ends the wait of one read from another thread; the file and its other reads go on."""
+"""Ends the wait of one read from another thread; the file stays open and its other reads continue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _thread = threading.local()
 
 
 class Cancel:
-    """Of one read."""
+    """Cancels one read."""
 
     def __init__(self) -> None:
         self.cancelled = False
         self._wake: Callable[[], None] | None = None
 
     def run(self, read: Callable[[], Found]) -> Found:
-        """What `read` returns, on the present thread. It raises Cancelled where it would wait for a piece after `cancel`."""
+        """Return the result of `read`, which runs on the present thread. It raises Cancelled if it waits for a piece after `cancel`."""
         _thread.cancel = self
         try:
             return read()
@@ -31,7 +31,7 @@ class Cancel:
             _thread.cancel = None
 
     def cancel(self) -> None:
-        """From any thread. A read that does not wait any more ends as it would have."""
+        """Cancel the read; may be called from any thread. A read that no longer waits is not affected."""
         self.cancelled = True
         wake = self._wake
         if wake is not None:
@@ -39,7 +39,7 @@ class Cancel:
 
     @contextlib.contextmanager
     def waits(self, wake: Callable[[], None]) -> Iterator[None]:
-        """While inside `wake` makes the read look at `cancelled`."""
+        """Context in which `wake` makes the read check `cancelled`."""
         before, self._wake = self._wake, wake
         try:
             yield
@@ -48,12 +48,12 @@ class Cancel:
 
 
 def cancelled() -> bool:
-    """The read of this thread is to end."""
+    """Whether the read of this thread was cancelled."""
     found: Cancel | None = getattr(_thread, "cancel", None)
     return found is not None and found.cancelled
 
 
 def waits(wake: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
-    """See Cancel.waits; of the read of this thread, if that can be cancelled."""
+    """Cancel.waits for the read of this thread, if that can be cancelled."""
     found: Cancel | None = getattr(_thread, "cancel", None)
     return contextlib.nullcontext() if found is None else found.waits(wake)

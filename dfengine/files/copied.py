@@ -1,8 +1,8 @@
-"""An open file whose pieces a download into a file of this host fetches: those that readers ask for are copied from there.
+"""An open file that copies the pieces that its readers ask for from a download into a file of this host.
 
-They are copied into the open file's own place, which other open files share, and not read where they lie: a file that is finished is its
-user's, who may change or cut it at any time. Each piece is compared with the digest of the record, so one that was changed is not taken.
-The download gets the pieces that come next, and fetches those first.
+They are copied into the open file's own place, which other open files share, not read from the download's file: users may change or
+truncate their finished files at any time. Each piece is compared with the digest in the record, so a changed piece is not used.
+The download is told which pieces are wanted next, and fetches those first.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
-"""Seconds after which a thread that waits for a change checks by itself while no reader waits."""
+"""Seconds after which a thread that waits for a change checks without a wake-up while no reader waits."""
 
 
 class CopiedFile:
-    """Of one open file, on its engine's thread."""
+    """Copies pieces for one open file, on its engine's thread."""
 
     def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
         self._joining = joining
@@ -37,7 +37,7 @@ class CopiedFile:
         self._named: list[int] = []
 
     def run(self) -> bool:
-        """True: every piece is here. False: this download fetches from now on, with what is here. Raises StorageError."""
+        """Return True if every piece is stored; False: this download fetches the others from now on. Raises StorageError."""
         joining, used = self._joining, []
         try:
             while joining.joined and not self._finished:
@@ -66,7 +66,7 @@ class CopiedFile:
         return self._place.transfer is not None and self._place.transfer.finished
 
     def _fits(self, leader: LeaderPlace) -> bool:
-        """Its pieces may be taken, and are of the version that is here. Raises Unusable."""
+        """Whether the leader's pieces may be copied, and are of this file's version. Raises Unusable."""
         transfer = self._place.transfer
         if not leader.trusted or transfer is None:
             return leader.trusted
@@ -75,7 +75,7 @@ class CopiedFile:
         return same and bool(leader.generation) and here.record.generation == leader.generation
 
     def _copy_from(self, leader: LeaderPlace) -> None:
-        """Until the leader is another one, or every piece is here. Raises Unusable."""
+        """Copy until the leader changes, or every piece is stored. Raises Unusable."""
         joining = self._joining
         if self._place.transfer is None:
             self._place.lend(leader)
@@ -107,14 +107,14 @@ class CopiedFile:
             bell.end()
 
     def _name(self, leader: LeaderPlace, wanted: list[int]) -> None:
-        """Tell the leader what readers want."""
+        """Name the pieces that readers want to the leader."""
         if wanted != self._named:
             self._named = wanted
             leader.page.want(self._joining.slot, wanted)
 
 
 class Bell(PageWaiter):
-    """Wakes the engine when something has changed at the leader."""
+    """Wakes the engine when the leader's page signals a change."""
 
     def work(self) -> None:
         """See PageWaiter."""

@@ -1,6 +1,6 @@
-"""The download behind an open file: finds a supernode or the origin, and fetches what readers ask for until the file is closed.
+"""The download of an open file: finds a supernode or the origin, and fetches the pieces that readers ask for until the file is closed.
 
-    the engine's thread   registers, pulls, changes supernodes, goes to the origin; is parked while nobody asks
+    the engine's thread   registers, pulls, changes supernodes, falls back to the origin; is parked while no reader asks for pieces
     fetch threads         receive, verify and write pieces
     readers               ask for pieces, and wait for their bits: see `opened`
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Fetching(Downloading):
-    """`run` is the engine. The setting `timeout` is a reader's, for one read."""
+    """The download of one open file; the engine calls `run`. The setting `timeout` applies to each read, not to the download."""
 
     def __init__(self, settings: GetSettings, store: str, wanted: bytes = b"") -> None:
         """wanted: see Place. Raises BadValue."""
@@ -32,19 +32,19 @@ class Fetching(Downloading):
         self.kind = "kept" if store == DISK else "opened"
         self.place.wanted = wanted
         self.ended = False
-        """Nothing comes any more."""
+        """Whether no further piece will arrive."""
         self.failure: BaseException | None = None
-        """What ended it; None while it runs, and when every piece is here and right."""
+        """The error that ended it; None while it runs, and when every piece is stored and verified."""
 
     def run(self) -> Result:
-        """Until every piece is here. Raises subclasses of DfengineError."""
+        """Fetch until every piece is stored. Raises subclasses of DfengineError."""
         try:
             self.fill()
             self.place.verify(self.watch)
         except BaseException as error:
             self.failure = error
             if isinstance(error, DigestMismatch):
-                self.report(error)  # a supernode whose sharers have told other pieces hears of it by this
+                self.report(error)  # so that a supernode learns that a sharer has announced wrong pieces
             raise
         finally:
             self.ended = True
@@ -54,7 +54,7 @@ class Fetching(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading: its readers read where its leader's do; or it leads, and copies from a download into a file."""
+        """See Downloading: readers read from the leader's place; or this download leads, and copies from a download into a file."""
         from dfengine.files.copied import CopiedFile
         from dfengine.files.joined import JoinedPlace
 
@@ -64,7 +64,7 @@ class Fetching(Downloading):
         return False
 
     def _from_origin(self, reason: str) -> None:
-        """See Downloading. A file may be open for weeks: it goes on in the swarm when a supernode is there again."""
+        """See Downloading. A file may be open for weeks: it returns to the swarm when a supernode is available again."""
         if self._swarm is None:
             return super()._from_origin(reason)
         from dfengine.client.returning import Returning
@@ -79,7 +79,7 @@ class Fetching(Downloading):
                 member = returning.take(transfer) if transfer is not None and not transfer.finished else None
                 if member is None:
                     return None
-                self.watch.notice(f"goes on in the swarm: supernode {member.node} is there again")
+                self.watch.notice(f"continues in the swarm: supernode {member.node} is available again")
                 failed = self._swarm.resume(member)
                 if failed is None:
                     return None
@@ -88,7 +88,7 @@ class Fetching(Downloading):
             returning.close()
 
     def opened(self, member: Membership) -> None:
-        """Its pieces have a place: from now on they are served."""
+        """See Downloading. From now on, this host serves the file's pieces."""
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:

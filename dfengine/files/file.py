@@ -1,4 +1,4 @@
-"""A file of the swarm as Python's own: it is read, sought in and mapped, and its pieces are fetched when they are read."""
+"""A file of the swarm as a Python file object: it can be read, sought and mapped, and its pieces are fetched when they are read."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
 
 BUFFER = 1 << 20
-"""Bytes of the buffer where its size is left to us."""
+"""Default size of the buffer in bytes."""
 
 MOST_BUFFER = 1 << 30
-"""Bytes."""
+"""Maximum size of the buffer in bytes."""
 
 AGAIN = 5.0
-"""Seconds between two tries to open a file again."""
+"""Seconds between two tries to reopen a file."""
 
 _open: WeakSet[File] = WeakSet()
 
 
 class File(io.RawIOBase):
-    """Readable and seekable binary file. Use it as a context, or `close` it. Any thread may use it at the same time as others; `read`,
-    `readinto`, `seek` and `tell` share one position, all other methods have none.
+    """Readable and seekable binary file. Use it as a context, or `close` it. Several threads may use it at the same time; `read`,
+    `readinto`, `seek` and `tell` share one position, all other methods are independent of it.
 
-    A read asks for the pieces that it needs, waits for them, and copies their bytes. Each byte comes from a piece that was compared with
-    its digest, as the supernode or the origin named it, before the read saw it. A digest of the whole file (`digest=`, `md5=`) cannot be
-    compared before every piece is here: a read before that is not covered by it. The read that brings the last piece, and every later one,
-    `map` and `path` wait until it is compared, and raise DigestMismatch where it disagrees. So a program that has read all of the file
-    without an error has the right one.
+    A read asks for the pieces that it needs, waits for them, and copies their bytes. Each byte is from a piece that was compared with its
+    digest from the supernode or the origin before the read. A digest of the whole file (`digest=`, `md5=`) can be compared only after every
+    piece is stored, so earlier reads are not covered by it. The read that completes the file, and all later ones, including `map` and
+    `path`, wait until it is compared, and raise DigestMismatch if it differs. So a program that has read the whole file without an error
+    has the right data.
 
-    The setting `timeout` (seconds, 0 = none) is for one read: TimedOut ends that read, and the next one may succeed. Everything else that
-    ends the download, as OriginChanged, SupernodeError or StorageError, is raised by each read whose pieces are not here. If it may pass,
-    as that nobody can be reached, one of these reads opens the file again, once in AGAIN seconds at most; what came into memory before
-    comes again then. Reads that are waiting when another thread closes the file raise LocalError.
+    The setting `timeout` (seconds, 0 = none) applies to one read: TimedOut ends that read, and the next one may succeed. Other errors that
+    end the download, such as OriginChanged, SupernodeError or StorageError, are raised by each read of a missing piece. After a transient
+    error, such as an unreachable supernode, one of these reads reopens the file, at most once in AGAIN seconds; pieces that were in memory
+    are fetched again. Reads that are waiting when another thread closes the file raise LocalError.
 
-    Child processes and pickles: a forked child, and a process that unpickles it, have a File of their own at the same position, which is
-    opened again by its first use. If the origin has another version by then, it raises OriginChanged.
+    Child processes and pickles: a forked child, and a process that unpickles a File, have a File of their own at the same position, which
+    is reopened by its first use. If the origin has another version by then, that raises OriginChanged.
     """
 
     def __init__(self, settings: GetSettings, store: str = "", position: int = 0, version: tuple[int, bytes] | None = None) -> None:
-        """store: see place.FilePlace. version: see Opened. Raises BadValue. Nothing is opened before `opened` or the first use."""
+        """store: see place.FilePlace. version: see Opened. Raises BadValue. The file is opened by `opened` or the first use."""
         super().__init__()
         self._settings, self._store, self._version = settings, store, version
         self._position = position
         self._opened: Opened | None = None
         self._fresh: Opened | None = None
-        """What is opened again in place of `_opened`, whose download has ended."""
+        """Replacement of `_opened` while it is being opened, after the download of `_opened` has ended."""
         self._again_at = 0.0
         self._turn, self._opening, self._reopening = threading.RLock(), threading.Lock(), threading.Lock()
         if store not in ("", MEMORY, DISK):
@@ -74,7 +74,7 @@ class File(io.RawIOBase):
         _open.add(self)
 
     def opened(self) -> Opened:
-        """What it reads from, opened when that has not been done. Raises what opening raises, ValueError when the file is closed."""
+        """Return the open file, after opening it if necessary. Raises the errors of opening, or ValueError if the file is closed."""
         opened = self._opened
         if opened is None or not opened.ready or self.closed:
             with self._opening:
@@ -94,18 +94,18 @@ class File(io.RawIOBase):
         return opened
 
     def _use(self, read: Callable[[Opened], Found]) -> Found:
-        """What `read` finds. Where the download has ended by what may pass, the file is opened again for it, the same version."""
+        """Return the result of `read`. If the download has ended with a transient error, reopen the same version of the file for it."""
         opened = self.opened()
         try:
             return read(opened)
         except RemoteError as error:
-            # Where nothing names the version nobody can tell whether it would be the same.
+            # Without a generation, the reopened file could be of another version.
             if not opened.ended or not opened.version[1] or not may_pass(error):
                 raise
             return read(self._again(opened, error))
 
     def _again(self, opened: Opened, error: RemoteError) -> Opened:
-        """In place of `opened`, which stays if that fails: what is here can be read still. Raises `error` where the last try is recent."""
+        """Reopen the file; if that fails, `opened` stays, and its stored pieces can be read. Raises `error` if the last try is recent."""
         with self._reopening:
             if self._opened is not opened:
                 return self.opened()
@@ -138,12 +138,12 @@ class File(io.RawIOBase):
 
     @property
     def name(self) -> str:
-        """The URL."""
+        """URL of the file."""
         return self._settings.url
 
     @property
     def mode(self) -> str:
-        """As of `open`."""
+        """Mode as for the builtin `open`."""
         return "rb"
 
     def readable(self) -> bool:
@@ -152,7 +152,7 @@ class File(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        """Raises io.UnsupportedOperation: a swarm's file is only read."""
+        """Raise io.UnsupportedOperation: a file of the swarm is read-only."""
         self._check()
         raise io.UnsupportedOperation(f"{self.name} cannot be written: it is open for reading")
 
@@ -163,7 +163,7 @@ class File(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of the file. Where the origin does not tell, the file is fetched to its end for this."""
+        """Length of the file in bytes. If the origin does not state it, the file is fetched to its end."""
         return self._use(lambda opened: opened.length())
 
     # At the position.
@@ -174,7 +174,7 @@ class File(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """The new position in bytes, which may lie beyond the end. Raises BadValue below 0, TypeError."""
+        """Set and return the position in bytes, which may be beyond the end. Raises BadValue below 0, TypeError."""
         self._check()
         offset, whence = index(offset), index(whence)
         with self._turn:
@@ -187,7 +187,7 @@ class File(io.RawIOBase):
             return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer`; fewer bytes only at the end of the file. How many. Raises TypeError for what cannot be filled."""
+        """Fill `buffer` and return the number of bytes, fewer only at the end of the file. Raises TypeError for an unusable buffer."""
         view = _writable(buffer)
         with self._turn:
             got = self._use(lambda opened: opened.pread_into(self._position, view))
@@ -195,7 +195,7 @@ class File(io.RawIOBase):
             return got
 
     def read(self, count: int | None = -1, /) -> bytes:
-        """`count` bytes; fewer only at the end of the file. Negative or None: all that is left. Raises TypeError."""
+        """Return `count` bytes, fewer only at the end of the file. Negative or None: the rest of the file. Raises TypeError."""
         count = -1 if count is None else index(count)
         with self._turn:
             most = count if count >= 0 else max(0, self.size - self._position)
@@ -204,18 +204,18 @@ class File(io.RawIOBase):
             return found
 
     def readall(self) -> bytes:
-        """All that is left."""
+        """Return the rest of the file."""
         return self.read()
 
-    # Anywhere. A place that is none raises BadValue.
+    # At any offset. Invalid offsets and counts raise BadValue.
 
     def pread(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset` on; fewer only at the end of the file. The position stays."""
+        """Return `count` bytes from `offset` on, fewer only at the end of the file. The position is unchanged."""
         start, most = _span(offset, count)
         return self._use(lambda opened: opened.pread(start, most))
 
     def pread_into(self, offset: int, buffer: Any) -> int:
-        """Fill `buffer` with the bytes from `offset` on; fewer only at the end of the file. How many. The position stays."""
+        """Fill `buffer` from `offset` on and return the number of bytes, fewer only at the file's end. The position is unchanged."""
         start, _ = _span(offset, 0)
         try:
             view = _writable(buffer)
@@ -224,34 +224,34 @@ class File(io.RawIOBase):
         return self._use(lambda opened: opened.pread_into(start, view))
 
     def readv(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each (offset, count), as `pread`. Every piece is asked for before the first is waited for."""
+        """Return the bytes of each (offset, count), as `pread`. All pieces are requested before the wait for the first one."""
         spans = _spans(ranges)
         return self._use(lambda opened: opened.preadv(spans))
 
     def map(self, offset: int = 0, count: int | None = None) -> memoryview:
-        """Those bytes as read-only memory: the pages themselves, no copy. They are fetched first; without arguments all of the file is.
+        """Return the bytes as read-only memory: the pages themselves, not a copy. They are fetched first; by default the whole file.
 
-        The memory stays valid when the file is closed, as long as somebody has a view of it. On the disk (`store="disk"`) the process gets
+        The memory stays valid after the file is closed, as long as a view of it exists. On the disk (`store="disk"`) the process gets
         SIGBUS if another program truncates the file in the home directory meanwhile.
         """
         start, length = _span(offset, 0 if count is None else count)
         return self._use(lambda opened: opened.map(start, max(0, opened.length() - start) if count is None else length))
 
     def path(self) -> str:
-        """A path to the whole file, which is fetched first. It is valid until the file is closed, for this user's processes.
+        """Return a path to the whole file, which is fetched first. It is valid until the file is closed, for this user's processes.
 
-        A file in memory has a path below /proc, and nobody can write there any more. Who writes to one on the disk spoils what others read.
+        A file in memory has a path below /proc and cannot be written. Writing to a file on the disk corrupts the data of other readers.
         """
         return self._use(lambda opened: opened.path())
 
     def close(self) -> None:
-        """Release everything. Reads of other threads that wait raise LocalError. Again: what an interrupted close left, else nothing."""
+        """Release everything. Waiting reads of other threads raise LocalError. A second call completes an interrupted one."""
         release(super().close, self._stop_fresh, self._close_opened)
 
     def _stop_fresh(self) -> None:
         fresh = self._fresh
         if fresh is not None:
-            fresh.stop()  # who opens it closes it
+            fresh.stop()  # the thread that opens it closes it
 
     def _close_opened(self) -> None:
         with self._opening:
@@ -261,7 +261,7 @@ class File(io.RawIOBase):
             self._opened = None
 
     def __del__(self) -> None:
-        # At the interpreter's end modules cannot be imported any more; the process's end releases everything.
+        # At the interpreter's end modules can no longer be imported; the process's end releases everything.
         if not sys.is_finalizing() and getattr(self, "_opened", None) is not None:
             if not self.closed:
                 warnings.warn(f"{self.name} was not closed", ResourceWarning, source=self, stacklevel=2)
@@ -274,12 +274,12 @@ class File(io.RawIOBase):
         return File, (self._settings, self._store, self._position, self._version)
 
     def again(self, position: int) -> File:
-        """Another one, which is opened by its first use. position: in bytes."""
+        """Return another File of the same version, which is opened by its first use. position: in bytes."""
         self._check()
         return File(self._settings, self._store, position, self._version)
 
     def forked(self) -> None:
-        """In a forked child: the parent has the threads. What is read here is opened anew."""
+        """Drop the open file in a forked child, whose parent has the threads; the next use reopens it."""
         if self._opened is not None:
             self._opened.forked()
         self._opened = self._fresh = None
@@ -287,7 +287,7 @@ class File(io.RawIOBase):
 
 
 class Buffered(io.BufferedReader):
-    """A buffer around a File. It goes to other processes as the file does."""
+    """A buffer around a File. It can be pickled like the File."""
 
     def __init__(self, file: File, size: int) -> None:
         super().__init__(file, size)
@@ -299,18 +299,18 @@ class Buffered(io.BufferedReader):
 
 
 def _span(offset: int, count: int) -> tuple[int, int]:
-    """Raises BadValue for what is no place in a file."""
+    """Check an offset and a count. Raises BadValue if they are invalid."""
     try:
         offset, count = index(offset), index(count)
     except TypeError:
         raise BadValue(f"{count!r:.40} bytes at {offset!r:.40}: an offset and a count are integers") from None
     if offset < 0 or count < 0:
-        raise BadValue(f"{count} bytes at {offset} are no part of a file: give an offset and a count of at least 0")
+        raise BadValue(f"{count} bytes at {offset} are not a part of a file: give an offset and a count of at least 0")
     return offset, count
 
 
 def _spans(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Raises BadValue, and what iterating over `ranges` raises."""
+    """Check pairs of offset and count. Raises BadValue, and errors of the iteration over `ranges`."""
     try:
         given = iter(ranges)
     except TypeError:
@@ -320,13 +320,13 @@ def _spans(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         try:
             offset, count = each
         except (TypeError, ValueError):
-            raise BadValue(f"{each!r:.40} is no range: give pairs of (offset, count)") from None
+            raise BadValue(f"{each!r:.40} is not a range: give pairs of (offset, count)") from None
         found.append(_span(offset, count))
     return found
 
 
 def _writable(buffer: Any) -> memoryview:
-    """Its bytes. Raises TypeError, as io's own files do."""
+    """Return the buffer's bytes. Raises TypeError, as files of `io` do, if it is read-only."""
     view = memoryview(buffer).cast("B")
     if view.readonly:
         raise TypeError(f"a read-write bytes-like object is required, not {type(buffer).__name__}")
@@ -342,10 +342,10 @@ os.register_at_fork(after_in_child=_forked)
 
 
 def open(settings: GetSettings, *, store: str = "", buffering: int = 0) -> File | io.BufferedReader:
-    """The file of `settings.url`, open to be read anywhere. Raises subclasses of DfengineError when that cannot be.
+    """Open the file of `settings.url` for random access. Raises subclasses of DfengineError.
 
-    store: "memory" or "disk", where the pieces lie; "": by the file's size and the memory that is available (see place.FilePlace).
-    buffering: bytes of an `io.BufferedReader` around it, -1 = BUFFER, 0 = none: then reads go to the file as they are asked for.
+    store: "memory" or "disk" for the pieces; "": depends on the file's size and the available memory (see place.FilePlace).
+    buffering: bytes of an `io.BufferedReader` around the file, -1 = BUFFER, 0 = no buffer: reads then use the file directly.
     """
     if type(buffering) is not int or not -1 <= buffering <= MOST_BUFFER:
         raise BadValue(f"buffering is {buffering!r}, not a number of bytes from 0 to {MOST_BUFFER}, or -1")

@@ -1,9 +1,9 @@
-"""An open file whose pieces this host's leader fetches: its readers read from the leader's memory or file, and no byte is copied.
+"""A joined open file: this host's leader fetches, and readers read from the leader's memory or file without a copy.
 
-What readers wait for is named in the leader's page of signals. When the leader that owns the place has ended, the next leader fetches
-into the same place, since nobody else writes there any more. A leader that does not run may run again, and write, even when another one
-has led and ended meanwhile: then the next leader copies the pieces that are here into a place of its own, and the others read from there,
-once it has every piece that they have seen.
+The pieces that readers wait for are named in the leader's page of signals. When the leader that owns the place has ended, the next leader
+fetches into the same place, since no other process writes there any more. A leader that is only stopped may resume and write, even after
+another download has led and ended. In that case the next leader copies the stored pieces into a place of its own, and the others
+read from there once it has every piece that they have seen.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from dfengine.files.place import FilePlace
 
 PARKED = 30.0
-"""Seconds after which a thread that waits for a change checks by itself while no reader waits."""
+"""Seconds after which a thread that waits for a change checks without a wake-up while no reader waits."""
 
 URGENT = 16
-"""Pieces at the head of what readers want that the leader must know of."""
+"""Most urgent wanted pieces that must have been named to the leader."""
 
 
 class JoinedPlace:
-    """Of one open file, on its engine's thread."""
+    """Follows a leader for one open file, on its engine's thread."""
 
     def __init__(self, joining: Joining, place: FilePlace, watch: Watch) -> None:
         self._joining = joining
@@ -44,10 +44,10 @@ class JoinedPlace:
         self._named: set[int] = set()
         self._seen = Bitset(0)
         self._owner = -1
-        """Number of the leader whose place it is where the readers read."""
+        """Number of the leader that owns the place from which readers read."""
 
     def run(self) -> bool:
-        """True: every piece is here. False: this download leads now, or goes on alone, with what is here. Raises StorageError."""
+        """Return True if every piece is stored; False: this download leads or continues alone with its pieces. Raises StorageError."""
         joining = self._joining
         transfer: TransferOnDemand | None = None
         while joining.joined and not joining.leads and not (transfer is not None and transfer.finished):
@@ -66,7 +66,7 @@ class JoinedPlace:
             return False
         if transfer.finished:
             self._place.borrow(joining, self._watch)
-            # Its engine ends here, and hears of nothing any more.
+            # The engine ends now, and would process no further message of the peer server.
             if not joining.leads:
                 joining.pass_on()
             return True
@@ -77,7 +77,7 @@ class JoinedPlace:
         return False
 
     def _begin(self, leader: LeaderPlace) -> TransferOnDemand | None:
-        """None: what the leader has cannot be shared. Raises Unusable."""
+        """Adopt the leader's place. None: it cannot be shared. Raises Unusable."""
         if not (self._asks and leader.trusted and self._place.shares(leader.file)):
             return None
         leader.taken, self._owner = True, leader.leader
@@ -88,11 +88,11 @@ class JoinedPlace:
 
     @property
     def _asks(self) -> bool:
-        """Its wanted pieces reach the leader, which fetches nothing else: of more than SLOTS downloads those beyond go on alone."""
+        """Whether this download has a slot to name wanted pieces; a leader fetches no others. Downloads beyond SLOTS continue alone."""
         return 0 <= self._joining.slot < SLOTS
 
     def _moves_to(self, leader: LeaderPlace, transfer: TransferOnDemand) -> bool:
-        """Readers read from this leader's place from now on, if it has, or gets, all that they have seen. Raises Unusable."""
+        """Move readers to this leader's place, once it has every piece that they have seen. Return whether they moved. Raises Unusable."""
         joining, here, there = self._joining, transfer.file, leader.file
         if there is here:
             return True
@@ -115,7 +115,7 @@ class JoinedPlace:
         return False
 
     def _follow(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
-        """Until the leader is another one, or does not run, or every piece is here."""
+        """Follow until the leader changes or does not run, or every piece is stored."""
         joining = self._joining
         bits = Bits(leader, transfer, self._tell)
         joining.waiting = partial(waiting, transfer)
@@ -135,7 +135,7 @@ class JoinedPlace:
             bits.end()
 
     def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
-        """Tell the leader what readers want, if it does not know the most urgent pieces."""
+        """Name the wanted pieces to the leader, if the most urgent ones were not named yet."""
         wanted = transfer.wanted_pieces()[:WANTED]
         if wanted and self._named.issuperset(wanted[:URGENT]):
             return
@@ -144,7 +144,7 @@ class JoinedPlace:
             leader.page.want(self._joining.slot, wanted)
 
     def _tell(self, transfer: TransferOnDemand) -> None:
-        """Report pieces that are here to the transfer, once each. By one thread at a time."""
+        """Report stored pieces to the transfer, once each. Called by one thread at a time."""
         file, seen = transfer.file, self._seen
         here = file.here
         n = seen.first_clear()
@@ -156,12 +156,12 @@ class JoinedPlace:
 
 
 def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
-    """See Joining."""
+    """Whether readers wait, and the number of stored pieces; see Joining.waiting."""
     return not transfer.parked, transfer.plan.here
 
 
 class Bits(PageWaiter):
-    """Reports by `tell` to the transfer which pieces are here, until every piece is."""
+    """Reports stored pieces to the transfer, by `tell`, until every piece is stored."""
 
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
         super().__init__(transfer, leader.page, transfer.wake)

@@ -1,7 +1,7 @@
 """One open file, for any number of threads: asks for the pieces of a read, waits for their bits, copies their bytes.
 
-Only the record's bits say what is here, and every piece was verified before its bit was set. So bytes are read independently of their
-source.
+Only the record's bits tell which pieces are stored, and every piece was verified before its bit was set. So reads are independent of the
+pieces' source.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 CLOSED = "the file is closed"
 
 LEAVING = 5.0
-"""Seconds for which who closes the file waits for readers to leave; a reader that cannot, since it is who closes, does so itself."""
+"""Seconds for which `close` waits for readers to leave; after that, the last reader releases the file, such as one that calls `close`."""
 
 FOREVER = 10 * 365 * 86400.0
-"""Seconds."""
+"""Time-out in seconds when the user gave none."""
 
 RECHECK = 5.0
-"""Seconds after which a reader that waits checks by itself whether its piece is here, and wanted."""
+"""Seconds after which a waiting reader checks without a wake-up whether its piece is stored, and wanted."""
 
 STEP = 1 << 30
-"""Bytes of one read from the place: the kernel gives at most two GiB at once."""
+"""Bytes of one read from the place: the kernel returns at most 2 GiB per read."""
 
 AHEAD = 512
-"""Pieces beyond the last one here that are asked for at once while nobody knows how many there are."""
+"""Pieces beyond the last stored one that may be requested while the number of pieces is unknown."""
 
 UNKNOWN = 16
-"""Pieces that are asked for at once while nobody knows how many there are."""
+"""Pieces that are requested at once to find the file's end while the number of pieces is unknown."""
 
 
 class Opened:
-    """Begins to open the file; everything but `begin` and `close` is for the time after `begin`. Raises BadValue.
+    """Starts to open the file; methods other than `begin`, `stop` and `close` may be called only after `begin`. Raises BadValue.
 
-    version: (length, generation) that the file must have, as an earlier one had; None: any.
+    version: (length, generation) that the file must have, from an earlier open; None: any.
     """
 
     def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
@@ -66,12 +66,12 @@ class Opened:
         self._readers = 0
         self._closed = self._late = self._released = False
         self._ended_by: BaseException | None = None
-        """What ended it before it was closed."""
+        """The error that ended the download before it was closed."""
         self._uncompared = bool(settings.given)
-        """A digest of the whole file was given, and nobody knows yet that it agrees."""
+        """Whether a digest of the whole file was given and has not been compared yet."""
         self._map: tuple[int, Mapping] | None = None
         self.ready = False
-        """`begin` has succeeded."""
+        """Whether `begin` has succeeded."""
         try:
             self._engine.start()
         except BaseException:
@@ -79,9 +79,9 @@ class Opened:
             raise
 
     def begin(self) -> None:
-        """Wait until it is known what the file is, in any thread; `close` ends the wait.
+        """Wait until the file's geometry and version are known, in any thread; `close` ends the wait.
 
-        Raises what the download raises: subclasses of DfengineError, among them TimedOut; OriginChanged for another version than is wanted.
+        Raises the download's errors: subclasses of DfengineError, including TimedOut, and OriginChanged for another version than wanted.
         """
         began = time.monotonic()
         transfer = self._fetching.place.await_open(self._timeout or FOREVER)
@@ -94,21 +94,21 @@ class Opened:
             self._transfer, self._file = transfer, transfer.file
             self._ahead = ReadAhead(self.geometry.content_size)
             if self._wanted is not None and not _same(self._wanted, self.version):
-                raise OriginChanged("the origin's file is another one than the file that was opened before: open it again")
+                raise OriginChanged("the origin's file differs from the file that was opened before: open it again")
             self.ready = True
 
     @property
     def geometry(self) -> Geometry:
-        """Of the file; its length may become known while it is open."""
+        """Geometry of the file; its length may become known while the file is open."""
         return self._file.geometry
 
     @property
     def version(self) -> tuple[int, bytes]:
-        """(length in bytes, -1 unknown; generation, b"" unknown)."""
+        """Version of the file: (length in bytes, -1 unknown; generation, b"" unknown)."""
         return self.geometry.length, self._file.record.generation
 
     def length(self) -> int:
-        """Bytes of the file. Where the origin does not tell, the file is fetched to its end. Raises as a read does."""
+        """Length of the file in bytes. If the origin does not state it, the file is fetched to its end. Raises as `pread`."""
         with self._reading():
             until = self._until()
             while self.geometry.length < 0:
@@ -118,11 +118,11 @@ class Opened:
             return self.geometry.length
 
     def pread(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset` on; fewer only at the end of the file. Raises subclasses of DfengineError."""
+        """Return `count` bytes from `offset` on, fewer only at the end of the file. Raises subclasses of DfengineError."""
         return self.preadv(((offset, count),))[0]
 
     def preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The same of each (offset, count). All pieces are asked for before the first is waited for."""
+        """Return the bytes of each (offset, count), as `pread`. All pieces are requested before the wait for the first one."""
         with self._reading():
             return self._steady(lambda: self._preadv(ranges))
 
@@ -133,7 +133,7 @@ class Opened:
             self._read_ahead(spans)
             return [self._bytes(*span) for span in spans]
         until, found = self._until(), []
-        # What is here is asked for, too: the place may move to one where it is not.
+        # Stored pieces are requested, too: the place may move to one that lacks them.
         with self._asked(dict.fromkeys(n for first, past in covering for n in range(first, past))) as ticket:
             self._read_ahead(spans)
             for (offset, count), (first, past) in zip(spans, covering, strict=True):
@@ -144,7 +144,7 @@ class Opened:
         return found
 
     def pread_into(self, offset: int, view: memoryview) -> int:
-        """Bytes from `offset` on into `view` (of bytes), which is filled but at the end of the file; how many. Raises as `pread`."""
+        """Fill `view` (of bytes) from `offset` on; return the number of bytes, fewer only at the file's end. Raises as `pread`."""
         with self._reading():
             return self._steady(lambda: self._pread_into(offset, view))
 
@@ -168,7 +168,7 @@ class Opened:
         return got
 
     def _steady(self, read: Callable[[], Found]) -> Found:
-        """What `read` finds, when the memory did not move meanwhile: a bit must be of the memory that the bytes are from."""
+        """Repeat `read` until the place did not move meanwhile: bits and bytes must be of the same place. Return the result."""
         while True:
             moves = self._file.moves
             found = read()
@@ -177,7 +177,7 @@ class Opened:
             time.sleep(0.001)
 
     def map(self, offset: int, count: int) -> memoryview:
-        """Read-only memory of the pages that hold those bytes, clipped to the file, when they are here. Raises as `pread`."""
+        """Return read-only memory of the bytes, clipped to the file, after fetching them. Raises as `pread`."""
         with self._reading():
             return self._steady(lambda: self._mapped(offset, count))
 
@@ -192,13 +192,13 @@ class Opened:
             self._fetch(*self.geometry.covering(offset, count), self._until())
         with self._turn:
             if self._map is None or self._map[0] != self._file.moves:
-                # It has a descriptor of its own: pages and lock stay as long as somebody has a view of them.
+                # The mapping has a descriptor of its own: pages and lock stay as long as a view of them exists.
                 self._map = self._file.moves, Mapping(self._file.fd, length, keep=True)
                 forked.keep(self._map[1])
             return self._map[1].memory()[offset : offset + count]
 
     def path(self) -> str:
-        """Where the whole file lies, as long as it is open. Raises as `pread`."""
+        """Return the path of the whole file, valid while it is open. Raises as `pread`."""
         with self._reading():
             self.length()
             self._complete(self._until())
@@ -207,15 +207,15 @@ class Opened:
 
     @property
     def ended(self) -> bool:
-        """Nothing comes any more."""
+        """Whether no further piece will arrive."""
         return self._fetching.ended
 
     def stop(self) -> None:
-        """From any thread: `begin` ends soon, and nothing comes any more. It is to be closed still."""
+        """Stop the download, so that `begin` ends soon; may be called from any thread. `close` is still needed."""
         self._fetching.stop(LocalError(CLOSED))
 
     def close(self) -> None:
-        """Release everything; readers that wait get an error. Again: what an interrupted close left, else nothing."""
+        """Release everything; waiting readers get an error. A second call completes an interrupted one."""
         release(self._shut, self._end, self._fetching.place.end, self._await_readers, self._release)
 
     def _shut(self) -> None:
@@ -225,7 +225,7 @@ class Opened:
                 self._closed = True
 
     def _end(self) -> None:
-        # An engine that does not run yet, as its start was interrupted, is to find this.
+        # An engine that does not run yet, because its start was interrupted, must find the download stopped.
         if not self._engine.over:
             self._fetching.stop(LocalError(CLOSED))
 
@@ -237,7 +237,7 @@ class Opened:
             self._late = True
 
     def _release(self) -> None:
-        """When nobody reads from the descriptors, whose numbers may be another file's afterwards: by who closes, or the last reader."""
+        """Close the descriptors, whose numbers may then be reused, after the last read: called by `close`, or by the last reader."""
         with self._turn:
             if self._readers or self._released:
                 return
@@ -246,15 +246,15 @@ class Opened:
         self._released = True
 
     def forked(self) -> None:
-        """In a forked child, where this may live on in the frames of the parent's threads: only those who have a view keep the pages."""
+        """Drop the mapping in a forked child, where frames of the parent's threads may keep this object: only views keep the pages."""
         self._map = None
 
     # Pieces.
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """While inside the place stays open. Raises LocalError when it is closed, DigestMismatch when the file turned out to be wrong: a
-        read after which every piece is here gives nothing away before the digest of the whole file is compared.
+        """Context in which the place stays open. Raises LocalError when the file is closed, DigestMismatch when it is wrong: a read that
+        finds every piece stored returns no bytes before the digest of the whole file is compared.
         """
         with self._turn:
             if self._closed:
@@ -288,7 +288,7 @@ class Opened:
         return time.monotonic() + (self._timeout or FOREVER)
 
     def _await_piece(self, ticket: Ticket, n: int, until: float) -> bool:
-        """Wait until piece n is here; False when the file ends before it. Raises what ended the download, TimedOut."""
+        """Wait until piece n is stored. Return False if the file ends before it. Raises the error that ended the download, TimedOut."""
         while not self._holds(n, n + 1):
             if 0 <= self.geometry.count <= n:
                 return False
@@ -299,7 +299,7 @@ class Opened:
             left = until - time.monotonic()
             if left <= 0:
                 why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
-                raise TimedOut(f"piece {n} did not come within {self._timeout:g} s{why}: read again, or give it longer")
+                raise TimedOut(f"piece {n} was not received within {self._timeout:g} s{why}: read again, or give it longer")
             if not ticket.wait(min(left, RECHECK)):
                 self._transfer.still(ticket, n)
         if self._closed:
@@ -313,12 +313,12 @@ class Opened:
 
     @property
     def _whole(self) -> bool:
-        """No byte is missing. A file without bytes has a piece all the same, which no read asks for."""
+        """Whether no byte is missing. An empty file also has one piece, which no read asks for."""
         geometry = self.geometry
         return geometry.length == 0 or (geometry.length > 0 and self._holds(0, geometry.count))
 
     def _complete(self, until: float) -> None:
-        """Every piece is here, and a digest of the whole file that was given agrees. Raises as a read does."""
+        """Wait until every piece is stored and the given digest of the whole file matches. Raises as `pread`."""
         self._fetch(0, self.geometry.count, until)
         if not self._fetching.place.await_end(max(0.0, until - time.monotonic())):
             raise TimedOut(f"the file's digest was not computed within {self._timeout:g} s: give it longer")
@@ -327,13 +327,13 @@ class Opened:
         self._uncompared = False
 
     def _why(self, since: float) -> str:
-        """Why nothing came after `since`, with a colon before it. What one source did wrong is known to the transfer alone."""
+        """Return the reason of a wait since `since`, after a colon. Faults of single sources are recorded only in the transfer."""
         transfer = self._fetching.place.transfer
         fault = transfer.fault if transfer is not None and transfer.fault_at >= since else ""
         return self._fetching.watch.why(since) or (fault and f": {fault}")
 
     def _failure(self) -> BaseException:
-        """The error of a reader when nothing comes any more: a new one each time, since threads raise it at the same time."""
+        """Return the error for readers after the download's end: a new object each time, since several threads may raise it."""
         failure = self._ended_by if self._closed else self._fetching.failure
         if not isinstance(failure, DfengineError):
             return LocalError(CLOSED if failure is None else f"the file cannot be read any more: {failure!r}")
@@ -359,17 +359,17 @@ class Opened:
     # Bytes.
 
     def _clipped(self, offset: int, count: int) -> int:
-        """Of `count` bytes from `offset` on, those before the end of the file, as far as that is known."""
+        """Return the number of bytes, of `count` from `offset` on, before the end of the file, if that is known."""
         length = self.geometry.length
         if length < 0 and count:
-            # A supernode does not select pieces far beyond those it has (docs/protocol.md): such a read goes through the file.
+            # A supernode does not select pieces far beyond those it has (docs/protocol.md): fetch the file to its end first.
             known = self._file.here.last_set() + AHEAD
             if offset + count > known * self.geometry.content_size:
                 length = self.length()
         return max(0, min(count, length - offset)) if length >= 0 else count
 
     def _copy(self, offset: int, view: memoryview) -> int:
-        """Fill `view`, whose bytes are here. Raises StorageError."""
+        """Fill `view` with stored bytes from `offset` on; return their number. Raises StorageError."""
         got = 0
         while got < len(view):
             try:
@@ -377,7 +377,7 @@ class Opened:
             except OSError as error:
                 raise StorageError(f"cannot read {self._file.path}: {error.strerror}") from error
             if not count:
-                self.length()  # a supernode of 1.x tells it after the last piece, which may be shorter
+                self.length()  # a 1.x supernode sends it after the last piece, which may be shorter
                 if self._clipped(offset, len(view)) <= got:
                     break
                 raise StorageError(f"{self._file.path} was cut short by another program: open it again")
@@ -385,7 +385,7 @@ class Opened:
         return got
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        """The same as a value."""
+        """Like `_copy`, but return the bytes."""
         if 0 < count <= STEP:
             with contextlib.suppress(OSError):
                 found = os.pread(self._file.fd, count, offset)
@@ -396,5 +396,5 @@ class Opened:
 
 
 def _same(wanted: tuple[int, bytes], found: tuple[int, bytes]) -> bool:
-    """Of two versions: a length that is not known is no other length."""
+    """Whether two versions are equal; an unknown length equals any length."""
     return wanted[1] == found[1] and (wanted[0] == found[0] or -1 in (wanted[0], found[0]))

@@ -1,8 +1,8 @@
-"""Where the pieces of an open file come together: one memfd, or one sparse file in the home directory, and the record beside it.
+"""The place of an open file's pieces: one memfd, or one sparse file in the home directory, with the record beside it.
 
-Readers read from there by pread and mmap, this host's peer server sends from there, and neither needs the other to know of it.
+Readers read from it by pread and mmap, and this host's peer server sends from it, independently of each other.
 
-Law: bytes of two versions never lie in one place. Once the file was opened, which tells its length, another version is an error.
+Invariant: a place never has bytes of two versions. Once the file was opened, and its length read, another version is an error.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 SHARE = 4
-"""A file of at most a fourth part of the memory that is available is kept in memory where nobody says otherwise."""
+"""By default a file of at most 1/SHARE of the available memory is stored in memory."""
 
 FOLDER = "files"
-"""Of the home directory, for files that are kept on its disk."""
+"""Folder of the home directory for files that are stored on its disk."""
 
 MEMORY, DISK = "memory", "disk"
 
 
 class FilePlace(HandedOver):
-    """Of one open file. task: names what lies on this host of it (`Identity.kept`).
+    """The place of one open file. task: id of its data on this host (`Identity.kept`).
 
-    store: MEMORY or DISK; "": memory for a file that takes a fourth of what is available at most, else the disk. A file in memory costs no
-    write to a disk, and it is gone when the file is closed. On the disk what was fetched is kept for the next time the same version is
-    opened, and a file of any length, or of unknown length, takes no memory but the page cache's.
+    store: MEMORY or DISK; "": memory for a file of at most a fourth of the available memory, else the disk. A file in memory costs no
+    disk writes, and it is gone when the file is closed. On the disk, fetched pieces are kept for the next open of the same version, and
+    a file of any length, or of unknown length, takes no memory but the page cache's.
     """
 
     patience = READ
@@ -65,13 +65,13 @@ class FilePlace(HandedOver):
 
     @property
     def descriptors(self) -> list[int]:
-        """See HandedOver; and those of places that readers have moved away from."""
+        """See HandedOver; includes descriptors of places that readers have moved away from."""
         return [*super().descriptors, *(self._last.file.former if self._last is not None else [])]
 
     # Readers.
 
     def await_open(self, seconds: float) -> TransferOnDemand | None:
-        """The transfer that fills the place, once it is known what the file is; None after `seconds`, or when nothing comes any more.
+        """Return the transfer that fills the place, once the file's geometry is known; None after `seconds`, or when the download ended.
 
         From then on another version of the file is an error.
         """
@@ -83,13 +83,13 @@ class FilePlace(HandedOver):
             return self._last
 
     def await_end(self, seconds: float) -> bool:
-        """Wait until nothing comes any more; False after `seconds`."""
+        """Wait until the download has ended. Return False after `seconds`."""
         with self._known:
             return self._known.wait_for(lambda: self._over, seconds)
 
     @property
     def path(self) -> str:
-        """Where the data lies, for this user's processes, as long as the file is open."""
+        """Path of the data, for this user's processes, while the file is open."""
         assert self._last is not None
         return self._last.file.path if self._target is not None else f"/proc/{os.getpid()}/fd/{self._last.file.fd}"
 
@@ -117,7 +117,7 @@ class FilePlace(HandedOver):
         file = self._file(geometry, generation)
         held = list(file.here)
         if held and not generation:
-            # Nothing says that what an earlier open left is of this version.
+            # Pieces that an earlier open left are not known to be of this version.
             for n in held:
                 file.record.hide(n)
             held = []
@@ -135,7 +135,7 @@ class FilePlace(HandedOver):
         )  # fmt: skip
 
     def shares(self, file: PieceFile) -> bool:
-        """The place of this host's leader may be this one's, too."""
+        """Whether the place of this host's leader can be shared, according to `store`."""
         return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
@@ -144,7 +144,7 @@ class FilePlace(HandedOver):
             super().find_kept(task, geometry, generation)
 
     def adopt(self, file: PieceFile) -> TransferOnDemand:
-        """The pieces come into the place of this host's leader; `file` is this value's from now on."""
+        """Use the place of this host's leader for the pieces; this value owns `file` from now on."""
         self.transfer = transfer = self._over_file(file, [])
         if transfer.follower is not None:
             transfer.start(transfer.follower.run, "digest", fetches=False)
@@ -154,12 +154,12 @@ class FilePlace(HandedOver):
         return transfer
 
     def lend(self, leader: LeaderPlace) -> None:
-        """From now on the leader computes the digests of the whole file, if it computes those that are wanted here."""
+        """Let the leader compute the whole-file digests, if it computes all that are wanted here."""
         wanted = self.algorithms
         self.lending = wanted if {*wanted} <= {*leader.algorithms} else []
 
     def borrow(self, joining: Joining, watch: Watch) -> None:
-        """Every piece is here: wait for the leader's digests, as long as it is joined and computes them."""
+        """Wait for the leader's digests after every piece is stored, while this download is joined and the leader computes them."""
         assert self.transfer is not None
         record, leads, joining.waiting = self.transfer.file.record, joining.leads, None
         while self.lending and joining.joined and joining.leads == leads:
@@ -172,9 +172,9 @@ class FilePlace(HandedOver):
             joining.receive(TICK)
 
     def take_over(self, left: bool) -> None:
-        """Pieces that were adopted are fetched by this download from now on. left: nobody else writes there any more, so it may.
+        """Fetch into an adopted place from now on. left: no other process writes there any more, so memory can be used as it is.
 
-        Else the pieces that are here are copied into a place of its own. Raises StorageError.
+        Otherwise the stored pieces are copied into a place of its own. Raises StorageError.
         """
         transfer = self.transfer
         assert isinstance(transfer, TransferOnDemand)
@@ -193,7 +193,7 @@ class FilePlace(HandedOver):
         return self._store == MEMORY or (not self._store and 0 <= geometry.length <= available() // SHARE)
 
     def _file(self, geometry: Geometry, generation: bytes, in_memory: bool | None = None) -> PieceFile:
-        """in_memory: None: as `store` says. Raises StorageError."""
+        """Make the file of a new place. in_memory: None: according to `store`. Raises StorageError."""
         if in_memory is None:
             in_memory = self._fits_memory(geometry)
         if in_memory:
@@ -210,7 +210,7 @@ class FilePlace(HandedOver):
         return self._target.open(geometry, generation, whole=False)
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
-        """Let this host's peer server serve the pieces that are here, now and from now on. Raises LocalError."""
+        """Let this host's peer server serve the stored pieces, present and future. Raises LocalError."""
         if self._last is None:
             return
         file, expire = self._last.file, self._settings.expiretime
@@ -222,10 +222,10 @@ class FilePlace(HandedOver):
         self.hand_over(home.sockets, Entry(name, task, cid, node, [], "", 0, 0, expire), file)
 
     def verify(self, watch: Watch) -> None:
-        """Every piece is here: compare whole digests with those that the user gave. Raises DigestMismatch; nothing is served any more."""
+        """Compare whole-file digests with the user's after every piece is stored. Raises DigestMismatch after withdrawing the pieces."""
         transfer = self.transfer
         if transfer is not None and self.lending and not self.lent:
-            # The leader that computed them is lost; all pieces are here.
+            # The leader that computed the digests is lost, but all pieces are stored.
             transfer.follower = Follower(transfer.file, self.algorithms)
             transfer.start(transfer.follower.run, "digest", fetches=False)
         if transfer is not None:
@@ -240,7 +240,7 @@ class FilePlace(HandedOver):
             raise
 
     def end(self) -> None:
-        """Nothing comes any more: wake all that wait."""
+        """Wake all waiting threads: no further piece will arrive."""
         with self._known:
             self._over = True
             self._known.notify_all()
@@ -261,15 +261,15 @@ class FilePlace(HandedOver):
         self.forget()
 
     def _continued(self, known: bytes, generation: bytes) -> None:
-        """See Place. Pieces that are here need a proof that those to come are of their version: the origin is asked for it."""
+        """See Place. Raises SupernodeError if new pieces cannot be proved to be of the stored ones' version; then the origin is read."""
         assert self.transfer is not None
         if not (known and generation):
             if self.transfer.plan.here:
                 raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
-            self.transfer.file.record.forget_generation()  # what comes may be of another version than the registered one
+            self.transfer.file.record.forget_generation()  # pieces may be of another version than the registered one
 
     def _discard(self) -> None:
-        """What is here is wrong: nothing of it must be served, or used by the next open."""
+        """Delete wrong data: no piece of it may be served, or used by the next open."""
         self.withdraw()
         if self._home is not None:
             self._home[0].withdraw(self._home[1])

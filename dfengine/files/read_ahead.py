@@ -1,10 +1,10 @@
-"""What is fetched before a reader asks for it: grows on sequential reads, stays away from random ones. Pure.
+"""Read-ahead: pieces to fetch before a reader asks for them; it grows on sequential reads and is off for random ones. Pure.
 
-A read that begins where an earlier one ended continues its stream. A stream that has brought `run` bytes so is read ahead by as many, so
-the distance doubles while the reader catches up with it, up to a bound in bytes and in pieces. A read that continues nothing begins a
-stream of run 0, for which nothing is read ahead: random reads cost no byte beyond their own pieces.
+A read that begins where an earlier one ended continues its stream. A stream of `run` sequential bytes is read ahead by the same number, so
+the distance doubles while the reader catches up, up to a limit in bytes and in pieces. A read that continues no stream begins a stream
+of run 0, for which no piece is read ahead: random reads cost no byte beyond their own pieces.
 
-Law: the bytes read ahead of a stream are never more than those that it has read in a row, rounded up to whole pieces.
+Invariant: the bytes read ahead of a stream are never more than its sequential bytes, rounded up to whole pieces.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from __future__ import annotations
 from collections import OrderedDict
 
 MOST_BYTES = 64 << 20
-"""Bytes that are read ahead of a stream at most: a second of a link of 500 Mbit/s."""
+"""Most bytes that are read ahead of a stream: a second of a link of 500 Mbit/s."""
 
 MOST_PIECES = 16
-"""Pieces that are read ahead of a stream at most: four for each fetch thread."""
+"""Most pieces that are read ahead of a stream: four for each fetch thread."""
 
 STREAMS = 16
-"""Streams that are followed at once: readers of one file in different threads. The one that was read longest ago leaves."""
+"""Most streams that are tracked, such as readers of one file in different threads. The least recently read one is dropped."""
 
 BEGINNINGS = 256
-"""Reads that continued nothing, and whose ends are remembered: so many random reads may come between two sequential ones."""
+"""Most remembered ends of reads that continued no stream: the number of random reads that may come between two sequential ones."""
 
 
 class ReadAhead:
-    """Of one file. content_size: bytes of a full piece's content."""
+    """Read-ahead of one file. content_size: bytes of a full piece's content."""
 
     def __init__(self, content_size: int, most_bytes: int = MOST_BYTES, most_pieces: int = MOST_PIECES) -> None:
         self._size = content_size
@@ -34,9 +34,9 @@ class ReadAhead:
         self._streams: OrderedDict[int, tuple[int, int]] = OrderedDict()  # end of the last read -> (run, piece after those asked for)
 
     def read(self, offset: int, length: int) -> tuple[int, int]:
-        """`length` bytes (at least 1) from `offset` on are read now: the pieces [first, past) to read ahead that were not returned before.
+        """Note a read of `length` bytes (at least 1) at `offset`. Return pieces [first, past) to read ahead that were not returned before.
 
-        They lie behind those of the read itself. first == past: none. They may lie beyond the end of the file.
+        They follow the pieces of the read itself. first == past: none. They may be beyond the end of the file.
         """
         end = offset + length
         own = -(-end // self._size)

@@ -106,7 +106,7 @@ def test_a_read_that_waits_too_long(stage: Scene, options: dict[str, Any]) -> No
     stage.file("f", 40 * PIECE)
     url, node = stage.origin(slow="1m") + "/slow/f", stage.supernode()
     with dfengine.open(url, nodes=node.node, timeout=0.8, **options) as file:
-        with pytest.raises(TimedOut, match=r"piece 30 did not come within 0\.8 s: nothing failed, so its sources are slow: read again"):
+        with pytest.raises(TimedOut, match=r"piece 30 was not received within 0\.8 s: nothing failed, so its sources are slow: read again"):
             file.pread(30 * PIECE, 10)
         stage.kill(node.process)
         refused = f"supernode {node.node} lost, seeking it again; {node.node} cannot be connected to: Connection refused: read again"

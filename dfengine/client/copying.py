@@ -47,7 +47,7 @@ class PieceCopier:
             got += count
         digest = hash_.digest()
         if digest != place.digest(n):
-            raise Unusable(f"has another piece {n} than its record says")
+            raise Unusable(f"has a piece {n} that differs from its record")
         if not place.trusted:
             return False
         transfer.keep_copied(n, got, digest)

@@ -144,7 +144,7 @@ class LegacySession:
             transfer.learn_length(answer.framed_length - 5 * count)
         missing = transfer.missing
         if missing:
-            raise SupernodeError(f"supernode {self._member.node} says that the download is complete; {missing} pieces are missing")
+            raise SupernodeError(f"supernode {self._member.node} reports the download as complete; {missing} pieces are missing")
 
     def _offer(self, transfer: Transfer, pieces: Iterable[PieceSource]) -> None:
         geometry, offers = transfer.file.geometry, []
@@ -153,7 +153,7 @@ class LegacySession:
                 start, _, end = piece.range.partition("-")
                 n = geometry.number(int(start), int(end))
             except (BadRange, ValueError):
-                raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is no piece") from None
+                raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is not a piece") from None
             if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
                 raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
             offers.append((n, f"framed:{piece.digest}", (piece.where.replace(path=request_path(piece.where.path)),)))

@@ -81,7 +81,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
         except OSError as error:
             raise LocalError(f"cannot lock {home.lock_path}: {error.strerror}") from None
         if fd < 0:
-            raise LocalError(f"cannot lock {home.lock_path}: it is no file of this user")
+            raise LocalError(f"cannot lock {home.lock_path}: it is not a file of this user")
         if not held:
             running = _running(fd, ip)
             os.close(fd)

@@ -1,7 +1,7 @@
 """Messages between a download and a supernode: values <-> JSON. No sockets.
 
 The supernode's side of the same messages is `dfengine.wire`, which reads and writes many of them per second with msgspec. A download
-has few, and loading the standard library's JSON takes a third of the time. `docs/protocol.md` is the reference for both.
+has few, and importing the standard library's JSON takes far less time than msgspec. `docs/protocol.md` is the reference for both.
 """
 
 from __future__ import annotations

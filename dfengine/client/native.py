@@ -146,7 +146,7 @@ class NativeSession:
         elif pulled.code == codes.FINISHED:
             missing, (here, _) = transfer.missing, transfer.progress()
             if missing and here == self._complete:
-                raise SupernodeError(f"supernode {self._member.node} says that the download is complete; {missing} pieces are missing")
+                raise SupernodeError(f"supernode {self._member.node} reports the download as complete; {missing} pieces are missing")
             self._vain, self._complete = missing != 0, here
 
     def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
@@ -157,7 +157,7 @@ class NativeSession:
             except BadPiece as error:
                 raise ProtocolViolation(f"supernode {self._member.node} offers a piece that does not exist: {error}") from None
             if offer.piece >= most or not offer.digest or not offer.sources:
-                raise ProtocolViolation(f"supernode {self._member.node} makes an offer that cannot be taken")
+                raise ProtocolViolation(f"supernode {self._member.node} makes an invalid offer")
         transfer.offer((offer.piece, f"{self._member.algorithm}:{offer.digest}", offer.sources) for offer in offers)
 
     def close(self) -> None:

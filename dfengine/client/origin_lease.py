@@ -54,7 +54,7 @@ class OriginLease:
             if code != codes.WAIT:
                 return
             if time.monotonic() > until:
-                raise SupernodeError(f"supernode {self._node} has no turn at the origin for this download within {PATIENCE:.0f} s")
+                raise SupernodeError(f"supernode {self._node} granted this download no turn at the origin within {PATIENCE:.0f} s")
             watch.pause(0.2 + chance())
 
     def renew(self, watch: Watch, parked: bool) -> None:

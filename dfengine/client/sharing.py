@@ -101,7 +101,7 @@ class Share:
             if peer.sock is not None:
                 peer.sock.close()
             if peer.ip != ip:
-                raise LocalError(f"the peer server of {self.home.path} serves at {peer.ip} since just now: run it again")
+                raise LocalError(f"the peer server of {self.home.path} has just started to serve at {peer.ip}: run it again")
             self._port = peer.port
             known = self._tell()
         except BaseException:

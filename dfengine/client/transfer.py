@@ -96,7 +96,7 @@ class Transfer(TransferState):
             try:
                 self.plan.set_count(self.file.geometry.count)
             except BadValue as error:
-                raise ProtocolViolation(f"the file's length of {length} cannot be: {error}") from None
+                raise ProtocolViolation(f"the file's length of {length} is invalid: {error}") from None
             self._changed.notify_all()
         if self.follower is not None:
             self.follower.advance()

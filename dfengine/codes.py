@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 NATIVE = 1
-"""Version of the native pull that this code speaks; a registration offers it, the answer confirms it."""
+"""Supported version of the native pull: a registration offers it, the response confirms it."""
 
-# Codes of 1.x answers (`code`).
+# Codes of 1.x responses (`code`).
 SUCCESS, FINISHED, CONTINUE, WAIT, LIMITED = 200, 600, 601, 602, 603
 CDN_FAILED, UNREACHABLE, NEED_AUTH, WAIT_AUTH = 604, 607, 608, 609
 REPORTED, LEFT = 611, 612

@@ -117,11 +117,11 @@ def parse(url: str) -> Location:
     if not scheme:
         raise BadValue(f"URL {url[:200]!r} has none of the schemes {', '.join(SCHEMES)}")
     if any(letter <= " " or letter == "\x7f" or "\ud800" <= letter <= "\udfff" for letter in url):
-        raise BadValue(f"URL {url[:200]!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
+        raise BadValue(f"URL {url[:200]!r} contains a space, a control character or a byte that is not UTF-8: percent-encode it")
     if re.search("%(?![0-9A-Fa-f]{2})", url):
-        raise BadValue(f"URL {url[:200]!r} holds a % that begins no percent-encoding: write it %25")
+        raise BadValue(f"URL {url[:200]!r} contains a % without two hex digits: write it as %25")
     if "#" in url:
-        raise BadValue(f"URL {url[:200]!r} holds a #: write it %23 if it belongs to the name")
+        raise BadValue(f"URL {url[:200]!r} contains a #: write it as %23 if it belongs to the name")
     rest = url.partition("://")[2]
     if scheme == "file":
         return _file(url, rest)
@@ -159,7 +159,7 @@ def _object(url: str, scheme: str, rest: str) -> Location:
         name, equals, value = query.partition("=")
         version = _text(url, value)
         if name != "versionId" or not equals or not re.fullmatch(r"[\x21-\x7e]{1,1024}", version) or "&" in query:
-            raise BadValue(f"URL {url[:200]!r} holds a ? that does not begin ?versionId=ID: write it %3F if it belongs to the name")
+            raise BadValue(f"URL {url[:200]!r} contains a ? that does not begin ?versionId=ID: write it as %3F if it belongs to the name")
     decoded = _text(url, key)
     if len(decoded.encode()) > LONGEST_KEY:
         raise BadValue(f"URL {url[:60]!r}... has a key of {len(decoded.encode())} bytes: {LONGEST_KEY} are the most")
@@ -169,7 +169,7 @@ def _object(url: str, scheme: str, rest: str) -> Location:
 def _hub(url: str, rest: str) -> Location:
     form = "hf://[datasets/|spaces/]ORG/NAME[@REVISION]/PATH"
     if "?" in rest:
-        raise BadValue(f"URL {url[:200]!r} holds a ?: write it %3F if it belongs to the name")
+        raise BadValue(f"URL {url[:200]!r} contains a ?: write it as %3F if it belongs to the name")
     segments = rest.split("/")
     kind = [segments.pop(0)] if segments[0] in ("datasets", "spaces") else []
     org, (name, at, revision) = segments[0], (segments[1] if len(segments) > 1 else "").partition("@")
@@ -190,7 +190,7 @@ def _file(url: str, rest: str) -> Location:
         raise _refused(url, "file:///PATH" + (": write a ? in it %3F" if "?" in path else ""))
     raw = [unquote_to_bytes(segment) for segment in path.split("/")]
     if any(b"/" in part or b"\0" in part or part in (b".", b"..") for part in raw) or b"" in raw[:-1]:
-        raise BadValue(f"URL {url[:200]!r} is no plain path: it has no segment that is empty, . or .., and none that holds %2F or %00")
+        raise BadValue(f"URL {url[:200]!r} is not a plain path: no segment may be empty, . or .., or contain %2F or %00")
     return Location("file", "", "/" + b"/".join(raw).decode("utf-8", "surrogateescape"))
 
 
@@ -200,5 +200,5 @@ def _text(url: str, encoded: str) -> str:
     except UnicodeDecodeError:
         raise BadValue(f"URL {url[:200]!r} is not UTF-8 when it is decoded") from None
     if "\0" in text:
-        raise BadValue(f"URL {url[:200]!r} holds a NUL")
+        raise BadValue(f"URL {url[:200]!r} contains a NUL")
     return text

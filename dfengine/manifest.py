@@ -89,7 +89,7 @@ class Manifest:
         rows = sorted(files, key=lambda file: file.path)
         for row in rows:
             if not row.url.startswith(base) or row.url == base:
-                raise BadListing(f"{row.path[:200]!r} lies at {row.url[:200]!r}, which is not below {base[:200]}")
+                raise BadListing(f"{row.path[:200]!r} has the URL {row.url[:200]!r}, which is not below {base[:200]}")
         links = [row.url[len(base) :] for row in rows]
         self._take(base, [row.path for row in rows], [row.size for row in rows], [row.etag for row in rows],
                    [row.modified for row in rows], [row.shown for row in rows],
@@ -112,7 +112,7 @@ class Manifest:
             if etags[n] and not _TEXT.fullmatch(etags[n]):
                 raise names.refused(path, "with an invalid entity-tag")
             if digests[n] and not _DIGEST.fullmatch(digests[n]):
-                raise names.refused(path, f"with the digest {digests[n][:80]!r}, which is no sha256:HEX")
+                raise names.refused(path, f"with the digest {digests[n][:80]!r}, which is not sha256:HEX")
             if modified[n] != -1 and not 0 <= modified[n] <= _LATEST:
                 raise names.refused(path, f"with the time {modified[n]}")
             if not -1 <= shown[n] <= _LATEST:
@@ -256,7 +256,7 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
             raise BadListing(f"a manifest of {len(paths)} files has {len(columns[-1])} {name}")
     refused = fields.get("refused", {})
     if not isinstance(refused, dict) or not {type(status) for status in refused.values()} <= {int}:
-        raise BadListing("a manifest's refused files are no paths with their statuses")
+        raise BadListing("a manifest's refused files are not paths with statuses")
     manifest = Manifest.__new__(Manifest)
     try:
         manifest._take(base, paths, *columns, refused=dict(sorted(refused.items())))

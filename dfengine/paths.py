@@ -78,12 +78,12 @@ class Paths:
         if "//" in around or "/./" in around or "/../" in around:
             raise self.refused(path, 'which has a segment that is empty, "." or ".."')
         if "\0" in path:
-            raise self.refused(path, "which holds a NUL")
+            raise self.refused(path, "which contains a NUL")
         if path.count("/") >= self._depth:
             raise self.refused(path, f"which is more than {self._depth} directories deep")
         try:
             encoded = path.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
-            raise self.refused(path, "which is no Unicode") from None
+            raise self.refused(path, "which is not Unicode") from None
         if len(encoded) > LONGEST_SEGMENT and (len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_SEGMENT):
             raise self.refused(path, f"which is longer than {LONGEST_PATH} bytes, or than {LONGEST_SEGMENT} in one segment")

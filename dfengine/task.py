@@ -76,7 +76,7 @@ class Digest(Value):
         if not colon or length is None:
             raise BadValue(f"digest {text!r} is not ALGORITHM:HEX with one of {', '.join(ALGORITHMS)}")
         if len(value) != length or not set(value) <= set("0123456789abcdef"):
-            raise BadValue(f"digest {text!r}: {algorithm} wants {length} hex characters")
+            raise BadValue(f"digest {text!r}: {algorithm} needs {length} hex characters")
         return cls(algorithm, value)
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") ->
 def check_url(url: str) -> str:
     """`url` if it is an http or https URL with a host and without control characters and surrogates. Raises BadValue otherwise."""
     if _UNSENDABLE.search(url):
-        raise BadValue(f"URL {bare(url)!r} holds a space, a control character or a byte that is no UTF-8: percent-encode it")
+        raise BadValue(f"URL {bare(url)!r} contains a space, a control character or a byte that is not UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]

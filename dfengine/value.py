@@ -43,7 +43,7 @@ class Value:
         if len(values) != len(self.FIELDS):
             values.update({**self._DEFAULTS, **values})
             if len(values) != len(self.FIELDS):
-                raise TypeError(f"{type(self).__name__} wants a {next(name for name in self.FIELDS if name not in values)}")
+                raise TypeError(f"{type(self).__name__} needs a {next(name for name in self.FIELDS if name not in values)}")
 
     def replace(self, **named: Any) -> Self:
         """A copy with new values for some fields."""

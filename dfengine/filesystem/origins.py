@@ -39,7 +39,7 @@ class Origin:
         for name in options:
             if name not in self.OPTIONS:
                 known = f"the options of {protocol} are {', '.join(self.OPTIONS)}" if self.OPTIONS else f"{protocol} has no options"
-                raise BadValue(f"{name}: {known}; settings of dfengine stand before: storage_options={{'nodes': ...}}")
+                raise BadValue(f"{name}: {known}; settings of dfengine are given outside of them: storage_options={{'nodes': ...}}")
         self.protocol = protocol
         self.settings: dict[str, Any] = dict(options)
         if isinstance(headers := options.get("headers"), Mapping):

@@ -75,11 +75,11 @@ class ReadOnly:
 
     def created(self, path: Any) -> NoReturn:
         """Refused."""
-        raise NotImplementedError(f"df does not know when {_named(path)} was made: `version` of info(path) names what it is now")
+        raise NotImplementedError(f"df does not know when {_named(path)} was created: `version` of info(path) identifies its content")
 
     def modified(self, path: Any) -> NoReturn:
         """Refused."""
-        raise NotImplementedError(f"df does not know when {_named(path)} was changed: `version` of info(path) names what it is now")
+        raise NotImplementedError(f"df does not know when {_named(path)} was changed: `version` of info(path) identifies its content")
 
 
 def refuse(what: str, path: Any) -> NoReturn:

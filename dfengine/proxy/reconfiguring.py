@@ -45,7 +45,7 @@ class Reconfiguring:
             now = given.read(settings, legacy)
             self._server.become(now)
         except DfengineError as error:
-            print(f"dfengine: SIGHUP: {error}: what was read before stays in use", file=sys.stderr)
+            print(f"dfengine: SIGHUP: {error}: the former settings stay in use", file=sys.stderr)
             self._events.error("reread_failed", reason=str(error))
         else:
             self._now = now

@@ -118,7 +118,7 @@ def refusal(target: bytes, given: str = "") -> str:
     if path != b"/v2" and not path.startswith(b"/v2/"):
         return "this is a mirror of container registries: requests begin with /v2/"
     if not _TARGET.fullmatch(target):
-        return "its target holds a byte that no URL may hold as it is: write it as %XX"
+        return "its target contains a byte that no URL may hold as it is: write it as %XX"
     named = [part[3:] for part in query.split(b"&") if part.startswith(b"ns=")]
     if len(set(named)) > 1:
         return "ns names two registries: name one"
@@ -129,7 +129,7 @@ def refusal(target: bytes, given: str = "") -> str:
     match = _REST.fullmatch(path.decode("ascii"))
     if match is not None and len(match["name"]) > LONGEST_NAME:
         return f"the repository's name has more than {LONGEST_NAME} characters"
-    return "its path holds //, . or .. as a component, #, a backslash, %2E, %2F or %00, which servers read in different ways"
+    return "its path contains //, . or .. as a component, #, a backslash, %2E, %2F or %00, which servers interpret differently"
 
 
 _known = lru_cache(MOST_KNOWN)(_parse)

@@ -42,7 +42,7 @@ class Registry(Value):
         alias, equals, url = text.partition("=") if re.match("[^/@]*=", text) else ("", "", text)
         called = host(alias)
         if equals and not called:
-            raise BadValue(f"registry {alias[:80]!r} before = is no HOST[:PORT]")
+            raise BadValue(f"registry {alias[:80]!r} before = is not HOST[:PORT]")
         try:
             parts = urlsplit(url if "://" in url else f"https://{url}")
         except ValueError:

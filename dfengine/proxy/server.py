@@ -201,7 +201,7 @@ class Server:
         self._fronts.discard(front)
 
     def sweep(self) -> None:
-        """Call every second: end what was silent for too long."""
+        """Call every second: expire connections and blobs whose time is over."""
         now = monotonic()
         for front in [front for front in self._fronts if front.deadline < now]:
             front.expire()

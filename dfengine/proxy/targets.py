@@ -28,10 +28,10 @@ def absolute(target: bytes) -> tuple[Registry, str]:
     """The server and path of a request's absolute URL. Raises BadRequest unless it is http://HOST[:PORT]/... ."""
     found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
     if found is None or "#" in (found["rest"] or ""):
-        raise BadRequest(400, "the target is no absolute URL, as http://HOST/PATH")
+        raise BadRequest(400, "the target is not an absolute URL, as http://HOST/PATH")
     scheme = found["scheme"].lower()
     if scheme != "http":
-        raise BadRequest(501, f"by a whole URL only http is served, and not {scheme[:20]}: https goes by CONNECT")
+        raise BadRequest(501, f"an absolute URL must be http, not {scheme[:20]}: use CONNECT for https")
     if "@" in found["place"]:
         raise BadRequest(400, "the URL names a user: send Authorization")
     server = place(found["place"], scheme)
@@ -71,5 +71,5 @@ def connected(target: bytes) -> Registry:
     """The server that CONNECT names, with an explicit port, as an https one. Raises BadRequest."""
     text = target.decode("latin-1")
     if not re.search(r":[0-9]{1,5}$", text):
-        raise BadRequest(400, "CONNECT wants HOST:PORT")
+        raise BadRequest(400, "CONNECT needs HOST:PORT")
     return place(text, "https")

@@ -72,7 +72,7 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("get -fsSL {url}", 2, "-f is --filter NAMES, as in 1.x.*: omit -f"),
         ("get {url} -o out -r 0-9 -H Range:bytes=0-3", 2, "--range and a Range header are given"),
         ("get {url} -o out -C 100", 2, ".*-C.*: use -C - or omit it"),
-        ("get {url} -o out --md5 zz", 2, "'md5:zz': md5 wants 32 hex characters"),
+        ("get {url} -o out --md5 zz", 2, "'md5:zz': md5 needs 32 hex characters"),
         ("get {url} -o out --md5 00000000000000000000000000000000", 5, "the file's md5 is {md5}, not 0{{32}}"),
         ("get {url} -o out --secret-file {here}/missing", 2, "secret .*missing cannot be read: No such file"),
         ("get {url} -o out --secret-file {here}/short", 2, "secret .*short is shorter than 16 bytes: head -c 32"),

@@ -96,7 +96,7 @@ def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeyp
             told = proxy.reread()
             assert told["event"] == "reread_failed"
             assert len(told["lines"]) == 1
-            assert "what was read before stays in use" in told["lines"][0]
+            assert "the former settings stay in use" in told["lines"][0]
             assert any(name in told["lines"][0] for name in (str(path), "token", "--cache-size")), told["lines"]
             assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
             written(path, before)

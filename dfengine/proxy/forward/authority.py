@@ -99,7 +99,7 @@ class Authority:
             except crypto.x509.ExtensionNotFound:
                 signs = False
         except (ValueError, TypeError) as error:
-            raise BadValue(f"{cert_path} and {key_path} are no certificate with its key: {error}") from None
+            raise BadValue(f"{cert_path} and {key_path} are not a certificate and its key: {error}") from None
         if key.public_key() != cert.public_key():
             raise BadValue(f"{key_path} is not the key of {cert_path}")
         return (cert, key, crypto.ec.generate_private_key(crypto.ec.SECP256R1())) if signs else (cert_pem, key_pem, None)

@@ -122,7 +122,7 @@ def regex(text: Any, where: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise BadValue(f"{where}: {text[:80]!r} is no regular expression: {error}") from None
+        raise BadValue(f"{where}: {text[:80]!r} is not a regular expression: {error}") from None
 
 
 def redirect(text: Any, where: str) -> str:

@@ -24,7 +24,7 @@ def bound(listen: Listen) -> socket.socket:
     try:
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.lstat(listen.path).st_mode):
-                raise LocalError(f"cannot listen on {listen}: a file that is no socket is there")
+                raise LocalError(f"cannot listen on {listen}: a file that is not a socket exists there")
             with socket.socket(socket.AF_UNIX) as probe:
                 if probe.connect_ex(listen.path) == 0:
                     raise LocalError(f"cannot listen on {listen}: another process serves there")

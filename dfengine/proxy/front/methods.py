@@ -36,7 +36,7 @@ def ends(head: Head, inside: bool) -> int:
         return 0
     left = given.strip()
     if not re.fullmatch(rb"[0-9]{1,9}", left):
-        raise BadRequest(400, "Max-Forwards is no number")
+        raise BadRequest(400, "Max-Forwards is not a number")
     if not int(left):
         return 200
     head.fields = [(name, b"%d" % (int(left) - 1) if name.lower() == b"max-forwards" else value) for name, value in head.fields]

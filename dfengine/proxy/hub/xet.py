@@ -161,7 +161,7 @@ class XorbAnswer(Answering):
             return False
         first, last = span
         if length != last - first + 1:
-            raise OriginError(f"{self._place} gives {length} bytes for a range of {last - first + 1}")
+            raise OriginError(f"{self._place} sends {length} bytes for a range of {last - first + 1}")
         fields: Fields = [(b"Content-Type", GENERAL.encode()), (b"Content-Range", b"bytes %d-%d/*" % span)]
         await send_part(self._front, fields, fd, owner, length, reader)
         return True

@@ -55,14 +55,14 @@ def _registries_conf(registries: tuple[Registry, ...], mirror: str, token: bool)
     name with a port; then only the first registry, which serves requests that name none, has a mirror.
     """
     if token:
-        return MARK + "# These programs send no header to a mirror: a proxy with --token-file is none for them.\n"
+        return MARK + "# These programs send no header to a mirror: a proxy with --token-file cannot be a mirror for them.\n"
     place = mirror.partition("://")[2]
     parts = [MARK]
     for n, registry in enumerate(registries):
         name = called(registry)
         in_path = ":" not in name and is_host_name(name)
         if not in_path and n:
-            parts.append(f"# {name} has a port, which no location can hold behind a mirror's: give it first, or as NAME={registry.url}.\n")
+            parts.append(f"# {name} has a port, which is not possible in a mirror's path: give it first, or as NAME={registry.url}.\n")
             continue
         location = f"{place}/{name}" if in_path else place
         lines = [

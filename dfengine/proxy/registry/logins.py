@@ -83,7 +83,7 @@ def read(text: bytes, path: str) -> dict[str, str]:
         parsed: Any = json.loads(text)
         given = dict(parsed.get("auths", {}))
     except (ValueError, AttributeError, TypeError, RecursionError):
-        raise BadValue(f"--registry-auth {path} is no config.json as docker login writes it") from None
+        raise BadValue(f"--registry-auth {path} is not a config.json in docker login's format") from None
     found = {}
     for place, entry in given.items():
         url = place.partition("://")[2] if "://" in place else place

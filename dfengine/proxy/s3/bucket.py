@@ -42,7 +42,7 @@ class Bucket(Value):
             raise BadValue(f"--s3-bucket {name[:80]!r}: a bucket's name has 3 to 63 letters in lower case, digits, dots and hyphens")
         if target.startswith("/"):
             if not target.strip("/"):
-                raise BadValue(f"--s3-bucket {name}: the whole disk is no bucket: name a directory of it")
+                raise BadValue(f"--s3-bucket {name}: the whole disk cannot be a bucket: name a directory of it")
             target = f"file://{quote(target, safe='/~', errors='surrogateescape')}"
         scheme = scheme_of(target)
         if not scheme:

@@ -78,7 +78,7 @@ class S3:
         self._roots = [parse_location(bucket.url).key for bucket in known.values() if bucket.scheme == "file"]
         for each in self._roots:
             if not os.path.isdir(each):
-                raise BadValue(f"--s3-bucket: {each} is no directory")
+                raise BadValue(f"--s3-bucket: {each} is not a directory")
         self.check(settings)
         self._secrets = Secrets(settings)
         reach = Reach(

@@ -129,7 +129,7 @@ def _of_listing(given: dict[str, str]) -> Listed:
         raise S3Error("InvalidArgument", "encoding-type is url, or absent")
     text = given.get("max-keys", "")
     if text and not _NUMBER.fullmatch(text):
-        raise S3Error("InvalidArgument", "max-keys is no number")
+        raise S3Error("InvalidArgument", "max-keys is not a number")
     most = int(text or MOST_KEYS)
     if not 0 <= most < 1 << 31:
         raise S3Error("InvalidArgument", "max-keys is a number from 0 to 2147483647")

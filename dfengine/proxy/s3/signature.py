@@ -189,7 +189,7 @@ def _seconds(moment: str) -> float:
     parts = (moment[:4], moment[4:6], moment[6:8], moment[9:11], moment[11:13], moment[13:15])
     year, month, day, hour, minute, second = map(int, parts)
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60 and year >= 1970):
-        raise S3Error("AccessDenied", "X-Amz-Date is no date")
+        raise S3Error("AccessDenied", "X-Amz-Date is not a date")
     return float(timegm((year, month, day, hour, minute, second)))
 
 

@@ -179,7 +179,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._over:
-            self._more_came = True  # a second answer to one request
+            self._more_came = True  # a second response to one request
         self._fields, self._reason, self._head = [], b"", 0
 
     def on_status(self, status: bytes) -> None:

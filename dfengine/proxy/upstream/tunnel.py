@@ -24,7 +24,7 @@ MAX_HEAD = 64 << 10
 
 SOCKS5_ERRORS = {
     1: "it failed", 2: "its rules forbid it", 3: "network unreachable", 4: "host unreachable", 5: "connection refused", 6: "TTL expired",
-    7: "it knows no connections", 8: "it knows no such addresses",
+    7: "it does not support CONNECT", 8: "it does not support this type of address",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ class Opening(asyncio.Protocol):
     async def _socks4(self, proxy: Proxy, host: str, port: int) -> None:
         named = proxy.resolves_names and not _is_ipv4(host)
         if not named and not _is_ipv4(host):
-            raise OriginUnreachable("SOCKS 4 knows no IPv6")
+            raise OriginUnreachable("SOCKS 4 does not support IPv6")
         address = b"\0\0\0\1" if named else socket.inet_aton(host)
         self._send(struct.pack(">BBH4s", 4, 1, port, address) + proxy.user + b"\0" + (host.encode() + b"\0" if named else b""))
         code = (await self.exactly(8))[1]
@@ -127,7 +127,7 @@ class Opening(asyncio.Protocol):
         self._send(b"\5\2\0\2" if user else b"\5\1\0")
         version, method = await self.exactly(2)
         if version != 5 or method not in ((0, 2) if user else (0,)):
-            raise OriginUnreachable("it wants a user" if version == 5 else "what it answers is no SOCKS 5")
+            raise OriginUnreachable("it requires a user" if version == 5 else "its response is not SOCKS 5")
         if method == 2:
             name, password = proxy.user[:255], proxy.password[:255]
             self._send(b"\1%c%b%c%b" % (len(name), name, len(password), password))
@@ -142,11 +142,11 @@ class Opening(asyncio.Protocol):
         self._send(b"\5\1\0" + place + struct.pack(">H", port))
         version, code, _, kind = await self.exactly(4)
         if version != 5:
-            raise OriginUnreachable("what it answers is no SOCKS 5")
+            raise OriginUnreachable("its response is not SOCKS 5")
         if code:
             raise OriginUnreachable(SOCKS5_ERRORS.get(code, f"it refuses, with SOCKS 5's code {code}"))
         if kind not in (1, 3, 4):
-            raise OriginUnreachable("what it answers is no SOCKS 5")
+            raise OriginUnreachable("its response is not SOCKS 5")
         await self.exactly({1: 4, 4: 16}.get(kind) or (await self.exactly(1))[0])
         await self.exactly(2)
 

@@ -60,7 +60,7 @@ def git_name(length: int) -> hashlib._Hash:
 
 def wrong(place: str, digest: str) -> str:
     """The error message for a body with a wrong digest."""
-    return f"{place} has sent other bytes than {digest}: its copy is damaged, or what stands before it changes answers"
+    return f"{place} has sent other bytes than {digest}: its copy is damaged, or a proxy before it changes responses"
 
 
 def is_whole(method: str, status: int, fields: Fields) -> bool:

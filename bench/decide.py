@@ -3,8 +3,7 @@
     python -m bench.decide [--peers 10,100,1000,4000] [--pieces 10000] [--repeats 5] [--json FILE]
 
 A decision is one piece of a pull of four (and of one): chosen, leased, with its sources. A report is one piece of the same pull done.
-Peers are evenly distributed from no pieces to nearly all. Medians of the repeats,
-CPU time of the process.
+Peers are evenly distributed from no pieces to nearly all. Medians of the repeats, CPU time of the process.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class OriginPaused(OriginError):
 
 
 class OriginForbidden(OriginError):
-    """This supernode's allow and deny lists forbid fetching from there."""
+    """The allow and deny lists of this supernode or proxy forbid fetching from there."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 451)

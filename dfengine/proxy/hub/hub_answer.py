@@ -119,7 +119,7 @@ def known_file(permit: Permit) -> HubFile | None:
 
 class Hub:
     """url: of the Hub, also with a path. mode: how clients get files: `strip`, by plain HTTP if they accept it; `swarm`, by Xet through
-    this proxy; `passthrough`, by Xet past this proxy. home: of this proxy. Raises BadValue, LocalError.
+    this proxy; `passthrough`, past this proxy. home: of this proxy. Raises BadValue, LocalError.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, url: str, mode: str, home: str, blobs: Blobs, upstreams: Upstreams) -> None:
@@ -133,7 +133,7 @@ class Hub:
         self.loop = loop
         self.permissions = HubPermissions(loop, upstreams)
         self.xet: Xet | None = None
-        """None: clients use Xet past this proxy."""
+        """None: clients get files past this proxy."""
         if mode != "passthrough":
             self.xet = Xet(loop, XetNames(own_key(os.path.join(home, KEY)), self.url), blobs, upstreams)
 

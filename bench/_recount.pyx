@@ -1,4 +1,4 @@
-"""Availability counted anew. The way stands in the `.pxd`."""
+"""Recounts availability. The `.pxd` describes the algorithm."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport uint32_t, uint64_t
@@ -141,7 +141,7 @@ for _byte in range(256):
 
 
 cdef void settle(Rarity rarity, uint64_t* planes, Py_ssize_t first, Py_ssize_t width) noexcept nogil:
-    """The counts of `width` words of pieces from word `first` on, and the levels they are in, from their planes."""
+    """Set the counts and levels of `width` words of pieces from word `first` on, from their planes."""
     cdef Py_ssize_t i, n, last = rarity.nwords - 1
     cdef uint64_t valid, seen, mine, half, low, high
     cdef int p, level, byte, top = PLANES - 1

@@ -1,10 +1,10 @@
-/* The load of bench.scheduler: pulls over keep-alive connections, each of which plays its share of the peers in turn.
+/* The load generator of bench.scheduler: pulls over keep-alive connections, each of which plays its share of the peers in turn.
 
        pulls HOST PORT CONNECTIONS TASK CIDS PULLS
 
-   CIDS is a file with a CID a line. A pull reports the pieces of that peer's pull before as done, and wants four. A connection
-   has one request under way. It polls without sleeping: who writes to a process that sleeps on another core pays for waking it,
-   which an answer that leaves by a network card does not. Prints: answers, pieces offered, seconds, of these idle. */
+   CIDS is a file with one CID per line. A pull reports the pieces of that peer's previous pull as done, and requests four more.
+   A connection has one request in flight. It polls without sleeping, because writing to a process that sleeps on another core
+   includes the cost of waking it, unlike a response over a network card. Prints: responses, pieces offered, seconds, idle seconds. */
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -66,7 +66,7 @@ static void ask(struct line *line) {
         line->next %= lines;
 }
 
-/* Pieces of an answer's offers: [n, "digest", [["cid", "ip", port, "path"], ...]], ... */
+/* Pieces of a response's offers: [n, "digest", [["cid", "ip", port, "path"], ...]], ... */
 static int offers(struct peer *peer, const char *body) {
     const char *at = strstr(body, "\"offers\":[");
     if (!at)
@@ -91,7 +91,7 @@ static int offers(struct peer *peer, const char *body) {
     return peer->pieces;
 }
 
-/* Whether the whole answer is there. */
+/* Whether the whole response was received. */
 static int answered(struct line *line) {
     ssize_t got = read(line->fd, line->answer + line->got, sizeof line->answer - 1 - line->got);
     if (got <= 0)

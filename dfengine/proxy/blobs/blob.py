@@ -250,7 +250,7 @@ class Reader:
         blob.readers.add(self)
 
     def ready(self, at: int) -> int:
-        """Number of bytes from `at` on that may be sent now. If 0, their pieces are requested, and the response is woken."""
+        """Number of bytes from `at` on that may be sent now. If 0, their pieces are requested, and the response is woken later."""
         file, geometry = self._file, self._file.geometry
         n = geometry.covering(at, 1)[0]
         last = geometry.covering(self._past - 1, 1)[0]

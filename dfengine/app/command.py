@@ -152,7 +152,7 @@ def _get(values: dict[str, Any]) -> Result | None:
     if not several["recursive"]:
         for url in urls:
             if len(urls) > 1 and ":" not in url:
-                raise BadValue(f"{bare(url)[:200]} is no URL: -o FILE names the output of one URL, -P DIR the directory of several")
+                raise BadValue(f"{bare(url)[:200]} is not a URL: -o FILE names the output of one URL, -P DIR the directory of several")
             check_task_url(url)
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
@@ -211,7 +211,7 @@ def _urls(given: dict[str, Any]) -> list[str]:
         raise BadValue("two users are given: a download takes one")
     given["user"] = users[0] if users else ""
     if "-" in found:
-        raise BadValue("- is no URL: --input-file - reads URLs from stdin, -o - writes the file to stdout")
+        raise BadValue("- is not a URL: --input-file - reads URLs from stdin, -o - writes the file to stdout")
     return list(dict.fromkeys(found))
 
 

@@ -32,7 +32,7 @@ LISTED = 50
 LEAST_DIGITS = 8
 """Minimum number of hex digits that select a task by the beginning of its id."""
 
-_REDIS = {"reached": "answers", "lost": "does not answer: what was told last is used"}
+_REDIS = {"reached": "answers", "lost": "does not answer: its last state is used"}
 
 BETWEEN = 1.0
 """Seconds between two samples. A supernode that was not queried recently has no rates in the first one."""

@@ -344,7 +344,7 @@ CACHE = (
     *_as_in(GET, "quiet"),
 )  # fmt: skip
 
-PREHEATED = "What is fetched"
+PREHEATED = "Preheated files"
 
 PREHEAT = (
     Option(("--platform",), "platforms", PREHEATED, "Image's OS/ARCH, or all; repeatable", "platform", many=True,
@@ -354,7 +354,7 @@ PREHEAT = (
     Option(("--pin",), "pin", PREHEATED, "Keep it until it is unpinned", FLAG, more="`dfengine cache unpin` does that"),
     *_as_in(GET, "nodes"),
     Option(("--scope",), "scope", SWARM, "single_seed_peer, all_seed_peers or all_peers", "scope",
-           more="Files and images: this supernode, or all that it knows; images also: the hosts with proxies that accept such work"),
+           more="Files and images: this supernode, or all that it can reach; images also: the hosts with proxies that accept such work"),
     Option(("--ips",), "ips", SWARM, "Only this host of the scope; repeatable", "address", many=True, default="all"),
     Option(("--count",), "count", SWARM, "Only this many of them, chosen at random", "0..1000000", default="all"),
     Option(("--percentage",), "percentage", SWARM, "Only this percentage of them", "1..100", default="all"),
@@ -368,7 +368,7 @@ PREHEAT = (
     *TRUST,
 )  # fmt: skip
 
-OBSERVED = "What is shown"
+OBSERVED = "Display"
 
 STATUS = (
     Option(("-n", "--node"), "nodes", SWARM, "Supernode; repeat for several", "host[:port][=weight]", many=True, default="127.0.0.1",

@@ -78,7 +78,7 @@ class Preheat(Handle[Preheated]):
         """Raise the error of `stop`, if it was called, or TimedOut after the deadline."""
         super().check()
         if time.monotonic() > self._deadline:
-            raise TimedOut(f"not fetched ahead within {self._settings.timeout:g} s{self.why()}: the supernode may go on; give it longer")
+            raise TimedOut(f"not fetched ahead within {self._settings.timeout:g} s{self.why()}: the supernode may continue; give it longer")
 
     def _work(self) -> Preheated:
         began = time.monotonic()

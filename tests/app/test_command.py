@@ -98,7 +98,7 @@ def test_a_url_of_any_bytes() -> None:
         (["http://other/x", "-o", "x"], "-o, -J"),
         (["http://other/x", "--digest", "md5:" + "0" * 32], "checksum="),
         (["-"], "--input-file -"),
-        (["out.bin"], "out.bin is no URL: -o FILE"),
+        (["out.bin"], "out.bin is not a URL: -o FILE"),
         (["-J", "-o", "name"], "-J names the output"),
         (["-A", "x\ny"], "header"),
         (["-u", "me:secret", "--user", "you:secret"], "two users"),

@@ -85,7 +85,7 @@ def test_a_preheat_that_nobody_does(stage: Scene, options: dict[str, Any]) -> No
 def test_a_preheat_that_takes_longer(stage: Scene, options: dict[str, Any]) -> None:
     stage.file("f", 40 * PIECE)
     url, node = stage.origin(slow="1m") + "/slow/f", stage.supernode()
-    with pytest.raises(TimedOut, match=rf"within 0\.7 s: .*supernode {node.node}.*the supernode may go on; give it longer"):
+    with pytest.raises(TimedOut, match=rf"within 0\.7 s: .*supernode {node.node}.*the supernode may continue; give it longer"):
         call("preheat", stage, url, nodes=node.node, timeout=0.7, **options)
     preheat = dfengine.preheat(url, nodes=node.node, **options)
     with pytest.raises(TimeoutError, match=f"still runs: .*supernode {node.node}"):

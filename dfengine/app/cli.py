@@ -162,12 +162,12 @@ def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
 
 
 def get(values: dict[str, Any]) -> None:
-    """Download each URL: from peers and the supernode if one is given, else from the origin."""
+    """Download URLs. Bytes come from peers and the supernode if one is given, else from the origin."""
     command.get(values)
 
 
 def supernode(values: dict[str, Any]) -> None:
-    """Run a supernode, which assigns pieces and sources to downloads and keeps one copy of each file."""
+    """Run a supernode. It assigns pieces and sources to downloads, and keeps one copy of each file."""
     words = sys.argv[2:]
     settings = _supernode(click.get_current_context(), values)
     from dfengine.supernode.server import run_supernode
@@ -220,7 +220,7 @@ def peer(values: dict[str, Any]) -> None:
 
 
 def proxy(values: dict[str, Any]) -> None:
-    """Run a proxy at which programs request images, models, packages and files, and fetch these through the swarm.
+    """Run a proxy for images, models and files. Programs send requests to it, and it fetches through the swarm.
 
     With hosts-toml: show or write the configuration of containerd, Docker, podman and others for this proxy. With ca: print the
     certificate that programs must trust if the proxy intercepts their https.
@@ -267,49 +267,49 @@ def _proxy(context: click.Context, values: dict[str, Any]) -> tuple[ProxySetting
 
 
 def share(values: dict[str, Any]) -> None:
-    """Share PATH of this host with a swarm, without an origin, and print its name df:sha256:HEX for `get`."""
+    """Share a file or directory with a swarm. No origin is needed: `get` downloads it by the printed name df:sha256:HEX."""
     from dfengine.app import sharing
 
     sharing.share(values)
 
 
 def cache(values: dict[str, Any]) -> None:
-    """Manage the files that this host serves, or a supernode's copies: ls, stat, pin, unpin, rm, import, export."""
+    """Manage cached files of a host or supernode. The actions are ls, stat, pin, unpin, rm, import and export."""
     from dfengine.app import caching
 
     caching.cache(values)
 
 
 def preheat(values: dict[str, Any]) -> None:
-    """Have supernodes fetch URLs, or images (docker://HOST/NAME:TAG), before they are requested; ls, stat ID, cancel ID."""
+    """Have supernodes fetch files in advance. The words are URLs or images (docker://HOST/NAME:TAG); or ls, stat ID, cancel ID."""
     from dfengine.app import preheating
 
     preheating.preheat(values)
 
 
 def status(values: dict[str, Any]) -> None:
-    """Show totals of supernodes: downloads, delivered bytes, bytes saved at origins, hosts, free space."""
+    """Show totals of supernodes. These are downloads, delivered bytes, bytes saved at origins, hosts and free space."""
     from dfengine.app import observing
 
     observing.status(values)
 
 
 def tasks(values: dict[str, Any]) -> None:
-    """List tasks of supernodes, all or with TEXT in URL or task id; or show one TASK with its downloads and their sources."""
+    """List tasks of supernodes. TEXT selects those with it in URL or task id; a TASK is shown with its downloads and their sources."""
     from dfengine.app import observing
 
     observing.tasks(values)
 
 
 def hosts(values: dict[str, Any]) -> None:
-    """List hosts of supernodes, all or with TEXT in their names: rates, pieces in flight, trust as sources."""
+    """List hosts of supernodes. TEXT selects those with it in their names; a row has rates, pieces in flight and trust as a source."""
     from dfengine.app import observing
 
     observing.hosts(values)
 
 
 def top(values: dict[str, Any]) -> None:
-    """Show the busiest tasks and hosts of a supernode, refreshed until q is pressed."""
+    """Show the busiest tasks and hosts. They are those of one supernode, refreshed until q is pressed."""
     from dfengine.app import live_view
 
     live_view.top(values)

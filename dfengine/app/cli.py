@@ -302,7 +302,7 @@ def tasks(values: dict[str, Any]) -> None:
 
 
 def hosts(values: dict[str, Any]) -> None:
-    """List hosts of supernodes. TEXT selects those with it in their names; a row has rates, pieces in flight and trust as a source."""
+    """List hosts of supernodes. TEXT selects by name, address, version or location; a row has rates, pieces in flight and trust."""
     from dfengine.app import observing
 
     observing.hosts(values)

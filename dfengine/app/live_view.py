@@ -105,7 +105,7 @@ class _Samples:
 
 
 def _waited(seconds: float) -> bool:
-    """Wait for `seconds`, or until a key is pressed. Whether it is `q`, or stdin has ended."""
+    """Wait for `seconds`, or until a key is pressed. Return whether it is `q`, or stdin has ended."""
     if not sys.stdin.isatty():
         time.sleep(max(0.0, seconds))
         return False

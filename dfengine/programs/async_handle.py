@@ -157,7 +157,7 @@ def started(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Ca
 
 
 async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
-    """Wait at most `timeout` seconds, None = without limit, for the end of the work. Whether it has ended. Raises BadValue."""
+    """Wait at most `timeout` seconds, None = without limit, for the work to end, and return whether it has. Raises BadValue."""
     timeout = waiting_time(timeout)
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()

@@ -142,7 +142,7 @@ class Handle(Generic[T]):
         call(self)
 
     def ended(self, timeout: float | None) -> bool:
-        """Wait at most `timeout` seconds, None = without limit, for the end of the work. Whether it has ended. Raises BadValue."""
+        """Wait at most `timeout` seconds, None = without limit, for the work to end, and return whether it has. Raises BadValue."""
         timeout = waiting_time(timeout)
         if self._elsewhere:
             return True

@@ -29,11 +29,11 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode.copies.fetch import SUCCESS
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.registered_downloads import Member
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 

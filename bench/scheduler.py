@@ -45,12 +45,12 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.cluster.membership import Cluster
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.download_events import log_download
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.registered_downloads import Member
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 

@@ -11,7 +11,7 @@ from bench.cells import distribute
 from bench.cluster_faults import Cluster, kill_leader, nothing
 from bench.fluid import PIECE_SECONDS
 from bench.stage import MIB
-from dfengine.supernode.cluster.beliefs import Beliefs, Other
+from dfengine.supernode.cluster.cluster_view import Beliefs, Other
 
 MEMBERS = [Other(f"{n:032x}", f"10.0.0.{n}:8002") for n in range(256)]
 OWN = Other("f" * 32, "10.0.1.1:8002")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from dfengine.app import url_list, wanted
-from dfengine.app.wanted import Several
+from dfengine.app import file_list, url_list
+from dfengine.app.file_list import Several
 from dfengine.globs import Globs
 from dfengine.manifest import File, Manifest, decode
 from dfengine.settings import GetSettings
@@ -30,9 +30,9 @@ def test_tell_two_outputs_apart(benchmark: Any) -> None:
     listed = [url_list.Listed(1, (f"http://origin/{path}",), path) for path in PATHS]
 
     def compare() -> None:
-        outputs = wanted.Outputs()
+        outputs = file_list.Outputs()
         for entry in listed:
-            outputs.add(wanted._output(several, entry))
+            outputs.add(file_list._output(several, entry))
 
     benchmark.extra_info["per"] = f"{FILES} outputs compared with all others"
     benchmark(compare)

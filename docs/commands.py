@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from dfengine.app import help
-from dfengine.app.kinds import FLAG, KINDS
+from dfengine.app.option_kinds import FLAG, KINDS
 from dfengine.app.options import COMMANDS, Option
 
 BAR = r"\|"

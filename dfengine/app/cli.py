@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from dfengine.about import VERSION
-from dfengine.app import command, help, home, kinds, options, plain, printing
+from dfengine.app import command, help, home, option_kinds, options, output, plain_parser
 from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
 from dfengine.task import bare, redacted
@@ -59,7 +59,7 @@ class _Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # For an option that is used as in curl or wget, the error names the option that was meant.
-        message = plain.mistaken(args) if self.name == "get" else ""
+        message = plain_parser.mistaken(args) if self.name == "get" else ""
         if message and not ctx.resilient_parsing and not set(ctx.help_option_names) & set(args):
             raise click.UsageError(message, ctx)
         return super().parse_args(ctx, args)
@@ -85,11 +85,11 @@ class _Command(click.Command):
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]  # in click 8.2 it is not generic
-    """click's type for one of `kinds.KINDS`."""
+    """click's type for one of `option_kinds.KINDS`."""
 
     def __init__(self, kind: str) -> None:
         self.name = kind
-        self._read = kinds.KINDS[kind].read
+        self._read = option_kinds.KINDS[kind].read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -98,9 +98,9 @@ class _Type(click.ParamType):  # type: ignore[type-arg]  # in click 8.2 it is no
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from dfengine.app import completing
+        from dfengine.app import completion
 
-        return completing.of_kind(self.name, incomplete)
+        return completion.of_kind(self.name, incomplete)
 
 
 class _Header(_Type):
@@ -111,12 +111,12 @@ class _Header(_Type):
 def _click(role: str, option: options.Option) -> click.Option:
     """The table's option as click's. It has no default: options that are not given are left to the settings."""
     variable = None if option.hidden else option.variable(role)
-    if option.kind == kinds.FLAG:
+    if option.kind == option_kinds.FLAG:
         return click.Option((*option.flags, option.name), is_flag=True, hidden=option.hidden, envvar=variable, help=option.help)
     kind = (_Header if option.kind == "header" else _Type)(option.kind)
     return click.Option(
         (*option.flags, option.name), type=kind, multiple=option.many, hidden=option.hidden, envvar=variable, help=option.help,
-        callback=_flattened if kinds.KINDS[option.kind].listed and option.many else None,
+        callback=_flattened if option_kinds.KINDS[option.kind].listed and option.many else None,
     )
 
 
@@ -144,9 +144,9 @@ def _argument(name: str, metavar: str, **more: Any) -> click.Argument:
 
 
 def _completed(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from dfengine.app import completing
+    from dfengine.app import completion
 
-    return completing.of_argument(str(context.command.name), str(param.name), incomplete)
+    return completion.of_argument(str(context.command.name), str(param.name), incomplete)
 
 
 def _command(run: Callable[..., None], *arguments: click.Argument) -> None:
@@ -231,14 +231,14 @@ def proxy(values: dict[str, Any]) -> None:
     if what not in ("", "hosts-toml", "ca"):
         raise click.UsageError(f"{what[:40]!r} is not hosts-toml or ca", click.get_current_context())
     if what == "ca":
-        from dfengine.app import mirroring
+        from dfengine.app import hosts_toml
 
-        mirroring.show_authority(settings)
+        hosts_toml.show_authority(settings)
         return
     if what:
-        from dfengine.app import mirroring
+        from dfengine.app import hosts_toml
 
-        mirroring.show(settings, folder)
+        hosts_toml.show(settings, folder)
         return
     if folder:
         raise click.UsageError("--write is for hosts-toml", click.get_current_context())
@@ -268,44 +268,44 @@ def _proxy(context: click.Context, values: dict[str, Any]) -> tuple[ProxySetting
 
 def share(values: dict[str, Any]) -> None:
     """Share a file or directory with a swarm. No origin is needed: `get` downloads it by the printed name df:sha256:HEX."""
-    from dfengine.app import sharing
+    from dfengine.app import share_command
 
-    sharing.share(values)
+    share_command.share(values)
 
 
 def cache(values: dict[str, Any]) -> None:
     """Manage cached files of a host or supernode. The actions are ls, stat, pin, unpin, rm, import and export."""
-    from dfengine.app import caching
+    from dfengine.app import cache_command
 
-    caching.cache(values)
+    cache_command.cache(values)
 
 
 def preheat(values: dict[str, Any]) -> None:
     """Have supernodes fetch files in advance. The words are URLs or images (docker://HOST/NAME:TAG); or ls, stat ID, cancel ID."""
-    from dfengine.app import preheating
+    from dfengine.app import preheat_command
 
-    preheating.preheat(values)
+    preheat_command.preheat(values)
 
 
 def status(values: dict[str, Any]) -> None:
     """Show totals of supernodes. These are downloads, delivered bytes, bytes saved at origins, hosts and free space."""
-    from dfengine.app import observing
+    from dfengine.app import reports
 
-    observing.status(values)
+    reports.status(values)
 
 
 def tasks(values: dict[str, Any]) -> None:
     """List tasks of supernodes. TEXT selects those with it in URL or task id; a TASK is shown with its downloads and their sources."""
-    from dfengine.app import observing
+    from dfengine.app import reports
 
-    observing.tasks(values)
+    reports.tasks(values)
 
 
 def hosts(values: dict[str, Any]) -> None:
     """List hosts of supernodes. TEXT selects by name, address, version or location; a row has rates, pieces in flight and trust."""
-    from dfengine.app import observing
+    from dfengine.app import reports
 
-    observing.hosts(values)
+    reports.hosts(values)
 
 
 def top(values: dict[str, Any]) -> None:
@@ -332,9 +332,9 @@ _command(top)
 @click.argument("shell", metavar="bash|zsh|fish", shell_complete=_completed)
 def completion(shell: str) -> None:
     """Print a script that makes bash, zsh or fish complete command lines of dfengine: eval "$(dfengine completion bash)"."""
-    from dfengine.app import completing
+    from dfengine.app import completion
 
-    printing.put(completing.script(main, shell))
+    output.put(completion.script(main, shell))
 
 
 @main.command("install-compat", short_help="Make links with the names of Dragonfly 1.x's programs.")
@@ -344,13 +344,13 @@ def install_compat(folder: str) -> None:
     from dfengine.app import compat
 
     for path in compat.install(folder):
-        printing.put(path)
+        output.put(path)
 
 
 @main.command(short_help="Print the version.")
 def version() -> None:
     """Print the version."""
-    printing.put(f"dfengine {VERSION}")
+    output.put(f"dfengine {VERSION}")
 
 
 def run() -> NoReturn:
@@ -370,20 +370,20 @@ def run() -> NoReturn:
         code = error.exit_code
         if sys.argv[1:2] == ["get"]:
             command.misused(sys.argv[2:], message, code)
-        printing.put_failure(sys.argv[1:], code, "UsageError", message)
+        output.put_failure(sys.argv[1:], code, "UsageError", message)
     except click.ClickException as error:
         print(f"dfengine: {redacted(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
-        code = printing.failed(error)
-        printing.put_failure(sys.argv[1:], code, type(error).__name__, str(error))
+        code = output.failed(error)
+        output.put_failure(sys.argv[1:], code, type(error).__name__, str(error))
     except BrokenPipeError:
         command.leave(command.READER_GONE)
     except OSError as error:
         # click prints help and version.
         if error.errno not in UNWRITABLE or error.filename is not None:
             raise
-        command.leave(printing.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
+        command.leave(output.failed(StorageError(f"cannot write to stdout: {error.strerror}")))
     except SystemExit as stop:
         if not isinstance(stop.code, int):
             raise

@@ -1,6 +1,6 @@
 """Runs `dfengine get` from the values of its options: checks them, downloads, prints the result.
 
-Separate from `cli` because it must not import click: see `plain`.
+Separate from `cli` because it must not import click: see `plain_parser`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import os
 import sys
 import time
 
-from dfengine.app import home, plain
+from dfengine.app import home, plain_parser
 from dfengine.app.options import ENVIRONMENT
-from dfengine.app.printing import as_error, as_object, failed, put
+from dfengine.app.output import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
-from dfengine.storage.protected import resolved
+from dfengine.storage.path_protection import resolved
 from dfengine.task import PEER_PORTS, bare, check_task_url, is_url, redacted, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def fast(words: list[str]) -> None:
     """Run `dfengine get WORDS` to the end of the process, if the words are plain and there are no other settings; else return at once."""
     if any(name.startswith(ENVIRONMENT) for name in os.environ) or any(configuration_files()):
         return
-    values = plain.read(words)
+    values = plain_parser.read(words)
     if values is not None:
         end(get, values)
 
@@ -157,13 +157,13 @@ def _get(values: dict[str, Any]) -> Result | None:
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
     if len(urls) != 1 or any(value for name, value in several.items() if name != "jobs"):
-        from dfengine.app import many
+        from dfengine.app import url_batch
 
         one_file = len(urls) == 1 and not any(value for name, value in several.items() if name not in ("jobs", "dry_run"))
         named = placing["output"] and not (one_file and placing["output"] != "-")
         if stream or window or cache is not None or named or placing["remote_header_name"]:
             raise BadValue("-o, -J and the options of streams are for one download: use -P DIR, in which files are named by their URLs")
-        many.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
+        url_batch.run(settings, urls, folders, {**placing, **several}, shows=shows, as_json=as_json)
         return None
     if stream and placing["output"] not in ("", "-"):
         raise BadValue("--stream writes to stdout: omit -o, or use -o -")
@@ -191,7 +191,7 @@ def _get(values: dict[str, Any]) -> Result | None:
     if as_json:
         _tell(values, as_object(result))
     elif settings.nodes and settings.pattern != "source" and not quiet:
-        from dfengine.client.meter import summary
+        from dfengine.client.progress_text import summary
 
         # The name of the output is printed for content, for which the user gave none.
         named = f"{shown(result.output)}: " if is_content(settings.url) and not (device or placing["output"]) else ""

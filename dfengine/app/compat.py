@@ -11,7 +11,7 @@ import sys
 import time
 
 from dfengine.app.options import COMMANDS, Option
-from dfengine.app.printing import failed, put
+from dfengine.app.output import failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.task import redacted
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dfengine.app.kinds import KINDS
+from dfengine.app.option_kinds import KINDS
 from dfengine.app.options import PROXY
 from dfengine.errors import BadValue
 from dfengine.proxy.forward import rules

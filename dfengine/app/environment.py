@@ -6,7 +6,7 @@ import os
 
 from dfengine.app.command import configuration_files
 from dfengine.app.keywords import table
-from dfengine.app.kinds import FLAG, KINDS, read_all
+from dfengine.app.option_kinds import FLAG, KINDS, read_all
 from dfengine.app.options import GET
 from dfengine.errors import BadValue
 from dfengine.task import is_url

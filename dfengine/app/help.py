@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfengine.app.kinds import CHOICES, FLAG
+from dfengine.app.option_kinds import CHOICES, FLAG
 from dfengine.app.options import COMMANDS, OTHER, Option
 from dfengine.settings import GetSettings, PeerSettings, ProxySettings, ShareSettings, SupernodeSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from dfengine.app import home
-from dfengine.app.kinds import FLAG, KINDS, added
+from dfengine.app.option_kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import HOME, GetSettings, ShareSettings, SupernodeAddress, origin_headers

@@ -11,8 +11,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dfengine.app import observing
-from dfengine.app.printing import put, table
+from dfengine.app import reports
+from dfengine.app.output import put, table
 from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.errors import BadValue, LocalError, RemoteError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from rich.console import Group
 
-    from dfengine.app.node_view import NodeView
-    from dfengine.supernode.console.answers import HostRow, Overview, TaskRow
+    from dfengine.app.api_client import NodeView
+    from dfengine.supernode.console.api_types import HostRow, Overview, TaskRow
 
 INTERVAL = 2.0
 """Seconds between two samples, by default."""
@@ -44,7 +44,7 @@ LOST = 60.0
 
 def top(values: dict[str, Any]) -> None:
     """Show samples until `q`, a signal, or --count of them. Raises subclasses of DfengineError."""
-    found = observing.nodes(values)
+    found = reports.nodes(values)
     if len(found) > 1:
         raise BadValue(f"one supernode at a time: give one -n ({', '.join(map(str, found[:9]))})")
     endless = sys.stdout.isatty()
@@ -57,11 +57,11 @@ def top(values: dict[str, Any]) -> None:
             return
         for overview, tasks, hosts in samples:
             if values.get("json"):
-                as_object = partial(observing.as_object, found[0])
+                as_object = partial(reports.as_object, found[0])
                 lists = {"task_rows": [*map(as_object, tasks)], "host_rows": [*map(as_object, hosts)]}
                 put(json.dumps({**as_object(overview), **lists}))
                 continue
-            for line in observing.overview_lines(str(found[0]), overview):
+            for line in reports.overview_lines(str(found[0]), overview):
                 put(line)
             for head, rows in _tables(tasks, hosts):
                 put("\n".join(["", *table(head, rows)]))
@@ -98,7 +98,7 @@ class _Samples:
     def _sample(self) -> tuple[Overview, list[TaskRow], list[HostRow]]:
         most = min(ROWS, self.room)
         if self._count == 1:  # rates need two samples
-            observing.with_rates(lambda: self.node.hosts(most, {"sort": "down_rate"}), "down_rate")
+            reports.with_rates(lambda: self.node.hosts(most, {"sort": "down_rate"}), "down_rate")
         tasks, _ = self.node.tasks(most, {"sort": "rate", "order": "desc"})
         hosts, _ = self.node.hosts(most, {"sort": "down_rate", "order": "desc"})
         return self.node.overview(), tasks, hosts
@@ -114,7 +114,7 @@ def _waited(seconds: float) -> bool:
 
 
 def _tables(tasks: list[TaskRow], hosts: list[HostRow]) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-    return [(observing.TASK_HEAD, list(map(observing.task_cells, tasks))), (observing.HOST_HEAD, list(map(observing.host_cells, hosts)))]
+    return [(reports.TASK_HEAD, list(map(reports.task_cells, tasks))), (reports.HOST_HEAD, list(map(reports.host_cells, hosts)))]
 
 
 def _show(samples: _Samples) -> None:
@@ -152,10 +152,10 @@ def _drawn(samples: _Samples, overview: Overview, tasks: list[TaskRow], hosts: l
     from rich.table import Table
     from rich.text import Text
 
-    head = observing.overview_lines(str(samples.node), overview)
+    head = reports.overview_lines(str(samples.node), overview)
     parts: list[Any] = [Text(head[0], style="bold"), *map(Text, head[1:])]
     if samples.trouble:
-        parts.append(Text(f"  {observing.printable(samples.trouble)}", style="bold red"))
+        parts.append(Text(f"  {reports.printable(samples.trouble)}", style="bold red"))
     for names, rows in _tables(tasks, hosts):
         kept = [at for at, name in enumerate(names) if width >= WIDE or name not in LEFT_OUT]
         drawn = Table(box=None, header_style="bold reverse", expand=True, padding=(0, 1, 0, 0))

@@ -1,14 +1,15 @@
 """The options of all commands in one table.
 
-Made from it: click's parameters (`cli`), the fast reader of a plain command line (`plain`), configuration files (`configuration`), the
-environment, `--help` (`help`), the checks of `dfengine.get` and `dfengine.stream` (`keywords`) and the tables of docs/commands.md.
+Made from it: click's parameters (`cli`), the fast parser of a plain command line (`plain_parser`), configuration files
+(`configuration`), the environment, `--help` (`help`), the checks of `dfengine.get` and `dfengine.stream` (`keywords`) and the tables of
+docs/commands.md.
 Defaults are those of the settings (`dfengine.settings`): an option that is not given sets nothing.
 """
 
 from __future__ import annotations
 
 from dfengine import settings
-from dfengine.app.kinds import CDN_PATTERN, FLAG, FORM, PATTERN, PRIVATE, SIGN, XET
+from dfengine.app.option_kinds import CDN_PATTERN, FLAG, FORM, PATTERN, PRIVATE, SIGN, XET
 from dfengine.value import Value
 
 ENVIRONMENT = "DFENGINE"

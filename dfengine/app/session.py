@@ -6,11 +6,11 @@ import json
 import os
 import sys
 
-from dfengine.app.printing import as_object, put
+from dfengine.app.output import as_object, put
 from dfengine.client.batch import Batch, Ended
 from dfengine.client.batch_progress import BatchProgress
+from dfengine.client.error_urls import naming
 from dfengine.client.interrupt import Interrupted, interruptible
-from dfengine.client.naming import naming
 from dfengine.errors import Cancelled, DfengineError
 from dfengine.task import bare, redacted, shown
 from dfengine.value import Value
@@ -169,7 +169,7 @@ class Report:
 
     def summary(self) -> str:
         """A line such as `12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
-        from dfengine.client.meter import amount, percent, took
+        from dfengine.client.progress_text import amount, percent, took
 
         sums = self.sums
         counted = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]

@@ -6,12 +6,12 @@ import os
 import sys
 from functools import partial
 
-from dfengine.app.printing import put, sources
+from dfengine.app.output import put, sources
 from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
 from dfengine.client.tree import TreeSettings, fetch, listed
 from dfengine.errors import DfengineError
-from dfengine.storage.surplus import surplus
+from dfengine.storage.extraneous_files import surplus
 from dfengine.task import bare, redacted, shown
 from dfengine.value import Value
 
@@ -54,7 +54,7 @@ def dry_run(request: TreeRequest) -> None:
         rows = [*zip(map(str, found.sizes), found.paths, strict=True), *(("delete", path) for path in doomed)]
         put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
     if not settings.quiet:
-        from dfengine.client.meter import amount
+        from dfengine.client.progress_text import amount
 
         for path, status in found.refused.items():
             print(f"dfengine: {shown(_printable(path))}: the origin lists it, and answers {status} instead of the file", file=sys.stderr)
@@ -139,7 +139,7 @@ def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
 
 def _summary(result: TreeResult) -> str:
     """A line such as `12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
-    from dfengine.client.meter import amount, percent, took
+    from dfengine.client.progress_text import amount, percent, took
 
     failed = len(result.errors)
     counted = [f"{result.count - failed} {'file' if result.count - failed == 1 else 'files'}"]

@@ -7,29 +7,29 @@
     supernodes                          selection of the supernodes to try
     supernode_session, native, legacy   one registration, and the two pull protocols
     silent_nodes, node_answer           supernodes that do not answer (pure); waits for an answer, detects early that none will arrive
-    pull_timing, doubts, progress_timeout  when to send the next request, wanted pieces that are not offered, when to give up
+    pull_timing, unoffered, progress_timeout  when to send the next request, wanted pieces that are not offered, when to give up
     watch                               checks of the main thread between two waits
     plan, job, health, piece_timing     which piece is fetched next, and from which source (pure)
     plan_of_file                        the same where other downloads of the host wait for certain pieces
     plan_on_demand, priority, on_demand the same where readers ask for pieces; engine: the thread of a download that a program reads from
-    transfer, receiving, fetch          the fetch threads, and their shared state
+    transfer, job_connections, fetch    the fetch threads, and their shared state
     connection_pool, throttle           idle connections for reuse, and the limit on bytes received
     assembly, digest, finished          assembly of the file, its whole digest, reuse of finished outputs
     tree, tree_tasks, tree_files, tree_place, tree_result
                                         a whole directory: its manifest, then the data of all its files, which it scatters into them
-    from_origin, origin_lease           fetching from the origin, and permission for that; returning: back to the swarm
-    joining, pulse, leader_place, copying  downloads of one host: election and liveness of a leader, its pieces, copying of a piece
+    from_origin, origin_lease           fetching from the origin, and permission for that; swarm_recovery: back to the swarm
+    joining, heartbeat, leader_place, copying  downloads of one host: election and liveness of a leader, its pieces, copying of a piece
     present_version                     asks a supernode whether such a leader's version is still the present one
     kept_copy                           ended downloads whose data the host keeps in memory
     joined_file, page_waiter            a download into a file that copies all pieces of a leader; threads that wait in the leader's page
-    releasing                           releases a download's resources, also where a signal interrupts it
-    local_peer, leaving                 this host's peer server, which is not a child process (`_detached`); notifying supernodes of the end
+    cleanup                             releases a download's resources, also where a signal interrupts it
+    local_peer, eviction_reports        this host's peer server, which is not a child process (`_detached`); notifying supernodes of the end
     sharing                             shares a file of this host with the swarm
-    withdrawing                         withdraws what this host serves
+    withdrawal                          withdraws what this host serves
     host_cache, node_cache              list and control what this host serves, and a supernode's copies
     interrupt, watchdog                 signals and the deadline
-    batch, batch_progress, pooled       many downloads of one process, their combined progress, their shared resources
-    progress, meter, byte_counts        display for people
+    batch, batch_progress, shared_resources  many downloads of one process, their combined progress, their shared resources
+    progress, progress_text, byte_counts  display for people
 
 A piece is received and verified in `fetch`. Start with `plan` for decisions and `swarm_session` for the order of events. The client uses
 threads and blocking sockets: start-up time dominates a small download, and code that runs without the GIL dominates a large one.

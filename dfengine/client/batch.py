@@ -14,7 +14,7 @@ from queue import Empty, Queue
 
 from dfengine.client.batch_progress import BatchProgress, Member
 from dfengine.client.download import ToFile, run
-from dfengine.client.pooled import Pooled
+from dfengine.client.shared_resources import Pooled
 from dfengine.errors import DfengineError, RemoteError
 from dfengine.value import Value
 

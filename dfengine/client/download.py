@@ -15,14 +15,14 @@ from functools import partial
 
 from dfengine.client import fallback, local_peer
 from dfengine.client.assembly import Assembly
+from dfengine.client.cleanup import release
 from dfengine.client.digest import compare
 from dfengine.client.download_dialer import DownloadDialer
+from dfengine.client.error_urls import naming
 from dfengine.client.finished import digests, has
 from dfengine.client.identity import Identity, identify, joint_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
-from dfengine.client.naming import naming
-from dfengine.client.releasing import release
 from dfengine.client.result import Result
 from dfengine.client.supernodes import tried
 from dfengine.client.swarm_session import SwarmSession
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
     from dfengine.client.place import Place
-    from dfengine.client.pooled import Pooled
+    from dfengine.client.shared_resources import Pooled
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer

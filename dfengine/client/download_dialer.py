@@ -8,7 +8,7 @@ import threading
 from _weakrefset import WeakSet  # as threading imports it: the module weakref takes a millisecond
 
 from dfengine.errors import SourceGone
-from dfengine.net import forked
+from dfengine.net import fork_safety
 from dfengine.net.dial import CONNECT, Connection
 from dfengine.net.dialer import Dialer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dfengine.client.connection_pool import ConnectionPool
-    from dfengine.client.pooled import Pooled
+    from dfengine.client.shared_resources import Pooled
 
 
 STOPPED = "the download was stopped"
@@ -69,7 +69,7 @@ class DownloadDialer(Dialer):
             if self._wrap is not None:
                 for each in sockets:
                     each.close()
-        forked.keep(connection)
+        fork_safety.keep(connection)
         return self._own(connection)
 
     def _pool(self, named: bool) -> ConnectionPool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from dfengine.client.releasing import release
+from dfengine.client.cleanup import release
 from dfengine.client.transfer import join
 
 TYPE_CHECKING = False

@@ -18,11 +18,11 @@ from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDif
 from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
+from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.reader import Reader
 from dfengine.origin.request import with_traceparent
 from dfengine.origin.retry import Retry
 from dfengine.origin.schemes import for_download
-from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.hashing import hasher
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dfengine.client.place import Place
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Watch
-    from dfengine.origin.kinds import Answer, Origin
+    from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.settings import GetSettings
 
     Origins = Callable[[GetSettings, Cancel, float], Origin]

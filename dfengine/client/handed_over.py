@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 
+from dfengine.client.cleanup import release
 from dfengine.client.place import Place
-from dfengine.client.releasing import release
-from dfengine.net import fd_passing, forked
+from dfengine.net import fd_passing, fork_safety
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class HandedOver(Place):
         super().__init__(settings)
         self._sock: socket.socket | None = None
         self._handed: PieceFile | None = None
-        forked.keep(self)
+        fork_safety.keep(self)
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open. If a child inherited the connection, the peer server would serve pieces that this process no longer has."""
+        """See fork_safety.Open. If a child inherited the connection, the peer server would serve pieces that this process no longer has."""
         return [self._sock.fileno()] if self._sock is not None else []
 
     def hand_over(self, sockets: str, entry: Entry, file: PieceFile) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 
-from dfengine.client import withdrawing
+from dfengine.client import withdrawal
 from dfengine.errors import BadValue, DigestMismatch, StorageError
 from dfengine.location import is_content
 from dfengine.storage import shared_content
-from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import content_digest, hasher
 from dfengine.storage.home import Home
-from dfengine.storage.protected import resolved
+from dfengine.storage.os_errors import storage_error
+from dfengine.storage.path_protection import resolved
 from dfengine.task import task_id
 from dfengine.value import Value
 
@@ -162,7 +162,7 @@ def _copy(home: Home, cached: Cached, fd: int) -> None:
 
 def withdraw(home: Home, cached: Cached) -> None:
     """Stop serving an entry, a directory with its manifest; the output file stays."""
-    withdrawing.withdraw(home, [cached.name, *_directory(home, cached)])
+    withdrawal.withdraw(home, [cached.name, *_directory(home, cached)])
 
 
 def _directory(home: Home, cached: Cached) -> list[str]:

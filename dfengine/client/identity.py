@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfengine.tree import TreeTask
 
 CERTIFICATES = 4 << 20
-"""Most bytes read from one file of certificates, as in `origin.trust`."""
+"""Most bytes read from one file of certificates, as in `origin.tls_options`."""
 
 CHOOSING = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
 """Headers that grant no access, but by which an origin may select one of several files of a URL (Vary)."""

@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 
-from dfengine.client.pulse import SILENT, STALLED, Pulse, Stall
-from dfengine.client.releasing import release
+from dfengine.client.cleanup import release
+from dfengine.client.heartbeat import SILENT, STALLED, Pulse, Stall
 from dfengine.client.transfer import join
 from dfengine.errors import LocalError, StorageError
-from dfengine.net import fd_passing, forked
+from dfengine.net import fd_passing, fork_safety
 from dfengine.storage.signal_page import BEAT, SignalPage
 
 TYPE_CHECKING = False
@@ -100,11 +100,11 @@ class Joining:
         except BaseException:
             self.page.close()
             raise
-        forked.keep(self)
+        fork_safety.keep(self)
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open. If a child inherited the connection, it would still lead after this process has ended."""
+        """See fork_safety.Open. If a child inherited the connection, it would still lead after this process has ended."""
         sock, given = self._sock, (self.page, self.leader_page, self.place, *self._given)
         found = [self._wake_up, *([sock.fileno()] if sock is not None else [])]
         for each in given:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dfengine.client.leader_place import LeaderPlace
 from dfengine.errors import LocalError, StorageError
-from dfengine.net import fd_passing, forked
+from dfengine.net import fd_passing, fork_safety
 from dfengine.storage.memory_file import adopt
 from dfengine.storage.signal_page import SignalPage
 
@@ -37,7 +37,7 @@ class KeptCopy:
         self.digests = digests if self.whole else {}
         self._page: SignalPage | None = None
         self._taken = False
-        forked.keep(self)
+        fork_safety.keep(self)
 
     @property
     def descriptors(self) -> list[int]:
@@ -70,7 +70,7 @@ class KeptCopy:
 
 
 def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: bool) -> KeptCopy | None:
-    """Request a copy from the peer server that listens in the folder `sockets`. None if it has none. write: see peer.hosted."""
+    """Request a copy from the peer server that listens in the folder `sockets`. None if it has none. write: see peer.served_downloads."""
     words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
     descriptors: list[int] = []
     try:

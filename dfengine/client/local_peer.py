@@ -22,7 +22,7 @@ from dfengine.net import fd_passing
 from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
 from dfengine.storage.lock import lock_file
-from dfengine.storage.protected import own_file
+from dfengine.storage.path_protection import own_file
 from dfengine.task import PEER_PORTS
 from dfengine.value import Value
 

@@ -8,12 +8,12 @@ import time
 from collections import deque
 
 from dfengine import codes
-from dfengine.client.doubts import Doubts
 from dfengine.client.messages import Offer, decode_pulled, encode_pull
 from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
 from dfengine.client.transfer_state import MOST_WANTED
+from dfengine.client.unoffered import Doubts
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.plan import Plan
-    from dfengine.client.returning import Returning
+    from dfengine.client.swarm_recovery import Returning
     from dfengine.client.watch import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 
-from dfengine.client.meter import Counters, Gauge, cells, line
+from dfengine.client.progress_text import Counters, Gauge, cells, line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

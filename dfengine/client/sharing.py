@@ -10,11 +10,11 @@ import os
 import time
 
 from dfengine import codes
-from dfengine.client import local_peer, withdrawing
+from dfengine.client import local_peer, withdrawal
 from dfengine.client.identity import unique_sign
 from dfengine.errors import BadValue, LocalError, RemoteError, SupernodeError
 from dfengine.location import content_url
-from dfengine.net.announcing import announce
+from dfengine.net.content_announcement import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import expanded
@@ -201,7 +201,7 @@ class Share:
     def end(self) -> None:
         """Withdraw the share."""
         ended, self.shared = self.shared, []
-        withdrawing.withdraw(self.home, [shared.name for shared in ended])
+        withdrawal.withdraw(self.home, [shared.name for shared in ended])
         for shared in ended if self._port else ():
             for node in shared.nodes:
                 # A supernode that is not reached is notified by the peer server, or the announcement expires there.

@@ -10,17 +10,17 @@ import time
 from itertools import islice
 
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.receiving import Receiving
+from dfengine.client.job_connections import Receiving
 from dfengine.client.wakeup import Wakeup
-from dfengine.net import forked
+from dfengine.net import fork_safety
 from dfengine.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dfengine.client.eviction_reports import Leaving
     from dfengine.client.job import Job
-    from dfengine.client.leaving import Leaving
     from dfengine.client.messages import Where
     from dfengine.client.plan import Plan
     from dfengine.net.dial import Connection
@@ -82,8 +82,8 @@ class TransferState:
         self._changed = threading.Condition()
         self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()
-        forked.keep(self._wakeup)
-        forked.keep(file)
+        fork_safety.keep(self._wakeup)
+        fork_safety.keep(file)
 
     # The supernode's session.
 

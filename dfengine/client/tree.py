@@ -21,7 +21,7 @@ from dfengine.errors import BadListing, BadValue, LocalError, OriginError, Stora
 from dfengine.globs import Globs
 from dfengine.location import OBJECTS, is_content, scheme_of
 from dfengine.manifest import LONGEST, Manifest, decode
-from dfengine.net import forked
+from dfengine.net import fork_safety
 from dfengine.storage.home import MANIFEST as MANIFEST_FILE
 from dfengine.storage.home import Home
 from dfengine.task import bare
@@ -54,7 +54,7 @@ ROUNDS = 8
 class TreeSettings(Value):
     """get: as for a file; `url` is the directory's, `output` the directory to write to. include, exclude: see `globs`.
 
-    delete: when all files are complete, others in the directory are deleted (`storage.surplus`), except for those made since the start.
+    delete: when all files are complete, other files below it are deleted (`storage.extraneous_files`), except those made since the start.
     """
 
     get: GetSettings
@@ -190,7 +190,7 @@ class Tree:
                 manifest = manifest.without(refused)
                 target = target_of(manifest, self._settings, who.kept, self._check, self._run)
                 whole = target.find_kept()
-            forked.keep(target)
+            fork_safety.keep(target)
             previous, self._target = self._target, target
             if previous is not None and previous.parts != target.parts:
                 previous.tidy()
@@ -227,7 +227,7 @@ class Tree:
         """Delete surplus files if requested, after all files are complete. began: nanoseconds, by the clock of the directory."""
         if not self._delete or result.errors or not result.count:
             return result
-        from dfengine.storage.surplus import Young, surplus
+        from dfengine.storage.extraneous_files import Young, surplus
 
         deleted, undeleted = list[str](), None
         try:

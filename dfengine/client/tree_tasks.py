@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dfengine.client.watch import Observer
     from dfengine.manifest import Manifest
     from dfengine.origin.cancel import Cancel
-    from dfengine.origin.kinds import Origin
+    from dfengine.origin.origin_interface import Origin
     from dfengine.origin.tree_listing import Before
     from dfengine.settings import GetSettings
     from dfengine.storage.tree_target import TreeTarget

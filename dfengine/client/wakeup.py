@@ -38,7 +38,7 @@ class Wakeup:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open."""
+        """See fork_safety.Open."""
         return [self._fd]
 
     @property

@@ -67,7 +67,7 @@ class Fetching(Downloading):
         """See Downloading. A file may be open for weeks: it returns to the swarm when a supernode is available again."""
         if self._swarm is None:
             return super()._from_origin(reason)
-        from dfengine.client.returning import Returning
+        from dfengine.client.swarm_recovery import Returning
 
         swarm = self._swarm
         returning = self.place.returning = Returning(self.dialer, lambda: swarm.nodes, self.registration)

@@ -11,8 +11,8 @@ import warnings
 from operator import index
 from weakref import WeakSet
 
-from dfengine.client.releasing import release
-from dfengine.client.returning import may_pass
+from dfengine.client.cleanup import release
+from dfengine.client.swarm_recovery import may_pass
 from dfengine.errors import BadValue, RemoteError
 from dfengine.files import cancel
 from dfengine.files.opened import Opened

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 
+from dfengine.client.cleanup import release
 from dfengine.client.engine import Engine
-from dfengine.client.releasing import release
 from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files import cancel
 from dfengine.files.fetching import Fetching
 from dfengine.files.read_ahead import ReadAhead
-from dfengine.net import forked
+from dfengine.net import fork_safety
 from dfengine.storage._mapping import Mapping
 
 TYPE_CHECKING = False
@@ -194,7 +194,7 @@ class Opened:
             if self._map is None or self._map[0] != self._file.moves:
                 # The mapping has a descriptor of its own: pages and lock stay as long as a view of them exists.
                 self._map = self._file.moves, Mapping(self._file.fd, length, keep=True)
-                forked.keep(self._map[1])
+                fork_safety.keep(self._map[1])
             return self._map[1].memory()[offset : offset + count]
 
     def path(self) -> str:

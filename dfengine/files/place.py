@@ -23,7 +23,7 @@ from dfengine.errors import DigestMismatch, OriginChanged, StorageError, Superno
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
-from dfengine.storage.protected import is_own_folder
+from dfengine.storage.path_protection import is_own_folder
 from dfengine.storage.target import Target
 
 TYPE_CHECKING = False

@@ -2,18 +2,18 @@
 
     listener, admission, quota          connection limits: totals, shares per client, descriptors kept in reserve
     http, _request                      heads of requests and responses
-    control_server, control_connection  the control plane's server on the event loop; `turns` schedules requests fairly between clients
+    control_server, control_connection  the control plane's server on the event loop; `fair_queue` schedules requests fairly between clients
     piece_server, piece_connection      serves pieces by sendfile (`_sendfile`); `rate_queue` and `limit` share a rate
     dial, chunks, _receive              the blocking client, and receiving a piece into its place
     secret, authentication, tls         authentication of requests, and encryption
     node_names, srv                     resolve names of supernodes to addresses
     node_control, node_preheats         requests to a supernode from administrators, and from clients that may preheat
-    announcing, work                    announces shared content to a supernode; fetches the blobs that supernodes assign to proxies
-    access, metadata                    which addresses a supernode may connect to for clients
+    content_announcement, work_messages  announces shared content to a supernode; fetches the blobs that supernodes assign to proxies
+    origin_access, metadata             which addresses a supernode may connect to for clients
     event_log, event_ring, access_log   a server's events for its operators on stderr, and the latest of them in memory
     event_stream                        a response without an end (server-sent events)
     tracing, recorded_span              spans of slow operations: trace contexts passed on, or spans recorded by OpenTelemetry
-    own_key                             a key that a process stores in its home
+    home_key                            a key that a process stores in its home
     systemd                             reports the server's state to the service manager (sd_notify)
     fd_passing                          descriptors over a local socket
 

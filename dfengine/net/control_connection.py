@@ -1,8 +1,8 @@
 """One connection of a control server: bytes in, answers out in the order of their requests.
 
 Laws:
-* One request of a connection is handled at a time. Further requests received with it wait for the client's next turn (`turns`); until then
-  the socket is not read.
+* One request of a connection is handled at a time. Further requests received with it wait for the client's next turn (`fair_queue`); until
+  then the socket is not read.
 * The socket is not read either while MAX_PIPELINED answers are not ready, or HIGH_WATER bytes of answers are unread. A client that does
   not read for stall_seconds is disconnected.
 * All bytes buffered for a client are counted: unfinished requests, and answers that are not sent or not read. A connection that makes

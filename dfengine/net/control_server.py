@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.control_connection import Answer, ControlProtocol, Quick
 from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.fair_queue import Turns
 from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
 from dfengine.net.listener import BACKLOG, Listener, listening
 from dfengine.net.quota import SHARE, Quota
-from dfengine.net.turns import Turns
 from dfengine.task import client_of
 
 if TYPE_CHECKING:

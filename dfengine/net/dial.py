@@ -183,7 +183,7 @@ class Connection:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open."""
+        """See fork_safety.Open."""
         return [self._socket.fileno()]
 
     @property

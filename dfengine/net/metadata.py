@@ -1,6 +1,6 @@
 """Addresses at which clouds serve a machine's credentials, user data and host services: a table, each row with its source.
 
-`access` denies them by default. Link-local networks are listed whole, since every host on a link may use any address of them. So is
+`origin_access` denies them by default. Link-local networks are listed whole, since every host on a link may use any address of them. So is
 Amazon's IPv6 block, which contains only host services.
 """
 

@@ -2,7 +2,7 @@
 
 Laws:
 * One answer at a time, in the order of the requests. Further requests wait, and beyond BACKLOG bytes the socket is not read.
-* Work for which the loop has no time waits for the client's next turn (`turns`). The next request of a pipeline always does.
+* Work for which the loop has no time waits for the client's next turn (`fair_queue`). The next request of a pipeline always does.
 * The bytes buffered for a client are counted; a connection that makes them exceed the client's share is closed.
 * A connection is always in one of three phases, each with a deadline: a head is received (head_seconds from its first byte), an answer is
   sent (stall_seconds since the last byte moved, or since a limit last throttled the connection), idle (idle_seconds).

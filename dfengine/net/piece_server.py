@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.admission import RESERVE, Admission
 from dfengine.net.event_log import SILENT, EventLog
+from dfengine.net.fair_queue import Turns
 from dfengine.net.http import BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import Listener
 from dfengine.net.piece_connection import PieceConnection
 from dfengine.net.quota import SHARE, Quota
 from dfengine.net.rate_queue import RateQueue
-from dfengine.net.turns import Turns
 from dfengine.task import client_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 from dfengine.errors import BadValue
 from dfengine.net.http import Request, Response, text
-from dfengine.net.private import check_private
+from dfengine.net.private_files import check_private
 from dfengine.net.quota import SHARE, Quota
 
 HEADER = "Dfengine-Auth"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 
 from dfengine.errors import BadValue, ProtocolViolation, Silent, SourceGone, TooSlow
 from dfengine.net._receive import HEAD_LIMIT
-from dfengine.net.private import check_private
+from dfengine.net.private_files import check_private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

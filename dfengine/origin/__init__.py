@@ -5,19 +5,19 @@
     head        the head of a response: framing, ranges, validators (pure)
     version     when two responses belong to one version of a file (pure)
     retry       which failures are transient, and the delay before a retry (pure)
-    work        which connection fetches which pieces (pure)
+    piece_claims  which connection fetches which pieces (pure)
     claim       the pieces that one of a reader's threads fetches, and the speed of its connection (pure)
-    giving_way  which connection is so slow that others continue with its pieces (pure)
+    slow_connections  which connection is so slow that others continue with its pieces (pure)
     reader      the threads that fetch a file over several connections; `assignment`: the pieces that each fetches next; `reader_on_demand`:
                 a reader of the requested pieces only
     request, proxy, credentials    the headers of a request, its proxy, its credentials
-    reach       settings for origins of every kind: credentials, permitted addresses, permitted files
+    origin_settings  settings for origins of every kind: credentials, permitted addresses, permitted files
     object_address, object_store, signature    objects of s3, gs and az: their URLs, and the signatures of these
     hub         the Hugging Face Hub: URLs and tokens
     local_root, local_version    files of this machine's own disk: which ones may be read, and their versions
-    schemes     the table of schemes: which of these modules reads a URL; `kinds` is the interface that all of them offer to a reader
+    schemes     the table of schemes: which of these modules reads a URL; `origin_interface`: what all of them offer to a reader
     content_origin  a file that is named by its sha256
-    linked_origin   a file whose server states the validator and the length, and redirects to a store
+    redirected_origin  a file whose server states the validator and the length, and redirects to a store
     signed_origin   a file whose own URL is not public, read by a signed URL
     object_origin, hub_origin, local_file    an object, a file of the Hub, a file of the disk, as origins
     listing     `files`: the files below a URL; listing_names and listing_index (pure) check the origin's responses
@@ -25,5 +25,5 @@
     tree_listing, refused_files, manifest_origin, tree_origin
                                                  a directory: its manifest, made of a listing; manifest and data as files that are read
 
-Start with `version` and `work`: they define the invariants.
+Start with `version` and `piece_claims`: they define the invariants.
 """

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from dfengine.errors import OriginChanged
 from dfengine.origin.claim import Claim
-from dfengine.origin.giving_way import GivingWay
-from dfengine.origin.turns import worth_another
-from dfengine.origin.work import Work
+from dfengine.origin.piece_claims import Work
+from dfengine.origin.round_robin import worth_another
+from dfengine.origin.slow_connections import GivingWay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.errors import OriginError
     from dfengine.origin.connections import Grants
-    from dfengine.origin.kinds import Answer
+    from dfengine.origin.origin_interface import Answer
+    from dfengine.origin.round_robin import OriginTurns
     from dfengine.origin.sink import Sink
-    from dfengine.origin.turns import OriginTurns
 
 TICK = 0.05
 """Seconds between two checks of a thread that waits for work, and between two searches for slow connections."""

@@ -20,7 +20,7 @@ from dfengine.errors import (
     OriginUntrusted,
     SourceGone,
 )
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
 from dfengine.origin.head import Head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from dfengine.net import forked
+from dfengine.net import fork_safety
 
 
 class Cancel:
@@ -14,7 +14,7 @@ class Cancel:
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_set = False
-        forked.keep(self)
+        fork_safety.keep(self)
 
     def set(self) -> None:
         """Wake all waiting threads; later waits return at once."""
@@ -25,7 +25,7 @@ class Cancel:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open."""
+        """See fork_safety.Open."""
         return [self.fd]
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.kinds import Answer
+    from dfengine.origin.origin_interface import Answer
 
 SKIP = 256 << 10
 """Bytes per read where bytes are skipped."""
@@ -23,7 +23,7 @@ class Claim:
     extra: others may run beside it. moved: its connection received new bytes. revoked: another claim has the pieces. gives_way: its thread
     is to leave it, at the byte that it has reached. busy: received bytes are being written to their place, and the claim cannot be revoked
     meanwhile. began: start time; at: time of its last byte, or its start. came: bytes received. got: bytes of piece `first` that are
-    stored. connection: its number. slow_since: see `giving_way`. Times are monotonic seconds.
+    stored. connection: its number. slow_since: see `slow_connections`. Times are monotonic seconds.
     """
 
     __slots__ = (

@@ -23,7 +23,7 @@ from typing import Any
 import pycurl
 
 from dfengine.errors import SourceGone
-from dfengine.net import forked
+from dfengine.net import fork_safety
 from dfengine.origin.cancel import Cancel
 
 TICK = 0.1
@@ -51,7 +51,7 @@ class Driver:
         """id of a transfer whose request the kernel holds back -> its socket, and the inode of that."""
         self._due: float | None = None
         self._multi: Any = self._opened()
-        forked.keep(self)
+        fork_safety.keep(self)
 
     def _opened(self) -> Any:
         multi = pycurl.CurlMulti()
@@ -114,7 +114,7 @@ class Driver:
 
     @property
     def descriptors(self) -> list[int]:
-        """See forked.Open."""
+        """See fork_safety.Open."""
         found = []
         for fd, number in self._seen.items():
             with contextlib.suppress(OSError):

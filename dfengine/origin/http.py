@@ -16,8 +16,8 @@ import pycurl
 
 from dfengine.about import VERSION
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated
-from dfengine.net.access import Access
-from dfengine.origin import trust
+from dfengine.net.origin_access import Access
+from dfengine.origin import tls_options
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
@@ -73,7 +73,7 @@ class HttpOrigin:
             elif name.lower() not in NOT_FORWARDED:
                 self._headers.append((name, value))
         self._cacerts = tuple(cacerts)
-        self._tls = trust.options(insecure, self._cacerts, cert, key)
+        self._tls = tls_options.options(insecure, self._cacerts, cert, key)
 
     def open(
         self, start: int = 0, end: int | None = None, *, version: Version | None = None, unless: Version | None = None,
@@ -339,7 +339,7 @@ class HttpOrigin:
     def _by(self, proxy: Proxy, hop: Hop) -> dict[int, Any]:
         """libcurl's options for this proxy. Raises OriginForbidden where the access list does not permit the host."""
         options: dict[int, Any] = {pycurl.PROXY: proxy.url, pycurl.HEADEROPT: pycurl.HEADER_SEPARATE}
-        options |= trust.proxy_options(proxy, self._cacerts)
+        options |= tls_options.proxy_options(proxy, self._cacerts)
         if proxy.scheme in _PROXY_TYPES:
             options[pycurl.PROXYTYPE] = _PROXY_TYPES[proxy.scheme]
         if proxy.user or proxy.password:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, OriginUntrusted
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin

@@ -16,7 +16,7 @@ from dfengine.location import OBJECTS, parse, scheme_of
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.listing_names import Entry, Limits, Names
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.task import bare, check_url
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def files(
 ) -> Generator[Entry, None, None]:
     """List every file below the directory `url`; one with http or https is read as an index.
 
-    reach: settings for origins, see `reach.Reach`. cancel: ends a wait for http at once, from any thread: SourceGone. memory: for an
+    reach: settings for origins (`origin_settings.Reach`). cancel: ends a wait for http at once, from any thread: SourceGone. memory: for an
     index by http; its pages are replaced by those of this listing.
     Raises BadValue for a URL that is not a directory's, OriginError (status) and its subclasses, LocalError where an extra is missing, and
     BadListing, which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.

@@ -11,7 +11,7 @@ from typing import Any
 
 from dfengine.errors import BadListing, OriginError, OriginForbidden
 from dfengine.location import Location
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import reason, store

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dfengine.location import Location
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
 
 MOST = 8 << 20
 """Limit in bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""

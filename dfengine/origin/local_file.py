@@ -27,7 +27,7 @@ PATIENCE = 5.0
 
 
 class FileOrigin:
-    """See `kinds.Origin`. headers: of a download; a Range header makes the task that part of the file. Raises BadValue."""
+    """See `origin_interface.Origin`. headers: of a download; a Range header makes the task that part of the file. Raises BadValue."""
 
     def __init__(self, location: Location, roots: Roots, headers: Iterable[tuple[str, str]], *, cancel: Cancel, floor: float = 0.0) -> None:
         self.key = "file://"
@@ -67,13 +67,13 @@ class FileOrigin:
             raise
 
     def send(self) -> None:
-        """See `kinds.Origin`. Does nothing: a disk needs no request ahead."""
+        """See `origin_interface.Origin`. Does nothing: a disk needs no request ahead."""
 
     def unsend(self) -> None:
-        """See `kinds.Origin`."""
+        """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`. Does nothing: each answer states the file's length."""
+        """See `origin_interface.Origin`. Does nothing: each answer states the file's length."""
 
     def _settled(self, fd: int, waiting: Callable[[], None] | None) -> os.stat_result:
         """The file's status once it has settled (`local_version`). Raises OriginChanged when it does not settle within PATIENCE."""
@@ -114,7 +114,9 @@ def _may_be_written(fd: int) -> bool:
 
 
 class FileBody:
-    """See `kinds.Answer`. fd: owned by this object. base: the task's first byte in the file; start: offset in the task; past: end in file.
+    """See `origin_interface.Answer`. fd: owned by this object. base: the task's first byte in the file; past: the byte behind its last one.
+
+    start: offset in the task.
     """
 
     def __init__(self, path: str, fd: int, base: int, start: int, past: int, version: Version, cancel: Cancel) -> None:

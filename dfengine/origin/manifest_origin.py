@@ -11,13 +11,13 @@ from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.listing_names import Limits
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.tree_listing import Before, manifest
 from dfengine.origin.version import Version
 
 
 class ManifestOrigin:
-    """See `kinds.Origin`: the encoded manifest of the directory `url`, listed anew by each `open` without a version.
+    """See `origin_interface.Origin`: the encoded manifest of the directory `url`, listed anew by each `open` without a version.
 
     before: the inputs of an earlier manifest of the same directory and globs. listing: limits of a listing, entered for its duration.
     made: called with each new manifest. Raises BadValue.
@@ -54,17 +54,17 @@ class ManifestOrigin:
         return ManifestBody(self._url[:200], self._encoded, start, end, self._version, same)
 
     def send(self) -> None:
-        """See `kinds.Origin`."""
+        """See `origin_interface.Origin`."""
 
     def unsend(self) -> None:
-        """See `kinds.Origin`."""
+        """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`. Does nothing: each answer states its length."""
+        """See `origin_interface.Origin`. Does nothing: each answer states its length."""
 
 
 class ManifestBody:
-    """See `kinds.Answer`."""
+    """See `origin_interface.Answer`."""
 
     def __init__(self, place: str, encoded: bytes, start: int, end: int | None, version: Version, same: bool) -> None:
         self.place = place

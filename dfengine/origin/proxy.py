@@ -17,7 +17,7 @@ from ipaddress import ip_network
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import OriginUnreachable
-from dfengine.net.access import address_of
+from dfengine.net.origin_access import address_of
 from dfengine.value import Value
 
 TYPE_CHECKING = False

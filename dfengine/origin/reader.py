@@ -10,7 +10,7 @@ Laws:
 3. A connection that breaks is resumed at the exact byte, under the bound version. Where nothing binds, or the version has changed, the file
    is read again from its beginning and every stored piece is compared: then all of it belongs to the later answer. Until then no piece of
    the later answer is shown.
-4. A connection that is much slower than others gives way (`giving_way`): the others continue from its byte. Where no more than one
+4. A connection that is much slower than others gives way (`slow_connections`): the others continue from its byte. Where no more than one
    connection is granted, none does.
 
     state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
@@ -26,19 +26,19 @@ from functools import partial
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, GivesWay, Revoked, read_past
+from dfengine.origin.piece_claims import ENDLESS, Work
 from dfengine.origin.proof import Proof
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
-from dfengine.origin.work import ENDLESS, Work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.origin.connections import Grants
-    from dfengine.origin.kinds import Answer, Origin
+    from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.origin.retry import Retry
+    from dfengine.origin.round_robin import OriginTurns
     from dfengine.origin.sink import Piece, Sink
-    from dfengine.origin.turns import OriginTurns
 
 CHANGED = 3
 """Responses of another version in a row after which the file is read again: of two servers behind one name the first may respond again."""

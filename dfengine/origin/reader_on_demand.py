@@ -13,9 +13,9 @@ import time
 
 from dfengine.origin.assignment import TICK
 from dfengine.origin.claim import Claim
-from dfengine.origin.giving_way import GivingWay
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Rate
+from dfengine.origin.slow_connections import GivingWay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

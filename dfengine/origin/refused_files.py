@@ -20,7 +20,7 @@ from dfengine.manifest import File
 from dfengine.origin.body import naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.version import Version

@@ -20,15 +20,15 @@ from dfengine.location import CONTENT, OBJECTS, is_at_commit, named_file, scheme
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.content_origin import ContentOrigin
-from dfengine.origin.linked_origin import LinkedOrigin
 from dfengine.origin.local_root import Anywhere, Roots
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
+from dfengine.origin.redirected_origin import LinkedOrigin
 from dfengine.origin.signed_origin import SignedOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.kinds import Origin
+    from dfengine.origin.origin_interface import Origin
     from dfengine.settings import GetSettings
 
 
@@ -74,7 +74,7 @@ def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
     """Settings for the origins of a download: the credentials of its user. Raises BadValue."""
     access = None
     if settings.reach is not None:
-        from dfengine.net.access import Access
+        from dfengine.net.origin_access import Access
 
         access = Access(*settings.reach)
     return Reach(

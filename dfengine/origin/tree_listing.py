@@ -27,7 +27,7 @@ from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.refused_files import Asking, refuses
 from dfengine.task import bare
 from dfengine.tree import USED, tree_url

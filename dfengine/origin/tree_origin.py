@@ -28,14 +28,14 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import MONTHS, Head
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.tree_listing import divided
 from dfengine.origin.version import Version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.origin.kinds import Answer, Origin
+    from dfengine.origin.origin_interface import Answer, Origin
 
 AHEAD = 3
 """Files that one reader requests ahead."""
@@ -66,7 +66,7 @@ def http_date(when: float) -> str:
 
 
 class TreeOrigin:
-    """See `kinds.Origin`: the data of a manifest. connect, first, floor: for each file's response. ahead: files requested ahead at once.
+    """See `origin_interface.Origin`: the data of a manifest. connect, first, floor: for each file's response. ahead: files requested ahead.
 
     Raises BadValue, LocalError where an extra is missing.
     """
@@ -129,17 +129,17 @@ class TreeOrigin:
             self.asked += 1
 
     def send(self) -> None:
-        """See `kinds.Origin`."""
+        """See `origin_interface.Origin`."""
 
     def unsend(self) -> None:
-        """See `kinds.Origin`."""
+        """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
-        """See `kinds.Origin`. Does nothing: the manifest states the length of the data."""
+        """See `origin_interface.Origin`. Does nothing: the manifest states the length of the data."""
 
 
 class TreeBody:
-    """See `kinds.Answer`: the data's bytes [start, past). One thread uses it at a time."""
+    """See `origin_interface.Answer`: the data's bytes [start, past). One thread uses it at a time."""
 
     def __init__(self, origin: TreeOrigin, reach: Reach, start: int, past: int, waiting: Callable[[], None] | None) -> None:
         self.place = origin.manifest.base[:200]

@@ -2,13 +2,13 @@
 
     server         the process: one per home directory, ends when it is idle or its home is deleted
     routes         the handlers of the request paths
-    hosted         the downloads and streams of this host
-    kept_memory    selects memory of ended files and streams that is released
-    meeting        the connections of this host's downloads, and the messages between a leader and the downloads that joined it
+    served_downloads  the downloads and streams of this host
+    memory_eviction  selects memory of ended files and streams that is released
+    rendezvous     the connections of this host's downloads, and the messages between a leader and the downloads that joined it
     joins          which download of this host fetches a task, and which others join it (pure)
     host_settings  settings that a download of the same user sends to a running server
     withdrawals    withdrawals that the user requests
-    keeper         announces the shared contents of this host periodically
+    content_announcer  announces the shared contents of this host periodically
     lazy_start     waits for the first connection before it imports the modules for serving
     deregister     notifies supernodes that this host no longer serves a download
 

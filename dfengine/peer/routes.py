@@ -14,7 +14,7 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.storage.home import Entry, valid_name
-from dfengine.storage.shared import Shared
+from dfengine.storage.served_file import Shared
 
 TOUCH_SECONDS = 1.0
 """Seconds between two records of a file's use, however often it is requested."""
@@ -27,7 +27,7 @@ _TAIL = bytes([TAIL])
 
 
 class Shares(Protocol):
-    """The downloads of this host; `hosted.Hosted`, or `storage.home.Home` alone. Times are unix seconds."""
+    """The downloads of this host; `served_downloads.Hosted`, or `storage.home.Home` alone. Times are unix seconds."""
 
     def find(self, name: str) -> Shared | None: ...
     def touch(self, name: str, now: float) -> None: ...

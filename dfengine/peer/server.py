@@ -25,14 +25,14 @@ from dfengine.net.event_log import EventLog
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
 from dfengine.net.piece_server import PieceServer
-from dfengine.net.ready import announce, reached_by
+from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
+from dfengine.peer.content_announcer import Keeper
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
-from dfengine.peer.hosted import Hosted
-from dfengine.peer.keeper import Keeper
 from dfengine.peer.routes import Leaving, Routes
+from dfengine.peer.served_downloads import Hosted
 from dfengine.peer.withdrawals import Withdrawals
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home

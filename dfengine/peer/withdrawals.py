@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from dfengine.peer.keeper import Keeper
+from dfengine.peer.content_announcer import Keeper
 from dfengine.peer.routes import Leaving, Routes
 from dfengine.storage.home import valid_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from dfengine.client.meter import Gauge
+from dfengine.client.progress_text import Gauge
 from dfengine.errors import BadValue
 from dfengine.value import Value
 

@@ -14,7 +14,7 @@
     fields       header fields: which are passed on, how a body is framed (pure)
     ranges       ranges and conditions of a request (pure)
     metrics      metrics for Prometheus
-    given        settings, and the contents of their files; reconfiguring: settings that SIGHUP changes
+    proxy_settings  settings, and the contents of their files; reconfiguring: settings that SIGHUP changes
     secret_files files of tokens, passwords and keys
     server       the process, and the routing of requests to these
 

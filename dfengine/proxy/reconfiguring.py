@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError
-from dfengine.proxy import given
+from dfengine.proxy import proxy_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
     from dfengine.net.systemd import Manager
     from dfengine.proxy.forward.configured import Forwarding
-    from dfengine.proxy.given import Given
+    from dfengine.proxy.proxy_settings import Given
     from dfengine.proxy.server import Server
     from dfengine.settings import ProxySettings
 
@@ -42,7 +42,7 @@ class Reconfiguring:
             fresh, legacy = self._fresh() if self._fresh is not None else (before, self._now.legacy)
             changed = {name for name in type(before).FIELDS if getattr(fresh, name) != getattr(before, name)}
             settings = before.replace(**{name: getattr(fresh, name) for name in changed & APPLIED})
-            now = given.read(settings, legacy)
+            now = proxy_settings.read(settings, legacy)
             self._server.become(now)
         except DfengineError as error:
             print(f"dfengine: SIGHUP: {error}: the former settings stay in use", file=sys.stderr)

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.access import Access, address_of, reached
+from dfengine.net.origin_access import Access, address_of, reached
 from dfengine.origin.image_name import HUB, HUB_NAMES
 from dfengine.proxy.reference import host
 from dfengine.value import Value

@@ -13,22 +13,22 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
-from dfengine.net.access import Access, address_of
 from dfengine.net.admission import more_descriptors
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG
+from dfengine.net.origin_access import Access, address_of
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.proxy import fields, given, metrics, targets
+from dfengine.proxy import fields, metrics, proxy_settings, targets
 from dfengine.proxy.blobs.blobs import Blobs
-from dfengine.proxy.blobs.working import Working
+from dfengine.proxy.blobs.preheat_worker import Working
 from dfengine.proxy.forward.authority import Authority
 from dfengine.proxy.forward.connecting import connecting
 from dfengine.proxy.forward.forward_answer import Forward, shown_token
 from dfengine.proxy.front import methods
+from dfengine.proxy.front.access_control import is_own
 from dfengine.proxy.front.front import Front
-from dfengine.proxy.front.guard import is_own
 from dfengine.proxy.front.health import probed
 from dfengine.proxy.front.listening import bound, is_bound, written
 from dfengine.proxy.front.logged_front import LoggedFront
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
     from dfengine.proxy.forward.configured import Forwarding
     from dfengine.proxy.forward.relay import Tunnel
-    from dfengine.proxy.front.exchange import Exchange
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
-    from dfengine.proxy.given import Given
+    from dfengine.proxy.proxy_settings import Given
     from dfengine.proxy.registries import Registry
     from dfengine.settings import ProxySettings
 
@@ -67,7 +67,7 @@ def run_proxy(
     fresh: reads both again at SIGHUP; raises BadValue.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until settings can be read again
-    found = given.read(settings, legacy)
+    found = proxy_settings.read(settings, legacy)
     import uvloop
 
     uvloop.run(_serve(found, fresh))
@@ -121,7 +121,7 @@ async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable
 
 
 class Server:
-    """See exchange.Server. socks: its listening sockets."""
+    """See interfaces.Server. socks: its listening sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, found: Given, socks: list[socket.socket], events: EventLog = SILENT) -> None:
         settings, s3_face = found.settings, found.s3_face
@@ -277,9 +277,9 @@ class Server:
 
     def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:
         """Handle a request in an intercepted connection to `server`. Raises BadRequest."""
-        given = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
+        named = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
         everything = head.target == methods.EVERYTHING
-        if (given.host.rstrip("."), given.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
+        if (named.host.rstrip("."), named.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
             raise BadRequest(421, f"this connection is to {server.place}")
         return self._forward.forward(front, head, server, "*" if everything else targets.path(head.target))
 

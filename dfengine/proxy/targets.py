@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from dfengine.net.access import address_of, reached
 from dfengine.net.http import BadRequest
+from dfengine.net.origin_access import address_of, reached
 from dfengine.proxy.registries import PORTS, Registry
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"

@@ -10,7 +10,7 @@
     _mapping    a file's pages as memory that takes no descriptor
     target      the part file that becomes the output
     folder_lock  lock of a directory: one download of a tree at a time writes to it
-    output      the output's path; `abandoned` removes old part files, `surplus` files that are not in a tree
+    output      the output's path; `abandoned_parts` removes old part files, `extraneous_files` files that are not in a tree
     home        the directory that downloads and the peer server of a host share
     content     reads a file once for all its digests, `content_tree` a directory; `shared_content`: shared files of this host's disk
     lock        lock of a home: one server at a time uses it

@@ -12,4 +12,4 @@ class Mapping:
         """A view of its bytes."""
     @property
     def descriptors(self) -> list[int]:
-        """See net.forked.Open: the mapping's own, -1 = none."""
+        """See net.fork_safety.Open: the mapping's own, -1 = none."""

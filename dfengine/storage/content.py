@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage.hashing import hasher
-from dfengine.storage.protected import resolved
+from dfengine.storage.path_protection import resolved
 from dfengine.value import Value
 
 TYPE_CHECKING = False

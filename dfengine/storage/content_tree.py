@@ -15,7 +15,7 @@ from dfengine.location import content_url
 from dfengine.manifest import File, Manifest, link_of
 from dfengine.storage.content import DIGEST, state_of
 from dfengine.storage.hashing import hasher
-from dfengine.storage.protected import resolved
+from dfengine.storage.path_protection import resolved
 from dfengine.tree import USED
 from dfengine.value import Value
 

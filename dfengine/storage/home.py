@@ -23,11 +23,11 @@ import re
 import stat
 
 from dfengine.errors import BadValue, StorageError
-from dfengine.storage.failure import storage_error
+from dfengine.storage.os_errors import storage_error
+from dfengine.storage.path_protection import is_own_folder, resolved
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.protected import is_own_folder, resolved
 from dfengine.storage.record import Record
-from dfengine.storage.shared import Shared
+from dfengine.storage.served_file import Shared
 from dfengine.storage.target import Target
 from dfengine.value import Value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 
-from dfengine.storage.protected import own_file
+from dfengine.storage.path_protection import own_file
 
 
 def lock_file(path: str) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ import time
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from dfengine.errors import BadValue, StorageError, TimedOut
-from dfengine.storage.protected import MOST_LINKS, check_other, resolved
+from dfengine.storage.path_protection import MOST_LINKS, check_other, resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import threading
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
-from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import content_digest
+from dfengine.storage.os_errors import storage_error
 from dfengine.storage.record import Record
 
 TYPE_CHECKING = False

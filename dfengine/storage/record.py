@@ -33,7 +33,7 @@ from dfengine._bitset import Bitset, words
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError, TooLarge
 from dfengine.storage._mapping import Mapping
-from dfengine.storage.failure import storage_error
+from dfengine.storage.os_errors import storage_error
 
 MAGIC = b"dfrec\x00\x03\n"
 HEAD = 64

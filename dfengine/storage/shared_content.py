@@ -19,8 +19,8 @@ from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, StorageError
 from dfengine.storage import content
-from dfengine.storage.failure import storage_error
 from dfengine.storage.home import MANIFEST, Entry, Home, valid_name
+from dfengine.storage.os_errors import storage_error
 from dfengine.storage.record import Record
 from dfengine.storage.tree_shared import encode
 from dfengine.task import PEER_FOLDER

@@ -14,10 +14,10 @@ import stat
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
-from dfengine.storage.abandoned import remove_abandoned_seldom
-from dfengine.storage.failure import storage_error
+from dfengine.storage.abandoned_parts import remove_abandoned_seldom
+from dfengine.storage.os_errors import storage_error
+from dfengine.storage.path_protection import check_other, own_file, removable, resolved
 from dfengine.storage.piece_file import PieceFile
-from dfengine.storage.protected import check_other, own_file, removable, resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import os
 import threading
 
 from dfengine.errors import BadRange, DfengineError, DigestMismatch, StorageError
-from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import hasher
+from dfengine.storage.os_errors import storage_error
 from dfengine.storage.piece_file import PieceFile
 
 TYPE_CHECKING = False

@@ -20,7 +20,7 @@ from weakref import ref
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.storage._scatter import Scatter
 from dfengine.storage.hashing import content_digest
-from dfengine.storage.shared import Shared
+from dfengine.storage.served_file import Shared
 from dfengine.storage.tree_file import TreeFile
 
 TYPE_CHECKING = False

@@ -16,9 +16,9 @@ from stat import S_ISREG
 from dfengine.errors import BadValue, DiskFull, StorageError, TooLarge
 from dfengine.storage import folder_lock
 from dfengine.storage._scatter import Scatter
-from dfengine.storage.abandoned import remove_abandoned_trees
-from dfengine.storage.failure import storage_error
-from dfengine.storage.protected import check_other_folder, is_own_folder, resolved
+from dfengine.storage.abandoned_parts import remove_abandoned_trees
+from dfengine.storage.os_errors import storage_error
+from dfengine.storage.path_protection import check_other_folder, is_own_folder, resolved
 from dfengine.storage.record import Record
 from dfengine.storage.tree_file import TreeFile
 from dfengine.tree import USED
@@ -81,7 +81,7 @@ class TreeTarget:
         return [fd for fd in (self._root, self._lock, self._held) if fd >= 0]
 
     def occupy(self, deletes: bool = False) -> None:
-        """Make the directory and lock it. deletes: `surplus` is called. Raises StorageError, also where another process downloads there.
+        """Make the directory and lock it. deletes: `extraneous_files` is called. Raises StorageError, also if another process has it.
 
         The caller must look for existing files again after that: another download may have written there until now.
         """

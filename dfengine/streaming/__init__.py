@@ -5,7 +5,7 @@
     cache     delivered pieces that stay in memory for other peers: `cache.Cache`
 
 Invariant: cache eviction never blocks the reader. `download` manages the three separately and fills the window; `pipe` and `reader` empty
-it. `joined` fills it from this host's leader, `kept` from pieces that this host keeps in memory. `lent_digest` is about the whole-file
+it. `joined` fills it from this host's leader, `kept_stream` from pieces that this host keeps in memory. `leader_digest` is the whole-file
 digest that a leader computes for its followers.
 """
 

@@ -103,7 +103,7 @@ class Streaming(Downloading):
             self.watch.check(transfer)
             self._hashed(transfer, TICK)
         if memory.lending and not memory.lent:
-            from dfengine.streaming.lent_digest import found, second_pass
+            from dfengine.streaming.leader_digest import found, second_pass
 
             memory.lent = found(memory.leaders, transfer.file.record, memory.lending)
             if not memory.lent:

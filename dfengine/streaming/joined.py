@@ -12,11 +12,11 @@ import time
 from functools import partial
 
 from dfengine.client.copying import PieceCopier
+from dfengine.client.heartbeat import SILENT
 from dfengine.client.leader_place import LeaderPlace, Unusable
 from dfengine.client.page_waiter import RECHECK, PageWaiter
-from dfengine.client.pulse import SILENT
 from dfengine.client.watch import TICK
-from dfengine.streaming import lent_digest
+from dfengine.streaming import leader_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class JoinedStream:
 
     def _begin(self, leader: LeaderPlace) -> Copier:
         memory, joining = self._memory, self._joining
-        memory.lending = memory.algorithms if lent_digest.lends(leader, joining.slot, memory.algorithms) else []
+        memory.lending = memory.algorithms if leader_digest.lends(leader, joining.slot, memory.algorithms) else []
         joining.patience = SILENT + AFTER if memory.lending else SILENT
         copier = Copier(leader, memory.open(leader.file.geometry, leader.generation), joining)
         memory.leaders, joining.waiting = copier.places, copier.waiting
@@ -103,7 +103,7 @@ class JoinedStream:
         memory, joining, transfer = self._memory, self._joining, copier.transfer
         joining.waiting = None
         while transfer.finished:
-            memory.lent = lent_digest.found(copier.places, transfer.file.record, memory.lending)
+            memory.lent = leader_digest.found(copier.places, transfer.file.record, memory.lending)
             leader = joining.place
             if memory.lent or not joining.joined or joining.done:
                 break
@@ -116,7 +116,7 @@ class JoinedStream:
         if not memory.lent:
             record, past = transfer.file.record, copier.copied
             check = partial(self._watch.check, transfer)
-            hashes = lent_digest.caught_up(copier.places, record, past, memory.algorithms, check)
+            hashes = leader_digest.caught_up(copier.places, record, past, memory.algorithms, check)
             if hashes is not None:
                 memory.hash_on(past, hashes)
 

@@ -151,7 +151,7 @@ class Memory(HandedOver):
         """See Place: copies at the consumer's pace. Delivered pieces are evicted at once, since the peer server keeps them."""
         kept, transfer = self.kept_copy, self.transfer
         if kept is not None and transfer is not None and self.cache is not None:
-            from dfengine.streaming.kept import deliver
+            from dfengine.streaming.kept_stream import deliver
 
             self.cache.off = True
             if deliver(kept, transfer, watch):

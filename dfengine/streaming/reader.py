@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 
+from dfengine.client.cleanup import release
 from dfengine.client.engine import Engine
-from dfengine.client.releasing import release
 from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
 from dfengine.streaming.download import Streaming

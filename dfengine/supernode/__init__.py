@@ -4,22 +4,22 @@
     api_v1, api_native, api_origin    the requests of 1.x, the native pull, and permission to request a file from its origin
     api_share, shares, shared_copies  content that hosts share: announcements, sharers, and the copies that the supernode stores of it
     admin, api_peers, api_cache       inspection and control of tasks, peers and copies; posted_peers: peers added by POST /api/v1/peers
-    metrics, legacy_metrics, series   /metrics: the state, the metrics of 1.x, and bounded label values; timings: histograms of durations
+    metrics, legacy_metrics, timings  /metrics: the state, the metrics of 1.x, histograms of durations; label_values: bounded label values
     api_preheat, api_jobs, preheats   preheats of files and images, through the interfaces of Dragonfly 1.x and 2;
                                       preheat_request: the decoded request (pure); preheat_job: the state of one preheat
     preheat_token, bearer_token       the token that permits preheats without a signature; tokens in files
-    preheat_places, workers, api_work other places of preheats: supernodes, and proxies that request work
-    preheat_news, remote_preheats     preheats of the cluster's other supernodes; preheat_moves: the state needed to resume one elsewhere
+    preheat_targets, proxy_workers, api_work other places of preheats: supernodes, and proxies that request work
+    preheat_notices, remote_preheats  preheats of the cluster's other supernodes; preheat_takeover: the state needed to resume one elsewhere
     shared_pauses, shared_pins,       further notices of the cluster: paused origins, pinned copies, blocked sources;
     shared_blocks, shared_leases      shared_leases: requests to the cluster for leases of an origin
-    api_reading, sent_on              how a leader reads the origin, for its followers; hosts that were redirected to another supernode
+    api_reading, redirected_hosts     how a leader reads the origin, for its followers; hosts that were redirected to another supernode
     state                             puts the parts below together
     registry, parked_pulls            registered downloads and their end; native pulls that wait for pieces
     origin_fetches                    starts fetches; registrations wait there for the head of the origin's response
     origin_counts                     requests, bytes and errors of each origin, of fetches that are no longer in memory
     cluster_names                     the name of a task among the supernodes of a cluster
     content_sources                   the URLs of content named by its sha256, and the URLs that sent other bytes
-    driver, pull_answers              runs the swarm on the event loop; turns its decisions into responses
+    swarm_driver, pull_answers        runs the swarm on the event loop; turns its decisions into responses
     registration, credentials, quota  how a download joins, the id of its task, and the share of one client;
                                       registration_check: validates the fields of a registration
     verifier, reachability            checks complaints at the accused source; checks that a peer server runs at its stated address

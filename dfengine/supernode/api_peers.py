@@ -13,9 +13,9 @@ from dfengine.supernode.admin import PAGE, as_json, last, page
 from dfengine.supernode.api_preheat import moment
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
-from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.members import Key, Member
+from dfengine.supernode.swarm.registered_downloads import Key, Member
+from dfengine.supernode.time_slices import spread
 from dfengine.task import MOST_TEXT, PEER_PORTS, Peer
 
 DIRECTIONS = {"": False, "ASC": False, "DESC": True}

@@ -28,11 +28,11 @@ from dfengine.errors import (
 from dfengine.net import tracing
 from dfengine.net.http import HangUp, Request, Response
 from dfengine.supernode.download_events import log_download
+from dfengine.supernode.label_values import number
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
 from dfengine.supernode.negative_cache import FOR_OTHERS, reason_alone, without_reason
 from dfengine.supernode.registration import register as join
 from dfengine.supernode.registration_check import INVALID, OVERHEAD, checked, wanted
-from dfengine.supernode.series import number
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, cdn_cid, cdn_path

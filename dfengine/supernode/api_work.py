@@ -1,11 +1,11 @@
-"""`POST /swarm/work`: a proxy requests blobs to fetch into its cache; see `workers`."""
+"""`POST /swarm/work`: a proxy requests blobs to fetch into its cache; see `proxy_workers`."""
 
 from __future__ import annotations
 
 import asyncio
 
 from dfengine.errors import RemoteError
-from dfengine.net import work
+from dfengine.net import work_messages
 from dfengine.net.http import Request, Response, text
 from dfengine.supernode.state import SupernodeState
 
@@ -13,6 +13,6 @@ from dfengine.supernode.state import SupernodeState
 def ask(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
     """Park a proxy's request for work. Raises ProtocolViolation."""
     try:
-        return state.workers.ask(work.decode_asking(request.body), request.client)
+        return state.workers.ask(work_messages.decode_asking(request.body), request.client)
     except RemoteError as error:
         return text(429, str(error))

@@ -15,7 +15,7 @@ from dfengine.location import CONTENT, Location, parse, scheme_of
 from dfengine.supernode.credentials import Credentials
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.fetch_request import Wanted
 
 
 class ClusterNames:

@@ -14,7 +14,7 @@ from dfengine.errors import OriginError
 from dfengine.origin.request import is_private
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.fetch_request import Wanted
 
 BLOCKED = 600.0
 WRONG = 3

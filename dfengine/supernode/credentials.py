@@ -17,14 +17,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfengine.location import scheme_of
-from dfengine.net.own_key import own_key
+from dfengine.net.home_key import own_key
 from dfengine.origin.request import Hop, is_private, selection
 from dfengine.origin.signature import without_signature
-from dfengine.supernode.copies.wanted import PLACED
+from dfengine.supernode.copies.fetch_request import PLACED
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.fetch_request import Wanted
 
 OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
 """Headers that only grant access to a file. By others, as by a cookie, an origin may also select the file."""
@@ -45,7 +45,7 @@ class Credentials:
         """Yield the candidate tasks of `wanted`, named by `url` and `sign` as in 1.x, and the request of each; the most shared one first.
 
         A task named by its content is shared by all clients without credentials, at whatever URL it is stored. Unless it is to be split,
-        clients with credentials for the same server share a task as well; each proves its access first (`signatures.Signatures`).
+        clients with credentials for the same server share a task as well; each proves its access first (`access_proofs.Signatures`).
 
         Plain http verifies no server, so the shared task is tried first, with the system's authorities. The second task is used only when
         a redirect leads to an origin that these do not know; the fetch then raises OriginUntrusted.
@@ -69,7 +69,7 @@ class Credentials:
     def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", opened: str = "") -> str:
         """Return the id of `task` for requests with exactly these credentials and this verification of the origin.
 
-        opened: the URL that the clients sign themselves, without its signature; each proves its own (`signatures.Signatures`).
+        opened: the URL that the clients sign themselves, without its signature; each proves its own (`access_proofs.Signatures`).
 
         Raises LocalError when the key cannot be stored.
         """

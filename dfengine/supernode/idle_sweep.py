@@ -6,8 +6,8 @@ import time
 from functools import partial
 
 from dfengine.supernode.copies.fetch import NEW, RUNNING
-from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
+from dfengine.supernode.time_slices import spread
 
 PERIOD = 10.0
 """Seconds between two sweeps."""

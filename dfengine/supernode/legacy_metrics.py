@@ -1,6 +1,6 @@
 """The metrics of Dragonfly 1.x that are counted per event, with the names, labels and buckets of its documentation.
 
-`metrics` adds the metrics that are read from the state. Labels that a client chooses have few values (`series`).
+`metrics` adds the metrics that are read from the state. Labels that a client chooses have few values (`label_values`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from dfengine.histogram import Histogram
-from dfengine.supernode.series import OTHER, Count, Labels, Series, label, number
+from dfengine.supernode.label_values import OTHER, Count, Labels, Series, label, number
 
 if TYPE_CHECKING:
     from dfengine.net.http import Request, Response

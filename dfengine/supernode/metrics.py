@@ -23,9 +23,9 @@ from dfengine.histogram import cumulative
 from dfengine.net.loop_watch import BOUNDS, LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.supernode.fastpath import Pulls
+from dfengine.supernode.label_values import OTHER, label
 from dfengine.supernode.legacy_metrics import SUPERNODE as THEIRS
 from dfengine.supernode.legacy_metrics import handler
-from dfengine.supernode.series import OTHER, label
 from dfengine.supernode.state import SupernodeState
 
 OURS = "dfengine_"

@@ -12,9 +12,9 @@ from dataclasses import replace
 from dfengine._bitset import Bitset
 from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net import tracing
-from dfengine.net.access import Access
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.origin.reach import Own
+from dfengine.net.origin_access import Access
+from dfengine.origin.origin_settings import Own
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shared_pauses, shared_pins
 from dfengine.supernode.cluster.membership import Cluster
@@ -24,10 +24,10 @@ from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
-from dfengine.supernode.copies.kept import Kept
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.repair import missing_runs
+from dfengine.supernode.copies.retention import Kept
 from dfengine.supernode.copies.store import Store
-from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.origin_counts import OriginCounts

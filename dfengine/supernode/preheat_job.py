@@ -92,7 +92,7 @@ class Job:
         self.left = False
         """Another supernode resumes the job."""
         self.needs: dict[str, Any] | str = ""
-        """The fields that another supernode needs to resume the job, or why none can; see `preheat_moves`."""
+        """The fields that another supernode needs to resume the job, or why none can; see `preheat_takeover`."""
         self.remote_totals: Totals | None = None
         """The sums over all parts that the other supernode reports."""
 

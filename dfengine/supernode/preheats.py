@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.net.quota import Quota
 from dfengine.nodes import order
 from dfengine.origin.image import ImageReader
 from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
-from dfengine.supernode import preheat_moves
+from dfengine.supernode import preheat_takeover
 from dfengine.supernode.copies import fetch as copies
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
-from dfengine.supernode.preheat_places import PreheatPlaces
 from dfengine.supernode.preheat_request import FILE, Asked
+from dfengine.supernode.preheat_targets import PreheatPlaces
 from dfengine.supernode.registration import first
 from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.supernode.remote_preheats import RemoteJob
@@ -38,9 +38,9 @@ from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
-    from dfengine.supernode.preheat_news import PreheatNews
+    from dfengine.supernode.preheat_notices import PreheatNews
+    from dfengine.supernode.proxy_workers import Worker
     from dfengine.supernode.state import SupernodeState
-    from dfengine.supernode.workers import Worker
 
 Result = TypeVar("Result")
 Headers = tuple[tuple[str, str], ...]
@@ -140,7 +140,7 @@ class Preheats:
             return None
         self._jobs.pop(name, None)
         job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self.state.loop.create_future())
-        job.needs = preheat_moves.fields_of(asked, self._own_platform)
+        job.needs = preheat_takeover.fields_of(asked, self._own_platform)
         job.task = self.state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
         self.state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)

@@ -21,7 +21,7 @@ from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.fetch_request import Wanted
 
 MOST_TASKS = 100_000
 """Tasks in memory; further ones are refused."""

@@ -22,9 +22,9 @@ from functools import partial
 from ipaddress import IPv6Address, ip_address
 
 from dfengine.errors import RemoteError
-from dfengine.net.access import Access, Address, reached
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.origin_access import Access, Address, reached
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.peers import Key
 from dfengine.supernode.swarm.swarm import Swarm

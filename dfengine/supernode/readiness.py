@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from dfengine.supernode.sliced_work import spread
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm._state import Download
+from dfengine.supernode.time_slices import spread
 
 FULL = 64 << 20
 """Bytes of free space below which the disk counts as full, if no copy can be removed."""

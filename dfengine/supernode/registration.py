@@ -10,12 +10,12 @@ from dfengine import wire
 from dfengine.errors import OriginBusy, OriginError, OriginUntrusted, RemoteError, SupernodeFull
 from dfengine.location import is_content
 from dfengine.origin.request import is_private
+from dfengine.supernode.access_proofs import version_of
 from dfengine.supernode.copies.fetch import FAILED, Fetch
-from dfengine.supernode.copies.wanted import Wanted
-from dfengine.supernode.signatures import version_of
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.members import Key, Member
 from dfengine.supernode.swarm.peers import key_of
+from dfengine.supernode.swarm.registered_downloads import Key, Member
 from dfengine.task import Peer, task_id
 
 

@@ -10,7 +10,7 @@ from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.location import OBJECTS, scheme_of
 from dfengine.origin.signed_origin import opens
 from dfengine.settings import parse_header
-from dfengine.supernode.copies.wanted import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import (
     MOST_HEADERS,

@@ -1,7 +1,7 @@
 """The registered downloads of all tasks, and how they end: one by one, with their task, or after a long silence.
 
 A download has an entry in `members`, for the form of its responses, and one in the swarm, with its pieces. The registry removes both and
-answers its parked pull. Used on the loop's thread. Where slots become free, the caller wakes the driver (`driver.SwarmDriver`).
+answers its parked pull. Used on the loop's thread. Where slots become free, the caller wakes the driver (`swarm_driver.SwarmDriver`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
-from dfengine.supernode.sent_on import SentOn
-from dfengine.supernode.sliced_work import SlicedWork
+from dfengine.supernode.redirected_hosts import SentOn
 from dfengine.supernode.swarm._state import Task
-from dfengine.supernode.swarm.members import Key, Member, Members
+from dfengine.supernode.swarm.registered_downloads import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.time_slices import SlicedWork
 
 
 class Registry:

@@ -22,7 +22,7 @@ from dfengine.supernode.console.routes import PATHS, ConsoleRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import size_of
 from dfengine.supernode.metrics import Scrapes, Served
-from dfengine.supernode.preheat_news import PreheatNews
+from dfengine.supernode.preheat_notices import PreheatNews
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState

@@ -21,19 +21,19 @@ from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
 from dfengine.net.event_log import EventLog
 from dfengine.net.event_ring import EventRing
+from dfengine.net.fair_queue import Turns
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
 from dfengine.net.listener import listening
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
-from dfengine.net.ready import announce, reached_by
+from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import Manager
-from dfengine.net.turns import Turns
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
-from dfengine.storage.protected import is_own_folder, resolved
-from dfengine.supernode import garbage, idle_sweep, shared_blocks
+from dfengine.storage.path_protection import is_own_folder, resolved
+from dfengine.supernode import garbage_collection, idle_sweep, shared_blocks
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.routes import public
@@ -174,14 +174,14 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     events.info("ready", version=VERSION, control=f"{state.advertise_ip}:{control.port}", download=f"{state.advertise_ip}:{pieces.port}")
     manager.ready(loop, f"control {state.advertise_ip}:{control.port}, download {state.advertise_ip}:{pieces.port}")
     announce(control=(state.advertise_ip, control.port), download=(state.advertise_ip, pieces.port))
-    garbage.begin()
+    garbage_collection.begin()
     while not stopped.is_set():
         try:
             await asyncio.wait_for(stopped.wait(), idle_sweep.PERIOD)
         except TimeoutError:
             await idle_sweep.note_use(state)
             await idle_sweep.sweep(state)
-            garbage.settle()
+            garbage_collection.settle()
             events.tick()
     manager.stopping("waiting for downloads to end" if configured.drain else "")
     if configured.drain:

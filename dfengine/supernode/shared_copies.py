@@ -14,10 +14,10 @@ from random import shuffle
 
 from dfengine import wire
 from dfengine.errors import RemoteError, SourceGone
-from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
-from dfengine.supernode.copies.claimed import Claim, Claimed
+from dfengine.net.origin_access import Access
+from dfengine.supernode.copies.announced_content import Claim, Claimed
 from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.repair import missing_runs, verify_found
 from dfengine.supernode.copies.replica import Holders, replicate

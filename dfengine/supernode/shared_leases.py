@@ -1,7 +1,7 @@
 """`--origin-limit` for a cluster: reports to Redis how many leases this supernode holds and wants, and receives how many it may have.
 
 Used on the loop's thread, without blocking it: one request at a time runs, for up to AT_ONCE origins whose counts are due. While Redis
-fails, or takes longer than ANSWER, this supernode's share of the limit applies (`swarm.origin_seats`).
+fails, or takes longer than ANSWER, this supernode's share of the limit applies (`swarm.origin_quota`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.cluster.redis_facts import ClusterError
+from dfengine.supernode.cluster.redis_scripts import ClusterError
 from dfengine.supernode.swarm.origin_leases import TERM
-from dfengine.supernode.swarm.origin_seats import HUNGRY
+from dfengine.supernode.swarm.origin_quota import HUNGRY
 
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
-    from dfengine.supernode.cluster.redis_facts import RedisFacts
+    from dfengine.supernode.cluster.redis_scripts import RedisFacts
     from dfengine.supernode.copies.origin_queue import OriginQueue
 
 ANSWER = 1.5

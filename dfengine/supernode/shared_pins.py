@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dfengine.supernode.copies.cache import TASK_ID
-from dfengine.supernode.copies.kept import LONGEST_URL
+from dfengine.supernode.copies.retention import LONGEST_URL
 from dfengine.task import bare
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dfengine.supernode.cluster.membership import Cluster
     from dfengine.supernode.cluster.notices import Notice
-    from dfengine.supernode.copies.kept import Kept
+    from dfengine.supernode.copies.retention import Kept
 
 KIND = "pin"
 

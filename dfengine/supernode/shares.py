@@ -18,12 +18,12 @@ from dfengine import wire
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, RemoteError
-from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
+from dfengine.net.origin_access import Access
+from dfengine.supernode.copies.announced_content import DIGEST, Claim
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.claimed import DIGEST, Claim
 from dfengine.supernode.copies.fetch import FAILED, Fetch
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_copies import SharedCopies

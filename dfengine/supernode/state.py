@@ -12,34 +12,34 @@ from typing import TYPE_CHECKING
 
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
-from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import ConnectionState
+from dfengine.net.origin_access import Access
 from dfengine.settings import SupernodeAddress, SupernodeSettings
+from dfengine.supernode.access_proofs import Signatures
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
 from dfengine.supernode.copies.scrubber import Scrubber
 from dfengine.supernode.credentials import Credentials
-from dfengine.supernode.driver import SwarmDriver
 from dfengine.supernode.legacy_metrics import LegacyCounts
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.posted_peers import PostedPeers
+from dfengine.supernode.proxy_workers import Workers
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.reachability import Reachability
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_leases import SharedLeases
 from dfengine.supernode.shares import Shares
-from dfengine.supernode.signatures import Signatures
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.registered_downloads import Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.swarm_driver import SwarmDriver
 from dfengine.supernode.task_names import TaskNames
 from dfengine.supernode.timings import Timings
 from dfengine.supernode.verifier import Verifier
-from dfengine.supernode.workers import Workers
 from dfengine.task import client_of
 
 if TYPE_CHECKING:

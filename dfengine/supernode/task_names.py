@@ -1,7 +1,8 @@
 """Public names of tasks, for administrators and logs: the id, or an alias where the id gives access to a private file.
 
 A client that has a task's id may read its file at the download port, and a download's CID reveals the path at which its host serves the
-file. So an id is shown only where the URL beside it is all that a registration needs (`copies.wanted.Wanted.open`). Any other task has
+file. So an id is shown only where the URL beside it is all that a registration needs (`copies.fetch_request.Wanted.open`). Any other task
+has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 
@@ -18,7 +19,7 @@ from dfengine.errors import LocalError
 
 if TYPE_CHECKING:
     from dfengine.events import Value
-    from dfengine.supernode.copies.wanted import Wanted
+    from dfengine.supernode.copies.fetch_request import Wanted
     from dfengine.supernode.credentials import Credentials
 
 MOST = 1 << 16

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dfengine._piece import Geometry
 from dfengine.errors import BadFrame, BadValue, RemoteError, Silent, TooSlow
-from dfengine.net.access import Access
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
+from dfengine.net.origin_access import Access
 from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dfengine.app import cli, command, home, plain
+from dfengine.app import cli, command, home, plain_parser
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(*words: str) -> GetSettings:
     """The settings that a download would begin with."""
-    values = plain.read(words)
+    values = plain_parser.read(words)
     assert values is not None
     with pytest.raises(_Began) as began:
         command.get(values)
@@ -105,7 +105,7 @@ def test_a_url_of_any_bytes() -> None:
     ],
 )
 def test_what_cannot_be_meant(words: list[str], said: str) -> None:
-    values = plain.read([*words, *([] if "-u" in words and URL in words else [URL])])
+    values = plain_parser.read([*words, *([] if "-u" in words and URL in words else [URL])])
     assert values is not None
     with pytest.raises(BadValue, match=said) as told:
         command.get(values)
@@ -114,7 +114,7 @@ def test_what_cannot_be_meant(words: list[str], said: str) -> None:
 
 def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (["-o", "-"], ["--stream"], ["-o", "/dev/stdout"], ["-o", "/dev/fd/1"]):
-        values = plain.read([URL, *words])
+        values = plain_parser.read([URL, *words])
         assert values is not None
         with monkeypatch.context() as patch:
             patch.setattr(os, "isatty", lambda fd: fd == 1)
@@ -128,7 +128,7 @@ def test_a_stream_to_a_terminal_or_to_what_was_closed(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_output_that_exists_is_skipped(folder: Path, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     (folder / "f.bin").write_text("old")
-    values = plain.read([URL, "--skip-existing", *(["--json"] if as_json else [])])
+    values = plain_parser.read([URL, "--skip-existing", *(["--json"] if as_json else [])])
     assert values is not None
     command.get(values)
     out, err = capsys.readouterr()
@@ -170,7 +170,7 @@ def test_the_origin_names_the_output(folder: Path, header: dict[str, str]) -> No
 def test_the_origin_does_not_choose_which_file_is_replaced(folder: Path, header: dict[str, str]) -> None:
     header["said"] = "attachment; filename=Makefile"
     (folder / "Makefile").write_text("mine")
-    values = plain.read([URL, "-J"])
+    values = plain_parser.read([URL, "-J"])
     assert values is not None
     with pytest.raises(BadValue, match=r"Makefile.*--force"):
         command.get(values)
@@ -201,7 +201,7 @@ def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys:
     with pytest.raises(_Began) as began:
         cli.main(["get", URL, "-nnode", "-q"], standalone_mode=False)
     assert began.value.args[0].pattern == "cdn"
-    values = plain.read([URL, "--home", "~/x"])
+    values = plain_parser.read([URL, "--home", "~/x"])
     assert values is not None
     with pytest.raises(StorageError, match="set HOME, or use --home DIR"):
         command.get(values)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.app import cli, compat, plain
+from dfengine.app import cli, compat, plain_parser
 from dfengine.errors import BadValue
 
 
@@ -51,7 +51,7 @@ def test_every_flag_of_1x_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     found = typed("dfget", DFGET)
     assert [str(node) for node in found["nodes"]] == ["a:8002", "b:8003"]  # type: ignore[attr-defined]
     assert (found["expiretime"], found["timeout"], found["verbose"]) == (180, 60, True)
-    assert plain.read(compat.words("dfget", DFGET)[1:]) is not None, "click need not be imported"
+    assert plain_parser.read(compat.words("dfget", DFGET)[1:]) is not None, "click need not be imported"
     found = typed("supernode", SUPERNODE)
     assert (found["max_bandwidth"], found["fail_access_interval"], found["cdn_pattern"]) == (200 << 20, 180, "local")
     found = typed("dfdaemon", DFDAEMON)

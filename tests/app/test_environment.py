@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfengine.app import cli, command, environment, keywords
-from dfengine.app.kinds import FLAG, PATTERN, PRIVATE, SIGN
+from dfengine.app.option_kinds import FLAG, PATTERN, PRIVATE, SIGN
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 

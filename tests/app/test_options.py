@@ -1,4 +1,4 @@
-"""One table, two readers: a plain command line means the same to `plain.read` as to click."""
+"""One table, two readers: a plain command line means the same to `plain_parser.read` as to click."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.about import VERSION
-from dfengine.app import cli, configuration, help, kinds, options, plain
+from dfengine.app import cli, configuration, help, option_kinds, options, plain_parser
 from dfengine.settings import GetSettings, PeerSettings, SupernodeAddress, SupernodeSettings
 
 TEXTS = ["", "-", "--", "-x", "a", "a=b", "http://o/f", "1", "20M", "64K/s", "5m", "16", "70000", "15001", "n:8002=2", "A: b", "p2p", "cdn",
@@ -47,7 +47,7 @@ def by_click(words: list[str]) -> dict[str, Any] | None:
 
 @given(st.one_of(WORDS, PAIRS))
 def test_plain_command_lines_mean_what_click_says(words: list[str]) -> None:
-    found = plain.read(words)
+    found = plain_parser.read(words)
     if found is not None:
         assert found == by_click(words)
 
@@ -79,7 +79,7 @@ def test_other_lines_are_answered_as_they_are(line: str, said: str) -> None:
     ],
 )
 def test_what_users_write_is_plain(words: list[str]) -> None:
-    found = plain.read(words)
+    found = plain_parser.read(words)
     assert found is not None
     assert found == by_click(words)
 
@@ -90,17 +90,17 @@ def test_what_users_write_is_plain(words: list[str]) -> None:
      ["--version"], ["-V"], ["-OL", "a"], ["-C", "100"], ["--connections", "17"], ["--retry", "-1"], ["-r", "5-1"]],
 )
 def test_the_rest_is_clicks(words: list[str]) -> None:
-    assert plain.read(words) is None
+    assert plain_parser.read(words) is None
 
 
 @pytest.mark.parametrize(("role", "option"), SHOWN, ids=str)
 def test_the_defaults_that_help_shows_are_the_settings_own(role: str, option: options.Option) -> None:
     own = getattr(help.SETTINGS[role], option.name, None)
     text, _, _ = help.default(role, option).partition(",")
-    if option.kind == kinds.FLAG:
+    if option.kind == option_kinds.FLAG:
         assert own in (None, False)
     elif text not in (*"", option.default.partition(",")[0]):
-        assert kinds.KINDS[option.kind].read(text) == own
+        assert option_kinds.KINDS[option.kind].read(text) == own
     else:
         assert own in (None, "", (), 0, -1), "help does not say it"
 
@@ -132,9 +132,9 @@ def test_examples_can_be_typed(role: str) -> None:
 
 SAMPLES = {"text": "a", "url": "http://o/f", "rate": "2M", "size": "2M", "pieces|size": "7", "duration": "7s", "header": "A: b",
            "host[:port][=weight]": "n:1", "algorithm:hex": "md5:" + "0" * 32, "hex": "0" * 32, "port": "7", "a-b|a-|-n": "1-2", "-": "-",
-           kinds.PATTERN: "cdn", kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
-           kinds.PRIVATE: "split", kinds.XET: "passthrough", kinds.CDN_PATTERN: "source", kinds.FORM: "json",
-           "level": "error", "task order": "url", "host order": "seen", "ip": "127.0.0.2", kinds.FLAG: "1"}  # fmt: skip
+           option_kinds.PATTERN: "cdn", option_kinds.SIGN: "none", "scope": "all_peers", "platform": "linux/amd64",
+           option_kinds.PRIVATE: "split", option_kinds.XET: "passthrough", option_kinds.CDN_PATTERN: "source", option_kinds.FORM: "json",
+           "level": "error", "task order": "url", "host order": "seen", "ip": "127.0.0.2", option_kinds.FLAG: "1"}  # fmt: skip
 
 NEEDED = {"share": ("FILE",), "cache": ("ls",), "preheat": ("ls",)}
 """Arguments without which a command is none."""
@@ -156,13 +156,13 @@ def test_each_option_is_a_variable_and_a_setting_of_files(
 
     def read(text: str) -> Any:
         if option.many:
-            return kinds.read_all(option.kind, [text])
-        return True if option.kind == kinds.FLAG else kinds.KINDS[option.kind].read(text)
+            return option_kinds.read_all(option.kind, [text])
+        return True if option.kind == option_kinds.FLAG else option_kinds.KINDS[option.kind].read(text)
 
     assert found() == read(other)
     monkeypatch.setenv(f"DFENGINE_{role}_{option.name}".upper(), text)
     assert found() == read(text)
-    if option.kind != kinds.FLAG:
+    if option.kind != option_kinds.FLAG:
         assert found(option.flags[0], other) == read(other)
 
 
@@ -222,7 +222,7 @@ def test_every_option_is_a_setting_or_told_to_the_command() -> None:
 )  # fmt: skip
 def test_a_flag_used_as_curl_uses_it_is_answered_with_the_one_that_is_meant(line: str, said: str) -> None:
     words = line.split()
-    assert plain.read(words) is None
+    assert plain_parser.read(words) is None
     with pytest.raises(click.UsageError) as told:
         cli.main.commands["get"].make_context("get", list(words))
     assert re.match(said, told.value.message)
@@ -241,7 +241,7 @@ def test_an_url_without_a_command_is_answered_with_the_command() -> None:
      "-OL http://o/f", "-bq http://o/f", "--filter -x http://o/f", "-o -s http://o/f", "--output -n http://o/f", "-u me:pw http://o/f"],
 )  # fmt: skip
 def test_what_1x_means_by_its_flags_stays(line: str) -> None:
-    assert plain.mistaken(line.split()) == ""
+    assert plain_parser.mistaken(line.split()) == ""
     assert by_click(line.split()) is not None
 
 
@@ -280,9 +280,9 @@ def test_the_version_is_said_wherever_it_is_asked_for(words: str, capsys: pytest
 
 
 def test_a_shell_completes_paths_where_an_option_takes_one() -> None:
-    from dfengine.app import completing
+    from dfengine.app import completion
 
-    found = {option.name: [each.type for each in completing.of_kind(option.kind, "x")] for option in options.GET}
+    found = {option.name: [each.type for each in completion.of_kind(option.kind, "x")] for option in options.GET}
     assert found["output"] == found["cacerts"] == found["tls_cert"] == ["file"]
     assert found["home"] == found["dir"] == ["dir"]
     assert found["ip"] == found["nodes"] == []

@@ -16,10 +16,10 @@ from dfengine.client.watch import Watch
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
+from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
 from dfengine.origin.version import Version
-from dfengine.origin.work import ENDLESS
 from dfengine.settings import GetSettings
 from dfengine.storage.piece_file import PieceFile
 from dfengine.streaming.memory import Memory

@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine.client import handed_over
 from dfengine.client.handed_over import HandedOver
 from dfengine.net import fd_passing
-from dfengine.peer.hosted import Hosted
+from dfengine.peer.served_downloads import Hosted
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile

@@ -16,7 +16,7 @@ import yaml
 from dfengine.about import VERSION
 from dfengine.app import cli, options
 from dfengine.net.secret import OPEN
-from dfengine.proxy.front.guard import Guard, Listen
+from dfengine.proxy.front.access_control import Guard, Listen
 from dfengine.proxy.front.health import PATHS
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.client_files import files

@@ -11,7 +11,7 @@ from pathlib import Path
 from scene import PATIENCE, Scene, _ended, until
 from upstream import get
 
-from dfengine.proxy.blobs.announcing import LEAST, MOST
+from dfengine.proxy.blobs.blob_announcer import LEAST, MOST
 
 from .test_blobs import DATA, Blobs, registry  # noqa: F401  (a fixture)
 

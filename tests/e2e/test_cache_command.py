@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from scene import DFENGINE, MIB, Scene, Supernode, until
-from test_sharing import killed, made, named
+from test_share_command import killed, made, named
 
 SIZE = 9 * MIB + 3
 

@@ -26,7 +26,7 @@ from test_supernode_origins import Watched
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
-from dfengine.supernode.cluster.beliefs import Other
+from dfengine.supernode.cluster.cluster_view import Other
 from dfengine.supernode.preheats import MOST_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.origins.answers import refuse, serve
@@ -461,7 +461,7 @@ def test_too_many_preheats_at_one_supernode_name_another(stage: Scene, options: 
 def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, answered: int
 ) -> None:
-    monkeypatch.setattr("dfengine.supernode.swarm.members.MOST_DOWNLOADS", 0)
+    monkeypatch.setattr("dfengine.supernode.swarm.registered_downloads.MOST_DOWNLOADS", 0)
 
     async def play() -> Response:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())

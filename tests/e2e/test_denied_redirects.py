@@ -7,7 +7,7 @@ import socket
 from scene import Scene
 from upstream import Asked, get
 
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.proxy.registries import OWN_MACHINE
 
 from .test_blobs import DATA, Blobs

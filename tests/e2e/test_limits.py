@@ -19,7 +19,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode import state as nodes
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.copies.wanted import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.registration import register
 

@@ -22,7 +22,7 @@ import pytest
 from scene import MIB, SMALL, Scene, Supernode, until
 
 import dfengine
-from dfengine.client import returning, swarm_session
+from dfengine.client import swarm_recovery, swarm_session
 from dfengine.errors import (
     BadValue,
     DigestMismatch,
@@ -452,7 +452,7 @@ def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene, monkeyp
 def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as its supernode is there again and somebody reads; what it fetches then is served to others, too."""
     monkeypatch.setattr(swarm_session, "RETRY", 0.5)
-    monkeypatch.setattr(returning, "PAUSES", (0.2, 0.5))
+    monkeypatch.setattr(swarm_recovery, "PAUSES", (0.2, 0.5))
     size = 60 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -519,7 +519,7 @@ def test_a_file_whose_supernode_and_origin_were_away_can_be_read_again(stage: Sc
 def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The supernode that is there again has fetched a newer one: the file that is open stays with the origin, and says that it changed."""
     monkeypatch.setattr(swarm_session, "RETRY", 0.5)
-    monkeypatch.setattr(returning, "PAUSES", (0.2, 0.5))
+    monkeypatch.setattr(swarm_recovery, "PAUSES", (0.2, 0.5))
     size = 40 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()

@@ -19,7 +19,7 @@ from scene import MIB, Scene, Supernode, until
 
 from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
-from dfengine.peer import keeper
+from dfengine.peer import content_announcer
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 
@@ -183,11 +183,11 @@ def test_the_next_supernode_keeps_a_copy_in_place_of_one_that_is_lost(stage: Sce
     [lost], [other] = ([node for node in nodes if (node.node in told["kept"]) is kept] for kept in (True, False))
     stage.kill(lost.process)
     stage.supernodes.remove(lost)
-    monkeypatch.setattr(keeper, "LOST", 1.0)
-    monkeypatch.setattr(keeper, "ALIVE", 0.1)
+    monkeypatch.setattr(content_announcer, "LOST", 1.0)
+    monkeypatch.setattr(content_announcer, "ALIVE", 0.1)
     home = stage.path / "home-9"
     port = json.loads((home / "peer.lock").read_text())["port"]
-    sharer = keeper.Keeper(Home(str(home)), port, time.time, lambda: Dialer(()))
+    sharer = content_announcer.Keeper(Home(str(home)), port, time.time, lambda: Dialer(()))
     kept = other.home / "kept.json"
 
     def copied() -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from scene import DFENGINE, MIB, Scene, Supernode, until
 from test_cache_command import cache
-from test_sharing import killed
+from test_share_command import killed
 
 SIZES = {"a": 0, "b/small": 1, "b/c/most of a piece": 4 * MIB - 9, "b/c/ü%25#": 10_000, "big": 9 * MIB + 1, "z/run": 77}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scene import DFENGINE, Scene, Supernode, until
-from test_sharing import NOBODY, SIZE, announce, claim, made, named
+from test_share_command import NOBODY, SIZE, announce, claim, made, named
 
 from dfengine import codes
 from dfengine.storage import content, shared_content

@@ -13,18 +13,18 @@ import pytest
 from scene import MIB, Scene
 from upstream import Asked, Upstream
 
-from dfengine.proxy.upstream import silence
+from dfengine.proxy.upstream import timeouts
 
 BODY = random.Random(9).randbytes(20 * MIB)
 SHORT = (
-    "import dfengine.proxy.upstream.silence as silence, dfengine.proxy.front.front as front; "
+    "import dfengine.proxy.upstream.timeouts as silence, dfengine.proxy.front.front as front; "
     "silence.STALLED, front.STALL_SECONDS = 5.0, 1.0; from dfengine.app import cli; cli.run()"
 )
 """A proxy with a user's program and shorter deadlines."""
 
 
 def test_whoever_waits_for_nothing_is_cut(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert silence.STALLED == 180.0
+    assert timeouts.STALLED == 180.0
     monkeypatch.setattr("scene.DFENGINE", [sys.executable, "-c", SHORT])
     over = threading.Event()
 

@@ -25,7 +25,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode import state as nodes
 from dfengine.supernode.copies.fetch import SUCCESS
-from dfengine.supernode.copies.wanted import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from tests.origins.answers import etag_of, refuse, serve
 from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server

@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadListing, BadValue, OriginError, OriginForbidden, OriginSlow, SourceGone
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Pages
 from dfengine.origin.listing_index import found
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.local_root import Anywhere, Roots
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.retry import transient
 from tests.origins import quiet
 from tests.origins.hub import LARGE, Hub

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dfengine.about import VERSION
 from dfengine.errors import OriginForbidden, OriginUnreachable
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.proxy import SCHEMES, Proxy, proxy_for

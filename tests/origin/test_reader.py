@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
-from dfengine.origin import assignment, giving_way
+from dfengine.origin import assignment, slow_connections
 from dfengine.origin import claim as claims
 from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
-from dfengine.origin import turns as turn_taking
+from dfengine.origin import round_robin as turn_taking
 from dfengine.origin.claim import Claim
 from dfengine.origin.connections import Grants
+from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
-from dfengine.origin.turns import OriginTurns
+from dfengine.origin.round_robin import OriginTurns
 from dfengine.origin.version import Version
-from dfengine.origin.work import ENDLESS
 
 PIECE = 10
 """Bytes of a piece."""
@@ -60,7 +60,7 @@ def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "WINDOW", 0.005)
         for name, value in {"SLOW": 2.0, "REST": 0.0, "PATIENCE": 0.0, "QUIET": 0.01, "ENOUGH": (1, 0.0), "MEMORY": 0.02}.items():
-            patch.setattr(giving_way, name, value)
+            patch.setattr(slow_connections, name, value)
         yield
 
 

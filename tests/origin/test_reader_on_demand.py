@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.errors import OriginChanged
-from dfengine.origin import assignment, giving_way
+from dfengine.origin import assignment, slow_connections
 from dfengine.origin import reader as readers
 from dfengine.origin import reader_on_demand as on_demand
 from dfengine.origin import retry as retries
@@ -213,7 +213,7 @@ def test_an_origin_that_names_each_answer_anew_is_read_through(
 
 def test_a_first_answer_that_is_slow_and_alone_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody waits for its piece, and no other piece is wanted."""
-    monkeypatch.setattr(giving_way, "ALONE", 0.01)
+    monkeypatch.setattr(slow_connections, "ALONE", 0.01)
     origin = Origin(1000, [Behaviour("drip", 3)])
     with hasty():
         asking = Asking(origin, Sink(1000))

@@ -24,7 +24,7 @@ from dfengine.origin import tree_origin
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.manifest_origin import ManifestOrigin
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.tree_listing import Before, divided, manifest, may_be_fresh
 from dfengine.origin.tree_origin import AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version

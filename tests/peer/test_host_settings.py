@@ -18,7 +18,7 @@ from dfengine.net import fd_passing
 from dfengine.net.authentication import Authentication
 from dfengine.net.limit import TokenBucket
 from dfengine.peer.host_settings import HostSettings
-from dfengine.peer.hosted import Hosted
+from dfengine.peer.served_downloads import Hosted
 from dfengine.storage.home import Home
 
 

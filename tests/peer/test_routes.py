@@ -22,7 +22,7 @@ from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.dialer import Dialer
 from dfengine.net.http import BadRequest, Parts, Request, Response
 from dfengine.net.limit import TokenBucket
-from dfengine.peer.keeper import Keeper
+from dfengine.peer.content_announcer import Keeper
 from dfengine.peer.routes import Routes
 from dfengine.peer.withdrawals import Withdrawals
 from dfengine.storage.home import Home

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.proxy.reference import HUB
 from dfengine.proxy.registries import Registries, Registry
 

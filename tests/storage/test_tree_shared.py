@@ -17,7 +17,7 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.storage import tree_shared
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
-from dfengine.storage.shared import Shared
+from dfengine.storage.served_file import Shared
 from dfengine.storage.target import Target
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_shared import decode, encode

@@ -21,11 +21,11 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies import cdn
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.fetch_thread import fail
-from dfengine.supernode.copies.wanted import Wanted
-from dfengine.supernode.sliced_work import SLICE
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.time_slices import SLICE
 from dfengine.task import Peer
 from tests.swarm.invariant import check
 

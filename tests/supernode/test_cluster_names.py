@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dfengine.origin.local_root import Roots
-from dfengine.origin.reach import Own
+from dfengine.origin.origin_settings import Own
 from dfengine.supernode.cluster_names import ClusterNames
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
 from dfengine.tree import TreeTask
 

@@ -6,7 +6,7 @@ import pytest
 
 from dfengine.errors import OriginError
 from dfengine.supernode.content_sources import BLOCKED, WRONG, ContentSources
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 
 HEX = "ab" * 32
 LIAR, HONEST = (Wanted(f"https://{host}/v2/a/blobs/sha256:{HEX}", content=HEX) for host in ("liar", "honest"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dfengine.origin.verification import verification
 from dfengine.settings import BadValue, parse_header
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
 from dfengine.task import task_id
 

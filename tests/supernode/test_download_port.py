@@ -12,7 +12,7 @@ from dfengine.net.http import Parts, Request
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.download_port import AT_ONCE, DownloadRoutes
 
 TASK = "cd" * 32

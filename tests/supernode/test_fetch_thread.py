@@ -18,7 +18,7 @@ from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import NEW, SUCCESS, Fetch
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 
 TASK = "ab" * 32
 

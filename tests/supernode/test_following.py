@@ -23,13 +23,13 @@ from dfengine._piece import Geometry
 from dfengine.errors import OriginUnreachable, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
-from dfengine.supernode.copies import following, leader_probe, piece_connections, pulls, slow_leader
+from dfengine.supernode.copies import following, leader_probe, leader_pulls, piece_connections, slow_leader
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
 from dfengine.supernode.copies.reading_messages import Reading
-from dfengine.supernode.copies.wanted import Wanted
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
 
@@ -209,8 +209,8 @@ def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache
     leader.given.clear()
     assert following.follow(again, found) == WHOLE
     assert again.file is found[0]
-    pulls = [message for path, message in leader.asked if path == "/swarm/pull"]
-    assert [[0, 1]] in [message.get("held") for message in pulls]
+    messages = [message for path, message in leader.asked if path == "/swarm/pull"]
+    assert [[0, 1]] in [message.get("held") for message in messages]
 
 
 def test_a_leader_with_another_version_ends_what_is_here(cache: Cache, leader: Leader) -> None:
@@ -364,7 +364,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
     cache: Cache, leader: Leader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its host acknowledges what is sent, as that of a process that was stopped."""
-    monkeypatch.setattr(pulls, "ANSWER", 0.2)
+    monkeypatch.setattr(leader_pulls, "ANSWER", 0.2)
     go, other = threading.Event(), Leader(cache)
     leader.pulled = lambda answer: (go.wait(60), b"")[1]
     fetch = fetch_of(cache, leader.address, stand_ins=(other.address,))

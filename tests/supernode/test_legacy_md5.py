@@ -19,8 +19,8 @@ from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.legacy_md5 import follow
-from dfengine.supernode.copies.wanted import Wanted
 
 TASK = "ab" * 32
 

@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.errors import RemoteError
 from dfengine.supernode import quota as module
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.quota import OVERHEAD, TaskQuota
 
 ALICE, BOB = "10.0.0.1", "10.0.0.2"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dfengine.net.access import Access
 from dfengine.net.dialer import Dialer
+from dfengine.net.origin_access import Access
 from dfengine.supernode import reachability
 from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
 from dfengine.supernode.swarm.peers import Key

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
+from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisFacts
 from tests.supernode.redis_server import RedisServer
 
 A, B = "aa" * 16, "bb" * 16

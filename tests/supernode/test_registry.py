@@ -14,9 +14,9 @@ from dfengine.histogram import Histogram
 from dfengine.net.http import ConnectionState, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
-from dfengine.supernode.sliced_work import SLICE
-from dfengine.supernode.swarm.members import Key, Member
+from dfengine.supernode.swarm.registered_downloads import Key, Member
 from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.supernode.time_slices import SLICE
 from dfengine.supernode.timings import PULLS
 from dfengine.task import Peer
 from tests.swarm.invariant import check

@@ -19,16 +19,16 @@ from dfengine.errors import BadValue, OriginError, OriginUnreachable
 from dfengine.location import parse
 from dfengine.origin.version import Version
 from dfengine.settings import SupernodeSettings
-from dfengine.supernode.copies import fetch_thread, restoring, store, stored
+from dfengine.supernode.copies import fetch_thread, restoring, store, stored_head
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.store import Store
-from dfengine.supernode.copies.wanted import Wanted
 from dfengine.supernode.copies.write_behind import WriteBehind
 
 TASK = "ab" * 32
-KEY = stored.key_of(b"a secret of this swarm")
+KEY = stored_head.key_of(b"a secret of this swarm")
 LENGTH = (12 << 20) + 77
 CONTENT = random.Random(7).randbytes(LENGTH)
 VERSION = Version('"v1"', length=LENGTH)
@@ -122,7 +122,7 @@ def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origi
     assert at.written_bytes == LENGTH
     again = written(fetched(tmp_path / "one", at), at)  # from its disk
     assert (at.written_bytes, list(again._there)) == (LENGTH, [TASK])
-    second = fetched(tmp_path / "two", store_at(tmp_path / "store", stored.key_of(b"a newer secret"), KEY))
+    second = fetched(tmp_path / "two", store_at(tmp_path / "store", stored_head.key_of(b"a newer secret"), KEY))
     assert right(second)
     assert (origin.whole, origin.pieces) == (1, [])
     assert second.description.generation == first.description.generation
@@ -194,7 +194,7 @@ def test_a_store_that_lies_costs_no_wrong_byte(tmp_path_factory: pytest.TempPath
             if damage == "directory":
                 data.mkdir()
         if damage == "old head":
-            head.write_bytes(stored.seal(stored.unseal(head.read_bytes(), [KEY], TASK), b"another key"))
+            head.write_bytes(stored_head.seal(stored_head.unseal(head.read_bytes(), [KEY], TASK), b"another key"))
         fresh = store_at(tmp_path / "store")
         second = fetched(tmp_path / "two", fresh)
         assert right(second)

@@ -34,7 +34,7 @@ def sizes_of(mib: float, layers: int = 12) -> list[float]:
 class ImageSimulation(FairSimulation):
     """sizes: of the layers, in pieces. opened: layers that a host reads at a time. rate: pieces per second of every link.
 
-    connections: over which the supernode reads the layers that were asked for from the registry, in turns of a piece (`origin.turns`),
+    connections: over which the supernode reads the requested layers from the registry, in turns of a piece (`origin.round_robin`),
     through a link of the same rate; 0: it has all layers from the start.
     """
 

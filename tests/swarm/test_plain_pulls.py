@@ -18,7 +18,7 @@ from dfengine.net.http import ConnectionState, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.members import Member
+from dfengine.supernode.swarm.registered_downloads import Member
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
 from tests.swarm.invariant import check

@@ -268,7 +268,7 @@ def test_a_read_beside_a_busy_swarm_waits_for_about_two_pieces() -> None:
 
 
 def test_what_is_believed_to_be_there_is_offered_once_it_is_said_not_to_be() -> None:
-    """A client says so of what it wishes in vain (`client.doubts`)."""
+    """A client says so of what it wishes in vain (`client.unoffered`)."""
     cluster = Cluster(4)
     cluster.join("a", holds=[(0, 4)])
     assert cluster.pull("a", selected=(3, 1)).kind == "finished"

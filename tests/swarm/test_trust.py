@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dfengine.supernode.swarm import transitions
-from dfengine.supernode.swarm.questions import MOST, QUIET
 from dfengine.supernode.swarm.swarm import Complaint
+from dfengine.supernode.swarm.verification_limits import MOST, QUIET
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.stats import SwarmStats
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dfengine.supernode.sliced_work import SLICE, SlicedWork, spread
 from dfengine.supernode.swarm import peers as swarm_peers
 from dfengine.supernode.swarm.small_set import FEW, added, removed
 from dfengine.supernode.swarm.swarm import TURN, Limits, Swarm
 from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
+from dfengine.supernode.time_slices import SLICE, SlicedWork, spread
 from dfengine.task import Peer
 from tests.swarm.cluster import TASK, Cluster
 from tests.swarm.invariant import check

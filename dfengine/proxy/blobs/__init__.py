@@ -5,7 +5,7 @@
     file_answer     status, head and ranges of a response with a file; first_byte: waits for its first byte
     serving, encrypted_serving   send a file while it is fetched
     store           complete, verified blobs on the disk; eviction: which of these are removed; pins: which never are
-    working         fetches blobs that supernodes assign to this proxy
+    preheat_worker  fetches blobs that supernodes assign to this proxy
     counts          counters (pure)
-    announcing      announces public blobs of this host to the swarm
+    blob_announcer  announces public blobs of this host to the swarm
 """

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
 from dfengine.net.http import BadRequest
-from dfengine.proxy.upstream.silence import Unanswered, left
+from dfengine.proxy.upstream.timeouts import Unanswered, left
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from typing import Self
 
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
 
 
 class Answering:
-    """See exchange.Exchange. place: the file's server. pass_on: makes the exchange that passes the request on.
+    """See interfaces.Exchange. place: the file's server. pass_on: makes the exchange that passes the request on.
 
     instead: answers the request after its deadline; False: it cannot. begins_at_once: the file's server does, see
-    `silence.left`.
+    `timeouts.left`.
     """
 
     instead: Callable[[], bool] | None = None

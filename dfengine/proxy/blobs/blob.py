@@ -18,8 +18,8 @@ from dfengine.client.engine import Engine
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
 from dfengine.files.fetching import Fetching
 from dfengine.files.place import DISK
-from dfengine.proxy.upstream.silence import Progress
-from dfengine.proxy.upstream.withheld import LEAST
+from dfengine.proxy.upstream.timeouts import Progress
+from dfengine.proxy.upstream.withheld_tail import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.proxy.blobs.announcing import Announcing
 from dfengine.proxy.blobs.blob import Blob
+from dfengine.proxy.blobs.blob_announcer import Announcing
 from dfengine.proxy.blobs.counts import Counts
 from dfengine.proxy.blobs.store import Kept, Store, name_of, state_of
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.upstream.permissions import UNSAID, Permissions
-from dfengine.proxy.upstream.withheld import LEAST, Withheld
+from dfengine.proxy.upstream.withheld_tail import LEAST, Withheld
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 from dfengine.value import Value

@@ -10,7 +10,7 @@ import fcntl
 import os
 
 from dfengine.files.place import FOLDER as PARTS
-from dfengine.storage.abandoned import remove_pair
+from dfengine.storage.abandoned_parts import remove_pair
 
 LOW = 1 << 30
 """Free bytes, or LOW_PERCENT of a small disk, below which blobs are evicted."""

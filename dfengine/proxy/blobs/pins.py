@@ -12,8 +12,8 @@ import os
 import re
 
 from dfengine.proxy.blobs.eviction import remove
-from dfengine.storage.failure import storage_error
-from dfengine.storage.protected import is_own_folder
+from dfengine.storage.os_errors import storage_error
+from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value
 
 BLOBS = "blobs"

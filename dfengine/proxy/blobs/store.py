@@ -20,7 +20,7 @@ import stat
 from dfengine.errors import StorageError
 from dfengine.proxy.blobs import pins
 from dfengine.proxy.blobs.eviction import evict
-from dfengine.storage.protected import is_own_folder
+from dfengine.storage.path_protection import is_own_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

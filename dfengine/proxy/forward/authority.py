@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.storage.protected import is_own_folder
+from dfengine.storage.path_protection import is_own_folder
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

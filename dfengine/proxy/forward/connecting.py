@@ -10,7 +10,7 @@ from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.net.http import BadRequest
 from dfengine.proxy import targets
 from dfengine.proxy.forward.relay import Relay, Tunnel
-from dfengine.proxy.forward.splicing import Spliced, detached, is_plain
+from dfengine.proxy.forward.splice import Spliced, detached, is_plain
 
 if TYPE_CHECKING:
     import ssl

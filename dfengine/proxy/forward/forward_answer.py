@@ -27,7 +27,7 @@ from dfengine.proxy.forward import rules, shared_cache
 from dfengine.proxy.forward.origin_heads import OriginHead, OriginHeads
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.blob_answer import BlobAnswer
-from dfengine.proxy.upstream.passing import Passing
+from dfengine.proxy.upstream.pass_through import Passing
 from dfengine.task import task_url
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.forward.rules import Rule, Rules
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.ranges import Span
     from dfengine.proxy.reference import Reference

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from dfengine.proxy.fields import Fields, passed_on, text
 from dfengine.proxy.forward import shared_cache
-from dfengine.proxy.upstream.question import ask
-from dfengine.proxy.upstream.silence import OWN, Silence, Unanswered
+from dfengine.proxy.upstream.own_request import ask
+from dfengine.proxy.upstream.timeouts import OWN, Silence, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:

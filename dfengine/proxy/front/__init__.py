@@ -1,11 +1,11 @@
 """The client side: access control, requests and responses.
 
-    guard         access control and listening addresses (pure)
+    access_control  access control and listening addresses (pure)
     listening     TCP and unix sockets
     requests      a parser of requests, with limits
     methods       TRACE and OPTIONS requests that the proxy answers itself (pure)
     front         one client's connection: consecutive requests, their responses and deadlines
     logged_front  the same with an access log
     health        responses to probes
-    exchange      the interfaces that `front` requires of its server and of the object that answers a request
+    interfaces    the interfaces that `front` requires of its server and of the object that answers a request
 """

@@ -28,7 +28,7 @@ from dfengine.proxy.front.requests import Head, Requests
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.proxy.front.exchange import Exchange, Server
+    from dfengine.proxy.front.interfaces import Exchange, Server
     from dfengine.proxy.registries import Registry
 
 HEAD_SECONDS = 10.0

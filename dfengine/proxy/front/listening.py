@@ -9,8 +9,8 @@ import stat
 
 from dfengine.errors import LocalError
 from dfengine.net.listener import listening
-from dfengine.net.ready import reached_by
-from dfengine.proxy.front.guard import Listen
+from dfengine.net.ready_line import reached_by
+from dfengine.proxy.front.access_control import Listen
 
 
 def bound(listen: Listen) -> socket.socket:

@@ -10,7 +10,7 @@ from dfengine.proxy.front.front import Front
 if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
     from dfengine.proxy.fields import Fields
-    from dfengine.proxy.front.exchange import Server
+    from dfengine.proxy.front.interfaces import Server
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry
 

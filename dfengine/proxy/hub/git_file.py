@@ -6,7 +6,7 @@ import hashlib
 import os
 
 from dfengine.errors import DigestMismatch, StorageError
-from dfengine.proxy.upstream.withheld import git_name
+from dfengine.proxy.upstream.withheld_tail import git_name
 
 BLOCK = 1 << 20
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from dfengine.errors import OriginError
+from dfengine.net.home_key import own_key
 from dfengine.net.http import BadRequest
-from dfengine.net.own_key import own_key
 from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
@@ -27,8 +27,8 @@ from dfengine.proxy.hub.git_file import check_git_file
 from dfengine.proxy.hub.xet import KEY, Xet, own_url
 from dfengine.proxy.hub.xet_names import XetNames
 from dfengine.proxy.registries import Registry
+from dfengine.proxy.upstream.own_request import ask
 from dfengine.proxy.upstream.permissions import Permissions, Permit
-from dfengine.proxy.upstream.question import ask
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.reference import HubReference
     from dfengine.proxy.ranges import Span

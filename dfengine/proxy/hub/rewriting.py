@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
-from dfengine.proxy.upstream.passing import Passing
+from dfengine.proxy.upstream.pass_through import Passing
 
 if TYPE_CHECKING:
     from dfengine.proxy.front.front import Front

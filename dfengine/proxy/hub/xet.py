@@ -27,15 +27,15 @@ from dfengine.proxy.blobs.store import name_of, sha256_of
 from dfengine.proxy.fields import Fields, private, text
 from dfengine.proxy.hub.rewriting import Rewriting
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.upstream.passing import Passing
+from dfengine.proxy.upstream.pass_through import Passing
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.xet_names import XetNames, Xorb
     from dfengine.proxy.ranges import Span

@@ -19,14 +19,14 @@ from dfengine.proxy.fields import Fields, text, usual
 from dfengine.proxy.reference import LONGEST_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of
-from dfengine.proxy.upstream.silence import Unanswered
+from dfengine.proxy.upstream.timeouts import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from dfengine.errors import StorageError
 from dfengine.proxy.fields import Fields, text, usual
 from dfengine.proxy.reference import LONGEST_MANIFEST
-from dfengine.storage.protected import is_own_folder
+from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.permissions import Permissions
-    from dfengine.proxy.upstream.silence import Question
+    from dfengine.proxy.upstream.timeouts import Question
 
 FOLDER = "manifests"
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
@@ -196,7 +196,7 @@ class Manifests:
 
 
 class Ping:
-    """Answers `GET /v2/`, a client's first request, for a registry that does not respond. See passing.Watcher."""
+    """Answers `GET /v2/`, a client's first request, for a registry that does not respond. See pass_through.Watcher."""
 
     def __init__(self, front: Front, question: Question) -> None:
         self._front = front
@@ -222,7 +222,7 @@ class Ping:
 
 
 class Watch:
-    """Watches a response that is passed on. See passing.Watcher."""
+    """Watches a response that is passed on. See pass_through.Watcher."""
 
     def __init__(self, manifests: Manifests, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> None:
         self._manifests = manifests

@@ -10,14 +10,14 @@ from dfengine.proxy import fields, reference
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.registry.manifest_answer import ManifestAnswer
 from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
-from dfengine.proxy.registry.opening import Opening
-from dfengine.proxy.upstream.passing import Passing
-from dfengine.proxy.upstream.silence import PATIENCE
+from dfengine.proxy.registry.token_request import Opening
+from dfengine.proxy.upstream.pass_through import Passing
+from dfengine.proxy.upstream.timeouts import PATIENCE
 
 if TYPE_CHECKING:
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.exchange import Exchange
     from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registries, Registry
     from dfengine.proxy.registry.tokens import Tokens

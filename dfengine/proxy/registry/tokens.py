@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.registry.logins import Challenge, scope_of, token_of
-from dfengine.proxy.upstream.question import ask
-from dfengine.proxy.upstream.silence import PATIENCE
+from dfengine.proxy.upstream.own_request import ask
+from dfengine.proxy.upstream.timeouts import PATIENCE
 
 if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry

@@ -4,6 +4,6 @@
     signature            authentication (pure)
     objects, head_reader, parts    versions of objects, their parts, and the sources of their bytes
     listings, store_pages   listings of buckets
-    answer               how a request is answered; direct: without the disk, if it is full
+    answer               how a request is answered; uncached_object: without the disk, if it is full
     facade               the routes
 """

@@ -104,7 +104,7 @@ def as_s3(error: Exception) -> S3Error:
 
 
 class S3Answer:
-    """See exchange.Exchange."""
+    """See interfaces.Exchange."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, front: Front, head: Head, asked: Request, bucket: Bucket, objects: Objects,

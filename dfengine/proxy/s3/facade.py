@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue
 from dfengine.location import parse as parse_location
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Roots
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.proxy.s3 import answer as s3_answer
 from dfengine.proxy.s3 import request as s3_request
 from dfengine.proxy.s3 import signature as s3_signature
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from dfengine.net.event_log import EventLog
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.exchange import Exchange, Server
+    from dfengine.proxy.front.access_control import Listen
     from dfengine.proxy.front.front import Front
-    from dfengine.proxy.front.guard import Listen
+    from dfengine.proxy.front.interfaces import Exchange, Server
     from dfengine.proxy.front.requests import Head
     from dfengine.settings import ProxySettings
 
@@ -138,7 +138,7 @@ class S3:
 
 
 class S3Facade:
-    """See exchange.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
+    """See interfaces.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
 
     def __init__(self, server: Server, take: Callable[[Front], bool], s3: S3) -> None:
         self._server = server

@@ -20,10 +20,10 @@ from dfengine.origin.schemes import origin
 from dfengine.origin.version import Version
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.object_head import ObjectHead, object_head
-from dfengine.proxy.upstream.silence import OWN, Unanswered
+from dfengine.proxy.upstream.timeouts import OWN, Unanswered
 
 if TYPE_CHECKING:
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
     from dfengine.proxy.secret_files import Secrets
 
 

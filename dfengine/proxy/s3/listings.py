@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.listing_names import Entry
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.objects import Objects
     from dfengine.proxy.s3.request import Listed

@@ -21,16 +21,16 @@ from dfengine.location import parse
 from dfengine.origin.cancel import Cancel
 from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
 from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
-from dfengine.proxy.s3.direct import Direct
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.s3.parts import Parts
-from dfengine.proxy.upstream.silence import Silence, Unanswered
+from dfengine.proxy.s3.uncached_object import Direct
+from dfengine.proxy.upstream.timeouts import Silence, Unanswered
 from dfengine.settings import GetSettings
 from dfengine.task import bare
 
 if TYPE_CHECKING:
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
     from dfengine.proxy.blobs.blob import Blob
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.s3.bucket import Bucket

@@ -21,7 +21,7 @@ from dfengine.location import parse
 from dfengine.origin.listing_s3 import signed_or_not
 from dfengine.origin.object_address import address
 from dfengine.proxy.s3.error import S3Error
-from dfengine.proxy.upstream.silence import OWN, Unanswered
+from dfengine.proxy.upstream.timeouts import OWN, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.head import Head
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.object_head import ObjectHead
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfengine.location import Location
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.listing_s3 import StorePage
-    from dfengine.origin.reach import Reach
+    from dfengine.origin.origin_settings import Reach
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.request import Listed
 

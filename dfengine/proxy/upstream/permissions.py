@@ -1,7 +1,7 @@
 """Access rights at a registry: its response to a HEAD with the requester's own credentials, cached for a minute.
 
 So hosts with different tokens share one copy, and each gets only content that its token opens. While a registry cannot be reached, or is
-silent (see `silence`), its response of the last hour is valid.
+silent (see `timeouts`), its response of the last hour is valid.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
-from dfengine.proxy.upstream import silence
-from dfengine.proxy.upstream.question import ask
-from dfengine.proxy.upstream.silence import Silence, Unanswered
+from dfengine.proxy.upstream import timeouts
+from dfengine.proxy.upstream.own_request import ask
+from dfengine.proxy.upstream.timeouts import Silence, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Permissions:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
         # The HEAD continues after its client has left: its response is cached for the next request.
-        done, _ = await asyncio.wait({task}, timeout=silence.PATIENCE if held is not None else 0.0 if silent else silence.OWN)
+        done, _ = await asyncio.wait({task}, timeout=timeouts.PATIENCE if held is not None else 0.0 if silent else timeouts.OWN)
         if done:
             return task.result()
         if not silent:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue
 from dfengine.net.event_log import EventLog
-from dfengine.supernode.cluster import records
-from dfengine.supernode.cluster.beliefs import BEAT, TTL, Beliefs, Other
-from dfengine.supernode.cluster.notice_board import NoticeBoard
-from dfengine.supernode.cluster.redis_facts import ClusterError, RedisFacts
+from dfengine.supernode.cluster import member_records
+from dfengine.supernode.cluster.cluster_view import BEAT, TTL, Beliefs, Other
+from dfengine.supernode.cluster.notice_exchange import NoticeBoard
+from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisFacts
 
 if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
@@ -99,10 +99,10 @@ class Cluster:
         from dfengine.net.secret import read_secrets
 
         own = settings.cluster_key_file
-        keys = list(map(records.key_of, read_secrets([own], "cluster's key") if own else read_secrets(settings.secret_file)))
+        keys = list(map(member_records.key_of, read_secrets([own], "cluster's key") if own else read_secrets(settings.secret_file)))
         if not keys:
             raise BadValue("--cluster needs a key that Redis does not have: --cluster-key-file, or --secret-file")
-        facts = RedisFacts(settings.cluster, records.prefix_of(keys[0]))
+        facts = RedisFacts(settings.cluster, member_records.prefix_of(keys[0]))
         return cls(facts, keys, address, events, dialer, bool(own))
 
     def start(self) -> None:
@@ -229,12 +229,12 @@ class Cluster:
             self._news.notify_all()
 
     def _record(self) -> bytes:
-        return records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
+        return member_records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
     def _decoded(self, record: bytes) -> Other:
         """Decode another supernode's record. Raises ClusterError."""
         try:
-            return records.decode(record, time.time(), self._keys)
+            return member_records.decode(record, time.time(), self._keys)
         except BadValue as error:
             raise ClusterError(str(error)) from None
 
@@ -348,7 +348,7 @@ class Cluster:
         """Send this supernode's record, and apply the others'; release tasks, exchange notices. Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
         found = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
-        now, refused = records.decode_all(found, time.time(), self._keys)
+        now, refused = member_records.decode_all(found, time.time(), self._keys)
         with self._lock:
             self._beliefs.beaten(now, began)
         self._works()

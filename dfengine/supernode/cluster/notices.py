@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from dfengine.errors import BadValue
-from dfengine.supernode.cluster.records import FRESH, opened, sealed
+from dfengine.supernode.cluster.member_records import FRESH, opened, sealed
 from dfengine.value import Value
 
 LONGEST = 16 << 10

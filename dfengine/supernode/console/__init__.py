@@ -1,8 +1,8 @@
 """The operators' interface of a supernode: `/api/v2`, and the page `/console` that uses it.
 
     routes, operations, handlers   the operations of the API: one table, from which `openapi` also makes the API's description
-    answers, queries, mended       the values of responses and their encoding, and the parameters of requests (pure)
-    census, budget, rates          the figures of all tasks and hosts, gathered in steps within a share of the loop's time
+    api_types, queries, safe_json  the values of responses and their encoding, and the parameters of requests (pure)
+    sampler, budget, rates         the figures of all tasks and hosts, gathered in steps within a share of the loop's time
     tasks, hosts, origins          lists of tasks, hosts and origins
     swarm_watch, swarm_hosts       one task's swarm: a snapshot, and the changes since; its rows
     slowest                        the slowest host, and the reason (pure)

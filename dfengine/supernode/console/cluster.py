@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.console.answers import ClusterMember, ClusterPage
+from dfengine.supernode.console.api_types import ClusterMember, ClusterPage
 
 if TYPE_CHECKING:
     from dfengine.supernode.state import SupernodeState

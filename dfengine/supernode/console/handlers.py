@@ -13,7 +13,7 @@ from dfengine.events import LEVELS
 from dfengine.net.http import BadRequest, Request
 from dfengine.supernode import api_cache
 from dfengine.supernode.console import hosts, origins, preheats, tasks
-from dfengine.supernode.console.answers import (
+from dfengine.supernode.console.api_types import (
     CachePage,
     ClusterPage,
     CopyRow,
@@ -30,9 +30,9 @@ from dfengine.supernode.console.answers import (
     TaskPage,
     TaskRow,
 )  # fmt: skip
-from dfengine.supernode.console.census import Census, chosen
 from dfengine.supernode.console.cluster import cluster
 from dfengine.supernode.console.overview import overview
+from dfengine.supernode.console.sampler import Census, chosen
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.preheat_request import of_v1
 

@@ -17,10 +17,10 @@ import msgspec
 from dfengine.net.event_stream import EventStream, message
 from dfengine.net.http import BadRequest, Response
 from dfengine.net.quota import Quota
-from dfengine.supernode.console.answers import Problem
+from dfengine.supernode.console.api_types import Problem
 from dfengine.supernode.console.handlers import Call, Handlers, event_row
-from dfengine.supernode.console.mended import encode
 from dfengine.supernode.console.operations import Operation
+from dfengine.supernode.console.safe_json import encode
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 
 if TYPE_CHECKING:

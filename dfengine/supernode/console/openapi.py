@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dfengine.about import VERSION
-from dfengine.supernode.console.answers import EventRow, HostChange, Problem, SwarmChange
+from dfengine.supernode.console.api_types import EventRow, HostChange, Problem, SwarmChange
 from dfengine.supernode.console.operations import API, SEGMENTS, Operation
 
 ABOUT = (

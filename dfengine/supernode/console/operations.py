@@ -1,7 +1,7 @@
 """The table of all operations of `/api/v2`, by which requests are routed and from which the API's description is made.
 
 `{name}` in a path matches one segment. query, body: types of the request's parameters (`queries`). answer: type of the response
-(`answers`). changes: the operation changes something, and needs the token or a signature. watched: the live stream can follow it.
+(`api_types`). changes: the operation changes something, and needs the token or a signature. watched: the live stream can follow it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from dfengine.supernode.console import answers, queries
+from dfengine.supernode.console import api_types, queries
 
 API = "/api/v2"
 
@@ -40,28 +40,28 @@ class Operation:
 MISSING = ((404, "Not found"),)
 
 TABLE = (
-    Operation("GET", "/overview", "overview", "Sums over the whole supernode", answers.Overview, watched=True),
-    Operation("GET", "/tasks", "tasks", "Tasks in memory", answers.TaskPage, queries.TaskQuery, watched=True),
-    Operation("GET", "/tasks/{task}", "task", "One task", answers.TaskRow, watched=True, other=MISSING),
-    Operation("GET", "/tasks/{task}/swarm", "swarm", "The downloads of a task, their pieces and present transfers", answers.Swarm,
+    Operation("GET", "/overview", "overview", "Sums over the whole supernode", api_types.Overview, watched=True),
+    Operation("GET", "/tasks", "tasks", "Tasks in memory", api_types.TaskPage, queries.TaskQuery, watched=True),
+    Operation("GET", "/tasks/{task}", "task", "One task", api_types.TaskRow, watched=True, other=MISSING),
+    Operation("GET", "/tasks/{task}/swarm", "swarm", "The downloads of a task, their pieces and present transfers", api_types.Swarm,
               queries.SwarmQuery, watched=True, other=MISSING),
-    Operation("GET", "/hosts", "hosts", "Hosts with registered downloads", answers.HostPage, queries.HostQuery, watched=True),
-    Operation("GET", "/origins", "origins", "Origins that requests were sent to", answers.OriginPage, queries.OriginQuery, watched=True),
-    Operation("GET", "/cluster", "cluster", "The supernodes of the cluster, and whether its Redis answers", answers.ClusterPage,
+    Operation("GET", "/hosts", "hosts", "Hosts with registered downloads", api_types.HostPage, queries.HostQuery, watched=True),
+    Operation("GET", "/origins", "origins", "Origins that requests were sent to", api_types.OriginPage, queries.OriginQuery, watched=True),
+    Operation("GET", "/cluster", "cluster", "The supernodes of the cluster, and whether its Redis answers", api_types.ClusterPage,
               watched=True),
-    Operation("GET", "/preheats", "preheats", "Preheats, the newest first", answers.PreheatPage, queries.PreheatQuery, watched=True),
-    Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before any client requests it", answers.Preheat,
+    Operation("GET", "/preheats", "preheats", "Preheats, the newest first", api_types.PreheatPage, queries.PreheatQuery, watched=True),
+    Operation("POST", "/preheats", "new_preheat", "Fetch a file or an image before any client requests it", api_types.Preheat,
               body=queries.NewPreheat, status=202, changes=True, other=((409, "It cannot be preheated"),)),
-    Operation("GET", "/preheats/{preheat}", "preheat", "One preheat with its parts", answers.Preheat, watched=True, other=MISSING),
-    Operation("DELETE", "/preheats/{preheat}", "drop_preheat", "Cancel a running preheat, or remove an ended one", answers.Done,
+    Operation("GET", "/preheats/{preheat}", "preheat", "One preheat with its parts", api_types.Preheat, watched=True, other=MISSING),
+    Operation("DELETE", "/preheats/{preheat}", "drop_preheat", "Cancel a running preheat, or remove an ended one", api_types.Done,
               changes=True, other=MISSING),
-    Operation("GET", "/cache", "cache", "Copies on the disk, those used last first, and its free space", answers.CachePage, queries.Paging,
-              watched=True),
-    Operation("GET", "/cache/{task}", "copy", "One copy", answers.CopyRow, other=MISSING),
-    Operation("PATCH", "/cache/{task}", "pin", "Pin or unpin a copy", answers.CopyRow, body=queries.Pin, changes=True, other=MISSING),
-    Operation("DELETE", "/cache/{task}", "evict", "Remove a copy; downloads of it register again", answers.Done, changes=True,
+    Operation("GET", "/cache", "cache", "Copies on the disk, those used last first, and its free space", api_types.CachePage,
+              queries.Paging, watched=True),
+    Operation("GET", "/cache/{task}", "copy", "One copy", api_types.CopyRow, other=MISSING),
+    Operation("PATCH", "/cache/{task}", "pin", "Pin or unpin a copy", api_types.CopyRow, body=queries.Pin, changes=True, other=MISSING),
+    Operation("DELETE", "/cache/{task}", "evict", "Remove a copy; downloads of it register again", api_types.Done, changes=True,
               other=MISSING),
-    Operation("GET", "/events", "events", "The latest events", answers.EventPage, queries.EventQuery),
+    Operation("GET", "/events", "events", "The latest events", api_types.EventPage, queries.EventQuery),
     Operation("GET", "/live", "live", "Server-sent events: `overview` each second, `event` at once, and the watched resource", None,
               queries.LiveQuery, other=((503, "Too many streams are open"),)),
     Operation("GET", "/openapi.json", "openapi", "This description", None),

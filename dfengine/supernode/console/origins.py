@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.console.answers import OriginRow
+from dfengine.supernode.console.api_types import OriginRow
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.origin_counts import MOST, Past, origin_name
 from dfengine.task import redacted

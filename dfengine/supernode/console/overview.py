@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
-from dfengine.supernode.console.answers import Overview
+from dfengine.supernode.console.api_types import Overview
 from dfengine.supernode.readiness import hindrance
 
 if TYPE_CHECKING:
-    from dfengine.supernode.console.census import Census
+    from dfengine.supernode.console.sampler import Census
     from dfengine.supernode.fastpath import Pulls
     from dfengine.supernode.state import SupernodeState
 

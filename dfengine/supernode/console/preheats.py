@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dfengine.supernode.api_preheat import MOST_LISTED, ORDER, here, totals
-from dfengine.supernode.console.answers import Preheat, PreheatPart, PreheatRow
+from dfengine.supernode.console.api_types import Preheat, PreheatPart, PreheatRow
 from dfengine.task import bare, redacted
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ import msgspec
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.api_cache import CacheRoutes
-from dfengine.supernode.console.answers import Problem
+from dfengine.supernode.console.api_types import Problem
 from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.handlers import Call, Handlers
 from dfengine.supernode.console.live import Live
-from dfengine.supernode.console.mended import encode
 from dfengine.supernode.console.openapi import document
 from dfengine.supernode.console.operations import API, SEGMENTS, TABLE, Operation
 from dfengine.supernode.console.pages import PAGES, Pages
+from dfengine.supernode.console.safe_json import encode
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState

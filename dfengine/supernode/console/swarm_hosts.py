@@ -5,14 +5,14 @@ from __future__ import annotations
 from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.console.answers import HostChange, SwarmHost
+from dfengine.supernode.console.api_types import HostChange, SwarmHost
 from dfengine.supernode.console.hosts import trust
 from dfengine.supernode.console.slowest import QUIET, Standing
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.supernode.swarm._state import Download
-    from dfengine.supernode.swarm.members import Member
+    from dfengine.supernode.swarm.registered_downloads import Member
 
 MOST_TOGGLED = 16
 """Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""

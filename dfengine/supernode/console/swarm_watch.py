@@ -11,7 +11,7 @@ from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
-from dfengine.supernode.console.answers import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
+from dfengine.supernode.console.api_types import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
 from dfengine.supernode.console.queries import PAGE
 from dfengine.supernode.console.slowest import Standing, slowest
 from dfengine.supernode.console.swarm_hosts import HostState, encoded, packed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dfengine.location import is_content
-from dfengine.supernode.console.answers import TaskRow
+from dfengine.supernode.console.api_types import TaskRow
 from dfengine.supernode.negative_cache import reason_alone
 from dfengine.task import bare, redacted
 from dfengine.tree import MANIFEST

@@ -4,19 +4,19 @@
     shared_pool              a thread pool with a share for each client
     fetch                    one task's copy: its state, and the events that it reports to the event loop
     fetch_thread             the transitions: fetch, resume, revalidate, repair, fail
-    origin_reading, arrival  requests to the origin; writing a response's bytes to the copy
-    following                fetches a task from the supernode that leads it: pulls in `pulls`, pieces in `piece_connections`
+    origin_reading, copy_writer  requests to the origin; writing a response's bytes to the copy
+    following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, pieces in `piece_connections`
     slow_leader              when to take the lead from a slow leader (pure); leader_probe, reading_messages: the measurement;
                              cut_off: whether any other supernode can be reached
-    own_rules                origins that this supernode may not read, and so does not fetch from a leader either
+    local_rules              origins that this supernode may not read, and so does not fetch from a leader either
     manifests                recent manifests of trees, for the fetches of their data
     listing_budget           memory for listings of directories, for each client
     repair                   compares a copy found on disk with its digests, fetches damaged pieces again
     cache, copy              the files on disk, and serving them
-    claimed, replica         content that hosts share: claims of its digests, and reading it from the hosts
+    announced_content, replica  content that hosts share: claims of its digests, and reading it from the hosts
     piece_reading            reads one piece from a source
-    kept                     copies that must be kept: pinned, or until a time
-    store, stored            the object store of finished copies, and the head of a stored copy
+    retention                copies that must be kept: pinned, or until a time
+    store, stored_head       the object store of finished copies, and the head of a stored copy
     restoring, write_behind  copies read from the object store, and written to it
     scrubber                 reads pieces again that are reported as wrong
     eviction                 removes copies from a full disk

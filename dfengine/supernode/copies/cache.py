@@ -19,12 +19,12 @@ from dfengine._piece import Geometry
 from dfengine.errors import LocalError, StorageError
 from dfengine.location import is_content
 from dfengine.manifest import HEAD, shared_base
+from dfengine.origin.piece_claims import missing
 from dfengine.origin.request import selection
 from dfengine.origin.version import Version
-from dfengine.origin.work import missing
 from dfengine.storage.descriptors import Descriptors
-from dfengine.storage.failure import storage_error
 from dfengine.storage.hashing import hasher
+from dfengine.storage.os_errors import storage_error
 from dfengine.storage.record import Record
 from dfengine.supernode.copies.copy import Copy
 from dfengine.task import bare, task_id
@@ -41,7 +41,7 @@ class Description(msgspec.Struct, kw_only=True):
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
     vary: the request's values of the harmless headers that the response depends on; see `origin.request.selection`.
-    tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.wanted.Wanted.open`; None: unknown.
+    tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.fetch_request.Wanted.open`; None: unknown.
     """
 
     url: str

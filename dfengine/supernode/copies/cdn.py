@@ -8,24 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.net.quota import SHARE
 from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
-from dfengine.origin.reach import Own
-from dfengine.origin.turns import Turns
+from dfengine.origin.origin_settings import Own
+from dfengine.origin.round_robin import Turns
+from dfengine.supernode.copies.announced_content import Claim, Claimed
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.claimed import Claim, Claimed
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
 from dfengine.supernode.copies.fetch import RUNNING, SUCCESS, Events, Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.fetch_thread import mend, run
 from dfengine.supernode.copies.legacy_md5 import follow
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.origin_pauses import OriginPauses
 from dfengine.supernode.copies.shared_pool import SharedPool
-from dfengine.supernode.copies.wanted import Wanted
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Cluster
@@ -37,7 +37,7 @@ class Cdn:
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address of the
     first request. connections: maximum to one origin for one file. room: on the disk.
-    own: this supernode's own resources for any client; see `reach.Own`. store: object store of finished copies.
+    own: this supernode's own resources for any client; see `origin_settings.Own`. store: object store of finished copies.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dfengine._bitset import Bitset
 from dfengine.errors import StorageError
 from dfengine.storage.descriptors import Descriptors, Held, OnDemand
-from dfengine.storage.failure import storage_error
+from dfengine.storage.os_errors import storage_error
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 

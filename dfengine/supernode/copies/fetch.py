@@ -16,27 +16,27 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, OriginUnreachable, StorageError
-from dfengine.net.access import Access
+from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import Grants
 from dfengine.origin.local_root import Roots
-from dfengine.origin.reach import Own
+from dfengine.origin.origin_settings import Own
+from dfengine.origin.round_robin import Turns
 from dfengine.origin.tree_listing import Before
-from dfengine.origin.turns import Turns
+from dfengine.supernode.copies.announced_content import Claim
 from dfengine.supernode.copies.cache import Cache, Description
-from dfengine.supernode.copies.claimed import Claim
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
 from dfengine.supernode.copies.origin_pauses import HeedingRetry, OriginPauses
-from dfengine.supernode.copies.wanted import Tries, Wanted
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.errors import OriginError
     from dfengine.net.dialer import Dialer
-    from dfengine.origin.kinds import Origin
+    from dfengine.origin.origin_interface import Origin
     from dfengine.origin.reader import Reader
     from dfengine.supernode.copies.store import Store
 
@@ -111,7 +111,7 @@ class Fetch:
     """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
     connections: maximum to the origin. grants: how many each origin allows. turns: shared by the files of one origin. room: on the disk.
-    own: this supernode's own resources, see `reach.Own`; None: none. manifests: of trees, made by other fetches. budget: of listings.
+    own: this supernode's own resources (`origin_settings.Own`); None: none. manifests: of trees, by other fetches. budget: of listings.
     address: of the client that requested it first. store: object store of finished copies; None: none.
     cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, DigestMismatch, OriginChanged, OriginError, OriginUnreachable, SourceGone, StorageError
+from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.request import selection
 from dfengine.origin.retry import transient
-from dfengine.origin.work import ENDLESS, missing
 from dfengine.storage.hashing import hasher
 from dfengine.supernode.copies import following, restoring
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
+from dfengine.supernode.copies.local_rules import may_take
 from dfengine.supernode.copies.origin_reading import ask, end_waits, read
-from dfengine.supernode.copies.own_rules import may_take
 from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
 from dfengine.tree import DATA
 
 if TYPE_CHECKING:
-    from dfengine.origin.kinds import Answer, Origin
-    from dfengine.supernode.copies.stored import Stored
+    from dfengine.origin.origin_interface import Answer, Origin
+    from dfengine.supernode.copies.stored_head import Stored
     from dfengine.task import Digest
 
 UNSTABLE = 16

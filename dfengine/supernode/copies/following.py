@@ -2,9 +2,9 @@
 
 Each piece is compared with the digest that the leader names, and offered here at once: the hosts of each supernode are a branch, and the
 origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
-lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`cluster/beliefs.py`, `stand_in`). A leader that
-refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly, this
-supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
+lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`cluster/cluster_view.py`, `stand_in`). A leader
+that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly
+this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
 
 The leader receives the registration of the host here, with its credentials, and checks them as its own hosts'. It returns the task's name
 in the cluster, which must be the same here, and its own id of the task.
@@ -32,11 +32,11 @@ from dfengine.origin.version import Version
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.cut_off import reaches
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
 from dfengine.supernode.copies.leader_probe import Probe
+from dfengine.supernode.copies.leader_pulls import JSON, Pulls
+from dfengine.supernode.copies.partition import reaches
 from dfengine.supernode.copies.piece_connections import PieceConnections, watched
-from dfengine.supernode.copies.pulls import JSON, Pulls
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow
 

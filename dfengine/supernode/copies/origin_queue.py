@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.origin_leases import OriginLeases
-from dfengine.supernode.swarm.origin_seats import OriginSeats
+from dfengine.supernode.swarm.origin_quota import OriginSeats
 from dfengine.task import client_of
 
 MOST_WAITING = 4096

@@ -11,7 +11,7 @@ from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginU
 from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.manifest_origin import ManifestOrigin
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.origin.reader import Reader
 from dfengine.origin.request import with_traceparent
 from dfengine.origin.retry import transient
@@ -19,15 +19,15 @@ from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.tree_listing import manifest
 from dfengine.origin.tree_origin import TreeOrigin
 from dfengine.origin.version import Version
-from dfengine.supernode.copies.arrival import Arrivals
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
+from dfengine.supernode.copies.copy_writer import Arrivals
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.wanted import LEAST_RATE
+from dfengine.supernode.copies.fetch_request import LEAST_RATE
 from dfengine.tree import MANIFEST, TreeTask
 
 if TYPE_CHECKING:
-    from dfengine.origin.kinds import Answer, Origin
+    from dfengine.origin.origin_interface import Answer, Origin
 
 RUN = 16 << 20
 """Maximum bytes assigned to one connection at once. Small, because pieces are offered in the order of their arrival."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dfengine.errors import OriginChanged, OriginUnreachable, StorageError
-from dfengine.origin.work import missing
+from dfengine.origin.piece_claims import missing
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.origin_reading import ask, read

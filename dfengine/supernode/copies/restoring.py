@@ -17,9 +17,9 @@ from dfengine.errors import OriginUnreachable
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
+from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.copies.store import PIECE, TICK, Piece, Store, StoreError
-from dfengine.supernode.copies.stored import Stored
-from dfengine.supernode.copies.wanted import Wanted
+from dfengine.supernode.copies.stored_head import Stored
 from dfengine.tree import MANIFEST
 
 WRONG = 3

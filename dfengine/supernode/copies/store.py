@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from dfengine.errors import BadValue, DfengineError
 from dfengine.location import OBJECTS, Location, parse
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.supernode.copies import stored
-from dfengine.supernode.copies.stored import MOST_HEAD, Stored
+from dfengine.supernode.copies import stored_head
+from dfengine.supernode.copies.stored_head import MOST_HEAD, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +135,7 @@ class Store:
         secrets = read_secrets([own], "store's key") if own else read_secrets(settings.secret_file)
         if not secrets:
             raise BadValue("--store needs a key that the store does not have: --store-key-file, or --secret-file")
-        made = cls(location, [stored.key_of(secret) for secret in secrets], events)
+        made = cls(location, [stored_head.key_of(secret) for secret in secrets], events)
         made.check()
         return made
 
@@ -190,7 +190,7 @@ class Store:
         """Return the stored copy of a task; None: none, an invalid one, or the store fails. check: called while waiting; may raise."""
         if self.resting:
             return None
-        call, end = Call(lambda: self._read(stored.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
+        call, end = Call(lambda: self._read(stored_head.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
         try:
             while not call.over.wait(TICK):
                 check()
@@ -205,7 +205,7 @@ class Store:
 
     def _unsealed(self, head: bytes, task: str) -> Stored:
         try:
-            return stored.unseal(head, self._keys, task)
+            return stored_head.unseal(head, self._keys, task)
         except BadValue as error:
             raise StoreError(str(error), own=True) from None
 
@@ -236,7 +236,7 @@ class Store:
         import obstore
 
         try:
-            known = self._unsealed(self._read(stored.head_name(found.task), None, MOST_HEAD), found.task)
+            known = self._unsealed(self._read(stored_head.head_name(found.task), None, MOST_HEAD), found.task)
             with _store_errors():
                 return known.same(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
         except StoreError as error:
@@ -251,7 +251,7 @@ class Store:
         size = max(PART, -(-found.length // PARTS))
         with _store_errors(writes=True):
             obstore.put(self._writes, self._path(found.name), content, chunk_size=size, max_concurrency=AT_ONCE)
-            obstore.put(self._writes, self._path(stored.head_name(found.task)), stored.seal(found, self._keys[0]))
+            obstore.put(self._writes, self._path(stored_head.head_name(found.task)), stored_head.seal(found, self._keys[0]))
         self.written_bytes += found.length
 
 

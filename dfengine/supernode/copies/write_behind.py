@@ -21,7 +21,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.restoring import may_be_stored
 from dfengine.supernode.copies.store import Store, StoreError
-from dfengine.supernode.copies.stored import Stored, encode_digests, is_stored
+from dfengine.supernode.copies.stored_head import Stored, encode_digests, is_stored
 from dfengine.tree import DATA
 
 MOST = 1000

@@ -13,8 +13,8 @@
     parking, _bitset_tree         parked pulls, and which of them an event makes answerable
     stragglers                    downloads on slow links
     trust                         which sources are avoided, and why
-    _state, peers, members        tasks, peers and their downloads
-    origin_leases, origin_seats   permission to read an origin directly, and this supernode's part of it in a cluster
+    _state, peers, registered_downloads  tasks, peers and their downloads
+    origin_leases, origin_quota   permission to read an origin directly, and this supernode's part of it in a cluster
 
 A piece is chosen in `_choice`, a slot is freed in `leases` (`free_slot`). Start with `swarm`.
 """

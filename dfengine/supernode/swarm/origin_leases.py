@@ -3,7 +3,7 @@
 Law: each origin has at most `limit` leases out, 0 = any number; each lasts `term` seconds from its last renewal. A refused download may
 retry; a returned lease is granted to the first request. Any download's name is accepted, because one that lost the swarm is not registered.
 Leases are therefore counted by the client's address, and no client has more than its share of an origin's leases and of the origins. In a
-cluster `origin_seats` determines how many of an origin's leases are this supernode's.
+cluster `origin_quota` determines how many of an origin's leases are this supernode's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dfengine.net.quota import SHARE, Quota
 
 if TYPE_CHECKING:
-    from dfengine.supernode.swarm.origin_seats import OriginSeats
+    from dfengine.supernode.swarm.origin_quota import OriginSeats
 
 TERM = 60.0
 """Seconds that a lease lasts without renewal."""

@@ -17,8 +17,8 @@ from dfengine.supernode.swarm._state import ABSENT, Download, PeerState, Task
 from dfengine.supernode.swarm.deadlines import Deadlines
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.questions import Questions
 from dfengine.supernode.swarm.small_set import added, removed
+from dfengine.supernode.swarm.verification_limits import Questions
 from dfengine.wire import Source
 
 Key = tuple[str, int, str]

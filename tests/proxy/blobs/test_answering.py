@@ -10,7 +10,7 @@ import pytest
 from dfengine.errors import OriginError
 from dfengine.proxy.blobs import answering
 from dfengine.proxy.blobs.answering import Answering
-from dfengine.proxy.upstream.silence import Unanswered
+from dfengine.proxy.upstream.timeouts import Unanswered
 
 
 class Client:

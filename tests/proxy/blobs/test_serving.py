@@ -17,7 +17,7 @@ from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.proxy.blobs import serving
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.upstream.silence import STALLED, Progress
+from dfengine.proxy.upstream.timeouts import STALLED, Progress
 from dfengine.storage.memory_file import MemoryFile
 
 COUNT, CONTENT = 6, (1 << 20) - 5

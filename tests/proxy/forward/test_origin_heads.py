@@ -11,8 +11,8 @@ from dfengine.proxy.fields import Fields
 from dfengine.proxy.forward import origin_heads
 from dfengine.proxy.forward.origin_heads import LONGEST, OriginHeads
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.upstream.question import Answered
-from dfengine.proxy.upstream.silence import Unanswered
+from dfengine.proxy.upstream.own_request import Answered
+from dfengine.proxy.upstream.timeouts import Unanswered
 
 SERVER = Registry("http", "h", 80)
 VIA = b"Via", b"1.1 x"

@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.errors import BadValue, OriginError
 from dfengine.origin.local_root import Roots
-from dfengine.origin.reach import Reach
+from dfengine.origin.origin_settings import Reach
 from dfengine.proxy.forward.authority import KEY
 from dfengine.proxy.s3.facade import keeps_no_secret
 from dfengine.proxy.s3.head_reader import HeadReader

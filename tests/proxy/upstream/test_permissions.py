@@ -11,9 +11,9 @@ import pytest
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.hub.hub_answer import MOST_KNOWN, HubPermissions
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.upstream import silence
+from dfengine.proxy.upstream import timeouts
 from dfengine.proxy.upstream.permissions import MOST, Permissions, Permit
-from dfengine.proxy.upstream.silence import Unanswered
+from dfengine.proxy.upstream.timeouts import Unanswered
 
 LOOP: Any = SimpleNamespace(time=lambda: 1.0)
 NOBODY: Any = None
@@ -45,7 +45,7 @@ class Asking(Permissions):
 @pytest.mark.parametrize("said", [401, 404])
 def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
     """What it says in the end counts; nobody else is permitted anything by its silence."""
-    monkeypatch.setattr(silence, "PATIENCE", 0.01)
+    monkeypatch.setattr(timeouts, "PATIENCE", 0.01)
 
     async def run() -> None:
         permissions, registry, own = Asking(), Registry.parse("https://registry"), [(b"Authorization", b"own")]
@@ -71,13 +71,13 @@ def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest
 
 def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each blob of an image cost 20 s before its request was passed on."""
-    monkeypatch.setattr(silence, "OWN", 0.01)
+    monkeypatch.setattr(timeouts, "OWN", 0.01)
 
     async def run() -> None:
         permissions, registry = Asking(), Registry.parse("https://registry")
         with pytest.raises(Unanswered):
             await permissions.ask(registry, "/x", [])
-        monkeypatch.setattr(silence, "OWN", 3600.0)
+        monkeypatch.setattr(timeouts, "OWN", 3600.0)
         with pytest.raises(Unanswered):
             await permissions.ask(registry, "/y", [])
         permissions.speaks.set()
@@ -91,16 +91,16 @@ def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch:
 
 def test_silence_is_forgotten() -> None:
     now = 5.0
-    found, registry, other = silence.Silence(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
+    found, registry, other = timeouts.Silence(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
     quick, slow = found.ask(registry), found.ask(registry)
     quick.failed()
     assert not found.of(registry)
-    now += silence.PATIENCE
+    now += timeouts.PATIENCE
     slow.failed()
     assert found.of(registry)
     assert not found.of(other)
     slow.answered()
     assert not found.of(registry)
     slow.failed()
-    now += silence.SILENT_SECONDS
+    now += timeouts.SILENT_SECONDS
     assert not found.of(registry)

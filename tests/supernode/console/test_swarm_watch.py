@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.supernode.console import swarm_hosts
-from dfengine.supernode.console.answers import Swarm as Told
+from dfengine.supernode.console.api_types import Swarm as Told
 from dfengine.supernode.console.budget import Budget
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.swarm.limits import Limits

@@ -1,0 +1,279 @@
+"""Worker for supernodes: fetches blobs that a preheat assigns to this proxy into its cache, before any client requests them.
+
+    one thread for each supernode   requests work, parked there, and reports results in the next request
+    the event loop                  fetches each blob as for a client, from permitted registries only
+
+A registry must first confirm that the credentials open the blob, as for clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import socket
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dfengine.client.download_dialer import DownloadDialer
+from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
+from dfengine.net import work_messages
+from dfengine.net.node_names import known
+from dfengine.nodes import named
+from dfengine.proxy import reference
+from dfengine.proxy.blobs import pins
+from dfengine.proxy.blobs.blob import Blob, Reader
+from dfengine.proxy.blobs.blobs import Source
+from dfengine.task import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dfengine.net.dial import Connection
+    from dfengine.proxy.blobs.blobs import Blobs
+    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.registries import Registries, Registry
+    from dfengine.proxy.registry.tokens import Tokens
+    from dfengine.settings import ProxySettings, SupernodeAddress
+    from dfengine.storage.piece_file import PieceFile
+
+AT_ONCE = 4
+"""Maximum number of concurrent blobs for one supernode."""
+
+BUSY = 1.0
+"""Seconds for which a request is parked while work is in progress, because it cannot report that work's end."""
+
+LEAST = 0.05
+"""Seconds between a response and the next request."""
+
+PAUSE, LONGEST = 1.0, 60.0
+"""Seconds until the next try at a supernode that does not respond, doubled each time. It may be one without work for proxies."""
+
+REFRESH = 2.0
+"""Seconds between two resolutions of the supernodes' names."""
+
+ANSWER = 15.0
+"""Seconds for a response in addition to the time that it is parked."""
+
+EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
+"""The digest of an empty blob."""
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Working:
+    """settings: of the proxy. tokens: for its own users."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, registries: Registries, tokens: Tokens
+    ) -> None:
+        """Raises BadValue if files of secrets or certificates cannot be used."""
+        self._loop = loop
+        self._settings = settings
+        self._blobs = blobs
+        self._registries = registries
+        self._tokens = tokens
+        self._dialer = self._made()
+        self._name = secrets.token_hex(16)
+        self._stopped = threading.Event()
+        self._errands: list[_Errands] = []
+
+    def _made(self) -> DownloadDialer:
+        settings = self._settings
+        return DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
+
+    def reread(self) -> Callable[[], None]:
+        """Read secrets and certificates again; the returned function applies them to new connections. Raises BadValue."""
+        made = self._made()
+
+        def take() -> None:
+            self._dialer, before = made, self._dialer
+            before.cut(RemoteError("the secret was read again"))  # open connections have authenticated with the former secret
+
+        return take
+
+    def start(self) -> None:
+        self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else known(self._settings.nodes))
+
+    def _follow(self, nodes: Iterable[SupernodeAddress]) -> None:
+        """Work for these supernodes only; repeated while names may resolve to others. On the loop's thread."""
+        if self._stopped.is_set():
+            return
+        before = {str(errands.node): errands for errands in self._errands if not errands.gone}
+        now = {text: before.pop(text) if text in before else _Errands(node) for text, node in ((str(node), node) for node in nodes)}
+        for errands in before.values():
+            errands.gone = True
+        for errands in now.values():
+            if errands not in self._errands:
+                threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
+        self._errands = [*now.values(), *(errands for errands in self._errands if errands.gone and errands.tasks)]
+        if named(self._settings.nodes):
+            self._loop.call_later(REFRESH, lambda: self._follow(known(self._settings.nodes)))
+
+    def close(self) -> None:
+        """Stop all, when the process ends."""
+        self._stopped.set()
+        self._dialer.cut(LocalError("the proxy ends"))
+        for errands in self._errands:
+            for task in list(errands.tasks.values()):
+                task.cancel()
+
+    # In one thread for each supernode.
+
+    def _serve(self, errands: _Errands) -> None:
+        pause = PAUSE
+        while not self._stopped.wait(LEAST) and not errands.gone:
+            try:
+                given = self._ask(errands)
+                pause = PAUSE
+            except RemoteError:
+                errands.hang_up()
+                self._stopped.wait(pause)
+                pause = min(LONGEST, pause * 2)
+                continue
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._take, errands, given)
+        errands.hang_up()
+
+    def _ask(self, errands: _Errands) -> work_messages.Given:
+        """Request work from a supernode. Raises RemoteError."""
+        connection = errands.connection
+        if connection is None or not connection.usable:
+            errands.hang_up()
+            connection = errands.connection = self._dialer.connect(errands.node.host, errands.node.port, named=errands.node.certified)
+        with errands.lock:
+            done = errands.done[: work_messages.MOST]
+            under_way = list(errands.under_way)[: work_messages.MOST]
+        asking = work_messages.Asking(
+            worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
+            wait=BUSY if under_way else work_messages.LONGEST, under_way=under_way, done=done,
+        )  # fmt: skip
+        status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
+        if status != 200:
+            raise ProtocolViolation(f"supernode {errands.node} answers {status}")
+        given = work_messages.decode_given(body)
+        with errands.lock:
+            del errands.done[: len(done)]
+            errands.under_way |= {item.number for item in given.work}
+        return given
+
+    # On the loop's thread.
+
+    def _take(self, errands: _Errands, given: work_messages.Given) -> None:
+        for number in given.over:
+            task = errands.tasks.get(number)
+            if task is not None:
+                task.cancel()
+            else:
+                errands.end(number, None)
+        for item in given.work:
+            if item.number not in errands.tasks and not self._stopped.is_set():
+                task = errands.tasks[item.number] = self._loop.create_task(self._bring(item))
+                task.add_done_callback(partial(self._ended, errands, item.number))
+
+    def _ended(self, errands: _Errands, number: int, task: asyncio.Task[None]) -> None:
+        errands.tasks.pop(number, None)
+        if task.cancelled():
+            errands.end(number, None)
+            return
+        error = task.exception()
+        errands.end(number, redacted(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
+        if error is not None and not isinstance(error, DfengineError | OSError):
+            raise error
+
+    async def _bring(self, item: work_messages.Item) -> None:
+        """Fetch one blob. Raises DfengineError, OSError."""
+        registry, asked = self._asked(item)
+        private: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
+        if registry.user and not any(name.lower() == b"authorization" for name, _ in private):
+            private += await self._tokens.fields(registry, asked.target)
+        blobs = self._blobs
+        fields = [(b"Host", registry.place.encode()), *private]
+        permit = blobs.permissions.known(registry, asked.target, fields) or await blobs.permissions.ask(registry, asked.target, fields)
+        if not permit.opens:
+            raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
+        if item.digest == EMPTY:
+            return  # nothing to fetch, and an empty download on demand does not end
+        names = blobs.names(item.digest, registry, private)
+        found = await blobs.kept(names)
+        if found is None:
+            if blobs.full:
+                raise StorageError("the disk has no room")
+            blob = blobs.bring(Source(asked.target, item.digest), registry, private)
+            file = await blob.opened()
+            if file.geometry.length <= 0:
+                raise OriginError(f"{registry.place} has no bytes of {item.digest}, or does not say how many")
+            if not blobs.room(blob):
+                raise StorageError("the disk has no room")
+            await _whole(blob, file)
+            found = await blobs.kept(names)
+            if found is None:
+                raise StorageError("the blob cannot be kept")
+        blobs.use(found[0], given=False)
+        if item.pinned:
+            pins.pin(self._settings.home, found[0], True)
+
+    def _asked(self, item: work_messages.Item) -> tuple[Registry, reference.Reference]:
+        """The registry and reference of an item. Raises OriginForbidden if a client could not request it from this proxy."""
+        try:
+            parts = urlsplit(item.url)
+            asked = reference.parse(parts.path.encode(), parts.netloc, hosts_in_paths=False)
+        except ValueError:
+            asked = None
+        if asked is None or parts.query or parts.fragment or asked.kind != reference.BLOBS or asked.digest != item.digest:
+            raise OriginForbidden(f"{item.digest}: no URL of a registry's blob")
+        registry = self._registries.find(asked.registry)
+        if registry.scheme != parts.scheme.lower():
+            raise OriginForbidden(f"{registry.place} is asked by {registry.scheme} here, not by {parts.scheme[:8]}")
+        return registry, asked
+
+
+class _Errands:
+    """Work in progress for one supernode. lock: guards `under_way` and `done`, which its thread reads."""
+
+    def __init__(self, node: SupernodeAddress) -> None:
+        self.node = node
+        self.gone = False
+        """Whether no name resolves to it any more, so that no more work is requested."""
+        self.connection: Connection | None = None
+        """Used by its thread only."""
+        self.lock = threading.Lock()
+        self.under_way: set[int] = set()
+        self.done: list[work_messages.Done] = []
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+
+    def hang_up(self) -> None:
+        """Close the connection, so that the next request makes another one."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def end(self, number: int, error: str | None) -> None:
+        """Record the end of an item. error: None if its supernode has cancelled it."""
+        with self.lock:
+            self.under_way.discard(number)
+            if error is not None:
+                self.done.append(work_messages.Done(number, error))
+
+
+async def _whole(blob: Blob, file: PieceFile) -> None:
+    """Wait until the blob is complete and verified. Raises DfengineError."""
+    landed, at = asyncio.Event(), 0
+    reader = Reader(blob, file, (0, file.geometry.length), landed.set)
+    try:
+        while not blob.over:
+            landed.clear()
+            if ready := reader.ready(at):
+                at += ready
+            else:
+                await landed.wait()
+    finally:
+        reader.close()
+    if not blob.right:
+        raise blob.failure

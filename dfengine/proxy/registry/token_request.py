@@ -1,0 +1,37 @@
+"""A request without credentials to a registry for which the proxy has a user: it continues when that user's token is available."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfengine.proxy.blobs.answering import Answering
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from dfengine.proxy.fields import Fields
+    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.interfaces import Exchange
+    from dfengine.proxy.registries import Registry
+
+
+class Opening(Answering):
+    """go_on: makes the exchange that answers the request with these fields; None if it is answered already."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, front: Front, registry: Registry, fields: Awaitable[Fields],
+        go_on: Callable[[Fields], Exchange | None],
+    ) -> None:
+        super().__init__(loop, front, registry.place, self._never)
+        self._fields = fields
+        self._go_on = go_on
+
+    async def _answer(self) -> bool:
+        exchange = self._go_on(await self._fields)
+        if exchange is not None:
+            self._front.hand_over(exchange)
+        return True
+
+    def _never(self) -> Exchange:
+        raise AssertionError("_answer never returns False")

@@ -1,0 +1,144 @@
+"""Proofs of access for clients that open a file with their own credentials and share its task: each proves its access first.
+
+These are clients that sign requests for an object themselves, clients that request content from a registry by its digest
+(`credentials.Credentials.tasks`), and clients that share a private file with others (`credentials.Credentials.opened`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from dfengine.errors import OriginBusy, OriginError
+from dfengine.location import scheme_of
+from dfengine.net.origin_access import Access
+from dfengine.net.quota import Quota
+from dfengine.origin.cancel import Cancel
+from dfengine.origin.http import HttpOrigin
+from dfengine.origin.local_root import Roots
+from dfengine.origin.origin_settings import Reach
+from dfengine.origin.request import is_private
+from dfengine.origin.schemes import origin
+from dfengine.origin.signed_origin import SignedOrigin
+from dfengine.supernode.copies.fetch_request import Wanted
+
+if TYPE_CHECKING:
+    from dfengine.origin.origin_interface import Answer
+    from dfengine.origin.version import Version
+
+WORKERS = 16
+"""Proofs that are requested from origins at the same time."""
+
+HOLDS = 60.0
+"""Seconds for which a proof by headers is valid."""
+
+MOST = 65536
+"""Proofs in memory."""
+
+PATIENCE = 20.0
+"""Seconds within which the origin must respond."""
+
+
+class Signatures:
+    """The proofs at one supernode. Used on the loop's thread. share: percent of the threads for one client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, access: Access, share: int) -> None:
+        self._loop = loop
+        self._access = access
+        self._threads = ThreadPoolExecutor(WORKERS, "sign")
+        self._shares = Quota(WORKERS, share)
+        self._cancels: set[Cancel] = set()
+        self._shown: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        """Digest of a request that was proved by headers -> the end of the proof's validity, and the version of the response."""
+
+    async def prove(self, wanted: Wanted, address: str) -> None:
+        """Prove that the client at `address` may read what it wants, by `wanted.signed` or its headers. Raises OriginError and subclasses.
+
+        A proof by headers is valid for a minute: an image has many layers, and a host registers again when a download resumes.
+        """
+        if wanted.content:
+            await self.version(wanted, address)
+        else:
+            await self._prove(wanted, address)
+
+    async def version(self, wanted: Wanted, address: str) -> str:
+        """Return a text that identifies the version that the headers open, now or within the last minute; the same for all clients.
+
+        "" when nothing identifies it, or the origin marks its response as private to this client. Raises OriginError and subclasses.
+        """
+        key, now = _key(wanted), self._loop.time()
+        while self._shown and next(iter(self._shown.values()))[0] < now:
+            self._shown.popitem(last=False)
+        if key in self._shown:
+            return self._shown[key][1]
+        found = await self._prove(wanted, address)
+        self._shown.pop(key, None)
+        self._shown[key] = now + HOLDS, found
+        while len(self._shown) > MOST:
+            self._shown.popitem(last=False)
+        return found
+
+    def forget(self, wanted: Wanted) -> None:
+        """Drop the proof of these headers: the version that they opened has been replaced."""
+        self._shown.pop(_key(wanted), None)
+
+    async def _prove(self, wanted: Wanted, address: str) -> str:
+        if not self._shares.acquire(address):
+            raise OriginBusy("other signatures of this client are being tried")
+        cancel = Cancel()
+        self._cancels.add(cancel)
+        try:
+            return await self._loop.run_in_executor(self._threads, self._ask, wanted, cancel)
+        finally:
+            self._shares.release(address)
+            self._cancels.discard(cancel)
+
+    def _ask(self, wanted: Wanted, cancel: Cancel) -> str:
+        signed = bool(wanted.signed) and not scheme_of(wanted.url)
+        headers = [header for header in wanted.headers if signed or header[0].lower() != "range"]
+        reach = Reach(roots=Roots(()), may_sign=lambda location: False, headers=headers, insecure=wanted.insecure, cacerts=wanted.cacerts,
+                      connect=PATIENCE / 2, first=PATIENCE, access=self._access)
+        try:
+            # One byte is enough: an origin refuses a client without access before the body.
+            asked = origin(wanted.url, reach, cancel, (lambda: wanted.signed) if wanted.signed else None)
+            if isinstance(asked, SignedOrigin):
+                asked.show()  # its signature may be for this range alone
+                return ""
+            if wanted.content and "/manifests/" in wanted.url and isinstance(asked, HttpOrigin):
+                asked.version_by_head()  # registries send a manifest as a whole, and count each such request
+                return ""
+            body = asked.open(0, 1)
+            body.close()
+            return "" if _is_own(body) else version_of(body.version)
+        except OriginError as error:
+            if error.status != 416:  # an empty object has no byte
+                raise
+            return ""
+        finally:
+            cancel.close()
+
+    def close(self) -> None:
+        """Stop at the end of the process."""
+        for cancel in self._cancels:
+            cancel.set()
+        self._threads.shutdown(cancel_futures=True)
+
+
+def version_of(version: Version) -> str:
+    """Return a strong entity-tag and the length, which together identify the version of a URL's file; "" without either."""
+    binds = version.strong and version.condition and version.length >= 0 and not version.coding
+    return f"{version.condition}\n{version.length}" if binds else ""
+
+
+def _is_own(body: Answer) -> bool:
+    """Whether the response is for this client alone: Vary names a private header, or RFC 9111 sections 5.2.2.5 and 5.2.2.7 apply."""
+    directives = {member.partition("=")[0].strip().lower() for member in body.head.members("cache-control")}
+    return not directives.isdisjoint(("private", "no-store")) or any(name == "*" or is_private(name) for name in body.vary)
+
+
+def _key(wanted: Wanted) -> bytes:
+    headers = [each for each in wanted.headers if each[0].lower() != "range"]
+    return hashlib.sha256(repr((wanted.url, headers, wanted.verified)).encode("utf-8", "surrogatepass")).digest()

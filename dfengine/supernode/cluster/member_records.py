@@ -1,0 +1,98 @@
+"""Records of the cluster's members, sealed so that Redis and its writers cannot name another host. Pure.
+
+    HMAC-SHA256 in hex, a line break, JSON
+
+A record is valid for FRESH seconds by the clocks of both sides, so that a stored record cannot be replayed after its address has been
+assigned to another host.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from dfengine.errors import BadValue
+from dfengine.settings import SupernodeAddress
+from dfengine.supernode.cluster.cluster_view import MOST, Other
+
+FRESH = 90.0
+"""Seconds of validity; clocks of one swarm may differ by 60."""
+
+LONGEST = 1024
+"""Bytes of a record, at most."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class _Record(msgspec.Struct):
+    """at: Unix seconds. leads: number of tasks; earlier releases do not send it."""
+
+    id: str
+    address: str
+    at: float
+    leads: int = 0
+
+
+class OldRecord(BadValue):
+    """A record that one of the keys has sealed, but not lately. address: HOST:PORT of its supernode."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(f"the record of supernode {address} is old, or its clock differs by more than a minute")
+
+
+def key_of(secret: bytes) -> bytes:
+    """Derive the key for seals, which differs from all other uses of the secret."""
+    return hmac.digest(secret, b"dfengine cluster 1", "sha256")
+
+
+def prefix_of(key: bytes) -> str:
+    """Return the prefix of all keys in Redis, so that swarms with different secrets share none. 1 is the version of the data below it."""
+    return f"dfengine:1:{hmac.digest(key, b'prefix', 'sha256').hex()[:16]}:"
+
+
+def sealed(body: bytes, key: bytes) -> bytes:
+    """Return `body` with its seal, as members accept it."""
+    return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
+
+
+def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
+    """Return the body of a text that one of the keys has sealed. Raises BadValue."""
+    seal, _, body = record.partition(b"\n")
+    if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
+        raise BadValue("a member of the cluster has another seal than this supernode's")
+    return body
+
+
+def encode(other: Other, at: float, key: bytes) -> bytes:
+    """Return the sealed record of a supernode. at: Unix seconds."""
+    return sealed(msgspec.json.encode(_Record(other.id, other.address, at, other.leads)), key)
+
+
+def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
+    """Return the supernode of a record at Unix time `at`. Raises BadValue if no key has sealed it; OldRecord if not lately."""
+    body = opened(record[:LONGEST], keys)
+    try:
+        found = msgspec.json.decode(body, type=_Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadValue("a member of the cluster sent an invalid record") from None
+    if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
+        raise BadValue("a member of the cluster has no address")
+    if not abs(found.at - at) <= FRESH:
+        raise OldRecord(found.address)
+    return Other(found.id, found.address, max(0, min(found.leads, MOST)))
+
+
+def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[Other], set[tuple[str, str]]]:
+    """Return the valid records at Unix time `at`, and for each other the address, "" if no key has sealed it, and the fault."""
+    believed: list[Other] = []
+    refused: set[tuple[str, str]] = set()
+    for record in found:
+        try:
+            believed.append(decode(record, at, keys))
+        except BadValue as error:
+            refused.add((error.address if isinstance(error, OldRecord) else "", str(error)))
+    return believed, refused

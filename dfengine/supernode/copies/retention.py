@@ -1,0 +1,113 @@
+"""Copies that must be kept: pinned ones until they are unpinned, others until a time. Stored in HOME/kept.json across restarts.
+
+When the disk fills up, a copy that is kept until a time is evicted after all other unused ones; a pinned copy is never evicted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+import msgspec
+
+LONGEST_URL = 2000
+"""Longest URL accepted from another supernode, in characters."""
+
+MOST_REMOTE = 10_000
+"""Maximum number of pins accepted from other supernodes, and of ended pins that are remembered."""
+
+
+class Keep(msgspec.Struct, omit_defaults=True):
+    """Retention of a copy. url: of the task. until: unix seconds, 0: no time. pinned: kept independent of `until`.
+
+    changed: unix seconds of the last pin or unpin. open: the task's id may be disclosed to clients (`fetch_request.Wanted.open`).
+    """
+
+    url: str
+    until: float = 0.0
+    pinned: bool = False
+    changed: float = 0.0
+    open: bool = True
+
+
+class Kept:
+    """Kept copies by task. Used on the loop's thread. home: the supernode's directory."""
+
+    def __init__(self, home: str) -> None:
+        self._path = os.path.join(home, "kept.json")
+        self._kept: dict[str, Keep] = {}
+        self._ended: dict[str, float] = {}
+        """Task -> when its pin was ended; older messages do not pin it again."""
+        self.changed_here: Callable[[str, str, bool, float], None] | None = None
+        """Called with each pin that is made or ended at this supernode, of a task whose id may be disclosed."""
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
+            self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._kept
+
+    def get(self, task: str) -> Keep | None:
+        """Return the task's entry; None: no client has requested to keep it."""
+        return self._kept.get(task)
+
+    def is_pinned(self, task: str) -> bool:
+        """Whether the copy is pinned."""
+        return task in self._kept and self._kept[task].pinned
+
+    def keep(self, task: str, url: str, until: float) -> None:
+        """Keep the task's copy at least until that time, unix seconds."""
+        known = self._kept.setdefault(task, Keep(url))
+        # Announcements repeat this every few seconds.
+        if until > known.until + 60.0 or not known.until:
+            known.until = until
+            self._write()
+
+    def pin(self, task: str, url: str, pinned: bool, open: bool = True) -> None:
+        """Pin or unpin the task's copy. open: see `Keep`."""
+        changed = max(time.time(), self._changed(task) + 0.001)  # later than a change from another supernode whose clock is ahead
+        self._pin(task, url, pinned, changed, open)
+        if self.changed_here is not None and open:
+            self.changed_here(task, url, pinned, changed)
+
+    def changed_elsewhere(self, task: str, url: str, pinned: bool, changed: float) -> None:
+        """Apply a pin or unpin by another supernode at unix time `changed`; the latest change counts. The copy need not be here."""
+        if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_REMOTE):
+            self._pin(task, url, pinned, changed)
+
+    def pins(self) -> list[tuple[str, Keep]]:
+        """All pinned entries that may be disclosed, the latest first."""
+        return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned and keep.open), key=lambda each: -each[1].changed)
+
+    def _changed(self, task: str) -> float:
+        known = self._kept.get(task)
+        return max(known.changed if known is not None else 0.0, self._ended.get(task, 0.0))
+
+    def _pin(self, task: str, url: str, pinned: bool, changed: float, open: bool = True) -> None:
+        self._ended.pop(task, None)
+        if not pinned:
+            self._ended[task] = changed
+            if len(self._ended) > MOST_REMOTE:
+                del self._ended[next(iter(self._ended))]
+        known = self._kept.setdefault(task, Keep(url))
+        known.pinned, known.changed, known.open = pinned, changed, open
+        if not pinned and not known.until:
+            del self._kept[task]
+        self._write()
+
+    def drop(self, task: str) -> None:
+        """Remove the entry of a copy that no longer exists."""
+        if self._kept.pop(task, None) is not None:
+            self._write()
+
+    def over(self, now: float) -> list[str]:
+        """Return the tasks whose time has ended at `now`, unix seconds."""
+        return [task for task, keep in self._kept.items() if not keep.pinned and keep.until <= now]
+
+    def _write(self) -> None:
+        # If the write fails, entries are lost when this process ends: their copies then stay in the cache as any others.
+        with contextlib.suppress(OSError):
+            with open(self._path + ".new", "wb") as file:
+                file.write(msgspec.json.encode(self._kept))
+            os.rename(self._path + ".new", self._path)

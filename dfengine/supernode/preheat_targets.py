@@ -1,0 +1,153 @@
+"""Other places that preheats fetch to: other supernodes, which receive requests as from any client, and proxies that take work."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dfengine.errors import DfengineError, RemoteError
+from dfengine.net import work_messages
+from dfengine.net.node_names import expanded
+from dfengine.net.node_preheats import NodePreheats
+from dfengine.nodes import named
+from dfengine.origin.request import is_private
+from dfengine.settings import SupernodeAddress
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
+from dfengine.supernode.preheat_request import HERE, PEERS, SEEDS, Asked
+from dfengine.supernode.proxy_workers import Worker
+
+if TYPE_CHECKING:
+    from dfengine.supernode.state import SupernodeState
+
+Result = TypeVar("Result")
+
+ASKERS = 8
+"""Threads that send requests to other supernodes, one at a time each."""
+
+POLL = 0.2, 2.0
+"""Seconds between two requests for another supernode's progress: first and longest interval."""
+
+LOST = 60.0
+"""Seconds for which requests to a supernode that does not respond are repeated."""
+
+
+class PreheatPlaces:
+    """Other places of preheats. Used on the loop's thread. token: sent to other supernodes as proof of permission, "" for none."""
+
+    def __init__(self, state: SupernodeState, token: Callable[[], str]) -> None:
+        self._state = state
+        self._token = token
+        self._threads = ThreadPoolExecutor(ASKERS, "preheat-node")
+
+    def chosen(self, asked: Asked) -> list[Worker]:
+        """Return the proxies that are to fetch an image's blobs. Raises RemoteError without any, or when a named one takes no work."""
+        if asked.scope != PEERS:
+            return []
+        workers = list(self._state.workers)
+        if asked.ips:
+            missing = set(asked.ips) - {worker.ip for worker in workers}
+            if missing:
+                raise RemoteError(f"no proxy that takes work is at {', '.join(sorted(missing)[:20])}")
+            return [worker for worker in workers if worker.ip in asked.ips]
+        if not workers:
+            raise RemoteError("no proxy takes work here: start `dfengine proxy` with this supernode as its -n")
+        most = asked.count or math.ceil(len(workers) * asked.percentage / 100) or len(workers)
+        return random.sample(workers, min(most, len(workers)))
+
+    def parts(self, part: Part, hosts: list[Worker]) -> list[Part]:
+        """Return parts for the same blob at each of these hosts."""
+        return [Part(part.url, part.digest, part.length, worker.host, worker.ip) for worker in hosts]
+
+    async def bring(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
+        """Have a proxy fetch a blob that this supernode has. Credentials are sent only to members of a swarm that has a secret."""
+        part.state, part.here = RUNNING, 0
+        trusted = self._state.workers.trusted
+        sent = [header for header in headers if trusted or not is_private(header[0])]
+        end = self._state.workers.give(worker, work_messages.Item(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned))
+        error = await end
+        if error and len(sent) < len(headers):
+            error += "; credentials are sent to proxies only in a swarm with a secret"
+        part.here = 0 if error else part.length
+        part.end(error)
+
+    async def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
+        """Have the other supernodes, of `--node` and of the cluster, fetch the same, as tasks of this group.
+
+        Raises SupernodeError when a name of `--node` resolves to none."""
+        if asked.scope != SEEDS:
+            return
+        nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
+        if named(nodes):
+            nodes = await self._asked(partial(expanded, nodes))
+        cluster = self._state.fetches.cluster
+        others = [SupernodeAddress.parse(each.address) for each in cluster.others] if cluster is not None else []
+        for address in dict.fromkeys((*nodes, *others)):
+            for url in asked.urls:
+                part = Part(url, host=str(address), ip=address.host)
+                job.parts.append(part)
+                node = NodePreheats(self._state.dialer, address, self._token())
+                group.create_task(self._forwarded(job, part, node, _fields(asked, url)))
+
+    async def _forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
+        part.state, part.here = RUNNING, 0
+        name = ""
+        try:
+            name = await self._asked(partial(node.begin, fields))
+            part.end(await self._ended(part, node, name))
+        except DfengineError as error:
+            part.end(str(error))
+        except asyncio.CancelledError:
+            if name:
+                with suppress(RuntimeError):  # the process ends
+                    self._threads.submit(_cancel, node, name)
+            raise
+
+    async def _ended(self, part: Part, node: NodePreheats, name: str) -> str:
+        """Wait for the end; return the reason of a failure, "" for success. Raises RemoteError."""
+        pause, answered = POLL[0], self._state.loop.time()
+        while True:
+            try:
+                found = await self._asked(partial(node.find, name))
+            except RemoteError:
+                if self._state.loop.time() - answered > LOST:
+                    raise
+            else:
+                answered = self._state.loop.time()
+                if found is None:
+                    return f"supernode {node.node} does not have this preheat any more"
+                part.here, part.length = found["here"], found["length"] if found["count"] else -1
+                if found["status"] == SUCCESS:
+                    return ""
+                if found["status"] == FAILED:
+                    return f"supernode {node.node}: {found.get('errorMsg') or 'it failed'}"
+            await asyncio.sleep(pause)
+            pause = min(POLL[1], pause * 1.3)
+
+    async def _asked(self, call: Callable[[], Result]) -> Result:
+        return await self._state.loop.run_in_executor(self._threads, call)
+
+    def close(self) -> None:
+        """Shut down at the end of the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _cancel(node: NodePreheats, name: str) -> None:
+    with suppress(RemoteError):
+        node.cancel(name)
+
+
+def _fields(asked: Asked, url: str) -> dict[str, Any]:
+    """Return the request to another supernode: the same preheat, for that supernode alone."""
+    return {
+        "type": asked.kind, "url": url, "headers": dict(asked.headers), "filter": asked.unwanted, "md5": asked.md5,
+        "identifier": asked.identifier, "username": asked.user, "password": asked.password, "platforms": list(asked.platforms),
+        "scope": HERE, "pin": asked.pinned, "concurrent_task_count": asked.at_once,
+        "insecure": asked.insecure, "root_cas": [b64encode(each).decode() for each in asked.cacerts],
+    }  # fmt: skip

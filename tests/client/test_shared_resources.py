@@ -1,0 +1,226 @@
+"""What downloads of a batch share: idle connections that still serve, and a peer server that is looked for once."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dfengine.client.download_dialer import DownloadDialer
+from dfengine.client.local_peer import LocalPeer
+from dfengine.client.messages import Registration
+from dfengine.client.shared_resources import Pooled
+from dfengine.client.supernode_session import join
+from dfengine.errors import Cancelled, LocalError, SourceGone, StorageError
+from dfengine.net.dial import Connection
+from dfengine.settings import SupernodeAddress
+
+PATIENCE = 60.0
+
+
+class Server:
+    """Answers each request with `body`; a connection is closed when it has had `most` of them, the last one unanswered."""
+
+    def __init__(self, body: bytes = b"yes", most: int = 1 << 30) -> None:
+        self._body = body
+        self._most = most
+        self.connections: list[socket.socket] = []
+        self.requests = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self._listener.getsockname()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                line = self._listener.accept()[0]
+            except OSError:
+                return
+            self.connections.append(line)
+            self._threads.append(threading.Thread(target=self._serve, args=(line,)))
+            self._threads[-1].start()
+
+    def _serve(self, line: socket.socket) -> None:
+        with line:
+            for n in range(self._most + 1):
+                got = b""
+                while b"\r\n\r\n" not in got:
+                    try:
+                        part = line.recv(1 << 16)
+                    except OSError:
+                        return
+                    if not part:
+                        return
+                    got += part
+                head, _, rest = got.partition(b"\r\n\r\n")
+                length = next((int(each.split(b":")[1]) for each in head.split(b"\r\n") if each.lower().startswith(b"content-length")), 0)
+                while len(rest) < length:
+                    rest += line.recv(1 << 16)
+                self.requests += 1
+                if n == self._most:
+                    return
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self._body), self._body))
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for line in self.connections:
+            try:
+                line.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+def used(dialer: DownloadDialer, server: Server, named: bool = False) -> Connection:
+    """A connection that stands at the end of an answer."""
+    line = dialer.connect(*server.address, named=named)
+    assert line.request("GET", "/")[2] == b"yes"
+    return line
+
+
+def test_a_released_connection_serves_the_next_download(server: Server) -> None:
+    pooled = Pooled(4, 0)
+    first, second = DownloadDialer(pooled=pooled), DownloadDialer(pooled=pooled)
+    line = used(first, server)
+    first.release(line)
+    assert used(second, server) is line
+    other = used(first, server)
+    assert other is not line
+    first.cut(Cancelled("enough"))
+    assert line.usable, "it is the other download's now"
+    assert not other.usable
+    line.close()
+    other.close()
+
+
+def test_a_connection_to_a_name_is_none_to_an_address(server: Server) -> None:
+    """With TLS the first was compared with the name."""
+    pooled = Pooled(4, 0)
+    dialer = DownloadDialer(pooled=pooled)
+    line = used(dialer, server)
+    dialer.release(line)
+    named = used(dialer, server, named=True)
+    assert named is not line
+    dialer.release(named, named=True)
+    assert used(dialer, server, named=True) is named
+    for each in (line, named):
+        each.close()
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda far: far.shutdown(socket.SHUT_RDWR), lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n")], ids=["closed", "says something"]
+)
+def test_one_that_was_closed_or_says_something_unasked_is_not_used_again(server: Server, harm: Callable[[socket.socket], None]) -> None:
+    pooled = Pooled(4, 0)
+    dialer = DownloadDialer(pooled=pooled)
+    line = used(dialer, server)
+    dialer.release(line)
+    harm(server.connections[0])
+    end = time.monotonic() + PATIENCE
+    while line.quiet and time.monotonic() < end:
+        time.sleep(0.001)
+    assert pooled.peers.acquire(*server.address) is None
+    assert not line.usable
+
+
+def test_without_a_batch_it_is_closed(server: Server) -> None:
+    dialer = DownloadDialer()
+    line = used(dialer, server)
+    dialer.release(line)
+    assert not line.usable
+
+
+def test_no_download_closes_what_others_use(server: Server) -> None:
+    pooled = Pooled(4, 0)
+    dialer = DownloadDialer(pooled=pooled)
+    line = used(dialer, server)
+    pooled.peers.release(line)
+    pooled.peers.close()
+    assert pooled.peers.acquire(*server.address) is line
+    line.close()
+
+
+REGISTERED = (
+    b'{"code":200,"data":{"taskId":"t","fileLength":7,"pieceSize":4194304,"cdnSource":"supernode","native":1,"digest":"xxh3"}}'
+)
+
+
+def registration() -> Registration:
+    return Registration().replace(cid="127.0.0.1-1-1", raw_url="http://o/f", task_url="http://o/f", ip="127.0.0.1")
+
+
+def test_a_registration_over_a_connection_that_was_closed_meanwhile_is_sent_again() -> None:
+    """The supernode may close it when the request is on its way: only a new one says that the supernode is gone."""
+    server = Server(REGISTERED, most=1)
+    try:
+        dialer = DownloadDialer(pooled=Pooled(4, 0))
+        node = SupernodeAddress("127.0.0.1", server.address[1])
+        first = join(dialer, node, registration(), PATIENCE * 1e6)
+        dialer.release(first.connection, named=True)
+        second = join(dialer, node, registration(), PATIENCE * 1e6)
+        assert (second.task, server.requests, len(server.connections)) == ("t", 3, 2)
+        second.connection.close()
+    finally:
+        server.close()
+    server = Server(REGISTERED, most=0)
+    try:
+        with pytest.raises(SourceGone):
+            join(DownloadDialer(pooled=Pooled(4, 0)), SupernodeAddress("127.0.0.1", server.address[1]), registration(), PATIENCE * 1e6)
+        assert server.requests == 1
+    finally:
+        server.close()
+
+
+def test_the_peer_server_is_looked_for_once() -> None:
+    pooled, asked = Pooled(4, 0), []
+    line = socket.socket()
+
+    def ensure() -> LocalPeer:
+        asked.append(1)
+        if len(asked) == 1:
+            raise LocalError("no")
+        return LocalPeer("127.0.0.1", 15000, fresh=True, sock=line)
+
+    with pytest.raises(LocalError):
+        pooled.peer(ensure)
+    first, second = pooled.peer(ensure), pooled.peer(ensure)
+    line.close()
+    assert first.sock is line
+    assert second.sock is None
+    assert (second.port, len(asked)) == (15000, 2)
+    pooled._until = 0.0
+    pooled.peer(ensure)
+    assert len(asked) == 3
+
+
+def test_a_home_is_looked_at_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, path = [100.0], tmp_path / "home"
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pooled = Pooled(2, 0)
+    found = pooled.home(str(path))
+    now[0] += 1
+    assert pooled.home(str(path)) is found
+    assert pooled.home(str(tmp_path / "other")).path != found.path
+    shutil.rmtree(path)
+    now[0] += 60
+    assert pooled.home(str(path)).path == found.path
+    assert (path / "tasks").is_dir()
+    path.chmod(0o777)
+    now[0] += 60
+    with pytest.raises(StorageError, match="other users can write there"):
+        pooled.home(str(path))

@@ -1,0 +1,156 @@
+"""When an open file that reads from the origin asks for a supernode, and how often in vain."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine._piece import Geometry
+from dfengine.client import swarm_recovery
+from dfengine.client.swarm_recovery import RETURNS, TRIES, Returning
+from dfengine.errors import SourceGone
+
+GEOMETRY = Geometry(100, 10)
+LINE = SimpleNamespace(close=lambda: None)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Thread:
+    """Runs when it is started."""
+
+    def __init__(self, target: Any, args: Any, **_: Any) -> None:
+        self._target, self._args = target, args
+
+    def start(self) -> None:
+        self._target(*self._args)
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self, timeout: float) -> None:
+        pass
+
+
+class World:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock, self.asked, self.left = Clock(), [], []
+        self.answer: Any = SourceGone("refused")
+        monkeypatch.setattr(swarm_recovery, "time", self.clock)
+        monkeypatch.setattr(swarm_recovery.threading, "Thread", Thread)
+        monkeypatch.setattr(swarm_recovery, "join", self._join)
+        monkeypatch.setattr(swarm_recovery, "leave", self.left.append)
+        monkeypatch.setattr(swarm_recovery, "chance", lambda: 0.5)
+        record = SimpleNamespace(generation=b"v1")
+        self.transfer: Any = SimpleNamespace(
+            parked=False, wake=lambda: None, plan=SimpleNamespace(here=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
+        )
+        self.returning = Returning(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
+        self.returning.begin(self.transfer)
+
+    def _join(self, _: Any, node: str, *__: Any, **___: Any) -> Any:
+        self.asked.append((node, self.clock.now))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def wait(self, seconds: float) -> bool:
+        """Whether a supernode was found, by an engine that looks each second."""
+        found = False
+        for _ in range(int(seconds)):
+            self.clock.now += 1.0
+            found = found or self.returning.check(self.transfer)
+        return found
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def member(geometry: Geometry = GEOMETRY, generation: bytes = b"v1", native: bool = True, source: str = "supernode") -> Any:
+    return SimpleNamespace(geometry=geometry, generation=generation, native=native, cdn_source=source, connection=LINE)
+
+
+def test_the_pauses_grow_and_the_tries_end(world: World) -> None:
+    assert not world.wait(3 * 86400)
+    times = [at for node, at in world.asked if node == "a"]
+    assert len(times) == TRIES
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses == sorted(pauses)
+    assert max(pauses) <= 2 * swarm_recovery.PAUSES[1] + 1
+    assert [node for node, _ in world.asked[:4]] == ["a", "b", "a", "b"]
+
+
+def test_while_nobody_reads_nobody_is_asked(world: World) -> None:
+    world.transfer.parked = True
+    assert not world.wait(3600)
+    assert world.asked == []
+    world.transfer.parked = False
+    world.wait(1)
+    assert world.asked
+
+
+def test_what_is_found_is_taken_once(world: World) -> None:
+    world.answer = found = member()
+    assert world.wait(60)
+    assert world.returning.take(world.transfer) is found
+    assert world.returning.take(world.transfer) is None
+    assert (len(world.asked), world.left) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        member(generation=b"v2"), member(generation=b""), member(native=False), member(source="source"), member(Geometry(101, 10)),
+        member(Geometry(100, 20)),
+    ],
+)  # fmt: skip
+def test_who_has_another_file_or_none_is_left(world: World, other: Any) -> None:
+    world.answer = other
+    assert not world.wait(60)
+    assert set(map(id, world.left)) == {id(other)}
+
+
+def test_pieces_that_no_version_names_stay_alone(world: World) -> None:
+    world.transfer.file.record.generation = b""
+    world.answer = member(generation=b"")
+    assert not world.wait(60)
+
+
+def test_returns_that_bring_nothing_end(world: World) -> None:
+    world.answer = member()
+    returns = 0
+    for _ in range(10):
+        if not world.wait(86400):
+            break
+        returns += 1
+        world.returning.take(world.transfer)
+        world.returning.begin(world.transfer)
+    assert returns == RETURNS
+
+
+def test_a_return_that_brought_something_begins_anew(world: World) -> None:
+    world.answer = member()
+    for _ in range(10):
+        assert world.wait(86400)
+        world.returning.take(world.transfer)
+        world.transfer.plan.here += 1
+        world.returning.begin(world.transfer)
+
+
+def test_what_was_found_when_all_is_over_is_left(world: World) -> None:
+    world.answer = found = member()
+    assert world.wait(60)
+    world.returning.close()
+    assert world.left == [found]
+    assert world.returning.take(world.transfer) is None

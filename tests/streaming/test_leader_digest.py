@@ -1,0 +1,111 @@
+"""Which streams need not hash, whose digest counts, and what is hashed from where a leader has left it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import xxhash
+
+from dfengine._piece import Geometry
+from dfengine.client.leader_place import LeaderPlace
+from dfengine.errors import TimedOut
+from dfengine.storage.piece_file import PieceFile
+from dfengine.storage.signal_page import SignalPage
+from dfengine.storage.slots import SlotFile
+from dfengine.streaming.leader_digest import caught_up, found, lends
+
+GEOMETRY = Geometry(3 * (1 << 20) - 100, 1 << 20)
+CONTENT = [bytes([n]) * GEOMETRY.content(n)[1] for n in range(3)]
+SHA256 = hashlib.sha256(b"".join(CONTENT)).hexdigest()
+
+
+def filled(file: PieceFile) -> PieceFile:
+    """All pieces are here."""
+    for n, content in enumerate(CONTENT):
+        file.write(n, content, xxhash.xxh3_128_digest(content))
+    return file
+
+
+@pytest.fixture
+def own() -> Iterator[SlotFile]:
+    """Of a stream that has delivered all pieces and evicted them."""
+    file = SlotFile.allocate(GEOMETRY, b"g")
+    filled(file)
+    for n in range(3):
+        file.evict(n)
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[LeaderPlace]:
+    """A download into a file that has all pieces, and computes SHA-256 and XXH3."""
+    file = filled(PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), GEOMETRY, b"g"))
+    page = SignalPage.create()
+    found = LeaderPlace(file, page, "x", ["sha256", "xxh3"])
+    yield found
+    found.close()
+    page.close()
+
+
+def test_who_needs_not_hash(place: LeaderPlace) -> None:
+    assert lends(place, 0, ["sha256"])
+    assert lends(place, 0, ["sha256", "xxh3"])
+    assert not lends(place, 0, ["sha512"])
+    assert not lends(place, 0, ["xxh3"]), "it is cheap, and then nothing is lost with the leader"
+    assert not lends(place, 0, [])
+    stream = SlotFile.allocate(GEOMETRY, b"g")
+    leader = LeaderPlace(stream, place.page, "", ["sha256"])
+    assert not lends(leader, 0, ["sha256"]), "it is the next leader"
+    assert lends(leader, 1, ["sha256"])
+    leader.close()
+
+
+def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderPlace, own: SlotFile) -> None:
+    assert found([place], own.record, ["sha256"]) == {}, "it was not said yet"
+    place.page.say_digests({"sha256": SHA256, "xxh3": "0"})
+    assert found([place], own.record, ["sha256"]) == {"sha256": SHA256}
+    assert found([place], own.record, ["sha512"]) == {}
+    own.record.set_digest(1, bytes(16))
+    assert found([place], own.record, ["sha256"]) == {}, "another piece was delivered"
+
+
+def test_a_leader_of_another_length_has_another_file(place: LeaderPlace) -> None:
+    place.page.say_digests({"sha256": SHA256})
+    other = SlotFile.allocate(Geometry(2 << 20, 1 << 20), b"g")
+    assert found([place], other.record, ["sha256"]) == {}
+    other.close()
+
+
+def test_what_a_leader_has_left_is_hashed(place: LeaderPlace, own: SlotFile) -> None:
+    hashes = caught_up([place], own.record, 3, ["sha256"], lambda: None)
+    assert hashes is not None
+    assert hashes["sha256"].hexdigest() == SHA256
+    half = caught_up([place], own.record, 1, ["sha256"], lambda: None)
+    assert half is not None
+    for content in CONTENT[1:]:
+        half["sha256"].update(content)
+    assert half["sha256"].hexdigest() == SHA256
+
+
+@pytest.mark.parametrize("what", ["changed", "cut", "gone"])
+def test_what_was_changed_since_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_path: Path, what: str) -> None:
+    if what == "changed":
+        place.file.put(1, 5, b"another program's")
+    elif what == "cut":
+        (tmp_path / "data").write_bytes(b"")
+    else:
+        place.file.record.hide(1)
+    assert caught_up([place], own.record, 3, ["sha256"], lambda: None) is None
+    assert caught_up([], own.record, 1, ["sha256"], lambda: None) is None
+
+
+def test_the_wait_for_it_can_be_ended(place: LeaderPlace, own: SlotFile) -> None:
+    def late() -> None:
+        raise TimedOut("too late")
+
+    with pytest.raises(TimedOut):
+        caught_up([place], own.record, 3, ["sha256"], late)

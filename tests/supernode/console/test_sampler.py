@@ -1,0 +1,113 @@
+"""Figures of tasks and hosts, as they are gathered from the swarm, and lists of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.supernode.console.api_types import HostRow
+from dfengine.supernode.console.budget import Budget
+from dfengine.supernode.console.hosts import HostFigures, takes
+from dfengine.supernode.console.origins import OriginFigures
+from dfengine.supernode.console.queries import HostQuery
+from dfengine.supernode.console.rates import Rates
+from dfengine.supernode.console.sampler import chosen
+from dfengine.supernode.copies.origin_pauses import Pause
+from dfengine.supernode.origin_counts import MOST, OriginCounts, origin_name
+from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.swarm import Swarm
+from dfengine.task import Peer
+
+TASK, SIZE = "7" * 64, 1000
+
+
+def place() -> Any:
+    """A state with a task of four pieces, all of them at the supernode."""
+    swarm = Swarm(seed=1)
+    swarm.add_task(TASK, 4, 0.0)
+    for n in range(4):
+        swarm.cached(TASK, n, 0.0)
+    geometry = SimpleNamespace(length=4 * SIZE, count=4)
+    fetch = SimpleNamespace(file=SimpleNamespace(geometry=geometry))
+    return SimpleNamespace(swarm=swarm, members={}, cdn=SimpleNamespace(fetches={TASK: fetch}))
+
+
+def join(state: Any, cid: str, host: str, address: str, port: int = 15001, proved: bool = True) -> None:
+    peer = Peer(address, port, f"/peer/file/{cid}", host, cid, "1.0")
+    state.swarm.join(TASK, cid, peer, 1.0, address=address, proved=proved)
+    state.members[TASK, cid] = Member("", "", 1, peer, address, key=(TASK, cid))
+
+
+def rows(state: Any, rates: Rates, now: float) -> dict[str, HostRow]:
+    figures = HostFigures(state)
+    for member in state.members.values():
+        figures.add(member)
+    found = {key[2]: figures.row(key, host, rates, now) for key, host in figures.hosts.items()}
+    rates.end()
+    return found
+
+
+def test_a_host_is_the_sum_of_its_downloads() -> None:
+    state, rates = place(), Rates()
+    join(state, "a", "one", "10.0.0.1")
+    join(state, "b", "one", "10.0.0.1")
+    join(state, "c", "two", "10.0.0.2", proved=False)
+    join(state, "d", "none", "10.0.0.3", port=0)
+    state.swarm.holds(TASK, "a", [(0, 4)], 1.0)
+    first = rows(state, rates, 1.0)
+    assert {name: row.trust for name, row in first.items()} == {"one": "trusted", "two": "unproved", "none": "silent"}
+    assert (first["one"].downloads, first["one"].unfinished, first["one"].down_rate) == (2, 1, None)
+    pulled = state.swarm.pull(TASK, "b", 2, 2.0)
+    assert rows(state, rates, 2.0)["one"].receiving == len(pulled.pieces) == 2
+    for n, _ in pulled.pieces:
+        state.swarm.done(TASK, "b", n, "a", 3.0)
+    second = rows(state, rates, 3.0)
+    assert (second["one"].down_rate, second["one"].up_rate) != (None, None)
+    assert second["one"].up_rate == second["one"].down_rate > 0
+    assert (state.swarm.tasks[TASK].from_peers, state.swarm.tasks[TASK].from_supernode) == (2, 0)
+    state.swarm.drop_task(TASK)
+    assert rows(state, rates, 4.0)["one"].receiving == 0
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 9))), st.sampled_from(("asc", "desc")), st.integers(0, 5), st.integers(1, 5))
+def test_a_list_is_sorted_and_cut_and_what_is_not_known_comes_last(values: list[Any], order: str, offset: int, limit: int) -> None:
+    items: list[Any] = [SimpleNamespace(rate=value) for value in values]
+    query = SimpleNamespace(sort="rate", order=order, offset=offset, limit=limit)
+    found, total = asyncio.run(chosen(Budget(), items, lambda item: item.rate != 1.0, query))
+    wanted = [value for value in values if value != 1.0]
+    known = sorted((value for value in wanted if value is not None), reverse=order == "desc")
+    assert total == len(wanted)
+    assert [item.rate for item in found] == (known + [None] * (len(wanted) - len(known)))[offset : offset + limit]
+
+
+def test_a_search_looks_at_all_names() -> None:
+    state = place()
+    join(state, "a", "Node-<b>7</b>", "10.0.0.1")
+    [row] = rows(state, Rates(), 1.0).values()
+    assert all(takes(HostQuery(q=text), row) for text in ("", "node-<B>", "0.0.1", "1.0"))
+    assert not takes(HostQuery(q="node-8"), row)
+    assert not takes(HostQuery(trust="isolated"), row)
+
+
+def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> None:
+    assert origin_name("https://user:secret@host:8443/a?sign=x") == "https://***@host:8443"
+    assert origin_name("s3://bucket/key") == "s3://bucket"
+    assert origin_name("df:sha256:00") == "df:sha256:00"
+    origin_counts = OriginCounts()
+    for n in range(MOST + 5):
+        origin_counts.failed(f"http://h{n}/f", f"http://h{n}/f?sign=secret answers 404", float(n))
+    origin_counts.forgot("http://h9/f", 2, 10)
+    assert len(origin_counts.origins) == MOST
+    figures = OriginFigures(origin_counts.origins, Rates())
+    found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3}, {})}
+    assert (found["http://h9"].requests, found["http://h9"].bytes, found["http://h9"].errors, found["http://h9"].direct) == (2, 10, 1, 3)
+    assert "secret" not in found["http://h9"].last_error
+    paused = {"http://h9:80": Pause(9.0, True, "h9 asks for it"), "http://other:80": Pause(9.0, True, "beyond what is told")}
+    found = {row.origin: row for row in figures.rows(1.0, {}, paused)}
+    assert (found["http://h9"].waits, "http://other" in found) == ("h9 asks for it", False)
+    assert abs(found["http://h9"].asks_at - time.time() - 8.0) < 60

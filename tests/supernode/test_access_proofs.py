@@ -1,0 +1,173 @@
+"""Clients that sign for an object themselves: who shares a task, and what each must show."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from dfengine import wire
+from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
+from dfengine.net.origin_access import Access
+from dfengine.supernode.access_proofs import Signatures
+from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.credentials import Credentials
+from dfengine.supernode.registration_check import checked
+from tests.origins import quiet
+
+URL = "s3://models/k"
+
+
+class Store(quiet.QuietHandler):
+    """Answers with the status that the path says."""
+
+    asked: ClassVar[list[str]] = []
+    heads: ClassVar[list[str]] = []
+    head = 403
+    """Status of a HEAD."""
+
+    def do_GET(self) -> None:
+        status = int(self.path.strip("/").partition("?")[0])
+        self.asked.append(self.headers.get("Range", ""))
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", "bytes 0-0/10")
+        self.send_header("Content-Length", "1" if status == 206 else "0")
+        self.end_headers()
+        self.wfile.write(b"x" * (status == 206))
+
+    def do_HEAD(self) -> None:
+        self.heads.append(self.headers.get("Range", ""))
+        self.send_response(self.head)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@contextmanager
+def store() -> Iterator[str]:
+    with quiet.serving(Store) as address:
+        yield f"http://{address}"
+
+
+def prove(signed: str, access: Access | None = None) -> None:
+    async def run() -> None:
+        with closing(Signatures(asyncio.get_running_loop(), access or Access(), 75)) as signatures:
+            await signatures.prove(Wanted(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
+
+    asyncio.run(run())
+
+
+def test_a_signature_is_tried_by_one_byte() -> None:
+    with store() as base:
+        prove(f"{base}/206?X-Amz-Signature=good")
+        prove(f"{base}/416?X-Amz-Signature=of-an-empty-object")
+        assert Store.asked[-2:] == ["bytes=0-0"] * 2
+        for status in (401, 403, 404, 503):
+            with pytest.raises(OriginError) as error:
+                prove(f"{base}/{status}?X-Amz-Signature=secret")
+            assert error.value.status == status
+            assert "secret" not in str(error.value)
+        with pytest.raises(OriginForbidden):
+            prove(f"{base}/206", Access(deny=["127.0.0.1"]))
+
+
+def test_one_client_cannot_have_all_threads_try() -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent, closing(Signatures(asyncio.get_running_loop(), Access(), 25)) as signatures:
+            wanted = Wanted(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
+            tries = [asyncio.create_task(signatures.prove(wanted, "10.0.0.1")) for _ in range(4)]
+            await asyncio.sleep(0.05)
+            with pytest.raises(OriginBusy):
+                await signatures.prove(wanted, "10.0.0.1")
+            other = asyncio.create_task(signatures.prove(wanted, "10.0.0.2"))
+            await asyncio.sleep(0.05)
+            assert not other.done()
+            signatures.close()  # wakes who waits
+            assert len(await asyncio.gather(*tries, other, return_exceptions=True)) == 5
+
+    asyncio.run(run())
+
+
+def test_a_task_is_shared_by_those_who_sign_for_the_same_url(tmp_path: Path) -> None:
+    credentials = Credentials(str(tmp_path))
+
+    def task(signed: str, *headers: tuple[str, str]) -> str:
+        [(name, _)] = credentials.tasks(Wanted(URL, headers, signed=signed), URL)
+        return name
+
+    one = task("https://h/models/k?X-Amz-Signature=a&X-Amz-Date=1")
+    assert one == task("https://h/models/k?X-Amz-Date=2&X-Amz-Signature=b")
+    others = {task(""), task("https://evil/models/k?X-Amz-Signature=a"), task("https://h/models/k?partNumber=1&X-Amz-Signature=a"),
+              task("https://h/models/other?X-Amz-Signature=a"), task("", ("signed", "https://h/models/k"))}
+    assert len(others | {one}) == 6
+
+
+def test_a_signed_url_that_cannot_be_meant_is_refused_without_a_word_of_it() -> None:
+    def registration(url: str, signed: str) -> wire.Registration:
+        return wire.Registration(raw_url=url, signed_url=signed, cid="c", ip="10.0.0.1", path="/peer/file/x", port=15000, native=1)
+
+    assert checked(registration(URL, "https://h/k?sig=x")).signed_url == "https://h/k?sig=x"
+    assert checked(registration("http://h/k", "http://h/k?sig=x")).signed_url == "http://h/k?sig=x"
+    for url, signed in (("http://h/k", "http://h/k?"), ("http://h/k", "http://h:81/k?s3cret"), ("http://h/k", "http://h/k/s3cret?x"),
+                        ("http://h/k?a", "http://h/k?a?s3cret"), ("http://h/k", "http://h/k#s3cret"), ("http://h/k", "http://H/k?s3cret")):
+        with pytest.raises(BadValue) as refused:
+            checked(registration(url, signed))
+        assert "s3cret" not in str(refused.value)
+    # What a digest names is shared by whoever asks for it.
+    blob = f"http://h/v2/x/blobs/sha256:{'a' * 64}"
+    of_digest = registration(blob, f"{blob}?sig=x")
+    of_digest.task_url = f"df:sha256:{'a' * 64}"
+    with pytest.raises(BadValue):
+        checked(of_digest)
+    for url, signed in ((URL, "ftp://h/s3cret"), (URL, "https://h/s3cret\n"), (URL, "file:///s3cret"), (URL, "s3://models/s3cret"),
+                        ("http://h/k", "https://h/s3cret"), ("hf://org/name/k", "https://h/s3cret"), (URL, "https://h/" + "s3cret" * 4000)):
+        with pytest.raises(BadValue) as error:
+            checked(registration(url, signed))
+        assert "s3cret" not in str(error.value)
+
+
+def test_a_file_of_http_is_shared_by_those_who_have_its_url_signed(tmp_path: Path) -> None:
+    """With whatever query; not with those who ask for its own URL, and an unverified https server's copy is for those who verify none."""
+    credentials, url = Credentials(str(tmp_path)), "http://h/xorbs/k"
+
+    def tasks(query: str, sign: str = "", **more: Any) -> list[str]:
+        wanted = Wanted(url, (("Range", "bytes=5-9"),), signed=f"{url}?{query}" if query else "", **more)
+        return [name for name, _ in credentials.tasks(wanted, url, sign)]
+
+    [one] = tasks("Signature=a")
+    assert tasks("Policy=b&Key-Pair-Id=c") == [one]
+    assert len({one, *tasks(""), *tasks("Signature=a", "xet"), *tasks("Signature=a", insecure=True)}) == 4
+    assert one == tasks("Signature=a", insecure=True)[0]
+
+
+def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    with store() as base:
+
+        def show(path: str) -> None:
+            async def run() -> None:
+                with closing(Signatures(asyncio.get_running_loop(), Access(), 75)) as signatures:
+                    url = f"{base}{path}"
+                    wanted = Wanted(url, (("Range", "bytes=0-0"),), signed=f"{url}?Signature=secret")
+                    await signatures.prove(wanted, "10.0.0.1")
+
+            asyncio.run(run())
+
+        show("/206")  # a HEAD is refused, as by stores whose signature is for a GET
+        assert (Store.heads[-1], Store.asked[-1]) == ("bytes=0-0", "bytes=0-0")
+        for path, status in (("/403", 403), ("/404", 404)):
+            with pytest.raises(OriginError) as error:
+                show(path)
+            assert error.value.status == status
+            assert "secret" not in str(error.value)
+        monkeypatch.setattr(Store, "head", 206)
+        asked = len(Store.asked)
+        show("/206")
+        assert len(Store.asked) == asked
+        monkeypatch.setattr(Store, "head", 404)
+        with pytest.raises(OriginError):
+            show("/206")

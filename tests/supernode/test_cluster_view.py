@@ -1,0 +1,189 @@
+"""The laws of who leads a task, on a virtual clock: supernodes that stop, come back and lose answers, and a Redis that may vanish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfengine.supernode.cluster import cluster_view
+from dfengine.supernode.cluster.cluster_view import LEASE, TTL, Beliefs, Other
+
+TASKS = "ab"
+
+
+class Model:
+    """What the scripts of `redis_facts` do."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, float] = {}
+        self.leads: dict[str, tuple[str, float]] = {}
+
+    def beat(self, id: str, now: float) -> list[Other]:
+        self.members[id] = now + TTL
+        return [Other(each, each) for each, until in self.members.items() if now < until]
+
+    def lead(self, task: str, id: str, now: float) -> Other | None:
+        self.members[id] = now + TTL
+        leader, until = self.leads.get(task, ("", 0.0))
+        if leader != id and now < until and now < self.members.get(leader, 0.0):
+            return Other(leader, leader)
+        self.leads[task] = id, now + LEASE
+        return None
+
+    def release(self, task: str, id: str, now: float) -> None:
+        if self.leads.get(task, ("", 0.0))[0] == id:
+            del self.leads[task]
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.redis = Model()
+        self.nodes = {id: Beliefs() for id in "xyz"}
+
+    def ask(self, id: str, task: str, before: float, after: float, lost: bool) -> None:
+        """As `membership.Cluster.leader`; task: "" for a beat."""
+        node, began = self.nodes[id], self.now
+        if (task and node.leads(task, began)) or not node.may_ask(began):
+            return
+        self.now += before
+        answer: Any = self.redis.lead(task, id, self.now) if task else self.redis.beat(id, self.now)
+        self.now += after
+        if lost:
+            node.failed(self.now)
+        elif not task:
+            node.beaten(answer, began)
+        elif answer is None:
+            node.granted(task, began)
+        else:
+            node.refused(task, answer, began)
+
+    def release(self, id: str, task: str) -> None:
+        if self.nodes[id].released(task):
+            self.redis.release(task, id, self.now)
+
+    def leaders(self, task: str) -> list[str]:
+        return [id for id, node in self.nodes.items() if node.leads(task, self.now)]
+
+
+DELAYS = st.sampled_from([0.0, 0.1, 2.0, TTL])
+STEPS = st.one_of(
+    st.tuples(st.just("ask"), st.sampled_from("xyz"), st.sampled_from(["", *TASKS]), DELAYS, DELAYS, st.booleans()),
+    st.tuples(st.just("ask"), st.sampled_from("xyz"), st.sampled_from(TASKS), st.just(0.0), st.just(0.0), st.just(False)),
+    st.tuples(st.just("wait"), st.sampled_from([0.5, 1.5, TTL - 0.1, TTL, 4 * TTL, LEASE])),
+    st.tuples(st.just("release"), st.sampled_from("xyz"), st.sampled_from(TASKS)),
+    st.tuples(st.just("restart"), st.sampled_from("xyz")),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_no_two_supernodes_lead_a_task_and_a_lost_one_is_succeeded(steps: list[Any]) -> None:
+    world = World()
+    for kind, *given_ in steps:
+        if kind == "ask":
+            world.ask(*given_)
+        elif kind == "wait":
+            world.now += given_[0]
+        elif kind == "release":
+            world.release(*given_)
+        else:
+            world.nodes[given_[0]] = Beliefs()  # a new process, whose id is another one in truth: this is the harder case
+        for task in TASKS:
+            assert len(world.leaders(task)) <= 1
+    # All but one are gone: it leads as soon as it asks, TTL seconds later.
+    world.now += TTL + cluster_view.LONGEST_REST
+    for task in TASKS:
+        world.ask("x", task, 0.0, 0.0, False)
+        assert world.leaders(task) == ["x"]
+
+
+def test_without_redis_the_last_answer_counts_and_it_is_left_alone_for_a_while() -> None:
+    node = Beliefs()
+    assert (node.last_leader("a"), node.leads("a", 0.0), node.may_ask(0.0)) == (None, False, True)
+    node.refused("a", Other("y", "h:1"), 1.0)
+    rests = []
+    now = 2.0
+    for _ in range(6):
+        node.failed(now)
+        assert not node.may_ask(now)
+        rest = next(n / 10 for n in range(1, 1000) if node.may_ask(now + n / 10))
+        rests.append(rest)
+        now += rest
+    assert rests == [2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    assert node.last_leader("a") == Other("y", "h:1")
+    assert not node.reached
+    node.beaten([Other("y", "h:1"), Other("x", "h:2")], now)
+    assert (node.reached, node.may_ask(now), sorted(node.others)) == (True, True, ["x", "y"])
+
+
+def test_what_was_granted_before_it_fell_silent_counts_no_more() -> None:
+    node = Beliefs()
+    node.granted("a", 0.0)
+    node.beaten([], TTL - 1)
+    assert node.leads("a", TTL + 1)
+    node.beaten([], 3 * TTL)
+    assert not node.leads("a", 3 * TTL)
+    node.granted("a", 3 * TTL)
+    for n in range(1000):
+        node.beaten([], 3 * TTL + 5 * n)
+    assert not node.leads("a", 3 * TTL + LEASE)
+
+
+NAMES = st.sets(st.sampled_from("vwxyz"))
+
+
+@given(st.lists(NAMES, min_size=5, max_size=5), st.sampled_from(TASKS), NAMES)
+def test_without_redis_members_follow_those_before_them_alone(known: list[set[str]], task: str, gone: set[str]) -> None:
+    """Whatever each of them knows of the others: so there is no circle of members who wait for each other, and the first one reads."""
+    after: dict[str, str] = {}
+    for own, others in zip("vwxyz", known, strict=False):
+        node = Beliefs()
+        node.beaten([Other(each, each) for each in others], 0.0)
+        node.failed(1.0)
+        led = node.stand_in(task, Other(own, own), gone)
+        assert led is None or (led.id in others - gone and led.id != own)
+        if led is not None:
+            after[own] = led.id
+    for own in after:
+        passed = {own}
+        while own in after:
+            own = after[own]
+            assert own not in passed
+            passed.add(own)
+
+
+def test_all_members_who_know_each_other_follow_one_of_them() -> None:
+    led = set()
+    for own in "vwxyz":
+        node = Beliefs()
+        node.beaten([Other(each, each) for each in "vwxyz"], 0.0)
+        led.add((node.stand_in("a", Other(own, own), ()) or Other(own, own)).id)
+    assert len(led) == 1
+    node = Beliefs()
+    node.beaten([Other("v", "v")], 0.0)
+    node.granted("a", 0.0)
+    assert node.stand_in("a", Other("y", "y"), ()) is None, "who was told to lead goes on"
+
+
+def test_memory_is_bounded(monkeypatch: Any) -> None:
+    monkeypatch.setattr(cluster_view, "MOST", 10)
+    node = Beliefs()
+    for n in range(100):
+        node.granted(f"g{n}", 0.0)
+        node.refused(f"r{n}", Other("y", "h:1"), 0.0)
+    assert len(node._granted) <= 10
+    assert len(node._leaders) <= 10
+
+
+def test_whoever_hears_that_another_one_took_a_task_leads_it_no_more() -> None:
+    node, other = Beliefs(), Other("y", "y:1")
+    node.granted("a", 100.0)
+    node.granted("b", 100.0)
+    node.taken("a", other)
+    assert (node.leads("a", 101.0), node.leads("b", 101.0)) == (False, True)
+    assert node.last_leader("a") == other
+    node.granted("a", 102.0)
+    assert node.leads("a", 103.0)
+    assert node.last_leader("a") is None

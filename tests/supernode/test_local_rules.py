@@ -1,0 +1,60 @@
+"""What a supernode takes from a leader: nothing that its own rules forbid it to read."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from dfengine.net.origin_access import Access
+from dfengine.supernode.copies.local_rules import may_take
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """inside.test is 10.0.0.5, others of .test are 192.0.2.7, the rest is not found; no proxy."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if not host.endswith(".test"):
+            raise socket.gaierror(-2, "not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.5" if host == "inside.test" else "192.0.2.7", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.mark.parametrize(
+    ("url", "allow", "deny", "may"),
+    [
+        ("http://inside.test/f", (), (), True),
+        ("http://nowhere/f", (), (), True),  # without rules nobody is looked up
+        ("s3://bucket/f", (), (), True),
+        ("file:///f", (), (), False),
+        ("FILE:///f", (), (), False),
+        ("http://inside.test/f", (), ("10.0.0.0/8",), False),
+        ("http://outside.test/f", (), ("10.0.0.0/8",), True),
+        ("https://outside.test/f", (), (".test",), False),
+        ("http://outside.test:8080/f", ("outside.test",), (), True),
+        ("http://outside.test/f", ("192.0.2.0/24",), (), True),
+        ("http://inside.test/f", ("192.0.2.0/24",), (), False),
+        ("http://nowhere/f", (), ("10.0.0.0/8",), False),
+        ("http://[bad/f", (), ("10.0.0.0/8",), False),
+        ("s3://bucket/f", (), ("10.0.0.0/8",), False),
+        ("hf://owner/model/f", ("192.0.2.0/24",), (), False),
+    ],
+)
+def test_what_may_come_from_a_leader(url: str, allow: tuple[str, ...], deny: tuple[str, ...], may: bool) -> None:
+    assert may_take(url, Access(allow, deny)) is may
+
+
+def test_a_proxy_that_resolves_names_is_asked_by_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
+    assert may_take("http://nowhere/f", Access((), ("10.0.0.0/8",)))
+    assert not may_take("http://nowhere/f", Access((), ("nowhere",)))
+    assert not may_take("http://10.1.2.3/f", Access((), ("10.0.0.0/8",)))
+
+
+def test_without_an_access_list_all_may() -> None:
+    assert may_take("http://nowhere/f", None)

@@ -1,0 +1,174 @@
+"""Preheats whose supernode is gone: what may be told so that another one goes on, and who does, whatever is lost and heard twice."""
+
+from __future__ import annotations
+
+import json
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dfengine.errors import BadValue
+from dfengine.supernode import preheat_takeover
+from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Totals
+from dfengine.supernode.preheat_request import of_v1
+from dfengine.supernode.remote_preheats import MOST_TOOK, SETTLE, SILENCE, RemoteJobs, leaves, message_of
+
+A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
+ID = "ab" * 32
+NEEDS = {"type": "file", "urls": ["http://o/f"]}
+
+
+def asked(**given: Any) -> Any:
+    return of_v1(json.dumps({"url": "http://o/f", **given}).encode())
+
+
+def job(state: str = RUNNING, took: tuple[str, ...] = (), needs: Any = NEEDS, created: float = 100.0) -> Any:
+    return SimpleNamespace(id=ID, state=state, number=7, kind="file", scope="single_seed_peer", platforms=(), url="http://o/f", error="",
+                           created=created, updated=101.0, parts=[], took=took, needs=needs, over=state not in (RUNNING,))  # fmt: skip
+
+
+def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
+    return json.loads(json.dumps(message_of(given, address, Totals(0, 0, 0, 0), lambda part: 0)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"md5": "d41d8cd98f00b204e9800998ecf8427e", "pin": True}, {"urls": ["http://o/g", "http://o/h"], "concurrentTaskCount": 7},
+    {"identifier": "mine", "headers": {"accept": "text/plain", "Accept-Language": "de", "Range": "bytes=0-9"}, "scope": "all_seed_peers"},
+    {"type": "image", "url": "https://r/v2/a/manifests/1", "platforms": ["linux/arm64"]},
+])  # fmt: skip
+def test_what_is_told_asks_for_the_same(given: dict[str, Any]) -> None:
+    before = asked(**given)
+    told = preheat_takeover.fields_of(before, "linux/amd64")
+    assert isinstance(told, dict)
+    assert preheat_takeover.asked_of(json.loads(json.dumps(told)), ID) == before.replace(id=ID)
+
+
+def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
+    told = preheat_takeover.fields_of(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
+    assert isinstance(told, dict)
+    assert preheat_takeover.asked_of(told, ID).platforms == ("linux/s390x",)
+
+
+@pytest.mark.parametrize(("given", "why"), [
+    ({"headers": {"Authorization": "Bearer hidden"}}, "had credentials, which only its supernode had"),
+    ({"headers": {"X-Anything": "hidden"}}, "credentials"),
+    ({"headers": {"Referer": "http://x/?tok=hidden"}}, "had the header Referer, which Redis may not see, so only its supernode had it"),
+    ({"headers": {"Accept": "a/b", "User-Agent": "hidden"}}, "the header User-Agent"),
+    ({"headers": {"X-Forwarded-For": "hidden"}}, "X-Forwarded-For"), ({"headers": {"baggage": "token=hidden"}}, "baggage"),
+    ({"headers": {"Sec-Ch-Anything": "hidden"}}, "Sec-Ch-Anything"), ({"headers": {"If-None-Match": "hidden"}}, "If-None-Match"),
+    ({"url": "http://me:hidden@o/f"}, "credentials"),
+    ({"urls": ["http://o/g?sig=hidden"]}, "query"), ({"insecure": True}, "authorities"),
+    ({"rootCAs": ["aGlkZGVu"]}, "authorities"), ({"urls": ["http://o/" + "x" * 3000]}, "too long"),
+    ({"type": "image", "url": "https://r/v2/a/manifests/1", "username": "me", "password": "hidden"}, "credentials"),
+    ({"type": "image", "url": "https://r/v2/a/manifests/1", "scope": "all_peers"}, "proxies"),
+    ({"type": "image", "url": "https://r/v2/a/manifests/1", "id": ID, "nodes": ["h:1", "i:1"], "node": 1}, "part"),
+])  # fmt: skip
+def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str) -> None:
+    needs = preheat_takeover.fields_of(asked(**given), "linux/amd64")
+    assert isinstance(needs, str)
+    assert why in needs
+    body = said(job(needs=needs))
+    assert "hidden" not in str(body)
+    told = RemoteJobs()
+    told.received(body, A, 1.0, 0.0)
+    assert not told.orphans((), 1.0 + SETTLE)
+    [failed] = told.all((), 1.0 + SETTLE)
+    assert failed.error == f"supernode h:8002 is gone, and no other one resumed this preheat, because it {needs}: begin it again"
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"urls": ["http://o/f"], "headers": {"Cookie": "a"}},
+    {"urls": ["http://o/f"], "headers": {"Referer": "http://x/"}}, {"urls": ["http://o/f?a"]}, {"urls": ["df:sha256:" + "0" * 64]},
+    {"type": "other", "urls": ["http://o/f"]}, {"urls": ["http://o/f"], "platforms": [5]}, {"urls": ["http://o/f"], "headers": [1]},
+    {"urls": [1]}, {"urls": ["http://o/f"], "md5": "x"}, {"urls": ["http://o/f"], "scope": "x"}, {"urls": ["http://o/" + "y" * 5000]},
+])  # fmt: skip
+def test_what_no_supernode_may_tell_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadValue):
+        preheat_takeover.asked_of(fields, ID)
+
+
+def test_it_goes_on_under_the_one_that_took_it_and_comes_to_an_end_in_bounded_time() -> None:
+    told = RemoteJobs()
+    told.received(said(job()), A, 1.0, 0.0)
+    assert not told.orphans({A}, 1.0 + SETTLE)
+    [orphan] = told.orphans((), 1.0 + SETTLE)
+    orphan.again = 50.0
+    assert not told.orphans((), 49.0), "somebody else has claimed it"
+    assert [each.state for each in told.all((), SILENCE)] == [RUNNING], "it may be taken yet"
+    told.received(said(job(took=(A,)), "i:1"), B, 2.0, 40.0)
+    assert [(each.owner, each.state) for each in told.all({B}, 41.0)] == [(B, RUNNING)]
+    told.received(said(job()), A, 3.0, 42.0)
+    assert [each.owner for each in told.all({A, B}, 43.0)] == [B], "A is there again, and will leave it"
+    [again] = told.orphans({A}, 50.0 + SETTLE)
+    assert (again.owner, again.took) == (B, (A,))
+    told.received(said(job(took=(B, A)), "h:8002"), A, 4.0, 60.0)
+    assert [each.owner for each in told.all({A}, 60.0)] == [A], "A has it back"
+    assert [each.state for each in told.all((), 61.0 + SILENCE)] == [FAILED], "nobody took it"
+    told.received(said(job(SUCCESS, took=(A,)), "i:1"), B, 5.0, 200.0)
+    assert {each.owner: each.state for each in told.all({B}, 200.0)} == {B: SUCCESS}
+    told.received(said(job(took=tuple(f"{n:032x}" for n in range(MOST_TOOK)))), C, 5.0, 300.0)
+    assert not told.orphans((), 301.0 + SETTLE), "one that kills supernodes is not taken for ever"
+
+
+def test_one_that_was_cancelled_is_taken_by_nobody_and_one_that_is_begun_anew_may_be() -> None:
+    told = RemoteJobs()
+    told.cancel(A, ID, 100.0)
+    told.received(said(job()), A, 1.0, 0.0)
+    assert not told.orphans((), 1.0 + SETTLE)
+    assert [each.error for each in told.all((), 1.0 + SETTLE)] == ["it was cancelled"]
+    told.received(said(job(created=101.0)), A, 2.0, 10.0)
+    assert told.orphans((), 11.0 + SETTLE)
+
+
+def test_of_two_that_work_at_the_same_one_stays() -> None:
+    def received(by: str, **given: Any) -> Any:
+        told = RemoteJobs()
+        told.received(said(job(**given)), by, 1.0, 0.0)
+        return told.find(by, ID)
+
+    assert leaves(job(), A, received(B, took=(A,))), "A was taken for dead"
+    assert not leaves(job(took=(A,)), B, received(A)), "it hears of B, and leaves"
+    assert leaves(job(took=(A,)), B, received(A, state=SUCCESS)), "A has ended it"
+    assert leaves(job(took=(A,)), C, received(B, took=(A,)))
+    assert not leaves(job(took=(A,)), B, received(C, took=(A,)))
+    assert leaves(job(took=(A,)), B, received(C, took=(A,), state=SUCCESS))
+    assert not leaves(job(SUCCESS, took=(A,)), C, received(B, took=(A,)))
+    assert not leaves(job(), B, received(A)), "each has one of its own"
+
+
+def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -> None:
+    """On a virtual clock: notices are late, claims are lost with Redis, members die and two are there again whom others took for dead."""
+    for seed in range(200):
+        chance = random.Random(seed)
+        names = [A, B, C]
+        boards = {name: RemoteJobs() for name in names}
+        works: dict[str, Any] = {A: job()}
+        dead: set[str] = set()
+        claims: dict[str, str] = {}
+        now, at = 0.0, 0.0
+        cut = chance.choice(names)
+        for step in range(120):
+            now += 2.0
+            quiet = {cut} if 10 < step < 30 else set()
+            if step == 5:
+                dead.add(A) if chance.random() < 0.5 and cut != A else None
+            if chance.random() < 0.02:
+                claims.clear()  # Redis is empty
+            alive = [name for name in names if name not in dead]
+            for name in [name for name in works if name not in quiet | dead]:
+                at += 1.0
+                body = said(works[name]) if name in works else None  # it may have left it a moment ago
+                for other in [other for other in alive if body and other not in quiet | {name} and chance.random() < 0.8]:
+                    boards[other].received(body or {}, name, at, now)
+                    own, found = works.get(other), boards[other].find(name, ID)
+                    if own is not None and found is not None and leaves(own, other, found):
+                        del works[other]
+            for name in [name for name in alive if name not in quiet and name not in works]:
+                for orphan in boards[name].orphans({other for other in alive if other not in quiet}, now):
+                    if claims.setdefault(orphan.owner, name) == name:
+                        works[name] = job(took=(*orphan.took, orphan.owner))
+                        boards[name].took(orphan.owner, ID, name)
+        running = [name for name in works if name not in dead]
+        assert len(running) == 1, (seed, running, dead, cut)

@@ -1,0 +1,153 @@
+"""Which proxy is given what, and what is made of what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from dfengine.errors import ProtocolViolation, RemoteError
+from dfengine.net import work_messages
+from dfengine.supernode import proxy_workers as module
+from dfengine.supernode.proxy_workers import Worker, Workers
+
+A, B = "a" * 32, "b" * 32
+ITEM = work_messages.Item(number=0, url="https://r/v2/a/blobs/x", digest="sha256:" + "c" * 64, headers=[("Authorization", "secret")])
+
+
+def played(play: Callable[[Workers], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        await play(Workers(asyncio.get_running_loop(), 75, False))
+
+    asyncio.run(run())
+
+
+async def ask(workers: Workers, name: str = A, address: str = "10.0.0.1", **fields: Any) -> work_messages.Given:
+    found = workers.ask(work_messages.Asking(worker=name, want=4, **fields), address)
+    return work_messages.decode_given((await found if isinstance(found, asyncio.Future) else found).body)
+
+
+def only(workers: Workers) -> Worker:
+    [worker] = workers
+    return worker
+
+
+def test_work_is_given_reported_and_over() -> None:
+    async def play(workers: Workers) -> None:
+        assert await ask(workers) == work_messages.Given()
+        worker = only(workers)
+        assert (worker.ip, worker.host) == ("10.0.0.1", "10.0.0.1")
+        ends = [workers.give(worker, ITEM) for _ in range(6)]
+        given = (await ask(workers)).work
+        assert len(given) == module.EACH
+        assert given[0].headers == [("Authorization", "secret")]
+        numbers = [item.number for item in given]
+        assert len(set(numbers)) == 4
+        # No more than it may have under way.
+        assert await ask(workers, under_way=numbers) == work_messages.Given()
+        more = await ask(workers, under_way=numbers[2:], done=[work_messages.Done(numbers[0]), work_messages.Done(numbers[1], "no room")])
+        assert len(more.work) == 2
+        assert (await ends[0], await ends[1]) == ("", "no room")
+        assert not ends[2].done()
+
+    played(play)
+
+
+def test_a_parked_request_is_answered_by_work() -> None:
+    async def play(workers: Workers) -> None:
+        await ask(workers)
+        waiting = asyncio.ensure_future(ask(workers, wait=30.0))
+        await asyncio.sleep(0)
+        workers.give(only(workers), ITEM)
+        assert len((await waiting).work) == 1
+        # A second request of the same proxy takes the place of the first.
+        first = asyncio.ensure_future(ask(workers, wait=30.0, under_way=list(only(workers).under_way)))
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(ask(workers, wait=0.01, under_way=list(only(workers).under_way)))
+        assert (await first, await second) == (work_messages.Given(), work_messages.Given())
+
+    played(play)
+
+
+def test_what_did_not_arrive_is_given_again() -> None:
+    async def play(workers: Workers) -> None:
+        await ask(workers)
+        workers.give(only(workers), ITEM)
+        first = (await ask(workers)).work
+        assert (await ask(workers)).work == first
+        assert (await ask(workers, under_way=[first[0].number])).work == []
+
+    played(play)
+
+
+def test_what_is_cancelled_is_over() -> None:
+    async def play(workers: Workers) -> None:
+        await ask(workers)
+        end = workers.give(only(workers), ITEM)
+        [item] = (await ask(workers)).work
+        end.cancel()
+        await asyncio.sleep(0)
+        assert (await ask(workers, under_way=[item.number, 7])).over == [item.number, 7]
+        assert not only(workers).under_way
+        end = workers.give(only(workers), ITEM)
+        end.cancel()
+        await asyncio.sleep(0)
+        assert (await ask(workers)).work == []
+
+    played(play)
+
+
+def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(workers: Workers) -> None:
+        await ask(workers)
+        end = workers.give(only(workers), ITEM)
+        workers.expire()
+        assert not end.done()
+        monkeypatch.setattr(module, "LIFE", 0.0)
+        assert not list(workers)
+        workers.expire()
+        assert "has not asked" in await end
+        assert not workers._shares
+
+    played(play)
+
+
+def test_names_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_WORKERS", 2)
+
+    async def play(workers: Workers) -> None:
+        await ask(workers)
+        with pytest.raises(RemoteError, match="another client"):
+            await ask(workers, address="10.0.0.2")
+        with pytest.raises(RemoteError, match="too many"):
+            await ask(workers, B)
+        await ask(workers, B, address="10.0.0.2", ip="10.9.9.9")
+        assert [worker.ip for worker in workers] == ["10.0.0.1", "10.9.9.9"]
+
+    played(play)
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"worker": "x"}, {"worker": A, "want": -1}, {"worker": A, "want": 65}, {"worker": A, "wait": 31}, {"worker": A, "wait": -1},
+    {"worker": A, "under_way": [-1]}, {"worker": A, "under_way": list(range(65))},
+    {"worker": A, "done": [{"number": 1, "error": "x" * 1001}]},
+    {"worker": A, "host_name": "x" * 256}, {"worker": A, "done": [{}]}, {"worker": A, "under_way": [1 << 54]}, {"worker": A, "ip": 5},
+])  # fmt: skip
+def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolViolation):
+        work_messages.decode_asking(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"5", b'{"work": [{}]}', b'{"work": [{"number": 1, "url": "u", "digest": "sha256:x"}]}', b'{"over": ["x"]}',
+])  # fmt: skip
+def test_what_no_supernode_gives(body: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        work_messages.decode_given(body)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "secret" not in repr(ITEM)

@@ -98,7 +98,7 @@ class NativeSession:
     def _send(self, transfer: Transfer, want: int, wait: float) -> None:
         if not self._timing.unanswered and self._connection.readable:
             # Every later answer would be taken for the answer to another pull.
-            raise ProtocolViolation(f"supernode {self._member.node} sends an answer to no request")
+            raise ProtocolViolation(f"supernode {self._member.node} sends an unsolicited answer")
         report = transfer.report(MOST_REPORTED, self._paced)
         self._paced |= report.pace > 0
         self._end = report.end
@@ -127,7 +127,7 @@ class NativeSession:
         if status != 200:
             raise ProtocolViolation(f"supernode {self._member.node} answers a pull with HTTP {status}")
         if not self._timing.unanswered:
-            raise ProtocolViolation(f"supernode {self._member.node} sends an answer to no request")
+            raise ProtocolViolation(f"supernode {self._member.node} sends an unsolicited answer")
         silent_nodes.answered(str(self._member.node))
         transfer.evict(self._left.popleft())
         pulled, now = decode_pulled(body), time.monotonic()

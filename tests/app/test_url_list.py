@@ -64,7 +64,7 @@ def test_ends_of_lines_marks_and_bytes_that_are_no_utf8() -> None:
         (b"http://o/\0\n", 1, "NUL"),
         (b"http://o/" + b"a" * LONGEST + b"\n", 1, "longer than"),
         (b"http://o/a\n out=" + b"a" * LONGEST + b"\n", 2, "longer than"),
-        (b"  out=x\n", 1, "before any URL"),
+        (b"  out=x\n", 1, "precedes the first URL"),
         (b"no url\n", 1, "no url"),
         (b"-\n", 1, "-"),
         (b"http://o/a\n checksum=sha-224=00\n", 2, "not ALGORITHM:HEX"),

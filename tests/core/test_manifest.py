@@ -105,7 +105,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
     "link with a blank": ({"paths": ["a b"], "links": ["a b"]}, "link"),
     "link in one segment": ({"paths": ["a/b"], "links": ["a%2Fb"]}, "link"),
     "link that says nothing": ({"links": ["a"]}, "other fields"),
-    "etag": ({"etags": ["a\r\nb"]}, "'a' with an entity-tag"),
+    "etag": ({"etags": ["a\r\nb"]}, "'a' with an invalid entity-tag"),
     "digest": ({"digests": ["sha256:0"]}, "'a' with the digest"),
     "time": ({"modified": [-2]}, "'a' with the time"),
     "time that ends never": ({"modified": [float("inf")]}, "'a' with the time"),

@@ -144,7 +144,7 @@ def test_a_supernode_s_copies_are_listed_pinned_and_removed(stage: Scene) -> Non
     cache(stage, "rm", name, node=again)
     assert json.loads(cache(stage, "ls", "--json", node=again))["cached"] == []
     assert "is not here" in stage.get(name, "more", host=3, nodes=(again,), status=3)
-    assert "no URL or task" in cache(stage, "stat", name, node=again, status=2)
+    assert "is not the URL or task of a copy" in cache(stage, "stat", name, node=again, status=2)
 
 
 def test_words_that_cannot_be_meant(stage: Scene) -> None:
@@ -239,4 +239,4 @@ def test_a_copy_whose_time_is_over_is_not_listed(stage: Scene) -> None:
     [until_then] = [each["until"] for each in kept.values()]
     until(lambda: time.time() > until_then, "the end of its time")
     assert name not in cache(stage, "ls", node=node)
-    assert "no URL or task" in cache(stage, "stat", name, node=node, status=2)
+    assert "is not the URL or task of a copy" in cache(stage, "stat", name, node=node, status=2)

@@ -231,7 +231,7 @@ class TestSupernodesThatFail:
         monkeypatch.setattr("dfengine.client.progress_timeout.IDLE", 0.3)
         with LegacySupernode(self.whole, known=lambda n: False) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url, minrate=0)
-            assert "brought nothing" in (result.back_to_source or "")
+            assert "no progress in the swarm" in (result.back_to_source or "")
         assert get.output.read_bytes() == self.whole
 
     def test_the_users_patience(self, get: Download) -> None:

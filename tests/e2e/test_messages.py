@@ -83,7 +83,7 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("get {url} -o out --tls-ca {here}/missing", 2, "missing cannot be used for TLS: No such file"),
         ("get {url} -o out -n 127.0.0.1:{port} --notbs", 3, "127.0.0.1:{port} cannot be connected to: Connection refused; .*--notbs"),
         ("get {url} -o out -n 127.0.0.1:{web} --notbs", 3, r"127.0.0.1:{web} does not answer as a supernode does \(HTTP 200\): .*--notbs"),
-        ("get {url} -o out -n 127.0.0.1:{port} --pattern cdn -e 1ms", 8, "not finished within 0.001 s.*; run it again to go on"),
+        ("get {url} -o out -n 127.0.0.1:{port} --pattern cdn -e 1ms", 8, "not finished within 0.001 s.*; run it again to resume"),
         ("get {url} -o - -n 127.0.0.1:{port} -e 1ms", 8, r"not finished within 0.001 s.*; a stream cannot be resumed.*\(0 bytes were"),
         ("supernode --port {taken} --download-port 0 --host 127.0.0.1", 7, "127.0.0.1:{taken}: Address already in use: .*--port"),
         ("supernode --port 0 --download-port {taken} --host 127.0.0.1", 7, "127.0.0.1:{taken}: Address already in use: .*--download-port"),

@@ -151,7 +151,7 @@ def test_a_token(stage: Scene) -> None:
 @pytest.mark.parametrize(("words", "reason"), [
     (("http://o/f",), "name it"), (("thing", "-n", "127.0.0.1:1"), "neither a URL"), (("docker://A", "-n", "127.0.0.1:1"), "docker://"),
     (("ls", "x", "-n", "127.0.0.1:1"), "ls, stat"), (("cancel", "-n", "127.0.0.1:1"), "ls, stat"),
-    (("cancel", "../x", "-n", "127.0.0.1:1"), "no ID"), (("http://o/f", "--platform", "all", "-n", "127.0.0.1:1"), "for images"),
+    (("cancel", "../x", "-n", "127.0.0.1:1"), "not an ID"), (("http://o/f", "--platform", "all", "-n", "127.0.0.1:1"), "for images"),
     (("http://o/f", "--scope", "some", "-n", "127.0.0.1:1"), "not one of"),
 ])  # fmt: skip
 def test_what_cannot_be_meant(words: tuple[str, ...], reason: str) -> None:

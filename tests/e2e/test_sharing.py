@@ -112,7 +112,7 @@ def test_the_end_of_all_that_have_it_is_told_and_not_waited_for(stage: Scene) ->
     killed(stage, host=2)
     said = stage.get(name, "second", host=3, nodes=(node,), status=3)
     assert "is not here" in said, said
-    assert "brought nothing" not in said, "it gave up by itself, after max(60, 2 piece / minrate)"
+    assert "no progress" not in said, "it gave up by itself, after max(60, 2 piece / minrate)"
 
 
 def test_a_registration_waits_for_who_is_about_to_share(stage: Scene) -> None:

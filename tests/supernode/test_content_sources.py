@@ -23,7 +23,7 @@ def test_the_place_pays_and_the_next_one_is_asked() -> None:
     assert known.choose("t", HONEST, "b", 11.0) is HONEST
     assert known.choose("other", LIAR, "a", 11.0) is LIAR
     known.blame("t", HONEST.url, "b", 12.0)
-    with pytest.raises(OriginError, match="another one"):
+    with pytest.raises(OriginError, match="another sha256"):
         known.choose("t", LIAR, "a", 13.0)
     assert known.choose("t", LIAR, "a", 10.0 + BLOCKED) is LIAR
 

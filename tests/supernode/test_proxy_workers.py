@@ -109,7 +109,7 @@ def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "LIFE", 0.0)
         assert not list(workers)
         workers.expire()
-        assert "has not asked" in await end
+        assert "has sent no request" in await end
         assert not workers._shares
 
     played(play)

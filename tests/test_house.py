@@ -60,25 +60,7 @@ MAY_IMPORT = {
 """Package -> packages that it may import, beside itself and the core."""
 
 PURE = {"asyncio", "socket", "os", "time", "random", "threading", "select", "subprocess", "uvloop", "pathlib"}
-PURE_IN_SUPERNODE = {"negative_cache", "origin_counts", "posted_peers", "preheat_request", "series", "timings", "remote_preheats"}
-"""Modules beside the engine that hold laws."""
-
-PURE_IN_CONSOLE = {"answers", "mended", "openapi", "operations", "queries", "rates", "slowest"}
-"""Modules of the console that hold laws."""
-
-PURE_IN_PROXY = {
-    "fields", "ranges", "reference", "registries", "targets", "front.guard", "front.methods", "upstream.withheld", "registry.client_files",
-    "blobs.counts", "forward.rules", "forward.shared_cache", "hub.xet_names",
-    "s3.bucket", "s3.error", "s3.page", "s3.request", "s3.signature", "s3.object_head", "s3.xml",
-}
-"""Modules of the proxy that hold laws."""
-
-PURE_IN_ORIGIN = {
-    "claim", "connections", "giving_way", "head", "image_manifest", "image_name",
-    "listing_index", "listing_names", "local_version", "object_address", "request", "retry", "verification",
-    "version", "work",
-}
-"""Modules of the origin's package that hold laws; all others there may touch the world."""
+"""What a pure module does not import: no clock, chance, socket, file or thread."""
 
 SLOW = {
     "asyncio", "uvloop", "httptools", "http", "numpy", "rich", "aiohttp", "subprocess", "ssl", "logging", "urllib.request",
@@ -207,19 +189,13 @@ def test_the_fast_path_is_used_by_its_package_alone() -> None:
 
 
 def is_pure(path: Path) -> bool:
-    """The core, the laws of origins, and the swarm's state machine in the supernode."""
-    return (
-        room(path) == "core"
-        or (room(path) == "origin" and path.stem in PURE_IN_ORIGIN)
-        or room(path) == "supernode.swarm"
-        or (f"{room(path)}.{path.stem}".removeprefix("proxy.") in PURE_IN_PROXY and room(path).startswith("proxy"))
-        or (room(path) == "supernode" and path.stem in PURE_IN_SUPERNODE)
-        or (room(path) == "supernode.console" and path.stem in PURE_IN_CONSOLE)
-    )
+    """The core, the swarm's engine, and each module whose docstring says so."""
+    says = path.suffix == ".py" and re.search(r"\bPure\b|a pure state machine", ast.get_docstring(ast.parse(path.read_text())) or "")
+    return bool(says) or room(path) in ("core", "supernode.swarm")
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if is_pure(path)], ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_core_and_the_swarm_are_pure(path: Path) -> None:
+def test_what_is_pure_imports_nothing_of_the_world(path: Path) -> None:
     assert not PURE & {name.split(".")[0] for name in imports(path)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import time
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
 PARAMETERS = frozenset((
@@ -28,7 +28,7 @@ AHEAD = 300
 def signed(url: str, region: str, access: str, secret: str, session: str, now: float, seconds: int) -> str:
     """Sign `url`, whose path is percent-encoded as the signature requires, for a GET. now: unix seconds; seconds: validity."""
     parts = urlsplit(url)
-    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{moment[:8]}/{region}/s3/aws4_request"
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     query |= {"X-Amz-Algorithm": "AWS4-HMAC-SHA256", "X-Amz-Credential": f"{access}/{scope}", "X-Amz-Date": moment,
@@ -51,7 +51,7 @@ SAS = "2023-11-03"
 
 def azure_signed(url: str, account: str, container: str, blob: str, key: bytes, now: float, seconds: int) -> str:
     """The `url` of a blob with a service SAS that permits reading. key: the account's."""
-    begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each)) for each in (now - AHEAD, now + seconds))
+    begin, end = (datetime.fromtimestamp(each, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for each in (now - AHEAD, now + seconds))
     text = "\n".join(("r", begin, end, f"/blob/{account}/{container}/{blob}", "", "", "", SAS, "b", *[""] * 7))
     signature = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
     query = {"sv": SAS, "st": begin, "se": end, "sr": "b", "sp": "r", "sig": signature}

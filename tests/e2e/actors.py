@@ -6,7 +6,7 @@ import http.client
 import json
 from typing import Any
 
-from scene import Supernode
+from tests.e2e.scene import Supernode
 
 
 class Actor:

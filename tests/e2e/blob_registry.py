@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
-from scene import MIB, Supernode, buffered
-from upstream import Asked, Upstream
+from tests.e2e.scene import MIB, Supernode, buffered
+from tests.e2e.upstream import Asked, Upstream
 
 DATA = random.Random(7).randbytes(24 * MIB + 12345)
 

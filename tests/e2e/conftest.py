@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,15 +11,11 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
-
 
 @pytest.fixture
 def stage() -> Iterator[Any]:
     """A `Scene` on tmpfs where there is one."""
-    from scene import scene
+    from tests.e2e.scene import scene
 
     folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="dfe2e-", dir=folder) as path, scene(Path(path)) as made:
@@ -31,7 +26,7 @@ def stage() -> Iterator[Any]:
 @pytest.fixture
 def small() -> Iterator[Path]:
     """A disk of `scene.SMALL` bytes: a tmpfs, which needs root; the test fails if something in it is still open at the end."""
-    from scene import SMALL
+    from tests.e2e.scene import SMALL
 
     with tempfile.TemporaryDirectory(prefix="dfsmall-") as path:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL},mode=700", "dfsmall", path], check=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
 
 REGISTRY = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 SKOPEO = shutil.which("skopeo") or "/usr/bin/skopeo"

@@ -17,7 +17,7 @@ import subprocess
 import threading
 from typing import Any
 
-from scene import NGINX, Scene, free_port, until
+from tests.e2e.scene import NGINX, Scene, free_port, until
 
 BLOCK = 1 << 16
 

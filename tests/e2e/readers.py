@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from scene import MIB, Scene, Supernode, until
+from tests.e2e.scene import MIB, Scene, Supernode, until
 
 LIMIT = 24 * MIB
 """Bytes per second."""

@@ -14,13 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from scene import free_port, until
-
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
 from dfengine.origin.local_root import Anywhere
 from dfengine.origin.origin_settings import Reach
 from dfengine.origin.schemes import origin
+from tests.e2e.scene import free_port, until
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t-k3y", "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
 """What opens moto's server; its endpoint is added."""

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from scene import Scene, Supernode, status, until
+from tests.e2e.scene import Scene, Supernode, status, until
 
 SIZE = 9_000_000
 ROOT = Path(__file__).resolve().parents[2]

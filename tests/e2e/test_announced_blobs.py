@@ -8,10 +8,9 @@ import os
 import signal
 from pathlib import Path
 
-from scene import PATIENCE, Scene, _ended, until
-from upstream import get
-
 from dfengine.proxy.blobs.blob_announcer import LEAST, MOST
+from tests.e2e.scene import PATIENCE, Scene, _ended, until
+from tests.e2e.upstream import get
 
 from .test_blobs import DATA, Blobs, registry  # noqa: F401  (a fixture)
 

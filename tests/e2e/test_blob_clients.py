@@ -15,9 +15,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from blob_registry import DATA, Blobs, check_read_once
-from scene import MIB, PATIENCE, Scene, buffered, descriptors, filled, until
-from upstream import get
+
+from tests.e2e.blob_registry import DATA, Blobs, check_read_once
+from tests.e2e.scene import MIB, PATIENCE, Scene, buffered, descriptors, filled, until
+from tests.e2e.upstream import get
 
 
 @pytest.fixture

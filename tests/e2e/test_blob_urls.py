@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
-from scene import Scene, Supernode
-from test_preheat import ask, ended
-from upstream import Upstream, ok
 
 from dfengine.errors import DigestMismatch
+from tests.e2e.scene import Scene, Supernode
+from tests.e2e.test_preheat import ask, ended
+from tests.e2e.upstream import Upstream, ok
 
 BODY, OTHER = b"what was pushed\n" * 9000, b"what was pulled\n" * 9000
 HEX = hashlib.sha256(BODY).hexdigest()

@@ -17,9 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from blob_registry import DATA, Blobs, check_read_once
-from scene import DFENGINE, MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
-from upstream import Asked, get, ok
+
+from tests.e2e.blob_registry import DATA, Blobs, check_read_once
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, SMALL, Scene, Supernode, buffered, until
+from tests.e2e.upstream import Asked, get, ok
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
-from scene import Scene, Supernode, until
 
+from tests.e2e.scene import Scene, Supernode, until
 from tests.fuzz import border
 
 OWN_FAULT = b"internal error"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, Scene, Supernode, until
 from test_share_command import killed, made, named
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
 
 SIZE = 9 * MIB + 3
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import Scene, Supernode
+
+from tests.e2e.scene import Scene, Supernode
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 20_000_000

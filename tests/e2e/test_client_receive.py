@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from certificates import Authority
-from scene import until
 
 from dfengine.errors import ProtocolViolation, SourceGone, TooSlow
 from dfengine.net import tls
 from dfengine.net._receive import HEAD_LIMIT, Receiver
 from dfengine.net.dial import Connection, local_address
 from dfengine.net.tls import TlsReceiver
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import until
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,6 @@ from typing import Any
 
 import pytest
 import redis
-from scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
-from test_faults import registration
-from test_isolation import joined, serving
-from test_preheat_command import run
-from test_supernode_origins import Watched
 
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
@@ -29,6 +24,11 @@ from dfengine.supernode import api_v1
 from dfengine.supernode.cluster.cluster_view import Other
 from dfengine.supernode.preheats import MOST_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
+from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
+from tests.e2e.test_faults import registration
+from tests.e2e.test_isolation import joined, serving
+from tests.e2e.test_preheat_command import run
+from tests.e2e.test_supernode_origins import Watched
 from tests.origins.answers import refuse, serve
 from tests.origins.behaviour import content
 from tests.origins.server import Server

@@ -9,10 +9,9 @@ import threading
 from collections import Counter
 from typing import Any
 
-from scene import MIB, Scene, until
-from test_cluster import from_origin, members, options, server  # noqa: F401  (fixtures)
-from test_tree import end, fetch, index, lay, start, there
-
+from tests.e2e.scene import MIB, Scene, until
+from tests.e2e.test_cluster import from_origin, members, options, server  # noqa: F401  (fixtures)
+from tests.e2e.test_tree import end, fetch, index, lay, start, there
 from tests.origins.directory import Directory
 
 SIZE = 13 * MIB + 5

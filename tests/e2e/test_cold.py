@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from scene import MIB, Scene
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import MIB, Scene
 
 SIZE = 40 * MIB + 7
 

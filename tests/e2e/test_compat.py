@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scene import PATIENCE, Scene, Supernode, free_port
+from tests.e2e.scene import PATIENCE, Scene, Supernode, free_port
 
 SIZE = 5_000_000
 

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, PATIENCE
+
+from tests.e2e.scene import DFENGINE, PATIENCE
 
 BASH = """
 eval "$(dfengine completion bash)"

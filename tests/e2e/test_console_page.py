@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actors import Actor
-from scene import MIB, Scene, until
-from test_console_api import TOKEN, ask, token
-
+from tests.e2e.actors import Actor
+from tests.e2e.scene import MIB, Scene, until
+from tests.e2e.test_console_api import TOKEN, ask, token
 from tests.supernode.redis_server import RedisServer
 
 HOSTS = 24

@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from scene import DFENGINE, MIB, Scene, Supernode, until
+from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
 
 PIECES = 64
 SIZE = PIECES * (4 * MIB - 5)

@@ -8,9 +8,8 @@ import stat
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scene import status
-
 from dfengine.net.secret import HEADER, WHO, Signer, read_secret
+from tests.e2e.scene import status
 from tests.origins import quiet
 
 BODY = os.urandom(3 << 20)

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from scene import MIB, Scene, Supernode, descriptors, status, until
-from standin import Origin
-from test_faults import post, registration
-from test_legacy_client import LegacyClient
+
+from tests.e2e.scene import MIB, Scene, Supernode, descriptors, status, until
+from tests.e2e.standin import Origin
+from tests.e2e.test_faults import post, registration
+from tests.e2e.test_legacy_client import LegacyClient
 
 PIECE = (4 << 20) - 5
 SIZE = 18 * MIB

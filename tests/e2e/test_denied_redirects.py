@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from scene import Scene
-from upstream import Asked, get
-
 from dfengine.net.origin_access import Access
 from dfengine.proxy.registries import OWN_MACHINE
+from tests.e2e.scene import Scene
+from tests.e2e.upstream import Asked, get
 
 from .test_blobs import DATA, Blobs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from scene import DFENGINE, MIB, Scene, status, until
+from tests.e2e.scene import DFENGINE, MIB, Scene, status, until
 
 
 def test_a_drain_does_not_wait_for_a_client_that_was_killed(stage: Scene) -> None:

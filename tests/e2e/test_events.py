@@ -11,8 +11,9 @@ import subprocess
 from typing import Any
 
 import pytest
-from certificates import Authority
-from scene import DFENGINE, PATIENCE, Scene, Supernode, status, until
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import DFENGINE, PATIENCE, Scene, Supernode, status, until
 
 SIZE = 9_000_000
 SECRET = "very-secret-word"

@@ -11,8 +11,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from readers import Reader
-from scene import MIB, Scene, descriptors, until
+from tests.e2e.readers import Reader
+from tests.e2e.scene import MIB, Scene, descriptors, until
 
 
 def post(node: Any, path: str, message: object, patience: float = 30.0) -> Any:

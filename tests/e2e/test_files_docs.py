@@ -13,9 +13,9 @@ from pathlib import Path
 
 import boto3
 import pytest
-from scene import Scene, until
-from stores import ENVIRONMENT, moto
 
+from tests.e2e.scene import Scene, until
+from tests.e2e.stores import ENVIRONMENT, moto
 from tests.origins.hub import Hub
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from blob_registry import Blobs
-from scene import MIB, Scene, until
-from upstream import Asked, Upstream, get
 
+from tests.e2e.blob_registry import Blobs
+from tests.e2e.scene import MIB, Scene, until
+from tests.e2e.upstream import Asked, Upstream, get
 from tests.origins.hub import Hub
 
 from .test_passed_digests import pulled

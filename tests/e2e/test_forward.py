@@ -18,10 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from certificates import Authority
-from proxies import Proxy
-from scene import DFENGINE, MIB, PATIENCE, Scene, buffered, until
-from upstream import Asked, Upstream, ok
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import Proxy
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, buffered, until
+from tests.e2e.upstream import Asked, Upstream, ok
 
 BIG = random.Random(4).randbytes(5 * MIB + 7)
 OLD = formatdate(time.time() - 3600, usegmt=True)

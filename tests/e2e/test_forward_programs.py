@@ -16,11 +16,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from certificates import Authority
-from proxies import TlsOrigin
-from scene import PATIENCE, Scene, Supernode
-from test_intercepting import ca_of
-from upstream import Asked, Upstream, ok
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import TlsOrigin
+from tests.e2e.scene import PATIENCE, Scene, Supernode
+from tests.e2e.test_intercepting import ca_of
+from tests.e2e.upstream import Asked, Upstream, ok
 
 KIB = 1 << 10
 PAGES = "default_type text/html;"

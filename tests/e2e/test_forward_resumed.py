@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, Scene, Supernode
-from upstream import Asked, Upstream
+
+from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode
+from tests.e2e.upstream import Asked, Upstream
 
 from .test_forward import OLD, asked
 

@@ -7,9 +7,9 @@ import os
 import signal
 from urllib.parse import urlsplit
 
-from blob_registry import DATA, Blobs
-from scene import MIB, Scene, until
-from upstream import get
+from tests.e2e.blob_registry import DATA, Blobs
+from tests.e2e.scene import MIB, Scene, until
+from tests.e2e.upstream import get
 
 
 def test_a_supernode_that_is_frozen_under_a_pull(stage: Scene) -> None:

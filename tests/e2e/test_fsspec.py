@@ -23,10 +23,10 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.asyn import get_loop
-from scene import MIB, Scene, Supernode, free_port, until
 
 from dfengine.errors import BadValue, OriginUnreachable
 from dfengine.filesystem import FileSystem
+from tests.e2e.scene import MIB, Scene, Supernode, free_port, until
 
 PIECE = 4 * MIB - 5
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
-from scene import Scene
 
 from dfengine.filesystem import FileSystem
 from dfengine.filesystem.origins import ORIGINS, Http
+from tests.e2e.scene import Scene
 
 
 class Shelf(Http):

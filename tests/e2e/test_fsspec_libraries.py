@@ -13,8 +13,9 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 import zarr
-from scene import Scene, Supernode
-from test_fsspec import nothing_left, options
+
+from tests.e2e.scene import Scene, Supernode
+from tests.e2e.test_fsspec import nothing_left, options
 
 __all__ = ["nothing_left"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from scene import MIB
-from stores import Gate
-from test_fsspec import nothing_left, options
-from test_hub_origins import one_hub
-from test_object_origins import content, one_gate, put, store
 
+from tests.e2e.scene import MIB
+from tests.e2e.stores import Gate
+from tests.e2e.test_fsspec import nothing_left, options
+from tests.e2e.test_hub_origins import one_hub
+from tests.e2e.test_object_origins import content, one_gate, put, store
 from tests.origins.hub import Hub
 
 __all__ = ["nothing_left", "one_gate", "one_hub", "store"]

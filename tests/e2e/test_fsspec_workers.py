@@ -8,10 +8,10 @@ from typing import Any
 
 import fsspec
 import pytest
-from scene import MIB, Scene
-from test_fsspec import nothing_left, options
 
 from dfengine.filesystem import FileSystem
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.test_fsspec import nothing_left, options
 
 __all__ = ["nothing_left"]
 

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, filled, until
-from test_faults import post, registration
+
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, filled, until
+from tests.e2e.test_faults import post, registration
 
 PAGE = 4096
 

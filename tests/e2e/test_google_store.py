@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from google_store import Google
-from scene import MIB, Scene
+
+from tests.e2e.google_store import Google
+from tests.e2e.scene import MIB, Scene
 
 from .test_s3_places import client, listed, refused
 

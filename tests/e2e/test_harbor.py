@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from images import MISSING, Image, Registry
-from scene import Scene, Supernode, until
-from test_images import SIZES
-from test_preheat import BASIC_USER, ask
+
+from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.scene import Scene, Supernode, until
+from tests.e2e.test_images import SIZES
+from tests.e2e.test_preheat import BASIC_USER, ask
 
 BODIES = Path(__file__).parent.parent / "supernode" / "harbor"
 TOKEN = "a-token-for-harbor-alone"

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, Scene
-from standin import Served
 
 from dfengine.client import supernode_session
 from dfengine.client.messages import Registration
 from dfengine.errors import SupernodeError
 from dfengine.net.dialer import Dialer
 from dfengine.settings import SupernodeAddress
+from tests.e2e.scene import DFENGINE, MIB, Scene
+from tests.e2e.standin import Served
 
 MEMORY = 1 << 30
 """Bytes of address space that a download of a file of no size may take."""

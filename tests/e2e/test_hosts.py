@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, Scene, free_port, status, until
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, free_port, status, until
 
 from .standin import Origin
 

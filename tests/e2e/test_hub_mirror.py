@@ -15,9 +15,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, Scene, buffered, until
-from upstream import get
 
+from tests.e2e.scene import MIB, PATIENCE, Scene, buffered, until
+from tests.e2e.upstream import get
 from tests.origins.hub import Hub
 
 TOKEN = "hf_t0ken"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, until
-from stores import listed
-from test_tree import fetch
 
+from tests.e2e.scene import DFENGINE, MIB, until
+from tests.e2e.stores import listed
+from tests.e2e.test_tree import fetch
 from tests.origins.hub import Hub
 
 SIZE = 9 * MIB + 77

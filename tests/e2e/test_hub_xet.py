@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, PATIENCE, Scene, until
-from test_hub_mirror import TOKEN, ends, snapshot, whole
-from upstream import get
 
+from tests.e2e.scene import MIB, PATIENCE, Scene, until
+from tests.e2e.test_hub_mirror import TOKEN, ends, snapshot, whole
+from tests.e2e.upstream import get
 from tests.origins.hub import Hub
 from tests.origins.xet import Cas
 

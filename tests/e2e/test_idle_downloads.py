@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
 
 from dfengine._piece import Geometry
+from tests.e2e.scene import MIB, Scene, Supernode, until
 
 SIZE = 24 * MIB
 MOST = 30.0

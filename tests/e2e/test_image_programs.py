@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from images import MISSING, SIZES, Containerd, Image, Registry, check, copied, mirrored, once, skopeo, together, two_mirrors
-from scene import MIB, PATIENCE, Scene, until
-from stores import ENVIRONMENT, Gate, moto
+
+from tests.e2e.images import MISSING, SIZES, Containerd, Image, Registry, check, copied, mirrored, once, skopeo, together, two_mirrors
+from tests.e2e.scene import MIB, PATIENCE, Scene, until
+from tests.e2e.stores import ENVIRONMENT, Gate, moto
 
 
 @pytest.fixture(autouse=True)

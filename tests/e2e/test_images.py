@@ -12,9 +12,10 @@ import time
 from urllib.parse import unquote
 
 import pytest
-from images import MISSING, SIZES, Containerd, Image, Registry, check, copied, once, skopeo, together, two_mirrors
-from scene import DFENGINE, MIB, PATIENCE, Scene, until
-from upstream import Asked, Upstream, get, ok
+
+from tests.e2e.images import MISSING, SIZES, Containerd, Image, Registry, check, copied, once, skopeo, together, two_mirrors
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, until
+from tests.e2e.upstream import Asked, Upstream, get, ok
 
 
 @pytest.fixture(autouse=True)

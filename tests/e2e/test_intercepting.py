@@ -13,9 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from certificates import Authority
-from proxies import TlsOrigin
-from scene import DFENGINE, MIB, PATIENCE, Scene
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import TlsOrigin
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene
 
 
 @pytest.fixture(name="origin")

@@ -16,12 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from certificates import Authority
-from scene import Scene, until
-from test_faults import post, registration
-
 from dfengine._piece import Geometry
 from dfengine.net.tls import server
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import Scene, until
+from tests.e2e.test_faults import post, registration
 
 LENGTH = 9 << 20
 

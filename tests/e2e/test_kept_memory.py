@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, until
 
 import dfengine
+from tests.e2e.scene import MIB, Scene, until
 
 SIZE = 8 * MIB + 77
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from scene import Scene
-from upstream import Asked, Script, Upstream, get
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import Scene
+from tests.e2e.upstream import Asked, Script, Upstream, get
 
 from .test_s3_places import client
 

@@ -11,7 +11,8 @@ import threading
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
+
+from tests.e2e.scene import MIB, Scene, Supernode, until
 
 JSON = {"Content-Type": "application/json"}
 

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
-from test_legacy_client import JSON, LegacyClient, exchange
 
 from dfengine import wire
+from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.test_legacy_client import JSON, LegacyClient, exchange
 
 
 def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from scene import Scene
-from standin import Origin
-from test_faults import post, registration
+
+from tests.e2e.scene import Scene
+from tests.e2e.standin import Origin
+from tests.e2e.test_faults import post, registration
 
 LONG = 9 << 20
 

@@ -6,8 +6,9 @@ import http.client
 from collections.abc import Iterator
 
 import pytest
-from scene import Scene, buffered, until
-from upstream import get
+
+from tests.e2e.scene import Scene, buffered, until
+from tests.e2e.upstream import get
 
 from .test_blobs import DATA, Blobs, _registered
 

@@ -9,8 +9,6 @@ import weakref
 from pathlib import Path
 
 import pytest
-from scene import Scene
-from test_faults import post, registration
 
 from dfengine import wire
 from dfengine.errors import RemoteError, UnknownTask
@@ -22,6 +20,8 @@ from dfengine.supernode.api_preheat import PreheatRoutes
 from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.registration import register
+from tests.e2e.scene import Scene
+from tests.e2e.test_faults import post, registration
 
 
 @pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("swarm.members.MOST_DOWNLOADS", "downloads")])

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from scene import Scene, until
-from upstream import Asked, Upstream, get, ok
+
+from tests.e2e.scene import Scene, until
+from tests.e2e.upstream import Asked, Upstream, get, ok
 
 TYPE = "application/vnd.oci.image.manifest.v1+json"
 BODY = json.dumps({"schemaVersion": 2, "mediaType": TYPE, "layers": []}).encode()

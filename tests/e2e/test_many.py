@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, Scene, scene, until
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, scene, until
 
 from .standin import Origin
 from .test_progress import Terminal

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE
+
+from tests.e2e.scene import DFENGINE
 
 from .standin import Origin, unused_port
 

@@ -11,10 +11,10 @@ import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
-from scene import MIB, PATIENCE, Scene, Supernode, until
-from test_forward import asked
 
 from tests.deploy.test_monitoring import rules, shown
+from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, until
+from tests.e2e.test_forward import asked
 from tests.supernode.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from scene import Scene, Supernode
-from test_faults import registration
-from test_shares import ALICE, BOB, ask, line
+
+from tests.e2e.scene import Scene, Supernode
+from tests.e2e.test_faults import registration
+from tests.e2e.test_shares import ALICE, BOB, ask, line
 
 SIZE = 9 << 20
 PIECE = "0-4194303"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, Scene, free_port, until
 
+from tests.e2e.scene import DFENGINE, MIB, Scene, free_port, until
 from tests.net.name_server import NAME, NameServer
 
 SIZE = 9 * MIB + 5

@@ -15,12 +15,12 @@ from typing import Any
 
 import boto3
 import pytest
-from scene import MIB, until
-from stores import ENVIRONMENT, Gate, listed, moto
 
 import dfengine
 from dfengine.errors import BadListing, OriginError
 from dfengine.location import Location
+from tests.e2e.scene import MIB, until
+from tests.e2e.stores import ENVIRONMENT, Gate, listed, moto
 
 SIZE = 9 * MIB + 77
 SECRETS = ("s3cr3t-k3y", "X-Amz-Signature", "X-Amz-Credential", "hf-t0ken")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, SMALL, Scene, Supernode, until
 
 import dfengine
 from dfengine.client import swarm_recovery, swarm_session
@@ -38,6 +37,7 @@ from dfengine.files import File
 from dfengine.files import file as file_module
 from dfengine.files import opened as opening
 from dfengine.settings import GetSettings, SupernodeAddress
+from tests.e2e.scene import MIB, SMALL, Scene, Supernode, until
 
 PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 5 * PIECE + 12345]

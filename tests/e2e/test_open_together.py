@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from readers import Reader, in_a_quarter, memory, quarters
-from scene import MIB, Scene, Supernode, scene
+
+from tests.e2e.readers import Reader, in_a_quarter, memory, quarters
+from tests.e2e.scene import MIB, Scene, Supernode, scene
 
 PIECE = 4 * MIB
 SIZE = 100 * MIB + 12345

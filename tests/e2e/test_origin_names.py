@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from scene import Scene
-from standin import Served, say
 
 from dfengine.origin.request import basic
+from tests.e2e.scene import Scene
+from tests.e2e.standin import Served, say
 
 ME, YOU = basic(b"me", b"pass word")[1], basic(b"you", b"other")[1]
 

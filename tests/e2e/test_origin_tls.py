@@ -10,10 +10,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from proxies import TlsOrigin
-from scene import MIB, Scene
-from standin import Origin
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import TlsOrigin
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.standin import Origin
 
 SIZE = 20 * MIB
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from certificates import Authority
-from proxies import Proxy, TlsOrigin
-from scene import MIB, Scene
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import Proxy, TlsOrigin
+from tests.e2e.scene import MIB, Scene
 
 NAME = "files.test"
 """Of an origin that nobody but a proxy can find (RFC 2606)."""

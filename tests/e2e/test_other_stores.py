@@ -20,8 +20,9 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from scene import MIB, free_port
-from stores import listed, running
+
+from tests.e2e.scene import MIB, free_port
+from tests.e2e.stores import listed, running
 
 SIZE = 9 * MIB + 77
 ACCOUNT, KEY = "devstoreaccount1", base64.b64encode(b"k3y" * 20).decode()

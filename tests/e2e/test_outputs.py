@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from scene import DFENGINE, MIB, Scene, until
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, until
 
 from .standin import Origin, Served
 

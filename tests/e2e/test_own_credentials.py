@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from scene import DFENGINE, Scene, buffered
-from upstream import Asked, Upstream, get, ok
+
+from tests.e2e.scene import DFENGINE, Scene, buffered
+from tests.e2e.upstream import Asked, Upstream, get, ok
 
 from .test_blobs import DATA, Blobs
 

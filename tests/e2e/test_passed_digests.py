@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from scene import DFENGINE, MIB, Scene, until
-from upstream import Asked, Script, Upstream, get, ok
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, until
+from tests.e2e.upstream import Asked, Script, Upstream, get, ok
 
 SMALL, LARGE = b"small\n" * 40, bytes(range(256)) * 1200
 LONGER = bytes(4 * MIB + 1)

@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from certificates import Authority
-from scene import DFENGINE, MIB, PATIENCE, Scene, until
-from upstream import Asked, Upstream, ok, raw
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, until
+from tests.e2e.upstream import Asked, Upstream, ok, raw
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ import ssl
 from collections.abc import Iterator
 
 import pytest
-from certificates import Authority
-from proxies import Proxy
-from scene import Scene, free_port
-from upstream import Upstream, get, ok
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import Proxy
+from tests.e2e.scene import Scene, free_port
+from tests.e2e.upstream import Upstream, get, ok
 
 NAME, ADDRESS = "registry.example", "192.0.2.7"
 """Of a registry that nobody but the proxy can find, and of one for proxies that look up no names."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from images import MISSING, Image, Registry
-from scene import MIB, Scene, Supernode, until
-from test_images import BASIC, SIZES, WRITTEN, Tokens, check, copied, skopeo
-from upstream import Upstream, get, ok
+
+from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.test_images import BASIC, SIZES, WRITTEN, Tokens, check, copied, skopeo
+from tests.e2e.upstream import Upstream, get, ok
 
 BASIC_USER = base64.b64encode(b"user:password").decode()
 

@@ -12,12 +12,13 @@ import threading
 from typing import Any
 
 import pytest
-from certificates import Authority
-from images import MISSING, Image, Registry
-from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, until
-from test_images import BASIC, SIZES, WRITTEN, check, copied, skopeo
-from test_preheat import index
-from upstream import Upstream, get
+
+from tests.e2e.certificates import Authority
+from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, until
+from tests.e2e.test_images import BASIC, SIZES, WRITTEN, check, copied, skopeo
+from tests.e2e.test_preheat import index
+from tests.e2e.upstream import Upstream, get
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from images import MISSING, Image, Registry
-from scene import MIB, PATIENCE, Scene, Supernode, until
-from test_images import BASIC, SIZES, WRITTEN
-from test_preheat import ask, begun, ended, index
-from test_preheat_command import command, run
-from upstream import Upstream, get, ok
+
+from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, until
+from tests.e2e.test_images import BASIC, SIZES, WRITTEN
+from tests.e2e.test_preheat import ask, begun, ended, index
+from tests.e2e.test_preheat_command import command, run
+from tests.e2e.upstream import Upstream, get, ok
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from readers import Reader
-from scene import MIB, Scene, until
 
 import dfengine
 from dfengine import aio
 from dfengine.client.present_version import FRESH
+from tests.e2e.readers import Reader
+from tests.e2e.scene import MIB, Scene, until
 
 SIZE = 8 * MIB + 77
 

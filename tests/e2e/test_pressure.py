@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
-from test_faults import registration
 
 from dfengine.net import control_server
 from dfengine.net.http import Response
+from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.test_faults import registration
 
 ALICE, BOB = "127.0.0.51", "127.0.0.52"
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from scene import MIB, Scene, Supernode, until
 
+from tests.e2e.scene import MIB, Scene, Supernode, until
 from tests.origins import quiet
 
 from .test_legacy_client import JSON, LegacyClient, exchange

@@ -12,9 +12,9 @@ import sys
 from contextlib import AbstractContextManager
 
 import pytest
-from scene import Scene, Supernode, until
 
 from dfengine.task import task_id
+from tests.e2e.scene import Scene, Supernode, until
 from tests.origins import quiet
 
 SIZE = 6 << 20

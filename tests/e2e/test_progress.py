@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, Scene, scene
+
+from tests.e2e.scene import DFENGINE, Scene, scene
 
 from .standin import MIB, Origin, unused_port
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from certificates import Authority
-from proxies import pass_on
-from scene import MIB, Scene
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import pass_on
+from tests.e2e.scene import MIB, Scene
 
 NAME = "files.example"
 """Of an origin that nobody but the proxy can find."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import Authority
-from scene import Scene
-from test_forward import asked
-from upstream import Upstream, ok
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import Scene
+from tests.e2e.test_forward import asked
+from tests.e2e.upstream import Upstream, ok
 
 from .test_own_credentials import DATA, Closed, login, place
 

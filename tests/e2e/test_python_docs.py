@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy
 import pyarrow.parquet
 from safetensors.numpy import save_file
-from scene import Scene, until
+
+from tests.e2e.scene import Scene, until
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 SIZE = 9_000_000

@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from certificates import Authority
-from scene import PATIENCE, Scene
-from upstream import Asked, Upstream
+
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import PATIENCE, Scene
+from tests.e2e.upstream import Asked, Upstream
 
 BODY = b"some of it\n" * 20000
 

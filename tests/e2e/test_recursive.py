@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, scene, until
+
+from tests.e2e.scene import MIB, Scene, scene, until
 
 from .test_many import command, run
 from .test_progress import Terminal

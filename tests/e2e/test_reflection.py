@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from scene import Scene, until
-from standin import LegacyPeer
-from test_faults import post, registration
-from test_hostile_supernode import DIGEST, Hostile, offers, registered
 
 from dfengine.net.dialer import Dialer
 from dfengine.supernode.reachability import is_peer
 from dfengine.task import PEER_PORTS
+from tests.e2e.scene import Scene, until
+from tests.e2e.standin import LegacyPeer
+from tests.e2e.test_faults import post, registration
+from tests.e2e.test_hostile_supernode import DIGEST, Hostile, offers, registered
 
 
 @contextmanager

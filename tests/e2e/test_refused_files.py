@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene
 
+from tests.e2e.scene import MIB, Scene
 from tests.origins.directory import Directory
 
 from .test_many import run

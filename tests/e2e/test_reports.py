@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any
 
-from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, free_port, until
 
 SIZE = 5 * MIB
 

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from scene import MIB, Scene, status, until
+from tests.e2e.scene import MIB, Scene, status, until
 
 OLD, NEW = "o" * 32, "n" * 32
 

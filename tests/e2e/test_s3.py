@@ -15,8 +15,9 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from scene import MIB, Scene
-from stores import ENVIRONMENT, Gate, moto
+
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.stores import ENVIRONMENT, Gate, moto
 
 SIZE = 9 * MIB + 77
 

@@ -13,8 +13,9 @@ import boto3
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
-from scene import MIB, Scene
-from upstream import Asked, Upstream
+
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.upstream import Asked, Upstream
 
 from .test_s3_places import refused
 

@@ -21,8 +21,9 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from scene import DFENGINE, MIB, Scene, filled, free_port, until
-from upstream import Asked, Upstream
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, filled, free_port, until
+from tests.e2e.upstream import Asked, Upstream
 
 KEYS = {"config.json": b"{}", "a b/w+1.bin": random.Random(1).randbytes(3 * MIB + 5), "a b/\u00fc/empty": b"", "a b.txt": b"x"}
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import boto3
 import pytest
-from scene import MIB, PATIENCE, Scene, free_port, scene
-from stores import ENVIRONMENT, Gate, moto
+
+from tests.e2e.scene import MIB, PATIENCE, Scene, free_port, scene
+from tests.e2e.stores import ENVIRONMENT, Gate, moto
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDHOST", "AWS_SECRET_ACCESS_KEY": "secret-of-hosts"}
 BODY = random.Random(1).randbytes(9 * MIB + 77)

@@ -7,7 +7,7 @@ import random
 import threading
 from typing import Any
 
-from scene import MIB, Scene
+from tests.e2e.scene import MIB, Scene
 
 from .test_proxy_rereading import Proxy, written
 from .test_s3_places import client, listed, refused

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-import scene
-from scene import Scene, Supernode, descriptors, until
+
+from tests.e2e import scene
+from tests.e2e.scene import Scene, Supernode, descriptors, until
 
 ALICE, BOB = "127.0.0.41", "127.0.0.42"
 CONNECTIONS, DOWNLOADS, WAITING = 163, 2000, 40

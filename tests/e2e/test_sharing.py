@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, until
 
 from dfengine.location import content_url
 from dfengine.net.dialer import Dialer
 from dfengine.peer import content_announcer
 from dfengine.storage.home import Home
 from dfengine.task import task_id
+from tests.e2e.scene import MIB, Scene, Supernode, until
 
 SIZE = 21 * MIB + 17
 NOBODY = content_url("0a" * 32)

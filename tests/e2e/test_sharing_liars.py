@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scene import DFENGINE, Scene, Supernode, until
 from test_share_command import NOBODY, SIZE, announce, claim, made, named
 
 from dfengine import codes
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
+from tests.e2e.scene import DFENGINE, Scene, Supernode, until
 
 
 def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) -> None:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from scene import Scene, until
-from test_faults import post, registration
-from test_isolation import node_leave
+
+from tests.e2e.scene import Scene, until
+from tests.e2e.test_faults import post, registration
+from tests.e2e.test_isolation import node_leave
 
 LENGTH = 40 << 20
 PIECES = 11

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scene import Scene
-from test_faults import post, registration
 
 from dfengine._piece import TAIL, Geometry, frame_head
+from tests.e2e.scene import Scene
+from tests.e2e.test_faults import post, registration
 
 LENGTH = 24 << 20
 """Of which each piece is claimed by many."""

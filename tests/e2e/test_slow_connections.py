@@ -11,8 +11,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from scene import MIB, Scene, buffered
-from upstream import Asked, Upstream
+
+from tests.e2e.scene import MIB, Scene, buffered
+from tests.e2e.upstream import Asked, Upstream
 
 BODY = random.Random(29).randbytes(40 * MIB)
 DIGEST = hashlib.sha256(BODY).hexdigest()

@@ -10,10 +10,10 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from scene import MIB, Scene
-from upstream import Asked, Upstream
 
 from dfengine.proxy.upstream import timeouts
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.upstream import Asked, Upstream
 
 BODY = random.Random(9).randbytes(20 * MIB)
 SHORT = (
@@ -25,7 +25,7 @@ SHORT = (
 
 def test_whoever_waits_for_nothing_is_cut(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     assert timeouts.STALLED == 180.0
-    monkeypatch.setattr("scene.DFENGINE", [sys.executable, "-c", SHORT])
+    monkeypatch.setattr("tests.e2e.scene.DFENGINE", [sys.executable, "-c", SHORT])
     over = threading.Event()
 
     def send(sock: socket.socket, asked: Asked) -> bool:

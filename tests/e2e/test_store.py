@@ -9,8 +9,9 @@ from pathlib import Path
 
 import boto3
 import pytest
-from scene import DFENGINE, MIB, Scene, Supernode, filled, until
-from stores import ENVIRONMENT, moto
+
+from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, filled, until
+from tests.e2e.stores import ENVIRONMENT, moto
 
 SIZE = 13 * MIB + 5
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, until
 
 import dfengine
 from dfengine.errors import OriginChanged
+from tests.e2e.scene import MIB, Scene, until
 
 from .test_legacy_client import LegacyClient
 

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, until
 
 import dfengine
 from dfengine.errors import BadValue, DigestMismatch, OriginError, Unverified
+from tests.e2e.scene import MIB, Scene, until
 
 PIECE = (4 * MIB) - 5
 WRONG = "sha256:" + "0" * 64

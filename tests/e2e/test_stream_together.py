@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, Supernode, descriptors, scene, until
+
+from tests.e2e.scene import MIB, Scene, Supernode, descriptors, scene, until
 
 PIECE = 4 * MIB
 SIZE = 120 * MIB + 4321

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import MIB, Scene, Supernode, scene, until
+
+from tests.e2e.scene import MIB, Scene, Supernode, scene, until
 
 PIECE = 4 * MIB
 SIZE = 80 * MIB + 4321

@@ -17,8 +17,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from scene import Scene, Supernode, descriptors, until
-from test_faults import post, registration
 
 from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
@@ -26,6 +24,8 @@ from dfengine.supernode import api_v1
 from dfengine.supernode import state as nodes
 from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.supernode.copies.fetch_request import Tries, Wanted
+from tests.e2e.scene import Scene, Supernode, descriptors, until
+from tests.e2e.test_faults import post, registration
 from tests.origins.answers import etag_of, refuse, serve
 from tests.origins.behaviour import PIECE, SMALL, content
 from tests.origins.server import Exchange, Script, Server

@@ -16,14 +16,14 @@ from typing import Any
 
 import boto3
 import pytest
-from scene import Scene, Supernode, until
-from stores import ENVIRONMENT, moto
-from test_faults import post, registration
-from test_tree import fetch
 
 from dfengine import wire
 from dfengine._piece import Geometry
 from dfengine.manifest import Manifest, decode
+from tests.e2e.scene import Scene, Supernode, until
+from tests.e2e.stores import ENVIRONMENT, moto
+from tests.e2e.test_faults import post, registration
+from tests.e2e.test_tree import fetch
 from tests.origins.directory import Directory
 from tests.origins.hub import Hub
 
@@ -200,7 +200,7 @@ BAD: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(name="node", scope="module")
 def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supernode]:
-    from scene import scene
+    from tests.e2e.scene import scene
 
     with scene(tmp_path_factory.mktemp("node")) as stage:
         yield stage.supernode()

@@ -9,7 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from scene import MIB, Scene, descriptors, until
+
+from tests.e2e.scene import MIB, Scene, descriptors, until
 
 SIZES = {"empty": 0, "one": 1, "piece": 4 * MIB - 5, "piece and one": 4 * MIB - 4, "some": 9_000_000}
 

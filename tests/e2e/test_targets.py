@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, SMALL, Scene, filled, until
+
+from tests.e2e.scene import DFENGINE, MIB, SMALL, Scene, filled, until
 
 PIECE = 4 * MIB - 5
 

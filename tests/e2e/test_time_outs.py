@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from scene import MIB, Scene, until
 
 import dfengine
 from dfengine.errors import SupernodeError, TimedOut
+from tests.e2e.scene import MIB, Scene, until
 
 PIECE = 4 * MIB - 5
 CALLS = ["open", "get", "stream", "download"]

@@ -13,10 +13,10 @@ import sys
 import time
 
 import pytest
-from certificates import Authority
-from scene import Scene, Supernode, descriptors, status, until
 
 import dfengine
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import Scene, Supernode, descriptors, status, until
 
 SIZE = 9 << 20
 

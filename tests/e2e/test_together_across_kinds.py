@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from readers import Reader, memory
-from scene import MIB, Scene, Supernode, descriptors, scene, until
+
+from tests.e2e.readers import Reader, memory
+from tests.e2e.scene import MIB, Scene, Supernode, descriptors, scene, until
 
 PIECE = 4 * MIB
 SIZE = 100 * MIB + 12345

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from readers import Reader
-from scene import MIB, Scene, Supernode, until
+
+from tests.e2e.readers import Reader
+from tests.e2e.scene import MIB, Scene, Supernode, until
 
 PIECE = 4 * MIB - 5
 LIMIT = 8 * MIB

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from scene import PATIENCE, Scene, until
-from test_forward import file
-from upstream import Upstream
+
+from tests.e2e.scene import PATIENCE, Scene, until
+from tests.e2e.test_forward import file
+from tests.e2e.upstream import Upstream
 
 EXAMPLE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 _, TRACE, PARENT, _ = EXAMPLE.split("-")

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, scene, until
 
 from dfengine.errors import StorageError
 from dfengine.storage.record import Record
+from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, scene, until
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scene import DFENGINE, MIB, SMALL, Scene, Supernode, filled, until
-from standin import LegacySupernode
-from test_tree import end, index, lay, start, there
 
 from dfengine.manifest import File, Manifest
+from tests.e2e.scene import DFENGINE, MIB, SMALL, Scene, Supernode, filled, until
+from tests.e2e.standin import LegacySupernode
+from tests.e2e.test_tree import end, index, lay, start, there
 
 BASE = "http://127.0.0.1:1/tree/"
 FILES = {"a": 5000, "b/c": 3 * MIB, "b/d": 10, "e": 0, "f": 900}

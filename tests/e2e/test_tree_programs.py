@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from scene import MIB, Scene
-from test_client_programs import Program
-from test_tree import TREE, index, lay, there
+
+from tests.e2e.scene import MIB, Scene
+from tests.e2e.test_client_programs import Program
+from tests.e2e.test_tree import TREE, index, lay, there
 
 LARGE = {**TREE, "very large.bin": 40 * MIB}
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from certificates import Authority
-from scene import MIB, Scene, until
+from tests.e2e.certificates import Authority
+from tests.e2e.scene import MIB, Scene, until
 
 PROGRAM = """
 import json, sys, threading

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from certificates import Authority
-from proxies import TlsOrigin
-from scene import MIB, Scene, Supernode, until
-from test_legacy_registrations import legacy
+
+from tests.e2e.certificates import Authority
+from tests.e2e.proxies import TlsOrigin
+from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.test_legacy_registrations import legacy
 
 HERE = "DNS:localhost,IP:127.0.0.1"
 REFUSED = "certificate is not trusted"

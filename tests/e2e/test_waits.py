@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scene import DFENGINE, MIB, Scene, until
 
 import dfengine
 from dfengine.errors import LocalError, TimedOut
+from tests.e2e.scene import DFENGINE, MIB, Scene, until
 
 HANG = 6.0
 """Seconds, many times the bound and less than any wait that is not cut."""

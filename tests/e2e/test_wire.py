@@ -16,8 +16,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from scene import Scene, Supernode, until
-from standin import LegacyPeer
+
+from tests.e2e.scene import Scene, Supernode, until
+from tests.e2e.standin import LegacyPeer
 
 SAMPLES = Path(__file__).parent.parent / "wire"
 SIZE = 9_000_000

@@ -158,7 +158,7 @@ def test_globs_select_and_are_part_of_what_is_named(cancel: Cancel) -> None:
         assert made.identity != manifest(served.url, reach(), cancel).identity
 
 
-@pytest.mark.parametrize(("files", "globs", "said"), [({}, Globs(), "there is no file below it"), (FILES, Globs(("none",)), "selected, of 6")])
+@pytest.mark.parametrize(("files", "globs", "said"), [({}, Globs(), "no file below it"), (FILES, Globs(("none",)), "selected, of 6")])
 def test_a_tree_without_files_is_none(cancel: Cancel, files: dict[str, bytes], globs: Globs, said: str) -> None:
     with Directory(files) as served, pytest.raises(OriginError, match=said) as caught:
         manifest(served.url, reach(), cancel, globs)

@@ -1,4 +1,4 @@
-"""The table of all operations of `/api/v2`, by which requests are routed and from which the API's description is made.
+"""The table of all operations of `/api/v2`, by which requests are routed and from which the API's description is made. Pure.
 
 `{name}` in a path matches one segment. query, body: types of the request's parameters (`queries`). answer: type of the response
 (`api_types`). changes: the operation changes something, and needs the token or a signature. watched: the live stream can follow it.

@@ -1,4 +1,4 @@
-"""Origins that receive no requests for now, and the reasons. Pure: `now` is monotonic seconds.
+"""Origins that receive no requests for now, and the reasons. Any thread may use them; `now` is monotonic seconds.
 
 An origin that responds with 429 or 503 and a Retry-After receives no request for a public file until then, by any fetch of this supernode
 or another one of its cluster. An origin that cannot be connected to is paused for as long as the fetch that found it waits.

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_share_command import killed, made, named
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
+from tests.e2e.test_sharing import killed, made, named
 
 SIZE = 9 * MIB + 3
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_share_command import killed
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
 from tests.e2e.test_cache_command import cache
+from tests.e2e.test_sharing import killed
 
 SIZES = {"a": 0, "b/small": 1, "b/c/most of a piece": 4 * MIB - 9, "b/c/ü%25#": 10_000, "big": 9 * MIB + 1, "z/run": 77}
 

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from test_share_command import NOBODY, SIZE, announce, claim, made, named
-
 from dfengine import codes
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
 from tests.e2e.scene import DFENGINE, Scene, Supernode, until
+from tests.e2e.test_sharing import NOBODY, SIZE, announce, claim, made, named
 
 
 def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) -> None:

@@ -76,7 +76,7 @@ def test_names(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, pair in KINDS.items() for name in sorted(functions(pair[1]))])
-def test_access_proofs(kind: str, name: str) -> None:
+def test_signatures(kind: str, name: str) -> None:
     plain, coroutines = (inspect.getattr_static(each, name, None) for each in KINDS[kind])
     if (kind, name) in DIFFERENT or name in ONLY_IN_AIO:
         return

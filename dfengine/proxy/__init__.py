@@ -18,6 +18,6 @@
     secret_files files of tokens, passwords and keys
     server       the process, and the routing of requests to these
 
-Start with `server.route`, then `front.front`, which sends every response. All of it runs on one event loop; waiting for pieces is done in
-the download engine's threads.
+Start with `server.route`, then `front.client_connection`, which sends every response. All of it runs on one event loop; waiting for
+pieces is done in the download engine's threads.
 """

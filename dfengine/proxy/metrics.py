@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
 
 PATH = b"/metrics"
@@ -19,11 +19,11 @@ OURS = "dfengine_proxy_"
 TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def answer(front: Front, head: Head, blobs: Blobs, connections: int) -> bool:
+def answer(client: ClientConnection, head: Head, blobs: Blobs, connections: int) -> bool:
     """Answer a request for the metrics; False for any other request. connections: open connections of clients."""
     if head.target != PATH or head.method not in ("GET", "HEAD"):
         return False
-    front.whole(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
+    client.whole(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
     return True
 
 

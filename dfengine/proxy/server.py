@@ -28,10 +28,10 @@ from dfengine.proxy.forward.connecting import connecting
 from dfengine.proxy.forward.forward_answer import Forward, shown_token
 from dfengine.proxy.front import methods
 from dfengine.proxy.front.access_control import is_own
-from dfengine.proxy.front.front import Front
+from dfengine.proxy.front.client_connection import ClientConnection
 from dfengine.proxy.front.health import probed
 from dfengine.proxy.front.listening import bound, is_bound, written
-from dfengine.proxy.front.logged_front import LoggedFront
+from dfengine.proxy.front.logged_connection import LoggedConnection
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.hub_answer import Hub
 from dfengine.proxy.reconfiguring import Reconfiguring
@@ -87,7 +87,7 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
         events = EventLog(settings.log_format, settings.log_level)
         server = Server(loop, found, [*socks, *s3_socks], events)
         owners = [(server, sock) for sock in socks] + [(server.s3_face, sock) for sock in s3_socks]
-        servers = [await _listen(owner, sock, server.front) for owner, sock in owners]
+        servers = [await _listen(owner, sock, server.new_connection) for owner, sock in owners]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
         manager = Manager()
@@ -113,7 +113,7 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
                     os.unlink(each.path)
 
 
-async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable[..., Front]) -> asyncio.Server:
+async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable[..., ClientConnection]) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     if sock.family == socket.AF_UNIX:
         return await loop.create_unix_server(lambda: make(server), sock=sock)
@@ -127,8 +127,10 @@ class Server:
         settings, s3_face = found.settings, found.s3_face
         self.loop = loop
         self._events = events
-        self.front: Callable[..., Front] = partial(LoggedFront, events) if settings.access_log else Front
+        self.new_connection: Callable[..., ClientConnection] = ClientConnection
         """Creates a connection."""
+        if settings.access_log:
+            self.new_connection = partial(LoggedConnection, events)
         self._guard = found.guard
         self._registries = Registries(found.known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny))
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
@@ -141,7 +143,7 @@ class Server:
             self._working.start()
         self._hub = Hub(loop, settings.hub, settings.xet, settings.home, self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
-        self._fronts: set[Front | Tunnel] = set()
+        self._clients: set[ClientConnection | Tunnel] = set()
         self._mark = f"dfengine-{secrets.token_hex(8)}".encode()
         """Identifies this process in the Via field, by which proxies detect a loop."""
         self._via = b"Via", b"1.1 " + self._mark
@@ -185,33 +187,33 @@ class Server:
 
     # Connections.
 
-    def admit(self, front: Front) -> bool:
-        return self._guard.admits(front.client) and self._take(front)
+    def admit(self, client: ClientConnection) -> bool:
+        return self._guard.admits(client.address) and self._take(client)
 
-    def _take(self, front: Front) -> bool:
-        if len(self._fronts) >= MOST_CLIENTS:
+    def _take(self, client: ClientConnection) -> bool:
+        if len(self._clients) >= MOST_CLIENTS:
             return False
-        self._fronts.add(front)
+        self._clients.add(client)
         return True
 
     def answered(self, status: int) -> None:
         self._blobs.counts.answered(status)
 
-    def dismiss(self, front: Front) -> None:
-        self._fronts.discard(front)
+    def dismiss(self, client: ClientConnection) -> None:
+        self._clients.discard(client)
 
     def sweep(self) -> None:
         """Call every second: expire connections and blobs whose time is over."""
         now = monotonic()
-        for front in [front for front in self._fronts if front.deadline < now]:
-            front.expire()
+        for client in [client for client in self._clients if client.deadline < now]:
+            client.expire()
         self._upstreams.sweep(self.loop.time())
         self._blobs.sweep()
 
     def close(self) -> None:
         """Close all, when the process ends."""
-        for front in list(self._fronts):
-            front.cut()
+        for client in list(self._clients):
+            client.cut()
         self._working.close()
         if self._s3 is not None:
             self._s3.close()
@@ -220,39 +222,39 @@ class Server:
 
     # Requests.
 
-    def route(self, front: Front, head: Head) -> Exchange | None:
+    def route(self, client: ClientConnection, head: Head) -> Exchange | None:
         """The exchange that answers a request; None if it is answered already. Raises BadRequest."""
         first = head.first
-        if front.inside is None:
+        if client.inside is None:
             self._address(head)
             if self._s3 is not None and head.target.startswith(s3_facade.PATH) and self._s3.checks:
-                return self._s3.route(front, head)  # the client is authenticated by its signature
+                return self._s3.route(client, head)  # the client is authenticated by its signature
         forwards = is_absolute(head.target) or head.method == "CONNECT"
-        if front.inside is None and self._guard.refuses(shown_token(first)):
+        if client.inside is None and self._guard.refuses(shown_token(first)):
             self._blobs.counts.refused += 1
-            self._events.warning("token_refused", client=front.client or "local")
+            self._events.warning("token_refused", client=client.address or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
-                front.answer(407, "this proxy requires its token: as the password, or in the field X-Dfengine-Token", [asks])
+                client.answer(407, "this proxy requires its token: as the password, or in the field X-Dfengine-Token", [asks])
                 return None
             raise BadRequest(401, "this proxy requires its token in the field X-Dfengine-Token")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request returned to this proxy: a configured registry leads here")
-        if status := methods.ends(head, front.inside is not None):
+        if status := methods.ends(head, client.inside is not None):
             allow = b"Allow", methods.ALLOWED
-            (front.whole(200, b"", [allow]) if status == 200 else front.answer(status, f"{head.method} is not served", [allow]))
+            (client.whole(200, b"", [allow]) if status == 200 else client.answer(status, f"{head.method} is not served", [allow]))
             return None
-        if front.inside is not None:
-            return self._inside(front, head, front.inside)
-        if probed(front, head, self._blobs.full) or metrics.answer(front, head, self._blobs, len(self._fronts)):
+        if client.inside is not None:
+            return self._inside(client, head, client.inside)
+        if probed(client, head, self._blobs.full) or metrics.answer(client, head, self._blobs, len(self._clients)):
             return None
         if forwards:
-            return self._to_others(front, head)
+            return self._to_others(client, head)
         if head.target.startswith(b"/hub"):
-            return self._of_hub(front, head)
+            return self._of_hub(client, head)
         if self._s3 is not None and head.target.startswith(s3_facade.PATH):
-            return self._s3.route(front, head)
-        return self._mirror.route(front, head)
+            return self._s3.route(client, head)
+        return self._mirror.route(client, head)
 
     def _address(self, head: Head) -> None:
         """Treat an absolute URL of this proxy itself as a mirror request. Amazon's client in C sends such URLs, and so do programs that use
@@ -264,28 +266,28 @@ class Server:
             if address is not None and self._itself(str(address), server.port):
                 head.target = target.encode()
 
-    def _to_others(self, front: Front, head: Head) -> Exchange:
+    def _to_others(self, client: ClientConnection, head: Head) -> Exchange:
         """Handle a request of a client that uses this proxy as a forward proxy. Raises BadRequest."""
-        if not self._forwards.others and not is_own(front.client):
+        if not self._forwards.others and not is_own(client.address):
             raise BadRequest(403, "this is a forward proxy for its own host alone: start it with --forward-for-others")
         if head.method != "CONNECT":
-            return self._forward.route(front, head)
+            return self._forward.route(client, head)
         return connecting(
-            front, head, self._forwards, self._upstreams, self._fronts.add, self._fronts.discard,
-            lambda server: self._authority.context(server.host), lambda server: self.front(self, server),
+            client, head, self._forwards, self._upstreams, self._clients.add, self._clients.discard,
+            lambda server: self._authority.context(server.host), lambda server: self.new_connection(self, server),
         )  # fmt: skip
 
-    def _inside(self, front: Front, head: Head, server: Registry) -> Exchange:
+    def _inside(self, client: ClientConnection, head: Head, server: Registry) -> Exchange:
         """Handle a request in an intercepted connection to `server`. Raises BadRequest."""
         named = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
         everything = head.target == methods.EVERYTHING
         if (named.host.rstrip("."), named.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
             raise BadRequest(421, f"this connection is to {server.place}")
-        return self._forward.forward(front, head, server, "*" if everything else targets.path(head.target))
+        return self._forward.forward(client, head, server, "*" if everything else targets.path(head.target))
 
-    def _of_hub(self, front: Front, head: Head) -> Exchange:
+    def _of_hub(self, client: ClientConnection, head: Head) -> Exchange:
         """Handle a request below /hub. Raises BadRequest."""
         asked = hub_reference.parse(head.target)
         if asked is None:
             raise BadRequest(404, "the path after /hub is not a path of a hub")
-        return self._hub.route(front, head, asked, fields.private(head.fields), [self._via])
+        return self._hub.route(client, head, asked, fields.private(head.fields), [self._via])

@@ -17,8 +17,8 @@ from tests.e2e.upstream import Asked, Upstream
 
 BODY = random.Random(9).randbytes(20 * MIB)
 SHORT = (
-    "import dfengine.proxy.upstream.timeouts as silence, dfengine.proxy.front.front as front; "
-    "silence.STALLED, front.STALL_SECONDS = 5.0, 1.0; from dfengine.app import cli; cli.run()"
+    "import dfengine.proxy.upstream.timeouts as timeouts, dfengine.proxy.front.client_connection as client_connection; "
+    "timeouts.STALLED, client_connection.STALL_SECONDS = 5.0, 1.0; from dfengine.app import cli; cli.run()"
 )
 """A proxy with a user's program and shorter deadlines."""
 

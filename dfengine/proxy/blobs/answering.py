@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
 
 
@@ -32,9 +32,9 @@ class Answering:
     instead: Callable[[], bool] | None = None
     begins_at_once = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, front: Front, place: str, pass_on: Callable[[], Exchange]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, client: ClientConnection, place: str, pass_on: Callable[[], Exchange]) -> None:
         self._loop = loop
-        self._front = front
+        self._client = client
         self._place = place
         self._pass_on = pass_on
         self._reason = ""
@@ -65,21 +65,21 @@ class Answering:
     def expired(self) -> None:
         self.gone()
         if self.instead is None or not self.instead():
-            self._front.answer(504, f"{self._place} did not respond in time")
+            self._client.answer(504, f"{self._place} did not respond in time")
 
     async def _run(self) -> None:
         try:
             if await self._answer():
                 return
         except BadRequest as error:
-            self._front.answer(error.status, error.reason)
+            self._client.answer(error.status, error.reason)
             return
         except OriginForbidden as error:
-            self._front.answer(403, str(error))
+            self._client.answer(403, str(error))
             return
         except DigestMismatch as error:
             # No byte of the file is passed on: the client may request it from the server, and compare it itself.
-            self._front.answer(502, f"{self._place} has sent another file than the one requested: {error}")
+            self._client.answer(502, f"{self._place} has sent another file than the one requested: {error}")
             return
         except (DfengineError, OSError) as error:
             self._reason = str(error)
@@ -87,5 +87,5 @@ class Answering:
         if self._reason:
             self._passes(self._reason)
         if self.begins_at_once:
-            self._front.waits(left(monotonic() - self._front.arrived, not self._unanswered))
-        self._front.hand_over(self._pass_on())
+            self._client.waits(left(monotonic() - self._client.arrived, not self._unanswered))
+        self._client.hand_over(self._pass_on())

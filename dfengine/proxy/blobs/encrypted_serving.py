@@ -25,7 +25,7 @@ class EncryptedServing(Serving):
 
     def start(self) -> Self:
         if self._heads[0]:
-            self._front.write(self._heads[0])
+            self._client.write(self._heads[0])
         self._begin_span()
         self._pump()
         return self
@@ -61,11 +61,11 @@ class EncryptedServing(Serving):
                     return
         except (OSError, EOFError):
             self._over = True
-            self._front.cut()
+            self._client.cut()
 
     def _give(self, data: bytes) -> None:
-        self._front.write(data)
-        self._front.flush()
+        self._client.write(data)
+        self._client.flush()
 
     def _read(self, part: FileSlice) -> None:
         """Read the part from the disk, in a thread."""
@@ -78,4 +78,4 @@ class EncryptedServing(Serving):
         asyncio.get_running_loop().run_in_executor(None, part.load).add_done_callback(loaded)
 
     def _ended(self) -> None:
-        self._front.end()
+        self._client.end()

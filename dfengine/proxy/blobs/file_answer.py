@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blob import Reader
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
 
 
 async def answer_file(
-    front: Front, request: Head, tag: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
+    client: ClientConnection, request: Head, tag: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
     """Answer `request` with the file, or as its conditions require. No byte of a response is sent before, nor if this raises.
@@ -31,25 +31,25 @@ async def answer_file(
     given = {name: text(request.fields, name) for name in (b"if-match", b"if-none-match", b"if-range", b"range")}
     status = ranges.status(tag, given[b"if-match"], given[b"if-none-match"], request.method)
     asked = given[b"range"] if ranges.applies(tag, given[b"if-range"]) else ""
-    await send_file(front, request.method, status, asked, fields, content_type, fd, owner, length, reader)
+    await send_file(client, request.method, status, asked, fields, content_type, fd, owner, length, reader)
 
 
 async def send_file(
-    front: Front, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
+    client: ClientConnection, method: str, status: int, asked: str, fields: Fields, content_type: str, fd: int, owner: object, length: int,
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
     """Answer when conditions are evaluated. status: 200, 304 or 412. asked: the Range, "" if it does not apply."""
     if status == 304:
-        front.begin(status, b"", fields, length)
-        front.end()
+        client.begin(status, b"", fields, length)
+        client.end()
         return
     if status != 200:
-        front.whole(status, b"", fields)
+        client.whole(status, b"", fields)
         return
     asked = asked if method == "GET" else ""
     spans = ranges.parse(asked, length) if asked else None
     if spans == []:
-        front.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
+        client.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
         return
     heads, total = [b"", b""], length
     if spans is not None and len(spans) > 1:
@@ -62,30 +62,31 @@ async def send_file(
         fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, past - 1, length))]
     fields = [*fields, (b"Content-Type", content_type.encode("latin-1"))]
     if method == "HEAD":
-        front.begin(200, b"", fields, total)
-        front.end()
+        client.begin(200, b"", fields, total)
+        client.end()
         return
     wanted = spans if spans is not None else [(0, length)] if length else []
-    await _serve(front, 200 if spans is None else 206, fields, total, fd, owner, wanted, heads, reader)
+    await _serve(client, 200 if spans is None else 206, fields, total, fd, owner, wanted, heads, reader)
 
 
 async def send_part(
-    front: Front, fields: Fields, fd: int, owner: object, length: int, reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None
+    client: ClientConnection, fields: Fields, fd: int, owner: object, length: int,
+    reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
     """Answer with a file of `length` bytes, which is the part of another file that the Content-Range in `fields` states."""
-    await _serve(front, 206, fields, length, fd, owner, [(0, length)], [b"", b""], reader)
+    await _serve(client, 206, fields, length, fd, owner, [(0, length)], [b"", b""], reader)
 
 
 async def _serve(
-    front: Front, status: int, fields: Fields, total: int, fd: int, owner: object, spans: list[ranges.Span], heads: list[bytes],
+    client: ClientConnection, status: int, fields: Fields, total: int, fd: int, owner: object, spans: list[ranges.Span], heads: list[bytes],
     reader: Callable[[ranges.Span, Callable[[], None]], Reader] | None,
 ) -> None:
     """Send head and body. total: bytes of the body."""
     first = await first_byte(reader, spans[0]) if reader is not None and spans else None
     try:
-        front.begin(status, b"", fields, total)
-        serving = (EncryptedServing if front.encrypted else Serving)(front, fd, owner, spans, heads if spans else [b""], reader)
-        front.hand_over(serving)
+        client.begin(status, b"", fields, total)
+        serving = (EncryptedServing if client.encrypted else Serving)(client, fd, owner, spans, heads if spans else [b""], reader)
+        client.hand_over(serving)
         serving.start()
     finally:
         if first is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blob import Reader
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.ranges import Span
 
 STEP = 8 << 20
@@ -35,10 +35,10 @@ class Serving:
     """
 
     def __init__(
-        self, front: Front, fd: int, owner: object, spans: list[Span], heads: list[bytes],
+        self, client: ClientConnection, fd: int, owner: object, spans: list[Span], heads: list[bytes],
         reader: Callable[[Span, Callable[[], None]], Reader] | None,
     ) -> None:
-        self._front = front
+        self._client = client
         self._fd = fd
         self._owner = owner
         self._spans = spans
@@ -54,7 +54,7 @@ class Serving:
 
     def start(self) -> Serving:
         """Start; the response's head is written already."""
-        self._upload = Upload((self._front.taken_out() + self._heads[0],))
+        self._upload = Upload((self._client.taken_out() + self._heads[0],))
         self._begin_span()
         self._pump()
         return self
@@ -88,7 +88,7 @@ class Serving:
         left = 0.0
         if self._reader is not None and not self._over and self._waiting < math.inf:
             left = self._reader.blob.progress.left(self._waiting, self._clock())
-        (self._front.waits(min(WAIT_SECONDS, left)) if left > 0 else self._front.cut())
+        (self._client.waits(min(WAIT_SECONDS, left)) if left > 0 else self._client.cut())
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
@@ -106,7 +106,7 @@ class Serving:
                     return
                 upload = self._upload
                 assert upload is not None
-                count = upload.advance(self._front.fileno, STEP)
+                count = upload.advance(self._client.fileno, STEP)
                 moved += count
                 if not upload.left:
                     self._upload = None
@@ -114,7 +114,7 @@ class Serving:
                     self._load(upload, upload.cold)
                     return
                 elif not count:
-                    self._front.await_writable(self._pump)
+                    self._client.await_writable(self._pump)
                     return
                 if moved >= TURN:
                     asyncio.get_running_loop().call_soon(self._pump)
@@ -122,10 +122,10 @@ class Serving:
         except (OSError, EOFError):
             # The client disconnected, or the file was truncated: the announced bytes cannot be sent.
             self._over = True
-            self._front.cut()
+            self._client.cut()
         finally:
             if moved:
-                self._front.alive()
+                self._client.alive()
 
     def _next(self) -> bool:
         """Make the next upload. False if it has to wait for a piece, or at the end of the response."""
@@ -149,7 +149,7 @@ class Serving:
                 if not length:
                     if self._reader.blob.failed:
                         self._over = True
-                        self._front.cut()
+                        self._client.cut()
                     elif self._waiting == math.inf:
                         self._waiting = self._clock()
                     return None
@@ -167,7 +167,7 @@ class Serving:
 
     def _ended(self) -> None:
         """Finish, when all is sent."""
-        self._front.ended()
+        self._client.ended()
 
     def _load(self, upload: Upload, cold: FileSlice) -> None:
         self._loading = True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dfengine.proxy.forward.configured import Forwarding
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams, Waiting
@@ -30,10 +30,10 @@ class Connecting:
     """The exchange of a CONNECT until the tunnel is open. admit, dismiss: add the tunnel to the server's connections, or remove it."""
 
     def __init__(
-        self, front: Front, server: Registry, upstreams: Upstreams,
+        self, client: ClientConnection, server: Registry, upstreams: Upstreams,
         admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
     ) -> None:
-        self._front = front
+        self._client = client
         self._server = server
         self._upstreams = upstreams
         self._admit, self._dismiss = admit, dismiss
@@ -53,15 +53,15 @@ class Connecting:
 
     def expired(self) -> None:
         self.gone()
-        self._front.answer(504, f"{self._server.place} did not answer in time")
+        self._client.answer(504, f"{self._server.place} did not answer in time")
 
     async def _run(self) -> None:
         try:
             there = await self._upstreams.tunnel(self._server)
         except DfengineError as error:
-            self._front.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            self._client.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
             return
-        taken = self._front.taken_over()
+        taken = self._client.taken_over()
         if taken is None:
             there.transport.abort()
             return
@@ -98,14 +98,14 @@ class Handshake(Tunnel):
 
 
 class Intercepting(Connecting):
-    """A CONNECT whose https is intercepted. contexts: provides the TLS context; within: makes the front of the inner connection."""
+    """A CONNECT whose https is intercepted. contexts: provides the TLS context; within: creates the connection inside TLS."""
 
     def __init__(
-        self, front: Front, server: Registry, upstreams: Upstreams,
+        self, client: ClientConnection, server: Registry, upstreams: Upstreams,
         admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
-        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[], Front],
+        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[], ClientConnection],
     ) -> None:
-        super().__init__(front, server, upstreams, admit, dismiss)
+        super().__init__(client, server, upstreams, admit, dismiss)
         self._contexts = contexts
         self._within = within
 
@@ -114,13 +114,13 @@ class Intercepting(Connecting):
         try:
             context = await self._contexts(self._server)
         except DfengineError as error:
-            self._front.answer(502, str(error))
+            self._client.answer(502, str(error))
             return
         # A client sends its first TLS bytes after the response: bytes that it sent before do not belong to TLS.
-        if self._front.ahead:
-            self._front.answer(400, "bytes were sent after CONNECT before the response to it")
+        if self._client.ahead:
+            self._client.answer(400, "bytes were sent after CONNECT before the response to it")
             return
-        taken = self._front.taken_over()
+        taken = self._client.taken_over()
         if taken is None:
             return
         here, _ = taken
@@ -139,9 +139,9 @@ class Intercepting(Connecting):
 
 
 def connecting(
-    front: Front, head: Head, settings: Forwarding, upstreams: Upstreams,
+    client: ClientConnection, head: Head, settings: Forwarding, upstreams: Upstreams,
     admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
-    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], Front],
+    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], ClientConnection],
 ) -> Connecting:
     """The exchange that answers a CONNECT. Raises BadRequest."""
     server = targets.connected(head.target)
@@ -149,6 +149,6 @@ def connecting(
     if found is None:
         if server.port not in settings.ports:
             raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
-        return Connecting(front, server, upstreams, admit, dismiss).start()
+        return Connecting(client, server, upstreams, admit, dismiss).start()
     server = server.replace(insecure=found.insecure)
-    return Intercepting(front, server, upstreams, admit, dismiss, contexts, lambda: within(server)).start()
+    return Intercepting(client, server, upstreams, admit, dismiss, contexts, lambda: within(server)).start()

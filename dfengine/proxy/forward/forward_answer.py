@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.forward.rules import Rule, Rules
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.ranges import Span
@@ -70,14 +70,14 @@ class Forward:
         self.upstreams = upstreams
         self.heads = OriginHeads(blobs.loop, upstreams)
 
-    def route(self, front: Front, head: Head) -> Exchange:
+    def route(self, client: ClientConnection, head: Head) -> Exchange:
         """The exchange that answers a request for an absolute URL. Raises BadRequest."""
         server, target = targets.absolute(head.target)
         if head.method == "OPTIONS" and targets.is_server(head.target):
             target = "*"
-        return self.forward(front, head, server, target)
+        return self.forward(client, head, server, target)
 
-    def forward(self, front: Front, head: Head, server: Registry, target: str) -> Exchange:
+    def forward(self, client: ClientConnection, head: Head, server: Registry, target: str) -> Exchange:
         """The exchange that answers a request for a target at a server. Raises BadRequest."""
         rule = self._rule(head, server.url + target)
         if rule.do == rules.REFUSE:
@@ -85,20 +85,20 @@ class Forward:
         server = rule.server(server)
         direct = rule.do == rules.DIRECT or not target.startswith("/v2/")
         asked = None if direct else reference.parse(target.encode(), "", hosts_in_paths=False)
-        pass_on = partial(self._pass_on, front, head, server, target, asked)
+        pass_on = partial(self._pass_on, client, head, server, target, asked)
         if shared_cache.only_if_cached(head.fields):
             if rule.do == rules.DIRECT or shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore):
                 raise BadRequest(504, NOT_HERE)
-            return OnlyHere(self, front, head, server, target, rule, self._via, pass_on).start()
+            return OnlyHere(self, client, head, server, target, rule, self._via, pass_on).start()
         if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
             return pass_on()
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
-            return BlobAnswer(self.blobs, front, head, asked, server, [*private(head.fields), self._via], pass_on).start()
+            return BlobAnswer(self.blobs, client, head, asked, server, [*private(head.fields), self._via], pass_on).start()
         if asked is not None and asked.content:
             return pass_on()  # a manifest: files that are shared by URL are not compared with a digest
         if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
             return pass_on()
-        return ForwardAnswer(self, front, head, server, target, rule, self._via, pass_on).start()
+        return ForwardAnswer(self, client, head, server, target, rule, self._via, pass_on).start()
 
     def _rule(self, head: Head, url: str) -> Rule:
         """The rule of the URL, modified by fields of the request, as clients of Dragonfly send them."""
@@ -109,9 +109,9 @@ class Forward:
         strip = head.first.get(FILTERED, b"").decode("latin-1").replace("&", ",").split(",")
         return rule.replace(strip=(*rule.strip, *filter(None, map(str.strip, strip)))) if any(strip) else rule
 
-    def _pass_on(self, front: Front, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
+    def _pass_on(self, client: ClientConnection, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
         withheld = self.blobs.withheld(head.method, asked, server) if asked is not None else None
-        return ForwardPassing(front, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
+        return ForwardPassing(client, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
 
 
 class ForwardPassing(Passing):
@@ -132,10 +132,10 @@ class ForwardAnswer(Answering):
     begins_at_once = False
 
     def __init__(
-        self, forward: Forward, front: Front, request: Head, server: Registry, target: str, rule: Rule, via: tuple[bytes, bytes],
-        pass_on: Callable[[], Exchange],
+        self, forward: Forward, client: ClientConnection, request: Head, server: Registry, target: str, rule: Rule,
+        via: tuple[bytes, bytes], pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(forward.blobs.loop, front, server.place, pass_on)
+        super().__init__(forward.blobs.loop, client, server.place, pass_on)
         self._forward = forward
         self._request = request
         self._server = server
@@ -188,7 +188,7 @@ class ForwardAnswer(Answering):
     async def _serve(
         self, head: OriginHead, status: int, fd: int, owner: object, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
-        if self._front.unsent:
+        if self._client.unsent:
             return False
         given = self._request.fields
         asked = text(given, b"range") if shared_cache.range_applies(given, head.version) else ""
@@ -197,7 +197,7 @@ class ForwardAnswer(Answering):
         fields += [(b"Age", b"%d" % age)] if age >= 1 else []
         fields += [(b"Accept-Ranges", b"bytes"), VIA]
         content_type = text(head.fields, b"content-type") or GENERAL
-        await send_file(self._front, "GET", status, asked, fields, content_type, fd, owner, head.length, reader)
+        await send_file(self._client, "GET", status, asked, fields, content_type, fd, owner, head.length, reader)
         return True
 
 

@@ -22,7 +22,7 @@ HALF_SECONDS = 120.0
 
 
 class Tunnel:
-    """Deadlines and end of a tunnel, which is a connection of the server, like front.Front. ended: called once both sides are closed."""
+    """Deadlines and end of a tunnel, a connection of the server, like `ClientConnection`. ended: called once both sides are closed."""
 
     def __init__(self, ended: Callable[[Tunnel], None]) -> None:
         self._ended = ended

@@ -4,8 +4,8 @@
     listening     TCP and unix sockets
     requests      a parser of requests, with limits
     methods       TRACE and OPTIONS requests that the proxy answers itself (pure)
-    front         one client's connection: consecutive requests, their responses and deadlines
-    logged_front  the same with an access log
+    client_connection  one client's connection: consecutive requests, their responses and deadlines
+    logged_connection  the same with an access log
     health        responses to probes
-    interfaces    the interfaces that `front` requires of its server and of the object that answers a request
+    interfaces    the interfaces that `client_connection` requires of its server and of the object that answers a request
 """

@@ -1,11 +1,11 @@
-"""Interfaces that a client's connection (`front`) requires of the object that answers a request, and of its server."""
+"""Interfaces that a client's connection requires of the object that answers a request, and of its server."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
 
 
@@ -24,7 +24,7 @@ class Exchange(Protocol):
 class Server(Protocol):
     """The server of connections. answered: called when a response with that HTTP status begins."""
 
-    def admit(self, front: Front) -> bool: ...
+    def admit(self, client: ClientConnection) -> bool: ...
     def answered(self, status: int) -> None: ...
-    def dismiss(self, front: Front) -> None: ...
-    def route(self, front: Front, head: Head) -> Exchange | None: ...
+    def dismiss(self, client: ClientConnection) -> None: ...
+    def route(self, client: ClientConnection, head: Head) -> Exchange | None: ...

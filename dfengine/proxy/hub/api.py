@@ -16,7 +16,7 @@ from dfengine.proxy.hub.rewriting import Rewriting
 from dfengine.proxy.hub.xet import own_url
 
 if TYPE_CHECKING:
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.hub_answer import Hub
     from dfengine.proxy.hub.reference import HubReference
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class HubPassing(Rewriting):
     """See Passing. asked: the reference at the Hub."""
 
-    def __init__(self, front: Front, request: Head, hub: Hub, asked: HubReference, more: Fields) -> None:
-        super().__init__(front, request, hub.upstreams, hub.registry, hub.path + asked.target, more)
+    def __init__(self, client: ClientConnection, request: Head, hub: Hub, asked: HubReference, more: Fields) -> None:
+        super().__init__(client, request, hub.upstreams, hub.registry, hub.path + asked.target, more)
         self._hub = hub
         self._asked = asked
         self._token = asked.is_read_token and hub.xet is not None

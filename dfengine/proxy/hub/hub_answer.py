@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.reference import HubReference
@@ -141,7 +141,7 @@ class Hub:
     def url(self) -> str:
         return self.registry.url + self.path
 
-    def route(self, front: Front, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
+    def route(self, client: ClientConnection, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
         """The exchange that answers a request. private: its credentials. more: fields to add upstream.
 
         Raises BadRequest.
@@ -149,23 +149,23 @@ class Hub:
         if asked.kind == hub_reference.XET:
             if self.xet is None:
                 raise BadRequest(404, "Xet is not served by this proxy")
-            return self.xet.route(front, head, asked.target, more)
-        pass_on = partial(self._pass_on, front, head, asked, more)
+            return self.xet.route(client, head, asked.target, more)
+        pass_on = partial(self._pass_on, client, head, asked, more)
         if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and self.xet is not None:
-            return HubAnswer(self, front, head, asked, [*private, *more], pass_on).start()
+            return HubAnswer(self, client, head, asked, [*private, *more], pass_on).start()
         return pass_on()
 
-    def _pass_on(self, front: Front, head: Head, asked: HubReference, more: Fields) -> Exchange:
-        return HubPassing(front, head, self, asked, more).start()
+    def _pass_on(self, client: ClientConnection, head: Head, asked: HubReference, more: Fields) -> Exchange:
+        return HubPassing(client, head, self, asked, more).start()
 
 
 class HubAnswer(Answering):
     """The exchange of one request for a file."""
 
     def __init__(
-        self, hub: Hub, front: Front, request: Head, asked: HubReference, private: Fields, pass_on: Callable[[], Exchange]
+        self, hub: Hub, client: ClientConnection, request: Head, asked: HubReference, private: Fields, pass_on: Callable[[], Exchange]
     ) -> None:  # fmt: skip
-        super().__init__(hub.loop, front, hub.registry.place, pass_on)
+        super().__init__(hub.loop, client, hub.registry.place, pass_on)
         self._hub = hub
         self._request = request
         self._asked = asked
@@ -210,13 +210,13 @@ class HubAnswer(Answering):
     async def _serve(
         self, file: HubFile, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
-        if self._front.unsent:
+        if self._client.unsent:
             return False
         if length != file.length:
             raise OriginError(f"{self._place} states that the file has {file.length} bytes, but it has {length}")
         tag = f'"{file.tag}"'
         fields = [*self._file_fields(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
-        await answer_file(self._front, self._request, tag, fields, file.content_type, fd, owner, length, reader)
+        await answer_file(self._client, self._request, tag, fields, file.content_type, fd, owner, length, reader)
         return True
 
     def _file_fields(self, file: HubFile) -> Fields:

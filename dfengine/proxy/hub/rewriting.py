@@ -9,7 +9,7 @@ from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
 from dfengine.proxy.upstream.pass_through import Passing
 
 if TYPE_CHECKING:
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.upstreams import Upstreams
@@ -28,9 +28,10 @@ class Rewriting(Passing):
     rewrites = False
 
     def __init__(
-        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False
+        self, client: ClientConnection, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields,
+        moved: bool = False,
     ) -> None:
-        super().__init__(front, request, upstreams, registry, target, more, moved)
+        super().__init__(client, request, upstreams, registry, target, more, moved)
         self._answer_head: tuple[int, bytes, Fields, int] | None = None
         """The head of a response whose body is being collected."""
         self._parts: list[bytes] = []

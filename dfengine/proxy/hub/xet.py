@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.hub.xet_names import XetNames, Xorb
@@ -63,27 +63,27 @@ class Xet:
         self.blobs = blobs
         self._upstreams = upstreams
 
-    def route(self, front: Front, head: Head, target: str, more: Fields) -> Exchange:
+    def route(self, client: ClientConnection, head: Head, target: str, more: Fields) -> Exchange:
         """The exchange that answers a request for a target behind /hub. Raises BadRequest."""
         found = self.names.cas_of(target)
         if found is not None:
-            return CasPassing(front, head, self._upstreams, *found, more, self).start()
+            return CasPassing(client, head, self._upstreams, *found, more, self).start()
         xorb = self.names.xorb_of(target, time.time())
         if xorb is None:
             # hf-xet then requests another URL from the CAS.
             raise BadRequest(403, "this proxy has issued no such URL, or the URL has expired")
         if head.method not in ("GET", "HEAD") or head.length:
             raise BadRequest(405, "a xorb is read by GET and HEAD")
-        pass_on = partial(self._pass_on, front, head, xorb, more)
-        return XorbAnswer(self, front, head, xorb, more, pass_on).start()
+        pass_on = partial(self._pass_on, client, head, xorb, more)
+        return XorbAnswer(self, client, head, xorb, more, pass_on).start()
 
-    def _pass_on(self, front: Front, head: Head, xorb: Xorb, more: Fields) -> Exchange:
+    def _pass_on(self, client: ClientConnection, head: Head, xorb: Xorb, more: Fields) -> Exchange:
         """Pass the request on to the storage, with the URL as the only credential."""
         closed = private(head.fields)
         own = copy(head)
         own.fields = [each for each in head.fields if each not in closed]
         registry, target = _place(xorb.url)
-        return Passing(front, own, self._upstreams, registry, target, more, moved=True).start()
+        return Passing(client, own, self._upstreams, registry, target, more, moved=True).start()
 
 
 def _place(url: str) -> tuple[Registry, str]:
@@ -99,8 +99,10 @@ def _place(url: str) -> tuple[Registry, str]:
 class CasPassing(Rewriting):
     """A request to the CAS with the client's own credentials. cas: its URL; target: of the request to it."""
 
-    def __init__(self, front: Front, request: Head, upstreams: Upstreams, cas: str, target: str, more: Fields, xet: Xet) -> None:
-        super().__init__(front, request, upstreams, _place(cas)[0], target, more, moved=True)
+    def __init__(
+        self, client: ClientConnection, request: Head, upstreams: Upstreams, cas: str, target: str, more: Fields, xet: Xet
+    ) -> None:
+        super().__init__(client, request, upstreams, _place(cas)[0], target, more, moved=True)
         self._cas = cas
         self._xet = xet
         # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
@@ -114,10 +116,10 @@ class XorbAnswer(Answering):
     """The exchange of one request for a range of a xorb. more: additional fields for the upstream request."""
 
     def __init__(
-        self, xet: Xet, front: Front, request: Head, xorb: Xorb, more: Fields, pass_on: Callable[[], Exchange]
+        self, xet: Xet, client: ClientConnection, request: Head, xorb: Xorb, more: Fields, pass_on: Callable[[], Exchange]
     ) -> None:  # fmt: skip
         self._registry, self._target = _place(xorb.bare)
-        super().__init__(xet.loop, front, self._registry.place, pass_on)
+        super().__init__(xet.loop, client, self._registry.place, pass_on)
         self._xet = xet
         self._request = request
         self._xorb = xorb
@@ -157,11 +159,11 @@ class XorbAnswer(Answering):
     async def _serve(
         self, span: tuple[int, int], fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
     ) -> bool:
-        if self._front.unsent:
+        if self._client.unsent:
             return False
         first, last = span
         if length != last - first + 1:
             raise OriginError(f"{self._place} sends {length} bytes for a range of {last - first + 1}")
         fields: Fields = [(b"Content-Type", GENERAL.encode()), (b"Content-Range", b"bytes %d-%d/*" % span)]
-        await send_part(self._front, fields, fd, owner, length, reader)
+        await send_part(self._client, fields, fd, owner, length, reader)
         return True

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.ranges import Span
@@ -33,10 +33,10 @@ class BlobAnswer(Answering):
     """The exchange of one request for a blob. private: fields that open the blob at the registry, and fields sent with them."""
 
     def __init__(
-        self, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
+        self, blobs: Blobs, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields,
         pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(blobs.loop, front, registry.place, pass_on)
+        super().__init__(blobs.loop, client, registry.place, pass_on)
         self._blobs = blobs
         self._request = request
         self._asked = asked
@@ -98,12 +98,12 @@ class BlobAnswer(Answering):
         if reader is not None and permit.length not in (-1, length):
             self._reason = f"its registry states to HEAD {permit.length} bytes, and it has {length}"
             return False
-        if self._front.unsent:
+        if self._client.unsent:
             return False
         tag = f'"{self._asked.digest}"'
         fields: Fields = [
             (b"Docker-Content-Digest", self._asked.digest.encode()), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes"),
             (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Cache-Control", b"max-age=31536000"),
         ]  # fmt: skip
-        await answer_file(self._front, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
+        await answer_file(self._client, self._request, tag, fields, permit.content_type or GENERAL, fd, owner, length, reader)
         return True

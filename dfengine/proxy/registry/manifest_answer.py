@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.reference import Reference
@@ -48,10 +48,10 @@ class ManifestAnswer(Answering):
     """private: fields that open the manifest at the registry, and fields sent with them; opening: those of them that open it."""
 
     def __init__(
-        self, manifests: Manifests, blobs: Blobs, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields,
-        opening: Fields, pass_on: Callable[[], Exchange],
+        self, manifests: Manifests, blobs: Blobs, client: ClientConnection, request: Head, asked: Reference, registry: Registry,
+        private: Fields, opening: Fields, pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(blobs.loop, front, registry.place, pass_on)
+        super().__init__(blobs.loop, client, registry.place, pass_on)
         self._manifests = manifests
         self._blobs = blobs
         self._request = request
@@ -83,9 +83,9 @@ class ManifestAnswer(Answering):
                 return False
             known = Manifest(self._asked.digest, permit.content_type, body, not self._opening)
             self._manifests.keep(self._registry, self._asked, known)
-        if not accepted(known.content_type, text(self._request.fields, b"accept")) or self._front.unsent:
+        if not accepted(known.content_type, text(self._request.fields, b"accept")) or self._client.unsent:
             return False
-        self._manifests.give(self._front, self._request, known, [])
+        self._manifests.give(self._client, self._request, known, [])
         return True
 
     async def _permit(self) -> Permit | None:

@@ -26,7 +26,7 @@ from dfengine.value import Value
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
@@ -104,17 +104,17 @@ class Manifests:
         except OSError as error:
             raise StorageError(f"cannot use {self._path}: {error.strerror}") from error
 
-    def watch(self, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> Watch:
+    def watch(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields) -> Watch:
         """The watcher of a response that is passed on. private: the request's credentials."""
-        return Watch(self, front, request, asked, registry, private)
+        return Watch(self, client, request, asked, registry, private)
 
-    def answer(self, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> bool:
+    def answer(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields) -> bool:
         """Answer a request for a manifest by its digest, if it is stored and access is permitted; else False."""
         found = self.find(registry, asked) if asked.digest else None
         permit = self._permissions.known(registry, asked.target, private) if found is not None else None
         if found is None or permit is None or not permit.opens or not accepted(found.content_type, text(request.fields, b"accept")):
             return False
-        self.give(front, request, found, [])
+        self.give(client, request, found, [])
         return True
 
     def ask(self, registry: Registry) -> Question:
@@ -122,9 +122,9 @@ class Manifests:
         return self._permissions.silence.ask(registry)
 
     @staticmethod
-    def give(front: Front, request: Head, found: Manifest, more: Fields) -> None:
+    def give(client: ClientConnection, request: Head, found: Manifest, more: Fields) -> None:
         """Answer with a manifest."""
-        front.whole(200, found.body, [
+        client.whole(200, found.body, [
             (b"Content-Type", found.content_type.encode()), (b"Docker-Content-Digest", found.digest.encode()),
             (b"ETag", f'"{found.digest}"'.encode()), (b"Docker-Distribution-Api-Version", b"registry/2.0"), *more,
         ])  # fmt: skip
@@ -198,8 +198,8 @@ class Manifests:
 class Ping:
     """Answers `GET /v2/`, a client's first request, for a registry that does not respond. See pass_through.Watcher."""
 
-    def __init__(self, front: Front, question: Question) -> None:
-        self._front = front
+    def __init__(self, client: ClientConnection, question: Question) -> None:
+        self._client = client
         self._question = question
 
     def answered(self, status: int, fields: Fields) -> None:
@@ -217,16 +217,18 @@ class Ping:
         """Answer, so that the client requests manifests, which may be stored here."""
         self._question.failed()
         more = [(b"Content-Type", b"application/json"), (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Warning", STALE)]
-        self._front.whole(200, b"{}", more)
+        self._client.whole(200, b"{}", more)
         return True
 
 
 class Watch:
     """Watches a response that is passed on. See pass_through.Watcher."""
 
-    def __init__(self, manifests: Manifests, front: Front, request: Head, asked: Reference, registry: Registry, private: Fields) -> None:
+    def __init__(
+        self, manifests: Manifests, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields
+    ) -> None:
         self._manifests = manifests
-        self._front = front
+        self._client = client
         self._request = request
         self._asked = asked
         self._registry = registry
@@ -289,7 +291,7 @@ class Watch:
         found = self._found()
         if found is None:
             return False
-        self._manifests.give(self._front, self._request, found, [(b"Warning", STALE)])
+        self._manifests.give(self._client, self._request, found, [(b"Warning", STALE)])
         return True
 
 

@@ -16,7 +16,7 @@ from dfengine.proxy.upstream.timeouts import PATIENCE
 
 if TYPE_CHECKING:
     from dfengine.proxy.blobs.blobs import Blobs
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registries, Registry
@@ -40,7 +40,7 @@ class Mirror:
         self._via = via
         self._manifests = Manifests(home, blobs.threads, blobs.permissions)
 
-    def route(self, front: Front, head: Head) -> Exchange | None:
+    def route(self, client: ClientConnection, head: Head) -> Exchange | None:
         """The exchange that answers a request; None if it is answered already. Raises BadRequest."""
         given = head.first.get(REGISTRY, b"").decode("latin-1").strip()
         if given:
@@ -49,27 +49,29 @@ class Mirror:
         asked, registry = self._asked(head.target, given)
         # The proxy's own credentials are for reading only.
         if not registry.user or b"authorization" in head.first or head.method not in ("GET", "HEAD") or head.length:
-            return self._open(front, head, asked, registry, [])
+            return self._open(client, head, asked, registry, [])
         own = self._tokens.known(registry, asked.target)
         if own is not None:
-            return self._open(front, head, asked, registry, own)
+            return self._open(client, head, asked, registry, own)
 
         def go_on(own: fields.Fields) -> Exchange | None:
-            return self._open(front, head, asked, registry, own)
+            return self._open(client, head, asked, registry, own)
 
-        return Opening(self._blobs.loop, front, registry, self._tokens.fields(registry, asked.target), go_on).start()
+        return Opening(self._blobs.loop, client, registry, self._tokens.fields(registry, asked.target), go_on).start()
 
-    def _open(self, front: Front, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields) -> Exchange | None:
+    def _open(
+        self, client: ClientConnection, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields
+    ) -> Exchange | None:
         """As `route`. own: this proxy's own credentials."""
         more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
         private = [*fields.private(head.fields), *more] if reads and asked.kind else []
         silence = self._blobs.permissions.silence
-        watcher: Ping | Watch | None = Ping(front, silence.ask(registry)) if reads and asked.target == "/v2/" else None
+        watcher: Ping | Watch | None = Ping(client, silence.ask(registry)) if reads and asked.target == "/v2/" else None
         if reads and asked.kind == reference.MANIFESTS:
-            if self._manifests.answer(front, head, asked, registry, private):
+            if self._manifests.answer(client, head, asked, registry, private):
                 return None
-            watcher = self._manifests.watch(front, head, asked, registry, private)
+            watcher = self._manifests.watch(client, head, asked, registry, private)
         more.append(self._via)
         could = watcher is not None and watcher.could()
         if watcher is not None and could and silence.of(registry) and watcher.failed():
@@ -78,20 +80,20 @@ class Mirror:
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
             withheld = self._blobs.withheld(head.method, asked, registry)
-            passing = Passing(front, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
+            passing = Passing(client, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
             if could:
-                front.waits(PATIENCE)
+                client.waits(PATIENCE)
             return passing
 
         if watcher is not None and ManifestAnswer.answers(head, asked):
             sent = [*private, more[-1]]
-            answer = ManifestAnswer(self._manifests, self._blobs, front, head, asked, registry, sent, private, pass_on)
+            answer = ManifestAnswer(self._manifests, self._blobs, client, head, asked, registry, sent, private, pass_on)
             if could:
                 answer.instead = watcher.failed
-                front.waits(PATIENCE)
+                client.waits(PATIENCE)
             return answer.start()
         if reads and asked.kind == reference.BLOBS and asked.digest:
-            return BlobAnswer(self._blobs, front, head, asked, registry, [*private, more[-1]], pass_on).start()
+            return BlobAnswer(self._blobs, client, head, asked, registry, [*private, more[-1]], pass_on).start()
         return pass_on()
 
     def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dfengine.proxy.fields import Fields
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.registries import Registry
 
@@ -20,17 +20,17 @@ class Opening(Answering):
     """go_on: makes the exchange that answers the request with these fields; None if it is answered already."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, front: Front, registry: Registry, fields: Awaitable[Fields],
+        self, loop: asyncio.AbstractEventLoop, client: ClientConnection, registry: Registry, fields: Awaitable[Fields],
         go_on: Callable[[Fields], Exchange | None],
     ) -> None:
-        super().__init__(loop, front, registry.place, self._never)
+        super().__init__(loop, client, registry.place, self._never)
         self._fields = fields
         self._go_on = go_on
 
     async def _answer(self) -> bool:
         exchange = self._go_on(await self._fields)
         if exchange is not None:
-            self._front.hand_over(exchange)
+            self._client.hand_over(exchange)
         return True
 
     def _never(self) -> Exchange:

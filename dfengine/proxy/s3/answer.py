@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from dfengine.net.event_log import EventLog
     from dfengine.proxy.blobs.blob import Blob
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.listings import Listings
@@ -70,10 +70,10 @@ def _usual() -> Fields:
     return [(b"x-amz-request-id", secrets.token_hex(8).upper().encode()), (b"Date", _date(int(time.time())))]
 
 
-def refuse(front: Front, head: Head, error: S3Error) -> None:
+def refuse(client: ClientConnection, head: Head, error: S3Error) -> None:
     """Answer with an error. If the response has started, cut it."""
-    if front.answer_started:
-        front.cut()
+    if client.answer_started:
+        client.cut()
         return
     path = head.target.partition(b"?")[0].decode("latin-1")
     fields: Fields = [(b"Content-Type", XML), *_usual()]
@@ -81,7 +81,7 @@ def refuse(front: Front, head: Head, error: S3Error) -> None:
         fields.append((b"Allow", b"GET, HEAD"))
     if error.status == 503:
         fields.append((b"Retry-After", b"%d" % AGAIN))
-    front.whole(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
+    client.whole(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
 
 
 def as_s3(error: Exception) -> S3Error:
@@ -107,11 +107,11 @@ class S3Answer:
     """See interfaces.Exchange."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, front: Front, head: Head, asked: Request, bucket: Bucket, objects: Objects,
+        self, loop: asyncio.AbstractEventLoop, client: ClientConnection, head: Head, asked: Request, bucket: Bucket, objects: Objects,
         listings: Listings, events: EventLog,
     ) -> None:
         self._loop = loop
-        self._front = front
+        self._client = client
         self._head = head
         self._asked = asked
         self._bucket = bucket
@@ -123,7 +123,7 @@ class S3Answer:
         self._writable.set()
 
     def start(self) -> Self:
-        self._front.waits(ANSWER_SECONDS)
+        self._client.waits(ANSWER_SECONDS)
         self._task = self._loop.create_task(self._run())
         return self
 
@@ -138,7 +138,7 @@ class S3Answer:
 
     def expired(self) -> None:
         self.gone()
-        refuse(self._front, self._head, S3Error("SlowDown", "the origin did not respond in time"))
+        refuse(self._client, self._head, S3Error("SlowDown", "the origin did not respond in time"))
 
     async def _run(self) -> None:
         try:
@@ -150,12 +150,12 @@ class S3Answer:
             found = as_s3(error)
             if found.status >= 500:
                 self._events.warning("s3_failed", bucket=self._bucket.name, key=self._asked.key, code=found.code, reason=found.message)
-            refuse(self._front, self._head, found)
+            refuse(self._client, self._head, found)
 
     async def _list(self, asked: Listed) -> None:
         page = await self._listings.page(self._bucket, asked)
         fields: Fields = [(b"Content-Type", XML), (b"x-amz-bucket-region", REGION), *_usual()]
-        self._front.whole(200, s3_page.xml(self._bucket.name, asked, page), fields)
+        self._client.whole(200, s3_page.xml(self._bucket.name, asked, page), fields)
 
     async def _object(self) -> None:
         asked, head = self._asked, self._head
@@ -170,7 +170,7 @@ class S3Answer:
         if object_head.modified >= 0:
             fields.append((b"Last-Modified", object_head.last_modified.encode()))
         if status == 304:
-            self._front.whole(304, b"", fields)
+            self._client.whole(304, b"", fields)
             return
         if status == 412:
             raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
@@ -187,7 +187,7 @@ class S3Answer:
         start, past = span or (0, object_head.length)
         if head.method == "HEAD" or start == past:
             self._begin(span, fields, past - start)
-            self._front.end()
+            self._client.end()
             return
         try:
             fd, owner, reader = _opened(await self._objects.find(self._bucket, url, object_head))
@@ -196,11 +196,11 @@ class S3Answer:
             await self._directly(url, object_head, span, fields)
             return
         try:
-            if self._front.unsent:
+            if self._client.unsent:
                 raise S3Error("SlowDown", "an earlier response is still being sent")
             self._begin(span, fields, past - start)
-            serving = Serving(self._front, fd, owner, [(start, past)], [b"", b""], reader)
-            self._front.hand_over(serving)
+            serving = Serving(self._client, fd, owner, [(start, past)], [b"", b""], reader)
+            self._client.hand_over(serving)
             serving.start()
         finally:
             if first is not None:
@@ -230,13 +230,13 @@ class S3Answer:
                 self._objects.forget(url)
                 raise
             self._begin(span, fields, past - start)
-            await direct.send(self._front, past - start, self._writable)
-            self._front.end()
+            await direct.send(self._client, past - start, self._writable)
+            self._client.end()
         finally:
             direct.close()
 
     def _begin(self, span: ranges.Span | None, fields: Fields, length: int) -> None:
-        self._front.begin(200 if span is None else 206, b"", fields, length)
+        self._client.begin(200 if span is None else 206, b"", fields, length)
 
 
 def _opened(
@@ -284,12 +284,12 @@ def buckets(names: list[str], made: float) -> bytes:
     return s3_xml.document("ListAllMyBucketsResult", [("Owner", owner), ("Buckets", inside)])
 
 
-def whole(front: Front, kind: str, body: bytes) -> None:
+def whole(client: ClientConnection, kind: str, body: bytes) -> None:
     """Send a response that needs no origin."""
     fields: Fields = [(b"Content-Type", XML), *_usual()]
     if kind != s3_request.BUCKETS:
         fields.append((b"x-amz-bucket-region", REGION))
-    front.whole(200, body, fields)
+    client.whole(200, body, fields)
 
 
 def location() -> bytes:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.front.access_control import Listen
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.interfaces import Exchange, Server
     from dfengine.proxy.front.requests import Head
     from dfengine.settings import ProxySettings
@@ -103,31 +103,31 @@ class S3:
         """Whether requests must be signed."""
         return bool(self.keys)
 
-    def route(self, front: Front, head: Head, root: str = ROOT) -> Exchange | None:
+    def route(self, client: ClientConnection, head: Head, root: str = ROOT) -> Exchange | None:
         """The exchange that answers a request; None if it is answered already."""
         try:
-            return self._route(front, head, root)
+            return self._route(client, head, root)
         except S3Error as error:
-            s3_answer.refuse(front, head, error)
+            s3_answer.refuse(client, head, error)
             return None
 
-    def _route(self, front: Front, head: Head, root: str) -> Exchange | None:
+    def _route(self, client: ClientConnection, head: Head, root: str) -> Exchange | None:
         if self.keys and head.method in ("GET", "HEAD"):
             s3_signature.check(head.method, head.target, head.fields, self.keys, time.time())
         asked = s3_request.parse(head.method, head.target, root)
         if asked.kind == s3_request.BUCKETS:
-            s3_answer.whole(front, asked.kind, s3_answer.buckets(sorted(self._buckets), self._began))
+            s3_answer.whole(client, asked.kind, s3_answer.buckets(sorted(self._buckets), self._began))
             return None
         bucket = self._buckets.get(asked.bucket)
         if bucket is None:
             raise S3Error("NoSuchBucket", "The specified bucket does not exist", (("BucketName", asked.bucket),))
         if asked.kind == s3_request.HEAD_BUCKET:
-            s3_answer.whole(front, asked.kind, b"")
+            s3_answer.whole(client, asked.kind, b"")
             return None
         if asked.kind == s3_request.BUCKET_LOCATION:
-            s3_answer.whole(front, asked.kind, s3_answer.location())
+            s3_answer.whole(client, asked.kind, s3_answer.location())
             return None
-        return S3Answer(self._loop, front, head, asked, bucket, self._objects, self._listings, self._events).start()
+        return S3Answer(self._loop, client, head, asked, bucket, self._objects, self._listings, self._events).start()
 
     def close(self) -> None:
         """Close all, when the process ends."""
@@ -140,26 +140,26 @@ class S3:
 class S3Facade:
     """See interfaces.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
 
-    def __init__(self, server: Server, take: Callable[[Front], bool], s3: S3) -> None:
+    def __init__(self, server: Server, take: Callable[[ClientConnection], bool], s3: S3) -> None:
         self._server = server
         self._take = take
         self._s3 = s3
 
-    def admit(self, front: Front) -> bool:
-        return self._take(front) if self._s3.checks else self._server.admit(front)
+    def admit(self, client: ClientConnection) -> bool:
+        return self._take(client) if self._s3.checks else self._server.admit(client)
 
     def answered(self, status: int) -> None:
         self._server.answered(status)
 
-    def dismiss(self, front: Front) -> None:
-        self._server.dismiss(front)
+    def dismiss(self, client: ClientConnection) -> None:
+        self._server.dismiss(client)
 
-    def route(self, front: Front, head: Head) -> Exchange | None:
+    def route(self, client: ClientConnection, head: Head) -> Exchange | None:
         if not head.target.startswith(b"/"):
             # RFC 9112 section 3.2.2: a server must accept an absolute URL too. Its host is ignored.
             path = head.target.partition(b"://")[2]
             head.target = path[path.find(b"/") :] if b"/" in path else b"/"
-        return self._s3.route(front, head, "")
+        return self._s3.route(client, head, "")
 
 
 def keeps_no_secret(root: str, settings: ProxySettings) -> None:

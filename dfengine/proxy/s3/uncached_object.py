@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dfengine.origin.origin_interface import Answer
     from dfengine.origin.origin_settings import Reach
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.s3.object_head import ObjectHead
 
 BLOCK = 256 << 10
@@ -52,16 +52,16 @@ class Direct:
                 raise OriginError(f"{body.place} serves no ranges")
             self._first = self._block(min(past - start, BLOCK))
 
-    async def send(self, front: Front, left: int, writable: asyncio.Event) -> None:
+    async def send(self, client: ClientConnection, left: int, writable: asyncio.Event) -> None:
         """Send the body, `left` bytes. writable: set while the client reads. Raises OriginError and related errors."""
         while left:
             await writable.wait()
             block = self._first or await self._loop.run_in_executor(self._threads, self._read, min(left, BLOCK))
             self._first = b""
             left -= len(block)
-            front.write(block)
-            front.flush()
-            front.alive()
+            client.write(block)
+            client.flush()
+            client.alive()
 
     def _read(self, most: int) -> bytes:
         with self._turn:

@@ -18,7 +18,7 @@ from dfengine.proxy.upstream.withheld_tail import is_whole, wrong
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from dfengine.proxy.front.front import Front
+    from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.withheld_tail import Withheld
@@ -48,10 +48,10 @@ class Passing:
     """Whether this class reads the response's body, so that no encoding is requested."""
 
     def __init__(
-        self, front: Front, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields, moved: bool = False,
-        watcher: Watcher | None = None, withheld: Withheld | None = None,
+        self, client: ClientConnection, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields,
+        moved: bool = False, watcher: Watcher | None = None, withheld: Withheld | None = None,
     ) -> None:
-        self._front = front
+        self._client = client
         self._request = request
         self._upstreams = upstreams
         self._registry = registry
@@ -78,7 +78,7 @@ class Passing:
 
     def _connect(self) -> None:
         self._again = False
-        self._front.hold(self._request.length != 0)
+        self._client.hold(self._request.length != 0)
         self._connecting = asyncio.get_running_loop().create_task(self._connected())
 
     async def _connected(self) -> None:
@@ -87,12 +87,12 @@ class Passing:
         except DfengineError as error:
             self._connecting = None
             if isinstance(error, OriginForbidden):
-                self._front.answer(403, str(error))
+                self._client.answer(403, str(error))
             else:
                 self._failed(502, str(error))
             return
         self._connecting = None
-        self._front.hold(False)
+        self._client.hold(False)
         self._send(connection)
 
     def _send(self, connection: UpstreamConnection) -> None:
@@ -137,16 +137,16 @@ class Passing:
         self._failed(504, f"{self._registry.place} did not answer in time")
 
     def _failed(self, status: int, message: str) -> None:
-        if self._front.answer_started or self._watcher is None or not self._watcher.failed():
-            self._front.answer(status, message)
+        if self._client.answer_started or self._watcher is None or not self._watcher.failed():
+            self._client.answer(status, message)
 
     # The response.
 
     def hold(self, held: bool) -> None:
-        self._front.hold(held)
+        self._client.hold(held)
 
     def interim(self, status: int) -> None:
-        self._front.interim(status)
+        self._client.interim(status)
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         self._again = False
@@ -163,14 +163,14 @@ class Passing:
             self._watcher.answered(status, fields)
         if self._withheld is not None and is_whole(self._request.method, status, fields):
             self._head = status, reason, passed, length
-            self._front.alive()
+            self._client.alive()
         else:
             self._withheld = None
-            self._front.begin(status, reason, passed, length)
+            self._client.begin(status, reason, passed, length)
 
     def body_part(self, data: bytes) -> None:
         if self._withheld is None:
-            self._front.write(data)
+            self._client.write(data)
         else:
             self._release(self._withheld.part(data))
         if self._watcher is not None:
@@ -181,25 +181,25 @@ class Passing:
         if self._withheld is not None:
             rest = self._withheld.end(self._registry.place)
             if rest is None:
-                self._front.answer(502, wrong(self._registry.place, self._withheld.digest))
+                self._client.answer(502, wrong(self._registry.place, self._withheld.digest))
                 return
             self._release(rest, last=True)
         if self._watcher is not None:
             self._watcher.ended()
-        self._front.end()
+        self._client.end()
 
     def _release(self, data: bytes, last: bool = False) -> None:
         """Send the part of a compared body that may be sent."""
         if self._head is not None and (data or last):
             head, self._head = self._head, None
-            self._front.begin(*head)
+            self._client.begin(*head)
         if data:
-            self._front.write(data)
+            self._client.write(data)
         else:
-            self._front.alive()  # the registry sends
+            self._client.alive()  # the registry sends
 
     def flush(self) -> None:
-        self._front.flush()
+        self._client.flush()
 
     def lost(self, error: Exception) -> None:
         connection, self._connection = self._connection, None

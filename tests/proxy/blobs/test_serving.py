@@ -87,9 +87,9 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
         ask=transfer.ask, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
         right=True, swarm=False, loop=loop,
     )
-    front: Any = client
+    connection: Any = client
     try:
-        Serving(front, first.fd, first, [(0, len(WHOLE))], [b"", b""], lambda span, landed: Reader(blob, first, span, landed)).start()
+        Serving(connection, first.fd, first, [(0, len(WHOLE))], [b"", b""], lambda span, landed: Reader(blob, first, span, landed)).start()
         got = await client.read(read)
         transfer.move(second)
         while transfer.wanted_pieces():
@@ -123,9 +123,9 @@ async def _expired(clock: list[float]) -> None:
     progress = Progress(clock[0])
     file, ready, blob = memory(0), [100], SimpleNamespace(failed=False, progress=progress)
     reader: Any = SimpleNamespace(ready=lambda at: max(0, ready[0] - at), blob=blob, fd=file.fd, close=lambda: None)
-    front: Any = client
+    connection: Any = client
     try:
-        serving = Serving(front, file.fd, file, [(0, 300)], [b"", b""], lambda span, landed: reader)
+        serving = Serving(connection, file.fd, file, [(0, 300)], [b"", b""], lambda span, landed: reader)
         serving._clock = lambda: clock[0]  # type: ignore[method-assign]
         serving.start()
         assert await client.read(100) == WHOLE[:100]
@@ -164,9 +164,9 @@ def test_a_client_that_takes_nothing_of_what_is_here_is_cut() -> None:
         file = memory(*range(COUNT))
         blob = SimpleNamespace(failed=False)
         reader: Any = SimpleNamespace(ready=lambda at: len(WHOLE) - at, blob=blob, fd=file.fd, close=lambda: None)
-        front: Any = client
+        connection: Any = client
         try:
-            serving = Serving(front, file.fd, file, [(0, len(WHOLE))], [b"", b""], lambda span, landed: reader).start()
+            serving = Serving(connection, file.fd, file, [(0, len(WHOLE))], [b"", b""], lambda span, landed: reader).start()
             serving.expired()
             assert await client.over is False
         finally:

@@ -47,14 +47,14 @@ CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNK
 """Status -> error code of the OCI distribution specification."""
 
 
-class Front(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """client: its address, "" by a unix socket. inside: the destination server of the client's https, if this proxy intercepts it.
 
     encrypted: the connection is TLS. arrived: when the current request was received, monotonic seconds.
     """
 
     __slots__ = ("_answer_started", "_backlog", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out",
-                 "_requests", "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "arrived", "client",
+                 "_requests", "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "address", "arrived",
                  "deadline", "encrypted", "inside")  # fmt: skip
 
     def __init__(self, server: Server, inside: Registry | None = None) -> None:
@@ -74,7 +74,7 @@ class Front(asyncio.Protocol):
         self._then: Callable[[], None] | None = None
         self._left = 0
         """Bytes of the response's body that are announced and not written yet; negative if the length is not announced."""
-        self.client = ""
+        self.address = ""
         self.arrived = monotonic()
         self.deadline = self.arrived + HEAD_SECONDS
 
@@ -83,7 +83,7 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.client = peer[0] if isinstance(peer, tuple) else ""
+        self.address = peer[0] if isinstance(peer, tuple) else ""
         self._transport.set_write_buffer_limits(HIGH_WATER)
         self._fileno = transport.get_extra_info("socket").fileno()
         self.encrypted = transport.get_extra_info("sslcontext") is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.front.front import Front
+from dfengine.proxy.front.client_connection import ClientConnection
 
 if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
 
 
-class LoggedFront(Front):
-    """See Front. In an event `bytes` is the length in the response's head, and `first_byte` the seconds until that head was ready."""
+class LoggedConnection(ClientConnection):
+    """See `ClientConnection`. In an event `bytes` is the length in the response's head, `first_byte` the seconds until it was ready."""
 
     __slots__ = ("_answered", "_asked", "_events", "_length", "_status")
 
@@ -50,6 +50,6 @@ class LoggedFront(Front):
             return
         method, _, path = asked.partition(" ")
         first = self._answered - self.arrived if self._status else None
-        self._events.access(client=self.client or "local", method=method, path=path, status=self._status or 499,
+        self._events.access(client=self.address or "local", method=method, path=path, status=self._status or 499,
                             bytes=max(0, self._length) if self._status else 0, whole=whole, first_byte=first,
                             seconds=monotonic() - self.arrived)

@@ -9,7 +9,7 @@ import sys
 from dfengine.app.output import as_object, put
 from dfengine.client.batch import Batch, Ended
 from dfengine.client.batch_progress import BatchProgress
-from dfengine.client.error_urls import naming
+from dfengine.client.error_urls import with_url
 from dfengine.client.interrupt import Interrupted, interruptible
 from dfengine.errors import Cancelled, DfengineError
 from dfengine.task import bare, redacted, shown
@@ -138,7 +138,7 @@ class Report:
             return
         if len(self._alike) < CAUSES:
             self._alike[cause] = Alike(cause)
-        named = "" if naming(message, url, 1) == message else f" ({url})"
+        named = "" if with_url(message, url, 1) == message else f" ({url})"
         where = f"{output}: " if output else ""
         self._progress.print(f"dfengine: {where}{message}{named}")
 

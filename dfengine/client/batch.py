@@ -13,7 +13,7 @@ import time
 from queue import Empty, Queue
 
 from dfengine.client.batch_progress import BatchProgress, Member
-from dfengine.client.download import ToFile, run
+from dfengine.client.download import FileDownload, run
 from dfengine.client.shared_resources import Pooled
 from dfengine.errors import DfengineError, RemoteError
 from dfengine.value import Value
@@ -60,7 +60,7 @@ class Batch:
         self._pooled = Pooled(at_once, limit)
         self._turn = threading.Lock()
         self._lock = threading.Lock()
-        self._running: set[ToFile] = set()
+        self._running: set[FileDownload] = set()
         self._started: dict[int, Wanted] = {}
         """By its id: files that a worker has taken and whose result has not been reported."""
         self._stopped: BaseException | None = None
@@ -166,7 +166,7 @@ class Batch:
     def _download(self, settings: GetSettings, member: Member) -> Result:
         # A line is printed only for a file that fails.
         settings = settings.replace(quiet=True, locallimit=max(1, self._limit // self._workers) if self._limit else 0)
-        download = ToFile(settings, member, self._pooled)
+        download = FileDownload(settings, member, self._pooled)
         with self._lock:
             if self._stopped is not None:
                 download.stop(self._stopped)

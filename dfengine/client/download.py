@@ -18,13 +18,13 @@ from dfengine.client.assembly import Assembly
 from dfengine.client.cleanup import release
 from dfengine.client.digest import compare
 from dfengine.client.download_dialer import DownloadDialer
-from dfengine.client.error_urls import naming
+from dfengine.client.error_urls import with_url
 from dfengine.client.finished import digests, has
-from dfengine.client.identity import Identity, identify, joint_key, registration
+from dfengine.client.identity import Identity, identify, joining_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
 from dfengine.client.result import Result
-from dfengine.client.supernodes import tried
+from dfengine.client.supernodes import ordered_supernodes
 from dfengine.client.swarm_session import SwarmSession
 from dfengine.client.watch import Watch
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginError, SupernodeError
@@ -53,10 +53,10 @@ def get(request: GetSettings, observer: Observer | None = None) -> Result:
     Raises subclasses of DfengineError. An exception, also one from a signal handler, leaves no threads behind, and a part file from
     which the next download of the same file resumes. observer: called by this thread, about ten times per second.
     """
-    return run(ToFile(request, observer))
+    return run(FileDownload(request, observer))
 
 
-def run(download: ToFile) -> Result:
+def run(download: FileDownload) -> Result:
     """Like `get`, for a download object that another thread may `stop`."""
     try:
         return download.run()
@@ -67,7 +67,7 @@ def run(download: ToFile) -> Result:
         release(download.close)
 
 
-class Downloading:
+class BaseDownload:
     """Base of downloads into files and of streams: `fill` fetches every piece into `place`."""
 
     kind = ""
@@ -171,7 +171,7 @@ class Downloading:
         """Fetch from the swarm. Return None when every piece is stored, else why not."""
         settings = self.settings
         try:
-            nodes = tried(settings, self.selected_by or self.who.task, self.watch)
+            nodes = ordered_supernodes(settings, self.selected_by or self.who.task, self.watch)
         except SupernodeError as error:
             return str(error)
         ip = local_peer.address(settings.ip, nodes(), local_address if self._pooled is None else self._pooled.address)
@@ -213,11 +213,11 @@ class Downloading:
 
         try:
             sock, first = sock or fd_passing.call(self.home.sockets), sock is not None
-            self._joining = joining = Joining.begin(sock, joint_key(settings, self.who), self.kind, first=first)
+            self._joining = joining = Joining.begin(sock, joining_key(settings, self.who), self.kind, first=first)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
-        self._place.joining, self._place.kept_at = joining, None if self.peer.fresh else self.home
+        self._place.joining, self._place.kept_copy_home = joining, None if self.peer.fresh else self.home
         if joining.joined and joining.open_already:
             from dfengine.client.present_version import PresentVersion
 
@@ -226,7 +226,7 @@ class Downloading:
             self.say("joins another download of this host")
             self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")
             here = self.joined(joining)
-            self._place.show_host()
+            self._place.publish()
             self._why_not = "another download of this host serves it" if here else self._why_not
             self.say("has all pieces" if here else "leads this host's downloads now" if joining.leads else "continues alone")
             return here
@@ -258,7 +258,7 @@ class Downloading:
             renew = partial(lease.renew, self.watch) if lease is not None else None
             FromOrigin(self.settings, self._place, self.watch, renew, self.origin).run()
         except OriginError as error:
-            error.args = (naming(str(error), self.settings.url, error.status), *error.args[1:])
+            error.args = (with_url(str(error), self.settings.url, error.status), *error.args[1:])
             raise
         finally:
             if lease is not None:
@@ -311,7 +311,7 @@ class Downloading:
         )  # fmt: skip
 
 
-class ToFile(Downloading):
+class FileDownload(BaseDownload):
     kind = "file"
 
     def __init__(
@@ -352,7 +352,7 @@ class ToFile(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading. If the leader writes the same output, or an earlier download completed the output, the output is `kept`."""
+        """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is `kept`."""
         from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
 
         found = JoinedFile(joining, self._assembly, self.watch).run()
@@ -389,7 +389,7 @@ class ToFile(Downloading):
         )
 
     def opened(self, member: Membership) -> None:
-        """See Downloading. From now on, this host serves the file's pieces."""
+        """See BaseDownload. From now on, this host serves the file's pieces."""
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:

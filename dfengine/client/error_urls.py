@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 
-def naming(message: str, url: str, status: int = 0) -> str:
+def with_url(message: str, url: str, status: int = 0) -> str:
     """Return `message` with `url`, unless it contains that already. Userinfo and query are left out: they may contain credentials.
 
     status: of the server's answer, 0 if there is none; then a message that contains the host is left as it is.

@@ -9,7 +9,7 @@ else:
     Protocol = object
 
 
-class Leaving(Protocol):
+class EvictionReports(Protocol):
     """Interface of `dfengine.streaming.cache.Cache`. Used under the transfer's lock; imported only for its type."""
 
     def __len__(self) -> int:

@@ -56,7 +56,7 @@ TRIES = 1000
 PAUSE = 4.0
 """Seconds between two tries, plus a random part of up to the same again: the longest wait of a reader after the origin has recovered."""
 
-ANEW = 4
+MAX_RESTARTS = 4
 """Times that a download may start over because the file changed."""
 
 _grants = Grants()
@@ -91,12 +91,12 @@ class FromOrigin:
         # All connections share this host's link and the user's limit: neither may be mistaken for a slow origin.
         floor = min(settings.minrate, limit // 2 or settings.minrate) / max(1, settings.connections)
         traced = settings.replace(headers=with_traceparent(settings.url, settings.headers, traceparent))
-        for attempt in range(ANEW + 1):
+        for attempt in range(MAX_RESTARTS + 1):
             cancel = Cancel()
             try:
                 return self._once(self._origin(traced, cancel, floor), cancel)
             except OriginChanged as error:
-                if attempt == ANEW or isinstance(error, TreeChanged):
+                if attempt == MAX_RESTARTS or isinstance(error, TreeChanged):
                     raise
                 self._watch.notice(f"{error}: starts over")
                 self._assembly.forget()
@@ -115,7 +115,7 @@ class FromOrigin:
             body.close()
             raise
         self._opened()
-        transfer.note_here()
+        transfer.sync_stored()
         geometry = transfer.file.geometry
         count = geometry.count
         # If each piece needs a buffer of its own, the buffers' total size limits the number of connections.
@@ -149,7 +149,7 @@ class FromOrigin:
                         parked = transfer.parked
                         if self._renew is not None:
                             self._renew(parked)
-                        if self._assembly.returning is not None and self._assembly.returning.check(transfer):
+                        if self._assembly.swarm_recovery is not None and self._assembly.swarm_recovery.check(transfer):
                             break
                         transfer.sleep(PARKED if parked else TICK)
                         if transfer.wanted_pieces():
@@ -203,7 +203,7 @@ class FromOrigin:
         if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
             # Pieces from the swarm, or delivered by a stream: they are compared with the origin's bytes as these arrive.
             before.file.record.forget_generation()
-            return place.go_on(geometry), True
+            return place.continue_transfer(geometry), True
         place.expect(version.etag)
         transfer = place.open(geometry, named)
         if version.binds or not transfer.file.here.count():

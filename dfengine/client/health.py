@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 FAULTS = 3
 """Failures in a row after which a source is avoided for a while."""
 
-LEAVE = 10.0
+AVOID = 10.0
 """Seconds for which a source is avoided the first time."""
 
-WARY = 2
+CAUTIOUS = 2
 """Number of silent addresses from which on the supernode and sources that have sent a piece are preferred."""
 
 
@@ -34,7 +34,7 @@ class _State:
 
     def __init__(self) -> None:
         self.faults = 0
-        self.leave = LEAVE
+        self.leave = AVOID
         self.until = 0.0
 
 
@@ -45,7 +45,7 @@ class Health:
         self._states: dict[str, _State] = {}
         self._silent: dict[Address, _State] = {}
         self._good: set[str] = set()
-        self._wary = 0.0
+        self._cautious_until = 0.0
 
     def left(self, source: Where, now: float) -> bool:
         """Whether `source` is avoided now."""
@@ -74,8 +74,8 @@ class Health:
         state = self._silent.setdefault(source.address, _State())
         if state.until <= now:
             state.until, state.leave = now + state.leave, state.leave * 2
-        if sum(each.until > now for each in self._silent.values()) >= WARY:
-            self._wary = max(self._wary, state.until)
+        if sum(each.until > now for each in self._silent.values()) >= CAUTIOUS:
+            self._cautious_until = max(self._cautious_until, state.until)
 
     def answered(self, source: Where) -> None:
         """Stop avoiding a silent source, which has sent bytes."""
@@ -94,9 +94,9 @@ class Health:
             self._silent.pop(source.address, None)
         self._good.add(source.cid)
 
-    def wary(self, now: float) -> bool:
+    def cautious(self, now: float) -> bool:
         """Whether so many sources are silent that unknown ones are asked last."""
-        return self._wary > now
+        return self._cautious_until > now
 
     def trusted(self, source: Where) -> bool:
         """Whether `source` is a supernode, or has sent a piece and was not silent since."""
@@ -106,7 +106,7 @@ class Health:
         """Return the first source that is not avoided; prefer trusted ones if others are `silent`, or while many are."""
         usable = (source for source in sources if not self.left(source, now))
         first = next(usable, None)
-        if first is None or self.trusted(first) or not (silent or self.wary(now)):
+        if first is None or self.trusted(first) or not (silent or self.cautious(now)):
             return first
         return next(filter(self.trusted, usable), first)
 
@@ -117,4 +117,4 @@ class Health:
                 state.faults, state.until = 0, 0.0
         for silent in self._silent.values():
             silent.until = 0.0
-        self._wary = 0.0
+        self._cautious_until = 0.0

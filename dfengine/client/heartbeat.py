@@ -15,7 +15,7 @@ STALLED = IDLE + 15.0
 """Seconds without progress after which a running leader is abandoned: a leader that can read the origin does so after IDLE."""
 
 
-class Pulse:
+class Heartbeat:
     """Tracks the beats of a leader. now: monotonic seconds."""
 
     def __init__(self, now: float) -> None:

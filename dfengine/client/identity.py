@@ -97,7 +97,7 @@ def _unique(now: float) -> float:
         return _stamp
 
 
-def joint_key(settings: GetSettings, who: Identity) -> str:
+def joining_key(settings: GetSettings, who: Identity) -> str:
     """Key of downloads that may copy pieces from each other: those of one user on one host with the same key.
 
     It is a hash of all settings that could give a download another file, no file, or a slower transfer because its leader is throttled.

@@ -22,7 +22,7 @@ STEP = 0.01
 SHUT_RDWR = 2
 
 
-class Receiving:
+class JobConnections:
     """Connections by job. framed: returns the bytes of a piece on the wire."""
 
     def __init__(self, framed: Callable[[int], int]) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 
 from dfengine.client.cleanup import release
-from dfengine.client.heartbeat import SILENT, STALLED, Pulse, Stall
+from dfengine.client.heartbeat import SILENT, STALLED, Heartbeat, Stall
 from dfengine.client.transfer import join
 from dfengine.errors import LocalError, StorageError
 from dfengine.net import fd_passing, fork_safety
@@ -88,7 +88,7 @@ class Joining:
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
         self._given: tuple[LeaderPlace | SignalPage, ...] = ()
-        self._pulse, self._stall = Pulse(time.monotonic()), Stall(time.monotonic())
+        self._heartbeat, self._stall = Heartbeat(time.monotonic()), Stall(time.monotonic())
         self._in_vain = 0
         """Number of successive leaders that made no progress."""
         self.ended = False
@@ -179,7 +179,7 @@ class Joining:
         # All followers of a leader reach this limit at the same time: a download that should lead only in need waits longer here, too.
         patience = (PLACELESS if self.place is None else STALLED) * 2**self._in_vain + self.patience - SILENT
         stalled = self._stall.lasts((page.progress, here), waits, now, patience)
-        return self._pulse.silent(page.beats, now, self.patience) or stalled
+        return self._heartbeat.silent(page.beats, now, self.patience) or stalled
 
     def _receive(self) -> bool:
         """Receive messages once. Return False when the server has closed the connection. Raises OSError."""
@@ -229,7 +229,7 @@ class Joining:
         self.place, self.leader_page = None, page
         self._in_vain = min(DOUBLED, self._in_vain + 1) if self._stall.waited > PLACELESS else 0
         self.joined, self.done, self._reported = True, False, None
-        self._pulse, self._stall = Pulse(time.monotonic()), Stall(time.monotonic())
+        self._heartbeat, self._stall = Heartbeat(time.monotonic()), Stall(time.monotonic())
         page.join()
 
     def _lead(self) -> None:

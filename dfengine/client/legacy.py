@@ -81,18 +81,18 @@ class LegacySession:
                 at += 1
         finally:
             left = reports[at:]
-            transfer.put_back([(n, cid) for n, cid, why in left if not why], [each for each in left if each[2]])
+            transfer.requeue([(n, cid) for n, cid, why in left if not why], [each for each in left if each[2]])
         return bool(reports)
 
     def _announce(self, transfer: Transfer) -> bool:
         """While no reader waits, announce new pieces to the swarm without pulling. Return whether there were any."""
         done, wrong = transfer.results()
-        transfer.put_back([], wrong)
+        transfer.requeue([], wrong)
         for at, (n, cid) in enumerate(done):
             try:
                 self._written(transfer, n, cid)
             except BaseException:
-                transfer.put_back(done[at:], [])
+                transfer.requeue(done[at:], [])
                 raise
             self._owed.append((n, cid))
         return bool(done)

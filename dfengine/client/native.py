@@ -13,7 +13,7 @@ from dfengine.client.node_answer import FILE, Patience, silent_nodes
 from dfengine.client.pull_timing import GRACE, PARK, PullTiming
 from dfengine.client.supernode_session import JSON, Membership, chance, refuse
 from dfengine.client.transfer_state import MOST_WANTED
-from dfengine.client.unoffered import Doubts
+from dfengine.client.unoffered import UnofferedPieces
 from dfengine.errors import BadPiece, ProtocolViolation, RemoteError, Silent, SupernodeError, UnknownDownload
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ class NativeSession:
         """Whether the pace of this host's link was reported."""
         self._left: deque[list[int]] = deque()
         """Pieces that each unanswered request reported as evicted."""
-        self._doubts = Doubts()
+        self._unoffered = UnofferedPieces()
         self._vain = False
         """Whether the next pull reports the lacking pieces: none was offered, or the supernode reports the download as complete."""
         self._since = math.inf
@@ -111,7 +111,7 @@ class NativeSession:
         if want and self._vain:
             lacking, self._vain = transfer.lacking(MOST_WANTED), False
         elif want and report.wanted_pieces:
-            lacking = self._doubts.overdue(report.wanted_pieces, time.monotonic())
+            lacking = self._unoffered.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(
             self._member.task, self._member.cid, done=report.done, failed=report.failed, ending=report.ending, pace=report.pace, held=held,
             evicted=[(n, n + 1) for n in (*report.leaving, *lacking)], want=want, wanted_pieces=report.wanted_pieces, wait=wait,

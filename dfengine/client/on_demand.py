@@ -121,7 +121,7 @@ class TransferOnDemand(Transfer):
             self._find(ticket)
         self.wake()
 
-    def note_here(self) -> None:
+    def sync_stored(self) -> None:
         """See TransferState: pieces that another download has stored land in this transfer, too."""
         with self._changed:
             here = self.file.here
@@ -133,7 +133,7 @@ class TransferOnDemand(Transfer):
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
         """See TransferState. Pieces that are reported as stored are not wanted."""
         with self._changed:
-            self.note_here()
+            self.sync_stored()
             return super().rejoin(native)
 
     def _find(self, ticket: Ticket) -> None:
@@ -156,7 +156,7 @@ class TransferOnDemand(Transfer):
                 if not waiting:
                     del self._tickets[n]
 
-    def ask_for_host(self, pieces: list[int]) -> None:
+    def prefer_for_host(self, pieces: list[int]) -> None:
         """See Transfer."""
         with self._changed:
             if self.stopping:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfengine.client.joining import Joining
     from dfengine.client.kept_copy import KeptCopy
     from dfengine.client.plan import Plan
-    from dfengine.client.swarm_recovery import Returning
+    from dfengine.client.swarm_recovery import SwarmRecovery
     from dfengine.client.watch import Watch
     from dfengine.origin.version import Version
     from dfengine.settings import GetSettings
@@ -61,11 +61,11 @@ class Place:
         """Whether only the whole file's digest can prove that resumed and new pieces are of one version."""
         self.joining: Joining | None = None
         """Membership in this host's group of downloads of the file; None: the download is alone."""
-        self.kept_at: Home | None = None
+        self.kept_copy_home: Home | None = None
         """Home of this host's peer server, which may have the file in memory."""
         self.kept_copy: KeptCopy | None = None
         """The pieces of the file that the peer server has in memory."""
-        self.returning: Returning | None = None
+        self.swarm_recovery: SwarmRecovery | None = None
         """Returns the download from the origin to the swarm, for a file that stays open for long."""
         self.lending: list[str] = []
         """Algorithms of whole-file digests that this host's leader computes for this download."""
@@ -103,15 +103,15 @@ class Place:
             same = len(lengths) < 2 and file.geometry.piece_size == geometry.piece_size
             if same and (not known or not generation or known == generation):
                 self._continued(known, generation)
-                return self.go_on(geometry)
+                return self.continue_transfer(geometry)
             self._begin_again()
         self.transfer = transfer = self._begin(geometry, generation)
         if transfer.follower is not None:
             transfer.start(transfer.follower.run, "digest", fetches=False)
-        self.show_host()
+        self.publish()
         return transfer
 
-    def show_host(self) -> None:
+    def publish(self) -> None:
         """If this download leads, let other downloads of this host copy its pieces."""
         transfer, joining = self.transfer, self.joining
         if transfer is not None and joining is not None and joining.leads and transfer.page is None:
@@ -123,7 +123,7 @@ class Place:
         """Fetch first the pieces that other downloads of this host wait for."""
         transfer = self.transfer
         if transfer is not None:
-            transfer.ask_for_host(pieces)
+            transfer.prefer_for_host(pieces)
 
     def _progress(self) -> int:
         """See SignalPage.progress."""
@@ -141,7 +141,7 @@ class Place:
         if self.joining is not None:
             self.joining.page.doubt()
 
-    def go_on(self, geometry: Geometry) -> Transfer:
+    def continue_transfer(self, geometry: Geometry) -> Transfer:
         """Return the running transfer, whatever its pieces' generation: the caller compares the pieces. Raises ProtocolViolation."""
         assert self.transfer is not None
         if geometry.length >= 0:
@@ -169,21 +169,21 @@ class Place:
             self._close(self._left)
             self._left = None
         if not self.stuck:
-            self._let_go_of_kept()
+            self._release_kept_copy()
 
-    goes_on = False
+    reuses_memory = False
     """Whether the download continues in the kept memory and writes to it."""
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
         """Set `kept_copy` to this version's pieces in the peer server's memory, before a transfer of the version begins."""
-        if self.kept_at is None or self.transfer is not None or not generation or geometry.length <= 0:
+        if self.kept_copy_home is None or self.transfer is not None or not generation or geometry.length <= 0:
             return
         from dfengine.client import kept_copy
 
-        self._let_go_of_kept()
-        self.kept_copy = kept_copy.ask(self.kept_at.sockets, task, geometry, generation, self.goes_on)
+        self._release_kept_copy()
+        self.kept_copy = kept_copy.ask(self.kept_copy_home.sockets, task, geometry, generation, self.reuses_memory)
         if self.kept_copy is not None and any(self.kept_copy.digests.get(each.algorithm, each.hex) != each.hex for each in self.expected):
-            self._let_go_of_kept()  # not the file that the user expects; the supernode's may be another
+            self._release_kept_copy()  # not the file that the user expects; the supernode's may be another
         # Whole-file digests that are known already need not be computed while pieces arrive.
         self.lending = [*self.kept_copy.lent(self.algorithms)] if self.kept_copy is not None else []
 
@@ -195,9 +195,9 @@ class Place:
 
             if kept_copy.copy_into(kept, transfer, watch):
                 self.lent = kept.lent(self.algorithms)
-            self._let_go_of_kept()
+            self._release_kept_copy()
 
-    def _let_go_of_kept(self) -> None:
+    def _release_kept_copy(self) -> None:
         kept, self.kept_copy = self.kept_copy, None
         if kept is not None:
             kept.close()

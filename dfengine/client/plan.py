@@ -19,7 +19,7 @@ Invariant: a piece is in exactly one state.
     failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
     give_back  RUNNING           the same as failed, but no failure is counted and the source may be tried again
     silent     RUNNING           the same; the next `assign` starts a hedge of it, before any other job
-    hurry      RUNNING           as silent: its source sends, but another source would have sent the whole piece by now
+    mark_slow  RUNNING           as silent: its source sends, but another source would have sent the whole piece by now
 
 The window determines which pieces may be requested; a piece that left it is no longer started.
 An offer of only sources that are avoided (`health`) is refused: reported as failed, so that others are offered.
@@ -137,7 +137,7 @@ class Plan:
                     break
         if first is not None:
             return self._start(*first, now, hedge=False)
-        if only or self._hedge_next is not None or self.unasked() != 0:
+        if only or self._hedge_next is not None or self.unrequested() != 0:
             return None
         for n in sorted((n for n, piece in self._pieces.items() if piece.jobs), key=lambda n: self._pieces[n].jobs[0].began):
             if (job := self._hedge(n, now)) is not None:
@@ -193,7 +193,7 @@ class Plan:
         source = self._health.pick(piece.untried, now, True)
         return source is not None and self._health.trusted(source)
 
-    def hurry(self, job: Job, now: float) -> None:
+    def mark_slow(self, job: Job, now: float) -> None:
         """Treat a slow job as `silent`. Before any piece is complete, only one piece is hedged, and no source is reported."""
         if self.pace.mean:
             job.slow = True
@@ -345,7 +345,7 @@ class Plan:
         """Jobs of pieces that are not stored yet."""
         return [job for piece in self._pieces.values() for job in piece.jobs]
 
-    def unasked(self) -> int:
+    def unrequested(self) -> int:
         """Number of pieces of the window that are WANTED: neither stored, offered nor running; -1 while unknown."""
         window = self.window
         if window.wnd >= 0:
@@ -355,8 +355,8 @@ class Plan:
     def to_request(self) -> int:
         """Number of further pieces to request now."""
         again = sum(not self._pieces[n].slot for n in self._silent_pieces())
-        room, unasked = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unasked()
-        return max(0, room if unasked < 0 else min(room, unasked + again))
+        room, unrequested = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unrequested()
+        return max(0, room if unrequested < 0 else min(room, unrequested + again))
 
     def _silent_pieces(self) -> list[int]:
         """Pieces whose jobs are all silent, in order."""
@@ -366,7 +366,7 @@ class Plan:
     @property
     def satisfied(self) -> bool:
         """Whether no piece of the window is missing: further pieces are wanted only when it moves."""
-        return not self._pieces and self.unasked() == 0
+        return not self._pieces and self.unrequested() == 0
 
     @property
     def idle_thread(self) -> bool:

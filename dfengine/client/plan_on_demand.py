@@ -25,7 +25,7 @@ class PlanOnDemand(Plan):
         super().set_count(count)
         self.priority.end_at(count)
 
-    def unasked(self) -> int:
+    def unrequested(self) -> int:
         """Number of pieces that are wanted, and neither stored, offered nor running."""
         return len(self.priority) - sum(n in self.priority for n in self._pieces)
 

@@ -22,7 +22,7 @@ LONGEST = 300
 """Most characters of an address."""
 
 
-class Trying:
+class Candidates:
     """The supernodes of one search, each once: those given, and right after a full one the alternatives it names, MOST_NAMED in all."""
 
     def __init__(self, nodes: list[SupernodeAddress]) -> None:
@@ -56,7 +56,7 @@ class Trying:
         self._waiting[:0] = found
 
 
-def tried(settings: GetSettings, task: str, watch: Watch) -> Callable[[], list[SupernodeAddress]]:
+def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callable[[], list[SupernodeAddress]]:
     """Return a function that returns the supernodes at once, also later; `task` determines their order. Raises SupernodeError if names
     resolve to none."""
     if not named(settings.nodes):

@@ -39,7 +39,7 @@ ANSWER = 30.0
 """Time-out of a registration in seconds."""
 
 
-class Returning:
+class SwarmRecovery:
     """The search of one download. Used by the engine's thread; `check` does not wait."""
 
     def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
@@ -95,7 +95,7 @@ class Returning:
             except RemoteError:
                 continue
             with self._lock:
-                if not self._closed and _of_same(found, transfer):
+                if not self._closed and _is_same_version(found, transfer):
                     self._found = found
                     break
             leave(found)
@@ -120,7 +120,7 @@ class Returning:
             self._thread.join(1.0)
 
 
-def may_pass(error: RemoteError) -> bool:
+def is_transient(error: RemoteError) -> bool:
     """Whether the error may be transient: no supernode or origin could be reached, or it was too busy."""
     if isinstance(error, OriginError):
         from dfengine.origin.retry import transient
@@ -129,7 +129,7 @@ def may_pass(error: RemoteError) -> bool:
     return isinstance(error, SupernodeError | SourceGone)
 
 
-def _of_same(member: Membership, transfer: Transfer) -> bool:
+def _is_same_version(member: Membership, transfer: Transfer) -> bool:
     """Whether the member's pieces may be stored with the transfer's."""
     geometry, known = member.geometry, transfer.file.record.generation
     lengths = {geometry.length, transfer.file.geometry.length} - {-1}

@@ -16,7 +16,7 @@ from dfengine.client.node_answer import Patience, silent_nodes
 from dfengine.client.progress_timeout import ProgressTimeout
 from dfengine.client.pull_timing import Backoff
 from dfengine.client.supernode_session import Membership, chance, join, leave, report
-from dfengine.client.supernodes import Trying
+from dfengine.client.supernodes import Candidates
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import NoProgress, RemoteError, Silent, SupernodeError, SupernodeFull, TooLarge
 from dfengine.net.tracing import CLIENT
@@ -130,7 +130,7 @@ class SwarmSession:
 
     def _first(self) -> Membership:
         failure: RemoteError | None = None
-        trying = Trying(_silent_last(self.nodes))
+        trying = Candidates(_silent_last(self.nodes))
         for node in trying:
             self._watch.check(None)
             self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
@@ -287,7 +287,7 @@ class SwarmSession:
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
             nodes = _silent_last(self._order_after(last, stay))
-            trying = Trying(nodes)
+            trying = Candidates(nodes)
             for node in trying:
                 self._watch.check(transfer)
                 if transfer.finished:

@@ -111,14 +111,14 @@ class Transfer(TransferState):
                 if past > STOPPED:
                     job.pause(past, now)
                 length = self.file.geometry.framed(job.piece)
-                silent = self.plan.late(job, self._receiving.came(job), now, floor)
+                silent = self.plan.late(job, self._job_connections.came(job), now, floor)
                 slow = not silent and self.plan.slow(job, length, now, share)
                 # A source that has sent the rest of its piece is not slow: this host's rate limit leaves those bytes unread.
                 enough = 1 if silent else min(UNREAD, length - job.came)
-                if job.writing or ((silent or slow) and self._receiving.unread(job) >= enough):
+                if job.writing or ((silent or slow) and self._job_connections.unread(job) >= enough):
                     job.received_at = now
                 elif silent or slow:
-                    (self.plan.silent if silent else self.plan.hurry)(job, now)
+                    (self.plan.silent if silent else self.plan.mark_slow)(job, now)
                     self._changed.notify_all()
             threads = len(self._fetchers) - self.plan.stuck
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
@@ -190,17 +190,17 @@ class Transfer(TransferState):
 
         def opened(made: socket.socket) -> None:
             with self._changed:
-                self._receiving.connecting(job, made)
+                self._job_connections.connecting(job, made)
                 if self.stopping or job.lost:
-                    self._receiving.stop((job,))
+                    self._job_connections.stop((job,))
 
         with self._changed:
-            self._receiving.open(job)
+            self._job_connections.open(job)
         try:
             yield opened
         finally:
             with self._changed:
-                self._receiving.opened(job)
+                self._job_connections.opened(job)
 
     def begin(self, job: Job, connection: Connection) -> bool:
         """Begin to receive a job on `connection`. Return False if it is no longer wanted."""
@@ -208,7 +208,7 @@ class Transfer(TransferState):
             if self.stopping or job.lost:
                 return False
             self.plan.began(job, time.monotonic())
-            self._receiving.begin(job, connection)
+            self._job_connections.begin(job, connection)
             return True
 
     @contextlib.contextmanager
@@ -235,13 +235,13 @@ class Transfer(TransferState):
         xxh3: its digest if known; required if the content was `placed`, and so is in no buffer. Raises StorageError.
         """
         with self._changed:
-            self._receiving.end(job)
+            self._job_connections.end(job)
             now = time.monotonic()
             # A piece may end before `listen` has noticed that this process was stopped: its time does not count.
             if not self.plan.arrived(job, now, timed=now - self._listened_at <= STOPPED):
                 return None
             losers = self.plan.rivals(job)
-            self._receiving.stop(losers)
+            self._job_connections.stop(losers)
         if placed:
             assert xxh3 is not None
             self.file.offer(job.piece, xxh3)
@@ -266,7 +266,7 @@ class Transfer(TransferState):
         if self.page is not None:
             self.page.changed()
 
-    def ask_for_host(self, pieces: list[int]) -> None:
+    def prefer_for_host(self, pieces: list[int]) -> None:
         """Prefer `pieces`, for which other downloads of this host wait, instead of those of the last call; invalid ones are ignored."""
         with self._changed:
             self.plan.want_first(pieces[:MOST_WANTED])
@@ -287,7 +287,7 @@ class Transfer(TransferState):
     def drop(self, job: Job, why: str = "", what: str = "") -> None:
         """End a job without content: failed because of `why` (see Plan.failed), else given back. what: the fault, as text for people."""
         with self._changed:
-            self._receiving.end(job)
+            self._job_connections.end(job)
             now = time.monotonic()
             if what:
                 self.fault, self.fault_at = what, now
@@ -357,7 +357,7 @@ class Transfer(TransferState):
         """Make the fetch threads end soon; those that receive are cut off."""
         with self._changed:
             self.stopping = True
-            self._receiving.stop()
+            self._job_connections.stop()
             self._changed.notify_all()
             cuts = [*self._cuts]
         for cut in cuts:

@@ -10,7 +10,7 @@ import time
 from itertools import islice
 
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.job_connections import Receiving
+from dfengine.client.job_connections import JobConnections
 from dfengine.client.wakeup import Wakeup
 from dfengine.net import fork_safety
 from dfengine.value import Value
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dfengine.client.eviction_reports import Leaving
+    from dfengine.client.eviction_reports import EvictionReports
     from dfengine.client.job import Job
     from dfengine.client.messages import Where
     from dfengine.client.plan import Plan
@@ -74,13 +74,13 @@ class TransferState:
         self.file = file
         self.plan = plan
         self.byte_counts = byte_counts
-        self.leaving: Leaving | None = None
+        self.eviction_reports: EvictionReports | None = None
         self.from_origin: dict[int, int] = {}
         """Piece under way -> its bytes received from the origin so far."""
         self.page: SignalPage | None = None
         """Page of signals, if this is the transfer of this host's leader."""
         self._changed = threading.Condition()
-        self._receiving = Receiving(lambda n: self.file.geometry.framed(n))
+        self._job_connections = JobConnections(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()
         fork_safety.keep(self._wakeup)
         fork_safety.keep(file)
@@ -113,7 +113,7 @@ class TransferState:
                 want=plan.to_request(),
                 idle_thread=plan.idle_thread,
                 refused=plan.refused,
-                reports=len(plan.done) + len(plan.wrong) + (len(self.leaving) if self.leaving is not None else 0),
+                reports=len(plan.done) + len(plan.wrong) + (len(self.eviction_reports) if self.eviction_reports is not None else 0),
                 ending=len(ending),
                 next_ending=next_ending,
                 end=window.end if window.wnd >= 0 else -1,
@@ -129,7 +129,7 @@ class TransferState:
             for job in ending:
                 job.announced = True
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
-            leaving = self.leaving.tell(most) if self.leaving is not None else []
+            leaving = self.eviction_reports.tell(most) if self.eviction_reports is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
             wanted = self.plan.wanted_pieces(MOST_WANTED, filled=True)
             return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, wanted)
@@ -139,7 +139,7 @@ class TransferState:
         with self._changed:
             return self.plan.drain()
 
-    def put_back(self, done: Iterable[tuple[int, str]], failed: Iterable[tuple[int, str, str]]) -> None:
+    def requeue(self, done: Iterable[tuple[int, str]], failed: Iterable[tuple[int, str, str]]) -> None:
         """Put back results that could not be reported."""
         with self._changed:
             self.plan.done.extend(done)
@@ -147,9 +147,9 @@ class TransferState:
 
     def evict(self, reported: list[int]) -> None:
         """Free the memory of `reported` pieces, for which the supernode no longer offers this host."""
-        if reported and self.leaving is not None:
+        if reported and self.eviction_reports is not None:
             with self._changed:
-                reported = self.leaving.reported(reported)
+                reported = self.eviction_reports.reported(reported)
             for n in reported:
                 self.file.evict(n)
 
@@ -171,9 +171,9 @@ class TransferState:
 
     @property
     def missing(self) -> int:
-        """See Plan.unasked."""
+        """See Plan.unrequested."""
         with self._changed:
-            return self.plan.unasked()
+            return self.plan.unrequested()
 
     def progress(self) -> tuple[int, bool]:
         """Return (number of stored pieces, whether no piece is wanted until the window moves)."""
@@ -185,7 +185,7 @@ class TransferState:
         """Whether no piece is wanted or under way until a reader asks for one; only for downloads on demand."""
         return False
 
-    def note_here(self) -> None:
+    def sync_stored(self) -> None:
         """Count pieces that other downloads have written to a shared place."""
 
     def wanted_pieces(self) -> list[int] | None:
@@ -211,15 +211,15 @@ class TransferState:
         """Return the bytes of pieces under way; of a piece with several jobs, those of the job with the most bytes."""
         counts = ByteCounts()
         with self._changed:
-            self._receiving.moving(counts)
+            self._job_connections.moving(counts)
             counts.origin += sum(self.from_origin.values())
         return counts
 
     def _ending(self) -> tuple[list[Job], float]:
-        return self._receiving.ending(self.plan.pace, time.monotonic())
+        return self._job_connections.ending(self.plan.pace, time.monotonic())
 
     def _early_pace(self) -> float:
-        return self.plan.pace.early(self._receiving.part(), time.monotonic())
+        return self.plan.pace.early(self._job_connections.part(), time.monotonic())
 
     # A source.
 
@@ -243,7 +243,7 @@ class TransferState:
             self._changed.notify_all()
             # At the end of the file the window needs less memory, and the cache may use the rest.
             spare = window.wnd - (window.end - window.una)
-            gone = self.leaving.keep(n, spare) if self.leaving is not None else []
+            gone = self.eviction_reports.keep(n, spare) if self.eviction_reports is not None else []
         self.wake()
         return gone
 

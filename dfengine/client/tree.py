@@ -15,7 +15,7 @@ import time
 from dfengine.client.download import run
 from dfengine.client.identity import identify
 from dfengine.client.tree_files import target_of
-from dfengine.client.tree_result import FileResult, Rows, TreeResult
+from dfengine.client.tree_result import FileResult, FileResults, TreeResult
 from dfengine.client.tree_tasks import ManifestFile, Questioned, TreeData
 from dfengine.errors import BadListing, BadValue, LocalError, OriginError, StorageError, TimedOut, TreeChanged
 from dfengine.globs import Globs
@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from dfengine.client.download import Downloading
+    from dfengine.client.download import BaseDownload
     from dfengine.client.identity import Identity
     from dfengine.client.throttle import Throttle
     from dfengine.client.watch import Observer
@@ -84,7 +84,7 @@ class TreeSettings(Value):
 def fetch(settings: TreeSettings, observer: Observer | None = None, limit: Throttle | None = None) -> TreeResult:
     """Download all files below `settings.get.url` into the directory `settings.get.output`. observer: for the data, see client.get.
 
-    limit: shared by several downloads, see `ToFile`.
+    limit: shared by several downloads, see `FileDownload`.
 
     Files that could not be written are in the result's `errors`. Raises subclasses of DfengineError if no more files can be written, and,
     before writing, for a manifest that names paths that must not be written.
@@ -113,11 +113,11 @@ class Tree:
         self._settings = settings.get.replace(url=url, digest=None, md5="", no_join=True, report_digest=False)
         self._observer = observer
         self._deadline = time.monotonic() + settings.get.timeout if settings.get.timeout else 0.0
-        self._running: Downloading | None = None
+        self._running: BaseDownload | None = None
         self._stopped: BaseException | None = None
         self._known: Before | None = None
         self._questioned: set[str] = set()
-        """Identities of manifests whose data was requested: each may be questioned only once (see Downloading.may_question)."""
+        """Identities of manifests whose data was requested: each may be questioned only once (see BaseDownload.may_question)."""
         self._run = os.urandom(16)
         self._target: TreeTarget | None = None
         self._data: TreeData | None = None
@@ -131,7 +131,7 @@ class Tree:
         if running is not None:
             running.stop(error)
 
-    def _set_running(self, running: Downloading) -> None:
+    def _set_running(self, running: BaseDownload) -> None:
         self._running = running
         running.watch.allowed = self._settings.timeout
         if self._stopped is not None:
@@ -291,7 +291,7 @@ class Tree:
         return manifest
 
     def _kept(self, manifest: Manifest, target: TreeTarget, seconds: float) -> TreeResult:
-        rows = Rows(manifest)
+        rows = FileResults(manifest)
         return TreeResult(
             self._settings.url, target.path, "", manifest.identity, manifest.length, rows.count, seconds, 0, 0, 0, manifest.length,
             rows.errors, rows, why_not="all files existed already",

@@ -49,7 +49,7 @@ class TreeResult(Value):
     from_origin: int
     resumed: int
     errors: dict[int, DfengineError]
-    rows: Rows
+    rows: FileResults
     back_to_source: str | None = None
     hedged: int = 0
     serves: bool = False
@@ -74,7 +74,7 @@ class TreeResult(Value):
         return max(self.errors.values(), key=lambda error: error.exit_code, default=None)
 
 
-class Rows:
+class FileResults:
     """Makes `FileResult`s. came[n]: source of piece n. geometry None: all files were on disk before."""
 
     def __init__(self, manifest: Manifest, geometry: Geometry | None = None, came: bytes = b"") -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from dfengine.client.download import Downloading, ToFile
+from dfengine.client.download import BaseDownload, FileDownload
 from dfengine.client.identity import identify
 from dfengine.client.tree_place import TreePlace
-from dfengine.client.tree_result import Rows, TreeResult
+from dfengine.client.tree_result import FileResults, TreeResult
 from dfengine.client.watch import Watch
 from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
 from dfengine.location import is_content
@@ -38,7 +38,7 @@ class Questioned(SupernodeError):
     """A supernode could not fetch a tree's data: it may have a new manifest by now, which names the reason."""
 
 
-class ManifestFile(ToFile):
+class ManifestFile(FileDownload):
     """The download of a tree's manifest into a file."""
 
     def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], Before]) -> None:
@@ -55,26 +55,26 @@ class ManifestFile(ToFile):
         return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else bare(self.settings.url)[:200]
 
     def opened(self, member: Membership) -> None:
-        """See Downloading. Raises BadListing."""
+        """See BaseDownload. Raises BadListing."""
         if member.geometry.length > LONGEST:
             raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
         super().opened(member)
 
     def prepared(self) -> None:
-        """See Downloading. The manifest of a shared directory is registered like other content."""
+        """See BaseDownload. The manifest of a shared directory is registered like other content."""
         if is_content(self.settings.url):
             return
         self.registration = self.registration.replace(tree=MANIFEST, include=self.tree.globs.include, exclude=self.tree.globs.exclude)
 
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
-        """See Downloading."""
+        """See BaseDownload."""
         from dfengine.origin.manifest_origin import ManifestOrigin
         from dfengine.origin.schemes import of_download
 
         return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel, before=self._before())
 
 
-class TreeData(Downloading):
+class TreeData(BaseDownload):
     """The download of a tree's data."""
 
     def __init__(
@@ -94,7 +94,7 @@ class TreeData(Downloading):
         super().__init__(settings, self._tree_place, watch, identify(settings, tree))
 
     def prepared(self) -> None:
-        """See Downloading."""
+        """See BaseDownload."""
         if self.tree is None:
             self.registration = self.registration.replace(in_order=True)
             return
@@ -103,7 +103,7 @@ class TreeData(Downloading):
         )
 
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
-        """See Downloading."""
+        """See BaseDownload."""
         from dfengine.origin.schemes import of_download
         from dfengine.origin.tree_origin import TreeOrigin
 
@@ -131,7 +131,7 @@ class TreeData(Downloading):
                 self._target.discard()
             found = self.result(byte_counts, self._target.path, {})
             self.report(next((error for error in file.failed.values() if isinstance(error, DigestMismatch)), None))
-            rows = Rows(self.manifest, file.geometry, bytes(transfer.came))
+            rows = FileResults(self.manifest, file.geometry, bytes(transfer.came))
             return TreeResult(
                 self._named, found.output, found.task_id, self.manifest.identity, found.length, rows.count,
                 time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed,
@@ -145,7 +145,7 @@ class TreeData(Downloading):
             self.close()
 
     def opened(self, member: Membership) -> None:
-        """See Downloading."""
+        """See BaseDownload."""
         self.say(f"task {member.task} at {member.node}")
         if self.home is not None and self.peer.port:
             try:

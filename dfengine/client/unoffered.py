@@ -15,7 +15,7 @@ VAIN = 20.0
 """Seconds without an offer before a piece is reported as lacking: as long as a pull is parked."""
 
 
-class Doubts:
+class UnofferedPieces:
     """Wanted pieces of one registration, and since when each has been wanted."""
 
     def __init__(self) -> None:

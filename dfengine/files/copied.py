@@ -80,11 +80,11 @@ class CopiedFile:
         if self._place.transfer is None:
             self._place.lend(leader)
         transfer = self._place.open(leader.file.geometry, leader.generation)
-        self._place.show_host()
+        self._place.publish()
         joining.waiting = partial(waiting, transfer)
-        pieces, bell = PieceCopier(transfer), Bell(transfer, leader.page, transfer.wake)
+        pieces, waker = PieceCopier(transfer), EngineWaker(transfer, leader.page, transfer.wake)
         self._named = []
-        transfer.start(bell.run, "join", fetches=False)
+        transfer.start(waker.run, "join", fetches=False)
         try:
             while joining.joined and joining.place is leader and not transfer.finished:
                 self._watch.check(transfer)
@@ -104,7 +104,7 @@ class CopiedFile:
             if transfer.finished:
                 self._place.borrow(joining, self._watch)
         finally:
-            bell.end()
+            waker.end()
 
     def _name(self, leader: LeaderPlace, wanted: list[int]) -> None:
         """Name the pieces that readers want to the leader."""
@@ -113,7 +113,7 @@ class CopiedFile:
             leader.page.want(self._joining.slot, wanted)
 
 
-class Bell(PageWaiter):
+class EngineWaker(PageWaiter):
     """Wakes the engine when the leader's page signals a change."""
 
     def work(self) -> None:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.download import Downloading
+from dfengine.client.download import BaseDownload
 from dfengine.client.identity import identify
 from dfengine.client.watch import Watch
 from dfengine.errors import DigestMismatch, LocalError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
-class Fetching(Downloading):
+class OpenFileDownload(BaseDownload):
     """The download of one open file; the engine calls `run`. The setting `timeout` applies to each read, not to the download."""
 
     def __init__(self, settings: GetSettings, store: str, wanted: bytes = b"") -> None:
@@ -54,7 +54,7 @@ class Fetching(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading: readers read from the leader's place; or this download leads, and copies from a download into a file."""
+        """See BaseDownload: readers read from the leader's place; or this download leads, and copies from a download into a file."""
         from dfengine.files.copied import CopiedFile
         from dfengine.files.joined import JoinedPlace
 
@@ -64,19 +64,19 @@ class Fetching(Downloading):
         return False
 
     def _from_origin(self, reason: str) -> None:
-        """See Downloading. A file may be open for weeks: it returns to the swarm when a supernode is available again."""
+        """See BaseDownload. A file may be open for weeks: it returns to the swarm when a supernode is available again."""
         if self._swarm is None:
             return super()._from_origin(reason)
-        from dfengine.client.swarm_recovery import Returning
+        from dfengine.client.swarm_recovery import SwarmRecovery
 
         swarm = self._swarm
-        returning = self.place.returning = Returning(self.dialer, lambda: swarm.nodes, self.registration)
+        recovery = self.place.swarm_recovery = SwarmRecovery(self.dialer, lambda: swarm.nodes, self.registration)
         try:
             while True:
-                returning.begin(self.place.transfer)
+                recovery.begin(self.place.transfer)
                 super()._from_origin(reason)
                 transfer = self.place.transfer
-                member = returning.take(transfer) if transfer is not None and not transfer.finished else None
+                member = recovery.take(transfer) if transfer is not None and not transfer.finished else None
                 if member is None:
                     return None
                 self.watch.notice(f"continues in the swarm: supernode {member.node} is available again")
@@ -85,10 +85,10 @@ class Fetching(Downloading):
                     return None
                 reason = failed
         finally:
-            returning.close()
+            recovery.close()
 
     def opened(self, member: Membership) -> None:
-        """See Downloading. From now on, this host serves the file's pieces."""
+        """See BaseDownload. From now on, this host serves the file's pieces."""
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:

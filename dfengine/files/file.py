@@ -12,7 +12,7 @@ from operator import index
 from weakref import WeakSet
 
 from dfengine.client.cleanup import release
-from dfengine.client.swarm_recovery import may_pass
+from dfengine.client.swarm_recovery import is_transient
 from dfengine.errors import BadValue, RemoteError
 from dfengine.files import cancel
 from dfengine.files.opened import Opened
@@ -100,7 +100,7 @@ class File(io.RawIOBase):
             return read(opened)
         except RemoteError as error:
             # Without a generation, the reopened file could be of another version.
-            if not opened.ended or not opened.version[1] or not may_pass(error):
+            if not opened.ended or not opened.version[1] or not is_transient(error):
                 raise
             return read(self._again(opened, error))
 

@@ -117,22 +117,22 @@ class JoinedPlace:
     def _follow(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Follow until the leader changes or does not run, or every piece is stored."""
         joining = self._joining
-        bits = Bits(leader, transfer, self._tell)
+        reporter = ProgressReporter(leader, transfer, self._tell)
         joining.waiting = partial(waiting, transfer)
         self._named.clear()
-        transfer.start(bits.run, "join", fetches=False)
+        transfer.start(reporter.run, "join", fetches=False)
         try:
-            while not bits.over.is_set():
+            while not reporter.over.is_set():
                 self._watch.check(transfer)
-                if not joining.joined or joining.place is not leader or bits.broken:
-                    bits.finish()
+                if not joining.joined or joining.place is not leader or reporter.broken:
+                    reporter.finish()
                 else:
                     self._name(leader, transfer)
                     if (length := transfer.file.geometry.length) >= 0:
                         transfer.learn_length(length)
-                joining.receive(TICK if bits.ends else PARKED if transfer.parked else RECHECK, transfer.wakeup)
+                joining.receive(TICK if reporter.ends else PARKED if transfer.parked else RECHECK, transfer.wakeup)
         finally:
-            bits.end()
+            reporter.end()
 
     def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Name the wanted pieces to the leader, if the most urgent ones were not named yet."""
@@ -160,7 +160,7 @@ def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
     return not transfer.parked, transfer.plan.here
 
 
-class Bits(PageWaiter):
+class ProgressReporter(PageWaiter):
     """Reports stored pieces to the transfer, by `tell`, until every piece is stored."""
 
     def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:

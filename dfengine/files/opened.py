@@ -15,7 +15,7 @@ from dfengine.client.cleanup import release
 from dfengine.client.engine import Engine
 from dfengine.errors import Cancelled, DfengineError, DigestMismatch, LocalError, OriginChanged, StorageError, TimedOut
 from dfengine.files import cancel
-from dfengine.files.fetching import Fetching
+from dfengine.files.fetching import OpenFileDownload
 from dfengine.files.read_ahead import ReadAhead
 from dfengine.net import fork_safety
 from dfengine.storage._mapping import Mapping
@@ -60,7 +60,7 @@ class Opened:
 
     def __init__(self, settings: GetSettings, store: str, version: tuple[int, bytes] | None = None) -> None:
         self._timeout, self._wanted = settings.timeout, version
-        self._fetching = Fetching(settings, store, version[1] if version is not None else b"")
+        self._fetching = OpenFileDownload(settings, store, version[1] if version is not None else b"")
         self._engine = Engine(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0

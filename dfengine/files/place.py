@@ -56,7 +56,7 @@ class FilePlace(HandedOver):
 
     def __init__(self, settings: GetSettings, task: str, store: str = "") -> None:
         super().__init__(settings)
-        self._task, self._store, self.goes_on = task, store, True
+        self._task, self._store, self.reuses_memory = task, store, True
         self._target: Target | None = None
         self._home: tuple[Home, str] | None = None
         self._known = threading.Condition()

@@ -1,6 +1,6 @@
 """Selects the download of this host that fetches a task, and those that join it: a pure state machine.
 
-Law: a key (`client.identity.joint_key`) has at most one leader of each kind that later downloads may join; every other download with that
+Law: a key (`client.identity.joining_key`) has at most one leader of each kind that later downloads may join; every other download with that
 key is instructed to follow one, or to continue alone.
 
     kind     what it is                          follows           takes from

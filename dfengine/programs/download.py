@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dfengine.client.download import ToFile, run
+from dfengine.client.download import FileDownload, run
 from dfengine.client.result import Result
 from dfengine.client.watch import RECENT
 from dfengine.programs.handle import Handle
@@ -26,7 +26,7 @@ class Download(Handle[Result]):
         super().__init__(f"the download of {settings.output}", ended)
         self._settings = settings
         self._teller = Teller(tell)
-        self._running: ToFile | None = None
+        self._running: FileDownload | None = None
 
     @property
     def progress(self) -> Progress:
@@ -35,7 +35,7 @@ class Download(Handle[Result]):
 
     def _work(self) -> Result:
         self.check()
-        running = self._running = ToFile(self._settings, self._teller)
+        running = self._running = FileDownload(self._settings, self._teller)
         try:
             if self._stopped is not None:
                 running.stop(self._stopped)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from dfengine.client.download import Downloading
+from dfengine.client.download import BaseDownload
 from dfengine.client.watch import TICK, Watch
 from dfengine.errors import DfengineError, LocalError
 from dfengine.location import is_content
@@ -35,7 +35,7 @@ LATE = 0.5
 """Seconds after the deadline until the consumer checks the deadline itself, because the engine is blocked."""
 
 
-class Streaming(Downloading):
+class StreamDownload(BaseDownload):
     """The download of a stream: the engine calls `run`; the consumer calls `next` and `taken`, in another thread."""
 
     kind = "stream"
@@ -67,18 +67,18 @@ class Streaming(Downloading):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See Downloading."""
+        """See BaseDownload."""
         from dfengine.streaming.joined import JoinedStream
 
         return JoinedStream(joining, self.memory, self.watch).run()
 
     def prepared(self) -> None:
-        """See Downloading. Registers as a stream; the window's pieces are an estimate until the piece size is known."""
+        """See BaseDownload. Registers as a stream; the window's pieces are an estimate until the piece size is known."""
         settings = self.settings
         self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
 
     def opened(self, member: Membership) -> None:
-        """See Downloading. From now on, this host serves the stream's pieces."""
+        """See BaseDownload. From now on, this host serves the stream's pieces."""
         size = member.geometry.piece_size
         self.say(
             f"window {window_pieces(self.settings, size)} pieces of {size} bytes, cache {cache_pieces(self.settings, size)}; "
@@ -108,7 +108,7 @@ class Streaming(Downloading):
             memory.lent = found(memory.leaders, transfer.file.record, memory.lending)
             if not memory.lent:
                 self.say("reads the file once more: the downloads of this host that computed its digest have ended")
-                again = Streaming(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
+                again = StreamDownload(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
                 memory.lent = second_pass(again, transfer.file.record, self.watch)
         if memory.lent:
             memory.say_digests(memory.lent)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dfengine.client.watch import Watch
     from dfengine.storage.hashing import Hasher
     from dfengine.storage.record import Record
-    from dfengine.streaming.download import Streaming
+    from dfengine.streaming.download import StreamDownload
 
 CHEAP = "xxh3"
 """Each stream computes this digest itself: it takes 0.05 CPU seconds per GB, a copy 0.6."""
@@ -77,7 +77,7 @@ def _content(place: LeaderPlace, n: int, buffer: memoryview) -> memoryview | Non
         return None
 
 
-def second_pass(again: Streaming, record: Record, watch: Watch) -> dict[str, str]:
+def second_pass(again: StreamDownload, record: Record, watch: Watch) -> dict[str, str]:
     """Return digests of the file, which is streamed once `again`. Each piece must have its digest in `record`.
 
     Raises OriginChanged if one differs, DigestMismatch, and other errors that end a stream.

@@ -71,7 +71,8 @@ class Memory(HandedOver):
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
         self.byte_counts.reset()
         transfer = self._transfer(file, plan, Follower(file, self.algorithms) if self.algorithms and not self.lending else None)
-        self.cache = transfer.leaving = Cache(cache_pieces(self._settings, geometry.piece_size), lambda n: bool(file.record.used.clear(n)))
+        most = cache_pieces(self._settings, geometry.piece_size)
+        self.cache = transfer.eviction_reports = Cache(most, lambda n: bool(file.record.used.clear(n)))
         return transfer
 
     def _begin_again(self) -> None:
@@ -118,19 +119,19 @@ class Memory(HandedOver):
         self.pieces = n + 1
         self.delivered += file.geometry.content(n)[1]
         gone = transfer.delivered(n)
-        self._tell_window(transfer)
+        self._publish_window(transfer)
         for piece in gone:
             file.evict(piece)
 
-    def _tell_window(self, transfer: Transfer) -> None:
+    def _publish_window(self, transfer: Transfer) -> None:
         if transfer.page is not None:
             transfer.page.moved(transfer.plan.window.una, transfer.plan.window.end)
 
-    def show_host(self) -> None:
+    def publish(self) -> None:
         """See Place."""
-        super().show_host()
+        super().publish()
         if self.transfer is not None:
-            self._tell_window(self.transfer)
+            self._publish_window(self.transfer)
 
     def say_digests(self, found: dict[str, str]) -> None:
         """Set the digests of the whole file, and publish them to joined streams of this host."""
@@ -156,13 +157,13 @@ class Memory(HandedOver):
             self.cache.off = True
             if deliver(kept, transfer, watch):
                 self.lent = kept.lent(self.algorithms)
-            self._let_go_of_kept()
+            self._release_kept_copy()
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
         """See Place. Only a complete copy is used: an incomplete one would be evicted before the stream reaches its pieces."""
         super().find_kept(task, geometry, generation)
         if self.kept_copy is not None and not self.kept_copy.whole:
-            self._let_go_of_kept()
+            self._release_kept_copy()
 
     def forget(self) -> None:
         """See Place."""

@@ -16,7 +16,7 @@ import threading
 
 from dfengine.client.transfer import join
 from dfengine.errors import StorageError
-from dfengine.streaming.download import Streaming
+from dfengine.streaming.download import StreamDownload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
 
     Raises BrokenPipeError when the reader is gone, else subclasses of DfengineError; no byte is repeated or left out before that.
     """
-    streaming = Streaming(request, observer)
+    streaming = StreamDownload(request, observer)
     streaming.watch.started -= waited
     feeder = threading.Thread(target=_feed, args=(streaming, out), name="deliver", daemon=True)
     try:
@@ -61,7 +61,7 @@ def to_descriptor(request: GetSettings, out: int, observer: Observer | None = No
             streaming.close()
 
 
-def _feed(streaming: Streaming, out: int) -> None:
+def _feed(streaming: StreamDownload, out: int) -> None:
     """Move pieces to `out`, as the consumer. An error of `out` ends the stream."""
     try:
         move = mover(out)

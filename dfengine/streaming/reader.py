@@ -11,7 +11,7 @@ from dfengine.client.cleanup import release
 from dfengine.client.engine import Engine
 from dfengine.errors import Cancelled, DfengineError, LocalError, Unverified
 from dfengine.settings import GetSettings
-from dfengine.streaming.download import Streaming
+from dfengine.streaming.download import StreamDownload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Reader(io.RawIOBase):
         self._turn = threading.RLock()
         """Held by the running read. Descriptors are closed under it as well: their numbers may be reused for other files."""
         self._engine: Engine | None = None
-        self._streaming = Streaming(settings, observer)
+        self._streaming = StreamDownload(settings, observer)
         self._given_digests = settings.given
         self._piece: tuple[int, int, int, int] | None = None
         self._engine = Engine(self._streaming, "stream")

@@ -44,14 +44,14 @@ class Downloads:
 def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
     made = Downloads()
 
-    class ToFile:
+    class FileDownload:
         def __init__(self, settings: GetSettings, observer: Any, pooled: Any) -> None:
             self.settings = settings
 
         def stop(self, error: BaseException) -> None:
             made.stopped.set()
 
-    monkeypatch.setattr(batch, "ToFile", ToFile)
+    monkeypatch.setattr(batch, "FileDownload", FileDownload)
     monkeypatch.setattr(batch, "run", made.run)
     return made
 

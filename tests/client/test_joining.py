@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dfengine.client import joining as joinings
-from dfengine.client.download import Downloading
+from dfengine.client.download import BaseDownload
 from dfengine.client.joining import Joining
 from dfengine.net import fd_passing
 from dfengine.storage.signal_page import SignalPage
@@ -150,5 +150,5 @@ def test_a_download_that_is_closed_leads_no_more(stuck: bool) -> None:
     said: list[str] = []
     joining = SimpleNamespace(pass_on=lambda: said.append("pass_on"), close=lambda: said.append("close"))
     download: Any = SimpleNamespace(_place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)
-    Downloading._close_joining(download)
+    BaseDownload._close_joining(download)
     assert said == ["pass_on" if stuck else "close"]

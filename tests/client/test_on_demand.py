@@ -115,7 +115,7 @@ def test_what_others_wish_of_a_download_that_is_closed() -> None:
     transfer = made(SIZE - 5)
     transfer.close()
     transfer.file.close()
-    transfer.ask_for_host([0])
+    transfer.prefer_for_host([0])
 
 
 def test_what_does_not_exist_is_not_waited_for(transfer: TransferOnDemand) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._window import Window
-from dfengine.client.health import FAULTS, LEAVE, Health
+from dfengine.client.health import AVOID, FAULTS, Health
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.piece_timing import ENDGAME_LEAST
@@ -37,9 +37,9 @@ def finish(of: Plan, job: Job, now: float) -> None:
 class TestOnePiece:
     def test_the_way_of_a_piece(self) -> None:
         one = plan(1)
-        assert (one.unasked(), one.idle_thread, one.finished) == (1, True, False)
+        assert (one.unrequested(), one.idle_thread, one.finished) == (1, True, False)
         assert one.offer(0, "d", [A], 1.0)
-        assert (one.unasked(), one.idle_thread, one.to_request()) == (0, False, 0)
+        assert (one.unrequested(), one.idle_thread, one.to_request()) == (0, False, 0)
         job = one.assign(1.0)
         assert job is not None
         assert (job.piece, job.source, job.digest, one.hedged) == (0, A, "d", 0)
@@ -85,7 +85,7 @@ class TestOnePiece:
         assert job is not None
         one.failed(job, "slow", 1.0)
         assert one.assign(1.0) is None
-        assert one.unasked() == 1
+        assert one.unrequested() == 1
         one.offer(0, "d", [A], 2.0)
         assert one.assign(2.0) is not None
 
@@ -143,15 +143,15 @@ class TestSources:
             assert job is not None
             many.failed(job, "gone", 5.0)
         many.drain()
-        assert not many.offer(7, "d", [A], 5.0 + LEAVE - 0.1)
+        assert not many.offer(7, "d", [A], 5.0 + AVOID - 0.1)
         assert many.drain() == ([], [(7, "a", "other")])
         assert many.refused == 1
-        assert many.offer(7, "d", [A], 5.0 + LEAVE)
+        assert many.offer(7, "d", [A], 5.0 + AVOID)
         assert many.refused == 0
 
     def test_it_is_left_twice_as_long_each_time(self) -> None:
         health, now = Health(), 0.0
-        for wait in (LEAVE, 2 * LEAVE, 4 * LEAVE):
+        for wait in (AVOID, 2 * AVOID, 4 * AVOID):
             assert [health.fault("a", "gone", now) for _ in range(FAULTS)] == [False] * (FAULTS - 1) + [True]
             assert health.left(A, now + wait - 0.1)
             now += wait
@@ -174,7 +174,7 @@ class TestSources:
         assert (last.piece, last.source) == (8, B)
         many.failed(last, "gone", 3.0)
         assert many.drain() == ([], [(8, "b", "gone"), (8, "a", "other")])
-        assert many.unasked() == 9
+        assert many.unrequested() == 9
 
     def test_a_success_forgives_failures(self) -> None:
         many = plan(9)
@@ -197,7 +197,7 @@ class TestSources:
         assert job is not None
         many.failed(job, "digest", 0.0)
         assert many.drain() == ([], [(0, "a", "digest"), (1, "a", "other")])
-        assert many.unasked() == 2
+        assert many.unrequested() == 2
         left = many.assign(1e9)
         assert left is not None
         assert (left.piece, left.source) == (2, B)
@@ -307,7 +307,7 @@ class TestHedges:
         assert slow is not None
         assert quick is not None
         many.failed(quick, "gone", 101.0)
-        assert many.unasked() == 0
+        assert many.unrequested() == 0
         finish(many, slow, 102.0)
         assert many.finished
 
@@ -331,21 +331,21 @@ class TestWindow:
     def test_only_pieces_of_the_window_are_started(self) -> None:
         window = Window(2, 10)
         stream = Plan(window, 4)
-        assert stream.unasked() == 2
+        assert stream.unrequested() == 2
         assert not stream.offer(2, "d", [A], 0.0)
         assert stream.offer(0, "d", [A], 0.0)
         assert stream.offer(1, "d", [A], 0.0)
         job = stream.assign(0.0)
         assert job is not None
         finish(stream, job, 0.0)
-        assert stream.unasked() == 0, "what is here but not delivered holds its place"
+        assert stream.unrequested() == 0, "what is here but not delivered holds its place"
         window.ack(0)
-        assert stream.unasked() == 1
+        assert stream.unrequested() == 1
         assert stream.offer(2, "d", [A], 0.0)
 
     def test_an_unknown_number_of_pieces(self) -> None:
         unknown = plan(-1)
-        assert (unknown.unasked(), unknown.to_request()) == (-1, 4)
+        assert (unknown.unrequested(), unknown.to_request()) == (-1, 4)
         unknown.offer(0, "d", [A], 0.0)
         unknown.offer(5, "d", [A], 0.0)
         job = unknown.assign(0.0)
@@ -479,7 +479,7 @@ class PlanMachine(RuleBasedStateMachine):
         assert self.plan.finished == (self.window.count >= 0 and len(self.here) == self.count)
         assert 0 <= self.plan.to_request() <= 2 * self.plan.workers
         if self.window.count >= 0:
-            assert 0 <= self.plan.unasked() <= self.count - len(self.here)
+            assert 0 <= self.plan.unrequested() <= self.count - len(self.here)
 
     def teardown(self) -> None:
         """Whatever happened: with one source that works, every piece comes."""

@@ -107,7 +107,7 @@ def on_demand(count: int = 8, workers: int = 2) -> tuple[PlanOnDemand, Priority]
 
 def test_a_plan_without_demand_wants_nothing() -> None:
     plan, _ = on_demand()
-    assert (plan.unasked(), plan.to_request(), plan.satisfied, plan.finished) == (0, 0, True, False)
+    assert (plan.unrequested(), plan.to_request(), plan.satisfied, plan.finished) == (0, 0, True, False)
     assert plan.wanted_pieces(64) == []
 
 
@@ -115,7 +115,7 @@ def test_demanded_pieces_are_wanted_and_started_first() -> None:
     plan, priority = on_demand()
     priority.read_ahead((5, 6))
     priority.demand((3, 1))
-    assert (plan.unasked(), plan.satisfied) == (4, False)
+    assert (plan.unrequested(), plan.satisfied) == (4, False)
     assert plan.wanted_pieces(64) == [3, 1, 5, 6]
     assert plan.wanted_pieces(2) == [3, 1]
     for n in (0, 6, 3, 1):
@@ -140,7 +140,7 @@ def test_a_piece_that_failed_is_wanted_again() -> None:
     assert plan.wanted_pieces(64) == []
     plan.failed(job, "gone", 1.0)
     assert plan.wanted_pieces(64) == [3]
-    assert plan.unasked() == 1
+    assert plan.unrequested() == 1
 
 
 def test_a_silent_piece_is_wished_for_once_more() -> None:

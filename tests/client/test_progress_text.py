@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.client.error_urls import naming
+from dfengine.client.error_urls import with_url
 from dfengine.client.progress_text import HOLD, SPAN, Counters, Gauge, amount, cells, clean, clock, line, summary, took
 from dfengine.client.result import Result
 
@@ -183,4 +183,4 @@ def test_success_is_summed_up(more: dict[str, object], text: str) -> None:
     ],
 )
 def test_a_message_names_the_url_once_and_without_credentials(message: str, status: int, said: str) -> None:
-    assert naming(message, "http://u:p@h:1/f?token=1#x", status) == said
+    assert with_url(message, "http://u:p@h:1/f?token=1#x", status) == said

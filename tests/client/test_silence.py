@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfengine._window import Window
-from dfengine.client.health import LEAVE
+from dfengine.client.health import AVOID
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.piece_timing import SILENT_LEAST, SILENT_MOST, PieceTiming
@@ -98,8 +98,8 @@ class TestSilence:
         taken = [many.assign(1.0) for _ in range(4)]
         assert {job.source for job in taken if job is not None} == {CDN}
         finish(many, next(job for job in taken if job is not None and job.piece == 9), 1.5)
-        many.offer(10, "d", [A, CDN], 1.0 + 3 * LEAVE)
-        job = many.assign(1.0 + 3 * LEAVE)
+        many.offer(10, "d", [A, CDN], 1.0 + 3 * AVOID)
+        job = many.assign(1.0 + 3 * AVOID)
         assert job is not None
         assert job.source == A, "but not for ever"
 

@@ -53,7 +53,7 @@ class Scene:
             elif plan.late(job, came, self.now, FLOOR):
                 plan.silent(job, self.now)
             elif plan.slow(job, LENGTH, self.now, share):
-                plan.hurry(job, self.now)
+                plan.mark_slow(job, self.now)
 
     def run(self, most: float, share: float = float("inf")) -> float:
         """Until all is here; seconds."""

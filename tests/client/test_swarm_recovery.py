@@ -10,7 +10,7 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.client import swarm_recovery
-from dfengine.client.swarm_recovery import RETURNS, TRIES, Returning
+from dfengine.client.swarm_recovery import RETURNS, TRIES, SwarmRecovery
 from dfengine.errors import SourceGone
 
 GEOMETRY = Geometry(100, 10)
@@ -54,8 +54,8 @@ class World:
         self.transfer: Any = SimpleNamespace(
             parked=False, wake=lambda: None, plan=SimpleNamespace(here=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
         )
-        self.returning = Returning(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
-        self.returning.begin(self.transfer)
+        self.recovery = SwarmRecovery(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
+        self.recovery.begin(self.transfer)
 
     def _join(self, _: Any, node: str, *__: Any, **___: Any) -> Any:
         self.asked.append((node, self.clock.now))
@@ -68,7 +68,7 @@ class World:
         found = False
         for _ in range(int(seconds)):
             self.clock.now += 1.0
-            found = found or self.returning.check(self.transfer)
+            found = found or self.recovery.check(self.transfer)
         return found
 
 
@@ -103,8 +103,8 @@ def test_while_nobody_reads_nobody_is_asked(world: World) -> None:
 def test_what_is_found_is_taken_once(world: World) -> None:
     world.answer = found = member()
     assert world.wait(60)
-    assert world.returning.take(world.transfer) is found
-    assert world.returning.take(world.transfer) is None
+    assert world.recovery.take(world.transfer) is found
+    assert world.recovery.take(world.transfer) is None
     assert (len(world.asked), world.left) == (1, [])
 
 
@@ -134,8 +134,8 @@ def test_returns_that_bring_nothing_end(world: World) -> None:
         if not world.wait(86400):
             break
         returns += 1
-        world.returning.take(world.transfer)
-        world.returning.begin(world.transfer)
+        world.recovery.take(world.transfer)
+        world.recovery.begin(world.transfer)
     assert returns == RETURNS
 
 
@@ -143,14 +143,14 @@ def test_a_return_that_brought_something_begins_anew(world: World) -> None:
     world.answer = member()
     for _ in range(10):
         assert world.wait(86400)
-        world.returning.take(world.transfer)
+        world.recovery.take(world.transfer)
         world.transfer.plan.here += 1
-        world.returning.begin(world.transfer)
+        world.recovery.begin(world.transfer)
 
 
 def test_what_was_found_when_all_is_over_is_left(world: World) -> None:
     world.answer = found = member()
     assert world.wait(60)
-    world.returning.close()
+    world.recovery.close()
     assert world.left == [found]
-    assert world.returning.take(world.transfer) is None
+    assert world.recovery.take(world.transfer) is None

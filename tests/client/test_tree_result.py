@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
 from dfengine.client.tree_place import HERE, ORIGIN, PEERS, SUPERNODE
-from dfengine.client.tree_result import FileResult, Rows, TreeResult
+from dfengine.client.tree_result import FileResult, FileResults, TreeResult
 from dfengine.errors import DfengineError, DigestMismatch, StorageError
 from dfengine.manifest import File, Manifest
 
@@ -22,7 +22,7 @@ def manifest(sizes: list[int]) -> Manifest:
 def test_the_bytes_of_the_files_are_those_of_the_pieces(sizes: list[int], data: st.DataObject) -> None:
     made, geometry = manifest(sizes), Geometry(sum(sizes), 37)
     came = data.draw(st.lists(st.sampled_from([HERE, PEERS, SUPERNODE, ORIGIN]), min_size=geometry.count, max_size=geometry.count))
-    rows = Rows(made, geometry, bytes(came))
+    rows = FileResults(made, geometry, bytes(came))
     files = [rows.of(n, None) for n in range(len(sizes))]
     for each, size in zip(files, sizes, strict=True):
         assert each.from_peers + each.from_supernode + each.from_origin + each.resumed == each.size == size
@@ -33,7 +33,8 @@ def test_the_bytes_of_the_files_are_those_of_the_pieces(sizes: list[int], data: 
 
 def test_what_failed_is_named_and_the_worst_is_known() -> None:
     errors: dict[int, DfengineError] = {2: DigestMismatch("other bytes"), 0: StorageError("a directory")}
-    result = TreeResult(BASE, "/out", "t", "m", 6, 3, 1.0, 0, 0, 6, 0, errors, Rows(manifest([1, 2, 3]), Geometry(6), bytes([ORIGIN])))
+    rows = FileResults(manifest([1, 2, 3]), Geometry(6), bytes([ORIGIN]))
+    result = TreeResult(BASE, "/out", "t", "m", 6, 3, 1.0, 0, 0, 6, 0, errors, rows)
     assert [(each.path, str(each.error)) for each in result.failed] == [("000", "a directory"), ("002", "other bytes")]
     assert result.worst is errors[0]
     assert result.files[1] == FileResult("001", 2, None, 0, 0, 2, 0)
@@ -42,4 +43,4 @@ def test_what_failed_is_named_and_the_worst_is_known() -> None:
 
 
 def test_files_that_were_all_here() -> None:
-    assert Rows(manifest([5])).of(0, None) == FileResult("000", 5, resumed=5)
+    assert FileResults(manifest([5])).of(0, None) == FileResult("000", 5, resumed=5)

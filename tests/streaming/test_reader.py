@@ -70,7 +70,7 @@ class Engine:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(reader, "Streaming", Source)
+    monkeypatch.setattr(reader, "StreamDownload", Source)
     monkeypatch.setattr(reader, "Engine", Engine)
     with Reader(GetSettings(url="http://o/f", output="-")) as found:
         yield found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.client.engine import Engine
 from dfengine.errors import DfengineError, DigestMismatch, LocalError, OriginChanged
-from dfengine.files.fetching import Fetching
+from dfengine.files.fetching import OpenFileDownload
 from dfengine.files.place import DISK
 from dfengine.proxy.upstream.timeouts import Progress
 from dfengine.proxy.upstream.withheld_tail import LEAST
@@ -41,7 +41,7 @@ FIRST = 2
 """Pieces of a window that are requested in order. In a swarm the others are requested at random, so that hosts have different ones."""
 
 
-class _BlobFetching(Fetching):
+class _BlobFetching(OpenFileDownload):
     """over: called in the engine's thread when the download has ended. proof: see Blob."""
 
     def __init__(self, settings: GetSettings, over: Callable[[], object], proof: Callable[[int], str] | None) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.client.messages import decode_registered
-from dfengine.client.supernodes import MOST_NAMED, Trying
+from dfengine.client.supernodes import MOST_NAMED, Candidates
 from dfengine.errors import ProtocolViolation, SupernodeError, SupernodeFull
 from dfengine.settings import SupernodeAddress
 
@@ -24,7 +24,7 @@ def full(*names: str) -> SupernodeFull:
 
 
 def tried(answers: dict[str, Exception]) -> list[str]:
-    trying, found = Trying(GIVEN), []
+    trying, found = Candidates(GIVEN), []
     for node in trying:
         found.append(str(node))
         trying.failed(answers.get(str(node), SupernodeError("no")))  # type: ignore[arg-type]

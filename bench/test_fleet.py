@@ -11,17 +11,17 @@ from bench.cells import distribute
 from bench.cluster_faults import Cluster, kill_leader, nothing
 from bench.fluid import PIECE_SECONDS
 from bench.stage import MIB
-from dfengine.supernode.cluster.cluster_view import Beliefs, Other
+from dfengine.supernode.cluster.cluster_view import ClusterMember, ClusterView
 
-MEMBERS = [Other(f"{n:032x}", f"10.0.0.{n}:8002") for n in range(256)]
-OWN = Other("f" * 32, "10.0.1.1:8002")
+MEMBERS = [ClusterMember(f"{n:032x}", f"10.0.0.{n}:8002") for n in range(256)]
+OWN = ClusterMember("f" * 32, "10.0.1.1:8002")
 
 
 def test_choose_who_stands_in(benchmark: Any) -> None:
-    beliefs = Beliefs()
-    beliefs.beaten([*MEMBERS, OWN], 0.0)
+    view = ClusterView()
+    view.heartbeat_acked([*MEMBERS, OWN], 0.0)
     benchmark.extra_info["per"] = "choice among 256 members"
-    assert benchmark(beliefs.stand_in, "task", OWN, ()) in MEMBERS
+    assert benchmark(view.fallback_leader, "task", OWN, ()) in MEMBERS
 
 
 def test_distribute_over_cells(benchmark: Any) -> None:

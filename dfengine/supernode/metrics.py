@@ -207,9 +207,9 @@ class _Collector:
         yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last request", int(cluster.reached))
         yield GaugeMetricFamily(OURS + "cluster_led", "Tasks that this supernode leads", cluster.leads)
         yield CounterMetricFamily(OURS + "cluster_failures", "Requests to Redis without a valid response", cluster.failures)
-        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices not yet sent to the other supernodes", len(cluster.board))
+        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices not yet sent to the other supernodes", len(cluster.notices))
         yield CounterMetricFamily(OURS + "cluster_notices_refused", "Notices of others that are sealed by no known key, or old",
-                                  cluster.board.refused)
+                                  cluster.notices.refused)
 
     def _loop(self) -> Iterator[Metric]:
         watch = self._served.watch

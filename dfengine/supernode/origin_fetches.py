@@ -218,7 +218,7 @@ class OriginFetches:
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
-        cluster.receive_leads(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *lead))
+        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *lead))
         cluster.start()
 
     def close(self) -> None:

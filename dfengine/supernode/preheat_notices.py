@@ -50,9 +50,9 @@ class PreheatNews:
         self._sent: dict[str, tuple[dict[str, object], float]] = {}
         """Job -> its latest notice, and the time at which it was sent."""
         post = state.loop.call_soon_threadsafe
-        cluster.board.listen(JOB, lambda notice: post(self._received, notice))
-        cluster.board.listen(CANCEL, lambda notice: post(self._asked, notice))
-        cluster.board.repeat(partial(post, self._sent.clear))
+        cluster.notices.subscribe(JOB, lambda notice: post(self._received, notice))
+        cluster.notices.subscribe(CANCEL, lambda notice: post(self._asked, notice))
+        cluster.notices.on_data_loss(partial(post, self._sent.clear))
         self._timer: asyncio.TimerHandle = state.loop.call_later(PERIOD, self._publish)
 
     def remote(self) -> list[RemoteJob]:
@@ -74,17 +74,17 @@ class PreheatNews:
         """Notify the others at once of a cancelled preheat of this supernode, so that none resumes it if this one fails now."""
         self._say_cancelled(self._cluster.own.id, job.id, job.created, False)
         self._say(job, self._state.now())
-        self._cluster.hurry()
+        self._cluster.send_now()
 
     def _say_cancelled(self, owner: str, id: str, created: float, over: bool) -> None:
         fields = {"owner": owner, "id": id, "created": created, "over": over}
-        self._cluster.board.send(f"{CANCEL}:{owner}{id}", fields, SILENCE)
+        self._cluster.notices.send(f"{CANCEL}:{owner}{id}", fields, SILENCE)
 
     def _received(self, notice: Notice) -> None:
         try:
             self._remote.received(notice.fields, notice.by, notice.at, self._state.now())
         except BadValue:
-            self._cluster.board.refused += 1
+            self._cluster.notices.refused += 1
             return
         other = self._remote.find(notice.by, str(notice.fields["id"]))
         own = next((job for job in self._own if other is not None and job.id == other.id), None)
@@ -112,7 +112,7 @@ class PreheatNews:
         jobs = {job.id: job for job in self._own}
         for id in [id for id in self._sent if id not in jobs]:
             del self._sent[id]
-            self._cluster.board.send(self._name(id), forgotten(id), SILENCE)
+            self._cluster.notices.send(self._name(id), forgotten(id), SILENCE)
         for id, job in jobs.items():
             before, at = self._sent.get(id, ({}, -REPEAT))
             if job.over and before.get("state") == job.state and before.get("updated") == job.updated:
@@ -128,7 +128,7 @@ class PreheatNews:
     def _say(self, job: Job, now: float) -> None:
         message = self._body(job)
         self._sent[job.id] = message, now
-        self._cluster.board.send(self._name(job.id), message, KEPT if job.over else SILENCE)
+        self._cluster.notices.send(self._name(job.id), message, KEPT if job.over else SILENCE)
 
     def _body(self, job: Job) -> dict[str, object]:
         return message_of(job, self._cluster.own.address, totals(self._state, job), self._here)
@@ -146,7 +146,7 @@ class PreheatNews:
             # In the meantime it may have been cancelled, or its supernode may be a member again.
             if claimed and not self._go_on(other):
                 with suppress(ClusterError):
-                    await self._cluster.unclaim(name)
+                    await self._cluster.release_claim(name)
 
     def _go_on(self, other: RemoteJob) -> bool:
         other.again = 0.0

@@ -20,7 +20,7 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
 
     def tell(ip: str, port: int) -> None:
         name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]
-        cluster.board.send(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
+        cluster.notices.send(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
 
     def receive(notice: Notice) -> None:
         ip, port = notice.fields.get("ip"), notice.fields.get("port")
@@ -32,4 +32,4 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
             state.wake()
 
     state.driver.found_wrong = tell
-    cluster.board.listen(KIND, receive)
+    cluster.notices.subscribe(KIND, receive)

@@ -16,7 +16,7 @@ from dfengine.supernode.swarm.origin_quota import HUNGRY
 
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
-    from dfengine.supernode.cluster.redis_scripts import RedisFacts
+    from dfengine.supernode.cluster.redis_scripts import RedisScripts
     from dfengine.supernode.copies.origin_queue import OriginQueue
 
 ANSWER = 1.5
@@ -43,13 +43,13 @@ class SharedLeases:
         self._seats = queue.share(self.changed)
         self._due: dict[str, float] = {}
         """Origin -> the loop time at which its next report is due."""
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def changed(self, origin: str) -> None:
         """Report on an origin: a download began to wait for a lease, or a lease has ended."""
         self._due[origin] = self._loop.time()
-        self._news.set()
+        self._wakeup.set()
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._run())
 
@@ -58,22 +58,22 @@ class SharedLeases:
             now = self._loop.time()
             names = [name for name, at in self._due.items() if at <= now][:AT_ONCE]
             if names:
-                await self._say(names)
+                await self._report(names)
                 await asyncio.sleep(PACE)
             else:
-                self._news.clear()
+                self._wakeup.clear()
                 try:
-                    await asyncio.wait_for(self._news.wait(), min(self._due.values()) - now)
+                    await asyncio.wait_for(self._wakeup.wait(), min(self._due.values()) - now)
                 except TimeoutError:
                     continue
 
-    async def _say(self, names: list[str]) -> None:
+    async def _report(self, names: list[str]) -> None:
         for name in names:
             del self._due[name]
-        standing = {self._cluster.hidden(name): self._queue.tells(name) for name in names}
-        question = partial(_seats, id=self._cluster.own.id, limit=self._queue.leases.limit, standing=standing)
+        demand = {self._cluster.keyed_name(name): self._queue.tells(name) for name in names}
+        request = partial(_seats, id=self._cluster.own.id, limit=self._queue.leases.limit, demand=demand)
         try:
-            found = await self._cluster.ask(question, ANSWER)
+            found = await self._cluster.request(request, ANSWER)
         except ClusterError:
             self._seats.lost(1 + len(self._cluster.others))
         else:
@@ -91,5 +91,5 @@ class SharedLeases:
             self._task.cancel()
 
 
-def _seats(facts: RedisFacts, id: str, limit: int, standing: dict[str, tuple[int, int]]) -> list[int]:
-    return facts.seats(id, limit, standing, TERM, HUNGRY)
+def _seats(scripts: RedisScripts, id: str, limit: int, demand: dict[str, tuple[int, int]]) -> list[int]:
+    return scripts.seats(id, limit, demand, TERM, HUNGRY)

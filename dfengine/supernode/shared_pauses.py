@@ -26,7 +26,7 @@ def share(pauses: OriginPauses, cluster: Cluster) -> None:
         if len(origin) <= LONGEST_NAME:
             name = f"{KIND}:{sha256(origin.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
             message = {"origin": origin, "asked": pause.asked, "reason": pause.reason, "by": cluster.own.address}
-            cluster.board.send(name, message, pause.until - now)
+            cluster.notices.send(name, message, pause.until - now)
 
     def receive(notice: Notice) -> None:
         origin, asked, reason, by = (notice.fields.get(name) for name in ("origin", "asked", "reason", "by"))
@@ -35,4 +35,4 @@ def share(pauses: OriginPauses, cluster: Cluster) -> None:
             pauses.paused_elsewhere(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
 
     pauses.paused_here = tell
-    cluster.board.listen(KIND, receive)
+    cluster.notices.subscribe(KIND, receive)

@@ -34,7 +34,7 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
     """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
     def tell(task: str, url: str, pinned: bool, changed: float) -> None:
-        cluster.board.send(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
+        cluster.notices.send(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
 
     def receive(notice: Notice) -> None:
         task, url, pinned, changed = (notice.fields.get(name) for name in ("task", "url", "pinned", "changed"))
@@ -48,6 +48,6 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
             tell(task, keep.url, True, keep.changed)
 
     kept.changed_here = tell
-    cluster.board.listen(KIND, receive)
-    cluster.board.repeat(partial(post, repeat))
+    cluster.notices.subscribe(KIND, receive)
+    cluster.notices.on_data_loss(partial(post, repeat))
     repeat()

@@ -21,7 +21,7 @@ import redis
 from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
-from dfengine.supernode.cluster.cluster_view import Other
+from dfengine.supernode.cluster.cluster_view import ClusterMember
 from dfengine.supernode.preheats import MOST_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
@@ -465,7 +465,7 @@ def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that
 
     async def play() -> Response:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
-        others = [Other(f"{n:032x}", f"10.0.0.{n}:8002", n) for n in range(20)]
+        others = [ClusterMember(f"{n:032x}", f"10.0.0.{n}:8002", n) for n in range(20)]
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
         body = json.dumps({**registration("http://127.0.0.1:9/f", 1), "native": native}).encode()
         answer = await api_v1.register(node, Request("POST", b"/peer/registry", {}, body, "127.0.0.1"))
@@ -499,7 +499,7 @@ def test_hosts_that_are_sent_on_turn_to_another_supernode_once(tmp_path: Path) -
             await register(host)
         await register(3, native=0)
         [fetch] = node.cdn.fetches.values()
-        others = [Other("0" * 32, "10.0.0.1:8002")]
+        others = [ClusterMember("0" * 32, "10.0.0.1:8002")]
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
         fetch.insisted = False
         node.fetches.fetch_sends_on(fetch, "a reason")

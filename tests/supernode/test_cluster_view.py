@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.supernode.cluster import cluster_view
-from dfengine.supernode.cluster.cluster_view import LEASE, TTL, Beliefs, Other
+from dfengine.supernode.cluster.cluster_view import LEASE, TTL, ClusterMember, ClusterView
 
 TASKS = "ab"
 
@@ -20,15 +20,15 @@ class Model:
         self.members: dict[str, float] = {}
         self.leads: dict[str, tuple[str, float]] = {}
 
-    def beat(self, id: str, now: float) -> list[Other]:
+    def beat(self, id: str, now: float) -> list[ClusterMember]:
         self.members[id] = now + TTL
-        return [Other(each, each) for each, until in self.members.items() if now < until]
+        return [ClusterMember(each, each) for each, until in self.members.items() if now < until]
 
-    def lead(self, task: str, id: str, now: float) -> Other | None:
+    def lead(self, task: str, id: str, now: float) -> ClusterMember | None:
         self.members[id] = now + TTL
         leader, until = self.leads.get(task, ("", 0.0))
         if leader != id and now < until and now < self.members.get(leader, 0.0):
-            return Other(leader, leader)
+            return ClusterMember(leader, leader)
         self.leads[task] = id, now + LEASE
         return None
 
@@ -41,12 +41,12 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.redis = Model()
-        self.nodes = {id: Beliefs() for id in "xyz"}
+        self.nodes = {id: ClusterView() for id in "xyz"}
 
     def ask(self, id: str, task: str, before: float, after: float, lost: bool) -> None:
         """As `membership.Cluster.leader`; task: "" for a beat."""
         node, began = self.nodes[id], self.now
-        if (task and node.leads(task, began)) or not node.may_ask(began):
+        if (task and node.leads(task, began)) or not node.may_request(began):
             return
         self.now += before
         answer: Any = self.redis.lead(task, id, self.now) if task else self.redis.beat(id, self.now)
@@ -54,7 +54,7 @@ class World:
         if lost:
             node.failed(self.now)
         elif not task:
-            node.beaten(answer, began)
+            node.heartbeat_acked(answer, began)
         elif answer is None:
             node.granted(task, began)
         else:
@@ -89,45 +89,45 @@ def test_no_two_supernodes_lead_a_task_and_a_lost_one_is_succeeded(steps: list[A
         elif kind == "release":
             world.release(*given_)
         else:
-            world.nodes[given_[0]] = Beliefs()  # a new process, whose id is another one in truth: this is the harder case
+            world.nodes[given_[0]] = ClusterView()  # a new process, whose id is another one in truth: this is the harder case
         for task in TASKS:
             assert len(world.leaders(task)) <= 1
     # All but one are gone: it leads as soon as it asks, TTL seconds later.
-    world.now += TTL + cluster_view.LONGEST_REST
+    world.now += TTL + cluster_view.MAX_BACKOFF
     for task in TASKS:
         world.ask("x", task, 0.0, 0.0, False)
         assert world.leaders(task) == ["x"]
 
 
 def test_without_redis_the_last_answer_counts_and_it_is_left_alone_for_a_while() -> None:
-    node = Beliefs()
-    assert (node.last_leader("a"), node.leads("a", 0.0), node.may_ask(0.0)) == (None, False, True)
-    node.refused("a", Other("y", "h:1"), 1.0)
+    node = ClusterView()
+    assert (node.last_leader("a"), node.leads("a", 0.0), node.may_request(0.0)) == (None, False, True)
+    node.refused("a", ClusterMember("y", "h:1"), 1.0)
     rests = []
     now = 2.0
     for _ in range(6):
         node.failed(now)
-        assert not node.may_ask(now)
-        rest = next(n / 10 for n in range(1, 1000) if node.may_ask(now + n / 10))
+        assert not node.may_request(now)
+        rest = next(n / 10 for n in range(1, 1000) if node.may_request(now + n / 10))
         rests.append(rest)
         now += rest
     assert rests == [2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
-    assert node.last_leader("a") == Other("y", "h:1")
+    assert node.last_leader("a") == ClusterMember("y", "h:1")
     assert not node.reached
-    node.beaten([Other("y", "h:1"), Other("x", "h:2")], now)
-    assert (node.reached, node.may_ask(now), sorted(node.others)) == (True, True, ["x", "y"])
+    node.heartbeat_acked([ClusterMember("y", "h:1"), ClusterMember("x", "h:2")], now)
+    assert (node.reached, node.may_request(now), sorted(node.members)) == (True, True, ["x", "y"])
 
 
 def test_what_was_granted_before_it_fell_silent_counts_no_more() -> None:
-    node = Beliefs()
+    node = ClusterView()
     node.granted("a", 0.0)
-    node.beaten([], TTL - 1)
+    node.heartbeat_acked([], TTL - 1)
     assert node.leads("a", TTL + 1)
-    node.beaten([], 3 * TTL)
+    node.heartbeat_acked([], 3 * TTL)
     assert not node.leads("a", 3 * TTL)
     node.granted("a", 3 * TTL)
     for n in range(1000):
-        node.beaten([], 3 * TTL + 5 * n)
+        node.heartbeat_acked([], 3 * TTL + 5 * n)
     assert not node.leads("a", 3 * TTL + LEASE)
 
 
@@ -139,10 +139,10 @@ def test_without_redis_members_follow_those_before_them_alone(known: list[set[st
     """Whatever each of them knows of the others: so there is no circle of members who wait for each other, and the first one reads."""
     after: dict[str, str] = {}
     for own, others in zip("vwxyz", known, strict=False):
-        node = Beliefs()
-        node.beaten([Other(each, each) for each in others], 0.0)
+        node = ClusterView()
+        node.heartbeat_acked([ClusterMember(each, each) for each in others], 0.0)
         node.failed(1.0)
-        led = node.stand_in(task, Other(own, own), gone)
+        led = node.fallback_leader(task, ClusterMember(own, own), gone)
         assert led is None or (led.id in others - gone and led.id != own)
         if led is not None:
             after[own] = led.id
@@ -157,31 +157,31 @@ def test_without_redis_members_follow_those_before_them_alone(known: list[set[st
 def test_all_members_who_know_each_other_follow_one_of_them() -> None:
     led = set()
     for own in "vwxyz":
-        node = Beliefs()
-        node.beaten([Other(each, each) for each in "vwxyz"], 0.0)
-        led.add((node.stand_in("a", Other(own, own), ()) or Other(own, own)).id)
+        node = ClusterView()
+        node.heartbeat_acked([ClusterMember(each, each) for each in "vwxyz"], 0.0)
+        led.add((node.fallback_leader("a", ClusterMember(own, own), ()) or ClusterMember(own, own)).id)
     assert len(led) == 1
-    node = Beliefs()
-    node.beaten([Other("v", "v")], 0.0)
+    node = ClusterView()
+    node.heartbeat_acked([ClusterMember("v", "v")], 0.0)
     node.granted("a", 0.0)
-    assert node.stand_in("a", Other("y", "y"), ()) is None, "who was told to lead goes on"
+    assert node.fallback_leader("a", ClusterMember("y", "y"), ()) is None, "who was told to lead goes on"
 
 
 def test_memory_is_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr(cluster_view, "MOST", 10)
-    node = Beliefs()
+    monkeypatch.setattr(cluster_view, "MAX_LEADERS", 10)
+    node = ClusterView()
     for n in range(100):
         node.granted(f"g{n}", 0.0)
-        node.refused(f"r{n}", Other("y", "h:1"), 0.0)
+        node.refused(f"r{n}", ClusterMember("y", "h:1"), 0.0)
     assert len(node._granted) <= 10
     assert len(node._leaders) <= 10
 
 
 def test_whoever_hears_that_another_one_took_a_task_leads_it_no_more() -> None:
-    node, other = Beliefs(), Other("y", "y:1")
+    node, other = ClusterView(), ClusterMember("y", "y:1")
     node.granted("a", 100.0)
     node.granted("b", 100.0)
-    node.taken("a", other)
+    node.lead_taken("a", other)
     assert (node.leads("a", 101.0), node.leads("b", 101.0)) == (False, True)
     assert node.last_leader("a") == other
     node.granted("a", 102.0)

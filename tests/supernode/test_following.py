@@ -114,10 +114,10 @@ class Leader:
 class Cluster:
     """Says each of these addresses once, the last one on. stand_ins: the members in the task's order, before this one."""
 
-    def __init__(self, *leaders: str | None, stand_ins: tuple[str, ...] = (), apart: bool = True) -> None:
-        self.apart = apart
+    def __init__(self, *leaders: str | None, fallback_leaders: tuple[str, ...] = (), separate_key: bool = True) -> None:
+        self.separate_key = separate_key
         self._leaders = list(leaders)
-        self._stand_ins = stand_ins
+        self._fallback_leaders = fallback_leaders
         self.own = SimpleNamespace(address="127.0.0.9:8002")
         self.takes, self.taken = True, list[str]()
         self.others: list[str] = []
@@ -125,13 +125,13 @@ class Cluster:
     def leader(self, task: str) -> str | None:
         return self._leaders.pop(0) if len(self._leaders) > 1 else self._leaders[0]
 
-    def stand_in(self, task: str, lost: Container[str]) -> str | None:
-        return next((each for each in self._stand_ins if each not in lost), None)
+    def fallback_leader(self, task: str, lost: Container[str]) -> str | None:
+        return next((each for each in self._fallback_leaders if each not in lost), None)
 
-    def turn(self, task: str, seconds: float) -> bool:
+    def reserve_probes(self, task: str, seconds: float) -> bool:
         return self.takes
 
-    def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
+    def take_lead(self, task: str, leader: str, rate: float, seconds: float) -> bool:
         self.taken.append(leader)
         return self.takes
 
@@ -163,11 +163,11 @@ def impatient(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(following, name, seconds)
 
 
-def fetch_of(cache: Cache, *leaders: str | None, stand_ins: tuple[str, ...] = (), **wanted: Any) -> Fetch:
+def fetch_of(cache: Cache, *leaders: str | None, fallback_leaders: tuple[str, ...] = (), **wanted: Any) -> Fetch:
     events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_led", "fetch_sends_on")))
     given: Any = {"url": URL, "cluster_name": NAME, **wanted}
     return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
-                 cluster=Cluster(*leaders, stand_ins=stand_ins))  # fmt: skip
+                 cluster=Cluster(*leaders, fallback_leaders=fallback_leaders))  # fmt: skip
 
 
 def test_all_of_it_comes_and_the_origins_version_with_it(cache: Cache, leader: Leader) -> None:
@@ -355,7 +355,7 @@ def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_a
 @pytest.mark.parametrize("known", [True, False], ids=["leader lost", "nobody can tell"])
 def test_another_member_leads_when_the_leader_is_lost_or_nobody_can_tell(cache: Cache, leader: Leader, known: bool) -> None:
     """The first of the members that is there, whatever Redis says of one that is not."""
-    fetch = fetch_of(cache, "127.0.0.1:1" if known else None, stand_ins=("127.0.0.1:1", "127.0.0.1:2", leader.address))
+    fetch = fetch_of(cache, "127.0.0.1:1" if known else None, fallback_leaders=("127.0.0.1:1", "127.0.0.1:2", leader.address))
     assert following.follow(fetch, None) == WHOLE
     assert fetch.leader == leader.address
 
@@ -367,7 +367,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
     monkeypatch.setattr(leader_pulls, "ANSWER", 0.2)
     go, other = threading.Event(), Leader(cache)
     leader.pulled = lambda answer: (go.wait(60), b"")[1]
-    fetch = fetch_of(cache, leader.address, stand_ins=(other.address,))
+    fetch = fetch_of(cache, leader.address, fallback_leaders=(other.address,))
     assert following.follow(fetch, None) == WHOLE
     assert fetch.leader == other.address
     go.set()
@@ -377,7 +377,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
 @pytest.mark.parametrize("said", [{"code": 500, "msg": "no"}, {"code": wire.WAIT}, b""])
 def test_a_member_that_does_not_lead_is_passed_over(cache: Cache, leader: Leader, said: Any) -> None:
     leader.registered = lambda answer: said
-    assert following.follow(fetch_of(cache, None, stand_ins=(leader.address,)), None) == ORIGIN
+    assert following.follow(fetch_of(cache, None, fallback_leaders=(leader.address,)), None) == ORIGIN
     assert leader.asked
 
 
@@ -642,9 +642,9 @@ def test_who_is_cut_off_sends_its_hosts_on_and_reads_the_origin_for_those_that_c
 
 
 def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to_be(cache: Cache) -> None:
-    def may(apart: bool, **wanted: Any) -> bool:
+    def may(separate_key: bool, **wanted: Any) -> bool:
         fetch = fetch_of(cache, None, **wanted)
-        fetch.cluster = Cluster(None, apart=apart)
+        fetch.cluster = Cluster(None, separate_key=separate_key)
         return following.may_follow(fetch)
 
     closed: tuple[dict[str, Any], ...] = {"headers": (("Authorization", "x"),)}, {"headers": (("X-Any", "x"),)}, {"signed": "http://u"}

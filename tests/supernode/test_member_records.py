@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.supernode.cluster import cluster_view, member_records
-from dfengine.supernode.cluster.cluster_view import Other
+from dfengine.supernode.cluster.cluster_view import ClusterMember
 
-KEY, OTHER = member_records.key_of(b"one secret of a swarm"), member_records.key_of(b"another secret")
-ME = Other("0a" * 16, "10.0.0.1:8002")
+KEY, OTHER = member_records.cluster_key(b"one secret of a swarm"), member_records.cluster_key(b"another secret")
+ME = ClusterMember("0a" * 16, "10.0.0.1:8002")
 
 
 @given(st.floats(0, 1e10), st.floats(-60, 60))
@@ -21,7 +21,7 @@ def test_what_was_sealed_is_read_again_by_clocks_that_differ(at: float, apart: f
     assert member_records.decode(member_records.encode(ME, at, KEY), at + apart, [OTHER, KEY]) == ME
 
 
-@pytest.mark.parametrize(("said", "believed"), [(7, 7), (-1, 0), (1 << 62, cluster_view.MOST)])
+@pytest.mark.parametrize(("said", "believed"), [(7, 7), (-1, 0), (1 << 62, cluster_view.MAX_LEADERS)])
 def test_how_many_tasks_it_leads_is_a_number_within_bounds(said: int, believed: int) -> None:
     assert member_records.decode(member_records.encode(ME.replace(leads=said), 5.0, KEY), 5.0, [KEY]) == ME.replace(leads=believed)
 
@@ -49,7 +49,7 @@ def test_what_is_sealed_and_no_record_is_refused(body: bytes) -> None:
         member_records.decode(hmac.digest(KEY, body, "sha256").hex().encode() + b"\n" + body, 5.0, [KEY])
 
 
-@pytest.mark.parametrize("apart", [member_records.FRESH + 1, -member_records.FRESH - 1])
+@pytest.mark.parametrize("apart", [member_records.MAX_AGE + 1, -member_records.MAX_AGE - 1])
 def test_who_has_another_clock_is_named(apart: float) -> None:
     with pytest.raises(member_records.OldRecord, match=r"^the record of supernode 10\.0\.0\.1:8002 is old, or its clock differs") as told:
         member_records.decode(member_records.encode(ME, 1000.0, KEY), 1000.0 + apart, [KEY])
@@ -61,8 +61,8 @@ def test_who_has_another_clock_is_named(apart: float) -> None:
 
 def test_an_old_record_and_one_of_another_swarm_count_not() -> None:
     record = member_records.encode(ME, 1000.0, KEY)
-    late = member_records.FRESH + 1
+    late = member_records.MAX_AGE + 1
     for at, keys in ((1000.0 + late, [KEY]), (1000.0 - late, [KEY]), (1000.0, [OTHER]), (1000.0, [])):
         with pytest.raises(BadValue):
             member_records.decode(record, at, keys)
-    assert member_records.prefix_of(KEY) != member_records.prefix_of(OTHER)
+    assert member_records.key_prefix(KEY) != member_records.key_prefix(OTHER)

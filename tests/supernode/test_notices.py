@@ -12,7 +12,7 @@ from dfengine.errors import BadValue
 from dfengine.supernode.cluster import member_records, notices
 from dfengine.supernode.cluster.notices import Notice, Outbox, decode, encode
 
-KEY, OTHER = member_records.key_of(b"one secret of a swarm"), member_records.key_of(b"another secret")
+KEY, OTHER = member_records.cluster_key(b"one secret of a swarm"), member_records.cluster_key(b"another secret")
 SAID = Notice("origin:ab12", {"origin": "http://h:80", "n": 1}, "0a" * 16, 1000.0, 30.0)
 
 
@@ -23,14 +23,14 @@ def test_it_counts_for_what_is_left_of_it(age: float, apart: float, lies: float)
 
 
 def test_supernodes_of_other_releases_read_its_fields_by_these_names() -> None:
-    body = json.loads(member_records.opened(encode(SAID, KEY), [KEY]))
+    body = json.loads(member_records.unseal(encode(SAID, KEY), [KEY]))
     assert body == {"name": SAID.name, "said": SAID.fields, "by": SAID.by, "at": SAID.at, "seconds": SAID.seconds}
 
 
 @given(st.floats(0, 120))
 def test_who_keeps_one_and_shows_it_again_has_it_count_for_no_more_than_clocks_may_differ(age: float) -> None:
     heard = decode(encode(SAID, KEY), 1e9, 1000.0 + age, [KEY])
-    assert age + heard.seconds <= 30 + member_records.FRESH + 1e-6
+    assert age + heard.seconds <= 30 + member_records.MAX_AGE + 1e-6
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255))
@@ -46,7 +46,7 @@ def test_whatever_lies_there_is_no_notice(text: bytes) -> None:
     with pytest.raises(BadValue):
         decode(text, 30.0, 1000.0, [KEY])
     with pytest.raises(BadValue):
-        decode(member_records.sealed(text, KEY), 30.0, 1000.0, [KEY])
+        decode(member_records.seal(text, KEY), 30.0, 1000.0, [KEY])
 
 
 @pytest.mark.parametrize(("at", "keys"), [(1000.0 + 30 + 91, [KEY]), (1000.0 - 91, [KEY]), (1000.0, [OTHER]), (1000.0, []), (1e300, [KEY])])
@@ -68,16 +68,16 @@ def test_a_later_one_replaces_it_and_what_waits_is_bounded(monkeypatch: pytest.M
     monkeypatch.setattr(notices, "MOST_WAITING", 100)
     outbox = Outbox()
     for n in range(300):
-        outbox.put(SAID.replace(name=f"job:{n}", at=float(n)))
-    outbox.put(SAID.replace(name="job:200", at=999.0))
+        outbox.add(SAID.replace(name=f"job:{n}", at=float(n)))
+    outbox.add(SAID.replace(name="job:200", at=999.0))
     assert len(outbox) == 100
-    taken = outbox.take(240.0)
+    taken = outbox.pop_batch(240.0)
     assert len(taken) == notices.AT_ONCE
     assert [each.name for each in taken[:2]] == ["job:211", "job:212"], "those before count no more"
-    outbox.put(taken[0].replace(at=1000.0))
-    outbox.back(taken)
-    again = [*outbox.take(240.0), *outbox.take(240.0)]
+    outbox.add(taken[0].replace(at=1000.0))
+    outbox.requeue(taken)
+    again = [*outbox.pop_batch(240.0), *outbox.pop_batch(240.0)]
     assert [each.at for each in again if each.name == "job:211"] == [1000.0]
     assert len(again) == 90
-    assert not outbox.take(1e9)
+    assert not outbox.pop_batch(1e9)
     assert not len(outbox)

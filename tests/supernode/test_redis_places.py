@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisFacts
+from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisScripts
 from tests.supernode.redis_server import RedisServer
 
 A, B = "aa" * 16, "bb" * 16
@@ -26,9 +26,9 @@ def until(true: Callable[[], Any]) -> Any:
     return found
 
 
-def answers(facts: RedisFacts) -> bool:
+def answers(scripts: RedisScripts) -> bool:
     with suppress(ClusterError):
-        return facts.beat(A, b"a") != []
+        return scripts.heartbeat(A, b"a") != []
     return False
 
 
@@ -56,25 +56,25 @@ def by_tls(authority: Path) -> tuple[str, ...]:
 def test_a_password_and_a_user(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "r", "--requirepass", "p@ss/word") as server:
         place = server.url.removeprefix("redis://")
-        with closing(RedisFacts(f"redis://:{quote('p@ss/word', safe='')}@{place}", "p:")) as facts:
-            assert facts.beat(A, b"a") == [b"a"]
+        with closing(RedisScripts(f"redis://:{quote('p@ss/word', safe='')}@{place}", "p:")) as scripts:
+            assert scripts.heartbeat(A, b"a") == [b"a"]
         for wrong in ("", ":another@"):
             with (
-                closing(RedisFacts(f"redis://{wrong}{place}", "p:")) as facts,
+                closing(RedisScripts(f"redis://{wrong}{place}", "p:")) as scripts,
                 pytest.raises(ClusterError, match=r"Auth|NOAUTH|WRONGPASS") as told,
             ):
-                facts.beat(A, b"a")
+                scripts.heartbeat(A, b"a")
             assert "another" not in str(told.value)
 
 
 def test_a_redis_that_speaks_tls_alone_is_verified(tmp_path: Path, authority: Path) -> None:
     with RedisServer(tmp_path / "r", *by_tls(authority), tls=True) as server:
         place = server.url.removeprefix("redis://")
-        with closing(RedisFacts(f"rediss://{place}?ssl_ca_certs={authority / 'ca.pem'}", "p:")) as facts:
-            assert facts.beat(A, b"a") == [b"a"]
+        with closing(RedisScripts(f"rediss://{place}?ssl_ca_certs={authority / 'ca.pem'}", "p:")) as scripts:
+            assert scripts.heartbeat(A, b"a") == [b"a"]
         for url in (f"rediss://{place}", f"redis://{place}", f"rediss://localhost:{server.port}?ssl_ca_certs={authority / 'ca.pem'}"):
-            with closing(RedisFacts(url, "p:")) as facts, pytest.raises(ClusterError):
-                facts.beat(A, b"a")
+            with closing(RedisScripts(url, "p:")) as scripts, pytest.raises(ClusterError):
+                scripts.heartbeat(A, b"a")
 
 
 class Sentinels:
@@ -113,18 +113,18 @@ def sentinels(request: pytest.FixtureRequest, tmp_path: Path, authority: Path) -
 
 
 def test_a_master_that_is_lost_is_replaced_by_the_one_that_sentinels_name(sentinels: Sentinels) -> None:
-    with closing(RedisFacts(sentinels.url, "p:")) as facts:
-        until(lambda: answers(facts))
-        facts.tell([("a:1", b"one", 600.0)])
+    with closing(RedisScripts(sentinels.url, "p:")) as scripts:
+        until(lambda: answers(scripts))
+        scripts.send_notices([("a:1", b"one", 600.0)])
         # The replica has it, and the Sentinel knows the replica.
         until(lambda: sentinels.replica.says("DBSIZE") >= 5)
         until(lambda: sentinels.sentinel.says("SENTINEL", "REPLICAS", "main"))
         sentinels.master.kill()
-        until(lambda: answers(facts))
-        assert [record for record, _ in facts.receive(0).records] == [b"one"]
-        assert facts.lead("t", B, b"b") is None
+        until(lambda: answers(scripts))
+        assert [record for record, _ in scripts.receive_notices(0).records] == [b"one"]
+        assert scripts.acquire_lead("t", B, b"b") is None
 
 
 def test_sentinels_that_know_no_such_service_fail(sentinels: Sentinels) -> None:
-    with closing(RedisFacts(sentinels.url.replace("/main", "/another"), "p:")) as facts, pytest.raises(ClusterError, match="another"):
-        facts.beat(A, b"a")
+    with closing(RedisScripts(sentinels.url.replace("/main", "/another"), "p:")) as scripts, pytest.raises(ClusterError, match="another"):
+        scripts.heartbeat(A, b"a")

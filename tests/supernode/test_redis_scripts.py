@@ -19,14 +19,14 @@ from dfengine.errors import BadValue
 from dfengine.net.event_log import SILENT
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.cluster import member_records, membership, redis_scripts
-from dfengine.supernode.cluster.cluster_view import Other
+from dfengine.supernode.cluster.cluster_view import ClusterMember, ClusterView
 from dfengine.supernode.cluster.membership import Cluster
 from dfengine.supernode.cluster.notices import Notice
-from dfengine.supernode.cluster.redis_scripts import ClusterError, Received, RedisFacts
+from dfengine.supernode.cluster.redis_scripts import ClusterError, NoticeBatch, RedisScripts
 from tests.supernode.redis_server import RedisServer
 from tests.swarm.test_origin_quota import Count
 
-KEY = member_records.key_of(b"a secret of this swarm")
+KEY = member_records.cluster_key(b"a secret of this swarm")
 A, B = "aa" * 16, "bb" * 16
 
 
@@ -44,98 +44,100 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def facts(server: RedisServer) -> Iterator[RedisFacts]:
+def scripts(server: RedisServer) -> Iterator[RedisScripts]:
     raw = redis.Redis(port=server.port)
     raw.config_set("maxmemory", "0")
     raw.flushall()
     raw.close()
-    made = RedisFacts(server.url, "p:")
+    made = RedisScripts(server.url, "p:")
     yield made
     made.close()
 
 
-def test_one_follower_at_a_time_probes_and_takes_the_lead_of_who_has_it(facts: RedisFacts) -> None:
-    facts.beat(A, b"I am a")
-    assert facts.lead("t", A, b"I am a") is None
-    assert facts.turn("t", B, 60.0)
-    assert not facts.turn("t", A, 60.0)
-    assert not facts.turn("t", B, 60.0), "its own wait is not over either"
-    assert facts.turn("u", A, 0.05)
-    until(lambda: facts.turn("u", B, 60.0))
-    assert not facts.take("t", B, b"I am b", "cc" * 16, 60.0)
-    assert facts.lead("t", A, b"I am a") is None, "nothing has changed"
-    assert facts.take("t", B, b"I am b", A, 60.0)
-    assert facts.lead("t", A, b"I am a") == b"I am b"
-    assert not facts.take("t", B, b"I am b", A, 60.0), "it is not a's any more"
-    assert not facts.turn("t", A, 1.0), "nobody probes whoever took it lately"
+def test_one_follower_at_a_time_probes_and_takes_the_lead_of_who_has_it(scripts: RedisScripts) -> None:
+    scripts.heartbeat(A, b"I am a")
+    assert scripts.acquire_lead("t", A, b"I am a") is None
+    assert scripts.reserve_probes("t", B, 60.0)
+    assert not scripts.reserve_probes("t", A, 60.0)
+    assert not scripts.reserve_probes("t", B, 60.0), "its own wait is not over either"
+    assert scripts.reserve_probes("u", A, 0.05)
+    until(lambda: scripts.reserve_probes("u", B, 60.0))
+    assert not scripts.take_lead("t", B, b"I am b", "cc" * 16, 60.0)
+    assert scripts.acquire_lead("t", A, b"I am a") is None, "nothing has changed"
+    assert scripts.take_lead("t", B, b"I am b", A, 60.0)
+    assert scripts.acquire_lead("t", A, b"I am a") == b"I am b"
+    assert not scripts.take_lead("t", B, b"I am b", A, 60.0), "it is not a's any more"
+    assert not scripts.reserve_probes("t", A, 1.0), "nobody probes whoever took it lately"
 
 
-def test_members_come_and_go_and_one_leads_each_task(facts: RedisFacts, server: RedisServer) -> None:
-    assert facts.beat(A, b"I am a") == [b"I am a"]
-    assert sorted(facts.beat(B, b"I am b")) == [b"I am a", b"I am b"]
-    assert facts.lead("t", A, b"I am a") is None
-    assert facts.lead("t", B, b"I am b") == b"I am a"
-    assert facts.lead("t", A, b"I am a again") is None
-    assert facts.lead("t", B, b"I am b") == b"I am a again"
-    facts.release("t", B)
-    assert facts.lead("t", B, b"I am b") == b"I am a again", "it is not B's to release"
-    facts.release("t", A)
-    assert facts.lead("t", B, b"I am b") is None
-    facts.leave(B)
-    assert facts.lead("t", A, b"I am a") is None, "whoever is no member leads nothing"
-    assert facts.beat(A, b"I am a") == [b"I am a"]
+def test_members_come_and_go_and_one_leads_each_task(scripts: RedisScripts, server: RedisServer) -> None:
+    assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
+    assert sorted(scripts.heartbeat(B, b"I am b")) == [b"I am a", b"I am b"]
+    assert scripts.acquire_lead("t", A, b"I am a") is None
+    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a"
+    assert scripts.acquire_lead("t", A, b"I am a again") is None
+    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again"
+    scripts.release("t", B)
+    assert scripts.acquire_lead("t", B, b"I am b") == b"I am a again", "it is not B's to release"
+    scripts.release("t", A)
+    assert scripts.acquire_lead("t", B, b"I am b") is None
+    scripts.leave(B)
+    assert scripts.acquire_lead("t", A, b"I am a") is None, "whoever is no member leads nothing"
+    assert scripts.heartbeat(A, b"I am a") == [b"I am a"]
     raw = redis.Redis(port=server.port)
     ttl = raw.pttl(f"p:member:{A}")
     assert 0 < ttl <= 6000
     assert 0 < raw.ttl("p:lead:t") <= redis_scripts.LEASE
     raw.delete(f"p:member:{A}")  # as its time is over
-    assert facts.lead("t", B, b"I am b") is None
+    assert scripts.acquire_lead("t", B, b"I am b") is None
     raw.close()
 
 
-def test_notices_are_numbered_and_the_oldest_leave_first(facts: RedisFacts, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert facts.receive(0) == Received(b"", 0, [])
-    facts.tell([("a:1", b"one", 60.0), ("a:2", b"two", 0.001)])
-    until(lambda: len(facts.receive(0).records) == 1)
-    heard = facts.receive(0)
+def test_notices_are_numbered_and_the_oldest_leave_first(
+    scripts: RedisScripts, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scripts.receive_notices(0) == NoticeBatch(b"", 0, [])
+    scripts.send_notices([("a:1", b"one", 60.0), ("a:2", b"two", 0.001)])
+    until(lambda: len(scripts.receive_notices(0).records) == 1)
+    heard = scripts.receive_notices(0)
     assert (heard.last, heard.records[0][0]) == (1, b"one")
     assert 50 < heard.records[0][1] <= 60
-    facts.tell([("a:1", b"one again", 60.0)])
-    assert [record for record, _ in facts.receive(heard.last).records] == [b"one again"]
-    assert facts.receive(facts.receive(0).last).records == []
+    scripts.send_notices([("a:1", b"one again", 60.0)])
+    assert [record for record, _ in scripts.receive_notices(heard.last).records] == [b"one again"]
+    assert scripts.receive_notices(scripts.receive_notices(0).last).records == []
     monkeypatch.setattr(redis_scripts, "MOST_NOTICES", 10)
-    facts.tell([(f"b:{n}", b"%d" % n, 60.0) for n in range(25)])
-    found = facts.receive(0)
+    scripts.send_notices([(f"b:{n}", b"%d" % n, 60.0) for n in range(25)])
+    found = scripts.receive_notices(0)
     assert [record for record, _ in found.records] == [b"%d" % n for n in range(15, 25)]
     raw = redis.Redis(port=server.port)
     assert len(raw.keys("p:notice:*")) == 10
     assert min(raw.ttl(f"p:{name}") for name in ("notices", "number", "epoch")) > 0
     raw.delete("p:number")
     raw.flushall()
-    facts.tell([("c:1", b"anew", 60.0)])
-    assert facts.receive(0).epoch not in (b"", found.epoch)
+    scripts.send_notices([("c:1", b"anew", 60.0)])
+    assert scripts.receive_notices(0).epoch not in (b"", found.epoch)
     raw.lpush("p:notice:d:1", "x")
     raw.zadd("p:notices", {"d:1": 99})
     with pytest.raises(ClusterError, match="WRONGTYPE"):
-        facts.receive(0)
+        scripts.receive_notices(0)
     raw.close()
 
 
-def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisServer, facts: RedisFacts) -> None:
-    prefix = member_records.prefix_of(KEY)
-    one, two = (Cluster(RedisFacts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisServer, scripts: RedisScripts) -> None:
+    prefix = member_records.key_prefix(KEY)
+    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
     heard: list[Notice] = []
-    two.board.listen("a", heard.append)
-    two.board.listen("bad", lambda notice: notice.fields["nothing"])
-    one.board.listen("a", lambda notice: heard.append(notice.replace(by="itself")))
-    one.board.repeat(lambda: one.board.send("a:kept", {"again": True}, 60.0))
+    two.notices.subscribe("a", heard.append)
+    two.notices.subscribe("bad", lambda notice: notice.fields["nothing"])
+    one.notices.subscribe("a", lambda notice: heard.append(notice.replace(by="itself")))
+    one.notices.on_data_loss(lambda: one.notices.send("a:kept", {"again": True}, 60.0))
     raw = redis.Redis(port=server.port)
     one.start()
     two.start()
     try:
-        one.board.send("bad:1", {}, 60.0)
+        one.notices.send("bad:1", {}, 60.0)
         for n in range(200):
-            one.board.send(f"a:{n}", {"n": n}, 60.0)
+            one.notices.send(f"a:{n}", {"n": n}, 60.0)
         until(lambda: len(heard) == 200)
         assert [each.fields["n"] for each in heard] == list(range(200))
         assert {each.by for each in heard} == {one.own.id}
@@ -144,9 +146,9 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
         raw.zadd(f"{prefix}notices", {"a:lie": 10_000})
         raw.set(f"{prefix}notice:a:lie", b"0" * 64 + b"\n{}")
         raw.set(f"{prefix}number", 10_000)
-        until(lambda: two.board.refused == 2)
+        until(lambda: two.notices.refused == 2)
         raw.flushall()
-        two.board.send("a:new", {}, 60.0)
+        two.notices.send("a:new", {}, 60.0)
         until(lambda: {"a:new", "a:kept"} <= {each.name for each in heard})
     finally:
         one.close()
@@ -154,23 +156,23 @@ def test_what_one_says_the_other_hears_also_after_redis_was_lost(server: RedisSe
         raw.close()
 
 
-def test_a_redis_that_is_full_or_holds_something_else_fails_and_hurts_nobody(facts: RedisFacts, server: RedisServer) -> None:
+def test_a_redis_that_is_full_or_holds_something_else_fails_and_hurts_nobody(scripts: RedisScripts, server: RedisServer) -> None:
     raw = redis.Redis(port=server.port)
     raw.lpush("p:members", "x")
     with pytest.raises(ClusterError, match="WRONGTYPE"):
-        facts.beat(A, b"a")
+        scripts.heartbeat(A, b"a")
     raw.delete("p:members")
     raw.config_set("maxmemory", "1")
     with pytest.raises(ClusterError, match=r"OOM|OutOfMemory"):
-        facts.lead("t", A, b"a")
+        scripts.acquire_lead("t", A, b"a")
     raw.config_set("maxmemory", "0")
     raw.close()
-    assert facts.lead("t", A, b"a") is None
+    assert scripts.acquire_lead("t", A, b"a") is None
 
 
-def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: RedisFacts, tmp_path: Path) -> None:
-    prefix = member_records.prefix_of(KEY)
-    one, two = (Cluster(RedisFacts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
+def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, scripts: RedisScripts, tmp_path: Path) -> None:
+    prefix = member_records.key_prefix(KEY)
+    one, two = (Cluster(RedisScripts(server.url, prefix), [KEY], f"10.0.0.{n}:8002", SILENT, None) for n in (1, 2))  # type: ignore[arg-type]
     one.start()
     two.start()
     try:
@@ -179,7 +181,8 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: Redi
         assert two.leader("t") == "10.0.0.1:8002"
         # Whoever writes in Redis and has not the key names nobody.
         raw = redis.Redis(port=server.port)
-        raw.set(f"{prefix}member:{'cc' * 16}", member_records.encode(Other("cc" * 16, "10.9.9.9:1"), time.time(), b"another key"), ex=60)
+        stranger = ClusterMember("cc" * 16, "10.9.9.9:1")
+        raw.set(f"{prefix}member:{stranger.id}", member_records.encode(stranger, time.time(), b"another key"), ex=60)
         raw.set(f"{prefix}lead:u", "cc" * 16)
         raw.sadd(f"{prefix}members", "cc" * 16)
         assert (two.leader("u"), two.failures) == (None, 1)
@@ -191,13 +194,13 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: Redi
         try:
             assert two.leader("t") == "10.0.0.1:8002"
             began = time.monotonic()
-            while not two._beliefs.reached and time.monotonic() - began < 1:
+            while not two._view.reached and time.monotonic() - began < 1:
                 assert two.leader("new") is None
             assert one.leader("t") is None
             # Without an answer both name the same one of them, which has it granted when Redis answers again.
-            led = {each.stand_in("new", ()) or each.own.address for each in (one, two)}
+            led = {each.fallback_leader("new", ()) or each.own.address for each in (one, two)}
             assert len(led) == 1
-            assert two.stand_in("new", {"10.0.0.1:8002"}) is None
+            assert two.fallback_leader("new", {"10.0.0.1:8002"}) is None
         finally:
             server.signal(signal.SIGCONT)
         until(lambda: one.reached and two.reached)
@@ -206,8 +209,8 @@ def test_a_cluster_of_two_loses_and_finds_redis(server: RedisServer, facts: Redi
         two.release("new")
         first = one if led == {"10.0.0.1:8002"} else two
         other = two if first is one else one
-        assert first.stand_in("new", ()) is None
-        until(lambda: "new" not in first._stands)
+        assert first.fallback_leader("new", ()) is None
+        until(lambda: "new" not in first._ungranted)
         assert other.leader("new") == first.own.address
     finally:
         one.close()
@@ -218,15 +221,15 @@ def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.Monk
     go, asked = threading.Event(), []
 
     class Silent:
-        def lead(self, *_: Any) -> None:
+        def acquire_lead(self, *_: Any) -> None:
             asked.append(1)
             go.wait(60)
 
         def leave(self, *_: Any) -> None:
             pass
 
-    monkeypatch.setattr(membership, "ANSWER", 0.05)
-    monkeypatch.setattr(membership.Beliefs, "may_ask", lambda *_: True)
+    monkeypatch.setattr(membership, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(ClusterView, "may_request", lambda *_: True)
     cluster = Cluster(Silent(), [KEY], "h:1", SILENT, None)  # type: ignore[arg-type]
     for n in range(3 * membership.AT_ONCE):
         assert cluster.leader(f"t{n}") is None
@@ -250,19 +253,19 @@ def test_questions_that_are_not_answered_do_not_pile_up(monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_urls_that_cannot_be_meant(url: str, said: str) -> None:
     with pytest.raises(BadValue, match=said):
-        RedisFacts(url, "p:")
+        RedisScripts(url, "p:")
 
 
 def test_no_message_shows_a_password_and_a_sentinels_url_is_read() -> None:
     for url in ("http://me:hidden@h/0", "redis://:hid/hidden@h/0", "redis://:hidden@h/x", "redis://h/x?password=hidden",
                 "sentinel://:hid/hidden@h/s", "redis://:hidden/x@h", "redis://:hidden\u2100@h"):  # fmt: skip
         with pytest.raises(BadValue) as told:
-            RedisFacts(url, "p:")
+            RedisScripts(url, "p:")
         assert "hid" not in str(told.value), url
     for url in ("redis://h", "redis://h/", "redis://h/3", "redis://h?db=3&client_name=me&socket_timeout=2", "unix:///run/redis.sock?db=3",
                 "unix://me:hidden@/run/redis.sock", "rediss://h/3?ssl_ca_certs=/ca.pem&ssl_check_hostname=no"):  # fmt: skip
-        RedisFacts(url, "p:").close()
-    made = RedisFacts("sentinels://me:p%40ss@h1:1,h2/main/3", "p:")
+        RedisScripts(url, "p:").close()
+    made = RedisScripts("sentinels://me:p%40ss@h1:1,h2/main/3", "p:")
     pool = made._redis.connection_pool
     assert (pool.service_name, pool.connection_kwargs["password"], pool.connection_kwargs["db"]) == ("main", "p@ss", 3)
     assert [each.connection_pool.connection_kwargs["port"] for each in pool.sentinel_manager.sentinels] == [1, 26379]
@@ -274,10 +277,10 @@ def test_a_cluster_needs_a_key(tmp_path: Path) -> None:
     assert Cluster.of(SupernodeSettings(), "h:1", SILENT, None) is None  # type: ignore[arg-type]
 
 
-def test_a_member_that_is_refused_is_named_once_until_that_changes(server: RedisServer, facts: RedisFacts) -> None:
-    prefix, said = member_records.prefix_of(KEY), []
+def test_a_member_that_is_refused_is_named_once_until_that_changes(server: RedisServer, scripts: RedisScripts) -> None:
+    prefix, said = member_records.key_prefix(KEY), []
     events = SimpleNamespace(info=lambda *_, **__: None, warning=lambda name, **given: said.append((name, given)))
-    cluster = Cluster(RedisFacts(server.url, prefix), [KEY], "10.0.0.1:8002", events, None)  # type: ignore[arg-type]
+    cluster = Cluster(RedisScripts(server.url, prefix), [KEY], "10.0.0.1:8002", events, None)  # type: ignore[arg-type]
     raw = redis.Redis(port=server.port)
 
     def write(id: str, record: bytes) -> None:
@@ -287,15 +290,15 @@ def test_a_member_that_is_refused_is_named_once_until_that_changes(server: Redis
     def beats() -> list[tuple[str, str]]:
         said.clear()
         for _ in range(3):
-            cluster._beat()
+            cluster._heartbeat()
         assert {name for name, _ in said} <= {"member_refused"}
         return sorted((given.get("address", ""), given["reason"]) for _, given in said)
 
     def old(n: int) -> bytes:
-        return member_records.encode(Other(A, f"10.0.0.{n}:8002"), time.time() - 200, KEY)
+        return member_records.encode(ClusterMember(A, f"10.0.0.{n}:8002"), time.time() - 200, KEY)
 
     write(A, old(8))
-    write(B, member_records.encode(Other(B, "10.0.0.9:8002"), time.time(), member_records.key_of(b"another key")))
+    write(B, member_records.encode(ClusterMember(B, "10.0.0.9:8002"), time.time(), member_records.cluster_key(b"another key")))
     first = beats()
     assert [address for address, _ in first] == ["", "10.0.0.8:8002"]
     assert "seal" in first[0][1]
@@ -313,14 +316,14 @@ def test_a_member_that_is_refused_is_named_once_until_that_changes(server: Redis
     cluster.close()
 
 
-def test_seats_at_an_origin_are_counted_for_all(facts: RedisFacts, server: RedisServer) -> None:
+def test_seats_at_an_origin_are_counted_for_all(scripts: RedisScripts, server: RedisServer) -> None:
     def say(id: str, held: int, wanted: int, term: float = 60.0, hungry: float = 60.0) -> int:
-        return facts.seats(id, 4, {"o": (held, wanted)}, term, hungry)[0]
+        return scripts.seats(id, 4, {"o": (held, wanted)}, term, hungry)[0]
 
     assert say(A, 0, 3) == 3
     assert say(B, 0, 3) == 1
     assert say(B, 1, 2) == 1, "all are out"
-    assert facts.seats(A, 4, {"o": (3, 5), "p": (0, 9), "q": (0, 0)}, 60.0, 60.0) == [3, 4, 0], "each origin for itself"
+    assert scripts.seats(A, 4, {"o": (3, 5), "p": (0, 9), "q": (0, 0)}, 60.0, 60.0) == [3, 4, 0], "each origin for itself"
     # A gives one back and wants more: it is the turn of who has fewer.
     assert say(A, 2, 5) == 2
     assert say(B, 1, 2) == 2
@@ -355,7 +358,7 @@ def test_seats_at_an_origin_are_counted_for_all(facts: RedisFacts, server: Redis
     raw.close()
 
 
-def test_the_script_counts_seats_as_the_law_says(facts: RedisFacts) -> None:
+def test_the_script_counts_seats_as_the_law_says(scripts: RedisScripts) -> None:
     chance, law, ids = random.Random(3), Count(5), [f"{n:032x}" for n in range(4)]
     held, wants, clock = dict.fromkeys(ids, 0), dict.fromkeys(ids, 0), 0.0
     for _ in range(500):
@@ -363,7 +366,7 @@ def test_the_script_counts_seats_as_the_law_says(facts: RedisFacts) -> None:
         wants[id] = max(0, wants[id] + chance.randrange(-1, 3))
         held[id] -= held[id] > 0 and chance.random() < 0.5
         clock += 0.001
-        found = facts.seats(id, 5, {"o": (held[id], wants[id])}, 60.0, 60.0)[0]
+        found = scripts.seats(id, 5, {"o": (held[id], wants[id])}, 60.0, 60.0)[0]
         assert found == law.say(id, held[id], wants[id], clock, hungry=60.0)
         wants[id] -= found - held[id]
         held[id] = found
@@ -373,11 +376,11 @@ def test_the_script_counts_seats_as_the_law_says(facts: RedisFacts) -> None:
 
 def test_the_loop_asks_redis_and_goes_on_while_that_is_silent(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
-        cluster = Cluster(RedisFacts(server.url, "p:"), [KEY], "10.0.0.1:8002", SILENT, None)  # type: ignore[arg-type]
-        assert await cluster.ask(lambda facts: facts.seats(A, 4, {"silent": (0, 1)}, 60.0, 5.0), 5.0) == [1]
+        cluster = Cluster(RedisScripts(server.url, "p:"), [KEY], "10.0.0.1:8002", SILENT, None)  # type: ignore[arg-type]
+        assert await cluster.request(lambda scripts: scripts.seats(A, 4, {"silent": (0, 1)}, 60.0, 5.0), 5.0) == [1]
         server.signal(signal.SIGSTOP)
         try:
-            asked = asyncio.ensure_future(cluster.ask(lambda facts: facts.seats(A, 4, {"silent": (1, 1)}, 60.0, 5.0), 0.2))
+            asked = asyncio.ensure_future(cluster.request(lambda scripts: scripts.seats(A, 4, {"silent": (1, 1)}, 60.0, 5.0), 0.2))
             turns = 0
             while not asked.done():
                 await asyncio.sleep(0.01)
@@ -386,7 +389,7 @@ def test_the_loop_asks_redis_and_goes_on_while_that_is_silent(server: RedisServe
             with pytest.raises(ClusterError, match="within"):
                 await asked
             with pytest.raises(ClusterError, match="not asked for a while"):
-                await cluster.ask(lambda facts: [], 5.0)
+                await cluster.request(lambda scripts: [], 5.0)
         finally:
             server.signal(signal.SIGCONT)
 

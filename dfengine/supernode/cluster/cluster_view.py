@@ -5,7 +5,7 @@ Rules, while Redis does not lose its data:
 1. No two supernodes lead a task at the same time. A supernode leads the tasks granted to it as long as it is a member. It counts itself
    a member for TTL seconds from before it sent its last record, and Redis does so for TTL from after. A supernode that was no member for a
    while has lost all earlier grants. There is one exception: a lead that is taken from a supernode that reads too slowly
-   (`copies/slow_leader.py`). The notice of the new leader arrives within two beats, and both supernodes read the origin until then.
+   (`copies/slow_leader.py`). The notice of the new leader arrives within two heartbeats, and both supernodes read the origin until then.
 2. TTL seconds after the last record of a task's leader, the next request for the leader appoints a new one.
 3. Every request is answered, whatever Redis does: if it fails, the last answer applies. Without one, or if the leader is unreachable, the
    last known members are tried in an order that depends on the task and is the same at all members. Each tries only the members before
@@ -26,17 +26,17 @@ LEASE = 3600.0
 TTL = 6.0
 """Seconds for which a supernode is a member after it sent its record."""
 
-BEAT = 1.5
+HEARTBEAT_PERIOD = 1.5
 """Seconds between two records of a supernode."""
 
-REST, LONGEST_REST = 2.0, 15.0
+BACKOFF, MAX_BACKOFF = 2.0, 15.0
 """Seconds without requests to Redis after it failed: the first time, and at most; doubled after each failure."""
 
-MOST = 100_000
+MAX_LEADERS = 100_000
 """Tasks whose leaders are in memory."""
 
 
-class Other(Value):
+class ClusterMember(Value):
     """Another supernode. id: of its process. address: HOST:PORT of its control port. leads: number of tasks, as it reports."""
 
     id: str
@@ -44,23 +44,23 @@ class Other(Value):
     leads: int = 0
 
 
-class Beliefs:
+class ClusterView:
     """The view of one supernode. `now`, `began`: monotonic seconds; `began` is the time at which the answered request was sent."""
 
     def __init__(self) -> None:
-        self.others: dict[str, Other] = {}
+        self.members: dict[str, ClusterMember] = {}
         """Members by id, of the last answer."""
         self.reached = False
         """Whether Redis answered the last request."""
-        self._until = 0.0
+        self._member_until = 0.0
         self._granted: dict[str, float] = {}
         """Task -> the end of the grant."""
-        self._leaders: dict[str, Other] = {}
-        self._rest, self._again = REST, 0.0
+        self._leaders: dict[str, ClusterMember] = {}
+        self._backoff, self._retry_at = BACKOFF, 0.0
 
     def is_member(self, now: float) -> bool:
         """Whether the others see this supernode as a member."""
-        return now < self._until
+        return now < self._member_until
 
     def leads(self, task: str, now: float) -> bool:
         """Whether this supernode leads the task, and no other does."""
@@ -70,33 +70,33 @@ class Beliefs:
         """Return the number of tasks that this supernode leads, including grants that have just ended."""
         return len(self._granted) if self.is_member(now) else 0
 
-    def may_ask(self, now: float) -> bool:
+    def may_request(self, now: float) -> bool:
         """Whether Redis may be requested: the pause after its last failure is over."""
-        return now >= self._again
+        return now >= self._retry_at
 
-    def beaten(self, others: list[Other], began: float) -> None:
+    def heartbeat_acked(self, others: list[ClusterMember], began: float) -> None:
         """Apply the answer to this supernode's record: the members."""
         self._answered(began)
-        self.others = {other.id: other for other in others}
+        self.members = {other.id: other for other in others}
 
     def granted(self, task: str, began: float) -> None:
         """Apply a grant: this supernode leads the task, and its record was renewed."""
         self._answered(began)
-        self._bound(self._granted)
+        self._make_room(self._granted)
         self._granted[task] = began + LEASE
         self._leaders.pop(task, None)
 
-    def refused(self, task: str, leader: Other, began: float) -> None:
+    def refused(self, task: str, leader: ClusterMember, began: float) -> None:
         """Apply a refusal: another supernode leads the task."""
         self._answered(began)
         self._granted.pop(task, None)
-        self._bound(self._leaders)
+        self._make_room(self._leaders)
         self._leaders[task] = leader
 
-    def taken(self, task: str, leader: Other) -> None:
+    def lead_taken(self, task: str, leader: ClusterMember) -> None:
         """Apply a notice: another supernode has taken the lead of the task."""
         self._granted.pop(task, None)
-        self._bound(self._leaders)
+        self._make_room(self._leaders)
         self._leaders[task] = leader
 
     def released(self, task: str) -> bool:
@@ -107,31 +107,31 @@ class Beliefs:
     def failed(self, now: float) -> None:
         """Note a missing or invalid answer of Redis."""
         self.reached = False
-        self._again = now + self._rest
-        self._rest = min(LONGEST_REST, 2 * self._rest)
+        self._retry_at = now + self._backoff
+        self._backoff = min(MAX_BACKOFF, 2 * self._backoff)
 
-    def last_leader(self, task: str) -> Other | None:
+    def last_leader(self, task: str) -> ClusterMember | None:
         """Return the task's leader of the last answer; None for this supernode or no answer."""
         return self._leaders.get(task)
 
-    def stand_in(self, task: str, own: Other, lost: Container[str]) -> Other | None:
+    def fallback_leader(self, task: str, own: ClusterMember, lost: Container[str]) -> ClusterMember | None:
         """Return the supernode that reads the task's origin while the leader is unknown or unreachable; None: this one.
 
         lost: unreachable addresses. A task granted to this supernode stays its own until Redis names another leader.
         """
         if task in self._granted:
             return None
-        there = [other for other in self.others.values() if other.address not in lost and other.id != own.id]
+        there = [other for other in self.members.values() if other.address not in lost and other.id != own.id]
         first = max([*there, own], key=lambda other: hashlib.sha256(f"{task}\n{other.id}".encode()).digest())
         return first if first.id != own.id else None
 
     def _answered(self, began: float) -> None:
-        if began >= self._until:
+        if began >= self._member_until:
             self._granted.clear()  # others may have been granted these tasks in between
-        self._until = max(self._until, began + TTL)
-        self.reached, self._rest, self._again = True, REST, 0.0
+        self._member_until = max(self._member_until, began + TTL)
+        self.reached, self._backoff, self._retry_at = True, BACKOFF, 0.0
 
     @staticmethod
-    def _bound(held: dict[str, float] | dict[str, Other]) -> None:
-        if len(held) >= MOST:
+    def _make_room(held: dict[str, float] | dict[str, ClusterMember]) -> None:
+        if len(held) >= MAX_LEADERS:
             held.clear()

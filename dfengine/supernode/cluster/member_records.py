@@ -16,9 +16,9 @@ import msgspec
 
 from dfengine.errors import BadValue
 from dfengine.settings import SupernodeAddress
-from dfengine.supernode.cluster.cluster_view import MOST, Other
+from dfengine.supernode.cluster.cluster_view import MAX_LEADERS, ClusterMember
 
-FRESH = 90.0
+MAX_AGE = 90.0
 """Seconds of validity; clocks of one swarm may differ by 60."""
 
 LONGEST = 1024
@@ -44,22 +44,22 @@ class OldRecord(BadValue):
         super().__init__(f"the record of supernode {address} is old, or its clock differs by more than a minute")
 
 
-def key_of(secret: bytes) -> bytes:
+def cluster_key(secret: bytes) -> bytes:
     """Derive the key for seals, which differs from all other uses of the secret."""
     return hmac.digest(secret, b"dfengine cluster 1", "sha256")
 
 
-def prefix_of(key: bytes) -> str:
+def key_prefix(key: bytes) -> str:
     """Return the prefix of all keys in Redis, so that swarms with different secrets share none. 1 is the version of the data below it."""
     return f"dfengine:1:{hmac.digest(key, b'prefix', 'sha256').hex()[:16]}:"
 
 
-def sealed(body: bytes, key: bytes) -> bytes:
+def seal(body: bytes, key: bytes) -> bytes:
     """Return `body` with its seal, as members accept it."""
     return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
 
 
-def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
+def unseal(record: bytes, keys: Iterable[bytes]) -> bytes:
     """Return the body of a text that one of the keys has sealed. Raises BadValue."""
     seal, _, body = record.partition(b"\n")
     if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
@@ -67,28 +67,28 @@ def opened(record: bytes, keys: Iterable[bytes]) -> bytes:
     return body
 
 
-def encode(other: Other, at: float, key: bytes) -> bytes:
+def encode(other: ClusterMember, at: float, key: bytes) -> bytes:
     """Return the sealed record of a supernode. at: Unix seconds."""
-    return sealed(msgspec.json.encode(_Record(other.id, other.address, at, other.leads)), key)
+    return seal(msgspec.json.encode(_Record(other.id, other.address, at, other.leads)), key)
 
 
-def decode(record: bytes, at: float, keys: Iterable[bytes]) -> Other:
+def decode(record: bytes, at: float, keys: Iterable[bytes]) -> ClusterMember:
     """Return the supernode of a record at Unix time `at`. Raises BadValue if no key has sealed it; OldRecord if not lately."""
-    body = opened(record[:LONGEST], keys)
+    body = unseal(record[:LONGEST], keys)
     try:
         found = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadValue("a member of the cluster sent an invalid record") from None
     if not _ID.fullmatch(found.id) or SupernodeAddress.parse(found.address).lookup:
         raise BadValue("a member of the cluster has no address")
-    if not abs(found.at - at) <= FRESH:
+    if not abs(found.at - at) <= MAX_AGE:
         raise OldRecord(found.address)
-    return Other(found.id, found.address, max(0, min(found.leads, MOST)))
+    return ClusterMember(found.id, found.address, max(0, min(found.leads, MAX_LEADERS)))
 
 
-def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[Other], set[tuple[str, str]]]:
+def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[ClusterMember], set[tuple[str, str]]]:
     """Return the valid records at Unix time `at`, and for each other the address, "" if no key has sealed it, and the fault."""
-    believed: list[Other] = []
+    believed: list[ClusterMember] = []
     refused: set[tuple[str, str]] = set()
     for record in found:
         try:

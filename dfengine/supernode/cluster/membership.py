@@ -1,8 +1,8 @@
 """Keeps this supernode a member of its cluster, and answers which supernode leads a task.
 
-    a thread of its own   sends this supernode's record every BEAT seconds, and receives the members
+    a thread of its own   sends this supernode's record every HEARTBEAT_PERIOD seconds, and receives the members
     threads of fetches    request the leader of a task, for ANSWER seconds at most; while Redis fails the last answer applies
-    the loop              sends requests by `ask`, without blocking
+    the loop              sends requests by `request`, without blocking
 
 Requests to Redis run in daemon threads, one for each. Callers stop waiting after their time limit, so a hanging Redis blocks no caller.
 """
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 from dfengine.errors import BadValue
 from dfengine.net.event_log import EventLog
 from dfengine.supernode.cluster import member_records
-from dfengine.supernode.cluster.cluster_view import BEAT, TTL, Beliefs, Other
-from dfengine.supernode.cluster.notice_exchange import NoticeBoard
-from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisFacts
+from dfengine.supernode.cluster.cluster_view import HEARTBEAT_PERIOD, TTL, ClusterMember, ClusterView
+from dfengine.supernode.cluster.notice_exchange import NoticeExchange
+from dfengine.supernode.cluster.redis_scripts import ClusterError, RedisScripts
 
 if TYPE_CHECKING:
     from dfengine.net.dialer import Dialer
@@ -33,61 +33,62 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-ANSWER = 3.0
+REQUEST_TIMEOUT = 3.0
 """Longest wait for Redis, in seconds: to connect and for an answer, and a margin."""
 
-LEAVE = 0.3
+LEAVE_TIMEOUT = 0.3
 """Longest wait for the last request, in seconds."""
 
 AT_ONCE = 8
 """Requests at the same time; further ones are refused while these wait."""
 
-RELEASES = 10_000
+MAX_RELEASES = 10_000
 """Tasks that wait to be released. Beyond these, tasks stay this supernode's as long as it runs."""
 
-STANDS = 1000
+MAX_UNGRANTED = 1000
 """Tasks that this supernode leads without a grant, and requests a grant for. For further ones it requests none."""
 
-LEADS = "leads"
+LEAD_TAKEN = "leads"
 """The kind of notice that a supernode sends when it has taken a lead."""
 
 MOST_RATE = 1e12
 """Upper bound of a rate in a notice, in bytes per second."""
 
-CLAIM = 2 * TTL
+GRANT_PATIENCE = 2 * TTL
 """Seconds for which a grant of these is requested while another supernode leads; a supernode that is gone leads none after TTL."""
 
 
 class Cluster:
     """A supernode's membership. Any thread may use it. address: HOST:PORT of this supernode for the others. dialer: returns the Dialer.
 
-    apart: hosts do not have the cluster's keys, so every member is a supernode. Tasks have the names that all members use, see
+    separate_key: hosts do not have the cluster's keys, so every member is a supernode. Tasks have the names that all members use, see
     `cluster_names`.
     """
 
     def __init__(
-        self, facts: RedisFacts, keys: Sequence[bytes], address: str, events: EventLog, dialer: Callable[[], Dialer], apart: bool = True
-    ) -> None:
-        self._facts = facts
+        self, scripts: RedisScripts, keys: Sequence[bytes], address: str, events: EventLog, dialer: Callable[[], Dialer],
+        separate_key: bool = True,
+    ) -> None:  # fmt: skip
+        self._scripts = scripts
         self._keys = tuple(keys)
-        self.key, self.apart = self._keys[0], apart
-        self.own = Other(secrets.token_hex(16), address)
+        self.key, self.separate_key = self._keys[0], separate_key
+        self.own = ClusterMember(secrets.token_hex(16), address)
         self.dialer = dialer
-        self.board = NoticeBoard(facts, self._keys, self.own.id)
+        self.notices = NoticeExchange(scripts, self._keys, self.own.id)
         self._events = events
-        self._beliefs = Beliefs()
+        self._view = ClusterView()
         self._lock = threading.Lock()
-        self._turns = threading.Semaphore(AT_ONCE)
-        self._news = threading.Condition()
+        self._request_slots = threading.Semaphore(AT_ONCE)
+        self._wakeup = threading.Condition()
         self._releases: list[str] = []
-        self._stands: dict[str, float] = {}
+        self._ungranted: dict[str, float] = {}
         """Task -> the time since which this supernode leads it without a grant, monotonic seconds."""
-        self._stopped = self._hurried = False
+        self._stopped = self._send_due = False
         self._reported = True
         """Whether Redis answers, according to the last event."""
         self.failures = 0
         self._refused: set[tuple[str, str]] = set()
-        """Refused records of the last beat, see `decode_all`."""
+        """Refused records of the last heartbeat, see `decode_all`."""
         self._refusals = 0
         self._thread = threading.Thread(target=self._run, name="cluster", daemon=True)
 
@@ -99,21 +100,21 @@ class Cluster:
         from dfengine.net.secret import read_secrets
 
         own = settings.cluster_key_file
-        keys = list(map(member_records.key_of, read_secrets([own], "cluster's key") if own else read_secrets(settings.secret_file)))
+        keys = list(map(member_records.cluster_key, read_secrets([own], "cluster's key") if own else read_secrets(settings.secret_file)))
         if not keys:
             raise BadValue("--cluster needs a key that Redis does not have: --cluster-key-file, or --secret-file")
-        facts = RedisFacts(settings.cluster, member_records.prefix_of(keys[0]))
-        return cls(facts, keys, address, events, dialer, bool(own))
+        scripts = RedisScripts(settings.cluster, member_records.key_prefix(keys[0]))
+        return cls(scripts, keys, address, events, dialer, bool(own))
 
     def start(self) -> None:
         """Start the thread that makes this supernode a member."""
         self._thread.start()
 
     @property
-    def others(self) -> list[Other]:
+    def others(self) -> list[ClusterMember]:
         """The other members, of the last answer."""
         with self._lock:
-            return sorted((each for each in self._beliefs.others.values() if each.id != self.own.id), key=lambda each: each.address)
+            return sorted((each for each in self._view.members.values() if each.id != self.own.id), key=lambda each: each.address)
 
     def addresses(self) -> list[str]:
         """Return HOST:PORT of the others; none while Redis does not answer, because it is unknown then whether they run."""
@@ -122,73 +123,73 @@ class Cluster:
     @property
     def reached(self) -> bool:
         """Whether Redis answered the last request."""
-        return self._beliefs.reached
+        return self._view.reached
 
     @property
     def refused(self) -> int:
         """Refused notices, and refused records of members, each counted once for as long as Redis has it with the same fault."""
-        return self._refusals + self.board.refused
+        return self._refusals + self.notices.refused
 
     @property
     def leads(self) -> int:
         """The number of tasks that this supernode leads."""
-        return self._beliefs.count(time.monotonic())
+        return self._view.count(time.monotonic())
 
     def leader(self, task: str) -> str | None:
         """Return HOST:PORT of the task's leader; None: this supernode, or unknown. Called in a fetch's thread; may block."""
         now = time.monotonic()
         with self._lock:
-            if self._beliefs.leads(task, now):
+            if self._view.leads(task, now):
                 return None
-            last = self._beliefs.last_leader(task)
-            if not self._beliefs.may_ask(now):
+            last = self._view.last_leader(task)
+            if not self._view.may_request(now):
                 return last.address if last is not None else None
         try:
-            found = self._asked(lambda: self._facts.lead(task, self.own.id, self._record()), ANSWER)
-            other = self._decoded(found) if found is not None else None
+            found = self._request(lambda: self._scripts.acquire_lead(task, self.own.id, self._record()), REQUEST_TIMEOUT)
+            other = self._decode(found) if found is not None else None
         except ClusterError as error:
             self._failed(error)
             return last.address if last is not None else None
         with self._lock:
             if other is None:
-                self._beliefs.granted(task, now)
+                self._view.granted(task, now)
             else:
-                self._beliefs.refused(task, other, now)
-        self._works()
+                self._view.refused(task, other, now)
+        self._succeeded()
         return other.address if other is not None else None
 
-    def stand_in(self, task: str, lost: Container[str]) -> str | None:
-        """Return HOST:PORT of the stand-in that leads the task while its leader is unknown or in `lost`; None: this one. Never blocks."""
+    def fallback_leader(self, task: str, lost: Container[str]) -> str | None:
+        """Return HOST:PORT of the member that leads the task while its leader is unknown or in `lost`; None: this one. Never blocks."""
         with self._lock:
-            other = self._beliefs.stand_in(task, self.own, lost)
+            other = self._view.fallback_leader(task, self.own, lost)
             now = time.monotonic()
-            if other is None and not self._beliefs.leads(task, now) and len(self._stands) < STANDS:
-                self._stands.setdefault(task, now)
+            if other is None and not self._view.leads(task, now) and len(self._ungranted) < MAX_UNGRANTED:
+                self._ungranted.setdefault(task, now)
         return other.address if other is not None else None
 
-    def turn(self, task: str, seconds: float) -> bool:
+    def reserve_probes(self, task: str, seconds: float) -> bool:
         """Reserve probes of the task's origin for `seconds`. Called in a fetch's thread; may block. Return False also while Redis fails."""
-        return self._answered(lambda: self._facts.turn(task, self.own.id, seconds))
+        return self._request_unless_paused(lambda: self._scripts.reserve_probes(task, self.own.id, seconds))
 
-    def take(self, task: str, leader: str, rate: float, seconds: float) -> bool:
+    def take_lead(self, task: str, leader: str, rate: float, seconds: float) -> bool:
         """Take the task's lead from the supernode at `leader`, which is notified, and reserve probes of the origin for `seconds`.
 
         rate: bytes per second at which this supernode reads the origin; 0: unknown. In a fetch's thread; may block. False: no change.
         """
         with self._lock:
-            last, began = self._beliefs.last_leader(task), time.monotonic()
+            last, began = self._view.last_leader(task), time.monotonic()
         if last is None or last.address != leader:
             return False
-        if not self._answered(lambda: self._facts.take(task, self.own.id, self._record(), last.id, seconds)):
+        if not self._request_unless_paused(lambda: self._scripts.take_lead(task, self.own.id, self._record(), last.id, seconds)):
             return False
         with self._lock:
-            self._beliefs.granted(task, began)
-        self.board.send(f"{LEADS}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
-        self.hurry()
+            self._view.granted(task, began)
+        self.notices.send(f"{LEAD_TAKEN}:{task}", {"task": task, "address": self.own.address, "rate": rate}, seconds)
+        self.send_now()
         return True
 
-    def receive_leads(self, received: Callable[[str, str, float], object]) -> None:
-        """Call `received` with a task, its new leader's HOST:PORT and rate, in the cluster's thread. Call before the cluster starts."""
+    def on_lead_taken(self, listener: Callable[[str, str, float], object]) -> None:
+        """Call `listener` with a task, its new leader's HOST:PORT and rate, in the cluster's thread. Call before the cluster starts."""
 
         def receive(notice: Notice) -> None:
             task, address, rate = (notice.fields.get(name) for name in ("task", "address", "rate"))
@@ -197,17 +198,17 @@ class Cluster:
             leader = next((other for other in self.others if other.id == notice.by and other.address == address), None)
             if leader is not None:
                 with self._lock:
-                    self._beliefs.taken(task, leader)
-                received(task, address, float(rate))
+                    self._view.lead_taken(task, leader)
+                listener(task, address, float(rate))
 
-        self.board.listen(LEADS, receive)
+        self.notices.subscribe(LEAD_TAKEN, receive)
 
-    def _answered(self, question: Callable[[], bool]) -> bool:
+    def _request_unless_paused(self, call: Callable[[], bool]) -> bool:
         with self._lock:
-            if not self._beliefs.may_ask(time.monotonic()):
+            if not self._view.may_request(time.monotonic()):
                 return False
         try:
-            return self._asked(question, ANSWER)
+            return self._request(call, REQUEST_TIMEOUT)
         except ClusterError as error:
             self._failed(error)
             return False
@@ -215,30 +216,30 @@ class Cluster:
     def release(self, task: str) -> None:
         """Let another supernode lead a task that has left memory. Called on the loop's thread; does not block."""
         with self._lock:
-            led = self._beliefs.released(task)
-            self._stands.pop(task, None)
+            led = self._view.released(task)
+            self._ungranted.pop(task, None)
         if led:
-            with self._news:
-                if len(self._releases) < RELEASES:
+            with self._wakeup:
+                if len(self._releases) < MAX_RELEASES:
                     self._releases.append(task)
 
-    def hurry(self) -> None:
-        """Send waiting notices now rather than with the next beat."""
-        with self._news:
-            self._hurried = True
-            self._news.notify_all()
+    def send_now(self) -> None:
+        """Send waiting notices now rather than with the next heartbeat."""
+        with self._wakeup:
+            self._send_due = True
+            self._wakeup.notify_all()
 
     def _record(self) -> bytes:
         return member_records.encode(self.own.replace(leads=self.leads), time.time(), self._keys[0])
 
-    def _decoded(self, record: bytes) -> Other:
+    def _decode(self, record: bytes) -> ClusterMember:
         """Decode another supernode's record. Raises ClusterError."""
         try:
             return member_records.decode(record, time.time(), self._keys)
         except BadValue as error:
             raise ClusterError(str(error)) from None
 
-    def _asked(self, question: Callable[[], Result], seconds: float) -> Result:
+    def _request(self, call: Callable[[], Result], seconds: float) -> Result:
         """Return the answer to a request. Raises ClusterError, also when it takes longer than `seconds`, or at the limit of requests."""
         found: list[Result | BaseException] = []
         over = threading.Event()
@@ -247,24 +248,24 @@ class Cluster:
             found.append(answer)
             over.set()
 
-        self._begin(question, done)
+        self._start_request(call, done)
         if not over.wait(seconds):
             raise ClusterError(f"Redis does not answer within {seconds:g} s")
-        return self._answer(found[0])
+        return self._result(found[0])
 
     async def claim(self, name: str) -> bool:
         """Reserve the work of this name for this supernode, as long as it is a member. Called on the loop's thread. Raises ClusterError."""
         record = self._record()
-        return await self.ask(lambda facts: facts.lead(name, self.own.id, record), ANSWER) is None
+        return await self.request(lambda scripts: scripts.acquire_lead(name, self.own.id, record), REQUEST_TIMEOUT) is None
 
-    async def unclaim(self, name: str) -> None:
+    async def release_claim(self, name: str) -> None:
         """Release such a reservation. Raises ClusterError."""
-        await self.ask(lambda facts: facts.release(name, self.own.id), ANSWER)
+        await self.request(lambda scripts: scripts.release(name, self.own.id), REQUEST_TIMEOUT)
 
-    async def ask(self, question: Callable[[RedisFacts], Result], seconds: float) -> Result:
+    async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
         with self._lock:
-            asks = self._beliefs.may_ask(time.monotonic())
+            asks = self._view.may_request(time.monotonic())
         if not asks:
             raise ClusterError("Redis is not asked for a while after it failed")
         loop = asyncio.get_running_loop()
@@ -279,51 +280,51 @@ class Cluster:
                 loop.call_soon_threadsafe(settle, answer)
 
         try:
-            self._begin(partial(question, self._facts), done)
+            self._start_request(partial(call, self._scripts), done)
             try:
-                return self._answer(await asyncio.wait_for(over, seconds))
+                return self._result(await asyncio.wait_for(over, seconds))
             except TimeoutError:
                 raise ClusterError(f"Redis does not answer within {seconds:g} s") from None
         except ClusterError as error:
             self._failed(error)
             raise
 
-    def _begin(self, question: Callable[[], Result], done: Callable[[Result | BaseException], object]) -> None:
+    def _start_request(self, call: Callable[[], Result], done: Callable[[Result | BaseException], object]) -> None:
         """Run a request in a thread of its own and pass its answer or failure to `done`. Raises ClusterError at the limit of requests."""
-        if not self._turns.acquire(blocking=False):
+        if not self._request_slots.acquire(blocking=False):
             raise ClusterError("Redis does not answer earlier requests")
 
-        def ask() -> None:
+        def run() -> None:
             found: Result | BaseException
             try:
-                found = question()
+                found = call()
             except BaseException as error:
                 found = error.with_traceback(None)
-            self._turns.release()
+            self._request_slots.release()
             done(found)
 
-        threading.Thread(target=ask, name="cluster-ask", daemon=True).start()
+        threading.Thread(target=run, name="cluster-ask", daemon=True).start()
 
     @staticmethod
-    def _answer(found: Result | BaseException) -> Result:
+    def _result(found: Result | BaseException) -> Result:
         """Return an answer. Raises ClusterError for a failure."""
         if isinstance(found, BaseException):
             raise found if isinstance(found, ClusterError) else ClusterError(repr(found)[:200])
         return found
 
-    def hidden(self, name: str) -> str:
+    def keyed_name(self, name: str) -> str:
         """Return a keyed digest of `name`, the same at all members, that reveals nothing of it to Redis."""
         return hmac.digest(self._keys[0], b"name:" + name.encode("utf-8", "surrogateescape"), "sha256").hex()[:32]
 
     def _failed(self, error: ClusterError) -> None:
         with self._lock:
-            self._beliefs.failed(time.monotonic())
+            self._view.failed(time.monotonic())
             reported, self._reported = self._reported, False
             self.failures += 1
         if reported:
             self._events.warning("cluster_lost", reason=str(error), members=len(self.others))
 
-    def _works(self) -> None:
+    def _succeeded(self) -> None:
         with self._lock:
             reported, self._reported = self._reported, True
         if not reported:
@@ -334,24 +335,24 @@ class Cluster:
     def _run(self) -> None:
         while not self._stopped:
             with self._lock:
-                asks = self._beliefs.may_ask(time.monotonic())
+                asks = self._view.may_request(time.monotonic())
             if asks:
                 try:
-                    self._beat()
+                    self._heartbeat()
                 except ClusterError as error:
                     self._failed(error)
-            with self._news:
-                self._news.wait_for(lambda: self._stopped or self._hurried, BEAT)
-                self._hurried = False
+            with self._wakeup:
+                self._wakeup.wait_for(lambda: self._stopped or self._send_due, HEARTBEAT_PERIOD)
+                self._send_due = False
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Send this supernode's record, and apply the others'; release tasks, exchange notices. Raises ClusterError."""
         before, began = {each.id: each for each in self.others}, time.monotonic()
-        found = self._asked(lambda: self._facts.beat(self.own.id, self._record()), ANSWER)
+        found = self._request(lambda: self._scripts.heartbeat(self.own.id, self._record()), REQUEST_TIMEOUT)
         now, refused = member_records.decode_all(found, time.time(), self._keys)
         with self._lock:
-            self._beliefs.beaten(now, began)
-        self._works()
+            self._view.heartbeat_acked(now, began)
+        self._succeeded()
         after = {each.id: each for each in self.others}
         for id in after.keys() - before.keys():
             self._events.info("member_joined", address=after[id].address)
@@ -361,36 +362,36 @@ class Cluster:
             self._refusals += 1
             self._events.warning("member_refused", **({"address": address} if address else {}), reason=reason)
         self._refused = refused
-        with self._news:
+        with self._wakeup:
             releases, self._releases = self._releases, []
         for task in releases:
-            self._asked(partial(self._facts.release, task, self.own.id), ANSWER)
-        self.board.exchange(lambda question: self._asked(question, ANSWER))
-        self._claim()
+            self._request(partial(self._scripts.release, task, self.own.id), REQUEST_TIMEOUT)
+        self.notices.exchange(lambda call: self._request(call, REQUEST_TIMEOUT))
+        self._request_grants()
 
-    def _claim(self) -> None:
+    def _request_grants(self) -> None:
         """Request grants for the tasks that this supernode leads without one, so that others learn of it. Raises ClusterError."""
         with self._lock:
-            stands = list(self._stands.items())
-        for task, since in stands:
+            ungranted = list(self._ungranted.items())
+        for task, since in ungranted:
             began = time.monotonic()
-            found = self._asked(partial(self._facts.lead, task, self.own.id, self._record()), ANSWER)
+            found = self._request(partial(self._scripts.acquire_lead, task, self.own.id, self._record()), REQUEST_TIMEOUT)
             with self._lock:
-                if found is None and task in self._stands:
-                    self._beliefs.granted(task, began)
-                if found is None or began - since > CLAIM:
-                    self._stands.pop(task, None)
+                if found is None and task in self._ungranted:
+                    self._view.granted(task, began)
+                if found is None or began - since > GRANT_PATIENCE:
+                    self._ungranted.pop(task, None)
 
     def close(self) -> None:
         """Give up all leads at the end of the process, if Redis answers."""
-        with self._news:
+        with self._wakeup:
             self._stopped = True
-            self._news.notify_all()
+            self._wakeup.notify_all()
         with self._lock:
-            reached = self._beliefs.reached
+            reached = self._view.reached
         if reached:
             try:
-                self._asked(lambda: self._facts.leave(self.own.id), LEAVE)
+                self._request(lambda: self._scripts.leave(self.own.id), LEAVE_TIMEOUT)
             except ClusterError:
                 return
-            self._facts.close()
+            self._scripts.close()

@@ -1,8 +1,8 @@
 """Notices: sealed messages of a supernode to all others of its cluster, each valid for a time. Pure.
 
 A notice has a kind and a name; a later one of the same kind and name replaces it. Redis numbers them, so that each supernode requests only
-those after the last one that it has. Sending a notice does not block: it is sent with the next beat, and received with the next beat of
-each other supernode.
+those after the last one that it has. Sending a notice does not block: it is sent with the next heartbeat, and received with the next
+heartbeat of each other supernode.
 
 Rules:
 
@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from dfengine.errors import BadValue
-from dfengine.supernode.cluster.member_records import FRESH, opened, sealed
+from dfengine.supernode.cluster.member_records import MAX_AGE, seal, unseal
 from dfengine.value import Value
 
 LONGEST = 16 << 10
@@ -62,7 +62,7 @@ class _Body(msgspec.Struct):
 def encode(notice: Notice, key: bytes) -> bytes:
     """Return a sealed notice. Raises BadValue if it is too long, or its name is invalid."""
     try:
-        body = sealed(msgspec.json.encode(_Body(**notice.__dict__)), key)
+        body = seal(msgspec.json.encode(_Body(**notice.__dict__)), key)
     except UnicodeEncodeError:
         raise BadValue(f"notice {notice.name[:160]} has text that cannot be encoded") from None
     if len(body) > LONGEST or not _NAME.fullmatch(notice.name):
@@ -70,18 +70,18 @@ def encode(notice: Notice, key: bytes) -> bytes:
     return body
 
 
-def decode(record: bytes, lay: float, now: float, keys: Iterable[bytes]) -> Notice:
-    """Return the notice with the seconds that are left at Unix time `now`. lay: seconds until Redis drops it. Raises BadValue."""
+def decode(record: bytes, ttl: float, now: float, keys: Iterable[bytes]) -> Notice:
+    """Return the notice with the seconds that are left at Unix time `now`. ttl: seconds until Redis drops it. Raises BadValue."""
     if len(record) > LONGEST:
         raise BadValue("a notice is too long")
-    body = opened(record, keys)
+    body = unseal(record, keys)
     try:
         found = msgspec.json.decode(body, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadValue("a member of the cluster sent an invalid notice") from None
-    if not (-FRESH <= now - found.at <= found.seconds + FRESH) or not _NAME.fullmatch(found.name):
+    if not (-MAX_AGE <= now - found.at <= found.seconds + MAX_AGE) or not _NAME.fullmatch(found.name):
         raise BadValue("a member's notice is old, or its clock differs by more than a minute")
-    return Notice(found.name, found.fields, found.by, found.at, max(0.0, min(found.seconds, lay, found.at + found.seconds + FRESH - now)))
+    return Notice(found.name, found.fields, found.by, found.at, max(0.0, min(found.seconds, ttl, found.at + found.seconds + MAX_AGE - now)))
 
 
 class Outbox:
@@ -93,25 +93,25 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, notice: Notice) -> None:
+    def add(self, notice: Notice) -> None:
         """Add a notice; it replaces a waiting one of the same name."""
         self._waiting.pop(notice.name, None)
         self._waiting[notice.name] = notice
         while len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
-    def take(self, now: float) -> list[Notice]:
+    def pop_batch(self, now: float) -> list[Notice]:
         """Remove and return up to AT_ONCE notices that are still valid at Unix time `now`."""
-        taken: list[Notice] = []
-        while self._waiting and len(taken) < AT_ONCE:
+        batch: list[Notice] = []
+        while self._waiting and len(batch) < AT_ONCE:
             notice = self._waiting.pop(next(iter(self._waiting)))
             left = notice.at + notice.seconds - now
             if left > 0:
-                taken.append(notice)
-        return taken
+                batch.append(notice)
+        return batch
 
-    def back(self, taken: list[Notice]) -> None:
+    def requeue(self, batch: list[Notice]) -> None:
         """Put back notices that were not sent."""
         later, self._waiting = self._waiting, {}
-        for notice in (*taken, *later.values()):
-            self.put(notice)
+        for notice in (*batch, *later.values()):
+            self.add(notice)

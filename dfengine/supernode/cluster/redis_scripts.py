@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from dfengine.errors import BadValue, DfengineError
 from dfengine.supernode.cluster.cluster_view import LEASE, TTL
 from dfengine.supernode.cluster.notices import AT_ONCE
-from dfengine.supernode.cluster.redis_url import SENTINEL, check_url, shown
+from dfengine.supernode.cluster.redis_url import SENTINEL, check_url, redact_url
 from dfengine.value import Value
 
 SOCKET = 1.0
@@ -42,7 +42,7 @@ MOST_NOTICES = 8192
 KEPT = 7 * 86400
 """Seconds after the last notice for which their numbers are stored."""
 
-BEAT = """
+HEARTBEAT = """
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SADD', KEYS[2], ARGV[1])
 local found = {}
@@ -53,7 +53,7 @@ end
 return found
 """
 
-LEAD = """
+ACQUIRE_LEAD = """
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 local leader = redis.call('GET', KEYS[2])
 if leader and leader ~= ARGV[1] then
@@ -69,12 +69,12 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return false
 """
 
-TURN = """
+RESERVE_PROBES = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 return 0
 """
 
-TAKE = """
+TAKE_LEAD = """
 if redis.call('GET', KEYS[2]) ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
@@ -88,7 +88,7 @@ redis.call('SREM', KEYS[2], ARGV[1])
 return false
 """
 
-TELL = """
+SEND_NOTICES = """
 redis.call('SET', KEYS[3], ARGV[4], 'NX')
 for i = 5, #ARGV, 3 do
   redis.call('SET', ARGV[1] .. ARGV[i], ARGV[i + 1], 'PX', ARGV[i + 2])
@@ -105,7 +105,7 @@ for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[3]) end
 return false
 """
 
-HEAR = """
+RECEIVE_NOTICES = """
 local found = {redis.call('GET', KEYS[3]) or '', tonumber(redis.call('GET', KEYS[2]) or '0')}
 local names = redis.call('ZRANGE', KEYS[1], '(' .. ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
 for i = 1, #names, 2 do
@@ -157,7 +157,7 @@ class ClusterError(DfengineError):
     """Redis did not answer, or its answer is invalid."""
 
 
-class Received(Value):
+class NoticeBatch(Value):
     """epoch: changes when Redis has lost its data. last: number of the last notice in this answer. records: with the seconds left."""
 
     epoch: bytes
@@ -165,7 +165,7 @@ class Received(Value):
     records: list[tuple[bytes, float]]
 
 
-class RedisFacts:
+class RedisScripts:
     """Requests to Redis. Any thread may use it. prefix: of all keys. Connects with the first request. Raises BadValue, without the
     password, for an invalid URL, and without the extra."""
 
@@ -182,7 +182,7 @@ class RedisFacts:
             pool = self._redis.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # checks the options without connecting
         except (ValueError, TypeError, redis.RedisError) as error:
-            why = f"{shown(url)!r} is not redis://HOST, rediss://HOST, unix:///PATH or sentinel://HOST/SERVICE"
+            why = f"{redact_url(url)!r} is not redis://HOST, rediss://HOST, unix:///PATH or sentinel://HOST/SERVICE"
             raise BadValue(f"--cluster {why}: {' '.join(str(error).split())[:200]}") from None
 
     @staticmethod
@@ -206,20 +206,21 @@ class RedisFacts:
         more = {"username": unquote(user or "") or None, "password": unquote(password or "") or None, "db": int(db or 0)}
         return package.Sentinel(places, sentinel_kwargs=options, **options).master_for(service, **more)
 
-    def _member(self, id: str = "") -> str:
+    def _member_key(self, id: str = "") -> str:
         return f"{self._prefix}member:{id}"
 
-    def _lead(self, task: str) -> str:
+    def _lead_key(self, task: str) -> str:
         return f"{self._prefix}lead:{task}"
 
-    def _probe(self, task: str) -> str:
+    def _probe_key(self, task: str) -> str:
         return f"{self._prefix}probe:{task}"
 
     @cached_property
     def _scripts(self) -> dict[str, Any]:
-        return {text: self._redis.register_script(text) for text in (BEAT, LEAD, RELEASE, TURN, TAKE, LEAVE, TELL, HEAR, SEATS)}
+        texts = (HEARTBEAT, ACQUIRE_LEAD, RELEASE, RESERVE_PROBES, TAKE_LEAD, LEAVE, SEND_NOTICES, RECEIVE_NOTICES, SEATS)
+        return {text: self._redis.register_script(text) for text in texts}
 
-    def _ask(self, script: str, keys: list[str], given: list[Any]) -> Any:
+    def _run(self, script: str, keys: list[str], given: list[Any]) -> Any:
         """Run a script. Raises ClusterError."""
         import redis
 
@@ -228,69 +229,71 @@ class RedisFacts:
         except (redis.RedisError, OSError, ValueError) as error:
             raise ClusterError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
 
-    def beat(self, id: str, record: bytes) -> list[bytes]:
+    def heartbeat(self, id: str, record: bytes) -> list[bytes]:
         """Renew a member's record for TTL; return the records of all members. Raises ClusterError."""
-        found = self._ask(BEAT, [self._member(id), self._prefix + "members"], [id, record, int(TTL * 1000), self._member(), MOST])
+        given = [id, record, int(TTL * 1000), self._member_key(), MOST]
+        found = self._run(HEARTBEAT, [self._member_key(id), self._prefix + "members"], given)
         if not isinstance(found, list):
             raise ClusterError("Redis returned no list of members")
         return [each for each in found if isinstance(each, bytes)]
 
-    def lead(self, task: str, id: str, record: bytes) -> bytes | None:
+    def acquire_lead(self, task: str, id: str, record: bytes) -> bytes | None:
         """Return the record of the task's leader, or make this supernode the leader and return None; renew its TTL. Raises ClusterError."""
-        found = self._ask(LEAD, [self._member(id), self._lead(task)], [id, record, int(TTL * 1000), self._member(), int(LEASE)])
+        given = [id, record, int(TTL * 1000), self._member_key(), int(LEASE)]
+        found = self._run(ACQUIRE_LEAD, [self._member_key(id), self._lead_key(task)], given)
         return found if isinstance(found, bytes) else None
 
     def release(self, task: str, id: str) -> None:
         """Give up the lead of a task. Raises ClusterError."""
-        self._ask(RELEASE, [self._lead(task)], [id])
+        self._run(RELEASE, [self._lead_key(task)], [id])
 
-    def turn(self, task: str, id: str, seconds: float) -> bool:
+    def reserve_probes(self, task: str, id: str, seconds: float) -> bool:
         """Reserve probes of the task's origin for this supernode; False: another one has them reserved. Raises ClusterError."""
-        return bool(self._ask(TURN, [self._probe(task)], [id, max(1, int(seconds * 1000))]) == 1)
+        return bool(self._run(RESERVE_PROBES, [self._probe_key(task)], [id, max(1, int(seconds * 1000))]) == 1)
 
-    def take(self, task: str, id: str, record: bytes, leader: str, seconds: float) -> bool:
+    def take_lead(self, task: str, id: str, record: bytes, leader: str, seconds: float) -> bool:
         """Take the task's lead from the supernode `leader`, and reserve probes of its origin for `seconds`; renew this member for TTL.
 
         leader: the id of the present leader. False: another one leads, and nothing is changed. Raises ClusterError.
         """
-        keys = [self._member(id), self._lead(task), self._probe(task)]
+        keys = [self._member_key(id), self._lead_key(task), self._probe_key(task)]
         given = [id, record, int(TTL * 1000), int(LEASE), leader, max(1, int(seconds * 1000))]
-        return bool(self._ask(TAKE, keys, given) == 1)
+        return bool(self._run(TAKE_LEAD, keys, given) == 1)
 
     def leave(self, id: str) -> None:
         """End a membership, and with it all its leads. Raises ClusterError."""
-        self._ask(LEAVE, [self._member(id), self._prefix + "members"], [id])
+        self._run(LEAVE, [self._member_key(id), self._prefix + "members"], [id])
 
-    def _board(self) -> list[str]:
+    def _notice_keys(self) -> list[str]:
         return [self._prefix + name for name in ("notices", "number", "epoch")]
 
-    def tell(self, records: list[tuple[str, bytes, float]]) -> None:
+    def send_notices(self, records: list[tuple[str, bytes, float]]) -> None:
         """Store notices: names, sealed notices, and the seconds for which each is stored. Raises ClusterError."""
         given: list[Any] = [f"{self._prefix}notice:", MOST_NOTICES, KEPT, secrets.token_hex(8)]
         for name, record, seconds in records:
             given += [name, record, max(1, int(seconds * 1000))]
-        self._ask(TELL, self._board(), given)
+        self._run(SEND_NOTICES, self._notice_keys(), given)
 
-    def receive(self, since: int) -> Received:
+    def receive_notices(self, since: int) -> NoticeBatch:
         """Return the notices after number `since`, AT_ONCE at most. Raises ClusterError."""
-        found = self._ask(HEAR, self._board(), [f"{self._prefix}notice:", since, AT_ONCE])
+        found = self._run(RECEIVE_NOTICES, self._notice_keys(), [f"{self._prefix}notice:", since, AT_ONCE])
         right = isinstance(found, list) and len(found) % 2 == 0 and all(map(isinstance, found, cycle((bytes, int))))
         if not right or not 2 <= len(found) <= 2 + 2 * AT_ONCE or found[1] < 0:
             raise ClusterError("Redis returned no list of notices")
-        return Received(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
+        return NoticeBatch(found[0], found[1], [(record, left / 1000) for record, left in zip(found[2::2], found[3::2], strict=True)])
 
-    def seats(self, id: str, limit: int, standing: dict[str, tuple[int, int]], term: float, hungry: float) -> list[int]:
+    def seats(self, id: str, limit: int, demand: dict[str, tuple[int, int]], term: float, waiting_term: float) -> list[int]:
         """Report, for each origin by its name, the seats held and the further ones wanted of `limit`; return the seats held from now on.
 
-        term: seconds for which they count as held. hungry: seconds for which the supernode counts as waiting. Raises ClusterError.
+        term: seconds for which they count as held. waiting_term: seconds for which the supernode counts as waiting. Raises ClusterError.
         """
-        given: list[Any] = [id, limit, int(term * 1000), int(hungry * 1000)]
-        for held, wanted in standing.values():
+        given: list[Any] = [id, limit, int(term * 1000), int(waiting_term * 1000)]
+        for held, wanted in demand.values():
             given += [held, wanted]
-        found = self._ask(SEATS, [f"{self._prefix}origin:{name}" for name in standing], given)
-        if not isinstance(found, list) or len(found) != len(standing) or not all(isinstance(each, int) and each >= 0 for each in found):
+        found = self._run(SEATS, [f"{self._prefix}origin:{name}" for name in demand], given)
+        if not isinstance(found, list) or len(found) != len(demand) or not all(isinstance(each, int) and each >= 0 for each in found):
             raise ClusterError("Redis returned no list of seats")
-        return [min(each, max(limit, held)) for each, (held, _) in zip(found, standing.values(), strict=True)]
+        return [min(each, max(limit, held)) for each, (held, _) in zip(found, demand.values(), strict=True)]
 
     def close(self) -> None:
         """Close the connections."""

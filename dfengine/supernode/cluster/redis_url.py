@@ -44,7 +44,7 @@ def check_url(url: str) -> None:
             raise ValueError("its database is no number")
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return a URL for messages: without user, password and options."""
     before, at, place = url.rpartition("@")
     if not at:

@@ -19,4 +19,4 @@ def cluster(state: SupernodeState) -> ClusterPage:
     own = ClusterMember(address=own_cluster.own.address, own=True, leads=own_cluster.leads)
     items = [own, *(ClusterMember(address=each.address, own=False, leads=each.leads) for each in own_cluster.others)]
     return ClusterPage(items=items, total=len(items), offset=0, at=time.time(), configured=True, reached=own_cluster.reached,
-                       failures=own_cluster.failures, refused=own_cluster.refused, waiting=len(own_cluster.board))
+                       failures=own_cluster.failures, refused=own_cluster.refused, waiting=len(own_cluster.notices))

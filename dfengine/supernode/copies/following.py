@@ -2,9 +2,9 @@
 
 Each piece is compared with the digest that the leader names, and offered here at once: the hosts of each supernode are a branch, and the
 origin is read once. The leader also sends the origin's validators, so that a follower that continues without it reads the rest by range. A
-lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`cluster/cluster_view.py`, `stand_in`). A leader
-that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin slowly
-this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
+lost leader costs LOST seconds: then another member leads, whatever the state of Redis (`fallback_leader` of `cluster/cluster_view.py`). A
+leader that refuses, or sends nothing for PATIENCE seconds, costs that time, and the origin is read. From a leader that reads the origin
+slowly this supernode takes the lead (`slow_leader`). A supernode whose own link is slow as well sends its hosts on.
 
 The leader receives the registration of the host here, with its credentials, and checks them as its own hosts'. It returns the task's name
 in the cluster, which must be the same here, and its own id of the task.
@@ -53,7 +53,7 @@ PATIENCE = 60.0
 """Seconds without a piece, also before the first one, after which the origin is read instead."""
 
 STAND_IN = 20.0
-"""The same for a stand-in leader, which was not assigned the lead."""
+"""The same for a fallback leader, which was not assigned the lead."""
 
 LOST = 3.0
 """Seconds without a response after which an unreachable leader counts as lost: a restarted supernode needs less."""
@@ -101,7 +101,7 @@ class _Moved(Exception):
 def may_follow(fetch: Fetch) -> bool:
     """Whether a leader may be used: all supernodes name the task alike, and its credentials go only to holders of a key that hosts lack."""
     wanted = fetch.wanted
-    return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.apart or not wanted.closed)
+    return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.separate_key or not wanted.closed)
 
 
 def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
@@ -149,7 +149,7 @@ class _Following:
                 fetch.taken = ""
             address, known = cluster.leader(fetch.wanted.cluster_name), True
             if address is None or address in self._lost:
-                address, known = cluster.stand_in(fetch.wanted.cluster_name, self._lost), False
+                address, known = cluster.fallback_leader(fetch.wanted.cluster_name, self._lost), False
             if address is None:
                 return ORIGIN
             self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if known else STAND_IN, 0
@@ -187,8 +187,8 @@ class _Following:
             return True
         if reaches(cluster.dialer(), others):
             # If the leader runs and only this supernode is cut off from it, Redis notifies it that another supernode reads the origin now.
-            if cluster.stand_in(fetch.wanted.cluster_name, self._lost) is None:
-                cluster.take(fetch.wanted.cluster_name, leader, 0.0, HOLD)
+            if cluster.fallback_leader(fetch.wanted.cluster_name, self._lost) is None:
+                cluster.take_lead(fetch.wanted.cluster_name, leader, 0.0, HOLD)
             return True
         with fetch.news:
             fetch.insisted = False
@@ -353,7 +353,7 @@ class _Following:
                 law.failed(now)
             return
         assert fetch.cluster is not None
-        if fetch.cluster.take(fetch.wanted.cluster_name, str(node), found[0], HOLD):
+        if fetch.cluster.take_lead(fetch.wanted.cluster_name, str(node), found[0], HOLD):
             fetch.post(fetch.events.fetch_led, fetch, str(node), *found)
             raise _Moved(leads=True)
 

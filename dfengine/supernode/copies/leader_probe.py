@@ -71,7 +71,7 @@ class Probe:
             n = before.last
             if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last piece may be short
                 return None
-            if not fetch.cluster.turn(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
+            if not fetch.cluster.reserve_probes(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
                 return None
             rate = read_piece(fetch, file, n, LONGEST)
             if self._closing.wait(max(0.0, started + LEAST - time.monotonic())):

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from dfengine.supernode.swarm.assignment import Supernode
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.scheduler import Pull
 from dfengine.supernode.swarm.swarm import Swarm
@@ -87,9 +88,9 @@ class Fluid:
         self.source = np.full((number, room), IDLE, dtype=np.int32)
         self.left = np.ones((number, room))
         self.piece: list[list[int]] = [[IDLE] * room for _ in hosts]
-        self.named: list[list[tuple[Source, ...]]] = [[()] * room for _ in hosts]
-        self.cell_source = memoryview(self.source.reshape(-1))  # numpy is slow for single cells
-        self.cell_left = memoryview(self.left.reshape(-1))
+        self.named: list[list[tuple[Source | Supernode, ...]]] = [[()] * room for _ in hosts]
+        self.cell_source = memoryview(self.source.reshape(-1).data).cast("B").cast("i")  # numpy is slow for single cells
+        self.cell_left = memoryview(self.left.reshape(-1).data).cast("B").cast("d")
         self.index = {}
         self.events: list[tuple[float, int, Callable[[Host], None], Host]] = []
         self.turn = count()  # order of simultaneous events: as planned
@@ -207,7 +208,7 @@ class Fluid:
             if first is None:
                 self.swarm.requested(TASK, n, host.cid.partition("-")[0], lambda: -1, self.now)
             if self.is_gone(first):
-                self.at(self.now + 0.005, lambda host, slot=slot, n=n: self.refused(host, slot, n), host)
+                self.at(self.now + 0.005, partial(self.refused, slot, n), host)
         room = mine.count(IDLE)
         if room and not (pull.pieces and self.again(host, room)):
             self.swarm.park(TASK, host.cid, room)
@@ -221,7 +222,7 @@ class Fluid:
             return True
         return False
 
-    def refused(self, host: Host, slot: int, n: int) -> None:
+    def refused(self, slot: int, n: int, host: Host) -> None:
         """Handle a failed connection to a dead source."""
         if not host.dead and self.piece[host.number][slot] == n:
             self.broken(host, slot)
@@ -260,7 +261,7 @@ class Fluid:
         sends = np.bincount(self.source[active], minlength=len(self.up))
         share = self.up / np.maximum(sends, 1)
         receives = active.sum(axis=1)
-        rates = np.minimum(share[self.source], (self.down / np.maximum(receives, 1))[:, None])
+        rates: np.ndarray = np.minimum(share[self.source], (self.down / np.maximum(receives, 1))[:, None])
         rates[~active] = 0.0
         return rates
 

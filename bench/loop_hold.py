@@ -124,9 +124,9 @@ class Scene:
 def long_ago(scene: Scene) -> Iterator[None]:
     """Run the block at a time so long ago that all of its work is due, with nothing processed since."""
     loop, node = scene.node.loop, scene.node
-    node.now, node.driver.due = lambda: loop.time() - 1000.0, 0.0  # type: ignore[method-assign]
+    node.now, node.driver.due = lambda: loop.time() - 1000.0, 0.0
     yield
-    node.now, node.driver.due = loop.time, float("inf")  # type: ignore[method-assign]
+    node.now, node.driver.due = loop.time, float("inf")
 
 
 Event = Callable[[], Any]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.stage import DFENGINE, MIB, Stage, interleaved, machine, median, own_namespace, run, spread, stop_peer, table
+from bench.stage import DFENGINE, MIB, Run, Stage, interleaved, machine, median, own_namespace, run, spread, stop_peer, table
 
 Rows = list[list[str]]
 
@@ -177,7 +177,7 @@ def import_time(stage: Stage, base: str, options: argparse.Namespace) -> Rows:
         "import": "import dfengine; import sys; assert not {'asyncio', 'click'} & set(sys.modules)",
         "client": "import dfengine; dfengine.Client(); import sys; assert not {'asyncio', 'click'} & set(sys.modules)",
     }
-    contenders = {name: partial(run, [sys.executable, "-c", code]) for name, code in codes.items()}
+    contenders: dict[str, Callable[[], Run]] = {name: partial(run, [sys.executable, "-c", code]) for name, code in codes.items()}
     found = {name: [one.wall for one in runs[1:]] for name, runs in interleaved(contenders, 5 * options.repeats + 1).items()}
     more = {name: [one - bare for one, bare in zip(found[name], found["bare"], strict=True)] for name in ("import", "client")}
     return [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
+from functools import partial
 
 
 class Way(asyncio.Protocol):
@@ -85,7 +86,7 @@ async def serve(host: str, pairs: list[tuple[int, str, int]], trip: float) -> No
 
     begun: set[asyncio.Task[None]] = set()
     for port, there, number in pairs:
-        await loop.create_server(lambda there=there, number=number: accept((there, number)), host, port, backlog=1024)
+        await loop.create_server(partial(accept, (there, number)), host, port, backlog=1024)
     print("ready", flush=True)
     await asyncio.Event().wait()
 

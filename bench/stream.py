@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.stage import DFENGINE, GB, MIB, Run, Stage, interleaved, machine, median, own_namespace, run, spread, stop_peer, table
@@ -47,8 +48,8 @@ def speed(stage: Stage, url: str, size: int, repeats: int) -> list[list[str]]:
     get(stage, url, fed, 9, str(stage.path / "kept"), "--expiretime", "1h", "--alivetime", "1h", home=keeper)
     for source, at in (("supernode", node), ("one peer", fed)):
         runs = interleaved({
-            "file": lambda at=at: get(stage, url, at, 2, out),
-            "stream": lambda at=at: get(stage, url, at, 2, "-"),
+            "file": partial(get, stage, url, at, 2, out),
+            "stream": partial(get, stage, url, at, 2, "-"),
         }, repeats)  # fmt: skip
         base = median([one.wall for one in runs["file"]])
         for name, results in runs.items():

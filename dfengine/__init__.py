@@ -31,7 +31,7 @@ from dfengine.about import VERSION as __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import io
-    from typing import Any, Unpack
+    from typing import Any, Literal, Unpack, overload
 
     from dfengine import aio as aio
     from dfengine import errors as errors
@@ -134,6 +134,15 @@ def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keyword
     Keywords are those of `get`, and for streams `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes).
     """
     return _configured().stream(url, progress=progress, **settings)
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def open(url: str, *, store: str = "", buffering: Literal[0] = 0, **settings: Unpack[Keywords]) -> File: ...
+
+    @overload
+    def open(url: str, *, store: str = "", buffering: int, **settings: Unpack[Keywords]) -> File | io.BufferedReader: ...
 
 
 def open(url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:

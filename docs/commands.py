@@ -8,6 +8,7 @@ Each table is placed between `<!-- NAME: made by docs/commands.py -->` and `<!--
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from dfengine.app import help
@@ -62,9 +63,8 @@ def written(text: str) -> str:
     """The document with its tables replaced by new ones."""
     for name, table in TABLES.items():
         begin = f"<!-- {name}: made by docs/commands.py -->"
-        text, found = re.subn(
-            f"{re.escape(begin)}\n.*?<!-- end -->", lambda _, made=f"{begin}\n\n{table}\n\n<!-- end -->": made, text, flags=re.DOTALL
-        )
+        made = f"{begin}\n\n{table}\n\n<!-- end -->"
+        text, found = re.subn(f"{re.escape(begin)}\n.*?<!-- end -->", partial(lambda made, _: made, made), text, flags=re.DOTALL)
         assert found == 1, f"{DOCUMENT} has {found} places for {name}"
     return text
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Any, Self, TypeVar, Unpack
+    from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
     from dfengine.app.keywords import Keywords, Path
     from dfengine.client import Result
@@ -141,6 +141,14 @@ class Client:
         reader = Reader(self.settings(url, None, settings), Teller(progress) if progress is not None else None)
         self._close_with(reader, Reader.stop, lambda reader, error: reader.__exit__(type(error), error, None))
         return reader
+
+    if TYPE_CHECKING:
+
+        @overload
+        def open(self, url: str, *, store: str = "", buffering: Literal[0] = 0, **settings: Unpack[Keywords]) -> File: ...
+
+        @overload
+        def open(self, url: str, *, store: str = "", buffering: int, **settings: Unpack[Keywords]) -> File | io.BufferedReader: ...
 
     def open(self, url: str, *, store: str = "", buffering: int = 0, **settings: Unpack[Keywords]) -> File | io.BufferedReader:
         """Open `url` as a seekable file; its pieces are fetched when they are read. See `dfengine.files.File` and `dfengine.files.open`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ OPTIONS = [option for option in GET if option.name in set(keywords.table()) - en
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder of configuration files; no other settings come from outside."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    for variable in [name for name in environment.os.environ if name.startswith("DFENGINE")]:
+    for variable in [name for name in os.environ if name.startswith("DFENGINE")]:
         monkeypatch.delenv(variable)
     folder = tmp_path / "dfengine"
     folder.mkdir()

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def kill_supernode(stage: Scene, pieces: int = 20, rate: int = 16, runs: int = 3
             options = [option for node in nodes for option in ("-n", f"127.0.0.9:{node.port}")]
             get = stage.start_get(f"{url}?{run}", "out", "-s", f"{rate}M", "--notbs", *options)
             pieces_asked = [proxy[1] for proxy in proxies.values()]
-            until(lambda pieces_asked=pieces_asked: any(len(proxy.asked) > pieces // 2 for proxy in pieces_asked), "half of it")
+            until(partial(lambda pieces_asked: any(len(proxy.asked) > pieces // 2 for proxy in pieces_asked), pieces_asked), "half of it")
             used = next(node for node in nodes if len(proxies[node.port][1].asked) > 1)
             open_then = proxies[used.port][1].open
             stage.kill(used.process)
@@ -116,7 +117,7 @@ def idle(stage: Scene, count: int = 10_000) -> tuple[str, bool]:
         for n in range(count):
             lines.append(socket.create_connection(("127.0.0.1", ports[n % 2])))
             if n % 500 == 499:
-                until(lambda n=n: len(descriptors(node.process.pid)) >= n, "accepted")
+                until(partial(lambda n: len(descriptors(node.process.pid)) >= n, n), "accepted")
         grown, most = memory(node.process.pid) - before, len(descriptors(node.process.pid))
     finally:
         for line in lines:

@@ -237,10 +237,10 @@ def test_bytes_are_those_of_all_and_never_fewer(capsys: pytest.CaptureFixture[st
     progress = BatchProgress(3, 1000)
     first, second = Member(progress), Member(progress)
     running = Watched(1, 2, 3, 4)
-    first.follow(running)  # type: ignore[arg-type]
-    second.follow(Watched(10, 20, 30, 40))  # type: ignore[arg-type]
+    first.follow(running)
+    second.follow(Watched(10, 20, 30, 40))
     assert progress.counters() == (1000, 11, 22, 33, 44)
-    first.follow(Watched(0, 0, 5, 0))  # type: ignore[arg-type]  # another URL of the same file
+    first.follow(Watched(0, 0, 5, 0))  # another URL of the same file
     assert progress.counters() == (1000, 11, 22, 38, 44)
     first.end(False)
     second.end(True)

@@ -20,7 +20,8 @@ def test_the_one_used_last_to_that_source_and_nobody_else_s() -> None:
     for line in (first, second, other):
         connections.release(line)  # type: ignore[arg-type]
     assert connections.acquire("b", 1) is None
-    assert [connections.acquire("a", 1) for _ in range(3)] == [second, first, None]
+    kept: list[object] = [connections.acquire("a", 1) for _ in range(3)]
+    assert kept == [second, first, None]
     connections.close()
     assert (first.closed, second.closed, other.closed) == (False, False, True)
     assert connections.acquire("a", 2) is None

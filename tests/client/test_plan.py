@@ -494,10 +494,10 @@ class PlanMachine(RuleBasedStateMachine):
         for _ in range(3 * self.count):
             for n in range(self.count):
                 self.plan.offer(n, "d", [where("live", PORTS["live"])], self.now)
-            while (job := self.plan.assign(self.now)) is not None:
+            while (given := self.plan.assign(self.now)) is not None:
                 self.now += 1
-                if self.plan.arrived(job, self.now):
-                    self.plan.written(job)
+                if self.plan.arrived(given, self.now):
+                    self.plan.written(given)
             if self.plan.finished:
                 break
         assert self.plan.finished, "no piece is lost"

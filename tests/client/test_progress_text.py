@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -141,13 +142,12 @@ class TestGauge:
         assert (Gauge().done, Gauge().rate) == (0, 0)
 
 
-def result(**more: object) -> Result:
-    return Result(
-        **{
-            "url": "http://h/f", "output": "f", "task_id": "t", "length": 30_000_000, "seconds": 6.02, "from_peers": 0, "from_supernode": 0,
-            "from_origin": 0, "resumed": 0, "digest": "", "back_to_source": None, "hedged": 0, **more,
-        }
-    )  # fmt: skip
+def result(**more: Any) -> Result:
+    given: dict[str, Any] = {
+        "url": "http://h/f", "output": "f", "task_id": "t", "length": 30_000_000, "seconds": 6.02, "from_peers": 0, "from_supernode": 0,
+        "from_origin": 0, "resumed": 0, "digest": "", "back_to_source": None, "hedged": 0, **more,
+    }  # fmt: skip
+    return Result(**given)
 
 
 @pytest.mark.parametrize(

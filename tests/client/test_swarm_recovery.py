@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -43,18 +44,20 @@ class Thread:
 
 class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.clock, self.asked, self.left = Clock(), [], []
+        self.clock = Clock()
+        self.asked: list[tuple[str, float]] = []
+        self.left: list[Any] = []
         self.answer: Any = SourceGone("refused")
         monkeypatch.setattr(swarm_recovery, "time", self.clock)
-        monkeypatch.setattr(swarm_recovery.threading, "Thread", Thread)
+        monkeypatch.setattr(threading, "Thread", Thread)
         monkeypatch.setattr(swarm_recovery, "join", self._join)
         monkeypatch.setattr(swarm_recovery, "leave", self.left.append)
         monkeypatch.setattr(swarm_recovery, "chance", lambda: 0.5)
         record = SimpleNamespace(generation=b"v1")
-        self.transfer: Any = SimpleNamespace(
+        self.transfer = cast(Any, SimpleNamespace(
             parked=False, wake=lambda: None, plan=SimpleNamespace(here=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
-        )
-        self.recovery = SwarmRecovery(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item, return-value]
+        ))
+        self.recovery = SwarmRecovery(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item]
         self.recovery.begin(self.transfer)
 
     def _join(self, _: Any, node: str, *__: Any, **___: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,6 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine._window import Window
-from dfengine.client import transfer as transfers
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
@@ -40,7 +40,7 @@ class Line:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(transfers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -167,7 +167,12 @@ def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[
     clock[0] += 1.0  # no piece came at speed, so every thread takes part
     looked = threading.Event()
     hedge_at = transfer.plan.hedge_at
-    transfer.plan.hedge_at = lambda: (looked.set(), hedge_at())[1]  # type: ignore[method-assign]
+
+    def hedged() -> float:
+        looked.set()
+        return hedge_at()
+
+    transfer.plan.hedge_at = hedged  # type: ignore[method-assign]
     spare = threading.Thread(target=transfer.next_job, args=(None,), daemon=True)
     spare.start()
     assert looked.wait(30)

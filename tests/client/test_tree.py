@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from dfengine.storage.tree_target import TreeTarget
 BASE = "http://127.0.0.1:1/t/"
 
 
-def settings(path: Path, **given: object) -> TreeSettings:
+def settings(path: Path, **given: Any) -> TreeSettings:
     return TreeSettings(GetSettings(url=BASE, output=str(path / "out"), home=str(path / "home"), pattern="source", **given))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ VALUES = st.one_of(st.text(max_size=40), st.integers(), st.booleans(), st.none()
 
 def test_a_line_of_text_and_of_json() -> None:
     why = 'a "b"\n\x1b[31m\u202e'
-    fields = {"task": "ab12", "client": "10.0.0.1", "why": why, "seconds": 1.23456, "native": True, "none": None, "url": ""}
+    fields: Mapping[str, str | float | None] = {
+        "task": "ab12", "client": "10.0.0.1", "why": why, "seconds": 1.23456, "native": True, "none": None, "url": "",
+    }  # fmt: skip
     written = line("text", "T", "info", "finished", fields)
     assert written == r'T info finished task=ab12 client=10.0.0.1 why="a \"b\"\n\u001b[31m\u202e" seconds=1.235 native=yes'
     assert json.loads(line("json", "T", "info", "finished", fields)) == {

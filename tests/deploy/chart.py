@@ -43,7 +43,7 @@ def renderer(folder: Path) -> Path:
     program = folder / "render"
     env = {**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off"}  # the standard library is all it needs
     # Go compiles its standard library first; without inlining that takes two thirds of the time.
-    build = [go, "build", "-gcflags=all=-l", "-o", program, "main.go"]
+    build: list[str | Path] = [go, "build", "-gcflags=all=-l", "-o", program, "main.go"]
     subprocess.run(build, cwd=Path(__file__).parent / "render", check=True, timeout=600, env=env)
     return program
 

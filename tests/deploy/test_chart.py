@@ -72,7 +72,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "image.repository": {"image": {"repository": ""}},
     "secret.value": {"secret": {"value": "short"}},
     "proxy.supernodes": {"supernode": {"enabled": False}},
@@ -395,10 +395,11 @@ def test_misspelled_and_mistyped_values_are_refused(answers: dict[str, Any]) -> 
     schema = json.loads((CHART / "values.schema.json").read_text())
     for case in CASES.values():
         jsonschema.validate(merged(values, case), schema)
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"proxies": {}}, {"proxy": {"registry": []}}, {"proxy": {"peerPort": 80}}, {"proxy": {"port": "65001"}},
         {"supernode": {"replicas": 0}}, {"supernode": {"extraArgs": ["on"]}}, {"secret": {"value": 12345678901234567}},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(merged(values, wrong), schema)
 

@@ -98,7 +98,8 @@ class Google:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         who = self._who(request, parts.path, query)
         bucket, _, key = parts.path[1:].partition("/")
-        status, fields, body = 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
+        fields: dict[str, str] = {}
+        status, body = 404, b"<Error><Code>NoSuchKey</Code></Error>"
         if self.closed and not who:
             status, body = 403, b"<Error><Code>AccessDenied</Code></Error>"
         elif bucket == self.bucket and not key:

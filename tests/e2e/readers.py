@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from tests.e2e.scene import MIB, Scene, Supernode, until
 
@@ -76,9 +77,14 @@ class Reader:
     def opened(self) -> None:
         assert self.line() == "opened\n"
 
-    def read(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.line())
+    def read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.line())
         return found
+
+    def opened_and_read(self) -> dict[str, Any]:
+        """Both, one after the other."""
+        self.opened()
+        return self.read()
 
     def go_on(self) -> None:
         """It does what comes next."""

@@ -25,6 +25,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -397,11 +398,11 @@ class Scene:
                 peers.append(self.peer_pid(int(home.name.rpartition("-")[2])))
         for supernode in self.supernodes:
             if supernode.process.poll() is None:
-                until(lambda node=supernode: node.metric("dfengine_leases") == 0, "every lease given back", 90.0)
+                until(partial(lambda node: node.metric("dfengine_leases") == 0, supernode), "every lease given back", 90.0)
         for pid in peers:
             os.kill(pid, signal.SIGTERM)
         for pid in peers:
-            until(lambda pid=pid: _ended(pid), "the end of a peer server", 20.0)
+            until(partial(_ended, pid), "the end of a peer server", 20.0)
         for process in reversed(self._processes):
             if process.poll() is None:
                 process.terminate()

@@ -310,7 +310,7 @@ class LegacySupernode(Served):
         request.send_response(status)
         if fault in ("chunked", "chunked longer"):
             request.send_header("Transfer-Encoding", "chunked")
-            parts = [framed[at : at + 70_001] for at in range(0, len(framed), 70_001)] + ([b"more"] if "longer" in fault else [])
+            parts = [bytes(framed[at : at + 70_001]) for at in range(0, len(framed), 70_001)] + ([b"more"] if "longer" in fault else [])
             framed = bytearray(b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
             sent = announced = len(framed)
         elif fault == "unannounced":

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,7 @@ def options(tmp_path: Path, server: RedisServer) -> tuple[str, ...]:
 
 def members(*nodes: Supernode) -> None:
     for node in nodes:
-        until(lambda node=node: node.metric("dfengine_cluster_members") == len(nodes) - 1, "every supernode a member")
+        until(partial(lambda node: node.metric("dfengine_cluster_members") == len(nodes) - 1, node), "every supernode a member")
 
 
 def from_origin(*nodes: Supernode) -> list[float]:
@@ -73,7 +74,7 @@ def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
     gets = [stage.start_get(f"{base}/slow/f", f"out{n}", "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
             for n, node in enumerate(others, 3)]  # fmt: skip
     for node in others:
-        until(lambda node=node: node.metric("dfengine_pieces_from_supernode_total"), "pieces that came by the leader")
+        until(partial(node.metric, "dfengine_pieces_from_supernode_total"), "pieces that came by the leader")
     assert from_origin(*others) == [0, 0]
     before = first.metric("dfengine_origin_bytes_total")
     assert before < SIZE
@@ -259,7 +260,7 @@ def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options:
     until(lambda: ask(two, "GET", f"/preheats/{id}")[1].get("errorMsg") == "it was cancelled", "its end elsewhere")
     assert ask(two, "DELETE", f"/preheats/{id}")[0] == 200
     for node in nodes:
-        until(lambda node=node: ask(node, "GET", f"/preheats/{id}")[0] == 404, "it is forgotten by all")
+        until(partial(lambda node: ask(node, "GET", f"/preheats/{id}")[0] == 404, node), "it is forgotten by all")
 
 
 def ended(node: Supernode, id: str) -> dict[str, Any]:
@@ -289,7 +290,7 @@ def test_another_supernode_goes_on_with_the_preheat_of_one_that_is_gone(stage: S
     closed = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow", "headers": {"X-Key": "hidden"}})[1]["ID"]
     stopped = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow"})[1]["ID"]
     for each in (id, closed, stopped):
-        until(lambda each=each: {ask(node, "GET", f"/preheats/{each}")[0] for node in others} == {200}, "all are told")
+        until(partial(lambda each: {ask(node, "GET", f"/preheats/{each}")[0] for node in others} == {200}, each), "all are told")
     assert ask(two, "DELETE", f"/preheats/{stopped}")[0] == 200
     stage.kill(one.process)
     stage.supernodes.remove(one)
@@ -519,5 +520,6 @@ def test_hosts_that_are_sent_on_turn_to_another_supernode_once(tmp_path: Path) -
 
     with Server(serve, (content(SIZE, 1),)) as server:
         answers = asyncio.run(play(f"http://{server.address}/f"))
-    served, sent = (200, []), (503, ["10.0.0.1:8002"])
+    served: tuple[int, list[str]] = (200, [])
+    sent = (503, ["10.0.0.1:8002"])
     assert answers == [served, served, served, sent, sent, served, served, served]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def said(redis: RedisServer) -> str:
     found: list[object] = []
     for name in redis.says("KEYS", "*"):
         # One that has just ended is of no type.
-        asked = {b"string": ("GET",), b"set": ("SMEMBERS",), b"zset": ("ZRANGE", 0, -1), b"hash": ("HGETALL",), b"none": ("GET",)}
+        asked = {b"string": ["GET"], b"set": ["SMEMBERS"], b"zset": ["ZRANGE", "0", "-1"], b"hash": ["HGETALL"], b"none": ["GET"]}
         command, *more = asked[redis.says("TYPE", name)]
         found += [name, redis.says(command, name, *more)]
     return repr(found)
@@ -179,7 +180,7 @@ def halved(refuses: bool) -> Iterator[str]:
 
 def a_piece(*nodes: Supernode) -> None:
     for node in nodes:
-        until(lambda node=node: node.metric("dfengine_pieces_from_supernode_total"), "a piece at a host")
+        until(partial(node.metric, "dfengine_pieces_from_supernode_total"), "a piece at a host")
 
 
 def test_a_leader_that_dies_leaves_the_rest_to_who_has_the_credentials(stage: Scene, options: tuple[str, ...]) -> None:

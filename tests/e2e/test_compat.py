@@ -19,8 +19,10 @@ def test_a_script_of_1x_runs_by_its_names(stage: Scene) -> None:
     assert said == [f"{links}/{name}" for name in ("dfget", "supernode", "dfdaemon")]
     home = stage.path / "supernode-0"
     ports = [str(free_port()) for _ in range(2)]
-    line = ["--port", ports[0], "--download-port", ports[1], "--home-dir", home, "--advertise-ip", "127.0.0.1", "-D", "--pool-size", "10"]
-    process = subprocess.Popen([links / "supernode", *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    started: list[str | Path] = [
+        "--port", ports[0], "--download-port", ports[1], "--home-dir", home, "--advertise-ip", "127.0.0.1", "-D", "--pool-size", "10",
+    ]  # fmt: skip
+    process = subprocess.Popen([links / "supernode", *started], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     stage.adopt(process)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -28,8 +30,10 @@ def test_a_script_of_1x_runs_by_its_names(stage: Scene) -> None:
     node = f"127.0.0.1:{ports[0]}"
     stage.supernodes.append(Supernode(process, node, f"127.0.0.1:{ports[1]}", home))
     stage.homes.add(stage.path / "home-2")
-    line = ["-u", url, "-o", stage.path / "out", "--node", f"{node},{node}=2", "--notbs", "--ip", "127.0.0.2", "--expiretime", "3m0s",
-            "--home", stage.path / "home-2", "--dfdaemon", "--clientqueue", "6", "-q"]  # fmt: skip
+    line: list[str | Path] = [
+        "-u", url, "-o", stage.path / "out", "--node", f"{node},{node}=2", "--notbs", "--ip", "127.0.0.2", "--expiretime", "3m0s",
+        "--home", stage.path / "home-2", "--dfdaemon", "--clientqueue", "6", "-q",
+    ]  # fmt: skip
     got = subprocess.run([links / "dfget", *line], stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout.decode()
     assert re.fullmatch(rf"download SUCCESS\(0\) cost:\d+\.\d{{3}}s length:{SIZE} reason:0\n", got), got
     assert stage.digest("out") == digest

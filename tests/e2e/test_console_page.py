@@ -48,7 +48,7 @@ def chromium() -> Iterator[Any]:
     assert program, "this test needs Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
+        page: Any = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
         page.set_default_timeout(PATIENCE)
         page.complaints = []
         page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
@@ -252,7 +252,10 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
     base = stage.origin()
     stage.file("f.bin", MIB)
     task = stage.get(f"{base}/f.bin", "f.bin", nodes=(node,))["task_id"]
-    viewers = lambda: ask(node, "/api/v2/overview")[1]["viewers"]  # noqa: E731  # asked again and again
+
+    def viewers() -> int:
+        return int(ask(node, "/api/v2/overview")[1]["viewers"])
+
     with chromium() as page:
         page.goto(f"http://{node.node}/console/#/tasks/{'0' * 64}")
         page.get_by_text("neither a task in memory nor a copy").wait_for()
@@ -314,7 +317,10 @@ def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_p
         node, other = [stage.supernode("--cluster", server.url, "--cluster-key-file", str(key)) for _ in range(2)]
         until(lambda: ask(node, "/api/v2/overview")[1]["cluster_members"] == 1, "the other member")
         stage.get(url, "one", host=2, nodes=(node,))
-        led = lambda: [each["leads"] for each in ask(node, "/api/v2/cluster")[1]["items"]]  # noqa: E731  # asked again and again
+
+        def led() -> list[int]:
+            return [each["leads"] for each in ask(node, "/api/v2/cluster")[1]["items"]]
+
         stage.get(url, "two", host=3, nodes=(other,))
         until(lambda: led() == [1, 0], "what each leads")
         tab = page.get_by_role("link", name="Cluster")

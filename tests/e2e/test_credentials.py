@@ -70,11 +70,11 @@ def test_what_a_header_says_is_nowhere_to_be_read(stage: Any, capfd: Any) -> Non
     said.extend(node.get(f"/tasks/{task}") for task in tasks)
     for text in said:
         assert b"cret" not in text, text
-    for path in Path(stage.path).rglob("*"):
-        if path.is_file() and path.name not in ("nginx.conf", "f.bin", "out0", "out3"):
-            assert b"s3cret" not in path.read_bytes(), path
-            assert b"key-secret" not in path.read_bytes(), path
-            assert b"Bearer" not in path.read_bytes(), path
+    for file in stage.path.rglob("*"):
+        if file.is_file() and file.name not in ("nginx.conf", "f.bin", "out0", "out3"):
+            assert b"s3cret" not in file.read_bytes(), file
+            assert b"key-secret" not in file.read_bytes(), file
+            assert b"Bearer" not in file.read_bytes(), file
 
 
 def test_the_peer_server_does_not_inherit_a_token(stage: Any, monkeypatch: Any) -> None:

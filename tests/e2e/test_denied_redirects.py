@@ -6,10 +6,9 @@ import socket
 
 from dfengine.net.origin_access import Access
 from dfengine.proxy.registries import OWN_MACHINE
+from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import Scene
 from tests.e2e.upstream import Asked, get
-
-from .test_blobs import DATA, Blobs
 
 
 def leading(registry: Blobs, to: str) -> str:

@@ -143,7 +143,7 @@ def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> N
         process.send_signal(signal.SIGTERM)
         assert manager.recv(4096) == b"STOPPING=1\nSTATUS=waiting for downloads to end"
     assert [status(node.node, path) for path in ("/healthz", "/readyz")] == [200, 503]
-    line = http.client.HTTPConnection(*node.node.split(":"), timeout=PATIENCE)
+    line = http.client.HTTPConnection(node.node, timeout=PATIENCE)
     line.request("POST", "/peer/registry", b"{}")
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         line.getresponse()

@@ -415,7 +415,12 @@ def test_a_tunnel_carries_what_it_is_given(stage: Scene) -> None:
         process, proxy = stage.proxy("--connect-port", str(echo.port))
         # Also what came before the answer; one side ends, and still hears the other.
         with tunnel(proxy, echo.port, b"early") as sock:
-            sender = threading.Thread(target=lambda: (sock.sendall(BIG), sock.shutdown(socket.SHUT_WR)))
+
+            def send() -> None:
+                sock.sendall(BIG)
+                sock.shutdown(socket.SHUT_WR)
+
+            sender = threading.Thread(target=send)
             sender.start()
             found = rest(sock)
             sender.join()

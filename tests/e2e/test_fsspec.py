@@ -205,7 +205,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_asked(stage: Scen
     assert stage.requests() == []
 
 
-class Told(fsspec.Callback):
+class Told(fsspec.Callback):  # type: ignore[misc]  # fsspec has no types
     """What a callback is told."""
 
     def __init__(self) -> None:

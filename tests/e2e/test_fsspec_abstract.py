@@ -42,7 +42,7 @@ class Stocked(FileSystem):
     cachable = False
 
     def local(self, path: str) -> Path:
-        return Shelf.folder / self._strip_protocol(path).removeprefix("listed://www").strip("/")
+        return Shelf.folder / str(self._strip_protocol(path)).removeprefix("listed://www").strip("/")
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
         self.local(path).mkdir(parents=create_parents)
@@ -74,7 +74,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         stage.close()
 
 
-class Fixtures(AbstractFixtures):
+class Fixtures(AbstractFixtures):  # type: ignore[misc]  # fsspec has no types
     @pytest.fixture
     def fs(self, origin: Scene) -> Iterator[Stocked]:
         home = origin.path / "home-2"
@@ -102,5 +102,5 @@ class Fixtures(AbstractFixtures):
         return os.fspath(tmp_path)
 
 
-class TestGet(Fixtures, AbstractGetTests):
+class TestGet(Fixtures, AbstractGetTests):  # type: ignore[misc]  # fsspec has no types
     """All of them."""

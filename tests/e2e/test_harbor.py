@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.images import MISSING, SIZES, Image, Registry
 from tests.e2e.scene import Scene, Supernode, until
-from tests.e2e.test_images import SIZES
 from tests.e2e.test_preheat import BASIC_USER, ask
 
 BODIES = Path(__file__).parent.parent / "supernode" / "harbor"
@@ -157,7 +156,7 @@ def test_who_may_preheat(stage: Scene, secret: bool) -> None:
     harbor = Harbor(node, registry, **shown)
     assert harbor.v1()["status"] == "SUCCESS"
     for fields in ({}, {"Authorization": f"Basic {BASIC_USER}"}):
-        for path in ("/preheats", "/api/v1/preheats", "/oapi/v1/jobs", "/api/v1/jobs", "/jobs"):
+        for place in ("/preheats", "/api/v1/preheats", "/oapi/v1/jobs", "/api/v1/jobs", "/jobs"):
             for method, message, below in (("POST", {}, ""), ("GET", None, ""), ("GET", None, "/1"), ("DELETE", None, "/1")):
-                assert ask(node, method, path + below, message, **fields)[0] == 401, path
+                assert ask(node, method, place + below, message, **fields)[0] == 401, place
     assert ask(node, "GET", "/tasks/" + "a" * 64, **shown)[0] == (401 if secret else 404)

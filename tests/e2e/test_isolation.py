@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from dfengine._piece import Geometry
@@ -172,7 +173,7 @@ def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
 
         for _ in range(6):
             seen = len(asked)
-            until(lambda seen=seen: lied(seen), "the supernode's question")
+            until(partial(lied, seen), "the supernode's question")
             assert node.metric("dfengine_isolated_peers") == 0
         node_leave(node, task, honest)
 

@@ -70,6 +70,7 @@ def test_who_comes_later_takes_what_is_kept(stage: Scene, first: str) -> None:
     def streamed() -> tuple[int, int]:
         with dfengine.stream(url, **settings) as file:
             assert hashlib.sha256(file.read()).hexdigest() == digest
+            assert file.result is not None
             assert (file._streaming.memory.digests == file._streaming.memory.lent) is bool(file.result.from_host), "it is hashed once"
             return file.result.from_peers + file.result.from_supernode + file.result.from_origin, file.result.from_host
 

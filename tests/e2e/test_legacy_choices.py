@@ -94,7 +94,7 @@ def test_a_source_whose_path_has_blanks(tmp_path: Path) -> None:
     """1.x clients name their path after their output, and the supernode passes it on as it came."""
     with Choosing() as node:
         plain = node.offer
-        node.offer = lambda n, cid: {**plain(n, cid), "path": "/download/my file é"}  # type: ignore[method-assign]
+        node.offer = lambda n, cid: {**plain(n, cid), "path": "/download/my file é"}
         assert get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True).from_supernode == len(WHOLE)
         assert node.count("^/download/my%20file%20%C3%A9$") == node.pieces
 

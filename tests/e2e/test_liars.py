@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import Scene, buffered, until
 from tests.e2e.upstream import get
 
-from .test_blobs import DATA, Blobs, _registered
+from .test_blobs import _registered
 
 WRONG = DATA[:-1] + bytes([DATA[-1] ^ 1])
 
@@ -96,7 +98,7 @@ def test_whoever_names_wrong_places_spoils_no_task_for_long(stage: Scene, liar: 
         other = path.replace("/a/", f"/a{n}/")
         liar.scripts[other] = liar.scripts[path]
         assert _registered(node, liar.url + other, hex) is not None
-        until(lambda n=n: node.metric("dragonfly_supernode_trigger_cdn_failed_total") > n, "the end of a fetch")
+        until(partial(lambda n: node.metric("dragonfly_supernode_trigger_cdn_failed_total") > n, n), "the end of a fetch")
     assert _registered(node, f"{liar.url}{path}", hex) is None
     assert liar.sent <= 3 * len(DATA) + buffered()
     right = stage.proxy("--registry", honest.url, nodes=(node,))[1]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def join(stage: Scene, url: str, node: Supernode, *names: str, options: tuple[st
     """Downloads that have joined it, by the names of their outputs."""
     found = {name: stage.start_get(url, name, *PACED, *options, nodes=(node,)) for name in names}
     for process in found.values():
-        until(lambda process=process: shared_pages(process) >= 2, "a download that has joined")
+        until(partial(lambda process: shared_pages(process) >= 2, process), "a download that has joined")
     return found
 
 

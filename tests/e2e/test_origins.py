@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,10 @@ def pairs() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Future[Outcome]]]:
     """The outcomes of the tests that were selected. Most of a run is waiting for a server, so several run at once."""
-    chosen = [item.callspec.params["pair"] for item in request.session.items if hasattr(item, "callspec") and "played" in item.fixturenames]
+    chosen: list[Any] = [
+        item.callspec.params["pair"] for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "played" in item.fixturenames
+    ]  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with (

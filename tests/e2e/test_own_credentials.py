@@ -11,10 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import DFENGINE, Scene, buffered
 from tests.e2e.upstream import Asked, Upstream, get, ok
-
-from .test_blobs import DATA, Blobs
 
 BASIC = "Basic " + b64encode(b"me:s3cret").decode()
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.images import MISSING, SIZES, Image, Registry, check, copied, skopeo
 from tests.e2e.scene import MIB, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, SIZES, WRITTEN, Tokens, check, copied, skopeo
+from tests.e2e.test_images import BASIC, WRITTEN, Tokens
 from tests.e2e.upstream import Upstream, get, ok
 
 BASIC_USER = base64.b64encode(b"user:password").decode()

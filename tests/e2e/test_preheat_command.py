@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.certificates import Authority
-from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.images import MISSING, SIZES, Image, Registry, check, copied, skopeo
 from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, SIZES, WRITTEN, check, copied, skopeo
+from tests.e2e.test_images import BASIC, WRITTEN
 from tests.e2e.test_preheat import index
 from tests.e2e.upstream import Upstream, get
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.images import MISSING, Image, Registry
+from tests.e2e.images import MISSING, SIZES, Image, Registry
 from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, SIZES, WRITTEN
+from tests.e2e.test_images import BASIC, WRITTEN
 from tests.e2e.test_preheat import ask, begun, ended, index
 from tests.e2e.test_preheat_command import command, run
 from tests.e2e.upstream import Upstream, get, ok

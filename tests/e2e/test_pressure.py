@@ -106,7 +106,14 @@ def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.Mo
         server = control_server.ControlServer(asyncio.get_running_loop(), lambda request: Response(200), share=50)
         admitted: list[object] = []
         admit = server.admit
-        monkeypatch.setattr(server, "admit", lambda connection: admit(connection) and not admitted.append(connection))
+
+        def told(connection: Any) -> bool:
+            if admit(connection):
+                admitted.append(connection)
+                return True
+            return False
+
+        monkeypatch.setattr(server, "admit", told)
         await server.start("127.0.0.1", 0)
         lines = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(6)]
         for _, writer in lines:

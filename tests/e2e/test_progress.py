@@ -155,7 +155,7 @@ def test_without_colours_escapes_and_letters_of_unicode(stage: Scene, environmen
     stage.file("f", 2 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "größe.bin", "-n", node.node, "--locallimit", "2M")
-    with contextlib.closing(Terminal(words, **environment)) as terminal:
+    with contextlib.closing(Terminal(words, 80, **environment)) as terminal:
         assert terminal.end() == 0
         assert b"\x1b" not in terminal.told
         assert terminal.told.isascii() == ("LANG" in environment)

@@ -291,7 +291,8 @@ def test_programs_share_get_and_open(stage: Scene) -> None:
     with dfengine.Client(nodes=[node.node], home=stage.path / "home-9", ip="127.0.0.9") as sharer:
         shared = sharer.share(path, replicas=1, ttl="1h")
         assert (shared.name, shared.length, shared.kept) == (named(path), SIZE, [node.node])
-        for wrong in ({"replicas": -1}, {"replicas": 2}, {"ttl": 0}, {"ttl": "x"}, {"nodes": []}):
+        wrongs: tuple[dict[str, Any], ...] = ({"replicas": -1}, {"replicas": 2}, {"ttl": 0}, {"ttl": "x"}, {"nodes": []})
+        for wrong in wrongs:
             with pytest.raises(dfengine.BadValue):
                 sharer.share(path, **wrong)
     with dfengine.Client(nodes=[node.node], home=stage.path / "home-2", ip="127.0.0.2") as client:

@@ -64,14 +64,15 @@ def test_a_claim_of_somebody_who_serves_nothing_ends(stage: Scene) -> None:
 def test_hostile_announcements_are_refused_and_harm_nothing(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, "own", 1000)
     right = claim(path)
+    fields: dict[str, list[Any]] = {
+        "name": ["", "http://127.0.0.1/x", "df:sha256:", NOBODY.upper(), NOBODY + "0", "df:md5:" + "0" * 32, 7, None, "x" * 5000],
+        "cid": ["", "a\nb", "cdnnode:x", "x" * 2000, 7], "ip": ["", "a\0b", 7], "port": [0, 22, -1, 70000, 1 << 70, "15001"],
+        "path": ["", "/", "/etc/passwd", "/peer/file/../x", "/peer/file/%2e%2e", "/peer/file/a/b"],
+        "length": [-1, 1 << 63, 1.5, "1"], "digests": ["A", "AAAA", "A" * 64, 7, [1]], "keep": [-1, "x", 1e300],
+    }  # fmt: skip
     wrong: list[Any] = [
         b"", b"[]", b"\xff", b"{" * 5000, b"x" * (1 << 21),
-        *({**right, field: value} for field, values in {
-            "name": ["", "http://127.0.0.1/x", "df:sha256:", NOBODY.upper(), NOBODY + "0", "df:md5:" + "0" * 32, 7, None, "x" * 5000],
-            "cid": ["", "a\nb", "cdnnode:x", "x" * 2000, 7], "ip": ["", "a\0b", 7], "port": [0, 22, -1, 70000, 1 << 70, "15001"],
-            "path": ["", "/", "/etc/passwd", "/peer/file/../x", "/peer/file/%2e%2e", "/peer/file/a/b"],
-            "length": [-1, 1 << 63, 1.5, "1"], "digests": ["A", "AAAA", "A" * 64, 7, [1]], "keep": [-1, "x", 1e300],
-        }.items() for value in values),
+        *({**right, field: value} for field, values in fields.items() for value in values),
     ]  # fmt: skip
     for message in wrong:
         answer = announce(node, message)

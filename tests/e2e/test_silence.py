@@ -54,7 +54,7 @@ def test_five_of_six_peers_that_are_frozen_cost_a_download_little(stage: Scene) 
 def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
     """So many ports that take connections and say nothing, each with a download that claims every piece. backlog 0: they take none."""
     with contextlib.ExitStack() as stack:
-        tasks = []
+        tasks: list[Any] = []
         ports = iter(range(21000, 60000, 131))
         while len(tasks) < number:
             listener = stack.enter_context(socket.socket())

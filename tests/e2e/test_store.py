@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -90,7 +91,7 @@ def test_a_store_without_room_costs_no_download(stage: Scene, key: Path, small: 
     for n, node in enumerate((first, second), 3):
         stage.get(f"{base}/f", f"out{n}", "--notbs", "--pattern", "cdn", host=n, nodes=(node,))
         assert stage.digest(f"out{n}") == digest
-        until(lambda node=node: node.metric("dfengine_store_failures_total"), "a failure that is counted")
+        until(partial(node.metric, "dfengine_store_failures_total"), "a failure that is counted")
     assert second.metric("dfengine_origin_bytes_total") == SIZE, "what was not written whole is nothing to read"
 
 

@@ -106,7 +106,7 @@ def test_streams_and_files_in_one_swarm_feed_each_other(stage: Scene) -> None:
     streams = [stage.start_stream(url, "--window", "8", host=host, nodes=(node,)) for host in (4, 5, 6)]
     outcomes: dict[int, tuple[str, Any]] = {}
     readers = [
-        threading.Thread(target=lambda at=at, process=process: outcomes.__setitem__(at, stage.drain(process)))  # type: ignore[misc]
+        threading.Thread(target=lambda at=at, process=process: outcomes.__setitem__(at, stage.drain(process)))
         for at, process in enumerate(streams)
     ]
     for reader in readers:
@@ -311,7 +311,7 @@ def test_for_programs(stage: Scene) -> None:
     stage.get(url, "out", nodes=(node,))  # the host's peer server runs already, and is nobody's child here
     settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": str(stage.path / "home-2"), "window": 2}
     with dfengine.stream(url, **settings) as reader:
-        assert hashlib.file_digest(reader, "sha256").hexdigest() == digest  # type: ignore[arg-type]
+        assert hashlib.file_digest(reader, "sha256").hexdigest() == digest
         assert reader.result is not None
         assert reader.result.length == size
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def joins(stage: Scene, url: str, node: Supernode, count: int) -> list[subproces
     """So many that have joined it."""
     found = [stage.start_stream(url, *PACED, nodes=(node,)) for _ in range(count)]
     for each in found:
-        until(lambda each=each: Path(f"/proc/{each.pid}/maps").read_text().count("dfengine-signals") >= 2, "a stream that has joined")
+        maps = Path(f"/proc/{each.pid}/maps")
+        until(partial(lambda maps: maps.read_text().count("dfengine-signals") >= 2, maps), "a stream that has joined")
     return found
 
 

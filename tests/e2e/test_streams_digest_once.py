@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,11 +76,11 @@ class Stream:
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
-    def end(self) -> dict[str, object]:
+    def end(self) -> dict[str, Any]:
         """What it found."""
         out, err = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, err.decode()
-        found: dict[str, object] = json.loads(out)
+        found: dict[str, Any] = json.loads(out)
         return found
 
     def kill(self) -> None:
@@ -101,7 +102,7 @@ def begun(stage: Scene, file: tuple[str, Supernode, str], count: int) -> list[St
     return streams
 
 
-def ends(streams: list[Stream], digest: str) -> list[dict[str, object]]:
+def ends(streams: list[Stream], digest: str) -> list[dict[str, Any]]:
     for each in streams:
         each.go_on()
     found = [each.end() for each in streams]

@@ -58,7 +58,7 @@ def register(node: Supernode, url: str, n: int, **more: Any) -> dict[str, Any]:
 def copied(node: Supernode, answer: dict[str, Any]) -> bytes:
     """The supernode's copy, once it is complete."""
     task = answer["data"]["taskId"]
-    path = node.home / "download" / task[:3] / task
+    path: Path = node.home / "download" / task[:3] / task
     described = path.with_name(f"{task}.json")
     until(lambda: json.loads(described.read_bytes())["complete"], "the copy's end")
     return path.read_bytes()
@@ -128,7 +128,7 @@ def test_globs_make_another_tree_of_which_nothing_else_is_fetched(stage: Scene) 
     put(stage.www / "top", FILES)
     url = f"{stage.origin(odd=INDEX['json'])}/odd/top/"
     node = stage.supernode()
-    some = {"include": ["b/*", "a"], "exclude": ["*.bin"]}
+    some: dict[str, Any] = {"include": ["b/*", "a"], "exclude": ["*.bin"]}
     manifest = manifest_of(node, url, **some)
     assert manifest.paths == ["a", "b/c+d%", "b/empty", "b/x"]
     assert data_of(node, url, manifest, **some) == data({path: FILES[path] for path in manifest.paths})
@@ -260,7 +260,7 @@ def test_who_has_no_token_is_not_given_a_private_tree(stage: Scene, monkeypatch:
         hub.add("org/name", {"a": b"1"})
         hub.token, hub.gated = "secret", {"org/name"}
         node = stage.supernode()
-        shown = {"headers": ["Authorization: Bearer secret"]}
+        shown: dict[str, Any] = {"headers": ["Authorization: Bearer secret"]}
         manifest = manifest_of(node, "hf://org/name", **shown)
         assert data_of(node, "hf://org/name", manifest, **shown) == b"1"
         for part in ({"tree": "manifest"}, {"tree": "data", "manifest": manifest.identity}):
@@ -326,7 +326,7 @@ def test_a_killed_supernode_fetches_only_the_rest(stage: Scene) -> None:
 @pytest.mark.parametrize("last", [True, False])
 def test_a_tree_that_changes_while_it_is_fetched_is_listed_again(stage: Scene, with_node: bool, last: bool) -> None:
     files = files_of({f"{n:02}": 200_000 + n for n in range(60)})
-    changed = []
+    changed: list[str] = []
 
     def change(path: str) -> None:
         if path == ("59" if last else "05") and not changed:

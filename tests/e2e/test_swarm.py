@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,7 @@ def test_an_interrupted_download_says_so_and_goes_on(stage: Scene) -> None:
     node = stage.supernode("--max-bandwidth", "40M")
     for number, least in ((signal.SIGTERM, 8 * MIB), (signal.SIGINT, 32 * MIB)):
         get = stage.start_get(url, "out", nodes=(node,))
-        until(lambda least=least: held(stage, "out") > least, "more of the file")
+        until(partial(lambda least: held(stage, "out") > least, least), "more of the file")
         get.send_signal(number)
         assert "run it again" in stage.end(get, 128 + number)
         assert not (stage.path / "out").exists()

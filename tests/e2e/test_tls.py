@@ -11,6 +11,8 @@ import ssl
 import subprocess
 import sys
 import time
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -131,7 +133,7 @@ def test_with_a_secret_limits_and_slow_receivers(stage: Scene, authority: Author
     assert "secret" in stage.get(url, "c", *authority.options("host-5"), "--notbs", host=5, nodes=(node,), status=3)
     cert, key = authority.issue("program")
     stage.homes.add(stage.path / "home-6")
-    own = {"nodes": node.node, "secret_file": secret, "home": stage.path / "home-6", "ip": "127.0.0.6", "notbs": True}
+    own: dict[str, Any] = {"nodes": node.node, "secret_file": secret, "home": stage.path / "home-6", "ip": "127.0.0.6", "notbs": True}
     assert dfengine.Client(tls={"cert": cert, "key": key, "ca": authority.ca}, **own).get(url, stage.path / "d").serves
     for ca in (authority.ca, cert):
         with pytest.raises(dfengine.DfengineError):
@@ -236,6 +238,6 @@ def test_certificates_are_read_again_on_sighup(stage: Scene, authority: Authorit
         assert shown(context, address) == before
         os.replace(key, files[3])
         os.kill(pid, signal.SIGHUP)
-        until(lambda before=before, address=address: shown(context, address) != before, "the new certificate")
+        until(partial(lambda before, address: shown(context, address) != before, before, address), "the new certificate")
         stage.get(url, f"c-{pid}", *authority.options("third"), "--notbs", host=4, nodes=(node,))
         assert stage.digest(f"b-{pid}") == stage.digest(f"c-{pid}") == sha

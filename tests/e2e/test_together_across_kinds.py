@@ -146,7 +146,7 @@ def test_a_killed_download_leaves_one_leader_of_open_files_and_one_of_streams(
     has_got(stage, "out", SIZE * tenths // 10)
     stage.kill(get)
     assert stage.drain(stream)[0] == digest
-    found = [reader.read() for reader in readers if reader.opened() is None]
+    found = [reader.opened_and_read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
     assert sorted(each["host"] == SIZE for each in found) == [False, True]
     assert SIZE <= memory(readers) <= SIZE + PIECE
@@ -182,7 +182,7 @@ def test_a_stopped_download_keeps_nobody(stage: Scene, file: tuple[str, Supernod
     has_got(stage, "out", SIZE // 4)
     get.send_signal(signal.SIGSTOP)
     assert stage.drain(stream)[0] == digest
-    found = [reader.read() for reader in readers if reader.opened() is None]
+    found = [reader.opened_and_read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
     assert memory(readers) <= SIZE + PIECE
     get.send_signal(signal.SIGCONT)
@@ -314,7 +314,7 @@ def test_open_files_take_the_digest_of_a_download(stage: Scene, file: tuple[str,
     if killed:
         has_got(stage, "out", SIZE // 3)
         stage.kill(get)
-    found = [reader.read() for reader in readers if reader.opened() is None]
+    found = [reader.opened_and_read() for reader in readers]
     assert {each["sha256"] for each in found} == {digest}
     assert [bool(each["hashed"]) for each in found].count(True) == killed
     if killed:

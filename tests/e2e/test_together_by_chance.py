@@ -37,7 +37,8 @@ class Host:
 
     def begin(self, n: int) -> None:
         """One more, of any kind."""
-        stage, chance, common = self.stage, self.chance, ("--locallimit", str(LIMIT))
+        stage, chance = self.stage, self.chance
+        common: tuple[str, ...] = ("--locallimit", str(LIMIT))
         kind = chance.choice(["file", "same", "stream", "memory", "disk"])
         digest = f"sha256:{self.digest}" if chance.random() < 0.3 else ""
         if kind in ("memory", "disk"):

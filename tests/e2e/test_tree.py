@@ -278,7 +278,7 @@ def test_a_tree_is_fetched_while_the_supernode_is_lost(stage: Scene) -> None:
 @pytest.mark.parametrize("with_node", [False, True])
 def test_two_at_once_of_one_host_and_home(stage: Scene, with_node: bool) -> None:
     expected, url = lay(stage), index(stage)
-    nodes = (stage.supernode(),) if with_node else ()
+    nodes = [stage.supernode()] if with_node else []
     both = [start(stage, url, f"out-{n}", *nodes) for n in range(2)]
     for n, process in enumerate(both):
         counts(end(process))

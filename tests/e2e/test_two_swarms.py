@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import MIB, Scene, until
@@ -56,8 +58,8 @@ def test_two_downloads_of_one_process_in_two_swarms(stage: Scene) -> None:
     )  # fmt: skip
     plain = stage.supernode("--secret-file", theirs)
     cert, key = authority.issue("host")
-    first = {"secret_file": [ours], "tls_cert": cert, "tls_key": key, "tls_ca": authority.ca, "ip": "127.0.0.2"}
-    second = {"secret_file": [theirs], "ip": "127.0.0.3"}
+    first: dict[str, Any] = {"secret_file": [ours], "tls_cert": cert, "tls_key": key, "tls_ca": authority.ca, "ip": "127.0.0.2"}
+    second: dict[str, Any] = {"secret_file": [theirs], "ip": "127.0.0.3"}
     for each, host in ((first, 2), (second, 3)):
         home = stage.path / f"home-{host}"
         stage.homes.add(home)
@@ -75,7 +77,7 @@ def test_two_downloads_of_one_process_in_two_swarms(stage: Scene) -> None:
         for name in ("a", "b"):
             assert stage.digest(f"{name}-{number}") == stage.digest(f"{name}s-{number}") == shas[name]
     for node in (sealed, plain):
-        until(lambda node=node: node.metric("dfengine_unproved_peers") == 0, "the proof of every host")
+        until(partial(lambda node: node.metric("dfengine_unproved_peers") == 0, node), "the proof of every host")
 
 
 def test_a_process_shows_a_swarms_secret_to_that_swarm_alone(stage: Scene) -> None:

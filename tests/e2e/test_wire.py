@@ -27,7 +27,8 @@ AS_RECORDED = ("code", "pieceNum", "pieceSize", "range", "downLink", "fileLength
 
 
 def sample(name: str) -> list[dict[str, Any]]:
-    return json.loads((SAMPLES / f"{name}.json").read_text())
+    found: list[dict[str, Any]] = json.loads((SAMPLES / f"{name}.json").read_text())
+    return found
 
 
 class Replay:
@@ -141,11 +142,13 @@ def ready(replay: Replay, task: str, cid: str) -> None:
 
 
 def recorded_task(exchange: dict[str, Any]) -> str:
-    return parse_qs(urlsplit(exchange["request"]["target"]).query)["taskId"][0]
+    target: str = exchange["request"]["target"]
+    return parse_qs(urlsplit(target).query)["taskId"][0]
 
 
 def recorded_cid(exchange: dict[str, Any]) -> str:
-    query = parse_qs(urlsplit(exchange["request"]["target"]).query)
+    target: str = exchange["request"]["target"]
+    query = parse_qs(urlsplit(target).query)
     return (query.get("srcCid") or query["cid"])[0]
 
 

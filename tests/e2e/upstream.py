@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -97,7 +98,7 @@ class Upstream:
             sock.shutdown(socket.SHUT_WR)
         self._open.discard(sock)
 
-    def _read(self, sock: socket.socket, lines: socket.SocketIO) -> Asked | None:
+    def _read(self, sock: socket.socket, lines: io.BufferedReader) -> Asked | None:
         method, target, _ = lines.readline().decode("latin-1").split()
         fields: dict[str, str] = {}
         while line := lines.readline().decode("latin-1").strip():

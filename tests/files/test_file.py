@@ -125,7 +125,7 @@ def test_memory_that_cannot_be_written_to() -> None:
     with opened() as file:
         for call in (file.readinto, io.BytesIO(b"a").readinto):
             with pytest.raises(TypeError, match="read-write"):
-                call(b"abc")  # type: ignore[arg-type]
+                call(b"abc")
         with pytest.raises(BadValue, match="read-write"):
             file.pread_into(0, b"abc")
 
@@ -143,7 +143,8 @@ def test_a_buffer_travels_with_its_file() -> None:
         kept = pickle.dumps(file)
     with pickle.loads(kept) as other:
         assert isinstance(other, Buffered)
-        other.raw._opened = Content()
+        assert isinstance(other.raw, File)
+        other.raw._opened = Content()  # type: ignore[assignment]
         assert other.tell() == 7
         assert other.read(300) == CONTENT[7:307]
         again = pickle.dumps(other)

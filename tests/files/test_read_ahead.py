@@ -62,7 +62,8 @@ def test_a_sequential_reader_among_random_ones() -> None:
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 30)), max_size=80))
 def test_no_more_is_read_ahead_than_was_read_in_a_row(reads: list[tuple[int, int]]) -> None:
     """By a model: the longest chain of earlier reads, each of which begins where the one before it ended."""
-    ahead, chains = ReadAhead(10, most_bytes=100, most_pieces=8), {}
+    ahead = ReadAhead(10, most_bytes=100, most_pieces=8)
+    chains: dict[int, int] = {}
     for offset, length in reads:
         end = offset + length
         chain = chains.get(offset, -length) + length

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_results_and_errors_come_back_whichever_thread_made_them(monkeypatch: py
         return n
 
     async def main() -> list[Any]:
-        return await asyncio.gather(*[made.run(lambda n=n: call(n)) for n in range(50)], return_exceptions=True)
+        return await asyncio.gather(*[made.run(partial(call, n)) for n in range(50)], return_exceptions=True)
 
     for _ in range(2):
         found = asyncio.run(main())

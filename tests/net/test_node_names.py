@@ -38,7 +38,7 @@ class Resolver:
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     made = Resolver()
-    monkeypatch.setattr(node_names.socket, "getaddrinfo", made)
+    monkeypatch.setattr(socket, "getaddrinfo", made)
     monkeypatch.setattr(node_names, "_names", {})
     yield made
     made.go.set()

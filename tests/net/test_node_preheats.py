@@ -21,7 +21,8 @@ class Line:
     """A connection that gives this answer."""
 
     def __init__(self, status: int, body: bytes, asked: list[Any]) -> None:
-        self._answer, self._asked = (status, {}, body), asked
+        self._answer: tuple[int, dict[str, str], bytes] = (status, {}, body)
+        self._asked = asked
 
     def request(self, *words: Any, timeout: float) -> Any:
         self._asked.append(words)
@@ -77,7 +78,8 @@ def test_nonsense(said: object) -> None:
 
 
 def test_a_list_of_nonsense() -> None:
-    for said in (5, {}, [5], [{}], [{**WHOLE, "status": "DONE"}], [{**WHOLE, "ID": 5}]):
+    nonsense: tuple[Any, ...] = (5, {}, [5], [{}], [{**WHOLE, "status": "DONE"}], [{**WHOLE, "ID": 5}])
+    for said in nonsense:
         with pytest.raises(ProtocolViolation):
             node(200, said).listed()
 

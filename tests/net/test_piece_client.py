@@ -77,7 +77,7 @@ def test_every_byte_of_the_frame_is_checked(at: int) -> None:
 
     def receive() -> bytes:
         answer: Any = Answer(bytes(whole))
-        body = PieceBody(answer, head(105), THREE, 2, time.monotonic() + 9)
+        body: Any = PieceBody(answer, head(105), THREE, 2, time.monotonic() + 9)
         content = bytearray(body.length)
         body.into(content, 0, body.length)
         body.end(answer, time.monotonic() + 9)

@@ -27,7 +27,7 @@ def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: b
         manager.stopping()
         manager.close()
         loop.close()
-        heard = []
+        heard: list[str] = []
         while not heard or heard[-1] != "STOPPING=1":
             heard.append(sock.recv(4096).decode())
     assert heard[0] == "READY=1\nSTATUS=port 1"

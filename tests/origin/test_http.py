@@ -190,7 +190,12 @@ def test_whoever_waits_is_woken_by_a_cancel(at: str, cancel: Cancel) -> None:
                 HttpOrigin(url, cancel=cancel).open(waiting=cancel.set)
         else:
             with opened(url, cancel) as body:
-                thread = threading.Thread(target=lambda: (reading.wait(), cancel.set()))
+
+                def end() -> None:
+                    reading.wait()
+                    cancel.set()
+
+                thread = threading.Thread(target=end)
                 thread.start()
                 reading.set()
                 with pytest.raises(SourceGone):

@@ -283,8 +283,13 @@ def test_a_hostile_bucket_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("credentials")
 def test_a_store_at_an_address_that_is_closed_is_not_listed(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    with serving(lambda path: (asked.append(path) or 200, "application/xml", page([], False))) as base:
+    asked: list[str] = []
+
+    def answer(path: str) -> tuple[int, str, bytes]:
+        asked.append(path)
+        return 200, "application/xml", page([], False)
+
+    with serving(answer) as base:
         monkeypatch.setenv("AWS_ENDPOINT_URL", base)
         for deny in (["127.0.0.1"], ["127.0.0.0/8"]):
             with pytest.raises(OriginForbidden):

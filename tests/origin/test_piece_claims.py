@@ -42,7 +42,7 @@ def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, se
     bits = Bitset(100)
     for n in here:
         bits.set(n)
-    work, fetched = Work(missing(bits, 100), longest), []
+    work, fetched = Work(missing(bits, 100), longest), list[int]()
     while (run := work.claim()) is not None:
         first, past = run
         assert 0 < past - first <= longest

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import pytest
@@ -643,7 +643,7 @@ def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behav
     origin = Origin(295, [Behaviour(), *[refusal] * 500])
     origin.main_waits.clear()
     found = Run(origin, Sink(295), connections)
-    until(lambda: bool(origin.asked) and all(claim.body is origin.bodies[0] for claim in [*found.reader._claims]))
+    until(lambda: bool(origin.asked) and all(cast(object, claim.body) is origin.bodies[0] for claim in [*found.reader._claims]))
     assert not origin.bodies[0].closed
     origin.main_waits.set()
     assert found.end() is None
@@ -893,10 +893,10 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
         assert sink.whole in origin.files
 
 
-def until(true: object) -> None:
+def until(true: Callable[[], object]) -> None:
     """Fails when it does not come about."""
     end = time.monotonic() + LONGEST
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < end
         time.sleep(0.001)
 

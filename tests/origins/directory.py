@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +39,7 @@ class Directory:
         self.lies: dict[str, int] = {}
         self.stale: dict[str, int] = {}
         self.refuse: dict[str, int] = {}
-        self.change = lambda path: None
+        self.change: Callable[[str], None] = lambda path: None
         self.cut: dict[str, int] = {}
         self.lock = threading.Lock()
 

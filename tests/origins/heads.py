@@ -47,6 +47,14 @@ def _late(x: Exchange) -> None:
     serve(x)
 
 
+def _garbage_once(x: Exchange) -> None:
+    if x.n:
+        serve(x)
+    else:
+        x.send(b"\x16\x03\x01\0\xa5")
+        x.fin()
+
+
 def _halting(x: Exchange) -> None:
     x.send(b"HTTP/1.1 ")
     x.pause(0.5)
@@ -136,7 +144,6 @@ HEADS = (
         options=("--minrate", "1M", *ONCE[:1], "0"),
         curl=("-m", "5"), ways=("alone",), bound=120.0,
     ),
-    Behaviour("garbage-once", lambda x: serve(x) if x.n else x.send(b"\x16\x03\x01\0\xa5") or x.fin(),
-        OneVersion("no server says this by chance")),
+    Behaviour("garbage-once", _garbage_once, OneVersion("no server says this by chance")),
     Behaviour("head-in-two-parts", _halting),
 )

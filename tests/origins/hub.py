@@ -174,8 +174,8 @@ class _Handler(quiet.QuietHandler):
     def _tree(self, files: dict[str, bytes], folder: str) -> None:
         hub = self.server.hub
         if hub.tree is not None:
-            members, link = hub.tree(self.path)
-            return self._json(members, {"Link": link} if link else {})
+            given, link = hub.tree(self.path)
+            return self._json(given, {"Link": link} if link else {})
         inside = sorted(path for path in files if not folder or path.startswith(folder + "/"))
         if not inside:
             return self._answer(404, b"no entry", {"X-Error-Code": "EntryNotFound"})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.origins.answers import Headers, chunked, etag_of, head, honest, refuse, serve
-from tests.origins.behaviour import BIG, PIECE, SLOW_ENOUGH, Behaviour, Delivers, OneVersion, Script, content
-from tests.origins.server import Exchange
+from tests.origins.behaviour import BIG, PIECE, SLOW_ENOUGH, Behaviour, Delivers, OneVersion, content
+from tests.origins.server import Exchange, Script
 
 FILE = (content(BIG, 1),)
 OTHER = content(BIG, 2)

@@ -104,7 +104,7 @@ def test_one_that_does_not_answer_is_lost_after_a_while_until_it_answers(
 ) -> None:
     """On a virtual clock: what each supernode is asked to keep, once a minute."""
     clock, down, asked = [1000.0], {"a:1"}, dict[str, bool]()
-    monkeypatch.setattr(content_announcer.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(content_announcer, "listed", lambda home: [SHARED.replace(nodes=["a:1", "b:2"], keep=["a:1"])])
     monkeypatch.setattr(content_announcer, "is_whole", lambda home, shared: True)
 

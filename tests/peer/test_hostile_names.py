@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dfengine._piece import Geometry
+from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BadRequest, Parts, Request
 from dfengine.net.limit import TokenBucket
 from dfengine.peer.routes import Routes
@@ -88,4 +89,6 @@ def test_an_answer_is_of_the_registered_file(shared: Any) -> None:
     headers = {"range": "bytes=0-4194303", "piecenum": "0", "piecesize": "4194304"}
     answer = routes(Request("GET", b"/peer/file/" + NAME.encode(), headers, b"", "127.0.0.1"))
     assert isinstance(answer, Parts)
-    assert os.path.samestat(os.fstat(answer.parts[1].fd), os.stat(target.part))
+    part = answer.parts[1]
+    assert isinstance(part, FileSlice)
+    assert os.path.samestat(os.fstat(part.fd), os.stat(target.part))

@@ -59,8 +59,10 @@ def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> Non
     assert shared is not None
     assert shared.cid == "first"
     assert lines[1].recv(1) == b"", "it is hung up on"
-    for each in (*lines, *files):
-        each.close()
+    for line in lines:
+        line.close()
+    for file in files:
+        file.close()
     hosted.close()
 
 

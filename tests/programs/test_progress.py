@@ -34,11 +34,12 @@ def test_bytes_rate_and_eta(clock: Clock) -> None:
     first, second = told
     assert (first.done, first.length, first.eta, first.resumed) == (100, -1, None, 100)
     assert (second.done, second.length, second.from_peers, second.from_origin) == (400, 1100, 200, 100)
-    assert (second.rate, second.seconds) == (pytest.approx(300), pytest.approx(1))
+    assert (second.rate, second.seconds) == pytest.approx((300, 1))
     assert second.eta == pytest.approx(700 / 300)
     assert teller.now == second
     teller.end(1100, 900, 0, 100, 100)
-    assert (told[-1].done, told[-1].eta, told[-1].rate) == (1100, 0.0, pytest.approx(1000))
+    assert (told[-1].done, told[-1].eta) == (1100, 0.0)
+    assert told[-1].rate == pytest.approx(1000)
 
 
 def test_it_is_told_ten_times_a_second_and_at_the_end(clock: Clock) -> None:

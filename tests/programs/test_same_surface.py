@@ -101,6 +101,7 @@ def test_every_class_of_coroutines_is_compared() -> None:
 
 
 def test_functions_are_methods_of_the_client() -> None:
+    module: Any
     for module in KINDS["functions"]:
         for name in functions(module):
             assert parameters(getattr(module.Client, name)) == parameters(getattr(module, name))

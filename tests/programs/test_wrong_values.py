@@ -129,7 +129,8 @@ def test_a_wrong_value_of_each_option_of_a_file_system_is_refused() -> None:
         error = raised(lambda: FileSystem(skip_instance_cache=True, **{name: value}))  # noqa: B023
         assert isinstance(error, BadValue), (name, error)
         assert name in str(error)
-    for wrong in (5, "x", ["a"]):
+    wrongs: tuple[Any, ...] = (5, "x", ["a"])
+    for wrong in wrongs:
         assert isinstance(raised(lambda: FileSystem(target_protocol="http", target_options=wrong)), BadValue)  # noqa: B023
 
 
@@ -166,9 +167,9 @@ def test_a_home_directory_that_nobody_knows_is_not_made_here(tmp_path: Path, mon
 def test_what_is_no_place_for_an_open_file(value: Any) -> None:
     client = dfengine.Client()
     with pytest.raises(BadValue):
-        client.open(REFUSED, store=("no", value))  # type: ignore[arg-type]
+        client.open(REFUSED, store=("no", value))  # type: ignore[call-overload]
     with pytest.raises(BadValue):
-        client.open(REFUSED, buffering=("no", value))  # type: ignore[arg-type]
+        client.open(REFUSED, buffering=("no", value))  # type: ignore[call-overload]
 
 
 class Work(Handle[int]):
@@ -200,7 +201,7 @@ def test_waits_of_no_time(timeout: Any) -> None:
         with pytest.raises(BadValue, match="timeout"):
             work.wait(timeout)
         with pytest.raises(BadValue, match="timeout"):
-            asyncio.run(dfengine.aio.Download(work).wait(timeout))  # type: ignore[attr-defined]
+            asyncio.run(dfengine.aio.Download(work).wait(timeout))  # type: ignore[arg-type]
         for over in (0, -5, -(2**200), 0.0):
             with pytest.raises(TimeoutError):
                 work.wait(over)

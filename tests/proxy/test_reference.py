@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine.origin.image_name import HUB
 from dfengine.proxy import reference
-from dfengine.proxy.reference import BLOBS, HUB, MANIFESTS, Reference, parse
+from dfengine.proxy.reference import BLOBS, MANIFESTS, Reference, parse
 
 HEX = "0123456789abcdef" * 4
 SHA = f"sha256:{HEX}"

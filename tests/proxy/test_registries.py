@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.origin_access import Access
-from dfengine.proxy.reference import HUB
+from dfengine.origin.image_name import HUB
 from dfengine.proxy.registries import Registries, Registry
 
 OWN = Registry.parse("http://127.0.0.1:5000")

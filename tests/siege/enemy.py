@@ -99,7 +99,7 @@ class Enemy:
 class Origin:
     """A server of the enemy's own. answer: what follows each request's head; it may wait, the connection is its own."""
 
-    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+    def __init__(self, answer: Callable[[socket.socket], object]) -> None:
         self._answer = answer
         self._listener = socket.create_server((ADDRESS, 0), backlog=1024)
         self.asked = 0

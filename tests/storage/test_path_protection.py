@@ -20,7 +20,7 @@ from dfengine.errors import LocalError, StorageError
 from dfengine.net.dialer import Dialer
 from dfengine.storage.home import Home
 from dfengine.storage.output import opened, prepare
-from dfengine.storage.path_protection import resolved
+from dfengine.storage.path_protection import removable, resolved
 from dfengine.storage.target import Target
 from dfengine.storage.tree_target import TreeTarget
 from dfengine.supernode import server
@@ -115,7 +115,7 @@ def test_a_hard_link_to_another_file_of_this_user_is_not_written_over(shared: Pa
 def test_a_record_that_is_taken_after_the_look_costs_the_name_and_not_the_download(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dfengine.storage import target as module
 
-    looked = module.removable
+    looked = removable
 
     def raced(path: str) -> bool:
         free = looked(path)

@@ -12,7 +12,8 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice, Upload
-from dfengine.storage.home import Entry, Shared
+from dfengine.storage.home import Entry
+from dfengine.storage.served_file import Shared
 from dfengine.storage.slots import MEMORIES, SlotFile
 
 MIB = 1 << 20

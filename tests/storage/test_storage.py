@@ -8,6 +8,7 @@ import fcntl
 import gc
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,8 +122,10 @@ class TestRecord:
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(os, "pwrite", refuse)
-        for change in (lambda: writer.show(1), lambda: writer.set_digest(1, bytes(16)), lambda: writer.learn_length(1),
-                       lambda: writer.set_complete(1)):
+        changes: tuple[Callable[[], object], ...] = (
+            lambda: writer.show(1), lambda: writer.set_digest(1, bytes(16)), lambda: writer.learn_length(1), lambda: writer.set_complete(1),
+        )  # fmt: skip
+        for change in changes:
             with pytest.raises(StorageError) as caught:
                 change()
             assert isinstance(caught.value, DiskFull) == (number != errno.EIO)
@@ -178,7 +181,7 @@ class TestRecord:
         lambda raw: raw[:20] + b"\xff\xff\xff\xff" + raw[24:],
         lambda raw: raw[:20] + b"\0\0\0\0" + raw[24:],
     ])
-    def test_refuses_what_is_no_record(self, tmp_path: Path, geometry: Geometry, damage) -> None:
+    def test_refuses_what_is_no_record(self, tmp_path: Path, geometry: Geometry, damage: Callable[[bytes], bytes]) -> None:
         path = tmp_path / "r"
         Record.create(str(path), geometry).close()
         path.write_bytes(damage(path.read_bytes()))

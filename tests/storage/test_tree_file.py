@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -400,7 +400,10 @@ def test_one_that_deletes_is_not_begun_below_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize("planted", ["link", "folder", "fifo"])
 def test_a_planted_lock_is_refused_and_waited_for_by_nobody(tmp_path: Path, planted: str) -> None:
     place = tmp_path / folder_lock.NAME
-    {"link": lambda: place.symlink_to("/dev/zero"), "folder": place.mkdir, "fifo": lambda: os.mkfifo(place)}[planted]()
+    plants: dict[str, Callable[[], None]] = {
+        "link": lambda: place.symlink_to("/dev/zero"), "folder": place.mkdir, "fifo": lambda: os.mkfifo(place),
+    }  # fmt: skip
+    plants[planted]()
     with pytest.raises(StorageError, match="is no file: remove it"):
         Tree(tmp_path, {"a": b"1"}).open()
     assert not folder_lock.is_held(str(tmp_path))

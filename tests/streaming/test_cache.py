@@ -8,13 +8,21 @@ from hypothesis import strategies as st
 from dfengine.streaming.cache import Cache
 
 
+def was_used(used: set[int], n: int) -> bool:
+    """Since it was asked for the last time."""
+    if n not in used:
+        return False
+    used.discard(n)
+    return True
+
+
 def used_never(n: int) -> bool:
     return False
 
 
 def test_the_least_recently_used_leaves_first_and_a_used_one_gets_a_second_chance() -> None:
     used = {0}
-    cache = Cache(4, lambda n: n in used and not used.discard(n))
+    cache = Cache(4, lambda n: was_used(used, n))
     for n in range(4):
         assert cache.keep(n, 4) == []
     assert cache.tell() == []
@@ -56,7 +64,7 @@ def test_without_a_cache_nothing_stays() -> None:
 @settings(max_examples=300, deadline=None)
 def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tuple[str, int]]) -> None:
     used: set[int] = set()
-    cache = Cache(most, lambda n: n in used and not used.discard(n))
+    cache = Cache(most, lambda n: was_used(used, n))
     here: list[int] = []
     telling: list[list[int]] = []
     count = 0

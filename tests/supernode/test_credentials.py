@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dfengine.errors import BadValue
 from dfengine.origin.verification import verification
-from dfengine.settings import BadValue, parse_header
+from dfengine.settings import parse_header
 from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
 from dfengine.task import task_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,8 +98,8 @@ def test_the_loop_finds_the_file_until_it_has_heard_of_the_next_one(tmp_path: Pa
     fetch = fetch_of(cache)
     fetch.post = lambda *event: posted.put(event)
     heard: list[bool] = []
-    fetch.events = SimpleNamespace(fetch_renewed=lambda fetch: heard.append(fetch.file is old))  # type: ignore[assignment]
     fetch.file = old = cache.create(TASK, Geometry(5), fetch.description)
+    fetch.events = SimpleNamespace(fetch_renewed=lambda fetch: heard.append(fetch.file is old))
     begun = threading.Event()
     monkeypatch.setattr(fetch_thread, "_fetch", lambda fetch, found: begun.set())
     thread = threading.Thread(target=fetch_thread._renew, args=(fetch,))
@@ -109,13 +110,13 @@ def test_the_loop_finds_the_file_until_it_has_heard_of_the_next_one(tmp_path: Pa
     event(*given)
     assert begun.wait(60)
     assert heard == [True]
-    assert (fetch.file, fetch.state) == (None, NEW)
+    assert [fetch.file, fetch.state] == [None, NEW]
     thread.join(60)
 
 
 def test_a_fetch_that_is_forgotten_does_not_wait_for_the_loop(tmp_path: Path) -> None:
     fetch = fetch_of(Cache(str(tmp_path)))
-    fetch.events = SimpleNamespace(fetch_renewed=None)  # type: ignore[assignment]
+    fetch.events = SimpleNamespace(fetch_renewed=None)
     fetch.file = fetch.cache.create(TASK, Geometry(5), fetch.description)
     threading.Timer(0.05, fetch.stop).start()
     with pytest.raises(OriginUnreachable):
@@ -130,12 +131,16 @@ def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, m
     monkeypatch.setattr(fetch_thread, "read", lambda *_, **how: None)
     tried: list[int] = []
 
+    def write(task: str, work: Callable[[], object]) -> object:
+        tried.append(2)
+        return work()
+
     def full(*_: object) -> None:
         tried.append(1)
         raise DiskFull("no space")
 
     monkeypatch.setattr(fetch.cache, "describe", full)
-    monkeypatch.setattr(fetch.room, "write", lambda task, write: tried.append(2) or write())
+    monkeypatch.setattr(fetch.room, "write", write)
     body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5, vary=frozenset())
     assert fetch_thread._is_same(fetch, None, body, file, description, False)  # type: ignore[arg-type]
     assert tried == [2, 1], "room is made first"

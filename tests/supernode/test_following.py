@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from copy import copy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,7 +46,9 @@ class Leader:
 
     def __init__(self, cache: Cache) -> None:
         self.asked: list[tuple[str, Any]] = []
-        self.registered = self.pulled = self.piece = lambda answer: answer
+        self.registered: Callable[[Any], Any] = lambda answer: answer
+        self.pulled: Callable[[Any], Any] = lambda answer: answer
+        self.piece: Callable[[bytes], bytes] = lambda answer: answer
         self.reads = Reading(wire.SUCCESS, 0, GEOMETRY.count - 2)
         self.read: Any = lambda: self.reads
         self.given: set[int] = set()
@@ -287,8 +289,10 @@ def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, 
     assert any(message.get("failed") for _, message in leader.asked)
 
 
-HOSTILE = (None, "", "\0", "../" * 20, "0" * 64, "\ud800", -1, 0, 1 << 31, 1 << 63, 1e300, True, [], [None], ["a\r\nb"] * 3, {}, {"a": 1},
-           "a" * 70_000)  # fmt: skip
+HOSTILE: tuple[Any, ...] = (
+    None, "", "\0", "../" * 20, "0" * 64, "\ud800", -1, 0, 1 << 31, 1 << 63, 1e300, True, [], [None], ["a\r\nb"] * 3, {}, {"a": 1},
+    "a" * 70_000,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(24))

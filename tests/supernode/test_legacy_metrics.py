@@ -24,7 +24,7 @@ def exposed(counts: LegacyCounts) -> dict[str, dict[tuple[tuple[str, str], ...],
             return counts.families()
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Families())  # type: ignore[arg-type]
+    registry.register(Families())
     found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:

@@ -88,7 +88,7 @@ def fetched(home: Path, at: Store | None, **wanted: Any) -> Fetch:
                                                                         "fetch_failed", "fetch_damaged")))  # fmt: skip
     room = Room(cache, None, None, 0, 0)  # type: ignore[arg-type]
     given: Any = {"url": "http://127.0.0.1:1/f", **wanted}
-    fetch = Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, room, store=at)  # type: ignore[arg-type]
+    fetch = Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, room, store=at)
     fetch_thread.run(fetch)
     return fetch
 
@@ -145,7 +145,8 @@ def test_the_origin_says_whether_the_version_holds(tmp_path: Path, origin: Origi
 
 def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path, origin: Origin) -> None:
     at = store_at(tmp_path / "store")
-    for n, wanted in enumerate(({"headers": (("Authorization", "x"),)}, {"insecure": True}, {"signed": "http://u"})):
+    wishes: tuple[dict[str, Any], ...] = ({"headers": (("Authorization", "x"),)}, {"insecure": True}, {"signed": "http://u"})
+    for n, wanted in enumerate(wishes):
         fetch = fetched(tmp_path / str(n), at, **wanted)
         behind = WriteBehind(at)
         behind.note(fetch)
@@ -255,7 +256,12 @@ def test_a_fetch_that_is_stopped_leaves_the_store(tmp_path: Path, origin: Origin
     started = threading.Thread(target=lambda: found.append(fetched(tmp_path / "one", at)))
     real = Fetch.use_files
     begun: list[Fetch] = []
-    monkeypatch.setattr(Fetch, "use_files", lambda self, use: (begun.append(self), real(self, use))[1])
+
+    def use_files(self: Fetch, use: Any) -> Any:
+        begun.append(self)
+        return real(self, use)
+
+    monkeypatch.setattr(Fetch, "use_files", use_files)
     started.start()
     until(lambda: begun)
     begun[0].stop()

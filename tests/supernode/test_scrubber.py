@@ -66,7 +66,12 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
 def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         file, proved = copy_in(tmp_path), list[int]()
-        monkeypatch.setattr(file, "verify", lambda n, buffer: not proved.append(n))
+
+        def verify(n: int, buffer: object) -> bool:
+            proved.append(n)
+            return True
+
+        monkeypatch.setattr(file, "verify", verify)
         fetch: Any = SimpleNamespace(task="t", file=file, damaged=lambda n: None)
         scrubber = Scrubber(asyncio.get_running_loop())
         for address in (ALICE, BOB):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,6 +24,8 @@ LIMITS = Limits(
     up=2, down=3, native_down=4, supernode=2, few=1, slow=3.0, lease=20.0, reseed_delay=3.0, fail_isolate=3, isolation=15.0, peer_gc=90.0,
     ahead=80,
 )  # fmt: skip
+
+P = ParamSpec("P")
 
 tasks = st.sampled_from(sorted(TASKS))
 cids = st.sampled_from(CIDS)
@@ -49,26 +51,26 @@ class SwarmMachine(RuleBasedStateMachine):
         self.windows: dict[tuple[str, str], int] = {}
         self.assigned: dict[tuple[str, str], dict[int, str | None]] = {}
 
-    def both(self, call: Callable[[Swarm], Any]) -> Any:
+    def both(self, call: Callable[Concatenate[Swarm, P], Any], *given: P.args, **named: P.kwargs) -> Any:
         """The same on both; errors are answers too."""
-        answers = []
+        answers: list[tuple[Any, str | None]] = []
         for swarm in self.swarms:
             try:
-                answers.append((call(swarm), None))
+                answers.append((call(swarm, *given, **named), None))
             except (UnknownTask, BadPiece, IllegalEvent) as error:
                 answers.append((None, str(error)))
         assert answers[0] == answers[1]
         return answers[0][0]
 
-    def event(self, call: Callable[[Swarm], Any]) -> Any:
-        answer = self.both(call)
+    def event(self, call: Callable[Concatenate[Swarm, P], Any], *given: P.args, **named: P.kwargs) -> Any:
+        answer = self.both(call, *given, **named)
         self.settle()
         return answer
 
     def settle(self) -> None:
         while self.swarm.wakeable:
             task = next(iter(self.swarm.wakeable))
-            for cid, pull in self.both(lambda swarm, task=task: swarm.answer_parked(task, self.now)):
+            for cid, pull in self.both(Swarm.answer_parked, task, self.now):
                 assert pull.kind in ("pieces", "finished")
                 self.look_at(task, cid, pull)
         assert self.both(lambda swarm: list(swarm.wakeable)) == []
@@ -94,7 +96,8 @@ class SwarmMachine(RuleBasedStateMachine):
             assert len(set(sources)) == len(sources)
             for source in sources:
                 assert source.cid != cid
-                assert n in state.cached if source is CDN else state.downloads[source.cid].has(n)
+                assert (source is CDN) == (source.cid is None)
+                assert n in state.cached if source.cid is None else state.downloads[source.cid].has(n)
             first = None if sources[0] is CDN else sources[0].cid
             assert download.running[n].source is (None if first is None else state.downloads[first])
             self.assigned.setdefault((task, cid), {})[n] = first
@@ -111,7 +114,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @initialize(cached=st.integers(0, 9), joins=st.lists(st.tuples(tasks, cids, windows, st.booleans()), min_size=4, max_size=20))
     def begin(self, cached: int, joins: list[tuple[str, str, int, bool]]) -> None:
         for task, count in TASKS.items():
-            self.both(lambda swarm, task=task, count=count: swarm.add_task(task, count, self.now))
+            self.both(Swarm.add_task, task, count, self.now)
             for n in range(cached):
                 self.cached(task, n)
                 self.legacy_ready(task, n)
@@ -241,7 +244,7 @@ class SwarmMachine(RuleBasedStateMachine):
         task, cid = data.draw(st.sampled_from(self.pullers()))
         for n, lease in list(self.swarm.tasks[task].downloads[cid].running.items()):
             source = lease.source.cid if lease.source else "cdnnode:1~x"
-            self.event(lambda swarm, n=n, source=source: swarm.done(task, cid, n, source, self.now))
+            self.event(Swarm.done, task, cid, n, source, self.now)
 
     @precondition(lambda self: self.pullers())
     @rule(data=st.data())
@@ -268,14 +271,14 @@ class SwarmMachine(RuleBasedStateMachine):
     def one_piece_each_ending(self, task: str) -> None:
         for cid, download in list(self.swarm.tasks[task].downloads.items()):
             for n in list(download.running)[:1]:
-                self.event(lambda swarm, cid=cid, n=n: swarm.ending(task, cid, n, self.now))
+                self.event(Swarm.ending, task, cid, n, self.now)
 
     @rule(task=tasks)
     def one_piece_each_done(self, task: str) -> None:
         for cid, download in list(self.swarm.tasks[task].downloads.items()):
             for n, lease in list(download.running.items())[:1]:
                 source = lease.source.cid if lease.source else "cdnnode:1~x"
-                self.event(lambda swarm, cid=cid, n=n, source=source: swarm.done(task, cid, n, source, self.now))
+                self.event(Swarm.done, task, cid, n, source, self.now)
 
     @precondition(lambda self: self.pullers())
     @rule(data=st.data(), why=whys)
@@ -290,7 +293,7 @@ class SwarmMachine(RuleBasedStateMachine):
         for _ in range(times):
             for cid, download in list(self.swarm.tasks[task].downloads.items()):
                 for n in list(download.running):
-                    self.event(lambda swarm, cid=cid, n=n: swarm.failed(task, cid, n, None, why, self.now))
+                    self.event(Swarm.failed, task, cid, n, None, why, self.now)
                 self.pull_and_park(task, cid, 4, True)
 
     @rule(task=tasks)
@@ -298,10 +301,10 @@ class SwarmMachine(RuleBasedStateMachine):
         for cid, download in list(self.swarm.tasks[task].downloads.items()):
             if download.window is not None:
                 una, end = download.window.una, download.window.end
-                self.event(lambda swarm, cid=cid, end=end: swarm.holds(task, cid, [end, end + 2, (end - 1, end)], self.now))
-                self.event(lambda swarm, cid=cid, end=end: swarm.evicted(task, cid, end - 1, self.now))
+                self.event(Swarm.holds, task, cid, [end, end + 2, (end - 1, end)], self.now)
+                self.event(Swarm.evicted, task, cid, end - 1, self.now)
                 self.pull_and_park(task, cid, 4, True)
-                self.event(lambda swarm, cid=cid, una=una: swarm.done(task, cid, una, "", self.now))
+                self.event(Swarm.done, task, cid, una, "", self.now)
 
     @rule(task=tasks, cid=cids, runs=st.lists(st.tuples(pieces, pieces) | pieces, max_size=3))
     def holds(self, task: str, cid: str, runs: list[Any]) -> None:
@@ -318,7 +321,7 @@ class SwarmMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everything goes, and nothing is left."""
         for task, cid in self.pullers():
-            self.event(lambda swarm, task=task, cid=cid: swarm.leave(task, cid, self.now))
+            self.event(Swarm.leave, task, cid, self.now)
         self.now += 1000.0
         self.event(lambda swarm: swarm.tick(self.now))
         totals = self.both(SwarmStats.of)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from math import floor, log2
 from random import Random
@@ -84,7 +85,7 @@ def by_finished_copies(download: Download, k: int, leases: Leases, now: float) -
 
 
 class FinishedOnly(Swarm):
-    def pull(self, task_id: str, cid: str, k: int, now: float) -> Pull:
+    def pull(self, task_id: str, cid: str, k: int, now: float, selected: Sequence[int] | None = None) -> Pull:
         return by_finished_copies(self.tasks[task_id].downloads[cid], k, self.leases, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:

@@ -24,7 +24,7 @@ def test_the_first_that_matches_counts() -> None:
         {"match": "", "do": "direct"},
     ]))  # fmt: skip
     wheel = chosen.of("http://secret/a.whl")
-    assert (wheel.do, wheel.strip, wheel.least, wheel.ignore) == ("swarm", ("sig", "Expires"), 1 << 20, {"set-cookie"})
+    assert (wheel.do, wheel.strip, wheel.least, wheel.ignore) == ("swarm", ("sig", "Expires"), 1 << 20, frozenset({"set-cookie"}))
     assert [chosen.of(url).do for url in ("http://secret/a", "http://h/secret/")] == ["refuse", "direct"]
     assert Rules(otherwise=NOTHING).of("http://h/").do == "direct"
     assert read({"rules": [{"match": "x", "strip": "a&b"}]})[0].strip == ("a", "b")

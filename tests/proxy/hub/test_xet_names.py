@@ -85,9 +85,10 @@ def test_answers() -> None:
     said = {"casUrl": CAS, "accessToken": "t", "exp": 5}
     assert json.loads(NAMES.token(OWN, json.dumps(said).encode())) == {**said, "casUrl": NAMES.cas(OWN, CAS)}
     other = "https://store.example.com/elsewhere?x=y"
-    first = {"fetch_info": {HASH: [{"url": URL, "range": {"start": 0, "end": 4}, "url_range": {"start": 0, "end": 9}}, {"url": other}, 7]}}
+    fetched = {"url": URL, "range": {"start": 0, "end": 4}, "url_range": {"start": 0, "end": 9}}
+    first: dict[str, Any] = {"fetch_info": {HASH: [fetched, {"url": other}, 7]}}
     ranges = [{"chunks": {}, "bytes": {"start": 0, "end": 9}}, {"bytes": {"start": 20, "end": 29}}]
-    second = {"xorbs": {HASH: [{"url": URL, "ranges": ranges}]}}
+    second: dict[str, Any] = {"xorbs": {HASH: [{"url": URL, "ranges": ranges}]}}
     for told, spans in ((first, ((0, 9),)), (second, ((0, 9), (20, 29)))):
         value = {"offset_into_first_range": 3, "terms": [{"hash": HASH}], "more": "\u00e9", **told}
         made = json.loads(NAMES.reconstruction(OWN, CAS, json.dumps(value).encode(), NOW))

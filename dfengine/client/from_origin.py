@@ -17,7 +17,7 @@ from dfengine.client.watch import TICK
 from dfengine.errors import DigestMismatch, LocalError, OriginChanged, OriginDiffers, OriginError, StorageError, TreeChanged
 from dfengine.net.tracing import CLIENT
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS, missing
 from dfengine.origin.reader import Reader
 from dfengine.origin.request import with_traceparent
@@ -59,7 +59,7 @@ PAUSE = 4.0
 MAX_RESTARTS = 4
 """Times that a download may start over because the file changed."""
 
-_grants = Grants()
+_connection_limits = ConnectionLimits()
 """Numbers of connections that origins grant, as learned by this process."""
 
 
@@ -133,7 +133,7 @@ class FromOrigin:
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
         reader = _reader(transfer)(
             origin, _Sink(transfer, self._watch.notice), body, gaps, connections=connections, longest=longest, retry=self._retry,
-            grants=_grants, chance=chance, compare=comparing,
+            connection_limits=_connection_limits, chance=chance, compare=comparing,
         )
         # A main answer whose next pieces are stored already needs a thread of its own.
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))

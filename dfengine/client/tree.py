@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dfengine.client.identity import Identity
     from dfengine.client.throttle import Throttle
     from dfengine.client.watch import Observer
-    from dfengine.origin.tree_listing import Before
+    from dfengine.origin.tree_listing import ListingCache
     from dfengine.settings import GetSettings
     from dfengine.storage.tree_target import TreeTarget
 
@@ -115,7 +115,7 @@ class Tree:
         self._deadline = time.monotonic() + settings.get.timeout if settings.get.timeout else 0.0
         self._running: BaseDownload | None = None
         self._stopped: BaseException | None = None
-        self._known: Before | None = None
+        self._known: ListingCache | None = None
         self._questioned: set[str] = set()
         """Identities of manifests whose data was requested: each may be questioned only once (see BaseDownload.may_question)."""
         self._run = os.urandom(16)
@@ -137,11 +137,11 @@ class Tree:
         if self._stopped is not None:
             running.stop(self._stopped)
 
-    def _before(self) -> Before:
+    def _before(self) -> ListingCache:
         """Knowledge of the directory from earlier rounds, for a download that lists it by itself."""
-        from dfengine.origin.tree_listing import Before
+        from dfengine.origin.tree_listing import ListingCache
 
-        self._known = self._known or Before()
+        self._known = self._known or ListingCache()
         return self._known
 
     def _left(self) -> GetSettings:
@@ -248,13 +248,13 @@ class Tree:
         if len(manifest) - len(kept) > FEW or self._shared or (settings.nodes and settings.pattern != "source"):
             return {}
         from dfengine.origin.cancel import Cancel
-        from dfengine.origin.refused_files import Asking
+        from dfengine.origin.refused_files import FileRequests
         from dfengine.origin.schemes import of_download
 
         here, cancel = frozenset(kept), Cancel()
         try:
             left = [manifest[n] for n in range(len(manifest)) if n not in here]
-            found = Asking(of_download(settings, 0.0), cancel, time.monotonic() + PATIENCE).refused(left, {}, True)
+            found = FileRequests(of_download(settings, 0.0), cancel, time.monotonic() + PATIENCE).refused(left, {}, True)
             return found if len(found) < len(manifest) else {}
         finally:
             cancel.close()

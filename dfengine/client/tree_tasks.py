@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dfengine.manifest import Manifest
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.origin_interface import Origin
-    from dfengine.origin.tree_listing import Before
+    from dfengine.origin.tree_listing import ListingCache
     from dfengine.settings import GetSettings
     from dfengine.storage.tree_target import TreeTarget
     from dfengine.tree import TreeTask
@@ -41,7 +41,7 @@ class Questioned(SupernodeError):
 class ManifestFile(FileDownload):
     """The download of a tree's manifest into a file."""
 
-    def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], Before]) -> None:
+    def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], ListingCache]) -> None:
         """before: returns the caller's knowledge of the directory, for a listing by this download."""
         super().__init__(settings, None, who=who)
         self._assembly.of_directory = True

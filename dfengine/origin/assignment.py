@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dfengine.errors import OriginChanged
 from dfengine.origin.claim import Claim
-from dfengine.origin.piece_claims import Work
+from dfengine.origin.piece_claims import PieceClaims
 from dfengine.origin.round_robin import worth_another
-from dfengine.origin.slow_connections import GivingWay
+from dfengine.origin.slow_connections import SlowConnections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine.errors import OriginError
-    from dfengine.origin.connections import Grants
+    from dfengine.origin.connections import ConnectionLimits
     from dfengine.origin.origin_interface import Answer
-    from dfengine.origin.round_robin import OriginTurns
+    from dfengine.origin.round_robin import OriginRoundRobin
     from dfengine.origin.sink import Sink
 
 TICK = 0.05
@@ -30,35 +30,35 @@ class Assignment:
     """See `reader.Reader`. key: names the origin."""
 
     def __init__(
-        self, key: str, sink: Sink, body: Answer, missing: list[tuple[int, int]], connections: int, longest: int, grants: Grants,
-        turns: OriginTurns | None, now: float,
+        self, key: str, sink: Sink, body: Answer, missing: list[tuple[int, int]], connections: int, longest: int,
+        connection_limits: ConnectionLimits, turns: OriginRoundRobin | None, now: float,
     ) -> None:  # fmt: skip
         self.version = body.version
         self.bytes = 0  # read from bodies, skipped bytes included
         self._key, self._sink, self._began = key, sink, now
-        self._work = Work(missing, longest)
-        self._grants, self._turns = grants, turns
-        self._allowed = grants.allowed(key, connections, now)
+        self._piece_claims = PieceClaims(missing, longest)
+        self._connection_limits, self._turns = connection_limits, turns
+        self._allowed = connection_limits.allowed(key, connections, now)
         self._ranges = self._untried = self.version.binds
         self._main: Answer | None = body
         self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
         self._main_connection, self._put_off = 0, False
-        self._giving_way, self._check_at = GivingWay(), 0.0
+        self._slow_connections, self._check_at = SlowConnections(), 0.0
         self._claims: set[Claim] = set()
         self._revoked = False
 
     def _next(self, now: float) -> Claim | None:
-        lowest, main = self._work.first, self._main
+        lowest, main = self._piece_claims.first, self._main
         if main is not None:
             lowest = self._revoke(now, lowest)
         if lowest is None:
             return None
-        if main is not None and not self._put_off and (run := self._work.claim_at(self._main_at)) is not None:
+        if main is not None and not self._put_off and (run := self._piece_claims.claim_at(self._main_at)) is not None:
             return self._by_main(*run, now)
         if self._may_open(now):
             sink = self._sink
             # Where the order does not matter, ranges begin at the end of the file: the main answer reaches their pieces last.
-            run = self._work.claim(sink.end(), sink.wanted(), last=not sink.ordered)
+            run = self._piece_claims.claim(sink.end(), sink.wanted(), last=not sink.ordered)
             if run is not None:
                 return Claim(*run, None, False, now)
             if self._put_off:
@@ -69,12 +69,12 @@ class Assignment:
             return self._next(now)
         if main is not None and lowest > self._main_at and not self._claims and not self._untried:
             # The pieces in between are stored, and no range is granted: the main answer is read past them.
-            return self._by_main(*(self._work.claim() or (0, 0)), now)
+            return self._by_main(*(self._piece_claims.claim() or (0, 0)), now)
         elif main is not None and not self._claims:
             # The main answer is past the remaining pieces, or far before them, and no second connection is granted beside it.
             self._close()
         if self._main is None and not self._claims:
-            return Claim(*(self._work.claim() or (0, 0)), None, True, now)
+            return Claim(*(self._piece_claims.claim() or (0, 0)), None, True, now)
         return None
 
     def _check_pace(self, now: float) -> None:
@@ -83,7 +83,7 @@ class Assignment:
             return
         self._check_at = now + TICK
         if self._ranges and self._allowed > 1 and self._sink.geometry.count >= 0:
-            slow = self._giving_way.next(self._claims, self._rest, now)
+            slow = self._slow_connections.next(self._claims, self._rest, now)
             if slow is not None:
                 slow.gives_way = True
 
@@ -106,9 +106,9 @@ class Assignment:
         stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
         for claim in stalled:
             self._take_over(claim)
-            self._work.release(claim.first, claim.past)
+            self._piece_claims.release(claim.first, claim.past)
             self._allowed = max(1, min(self._allowed, len(self._claims) + 1))
-        return self._work.first if stalled else lowest
+        return self._piece_claims.first if stalled else lowest
 
     def _take_over(self, claim: Claim) -> None:
         """Revoke the claim: pieces that it fetches from now on are ignored."""
@@ -121,7 +121,7 @@ class Assignment:
             return False
         if self._turns is None or (self._main is not None and not self._put_off) or not self._claims:
             return True  # a main answer that waits has no piece to fetch, or is put off
-        left = self._work.pieces * self._sink.geometry.content_size
+        left = self._piece_claims.pieces * self._sink.geometry.content_size
         return worth_another(now - self._began, self.bytes, left) and self._turns.may_open(held, now)
 
     def _close(self) -> None:
@@ -136,4 +136,4 @@ class Assignment:
             self._ranges = False
         self._allowed = min(self._allowed, held)
         if error.status in (403, 429, 503):
-            self._grants.refused(self._key, held, now)
+            self._connection_limits.refused(self._key, held, now)

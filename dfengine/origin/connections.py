@@ -9,7 +9,7 @@ MOST = 4096
 """Limit of remembered origins; the oldest is dropped first."""
 
 
-class Grants:
+class ConnectionLimits:
     """Grants by origin, as named by `request.Hop.key`. Any thread may call: each step is one operation on a dictionary."""
 
     def __init__(self) -> None:

@@ -15,12 +15,12 @@ from dfengine.location import Location
 from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.hub import resolve_url
-from dfengine.origin.redirected_origin import LinkedOrigin
+from dfengine.origin.redirected_origin import RedirectedOrigin
 from dfengine.origin.version import Version
 
 
-class HubOrigin(LinkedOrigin):
-    """See `redirected_origin.LinkedOrigin`. base: the Hub's address. headers: with the token, if one is used. Raises BadValue."""
+class HubOrigin(RedirectedOrigin):
+    """See `redirected_origin.RedirectedOrigin`. base: the Hub's address. headers: with the token, if one is used. Raises BadValue."""
 
     def __init__(self, location: Location, base: str, headers: Iterable[tuple[str, str]], *, cancel: Cancel, **options: Any) -> None:
         super().__init__(resolve_url(base, location), headers, cancel=cancel, **options)

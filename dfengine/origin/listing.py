@@ -1,6 +1,6 @@
 """Listings of the files below a URL: a bucket's prefix, a repository of a hub, a web server's index, a directory of this machine's disk.
 
-    for entry in files("s3://bucket/models/", reach, cancel): entry.path, entry.url, entry.size, entry.etag, entry.modified, entry.digest
+    for entry in files("s3://bucket/models/", settings, cancel): entry.path, entry.url, entry.size, entry.etag, entry.modified, entry.digest
 
 `Entry` and `Limits` are in `listing_names`. Entries are yielded while the listing is read, in an order that depends on the kind. A listing
 contains claims of its origin: names are checked (`Names`), sizes and entity-tags are proved only by responses to GETs of the files.
@@ -16,7 +16,7 @@ from dfengine.location import OBJECTS, parse, scheme_of
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.listing_names import Entry, Limits, Names
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.task import bare, check_url
 
 TYPE_CHECKING = False
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def files(
-    url: str, reach: Reach, cancel: Cancel, limits: Limits | None = None, memory: Memory | None = None
+    url: str, settings: OriginSettings, cancel: Cancel, limits: Limits | None = None, memory: Memory | None = None
 ) -> Generator[Entry, None, None]:
     """List every file below the directory `url`; one with http or https is read as an index.
 
-    reach: settings for origins (`origin_settings.Reach`). cancel: ends a wait for http at once, from any thread: SourceGone. memory: for an
+    settings: see `origin_settings.OriginSettings`. cancel: ends a wait for http at once, from any thread: SourceGone. memory: for an
     index by http; its pages are replaced by those of this listing.
     Raises BadValue for a URL that is not a directory's, OriginError (status) and its subclasses, LocalError where an extra is missing, and
     BadListing, which names the path, for names that must not be written, and for listings that are larger or longer than `limits`.
@@ -43,7 +43,7 @@ def files(
 
         if memory is not None:
             memory.pages.clear()
-        yield from index(check_url(url), Pages(lambda page: reach.http(page, cancel), names, limits, memory), names, limits)
+        yield from index(check_url(url), Pages(lambda page: settings.http(page, cancel), names, limits, memory), names, limits)
         return
     location = parse(url)
     if location.version and scheme in OBJECTS:
@@ -51,19 +51,19 @@ def files(
     if scheme in OBJECTS:
         from dfengine.origin import listing_objects
 
-        yield from listing_objects.below(location, reach.may_sign(location), reach.access, names, limits)
+        yield from listing_objects.below(location, settings.may_sign(location), settings.access, names, limits)
     elif scheme == "hf":
         from dfengine.origin import hub
         from dfengine.origin.listing_http import Pages
         from dfengine.origin.listing_hub import tree
 
         def page(asked: str) -> HttpOrigin:
-            return reach.http(asked, cancel, hub.authorization(reach.hub_token(location)))
+            return settings.http(asked, cancel, hub.authorization(settings.hub_token(location)))
 
         yield from tree(location, hub.endpoint(os.environ), Pages(page, names, limits), names)
     else:
         from dfengine.origin import listing_file
         from dfengine.origin.listing_http import Pages
 
-        pages = Pages(lambda asked: reach.http(asked, cancel), names, limits)
-        yield from listing_file.below(location, reach.roots, names, pages.check)
+        pages = Pages(lambda asked: settings.http(asked, cancel), names, limits)
+        yield from listing_file.below(location, settings.roots, names, pages.check)

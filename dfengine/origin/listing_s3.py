@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dfengine.location import Location
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
 
 MOST = 8 << 20
 """Limit in bytes of a page; one of 1,000 keys of 1,024 bytes, percent-encoded, has 3.5 MB."""
@@ -63,20 +63,20 @@ class StorePage(Value):
     token: str
 
 
-def signs_by_key(reach: Reach, location: Location) -> bool | None:
+def signs_by_key(settings: OriginSettings, location: Location) -> bool | None:
     """Whether requests for a page are signed by this process's key; False: unsigned. None: only obstore can find credentials."""
     environment = os.environ
-    if not reach.may_sign(location) or is_true(environment, "AWS_SKIP_SIGNATURE"):
+    if not settings.may_sign(location) or is_true(environment, "AWS_SKIP_SIGNATURE"):
         return False
     return True if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY") else None
 
 
-def signed_or_not(url: str, location: Location, reach: Reach, now: float) -> str | None:
+def signed_or_not(url: str, location: Location, settings: OriginSettings, now: float) -> str | None:
     """The URL of a request to this location's bucket, signed where this process's key signs; None: only obstore can find credentials.
 
     now: unix seconds. Raises BadValue.
     """
-    signs, environment = signs_by_key(reach, location), os.environ
+    signs, environment = signs_by_key(settings, location), os.environ
     if not signs:
         return url if signs is False else None
     session = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN") or ""
@@ -84,7 +84,7 @@ def signed_or_not(url: str, location: Location, reach: Reach, now: float) -> str
     return signed(url, region(environment), *keys, session, now, SECONDS)
 
 
-def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: Cancel) -> StorePage:
+def listed(location: Location, query: Mapping[str, str], settings: OriginSettings, cancel: Cancel) -> StorePage:
     """The store's response to this query of the location's bucket. Blocks.
 
     Raises BadValue, OriginError (status: of the response) and its subclasses, BadListing for a response that is not a listing.
@@ -92,8 +92,8 @@ def listed(location: Location, query: Mapping[str, str], reach: Reach, cancel: C
     bucket = base(location, os.environ)
     text = "&".join(f"{name}={quote(value, safe='~')}" for name, value in query.items())
     url = f"{bucket}{'' if bucket.count('/') > 2 else '/'}?{text}"
-    url = signed_or_not(url, location, reach, time.time()) or url
-    status, _, body = reach.http(url, cancel).page(MOST)
+    url = signed_or_not(url, location, settings, time.time()) or url
+    status, _, body = settings.http(url, cancel).page(MOST)
     if status != 200:
         raise OriginError(f"the bucket {location.place} is not listed: the store answers {status}", status)
     return parse(body, location.place)

@@ -67,7 +67,7 @@ class Roots:
             os.close(top)
 
 
-class Anywhere(Roots):
+class UnrestrictedRoots(Roots):
     """All files that the user of a download may read, as with curl."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.listing_names import Limits
-from dfengine.origin.origin_settings import Reach
-from dfengine.origin.tree_listing import Before, manifest
+from dfengine.origin.origin_settings import OriginSettings
+from dfengine.origin.tree_listing import ListingCache, manifest
 from dfengine.origin.version import Version
 
 
@@ -24,15 +24,15 @@ class ManifestOrigin:
     """
 
     def __init__(
-        self, url: str, globs: Globs, reach: Reach, cancel: Cancel, *, before: Before | None = None,
+        self, url: str, globs: Globs, settings: OriginSettings, cancel: Cancel, *, before: ListingCache | None = None,
         listing: Callable[[], AbstractContextManager[Limits]] = lambda: nullcontext(Limits()),
         made: Callable[[Manifest], None] = lambda manifest: None,
     ) -> None:
         self.key = url[:300]
         self.cancel = cancel
-        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
-        self._url, self._globs, self._reach, self._listing, self._made = url, globs, reach, listing, made
-        self._before = before or Before()
+        self.connect, self.first, self.floor = settings.connect, settings.first, settings.floor
+        self._url, self._globs, self._settings, self._listing, self._made = url, globs, settings, listing, made
+        self._before = before or ListingCache()
         self._encoded = b""
         self._version = Version()
 
@@ -42,9 +42,9 @@ class ManifestOrigin:
     ) -> ManifestBody:
         """See `http.HttpOrigin.open`; raises as `tree_listing.manifest`."""
         if version is None or not self._encoded:
-            reach = self._reach.replace(connect=self.connect, first=self.first)
+            settings = self._settings.replace(connect=self.connect, first=self.first)
             with self._listing() as limits:
-                made = manifest(self._url, reach, self.cancel, self._globs, limits, self._before)
+                made = manifest(self._url, settings, self.cancel, self._globs, limits, self._before)
             self._made(made)
             self._encoded = made.encode()
             self._version = Version(f'"{made.identity}"', "", len(self._encoded))

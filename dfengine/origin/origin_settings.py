@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dfengine.origin.driver import Driver
 
 
-class Own(Value):
+class SharedResources(Value):
     """A supernode's own resources that any client may use: files of its disk below `roots`, and its credentials for objects at or below
     the locations of `signs`."""
 
@@ -29,7 +29,7 @@ class Own(Value):
     signs: tuple[Location, ...] = ()
 
     @classmethod
-    def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> Own:
+    def parse(cls, roots: Iterable[str], signs: Iterable[str]) -> SharedResources:
         """Parse the options --origin-root and --origin-sign. Raises BadValue."""
         found = []
         for url in signs:
@@ -50,7 +50,7 @@ def _holds(outer: Location, inner: Location) -> bool:
     return not outer.key or inner.key == outer.key or inner.key.startswith(outer.key.removesuffix("/") + "/")
 
 
-class Reach(Value):
+class OriginSettings(Value):
     """Settings for origins. headers, insecure, cacerts, cert, key, connect, first, floor, netrc, access, kept: see `http.HttpOrigin`.
 
     content: the sha256 in hex that names a file of http, and by which all of it is verified; "": its URL names it.

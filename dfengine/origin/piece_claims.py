@@ -21,7 +21,7 @@ ENDLESS = 1 << 60
 """One past the last piece of a file of unknown length."""
 
 
-class Work:
+class PieceClaims:
     """Free pieces as runs [first, past), lowest first. longest: limit of pieces per claim."""
 
     def __init__(self, missing: Iterable[tuple[int, int]], longest: int) -> None:

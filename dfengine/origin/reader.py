@@ -26,7 +26,7 @@ from functools import partial
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin.assignment import TICK, Assignment
 from dfengine.origin.claim import Claim, GivesWay, Revoked, read_past
-from dfengine.origin.piece_claims import ENDLESS, Work
+from dfengine.origin.piece_claims import ENDLESS, PieceClaims
 from dfengine.origin.proof import Proof
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
 
@@ -34,10 +34,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.origin.connections import Grants
+    from dfengine.origin.connections import ConnectionLimits
     from dfengine.origin.origin_interface import Answer, Origin
     from dfengine.origin.retry import Retry
-    from dfengine.origin.round_robin import OriginTurns
+    from dfengine.origin.round_robin import OriginRoundRobin
     from dfengine.origin.sink import Piece, Sink
 
 CHANGED = 3
@@ -60,9 +60,10 @@ class Reader(Assignment):
 
     def __init__(
         self, origin: Origin, sink: Sink, body: Answer, missing: list[tuple[int, int]], *, connections: int, longest: int,
-        retry: Retry, grants: Grants, chance: Callable[[], float], turns: OriginTurns | None = None, compare: bool = False,
+        retry: Retry, connection_limits: ConnectionLimits, chance: Callable[[], float], turns: OriginRoundRobin | None = None,
+        compare: bool = False,
     ) -> None:
-        super().__init__(origin.key, sink, body, missing, connections, longest, grants, turns, time.monotonic())
+        super().__init__(origin.key, sink, body, missing, connections, longest, connection_limits, turns, time.monotonic())
         self.error: BaseException | None = None
         self.requests = 0
         self._origin, self._retry, self._chance = origin, retry, chance
@@ -99,7 +100,7 @@ class Reader(Assignment):
     def _claim(self) -> Claim | None:
         with self._changed:
             while True:
-                if self._sink.stopping or self.error is not None or (self._work.first is None and not self._claims):
+                if self._sink.stopping or self.error is not None or (self._piece_claims.first is None and not self._claims):
                     self._over()
                     return None
                 now = time.monotonic()
@@ -135,8 +136,8 @@ class Reader(Assignment):
         with self._changed:
             if not claim.revoked:
                 self._claims.discard(claim)
-                self._work.release(claim.first, claim.past)
-            self._giving_way.ended(claim, time.monotonic())
+                self._piece_claims.release(claim.first, claim.past)
+            self._slow_connections.ended(claim, time.monotonic())
             goes_on = claim.first == claim.past or (claim.gives_way and failure is None)
             if body is not None and goes_on and not (claim.revoked or body.bounded) and body.remaining and self._main is None:
                 self._main, self._main_at, self._main_moved, body = body, claim.first, claim.moved, None
@@ -168,7 +169,7 @@ class Reader(Assignment):
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
                 # Before the last piece is shown: a reader must not take it for a full one.
-                self._work.end_at(n)  # first: as soon as other threads see the length, they request ranges of free pieces
+                self._piece_claims.end_at(n)  # first: as soon as other threads see the length, they request ranges of free pieces
                 self._sink.learn_length(offset + piece.got)
                 if piece.got or not n:
                     self._land(n, piece)
@@ -294,13 +295,13 @@ class Reader(Assignment):
             self._parts.clear()
             self._sink.unbind()
             self._proof = Proof(self._sink.held())
-            self._work = Work([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._work.longest)
-            claim.first, claim.past = self._work.claim() or (0, 0)
+            self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
+            claim.first, claim.past = self._piece_claims.claim() or (0, 0)
 
     def _learn(self, claim: Claim) -> None:
         body = claim.body
         if body is not None and body.length >= 0 and self._sink.geometry.length < 0:
-            self._work.end_at(max(1, -(-body.length // self._sink.geometry.content_size)))
+            self._piece_claims.end_at(max(1, -(-body.length // self._sink.geometry.content_size)))
             self._sink.learn_length(body.length)
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
             self.version = self.version.of(self._sink.geometry.length)

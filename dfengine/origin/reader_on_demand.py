@@ -15,7 +15,7 @@ from dfengine.origin.assignment import TICK
 from dfengine.origin.claim import Claim
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Rate
-from dfengine.origin.slow_connections import GivingWay
+from dfengine.origin.slow_connections import SlowConnections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ReaderOnDemand(Reader):
     def __init__(self, *given: Any, wanted: Callable[[], list[int]], **named: Any) -> None:
         super().__init__(*given, **named)
         self._wanted = wanted
-        self._giving_way = GivingWay(awaited=True)
+        self._slow_connections = SlowConnections(awaited=True)
         self._idle = False
         self._waits_since = self._began
         self._ranged = False
@@ -62,7 +62,7 @@ class ReaderOnDemand(Reader):
         wanted = [*self._proof.unproved, *self._wanted()]
         among = set(wanted)
         for n in wanted:
-            past = end = self._work.free_until(n)
+            past = end = self._piece_claims.free_until(n)
             if end > n:
                 past = n + 1
                 while past < end and past in among:
@@ -74,7 +74,7 @@ class ReaderOnDemand(Reader):
         main, held = self._main, len(self._claims) + (self._main is not None)
         others = self._claims or (self._ranges and (self._untried or held < self._allowed))
         if main is not None and self._main_at == first and not (self._put_off and others):
-            return self._by_main(*self._work.claim_until(first, past), now)
+            return self._by_main(*self._piece_claims.claim_until(first, past), now)
         if self._ranges and self._sink.geometry.count >= 0:
             if held and (self._untried or held < self._allowed):
                 return self._by_range(first, past, now, extra=True)
@@ -85,17 +85,17 @@ class ReaderOnDemand(Reader):
             if self._ranged:
                 return self._by_range(first, past, now, extra=False)
         elif main is not None:
-            at = self._work.free_from(self._main_at)
+            at = self._piece_claims.free_from(self._main_at)
             if at <= first:
-                return self._by_main(*self._work.claim_until(at, first + 1), now)
+                return self._by_main(*self._piece_claims.claim_until(at, first + 1), now)
             self._close()
         if self._claims:
             return None
-        return Claim(*self._work.claim_until(first, past), None, True, now)
+        return Claim(*self._piece_claims.claim_until(first, past), None, True, now)
 
     def _by_range(self, first: int, past: int, now: float, extra: bool) -> Claim:
         """Claim for a range. extra: other connections run, so that a refusal only limits their number."""
-        claim = Claim(*self._work.claim_until(first, past), None, False, now)
+        claim = Claim(*self._piece_claims.claim_until(first, past), None, False, now)
         claim.extra = extra
         return claim
 

@@ -29,7 +29,7 @@ UNBOUND = 0.5
 """Seconds after the last wait from which on no connection counts as waiting."""
 
 
-class TurnWidth:
+class ReceivingLimit:
     """connections: number at the beginning, and the minimum. allowed: the present number."""
 
     def __init__(self, connections: int) -> None:

@@ -13,7 +13,7 @@ from dfengine.origin.http import HttpOrigin
 from dfengine.origin.version import Version
 
 
-class LinkedOrigin(HttpOrigin):
+class RedirectedOrigin(HttpOrigin):
     """See `http.HttpOrigin`."""
 
     def _condition(self, version: Version) -> str:

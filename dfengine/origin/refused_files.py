@@ -20,7 +20,7 @@ from dfengine.manifest import File
 from dfengine.origin.body import naming
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.retry import TRANSIENT
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.version import Version
@@ -40,16 +40,16 @@ def refuses(error: OriginError) -> bool:
     return 400 <= error.status < 500 and error.status not in PASSING
 
 
-class Asking:
+class FileRequests:
     """Requests files of a tree, a few at a time. until: the deadline, monotonic seconds; after it `check` raises BadListing."""
 
-    def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
-        self._reach = reach
+    def __init__(self, settings: OriginSettings, cancel: Cancel, until: float) -> None:
+        self._settings = settings
         self._cancel = cancel
         self._until = until
         self._error: BaseException | None = None
 
-    def all(self, which: Iterable[int], ask: Callable[[int, Reach], None]) -> None:
+    def all(self, which: Iterable[int], ask: Callable[[int, OriginSettings], None]) -> None:
         """Call `ask` for each number, in several threads with connections of their own. Raises the first exception of `ask`."""
         numbers = [*which]
         left = iter(numbers)
@@ -63,28 +63,28 @@ class Asking:
         if self._error is not None:
             raise self._error
 
-    def _work(self, left: object, ask: Callable[[int, Reach], None]) -> None:
+    def _work(self, left: object, ask: Callable[[int, OriginSettings], None]) -> None:
         driver = Driver(self._cancel)
         try:
-            reach = self._reach.replace(kept=driver)
+            settings = self._settings.replace(kept=driver)
             for n in left:  # type: ignore[attr-defined]  # a list's iterator, which threads may share
                 if self._error is not None:
                     return
-                ask(n, reach)
+                ask(n, settings)
         except BaseException as error:
             self._error = self._error or error
         finally:
             driver.close()
 
-    def head(self, file: File, reach: Reach) -> Version:
+    def head(self, file: File, settings: OriginSettings) -> Version:
         """The version in the response to HEAD. Raises OriginError, SourceGone, which name the path; BadListing after `until`."""
         with naming(file.path):
-            return reach.http(file.url, self._cancel).version_by_head(self.check)
+            return settings.http(file.url, self._cancel).version_by_head(self.check)
 
-    def get(self, file: File, reach: Reach) -> None:
+    def get(self, file: File, settings: OriginSettings) -> None:
         """As `head`, by a GET of the first byte."""
         with naming(file.path):
-            body = origin_of(file.url, reach, self._cancel).open(0, 1 if file.size else None, waiting=self.check)
+            body = origin_of(file.url, settings, self._cancel).open(0, 1 if file.size else None, waiting=self.check)
             try:
                 # Reading to the end lets the connection be kept, and the origin does not handle this response and the next request at once.
                 while 0 < body.remaining <= SHORT and body.read_into(memoryview(bytearray(SHORT))):
@@ -101,18 +101,18 @@ class Asking:
         """Return path -> status of the refused files. suspects: files that were refused before. everyone: request the other files, too."""
         found: dict[str, int] = {}
 
-        def ask(n: int, reach: Reach) -> None:
+        def ask(n: int, settings: OriginSettings) -> None:
             file = files[n]
             before = suspects.get(file.path, 0)
             try:
                 if not before and not scheme_of(file.url):
                     try:  # its connection is kept for the next file
-                        self.head(file, reach)
+                        self.head(file, settings)
                         return
                     except OriginError as error:
                         if not refuses(error):
                             return
-                self.get(file, reach)
+                self.get(file, settings)
             except OriginError as error:
                 if refuses(error) or (500 <= error.status <= 599 and before >= 500):
                     found[file.path] = error.status

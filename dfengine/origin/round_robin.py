@@ -11,7 +11,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 
-from dfengine.origin.receiving_limit import TurnWidth
+from dfengine.origin.receiving_limit import ReceivingLimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def worth_another(seconds: float, came: int, left: int) -> bool:
     return seconds > after and left * seconds > rest * max(1, came)
 
 
-class OriginTurns:
+class OriginRoundRobin:
     """Turns for the files that are being read from one origin. connections: initial limit of turns at once. Any thread may call."""
 
     def __init__(self, connections: int) -> None:
         self.files = 0
-        self._width = TurnWidth(connections)
+        self._limit = ReceivingLimit(connections)
         self._changed = threading.Condition()
         self._running: dict[Claim, tuple[float, int]] = {}
         """Claim -> start of its turn, and bytes that it had received before."""
@@ -60,7 +60,7 @@ class OriginTurns:
     def may_open(self, held: int, now: float) -> bool:
         """Whether a file that has `held` connections may have one more, beside the other files."""
         with self._changed:
-            if held < max(1, self._width.allowed // max(1, self.files)):
+            if held < max(1, self._limit.allowed // max(1, self.files)):
                 return True
             self._wait(now)
             return False
@@ -94,26 +94,26 @@ class OriginTurns:
     def _has_turn(self, now: float) -> bool:
         """Whether one more connection has a turn."""
         used = sum(now - claim.at < QUIET and now - started < SLICE for claim, (started, _) in self._running.items())
-        return used < self._width.allowed
+        return used < self._limit.allowed
 
     def _wait(self, now: float) -> None:
         """Record that a file waits for a connection, or a connection for its turn."""
-        self._width.wanted(self._past + sum(claim.came - before for claim, (_, before) in self._running.items()), now)
+        self._limit.wanted(self._past + sum(claim.came - before for claim, (_, before) in self._running.items()), now)
 
 
-class Turns:
-    """Turns of one process, by origin, as named by `request.Hop.key`. connections: see OriginTurns. Any thread may call."""
+class RoundRobin:
+    """Turns of one process, by origin, as named by `request.Hop.key`. connections: see OriginRoundRobin. Any thread may call."""
 
     def __init__(self, connections: int = 4) -> None:
         self._connections = connections
         self._lock = threading.Lock()
-        self._origins: dict[str, OriginTurns] = {}
+        self._origins: dict[str, OriginRoundRobin] = {}
 
     @contextmanager
-    def reading(self, origin: str) -> Iterator[OriginTurns]:
+    def reading(self, origin: str) -> Iterator[OriginRoundRobin]:
         """The turns of this origin, for the duration of reading a file."""
         with self._lock:
-            turns = self._origins.setdefault(origin, OriginTurns(self._connections))
+            turns = self._origins.setdefault(origin, OriginRoundRobin(self._connections))
             turns.files += 1
         try:
             yield turns

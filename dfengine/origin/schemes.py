@@ -20,9 +20,9 @@ from dfengine.location import CONTENT, OBJECTS, is_at_commit, named_file, scheme
 from dfengine.origin import credentials
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.content_origin import ContentOrigin
-from dfengine.origin.local_root import Anywhere, Roots
-from dfengine.origin.origin_settings import Reach
-from dfengine.origin.redirected_origin import LinkedOrigin
+from dfengine.origin.local_root import Roots, UnrestrictedRoots
+from dfengine.origin.origin_settings import OriginSettings
+from dfengine.origin.redirected_origin import RedirectedOrigin
 from dfengine.origin.signed_origin import SignedOrigin
 
 if TYPE_CHECKING:
@@ -32,37 +32,39 @@ if TYPE_CHECKING:
     from dfengine.settings import GetSettings
 
 
-def origin(url: str, reach: Reach, cancel: Cancel, given: Callable[[], str] | None = None) -> Origin:
+def origin(url: str, settings: OriginSettings, cancel: Cancel, given: Callable[[], str] | None = None) -> Origin:
     """The reader of the file at `url`. given: returns the latest URL that a client has signed for it.
 
     Raises BadValue, LocalError where an extra is missing.
     """
     scheme = scheme_of(url)
     if not scheme and given is not None:
-        return SignedOrigin(given, reach.headers, cancel=cancel, **reach.options())
-    if not scheme and reach.content and not is_at_commit(url):
-        return ContentOrigin(url, reach.headers, sha256=reach.content, cancel=cancel, **reach.options())
+        return SignedOrigin(given, settings.headers, cancel=cancel, **settings.options())
+    if not scheme and settings.content and not is_at_commit(url):
+        return ContentOrigin(url, settings.headers, sha256=settings.content, cancel=cancel, **settings.options())
     if not scheme:
-        return LinkedOrigin(url, reach.headers, cancel=cancel, **reach.options()) if is_at_commit(url) else reach.http(url, cancel)
+        if is_at_commit(url):
+            return RedirectedOrigin(url, settings.headers, cancel=cancel, **settings.options())
+        return settings.http(url, cancel)
     location = named_file(url)
     if scheme == CONTENT:
         raise BadValue(f"{url} has no origin: hosts that share it serve it")
     if scheme == "file":
         from dfengine.origin.local_file import FileOrigin
 
-        return FileOrigin(location, reach.roots, reach.headers, cancel=cancel, floor=reach.floor)
+        return FileOrigin(location, settings.roots, settings.headers, cancel=cancel, floor=settings.floor)
     if scheme == "hf":
         from dfengine.origin import hub
         from dfengine.origin.hub_origin import HubOrigin
 
-        headers = reach.with_headers(hub.authorization(reach.hub_token(location)))
-        return HubOrigin(location, hub.endpoint(os.environ), headers, cancel=cancel, **reach.options())
+        headers = settings.with_headers(hub.authorization(settings.hub_token(location)))
+        return HubOrigin(location, hub.endpoint(os.environ), headers, cancel=cancel, **settings.options())
     from dfengine.origin.object_origin import ObjectOrigin
 
-    if any(name.lower() == "authorization" for name, _ in reach.headers):
+    if any(name.lower() == "authorization" for name, _ in settings.headers):
         raise BadValue(f"{scheme}:// takes its credentials from the environment, and no Authorization header")
     assert scheme in OBJECTS
-    return ObjectOrigin(location, reach.may_sign(location), reach.headers, cancel=cancel, given=given, **reach.options())
+    return ObjectOrigin(location, settings.may_sign(location), settings.headers, cancel=cancel, given=given, **settings.options())
 
 
 def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> Origin:
@@ -70,15 +72,15 @@ def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> O
     return origin(settings.url, of_download(settings, floor), cancel, (lambda: settings.signed) if settings.signed else None)
 
 
-def of_download(settings: GetSettings, floor: float = 0.0) -> Reach:
+def of_download(settings: GetSettings, floor: float = 0.0) -> OriginSettings:
     """Settings for the origins of a download: the credentials of its user. Raises BadValue."""
     access = None
     if settings.reach is not None:
         from dfengine.net.origin_access import Access
 
         access = Access(*settings.reach)
-    return Reach(
-        roots=Roots(settings.roots) if settings.roots else Anywhere(), may_sign=lambda location: settings.sign != "none",
+    return OriginSettings(
+        roots=Roots(settings.roots) if settings.roots else UnrestrictedRoots(), may_sign=lambda location: settings.sign != "none",
         headers=credentials.headers(settings),
         insecure=settings.insecure, cacerts=settings.cacerts, cert=settings.cert, key=settings.key, connect=settings.connect_timeout,
         first=settings.first_byte_timeout, floor=floor, netrc=credentials.netrc_path(settings), access=access,

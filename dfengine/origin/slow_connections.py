@@ -56,7 +56,7 @@ BESIDE, BEFORE, TRY = "beside", "before", "try"
 """Why a connection is slow: by concurrent references, by those that ended before, or as a trial without a reference."""
 
 
-class GivingWay:
+class SlowConnections:
     """Judges the connections of one file. awaited: a reader waits for their pieces, see law 3."""
 
     def __init__(self, awaited: bool = False) -> None:

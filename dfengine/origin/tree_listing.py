@@ -27,8 +27,8 @@ from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
-from dfengine.origin.origin_settings import Reach
-from dfengine.origin.refused_files import Asking, refuses
+from dfengine.origin.origin_settings import OriginSettings
+from dfengine.origin.refused_files import FileRequests, refuses
 from dfengine.task import bare
 from dfengine.tree import USED, tree_url
 
@@ -63,7 +63,7 @@ def may_be_fresh(shown: int, now: float) -> bool:
     return west - FRESH < ahead < east + FRESH and abs((ahead + QUARTER / 2) % QUARTER - QUARTER / 2) < FRESH
 
 
-class Before:
+class ListingCache:
     """The inputs of a directory's last manifest. find: returns the manifest of an identity, if it is still stored."""
 
     def __init__(self, find: Callable[[str], Manifest | None] = lambda identity: None) -> None:
@@ -91,27 +91,28 @@ class Before:
 
 
 def manifest(
-    url: str, reach: Reach, cancel: Cancel, globs: Globs | None = None, limits: Limits | None = None, before: Before | None = None
+    url: str, settings: OriginSettings, cancel: Cancel, globs: Globs | None = None, limits: Limits | None = None,
+    before: ListingCache | None = None,
 ) -> Manifest:
     """The manifest of the directory `url`: all files below it, or those that `globs` select.
 
     before: of the same directory and globs; is replaced. Where the origin's responses are unchanged, the manifest itself is returned.
-    reach, cancel, limits: see `listing.files`, also for exceptions; OriginError (404) where there is no such file at all. Blocks.
+    settings, cancel, limits: see `listing.files`, also for exceptions; OriginError (404) where there is no such file at all. Blocks.
     """
-    if any(name.lower() == "range" for name, _ in reach.headers):
+    if any(name.lower() == "range" for name, _ in settings.headers):
         raise BadValue("a directory has no Range")
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
-    before = before or Before()
+    before = before or ListingCache()
     known = before.find(before.identity) if before.identity else None
     doubts = before.doubts()
-    with _kept(reach, cancel) as near:
+    with _kept(settings, cancel) as near:
         if known is not None and not doubts and _is_same(before, url, near, cancel, limits):
             return known
         before.identity = ""
         base, found = _listed(url, near, cancel, globs or Globs(), limits, before)
     before.pages.ahead.clear()
     found.sort(key=lambda file: file.path)
-    asking = _HeadRequests(reach, cancel, began + limits.seconds)
+    asking = _HeadRequests(settings, cancel, began + limits.seconds)
     suspects = {file.path: status for file, status in before.refused} | doubts
     listed = {file.path: file for file in found}
     refused = asking.refused(found, suspects, not doubts.keys().isdisjoint(listed)) if suspects else {}
@@ -164,21 +165,23 @@ def _with_heads(found: list[File], asking: _HeadRequests) -> dict[str, File]:
 
 
 @contextmanager
-def _kept(reach: Reach, cancel: Cancel) -> Iterator[Reach]:
+def _kept(settings: OriginSettings, cancel: Cancel) -> Iterator[OriginSettings]:
     """The same settings, with connections that are kept."""
     driver = Driver(cancel)
     try:
-        yield reach.replace(kept=driver)
+        yield settings.replace(kept=driver)
     finally:
         driver.close()
 
 
-def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits, before: Before) -> tuple[str, list[File]]:
+def _listed(
+    url: str, settings: OriginSettings, cancel: Cancel, globs: Globs, limits: Limits, before: ListingCache
+) -> tuple[str, list[File]]:
     """The base of the files, and the listed metadata of the selected ones."""
     takes = globs.matcher().takes
     found: list[File] = []
     base, listed, length = url, 0, 0
-    with closing(files(url, reach, cancel, limits, before.pages)) as entries:
+    with closing(files(url, settings, cancel, limits, before.pages)) as entries:
         for each in entries:
             listed += 1
             if each.path.startswith(USED) or not takes(each.path):
@@ -195,17 +198,17 @@ def _listed(url: str, reach: Reach, cancel: Cancel, globs: Globs, limits: Limits
     return base, found
 
 
-def _is_same(before: Before, url: str, reach: Reach, cancel: Cancel, limits: Limits) -> bool:
+def _is_same(before: ListingCache, url: str, settings: OriginSettings, cancel: Cancel, limits: Limits) -> bool:
     """Whether the origin lists the same as before, and each HEAD has the same response."""
     began = time.monotonic()
     if scheme_of(url):
         return False
-    pages = Pages(lambda page: reach.http(page, cancel), Names(url[:300], limits), limits)
+    pages = Pages(lambda page: settings.http(page, cancel), Names(url[:300], limits), limits)
     if not before.pages.same(pages):
         return False
     answers = dict(before.asked_files)
     with suppress(BadListing):  # another size
-        asking = _HeadRequests(reach, cancel, began + limits.seconds)
+        asking = _HeadRequests(settings, cancel, began + limits.seconds)
         asking.at(answers, [*answers])
         refused = {file.path: status for file, status in before.refused}
         return answers == before.asked_files and asking.refused([file for file, _ in before.refused], refused, True) == refused
@@ -223,11 +226,11 @@ def divided(sizes: list[int]) -> list[int]:
     return found
 
 
-class _HeadRequests(Asking):
+class _HeadRequests(FileRequests):
     """Requests the metadata that a listing lacks."""
 
-    def __init__(self, reach: Reach, cancel: Cancel, until: float) -> None:
-        super().__init__(reach, cancel, until)
+    def __init__(self, settings: OriginSettings, cancel: Cancel, until: float) -> None:
+        super().__init__(settings, cancel, until)
         self.refusals: dict[str, int] = {}
         """Path -> status of the response, for files whose HEAD was refused."""
         self.headless: set[str] = set()
@@ -236,16 +239,16 @@ class _HeadRequests(Asking):
     def at(self, files: list[File] | dict[int, File], which: Iterable[int]) -> None:
         """Replace these files by the metadata of HEAD. Raises BadListing, OriginError, SourceGone; messages name the path."""
 
-        def ask(n: int, reach: Reach) -> None:
-            files[n] = self._with_head(files[n], reach)
+        def ask(n: int, settings: OriginSettings) -> None:
+            files[n] = self._with_head(files[n], settings)
 
         self.all(which, ask)
 
-    def _with_head(self, file: File, reach: Reach) -> File:
+    def _with_head(self, file: File, settings: OriginSettings) -> File:
         if file.path in self.headless:
             return file  # nothing binds it
         try:
-            version = self.head(file, reach)
+            version = self.head(file, settings)
         except OriginError as error:
             if file.size >= 0 and error.status in (405, 501):
                 return file.replace(modified=-1)  # HEAD is not supported: nothing binds the file

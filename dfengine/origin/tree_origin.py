@@ -28,7 +28,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.claim import read_past
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import MONTHS, Head
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.schemes import origin as origin_of
 from dfengine.origin.tree_listing import divided
 from dfengine.origin.version import Version
@@ -71,16 +71,16 @@ class TreeOrigin:
     Raises BadValue, LocalError where an extra is missing.
     """
 
-    def __init__(self, manifest: Manifest, reach: Reach, cancel: Cancel) -> None:
+    def __init__(self, manifest: Manifest, settings: OriginSettings, cancel: Cancel) -> None:
         self.manifest = manifest
         self.cancel = cancel
-        self.connect, self.first, self.floor = reach.connect, reach.first, reach.floor
+        self.connect, self.first, self.floor = settings.connect, settings.first, settings.floor
         self.ahead = 0 if scheme_of(manifest.base) == "file" else AHEAD
-        self.key = origin_of(manifest.url(0), reach, cancel).key if len(manifest) else manifest.base
+        self.key = origin_of(manifest.url(0), settings, cancel).key if len(manifest) else manifest.base
         self.vary = frozenset(("*",))
         self.asked = 0
         """Requests for files so far."""
-        self._reach = reach
+        self._settings = settings
         self._counting = threading.Lock()
         self._seen: dict[int, Version] = {}
         bound = all(manifest.etags[n] or manifest.modified[n] != -1 for n in divided(manifest.sizes))
@@ -95,8 +95,8 @@ class TreeOrigin:
             raise OriginChanged(f"{self.manifest.base[:200]} is read by another manifest now")
         if version is None and not start:
             self._seen.clear()
-        reach = self._reach.replace(connect=self.connect, first=self.first)
-        body = TreeBody(self, reach, start, self.manifest.length if end is None else min(end, self.manifest.length), waiting)
+        settings = self._settings.replace(connect=self.connect, first=self.first)
+        body = TreeBody(self, settings, start, self.manifest.length if end is None else min(end, self.manifest.length), waiting)
         body.ranged, body.bounded = bool(start) or end is not None, end is not None
         if unless is not None and unless.covers(self.version):
             body.not_modified, body.remaining = True, 0
@@ -141,7 +141,7 @@ class TreeOrigin:
 class TreeBody:
     """See `origin_interface.Answer`: the data's bytes [start, past). One thread uses it at a time."""
 
-    def __init__(self, origin: TreeOrigin, reach: Reach, start: int, past: int, waiting: Callable[[], None] | None) -> None:
+    def __init__(self, origin: TreeOrigin, settings: OriginSettings, start: int, past: int, waiting: Callable[[], None] | None) -> None:
         self.place = origin.manifest.base[:200]
         self.head = Head(200)
         self.start, self.length, self.remaining = start, origin.manifest.length, max(0, past - start)
@@ -150,8 +150,8 @@ class TreeBody:
         self._origin, self._manifest, self._past = origin, origin.manifest, past
         self._waiting = waiting
         self._driver = None if scheme_of(origin.manifest.base) == "file" else Driver(origin.cancel)
-        self._reach = reach.replace(kept=self._driver)
-        self._top = None if scheme_of(origin.manifest.base) else self._reach.http(origin.manifest.base, origin.cancel)
+        self._settings = settings.replace(kept=self._driver)
+        self._top = None if scheme_of(origin.manifest.base) else self._settings.http(origin.manifest.base, origin.cancel)
         self._next = origin.manifest.first(start)
         self._ahead: deque[tuple[int, Origin]] = deque()
         self._body: Answer | None = None
@@ -291,7 +291,7 @@ class TreeBody:
     def _origin_of(self, n: int) -> Origin:
         self._origin.count()
         if self._top is None:
-            return origin_of(self._manifest.url(n), self._reach, self._origin.cancel)
+            return origin_of(self._manifest.url(n), self._settings, self._origin.cancel)
         return self._top.below(self._manifest.link(n))
 
     def _ask_ahead(self) -> None:

@@ -19,7 +19,7 @@ from dfengine.net.quota import Quota
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.request import is_private
 from dfengine.origin.schemes import origin
 from dfengine.origin.signed_origin import SignedOrigin
@@ -99,11 +99,13 @@ class Signatures:
     def _ask(self, wanted: Wanted, cancel: Cancel) -> str:
         signed = bool(wanted.signed) and not scheme_of(wanted.url)
         headers = [header for header in wanted.headers if signed or header[0].lower() != "range"]
-        reach = Reach(roots=Roots(()), may_sign=lambda location: False, headers=headers, insecure=wanted.insecure, cacerts=wanted.cacerts,
-                      connect=PATIENCE / 2, first=PATIENCE, access=self._access)
+        origin_settings = OriginSettings(
+            roots=Roots(()), may_sign=lambda location: False, headers=headers, insecure=wanted.insecure,
+            cacerts=wanted.cacerts, connect=PATIENCE / 2, first=PATIENCE, access=self._access,
+        )
         try:
             # One byte is enough: an origin refuses a client without access before the body.
-            asked = origin(wanted.url, reach, cancel, (lambda: wanted.signed) if wanted.signed else None)
+            asked = origin(wanted.url, origin_settings, cancel, (lambda: wanted.signed) if wanted.signed else None)
             if isinstance(asked, SignedOrigin):
                 asked.show()  # its signature may be for this range alone
                 return ""

@@ -14,7 +14,7 @@ from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged,
 from dfengine.net import tracing
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.origin_access import Access
-from dfengine.origin.origin_settings import Own
+from dfengine.origin.origin_settings import SharedResources
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shared_pauses, shared_pins
 from dfengine.supernode.cluster.membership import Cluster
@@ -85,7 +85,7 @@ class OriginFetches:
         self.written = WriteBehind(self.store, events) if self.store is not None else None
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
-                       own=Own.parse(settings.origin_root, settings.origin_sign), store=self.store)
+                       own=SharedResources.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None
         self.cluster_names: ClusterNames | None = None
         """Names of tasks in the cluster."""

@@ -15,7 +15,7 @@ from dfengine.client.transfer import Transfer
 from dfengine.client.watch import Watch
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
@@ -123,7 +123,7 @@ def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monke
     monkeypatch.setattr(transfer, "keep_placed", kept)
     reader = Reader(
         Origin(), _Sink(transfer, print), Body(), [(0, ENDLESS)], connections=1, longest=1,  # type: ignore[arg-type]
-        retry=Retry(0), grants=Grants(), chance=float,
+        retry=Retry(0), connection_limits=ConnectionLimits(), chance=float,
     )
     reader.work()
     assert reader.error is None

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
-from dfengine.origin.local_root import Anywhere
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.local_root import UnrestrictedRoots
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.schemes import origin
 from tests.e2e.scene import free_port, until
 
@@ -27,11 +27,11 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "s3cr3t
 
 def listed(url: str) -> dict[str, int]:
     """Path and size of each file below `url`; the entity-tag of each is that of its own answer."""
-    cancel, reach = Cancel(), Reach(roots=Anywhere(), may_sign=lambda location: True)
+    cancel, origin_settings = Cancel(), OriginSettings(roots=UnrestrictedRoots(), may_sign=lambda location: True)
     try:
-        found = list(files(url, reach, cancel))
+        found = list(files(url, origin_settings, cancel))
         for entry in found:
-            answer = origin(entry.url, reach, cancel).open()
+            answer = origin(entry.url, origin_settings, cancel).open()
             answer.close()
             assert (answer.version.etag, answer.length) == (entry.etag, entry.size)
         return {entry.path: entry.size for entry in found}

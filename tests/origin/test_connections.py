@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.origin import connections
-from dfengine.origin.connections import REMEMBERED, Grants
+from dfengine.origin.connections import REMEMBERED, ConnectionLimits
 
 
 def test_nothing_is_known_at_first() -> None:
-    assert Grants().allowed("http://h:80", 4, 0.0) == 4
+    assert ConnectionLimits().allowed("http://h:80", 4, 0.0) == 4
 
 
 def test_a_refusal_is_remembered_for_a_while_for_that_origin_alone() -> None:
-    grants = Grants()
+    grants = ConnectionLimits()
     grants.refused("http://h:80", 2, 100.0)
     assert grants.allowed("http://h:80", 8, 100.0 + REMEMBERED - 1) == 2
     assert grants.allowed("http://h:80", 8, 100.0 + REMEMBERED) == 8
@@ -22,20 +22,20 @@ def test_a_refusal_is_remembered_for_a_while_for_that_origin_alone() -> None:
 
 
 def test_no_more_are_allowed_than_are_wanted() -> None:
-    grants = Grants()
+    grants = ConnectionLimits()
     grants.refused("o", 6, 0.0)
     assert grants.allowed("o", 3, 1.0) == 3
     assert grants.allowed("o", 6, 1.0) == 6
 
 
 def test_one_connection_is_always_granted() -> None:
-    grants = Grants()
+    grants = ConnectionLimits()
     grants.refused("o", 0, 0.0)
     assert grants.allowed("o", 4, 1.0) == 1
 
 
 def test_the_last_refusal_counts() -> None:
-    grants = Grants()
+    grants = ConnectionLimits()
     grants.refused("o", 3, 0.0)
     grants.refused("o", 1, 5.0)
     assert grants.allowed("o", 4, 10.0) == 1
@@ -44,7 +44,7 @@ def test_the_last_refusal_counts() -> None:
 
 
 def test_origins_are_forgotten_before_they_fill_the_memory() -> None:
-    grants = Grants()
+    grants = ConnectionLimits()
     for n in range(connections.MOST):
         grants.refused(f"o{n}", 1, float(n))
     grants.refused("o0", 1, float(connections.MOST))
@@ -56,7 +56,7 @@ def test_origins_are_forgotten_before_they_fill_the_memory() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.floats(0, REMEMBERED)), max_size=20), st.integers(1, 9))
 def test_what_is_allowed_is_what_was_granted_last(refusals: list[tuple[str, int, float]], wanted: int) -> None:
-    grants, now, last = Grants(), 0.0, {}
+    grants, now, last = ConnectionLimits(), 0.0, {}
     for origin, held, later in refusals:
         now += later
         grants.refused(origin, held, now)

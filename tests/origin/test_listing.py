@@ -23,8 +23,8 @@ from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Pages
 from dfengine.origin.listing_index import found
 from dfengine.origin.listing_names import Entry, Limits, Names
-from dfengine.origin.local_root import Anywhere, Roots
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.local_root import Roots, UnrestrictedRoots
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.retry import transient
 from tests.origins import quiet
 from tests.origins.hub import LARGE, Hub
@@ -65,7 +65,7 @@ def one_cancel() -> Iterator[Cancel]:
 
 
 def listed(url: str, cancel: Cancel, limits: Limits | None = None, **more: Any) -> list[Entry]:
-    return list(files(url, Reach(**{"roots": Anywhere(), "may_sign": everything, **more}), cancel, limits))
+    return list(files(url, OriginSettings(**{"roots": UnrestrictedRoots(), "may_sign": everything, **more}), cancel, limits))
 
 
 @contextmanager

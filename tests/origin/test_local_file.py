@@ -15,7 +15,7 @@ from dfengine.location import Location
 from dfengine.origin import local_file
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_file import FileBody, FileOrigin
-from dfengine.origin.local_root import Anywhere
+from dfengine.origin.local_root import UnrestrictedRoots
 from dfengine.origin.local_version import COARSE, FINE, LONGEST_WRITE, settles
 
 BODY = bytes(range(256)) * 4
@@ -37,7 +37,7 @@ def one_cancel() -> Iterator[Cancel]:
 
 
 def origin(path: Path, cancel: Cancel, *headers: tuple[str, str]) -> FileOrigin:
-    return FileOrigin(Location("file", "", str(path)), Anywhere(), headers, cancel=cancel)
+    return FileOrigin(Location("file", "", str(path)), UnrestrictedRoots(), headers, cancel=cancel)
 
 
 def read(body: FileBody, step: int = 100) -> bytes:

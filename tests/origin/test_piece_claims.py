@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfengine._bitset import Bitset
-from dfengine.origin.piece_claims import ENDLESS, Work, missing
+from dfengine.origin.piece_claims import ENDLESS, PieceClaims, missing
 
 COUNT = 60
 
@@ -42,7 +42,7 @@ def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, se
     bits = Bitset(100)
     for n in here:
         bits.set(n)
-    work, fetched = Work(missing(bits, 100), longest), list[int]()
+    work, fetched = PieceClaims(missing(bits, 100), longest), list[int]()
     while (run := work.claim()) is not None:
         first, past = run
         assert 0 < past - first <= longest
@@ -54,7 +54,7 @@ def test_every_missing_piece_is_handed_out_once(here: set[int], longest: int, se
 
 
 def test_lowest_first() -> None:
-    work = Work([(0, 3), (10, 12)], 2)
+    work = PieceClaims([(0, 3), (10, 12)], 2)
     assert work.claim() == (0, 2)
     work.release(1, 2)
     assert [work.claim() for _ in range(4)] == [(1, 3), (10, 12), None, None]
@@ -72,7 +72,7 @@ def test_lowest_first() -> None:
     ],
 )
 def test_what_is_given_back_joins_its_neighbours(back: list[tuple[int, int]], then: list[tuple[int, int]]) -> None:
-    work = Work([(0, 8)], 6)
+    work = PieceClaims([(0, 8)], 6)
     assert work.claim() == (0, 6)
     for run in back:
         work.release(*run)
@@ -81,7 +81,7 @@ def test_what_is_given_back_joins_its_neighbours(back: list[tuple[int, int]], th
 
 
 def test_a_piece_that_somebody_waits_for_comes_first() -> None:
-    work = Work([(0, 20)], 3)
+    work = PieceClaims([(0, 20)], 3)
     assert work.claim(want=7) == (7, 10)
     assert work.claim(want=8) == (0, 3), "it is being fetched: the lowest comes next"
     assert work.claim(want=5) == (5, 7), "as far as it is free"
@@ -90,7 +90,7 @@ def test_a_piece_that_somebody_waits_for_comes_first() -> None:
 
 
 def test_pieces_that_must_wait_are_not_taken() -> None:
-    work = Work([(2, 20)], 6)
+    work = PieceClaims([(2, 20)], 6)
     assert work.claim(before=2) is None
     assert work.claim(before=5) == (2, 5)
     assert work.claim(before=5) is None
@@ -101,7 +101,7 @@ def test_pieces_that_must_wait_are_not_taken() -> None:
 
 
 def test_a_claim_at_a_piece_begins_there_or_is_none() -> None:
-    work = Work([(0, 4), (8, 20)], 5)
+    work = PieceClaims([(0, 4), (8, 20)], 5)
     assert work.claim_at(4) is None
     assert work.claim_at(10) == (10, 15)
     assert work.claim_at(12) is None
@@ -111,21 +111,21 @@ def test_a_claim_at_a_piece_begins_there_or_is_none() -> None:
 
 
 def test_a_file_of_unknown_length_ends_when_it_is_known() -> None:
-    work = Work([(0, ENDLESS)], 4)
+    work = PieceClaims([(0, ENDLESS)], 4)
     assert work.claim() == (0, 4)
     work.release(3, 4)
     assert work.claim_at(1 << 40) == (1 << 40, (1 << 40) + 4)
     work.end_at(6)
     assert work.pieces == 3
     assert [work.claim() for _ in range(2)] == [(3, 6), None]
-    work = Work([(0, ENDLESS)], 4)
+    work = PieceClaims([(0, ENDLESS)], 4)
     work.end_at(0)
     assert work.first is None
 
 
 @pytest.mark.parametrize("longest", [0, -3])
 def test_a_claim_has_a_piece_at_least(longest: int) -> None:
-    assert Work([(0, 2)], longest).claim() == (0, 1)
+    assert PieceClaims([(0, 2)], longest).claim() == (0, 1)
 
 
 class Model(RuleBasedStateMachine):
@@ -136,7 +136,7 @@ class Model(RuleBasedStateMachine):
         bits = Bitset(COUNT)
         for n in set(range(COUNT)) - free:
             bits.set(n)
-        self.work = Work(missing(bits, COUNT), longest)
+        self.work = PieceClaims(missing(bits, COUNT), longest)
         self.free = set(free)
         self.claims: list[tuple[int, int]] = []
         self.past = COUNT

@@ -22,11 +22,11 @@ from dfengine.origin import reader as readers
 from dfengine.origin import retry as retries
 from dfengine.origin import round_robin as turn_taking
 from dfengine.origin.claim import Claim
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.piece_claims import ENDLESS
 from dfengine.origin.reader import Reader
 from dfengine.origin.retry import Retry
-from dfengine.origin.round_robin import OriginTurns
+from dfengine.origin.round_robin import OriginRoundRobin
 from dfengine.origin.version import Version
 
 PIECE = 10
@@ -362,17 +362,17 @@ class Run:
 
     def __init__(
         self, origin: Origin, sink: Sink, connections: int = 3, missing: list[tuple[int, int]] | None = None, tries: int = 3,
-        longest: int = 2, turns: OriginTurns | None = None,
+        longest: int = 2, turns: OriginRoundRobin | None = None,
     ) -> None:
         self.origin, self.sink = origin, sink
         sink.files = origin.files
-        self.retry, self.grants = Counted(origin, tries), Grants()
+        self.retry, self.connection_limits = Counted(origin, tries), ConnectionLimits()
         body = origin.open()
         count = sink.geometry.count
         gaps = [(0, count if count >= 0 else ENDLESS)] if missing is None else missing
         self.reader = Reader(
             origin, sink, body, gaps, connections=connections, longest=longest, retry=self.retry,  # type: ignore[arg-type]
-            grants=self.grants, chance=lambda: 0.5, turns=turns,
+            connection_limits=self.connection_limits, chance=lambda: 0.5, turns=turns,
         )
         self.threads = [threading.Thread(target=self.reader.work, daemon=True) for _ in range(connections)]
         for thread in self.threads:
@@ -651,18 +651,19 @@ def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behav
     assert origin.bodies[0].came == 295, "the main answer brought all of it"
     assert found.retry.others == [], "and no failure was counted"
     if refusal.kind == "status" and refusal.n in (403, 429, 503):
-        assert found.grants.allowed(origin.key, 8, time.monotonic()) == 1
+        assert found.connection_limits.allowed(origin.key, 8, time.monotonic()) == 1
         assert len(origin.asked) < connections
     else:
-        assert found.grants.allowed(origin.key, 8, time.monotonic()) == 8
+        assert found.connection_limits.allowed(origin.key, 8, time.monotonic()) == 8
 
 
 def test_what_was_learned_is_not_tried_again() -> None:
-    origin, grants = Origin(295), Grants()
-    grants.refused(origin.key, 1, time.monotonic())
+    origin, connection_limits = Origin(295), ConnectionLimits()
+    connection_limits.refused(origin.key, 1, time.monotonic())
     sink = Sink(295)
     reader = Reader(
-        origin, sink, origin.open(), [(0, 30)], connections=4, longest=2, retry=Retry(0), grants=grants, chance=float  # type: ignore[arg-type]
+        origin, sink, origin.open(), [(0, 30)], connections=4, longest=2, retry=Retry(0),  # type: ignore[arg-type]
+        connection_limits=connection_limits, chance=float,
     )
     threads = [threading.Thread(target=reader.work, daemon=True) for _ in range(4)]
     for thread in threads:
@@ -768,7 +769,7 @@ def test_what_somebody_waits_for_is_fetched_first() -> None:
 
 
 def test_a_reader_that_takes_turns_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
-    found = run(Origin(295), connections=4, turns=OriginTurns(4))
+    found = run(Origin(295), connections=4, turns=OriginRoundRobin(4))
     assert found.reader.error is None
     assert found.origin.asked == []
 
@@ -866,7 +867,7 @@ def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections
     monkeypatch.setattr(readers, "CHANGED", 0)
     monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
-    found = Run(origin, sink, connections, turns=OriginTurns(4))
+    found = Run(origin, sink, connections, turns=OriginRoundRobin(4))
     if found.end() is None:
         assert sink.whole in origin.files
 
@@ -888,7 +889,7 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
                 time.sleep(0.001)
 
     monkeypatch.setattr(sink, "wait", wait)
-    found = Run(origin, sink, connections, turns=OriginTurns(4))
+    found = Run(origin, sink, connections, turns=OriginRoundRobin(4))
     if found.end() is None:
         assert sink.whole in origin.files
 

@@ -17,7 +17,7 @@ from dfengine.origin import assignment, slow_connections
 from dfengine.origin import reader as readers
 from dfengine.origin import reader_on_demand as on_demand
 from dfengine.origin import retry as retries
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.reader_on_demand import ReaderOnDemand
 from dfengine.origin.retry import Retry
 
@@ -49,7 +49,8 @@ class Asking:
         self._list: list[int] = []
         self.reader = ReaderOnDemand(
             origin, sink, origin.open(), [(0, sink.geometry.count if sink.geometry.count >= 0 else 1 << 60)], connections=connections,
-            longest=longest, retry=Retry(50), grants=Grants(), chance=lambda: 0.0, compare=compare, wanted=self._wanted,
+            longest=longest, retry=Retry(50),
+            connection_limits=ConnectionLimits(), chance=lambda: 0.0, compare=compare, wanted=self._wanted,
         )  # fmt: skip
         self._threads = [threading.Thread(target=self.reader.work, daemon=True) for _ in range(connections)]
         for thread in self._threads:

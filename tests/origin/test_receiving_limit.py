@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.origin.receiving_limit import LONGEST_REST, MOST, REST_SECONDS, WINDOW, TurnWidth
+from dfengine.origin.receiving_limit import LONGEST_REST, MOST, REST_SECONDS, WINDOW, ReceivingLimit
 
 STEP = 0.05
 
 
-def run(width: TurnWidth, each: float, link: float, seconds: float, begin: float = 0.0, total: float = 0.0) -> tuple[float, list[int]]:
+def run(width: ReceivingLimit, each: float, link: float, seconds: float, begin: float = 0.0, total: float = 0.0) -> tuple[float, list[int]]:
     """Somebody waits all the time. each, link: bytes per second of a connection, and of all. Bytes in all, and the widths that were."""
     seen = []
     for n in range(int(seconds / STEP)):
@@ -22,19 +22,19 @@ def run(width: TurnWidth, each: float, link: float, seconds: float, begin: float
 
 
 def test_an_origin_that_limits_each_connection_is_read_over_many() -> None:
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     _, seen = run(width, 1e6, 1e9, 16 * WINDOW)
     assert seen[-1] == MOST
 
 
 def test_connections_up_to_what_the_link_carries() -> None:
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     run(width, 1e6, 10e6, 12 * WINDOW)
     assert width.allowed == 16
 
 
 def test_a_link_that_few_connections_fill_is_tried_more_and_more_rarely() -> None:
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     _, seen = run(width, 12e6, 12e6, 1000.0)
     assert set(seen) == {4, 8}
     wide = sum(each == 8 for each in seen) * STEP
@@ -43,14 +43,14 @@ def test_a_link_that_few_connections_fill_is_tried_more_and_more_rarely() -> Non
 
 def test_what_nobody_waits_for_is_not_measured() -> None:
     """A window with a break says how much was asked for, not how much more would come."""
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     for n in range(100):
         width.wanted(n * 1000, n * 0.5)
     assert width.allowed == 4
 
 
 def test_it_is_tried_again_when_the_link_has_become_faster() -> None:
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     total, _ = run(width, 3e6, 12e6, 3.0)
     assert width.allowed == 4
     _, seen = run(width, 3e6, 1e9, REST_SECONDS + 12 * WINDOW, 3.0, total)
@@ -58,7 +58,7 @@ def test_it_is_tried_again_when_the_link_has_become_faster() -> None:
 
 
 def test_fewer_connections_are_enough_when_the_link_has_become_slower() -> None:
-    width = TurnWidth(4)
+    width = ReceivingLimit(4)
     total, seen = run(width, 1e6, 10e6, 12 * WINDOW)
     assert seen[-1] == 16
     run(width, 1e6, 4e6, REST_SECONDS + 6 * WINDOW, 12 * WINDOW, total)
@@ -68,7 +68,7 @@ def test_fewer_connections_are_enough_when_the_link_has_become_slower() -> None:
 @pytest.mark.parametrize("connections", [1, 2, 4, 16])
 @given(st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(0, 10**9)), max_size=50))
 def test_it_stays_within_its_bounds(connections: int, looks: list[tuple[float, int]]) -> None:
-    width, now, total = TurnWidth(connections), 0.0, 0
+    width, now, total = ReceivingLimit(connections), 0.0, 0
     for seconds, more in looks:
         now, total = now + seconds, total + more
         width.wanted(total, now)

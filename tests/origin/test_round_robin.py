@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.origin import round_robin as turn_taking
 from dfengine.origin.claim import Claim
-from dfengine.origin.round_robin import QUIET, OriginTurns, Turns
+from dfengine.origin.round_robin import QUIET, OriginRoundRobin, RoundRobin
 
 
 def claim(at: float | None = None) -> Claim:
@@ -24,7 +24,7 @@ def always() -> bool:
 class Reader:
     """Takes one turn in a thread, and keeps it until it is told to end."""
 
-    def __init__(self, turns: OriginTurns, waits: Callable[[], bool] = always) -> None:
+    def __init__(self, turns: OriginRoundRobin, waits: Callable[[], bool] = always) -> None:
         self.claim, self.begun, self.ends = claim(), threading.Event(), threading.Event()
         self.turns, self.waits = turns, waits
         self.thread = threading.Thread(target=self.run)
@@ -50,7 +50,7 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_longest_is_next() -> None:
-    turns = OriginTurns(2)
+    turns = OriginRoundRobin(2)
     first, second = Reader(turns), Reader(turns)
     assert first.begun.wait(20)
     assert second.begun.wait(20)
@@ -71,7 +71,7 @@ def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_l
 
 
 def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     with turns.of(quiet := claim(), always):
         quiet.at -= 2 * QUIET
         with turns.of(claim(), always):
@@ -81,7 +81,7 @@ def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
 def test_a_turn_that_lasts_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its connection brings a byte now and then."""
     monkeypatch.setattr(turn_taking, "SLICE", 0.2)
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     first = Reader(turns)
     assert first.begun.wait(20)
     second = Reader(turns)
@@ -93,7 +93,7 @@ def test_a_turn_that_lasts_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
 def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn_taking, "SLICE", 1000.0)
     monkeypatch.setattr(turn_taking, "LONGEST", 0.2)
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     readers = [Reader(turns)]
     assert readers[0].begun.wait(20)
     readers.append(Reader(turns))
@@ -106,13 +106,13 @@ def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pyte
 
 
 def test_origins_do_not_wait_for_each_other() -> None:
-    turns = Turns(1)
+    turns = RoundRobin(1)
     with turns.reading("o") as one, turns.reading("another") as another, one.of(claim(), always), another.of(claim(), always):
         pass
 
 
 def test_what_stops_does_not_wait() -> None:
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     first = Reader(turns)
     assert first.begun.wait(20)
     stops = threading.Event()
@@ -127,7 +127,7 @@ def test_what_stops_does_not_wait() -> None:
 
 
 def test_a_turn_ends_with_an_error() -> None:
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     try:
         with turns.of(claim(), always):
             raise OSError
@@ -137,7 +137,7 @@ def test_a_turn_ends_with_an_error() -> None:
 
 
 def test_files_of_one_origin_share_its_connections() -> None:
-    turns = Turns(4)
+    turns = RoundRobin(4)
     with turns.reading("o") as first:
         assert first.may_open(3, 0.0)
         assert not first.may_open(4, 0.0)
@@ -154,10 +154,10 @@ def test_files_of_one_origin_share_its_connections() -> None:
 
 
 def test_connections_grow_in_number_where_that_brings_more_bytes() -> None:
-    turns = OriginTurns(1)
+    turns = OriginRoundRobin(1)
     turns.files = 1
     with turns.of(running := claim(), always):
         for n in range(40):
-            turns.may_open(turns._width.allowed, 0.05 * n)
-            running.came += 1000 * turns._width.allowed
+            turns.may_open(turns._limit.allowed, 0.05 * n)
+            running.came += 1000 * turns._limit.allowed
         assert turns.may_open(3, 2.0)

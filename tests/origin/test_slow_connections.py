@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfengine.origin.claim import WINDOW, Claim
-from dfengine.origin.slow_connections import ENOUGH, MEMORY, PATIENCE, QUIET, SLOW, GivingWay
+from dfengine.origin.slow_connections import ENOUGH, MEMORY, PATIENCE, QUIET, SLOW, SlowConnections
 
 STEP = 0.05
 """Seconds between two looks."""
@@ -32,7 +32,7 @@ class Line:
         self.over = False
         self._owed = 0.0
 
-    def go(self, law: GivingWay, now: float) -> None:
+    def go(self, law: SlowConnections, now: float) -> None:
         """One step."""
         if self.over or now < self.begins:
             return
@@ -59,7 +59,7 @@ def run(
     lines: Iterable[Line], seconds: float, anew: Callable[[int, float], Line] | None = None, awaited: bool = False
 ) -> list[tuple[float, int]]:
     """When which connection gave way; anew: makes the one that goes on with what it had to bring."""
-    law, lines, found = GivingWay(awaited), list(lines), list[tuple[float, int]]()
+    law, lines, found = SlowConnections(awaited), list(lines), list[tuple[float, int]]()
     for step in range(int(seconds / STEP)):
         now = step * STEP
         for line in lines:
@@ -130,7 +130,7 @@ def test_the_first_burst_of_a_connection_is_no_witness() -> None:
 
 
 def test_what_is_brought_soon_is_waited_for() -> None:
-    law, slow, quick = GivingWay(), Line(0, 20e3), Line(1, 5e6)
+    law, slow, quick = SlowConnections(), Line(0, 20e3), Line(1, 5e6)
     for step in range(200):
         now = step * STEP
         slow.go(law, now)
@@ -154,7 +154,7 @@ def test_where_somebody_waits_one_that_is_alone_and_slow_gives_way_once() -> Non
 
 
 def test_a_claim_without_a_connection_is_not_judged() -> None:
-    law, opens, quick = GivingWay(), Claim(0, 1, None, False, 0.0, connection=0), Line(1, 5e6)
+    law, opens, quick = SlowConnections(), Claim(0, 1, None, False, 0.0, connection=0), Line(1, 5e6)
     for step in range(2000):
         quick.go(law, step * STEP)
         assert quick.claim is not None

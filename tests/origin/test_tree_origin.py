@@ -22,10 +22,10 @@ from dfengine.globs import Globs
 from dfengine.manifest import Manifest, decode
 from dfengine.origin import tree_origin
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.local_root import Anywhere
+from dfengine.origin.local_root import UnrestrictedRoots
 from dfengine.origin.manifest_origin import ManifestOrigin
-from dfengine.origin.origin_settings import Reach
-from dfengine.origin.tree_listing import Before, divided, manifest, may_be_fresh
+from dfengine.origin.origin_settings import OriginSettings
+from dfengine.origin.tree_listing import ListingCache, divided, manifest, may_be_fresh
 from dfengine.origin.tree_origin import AHEAD, TreeOrigin, http_date
 from dfengine.origin.version import Version
 from tests.origins.directory import Directory
@@ -35,8 +35,8 @@ FILES = {"a": b"1" * 10, "b/c d%": b"2" * 20, "b/empty": b"", "b/x": b"3" * 300,
 PIECE = Geometry(1).content_size
 
 
-def reach(**more: Any) -> Reach:
-    return Reach(**{"roots": Anywhere(), "may_sign": lambda location: False, **more})
+def origin_settings(**more: Any) -> OriginSettings:
+    return OriginSettings(**{"roots": UnrestrictedRoots(), "may_sign": lambda location: False, **more})
 
 
 def data(files: dict[str, bytes]) -> bytes:
@@ -61,12 +61,12 @@ def read(
 @pytest.mark.parametrize("index", ["json", "html", "rounded"])
 def test_the_data_is_all_files_behind_each_other(cancel: Cancel, index: str) -> None:
     with Directory(FILES, index) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         assert made.paths == sorted(FILES)
         assert made.sizes == [len(FILES[path]) for path in sorted(FILES)]
         assert decode(made.encode()) == made
         assert len(served.asked("HEAD")) == (len(FILES) if index == "rounded" else 0)
-        assert read(TreeOrigin(made, reach(), cancel)) == data(FILES)
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == data(FILES)
         assert sorted(served.asked("GET")) == sorted(FILES)
 
 
@@ -75,16 +75,16 @@ def test_what_a_download_uses_for_itself_is_of_no_tree(cancel: Cancel, kind: str
     """Another download of this program writes to the directory, or was killed there."""
     used = {".dfengine.lock": b"", ".dfengine.0123456789ab/record": b"x", "sub/.dfengine.x": b"y"}
     with Directory(FILES | used, kind) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         assert set(made.paths) == {*FILES, "sub/.dfengine.x"}
 
 
 def test_files_come_over_few_connections(cancel: Cancel) -> None:
     files = {f"{n:03}": bytes([n]) * n for n in range(200)}
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         before = served.connections
-        assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == data(files)
         assert served.connections - before <= AHEAD + 1
         assert sorted(served.asked("GET")) == sorted(files)
 
@@ -92,9 +92,9 @@ def test_files_come_over_few_connections(cancel: Cancel) -> None:
 def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) -> None:
     files = {f"{n:02}": b"x" * (n + 1) for n in range(30)}
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         served.alone = True
-        origin, whole = TreeOrigin(made, reach(), cancel), bytearray()
+        origin, whole = TreeOrigin(made, origin_settings(), cancel), bytearray()
         while len(whole) < made.length:
             # As a reader does: whatever came counts, and what was refused is asked for again.
             try:
@@ -113,9 +113,9 @@ def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) 
 def test_a_server_that_closes_its_connections_unsaid_is_asked_by_others(cancel: Cancel) -> None:
     files = {f"{n:02}": b"x" * (n + 1) for n in range(40)}
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         served.hangs_up = True
-        origin = TreeOrigin(made, reach(), cancel)
+        origin = TreeOrigin(made, origin_settings(), cancel)
         assert read(origin) == data(files)
         assert served.connections >= 40
 
@@ -131,8 +131,8 @@ def test_any_range_is_the_same_bytes(cancel: Cancel, sizes: list[int], drawn: st
     start = drawn.draw(st.integers(0, len(whole)))
     end = drawn.draw(st.none() | st.integers(start, len(whole)))
     step = drawn.draw(st.integers(1, 64))
-    made = manifest(served.url, reach(), cancel)
-    assert read(TreeOrigin(made, reach(), cancel), start, end, step) == whole[start:end]
+    made = manifest(served.url, origin_settings(), cancel)
+    assert read(TreeOrigin(made, origin_settings(), cancel), start, end, step) == whole[start:end]
 
 
 RANGED = Directory({})
@@ -151,23 +151,23 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_globs_select_and_are_part_of_what_is_named(cancel: Cancel) -> None:
     with Directory(FILES) as served:
-        made = manifest(served.url, reach(), cancel, Globs(("b/*",), ("x",)))
+        made = manifest(served.url, origin_settings(), cancel, Globs(("b/*",), ("x",)))
         assert made.paths == ["b/c d%", "b/empty"]
-        assert read(TreeOrigin(made, reach(), cancel)) == FILES["b/c d%"]
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == FILES["b/c d%"]
         assert set(served.asked()) == {"b/c d%", "b/empty"}
-        assert made.identity != manifest(served.url, reach(), cancel).identity
+        assert made.identity != manifest(served.url, origin_settings(), cancel).identity
 
 
 @pytest.mark.parametrize(("files", "globs", "said"), [({}, Globs(), "no file below it"), (FILES, Globs(("none",)), "selected, of 6")])
 def test_a_tree_without_files_is_none(cancel: Cancel, files: dict[str, bytes], globs: Globs, said: str) -> None:
     with Directory(files) as served, pytest.raises(OriginError, match=said) as caught:
-        manifest(served.url, reach(), cancel, globs)
+        manifest(served.url, origin_settings(), cancel, globs)
     assert caught.value.status == 404
 
 
 def test_a_range_of_a_directory_is_refused(cancel: Cancel) -> None:
     with pytest.raises(BadValue, match="Range"):
-        manifest("http://127.0.0.1:9/", reach(headers=[("Range", "bytes=0-1")]), cancel)
+        manifest("http://127.0.0.1:9/", origin_settings(headers=[("Range", "bytes=0-1")]), cancel)
 
 
 @given(st.integers(0, 100_000_000_000))
@@ -187,50 +187,50 @@ def test_a_size_that_the_listing_tells_wrongly_ends_in_an_error_that_names_it(ca
         served.lies = {path: max(0, len(FILES[path]) + more)}
         if served.lies[path] == len(FILES[path]):
             return
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         with pytest.raises((OriginChanged, OriginError), match=f"{path}: .*"):
-            read(TreeOrigin(made, reach(), cancel))
+            read(TreeOrigin(made, origin_settings(), cancel))
 
 
 @pytest.mark.parametrize("index", ["json", "html"])
 def test_a_file_that_changes_between_listing_and_reading_is_found(cancel: Cancel, index: str) -> None:
     files = dict(FILES)
     with Directory(files, index) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         if index == "json":
             files["b/x"], served.modified = b"4" * 300, served.modified + 60
         else:
             files["b/x"] = b"4" * 301  # nothing but the size is listed
         with pytest.raises(TreeChanged, match=r"tree has changed"):
-            read(TreeOrigin(made, reach(), cancel))
+            read(TreeOrigin(made, origin_settings(), cancel))
 
 
 def test_a_file_that_is_gone_since_it_was_listed_is_a_change(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         del files["b/x"]
         with pytest.raises(TreeChanged, match=r"b/x: .*404.*tree has changed"):
-            read(TreeOrigin(made, reach(), cancel))
+            read(TreeOrigin(made, origin_settings(), cancel))
 
 
 def test_one_of_several_servers_that_is_behind_is_asked_again(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         served.stale = {"b/x": 2}
-        assert read(TreeOrigin(made, reach(), cancel)) == data(FILES)
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == data(FILES)
         assert not served.stale["b/x"]
 
 
 def test_a_file_in_several_pieces_is_bound_by_what_its_own_answer_says(cancel: Cancel) -> None:
     files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2), "c": b"3" * 10}
     with Directory(files, "html") as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         assert served.asked("HEAD") == ["b"]
         assert divided(made.sizes) == [1]
         assert made.etags[1]
-        origin = TreeOrigin(made, reach(), cancel)
+        origin = TreeOrigin(made, origin_settings(), cancel)
         assert origin.version.binds
         whole = data(files)
         assert read(origin, PIECE, PIECE + 500, version=origin.version) == whole[PIECE : PIECE + 500]
@@ -244,10 +244,10 @@ def test_a_listed_date_binds_unless_it_is_of_just_now(cancel: Cancel, lately: bo
     files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2)}
     with Directory(files) as served:
         served.modified = int(time.time()) - 5 if lately else 1_600_000_000
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         assert served.asked("HEAD") == (["b"] if lately else [])
         assert bool(made.etags[1]) is lately
-        origin = TreeOrigin(made, reach(), cancel)
+        origin = TreeOrigin(made, origin_settings(), cancel)
         assert origin.version.binds
         assert read(origin, PIECE, version=origin.version) == data(files)[PIECE:]
         served.modified -= 60
@@ -262,8 +262,8 @@ def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> N
     with Directory(files, "html") as served:
         served.etags = served.dates = False
         served.head = head
-        made = manifest(served.url, reach(), cancel)
-        origin = TreeOrigin(made, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
+        origin = TreeOrigin(made, origin_settings(), cancel)
         assert not origin.version.binds
         assert read(origin) == data(files)
         with pytest.raises(OriginChanged, match="b: nothing proves"):
@@ -275,9 +275,9 @@ def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> N
 def test_a_break_in_a_file_is_gone_on_with_at_its_byte(cancel: Cancel) -> None:
     files = {"a": b"1" * 10, "b": b"2" * 1000, "c": b"3"}
     with Directory(files, "html") as served:
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         served.cut = {"b": 100}
-        origin = TreeOrigin(made, reach(), cancel)
+        origin = TreeOrigin(made, origin_settings(), cancel)
         body, whole, room = origin.open(), bytearray(), memoryview(bytearray(50))
         while len(whole) < 110:
             whole += room[: body.read_into(room)]
@@ -295,7 +295,7 @@ def test_an_origin_without_ranges_refuses_a_range_and_goes_on_alone(cancel: Canc
     files = {"a": b"1" * 1000, "b": b"2"}
     with Directory(files) as served:
         served.ranges = False
-        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        origin = TreeOrigin(manifest(served.url, origin_settings(), cancel), origin_settings(), cancel)
         with pytest.raises(OriginError, match="whole file"):
             read(origin, 500, 600, version=origin.version)
         assert read(origin, 500, version=origin.version) == data(files)[500:]
@@ -305,17 +305,17 @@ def test_files_that_each_take_long_are_together_too_slow(cancel: Cancel, monkeyp
     files = {f"{n:02}": b"x" for n in range(99)}
     monkeypatch.setattr(tree_origin, "SILENCE", 0.0)
     with Directory(files) as served:
-        made = manifest(served.url, reach(), cancel)
-        assert read(TreeOrigin(made, reach(floor=1000.0), cancel)) == data(files)
+        made = manifest(served.url, origin_settings(), cancel)
+        assert read(TreeOrigin(made, origin_settings(floor=1000.0), cancel)) == data(files)
         served.change = lambda path: time.sleep(0.002)
         with pytest.raises(OriginSlow, match="less than"):
-            read(TreeOrigin(made, reach(floor=1e9), cancel))
+            read(TreeOrigin(made, origin_settings(floor=1e9), cancel))
 
 
 def test_a_cancel_ends_a_read(cancel: Cancel) -> None:
     files = {f"{n}": b"x" for n in range(9)}
     with Directory(files) as served:
-        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        origin = TreeOrigin(manifest(served.url, origin_settings(), cancel), origin_settings(), cancel)
         served.change = lambda path: cancel.set() if path == "5" else None
         with pytest.raises(SourceGone):
             read(origin, step=1)
@@ -325,16 +325,16 @@ def test_sizes_that_nobody_tells_are_refused_by_name(cancel: Cancel) -> None:
     with Directory({"a": b"1"}, "rounded") as served:
         served.lengths = False
         with pytest.raises(BadListing, match="'a'"):
-            manifest(served.url, reach(), cancel)
+            manifest(served.url, origin_settings(), cancel)
         served.head = False
         with pytest.raises(OriginError, match=r"a: .*405"):
-            manifest(served.url, reach(), cancel)
+            manifest(served.url, origin_settings(), cancel)
 
 
 def test_no_thread_and_descriptor_is_left(cancel: Cancel) -> None:
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with Directory(FILES, "rounded") as served:
-        origin = TreeOrigin(manifest(served.url, reach(), cancel), reach(), cancel)
+        origin = TreeOrigin(manifest(served.url, origin_settings(), cancel), origin_settings(), cancel)
         origin.open().close()
         read(origin)
     assert threading.active_count() == threads
@@ -348,7 +348,7 @@ def test_a_manifest_is_a_file_with_a_version(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
         made = list[Manifest]()
-        origin = ManifestOrigin(served.url, Globs(), reach(), cancel, made=made.append)
+        origin = ManifestOrigin(served.url, Globs(), origin_settings(), cancel, made=made.append)
         encoded = read(origin)
         assert made == [decode(encoded)]
         version = origin.open(unless=Version("x")).version
@@ -371,9 +371,9 @@ def test_a_directory_of_the_disk_is_a_tree(cancel: Cancel, tmp_path: Path) -> No
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(content)
     (tmp_path / "a").chmod(0o755)
-    made = manifest(f"file://{tmp_path}", reach(), cancel)
+    made = manifest(f"file://{tmp_path}", origin_settings(), cancel)
     assert made.modes[0] == 0o755
-    origin = TreeOrigin(made, reach(), cancel)
+    origin = TreeOrigin(made, origin_settings(), cancel)
     assert read(origin) == data(FILES)
     assert read(origin, 5, 100, version=origin.version) == data(FILES)[5:100]
     (tmp_path / "b/x").write_bytes(b"4" * 300)
@@ -386,11 +386,11 @@ def test_a_repository_of_a_hub_is_a_tree_of_one_commit(cancel: Cancel, monkeypat
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         files = {"README.md": b"x" * 50, "model/large.bin": random.Random(2).randbytes(60_000), "b": b""}
         commit = hub.add("org/name", files)
-        made = manifest("hf://org/name", reach(), cancel)
+        made = manifest("hf://org/name", origin_settings(), cancel)
         assert made.base == f"hf://org/name@{commit}/"
-        assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == data(files)
         hub.add("org/name", {**files, "README.md": b"y" * 50})
-        assert read(TreeOrigin(made, reach(), cancel)) == data(files)
+        assert read(TreeOrigin(made, origin_settings(), cancel)) == data(files)
 
 
 # LISTED AGAIN
@@ -401,40 +401,40 @@ def test_a_directory_that_says_the_same_again_has_the_same_manifest(cancel: Canc
     files = {**FILES, "b/large": b"1" * PIECE * 2}
     with Directory(files, index) as served:
         kept = dict[str, Manifest]()
-        before = Before(kept.get)
-        made = manifest(served.url, reach(), cancel, before=before)
+        before = ListingCache(kept.get)
+        made = manifest(served.url, origin_settings(), cancel, before=before)
         kept[made.identity] = made
         asked = sorted(served.seen)
         served.seen.clear()
-        assert manifest(served.url, reach(), cancel, before=before) is made
+        assert manifest(served.url, origin_settings(), cancel, before=before) is made
         assert sorted(served.seen) == asked
         served.seen.clear()
         files["b/more"] = b"2"
-        again = manifest(served.url, reach(), cancel, before=before)
+        again = manifest(served.url, origin_settings(), cancel, before=before)
         kept[again.identity] = again
-        assert again == manifest(served.url, reach(), cancel)
+        assert again == manifest(served.url, origin_settings(), cancel)
         assert "b/more" in again.paths
-        assert manifest(served.url, reach(), cancel, before=before) is again
+        assert manifest(served.url, origin_settings(), cancel, before=before) is again
 
 
 def test_what_only_a_files_own_answer_tells_is_compared_as_well(cancel: Cancel) -> None:
     files = {**FILES, "b/large": b"1" * PIECE * 2}
     with Directory(files, "html") as served:
         kept = dict[str, Manifest]()
-        before = Before(kept.get)
-        made = manifest(served.url, reach(), cancel, before=before)
+        before = ListingCache(kept.get)
+        made = manifest(served.url, origin_settings(), cancel, before=before)
         kept[made.identity] = made
         files["b/large"] = b"2" * PIECE * 2
-        again = manifest(served.url, reach(), cancel, before=before)
+        again = manifest(served.url, origin_settings(), cancel, before=before)
         kept[again.identity] = again
         assert again.identity != made.identity
-        assert again == manifest(served.url, reach(), cancel)
+        assert again == manifest(served.url, origin_settings(), cancel)
 
 
 def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
     with Directory({f"{n}/x": b"1" for n in range(30)}) as served:
-        before = Before()
-        manifest(served.url, reach(), cancel, before=before)
+        before = ListingCache()
+        manifest(served.url, origin_settings(), cancel, before=before)
         assert len(served.seen) == 31
         assert served.connections == 1
 
@@ -452,9 +452,9 @@ def test_a_file_that_changes_twice_within_a_minute_changes_the_manifest_in_every
     files = {**FILES}
     with Directory(files, "html") as served:
         served.modified, served.zone = int(time.time()), int(hours * 3600)
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         files["a"] = bytes(len(files["a"]))
-        assert manifest(served.url, reach(), cancel).identity != made.identity
+        assert manifest(served.url, origin_settings(), cancel).identity != made.identity
 
 
 @pytest.mark.parametrize("age", [0, 86_400])
@@ -462,21 +462,21 @@ def test_a_changed_file_changes_the_manifest_whatever_an_index_shows(cancel: Can
     files = {**FILES}
     with Directory(files, "html") as served:
         served.modified = int(time.time()) - age
-        made = manifest(served.url, reach(), cancel)
+        made = manifest(served.url, origin_settings(), cancel)
         assert len(served.asked("HEAD")) == (0 if age else len(FILES))
         files["a"] = bytes(len(files["a"]))
         served.modified += 60 if age else 0
-        assert manifest(served.url, reach(), cancel).identity != made.identity
+        assert manifest(served.url, origin_settings(), cancel).identity != made.identity
 
 
 def test_pages_that_were_compared_are_not_asked_for_again(cancel: Cancel) -> None:
     files = {f"{n}/x": b"1" for n in range(9)}
     with Directory(files) as served:
         kept = dict[str, Manifest]()
-        before = Before(kept.get)
-        made = manifest(served.url, reach(), cancel, before=before)
+        before = ListingCache(kept.get)
+        made = manifest(served.url, origin_settings(), cancel, before=before)
         kept[made.identity] = made
         served.seen.clear()
         files["8/y"] = b"2"
-        manifest(served.url, reach(), cancel, before=before)
+        manifest(served.url, origin_settings(), cancel, before=before)
         assert len(served.seen) == 10

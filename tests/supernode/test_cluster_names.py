@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Own
+from dfengine.origin.origin_settings import SharedResources
 from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
@@ -38,8 +38,8 @@ def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Pat
         home.mkdir()
     found: list[tuple[str, ...]] = []
     for given in WANTED:
-        names = [*ClusterNames(KEY, Own(Roots(())).may_sign).tasks(*given)]
-        assert set(names).isdisjoint(ClusterNames(b"l" * 32, Own(Roots(())).may_sign).tasks(*given))
+        names = [*ClusterNames(KEY, SharedResources(Roots(())).may_sign).tasks(*given)]
+        assert set(names).isdisjoint(ClusterNames(b"l" * 32, SharedResources(Roots(())).may_sign).tasks(*given))
         found += zip(names, *([task for task, _ in Credentials(str(home)).tasks(*given)] for home in homes), strict=True)
     columns = [*zip(*found, strict=True)]
     assert {len(set(column)) for column in columns} == {len(found)}, "as many names as tasks"
@@ -48,7 +48,7 @@ def test_names_differ_where_ids_do_and_are_alike_at_all_supernodes(tmp_path: Pat
 
 
 def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: Path) -> None:
-    names, ids = ClusterNames(KEY, Own(Roots(())).may_sign), Credentials(str(tmp_path))
+    names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), Credentials(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
         wanted = Wanted("https://o/f", headers)
@@ -66,7 +66,7 @@ def test_what_a_supernode_signs_itself_has_a_name_of_its_own() -> None:
     """Whoever may not sign it reads it by itself, or takes it from another one that may not."""
 
     def named(url: str, *signs: str) -> str:
-        [name] = ClusterNames(KEY, Own.parse((), signs).may_sign).tasks(Wanted(url), url, "")
+        [name] = ClusterNames(KEY, SharedResources.parse((), signs).may_sign).tasks(Wanted(url), url, "")
         return name
 
     inside, outside = "s3://buck/a/f", "s3://buck/b/f"

@@ -14,7 +14,7 @@ from dfengine.location import parse as parse_location
 from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.proxy.s3 import answer as s3_answer
 from dfengine.proxy.s3 import request as s3_request
 from dfengine.proxy.s3 import signature as s3_signature
@@ -81,12 +81,12 @@ class S3:
                 raise BadValue(f"--s3-bucket: {each} is not a directory")
         self.check(settings)
         self._secrets = Secrets(settings)
-        reach = Reach(
+        origin_settings = OriginSettings(
             roots=Roots(self._roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure,
             cacerts=settings.cacerts, access=Access(settings.origin_allow, settings.origin_deny),
         )  # fmt: skip
-        self._objects = Objects(loop, settings, blobs, reach, self._secrets)
-        self._listings = Listings(loop, reach, settings.s3_fresh, self._objects, self._cancel)
+        self._objects = Objects(loop, settings, blobs, origin_settings, self._secrets)
+        self._listings = Listings(loop, origin_settings, settings.s3_fresh, self._objects, self._cancel)
 
     def check(self, settings: ProxySettings) -> None:
         """Raise BadValue if a file with a secret is in a bucket's directory."""

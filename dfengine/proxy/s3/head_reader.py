@@ -23,18 +23,18 @@ from dfengine.proxy.s3.object_head import ObjectHead, object_head
 from dfengine.proxy.upstream.timeouts import OWN, Unanswered
 
 if TYPE_CHECKING:
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.secret_files import Secrets
 
 
 class HeadReader:
-    """reach: how origins are asked. secrets: files that belong to no bucket, under whatever name.
+    """origin_settings: how origins are asked. secrets: files that belong to no bucket, under whatever name.
 
     `cut` ends all waiting calls.
     """
 
-    def __init__(self, reach: Reach, secrets: Secrets) -> None:
-        self._reach = reach
+    def __init__(self, origin_settings: OriginSettings, secrets: Secrets) -> None:
+        self._origin_settings = origin_settings
         self._secrets = secrets
         self._cancel = Cancel()
         self._of_thread = threading.local()
@@ -52,7 +52,7 @@ class HeadReader:
         driver = getattr(self._of_thread, "driver", None) or Driver(self._cancel)
         self._of_thread.driver = None
         try:
-            asked = origin(url, self._reach.replace(kept=driver), self._cancel)
+            asked = origin(url, self._origin_settings.replace(kept=driver), self._cancel)
             try:
                 body = asked.open(0, 1, waiting=check_time)
             except OriginChanged as error:
@@ -80,7 +80,7 @@ class HeadReader:
         return object_head(body.head, version, seconds(version.last_modified), now)
 
     def _on_disk(self, url: str, now: float) -> ObjectHead:
-        fd = self._reach.roots.open(parse(url).key)
+        fd = self._origin_settings.roots.open(parse(url).key)
         try:
             status, secret = os.fstat(fd), self._secrets.has(fd)
         finally:

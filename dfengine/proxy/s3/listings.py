@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.listing_names import Entry
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.objects import Objects
     from dfengine.proxy.s3.request import Listed
@@ -70,22 +70,25 @@ class _Snapshot(Value):
 
 
 class Listings:
-    """On the loop's thread. reach: how this proxy asks origins itself."""
+    """On the loop's thread. origin_settings: how this proxy asks origins itself."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, reach: Reach, fresh: float, objects: Objects, cancel: Cancel) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, origin_settings: OriginSettings, fresh: float, objects: Objects, cancel: Cancel
+    ) -> None:
         self._loop = loop
-        self._reach = reach = reach.replace(first=PAGE_SECONDS)
+        self._origin_settings = origin_settings = origin_settings.replace(first=PAGE_SECONDS)
         self._fresh = fresh
         self._objects = objects
         self._cancel = cancel
         self._threads = ThreadPoolExecutor(THREADS, "list")
-        self._pages = StorePages(loop, self._threads, reach, fresh, cancel)
+        self._pages = StorePages(loop, self._threads, origin_settings, fresh, cancel)
         self._known: OrderedDict[tuple[str, str], _Snapshot] = OrderedDict()
         self._listing: dict[tuple[str, str], asyncio.Future[_Snapshot]] = {}
 
     async def page(self, bucket: Bucket, asked: Listed) -> Page:
         """A page of a bucket's listing. Raises S3Error, subclasses of DfengineError."""
-        if bucket.scheme == "s3" and bucket.location is not None and listing_s3.signs_by_key(self._reach, bucket.location) is not None:
+        location = bucket.location
+        if bucket.scheme == "s3" and location is not None and listing_s3.signs_by_key(self._origin_settings, location) is not None:
             return await self._pages.page(bucket, asked)
         match = _PLAIN.match(asked.prefix)
         folder = match[0] if match is not None else ""
@@ -157,18 +160,19 @@ class Listings:
             from dfengine.origin.listing_http import Pages, index
 
             url = bucket.object_url(folder.removesuffix("/")) + "/" if folder else bucket.url
-            yield from index(url, Pages(lambda page: self._reach.http(page, self._cancel), names, LIMITS), names, LIMITS)
+            yield from index(url, Pages(lambda page: self._origin_settings.http(page, self._cancel), names, LIMITS), names, LIMITS)
         elif bucket.scheme == "file":
             from dfengine.origin import listing_file
 
             began = time.monotonic()
             location = bucket.location.replace(key=f"{bucket.location.key.rstrip('/')}/{folder}")
-            yield from listing_file.below(location, self._reach.roots, names, lambda: names.clock(time.monotonic() - began), True)
+            yield from listing_file.below(location, self._origin_settings.roots, names, lambda: names.clock(time.monotonic() - began), True)
         else:
             from dfengine.origin import listing_objects
 
             location = bucket.location.replace(key=bucket.prefix + folder)
-            yield from listing_objects.below(location, self._reach.may_sign(location), self._reach.access, names, LIMITS)
+            settings = self._origin_settings
+            yield from listing_objects.below(location, settings.may_sign(location), settings.access, names, LIMITS)
 
     def close(self) -> None:
         """End all, when the process ends."""

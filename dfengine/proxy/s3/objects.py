@@ -30,7 +30,7 @@ from dfengine.settings import GetSettings
 from dfengine.task import bare
 
 if TYPE_CHECKING:
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.blobs.blob import Blob
     from dfengine.proxy.blobs.blobs import Blobs
     from dfengine.proxy.s3.bucket import Bucket
@@ -51,19 +51,19 @@ PAUSES = (0.0, 0.3, 1.2, 2.5)
 
 
 class Objects:
-    """On the loop's thread. reach: how this proxy asks origins itself. secrets: see head_reader.HeadReader."""
+    """On the loop's thread. origin_settings: how this proxy asks origins itself. secrets: see head_reader.HeadReader."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, reach: Reach, secrets: Secrets
+        self, loop: asyncio.AbstractEventLoop, settings: ProxySettings, blobs: Blobs, origin_settings: OriginSettings, secrets: Secrets
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._blobs = blobs
         self._threads = ThreadPoolExecutor(THREADS, "s3")
-        self._reach = reach
-        self._head_reader = HeadReader(reach, secrets)
+        self._origin_settings = origin_settings
+        self._head_reader = HeadReader(origin_settings, secrets)
         self._cancel = Cancel()
-        self.parts = Parts(loop, self._threads, reach, self._cancel)
+        self.parts = Parts(loop, self._threads, origin_settings, self._cancel)
         self._silence = Silence(loop.time)
         self._heads: OrderedDict[str, ObjectHead] = OrderedDict()
         self._asking: dict[str, asyncio.Future[ObjectHead]] = {}
@@ -126,7 +126,7 @@ class Objects:
 
     def direct(self) -> Direct:
         """A reader that does not use the disk, for one response."""
-        return Direct(self._loop, self._threads, self._reach)
+        return Direct(self._loop, self._threads, self._origin_settings)
 
     def _opened(self, name: str, opening: asyncio.Task[tuple[Blob, PieceFile]]) -> None:
         self._opening.pop(name, None)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.head import Head
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.object_head import ObjectHead
 
@@ -76,12 +76,12 @@ def found(status: int, head: Head, object_head: ObjectHead, number: int) -> Part
 
 
 class Parts:
-    """On the loop's thread. reach: how this proxy asks origins itself."""
+    """On the loop's thread. origin_settings: how this proxy asks origins itself."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach, cancel: Cancel) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, origin_settings: OriginSettings, cancel: Cancel) -> None:
         self._loop = loop
         self._threads = threads
-        self._reach = reach.replace(first=OWN)
+        self._origin_settings = origin_settings.replace(first=OWN)
         self._cancel = cancel
         self._known: OrderedDict[tuple[str, str, int], Part] = OrderedDict()
 
@@ -109,8 +109,8 @@ class Parts:
         """Request a part from the store, in a thread."""
         location = parse(url)
         plain = address(location, os.environ)
-        target = signed_or_not(f"{plain}{'&' if '?' in plain else '?'}partNumber={number}", location, self._reach, time.time())
+        target = signed_or_not(f"{plain}{'&' if '?' in plain else '?'}partNumber={number}", location, self._origin_settings, time.time())
         if target is None:
             raise S3Error("NotImplemented", "partNumber of this object needs AWS_ACCESS_KEY_ID, or --sign none")
-        status, head = self._reach.http(target, self._cancel).head_of_get()
+        status, head = self._origin_settings.http(target, self._cancel).head_of_get()
         return found(status, head, object_head, number)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfengine.location import Location
     from dfengine.origin.cancel import Cancel
     from dfengine.origin.listing_s3 import StorePage
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.s3.bucket import Bucket
     from dfengine.proxy.s3.request import Listed
 
@@ -87,10 +87,12 @@ def read_page(prefix: str, asked: Listed, ask: Callable[[Mapping[str, str]], Sto
 class StorePages:
     """On the loop's thread. fresh: seconds for which a page is cached."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach, fresh: float, cancel: Cancel) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, threads: Executor, origin_settings: OriginSettings, fresh: float, cancel: Cancel
+    ) -> None:
         self._loop = loop
         self._threads = threads
-        self._reach = reach
+        self._origin_settings = origin_settings
         self._fresh = fresh
         self._cancel = cancel
         self._known: OrderedDict[tuple[str, Listed], tuple[float, Page]] = OrderedDict()
@@ -123,7 +125,7 @@ class StorePages:
             raise
 
     def _listed(self, location: Location, given: Mapping[str, str]) -> StorePage:
-        return listing_s3.listed(location, given, self._reach, self._cancel)
+        return listing_s3.listed(location, given, self._origin_settings, self._cancel)
 
     def _asked(self, key: tuple[str, Listed], at: float, asking: asyncio.Future[Page]) -> None:
         self._asking.pop(key, None)

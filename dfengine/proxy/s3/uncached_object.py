@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from dfengine.origin.origin_interface import Answer
-    from dfengine.origin.origin_settings import Reach
+    from dfengine.origin.origin_settings import OriginSettings
     from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.s3.object_head import ObjectHead
 
@@ -23,12 +23,12 @@ BLOCK = 256 << 10
 
 
 class Direct:
-    """For one response, on the loop's thread. Call `open`, `send`, and in any case `close`. reach: how the origin is asked."""
+    """For one response, on the loop's thread. Call `open`, `send`, and in any case `close`. origin_settings: how the origin is asked."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, reach: Reach) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, origin_settings: OriginSettings) -> None:
         self._loop = loop
         self._threads = threads
-        self._reach = reach
+        self._origin_settings = origin_settings
         self._cancel = Cancel()
         self._body: Answer | None = None
         self._first = b""
@@ -44,7 +44,7 @@ class Direct:
 
     def _open(self, url: str, object_head: ObjectHead, start: int, past: int) -> None:
         with self._turn:
-            asked = origin(url, self._reach, self._cancel)
+            asked = origin(url, self._origin_settings, self._cancel)
             body = self._body = asked.open(start, None if past == object_head.length else past)
             if body.version.of(body.length).name != object_head.version or body.length != object_head.length:
                 raise OriginChanged(f"{body.place} sends another version of the object")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from dfengine.net.origin_access import Access
 from dfengine.net.quota import SHARE
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Own
-from dfengine.origin.round_robin import Turns
+from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.round_robin import RoundRobin
 from dfengine.supernode.copies.announced_content import Claim, Claimed
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.copy import Copy
@@ -37,12 +37,12 @@ class Cdn:
 
     workers: fetches that read an origin at once; further ones are queued. share: percent of them for one client, by the address of the
     first request. connections: maximum to one origin for one file. room: on the disk.
-    own: this supernode's own resources for any client; see `origin_settings.Own`. store: object store of finished copies.
+    own: this supernode's own resources for any client; see `origin_settings.SharedResources`. store: object store of finished copies.
     """
 
     def __init__(
         self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: Access | None = None,
-        share: int = SHARE, connections: int = 4, own: Own | None = None,
+        share: int = SHARE, connections: int = 4, own: SharedResources | None = None,
         store: Store | None = None,
     ) -> None:
         self.cache = cache
@@ -51,12 +51,12 @@ class Cdn:
         self._access = access
         self._connections = connections
         self._room = room
-        self.own = own if own is not None else Own(Roots(()))
+        self.own = own if own is not None else SharedResources(Roots(()))
         self._store = store
         self.cluster: Cluster | None = None
         """Determines which supernode leads a task; None: this one leads all."""
-        self._grants = Grants()
-        self._turns = Turns(connections)
+        self._connection_limits = ConnectionLimits()
+        self._turns = RoundRobin(connections)
         self.pauses = OriginPauses()
         self._manifests = Manifests()
         self._budget = ListingBudget(share)
@@ -70,7 +70,8 @@ class Cdn:
         """Fetch a task that is unknown or has failed. address: of the requesting client."""
         self.forget(task)
         fetch = self.fetches[task] = Fetch(task, wanted, self.cache, self._current, self._events, self._room, self._access,
-                                            connections=self._connections, grants=self._grants, turns=self._turns, own=self.own,
+                                            connections=self._connections, connection_limits=self._connection_limits, turns=self._turns,
+                                            own=self.own,
                                             manifests=self._manifests, budget=self._budget, address=address, store=self._store,
                                             cluster=self.cluster, pauses=self.pauses)
         self._fetching.submit(fetch, lambda: run(fetch), address, (lambda: self.follow(fetch, address)) if wanted.md5 else None)

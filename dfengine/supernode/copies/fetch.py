@@ -18,11 +18,11 @@ from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, OriginUnreachable, StorageError
 from dfengine.net.origin_access import Access
 from dfengine.origin.cancel import Cancel
-from dfengine.origin.connections import Grants
+from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Own
-from dfengine.origin.round_robin import Turns
-from dfengine.origin.tree_listing import Before
+from dfengine.origin.origin_settings import SharedResources
+from dfengine.origin.round_robin import RoundRobin
+from dfengine.origin.tree_listing import ListingCache
 from dfengine.supernode.copies.announced_content import Claim
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
@@ -111,15 +111,16 @@ class Fetch:
     """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
     connections: maximum to the origin. grants: how many each origin allows. turns: shared by the files of one origin. room: on the disk.
-    own: this supernode's own resources (`origin_settings.Own`); None: none. manifests: of trees, by other fetches. budget: of listings.
+    own: see `origin_settings.SharedResources`; None: none. manifests: of trees, by other fetches. budget: of listings.
     address: of the client that requested it first. store: object store of finished copies; None: none.
     cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
-        access: Access | None = None, *, connections: int = 4, grants: Grants | None = None, turns: Turns | None = None,
-        own: Own | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
+        access: Access | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
+        turns: RoundRobin | None = None,
+        own: SharedResources | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
         store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
@@ -128,10 +129,10 @@ class Fetch:
         self.post = post
         self.events = events
         self.access = access
-        self.own = own or Own(Roots(()))
+        self.own = own or SharedResources(Roots(()))
         self.connections = connections
-        self.grants = grants or Grants()
-        self.turns = turns or Turns(connections)
+        self.connection_limits = connection_limits or ConnectionLimits()
+        self.turns = turns or RoundRobin(connections)
         self.manifests = manifests or Manifests()
         self.budget = budget or ListingBudget()
         self.address = address
@@ -150,7 +151,7 @@ class Fetch:
         self.doubted = False
         """Whether the object store's copy was found to be wrong. Written by the fetch's thread."""
         known = self.manifests  # no reference to this fetch, so that it is freed as soon as it is forgotten
-        self.listed = Before(lambda identity: known.get(identity, wanted.url))
+        self.listed = ListingCache(lambda identity: known.get(identity, wanted.url))
         """What a tree's manifest was last made from. Used by the fetch's thread."""
         self.room = room
         self.state = NEW

@@ -11,7 +11,7 @@ from dfengine.errors import OriginChanged, OriginError, OriginTruncated, OriginU
 from dfengine.manifest import Manifest
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.manifest_origin import ManifestOrigin
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.reader import Reader
 from dfengine.origin.request import with_traceparent
 from dfengine.origin.retry import transient
@@ -41,31 +41,31 @@ def _origin(fetch: Fetch) -> Origin:
         cancel = fetch.cancel = Cancel()
         if fetch.stopped:
             cancel.set()
-    reach = _reach(fetch)
+    origin_settings = _origin_settings(fetch)
     fetch.asked = wanted.url
     if wanted.tree is None:
-        return origin_of(wanted.url, reach, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
+        return origin_of(wanted.url, origin_settings, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
     if wanted.tree.part == MANIFEST:
-        return ManifestOrigin(wanted.url, wanted.tree.globs, reach, cancel, before=fetch.listed, made=fetch.manifests.keep,
+        return ManifestOrigin(wanted.url, wanted.tree.globs, origin_settings, cancel, before=fetch.listed, made=fetch.manifests.keep,
                               listing=lambda: fetch.budget.listing(fetch.address))
-    return TreeOrigin(_manifest(fetch, wanted.tree, reach, cancel), reach, cancel)
+    return TreeOrigin(_manifest(fetch, wanted.tree, origin_settings, cancel), origin_settings, cancel)
 
 
-def _manifest(fetch: Fetch, tree: TreeTask, reach: Reach, cancel: Cancel) -> Manifest:
+def _manifest(fetch: Fetch, tree: TreeTask, origin_settings: OriginSettings, cancel: Cancel) -> Manifest:
     """Return the manifest of the tree that is fetched. Raises OriginChanged if the directory has another one now, or as `tree_listing`."""
     known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
     if known is None:
         with fetch.budget.listing(fetch.address) as limits:
-            known = manifest(fetch.wanted.url, reach, cancel, tree.globs, limits)
+            known = manifest(fetch.wanted.url, origin_settings, cancel, tree.globs, limits)
         fetch.manifests.keep(known)
     if known.identity != tree.manifest:
         raise OriginChanged(f"{fetch.wanted.url[:200]} has other files now: ask for its manifest again")
     return known
 
 
-def _reach(fetch: Fetch) -> Reach:
+def _origin_settings(fetch: Fetch) -> OriginSettings:
     wanted = fetch.wanted
-    return Reach(roots=fetch.own.roots, may_sign=fetch.own.may_sign, insecure=wanted.insecure,
+    return OriginSettings(roots=fetch.own.roots, may_sign=fetch.own.may_sign, insecure=wanted.insecure,
                   headers=with_traceparent(wanted.url, wanted.headers, wanted.traceparent),
                   cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access, content=wanted.content)
 
@@ -161,7 +161,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     with fetch.turns.reading(origin.key) as turns:
         reader = fetch.reader = Reader(
             origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
-            grants=fetch.grants, chance=random.random, turns=turns, compare=compare,
+            connection_limits=fetch.connection_limits, chance=random.random, turns=turns, compare=compare,
         )
         # If the body starts before the first missing piece, reading it needs a thread of its own.
         threads = min(fetch.connections, pieces + (gaps[:1] > [(1, 0)]))

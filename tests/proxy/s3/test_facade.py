@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.errors import BadValue, OriginError
 from dfengine.origin.local_root import Roots
-from dfengine.origin.origin_settings import Reach
+from dfengine.origin.origin_settings import OriginSettings
 from dfengine.proxy.forward.authority import KEY
 from dfengine.proxy.s3.facade import keeps_no_secret
 from dfengine.proxy.s3.head_reader import HeadReader
@@ -55,7 +55,7 @@ def test_no_link_in_a_bucket_leads_to_a_key(tmp_path: Path) -> None:
     os.link(tmp_path / "file", bucket / "c")
     settings = ProxySettings(home=str(home), registry_auth=str(tmp_path / "logins"))
     held = Secrets(settings)
-    head_reader = HeadReader(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(OriginSettings(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
     for name in ("a", "b"):
         with pytest.raises(OriginError) as raised:
             head_reader.read(f"file://{bucket}/{name}", 0.0)
@@ -74,7 +74,7 @@ def test_a_key_that_another_took_the_place_of_is_read_by_nobody(tmp_path: Path) 
     os.link(keys, bucket / "linked")
     settings = ProxySettings(home=str(home), s3_keys=str(keys))
     held = Secrets(settings)
-    head_reader = HeadReader(Reach(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(OriginSettings(roots=Roots([str(bucket)]), may_sign=lambda location: False), held)
     for n in range(3):
         (tmp_path / "new").write_text(f"AKID new-secret-{n}\n")
         os.rename(tmp_path / "new", keys)
@@ -96,7 +96,7 @@ def test_a_directory_that_the_home_came_to_lie_in_gives_nothing_of_it(tmp_path: 
         (tmp_path / name / "file").write_text("file")
     (tmp_path / "bucket").symlink_to("plain")
     held = Secrets(ProxySettings(home=str(tmp_path / "other/home")))
-    head_reader = HeadReader(Reach(roots=Roots([str(tmp_path / "bucket")]), may_sign=lambda location: False), held)
+    head_reader = HeadReader(OriginSettings(roots=Roots([str(tmp_path / "bucket")]), may_sign=lambda location: False), held)
     url = f"file://{tmp_path}/bucket/home/file"
     assert head_reader.read(url, 0.0).length == 4
     (tmp_path / "fresh").symlink_to("other")

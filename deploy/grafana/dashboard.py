@@ -14,9 +14,10 @@ WIDTH, HEIGHT = 8, 8
 BY = "sum by (instance)"
 
 
-def quantile(q: float, metric: str, by: str) -> str:
-    """Quantile of a histogram over the selected instances."""
-    return f"histogram_quantile({q}, sum by (le, {by}) (rate({metric}_bucket{{$shown}}[$__rate_interval])))"
+def quantile(q: float, metric: str, by: str = "") -> str:
+    """Quantile of a histogram over the selected instances. by: label to group by."""
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({q}, sum by ({labels}) (rate({metric}_bucket{{$shown}}[$__rate_interval])))"
 
 
 def rate(metric: str, labels: str = "") -> str:
@@ -28,7 +29,7 @@ def total(metric: str) -> str:
     return f"sum(increase({metric}{{$shown}}[$__range]))"
 
 
-PIECES = "dfengine_piece_seconds"
+PIECES = "dfengine_piece_duration_seconds"
 SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
     ("Saved", "percentunit", "Share of the bytes of finished downloads that no origin had to send, in the displayed time range", {
         "saved": f"1 - {total('dfengine_origin_bytes_total')} / {total('dragonfly_dfget_download_size_bytes_total')}",
@@ -55,49 +56,49 @@ SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
         "read the origin": "sum(rate(dfengine_back_to_source_total{$shown}[$__rate_interval]))",
     }),
     ("Time of a download, by size", "s", "Median of successful downloads", {
-        "up to {{size}}": quantile(0.5, "dfengine_download_seconds", "size"),
+        "up to {{size}}": quantile(0.5, "dfengine_download_duration_seconds", "size"),
     }),
     ("Time of a piece, by source", "s", "From its assignment until its receiver reports it; from an origin: until the supernode has it", {
         "median, {{source}}": quantile(0.5, PIECES, "source"),
-        "slowest twentieth, {{source}}": quantile(0.95, PIECES, "source"),
+        "95th percentile, {{source}}": quantile(0.95, PIECES, "source"),
     }),
     ("Pulls", "s", "Seconds until the response to a pull, which is parked while no piece can be offered", {
-        "median, {{instance}}": quantile(0.5, "dfengine_pull_seconds", "instance"),
-        "slowest twentieth, {{instance}}": quantile(0.95, "dfengine_pull_seconds", "instance"),
+        "median, {{instance}}": quantile(0.5, "dfengine_pull_duration_seconds", "instance"),
+        "95th percentile, {{instance}}": quantile(0.95, "dfengine_pull_duration_seconds", "instance"),
     }),
     ("Pulls per second", "none", "", {
         "{{instance}}": rate("dfengine_pulls_total"),
     }),
     ("Wait for origins", "s", "Seconds until the head of an origin's response", {
         "median, {{instance}}": quantile(0.5, "dfengine_origin_first_byte_seconds", "instance"),
-        "slowest tenth, {{instance}}": quantile(0.9, "dfengine_origin_first_byte_seconds", "instance"),
+        "90th percentile, {{instance}}": quantile(0.9, "dfengine_origin_first_byte_seconds", "instance"),
     }),
     ("Fetches from origins", "none", "Per second", {
-        "begun, {{instance}}": rate("dragonfly_supernode_cdn_trigger_total"),
+        "started, {{instance}}": rate("dragonfly_supernode_cdn_trigger_total"),
         "failed, {{instance}}": rate("dragonfly_supernode_cdn_trigger_failed_total"),
     }),
     ("Pieces in flight and parked pulls", "none", "", {
-        "in flight, {{instance}}": f"{BY} (dfengine_leases{{$shown}})",
+        "in flight, {{instance}}": f"{BY} (dfengine_pieces_in_flight{{$shown}})",
         "parked, {{instance}}": f"{BY} (dfengine_parked_pulls{{$shown}})",
     }),
     ("Hosts that are not used as sources", "none", "Isolated: sent wrong bytes, or none. Unproved: the peer server has not responded yet", {
         "isolated, {{instance}}": f"{BY} (dfengine_isolated_peers{{$shown}})",
         "unproved, {{instance}}": f"{BY} (dfengine_unproved_peers{{$shown}})",
     }),
-    ("Room for copies", "bytes", "", {
-        "{{instance}}": f"{BY} (dfengine_free_bytes{{$shown}})",
+    ("Free disk space", "bytes", "", {
+        "{{instance}}": f"{BY} (dfengine_disk_free_bytes{{$shown}})",
     }),
     ("Defects", "none", "In the displayed time range: requests that failed by an internal error, and pieces that were wrong on the disk", {
         "internal errors": total("dfengine_internal_errors_total"),
         "damaged pieces": total("dfengine_damaged_pieces_total"),
     }),
-    ("Cluster", "none", "For each supernode: other members that it sees, and tasks that it leads; lost: Redis does not respond to it", {
+    ("Cluster", "none", "For each supernode: other members that it sees, tasks that it leads, and 1 if Redis does not respond to it", {
         "others, {{instance}}": f"{BY} (dfengine_cluster_members{{$shown}})",
-        "leads, {{instance}}": f"{BY} (dfengine_cluster_led{{$shown}})",
-        "lost, {{instance}}": f"{BY} (1 - dfengine_cluster_reached{{$shown}})",
+        "leads, {{instance}}": f"{BY} (dfengine_cluster_tasks_led{{$shown}})",
+        "Redis down, {{instance}}": f"{BY} (1 - dfengine_cluster_redis_up{{$shown}})",
     }),
     ("Cluster, per second", "none", "Requests without a response from Redis, and refused notices", {
-        "failed, {{instance}}": rate("dfengine_cluster_failures_total"),
+        "failed, {{instance}}": rate("dfengine_cluster_redis_failures_total"),
         "refused, {{instance}}": rate("dfengine_cluster_notices_refused_total"),
     }),
     ("Object store", "Bps", "Bytes per second", {
@@ -106,14 +107,14 @@ SUPERNODE: list[tuple[str, str, str, dict[str, str]]] = [
     }),
     ("Object store failures", "none", "Failures per second, and copies that wait to be written", {
         "failures, {{instance}}": rate("dfengine_store_failures_total"),
-        "waiting, {{instance}}": f"{BY} (dfengine_store_waiting{{$shown}})",
+        "waiting, {{instance}}": f"{BY} (dfengine_store_writes_pending{{$shown}})",
     }),
     ("Paused origins", "none", "They asked for a pause, or cannot be connected to", {
-        "{{instance}}": f"{BY} (dfengine_origins_left_alone{{$shown}})",
+        "{{instance}}": f"{BY} (dfengine_origins_paused{{$shown}})",
     }),
     ("Processor", "percentunit", "Cores in use, and the share of time in which the event loop did not poll its sockets", {
         "cores, {{instance}}": rate("process_cpu_seconds_total"),
-        "loop held, {{instance}}": rate("dfengine_loop_held_seconds_sum"),
+        "loop blocked, {{instance}}": rate("dfengine_loop_blocked_seconds_sum"),
     }),
     ("Memory", "bytes", "", {
         "{{instance}}": f"{BY} (process_resident_memory_bytes{{$shown}})",
@@ -124,24 +125,24 @@ PROXY: list[tuple[str, str, str, dict[str, str]]] = [
         "{{source}}": "sum by (source) (rate(dfengine_proxy_received_bytes_total{$shown}[$__rate_interval]))",
     }),
     ("Responses per second", "none", "", {
-        "{{code}}": "sum by (code) (rate(dfengine_proxy_answers_total{$shown}[$__rate_interval]))",
+        "{{code}}": "sum by (code) (rate(dfengine_proxy_responses_total{$shown}[$__rate_interval]))",
     }),
     ("Files per second", "none", "", {
-        "sent from the disk": "sum(rate(dfengine_proxy_kept_files_given_total{$shown}[$__rate_interval]))",
-        "fetches begun": "sum(rate(dfengine_proxy_fetches_begun_total{$shown}[$__rate_interval]))",
+        "cache hits": "sum(rate(dfengine_proxy_cache_hits_total{$shown}[$__rate_interval]))",
+        "fetches started": "sum(rate(dfengine_proxy_fetches_started_total{$shown}[$__rate_interval]))",
         "fetches failed": "sum(rate(dfengine_proxy_fetches_failed_total{$shown}[$__rate_interval]))",
-        "passed on, past the swarm": "sum(rate(dfengine_proxy_passed_on_total{$shown}[$__rate_interval]))",
+        "passed through, past the swarm": "sum(rate(dfengine_proxy_passed_through_total{$shown}[$__rate_interval]))",
     }),
     ("Time of a fetch", "s", "Until the file is complete and verified", {
-        "median": "histogram_quantile(0.5, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
-        "slowest twentieth": "histogram_quantile(0.95, sum by (le) (rate(dfengine_proxy_fetch_seconds_bucket{$shown}[$__rate_interval])))",
+        "median": quantile(0.5, "dfengine_proxy_fetch_duration_seconds"),
+        "95th percentile": quantile(0.95, "dfengine_proxy_fetch_duration_seconds"),
     }),
     ("Connections", "none", "", {
         "of clients": "sum(dfengine_proxy_connections{$shown})",
-        "files being fetched": "sum(dfengine_proxy_files_under_way{$shown})",
+        "files being fetched": "sum(dfengine_proxy_fetches_in_progress{$shown})",
     }),
     ("Least free space", "bytes", "Of the ten proxies with the least; full: number of proxies that fetch nothing", {
-        "{{instance}}": "bottomk(10, dfengine_proxy_free_bytes{$shown})",
+        "{{instance}}": "bottomk(10, dfengine_proxy_disk_free_bytes{$shown})",
         "full": "sum(dfengine_proxy_disk_full{$shown})",
     }),
 ]  # fmt: skip

@@ -48,7 +48,7 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
     build = GaugeMetricFamily(OURS + "build_info", "The running version", labels=["version"])
     build.add_metric([VERSION], 1)
     yield build
-    answers = CounterMetricFamily(OURS + "answers", "Responses whose head was sent", labels=["code"])
+    answers = CounterMetricFamily(OURS + "responses", "Responses whose head was sent", labels=["code"])
     for status, count in counts.answers.items():
         answers.add_metric([str(status)], count)
     yield answers
@@ -57,19 +57,20 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
         received.add_metric([source.removeprefix("from_")], count)
     yield received
     for name, text, value in (
-        ("fetches_begun", "Files whose fetch began", counts.started),
+        ("fetches_started", "Files whose fetch began", counts.started),
         ("fetches_failed", "Files whose fetch failed, or whose digest was wrong", counts.failed),
-        ("kept_files_given", "Responses with a file that was complete on the disk", counts.given),
-        ("passed_on", "Files that were requested from their server, past the swarm", counts.passed_on),
+        ("cache_hits", "Responses with a file that was complete on the disk", counts.given),
+        ("passed_through", "Files that were requested from their server, past the swarm", counts.passed_on),
         ("files_changed", "Files on the disk that another program changed", counts.changed),
         ("tokens_refused", "Requests without the token of this proxy", counts.refused),
     ):
         yield CounterMetricFamily(OURS + name, text, value)
     for name, text, gauge in (
         ("connections", "Connections of clients", connections),
-        ("files_under_way", "Files that are being fetched, or were until a moment ago", blobs.open),
+        ("fetches_in_progress", "Files that are being fetched, or were until a moment ago", blobs.open),
         ("disk_full", "1 while no file is fetched because the disk is full", int(blobs.full)),
-        ("free_bytes", "Room left on the disk of files", blobs.store.free()),
+        ("disk_free_bytes", "Free space on the disk of files", blobs.store.free()),
     ):
         yield GaugeMetricFamily(OURS + name, text, gauge)
-    yield HistogramMetricFamily(OURS + "fetch_seconds", "Seconds until a file is verified", counts.fetched.buckets(), counts.fetched.total)
+    fetched = counts.fetched
+    yield HistogramMetricFamily(OURS + "fetch_duration_seconds", "Seconds until a file is verified", fetched.buckets(), fetched.total)

@@ -167,7 +167,7 @@ class _Collector:
             ("origin_requests", "Requests to origins", walk.origin_requests),
             ("origin_bytes", "Bytes from origins", walk.origin_bytes),
             ("sent_bytes", "Bytes that the download port sent", pieces.bytes_sent if pieces else 0),
-            ("loaded_slices", "Pieces read from the disk before the download port sent them", pieces.loads if pieces else 0),
+            ("pieces_read_from_disk", "Pieces read from the disk before the download port sent them", pieces.loads if pieces else 0),
             ("pieces_from_supernode", "Pieces that downloads received from the supernode", state.swarm.leases.sent_by_supernode),
             ("pieces_from_peers", "Pieces that downloads received from peers", state.swarm.leases.sent_by_peers),
             ("internal_errors", "Requests that failed because of a defect of the supernode",
@@ -176,14 +176,14 @@ class _Collector:
             yield CounterMetricFamily(OURS + name, text, value)
         for name, text, value in (
             ("parked_pulls", "Pulls that wait for pieces", len(state.parked)),
-            ("leases", "Leased pieces", len(state.swarm.leases)),
+            ("pieces_in_flight", "Pieces that are assigned and not yet reported", len(state.swarm.leases)),
             ("origin_leases", "Downloads with a lease of an origin", len(state.origins.leases)),
-            ("origin_waiting", "Downloads that wait for a lease of an origin", len(state.origins)),
-            ("origins_left_alone", "Paused origins: they asked for a pause, or refuse connections",
+            ("origin_leases_pending", "Downloads that wait for a lease of an origin", len(state.origins)),
+            ("origins_paused", "Paused origins: they asked for a pause, or refuse connections",
              len(state.cdn.pauses.all(state.now()))),
             ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
             ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
-            ("free_bytes", "Free space for copies, in bytes", state.cache.free()),
+            ("disk_free_bytes", "Free space on the file system of the copies", state.cache.free()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 
@@ -197,17 +197,17 @@ class _Collector:
             ("store_failures", "Failed requests to the object store", store.failures),
         ):
             yield CounterMetricFamily(OURS + name, text, value)
-        yield GaugeMetricFamily(OURS + "store_waiting", "Copies that wait to be written to the object store", len(written))
+        yield GaugeMetricFamily(OURS + "store_writes_pending", "Copies that wait to be written to the object store", len(written))
 
     def _cluster(self) -> Iterator[Metric]:
         cluster = self._state.fetches.cluster
         if cluster is None:
             return
         yield GaugeMetricFamily(OURS + "cluster_members", "Other supernodes of the cluster, at the last update", len(cluster.others))
-        yield GaugeMetricFamily(OURS + "cluster_reached", "1: Redis answered the last request", int(cluster.reached))
-        yield GaugeMetricFamily(OURS + "cluster_led", "Tasks that this supernode leads", cluster.leads)
-        yield CounterMetricFamily(OURS + "cluster_failures", "Requests to Redis without a valid response", cluster.failures)
-        yield GaugeMetricFamily(OURS + "cluster_notices_waiting", "Notices not yet sent to the other supernodes", len(cluster.notices))
+        yield GaugeMetricFamily(OURS + "cluster_redis_up", "1: Redis answered the last request", int(cluster.reached))
+        yield GaugeMetricFamily(OURS + "cluster_tasks_led", "Tasks that this supernode leads", cluster.leads)
+        yield CounterMetricFamily(OURS + "cluster_redis_failures", "Requests to Redis without a valid response", cluster.failures)
+        yield GaugeMetricFamily(OURS + "cluster_notices_pending", "Notices not yet sent to the other supernodes", len(cluster.notices))
         yield CounterMetricFamily(OURS + "cluster_notices_refused", "Notices of others that are sealed by no known key, or old",
                                   cluster.notices.refused)
 
@@ -216,10 +216,10 @@ class _Collector:
         if watch is None:
             return
         buckets = cumulative(BOUNDS, watch.held)
-        yield HistogramMetricFamily(OURS + "loop_held_seconds", "Times in which the loop did not poll its sockets", buckets, watch.total)
+        yield HistogramMetricFamily(OURS + "loop_blocked_seconds", "Times in which the loop did not poll its sockets", buckets, watch.total)
         for name, text, value in (
-            ("loop_held_longest_seconds", "Longest time of loop_held_seconds since the start", watch.longest),
-            ("loop_worked_longest_seconds", "The same without the processor time of other processes", watch.worked),
+            ("loop_blocked_max_seconds", "Longest time of loop_blocked_seconds since the start", watch.longest),
+            ("loop_blocked_max_cpu_seconds", "The same without the processor time of other processes", watch.worked),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 

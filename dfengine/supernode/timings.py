@@ -49,17 +49,20 @@ class Timings:
 
     def families(self, leases: Leases, at_once: int) -> Iterator[Metric]:
         """Yield the metrics for an exposition. leases: of the swarm. at_once: pulls that were answered without being parked."""
-        pieces = HistogramMetricFamily("dfengine_piece_seconds", "From a piece's assignment until its receiver reports it; from an origin: "
-                                       "until the supernode has it", labels=["source"])  # fmt: skip
+        pieces = HistogramMetricFamily(
+            "dfengine_piece_duration_seconds",
+            "From a piece's assignment until its receiver reports it; from an origin: until the supernode has it",
+            labels=["source"],
+        )
         for source, (counts, seconds) in (("supernode", leases.times(False)), ("peer", leases.times(True)),
                                           ("origin", (self.from_origin.counts, self.from_origin.total))):  # fmt: skip
             pieces.add_metric([source], cumulative(PIECE_BOUNDS, counts), seconds)
         yield pieces
         pulls = [self.parked.counts[0] + at_once, *self.parked.counts[1:]]
-        yield _plain("pull_seconds", "Until a pull is answered", PULLS, pulls, self.parked.total)
+        yield _plain("pull_duration_seconds", "Until a pull is answered", PULLS, pulls, self.parked.total)
         first = self.first_bytes
         yield _plain("origin_first_byte_seconds", "Until an origin's response begins", FIRST_BYTES, first.counts, first.total)
-        downloads = HistogramMetricFamily("dfengine_download_seconds", "Successful downloads, by the file's length", labels=["size"])
+        downloads = HistogramMetricFamily("dfengine_download_duration_seconds", "Successful downloads by length", labels=["size"])
         for name, each in self.downloads.items():
             downloads.add_metric([name], each.buckets(), each.total)
         yield downloads

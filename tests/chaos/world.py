@@ -203,7 +203,7 @@ class World:
     def settled(self) -> None:
         """No lease, no parked pull, no connection is left, and the supernode has no more open than a fresh one and its tasks."""
         self.forget()
-        until(lambda: self.node.metric("dfengine_leases") == 0, "every lease given back", 30.0 * self.patience)
+        until(lambda: self.node.metric("dfengine_pieces_in_flight") == 0, "every lease given back", 30.0 * self.patience)
         until(lambda: not any(proxy.open for proxy in self.links.values()), "every connection closed", 20.0 * self.patience)
 
     def sockets(self) -> int:

@@ -398,7 +398,7 @@ class Scene:
                 peers.append(self.peer_pid(int(home.name.rpartition("-")[2])))
         for supernode in self.supernodes:
             if supernode.process.poll() is None:
-                until(partial(lambda node: node.metric("dfengine_leases") == 0, supernode), "every lease given back", 90.0)
+                until(partial(lambda node: node.metric("dfengine_pieces_in_flight") == 0, supernode), "every lease given back", 90.0)
         for pid in peers:
             os.kill(pid, signal.SIGTERM)
         for pid in peers:

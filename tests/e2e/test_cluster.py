@@ -107,7 +107,7 @@ def test_a_leader_whose_origin_is_slow_for_it_alone_is_led_by_a_follower(stage: 
     read = from_origin(*nodes)
     assert 0 < read[0] < len(data), "it stops reading"
     assert 0 < read[1] < len(data), "what it brought is not read again"
-    assert [second.metric("dfengine_cluster_led"), first.metric("dfengine_cluster_led")] == [1, 0]
+    assert [second.metric("dfengine_cluster_tasks_led"), first.metric("dfengine_cluster_tasks_led")] == [1, 0]
 
 
 def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], server: RedisServer) -> None:
@@ -131,11 +131,11 @@ def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], 
     assert sorted(both("silent")) == [0, SIZE], "they agree on one of them, by what they were told before"
     assert max(both("once")) == 0
     server.kill()
-    until(lambda: all(node.metric("dfengine_cluster_reached") == 0 for node in nodes), "it is known that Redis is gone")
+    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 0 for node in nodes), "it is known that Redis is gone")
     assert sorted(both("gone")) == [0, SIZE]
     server.start()
     members(*nodes)
-    until(lambda: all(node.metric("dfengine_cluster_reached") == 1 for node in nodes), "it is known that Redis is back")
+    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 1 for node in nodes), "it is known that Redis is back")
     assert sorted(both("again")) == [0, SIZE]
 
 
@@ -147,7 +147,7 @@ def test_an_origin_that_asks_to_be_left_alone_is_left_alone_by_all(stage: Scene,
     with Server(script, (data,)) as server:
         gets = [stage.start_get(f"http://{server.address}/one", "out2", "--pattern", "cdn", "--notbs", host=2, nodes=(one,))]
         until(lambda: "left alone for" in one.get("/api/v2/origins").decode(), "the origin's answer")
-        until(lambda: two.metric("dfengine_origins_left_alone") == 1, "the other supernode hears of it")
+        until(lambda: two.metric("dfengine_origins_paused") == 1, "the other supernode hears of it")
         gets.append(stage.start_get(f"http://{server.address}/two", "out3", "--pattern", "cdn", "--notbs", host=3, nodes=(two,)))
         for get in gets:
             stage.end(get)
@@ -183,7 +183,7 @@ def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
     assert permission(two, "d", origin="p:80") == 200, "another origin"
     with ThreadPoolExecutor(2) as pool:
         waits = pool.submit(permission, two, "d", wait=20)
-        until(lambda: two.metric("dfengine_origin_waiting") == 1, "a download that waits")
+        until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "a download that waits")
         assert permission(one, "a") == 200, "renewed"
         assert permission(one, "a", release=True) == 611
         assert waits.result() == 200
@@ -199,7 +199,7 @@ def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
         # It is back, and empty: it hears what is out.
         server.start()
         waits = pool.submit(permission, one, "b", wait=30)
-        until(lambda: one.metric("dfengine_cluster_reached") == two.metric("dfengine_cluster_reached") == 1, "Redis is found again")
+        until(lambda: one.metric("dfengine_cluster_redis_up") == two.metric("dfengine_cluster_redis_up") == 1, "Redis is found again")
         assert permission(two, "c", release=True) == 611
         assert waits.result() == 200
         assert permission(two, "e") == 602
@@ -222,7 +222,7 @@ def test_a_download_waits_for_one_of_another_supernode_to_leave_the_origin(stage
     origin = url.split("/")[2]
     assert permission(one, "somebody", origin=origin) == 200
     get = stage.start_get(url, "out", host=2, nodes=(two,))
-    until(lambda: two.metric("dfengine_origin_waiting") == 1, "it waits")
+    until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "it waits")
     assert {request["status"] for request in stage.requests("/f")} == {404}
     assert permission(one, "somebody", origin=origin, release=True) == 611
     assert stage.end(get)["back_to_source"]
@@ -377,7 +377,7 @@ def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
     until(lambda: told(one) == {one.node: (True, 1), two.node: (False, 0)}, "what each leads")
     until(lambda: told(two) == {two.node: (True, 0), one.node: (False, 1)}, "the same elsewhere")
     assert [row["leader"] for row in ask(two, "GET", "/api/v2/tasks")[1]["items"]] == [one.node]
-    assert (one.metric("dfengine_cluster_led"), two.metric("dfengine_cluster_led")) == (1, 0)
+    assert (one.metric("dfengine_cluster_tasks_led"), two.metric("dfengine_cluster_tasks_led")) == (1, 0)
 
     def said() -> str:
         return subprocess.run([*DFENGINE, "status", "-n", one.node], capture_output=True, text=True, check=True).stdout

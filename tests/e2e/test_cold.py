@@ -37,8 +37,8 @@ def test_a_copy_that_is_not_in_memory(stage: Scene, tmp_path: Path, sealed: bool
         options, context = authority.options("host", "IP:127.0.0.1"), authority.context("test")
     node = stage.supernode(*options, "--revalidate-interval", "1h", home=tmp_path / "copies", tls=context)
     stage.get(url, "first", "--pattern", "cdn", *options, nodes=(node,))
-    assert node.metric("dfengine_loaded_slices_total") == 0
+    assert node.metric("dfengine_pieces_read_from_disk_total") == 0
     assert forget(node.home / "download") > SIZE
     stage.get(url, "second", "--pattern", "cdn", *options, nodes=(node,))
     assert stage.digest("second") == digest
-    assert 1 <= node.metric("dfengine_loaded_slices_total") <= 11
+    assert 1 <= node.metric("dfengine_pieces_read_from_disk_total") <= 11

@@ -67,7 +67,7 @@ def test_downloads_that_lose_the_swarm_wait_for_leave_to_go_to_the_origin(stage:
     digest = stage.file("f", 9_000_000)
     assert post(node, "/swarm/origin", ask(url.split("/")[2], "somebody"))["code"] == 200
     gets = [stage.start_get(url, f"out{host}", host=host, nodes=(node,)) for host in (2, 3)]
-    until(lambda: node.metric("dfengine_origin_waiting") == 2, "both wait")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == 2, "both wait")
     assert [request["status"] for request in stage.requests("/f")] == [404]
     post(node, "/swarm/origin", ask(url.split("/")[2], "somebody", release=True))
     for host, get in zip((2, 3), gets, strict=True):
@@ -108,9 +108,9 @@ def test_a_killed_download_keeps_nothing_from_others(stage: Scene) -> None:
     url = stage.origin() + "/f"
     node = stage.supernode("--revalidate-interval", "1h")
     get = stage.start_get(url, "out", "-s", "1M", nodes=(node,))
-    until(lambda: node.metric("dfengine_leases") > 0, "a piece on its way")
+    until(lambda: node.metric("dfengine_pieces_in_flight") > 0, "a piece on its way")
     stage.kill(get)
-    until(lambda: node.metric("dfengine_leases") == 0, "what it was given is free", 30.0)
+    until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "what it was given is free", 30.0)
     assert node.metric("dragonfly_supernode_dfgettasks") == 1, "what it has may be served still"
 
 
@@ -125,7 +125,7 @@ def test_what_comes_after_a_download_is_gone_is_not_given_to_it(stage: Scene) ->
         sock.sendall(b"POST /swarm/pull HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % len(pull) + pull)
         until(lambda: node.metric("dfengine_parked_pulls") == 1, "it waits")
     until(lambda: node.metric("dfengine_origin_bytes_total") == 12 * MIB, "every piece is here")
-    assert node.metric("dfengine_parked_pulls") == node.metric("dfengine_leases") == 0
+    assert node.metric("dfengine_parked_pulls") == node.metric("dfengine_pieces_in_flight") == 0
 
 
 def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> None:
@@ -184,8 +184,8 @@ def test_a_supernode_whose_copies_were_removed_under_it_goes_on(stage: Scene) ->
     node = stage.supernode("--task-expire-time", "1ms", "--peer-gc-delay", "1s")
     stage.get(url, "first", "--pattern", "cdn", nodes=(node,))
     shutil.rmtree(node.home)
-    assert node.metric("dfengine_free_bytes") == 0
-    assert node.metric("dfengine_free_bytes") > 0
+    assert node.metric("dfengine_disk_free_bytes") == 0
+    assert node.metric("dfengine_disk_free_bytes") > 0
     # Its next look at the disk, and the task that it forgets then.
     until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "forgetting the task")
     stage.get(url, "second", "--pattern", "cdn", "--notbs", nodes=(node,))

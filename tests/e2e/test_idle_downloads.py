@@ -121,9 +121,9 @@ def test_a_download_that_is_stopped_after_its_first_pull_stops_nobody(stage: Sce
     leases = 0.0
     for attempt in range(20):
         frozen = stage.start_get(url, f"frozen-{attempt}", "--notbs", "--locallimit", "1k", nodes=(node,), host=30)
-        until(lambda: node.metric("dfengine_leases"), "its first pull")
+        until(lambda: node.metric("dfengine_pieces_in_flight"), "its first pull")
         os.kill(frozen.pid, signal.SIGSTOP)
-        leases = node.metric("dfengine_leases")
+        leases = node.metric("dfengine_pieces_in_flight")
         if leases:
             break
         os.kill(frozen.pid, signal.SIGCONT)

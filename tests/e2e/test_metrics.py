@@ -76,7 +76,7 @@ def test_what_prometheus_is_told(stage: Scene) -> None:
     proxy = stage.proxy(nodes=(node,))[1]
     assert len(asked(proxy, url)[1]) == SIZE
     # Until it has been put by its name, it is given as it came.
-    until(lambda: len(asked(proxy, url)[1]) == SIZE and values(text_of(proxy))["dfengine_proxy_kept_files_given_total"], "it is kept")
+    until(lambda: len(asked(proxy, url)[1]) == SIZE and values(text_of(proxy))["dfengine_proxy_cache_hits_total"], "it is kept")
     assert asked(proxy, f"{proxy}/nothing")[0].status == 404
     stage.get(url, "out", host=3, nodes=(node,))
     pull_as_dragonfly(node, url)
@@ -86,17 +86,17 @@ def test_what_prometheus_is_told(stage: Scene) -> None:
     check(proxies)
 
     found = values(supernode)
-    assert sum(found[f'dfengine_piece_seconds_count{{source="{source}"}}'] for source in ("peer", "supernode")) == 4
-    assert found['dfengine_piece_seconds_count{source="origin"}'] == 4, "the proxy's task is another one"
-    assert found["dfengine_pull_seconds_count"] == found["dfengine_pulls_total"] >= 3
+    assert sum(found[f'dfengine_piece_duration_seconds_count{{source="{source}"}}'] for source in ("peer", "supernode")) == 4
+    assert found['dfengine_piece_duration_seconds_count{source="origin"}'] == 4, "the proxy's task is another one"
+    assert found["dfengine_pull_duration_seconds_count"] == found["dfengine_pulls_total"] >= 3
     assert found["dfengine_origin_first_byte_seconds_count"] == 2
-    assert found['dfengine_download_seconds_count{size="16MiB"}'] == 2
+    assert found['dfengine_download_duration_seconds_count{size="16MiB"}'] == 2
     assert found["dragonfly_supernode_schedule_duration_milliseconds_count"] == 1
     found = values(proxies)
-    assert found['dfengine_proxy_answers_total{code="200"}'] >= 3
-    assert found['dfengine_proxy_answers_total{code="404"}'] == 1
+    assert found['dfengine_proxy_responses_total{code="200"}'] >= 3
+    assert found['dfengine_proxy_responses_total{code="404"}'] == 1
     assert sum(found[f'dfengine_proxy_received_bytes_total{{source="{kind}"}}'] for kind in ("peers", "supernode", "origin")) == SIZE
-    assert found["dfengine_proxy_fetches_begun_total"] == found["dfengine_proxy_fetch_seconds_count"] == 1
+    assert found["dfengine_proxy_fetches_started_total"] == found["dfengine_proxy_fetch_duration_seconds_count"] == 1
 
     # The pages name them all, and the dashboard and the alerts name no others.
     page = (ROOT / "docs" / "operating.md").read_text()

@@ -97,17 +97,17 @@ def test_waiting_for_leave_to_go_to_an_origin(stage: Scene) -> None:
     waiting = [line(node, ALICE) for _ in range(WAITING)]
     for n, one in enumerate(waiting):
         one.request("POST", "/swarm/origin", json.dumps(wish | {"cid": f"a{n}"}))
-    until(lambda: node.metric("dfengine_origin_waiting") == WAITING, "as many wait as may")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "as many wait as may")
     extra = line(node, ALICE)
     assert ask(extra, "/swarm/origin", wish | {"cid": "more"})["code"] == 602
-    assert node.metric("dfengine_origin_waiting") == WAITING, "it was answered before those that came earlier"
+    assert node.metric("dfengine_origin_leases_pending") == WAITING, "it was answered before those that came earlier"
     other = line(node, BOB)
     other.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "other"}))
-    until(lambda: node.metric("dfengine_origin_waiting") == WAITING + 1, "another client waits")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "another client waits")
     waiting[7].close()
-    until(lambda: node.metric("dfengine_origin_waiting") == WAITING, "one is gone")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING, "one is gone")
     extra.request("POST", "/swarm/origin", json.dumps(wish | {"cid": "more"}))
-    until(lambda: node.metric("dfengine_origin_waiting") == WAITING + 1, "its place is hers again")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == WAITING + 1, "its place is hers again")
     for one in (*waiting, extra, other, his):
         one.close()
 

@@ -27,7 +27,7 @@ def key(tmp_path: Path) -> Path:
 
 def stored(node: Supernode) -> None:
     until(lambda: node.metric("dfengine_store_written_bytes_total") >= SIZE, "a stored copy")
-    until(lambda: not node.metric("dfengine_store_waiting"), "nothing left to store")
+    until(lambda: not node.metric("dfengine_store_writes_pending"), "nothing left to store")
 
 
 def lost(stage: Scene, node: Supernode) -> None:

@@ -137,7 +137,7 @@ def test_a_target_that_is_touched_while_it_is_served_harms_nobody(stage: Scene, 
     stage.get(url, "a", host=2, nodes=(node,))
     output = stage.path / "a"
     get = stage.start_get(url, "b", "-s", "12M", "--notbs", host=3, nodes=(node,))
-    until(lambda: node.metric("dfengine_leases") > 0 or get.poll() is not None, "pieces under way")
+    until(lambda: node.metric("dfengine_pieces_in_flight") > 0 or get.poll() is not None, "pieces under way")
     if what == "removed":
         output.unlink()
     elif what == "changed":

@@ -228,11 +228,11 @@ class Field:
             grown = memory.close()
             victim.close()
         figures = {each: node.metric(f"dfengine_{each}") for each in (
-            "loop_held_longest_seconds", "loop_worked_longest_seconds", "internal_errors_total")}
+            "loop_blocked_max_seconds", "loop_blocked_max_cpu_seconds", "internal_errors_total")}
         if not attack.secret:
-            until(lambda: node.metric("dfengine_leases") == 0, "every lease given back", 90.0)
+            until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "every lease given back", 90.0)
         self.stage.kill(node.process)
-        return Outcome(name, alone, besieged, figures["loop_held_longest_seconds"], figures["loop_worked_longest_seconds"], grown,
+        return Outcome(name, alone, besieged, figures["loop_blocked_max_seconds"], figures["loop_blocked_max_cpu_seconds"], grown,
                        attack.bound, failed, int(figures["internal_errors_total"]), victim.seen)
 
 

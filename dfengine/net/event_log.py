@@ -113,9 +113,9 @@ class EventLog:
         with self._lock:
             held = self._throttle.held(time.monotonic(), all)
         for kind, count in held.items():
-            self._writer.put(line(self._form, _now(), "info", "held_back", {"kind": kind, "count": count}))
+            self._writer.put(line(self._form, _now(), "info", "events_suppressed", {"kind": kind, "count": count}))
         if lost := self._writer.take_lost():
-            self._writer.put(line(self._form, _now(), "warning", "lines_lost", {"count": lost}))
+            self._writer.put(line(self._form, _now(), "warning", "lines_dropped", {"count": lost}))
 
     def close(self) -> None:
         """Write the last lines before the process ends, if stderr is being read."""

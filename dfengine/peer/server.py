@@ -181,9 +181,9 @@ def _reread(
             tls.reload(contexts, settings.tls_cert, settings.tls_key, settings.tls_ca)
     except BadValue as error:
         print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
-        events.error("reread_failed", reason=str(error))
+        events.error("reload_failed", reason=str(error))
     else:
-        events.info("reread")
+        events.info("reloaded")
 
 
 def _taking(settings: PeerSettings, home: Home) -> socket.socket | None:

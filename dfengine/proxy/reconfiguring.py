@@ -46,9 +46,9 @@ class Reconfiguring:
             self._server.become(now)
         except DfengineError as error:
             print(f"dfengine: SIGHUP: {error}: the former settings stay in use", file=sys.stderr)
-            self._events.error("reread_failed", reason=str(error))
+            self._events.error("reload_failed", reason=str(error))
         else:
             self._now = now
-            self._events.info("reread", changed=",".join(sorted(changed & APPLIED)), needs_restart=",".join(sorted(changed - APPLIED)))
+            self._events.info("reloaded", changed=",".join(sorted(changed & APPLIED)), needs_restart=",".join(sorted(changed - APPLIED)))
             self._events.set_level(settings.log_level)
         self._manager.reloaded()

@@ -80,7 +80,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refused(str(error), 400, 400)
     except OriginBusy as error:
-        state.events.debug("registration_waits", client=request.client, reason=str(error))
+        state.events.debug("registration_deferred", client=request.client, reason=str(error))
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
     except OriginError as error:
         state.events.warning("registration_refused", client=request.client, reason=reason_alone(str(error)))

@@ -134,7 +134,7 @@ class OriginFetches:
                 self._spans[task], wanted = span, replace(wanted, traceparent=span.traceparent)
             fetch = self.cdn.start(task, wanted, address)
             self._started[task] = now
-            self._events.info("fetch_begun", task=task, url=wanted.url, client=address)
+            self._events.info("fetch_started", task=task, url=wanted.url, client=address)
             self._registry.used[task] = self.validated[task] = now
             self._heads[task] = self._loop.create_future()
         elif fetch.state == SUCCESS and not fetch.wanted.content and not fetch.asking and self._is_old(fetch, now):
@@ -237,10 +237,10 @@ class OriginFetches:
         self._counts["cdn_downloads"] += fetch.reads
         if fetch.reads or fetch.from_cache:
             started = self._started.get(fetch.task)
-            self._events.info("fetch_answered" if fetch.reads else "copy_found", task=fetch.task, url=fetch.asked,
+            self._events.info("origin_responded" if fetch.reads else "copy_revalidated", task=fetch.task, url=fetch.asked,
                               length=fetch.geometry.length, seconds=self._loop.time() - started if started is not None else None)
         if fetch.leader:
-            self._events.info("fetch_follows", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
+            self._events.info("fetch_from_leader", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
         self.refusals.forget(fetch.task)
         geometry = fetch.geometry
         count = -1 if geometry.length < 0 else geometry.count
@@ -250,13 +250,13 @@ class OriginFetches:
         self._head_known(fetch.task)
 
     def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
-        self._events.info("lead_taken", task=fetch.task, leader=before, rate=round(rate), leader_rate=round(slower))
+        self._events.info("leadership_taken", task=fetch.task, old_leader=before, rate=round(rate), old_leader_rate=round(slower))
 
     def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
         if self.cluster is None or not self.cluster.others:
             fetch.insists()
         elif fetch.task in self._swarm.tasks:
-            self._events.info("hosts_sent_on", task=fetch.task, reason=why)
+            self._events.info("hosts_redirected", task=fetch.task, reason=why)
             self._registry.send_on(fetch.task, fetch.insists)
             self._wake()
 
@@ -290,8 +290,8 @@ class OriginFetches:
         self._end_span(fetch)
         started = self._started.pop(fetch.task, None)
         if started is not None:
-            self._events.info("fetch_ended", task=fetch.task, url=fetch.asked, length=fetch.geometry.length, from_origin=fetch.origin_bytes,
-                              requests=fetch.origin_requests, seconds=self._loop.time() - started)
+            self._events.info("fetch_finished", task=fetch.task, url=fetch.asked, length=fetch.geometry.length,
+                              from_origin=fetch.origin_bytes, requests=fetch.origin_requests, seconds=self._loop.time() - started)
         if self.written is not None:
             self.written.note(fetch)
         if fetch.task in self._swarm.tasks:

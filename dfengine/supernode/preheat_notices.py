@@ -162,7 +162,7 @@ class PreheatNews:
         if job is None:
             return False
         self._remote.took(other.owner, other.id, self._cluster.own.id)
-        self._state.events.info("preheat_taken", preheat=other.id, of=other.supernode)
+        self._state.events.info("preheat_taken_over", preheat=other.id, lost_supernode=other.supernode)
         self._say(job, self._state.now())
         return True
 

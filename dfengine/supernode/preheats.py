@@ -143,7 +143,7 @@ class Preheats:
         job.needs = preheat_takeover.fields_of(asked, self._own_platform)
         job.task = self.state.loop.create_task(self._run(job, asked))
         job.task.add_done_callback(lambda _: self._ended(job))
-        self.state.events.info("preheat_begun", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
+        self.state.events.info("preheat_started", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
         self._trim()
         return job
 

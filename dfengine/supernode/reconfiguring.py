@@ -64,7 +64,7 @@ class Reconfiguring:
             state.dialer = dialer
         except BadValue as error:
             print(f"dfengine: SIGHUP: {error}: the files read before stay in use", file=sys.stderr)
-            state.events.error("reread_failed", reason=str(error))
+            state.events.error("reload_failed", reason=str(error))
         else:
             self._apply(fresh)
         self._manager.reloaded()
@@ -78,5 +78,5 @@ class Reconfiguring:
         self._limit.set_rate(state.settings.max_bandwidth, time.monotonic())
         state.fetches.room.keep(state.settings.disk_low, state.settings.disk_high)
         state.fetches.revalidate_interval = state.settings.revalidate_interval
-        state.events.info("reread", changed=",".join(sorted(applied)), needs_restart=",".join(sorted(changed - APPLIED)))
+        state.events.info("reloaded", changed=",".join(sorted(applied)), needs_restart=",".join(sorted(changed - APPLIED)))
         state.events.set_level(state.settings.log_level)

@@ -204,7 +204,7 @@ def test_copies_are_steered_by_the_token_on_every_path(stage: Scene) -> None:
     assert ask(node, f"/cache/{task}")[1]["pinned"] is True
     assert ask(node, f"/cache/{task}", "POST", {"pinned": False}, SHOWN)[1]["pinned"] is False
     assert ask(node, f"/cache/{task}", "DELETE", None, SHOWN) == (200, True)
-    refused = ask(node, "/api/v2/events?event=change_refused")[1]["items"]
+    refused = ask(node, "/api/v2/events?event=admin_action_refused")[1]["items"]
     assert task in refused[0]["fields"]["path"]
 
 

@@ -59,13 +59,13 @@ def test_what_happens_is_told(stage: Scene) -> None:
     done = by_kind["finished"][0]
     assert (done["length"], done["from_supernode"], done["system"]) == (SIZE, SIZE, 'a "b"')
     assert 0 < done["first_piece"] <= done["seconds"]
-    for kind in ("fetch_begun", "fetch_answered", "fetch_ended"):
+    for kind in ("fetch_started", "origin_responded", "fetch_finished"):
         assert [event["task"] for event in by_kind[kind]][:2] == tasks, kind
-    assert [event["from_origin"] for event in by_kind["fetch_ended"]] == [SIZE, SIZE]
+    assert [event["from_origin"] for event in by_kind["fetch_finished"]] == [SIZE, SIZE]
     assert "404" in by_kind["fetch_failed"][0]["reason"]
     assert "404" in by_kind["registration_refused"][0]["reason"]
     assert by_kind["secret_refused"][0]["path"] == "/peers"
-    assert {"reread"} <= set(by_kind)
+    assert {"reloaded"} <= set(by_kind)
     assert all(event["url"].endswith("?...") for event in events if "url" in event)
 
 
@@ -90,7 +90,7 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     assert proxy.stdout is not None
     address = proxy.stdout.readline().decode().split("proxy=")[1].strip()
     assert [status(address, path) for path in ("/healthy", f"/nothing?token={SECRET}")] == [200, 404]
-    assert [(each["path"], each["status"], each["whole"]) for each in told(proxy)] == [("/healthy", 200, True), ("/nothing", 404, True)]
+    assert [(each["path"], each["status"], each["complete"]) for each in told(proxy)] == [("/healthy", 200, True), ("/nothing", 404, True)]
     events = told(process)
     assert {each["event"] for each in events} == {"access"}
     found = {(each["method"], each["path"], each["status"]) for each in events}
@@ -155,6 +155,6 @@ def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> N
     lines = err.decode().splitlines()
     assert any("SIGHUP" in line for line in lines), "what cannot be read is said"
     events = {event["event"]: event for event in map(json.loads, (line for line in lines if line.startswith("{")))}
-    assert (events["reread"]["changed"], events["reread"]["needs_restart"]) == ("disk_low,drain", "up_limit")
-    assert "never" in events["reread_failed"]["reason"]
+    assert (events["reloaded"]["changed"], events["reloaded"]["needs_restart"]) == ("disk_low,drain", "up_limit")
+    assert "never" in events["reload_failed"]["reason"]
     assert (events["draining"]["seconds"], events["drained"]["busy"]) == (45, 0)

@@ -132,7 +132,7 @@ def test_a_removed_directory_is_made_again_and_what_passes_the_swarm_is_told(sta
     assert get(url, unanswered)[1] == LARGE
     process.terminate()
     events = [json.loads(line) for line in process.stderr.read().splitlines()]
-    passed = [(each["name"], each["reason"]) for each in events if each["event"] == "passed_on"]
+    passed = [(each["name"], each["reason"]) for each in events if each["event"] == "passed_through"]
     assert [name for name, _ in passed] == [third, unanswered.rpartition("/")[2]]
     assert f"cannot use {blobs}" in passed[0][1]
     assert "405" in passed[1][1]

@@ -110,7 +110,7 @@ def test_what_everybody_reads_opens_no_private_file(stage: Scene, capfd: pytest.
         assert len(private) == 3
         stage.kill(node.process)
         text += capfd.readouterr().err
-        assert "fetch_begun" in text
+        assert "fetch_started" in text
         assert "/api/v2/tasks" in text, "the access log is there"
         for task in copies - {public}:
             assert task not in text

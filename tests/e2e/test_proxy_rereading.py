@@ -44,7 +44,7 @@ class Proxy:
         lines: list[str] = []
         for line in iter(self.process.stderr.readline, b""):
             event = json.loads(line) if line.startswith(b"{") else {"event": ""}
-            if event["event"].startswith("reread"):
+            if event["event"].startswith("reload"):
                 return {**event, "lines": lines}
             if "SIGHUP" in line.decode():
                 lines.append(line.decode())
@@ -84,7 +84,7 @@ def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeyp
         written(passwords, good)
         written(config / "a.yml", "proxy: {cache-size: 2G, private: split}")
         told = proxy.reread()
-        assert (told["event"], told["changed"], told["needs_restart"], told["lines"]) == ("reread", "cache_size", "private", [])
+        assert (told["event"], told["changed"], told["needs_restart"], told["lines"]) == ("reloaded", "cache_size", "private", [])
         assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
         assert proxy.status(secure, OLD) == 401
 
@@ -96,12 +96,12 @@ def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeyp
             written(token, OTHER)
             written(path, text)
             told = proxy.reread()
-            assert told["event"] == "reread_failed"
+            assert told["event"] == "reload_failed"
             assert len(told["lines"]) == 1
             assert "the former settings stay in use" in told["lines"][0]
             assert any(name in told["lines"][0] for name in (str(path), "token", "--cache-size")), told["lines"]
             assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
             written(path, before)
         written(token, OTHER)
-        assert proxy.reread()["event"] == "reread"
+        assert proxy.reread()["event"] == "reloaded"
         assert [proxy.status(secure, each) for each in (OTHER, NEW)] == [200, 401]

@@ -28,14 +28,14 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     written(keys, "AKID1 secret-of-1\n")
     assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
     assert old.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
-    assert proxy.reread()["event"] == "reread"
+    assert proxy.reread()["event"] == "reloaded"
     assert refused(old.get_object, Bucket="disk", Key="file") == (403, "InvalidAccessKeyId")
     assert new.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
     assert refused(new.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
 
     # What cannot be used changes nothing.
     written(keys, "AKID2\n")
-    assert proxy.reread()["event"] == "reread_failed"
+    assert proxy.reread()["event"] == "reload_failed"
     assert listed(new, "disk") == ["file", "linked"]
 
 

@@ -22,7 +22,7 @@ def test_lines_come_in_order_and_what_is_held_back_is_counted() -> None:
         lines = [json.loads(line) for line in file]
     many = [line["n"] for line in lines if line["event"] == "many"]
     assert many == list(range(len(many)))
-    [held] = [line for line in lines if line["event"] == "held_back"]
+    [held] = [line for line in lines if line["event"] == "events_suppressed"]
     assert (held["kind"], held["count"] + len(many)) == ("many", event_log.BURST + 50)
     assert [line["url"] for line in lines if line["event"] == "other"] == ["http://h/f?..."]
     assert not [line for line in lines if line["event"] == "quiet"]

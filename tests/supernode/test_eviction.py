@@ -139,16 +139,16 @@ def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., Room], monke
     disk = Disk(100, used=(2, 0.0, 90))
     room = room_of(disk, 20, 40)
     room._events = SimpleNamespace(  # type: ignore[assignment]
-        info=lambda kind, **fields: None, warning=lambda kind, **fields: told.append((kind, fields["need"], fields["free"])))
+        info=lambda kind, **fields: None, warning=lambda kind, **fields: told.append((kind, fields["needed"], fields["free"])))
     for _ in range(3):
         room.keep_free()
-    assert told == [("no_room", 30, 10)], "so much is to be freed"
+    assert told == [("no_space", 30, 10)], "so much is to be freed"
     disk.tasks["used"] = 2, 0.0, 70
     room.keep_free()
     disk.tasks["used"] = 2, 0.0, 95
     for _ in range(3):
         room.keep_free()
-    assert told == [("no_room", 30, 10), ("no_room", 35, 5)], "again when there had been room meanwhile"
+    assert told == [("no_space", 30, 10), ("no_space", 35, 5)], "again when there had been room meanwhile"
 
 
 def test_a_process_that_ends_waits_for_no_room() -> None:

@@ -459,7 +459,7 @@ def test_a_peer_that_another_supernode_accuses_is_no_source_for_a_time_whether_i
         swarm.check()
     swarm.join("t", host="later", holds=range(9))
     assert sources(swarm, "x") == {None}
-    assert [told.why for told in swarm.swarm.peers.sanctions] == ["told", "told"], "which is not told on"
+    assert [told.why for told in swarm.swarm.peers.sanctions] == ["reported", "reported"], "which is not told on"
     swarm.wait(61.0)
     assert sources(swarm, "x") <= {"s", "t"}
     assert SwarmStats.of(swarm.swarm).isolated == 0

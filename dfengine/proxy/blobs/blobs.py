@@ -168,14 +168,14 @@ class Blobs:
 
         def report(reason: str) -> None:
             self.counts.failed += 1
-            self._events.warning("failed", name=digest, of=registry.url, reason=reason)
+            self._events.warning("failed", name=digest, server=registry.url, reason=reason)
 
         return Withheld(digest, most, report, length)
 
     def passes(self, digest: str, registry: Registry, reason: str) -> None:
         """Record that a request is passed on to the registry, past the swarm."""
         self.counts.passed_on += 1
-        self._events.warning("passed_on", name=digest, of=registry.url, reason=reason)
+        self._events.warning("passed_through", name=digest, server=registry.url, reason=reason)
 
     def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
         """Local names of a blob for requests with these fields to this registry; the last one is used for fetching it.
@@ -286,13 +286,13 @@ class Blobs:
                 if len(self._proved) > MOST_PROVED:
                     del self._proved[next(iter(self._proved))]
             self.counts.finished(blob.byte_counts)
-            self._events.info("finished", name=asked[0], of=asked[1], length=blob.file.geometry.length, **blob.byte_counts)
+            self._events.info("finished", name=asked[0], server=asked[1], length=blob.file.geometry.length, **blob.byte_counts)
             if self.store.add(kept, *blob.whole) and not place:
                 self._announcing.add(kept, blob.file)
             blob.state = state_of(blob.file.fd)
         else:
             self.counts.failed += 1
-            self._events.warning("failed", name=asked[0], of=asked[1], reason=str(blob.failure))
+            self._events.warning("failed", name=asked[0], server=asked[1], reason=str(blob.failure))
             if isinstance(blob.failure, DigestMismatch):
                 self._distrusted.pop(asked, None)
                 self._distrusted[asked] = self.loop.time() + DISTRUST_SECONDS
@@ -306,7 +306,7 @@ class Blobs:
         now = self.loop.time()
         for blob, (_, asked) in [each for each in self._unlogged.items() if each[1][0] < now]:
             del self._unlogged[blob]
-            self._events.info("begun", name=asked[0], of=asked[1])
+            self._events.info("started", name=asked[0], server=asked[1])
         if now - self._evicted > EVICT_SECONDS and not self._evicting:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)

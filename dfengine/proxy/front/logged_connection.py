@@ -51,5 +51,5 @@ class LoggedConnection(ClientConnection):
         method, _, path = asked.partition(" ")
         first = self._answered - self.arrived if self._status else None
         self._events.access(client=self.address or "local", method=method, path=path, status=self._status or 499,
-                            bytes=max(0, self._length) if self._status else 0, whole=whole, first_byte=first,
+                            bytes=max(0, self._length) if self._status else 0, complete=whole, first_byte=first,
                             seconds=monotonic() - self.arrived)

@@ -322,13 +322,13 @@ class Cluster:
             reported, self._reported = self._reported, False
             self.failures += 1
         if reported:
-            self._events.warning("cluster_lost", reason=str(error), members=len(self.others))
+            self._events.warning("redis_lost", reason=str(error), members=len(self.others))
 
     def _succeeded(self) -> None:
         with self._lock:
             reported, self._reported = self._reported, True
         if not reported:
-            self._events.info("cluster_found", members=len(self.others))
+            self._events.info("redis_restored", members=len(self.others))
 
     # The thread
 

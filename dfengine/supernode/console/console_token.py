@@ -47,7 +47,7 @@ class ConsoleToken(BearerToken):
         def protected(state: SupernodeState, request: Request) -> Response | Coroutine[Any, Any, Response]:
             if not self or self.changes(request):
                 return route(state, request)
-            state.events.warning("change_refused", client=request.client, path=request.path)
+            state.events.warning("admin_action_refused", client=request.client, path=request.path)
             return refused("this needs the console's token: Authorization: Bearer TOKEN", 401, 401)
 
         return protected

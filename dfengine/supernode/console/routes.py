@@ -118,7 +118,7 @@ class ConsoleRoutes:
         except DfengineError as error:
             return problem(409, str(error))
         if operation.changes:
-            self._state.events.info("changed_by_console", what=operation.name, client=call.request.client, **call.ids)
+            self._state.events.info("admin_action", action=operation.name, client=call.request.client, **call.ids)
         with self._handlers.census.budget.work():
             return Response(operation.status, encode(found), headers=HEADERS)
 
@@ -132,7 +132,7 @@ class ConsoleRoutes:
         return operation, Call(request, ids, _query(operation, request), None, call.may_change)
 
     def _refusal(self, request: Request) -> Response:
-        self._state.events.warning("change_refused", client=request.client, path=request.path)
+        self._state.events.warning("admin_action_refused", client=request.client, path=request.path)
         if self._token:
             return problem(401, "this needs the console's token: Authorization: Bearer TOKEN", ("WWW-Authenticate", "Bearer"))
         return problem(403, "read-only: start the supernode with --console-token-file, or with --secret-file")

@@ -158,11 +158,11 @@ class Room:
         self.exhausted = not count
         if count:
             self.evictions, self.evicted_at = self.evictions + 1, time.time()
-            self._events.info("room_made", copies=count, bytes=gone, free=self._cache.free())
+            self._events.info("space_freed", copies=count, bytes=gone, free=self._cache.free())
         elif need or not self._reported:
             self._reported = not need
             free = self._cache.free()
-            self._events.warning("no_room", need=max(need, high - free), free=free)
+            self._events.warning("no_space", needed=max(need, high - free), free=free)
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:

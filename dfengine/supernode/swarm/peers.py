@@ -231,7 +231,7 @@ class Peers:
         if peer.isolated:
             return False
         self._accused.add(key)
-        self._isolate(peer, now, "told")
+        self._isolate(peer, now, "reported")
         return True
 
     def _isolate(self, peer: PeerState, now: float, why: str, client: str = "") -> None:

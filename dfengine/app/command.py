@@ -238,7 +238,7 @@ def _find_home(given: dict[str, Any], quiet: bool) -> None:
     elif given.get("pattern", "p2p") == "p2p" and given["nodes"] and home.unknown():
         given["pattern"] = "cdn"
         if not quiet:
-            print("dfengine: this host serves nobody: no home directory is known: set HOME, or use --home DIR", file=sys.stderr)
+            print("dfengine: this host serves no peers: no home directory is known: set HOME, or use --home DIR", file=sys.stderr)
 
 
 def _device(placing: dict[str, Any]) -> str:

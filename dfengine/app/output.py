@@ -64,7 +64,7 @@ def as_error(values: dict[str, Any], code: int, kind: str, message: str, status:
 
 def as_object(result: Result) -> dict[str, Any]:
     """The `--json` object of a result; lengths in bytes, times in seconds."""
-    serves = {"serves": True} if result.serves else {"serves": False, "serves_nobody_because": result.why_not}
+    serves = {"serves": True} if result.serves else {"serves": False, "not_serving_reason": result.why_not}
     return {
         "url": bare(result.url),
         "output": result.output,

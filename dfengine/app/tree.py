@@ -119,7 +119,7 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
         "serves": result.serves, "hedged": result.hedged,
     }  # fmt: skip
     if not result.serves:
-        totals["serves_nobody_because"] = result.why_not
+        totals["not_serving_reason"] = result.why_not
     if delete:
         totals["deleted"] = result.deleted
     put("".join(lines) + "\n], " + json.dumps(totals)[1:])

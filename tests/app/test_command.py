@@ -193,7 +193,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_home_directory_none_is_named_by_a_tilde(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = told(URL, "-n", "node")
     assert settings.pattern == "cdn"
-    assert "serves nobody: no home directory is known: set HOME, or use --home DIR" in capsys.readouterr().err
+    assert "serves no peers: no home directory is known: set HOME, or use --home DIR" in capsys.readouterr().err
     assert told(URL, "-n", "node", "-q").pattern == "cdn"
     assert capsys.readouterr().err == ""
     assert told(URL, "-n", "node", "--home", "here").pattern == "p2p"

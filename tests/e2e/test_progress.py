@@ -273,7 +273,7 @@ class TestEnd:
         url = stage.origin() + "/f"
         first = stage.get(url, "first", host=3, nodes=(node,))
         assert first["serves"] is True
-        assert "serves_nobody_because" not in first
+        assert "not_serving_reason" not in first
         done = subprocess.run(command(stage, url, "out", "-n", node.node), capture_output=True, timeout=60)
         assert done.stdout == b""
         assert re.fullmatch(rb"dfengine: 12\.6 MB in [\d.]+ s, \d+% from 1 peer\n", done.stderr), done.stderr
@@ -296,7 +296,7 @@ class TestEnd:
         assert code == 0, err
         told = json.loads(out)
         assert told["serves"] is False
-        assert why in told["serves_nobody_because"]
+        assert why in told["not_serving_reason"]
         lock = tmp_path / "home" / "peer.lock"
         if lock.exists():
             os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)

@@ -69,4 +69,4 @@ def test_a_peer_server_that_is_open_is_not_used_by_a_swarm_that_is_shut(stage: S
     stage.peer_pid(2)
     result = stage.get(url, "b", "--secret-file", str(path), nodes=(shut,))
     assert not result["serves"]
-    assert "another secret" in result["serves_nobody_because"]
+    assert "another secret" in result["not_serving_reason"]

@@ -74,7 +74,7 @@ class Assembly(Place):
         follower = self._follower(file)
         # A file that is hashed in order is fetched in order, so that few pieces are read back.
         plan = PlanOfFile(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
-        plan.hold(held)
+        plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         return self._transfer(file, plan, follower)
 

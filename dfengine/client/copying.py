@@ -50,5 +50,5 @@ class PieceCopier:
             raise Unusable(f"has a piece {n} that differs from its record")
         if not place.trusted:
             return False
-        transfer.keep_copied(n, got, digest)
+        transfer.add_copied(n, got, digest)
         return True

@@ -244,7 +244,7 @@ class BaseDownload:
         self.watch.check(None)
         (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
-            self._place.transfer.halt()
+            self._place.transfer.stop_fetchers()
         lease = None
         if self._swarm is not None:
             from dfengine.client.origin_lease import OriginLease

@@ -15,11 +15,11 @@ class EvictionReports(Protocol):
     def __len__(self) -> int:
         """Number of evicted pieces that are not reported yet."""
 
-    def keep(self, n: int, spare: int) -> list[int]:
+    def add(self, n: int, spare: int) -> list[int]:
         """Cache the delivered piece n. `spare` more pieces than usual have room. Return pieces whose memory must be freed at once."""
 
-    def tell(self, most: int) -> list[int]:
+    def to_report(self, most: int) -> list[int]:
         """Return up to `most` evicted pieces, to be reported now."""
 
-    def reported(self, pieces: list[int]) -> list[int]:
+    def confirmed(self, pieces: list[int]) -> list[int]:
         """Note that the supernode no longer offers this host for these pieces. Return those whose memory can be freed."""

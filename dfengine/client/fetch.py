@@ -30,7 +30,7 @@ BUFFERS = 48 << 20
 """Bytes of receive buffers of a download's WORKERS: large pieces mean fewer threads. Doubled while sources are silent."""
 
 WORKERS = 4
-"""Fetch threads of a download, if the buffers allow; up to twice as many while sources are silent (Transfer.listen)."""
+"""Fetch threads of a download, if the buffers allow; up to twice as many while sources are silent (Transfer.check_sources)."""
 
 AHEAD = 2
 """Pieces requested on a connection at the same time."""
@@ -97,7 +97,7 @@ class Fetcher:
                 try:
                     self._fetch(job)
                 finally:
-                    self._transfer.rest()
+                    self._transfer.job_done()
         except BaseException as error:
             self._transfer.fail(error)
 
@@ -112,7 +112,7 @@ class Fetcher:
 
     def _patience(self, job: Job) -> float:
         """Seconds to wait for the first byte from the job's source."""
-        return FIRST if self._transfer.elsewhere(job) else SILENCE
+        return FIRST if self._transfer.has_alternative(job) else SILENCE
 
     def _fetch(self, job: Job) -> None:
         """Fetch this job's piece, and pieces that can be pipelined behind it."""
@@ -169,7 +169,7 @@ class Fetcher:
             head = connection.head(began + self._patience(job))
             if head.status != 206:
                 return self._refused(connection, head, job)
-            length, xxh3, placed = self._receive(connection, head, job, began)
+            length, xxh3, in_place = self._receive(connection, head, job, began)
         except DigestMismatch as error:
             self._transfer.drop(job, "digest", f"{connection.name}: {error}")
             return True
@@ -180,7 +180,7 @@ class Fetcher:
                 why = "" if kept == connection.served and kept and time.monotonic() - began < SILENCE / 10 else "gone"
             self._transfer.drop(job, why, f"{connection.name}: {error}")
             return False
-        exchanged = self._transfer.land(job, self._buffer, length, xxh3, placed)
+        exchanged = self._transfer.commit(job, self._buffer, length, xxh3, in_place)
         if exchanged is not None:
             self._buffer = exchanged
         return True
@@ -199,15 +199,15 @@ class Fetcher:
         """Receive and verify a piece, in the buffer or in its place. Return (its length, its xxh3 if computed, whether it is in place)."""
         body = PieceBody(connection, head, self._transfer.file.geometry, job.piece, began + SILENCE)
         check = Check(job.digest, body.frame)
-        placed = False
+        in_place = False
         if body.length > WRITE and check.native:
-            with self._transfer.placing(job) as placed:
-                if placed:
+            with self._transfer.writing_in_place(job) as in_place:
+                if in_place:
                     self._fill(body, began, check, job)
-        if not placed:
+        if not in_place:
             self._fill(body, began, check)
         body.end(connection, time.monotonic() + SILENCE)
-        return body.length, check.result(body.length), placed
+        return body.length, check.result(body.length), in_place
 
     def _fill(self, body: PieceBody, began: float, check: Check, place: Job | None = None) -> None:
         """Receive the content in steps, each hashed while it is in the core's cache. place: the job whose piece is written part by part."""

@@ -139,7 +139,7 @@ class FromOrigin:
         threads = min(connections, max(1, pieces) + (gaps[:1] > [(1, 0)]))
         started = False
         try:
-            with transfer.cuttable(cancel.set):
+            with transfer.stop_callback(cancel.set):
                 started = True
                 for number in range(threads):
                     transfer.start(partial(_work, transfer, reader), f"origin-{number}")
@@ -159,7 +159,7 @@ class FromOrigin:
                     raise
                 finally:
                     reader.stop()
-                transfer.halt()
+                transfer.stop_fetchers()
                 transfer.from_origin.clear()
         finally:
             if not started:  # stopped before a thread took over the main answer
@@ -200,7 +200,7 @@ class FromOrigin:
         if before is not None and same:
             # The record may have a length that this transfer has not learned yet.
             geometry = Geometry(max(body.length, before.file.geometry.length), before.file.geometry.piece_size)
-        if before is not None and same and before.plan.here and not (named and before.file.record.generation == named):
+        if before is not None and same and before.plan.stored and not (named and before.file.record.generation == named):
             # Pieces from the swarm, or delivered by a stream: they are compared with the origin's bytes as these arrive.
             before.file.record.forget_generation()
             return place.continue_transfer(geometry), True
@@ -270,7 +270,7 @@ class _Sink:
         return window.end if window.wnd >= 0 else ENDLESS
 
     def room_for(self, n: int) -> None:
-        self._transfer.room_for(n)
+        self._transfer.await_window(n)
 
     def wanted(self) -> int:
         return -1
@@ -339,7 +339,7 @@ class _Parted:
         return False
 
     def show(self) -> None:
-        self._transfer.keep_placed(self._n, self.got, self._hash.digest())
+        self._transfer.add_from_origin(self._n, self.got, self._hash.digest())
         self._transfer.from_origin.pop(self._n, None)
 
 
@@ -373,7 +373,7 @@ class _Whole:
 
     def show(self) -> None:
         transfer, n = self._transfer, self._n
-        buffer = transfer.keep(n, self._buffer, self.got) or self._buffer
+        buffer = transfer.store_from_origin(n, self._buffer, self.got) or self._buffer
         transfer.from_origin.pop(n, None)
         self._buffers.append(buffer)
 

@@ -23,20 +23,20 @@ MOST_SOURCES = 8
 
 class Job:
     """One piece to fetch from one source. began: when its request was sent, or its turn on the connection began. announced: its end
-    was announced. queued: its request follows another one on the connection, whose answer arrives first. came: bytes received so far;
+    was announced. queued: its request follows another one on the connection, whose answer arrives first. received: bytes received so far;
     received_at: time of the last ones. silent: no bytes arrived when they were due, so the piece may also be fetched from other sources.
     slow: silent because other sources would be far quicker. writing: this host is writing to disk, so the source is not to blame.
     """
 
     __slots__ = (
-        "_base", "_mark", "announced", "began", "came", "digest", "lost", "over", "piece", "queued", "received_at", "silent", "slow",
+        "_base", "_mark", "announced", "began", "digest", "lost", "over", "piece", "queued", "received", "received_at", "silent", "slow",
         "source", "writing",
     )  # fmt: skip
 
     def __init__(self, piece: int, digest: str, source: Where, began: float, queued: bool = False) -> None:
         self.piece, self.digest, self.source, self.began = piece, digest, source, began
         self.announced = self.lost = self.over = self.silent = self.slow = self.writing = False
-        self.queued, self.came, self.received_at = queued, 0, began
+        self.queued, self.received, self.received_at = queued, 0, began
         self._base = self._mark = began, 0
 
     def begin(self, now: float) -> None:
@@ -47,7 +47,7 @@ class Job:
     def pause(self, seconds: float, now: float) -> None:
         """Shift the times: this process did not run for `seconds`, so bytes received or missed meanwhile do not count."""
         self.began, self.received_at = min(now, self.began + seconds), now
-        self._base = self._mark = now, self.came
+        self._base = self._mark = now, self.received
 
     def rate(self, now: float) -> float:
         """Return the bytes per second of the last RATE to 2 * RATE seconds. Longer if the calls are further apart.
@@ -55,21 +55,21 @@ class Job:
         Infinite until the job has run for RATE seconds since it began or since this process was stopped: the rate is not known yet.
         """
         if now - self._mark[0] >= RATE:
-            self._base, self._mark = self._mark, (now, self.came)
+            self._base, self._mark = self._mark, (now, self.received)
         since, before = self._base
-        return (self.came - before) / (now - since) if now - since >= RATE else math.inf
+        return (self.received - before) / (now - since) if now - since >= RATE else math.inf
 
 
 class Piece:
     """An offered piece. slot: CID of the source whose slot the supernode reserves for it, "" once that source was reported as failed."""
 
-    __slots__ = ("digest", "jobs", "landing", "slot", "sources", "tried")
+    __slots__ = ("committing", "digest", "jobs", "slot", "sources", "tried")
 
     def __init__(self, digest: str, sources: list[Where]) -> None:
         self.digest, self.sources = digest, sources
         self.tried: set[str] = set()
         self.jobs: list[Job] = []
-        self.landing = False
+        self.committing = False
         self.slot = ""
 
     def offer(self, sources: list[Where]) -> None:
@@ -83,11 +83,11 @@ class Piece:
         """Sources from which the piece was not requested since they were last offered."""
         return (source for source in self.sources if source.cid not in self.tried)
 
-    def spare(self, most: int) -> bool:
+    def may_hedge(self, most: int) -> bool:
         """Whether the piece is being fetched, by fewer than `most` jobs, so that one more job may start when it is late."""
-        return not self.landing and 1 <= len(self.jobs) < most
+        return not self.committing and 1 <= len(self.jobs) < most
 
     @property
     def silent(self) -> bool:
         """Whether the piece is being fetched and all its jobs are silent."""
-        return bool(self.jobs) and not self.landing and all(job.silent for job in self.jobs)
+        return bool(self.jobs) and not self.committing and all(job.silent for job in self.jobs)

@@ -58,7 +58,7 @@ class JobConnections:
                 self._current[job][0].stop()
             shut(self._opening.get(job, ()))
 
-    def came(self, job: Job) -> int:
+    def received(self, job: Job) -> int:
         """Bytes received for the job, including the answer's head and the frame."""
         connection, before = self._current.get(job, (None, 0))
         return 0 if connection is None else max(0, connection.receiver.total - before)
@@ -67,32 +67,32 @@ class JobConnections:
         """Bytes of the job that wait in this host's kernel: if there are many, the source is not the bottleneck."""
         return self._current[job][0].unread if job in self._current else 0
 
-    def moving(self, counts: ByteCounts) -> None:
+    def add_in_flight(self, counts: ByteCounts) -> None:
         """Add the bytes of pieces under way to `counts`; of a piece with several jobs, those of the job with the most bytes."""
         best: dict[int, tuple[int, Job]] = {}
         for job in self._current:
-            came = min(self.came(job), self._framed(job.piece))
-            if job.piece not in best or came > best[job.piece][0]:
-                best[job.piece] = came, job
-        for came, job in best.values():
-            counts.add(job.source, came)
+            received = min(self.received(job), self._framed(job.piece))
+            if job.piece not in best or received > best[job.piece][0]:
+                best[job.piece] = received, job
+        for received, job in best.values():
+            counts.add(job.source, received)
 
-    def ending(self, pace: PieceTiming, now: float) -> tuple[list[Job], float]:
-        """Return unannounced jobs whose pieces will soon be complete (`PieceTiming.ends_in`), and the seconds until the next check."""
+    def ending(self, timing: PieceTiming, now: float) -> tuple[list[Job], float]:
+        """Return unannounced jobs whose pieces will soon be complete (`PieceTiming.announce_in`), and the seconds until the next check."""
         soonest, found = math.inf, []
         for job in self._current:
             if job.announced:
                 continue
-            wait = pace.ends_in(self._framed(job.piece), self.came(job), now - job.began)
+            wait = timing.announce_in(self._framed(job.piece), self.received(job), now - job.began)
             if wait <= 0:
                 found.append(job)
             soonest = min(soonest, wait)
         # A piece with too few bytes for an estimate is checked again soon.
         return found, max(STEP, min(soonest, STEP * 4))
 
-    def part(self) -> float:
+    def received_pieces(self) -> float:
         """The received part of all pieces under way, in pieces."""
-        return sum(self.came(job) / self._framed(job.piece) for job in self._current)
+        return sum(self.received(job) / self._framed(job.piece) for job in self._current)
 
 
 def shut(sockets: Iterable[socket.socket]) -> None:

@@ -93,7 +93,7 @@ class JoinedFile:
             assembly.lending = place.algorithms
         transfer = assembly.open(geometry, generation)
         copier = Copier(place, transfer, joining.wake)
-        joining.waiting = lambda: (True, transfer.plan.here)
+        joining.waiting = lambda: (True, transfer.plan.stored)
         transfer.start(copier.run, "join")
         while not copier.over.is_set():
             self._watch.check(transfer)

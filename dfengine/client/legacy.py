@@ -69,8 +69,8 @@ class LegacySession:
             except BaseException:
                 self._owed = owed[at:]
                 raise
-        done, wrong = transfer.results()
-        reports = [*((n, cid, why) for n, cid, why in wrong), *((n, cid, "") for n, cid in done)]
+        done, failures = transfer.results()
+        reports = [*((n, cid, why) for n, cid, why in failures), *((n, cid, "") for n, cid in done)]
         at = 0
         try:
             for n, cid, why in reports:
@@ -86,8 +86,8 @@ class LegacySession:
 
     def _announce(self, transfer: Transfer) -> bool:
         """While no reader waits, announce new pieces to the swarm without pulling. Return whether there were any."""
-        done, wrong = transfer.results()
-        transfer.requeue([], wrong)
+        done, failures = transfer.results()
+        transfer.requeue([], failures)
         for at, (n, cid) in enumerate(done):
             try:
                 self._written(transfer, n, cid)

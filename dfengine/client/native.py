@@ -47,7 +47,7 @@ class NativeSession:
         self._wanted_pieces: frozenset[int] = frozenset()
         self._paced = False
         """Whether the pace of this host's link was reported."""
-        self._left: deque[list[int]] = deque()
+        self._evicted_reports: deque[list[int]] = deque()
         """Pieces that each unanswered request reported as evicted."""
         self._unoffered = UnofferedPieces()
         self._vain = False
@@ -85,7 +85,7 @@ class NativeSession:
     def conclude(self, transfer: Transfer) -> None:
         """See supernode_session.SupernodeSession. Earlier pulls are answered first."""
         self._send(transfer, 0, 0.0)
-        while self._held or transfer.plan.done or transfer.plan.wrong:
+        while self._held or transfer.plan.done or transfer.plan.failures:
             self._send(transfer, 0, 0.0)
         deadline = time.monotonic() + LAST_WORD
         with contextlib.suppress(RemoteError):
@@ -114,10 +114,10 @@ class NativeSession:
             lacking = self._unoffered.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(
             self._member.task, self._member.cid, done=report.done, failed=report.failed, ending=report.ending, pace=report.pace, held=held,
-            evicted=[(n, n + 1) for n in (*report.leaving, *lacking)], want=want, wanted_pieces=report.wanted_pieces, wait=wait,
+            evicted=[(n, n + 1) for n in (*report.evicting, *lacking)], want=want, wanted_pieces=report.wanted_pieces, wait=wait,
             una=report.una, end=report.end,
         )  # fmt: skip
-        self._left.append(report.leaving)
+        self._evicted_reports.append(report.evicting)
         self._connection.send("POST", "/swarm/pull", JSON, pull)
         self._timing.sent(time.monotonic(), len(report.done) + len(report.failed), want)
         self.requests += 1
@@ -129,7 +129,7 @@ class NativeSession:
         if not self._timing.unanswered:
             raise ProtocolViolation(f"supernode {self._member.node} sends an unsolicited answer")
         silent_nodes.answered(str(self._member.node))
-        transfer.evict(self._left.popleft())
+        transfer.evict(self._evicted_reports.popleft())
         pulled, now = decode_pulled(body), time.monotonic()
         self._vain = not pulled.offers and (self._vain or now - self._since > PARK / 2)
         if pulled.offers or self._vain:

@@ -1,6 +1,6 @@
 """The transfer of a download on demand, which tracks the pieces that its readers wait for.
 
-A reader asks for pieces, gets a ticket, and is woken when one of its pieces lands. While no reader waits and no piece is read ahead, the
+A reader requests pieces, gets a ticket, and is woken when one of them is stored. While no reader waits and no piece is read ahead, the
 transfer is parked: its threads wake up only to keep the registration at the supernode alive.
 """
 
@@ -31,31 +31,31 @@ PARKED = 30.0
 
 
 class Ticket:
-    """The `pieces` that one reader waits for, in the order of demand. left: those that were missing at the last check.
+    """The `pieces` that one reader waits for, in the order of demand. missing: those that were not stored at the last check.
 
-    on_change: also called when one of them has landed or none will land any more; in any thread, and it must not block.
+    on_change: also called when one of them is stored or none will be stored any more; in any thread, and it must not block.
     """
 
-    __slots__ = ("_event", "_on_change", "left", "over", "pieces", "reader")
+    __slots__ = ("_event", "_on_change", "missing", "over", "pieces", "reader")
 
     def __init__(self, pieces: list[int], over: bool, on_change: Callable[[], None] | None = None) -> None:
         self.pieces = pieces
-        self.left: list[int] = []
+        self.missing: list[int] = []
         self._on_change = on_change
         self.over = over
-        """Whether no further piece will land."""
+        """Whether no further piece will be stored."""
         self.reader = -1
         """See Priority.demand."""
         self._event = threading.Event()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until one of the pieces lands or none will any more. Return False after `seconds`."""
-        came = self.over or self._event.wait(seconds)
+        """Wait until one of the pieces is stored or none will be any more. Return False after `seconds`."""
+        signalled = self.over or self._event.wait(seconds)
         self._event.clear()
-        return came
+        return signalled
 
     def signal(self) -> None:
-        """Wake the reader: a piece has landed, or none will any more."""
+        """Wake the reader: a piece is stored, or none will be any more."""
         self._event.set()
         if self._on_change is not None:
             self._on_change()
@@ -70,65 +70,65 @@ class TransferOnDemand(Transfer):
         super().__init__(file, plan, byte_counts, follower=follower, throttle=throttle)
         self._priority = plan.priority
         self._tickets: dict[int, list[Ticket]] = {}
-        """Piece -> tickets whose `left` has it."""
-        self._asked: dict[Ticket, None] = {}
+        """Piece -> tickets whose `missing` has it."""
+        self._open_tickets: dict[Ticket, None] = {}
         """Tickets that were not withdrawn."""
         self._over = False
         self._for_host = Ticket([], False)
 
     # Readers.
 
-    def ask(self, pieces: Iterable[int], on_change: Callable[[], None] | None = None) -> Ticket:
-        """Return a ticket for a reader of `pieces`. Pieces that are stored or do not exist count as landed. `withdraw` it in the end.
+    def request(self, pieces: Iterable[int], on_change: Callable[[], None] | None = None) -> Ticket:
+        """Return a ticket for a reader of `pieces`. Pieces that do not exist count as stored. `withdraw` it in the end.
 
         on_change: see Ticket.
         """
         with self._changed:
             ticket = Ticket([*pieces], self._over, on_change)
-            self._asked[ticket] = None
-            self._find(ticket)
-        if ticket.left:
+            self._open_tickets[ticket] = None
+            self._demand_missing(ticket)
+        if ticket.missing:
             self.wake()
         return ticket
 
     def withdraw(self, ticket: Ticket) -> None:
         """Drop a ticket, whose reader no longer waits."""
         with self._changed:
-            self._asked.pop(ticket, None)
-            self._let_go(ticket)
+            self._open_tickets.pop(ticket, None)
+            self._drop_demand(ticket)
 
     def move(self, other: PieceFile) -> None:
         """Move the file to the data and record of `other` (PieceFile.become), which has every piece that the plan has.
 
         Another download that shared the former place may have written more pieces there without telling this transfer. A piece of those
-        that a reader asked for counted as landed, and is wanted now.
+        that a reader requested counted as stored, and is wanted now.
         """
         with self._changed:
             self.file.become(other)
-            for ticket in self._asked:
-                self._let_go(ticket)
-                self._find(ticket)
-            self._signal(self._asked)
+            for ticket in self._open_tickets:
+                self._drop_demand(ticket)
+                self._demand_missing(ticket)
+            self._signal(self._open_tickets)
 
-    def still(self, ticket: Ticket, n: int) -> None:
+    def request_again(self, ticket: Ticket, n: int) -> None:
         """Demand piece n again if it is missing: its reader has waited long. Raises LocalError if the plan counts the piece as stored."""
         with self._changed:
             if n in self.file.here or n in self._priority:
                 return
             if self.plan.window.acked(n):
                 raise LocalError(f"piece {n} was received, but is no longer stored: open the file again")
-            self._let_go(ticket)
-            self._find(ticket)
+            self._drop_demand(ticket)
+            self._demand_missing(ticket)
         self.wake()
 
     def sync_stored(self) -> None:
-        """See TransferState: pieces that another download has stored land in this transfer, too."""
+        """See TransferState: pieces that another download has stored count as stored in this transfer, too."""
         with self._changed:
             here = self.file.here
-            for n in here if here.count() != self.plan.here else ():
+            for n in here if here.count() != self.plan.stored else ():
                 if not self.plan.window.acked(n):
-                    self.plan.hold((n,))
-                    self._landed(n)
+                    self.plan.add_stored((n,))
+                    self._on_stored(n)
 
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
         """See TransferState. Pieces that are reported as stored are not wanted."""
@@ -136,20 +136,20 @@ class TransferOnDemand(Transfer):
             self.sync_stored()
             return super().rejoin(native)
 
-    def _find(self, ticket: Ticket) -> None:
+    def _demand_missing(self, ticket: Ticket) -> None:
         """Demand the ticket's missing pieces. Hold the lock."""
         here, count = self.file.here, self.plan.window.count
         most = count if count >= 0 else len(here)
-        ticket.left = [n for n in ticket.pieces if n < most and n not in here]
-        if ticket.left:
-            ticket.reader = self._priority.demand(ticket.left)
-            for n in ticket.left:
+        ticket.missing = [n for n in ticket.pieces if n < most and n not in here]
+        if ticket.missing:
+            ticket.reader = self._priority.demand(ticket.missing)
+            for n in ticket.missing:
                 self._tickets.setdefault(n, []).append(ticket)
 
-    def _let_go(self, ticket: Ticket) -> None:
+    def _drop_demand(self, ticket: Ticket) -> None:
         """Withdraw the demand for the ticket's pieces. Hold the lock."""
         self._priority.withdraw(ticket.reader)
-        for n in ticket.left:
+        for n in ticket.missing:
             waiting = self._tickets.get(n)
             if waiting is not None and ticket in waiting:
                 waiting.remove(ticket)
@@ -161,7 +161,7 @@ class TransferOnDemand(Transfer):
         with self._changed:
             if self.stopping:
                 return  # the file may be closed
-            before, self._for_host = self._for_host, self.ask(pieces)
+            before, self._for_host = self._for_host, self.request(pieces)
             self.withdraw(before)
 
     def read_ahead(self, first: int, past: int) -> None:
@@ -175,10 +175,10 @@ class TransferOnDemand(Transfer):
             self.wake()
 
     def end(self) -> None:
-        """Wake all readers: no further piece will land."""
+        """Wake all readers: no further piece will be stored."""
         with self._changed:
             self._over = True
-            self._signal(self._asked)
+            self._signal(self._open_tickets)
 
     def _signal(self, tickets: Iterable[Ticket]) -> None:
         for ticket in tickets:
@@ -206,13 +206,13 @@ class TransferOnDemand(Transfer):
             for n in [n for n in self._tickets if 0 <= count <= n]:
                 self._signal(self._tickets.pop(n))
 
-    def _hold(self, n: int, length: int, host: bool = False) -> None:
+    def _add_stored(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
             if n in self.file.here:  # else it was seen in the file's former place
-                super()._hold(n, length, host)
+                super()._add_stored(n, length, host)
 
-    def _landed(self, n: int) -> None:
-        super()._landed(n)
+    def _on_stored(self, n: int) -> None:
+        super()._on_stored(n)
         self._signal(self._tickets.pop(n, ()))
 
     def _idle_for(self, now: float) -> float:

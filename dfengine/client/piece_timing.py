@@ -62,14 +62,14 @@ class PieceTiming:
         """Whether pieces are known to take at least QUICK."""
         return self.mean >= QUICK
 
-    def ends_in(self, length: int, got: int, seconds: float) -> float:
+    def announce_in(self, length: int, got: int, seconds: float) -> float:
         """Seconds until a piece, of whose `length` bytes `got` arrived in `seconds`, must be announced as ending; infinite: unknown."""
         mean = self.mean
         if got * 4 < length or (mean and mean < QUICK) or seconds < QUICK / 4:
             return math.inf
         return (length - got) * seconds / got - (min(LEAD, mean / 2) if mean else LEAD)
 
-    def early(self, came: float, now: float) -> float:
+    def early_estimate(self, received: float, now: float) -> float:
         """Estimate a piece's duration in seconds before the first is complete. came: received part of all pieces under way, in pieces.
 
         0: not known yet, not needed because a piece has arrived, or shorter than QUICK.
@@ -77,11 +77,11 @@ class PieceTiming:
         if self._recent:
             return 0.0
         if self._ramped is None:
-            if came >= RAMP:
-                self._ramped = came, now
+            if received >= RAMP:
+                self._ramped = received, now
             return 0.0
         first, since = self._ramped
-        seconds = (now - since) / (came - first) if came >= first + TELLING else 0.0
+        seconds = (now - since) / (received - first) if received >= first + TELLING else 0.0
         return seconds if seconds >= QUICK else 0.0
 
     def late_after(self, deviations: float) -> float:
@@ -110,14 +110,14 @@ class PieceTiming:
         """Seconds to the first byte of an answer after which its source counts as silent."""
         return min(SILENT_MOST, max(SILENT_LEAST, 2 * (self._answer + 4 * self._spread)))
 
-    def overdue(self, came: int, seconds: float, still: float, floor: float) -> bool:
-        """Whether to request a piece from another source as well: `came` bytes arrived in `seconds`, none in the last `still` seconds.
+    def overdue(self, received: int, seconds: float, still: float, floor: float) -> bool:
+        """Whether to request a piece from another source as well: `received` bytes arrived in `seconds`, none in the last `still` seconds.
 
         floor: minimum rate in bytes per second, 0 = no minimum.
         """
-        if not came:
+        if not received:
             return still >= self.patience
-        return still >= self.patience + STEP or came < floor * (seconds - self.patience - STEP)
+        return still >= self.patience + STEP or received < floor * (seconds - self.patience - STEP)
 
     @property
     def quick(self) -> float:

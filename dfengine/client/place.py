@@ -130,7 +130,7 @@ class Place:
         transfer = self.transfer
         if transfer is None:
             return 0
-        return transfer.moving().total + (transfer.follower.hashed if transfer.follower is not None else 0)
+        return transfer.in_flight().total + (transfer.follower.hashed if transfer.follower is not None else 0)
 
     def _output_key(self) -> str:
         return ""

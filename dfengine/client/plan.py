@@ -2,24 +2,24 @@
 
 Invariant: a piece is in exactly one state.
 
-    WANTED   no source is known
-    OFFERED  sources are known, no job fetches it
-    RUNNING  one job fetches it, or two: the second is a hedge
-    LANDING  one job's content is verified and is being written; any other job of it is lost
-    HERE     written and servable
+    WANTED      no source is known
+    OFFERED     sources are known, no job fetches it
+    RUNNING     one job fetches it, or two: the second is a hedge
+    COMMITTING  one job's content is verified and is being written; any other job of it is lost
+    STORED      written and servable
 
-    event      from              to
-    offer      WANTED            OFFERED
-               OFFERED, RUNNING  the same, with more sources
-               LANDING, HERE     the same; it is reported as done again, so that the source's slot is freed
-    assign     OFFERED           RUNNING
-               RUNNING           RUNNING with a hedge
-    arrived    RUNNING           LANDING, True; from a lost job: no change, False
-    written    LANDING           HERE
-    failed     RUNNING           RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
-    give_back  RUNNING           the same as failed, but no failure is counted and the source may be tried again
-    silent     RUNNING           the same; the next `assign` starts a hedge of it, before any other job
-    mark_slow  RUNNING           as silent: its source sends, but another source would have sent the whole piece by now
+    event        from                to
+    offer        WANTED              OFFERED
+                 OFFERED, RUNNING    the same, with more sources
+                 COMMITTING, STORED  the same; it is reported as done again, so that the source's slot is freed
+    assign       OFFERED             RUNNING
+                 RUNNING             RUNNING with a hedge
+    arrived      RUNNING             COMMITTING, True; from a lost job: no change, False
+    written      COMMITTING          STORED
+    failed       RUNNING             RUNNING if another job runs, else OFFERED if an untried source is left, else WANTED
+    release      RUNNING             the same as failed, but no failure is counted and the source may be tried again
+    mark_silent  RUNNING             the same; the next `assign` starts a hedge of it, before any other job
+    mark_slow    RUNNING             as mark_silent: its source sends, but another source would have sent the whole piece by now
 
 The window determines which pieces may be requested; a piece that left it is no longer started.
 An offer of only sources that are avoided (`health`) is refused: reported as failed, so that others are offered.
@@ -54,27 +54,27 @@ class Plan:
 
     def __init__(self, window: Window, workers: int, *, order: Callable[[int], int] | None = None, hedge_next: float | None = None) -> None:
         self.window, self.workers = window, workers
-        self.pace = PieceTiming()
+        self.timing = PieceTiming()
         self.hedged = self.refused = 0
         """refused: consecutive offers that named no usable source."""
         self.done: list[tuple[int, str]] = []
-        self.wrong: list[tuple[int, str, str]] = []
+        self.failures: list[tuple[int, str, str]] = []
         self._order = order
         self._hedge_next = hedge_next
-        self._most = 2 if hedge_next is None else HEDGES
+        self._max_jobs = 2 if hedge_next is None else HEDGES
         self._pieces: dict[int, Piece] = {}
         self._offered: dict[int, Piece] = {}
         self._health = Health()
-        self._here = self._running = 0
+        self._stored = self._running = 0
         self._silent: set[int] = set()
 
     # Pieces and sources.
 
-    def hold(self, pieces: Iterable[int]) -> None:
+    def add_stored(self, pieces: Iterable[int]) -> None:
         """Note that `pieces` are stored: from an earlier download, or from the origin."""
         for n in pieces:
-            if not self._has(n):
-                self._keep(n)
+            if not self._is_stored(n):
+                self._set_stored(n)
                 self._forget(n)
 
     def set_count(self, count: int) -> None:
@@ -86,12 +86,12 @@ class Plan:
     def offer(self, n: int, digest: str, sources: Iterable[Where], now: float) -> bool:
         """Add `sources` of piece `n` (valid in the task), best first. Return False if none of them is usable now."""
         named, piece = list(sources), self._pieces.get(n)
-        if self._has(n) or (piece is not None and piece.landing):
+        if self._is_stored(n) or (piece is not None and piece.committing):
             self.done.extend((n, source.cid) for source in named[:1])
             return True
-        usable = [one for one in named if self._may_ask(one, now)] if self.window.wanted(n) else []
+        usable = [one for one in named if self._is_usable(one, now)] if self.window.wanted(n) else []
         if named and (not usable or usable[0] is not named[0]):
-            self.wrong.append((n, named[0].cid, "other"))
+            self.failures.append((n, named[0].cid, "other"))
         self.refused = 0 if usable else self.refused + 1
         if not usable:
             return False
@@ -103,7 +103,7 @@ class Plan:
             self._pieces[n].slot = named[0].cid if usable[0] is named[0] else ""
         return True
 
-    def _may_ask(self, source: Where, now: float) -> bool:
+    def _is_usable(self, source: Where, now: float) -> bool:
         return not self._health.left(source, now) and may_be_asked(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
@@ -146,7 +146,7 @@ class Plan:
 
     def _hedge(self, n: int, now: float) -> Job | None:
         piece = self._pieces.get(n)
-        if piece is None or not piece.spare(self._most) or now < piece.jobs[-1].began + self.pace.hedge_after(self._hedge_next):
+        if piece is None or not piece.may_hedge(self._max_jobs) or now < piece.jobs[-1].began + self.timing.hedge_after(self._hedge_next):
             return None
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
@@ -168,55 +168,55 @@ class Plan:
         """Start the times of a job, whose turn on a shared connection begins."""
         job.begin(now)
 
-    def late(self, job: Job, came: int, now: float, floor: float) -> bool:
-        """Note `came` received bytes of a job, including its answer's head. Return whether more are overdue (see PieceTiming.overdue)."""
-        if job.over or job.lost or job.queued or self._of(job).landing:
+    def is_overdue(self, job: Job, received: int, now: float, floor: float) -> bool:
+        """Set the bytes received for a job, with its answer's head. Return whether more are overdue (see PieceTiming.overdue)."""
+        if job.over or job.lost or job.queued or self._piece_of(job).committing:
             return False
-        if came > job.came:
-            if not job.came:
-                self.pace.answered(now - job.began)
-            if job.silent and not job.slow and not self.pace.overdue(came, now - job.began, 0.0, floor):
+        if received > job.received:
+            if not job.received:
+                self.timing.answered(now - job.began)
+            if job.silent and not job.slow and not self.timing.overdue(received, now - job.began, 0.0, floor):
                 self._health.answered(job.source)
-            job.came, job.received_at = came, now
-        return not job.silent and self.pace.overdue(job.came, now - job.began, now - job.received_at, floor)
+            job.received, job.received_at = received, now
+        return not job.silent and self.timing.overdue(job.received, now - job.began, now - job.received_at, floor)
 
-    def slow(self, job: Job, length: int, now: float, share: float) -> bool:
-        """Whether a trusted source would send the piece of a job of `length` bytes far sooner. Call it after `late`.
+    def is_slow(self, job: Job, length: int, now: float, share: float) -> bool:
+        """Whether a trusted source would send the piece of a job of `length` bytes far sooner. Call it after `is_overdue`.
 
         share: bytes per second that this host allows the job; a job that reaches this rate is not slow.
         """
-        if job.over or job.lost or job.queued or job.silent or not job.came:
+        if job.over or job.lost or job.queued or job.silent or not job.received:
             return False
-        piece, rate = self._of(job), job.rate(now)
-        if piece.landing or rate >= share or not self.pace.too_slow(length - job.came, rate, now - job.began):
+        piece, rate = self._piece_of(job), job.rate(now)
+        if piece.committing or rate >= share or not self.timing.too_slow(length - job.received, rate, now - job.began):
             return False
         source = self._health.pick(piece.untried, now, True)
         return source is not None and self._health.trusted(source)
 
     def mark_slow(self, job: Job, now: float) -> None:
-        """Treat a slow job as `silent`. Before any piece is complete, only one piece is hedged, and no source is reported."""
-        if self.pace.mean:
+        """Treat a slow job as silent. Before any piece is complete, only one piece is hedged, and no source is reported."""
+        if self.timing.mean:
             job.slow = True
-            self.silent(job, now)
+            self.mark_silent(job, now)
         elif not any(other.slow for other in self.jobs()):
             job.slow = job.silent = True
             self._silent.add(job.piece)
 
-    def silent(self, job: Job, now: float) -> None:
+    def mark_silent(self, job: Job, now: float) -> None:
         """Note that a job's source sends no bytes: all pieces requested from it are also requested from other sources."""
         self._health.silence(job.source, now)
         for n, piece in self._pieces.items():
             for other in piece.jobs:
-                if other.source.address == job.source.address and not (other.silent or other.lost or piece.landing):
+                if other.source.address == job.source.address and not (other.silent or other.lost or piece.committing):
                     other.silent, other.slow = True, job.slow
                     self._silent.add(n)
                     if not other.source.cid.startswith(CDN):  # a supernode keeps its pieces, so their delay needs no report
-                        self._blame(n, piece, other.source.cid, "slow")
+                        self._report_failure(n, piece, other.source.cid, "slow")
         self._drop_unusable(now)
 
-    def _blame(self, n: int, piece: Piece, cid: str, why: str) -> None:
+    def _report_failure(self, n: int, piece: Piece, cid: str, why: str) -> None:
         """Report a source's failure, which frees the slot that is reserved for the piece."""
-        self.wrong.append((n, cid, why))
+        self.failures.append((n, cid, why))
         if cid == piece.slot:
             piece.slot = ""
 
@@ -229,15 +229,15 @@ class Plan:
 
     def arrived(self, job: Job, now: float, timed: bool = True) -> bool:
         """Note a job's complete, verified content. True: write it, then call `written`; False: another was first. timed: learn its time."""
-        piece = self._of(job)
+        piece = self._piece_of(job)
         if job.lost:
             self._end(job)
             return False
-        if piece.landing:
+        if piece.committing:
             raise IllegalEvent(f"piece {job.piece} arrived twice")
-        piece.landing = True
+        piece.committing = True
         if timed:
-            self.pace.add(now - job.began)
+            self.timing.add(now - job.began)
         self._health.success(job.source)
         for other in piece.jobs:
             other.lost = other is not job
@@ -245,40 +245,40 @@ class Plan:
 
     def rivals(self, job: Job) -> list[Job]:
         """Running jobs of the same piece that lost against `job`: their connections can be cut."""
-        return [other for other in self._of(job).jobs if other is not job]
+        return [other for other in self._piece_of(job).jobs if other is not job]
 
     def written(self, job: Job) -> None:
         """Note that a job's content is in its place and its bit is set."""
-        piece = self._of(job)
-        if not piece.landing or job.lost:
+        piece = self._piece_of(job)
+        if not piece.committing or job.lost:
             raise IllegalEvent(f"piece {job.piece} was not the winner's to write")
         self._end(job)
         del self._pieces[job.piece]
-        self._keep(job.piece)
+        self._set_stored(job.piece)
         self.done.append((job.piece, job.source.cid))
 
     def failed(self, job: Job, why: str, now: float) -> None:
         """End a failed job. why: gone, digest, slow or other. A lost job's failure is not counted against its source."""
-        piece = self._of(job)
+        piece = self._piece_of(job)
         self._end(job)
         if job.lost:
             return
         if not job.silent or why == "digest":
-            self._blame(job.piece, piece, job.source.cid, why)
+            self._report_failure(job.piece, piece, job.source.cid, why)
         left = self._health.fault(job.source.cid, why, now)
         self._settle(job.piece, piece, now)
         if left:
             self._drop_unusable(now)
 
-    def give_back(self, job: Job, now: float) -> None:
+    def release(self, job: Job, now: float) -> None:
         """End a job that was never started, or is no longer wanted; the same source may be asked again."""
-        piece = self._of(job)
+        piece = self._piece_of(job)
         self._end(job)
         if not job.lost:
             piece.tried.discard(job.source.cid)
             self._settle(job.piece, piece, now)
 
-    def _of(self, job: Job) -> Piece:
+    def _piece_of(self, job: Job) -> Piece:
         piece = self._pieces.get(job.piece)
         if job.over:
             raise IllegalEvent(f"a job of piece {job.piece} ended twice")
@@ -288,13 +288,13 @@ class Plan:
             piece.jobs.append(job)
         return piece
 
-    def _has(self, n: int) -> bool:
+    def _is_stored(self, n: int) -> bool:
         return self.window.acked(n) or self.window.here(n)
 
-    def _keep(self, n: int) -> None:
+    def _set_stored(self, n: int) -> None:
         """Note a stored piece. A file acknowledges it at once, a stream only when it is delivered."""
         (self.window.ack if self.window.wnd < 0 else self.window.arrive)(n)
-        self._here += 1
+        self._stored += 1
 
     def _end(self, job: Job) -> None:
         job.over = True
@@ -313,7 +313,7 @@ class Plan:
         """Return a piece without usable sources to WANTED, and free the slot that is reserved for it."""
         piece = self._pieces[n]
         if piece.slot:
-            self.wrong.append((n, piece.slot, "other"))
+            self.failures.append((n, piece.slot, "other"))
         self._forget(n)
 
     def _forget(self, n: int) -> None:
@@ -327,12 +327,12 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether every piece is stored."""
-        return 0 <= self.window.count == self._here
+        return 0 <= self.window.count == self._stored
 
     @property
-    def here(self) -> int:
+    def stored(self) -> int:
         """Number of pieces stored so far."""
-        return self._here
+        return self._stored
 
     def want_first(self, pieces: Iterable[int]) -> None:
         """Prefer `pieces`, for which other downloads of this host wait; invalid numbers are ignored. This plan ignores the call."""
@@ -350,12 +350,12 @@ class Plan:
         window = self.window
         if window.wnd >= 0:
             return sum(1 for n in range(window.una, window.end) if window.wanted(n) and n not in self._pieces)
-        return -1 if window.count < 0 else window.count - self._here - len(self._pieces)
+        return -1 if window.count < 0 else window.count - self._stored - len(self._pieces)
 
     def to_request(self) -> int:
         """Number of further pieces to request now."""
         again = sum(not self._pieces[n].slot for n in self._silent_pieces())
-        room, unrequested = self.workers + self.pace.ahead(self.workers) - len(self._pieces) + again, self.unrequested()
+        room, unrequested = self.workers + self.timing.ahead(self.workers) - len(self._pieces) + again, self.unrequested()
         return max(0, room if unrequested < 0 else min(room, unrequested + again))
 
     def _silent_pieces(self) -> list[int]:
@@ -378,7 +378,7 @@ class Plan:
         """Number of jobs whose sources are silent: their threads wait and start no other job."""
         return sum(job.silent and not job.queued for n in self._silent if n in self._pieces for job in self._pieces[n].jobs)
 
-    def elsewhere(self, job: Job, now: float) -> bool:
+    def has_alternative(self, job: Job, now: float) -> bool:
         """Whether the job's piece could be requested from another source at once."""
         return job.piece in self._pieces and self._pick(self._pieces[job.piece], now) is not None
 
@@ -389,12 +389,12 @@ class Plan:
     def drain(self, most: int = sys.maxsize) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """Remove and return up to `most` reports each of done and failed pieces."""
         done, self.done = self.done[:most], self.done[most:]
-        wrong, self.wrong = self.wrong[:most], self.wrong[most:]
-        return done, wrong
+        failures, self.failures = self.failures[:most], self.failures[most:]
+        return done, failures
 
     def hedge_at(self) -> float:
         """When (monotonic seconds) an idle fetch thread should check again for a late piece; infinite if never."""
         head = self._pieces.get(self.window.una)
         pieces = self._pieces.values() if self._hedge_next is None else [] if head is None else [head]
-        began = (piece.jobs[-1].began for piece in pieces if piece.spare(self._most))
-        return min(began, default=math.inf) + self.pace.hedge_after(self._hedge_next)
+        began = (piece.jobs[-1].began for piece in pieces if piece.may_hedge(self._max_jobs))
+        return min(began, default=math.inf) + self.timing.hedge_after(self._hedge_next)

@@ -22,7 +22,7 @@ class PlanOfFile(Plan):
     def want_first(self, pieces: Iterable[int]) -> None:
         """See Plan. Replaces the pieces of an earlier call. Without effect while the number of pieces is unknown."""
         count = self.window.count
-        self._first = {n: None for n in pieces if n < count and not self._has(n)}
+        self._first = {n: None for n in pieces if n < count and not self._is_stored(n)}
         self._order = self._rank if self._first else self._usual
 
     def _rank(self, n: int) -> int:
@@ -33,10 +33,10 @@ class PlanOfFile(Plan):
 
         filled: other missing pieces follow, in the file's order, so that a piece that no source can send now does not block the others.
         """
-        named = dict.fromkeys([n for n in self._first if n not in self._pieces and not self._has(n)][:most])
+        named = dict.fromkeys([n for n in self._first if n not in self._pieces and not self._is_stored(n)][:most])
         n = self.window.una
         while filled and named and len(named) < most and n < self.window.count:
-            if n not in self._pieces and not self._has(n):
+            if n not in self._pieces and not self._is_stored(n):
                 named[n] = None
             n += 1
         return list(named) or None

@@ -42,6 +42,6 @@ class PlanOnDemand(Plan):
                 named.append(n)
         return named
 
-    def _keep(self, n: int) -> None:
-        super()._keep(n)
-        self.priority.landed(n)
+    def _set_stored(self, n: int) -> None:
+        super()._set_stored(n)
+        self.priority.on_stored(n)

@@ -42,7 +42,7 @@ class Priority:
         return reader
 
     def withdraw(self, reader: int) -> None:
-        """Remove a reader, which no longer waits; some or all of its pieces may have landed."""
+        """Remove a reader, which no longer waits; some or all of its pieces may be stored."""
         for n in self._readers.pop(reader, ()):
             readers = self._demanded[n]
             readers.remove(reader)
@@ -57,7 +57,7 @@ class Priority:
         while len(self._ahead) > AHEAD:
             del self._ahead[next(iter(self._ahead))]
 
-    def landed(self, n: int) -> None:
+    def on_stored(self, n: int) -> None:
         """Remove piece n, which is stored, or does not exist."""
         self._ahead.pop(n, None)
         for reader in self._demanded.pop(n, ()):
@@ -69,7 +69,7 @@ class Priority:
     def end_at(self, count: int) -> None:
         """Remove the pieces beyond the file's end: it has `count` pieces."""
         for n in [n for n in (*self._demanded, *self._ahead) if n >= count]:
-            self.landed(n)
+            self.on_stored(n)
 
     def rank(self, n: int) -> int:
         """Sort key: a piece that a reader waits for, then one to read ahead, then one that is not wanted."""

@@ -30,15 +30,15 @@ class ProgressTimeout:
         grain = GRAIN if least else 1
         self._grain = max(1, min(grain, int(limit * self.seconds) // 4)) if limit else grain
         self._checked, self._waited = now, 0.0
-        self._here = self._moving = 0
+        self._stored = self._in_flight = 0
 
-    def expired(self, here: int, moving: int, satisfied: bool, now: float) -> bool:
+    def expired(self, stored: int, in_flight: int, satisfied: bool, now: float) -> bool:
         """Whether the time is over. here: verified pieces. moving: bytes of others under way. satisfied: no piece was wanted since then."""
         passed, self._checked = min(STOPPED, now - self._checked), now
-        if here != self._here:
-            self._here, self._moving, self._waited = here, moving, 0.0
-        elif moving >= self._moving + self._grain:
-            self._moving, self._waited = moving, 0.0
+        if stored != self._stored:
+            self._stored, self._in_flight, self._waited = stored, in_flight, 0.0
+        elif in_flight >= self._in_flight + self._grain:
+            self._in_flight, self._waited = in_flight, 0.0
         elif not satisfied:
             self._waited += passed
         return self._waited > self.seconds

@@ -46,7 +46,7 @@ class SwarmRecovery:
         """nodes: returns the supernodes that may be asked now, without waiting."""
         self._dialer, self._nodes, self._registration = dialer, nodes, registration
         self._tries, self._vain = TRIES, 0
-        self._here = -1
+        self._stored = -1
         self._thread: threading.Thread | None = None
         self._found: Membership | None = None
         self._closed = False
@@ -59,8 +59,8 @@ class SwarmRecovery:
 
     def begin(self, transfer: Transfer | None) -> None:
         """Begin a search: the file switches to the origin, for the first time or again."""
-        here = transfer.plan.here if transfer is not None else 0
-        if self._here < 0 or here > self._here:
+        stored = transfer.plan.stored if transfer is not None else 0
+        if self._stored < 0 or stored > self._stored:
             self._vain, self._tries = 0, TRIES
             self._rest()
         else:
@@ -85,7 +85,7 @@ class SwarmRecovery:
         with self._lock:
             found, self._found = self._found, None
         if found is not None:
-            self._here = transfer.plan.here
+            self._stored = transfer.plan.stored
         return found
 
     def _ask(self, transfer: Transfer) -> None:

@@ -176,7 +176,7 @@ class SwarmSession:
                     raise
                 # The supernode may be wrong: the origin's answer states the file's length.
                 return f"supernode {member.node} names a length of {member.geometry.length} bytes: {error}"
-            before = transfer.plan.here
+            before = transfer.plan.stored
             try:
                 self._pull(member, transfer)
                 return None
@@ -188,14 +188,14 @@ class SwarmSession:
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
             self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that starts over gets pieces each time: only a new maximum counts as progress.
-            here = transfer.plan.here
+            stored = transfer.plan.stored
             # A supernode that could not fetch the file has retried by itself: its second failure is final.
             weight = STRIKES - 1 if isinstance(failure, SupernodeError) and failure.code == codes.CDN_FAILED else 1
             if isinstance(failure, NoProgress):
                 weight = STRIKES
-            gained = here != before and here > most and not isinstance(failure, NoProgress)
+            gained = stored != before and stored > most and not isinstance(failure, NoProgress)
             strikes = 0 if gained else strikes if transfer.parked else strikes + weight
-            most = max(most, here)
+            most = max(most, stored)
             if strikes >= STRIKES * len(self.nodes) or (weight == STRIKES - 1 and self._questions):
                 self.refused = weight == STRIKES - 1
                 return str(failure)
@@ -248,12 +248,12 @@ class SwarmSession:
         while not transfer.finished:
             self._watch.check(transfer)
             now = time.monotonic()
-            if now - checked >= TICK:  # each piece that lands wakes this thread
+            if now - checked >= TICK:  # each piece that is stored wakes this thread
                 checked = now
-                here, satisfied = transfer.progress()
-                if timeout.expired(here, transfer.moving().total, satisfied or parked, now):
+                stored, satisfied = transfer.progress()
+                if timeout.expired(stored, transfer.in_flight().total, satisfied or parked, now):
                     raise NoProgress(f"no progress in the swarm for {timeout.seconds:.0f} s{transfer.fault and f': {transfer.fault}'}")
-                if transfer.listen(self._floor(transfer)):
+                if transfer.check_sources(self._floor(transfer)):
                     self._start_thread(transfer)
             parked = transfer.parked
             session.step(transfer, PARKED if parked else TICK)

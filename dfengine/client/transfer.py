@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dfengine.storage.piece_file import PieceFile
 
 ENOUGH = 2
-"""Threads that receive at the same time while pieces land quickly: more threads cost CPU time and cache without being faster."""
+"""Threads that receive at the same time while pieces arrive quickly: more threads cost CPU time and cache without being faster."""
 
 STARTING = 0.2
 """Seconds within which a thread whose start was interrupted runs, if it ever does; a later one finds its download stopped."""
@@ -67,17 +67,17 @@ class Transfer(TransferState):
         self.fault, self.fault_at = "", 0.0
         """The latest fault of a source, and when it happened (monotonic seconds)."""
         self.stopping = False
-        self._placing: set[Job] = set()
+        self._in_place_jobs: set[Job] = set()
         self._idle = self._busy = 0
-        self._landed_at = self._listened_at = time.monotonic()
+        self._last_stored_at = self._sources_checked_at = time.monotonic()
         self._threads: list[threading.Thread] = []
         self._fetchers: list[threading.Thread] = []
-        self._cuts: set[Callable[[], None]] = set()
+        self._stop_callbacks: set[Callable[[], None]] = set()
 
     # The main thread.
 
     def start(self, run: Callable[[], None], name: str, fetches: bool = True) -> None:
-        """Run a thread of this download; `close` waits for it, and if it `fetches` so does `halt`."""
+        """Run a thread of this download; `close` waits for it, and if it `fetches` so does `stop_fetchers`."""
         thread = threading.Thread(target=run, name=name, daemon=True)
         (self._fetchers if fetches else self._threads).append(thread)
         thread.start()
@@ -101,31 +101,31 @@ class Transfer(TransferState):
         if self.follower is not None:
             self.follower.advance()
 
-    def listen(self, floor: float) -> bool:
+    def check_sources(self, floor: float) -> bool:
         """Mark pieces of silent and slow sources for hedging. True: start one more thread (at most 2 * `plan.workers`). floor: bytes/s."""
         now = time.monotonic()
         share = math.inf if self.throttle is None else self.throttle.rate / (2 * max(1, self.plan.workers))
         with self._changed:
-            past, self._listened_at = now - self._listened_at, now
+            past, self._sources_checked_at = now - self._sources_checked_at, now
             for job in self.plan.jobs():
                 if past > STOPPED:
                     job.pause(past, now)
                 length = self.file.geometry.framed(job.piece)
-                silent = self.plan.late(job, self._job_connections.came(job), now, floor)
-                slow = not silent and self.plan.slow(job, length, now, share)
+                silent = self.plan.is_overdue(job, self._job_connections.received(job), now, floor)
+                slow = not silent and self.plan.is_slow(job, length, now, share)
                 # A source that has sent the rest of its piece is not slow: this host's rate limit leaves those bytes unread.
-                enough = 1 if silent else min(UNREAD, length - job.came)
+                enough = 1 if silent else min(UNREAD, length - job.received)
                 if job.writing or ((silent or slow) and self._job_connections.unread(job) >= enough):
                     job.received_at = now
                 elif silent or slow:
-                    (self.plan.silent if silent else self.plan.mark_slow)(job, now)
+                    (self.plan.mark_silent if silent else self.plan.mark_slow)(job, now)
                     self._changed.notify_all()
             threads = len(self._fetchers) - self.plan.stuck
             return not self._idle and threads < self.plan.workers and len(self._fetchers) < 2 * self.plan.workers
 
-    def halt(self, patience: float = 5.0) -> None:
+    def stop_fetchers(self, patience: float = 5.0) -> None:
         """End the fetch threads, so that others can be started; the digest thread continues. Raises LocalError after `patience` seconds."""
-        self._cut()
+        self._stop_fetching()
         join(self._fetchers, patience)
         if any(thread.is_alive() for thread in self._fetchers):
             raise LocalError("a thread of this download does not end")
@@ -148,12 +148,12 @@ class Transfer(TransferState):
     # Fetch threads.
 
     def next_job(self, prefer: tuple[str, int] | None) -> Job | None:
-        """Wait for a job; None when no work is left. Call `rest` when the job is done."""
+        """Wait for a job; None when no work is left. Call `job_done` when the job is done."""
         with self._changed:
             while not self.stopping and not self.plan.finished:
                 now = time.monotonic()
                 busy = self._busy - self.plan.stuck
-                enough = self._landed_at + AT_SPEED - now if busy >= ENOUGH and not self.plan.pace.slow else 0.0
+                enough = self._last_stored_at + AT_SPEED - now if busy >= ENOUGH and not self.plan.timing.slow else 0.0
                 if enough > 0:
                     self._changed.wait(enough)
                     continue
@@ -174,7 +174,7 @@ class Transfer(TransferState):
         """Seconds until an idle fetch thread checks again without being woken. Hold the lock."""
         return min(1.0, max(0.05, self.plan.hedge_at() - now))
 
-    def rest(self) -> None:
+    def job_done(self) -> None:
         """Note that the work on a job of `next_job` is done."""
         with self._changed:
             self._busy -= 1
@@ -212,7 +212,7 @@ class Transfer(TransferState):
             return True
 
     @contextlib.contextmanager
-    def placing(self, job: Job) -> Iterator[bool]:
+    def writing_in_place(self, job: Job) -> Iterator[bool]:
         """Context that yields whether parts of the job's content may be written to their place before the piece is verified.
 
         False: another job of the piece runs, or the whole-file digest needs the piece in one buffer.
@@ -220,47 +220,47 @@ class Transfer(TransferState):
         with self._changed:
             alone = self.follower is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
             if alone:
-                self._placing.add(job)
+                self._in_place_jobs.add(job)
         try:
             yield alone
         finally:
             if alone:
                 with self._changed:
-                    self._placing.discard(job)
+                    self._in_place_jobs.discard(job)
                     self._changed.notify_all()
 
-    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
+    def commit(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, in_place: bool = False) -> memoryview | None:
         """Write the verified content buffer[:length] unless another job was first. Return a buffer in exchange, or None: keep it.
 
-        xxh3: its digest if known; required if the content was `placed`, and so is in no buffer. Raises StorageError.
+        xxh3: its digest if known; required if the content was `in_place`, and so is in no buffer. Raises StorageError.
         """
         with self._changed:
             self._job_connections.end(job)
             now = time.monotonic()
-            # A piece may end before `listen` has noticed that this process was stopped: its time does not count.
-            if not self.plan.arrived(job, now, timed=now - self._listened_at <= STOPPED):
+            # A piece may end before `check_sources` has noticed that this process was stopped: its time does not count.
+            if not self.plan.arrived(job, now, timed=now - self._sources_checked_at <= STOPPED):
                 return None
             losers = self.plan.rivals(job)
             self._job_connections.stop(losers)
-        if placed:
+        if in_place:
             assert xxh3 is not None
             self.file.offer(job.piece, xxh3)
         else:
             with self._changed:
                 # Wait for the losers, which are cut off: their unverified bytes must not be written after these.
-                self._changed.wait_for(lambda: not any(loser in self._placing for loser in losers))
+                self._changed.wait_for(lambda: not any(loser in self._in_place_jobs for loser in losers))
             content = buffer[:length]
             self.file.write(job.piece, content, content_digest(content) if xxh3 is None else xxh3)
         with self._changed:
             self.plan.written(job)
             self.byte_counts.add(job.source, length)
-            self._landed(job.piece)
+            self._on_stored(job.piece)
         self.wake()
         return None if self.follower is None else self.follower.submit(job.piece, buffer, length)
 
-    def _landed(self, n: int) -> None:
+    def _on_stored(self, n: int) -> None:
         """Wake the waiting threads: a stream's consumer for every piece, others for the last one. Hold the lock."""
-        self._landed_at = time.monotonic()
+        self._last_stored_at = time.monotonic()
         if self.plan.finished or self.plan.window.wnd >= 0:
             self._changed.notify_all()
         if self.page is not None:
@@ -276,7 +276,7 @@ class Transfer(TransferState):
 
     # A stream.
 
-    def room_for(self, n: int) -> int:
+    def await_window(self, n: int) -> int:
         """Wait until the window includes piece n; return the window's end. Raises SourceGone when the download is stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopping or n < self.plan.window.end)
@@ -294,7 +294,7 @@ class Transfer(TransferState):
             if why and not self.stopping:
                 self.plan.failed(job, why, now)
             else:
-                self.plan.give_back(job, now)
+                self.plan.release(job, now)
             self._changed.notify_all()
         self.wake()
 
@@ -305,67 +305,67 @@ class Transfer(TransferState):
                 self.error = error
         self.stop()
 
-    def keep(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
-        """Write piece n, received from the origin; otherwise as `land`. Raises StorageError."""
+    def store_from_origin(self, n: int, buffer: memoryview, length: int) -> memoryview | None:
+        """Write piece n, received from the origin; otherwise as `commit`. Raises StorageError."""
         content = buffer[:length]
         self.file.write(n, content, content_digest(content))
-        self._hold(n, length)
+        self._add_stored(n, length)
         return None if self.follower is None else self.follower.submit(n, buffer, length)
 
-    def keep_placed(self, n: int, length: int, xxh3: bytes) -> None:
+    def add_from_origin(self, n: int, length: int, xxh3: bytes) -> None:
         """Count piece n, received from the origin and written to its place."""
         self.file.offer(n, xxh3)
-        self._hold(n, length)
+        self._add_stored(n, length)
 
-    def keep_copied(self, n: int, length: int, xxh3: bytes) -> None:
+    def add_copied(self, n: int, length: int, xxh3: bytes) -> None:
         """Count piece n, copied from another download of this host and written to its place."""
         self.file.offer(n, xxh3)
-        self.keep_shared(n, length)
+        self.add_shared(n, length)
 
-    def keep_shared(self, n: int, length: int) -> None:
+    def add_shared(self, n: int, length: int) -> None:
         """Count piece n, which another download of this host has written to a place that both share."""
-        self._hold(n, length, host=True)
+        self._add_stored(n, length, host=True)
         if self.follower is not None:
             self.follower.advance()
 
-    def _hold(self, n: int, length: int, host: bool = False) -> None:
+    def _add_stored(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
-            self.plan.hold((n,))
+            self.plan.add_stored((n,))
             if host:
                 self.byte_counts.host += length
             else:
                 self.byte_counts.add(None, length)
-            self._landed(n)
+            self._on_stored(n)
             idle = host and not self.plan.finished
         if not idle:  # the main thread needs a wake-up only for the last piece copied from a leader
             self.wake()
 
     @contextlib.contextmanager
-    def cuttable(self, cut: Callable[[], None]) -> Iterator[None]:
+    def stop_callback(self, cut: Callable[[], None]) -> Iterator[None]:
         """Context in which stopping this download calls `cut`. Raises SourceGone if it was stopped before."""
         with self._changed:
             if self.stopping:
                 raise self.error or SourceGone("the download was stopped")
-            self._cuts.add(cut)
+            self._stop_callbacks.add(cut)
         try:
             yield
         finally:
             with self._changed:
-                self._cuts.discard(cut)
+                self._stop_callbacks.discard(cut)
 
-    def _cut(self) -> None:
+    def _stop_fetching(self) -> None:
         """Make the fetch threads end soon; those that receive are cut off."""
         with self._changed:
             self.stopping = True
             self._job_connections.stop()
             self._changed.notify_all()
-            cuts = [*self._cuts]
+            cuts = [*self._stop_callbacks]
         for cut in cuts:
             cut()
 
     def stop(self) -> None:
         """Make every thread end soon."""
-        self._cut()
+        self._stop_fetching()
         if self.throttle is not None:
             self.throttle.stop()
         if self.follower is not None:

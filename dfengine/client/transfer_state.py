@@ -60,7 +60,7 @@ class Report(Value):
     done: list[tuple[int, str]]
     failed: list[tuple[int, str, str]]
     ending: list[int]
-    leaving: list[int]
+    evicting: list[int]
     una: int
     end: int
     pace: float
@@ -108,12 +108,12 @@ class TransferState:
         """Return the present demand. limit: seconds until the next call at the latest. paced: whether the pace was reported."""
         with self._changed:
             plan, window = self.plan, self.plan.window
-            ending, next_ending = self._ending() if (plan.pace.slow or not plan.here) and not self.parked else ([], limit)
+            ending, next_ending = self._ending() if (plan.timing.slow or not plan.stored) and not self.parked else ([], limit)
             return Demand(
                 want=plan.to_request(),
                 idle_thread=plan.idle_thread,
                 refused=plan.refused,
-                reports=len(plan.done) + len(plan.wrong) + (len(self.eviction_reports) if self.eviction_reports is not None else 0),
+                reports=len(plan.done) + len(plan.failures) + (len(self.eviction_reports) if self.eviction_reports is not None else 0),
                 ending=len(ending),
                 next_ending=next_ending,
                 end=window.end if window.wnd >= 0 else -1,
@@ -129,10 +129,10 @@ class TransferState:
             for job in ending:
                 job.announced = True
             una, end = (window.una, window.end) if window.wnd >= 0 else (0, -1)
-            leaving = self.eviction_reports.tell(most) if self.eviction_reports is not None else []
+            evicting = self.eviction_reports.to_report(most) if self.eviction_reports is not None else []
             pace = 0.0 if paced else round(self._early_pace(), 3)
             wanted = self.plan.wanted_pieces(MOST_WANTED, filled=True)
-            return Report(done, failed, [job.piece for job in ending], leaving, una, end, pace, wanted)
+            return Report(done, failed, [job.piece for job in ending], evicting, una, end, pace, wanted)
 
     def results(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """See Plan.drain."""
@@ -143,13 +143,13 @@ class TransferState:
         """Put back results that could not be reported."""
         with self._changed:
             self.plan.done.extend(done)
-            self.plan.wrong.extend(failed)
+            self.plan.failures.extend(failed)
 
     def evict(self, reported: list[int]) -> None:
         """Free the memory of `reported` pieces, for which the supernode no longer offers this host."""
         if reported and self.eviction_reports is not None:
             with self._changed:
-                reported = self.eviction_reports.reported(reported)
+                reported = self.eviction_reports.confirmed(reported)
             for n in reported:
                 self.file.evict(n)
 
@@ -178,7 +178,7 @@ class TransferState:
     def progress(self) -> tuple[int, bool]:
         """Return (number of stored pieces, whether no piece is wanted until the window moves)."""
         with self._changed:
-            return self.plan.here, self.plan.satisfied
+            return self.plan.stored, self.plan.satisfied
 
     @property
     def parked(self) -> bool:
@@ -207,26 +207,26 @@ class TransferState:
         """Wake the main thread."""
         self._wakeup.signal()
 
-    def moving(self) -> ByteCounts:
+    def in_flight(self) -> ByteCounts:
         """Return the bytes of pieces under way; of a piece with several jobs, those of the job with the most bytes."""
         counts = ByteCounts()
         with self._changed:
-            self._job_connections.moving(counts)
+            self._job_connections.add_in_flight(counts)
             counts.origin += sum(self.from_origin.values())
         return counts
 
     def _ending(self) -> tuple[list[Job], float]:
-        return self._job_connections.ending(self.plan.pace, time.monotonic())
+        return self._job_connections.ending(self.plan.timing, time.monotonic())
 
     def _early_pace(self) -> float:
-        return self.plan.pace.early(self._job_connections.part(), time.monotonic())
+        return self.plan.timing.early_estimate(self._job_connections.received_pieces(), time.monotonic())
 
     # A source.
 
-    def elsewhere(self, job: Job) -> bool:
+    def has_alternative(self, job: Job) -> bool:
         """Whether the job's piece could be requested from another source at once."""
         with self._changed:
-            return self.plan.elsewhere(job, time.monotonic())
+            return self.plan.has_alternative(job, time.monotonic())
 
     def digest(self, n: int) -> str:
         """See Plan.digest."""
@@ -243,7 +243,7 @@ class TransferState:
             self._changed.notify_all()
             # At the end of the file the window needs less memory, and the cache may use the rest.
             spare = window.wnd - (window.end - window.una)
-            gone = self.eviction_reports.keep(n, spare) if self.eviction_reports is not None else []
+            gone = self.eviction_reports.add(n, spare) if self.eviction_reports is not None else []
         self.wake()
         return gone
 

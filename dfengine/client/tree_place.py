@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from dfengine.storage.home import Home
     from dfengine.storage.tree_target import TreeTarget
 
-HERE, PEERS, SUPERNODE, ORIGIN = range(4)
-"""Source of a piece; HERE: an earlier download."""
+RESUMED, PEERS, SUPERNODE, ORIGIN = range(4)
+"""Source of a piece; RESUMED: an earlier download."""
 
 
 class TreeTransfer(Transfer):
-    """Records the source of each piece in `came`."""
+    """Records the source of each piece in `piece_sources`."""
 
     file: TreeFile
-    came: bytearray
+    piece_sources: bytearray
     similar = False
     """Whether the directory had files that may be the wanted ones."""
     _compared: frozenset[int] = frozenset()
@@ -63,19 +63,19 @@ class TreeTransfer(Transfer):
             return
         file.write(n, content, xxh3 or content_digest(content))
         with self._changed:
-            self.plan.hold((n,))
+            self.plan.add_stored((n,))
             self.byte_counts.resumed += length
-            self._landed(n)
+            self._on_stored(n)
 
-    def land(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, placed: bool = False) -> memoryview | None:
+    def commit(self, job: Job, buffer: memoryview, length: int, xxh3: bytes | None, in_place: bool = False) -> memoryview | None:
         """See Transfer."""
-        if not self.came[job.piece]:
-            self.came[job.piece] = SUPERNODE if job.source.cid.startswith(CDN) else PEERS
-        return super().land(job, buffer, length, xxh3, placed)
+        if not self.piece_sources[job.piece]:
+            self.piece_sources[job.piece] = SUPERNODE if job.source.cid.startswith(CDN) else PEERS
+        return super().commit(job, buffer, length, xxh3, in_place)
 
-    def _hold(self, n: int, length: int, host: bool = False) -> None:
-        self.came[n] = ORIGIN
-        super()._hold(n, length, host)
+    def _add_stored(self, n: int, length: int, host: bool = False) -> None:
+        self.piece_sources[n] = ORIGIN
+        super()._add_stored(n, length, host)
 
 
 class TreePlace(Place):
@@ -101,11 +101,11 @@ class TreePlace(Place):
         file = self._target.open(geometry, generation)
         held = list(file.here)
         plan = Plan(Window(-1, geometry.count), fetch.workers(geometry), order=int)
-        plan.hold(held)
+        plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         transfer = self._transfer(file, plan, None)
         assert isinstance(transfer, TreeTransfer)
-        transfer.came, transfer.similar = bytearray(geometry.count), self._target.similar
+        transfer.piece_sources, transfer.similar = bytearray(geometry.count), self._target.similar
         return transfer
 
     def finish(self) -> TreeTransfer:

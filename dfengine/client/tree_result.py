@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfengine.client.tree_place import HERE, ORIGIN, PEERS, SUPERNODE
+from dfengine.client.tree_place import ORIGIN, PEERS, RESUMED, SUPERNODE
 from dfengine.errors import OriginError
 from dfengine.manifest import link_of
 from dfengine.value import Value
@@ -75,12 +75,12 @@ class TreeResult(Value):
 
 
 class FileResults:
-    """Makes `FileResult`s. came[n]: source of piece n. geometry None: all files were on disk before."""
+    """Makes `FileResult`s. piece_sources[n]: source of piece n. geometry None: all files were on disk before."""
 
-    def __init__(self, manifest: Manifest, geometry: Geometry | None = None, came: bytes = b"") -> None:
+    def __init__(self, manifest: Manifest, geometry: Geometry | None = None, piece_sources: bytes = b"") -> None:
         self.manifest = manifest
         self._geometry = geometry
-        self._came = came
+        self._piece_sources = piece_sources
         self._refused = [*manifest.refused.items()]
 
     @property
@@ -114,5 +114,5 @@ class FileResults:
         counts = [0, 0, 0, 0]
         for piece in range(*self._geometry.covering(offset, size)):
             begin, length = self._geometry.content(piece)
-            counts[self._came[piece]] += min(begin + length, offset + size) - max(begin, offset)
-        return FileResult(path, size, None, counts[PEERS], counts[SUPERNODE], counts[ORIGIN], counts[HERE])
+            counts[self._piece_sources[piece]] += min(begin + length, offset + size) - max(begin, offset)
+        return FileResult(path, size, None, counts[PEERS], counts[SUPERNODE], counts[ORIGIN], counts[RESUMED])

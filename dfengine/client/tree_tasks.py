@@ -131,7 +131,7 @@ class TreeData(BaseDownload):
                 self._target.discard()
             found = self.result(byte_counts, self._target.path, {})
             self.report(next((error for error in file.failed.values() if isinstance(error, DigestMismatch)), None))
-            rows = FileResults(self.manifest, file.geometry, bytes(transfer.came))
+            rows = FileResults(self.manifest, file.geometry, bytes(transfer.piece_sources))
             return TreeResult(
                 self._named, found.output, found.task_id, self.manifest.identity, found.length, rows.count,
                 time.monotonic() - started, found.from_peers, found.from_supernode, found.from_origin, found.resumed,

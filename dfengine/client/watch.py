@@ -124,7 +124,7 @@ class Watch:
         transfer = self._transfer
         if transfer is None:
             return self._counters
-        extra, byte_counts = transfer.moving(), transfer.byte_counts
+        extra, byte_counts = transfer.in_flight(), transfer.byte_counts
         return (
             transfer.file.geometry.length,
             byte_counts.peers + extra.peers,

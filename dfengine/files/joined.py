@@ -151,13 +151,13 @@ class JoinedPlace:
         while n >= 0 and (n := here.first_set(n)) >= 0:
             if n not in seen:
                 seen.set(n)
-                transfer.keep_shared(n, file.geometry.content(n)[1])
+                transfer.add_shared(n, file.geometry.content(n)[1])
             n = seen.first_clear(n)
 
 
 def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
     """Whether readers wait, and the number of stored pieces; see Joining.waiting."""
-    return not transfer.parked, transfer.plan.here
+    return not transfer.parked, transfer.plan.stored
 
 
 class ProgressReporter(PageWaiter):

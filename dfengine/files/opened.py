@@ -277,7 +277,7 @@ class Opened:
 
     @contextlib.contextmanager
     def _asked(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:
-        ticket = self._transfer.ask(pieces)
+        ticket = self._transfer.request(pieces)
         try:
             with cancel.waits(ticket.signal):
                 yield ticket
@@ -301,7 +301,7 @@ class Opened:
                 why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
                 raise TimedOut(f"piece {n} was not received within {self._timeout:g} s{why}: read again, or give it longer")
             if not ticket.wait(min(left, RECHECK)):
-                self._transfer.still(ticket, n)
+                self._transfer.request_again(ticket, n)
         if self._closed:
             raise LocalError(CLOSED)
         return True

@@ -126,7 +126,7 @@ class FilePlace(HandedOver):
     def _over_file(self, file: PieceFile, held: list[int]) -> TransferOnDemand:
         geometry = file.geometry
         plan = PlanOnDemand(Window(-1, file.geometry.count), fetch.workers(geometry))
-        plan.hold(held)
+        plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         rate = self._settings.locallimit
         return TransferOnDemand(
@@ -264,7 +264,7 @@ class FilePlace(HandedOver):
         """See Place. Raises SupernodeError if new pieces cannot be proved to be of the stored ones' version; then the origin is read."""
         assert self.transfer is not None
         if not (known and generation):
-            if self.transfer.plan.here:
+            if self.transfer.plan.stored:
                 raise SupernodeError("a supernode of 1.x, which names no version of the file, was lost or forgot this download")
             self.transfer.file.record.forget_generation()  # pieces may be of another version than the registered one
 

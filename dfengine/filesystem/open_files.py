@@ -71,7 +71,7 @@ class OpenFiles:
         _all.add(self)
         weakref.finalize(self, _end, self._held, self._timer)
 
-    def hold(self, url: str) -> tuple[Held, File]:
+    def add_stored(self, url: str) -> tuple[Held, File]:
         """The open file of a URL, which is opened if necessary, for one more holder."""
         with self._turn:
             held = self._held.get(url)
@@ -102,7 +102,7 @@ class OpenFiles:
     @contextlib.contextmanager
     def use(self, url: str) -> Iterator[File]:
         """The file of a URL, held until the context ends."""
-        held, file = self.hold(url)
+        held, file = self.add_stored(url)
         try:
             yield file
         finally:

@@ -24,7 +24,7 @@ class Position(io.RawIOBase):
     """A position in a file, which it holds open until it is closed. url: of the file in `files`."""
 
     def __init__(self, files: OpenFiles, url: str) -> None:
-        self._held, self._file = files.hold(url)
+        self._held, self._file = files.add_stored(url)
         self._files = files
         self._at = 0
         super().__init__()

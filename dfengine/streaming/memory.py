@@ -33,7 +33,7 @@ HEDGE = 0.5
 """Standard deviations over the mean after which the piece that the consumer waits for is hedged."""
 
 BUFFERS = 36 << 20
-"""Bytes of receive buffers, in addition to window and cache; up to twice that while sources are silent (Transfer.listen)."""
+"""Bytes of receive buffers, in addition to window and cache; up to twice that while sources are silent (Transfer.check_sources)."""
 
 
 def window_pieces(settings: GetSettings, piece_size: int = MIN_PIECE_SIZE) -> int:
@@ -154,7 +154,7 @@ class Memory(HandedOver):
         if kept is not None and transfer is not None and self.cache is not None:
             from dfengine.streaming.kept_stream import deliver
 
-            self.cache.off = True
+            self.cache.disabled = True
             if deliver(kept, transfer, watch):
                 self.lent = kept.lent(self.algorithms)
             self._release_kept_copy()

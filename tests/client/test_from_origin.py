@@ -76,7 +76,7 @@ def test_a_length_that_only_the_record_knows_is_the_transfers_too() -> None:
     try:
         transfer = place.open(Geometry(-1, 1 << 20), b"one")
         transfer.file.write(0, bytes(transfer.file.geometry.content(0)[1]), bytes(16))
-        transfer.keep_shared(0, 1)
+        transfer.add_shared(0, 1)
         transfer.file.learn_length(3 << 20)
         origin = FromOrigin(settings, place, Watch(0.0, None, "", True))
         assert origin._open(Body()) == (transfer, True)  # type: ignore[arg-type]
@@ -114,13 +114,13 @@ def test_the_length_is_known_before_the_last_piece_is_here(tmp_path: Path, monke
     file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(-1))
     transfer = Transfer(file, Plan(Window(-1, -1), 1), ByteCounts())
     lengths: list[int] = []
-    keep = transfer.keep_placed
+    keep = transfer.add_from_origin
 
     def kept(n: int, length: int, xxh3: bytes) -> None:
         lengths.append(file.geometry.length)
         keep(n, length, xxh3)
 
-    monkeypatch.setattr(transfer, "keep_placed", kept)
+    monkeypatch.setattr(transfer, "add_from_origin", kept)
     reader = Reader(
         Origin(), _Sink(transfer, print), Body(), [(0, ENDLESS)], connections=1, longest=1,  # type: ignore[arg-type]
         retry=Retry(0), connection_limits=ConnectionLimits(), chance=float,

@@ -56,13 +56,13 @@ def fetch(transfer: TransferOnDemand) -> list[int]:
             fetched.append(job.piece)
             transfer.file.write(job.piece, b"x", bytes(16))
             transfer.plan.written(job)
-            transfer._landed(job.piece)
+            transfer._on_stored(job.piece)
     return fetched
 
 
 def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand) -> None:
-    ticket, other = transfer.ask((5, 3)), transfer.ask((9,))
-    assert ticket.left == [5, 3]
+    ticket, other = transfer.request((5, 3)), transfer.request((9,))
+    assert ticket.missing == [5, 3]
     assert not ticket.wait(0)
     transfer.offer([(3, "xxh3:00", (SOURCE,))])
     assert fetch(transfer) == [3]
@@ -73,12 +73,12 @@ def test_a_ticket_is_signalled_by_each_of_its_pieces(transfer: TransferOnDemand)
     transfer.withdraw(ticket)
     assert transfer.parked
     assert transfer._tickets == {}
-    assert transfer.ask((3,)).left == [], "it is here"
+    assert transfer.request((3,)).missing == [], "it is here"
 
 
 def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(transfer: TransferOnDemand) -> None:
     """The supernode was told that it is here, and offered it no more; its reader waited."""
-    ticket = transfer.ask((3, 5))
+    ticket = transfer.request((3, 5))
     transfer.file.write(3, b"x", bytes(16))
     assert transfer.rejoin(True) == [(3, 4)]
     assert ticket.wait(0)
@@ -88,25 +88,25 @@ def test_a_piece_that_nobody_told_of_is_told_to_the_supernode_and_to_its_reader(
 
 def test_a_piece_that_was_seen_in_a_place_that_was_left_has_not_landed(transfer: TransferOnDemand) -> None:
     """The thread that looks there may be late."""
-    ticket = transfer.ask((3,))
+    ticket = transfer.request((3,))
     transfer.file.write(3, b"x", bytes(16))
     transfer.move(MemoryFile.allocate(transfer.file.geometry))
-    transfer.keep_shared(3, SIZE - 5)
+    transfer.add_shared(3, SIZE - 5)
     assert transfer.wanted_pieces() == [3]
     assert transfer.byte_counts.host == 0
     transfer.withdraw(ticket)
 
 
 def test_what_a_reader_waits_for_is_wanted_whatever_was_believed(transfer: TransferOnDemand) -> None:
-    ticket = transfer.ask((5,))
-    transfer.still(ticket, 5)
+    ticket = transfer.request((5,))
+    transfer.request_again(ticket, 5)
     assert transfer.wanted_pieces() == [5]
     transfer._priority.withdraw(ticket.reader)
-    transfer.still(ticket, 5)
+    transfer.request_again(ticket, 5)
     assert transfer.wanted_pieces() == [5]
-    transfer.plan.hold((5,))
+    transfer.plan.add_stored((5,))
     with pytest.raises(LocalError, match="open the file again"):
-        transfer.still(ticket, 5)
+        transfer.request_again(ticket, 5)
     transfer.withdraw(ticket)
 
 
@@ -119,13 +119,13 @@ def test_what_others_wish_of_a_download_that_is_closed() -> None:
 
 
 def test_what_does_not_exist_is_not_waited_for(transfer: TransferOnDemand) -> None:
-    assert transfer.ask((COUNT, COUNT + 5)).left == []
+    assert transfer.request((COUNT, COUNT + 5)).missing == []
     assert transfer.parked
 
 
 def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None:
     transfer = made(-1)
-    ticket = transfer.ask((7, 1))
+    ticket = transfer.request((7, 1))
     transfer.learn_length(2 * (SIZE - 5))
     assert ticket.wait(0)
     assert transfer.wanted_pieces() == [1]
@@ -136,15 +136,15 @@ def test_the_end_of_a_file_of_unknown_length_wakes_who_waits_beyond_it() -> None
 
 
 def test_the_end_wakes_every_reader_for_good(transfer: TransferOnDemand) -> None:
-    ticket = transfer.ask((5,))
+    ticket = transfer.request((5,))
     transfer.end()
     assert ticket.over
     assert ticket.wait(0)
-    assert transfer.ask((6,)).over
+    assert transfer.request((6,)).over
 
 
 def test_a_piece_that_lands_between_the_look_and_the_wait_is_not_missed(transfer: TransferOnDemand) -> None:
-    ticket = transfer.ask((5,))
+    ticket = transfer.request((5,))
     transfer.offer([(5, "xxh3:00", (SOURCE,))])
     fetch(transfer)
     assert ticket.wait(10)
@@ -165,7 +165,7 @@ class TestSession:
         session = NativeSession(member(line, native=True), [])
         session.step(transfer, 0.0)
         assert line.sent == [] or [pull.want for pull in line.pulls()] == [0]
-        ticket = transfer.ask((40, 7))
+        ticket = transfer.request((40, 7))
         transfer.read_ahead(8, 10)
         session._timing._sent = -math.inf
         session.step(transfer, 0.0)
@@ -176,12 +176,12 @@ class TestSession:
 
     def test_another_wish_replaces_what_is_parked(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
-        first = transfer.ask((40,))
+        first = transfer.request((40,))
         session.step(transfer, 0.0)
         assert [pull.pieces for pull in line.pulls()] == [[40]]
         session.step(transfer, 0.0)
         assert line.pulls() == [], "it is parked"
-        second = transfer.ask((7,))
+        second = transfer.request((7,))
         session.step(transfer, 0.0)
         assert [pull.pieces for pull in line.pulls()] == [[40, 7]]
         line.answers.append(WAIT)
@@ -195,14 +195,14 @@ class TestSession:
 
     def test_a_wish_that_was_withdrawn_is_not_sent(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
-        transfer.withdraw(transfer.ask((40,)))
+        transfer.withdraw(transfer.request((40,)))
         session._send(transfer, 4, 20.0)
         (pull,) = line.pulls()
         assert (pull.want, pull.pieces) == (0, None)
 
     def test_a_pull_names_64_pieces_at_most(self, transfer: TransferOnDemand, line: Line) -> None:
         session = NativeSession(member(line, native=True), [])
-        ticket = transfer.ask(range(COUNT))
+        ticket = transfer.request(range(COUNT))
         session.step(transfer, 0.0)
         (pull,) = line.pulls()
         assert pull.pieces == list(range(64))

@@ -50,7 +50,7 @@ def transfer(tmp_path: Path) -> Any:
     file = PieceFile.create(str(tmp_path / "part"), str(tmp_path / "record"), GEOMETRY)
     made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), ByteCounts())
     for _ in range(8):
-        made.plan.pace.add(0.1)
+        made.plan.timing.add(0.1)
     sources = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.2", 15002, "/peer/file/b")]
     made.plan.offer(0, f"xxh3:{DIGEST.hex()}", sources, 0.0)
     yield made
@@ -76,12 +76,12 @@ def test_alone(transfer: Transfer) -> None:
     job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)
-    with transfer.placing(job) as alone:
+    with transfer.writing_in_place(job) as alone:
         assert alone
         transfer.file.put(0, 0, RIGHT[: 4 * MIB])
         transfer.file.put(0, 4 * MIB, RIGHT[4 * MIB :])
         assert 0 not in transfer.file.here
-    transfer.land(job, memoryview(b""), len(RIGHT), DIGEST, placed=True)
+    transfer.commit(job, memoryview(b""), len(RIGHT), DIGEST, in_place=True)
     assert transfer.plan.finished
     assert transfer.file.record.digest(0) == DIGEST
     assert content(transfer) == RIGHT
@@ -91,14 +91,14 @@ def test_a_second_job_never_places(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     for job in (first, second):
         begun(transfer, job)
-        with transfer.placing(job) as alone:
+        with transfer.writing_in_place(job) as alone:
             assert not alone
 
 
 def test_a_job_that_lost_before_its_turn_is_not_received(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     begun(transfer, first)
-    transfer.land(first, memoryview(RIGHT), len(RIGHT), DIGEST)
+    transfer.commit(first, memoryview(RIGHT), len(RIGHT), DIGEST)
     assert not transfer.begin(second, cast(Connection, Line()))
 
 
@@ -106,12 +106,12 @@ def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transf
     first = transfer.plan.assign(0.0)
     assert first is not None
     line = begun(transfer, first)
-    with transfer.placing(first) as alone:
+    with transfer.writing_in_place(first) as alone:
         assert alone
         second = transfer.plan.assign(1e9)
         assert second is not None
         begun(transfer, second)
-        winner = threading.Thread(target=transfer.land, args=(second, memoryview(RIGHT), len(RIGHT), DIGEST))
+        winner = threading.Thread(target=transfer.commit, args=(second, memoryview(RIGHT), len(RIGHT), DIGEST))
         winner.start()
         assert line.stopped.wait(10), "the loser is cut off"
         # What it had received by then.
@@ -127,8 +127,8 @@ def test_a_loser_does_not_begin_to_place(transfer: Transfer) -> None:
     first, second = jobs(transfer)
     begun(transfer, first)
     begun(transfer, second)
-    transfer.land(second, memoryview(RIGHT), len(RIGHT), DIGEST)
-    with transfer.placing(first) as alone:
+    transfer.commit(second, memoryview(RIGHT), len(RIGHT), DIGEST)
+    with transfer.writing_in_place(first) as alone:
         assert not alone
 
 
@@ -136,16 +136,16 @@ def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> Non
     first = transfer.plan.assign(0.0)
     assert first is not None
     begun(transfer, first)
-    with transfer.placing(first):
+    with transfer.writing_in_place(first):
         transfer.file.put(0, 0, WRONG)
     transfer.drop(first, "digest")
     second = transfer.plan.assign(0.0)
     assert second is not None
     begun(transfer, second)
-    with transfer.placing(second) as alone:
+    with transfer.writing_in_place(second) as alone:
         assert alone
         transfer.file.put(0, 0, RIGHT)
-    transfer.land(second, memoryview(b""), len(RIGHT), DIGEST, placed=True)
+    transfer.commit(second, memoryview(b""), len(RIGHT), DIGEST, in_place=True)
     assert content(transfer) == RIGHT
 
 
@@ -154,7 +154,7 @@ def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> Non
     job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)
-    with transfer.placing(job) as alone:
+    with transfer.writing_in_place(job) as alone:
         assert not alone
 
 
@@ -163,6 +163,6 @@ def test_a_piece_under_way_twice_is_counted_once_and_never_for_more_than_it_is(t
     lines = [begun(transfer, job) for job in (first, second)]
     for line, total in zip(lines, (3 * MIB, 5 * MIB), strict=True):
         line.receiver.total = total
-    assert transfer.moving().total == 5 * MIB
+    assert transfer.in_flight().total == 5 * MIB
     lines[1].receiver.total = 9 * MIB  # the head of its answer, and what is behind it on the connection
-    assert transfer.moving().total == GEOMETRY.framed(0)
+    assert transfer.in_flight().total == GEOMETRY.framed(0)

@@ -66,17 +66,17 @@ class TestOnePiece:
         one.offer(0, "d", [A, B], 0.0)
         first = one.assign(0.0)
         assert first is not None
-        assert one.elsewhere(first, 0.0)
+        assert one.has_alternative(first, 0.0)
         one.failed(first, "gone", 0.1)
         second = one.assign(0.1)
         assert second is not None
-        assert not one.elsewhere(second, 0.1)
+        assert not one.has_alternative(second, 0.1)
         one.offer(0, "d", [B], 0.15)
-        assert not one.elsewhere(second, 0.15), "it is asked already"
+        assert not one.has_alternative(second, 0.15), "it is asked already"
         one.offer(0, "d", [B, C], 0.2)
-        assert one.elsewhere(second, 0.2)
+        assert one.has_alternative(second, 0.2)
         finish(one, second, 0.3)
-        assert not one.elsewhere(second, 0.3)
+        assert not one.has_alternative(second, 0.3)
 
     def test_a_piece_without_sources_left_is_wanted_again(self) -> None:
         one = plan(1)
@@ -94,15 +94,15 @@ class TestOnePiece:
         one.offer(0, "d", [A], 0.0)
         job = one.assign(0.0)
         assert job is not None
-        one.give_back(job, 0.0)
-        assert one.wrong == []
+        one.release(job, 0.0)
+        assert one.failures == []
         again = one.assign(0.0)
         assert again is not None
         assert again.source == A
 
     def test_an_offer_of_what_is_here_is_reported_as_done(self) -> None:
         one = plan(2)
-        one.hold([1])
+        one.add_stored([1])
         assert one.offer(1, "d", [A, B], 0.0)
         assert one.drain() == ([(1, "a")], [])
         assert one.assign(0.0) is None
@@ -129,7 +129,7 @@ class TestOnePiece:
         with pytest.raises(IllegalEvent):
             one.arrived(job, 0.0)
         one.written(job)
-        for event in (one.written, lambda job: one.failed(job, "gone", 0.0), lambda job: one.give_back(job, 0.0)):
+        for event in (one.written, lambda job: one.failed(job, "gone", 0.0), lambda job: one.release(job, 0.0)):
             with pytest.raises(IllegalEvent):
                 event(job)
 
@@ -164,7 +164,7 @@ class TestSources:
             many.offer(n, "d", [A], 0.0)
         jobs = [many.assign(0.0, ("127.0.0.1", A.port)) for _ in range(FAULTS + 1)]
         held = next(job for job in jobs if job is not None and job.piece == 8)
-        many.give_back(held, 1.0)
+        many.release(held, 1.0)
         for job in jobs:
             if job is not None and job is not held:
                 many.failed(job, "gone", 2.0)
@@ -257,7 +257,7 @@ class TestHedges:
         many.offer(3, "d", [A, B], 1.0)
         assert many.assign(1.0) is not None
         assert many.assign(100.0) is None, "piece 4 is not offered yet"
-        many.hold([4])
+        many.add_stored([4])
         hedge = many.assign(100.0)
         assert hedge is not None
         assert (hedge.piece, hedge.source, many.hedged) == (3, B, 1)
@@ -297,7 +297,7 @@ class TestHedges:
         assert quick is not None
         finish(many, quick, 101.0)
         many.failed(slow, "gone", 102.0)
-        assert (many.finished, many._running, many.wrong) == (True, 0, [])
+        assert (many.finished, many._running, many.failures) == (True, 0, [])
 
     def test_when_one_of_two_fails_the_other_goes_on(self) -> None:
         many = plan(4)
@@ -431,16 +431,16 @@ class PlanMachine(RuleBasedStateMachine):
                 self.liars.add(job.source.cid)
             self.plan.failed(job, why, self.now)
         else:
-            self.plan.give_back(job, self.now)
+            self.plan.release(job, self.now)
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), came=st.integers(0, 3))
-    def listen(self, data: st.DataObject, came: int) -> None:
+    @rule(data=st.data(), received=st.integers(0, 3))
+    def listen(self, data: st.DataObject, received: int) -> None:
         job = data.draw(st.sampled_from(self.jobs))
-        if self.plan.late(job, came, self.now, 1000.0):
+        if self.plan.is_overdue(job, received, self.now, 1000.0):
             assert (job.lost, job.queued, job.silent) == (False, False, False)
             if job.source.cid != "live":
-                self.plan.silent(job, self.now)
+                self.plan.mark_silent(job, self.now)
                 assert job.silent
         assert 0 <= self.plan.stuck <= len(self.jobs)
 
@@ -452,7 +452,7 @@ class PlanMachine(RuleBasedStateMachine):
     def from_the_origin(self, n: int) -> None:
         n %= self.count
         if n not in self.here and all(job.piece != n for job in self.jobs + self.landing):
-            self.plan.hold([n])
+            self.plan.add_stored([n])
             self.here.add(n)
 
     @rule()
@@ -466,15 +466,15 @@ class PlanMachine(RuleBasedStateMachine):
 
     @rule()
     def report(self) -> None:
-        done, wrong = self.plan.drain()
+        done, failures = self.plan.drain()
         assert {n for n, _ in done} <= self.here | {job.piece for job in self.landing}
-        assert all(why in ("gone", "slow", "digest", "other") for _, _, why in wrong)
+        assert all(why in ("gone", "slow", "digest", "other") for _, _, why in failures)
 
     @invariant()
     def counts_hold(self) -> None:
         if not hasattr(self, "plan"):
             return
-        assert self.plan.here == len(self.here)
+        assert self.plan.stored == len(self.here)
         assert self.plan._running == len(self.jobs) + len(self.landing)
         assert self.plan.finished == (self.window.count >= 0 and len(self.here) == self.count)
         assert 0 <= self.plan.to_request() <= 2 * self.plan.workers
@@ -486,7 +486,7 @@ class PlanMachine(RuleBasedStateMachine):
         if not hasattr(self, "plan"):
             return
         for job in self.jobs:
-            self.plan.give_back(job, self.now)
+            self.plan.release(job, self.now)
         for job in self.landing:
             self.plan.written(job)
         if self.window.count < 0:

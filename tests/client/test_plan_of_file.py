@@ -28,7 +28,7 @@ def test_nothing_is_named_while_nobody_waits() -> None:
 
 def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
     one = plan()
-    one.hold([0, 5])
+    one.add_stored([0, 5])
     one.want_first([6, 5, 3])
     assert one.wanted_pieces(64) == [6, 3]
     assert one.wanted_pieces(64, filled=True) == [6, 3, 1, 2, 4, 7]
@@ -36,7 +36,7 @@ def test_what_is_waited_for_is_named_first_and_then_what_is_missing() -> None:
     assert one.wanted_pieces(1) == [6]
     one.offer(6, "d", [where(1)], 0.0)
     assert one.wanted_pieces(64) == [3]
-    one.hold([3])
+    one.add_stored([3])
     assert one.wanted_pieces(64, filled=True) is None, "all of it is here or offered"
 
 
@@ -66,7 +66,7 @@ def test_nonsense_is_left_out() -> None:
 @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.lists(st.integers(0, 60)), st.integers(1, 64), st.booleans())
 def test_a_pull_names_missing_pieces_once(count: int, held: set[int], wanted: list[int], most: int, ordered: bool) -> None:
     one = plan(count, ordered)
-    one.hold(n for n in held if n < count)
+    one.add_stored(n for n in held if n < count)
     one.want_first(wanted)
     missing = set(range(count)) - held
     first = [n for n in dict.fromkeys(wanted) if n in missing][:most]

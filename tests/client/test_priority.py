@@ -44,8 +44,8 @@ class Model(RuleBasedStateMachine):
         self.ahead += [n for n in pieces if n not in self.ahead and n not in demanded]
 
     @rule(n=PIECES)
-    def landed(self, n: int) -> None:
-        self.priority.landed(n)
+    def on_stored(self, n: int) -> None:
+        self.priority.on_stored(n)
         self.remove({n})
 
     @rule(count=st.integers(0, 21))
@@ -92,7 +92,7 @@ def test_what_is_read_ahead_is_bounded() -> None:
 def test_a_reader_of_one_piece_does_not_wait_for_a_reader_of_many() -> None:
     priority = Priority()
     priority.demand(range(1000))
-    priority.landed(0)
+    priority.on_stored(0)
     priority.demand((5000,))
     assert list(islice(priority, 3)) == [1, 5000, 2]
 
@@ -149,7 +149,7 @@ def test_a_silent_piece_is_wished_for_once_more() -> None:
     plan.offer(3, "d", [SOURCE], 0.0)
     job = plan.assign(0.0)
     assert job is not None
-    plan.silent(job, 4.0)
+    plan.mark_silent(job, 4.0)
     assert plan.wanted_pieces(64) == [3]
     assert plan.to_request() >= 1
 
@@ -165,5 +165,5 @@ def test_the_length_ends_what_is_wanted() -> None:
 def test_what_is_here_is_not_wanted(held: set[int], wanted: list[int]) -> None:
     plan, priority = on_demand()
     priority.demand(wanted)
-    plan.hold(held)
+    plan.add_stored(held)
     assert plan.wanted_pieces(64) == [n for n in wanted if n not in held]

@@ -160,68 +160,68 @@ class TestRhythm:
 
 class TestPace:
     def test_nothing_is_late_before_something_is_known(self) -> None:
-        pace = PieceTiming()
-        assert pace.late_after(0.5) == float("inf")
-        assert pace.ahead(4) == 4
-        pace.add(1.0)
-        pace.add(1.0)
-        assert pace.late_after(0.5) == float("inf")
+        timing = PieceTiming()
+        assert timing.late_after(0.5) == float("inf")
+        assert timing.ahead(4) == 4
+        timing.add(1.0)
+        timing.add(1.0)
+        assert timing.late_after(0.5) == float("inf")
 
     def test_mean_and_deviation_of_the_recent_ones(self) -> None:
-        pace = PieceTiming()
+        timing = PieceTiming()
         for seconds in (1.0, 2.0, 3.0):
-            pace.add(seconds)
-        assert pace.mean == 2.0
-        assert pace.late_after(0.0) == 2.0
-        assert pace.late_after(1.0) == pytest.approx(2.0 + (2 / 3) ** 0.5)
+            timing.add(seconds)
+        assert timing.mean == 2.0
+        assert timing.late_after(0.0) == 2.0
+        assert timing.late_after(1.0) == pytest.approx(2.0 + (2 / 3) ** 0.5)
         for _ in range(RECENT):
-            pace.add(9.0)
-        assert pace.late_after(5.0) == 9.0
+            timing.add(9.0)
+        assert timing.late_after(5.0) == 9.0
 
     @pytest.mark.parametrize(("seconds", "ahead"), [(5e-324, 4), (0.001, 4), (0.1, 4), (0.2, 2), (1.0, 1), (60.0, 1)])
     def test_slow_pieces_are_not_hoarded(self, seconds: float, ahead: int) -> None:
-        pace = PieceTiming()
-        pace.add(seconds)
-        assert pace.ahead(4) == ahead
+        timing = PieceTiming()
+        timing.add(seconds)
+        assert timing.ahead(4) == ahead
 
 
 class TestEndings:
     def test_of_a_piece_that_takes_long_the_lead_before_its_end(self) -> None:
-        pace = PieceTiming()
-        assert pace.ends_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "nothing is known but this piece"
-        assert pace.ends_in(4000, 3900, 1.0) < 0
-        pace.add(4.0)
-        assert pace.ends_in(4000, 2000, 2.0) == pytest.approx(2.0 - LEAD)
-        assert pace.slow
+        timing = PieceTiming()
+        assert timing.announce_in(4000, 1000, 1.0) == pytest.approx(3.0 - LEAD), "nothing is known but this piece"
+        assert timing.announce_in(4000, 3900, 1.0) < 0
+        timing.add(4.0)
+        assert timing.announce_in(4000, 2000, 2.0) == pytest.approx(2.0 - LEAD)
+        assert timing.slow
 
     def test_never_more_than_half_of_it(self) -> None:
-        pace = PieceTiming()
-        pace.add(QUICK)
-        assert pace.ends_in(4000, 2000, 0.05) == pytest.approx(0.05 - QUICK / 2)
+        timing = PieceTiming()
+        timing.add(QUICK)
+        assert timing.announce_in(4000, 2000, 0.05) == pytest.approx(0.05 - QUICK / 2)
 
     def test_quick_pieces_are_not_worth_a_word(self) -> None:
-        pace = PieceTiming()
-        pace.add(QUICK / 2)
-        assert pace.ends_in(4000, 3999, 0.05) == math.inf
-        assert not pace.slow
-        assert PieceTiming().ends_in(4000, 3999, QUICK / 8) == math.inf
+        timing = PieceTiming()
+        timing.add(QUICK / 2)
+        assert timing.announce_in(4000, 3999, 0.05) == math.inf
+        assert not timing.slow
+        assert PieceTiming().announce_in(4000, 3999, QUICK / 8) == math.inf
 
     def test_too_little_of_it_tells_nothing(self) -> None:
-        assert PieceTiming().ends_in(4000, 999, 1.0) == math.inf
-        assert PieceTiming().ends_in(4000, 0, 0.0) == math.inf
+        assert PieceTiming().announce_in(4000, 999, 1.0) == math.inf
+        assert PieceTiming().announce_in(4000, 0, 0.0) == math.inf
 
     def test_the_first_part_of_a_piece_tells_how_long_one_will_take(self) -> None:
-        pace = PieceTiming()
-        assert pace.early(0.1, 5.0) == 0.0
-        assert pace.early(0.125, 7.0) == 0.0, "until now other connections may have had the link"
-        assert pace.early(0.37, 7.5) == 0.0, "too little"
-        assert pace.early(0.375, 7.5) == 2.0
-        assert pace.early(0.625, 7.5) == 1.0, "two pieces are under way"
-        assert pace.early(0.0, 7.5) == 0.0, "what came is lost"
-        pace.add(1.0)
-        assert pace.early(0.375, 7.5) == 0.0, "that tells more"
+        timing = PieceTiming()
+        assert timing.early_estimate(0.1, 5.0) == 0.0
+        assert timing.early_estimate(0.125, 7.0) == 0.0, "until now other connections may have had the link"
+        assert timing.early_estimate(0.37, 7.5) == 0.0, "too little"
+        assert timing.early_estimate(0.375, 7.5) == 2.0
+        assert timing.early_estimate(0.625, 7.5) == 1.0, "two pieces are under way"
+        assert timing.early_estimate(0.0, 7.5) == 0.0, "what came is lost"
+        timing.add(1.0)
+        assert timing.early_estimate(0.375, 7.5) == 0.0, "that tells more"
 
     def test_of_quick_pieces_it_tells_nothing(self) -> None:
-        pace = PieceTiming()
-        pace.early(0.5, 5.0)
-        assert pace.early(1.0, 5.0 + QUICK / 4) == 0.0
+        timing = PieceTiming()
+        timing.early_estimate(0.5, 5.0)
+        assert timing.early_estimate(1.0, 5.0 + QUICK / 4) == 0.0

@@ -38,9 +38,9 @@ class TestSilence:
         many.offer(1, "d", [A, CDN], 0.0)
         job = many.assign(0.0)
         assert job is not None
-        assert not many.late(job, 0, SILENT_LEAST - 0.01, 0.0)
-        assert many.late(job, 0, SILENT_LEAST, 0.0)
-        many.silent(job, SILENT_LEAST)
+        assert not many.is_overdue(job, 0, SILENT_LEAST - 0.01, 0.0)
+        assert many.is_overdue(job, 0, SILENT_LEAST, 0.0)
+        many.mark_silent(job, SILENT_LEAST)
         assert many.drain() == ([], [(0, "a", "slow")])
         assert many.stuck == 1
         hedge = many.assign(SILENT_LEAST)
@@ -59,9 +59,9 @@ class TestSilence:
             many.offer(0, "d", [A, B], 0.0)
             job = many.assign(0.0)
             assert job is not None
-            now, came = 0.1, 200
-            while not many.late(job, came, now, 16384.0):
-                now, came = now + 0.1, came + trickle
+            now, received = 0.1, 200
+            while not many.is_overdue(job, received, now, 16384.0):
+                now, received = now + 0.1, received + trickle
                 assert now < 2.0
             assert now >= SILENT_LEAST
 
@@ -70,7 +70,7 @@ class TestSilence:
         many.offer(0, "d", [A, B], 0.0)
         job = many.assign(0.0)
         assert job is not None
-        assert not any(many.late(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
+        assert not any(many.is_overdue(job, int(at * 1639), at / 10, 16384.0) for at in range(600))
 
     def test_one_that_goes_on_below_the_least_rate_stays_left(self) -> None:
         many = plan(9)
@@ -80,8 +80,8 @@ class TestSilence:
         left = []
         for tick in range(100):
             now = tick / 10
-            if many.late(job, tick * 100, now, 16384.0):
-                many.silent(job, now)
+            if many.is_overdue(job, tick * 100, now, 16384.0):
+                many.mark_silent(job, now)
             if job.silent:
                 left.append(not many.offer(5, "d", [A], now))
         assert len(left) > 50
@@ -93,7 +93,7 @@ class TestSilence:
             many.offer(n, "d", [where(f"m{n}", port), CDN], 0.0)
         for job in [many.assign(0.0) for _ in range(3)]:
             assert job is not None
-            many.silent(job, 1.0)
+            many.mark_silent(job, 1.0)
         many.offer(9, "d", [A, CDN], 1.0)
         taken = [many.assign(1.0) for _ in range(4)]
         assert {job.source for job in taken if job is not None} == {CDN}
@@ -113,7 +113,7 @@ class TestSilence:
             many.offer(n, "d", [where(f"m{n}", port)], 0.0)
             job = many.assign(0.0)
             assert job is not None
-            many.silent(job, 1.0)
+            many.mark_silent(job, 1.0)
         many.offer(5, "d", [B, A, CDN], 1.0)
         job = many.assign(1.0)
         assert job is not None
@@ -125,7 +125,7 @@ class TestSilence:
         job = many.assign(0.0)
         assert job is not None
         assert (many.to_request(), many.idle_thread) == (0, False)
-        many.silent(job, 1.0)
+        many.mark_silent(job, 1.0)
         assert (many.to_request(), many.idle_thread) == (1, True)
         assert many.offer(0, "d", [B], 1.1)
         hedge = many.assign(1.1)
@@ -142,7 +142,7 @@ class TestSilence:
         many.offer(1, "d", [CDN], 0.0)
         job = many.assign(0.0)
         assert job is not None
-        many.silent(job, 1.0)
+        many.mark_silent(job, 1.0)
         assert many.drain() == ([], [])
         first, second = many.assign(1.0), many.assign(1.0)
         assert first is not None
@@ -150,14 +150,14 @@ class TestSilence:
         assert (first.piece, first.source, second.piece, second.source) == (0, A, 1, CDN)
 
     def test_how_long_is_waited_follows_what_is_measured(self) -> None:
-        pace = PieceTiming()
-        assert pace.patience == SILENT_LEAST
+        timing = PieceTiming()
+        assert timing.patience == SILENT_LEAST
         for _ in range(8):
-            pace.answered(0.01)
-        assert pace.patience == SILENT_LEAST
+            timing.answered(0.01)
+        assert timing.patience == SILENT_LEAST
         for _ in range(8):
-            pace.answered(0.8)
-        assert 1.6 < pace.patience <= SILENT_MOST
+            timing.answered(0.8)
+        assert 1.6 < timing.patience <= SILENT_MOST
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -188,8 +188,8 @@ def test_mute_sources_cost_two_seconds_whatever_their_number_while_the_supernode
         else:
             now += 0.1
         for job in waiting:
-            if many.late(job, 0, now, 0.0):
-                many.silent(job, now)
+            if many.is_overdue(job, 0, now, 0.0):
+                many.mark_silent(job, now)
     assert now <= -(-pieces // workers) * 0.01 + 2.0
 
 

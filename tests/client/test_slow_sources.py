@@ -43,22 +43,22 @@ class Scene:
             self.running.append(job)
         self.now += 0.1
         for job in list(self.running):
-            came = min(LENGTH, int(self.sends[job.source.cid](self.now - job.began)))
+            received = min(LENGTH, int(self.sends[job.source.cid](self.now - job.began)))
             if job.lost:
-                plan.give_back(job, self.now)
+                plan.release(job, self.now)
                 self.running.remove(job)
-            elif came == LENGTH and plan.arrived(job, self.now):
+            elif received == LENGTH and plan.arrived(job, self.now):
                 plan.written(job)
                 self.running.remove(job)
-            elif plan.late(job, came, self.now, FLOOR):
-                plan.silent(job, self.now)
-            elif plan.slow(job, LENGTH, self.now, share):
+            elif plan.is_overdue(job, received, self.now, FLOOR):
+                plan.mark_silent(job, self.now)
+            elif plan.is_slow(job, LENGTH, self.now, share):
                 plan.mark_slow(job, self.now)
 
     def run(self, most: float, share: float = float("inf")) -> float:
         """Until all is here; seconds."""
         while not self.plan.finished:
-            assert self.now < most, f"{self.plan.here} pieces are here"
+            assert self.now < most, f"{self.plan.stored} pieces are here"
             self.step(share)
         return self.now
 
@@ -86,8 +86,8 @@ def test_once_it_is_known_what_is_quick_a_slow_source_is_left() -> None:
     scene.sends.update({peer(n).cid: (lambda seconds: seconds * 50e6) for n in range(24)})
     scene.sends["p20"] = lambda seconds: seconds * 100_000
     assert scene.run(4.0) < SLOW_LEAST + 2.0
-    done, wrong = scene.plan.drain()
-    assert {(n, cid) for n, cid, _ in wrong} <= {(20, "p20")}
+    done, failures = scene.plan.drain()
+    assert {(n, cid) for n, cid, _ in failures} <= {(20, "p20")}
     assert (20, CDN.cid) in done
 
 
@@ -95,9 +95,9 @@ def test_where_every_source_is_as_slow_one_piece_is_asked_for_once_more_and_nobo
     scene = Scene(12)
     scene.sends = {where.cid: (lambda seconds: seconds * 400_000) for where in (CDN, *map(peer, range(12)))}
     scene.run(60.0)
-    done, wrong = scene.plan.drain()
+    done, failures = scene.plan.drain()
     assert len(done) == 12
-    assert not wrong
+    assert not failures
     assert scene.plan.hedged <= 1 + 1, "one to find out, one at the end"
 
 

@@ -200,7 +200,7 @@ class TestLegacy:
         assert fetch(transfer) == [0]
 
     def test_an_offer_of_a_held_piece_is_answered_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
-        transfer.plan.hold([0])
+        transfer.plan.add_stored([0])
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0)), b'{"code":602}']
         pull.step(transfer, 0.0)
@@ -312,7 +312,7 @@ class TestNative:
         job = transfer.plan.assign(0.0)
         assert job is not None
         assert (job.piece, job.digest) == (2, "xxh3:ab")
-        transfer.plan.give_back(job, 0.0)
+        transfer.plan.release(job, 0.0)
         assert fetch(transfer) == [0, 2]
         line.answers = [self.offers(1, 3)]
         pull.step(transfer, 0.0)
@@ -320,7 +320,7 @@ class TestNative:
         assert (second.want, second.done) == (2, [(0, "p"), (2, "p")])
 
     def test_what_is_held_is_announced_once(self, line: Line, transfer: Transfer) -> None:
-        transfer.plan.hold([0, 1])
+        transfer.plan.add_stored([0, 1])
         pull = NativeSession(member(line, True), [(0, 2)])
         line.answers = [self.offers(2)]
         pull.step(transfer, 0.0)

@@ -55,7 +55,7 @@ class World:
         monkeypatch.setattr(swarm_recovery, "chance", lambda: 0.5)
         record = SimpleNamespace(generation=b"v1")
         self.transfer = cast(Any, SimpleNamespace(
-            parked=False, wake=lambda: None, plan=SimpleNamespace(here=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
+            parked=False, wake=lambda: None, plan=SimpleNamespace(stored=3), file=SimpleNamespace(geometry=Geometry(100, 10), record=record)
         ))
         self.recovery = SwarmRecovery(None, lambda: ["a", "b"], None)  # type: ignore[arg-type, list-item]
         self.recovery.begin(self.transfer)
@@ -147,7 +147,7 @@ def test_a_return_that_brought_something_begins_anew(world: World) -> None:
     for _ in range(10):
         assert world.wait(86400)
         world.recovery.take(world.transfer)
-        world.transfer.plan.here += 1
+        world.transfer.plan.stored += 1
         world.recovery.begin(world.transfer)
 
 

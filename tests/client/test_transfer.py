@@ -67,7 +67,7 @@ def listen(transfer: Transfer, clock: list[float], seconds: float) -> bool:
     needs = False
     for _ in range(int(seconds * 10)):
         clock[0] += 0.1
-        needs = transfer.listen(0.0)
+        needs = transfer.check_sources(0.0)
     return needs
 
 
@@ -85,7 +85,7 @@ def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transf
     job.writing = what == "this host writes"
     if what == "this process was stopped":
         clock[0] += 60.0
-        transfer.listen(0.0)
+        transfer.check_sources(0.0)
     else:
         listen(transfer, clock, 60.0)
     assert not job.silent
@@ -111,30 +111,30 @@ def test_a_source_is_slow_unless_it_has_sent_much_that_is_not_read_yet(
     for _ in range(50):
         line.receiver.total += 10
         clock[0] += 0.1
-        transfer.listen(0.0)
+        transfer.check_sources(0.0)
     assert job.silent is slow
 
 
 def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfer, clock: list[float]) -> None:
     """Neither by the time that its piece takes then, nor by the rate of it."""
     for _ in range(3):
-        transfer.plan.pace.add(1.0)
+        transfer.plan.timing.add(1.0)
     transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
     job, line = begun(transfer)
     for step in range(18):
         line.receiver.total += 50
         clock[0] += 60.0 if step == 9 else 0.1
-        transfer.listen(0.0)
+        transfer.check_sources(0.0)
         assert not job.silent, step
     assert transfer.plan.arrived(job, clock[0])
-    assert transfer.plan.pace.mean < 2.0, "how long pieces take is not learned from it"
+    assert transfer.plan.timing.mean < 2.0, "how long pieces take is not learned from it"
     assert transfer.plan.drain()[1] == []
 
 
 @pytest.mark.parametrize("step", [1.0, 1.2, 1.4])
 def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transfer, clock: list[float], step: float) -> None:
     """The first bytes after it, or none in a moment, are no rate."""
-    transfer.plan.pace.add(1.0)
+    transfer.plan.timing.add(1.0)
     transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
     job, line = begun(transfer)
     while clock[0] < 100.0 + step:
@@ -144,7 +144,7 @@ def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transf
     line.receiver.total += 50
     clock[0] += 20.0
     for _ in range(5):
-        transfer.listen(0.0)
+        transfer.check_sources(0.0)
         assert not job.silent
         clock[0] += 0.01
 
@@ -152,13 +152,13 @@ def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transf
 def test_a_piece_that_ends_as_this_process_runs_again_does_not_tell_how_long_pieces_take(
     transfer: Transfer, clock: list[float]
 ) -> None:
-    transfer.plan.pace.add(1.0)
+    transfer.plan.timing.add(1.0)
     job, _ = begun(transfer)
-    transfer.listen(0.0)
+    transfer.check_sources(0.0)
     clock[0] += 20.0
-    transfer.land(job, memoryview(bytearray(1000)), 1000, bytes(16))
-    assert transfer.plan.here == 1
-    assert transfer.plan.pace.mean == 1.0
+    transfer.commit(job, memoryview(bytearray(1000)), 1000, bytes(16))
+    assert transfer.plan.stored == 1
+    assert transfer.plan.timing.mean == 1.0
 
 
 def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
-from dfengine.client.tree_place import HERE, ORIGIN, PEERS, SUPERNODE
+from dfengine.client.tree_place import ORIGIN, PEERS, RESUMED, SUPERNODE
 from dfengine.client.tree_result import FileResult, FileResults, TreeResult
 from dfengine.errors import DfengineError, DigestMismatch, StorageError
 from dfengine.manifest import File, Manifest
@@ -21,12 +21,12 @@ def manifest(sizes: list[int]) -> Manifest:
 @given(sizes=st.lists(st.integers(0, 90), min_size=1, max_size=9), data=st.data())
 def test_the_bytes_of_the_files_are_those_of_the_pieces(sizes: list[int], data: st.DataObject) -> None:
     made, geometry = manifest(sizes), Geometry(sum(sizes), 37)
-    came = data.draw(st.lists(st.sampled_from([HERE, PEERS, SUPERNODE, ORIGIN]), min_size=geometry.count, max_size=geometry.count))
+    came = data.draw(st.lists(st.sampled_from([RESUMED, PEERS, SUPERNODE, ORIGIN]), min_size=geometry.count, max_size=geometry.count))
     rows = FileResults(made, geometry, bytes(came))
     files = [rows.of(n, None) for n in range(len(sizes))]
     for each, size in zip(files, sizes, strict=True):
         assert each.from_peers + each.from_supernode + each.from_origin + each.resumed == each.size == size
-    for source, name in ((PEERS, "from_peers"), (SUPERNODE, "from_supernode"), (ORIGIN, "from_origin"), (HERE, "resumed")):
+    for source, name in ((PEERS, "from_peers"), (SUPERNODE, "from_supernode"), (ORIGIN, "from_origin"), (RESUMED, "resumed")):
         expected = sum(geometry.content(n)[1] for n in range(geometry.count) if came[n] == source)
         assert sum(getattr(each, name) for each in files) == expected
 

@@ -59,11 +59,11 @@ def test_nothing_is_asked_for_while_nobody_reads(opened: Any) -> None:
         file = opened(node)
         assert file.pread(0, 10) == whole[:10]
         transfer = file.opened()._transfer
-        eventually(lambda: transfer.parked and sum(map(len, node.written.values())) == transfer.plan.here, "what is here was announced")
-        here, asked = transfer.plan.here, node.count("/peer/task")
+        eventually(lambda: transfer.parked and sum(map(len, node.written.values())) == transfer.plan.stored, "what is here was announced")
+        here, asked = transfer.plan.stored, node.count("/peer/task")
         assert here < 20
         time.sleep(0.5)
-        assert (transfer.plan.here, node.count("/peer/task")) == (here, asked)
+        assert (transfer.plan.stored, node.count("/peer/task")) == (here, asked)
         assert file.map() == whole
         (cid,) = node.written
         eventually(lambda: node.written[cid] == node.arrived[cid] == set(range(41)), "everything was told")

@@ -93,8 +93,8 @@ def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, moves: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader waited for ever, and the engine was parked, since nobody wanted the piece."""
     bring(shared.first, 3)
-    ticket = shared.transfer.ask((3, 5))
-    assert ticket.left == [5]
+    ticket = shared.transfer.request((3, 5))
+    assert ticket.missing == [5]
     moves(shared, monkeypatch)
     assert ticket.wait(0), "who waits looks again"
     assert shared.transfer.wanted_pieces() == [3, 5]

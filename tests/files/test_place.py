@@ -24,7 +24,7 @@ def test_a_version_that_nobody_names_has_no_name(tmp_path: Path) -> None:
         assert place.open(geometry, b"") is transfer
         assert transfer.file.record.generation == b""
         transfer.file.write(0, bytes(geometry.content(0)[1]), bytes(16))
-        transfer.plan.hold([0])
+        transfer.plan.add_stored([0])
         with pytest.raises(SupernodeError):
             place.open(geometry, b"")
     finally:

@@ -24,36 +24,36 @@ def test_the_least_recently_used_leaves_first_and_a_used_one_gets_a_second_chanc
     used = {0}
     cache = Cache(4, lambda n: was_used(used, n))
     for n in range(4):
-        assert cache.keep(n, 4) == []
-    assert cache.tell() == []
-    assert cache.keep(4, 0) == [1], "piece 0 was asked for"
-    assert cache.keep(5, 0) == [2]
+        assert cache.add(n, 4) == []
+    assert cache.to_report() == []
+    assert cache.add(4, 0) == [1], "piece 0 was asked for"
+    assert cache.add(5, 0) == [2]
 
 
 def test_what_leaves_is_told_before_it_goes_while_there_is_room() -> None:
     cache = Cache(8, used_never)
-    gone = [cache.keep(n, 0) for n in range(8)]
+    gone = [cache.add(n, 0) for n in range(8)]
     assert gone == [[]] * 8
     assert len(cache) == 2, "they begin to leave ahead of need"
-    assert cache.tell() == [0, 1]
+    assert cache.to_report() == [0, 1]
     assert len(cache) == 0
     assert cache.pieces == 8
-    assert cache.reported([0, 1]) == [0, 1]
+    assert cache.confirmed([0, 1]) == [0, 1]
     assert cache.pieces == 6
 
 
 def test_what_is_needed_at_once_goes_at_once_and_is_not_evicted_twice() -> None:
     cache = Cache(8, used_never)
     for n in range(8):
-        cache.keep(n, 0)
-    told = cache.tell()
-    assert cache.keep(8, 0) == [0]
-    assert cache.reported(told) == [1]
+        cache.add(n, 0)
+    told = cache.to_report()
+    assert cache.add(8, 0) == [0]
+    assert cache.confirmed(told) == [1]
 
 
 def test_without_a_cache_nothing_stays() -> None:
     cache = Cache(0, used_never)
-    assert [cache.keep(n, 0) for n in range(3)] == [[0], [1], [2]]
+    assert [cache.add(n, 0) for n in range(3)] == [[0], [1], [2]]
 
 
 @given(
@@ -71,17 +71,17 @@ def test_every_piece_leaves_once_and_the_room_is_kept(most: int, events: list[tu
     for event, value in events:
         if event == "keep":
             here.append(count)
-            for n in cache.keep(count, value):
+            for n in cache.add(count, value):
                 here.remove(n)
             assert len(here) <= most + value
             count += 1
         elif event == "use":
             used.add(value)
         elif event == "tell":
-            told = cache.tell()
+            told = cache.to_report()
             assert set(told) <= set(here)
             telling.append(told)
         elif telling:
-            for n in cache.reported(telling.pop(0)):
+            for n in cache.confirmed(telling.pop(0)):
                 here.remove(n)
         assert cache.pieces == len(here)

@@ -75,7 +75,7 @@ class Stream:
             if why:
                 self.plan.failed(job, why, self.now)
             else:
-                self.plan.give_back(job, self.now)
+                self.plan.release(job, self.now)
 
     def consume(self, value: int) -> None:
         n = len(self.delivered)
@@ -86,15 +86,15 @@ class Stream:
         assert self.window.ack(n) == 1
         if value % 3 == 0 and n:
             self.used.set(value % n)
-        for gone in self.cache.keep(n, self.window.wnd - (self.window.end - self.window.una)):
+        for gone in self.cache.add(n, self.window.wnd - (self.window.end - self.window.una)):
             self.memory.remove(gone)
 
     def tell(self, value: int) -> None:
-        self.told.append(self.cache.tell())
+        self.told.append(self.cache.to_report())
 
     def answer(self, value: int) -> None:
         if self.told:
-            for gone in self.cache.reported(self.told.pop(0)):
+            for gone in self.cache.confirmed(self.told.pop(0)):
                 self.memory.remove(gone)
 
     def learn(self, value: int) -> None:

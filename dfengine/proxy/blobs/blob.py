@@ -212,7 +212,7 @@ class Blob:
     def ask(self, pieces: list[int], landed: Callable[[], None]) -> Ticket:
         """Have pieces fetched. landed: called in any thread when one of them is written."""
         assert self._transfer is not None
-        return self._transfer.ask(pieces, landed)
+        return self._transfer.request(pieces, landed)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Stop waiting for the pieces of a ticket."""

@@ -44,7 +44,7 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
 def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     file = MemoryFile.allocate(Geometry(90, 50), b"v1")  # two pieces of 45 bytes
     blob = Blob.__new__(Blob)
-    place: Any = SimpleNamespace(file=file, ask=lambda pieces, told: None)
+    place: Any = SimpleNamespace(file=file, request=lambda pieces, told: None)
     blob._transfer, blob._version, blob.named, blob.over, blob.right, blob.readers = place, b"", True, False, False, set()
     blob.wrong, blob.swarm = False, False
     try:

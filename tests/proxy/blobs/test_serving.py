@@ -84,7 +84,7 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
     loop = asyncio.get_running_loop()
     client = Client(loop)
     blob: Any = SimpleNamespace(
-        ask=transfer.ask, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
+        ask=transfer.request, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
         right=True, swarm=False, loop=loop,
     )
     connection: Any = client
@@ -95,7 +95,7 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
         while transfer.wanted_pieces():
             n = transfer.wanted_pieces()[0]
             first.write(n, WHOLE[n * CONTENT : (n + 1) * CONTENT], bytes(16))
-            transfer.keep_shared(n, CONTENT)
+            transfer.add_shared(n, CONTENT)
             await asyncio.sleep(0)
         got += await asyncio.wait_for(client.read(len(WHOLE) - read), 20)
         assert await client.over

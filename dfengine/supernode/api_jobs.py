@@ -12,9 +12,9 @@ from typing import Any
 from dfengine.errors import RemoteError
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import page
-from dfengine.supernode.api_preheat import MOST_LISTED, as_json, moment, start_job
+from dfengine.supernode.api_preheat import MOST_LISTED, as_json, rfc3339, start_job
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part
-from dfengine.supernode.preheat_request import of_v2
+from dfengine.supernode.preheat_request import parse_v2
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
@@ -37,7 +37,7 @@ class JobRoutes:
 
     def make(self, state: SupernodeState, request: Request) -> Response:
         """POST {"type": "preheat", "args": {...}}: start a job and return it; its `id` is a number."""
-        job = start_job(self._preheats, request, of_v2)
+        job = start_job(self._preheats, request, parse_v2)
         return job if isinstance(job, Response) else as_json(self._job(job))
 
     def listed(self, state: SupernodeState, request: Request) -> Response:
@@ -70,7 +70,7 @@ class JobRoutes:
         return job
 
     def _job(self, job: Job | RemoteJob) -> dict[str, Any]:
-        state, created, updated = STATES[job.state], moment(job.created), moment(job.updated)
+        state, created, updated = STATES[job.state], rfc3339(job.created), rfc3339(job.updated)
         tasks = {
             "success_tasks": [self._task(job, part) for part in islice((each for each in job.parts if each.state == SUCCESS), MOST_LISTED)],
             "failure_tasks": [

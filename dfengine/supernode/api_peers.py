@@ -10,7 +10,7 @@ from dfengine import wire
 from dfengine.errors import BadValue
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, as_json, last, page
-from dfengine.supernode.api_preheat import moment
+from dfengine.supernode.api_preheat import rfc3339
 from dfengine.supernode.api_v1 import refused
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
 from dfengine.supernode.state import SupernodeState
@@ -25,7 +25,7 @@ DIRECTIONS = {"": False, "ASC": False, "DESC": True}
 def _as_object(peer: Peer) -> dict[str, Any]:
     fields = {"ID": peer.id, "IP": peer.ip, "hostName": peer.host, "port": peer.port, "version": peer.version}
     made = peer.id.rpartition("-")[2]
-    return fields | {"created": moment(int(made) / 1e9)} if made.isascii() and made.isdigit() and len(made) < 20 else fields
+    return fields | {"created": rfc3339(int(made) / 1e9)} if made.isascii() and made.isdigit() and len(made) < 20 else fields
 
 
 def peers(state: SupernodeState, request: Request) -> Response:

@@ -13,7 +13,7 @@ from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteEr
 from dfengine.net.http import Request, Response
 from dfengine.supernode.api_v1 import refused, sent_on
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
-from dfengine.supernode.preheat_request import FILE, Asked, of_v1
+from dfengine.supernode.preheat_request import FILE, PreheatRequest, parse_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
@@ -24,16 +24,16 @@ def as_json(value: Any, status: int = 200) -> Response:
     return Response(status, msgspec.json.encode(value) + b"\n")
 
 
-def moment(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
     """Format Unix seconds as in RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def here(state: SupernodeState, part: Part) -> int:
+def fetched_bytes(state: SupernodeState, part: Part) -> int:
     """Return the bytes of a part that are in the copy, as far as known."""
-    if part.here >= 0:
-        return part.here
-    if part.over:
+    if part.fetched >= 0:
+        return part.fetched
+    if part.ended:
         return max(0, part.length) if not part.error else 0
     fetch = state.cdn.fetches.get(part.task)
     return fetch.file.geometry.length - fetch.missing_bytes if fetch is not None and fetch.file is not None else 0
@@ -43,7 +43,7 @@ def totals(state: SupernodeState, job: Job | RemoteJob) -> Totals:
     """Return the sums over all parts of a job."""
     return job.remote_totals or Totals(
         len(job.parts), sum(part.state == SUCCESS for part in job.parts), sum(max(0, part.length) for part in job.parts),
-        sum(here(state, part) for part in job.parts),
+        sum(fetched_bytes(state, part) for part in job.parts),
     )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ CROWDED = "too many preheats are under way: try again when some have ended"
 
 
 
-def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], Asked]) -> Job | Response:
+def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], PreheatRequest]) -> Job | Response:
     """Start the preheat that `read` decodes from the request's body. Return the job, or the response that refuses it."""
     try:
         asked = read(request.body)
@@ -80,7 +80,7 @@ class PreheatRoutes:
         md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to 20 s
         for the origin; for an image it does not wait.
         """
-        job = start_job(self._preheats, request, of_v1)
+        job = start_job(self._preheats, request, parse_v1)
         if isinstance(job, Response):
             return job
         if job.kind == FILE:
@@ -120,12 +120,12 @@ def _missing(request: Request) -> Response:
 
 def _job(job: Job | RemoteJob) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "ID": job.id, "startTime": moment(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
+        "ID": job.id, "startTime": rfc3339(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
     }  # fmt: skip
     if job.supernode:
         fields["supernode"] = job.supernode
-    if job.over:
-        fields["finishTime"] = moment(job.updated)
+    if job.ended:
+        fields["finishTime"] = rfc3339(job.updated)
     return fields | {"errorMsg": job.error} if job.error else fields
 
 
@@ -134,14 +134,14 @@ def _parts(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
     first = sorted(job.parts, key=lambda part: ORDER[part.state])[:MOST_LISTED] if len(job.parts) > MOST_LISTED else job.parts
     whole = totals(state, job)
     return {
-        "count": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.here,
+        "count": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.fetched,
         "tasks": [_part(state, part) for part in first],
     }  # fmt: skip
 
 
 def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "url": bare(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": here(state, part),
+        "url": bare(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": fetched_bytes(state, part),
     }  # fmt: skip
     for name, value in (("digest", part.digest), ("host", part.host), ("ip", part.ip), ("errorMsg", part.error)):
         if value:

@@ -14,7 +14,7 @@ from dfengine.task import redacted
 if TYPE_CHECKING:
     import asyncio
 
-    from dfengine.supernode.preheat_request import Asked
+    from dfengine.supernode.preheat_request import PreheatRequest
 
 WAITING, RUNNING, SUCCESS, FAILED = "WAITING", "RUNNING", "SUCCESS", "FAILED"
 """States of jobs and parts, with 1.x's names."""
@@ -34,7 +34,7 @@ class Totals(msgspec.Struct, array_like=True, frozen=True):
     count: int
     finished: int
     length: int
-    here: int
+    fetched: int
 
 
 class Part:
@@ -43,7 +43,7 @@ class Part:
     host, ip: of the proxy or supernode that fetches the part, "" for this supernode.
     """
 
-    __slots__ = ("digest", "error", "here", "host", "ip", "length", "name", "started", "state", "task", "url")
+    __slots__ = ("digest", "error", "fetched", "host", "ip", "length", "name", "started", "state", "task", "url")
 
     def __init__(self, url: str, digest: str = "", length: int = -1, host: str = "", ip: str = "") -> None:
         self.url = url
@@ -51,7 +51,7 @@ class Part:
         self.length = length
         self.host = host
         self.ip = ip or host
-        self.here = -1
+        self.fetched = -1
         """Bytes that are fetched; -1: those in the copy of its task."""
         self.task = self.name = ""
         self.state = WAITING
@@ -64,7 +64,7 @@ class Part:
         self.state, self.error = FAILED if error else SUCCESS, _public_reason(error)
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.state in (SUCCESS, FAILED)
 
 
@@ -72,11 +72,11 @@ class Job:
     """A preheat. id: of 1.x's API. number: of Dragonfly 2's. created, updated: Unix seconds. started: done when all origins responded.
     """
 
-    def __init__(self, id: str, number: int, asked: Asked, client: str, started: asyncio.Future[None]) -> None:
+    def __init__(self, id: str, number: int, request: PreheatRequest, client: str, started: asyncio.Future[None]) -> None:
         self.id = id
         self.number = number
-        self.kind, self.scope, self.platforms = asked.kind, asked.scope, asked.platforms
-        self.url = asked.urls[0]
+        self.kind, self.scope, self.platforms = request.kind, request.scope, request.platforms
+        self.url = request.urls[0]
         self.client = client
         self.created = self.updated = time.time()
         self.state = WAITING
@@ -87,26 +87,26 @@ class Job:
         self.cancel = Cancel()
         self.supernode = ""
         """HOST:PORT of another supernode that runs the job; "": this one."""
-        self.took: tuple[str, ...] = ()
+        self.previous_owners: tuple[str, ...] = ()
         """Ids of the supernodes that ran the job before and are gone."""
-        self.left = False
+        self.handed_over = False
         """Another supernode resumes the job."""
-        self.needs: dict[str, Any] | str = ""
+        self.resume_fields: dict[str, Any] | str = ""
         """The fields that another supernode needs to resume the job, or why none can; see `preheat_takeover`."""
         self.remote_totals: Totals | None = None
         """The sums over all parts that the other supernode reports."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.state in (SUCCESS, FAILED)
 
     def change(self, state: str, error: str = "") -> None:
         """Set the state of the job."""
         self.state, self.error, self.updated = state, _public_reason(error), time.time()
-        if self.over:
-            self.know()
+        if self.ended:
+            self.origins_responded()
 
-    def know(self) -> None:
+    def origins_responded(self) -> None:
         """Release requests that wait for the job's origins."""
         if not self.started.done():
             self.started.set_result(None)

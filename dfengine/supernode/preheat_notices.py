@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from dfengine.errors import BadValue, DfengineError, RemoteError
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode import preheat_takeover
-from dfengine.supernode.api_preheat import here, totals
+from dfengine.supernode.api_preheat import fetched_bytes, totals
 from dfengine.supernode.cluster.redis_scripts import ClusterError
 from dfengine.supernode.preheat_job import Job, Part
-from dfengine.supernode.remote_preheats import REPEAT, SETTLE, SILENCE, RemoteJob, RemoteJobs, forgotten, leaves, message_of
+from dfengine.supernode.remote_preheats import REPEAT, SETTLE, SILENCE, RemoteJob, RemoteJobs, notice_of, removal_notice, should_yield
 
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
@@ -40,18 +40,18 @@ KEPT = 3600.0
 """Seconds for which the notice of an ended preheat stays valid."""
 
 
-class PreheatNews:
+class PreheatNotices:
     """Preheats of the cluster's other supernodes. own: this supernode's preheats."""
 
     def __init__(self, state: SupernodeState, cluster: Cluster, own: Preheats) -> None:
         self._state, self._cluster, self._own = state, cluster, own
         self._remote = RemoteJobs()
-        self._taking: asyncio.Task[None] | None = None
+        self._takeover: asyncio.Task[None] | None = None
         self._sent: dict[str, tuple[dict[str, object], float]] = {}
         """Job -> its latest notice, and the time at which it was sent."""
         post = state.loop.call_soon_threadsafe
         cluster.notices.subscribe(JOB, lambda notice: post(self._received, notice))
-        cluster.notices.subscribe(CANCEL, lambda notice: post(self._asked, notice))
+        cluster.notices.subscribe(CANCEL, lambda notice: post(self._cancel_received, notice))
         cluster.notices.on_data_loss(partial(post, self._sent.clear))
         self._timer: asyncio.TimerHandle = state.loop.call_later(PERIOD, self._publish)
 
@@ -62,21 +62,21 @@ class PreheatNews:
     def cancel(self, job: RemoteJob) -> None:
         """Have the job's supernode cancel it, or all supernodes remove an ended job. Raises RemoteError when the notice cannot be sent."""
         gone = job.owner not in {each.id for each in self._cluster.others}
-        if not (gone and job.over) and not self._cluster.reached:
+        if not (gone and job.ended) and not self._cluster.reached:
             raise RemoteError(f"it belongs to supernode {job.supernode}, and the cluster's Redis does not answer: cancel it there")
-        if job.over:
+        if job.ended:
             self._remote.drop(job)
         else:
             self._remote.cancel(job.owner, job.id, job.created)
-        self._say_cancelled(job.owner, job.id, job.created, job.over)
+        self._send_cancelled(job.owner, job.id, job.created, job.ended)
 
     def cancelled(self, job: Job) -> None:
         """Notify the others at once of a cancelled preheat of this supernode, so that none resumes it if this one fails now."""
-        self._say_cancelled(self._cluster.own.id, job.id, job.created, False)
-        self._say(job, self._state.now())
+        self._send_cancelled(self._cluster.own.id, job.id, job.created, False)
+        self._send(job, self._state.now())
         self._cluster.send_now()
 
-    def _say_cancelled(self, owner: str, id: str, created: float, over: bool) -> None:
+    def _send_cancelled(self, owner: str, id: str, created: float, over: bool) -> None:
         fields = {"owner": owner, "id": id, "created": created, "over": over}
         self._cluster.notices.send(f"{CANCEL}:{owner}{id}", fields, SILENCE)
 
@@ -88,22 +88,22 @@ class PreheatNews:
             return
         other = self._remote.find(notice.by, str(notice.fields["id"]))
         own = next((job for job in self._own if other is not None and job.id == other.id), None)
-        if other is not None and own is not None and leaves(own, self._cluster.own.id, other):
-            self._own.leave(own)
+        if other is not None and own is not None and should_yield(own, self._cluster.own.id, other):
+            self._own.hand_over(own)
             self._state.wake()
 
-    def _asked(self, notice: Notice) -> None:
+    def _cancel_received(self, notice: Notice) -> None:
         """Apply a notice: a client of another supernode cancels a preheat."""
         owner, id, over, created = (notice.fields.get(name) for name in ("owner", "id", "over", "created"))
         if over is not True and isinstance(owner, str) and isinstance(id, str) and isinstance(created, float):
             self._remote.cancel(owner, id, created)
-        for job in [job for job in self._own if job.id == id and owner in (self._cluster.own.id, *job.took)]:
-            if job.over == (over is True):
+        for job in [job for job in self._own if job.id == id and owner in (self._cluster.own.id, *job.previous_owners)]:
+            if job.ended == (over is True):
                 self._own.cancel(job)
                 self._state.wake()
         if over is True and owner != self._cluster.own.id:
             for each in self.remote():
-                if (each.owner, each.id) == (owner, id) and each.over:
+                if (each.owner, each.id) == (owner, id) and each.ended:
                     self._remote.drop(each)
 
     def _publish(self) -> None:
@@ -112,62 +112,63 @@ class PreheatNews:
         jobs = {job.id: job for job in self._own}
         for id in [id for id in self._sent if id not in jobs]:
             del self._sent[id]
-            self._cluster.notices.send(self._name(id), forgotten(id), SILENCE)
+            self._cluster.notices.send(self._name(id), removal_notice(id), SILENCE)
         for id, job in jobs.items():
             before, at = self._sent.get(id, ({}, -REPEAT))
-            if job.over and before.get("state") == job.state and before.get("updated") == job.updated:
+            if job.ended and before.get("state") == job.state and before.get("updated") == job.updated:
                 continue
             due = left and now - at >= PERIOD * (1 + len(job.parts) / PARTS)
-            if due and (now - at >= REPEAT or self._body(job) != before):
+            if due and (now - at >= REPEAT or self._message(job) != before):
                 left -= 1
-                self._say(job, now)
-        if self._taking is None or self._taking.done():
+                self._send(job, now)
+        if self._takeover is None or self._takeover.done():
             orphans = self._remote.orphans({each.id for each in self._cluster.others}, now)
-            self._taking = self._state.loop.create_task(self._take(orphans)) if orphans and not self._state.draining else None
+            self._takeover = self._state.loop.create_task(self._take_over(orphans)) if orphans and not self._state.draining else None
 
-    def _say(self, job: Job, now: float) -> None:
-        message = self._body(job)
+    def _send(self, job: Job, now: float) -> None:
+        message = self._message(job)
         self._sent[job.id] = message, now
-        self._cluster.notices.send(self._name(job.id), message, KEPT if job.over else SILENCE)
+        self._cluster.notices.send(self._name(job.id), message, KEPT if job.ended else SILENCE)
 
-    def _body(self, job: Job) -> dict[str, object]:
-        return message_of(job, self._cluster.own.address, totals(self._state, job), self._here)
+    def _message(self, job: Job) -> dict[str, object]:
+        return notice_of(job, self._cluster.own.address, totals(self._state, job), self._fetched_bytes)
 
-    async def _take(self, orphans: list[RemoteJob]) -> None:
+    async def _take_over(self, orphans: list[RemoteJob]) -> None:
         """Resume preheats of gone supernodes that no other member has claimed; each member tries them in another order."""
         own = self._cluster.own.id
         for other in sorted(orphans, key=lambda job: sha256(f"{own}{job.id}".encode()).digest()):
             name = f"preheat-{other.owner}{other.id}"
-            other.again = self._state.now() + SETTLE
+            other.retry_at = self._state.now() + SETTLE
             try:
                 claimed = await self._cluster.claim(name)
             except ClusterError:
                 return  # it is tried again later
             # In the meantime it may have been cancelled, or its supernode may be a member again.
-            if claimed and not self._go_on(other):
+            if claimed and not self._resume(other):
                 with suppress(ClusterError):
                     await self._cluster.release_claim(name)
 
-    def _go_on(self, other: RemoteJob) -> bool:
-        other.again = 0.0
+    def _resume(self, other: RemoteJob) -> bool:
+        other.retry_at = 0.0
         members = {each.id for each in self._cluster.others}
-        if other not in self._remote.orphans(members, self._state.now()) or not isinstance(other.needs, dict):
+        if other not in self._remote.orphans(members, self._state.now()) or not isinstance(other.resume_fields, dict):
             return False
-        other.again = self._state.now() + SETTLE
+        other.retry_at = self._state.now() + SETTLE
         try:
-            job = self._own.take(other, SupernodeAddress.parse(other.supernode).host, preheat_takeover.asked_of(other.needs, other.id))
+            request = preheat_takeover.request_of(other.resume_fields, other.id)
+            job = self._own.take_over(other, SupernodeAddress.parse(other.supernode).host, request)
         except DfengineError as error:
-            other.needs = f"could not be started elsewhere: {error}"
+            other.resume_fields = f"could not be started elsewhere: {error}"
             return False
         if job is None:
             return False
-        self._remote.took(other.owner, other.id, self._cluster.own.id)
+        self._remote.mark_taken_over(other.owner, other.id, self._cluster.own.id)
         self._state.events.info("preheat_taken_over", preheat=other.id, lost_supernode=other.supernode)
-        self._say(job, self._state.now())
+        self._send(job, self._state.now())
         return True
 
-    def _here(self, part: Part) -> int:
-        return here(self._state, part)
+    def _fetched_bytes(self, part: Part) -> int:
+        return fetched_bytes(self._state, part)
 
     def _name(self, id: str) -> str:
         return f"{JOB}:{self._cluster.own.id}{id}"
@@ -175,5 +176,5 @@ class PreheatNews:
     def close(self) -> None:
         """Stop at the end of the process."""
         self._timer.cancel()
-        if self._taking is not None:
-            self._taking.cancel()
+        if self._takeover is not None:
+            self._takeover.cancel()

@@ -25,8 +25,8 @@ from dfengine.value import Value
 FILE, IMAGE = "file", "image"
 KINDS = (FILE, IMAGE)
 
-HERE, SEEDS, PEERS = "single_seed_peer", "all_seed_peers", "all_peers"
-SCOPES = {HERE: HERE, "single_peer": HERE, SEEDS: SEEDS, PEERS: PEERS}
+SINGLE_SEED, SEEDS, PEERS = "single_seed_peer", "all_seed_peers", "all_peers"
+SCOPES = {SINGLE_SEED: SINGLE_SEED, "single_peer": SINGLE_SEED, SEEDS: SEEDS, PEERS: PEERS}
 """Scope in the request -> its meaning; older versions of Harbor send single_peer."""
 
 MOST_URLS = 64
@@ -42,7 +42,7 @@ AT_ONCE = 4
 INVALID = '{"Code":2,"Msg":"invalid value"}'
 
 
-class Asked(Value):
+class PreheatRequest(Value):
     """A request for a preheat.
 
     kind: FILE or IMAGE. urls: of files, or of one image's manifest. headers: for the origin. unwanted, md5, identifier: of files' tasks.
@@ -61,7 +61,7 @@ class Asked(Value):
     user: str = ""
     password: str = ""
     platforms: tuple[str, ...] = ()
-    scope: str = HERE
+    scope: str = SINGLE_SEED
     ips: tuple[str, ...] = ()
     count: int = 0
     percentage: int = 0
@@ -83,12 +83,12 @@ class Asked(Value):
         return sum(map(len, texts)) + sum(map(len, self.cacerts)) + sum(len(name) + len(value) for name, value in self.headers)
 
 
-def of_v1(body: bytes) -> Asked:
+def parse_v1(body: bytes) -> PreheatRequest:
     """Decode a body of 1.x's API, in which only the URL is required. Raises ProtocolViolation, BadValue."""
-    return of_fields(wire.folded(body))
+    return parse_fields(wire.folded(body))
 
 
-def of_v2(body: bytes) -> Asked:
+def parse_v2(body: bytes) -> PreheatRequest:
     """Decode a job of Dragonfly 2. Raises ProtocolViolation, BadValue."""
     job = wire.folded(body)
     if job.get("type") != "preheat":
@@ -96,10 +96,10 @@ def of_v2(body: bytes) -> Asked:
     arguments = job.get("args")
     if not isinstance(arguments, dict):
         raise BadValue(f"args: {INVALID}")
-    return of_fields({name.lower(): value for name, value in islice(arguments.items(), 256) if value is not None})
+    return parse_fields({name.lower(): value for name, value in islice(arguments.items(), 256) if value is not None})
 
 
-def of_fields(given: dict[str, Any]) -> Asked:
+def parse_fields(given: dict[str, Any]) -> PreheatRequest:
     """Decode fields by their names in lower case. Raises BadValue."""
     fields = {name.replace("_", ""): value for name, value in given.items()}
     kind = fields.get("type") or FILE
@@ -108,12 +108,13 @@ def of_fields(given: dict[str, Any]) -> Asked:
     urls = _urls(fields, kind)
     unwanted = _text(fields, "filter", MOST_URL) or _text(fields, "filteredqueryparams", MOST_URL)
     md5 = _text(fields, "md5", MOST_TEXT)
-    scope = _text(fields, "scope", MOST_TEXT) or (PEERS if any(fields.get(each) for each in ("ips", "count", "percentage")) else HERE)
+    for_proxies = any(fields.get(each) for each in ("ips", "count", "percentage"))
+    scope = _text(fields, "scope", MOST_TEXT) or (PEERS if for_proxies else SINGLE_SEED)
     if scope not in SCOPES:
         raise BadValue(f"scope: {scope[:40]} is not one of {', '.join(SCOPES)}: {INVALID}")
     if kind == FILE and SCOPES[scope] == PEERS:
         raise BadValue(f"scope: {scope} is for images: peers preheat only blobs, into their proxies' caches: {INVALID}")
-    return Asked(
+    return PreheatRequest(
         kind=kind, urls=urls, headers=_headers(fields.get("headers") or {}), unwanted=unwanted,
         md5=Digest.parse(f"md5:{md5}").hex if md5 else "", identifier=_text(fields, "identifier", MOST_TEXT),
         user=_text(fields, "username", MOST_TEXT), password=_text(fields, "password", MOST_HEADERS // 4), platforms=_platforms(fields),

@@ -10,44 +10,45 @@ from typing import Any
 
 from dfengine.errors import BadValue
 from dfengine.origin.request import is_private, is_readable
-from dfengine.supernode.preheat_request import PEERS, Asked, of_fields
+from dfengine.supernode.preheat_request import PEERS, PreheatRequest, parse_fields
 from dfengine.task import bare, shown
 
 LONGEST = 3000
 """Length limit of the fields, in bytes of their text."""
 
 
-def fields_of(asked: Asked, platform: str) -> dict[str, Any] | str:
+def resume_fields(request: PreheatRequest, platform: str) -> dict[str, Any] | str:
     """Return the fields of the same request, without credentials; or a text: why no other supernode can resume it.
 
     platform: of this supernode, the default of an image's platforms.
     """
-    if asked.user or asked.password or any(is_private(name) for name, _ in asked.headers) or any(shown(url) != url for url in asked.urls):
+    private = any(is_private(name) for name, _ in request.headers) or any(shown(url) != url for url in request.urls)
+    if request.user or request.password or private:
         return "had credentials, which only its supernode had"
-    closed = next((name for name, _ in asked.headers if not is_readable(name)), "")
+    closed = next((name for name, _ in request.headers if not is_readable(name)), "")
     if closed:
         return f"had the header {closed[:64]}, which Redis may not see, so only its supernode had it"
-    if any(bare(url) != url for url in asked.urls):
+    if any(bare(url) != url for url in request.urls):
         return "had a query in its URL, which may grant access, so only its supernode had it"
-    if asked.insecure or asked.cacerts:
+    if request.insecure or request.cacerts:
         return "had its own authorities for the origin's certificate, which only its supernode had"
-    if asked.scope == PEERS:
+    if request.scope == PEERS:
         return "was for proxies of that supernode"
-    if asked.nodes:
+    if request.nodes:
         return "was one supernode's part of an image"
     fields = {
-        "type": asked.kind, "urls": list(asked.urls), "headers": dict(asked.headers), "md5": asked.md5, "identifier": asked.identifier,
-        "platforms": list(asked.platforms or (platform,)) if asked.kind != "file" else [], "scope": asked.scope, "pin": asked.pinned,
-        "concurrent_task_count": asked.at_once,
+        "type": request.kind, "urls": list(request.urls), "headers": dict(request.headers), "md5": request.md5,
+        "identifier": request.identifier, "platforms": list(request.platforms or (platform,)) if request.kind != "file" else [],
+        "scope": request.scope, "pin": request.pinned, "concurrent_task_count": request.at_once,
     }  # fmt: skip
     if len(str(fields).encode("utf-8", "backslashreplace")) > LONGEST or not str(fields).isprintable():
         return "was too long for a notice"
     return fields
 
 
-def asked_of(fields: dict[str, Any], id: str) -> Asked:
+def request_of(fields: dict[str, Any], id: str) -> PreheatRequest:
     """Return the request of such fields. Raises BadValue, also for a request that no supernode may send."""
-    asked = of_fields(fields).replace(id=id)
-    if isinstance(fields_of(asked, ""), str):
+    request = parse_fields(fields).replace(id=id)
+    if isinstance(resume_fields(request, ""), str):
         raise BadValue("a supernode sent a preheat that may not move")
-    return asked
+    return request

@@ -20,7 +20,7 @@ from dfengine.nodes import named
 from dfengine.origin.request import is_private
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
-from dfengine.supernode.preheat_request import HERE, PEERS, SEEDS, Asked
+from dfengine.supernode.preheat_request import PEERS, SEEDS, SINGLE_SEED, PreheatRequest
 from dfengine.supernode.proxy_workers import Worker
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-ASKERS = 8
+REQUEST_THREADS = 8
 """Threads that send requests to other supernodes, one at a time each."""
 
 POLL = 0.2, 2.0
@@ -38,69 +38,69 @@ LOST = 60.0
 """Seconds for which requests to a supernode that does not respond are repeated."""
 
 
-class PreheatPlaces:
+class PreheatTargets:
     """Other places of preheats. Used on the loop's thread. token: sent to other supernodes as proof of permission, "" for none."""
 
     def __init__(self, state: SupernodeState, token: Callable[[], str]) -> None:
         self._state = state
         self._token = token
-        self._threads = ThreadPoolExecutor(ASKERS, "preheat-node")
+        self._threads = ThreadPoolExecutor(REQUEST_THREADS, "preheat-node")
 
-    def chosen(self, asked: Asked) -> list[Worker]:
+    def choose_proxies(self, request: PreheatRequest) -> list[Worker]:
         """Return the proxies that are to fetch an image's blobs. Raises RemoteError without any, or when a named one takes no work."""
-        if asked.scope != PEERS:
+        if request.scope != PEERS:
             return []
         workers = list(self._state.workers)
-        if asked.ips:
-            missing = set(asked.ips) - {worker.ip for worker in workers}
+        if request.ips:
+            missing = set(request.ips) - {worker.ip for worker in workers}
             if missing:
                 raise RemoteError(f"no proxy that takes work is at {', '.join(sorted(missing)[:20])}")
-            return [worker for worker in workers if worker.ip in asked.ips]
+            return [worker for worker in workers if worker.ip in request.ips]
         if not workers:
             raise RemoteError("no proxy takes work here: start `dfengine proxy` with this supernode as its -n")
-        most = asked.count or math.ceil(len(workers) * asked.percentage / 100) or len(workers)
+        most = request.count or math.ceil(len(workers) * request.percentage / 100) or len(workers)
         return random.sample(workers, min(most, len(workers)))
 
-    def parts(self, part: Part, hosts: list[Worker]) -> list[Part]:
+    def proxy_parts(self, part: Part, hosts: list[Worker]) -> list[Part]:
         """Return parts for the same blob at each of these hosts."""
         return [Part(part.url, part.digest, part.length, worker.host, worker.ip) for worker in hosts]
 
-    async def bring(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
+    async def prefetch(self, worker: Worker, part: Part, headers: tuple[tuple[str, str], ...], pinned: bool) -> None:
         """Have a proxy fetch a blob that this supernode has. Credentials are sent only to members of a swarm that has a secret."""
-        part.state, part.here = RUNNING, 0
+        part.state, part.fetched = RUNNING, 0
         trusted = self._state.workers.trusted
         sent = [header for header in headers if trusted or not is_private(header[0])]
-        end = self._state.workers.give(worker, work_messages.Item(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned))
-        error = await end
+        item = work_messages.Item(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned)
+        error = await self._state.workers.assign(worker, item)
         if error and len(sent) < len(headers):
             error += "; credentials are sent to proxies only in a swarm with a secret"
-        part.here = 0 if error else part.length
+        part.fetched = 0 if error else part.length
         part.end(error)
 
-    async def forward(self, job: Job, asked: Asked, group: asyncio.TaskGroup) -> None:
+    async def forward(self, job: Job, request: PreheatRequest, group: asyncio.TaskGroup) -> None:
         """Have the other supernodes, of `--node` and of the cluster, fetch the same, as tasks of this group.
 
         Raises SupernodeError when a name of `--node` resolves to none."""
-        if asked.scope != SEEDS:
+        if request.scope != SEEDS:
             return
         nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
         if named(nodes):
-            nodes = await self._asked(partial(expanded, nodes))
+            nodes = await self._in_thread(partial(expanded, nodes))
         cluster = self._state.fetches.cluster
         others = [SupernodeAddress.parse(each.address) for each in cluster.others] if cluster is not None else []
         for address in dict.fromkeys((*nodes, *others)):
-            for url in asked.urls:
+            for url in request.urls:
                 part = Part(url, host=str(address), ip=address.host)
                 job.parts.append(part)
                 node = NodePreheats(self._state.dialer, address, self._token())
-                group.create_task(self._forwarded(job, part, node, _fields(asked, url)))
+                group.create_task(self._run_forwarded(job, part, node, _fields(request, url)))
 
-    async def _forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
-        part.state, part.here = RUNNING, 0
+    async def _run_forwarded(self, job: Job, part: Part, node: NodePreheats, fields: dict[str, Any]) -> None:
+        part.state, part.fetched = RUNNING, 0
         name = ""
         try:
-            name = await self._asked(partial(node.begin, fields))
-            part.end(await self._ended(part, node, name))
+            name = await self._in_thread(partial(node.begin, fields))
+            part.end(await self._wait_ended(part, node, name))
         except DfengineError as error:
             part.end(str(error))
         except asyncio.CancelledError:
@@ -109,12 +109,12 @@ class PreheatPlaces:
                     self._threads.submit(_cancel, node, name)
             raise
 
-    async def _ended(self, part: Part, node: NodePreheats, name: str) -> str:
+    async def _wait_ended(self, part: Part, node: NodePreheats, name: str) -> str:
         """Wait for the end; return the reason of a failure, "" for success. Raises RemoteError."""
         pause, answered = POLL[0], self._state.loop.time()
         while True:
             try:
-                found = await self._asked(partial(node.find, name))
+                found = await self._in_thread(partial(node.find, name))
             except RemoteError:
                 if self._state.loop.time() - answered > LOST:
                     raise
@@ -122,7 +122,7 @@ class PreheatPlaces:
                 answered = self._state.loop.time()
                 if found is None:
                     return f"supernode {node.node} does not have this preheat any more"
-                part.here, part.length = found["here"], found["length"] if found["count"] else -1
+                part.fetched, part.length = found["here"], found["length"] if found["count"] else -1
                 if found["status"] == SUCCESS:
                     return ""
                 if found["status"] == FAILED:
@@ -130,7 +130,7 @@ class PreheatPlaces:
             await asyncio.sleep(pause)
             pause = min(POLL[1], pause * 1.3)
 
-    async def _asked(self, call: Callable[[], Result]) -> Result:
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await self._state.loop.run_in_executor(self._threads, call)
 
     def close(self) -> None:
@@ -143,11 +143,11 @@ def _cancel(node: NodePreheats, name: str) -> None:
         node.cancel(name)
 
 
-def _fields(asked: Asked, url: str) -> dict[str, Any]:
+def _fields(request: PreheatRequest, url: str) -> dict[str, Any]:
     """Return the request to another supernode: the same preheat, for that supernode alone."""
     return {
-        "type": asked.kind, "url": url, "headers": dict(asked.headers), "filter": asked.unwanted, "md5": asked.md5,
-        "identifier": asked.identifier, "username": asked.user, "password": asked.password, "platforms": list(asked.platforms),
-        "scope": HERE, "pin": asked.pinned, "concurrent_task_count": asked.at_once,
-        "insecure": asked.insecure, "root_cas": [b64encode(each).decode() for each in asked.cacerts],
+        "type": request.kind, "url": url, "headers": dict(request.headers), "filter": request.unwanted, "md5": request.md5,
+        "identifier": request.identifier, "username": request.user, "password": request.password, "platforms": list(request.platforms),
+        "scope": SINGLE_SEED, "pin": request.pinned, "concurrent_task_count": request.at_once,
+        "insecure": request.insecure, "root_cas": [b64encode(each).decode() for each in request.cacerts],
     }  # fmt: skip

@@ -29,8 +29,8 @@ from dfengine.supernode import preheat_takeover
 from dfengine.supernode.copies import fetch as copies
 from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
-from dfengine.supernode.preheat_request import FILE, Asked
-from dfengine.supernode.preheat_targets import PreheatPlaces
+from dfengine.supernode.preheat_request import FILE, PreheatRequest
+from dfengine.supernode.preheat_targets import PreheatTargets
 from dfengine.supernode.registration import first
 from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.supernode.remote_preheats import RemoteJob
@@ -38,7 +38,7 @@ from dfengine.task import task_id, task_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch import Fetch
-    from dfengine.supernode.preheat_notices import PreheatNews
+    from dfengine.supernode.preheat_notices import PreheatNotices
     from dfengine.supernode.proxy_workers import Worker
     from dfengine.supernode.state import SupernodeState
 
@@ -63,7 +63,7 @@ LONGEST = 86400.0
 AT_ONCE = 16
 """Jobs that run at the same time; the others wait."""
 
-WALKERS = 4
+MANIFEST_THREADS = 4
 """Threads that read manifests."""
 
 POLL = 0.05, 1.0
@@ -77,13 +77,13 @@ class Preheats:
         self.state = state
         self._jobs: dict[str, Job] = {}
         self._shares = Quota(MOST_UNDER_WAY, state.settings.client_share)
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._threads = ThreadPoolExecutor(WALKERS, "preheat")
+        self._job_slots = asyncio.Semaphore(AT_ONCE)
+        self._threads = ThreadPoolExecutor(MANIFEST_THREADS, "preheat")
         self._numbers = itertools.count(time.time_ns() // 1000)
         """Numbers do not repeat those of an earlier process, and hardly ever those of another supernode."""
-        self.news: PreheatNews | None = None
+        self.notices: PreheatNotices | None = None
         """Preheats of the other supernodes."""
-        self._places = PreheatPlaces(state, token)
+        self._targets = PreheatTargets(state, token)
         self._own_platform = platform_of(os.uname().machine)
 
     def __iter__(self) -> Iterator[Job]:
@@ -92,7 +92,7 @@ class Preheats:
 
     def all(self) -> list[Job | RemoteJob]:
         """Return all preheats, also those of the cluster's other supernodes, in the order in which they began."""
-        remote = self.news.remote() if self.news is not None else []
+        remote = self.notices.remote() if self.notices is not None else []
         return sorted([*self, *remote], key=lambda job: job.created) if remote else list(self)
 
     def find(self, name: str) -> Job | RemoteJob | None:
@@ -101,49 +101,49 @@ class Preheats:
         if own is not None:
             return own
         found = [job for job in self.all() if name in (job.id, str(job.number))]
-        return min(found, key=lambda job: job.over, default=None)
+        return min(found, key=lambda job: job.ended, default=None)
 
-    def take(self, remote: RemoteJob, address: str, asked: Asked) -> Job | None:
+    def take_over(self, remote: RemoteJob, address: str, request: PreheatRequest) -> Job | None:
         """Resume a preheat of a supernode that is gone, which had the host `address`, under its id. Return None at the limit of jobs.
         Raises as `begin`."""
         known = self._jobs.get(remote.id)
-        job = self.begin(asked, address)
+        job = self.begin(request, address)
         if job is not None:
-            job.took = tuple(dict.fromkeys((*job.took, *remote.took, remote.owner)))
+            job.previous_owners = tuple(dict.fromkeys((*job.previous_owners, *remote.previous_owners, remote.owner)))
             if job is not known:
                 job.number, job.created = remote.number, remote.created
         return job
 
-    def leave(self, job: Job) -> None:
+    def hand_over(self, job: Job) -> None:
         """Drop a job that another supernode runs; files that the job pinned stay pinned."""
         self._jobs.pop(job.id, None)
-        if job.task is not None and not job.over:
-            job.left = True
+        if job.task is not None and not job.ended:
+            job.handed_over = True
             job.change(FAILED, "another supernode of the cluster resumed it")
             job.cancel.set()
             job.task.cancel()
 
-    def begin(self, asked: Asked, client: str) -> Job | None:
+    def begin(self, request: PreheatRequest, client: str) -> Job | None:
         """Start a job for the client at this address, or return the running job for the same file. Return None at the limit of jobs.
         Raises LocalError, and BadValue when the id is that of another preheat."""
-        name = asked.id or secrets.token_hex(32)
-        if not asked.id and asked.kind == FILE and len(asked.urls) == 1:
-            [url] = asked.urls
-            wanted = _file(self.state, asked, url)
-            name = self._public_name(self._named(wanted, task_url(url, asked.unwanted), asked.md5 or asked.identifier), wanted)
+        name = request.id or secrets.token_hex(32)
+        if not request.id and request.kind == FILE and len(request.urls) == 1:
+            [url] = request.urls
+            wanted = _wanted_file(self.state, request, url)
+            name = self._public_name(self._task_id(wanted, task_url(url, request.unwanted), request.md5 or request.identifier), wanted)
         known = self._jobs.get(name)
-        if known is not None and not known.over:
-            if (known.kind, known.url) != (asked.kind, asked.urls[0]):
+        if known is not None and not known.ended:
+            if (known.kind, known.url) != (request.kind, request.urls[0]):
                 raise BadValue(f"id: {name} is that of another preheat")
             return known
         if not self._shares.acquire(client):
             return None
         self._jobs.pop(name, None)
-        job = self._jobs[name] = Job(name, next(self._numbers), asked, client, self.state.loop.create_future())
-        job.needs = preheat_takeover.fields_of(asked, self._own_platform)
-        job.task = self.state.loop.create_task(self._run(job, asked))
+        job = self._jobs[name] = Job(name, next(self._numbers), request, client, self.state.loop.create_future())
+        job.resume_fields = preheat_takeover.resume_fields(request, self._own_platform)
+        job.task = self.state.loop.create_task(self._run(job, request))
         job.task.add_done_callback(lambda _: self._ended(job))
-        self.state.events.info("preheat_started", preheat=name, kind=asked.kind, url=asked.urls[0], client=client)
+        self.state.events.info("preheat_started", preheat=name, kind=request.kind, url=request.urls[0], client=client)
         self._trim()
         return job
 
@@ -151,18 +151,18 @@ class Preheats:
         """End a job and the fetches that run for it alone, or remove an ended job. Raises RemoteError when it is another supernode's and
         that supernode cannot be notified."""
         if isinstance(job, RemoteJob):
-            if self.news is not None:
-                self.news.cancel(job)
-        elif job.over:
+            if self.notices is not None:
+                self.notices.cancel(job)
+        elif job.ended:
             self._jobs.pop(job.id, None)
         elif job.task is not None:
             job.cancel.set()
             job.task.cancel()
             job.change(FAILED, CANCELLED)
-            if self.news is not None:
-                self.news.cancelled(job)
+            if self.notices is not None:
+                self.notices.cancelled(job)
 
-    def _named(self, wanted: Wanted, url: str, sign: str) -> str:
+    def _task_id(self, wanted: Wanted, url: str, sign: str) -> str:
         """Return the id of the task to fetch. Raises LocalError."""
         return [*self.state.credentials.tasks(wanted, url, sign)][-1][0]
 
@@ -171,7 +171,7 @@ class Preheats:
         return task if wanted.open else self.state.names.alias(task)
 
     def _ended(self, job: Job) -> None:
-        if not job.over:
+        if not job.ended:
             job.change(FAILED, CANCELLED)
         tell = self.state.events.warning if job.state == FAILED else self.state.events.info
         tell("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
@@ -182,14 +182,14 @@ class Preheats:
 
     def _stop(self, job: Job) -> None:
         """Stop the job's fetches that neither downloads nor other jobs use."""
-        left = {part.task for part in job.parts if part.started and not part.over}
-        others = {part.task for other in self if other is not job and not other.over for part in other.parts}
+        left = {part.task for part in job.parts if part.started and not part.ended}
+        others = {part.task for other in self if other is not job and not other.ended for part in other.parts}
         for task in left - others:
             swarm, fetch = self.state.swarm.tasks.get(task), self.state.cdn.fetches.get(task)
             if fetch is not None and fetch.state in (copies.NEW, copies.RUNNING) and (swarm is None or not swarm.downloads):
                 self.state.fetches.forget(task)
         for part in job.parts:
-            if not part.over:
+            if not part.ended:
                 part.end(job.error)
 
     def _trim(self) -> None:
@@ -197,17 +197,17 @@ class Preheats:
         for job in list(self):
             if len(self._jobs) <= MOST_JOBS and parts <= MOST_PARTS:
                 return
-            if job.over:
+            if job.ended:
                 parts -= len(job.parts)
                 del self._jobs[job.id]
 
-    async def _run(self, job: Job, asked: Asked) -> None:
+    async def _run(self, job: Job, request: PreheatRequest) -> None:
         try:
-            with self.state.quota.registering(job.client, OVERHEAD + asked.texts):
-                async with self._turns, asyncio.timeout(LONGEST):
+            with self.state.quota.registering(job.client, OVERHEAD + request.texts):
+                async with self._job_slots, asyncio.timeout(LONGEST):
                     job.change(RUNNING)
-                    asked = asked.replace(cacerts=self.state.quota.shared(asked.cacerts, job.client))
-                    await self._work(job, asked)
+                    request = request.replace(cacerts=self.state.quota.shared(request.cacerts, job.client))
+                    await self._work(job, request)
         except (DfengineError, TimeoutError) as error:
             job.change(FAILED, str(error) or f"it took longer than {LONGEST / 3600:.0f} h")
             return
@@ -218,23 +218,23 @@ class Preheats:
         else:
             job.change(SUCCESS)
 
-    async def _work(self, job: Job, asked: Asked) -> None:
+    async def _work(self, job: Job, request: PreheatRequest) -> None:
         """Run a job. Raises DfengineError when it cannot be started; errors of its parts are stored in the parts."""
-        slots = asyncio.Semaphore(asked.at_once)
-        if asked.kind == FILE:
-            job.parts = [Part(url) for url in asked.urls]
+        slots = asyncio.Semaphore(request.at_once)
+        if request.kind == FILE:
+            job.parts = [Part(url) for url in request.urls]
             async with asyncio.TaskGroup() as group:
                 for part in list(job.parts):
-                    group.create_task(self._file(job, asked, part, slots))
-                await self._places.forward(job, asked, group)
+                    group.create_task(self._fetch_file(job, request, part, slots))
+                await self._targets.forward(job, request, group)
             return
-        hosts = self._places.chosen(asked)
-        image = of_url(asked.urls[0])
+        hosts = self._targets.choose_proxies(request)
+        image = of_url(request.urls[0])
         access = Access(self.state.settings.origin_allow, self.state.settings.origin_deny)
-        reader = ImageReader(image, asked.headers, asked.user, asked.password, job.cancel, access=access, insecure=asked.insecure,
-                             cacerts=asked.cacerts)
-        blobs = await self._in_thread(partial(reader.blobs, asked.platforms or (self._own_platform,)))
-        job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(asked, blob.digest)]
+        reader = ImageReader(image, request.headers, request.user, request.password, job.cancel, access=access, insecure=request.insecure,
+                             cacerts=request.cacerts)
+        blobs = await self._in_thread(partial(reader.blobs, request.platforms or (self._own_platform,)))
+        job.parts = [Part(image.blob(blob.digest), blob.digest, blob.size) for blob in blobs if _is_own(request, blob.digest)]
         if len(job.parts) * (1 + len(hosts)) > EACH:
             raise RemoteError(f"{len(job.parts)} blobs at {len(hosts)} hosts are more than {EACH}: name fewer hosts")
         turn = asyncio.Lock()
@@ -245,21 +245,21 @@ class Preheats:
 
         async with asyncio.TaskGroup() as group:
             for part in list(job.parts):
-                others = self._places.parts(part, hosts)
+                others = self._targets.proxy_parts(part, hosts)
                 job.parts += others
-                group.create_task(self._blob(job, asked, part, opened, slots, list(zip(hosts, others, strict=True))))
-            await self._places.forward(job, asked, group)
+                group.create_task(self._fetch_blob(job, request, part, opened, slots, list(zip(hosts, others, strict=True))))
+            await self._targets.forward(job, request, group)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await self.state.loop.run_in_executor(self._threads, call)
 
-    async def _file(self, job: Job, asked: Asked, part: Part, slots: asyncio.Semaphore) -> None:
+    async def _fetch_file(self, job: Job, request: PreheatRequest, part: Part, slots: asyncio.Semaphore) -> None:
         async with slots:
-            wanted = _file(self.state, asked, part.url)
-            await self._fetch(job, part, wanted, task_url(part.url, asked.unwanted), asked.md5 or asked.identifier, asked.pinned)
+            wanted = _wanted_file(self.state, request, part.url)
+            await self._fetch(job, part, wanted, task_url(part.url, request.unwanted), request.md5 or request.identifier, request.pinned)
 
-    async def _blob(
-        self, job: Job, asked: Asked, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore,
+    async def _fetch_blob(
+        self, job: Job, request: PreheatRequest, part: Part, opened: Callable[[], Awaitable[Headers]], slots: asyncio.Semaphore,
         others: list[tuple[Worker, Part]],
     ) -> None:
         """Fetch a blob to this supernode, then to the hosts of `others`."""
@@ -271,20 +271,20 @@ class Preheats:
                 part.end(str(error))
             else:
                 hex = part.digest.partition(":")[2]
-                wanted = Wanted(part.url, headers, asked.insecure, asked.cacerts, content=hex)
-                await self._fetch(job, part, wanted, f"{CONTENT}:{part.digest}", "", asked.pinned)
+                wanted = Wanted(part.url, headers, request.insecure, request.cacerts, content=hex)
+                await self._fetch(job, part, wanted, f"{CONTENT}:{part.digest}", "", request.pinned)
         if part.error:
             for _, other in others:
                 other.end("the supernode does not have it")
         else:
-            await asyncio.gather(*(self._places.bring(worker, other, headers, asked.pinned) for worker, other in others))
+            await asyncio.gather(*(self._targets.prefetch(worker, other, headers, request.pinned) for worker, other in others))
 
     async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
         """Have the task of a part fetched, and wait until its file is complete."""
         part.state = RUNNING
         unpinned = False
         try:
-            part.task = self._named(wanted, url, sign)
+            part.task = self._task_id(wanted, url, sign)
             part.name = self._public_name(part.task, wanted)
             part.started = part.task not in self.state.cdn.fetches
             fetch = await self._head(job, wanted, url, sign)
@@ -292,12 +292,12 @@ class Preheats:
             unpinned = pinned and not self.state.fetches.kept.is_pinned(fetch.task)
             if unpinned:
                 self.state.fetches.kept.pin(fetch.task, wanted.url, True, wanted.open)
-            self._known(job)
+            self._origins_responded(job)
             part.length = fetch.file.geometry.length if fetch.file is not None else -1
-            await self._whole(part, fetch)
+            await self._wait_complete(part, fetch)
             part.end()
         except (DfengineError, asyncio.CancelledError) as error:
-            if unpinned and not job.left:
+            if unpinned and not job.handed_over:
                 self.state.fetches.kept.pin(part.task, wanted.url, False, wanted.open)
             if not isinstance(error, DfengineError):
                 raise
@@ -309,14 +309,14 @@ class Preheats:
             try:
                 return await first(self.state, wanted, url, sign, job.client)
             except OriginBusy:
-                self._known(job)
+                self._origins_responded(job)
                 await asyncio.sleep(POLL[1])
 
-    def _known(self, job: Job) -> None:
+    def _origins_responded(self, job: Job) -> None:
         if job.kind == FILE and len(job.parts) == 1:
-            job.know()
+            job.origins_responded()
 
-    async def _whole(self, part: Part, fetch: Fetch) -> None:
+    async def _wait_complete(self, part: Part, fetch: Fetch) -> None:
         """Wait until the file is complete. Raises DfengineError when its fetch fails."""
         pause = POLL[0]
         while fetch.state in (copies.NEW, copies.RUNNING) and not fetch.stopped:
@@ -329,21 +329,21 @@ class Preheats:
     def close(self) -> None:
         """Cancel all jobs at the end of the process."""
         for job in self:
-            if not job.over and job.task is not None:
+            if not job.ended and job.task is not None:
                 job.cancel.set()
                 job.task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._places.close()
-        if self.news is not None:
-            self.news.close()
+        self._targets.close()
+        if self.notices is not None:
+            self.notices.close()
 
 
-def _is_own(asked: Asked, digest: str) -> bool:
+def _is_own(request: PreheatRequest, digest: str) -> bool:
     """Whether, of the supernodes that divide the image, downloads of this blob turn to this one first."""
-    return not asked.nodes or order(asked.nodes, task_id(f"{CONTENT}:{digest}"))[0] == asked.nodes[asked.node]
+    return not request.nodes or order(request.nodes, task_id(f"{CONTENT}:{digest}"))[0] == request.nodes[request.node]
 
 
-def _file(state: SupernodeState, asked: Asked, url: str) -> Wanted:
-    named = task_url(url, asked.unwanted)
-    return Wanted(url, asked.headers, asked.insecure, asked.cacerts, md5=asked.md5, named=named if named != url else "",
+def _wanted_file(state: SupernodeState, request: PreheatRequest, url: str) -> Wanted:
+    named = task_url(url, request.unwanted)
+    return Wanted(url, request.headers, request.insecure, request.cacerts, md5=request.md5, named=named if named != url else "",
                   split=state.settings.private != "share")

@@ -35,7 +35,7 @@ class Worker:
         self.seen = 0.0
         self.waiting: dict[int, work_messages.Item] = {}
         self.under_way: dict[int, work_messages.Item] = {}
-        self.ends: dict[int, asyncio.Future[str]] = {}
+        self.results: dict[int, asyncio.Future[str]] = {}
         """Number of an item -> the reason of its failure, "" for success."""
         self.parked: asyncio.Future[Response] | None = None
         self.want = 0
@@ -74,24 +74,24 @@ class Workers:
         held = set(asking.under_way)
         for number in [number for number in worker.under_way if number not in held]:
             worker.waiting[number] = worker.under_way.pop(number)
-        over = [number for number in asking.under_way if number not in worker.ends]
+        over = [number for number in asking.under_way if number not in worker.results]
         worker.want = asking.want
-        self._release(worker)
-        given = self._take(worker)
+        self._release_parked(worker)
+        given = self._next_items(worker)
         if given or over or asking.wait <= 0:
             return _answer(work_messages.Given(work=given, over=over))
         parked = worker.parked = self._loop.create_future()
-        timer = self._loop.call_later(asking.wait, self._release, worker)
+        timer = self._loop.call_later(asking.wait, self._release_parked, worker)
         parked.add_done_callback(lambda _: timer.cancel())
         return parked
 
-    def give(self, worker: Worker, item: work_messages.Item) -> asyncio.Future[str]:
+    def assign(self, worker: Worker, item: work_messages.Item) -> asyncio.Future[str]:
         """Assign an item; its number is replaced. The future's result is the reason of a failure, "" for success; cancel it to withdraw."""
         number, self._next = self._next, self._next + 1
-        end = worker.ends[number] = self._loop.create_future()
+        end = worker.results[number] = self._loop.create_future()
         end.add_done_callback(partial(self._ended, worker, number))
         worker.waiting[number] = msgspec.structs.replace(item, number=number)
-        if worker.parked is not None and not worker.parked.done() and (given := self._take(worker)):
+        if worker.parked is not None and not worker.parked.done() and (given := self._next_items(worker)):
             worker.parked.set_result(_answer(work_messages.Given(work=given)))
             worker.parked = None
         return end
@@ -102,28 +102,28 @@ class Workers:
         for worker in [worker for worker in self._workers.values() if now - worker.seen >= LIFE]:
             del self._workers[worker.name]
             self._shares.release(worker.address)
-            for number in list(worker.ends):
+            for number in list(worker.results):
                 self._end(worker, number, f"the proxy of {worker.host} has sent no request for {LIFE:g} s")
 
-    def _take(self, worker: Worker) -> list[work_messages.Item]:
+    def _next_items(self, worker: Worker) -> list[work_messages.Item]:
         numbers = list(islice(worker.waiting, max(0, min(worker.want, EACH - len(worker.under_way)))))
         given = [worker.waiting.pop(number) for number in numbers]
         worker.under_way |= {item.number: item for item in given}
         return given
 
-    def _release(self, worker: Worker) -> None:
+    def _release_parked(self, worker: Worker) -> None:
         """Answer the parked request without work."""
         parked, worker.parked = worker.parked, None
         if parked is not None and not parked.done():
             parked.set_result(_answer(work_messages.Given()))
 
     def _end(self, worker: Worker, number: int, error: str) -> None:
-        end = worker.ends.get(number)
+        end = worker.results.get(number)
         if end is not None and not end.done():
             end.set_result(error)
 
     def _ended(self, worker: Worker, number: int, _: object) -> None:
-        worker.ends.pop(number, None)
+        worker.results.pop(number, None)
         worker.waiting.pop(number, None)
         worker.under_way.pop(number, None)
 

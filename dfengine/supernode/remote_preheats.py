@@ -33,9 +33,9 @@ REPEAT = 30.0
 """Seconds after which a supernode sends a running preheat again, even if it has not changed."""
 
 SETTLE = 6.0
-"""Seconds after a notice in which its sender need not be known as a member: both are sent with beats."""
+"""Seconds after a notice in which its sender need not be known as a member: both are sent with heartbeats."""
 
-MOST_TOOK = 16
+MAX_TAKEOVERS = 16
 """Supernodes that one preheat may lose before it is not taken over any more."""
 
 PARTS_BYTES = 8_000
@@ -48,7 +48,7 @@ class _Part(msgspec.Struct, array_like=True):
     url: str
     digest: str
     length: int
-    here: int
+    fetched: int
     host: str
     ip: str
     task: str
@@ -83,38 +83,38 @@ class RemoteJob:
         self.id, self.number, self.kind, self.scope = message.id, message.number, message.kind, message.scope
         self.platforms, self.url, self.created, self.updated = tuple(message.platforms), message.url, message.created, message.updated
         self.state, self.error, self.supernode, self.owner = message.state, message.error, message.address, owner
-        self.took, self.needs = tuple(message.took[:MOST_TOOK]), message.needs
-        self.again = 0.0
+        self.previous_owners, self.resume_fields = tuple(message.took[:MAX_TAKEOVERS]), message.needs
+        self.retry_at = 0.0
         """The time from which this supernode may try to take it over."""
         self.remote_totals: Totals | None = message.totals
         self.parts: list[Part] = []
         for each in message.parts:
             part = Part(each.url, each.digest, each.length, each.host, each.ip)
-            part.here, part.name, part.state, part.error = each.here, each.task, each.state, each.error
+            part.fetched, part.name, part.state, part.error = each.fetched, each.task, each.state, each.error
             self.parts.append(part)
         self.at, self.received_at = at, received_at
         self.lost = False
         """Whether it failed because its supernode is gone or silent."""
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return self.state not in STATES[:2]
 
     def fail(self, error: str) -> None:
         """Mark the preheat and its unfinished parts as failed: its supernode does not run it any more."""
         self.state, self.error, self.lost = FAILED, error, True
         for part in self.parts:
-            if not part.over:
+            if not part.ended:
                 part.end(error)
 
 
-def message_of(job: Job, address: str, totals: Totals, here: Callable[[Part], int]) -> dict[str, Any]:
-    """Return the notice of a preheat of this supernode at `address`, without credentials. here: bytes of a part that are fetched."""
+def notice_of(job: Job, address: str, totals: Totals, fetched: Callable[[Part], int]) -> dict[str, Any]:
+    """Return the notice of a preheat of this supernode at `address`, without credentials. fetched: bytes of a part that are fetched."""
     parts: list[_Part] = []
     size = 0
     order = {FAILED: 0, STATES[1]: 1}
     for part in sorted(job.parts[:MOST], key=lambda part: order.get(part.state, 2)):
-        entry = _Part(bare(part.url), part.digest, part.length, here(part), part.host, part.ip, part.name, part.state,
+        entry = _Part(bare(part.url), part.digest, part.length, fetched(part), part.host, part.ip, part.name, part.state,
                      redacted(part.error)[:300])
         size += 120 + sum(len(text) for text in (entry.url, entry.digest, entry.host, entry.ip, entry.task, entry.error))
         if size > PARTS_BYTES:
@@ -122,22 +122,23 @@ def message_of(job: Job, address: str, totals: Totals, here: Callable[[Part], in
         parts.append(entry)
     return dict(msgspec.to_builtins(_Message(
         job.id, job.state, address, job.number, job.kind, job.scope, list(job.platforms), bare(job.url)[:2000], redacted(job.error)[:500],
-        job.created, job.updated, totals, parts, list(job.took), "" if job.over else job.needs,
+        job.created, job.updated, totals, parts, list(job.previous_owners), "" if job.ended else job.resume_fields,
     )))  # fmt: skip
 
 
-def forgotten(id: str) -> dict[str, Any]:
+def removal_notice(id: str) -> dict[str, Any]:
     """Return the notice of a removed preheat."""
     return dict(msgspec.to_builtins(_Message(id, "")))
 
 
-def leaves(own: Job, id: str, remote: RemoteJob) -> bool:
+def should_yield(own: Job, id: str, remote: RemoteJob) -> bool:
     """Whether the supernode of this id, which runs the same preheat as the owner of `remote`, is the one to leave it."""
-    if own.over or remote.lost:
+    if own.ended or remote.lost:
         return False
-    if remote.owner in own.took:
-        return remote.over  # its former supernode still runs, and has ended it
-    return id in remote.took or (bool({*own.took} & {*remote.took}) and (remote.over or remote.owner < id))
+    if remote.owner in own.previous_owners:
+        return remote.ended  # its former supernode still runs, and has ended it
+    same_owners = bool({*own.previous_owners} & {*remote.previous_owners})
+    return id in remote.previous_owners or (same_owners and (remote.ended or remote.owner < id))
 
 
 class RemoteJobs:
@@ -145,7 +146,7 @@ class RemoteJobs:
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], RemoteJob] = {}
-        self._taken: dict[tuple[str, str], str] = {}
+        self._taken_over_by: dict[tuple[str, str], str] = {}
         """Owner and id of a preheat that was taken over -> the latest supernode to do so."""
         self._cancelled: dict[tuple[str, str, float], None] = {}
         """Owner, id and creation time of cancelled preheats."""
@@ -164,22 +165,22 @@ class RemoteJobs:
             return
         self._jobs.pop(key, None)
         if found.state:
-            if self._taken.get(key) in found.took:
-                del self._taken[key]  # its former supernode has taken it over again
-            for former in found.took[:MOST_TOOK]:
+            if self._taken_over_by.get(key) in found.took:
+                del self._taken_over_by[key]  # its former supernode has taken it over again
+            for former in found.took[:MAX_TAKEOVERS]:
                 if former != owner:
-                    self.took(former, found.id, owner)
-            if key not in self._taken or found.state not in STATES[:2]:
+                    self.mark_taken_over(former, found.id, owner)
+            if key not in self._taken_over_by or found.state not in STATES[:2]:
                 self._jobs[key] = RemoteJob(found, owner, at, now)
             while len(self._jobs) > MOST:
                 del self._jobs[next(iter(self._jobs))]
 
-    def took(self, former: str, id: str, by: str) -> None:
+    def mark_taken_over(self, former: str, id: str, by: str) -> None:
         """Note that the supernode `by` has taken over a preheat of `former`."""
         known = self._jobs.get((former, id))
-        if known is None or not known.over or known.lost:
+        if known is None or not known.ended or known.lost:
             self._jobs.pop((former, id), None)
-        _keep(self._taken, (former, id), by)
+        _keep(self._taken_over_by, (former, id), by)
 
     def cancel(self, owner: str, id: str, created: float) -> None:
         """Note that a preheat was cancelled: no supernode may take it over."""
@@ -191,14 +192,15 @@ class RemoteJobs:
 
     def orphans(self, members: Collection[str], now: float) -> list[RemoteJob]:
         """Return the preheats that this supernode may take over now."""
-        return [job for job in self._jobs.values() if job.again <= now and self._lost(job, members, now) and self._moves(job)]
+        return [job for job in self._jobs.values() if job.retry_at <= now and self._lost(job, members, now) and self._may_move(job)]
 
     @staticmethod
     def _lost(job: RemoteJob, members: Collection[str], now: float) -> bool:
-        return not job.over and job.owner not in members and now - job.received_at > SETTLE
+        return not job.ended and job.owner not in members and now - job.received_at > SETTLE
 
-    def _moves(self, job: RemoteJob) -> bool:
-        return isinstance(job.needs, dict) and (job.owner, job.id, job.created) not in self._cancelled and len(job.took) < MOST_TOOK
+    def _may_move(self, job: RemoteJob) -> bool:
+        cancelled = (job.owner, job.id, job.created) in self._cancelled
+        return isinstance(job.resume_fields, dict) and not cancelled and len(job.previous_owners) < MAX_TAKEOVERS
 
     def drop(self, job: RemoteJob) -> None:
         """Drop a preheat."""
@@ -210,10 +212,10 @@ class RemoteJobs:
             lost, silent = self._lost(job, members, now), now - job.received_at > SILENCE
             if lost and (job.owner, job.id, job.created) in self._cancelled:
                 job.fail("it was cancelled")
-            elif lost and (silent or not self._moves(job)):
-                why = f", because it {job.needs}" if isinstance(job.needs, str) and job.needs else ""
+            elif lost and (silent or not self._may_move(job)):
+                why = f", because it {job.resume_fields}" if isinstance(job.resume_fields, str) and job.resume_fields else ""
                 job.fail(f"supernode {job.supernode} is gone, and no other one resumed this preheat{why}: begin it again")
-            elif not job.over and silent:
+            elif not job.ended and silent:
                 job.fail(f"supernode {job.supernode} has sent nothing about it for {SILENCE:.0f} s")
         return list(self._jobs.values())
 

@@ -22,7 +22,7 @@ from dfengine.supernode.console.routes import PATHS, ConsoleRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import size_of
 from dfengine.supernode.metrics import Scrapes, Served
-from dfengine.supernode.preheat_notices import PreheatNews
+from dfengine.supernode.preheat_notices import PreheatNotices
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.state import SupernodeState
@@ -127,7 +127,7 @@ class Router:
 
     def join(self, cluster: Cluster) -> None:
         """Serve the cluster's preheats as well. Call before the cluster starts."""
-        self._preheats.news = PreheatNews(self._state, cluster, self._preheats)
+        self._preheats.notices = PreheatNotices(self._state, cluster, self._preheats)
 
     def close(self) -> None:
         """Close at the end of the process, before the state is closed."""

@@ -12,28 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue, ProtocolViolation
-from dfengine.supernode.preheat_request import FILE, HERE, IMAGE, PEERS, SEEDS, Asked, of_v1, of_v2
+from dfengine.supernode.preheat_request import FILE, IMAGE, PEERS, SEEDS, SINGLE_SEED, PreheatRequest, parse_v1, parse_v2
 
 HARBOR = Path(__file__).parent / "harbor"
 IMAGE_URL = "https://harbor.example/v2/library/app/manifests/1.0"
 
 
-def v1(**fields: Any) -> Asked:
-    return of_v1(json.dumps(fields).encode())
+def v1(**fields: Any) -> PreheatRequest:
+    return parse_v1(json.dumps(fields).encode())
 
 
-def v2(**arguments: Any) -> Asked:
-    return of_v2(json.dumps({"type": "preheat", "args": arguments}).encode())
+def v2(**arguments: Any) -> PreheatRequest:
+    return parse_v2(json.dumps({"type": "preheat", "args": arguments}).encode())
 
 
 def test_what_harbor_sends_to_dragonfly_1() -> None:
-    asked = of_v1((HARBOR / "preheats.json").read_bytes())
-    assert (asked.kind, asked.urls, asked.scope) == (IMAGE, (IMAGE_URL,), HERE)
+    asked = parse_v1((HARBOR / "preheats.json").read_bytes())
+    assert (asked.kind, asked.urls, asked.scope) == (IMAGE, (IMAGE_URL,), SINGLE_SEED)
     assert asked.headers == (("Authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),)
 
 
 def test_what_harbor_sends_to_dragonfly_2() -> None:
-    asked = of_v2((HARBOR / "jobs.json").read_bytes())
+    asked = parse_v2((HARBOR / "jobs.json").read_bytes())
     assert (asked.kind, asked.urls, asked.scope) == (IMAGE, (IMAGE_URL,), SEEDS)
     assert asked.headers == (("Authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"),)
 
@@ -55,11 +55,11 @@ def test_how_the_origin_is_verified() -> None:
 
 def test_what_may_be_left_out() -> None:
     asked = v1(URL="http://h/a b", filter="x&y", md5="A" * 32, identifier="i", headers=None)
-    assert asked == Asked(FILE, ("http://h/a%20b",), unwanted="x&y", md5="a" * 32, identifier="i")
+    assert asked == PreheatRequest(FILE, ("http://h/a%20b",), unwanted="x&y", md5="a" * 32, identifier="i")
 
 
 @pytest.mark.parametrize(("given", "scope"), [
-    ({}, HERE), ({"scope": ""}, HERE), ({"scope": "single_peer"}, HERE), ({"scope": "all_seed_peers"}, SEEDS),
+    ({}, SINGLE_SEED), ({"scope": ""}, SINGLE_SEED), ({"scope": "single_peer"}, SINGLE_SEED), ({"scope": "all_seed_peers"}, SEEDS),
     ({"scope": "all_peers"}, PEERS),
     ({"ips": ["10.0.0.1"]}, PEERS), ({"count": 3}, PEERS), ({"percentage": 50}, PEERS),
 ])  # fmt: skip
@@ -103,7 +103,7 @@ def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", [b"", b"5", b"[]", b'{"type": "sync_peers"}', b'{"type": "preheat"}', b'{"type": "preheat", "args": []}'])
 def test_what_is_no_job(body: bytes) -> None:
     with pytest.raises((BadValue, ProtocolViolation)):
-        of_v2(body)
+        parse_v2(body)
 
 
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

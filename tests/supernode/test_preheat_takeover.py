@@ -12,8 +12,8 @@ import pytest
 from dfengine.errors import BadValue
 from dfengine.supernode import preheat_takeover
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Totals
-from dfengine.supernode.preheat_request import of_v1
-from dfengine.supernode.remote_preheats import MOST_TOOK, SETTLE, SILENCE, RemoteJobs, leaves, message_of
+from dfengine.supernode.preheat_request import parse_v1
+from dfengine.supernode.remote_preheats import MAX_TAKEOVERS, SETTLE, SILENCE, RemoteJobs, notice_of, should_yield
 
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
 ID = "ab" * 32
@@ -21,16 +21,17 @@ NEEDS = {"type": "file", "urls": ["http://o/f"]}
 
 
 def asked(**given: Any) -> Any:
-    return of_v1(json.dumps({"url": "http://o/f", **given}).encode())
+    return parse_v1(json.dumps({"url": "http://o/f", **given}).encode())
 
 
-def job(state: str = RUNNING, took: tuple[str, ...] = (), needs: Any = NEEDS, created: float = 100.0) -> Any:
+def job(state: str = RUNNING, previous_owners: tuple[str, ...] = (), resume_fields: Any = NEEDS, created: float = 100.0) -> Any:
     return SimpleNamespace(id=ID, state=state, number=7, kind="file", scope="single_seed_peer", platforms=(), url="http://o/f", error="",
-                           created=created, updated=101.0, parts=[], took=took, needs=needs, over=state not in (RUNNING,))  # fmt: skip
+                           created=created, updated=101.0, parts=[], previous_owners=previous_owners,
+                           resume_fields=resume_fields, ended=state not in (RUNNING,))  # fmt: skip
 
 
 def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
-    return json.loads(json.dumps(message_of(given, address, Totals(0, 0, 0, 0), lambda part: 0)))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(notice_of(given, address, Totals(0, 0, 0, 0), lambda part: 0)))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("given", [
@@ -40,15 +41,15 @@ def said(given: Any, address: str = "h:8002") -> dict[str, Any]:
 ])  # fmt: skip
 def test_what_is_told_asks_for_the_same(given: dict[str, Any]) -> None:
     before = asked(**given)
-    told = preheat_takeover.fields_of(before, "linux/amd64")
+    told = preheat_takeover.resume_fields(before, "linux/amd64")
     assert isinstance(told, dict)
-    assert preheat_takeover.asked_of(json.loads(json.dumps(told)), ID) == before.replace(id=ID)
+    assert preheat_takeover.request_of(json.loads(json.dumps(told)), ID) == before.replace(id=ID)
 
 
 def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
-    told = preheat_takeover.fields_of(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
+    told = preheat_takeover.resume_fields(asked(type="image", url="https://r/v2/a/manifests/1"), "linux/s390x")
     assert isinstance(told, dict)
-    assert preheat_takeover.asked_of(told, ID).platforms == ("linux/s390x",)
+    assert preheat_takeover.request_of(told, ID).platforms == ("linux/s390x",)
 
 
 @pytest.mark.parametrize(("given", "why"), [
@@ -66,10 +67,10 @@ def test_an_images_platform_is_that_of_the_supernode_that_was_asked() -> None:
     ({"type": "image", "url": "https://r/v2/a/manifests/1", "id": ID, "nodes": ["h:1", "i:1"], "node": 1}, "part"),
 ])  # fmt: skip
 def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str) -> None:
-    needs = preheat_takeover.fields_of(asked(**given), "linux/amd64")
+    needs = preheat_takeover.resume_fields(asked(**given), "linux/amd64")
     assert isinstance(needs, str)
     assert why in needs
-    body = said(job(needs=needs))
+    body = said(job(resume_fields=needs))
     assert "hidden" not in str(body)
     told = RemoteJobs()
     told.received(body, A, 1.0, 0.0)
@@ -86,7 +87,7 @@ def test_what_came_with_credentials_is_not_told(given: dict[str, Any], why: str)
 ])  # fmt: skip
 def test_what_no_supernode_may_tell_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(BadValue):
-        preheat_takeover.asked_of(fields, ID)
+        preheat_takeover.request_of(fields, ID)
 
 
 def test_it_goes_on_under_the_one_that_took_it_and_comes_to_an_end_in_bounded_time() -> None:
@@ -94,21 +95,21 @@ def test_it_goes_on_under_the_one_that_took_it_and_comes_to_an_end_in_bounded_ti
     told.received(said(job()), A, 1.0, 0.0)
     assert not told.orphans({A}, 1.0 + SETTLE)
     [orphan] = told.orphans((), 1.0 + SETTLE)
-    orphan.again = 50.0
+    orphan.retry_at = 50.0
     assert not told.orphans((), 49.0), "somebody else has claimed it"
     assert [each.state for each in told.all((), SILENCE)] == [RUNNING], "it may be taken yet"
-    told.received(said(job(took=(A,)), "i:1"), B, 2.0, 40.0)
+    told.received(said(job(previous_owners=(A,)), "i:1"), B, 2.0, 40.0)
     assert [(each.owner, each.state) for each in told.all({B}, 41.0)] == [(B, RUNNING)]
     told.received(said(job()), A, 3.0, 42.0)
     assert [each.owner for each in told.all({A, B}, 43.0)] == [B], "A is there again, and will leave it"
     [again] = told.orphans({A}, 50.0 + SETTLE)
-    assert (again.owner, again.took) == (B, (A,))
-    told.received(said(job(took=(B, A)), "h:8002"), A, 4.0, 60.0)
+    assert (again.owner, again.previous_owners) == (B, (A,))
+    told.received(said(job(previous_owners=(B, A)), "h:8002"), A, 4.0, 60.0)
     assert [each.owner for each in told.all({A}, 60.0)] == [A], "A has it back"
     assert [each.state for each in told.all((), 61.0 + SILENCE)] == [FAILED], "nobody took it"
-    told.received(said(job(SUCCESS, took=(A,)), "i:1"), B, 5.0, 200.0)
+    told.received(said(job(SUCCESS, previous_owners=(A,)), "i:1"), B, 5.0, 200.0)
     assert {each.owner: each.state for each in told.all({B}, 200.0)} == {B: SUCCESS}
-    told.received(said(job(took=tuple(f"{n:032x}" for n in range(MOST_TOOK)))), C, 5.0, 300.0)
+    told.received(said(job(previous_owners=tuple(f"{n:032x}" for n in range(MAX_TAKEOVERS)))), C, 5.0, 300.0)
     assert not told.orphans((), 301.0 + SETTLE), "one that kills supernodes is not taken for ever"
 
 
@@ -128,14 +129,14 @@ def test_of_two_that_work_at_the_same_one_stays() -> None:
         told.received(said(job(**given)), by, 1.0, 0.0)
         return told.find(by, ID)
 
-    assert leaves(job(), A, received(B, took=(A,))), "A was taken for dead"
-    assert not leaves(job(took=(A,)), B, received(A)), "it hears of B, and leaves"
-    assert leaves(job(took=(A,)), B, received(A, state=SUCCESS)), "A has ended it"
-    assert leaves(job(took=(A,)), C, received(B, took=(A,)))
-    assert not leaves(job(took=(A,)), B, received(C, took=(A,)))
-    assert leaves(job(took=(A,)), B, received(C, took=(A,), state=SUCCESS))
-    assert not leaves(job(SUCCESS, took=(A,)), C, received(B, took=(A,)))
-    assert not leaves(job(), B, received(A)), "each has one of its own"
+    assert should_yield(job(), A, received(B, previous_owners=(A,))), "A was taken for dead"
+    assert not should_yield(job(previous_owners=(A,)), B, received(A)), "it hears of B, and leaves"
+    assert should_yield(job(previous_owners=(A,)), B, received(A, state=SUCCESS)), "A has ended it"
+    assert should_yield(job(previous_owners=(A,)), C, received(B, previous_owners=(A,)))
+    assert not should_yield(job(previous_owners=(A,)), B, received(C, previous_owners=(A,)))
+    assert should_yield(job(previous_owners=(A,)), B, received(C, previous_owners=(A,), state=SUCCESS))
+    assert not should_yield(job(SUCCESS, previous_owners=(A,)), C, received(B, previous_owners=(A,)))
+    assert not should_yield(job(), B, received(A)), "each has one of its own"
 
 
 def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -> None:
@@ -163,12 +164,12 @@ def test_members_that_die_and_come_back_leave_one_that_works_at_it_or_an_end() -
                 for other in [other for other in alive if body and other not in quiet | {name} and chance.random() < 0.8]:
                     boards[other].received(body or {}, name, at, now)
                     own, found = works.get(other), boards[other].find(name, ID)
-                    if own is not None and found is not None and leaves(own, other, found):
+                    if own is not None and found is not None and should_yield(own, other, found):
                         del works[other]
             for name in [name for name in alive if name not in quiet and name not in works]:
                 for orphan in boards[name].orphans({other for other in alive if other not in quiet}, now):
                     if claims.setdefault(orphan.owner, name) == name:
-                        works[name] = job(took=(*orphan.took, orphan.owner))
-                        boards[name].took(orphan.owner, ID, name)
+                        works[name] = job(previous_owners=(*orphan.previous_owners, orphan.owner))
+                        boards[name].mark_taken_over(orphan.owner, ID, name)
         running = [name for name in works if name not in dead]
         assert len(running) == 1, (seed, running, dead, cut)

@@ -40,7 +40,7 @@ def test_work_is_given_reported_and_over() -> None:
         assert await ask(workers) == work_messages.Given()
         worker = only(workers)
         assert (worker.ip, worker.host) == ("10.0.0.1", "10.0.0.1")
-        ends = [workers.give(worker, ITEM) for _ in range(6)]
+        ends = [workers.assign(worker, ITEM) for _ in range(6)]
         given = (await ask(workers)).work
         assert len(given) == module.EACH
         assert given[0].headers == [("Authorization", "secret")]
@@ -61,7 +61,7 @@ def test_a_parked_request_is_answered_by_work() -> None:
         await ask(workers)
         waiting = asyncio.ensure_future(ask(workers, wait=30.0))
         await asyncio.sleep(0)
-        workers.give(only(workers), ITEM)
+        workers.assign(only(workers), ITEM)
         assert len((await waiting).work) == 1
         # A second request of the same proxy takes the place of the first.
         first = asyncio.ensure_future(ask(workers, wait=30.0, under_way=list(only(workers).under_way)))
@@ -75,7 +75,7 @@ def test_a_parked_request_is_answered_by_work() -> None:
 def test_what_did_not_arrive_is_given_again() -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
-        workers.give(only(workers), ITEM)
+        workers.assign(only(workers), ITEM)
         first = (await ask(workers)).work
         assert (await ask(workers)).work == first
         assert (await ask(workers, under_way=[first[0].number])).work == []
@@ -86,13 +86,13 @@ def test_what_did_not_arrive_is_given_again() -> None:
 def test_what_is_cancelled_is_over() -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
-        end = workers.give(only(workers), ITEM)
+        end = workers.assign(only(workers), ITEM)
         [item] = (await ask(workers)).work
         end.cancel()
         await asyncio.sleep(0)
         assert (await ask(workers, under_way=[item.number, 7])).over == [item.number, 7]
         assert not only(workers).under_way
-        end = workers.give(only(workers), ITEM)
+        end = workers.assign(only(workers), ITEM)
         end.cancel()
         await asyncio.sleep(0)
         assert (await ask(workers)).work == []
@@ -103,7 +103,7 @@ def test_what_is_cancelled_is_over() -> None:
 def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(workers: Workers) -> None:
         await ask(workers)
-        end = workers.give(only(workers), ITEM)
+        end = workers.assign(only(workers), ITEM)
         workers.expire()
         assert not end.done()
         monkeypatch.setattr(module, "LIFE", 0.0)

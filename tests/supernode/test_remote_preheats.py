@@ -14,7 +14,7 @@ from dfengine.errors import BadValue
 from dfengine.supernode import remote_preheats
 from dfengine.supernode.negative_cache import NegativeCache
 from dfengine.supernode.preheat_job import FAILED, RUNNING, STATES, SUCCESS, WAITING, Part, Totals
-from dfengine.supernode.remote_preheats import SETTLE, SILENCE, RemoteJobs, forgotten, message_of
+from dfengine.supernode.remote_preheats import SETTLE, SILENCE, RemoteJobs, notice_of, removal_notice
 
 A, B = "aa" * 16, "bb" * 16
 
@@ -32,11 +32,12 @@ def job(state: str = RUNNING, id: str = "ab" * 32, parts: int = 2, url: str = "h
     for part in made:
         part.state = RUNNING
     return SimpleNamespace(id=id, state=state, number=7, kind="file", scope="single_seed_peer", platforms=(), url=url, error="",
-                           created=100.0, updated=101.0, parts=made, took=(), needs="", over=state in (SUCCESS, FAILED))  # fmt: skip
+                           created=100.0, updated=101.0, parts=made, previous_owners=(), resume_fields="",
+                           ended=state in (SUCCESS, FAILED))  # fmt: skip
 
 
 def message(given: Any) -> dict[str, Any]:
-    return message_of(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
+    return notice_of(given, "h:8002", Totals(len(given.parts), 0, 20, 5), lambda part: 3)
 
 
 def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
@@ -46,9 +47,9 @@ def test_it_is_told_as_its_supernode_has_it_without_what_opens_it() -> None:
     assert "u:p" not in str(body)
     remote.received(body, A, 1.0, 50.0)
     [found] = remote.all({A}, 50.0)
-    assert (found.id, found.number, found.state, found.supernode, found.over) == ("ab" * 32, 7, RUNNING, "h:8002", False)
+    assert (found.id, found.number, found.state, found.supernode, found.ended) == ("ab" * 32, 7, RUNNING, "h:8002", False)
     assert found.remote_totals == Totals(2, 0, 20, 5)
-    assert [(part.here, part.length, part.state) for part in found.parts] == [(3, 10, RUNNING)] * 2
+    assert [(part.fetched, part.length, part.state) for part in found.parts] == [(3, 10, RUNNING)] * 2
 
 
 def test_one_whose_supernode_is_gone_or_silent_has_failed_in_bounded_time() -> None:
@@ -60,7 +61,7 @@ def test_one_whose_supernode_is_gone_or_silent_has_failed_in_bounded_time() -> N
     gone, ended = remote.all((), 51.0 + SETTLE)
     assert (gone.state, ended.state) == (FAILED, SUCCESS)
     assert "h:8002 is gone" in gone.error
-    assert all(part.over for part in gone.parts)
+    assert all(part.ended for part in gone.parts)
     remote.received(message(job()), A, 2.0, 60.0)
     assert remote.all({A}, 60.0)[-1].state == RUNNING, "it is back"
     assert "sent nothing" in remote.all({A}, 61.0 + SILENCE)[-1].error
@@ -81,7 +82,7 @@ def test_what_is_forgotten_leaves_and_memory_is_bounded(monkeypatch: pytest.Monk
         remote.received(message(job(id=f"{n:064x}")), A, 1.0, 0.0)
     remote.received(message(job(id=f"{29:064x}")), B, 1.0, 0.0)
     assert len(remote.all({A}, 0.0)) == 10
-    remote.received(forgotten(f"{29:064x}"), A, 2.0, 0.0)
+    remote.received(removal_notice(f"{29:064x}"), A, 2.0, 0.0)
     assert [each.owner for each in remote.all({A, B}, 0.0) if each.id == f"{29:064x}"] == [B]
     remote.drop(remote.all({A, B}, 0.0)[-1])
     assert len(remote.all({A, B}, 0.0)) == 8

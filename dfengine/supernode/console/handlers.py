@@ -34,7 +34,7 @@ from dfengine.supernode.console.cluster import cluster
 from dfengine.supernode.console.overview import overview
 from dfengine.supernode.console.sampler import Census, chosen
 from dfengine.supernode.console.swarm_watch import SwarmWatch
-from dfengine.supernode.preheat_request import of_v1
+from dfengine.supernode.preheat_request import parse_v1
 
 if TYPE_CHECKING:
     from dfengine.net.event_ring import Event
@@ -124,8 +124,8 @@ class Handlers:
         return preheats.preheat(self._state, self._job(call))
 
     async def new_preheat(self, call: Call) -> Preheat:
-        asked = of_v1(call.request.body)
-        job = self._jobs.begin(asked, call.request.client)
+        parsed = parse_v1(call.request.body)
+        job = self._jobs.begin(parsed, call.request.client)
         if job is None:
             raise BadRequest(429, "too many preheats are under way: try again when some have ended")
         return preheats.preheat(self._state, job)

@@ -18,7 +18,7 @@ from dfengine.supernode.console.handlers import Handlers
 from dfengine.supernode.console.openapi import document
 from dfengine.supernode.console.operations import API, SEGMENTS, TABLE
 from dfengine.supernode.console.queries import NewPreheat
-from dfengine.supernode.preheat_request import of_v1
+from dfengine.supernode.preheat_request import parse_v1
 from dfengine.supernode.router import ROUTES
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(document(TABLE)))
@@ -105,7 +105,7 @@ def test_a_url_to_fetch_ahead_is_described_as_it_is_checked(url: str, taken: boo
     schema = {"$ref": "#/components/schemas/NewPreheat", "components": DOCUMENT["components"]}
     assert jsonschema.Draft202012Validator(schema).is_valid({"url": url}) is taken
     body = json.dumps({"url": url}).encode()
-    for check in (partial(msgspec.json.decode, type=NewPreheat), of_v1):
+    for check in (partial(msgspec.json.decode, type=NewPreheat), parse_v1):
         try:
             check(body)
         except (msgspec.ValidationError, BadValue):

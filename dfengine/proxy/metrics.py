@@ -23,7 +23,7 @@ def answer(client: ClientConnection, head: Head, blobs: Blobs, connections: int)
     """Answer a request for the metrics; False for any other request. connections: open connections of clients."""
     if head.target != PATH or head.method not in ("GET", "HEAD"):
         return False
-    client.whole(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
+    client.send_response(200, exposition(blobs, connections), [(b"Content-Type", TYPE)])
     return True
 
 
@@ -59,7 +59,7 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
     for name, text, value in (
         ("fetches_started", "Files whose fetch began", counts.started),
         ("fetches_failed", "Files whose fetch failed, or whose digest was wrong", counts.failed),
-        ("cache_hits", "Responses with a file that was complete on the disk", counts.given),
+        ("cache_hits", "Responses with a file that was complete on the disk", counts.sent_from_disk),
         ("passed_through", "Files that were requested from their server, past the swarm", counts.passed_on),
         ("files_changed", "Files on the disk that another program changed", counts.changed),
         ("tokens_refused", "Requests without the token of this proxy", counts.refused),
@@ -67,9 +67,9 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
         yield CounterMetricFamily(OURS + name, text, value)
     for name, text, gauge in (
         ("connections", "Connections of clients", connections),
-        ("fetches_in_progress", "Files that are being fetched, or were until a moment ago", blobs.open),
+        ("fetches_in_progress", "Files that are being fetched, or were until a moment ago", blobs.open_count),
         ("disk_full", "1 while no file is fetched because the disk is full", int(blobs.full)),
-        ("disk_free_bytes", "Free space on the disk of files", blobs.store.free()),
+        ("disk_free_bytes", "Free space on the disk of files", blobs.store.free_bytes()),
     ):
         yield GaugeMetricFamily(OURS + name, text, gauge)
     fetched = counts.fetched

@@ -235,14 +235,17 @@ class Server:
             self._events.warning("token_refused", client=client.address or "local")
             if forwards:
                 asks = b"Proxy-Authenticate", b'Basic realm="dfengine proxy"'
-                client.answer(407, "this proxy requires its token: as the password, or in the field X-Dfengine-Token", [asks])
+                client.send_error(407, "this proxy requires its token: as the password, or in the field X-Dfengine-Token", [asks])
                 return None
             raise BadRequest(401, "this proxy requires its token in the field X-Dfengine-Token")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request returned to this proxy: a configured registry leads here")
         if status := methods.ends(head, client.inside is not None):
             allow = b"Allow", methods.ALLOWED
-            (client.whole(200, b"", [allow]) if status == 200 else client.answer(status, f"{head.method} is not served", [allow]))
+            if status == 200:
+                client.send_response(200, b"", [allow])
+            else:
+                client.send_error(status, f"{head.method} is not served", [allow])
             return None
         if client.inside is not None:
             return self._inside(client, head, client.inside)

@@ -42,65 +42,65 @@ FIRST = 2
 
 
 class _BlobFetching(OpenFileDownload):
-    """over: called in the engine's thread when the download has ended. proof: see Blob."""
+    """on_finished: called in the engine's thread when the download has ended. verify: see Blob."""
 
-    def __init__(self, settings: GetSettings, over: Callable[[], object], proof: Callable[[int], str] | None) -> None:
+    def __init__(self, settings: GetSettings, on_finished: Callable[[], object], verify: Callable[[int], str] | None) -> None:
         super().__init__(settings, DISK)
-        self._over = over
-        self._proof = proof
-        self.came: Result | None = None
+        self._on_finished = on_finished
+        self._verify_file = verify
+        self.final_result: Result | None = None
         self.sha256 = settings.digest.hex if settings.digest is not None else ""
 
     def run(self) -> Result:
         try:
-            result = self.came = super().run()
-            if self._proof is not None:
-                self._prove(self._proof)
+            result = self.final_result = super().run()
+            if self._verify_file is not None:
+                self._run_verify(self._verify_file)
             return result
         finally:
-            self._over()
+            self._on_finished()
 
-    def _prove(self, proof: Callable[[int], str]) -> None:
+    def _run_verify(self, verify: Callable[[int], str]) -> None:
         transfer = self.place.transfer
         assert transfer is not None
         try:
-            self.sha256 = proof(transfer.file.fd)
+            self.sha256 = verify(transfer.file.fd)
         except DfengineError as error:
             self.failure = error
             raise
 
 
 class Blob:
-    """On the loop's thread. changed: called when it has ended. settings: including the expected digest.
+    """On the loop's thread. on_finished: called when it has ended. settings: including the expected digest.
 
-    proof: for a blob without a digest that the engine supports: verifies the file behind a descriptor, in the engine's thread, and returns
-    its SHA-256 in hex. Raises subclasses of DfengineError. named: a digest names the blob; otherwise a version does, see `bind`.
+    verify: for a blob without a digest that the engine supports: verifies the file behind a descriptor, in the engine's thread, and returns
+    its SHA-256 in hex. Raises subclasses of DfengineError. by_digest: a digest names the blob; otherwise a version does, see `bind`.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, changed: Callable[[Blob], None],
-        proof: Callable[[int], str] | None = None, named: bool = True,
+        self, loop: asyncio.AbstractEventLoop, threads: Executor, settings: GetSettings, on_finished: Callable[[Blob], None],
+        verify: Callable[[int], str] | None = None, by_digest: bool = True,
     ) -> None:
         """Raises BadValue."""
         self.loop = loop
-        self.named = named
+        self.by_digest = by_digest
         self._version = b""
         self.swarm = bool(settings.nodes)
         self._threads = threads
-        self._changed = changed
-        self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), proof)
+        self._on_finished = on_finished
+        self._fetching = _BlobFetching(settings, lambda: loop.call_soon_threadsafe(self._ended), verify)
         self._engine = Engine(self._fetching, "blob")
         self._transfer: TransferOnDemand | None = None
         self._opening: asyncio.Future[None] | None = None
         self.closed = False
         """Whether it was closed, since it has no use any more."""
-        self.right = False
+        self.verified = False
         """Whether it is complete and its digest was verified."""
-        self.wrong = False
+        self.corrupt = False
         """Whether its digest is wrong."""
         self.state: State | None = None
         """State of its file at the time of verification."""
-        self.over = False
+        self.finished = False
         """Whether the download has ended."""
         self.readers: set[Reader] = set()
         self.idle_since = loop.time()
@@ -116,7 +116,7 @@ class Blob:
         if self._transfer is None or self.closed:
             self._opening = None
             raise self.failure
-        if self.over and not self.right:  # the download has failed since
+        if self.finished and not self.verified:  # the download has failed since
             raise self.failure
         return self._transfer.file
 
@@ -131,8 +131,8 @@ class Blob:
     def check_progress(self) -> None:
         """Call every second while it has readers: record the progress."""
         if self._transfer is not None:
-            came = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
-            self.progress.update(came, self.loop.time())
+            received = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
+            self.progress.update(received, self.loop.time())
 
     @property
     def failure(self) -> DfengineError:
@@ -140,14 +140,14 @@ class Blob:
         found = self._fetching.failure
         if isinstance(found, DfengineError):
             return found
-        if self.differs:
+        if self.version_changed:
             return OriginChanged("the file is another version now")
         return LocalError(f"the blob cannot be read: {found!r}" if found else "it was not opened in time")
 
     @property
-    def lacks(self) -> int:
+    def missing_bytes(self) -> int:
         """Bytes that are missing, as far as the length is known."""
-        if self._transfer is None or self.over:
+        if self._transfer is None or self.finished:
             return 0
         file = self._transfer.file
         return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
@@ -155,27 +155,27 @@ class Blob:
     def bind(self, version: bytes) -> bool:
         """Bind an open blob to a version. Returns whether its bytes are of this version; later bytes of another one make it fail."""
         self._version = version
-        return not self.differs
+        return not self.version_changed
 
     @property
     def bound(self) -> bool:
         """Whether it was bound to a version, and is of that version."""
-        return bool(self._version) and not self.differs
+        return bool(self._version) and not self.version_changed
 
     @property
-    def differs(self) -> bool:
+    def version_changed(self) -> bool:
         """Whether its bytes may be of another version than the one that it was bound to."""
         # The record's version is reset before any byte of another version is written.
         return bool(self._version) and (self._transfer is None or self._transfer.file.record.generation != self._version)
 
     @property
     def failed(self) -> bool:
-        return (self.over and not self.right) or self.differs
+        return (self.finished and not self.verified) or self.version_changed
 
     @property
     def byte_counts(self) -> dict[str, int | float]:
         """Seconds, and bytes by source, of a verified blob."""
-        result = self._fetching.came
+        result = self._fetching.final_result
         if result is None:
             return {}
         return {"seconds": result.seconds, "from_peers": result.from_peers, "from_supernode": result.from_supernode,
@@ -193,26 +193,26 @@ class Blob:
         return self._transfer.file
 
     @property
-    def whole(self) -> tuple[str, int]:
+    def path_and_fd(self) -> tuple[str, int]:
         """Path and descriptor of the file, when it is complete."""
         assert self._transfer is not None
         return self._fetching.place.path, self._transfer.file.fd
 
     def _ended(self) -> None:
-        self.over = True
-        self.right = self._fetching.failure is None
-        self.wrong = isinstance(self._fetching.failure, DigestMismatch)
-        if self.right:
+        self.finished = True
+        self.verified = self._fetching.failure is None
+        self.corrupt = isinstance(self._fetching.failure, DigestMismatch)
+        if self.verified:
             self._await_open()  # does not wait, since it is open
-            self.right = not self.differs
-        self._changed(self)
+            self.verified = not self.version_changed
+        self._on_finished(self)
         for reader in list(self.readers):
             reader.wake()
 
-    def ask(self, pieces: list[int], landed: Callable[[], None]) -> Ticket:
-        """Have pieces fetched. landed: called in any thread when one of them is written."""
+    def ask(self, pieces: list[int], on_written: Callable[[], None]) -> Ticket:
+        """Have pieces fetched. on_written: called in any thread when one of them is written."""
         assert self._transfer is not None
-        return self._transfer.request(pieces, landed)
+        return self._transfer.request(pieces, on_written)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Stop waiting for the pieces of a ticket."""
@@ -224,7 +224,7 @@ class Blob:
         if self.closed:
             return None
         self.closed = True
-        if not self.over:
+        if not self.finished:
             self._fetching.stop(LocalError("the blob is not needed any more"))
         self._fetching.place.end()
         return self.loop.run_in_executor(self._threads, self._engine.leave)
@@ -233,14 +233,14 @@ class Blob:
 class Reader:
     """Requests the pieces of [start, past) of a blob ahead of a response, and wakes it when they are written. Must be closed."""
 
-    def __init__(self, blob: Blob, file: PieceFile, span: tuple[int, int], landed: Callable[[], None]) -> None:
+    def __init__(self, blob: Blob, file: PieceFile, span: tuple[int, int], on_written: Callable[[], None]) -> None:
         start, past = span
         self.blob = blob
         self._last = past == file.geometry.length
         self._whole = start == 0 and self._last
         self._file = file
         self._past = past
-        self._landed = landed
+        self._on_written = on_written
         self._ticket: Ticket | None = None
         self._asked = -1
         """The piece after the requested ones."""
@@ -258,17 +258,17 @@ class Reader:
         (self.fd, here), end = file.place(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
-        if end == n or self.blob.differs or self.blob.wrong:
+        if end == n or self.blob.version_changed or self.blob.corrupt:
             return 0
         reach = min(self._past, sum(geometry.content(end - 1)))
-        compared = self.blob.right or not self.blob.named
+        compared = self.blob.verified or not self.blob.by_digest
         if self._last and reach == self._past and not compared and (self._whole or here.count() == geometry.count):
             reach = reach - 1 if self._past > LEAST or not self._whole else at
         return max(0, reach - at)
 
     def _ask(self, n: int, last: int) -> None:
         window = max(4, WINDOW // self._file.geometry.content_size)
-        if self.blob.over or (self._asked > last) or (self._ticket is not None and self._asked - n > window // 2):
+        if self.blob.finished or (self._asked > last) or (self._ticket is not None and self._asked - n > window // 2):
             return
         self._withdraw()
         past = min(last + 1, n + window)
@@ -279,9 +279,9 @@ class Reader:
             random.shuffle(others)
         self._asked = past
         # Pieces on disk may have to be fetched too, if the file moves to another path.
-        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._on_landed)
+        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._piece_written)
 
-    def _on_landed(self) -> None:
+    def _piece_written(self) -> None:
         """In any thread."""
         if not self._woken:
             self._woken = True
@@ -290,7 +290,7 @@ class Reader:
     def wake(self) -> None:
         """Notify the response of a change."""
         self._woken = False
-        self._landed()
+        self._on_written()
 
     def _withdraw(self) -> None:
         ticket, self._ticket = self._ticket, None
@@ -299,7 +299,7 @@ class Reader:
 
     def close(self) -> None:
         """Withdraw all requests for pieces."""
-        self._landed = lambda: None
+        self._on_written = lambda: None
         self._withdraw()
         self.blob.readers.discard(self)
         self.blob.idle_since = self.blob.loop.time()

@@ -42,7 +42,7 @@ SUPERNODES = 2
 """Number of supernodes that get an announcement: the first ones in the order for its task."""
 
 
-class Announcing:
+class BlobAnnouncer:
     """store: of the blobs. threads: run operations that wait for a disk or a supernode."""
 
     def __init__(self, settings: ProxySettings, store: Store, threads: Executor) -> None:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from dfengine.errors import DigestMismatch, StorageError
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.proxy.blobs.blob import Blob
-from dfengine.proxy.blobs.blob_announcer import Announcing
+from dfengine.proxy.blobs.blob_announcer import BlobAnnouncer
 from dfengine.proxy.blobs.counts import Counts
-from dfengine.proxy.blobs.store import Kept, Store, name_of, state_of
+from dfengine.proxy.blobs.store import Store, StoredBlob, name_of, state_of
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
 from dfengine.proxy.registries import OWN_MACHINE
 from dfengine.proxy.upstream.permissions import UNSAID, Permissions
-from dfengine.proxy.upstream.withheld_tail import LEAST, Withheld
+from dfengine.proxy.upstream.withheld_tail import LEAST, WithheldTail
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
 from dfengine.value import Value
@@ -67,12 +67,12 @@ EVICT_SECONDS = 5.0
 
 GENERAL = "application/octet-stream"
 
-MOST_PROVED = 16384
+MOST_STORED_NAMES = 16384
 """Maximum number of files without a sha256 name whose sha256 is cached."""
 
 
 class Source(Value):
-    """A file at a registry. target: its request target there. digest: `sha256:HEX`, or `git:HEX`, which `proof` compares (see Blob).
+    """A file at a registry. target: its request target there. digest: `sha256:HEX`, or `git:HEX`, which `verify` compares (see Blob).
 
     name, version: of a file without a digest: its local name, and which version of it (see `Blob.bind`); "" otherwise.
     filter: query parameters of `target` that do not identify the file, as `a&b`. signed: the presigned URL, see `GetSettings`.
@@ -80,7 +80,7 @@ class Source(Value):
 
     target: str
     digest: str
-    proof: Callable[[int], str] | None = None
+    verify: Callable[[int], str] | None = None
     name: str = ""
     version: str = ""
     filter: str = ""
@@ -107,28 +107,28 @@ class Blobs:
         self._settings = settings
         self.cache_size = settings.cache_size
         """Maximum number of bytes of blobs on the disk, 0: no limit."""
-        self._announcing = Announcing(settings, self.store, self.threads)
-        self._announcing.start()
+        self._announcer = BlobAnnouncer(settings, self.store, self.threads)
+        self._announcer.start()
         self._open: dict[str, Blob] = {}
         self._unlogged: dict[Blob, tuple[float, tuple[str, str]]] = {}
         """Fetches that are not logged yet: when to log them, and (digest, registry)."""
         self._dropped: list[Blob] = []
         """Replaced blobs that still have readers."""
-        self._checking: dict[str, asyncio.Future[Kept | None]] = {}
-        self._proved: dict[str, str] = {}
+        self._checking: dict[str, asyncio.Future[StoredBlob | None]] = {}
+        self._stored_names: dict[str, str] = {}
         """Name of a blob without a sha256 name -> the name under which it is stored."""
         self._evicted, self._evicting = 0.0, False
         self.swarm = bool(settings.nodes)
-        self.splits = settings.private == "split"
+        self.split_by_credentials = settings.private == "split"
         """Whether a blob that credentials opened is only for requests with the same credentials."""
         self._full_until = 0.0
         """Time until which nothing is fetched, after the disk was full."""
         self._distrusted: OrderedDict[tuple[str, str], float] = OrderedDict()
         """(blob, registry) -> time until which the registry is distrusted."""
 
-    async def kept(self, names: list[str]) -> tuple[str, Kept] | None:
+    async def find_stored(self, names: list[str]) -> tuple[str, StoredBlob] | None:
         """The first of these blobs that is complete on the disk, with its name."""
-        for name in (self._proved.get(name, name) for name in names):
+        for name in (self._stored_names.get(name, name) for name in names):
             kept = self.store.find(name)
             if kept is None and self.store.exists(name):
                 kept = await self._checked(name)
@@ -136,20 +136,20 @@ class Blobs:
                 return name, kept
         return None
 
-    async def _checked(self, name: str) -> Kept | None:
+    async def _checked(self, name: str) -> StoredBlob | None:
         """Verify the blob on the disk, once for all concurrent requests."""
         checking = self._checking.get(name)
         if checking is None:
-            checking = self._checking[name] = self.loop.run_in_executor(self.threads, self.store.check, name)
+            checking = self._checking[name] = self.loop.run_in_executor(self.threads, self.store.verify, name)
             checking.add_done_callback(partial(self._has_checked, name))
         return await asyncio.shield(checking)
 
-    def _has_checked(self, name: str, checking: asyncio.Future[Kept | None]) -> None:
+    def _has_checked(self, name: str, checking: asyncio.Future[StoredBlob | None]) -> None:
         del self._checking[name]
         if not checking.cancelled() and checking.result() is None:
-            self._changed(name)
+            self._record_changed(name)
 
-    def _changed(self, name: str) -> None:
+    def _record_changed(self, name: str) -> None:
         self.counts.changed += 1
         self._events.warning("blob_changed", name=name, reason="it differs from the fetched file: another program wrote to it, or the disk")
 
@@ -157,47 +157,47 @@ class Blobs:
         """Whether a blob from this registry, or from other hosts, recently had a wrong digest."""
         return self._distrusted.get((digest, registry.url), 0.0) > self.loop.time()
 
-    def withheld(self, method: str, asked: Reference, registry: Registry) -> Withheld | None:
+    def withheld_tail(self, method: str, asked: Reference, registry: Registry) -> WithheldTail | None:
         """The check of a response that is passed on, if a digest names it; else None."""
         if method != "GET" or not asked.content:
             return None
-        return self.withholding(asked.content, registry, LONGEST_MANIFEST if asked.kind == MANIFESTS else LEAST)
+        return self.new_withheld_tail(asked.content, registry, LONGEST_MANIFEST if asked.kind == MANIFESTS else LEAST)
 
-    def withholding(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> Withheld:
-        """Make the check of a response; see Withheld."""
+    def new_withheld_tail(self, digest: str, registry: Registry, most: int = LEAST, length: int = -1) -> WithheldTail:
+        """Make the check of a response; see WithheldTail."""
 
         def report(reason: str) -> None:
             self.counts.failed += 1
             self._events.warning("failed", name=digest, server=registry.url, reason=reason)
 
-        return Withheld(digest, most, report, length)
+        return WithheldTail(digest, most, report, length)
 
-    def passes(self, digest: str, registry: Registry, reason: str) -> None:
+    def record_pass_through(self, digest: str, registry: Registry, reason: str) -> None:
         """Record that a request is passed on to the registry, past the swarm."""
         self.counts.passed_on += 1
         self._events.warning("passed_through", name=digest, server=registry.url, reason=reason)
 
-    def names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
+    def local_names(self, digest: str, registry: Registry, sent: Fields) -> list[str]:
         """Local names of a blob for requests with these fields to this registry; the last one is used for fetching it.
 
         A blob that credentials opened at this registry may be sent to a client without credentials: the registry has just permitted that.
         """
         hex = digest.removeprefix("sha256:").replace(":", "-")
         opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
-        own = name_of(hex, registry.url + (repr(opening) if self.splits else ""))
+        own = name_of(hex, registry.url + (repr(opening) if self.split_by_credentials else ""))
         return [hex, own] if opening else [own, hex]
 
-    def bring(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
+    def get_or_fetch(self, asked: Source, registry: Registry, sent: Fields) -> Blob:
         """The blob of `asked`; its fetch is started if need be. sent: fields of the request to the registry, credentials included."""
-        names, digest = [asked.name] if asked.name else self.names(asked.digest, registry, sent), asked.digest
-        name = next((name for name in names if self.under_way(name) is not None), names[-1])
-        blob = self.under_way(name)
+        names, digest = [asked.name] if asked.name else self.local_names(asked.digest, registry, sent), asked.digest
+        name = next((name for name in names if self.in_progress(name) is not None), names[-1])
+        blob = self.in_progress(name)
         if blob is None:
             own = self._settings
             settings = GetSettings(
                 url=registry.url + asked.target, output="", nodes=own.nodes, notbs=self.distrusts(digest, registry),
                 headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in sent),
-                digest=None if asked.proof else Digest.parse(digest), content="" if asked.proof else f"df:{digest}", quiet=True,
+                digest=None if asked.verify else Digest.parse(digest), content="" if asked.verify else f"df:{digest}", quiet=True,
                 filter=asked.filter, identifier=asked.identifier, retry_max_time=RETRY_SECONDS, open_retry_time=OPEN_RETRY_SECONDS,
                 home=own.home, ip=own.ip, port=own.port, locallimit=own.locallimit, totallimit=own.totallimit, alivetime=own.alivetime,
                 expiretime=own.expiretime, cacerts=own.cacerts, insecure=own.insecure or registry.insecure,
@@ -205,34 +205,34 @@ class Blobs:
                 tls_cert=own.tls_cert, tls_key=own.tls_key, tls_ca=own.tls_ca, private=own.private,
                 reach=(own.origin_allow, (*own.origin_deny, *(() if registry.known else OWN_MACHINE))),
             )  # fmt: skip
-            blob = self.fetch(name, (digest, registry.url), settings, asked.proof, named=not asked.name)
+            blob = self.fetch(name, (digest, registry.url), settings, asked.verify, by_digest=not asked.name)
         return blob
 
-    def under_way(self, name: str) -> Blob | None:
+    def in_progress(self, name: str) -> Blob | None:
         """The blob of this name that is being fetched, or was until a moment ago and has not changed since. For one that is not `kept`."""
         blob = self._open.get(name)
         if blob is None or blob.failed:
             return None
-        if blob.right and blob.state != state_of(blob.file.fd):
-            self._changed(name)
+        if blob.verified and blob.state != state_of(blob.file.fd):
+            self._record_changed(name)
             self.drop(name)
             return None
         return blob
 
     def fetch(
-        self, name: str, asked: tuple[str, str], settings: GetSettings, proof: Callable[[int], str] | None, named: bool = True
+        self, name: str, asked: tuple[str, str], settings: GetSettings, verify: Callable[[int], str] | None, by_digest: bool = True
     ) -> Blob:  # fmt: skip
-        """Start a fetch, which replaces an earlier one of this name. asked: (digest, registry). proof, named: see Blob."""
+        """Start a fetch, which replaces an earlier one of this name. asked: (digest, registry). verify, by_digest: see Blob."""
         self.drop(name)
-        self._let_go(MOST_IDLE)
+        self._drop_idle(MOST_IDLE)
         self.counts.started += 1
         blob = self._open[name] = Blob(
-            self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), proof, named
+            self.loop, self.threads, settings, lambda blob: self._ended(name, asked, blob), verify, by_digest
         )
         self._unlogged[blob] = self.loop.time() + LOG_SECONDS, asked
         return blob
 
-    def _let_go(self, most: int) -> None:
+    def _drop_idle(self, most: int) -> None:
         """Drop blobs without readers, except the `most` last used ones."""
         idle = sorted((blob.idle_since, name) for name, blob in self._open.items() if blob.idle)
         for _, name in idle[: max(0, len(idle) - most)]:
@@ -246,13 +246,13 @@ class Blobs:
         elif blob is not None:
             blob.close()
 
-    def use(self, name: str, given: bool = True) -> None:
-        """Record that a stored blob is used: sent to a client if `given`, else requested by a supernode."""
-        self.counts.given += given
-        self.store.use(name, time.time())
+    def mark_used(self, name: str, sent: bool = True) -> None:
+        """Record that a stored blob is used: sent to a client if `sent`, else requested by a supernode."""
+        self.counts.sent_from_disk += sent
+        self.store.mark_used(name, time.time())
 
     @property
-    def open(self) -> int:
+    def open_count(self) -> int:
         """Number of blobs that are being fetched, or were until a moment ago."""
         return len(self._open)
 
@@ -261,34 +261,34 @@ class Blobs:
         """Whether the disk was full a moment ago, so that nothing is fetched."""
         return self.loop.time() < self._full_until
 
-    def room(self, blob: Blob) -> bool:
+    def has_room(self, blob: Blob) -> bool:
         """Whether the disk has room for the rest of this blob and of all others with readers. Raises StorageError."""
-        if blob.over or blob.readers:
+        if blob.finished or blob.readers:
             return True
         try:
-            self.store.make()
+            self.store.ensure_folder()
         except StorageError:
             self._full_until = self.loop.time() + FULL_SECONDS
             raise
         found = os.statvfs(self.store.path)
-        promised = sum(other.lacks for other in self._open.values() if other is blob or other.readers)
+        promised = sum(other.missing_bytes for other in self._open.values() if other is blob or other.readers)
         return found.f_bavail * found.f_frsize - RESERVE >= promised
 
     def _ended(self, name: str, asked: tuple[str, str], blob: Blob) -> None:
         self._unlogged.pop(blob, None)
         if blob.closed:
             return  # its file is closed, or is about to be
-        if blob.right:
+        if blob.verified:
             _, dot, place = name.partition(".")
             kept = blob.sha256 + dot + place
             if kept != name:
-                self._proved[name] = kept
-                if len(self._proved) > MOST_PROVED:
-                    del self._proved[next(iter(self._proved))]
+                self._stored_names[name] = kept
+                if len(self._stored_names) > MOST_STORED_NAMES:
+                    del self._stored_names[next(iter(self._stored_names))]
             self.counts.finished(blob.byte_counts)
             self._events.info("finished", name=asked[0], server=asked[1], length=blob.file.geometry.length, **blob.byte_counts)
-            if self.store.add(kept, *blob.whole) and not place:
-                self._announcing.add(kept, blob.file)
+            if self.store.add(kept, *blob.path_and_fd) and not place:
+                self._announcer.add(kept, blob.file)
             blob.state = state_of(blob.file.fd)
         else:
             self.counts.failed += 1
@@ -311,10 +311,10 @@ class Blobs:
             self._evicting = True
             self.loop.run_in_executor(self.threads, self.store.evict, self.cache_size).add_done_callback(self._has_evicted)
         for blob in (*self._open.values(), *self._dropped):
-            if blob.readers and not blob.over:
+            if blob.readers and not blob.finished:
                 blob.check_progress()
         for name, blob in list(self._open.items()):
-            if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.right else IDLE_SECONDS)):
+            if not blob.readers and (blob.failed or now - blob.idle_since > (KEPT_SECONDS if blob.verified else IDLE_SECONDS)):
                 del self._open[name]
                 blob.close()
         for blob in [blob for blob in self._dropped if not blob.readers]:

@@ -22,7 +22,7 @@ class Counts:
     def __init__(self) -> None:
         self.answers: dict[int, int] = {}
         """Responses by HTTP status."""
-        self.started = self.failed = self.given = self.passed_on = self.changed = self.refused = 0
+        self.started = self.failed = self.sent_from_disk = self.passed_on = self.changed = self.refused = 0
         """Files whose fetch began; whose fetch failed; that were sent from the disk; that were passed on to their server, past the swarm;
         that another program changed; requests without the proxy's token.
         """

@@ -44,12 +44,12 @@ async def send_file(
         client.end()
         return
     if status != 200:
-        client.whole(status, b"", fields)
+        client.send_response(status, b"", fields)
         return
     asked = asked if method == "GET" else ""
     spans = ranges.parse(asked, length) if asked else None
     if spans == []:
-        client.whole(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
+        client.send_response(416, b"", [*fields, (b"Content-Range", b"bytes */%d" % length)])
         return
     heads, total = [b"", b""], length
     if spans is not None and len(spans) > 1:

@@ -23,15 +23,15 @@ async def first_byte(reader: Callable[[Span, Callable[[], None]], Reader], span:
 
     Raises the download's error, a subclass of DfengineError.
     """
-    landed = asyncio.Event()
-    found = reader(span, landed.set)
+    on_written = asyncio.Event()
+    found = reader(span, on_written.set)
     try:
         async with asyncio.timeout(HELD_SECONDS):
             while not found.ready(span[0]):
                 if found.blob.failed:
                     raise found.blob.failure
-                await landed.wait()
-                landed.clear()
+                await on_written.wait()
+                on_written.clear()
     except TimeoutError:
         pass
     except BaseException:

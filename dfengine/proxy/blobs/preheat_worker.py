@@ -199,22 +199,22 @@ class Working:
             raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
         if item.digest == EMPTY:
             return  # nothing to fetch, and an empty download on demand does not end
-        names = blobs.names(item.digest, registry, private)
-        found = await blobs.kept(names)
+        names = blobs.local_names(item.digest, registry, private)
+        found = await blobs.find_stored(names)
         if found is None:
             if blobs.full:
                 raise StorageError("the disk has no room")
-            blob = blobs.bring(Source(asked.target, item.digest), registry, private)
+            blob = blobs.get_or_fetch(Source(asked.target, item.digest), registry, private)
             file = await blob.opened()
             if file.geometry.length <= 0:
                 raise OriginError(f"{registry.place} has no bytes of {item.digest}, or does not say how many")
-            if not blobs.room(blob):
+            if not blobs.has_room(blob):
                 raise StorageError("the disk has no room")
             await _whole(blob, file)
-            found = await blobs.kept(names)
+            found = await blobs.find_stored(names)
             if found is None:
                 raise StorageError("the blob cannot be kept")
-        blobs.use(found[0], given=False)
+        blobs.mark_used(found[0], sent=False)
         if item.pinned:
             pins.pin(self._settings.home, found[0], True)
 
@@ -264,16 +264,16 @@ class _Errands:
 
 async def _whole(blob: Blob, file: PieceFile) -> None:
     """Wait until the blob is complete and verified. Raises DfengineError."""
-    landed, at = asyncio.Event(), 0
-    reader = Reader(blob, file, (0, file.geometry.length), landed.set)
+    on_written, at = asyncio.Event(), 0
+    reader = Reader(blob, file, (0, file.geometry.length), on_written.set)
     try:
-        while not blob.over:
-            landed.clear()
+        while not blob.finished:
+            on_written.clear()
             if ready := reader.ready(at):
                 at += ready
             else:
-                await landed.wait()
+                await on_written.wait()
     finally:
         reader.close()
-    if not blob.right:
+    if not blob.verified:
         raise blob.failure

@@ -54,7 +54,7 @@ class Serving:
 
     def start(self) -> Serving:
         """Start; the response's head is written already."""
-        self._upload = Upload((self._client.taken_out() + self._heads[0],))
+        self._upload = Upload((self._client.take_unsent() + self._heads[0],))
         self._begin_span()
         self._pump()
         return self
@@ -88,7 +88,7 @@ class Serving:
         left = 0.0
         if self._reader is not None and not self._over and self._waiting < math.inf:
             left = self._reader.blob.progress.left(self._waiting, self._clock())
-        (self._client.waits(min(WAIT_SECONDS, left)) if left > 0 else self._client.cut())
+        (self._client.set_deadline(min(WAIT_SECONDS, left)) if left > 0 else self._client.cut())
 
     def _clock(self) -> float:
         return asyncio.get_running_loop().time()
@@ -125,7 +125,7 @@ class Serving:
             self._client.cut()
         finally:
             if moved:
-                self._client.alive()
+                self._client.extend_deadline()
 
     def _next(self) -> bool:
         """Make the next upload. False if it has to wait for a piece, or at the end of the response."""
@@ -167,7 +167,7 @@ class Serving:
 
     def _ended(self) -> None:
         """Finish, when all is sent."""
-        self._client.ended()
+        self._client.response_sent()
 
     def _load(self, upload: Upload, cold: FileSlice) -> None:
         self._loading = True

@@ -37,7 +37,7 @@ State = tuple[int, int, int, int]
 """Inode, bytes, time of change of the data and of the inode in nanoseconds."""
 
 
-class Kept:
+class StoredBlob:
     """An open blob; its descriptor is closed with the last reference."""
 
     def __init__(self, fd: int, length: int) -> None:
@@ -59,12 +59,12 @@ class Store:
 
     def __init__(self, home: str) -> None:
         self.path = os.path.join(home, pins.BLOBS)
-        self._right: dict[str, State] = {}
+        self._verified: dict[str, State] = {}
         """States of the files that this process has compared."""
         self._used: dict[str, float] = {}
-        self.make()
+        self.ensure_folder()
 
-    def make(self) -> None:
+    def ensure_folder(self) -> None:
         """Make the directory, also after its removal. Raises StorageError if it cannot be used."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
@@ -73,7 +73,7 @@ class Store:
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
-    def free(self) -> int:
+    def free_bytes(self) -> int:
         """Free bytes of the disk; 0 if the home cannot be used."""
         try:
             found = os.statvfs(self.path)
@@ -81,18 +81,18 @@ class Store:
             return 0
         return found.f_bavail * found.f_frsize
 
-    def find(self, name: str) -> Kept | None:
+    def find(self, name: str) -> StoredBlob | None:
         """The blob, if this process has compared it and it has not changed since. name: see name_of, also below."""
-        seen = self._right.get(name)
+        seen = self._verified.get(name)
         if seen is None:
             return None
         kept = self._open(name)
         if kept is None or state_of(kept.fd) != seen:
-            self._right.pop(name, None)
+            self._verified.pop(name, None)
             return None
         return kept
 
-    def use(self, name: str, now: float) -> None:
+    def mark_used(self, name: str, now: float) -> None:
         """Record the use of a blob at `now`, unix seconds: the least recently used ones are evicted first."""
         if now - self._used.get(name, 0.0) > USE_SECONDS:
             self._used[name] = now
@@ -107,22 +107,22 @@ class Store:
         """
         path = os.path.join(self.path, name)
         before = state_of(path)
-        right = self._right.get(name) == before
+        right = self._verified.get(name) == before
         try:
             yield path
         finally:
             after = state_of(path)
             if right and after[:3] == before[:3]:
-                self._right[name] = after
+                self._verified[name] = after
 
     def evict(self, most: int) -> None:
         """Evict the least recently used blobs beyond `most` bytes (0: no limit), and if the disk is nearly full. In a thread."""
         home = os.path.dirname(self.path)
         for name in evict(home, self.path, most, pins.pinned(home)):
             self._used.pop(name, None)
-            self._right.pop(name, None)
+            self._verified.pop(name, None)
 
-    def check(self, name: str) -> Kept | None:
+    def verify(self, name: str) -> StoredBlob | None:
         """The blob, verified by reading all of it, in a thread. A file with a wrong digest is removed."""
         kept = self._open(name)
         if kept is None:
@@ -132,7 +132,7 @@ class Store:
             if not _is_named(kept.fd, name):
                 break
             if state_of(kept.fd) == state:
-                self._right[name] = state
+                self._verified[name] = state
                 return kept
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.path, name))
@@ -147,9 +147,9 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(target)
             with contextlib.suppress(StorageError):
-                self.make()
+                self.ensure_folder()
             os.link(path, target, follow_symlinks=False)
-            self._right[name] = state_of(fd)
+            self._verified[name] = state_of(fd)
             return True
         return False
 
@@ -157,7 +157,7 @@ class Store:
         """Whether a file of that name exists, compared or not."""
         return os.path.exists(os.path.join(self.path, name))
 
-    def _open(self, name: str) -> Kept | None:
+    def _open(self, name: str) -> StoredBlob | None:
         try:
             fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -166,7 +166,7 @@ class Store:
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             os.close(fd)
             return None
-        return Kept(fd, found.st_size)
+        return StoredBlob(fd, found.st_size)
 
 
 def _is_named(fd: int, name: str) -> bool:

@@ -53,15 +53,15 @@ class Connecting:
 
     def expired(self) -> None:
         self.gone()
-        self._client.answer(504, f"{self._server.place} did not answer in time")
+        self._client.send_error(504, f"{self._server.place} did not answer in time")
 
     async def _run(self) -> None:
         try:
             there = await self._upstreams.tunnel(self._server)
         except DfengineError as error:
-            self._client.answer(403 if isinstance(error, OriginForbidden) else 502, str(error))
+            self._client.send_error(403 if isinstance(error, OriginForbidden) else 502, str(error))
             return
-        taken = self._client.taken_over()
+        taken = self._client.detach()
         if taken is None:
             there.transport.abort()
             return
@@ -114,13 +114,13 @@ class Intercepting(Connecting):
         try:
             context = await self._contexts(self._server)
         except DfengineError as error:
-            self._client.answer(502, str(error))
+            self._client.send_error(502, str(error))
             return
         # A client sends its first TLS bytes after the response: bytes that it sent before do not belong to TLS.
-        if self._client.ahead:
-            self._client.answer(400, "bytes were sent after CONNECT before the response to it")
+        if self._client.has_pipelined_data:
+            self._client.send_error(400, "bytes were sent after CONNECT before the response to it")
             return
-        taken = self._client.taken_over()
+        taken = self._client.detach()
         if taken is None:
             return
         here, _ = taken

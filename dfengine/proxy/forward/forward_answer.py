@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from dfengine.errors import OriginForbidden
 from dfengine.net.http import BadRequest
 from dfengine.proxy import reference, targets
-from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_file
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.blobs.store import name_of, sha256_of
 from dfengine.proxy.fields import TOKEN, Fields, private, text
 from dfengine.proxy.forward import rules, shared_cache
@@ -110,7 +110,7 @@ class Forward:
         return rule.replace(strip=(*rule.strip, *filter(None, map(str.strip, strip)))) if any(strip) else rule
 
     def _pass_on(self, client: ClientConnection, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
-        withheld = self.blobs.withheld(head.method, asked, server) if asked is not None else None
+        withheld = self.blobs.withheld_tail(head.method, asked, server) if asked is not None else None
         return ForwardPassing(client, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
 
 
@@ -126,10 +126,10 @@ class ForwardPassing(Passing):
         super().answer(status, reason, [*fields, VIA], length)
 
 
-class ForwardAnswer(Answering):
+class ForwardAnswer(RequestHandler):
     """The exchange of one GET whose response may be shared. server, target: of the request."""
 
-    begins_at_once = False
+    responds_at_once = False
 
     def __init__(
         self, forward: Forward, client: ClientConnection, request: Head, server: Registry, target: str, rule: Rule,
@@ -144,7 +144,7 @@ class ForwardAnswer(Answering):
         self._via = via
 
     async def _answer(self) -> bool:
-        """See Answering."""
+        """See RequestHandler."""
         rule, server, fields = self._rule, self._server, self._request.fields
         head = await self._forward.heads.ask(server, self._target, fields, self._via, rule.ignore)
         if shared_cache.forbidden_by_answer(head.status, [*head.fields], head.length, rule.ignore) or head.length < max(1, rule.least):
@@ -155,22 +155,22 @@ class ForwardAnswer(Answering):
         if status != 200:
             return await self._serve(head, status, -1, None, None)
         blobs, source, sent = self._forward.blobs, self._source(head), [*private(fields), self._via]
-        found = await blobs.kept([source.name])
+        found = await blobs.find_stored([source.name])
         if found is not None:
             name, kept = found
-            blobs.use(name)
+            blobs.mark_used(name)
             return kept.length == head.length and await self._serve(head, status, kept.fd, kept, None)
         if blobs.full:
             return False
-        blob = blobs.bring(source, server, sent)
+        blob = blobs.get_or_fetch(source, server, sent)
         try:
             here = await blob.opened()
             if not blob.bind(source.version.encode()) or here.geometry.length != head.length:
                 self._forward.heads.forget(server, self._target, fields, rule.ignore)
                 return False
-            if not blobs.room(blob):
+            if not blobs.has_room(blob):
                 return False
-            return await self._serve(head, status, here.fd, here, lambda span, landed: Reader(blob, here, span, landed))
+            return await self._serve(head, status, here.fd, here, lambda span, on_written: Reader(blob, here, span, on_written))
         except OriginForbidden:
             return False  # the origin decides
 
@@ -180,9 +180,9 @@ class ForwardAnswer(Answering):
         """
         url, version = self._server.url + self._target, head.version.name
         strip = "&".join(rules.stripped(url, self._rule.strip))
-        opening = [field for field in private(self._request.fields) if self._forward.blobs.splits]
+        opening = [field for field in private(self._request.fields) if self._forward.blobs.split_by_credentials]
         name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
-        return Source(self._target, f"{url.partition('?')[0]}", proof=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
+        return Source(self._target, f"{url.partition('?')[0]}", verify=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
                       filter=strip)  # fmt: skip
 
     async def _serve(
@@ -205,13 +205,13 @@ class OnlyHere(ForwardAnswer):
     """The exchange of a request that must not be sent to its origin (RFC 9111 section 5.2.1.7)."""
 
     async def _answer(self) -> bool:
-        """See Answering."""
+        """See RequestHandler."""
         head = self._forward.heads.fresh(self._server, self._target, self._request.fields, self._rule.ignore)
         if head is not None:
             status = shared_cache.status(self._request.fields, head.version)
             if status != 200 and await self._serve(head, status, -1, None, None):
                 return True
-            found = await self._forward.blobs.kept([self._source(head).name])
+            found = await self._forward.blobs.find_stored([self._source(head).name])
             if found is not None and found[1].length == head.length and await self._serve(head, 200, found[1].fd, found[1], None):
                 return True
         raise BadRequest(504, NOT_HERE)

@@ -118,7 +118,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._unread = False
-        self.alive()
+        self.extend_deadline()
         if self._exchange is not None:
             self._exchange.pause(False)
 
@@ -152,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
             elif self.deadline - monotonic() > HEAD_SECONDS:
                 self.deadline = monotonic() + HEAD_SECONDS
 
-    def hold(self, held: bool) -> None:
+    def pause_request(self, held: bool) -> None:
         """Pause or resume the request's body."""
         self._held = held
         self._wait()
@@ -166,17 +166,17 @@ class ClientConnection(asyncio.Protocol):
             self.cut()
             return
         self._head = self._head or Head("GET", b"/", [(b"Host", b"")], "1.1", False)
-        self.answer(error.status, error.reason)
+        self.send_error(error.status, error.reason)
 
     # Callbacks of `requests`.
 
     def request(self, head: Head) -> None:
         self._head, self._whole, self._answer_started, self.arrived = head, False, False, monotonic()
-        self.alive()
+        self.extend_deadline()
         self._exchange = self._server.route(self, head)
 
     def body(self, data: bytes) -> None:
-        self.alive()
+        self.extend_deadline()
         if self._exchange is not None:
             self._exchange.body(data)
 
@@ -194,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         """Whether the response's head is sent, or about to be."""
         return self._answer_started
 
-    def alive(self) -> None:
+    def extend_deadline(self) -> None:
         """Extend the deadline after any progress."""
         self.deadline = monotonic() + STALL_SECONDS
 
@@ -252,14 +252,14 @@ class ClientConnection(asyncio.Protocol):
             self._out.clear()
             self._transport.write(data)
             if not self._unread:
-                self.alive()
+                self.extend_deadline()
 
     @property
-    def ahead(self) -> bool:
+    def has_pipelined_data(self) -> bool:
         """Whether the client has sent more than the current request."""
         return bool(self._backlog)
 
-    def taken_over(self) -> tuple[asyncio.Transport, bytes] | None:
+    def detach(self) -> tuple[asyncio.Transport, bytes] | None:
         """Detach and return the connection and the bytes that were read ahead; None if it is closed."""
         transport, data = self._transport, self._backlog
         if transport is None or transport.is_closing():
@@ -279,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
 
     # For an exchange that sends to the socket itself.
 
-    def taken_out(self) -> bytes:
+    def take_unsent(self) -> bytes:
         """Take the unsent bytes: the exchange sends them and all of the body, then calls `ended`."""
         data, self._left = b"".join(self._out), 0
         self._out.clear()
@@ -316,11 +316,11 @@ class ClientConnection(asyncio.Protocol):
             self._watched = False
             asyncio.get_running_loop().remove_writer(self._writer)
 
-    def waits(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """Cut the connection unless the response continues within `seconds`."""
         self.deadline = monotonic() + seconds
 
-    def ended(self) -> None:
+    def response_sent(self) -> None:
         """Finish a response that the exchange has sent."""
         self._exchange = None
         if self._closing or self._whole:
@@ -338,16 +338,16 @@ class ClientConnection(asyncio.Protocol):
         if self._closing or self._whole:
             self._next()
 
-    def answer(self, status: int, message: str, fields: Fields | None = None) -> None:
+    def send_error(self, status: int, message: str, fields: Fields | None = None) -> None:
         """Send a complete error response of this proxy in the form of a registry's errors."""
         if self._answer_started:
             self.cut()
             return
         code = CODES.get(status, "UNSUPPORTED" if status < 500 else "UNAVAILABLE")
         body = json.dumps({"errors": [{"code": code, "message": f"dfengine proxy: {message}"}]}).encode() + b"\n"
-        self.whole(status, body, [(b"Content-Type", b"application/json"), *(fields or [])])
+        self.send_response(status, body, [(b"Content-Type", b"application/json"), *(fields or [])])
 
-    def whole(self, status: int, body: bytes, fields: Fields) -> None:
+    def send_response(self, status: int, body: bytes, fields: Fields) -> None:
         """Send a complete response."""
         self.begin(status, b"", fields, len(body))
         if self._left:

@@ -19,7 +19,7 @@ def probed(client: ClientConnection, head: Head, full: bool) -> bool:
         return False
     fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Server", f"dfengine/{VERSION}".encode())]
     if full and head.target == b"/readyz":
-        client.whole(503, b"not ready: the disk is full, or the home directory cannot be used\n", fields)
+        client.send_response(503, b"not ready: the disk is full, or the home directory cannot be used\n", fields)
     else:
-        client.whole(200, b"ok\n", fields)
+        client.send_response(200, b"ok\n", fields)
     return True

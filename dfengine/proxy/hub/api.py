@@ -42,7 +42,7 @@ class HubPassing(Rewriting):
         fields = self._own(fields)
         digest = digest_of(tag_of(fields)) if self._compares else ""
         if digest and (length >= 0 or not digest.startswith("git:")):
-            self._withheld = self._hub.blobs.withholding(digest, self._registry, length=length)
+            self._withheld = self._hub.blobs.new_withheld_tail(digest, self._registry, length=length)
         super().answer(status, reason, fields, length)
 
     def rewritten(self, body: bytes) -> bytes:

@@ -15,10 +15,10 @@ from urllib.parse import urljoin, urlsplit
 from dfengine.errors import OriginError
 from dfengine.net.home_key import own_key
 from dfengine.net.http import BadRequest
-from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.fields import Fields, passed_on, text
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.api import HubPassing
@@ -159,7 +159,7 @@ class Hub:
         return HubPassing(client, head, self, asked, more).start()
 
 
-class HubAnswer(Answering):
+class HubAnswer(RequestHandler):
     """The exchange of one request for a file."""
 
     def __init__(
@@ -172,7 +172,7 @@ class HubAnswer(Answering):
         self._private = private
 
     async def _answer(self) -> bool:
-        """See Answering."""
+        """See RequestHandler."""
         hub, registry, target = self._hub, self._hub.registry, self._hub.path + self._asked.target
         fields: Fields = [(b"Host", registry.place.encode()), *self._private, (b"Accept-Encoding", b"identity")]
         permit = hub.permissions.known(registry, target, fields) if self._asked.lasts else None
@@ -185,27 +185,27 @@ class HubAnswer(Answering):
         source = self._source(file)
         if source is None:
             return False
-        found = await hub.blobs.kept(hub.blobs.names(source.digest, registry, self._private))
+        found = await hub.blobs.find_stored(hub.blobs.local_names(source.digest, registry, self._private))
         if found is not None:
             name, kept = found
-            hub.blobs.use(name)
+            hub.blobs.mark_used(name)
             return await self._serve(file, kept.fd, kept, kept.length, None)
         if hub.blobs.distrusts(source.digest, registry):
-            raise BadRequest(502, f"{self._place} has sent another file than {source.digest}: it is not read again for a while")
+            raise BadRequest(502, f"{self._server_name} has sent another file than {source.digest}: it is not read again for a while")
         if hub.blobs.full:
             return False
-        blob = hub.blobs.bring(source, registry, self._private)
+        blob = hub.blobs.get_or_fetch(source, registry, self._private)
         here = await blob.opened()
-        if here.geometry.length < 0 or not hub.blobs.room(blob):
+        if here.geometry.length < 0 or not hub.blobs.has_room(blob):
             return False
-        return await self._serve(file, here.fd, here, here.geometry.length, lambda span, landed: Reader(blob, here, span, landed))
+        return await self._serve(file, here.fd, here, here.geometry.length, lambda span, on_written: Reader(blob, here, span, on_written))
 
     def _source(self, file: HubFile) -> Source | None:
         """The file by its commit, so that all hosts use the same task; None if the Hub states no digest."""
         target = self._hub.path + self._asked.at(file.commit)
         digest = digest_of(file.tag)
-        proof = partial(check_git_file, sha1=file.tag) if digest.startswith("git:") else None
-        return Source(target, digest, proof=proof) if digest else None
+        verify = partial(check_git_file, sha1=file.tag) if digest.startswith("git:") else None
+        return Source(target, digest, verify=verify) if digest else None
 
     async def _serve(
         self, file: HubFile, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None
@@ -213,7 +213,7 @@ class HubAnswer(Answering):
         if self._client.unsent:
             return False
         if length != file.length:
-            raise OriginError(f"{self._place} states that the file has {file.length} bytes, but it has {length}")
+            raise OriginError(f"{self._server_name} states that the file has {file.length} bytes, but it has {length}")
         tag = f'"{file.tag}"'
         fields = [*self._file_fields(file), (b"ETag", tag.encode()), (b"Accept-Ranges", b"bytes")]
         await answer_file(self._client, self._request, tag, fields, file.content_type, fd, owner, length, reader)

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from dfengine.errors import BadValue, OriginError
 from dfengine.net.http import BadRequest
 from dfengine.proxy import reference
-from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_part
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.blobs.store import name_of, sha256_of
 from dfengine.proxy.fields import Fields, private, text
 from dfengine.proxy.hub.rewriting import Rewriting
@@ -106,13 +106,13 @@ class CasPassing(Rewriting):
         self._cas = cas
         self._xet = xet
         # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
-        self.plain = self.rewrites = bool(_RECONSTRUCTION.fullmatch(target)) and not xet.blobs.splits
+        self.plain = self.rewrites = bool(_RECONSTRUCTION.fullmatch(target)) and not xet.blobs.split_by_credentials
 
     def rewritten(self, body: bytes) -> bytes:
         return self._xet.names.reconstruction(own_url(self._request), self._cas, body, time.time())
 
 
-class XorbAnswer(Answering):
+class XorbAnswer(RequestHandler):
     """The exchange of one request for a range of a xorb. more: additional fields for the upstream request."""
 
     def __init__(
@@ -125,35 +125,35 @@ class XorbAnswer(Answering):
         self._xorb = xorb
         self._more = more
 
-    def _passes(self, reason: str) -> None:
-        self._xet.blobs.passes(f"xorb:{self._xorb.hash}", self._registry, reason)
+    def _record_pass_through(self, reason: str) -> None:
+        self._xet.blobs.record_pass_through(f"xorb:{self._xorb.hash}", self._registry, reason)
 
     async def _answer(self) -> bool:
-        """See Answering. Several ranges at once, and ranges that the URL was not signed for, are left to the storage."""
+        """See RequestHandler. Several ranges at once, and ranges that the URL was not signed for, are left to the storage."""
         match = _RANGE.fullmatch(text(self._request.fields, b"range"))
         span = (int(match[1]), int(match[2])) if match is not None else None
         if span is None or span not in self._xorb.spans or self._request.method != "GET":
             return False
         blobs, source = self._xet.blobs, self._source(span)
-        found = await blobs.kept([source.name])
+        found = await blobs.find_stored([source.name])
         if found is not None:
             name, kept = found
-            blobs.use(name)
+            blobs.mark_used(name)
             return await self._serve(span, kept.fd, kept, kept.length, None)
         if blobs.full:
             return False
-        blob = blobs.bring(source, self._registry, [(b"Range", b"bytes=%d-%d" % span), *self._more])
+        blob = blobs.get_or_fetch(source, self._registry, [(b"Range", b"bytes=%d-%d" % span), *self._more])
         here = await blob.opened()
         version = here.record.generation
-        if not (blob.bound or (version and blob.bind(version))) or not blobs.room(blob):
+        if not (blob.bound or (version and blob.bind(version))) or not blobs.has_room(blob):
             return False
-        return await self._serve(span, here.fd, here, here.geometry.length, lambda part, landed: Reader(blob, here, part, landed))
+        return await self._serve(span, here.fd, here, here.geometry.length, lambda part, on_written: Reader(blob, here, part, on_written))
 
     def _source(self, span: tuple[int, int]) -> Source:
         """The task is named by the xorb's location, hash and range, not by its credentials."""
         xorb = self._xorb
         hex = hashlib.sha256(repr((xorb.bare, xorb.hash, span, self._registry.insecure)).encode()).hexdigest()
-        return Source(self._target, f"xorb:{xorb.hash}", proof=sha256_of, name=name_of(f"xorb-{hex}", "xet"),
+        return Source(self._target, f"xorb:{xorb.hash}", verify=sha256_of, name=name_of(f"xorb-{hex}", "xet"),
                       version=f"xorb:{xorb.hash}", signed=xorb.url)  # fmt: skip
 
     async def _serve(
@@ -163,7 +163,7 @@ class XorbAnswer(Answering):
             return False
         first, last = span
         if length != last - first + 1:
-            raise OriginError(f"{self._place} sends {length} bytes for a range of {last - first + 1}")
+            raise OriginError(f"{self._server_name} sends {length} bytes for a range of {last - first + 1}")
         fields: Fields = [(b"Content-Type", GENERAL.encode()), (b"Content-Range", b"bytes %d-%d/*" % span)]
         await send_part(self._client, fields, fd, owner, length, reader)
         return True

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, OriginForbidden
 from dfengine.net.http import BadRequest
-from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.fields import Fields, text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ REFUSED = frozenset((401, 403, 404))
 """Statuses by which a registry denies the requester the blob: the request is passed on without an event."""
 
 
-class BlobAnswer(Answering):
+class BlobAnswer(RequestHandler):
     """The exchange of one request for a blob. private: fields that open the blob at the registry, and fields sent with them."""
 
     def __init__(
@@ -43,8 +43,8 @@ class BlobAnswer(Answering):
         self._registry = registry
         self._private = private
 
-    def _passes(self, reason: str) -> None:
-        self._blobs.passes(self._asked.digest, self._registry, reason)
+    def _record_pass_through(self, reason: str) -> None:
+        self._blobs.record_pass_through(self._asked.digest, self._registry, reason)
 
     async def _answer(self) -> bool:
         """Answer; False: pass the request on to the registry. Raises BadRequest, subclasses of DfengineError."""
@@ -59,10 +59,10 @@ class BlobAnswer(Answering):
             if permit.status not in REFUSED:
                 self._reason = f"its registry responds to HEAD with {permit.status}"
             return False
-        found = await blobs.kept(blobs.names(digest, self._registry, self._private))
+        found = await blobs.find_stored(blobs.local_names(digest, self._registry, self._private))
         if found is not None:
             name, kept = found
-            blobs.use(name)
+            blobs.mark_used(name)
             return await self._serve(permit, kept.fd, kept, kept.length, None)
         if self._request.method == "HEAD":
             return False
@@ -80,14 +80,14 @@ class BlobAnswer(Answering):
         if blobs.full:
             self._reason = "the disk was full a moment ago"
             return False
-        blob = blobs.bring(Source(self._asked.target, self._asked.digest), self._registry, self._private)
+        blob = blobs.get_or_fetch(Source(self._asked.target, self._asked.digest), self._registry, self._private)
         try:
             file = await blob.opened()
-            if file.geometry.length < 0 or not blobs.room(blob):
+            if file.geometry.length < 0 or not blobs.has_room(blob):
                 self._reason = "its registry states no length" if file.geometry.length < 0 else "the disk has no room for it"
                 return False
             return await self._serve(
-                permit, file.fd, file, file.geometry.length, lambda span, landed: Reader(blob, file, span, landed)
+                permit, file.fd, file, file.geometry.length, lambda span, on_written: Reader(blob, file, span, on_written)
             )  # fmt: skip
         except OriginForbidden:
             raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None

@@ -12,9 +12,9 @@ import os
 from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError
-from dfengine.proxy.blobs.answering import Answering
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.fields import Fields, text, usual
 from dfengine.proxy.reference import LONGEST_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
@@ -44,7 +44,7 @@ ACCEPT = b"Accept", ", ".join((*KINDS, "*/*")).encode()
 """Equal on all hosts, so that a registry that chooses by it sends all of them the same manifest."""
 
 
-class ManifestAnswer(Answering):
+class ManifestAnswer(RequestHandler):
     """private: fields that open the manifest at the registry, and fields sent with them; opening: those of them that open it."""
 
     def __init__(
@@ -103,7 +103,7 @@ class ManifestAnswer(Answering):
         source = Source(self._asked.target, self._asked.digest)
         with contextlib.suppress(DfengineError, OSError, TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                return await _read(self._blobs.bring(source, self._registry, [*self._private, ACCEPT]))
+                return await _read(self._blobs.get_or_fetch(source, self._registry, [*self._private, ACCEPT]))
         return b""
 
 
@@ -112,13 +112,13 @@ async def _read(blob: Blob) -> bytes:
     length = file.geometry.length
     if not 0 < length <= LONGEST_MANIFEST:
         return b""
-    landed = asyncio.Event()
-    reader = Reader(blob, file, (0, length), landed.set)
+    written = asyncio.Event()
+    reader = Reader(blob, file, (0, length), written.set)
     try:
-        while not blob.over:
-            landed.clear()
+        while not blob.finished:
+            written.clear()
             reader.ready(0)
-            await landed.wait()
+            await written.wait()
     finally:
         reader.close()
-    return os.pread(file.fd, length, 0) if blob.right else b""
+    return os.pread(file.fd, length, 0) if blob.verified else b""

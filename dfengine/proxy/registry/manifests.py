@@ -124,7 +124,7 @@ class Manifests:
     @staticmethod
     def give(client: ClientConnection, request: Head, found: Manifest, more: Fields) -> None:
         """Answer with a manifest."""
-        client.whole(200, found.body, [
+        client.send_response(200, found.body, [
             (b"Content-Type", found.content_type.encode()), (b"Docker-Content-Digest", found.digest.encode()),
             (b"ETag", f'"{found.digest}"'.encode()), (b"Docker-Distribution-Api-Version", b"registry/2.0"), *more,
         ])  # fmt: skip
@@ -217,7 +217,7 @@ class Ping:
         """Answer, so that the client requests manifests, which may be stored here."""
         self._question.failed()
         more = [(b"Content-Type", b"application/json"), (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Warning", STALE)]
-        self._client.whole(200, b"{}", more)
+        self._client.send_response(200, b"{}", more)
         return True
 
 

@@ -79,18 +79,18 @@ class Mirror:
 
         def pass_on() -> Exchange:
             moved = asked.target.encode() != head.target
-            withheld = self._blobs.withheld(head.method, asked, registry)
+            withheld = self._blobs.withheld_tail(head.method, asked, registry)
             passing = Passing(client, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
             if could:
-                client.waits(PATIENCE)
+                client.set_deadline(PATIENCE)
             return passing
 
         if watcher is not None and ManifestAnswer.answers(head, asked):
             sent = [*private, more[-1]]
             answer = ManifestAnswer(self._manifests, self._blobs, client, head, asked, registry, sent, private, pass_on)
             if could:
-                answer.instead = watcher.failed
-                client.waits(PATIENCE)
+                answer.fallback = watcher.failed
+                client.set_deadline(PATIENCE)
             return answer.start()
         if reads and asked.kind == reference.BLOBS and asked.digest:
             return BlobAnswer(self._blobs, client, head, asked, registry, [*private, more[-1]], pass_on).start()

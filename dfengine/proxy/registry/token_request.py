@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs.request_handler import RequestHandler
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
 
 
-class Opening(Answering):
+class Opening(RequestHandler):
     """go_on: makes the exchange that answers the request with these fields; None if it is answered already."""
 
     def __init__(

@@ -28,7 +28,7 @@ from dfengine.proxy import ranges
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.first_byte import first_byte
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.blobs.store import Kept
+from dfengine.proxy.blobs.store import StoredBlob
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.s3 import page as s3_page
 from dfengine.proxy.s3 import request as s3_request
@@ -81,7 +81,7 @@ def refuse(client: ClientConnection, head: Head, error: S3Error) -> None:
         fields.append((b"Allow", b"GET, HEAD"))
     if error.status == 503:
         fields.append((b"Retry-After", b"%d" % AGAIN))
-    client.whole(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
+    client.send_response(error.status, error.xml(path[:1024], fields[1][1].decode()), fields)
 
 
 def as_s3(error: Exception) -> S3Error:
@@ -123,7 +123,7 @@ class S3Answer:
         self._writable.set()
 
     def start(self) -> Self:
-        self._client.waits(ANSWER_SECONDS)
+        self._client.set_deadline(ANSWER_SECONDS)
         self._task = self._loop.create_task(self._run())
         return self
 
@@ -155,7 +155,7 @@ class S3Answer:
     async def _list(self, asked: Listed) -> None:
         page = await self._listings.page(self._bucket, asked)
         fields: Fields = [(b"Content-Type", XML), (b"x-amz-bucket-region", REGION), *_usual()]
-        self._client.whole(200, s3_page.xml(self._bucket.name, asked, page), fields)
+        self._client.send_response(200, s3_page.xml(self._bucket.name, asked, page), fields)
 
     async def _object(self) -> None:
         asked, head = self._asked, self._head
@@ -170,7 +170,7 @@ class S3Answer:
         if object_head.modified >= 0:
             fields.append((b"Last-Modified", object_head.last_modified.encode()))
         if status == 304:
-            self._client.whole(304, b"", fields)
+            self._client.send_response(304, b"", fields)
             return
         if status == 412:
             raise S3Error("PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
@@ -240,12 +240,12 @@ class S3Answer:
 
 
 def _opened(
-    found: Kept | tuple[Blob, PieceFile]
+    found: StoredBlob | tuple[Blob, PieceFile]
 ) -> tuple[int, object, Callable[[ranges.Span, Callable[[], None]], Reader] | None]:
-    if isinstance(found, Kept):
+    if isinstance(found, StoredBlob):
         return found.fd, found, None
     blob, file = found
-    return file.fd, file, lambda span, landed: Reader(blob, file, span, landed)
+    return file.fd, file, lambda span, on_written: Reader(blob, file, span, on_written)
 
 
 def condition(head: Head, object_head: ObjectHead) -> int:
@@ -289,7 +289,7 @@ def whole(client: ClientConnection, kind: str, body: bytes) -> None:
     fields: Fields = [(b"Content-Type", XML), *_usual()]
     if kind != s3_request.BUCKETS:
         fields.append((b"x-amz-bucket-region", REGION))
-    client.whole(200, body, fields)
+    client.send_response(200, body, fields)
 
 
 def location() -> bytes:

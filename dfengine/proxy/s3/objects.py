@@ -20,7 +20,7 @@ from dfengine.errors import OriginChanged, OriginError, OriginUnreachable, Stora
 from dfengine.location import parse
 from dfengine.origin.cancel import Cancel
 from dfengine.proxy.blobs.blobs import OPEN_RETRY_SECONDS
-from dfengine.proxy.blobs.store import Kept, name_of, sha256_of
+from dfengine.proxy.blobs.store import StoredBlob, name_of, sha256_of
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.s3.parts import Parts
@@ -107,15 +107,15 @@ class Objects:
         """Drop the cached head, which may be wrong."""
         self._heads.pop(url, None)
 
-    async def find(self, bucket: Bucket, url: str, object_head: ObjectHead) -> Kept | tuple[Blob, PieceFile]:
+    async def find(self, bucket: Bucket, url: str, object_head: ObjectHead) -> StoredBlob | tuple[Blob, PieceFile]:
         """The source of its bytes. Raises S3Error, subclasses of DfengineError."""
         hex = hashlib.sha256(f"{url}\n{object_head.version}\n{object_head.length}".encode()).hexdigest()
         name = name_of(f"s3-{hex}", f"s3 facade {bucket.url}")
-        found = await self._blobs.kept([name])
+        found = await self._blobs.find_stored([name])
         if found is not None:
-            self._blobs.use(found[0])
+            self._blobs.mark_used(found[0])
             return found[1]
-        blob = self._blobs.under_way(name)
+        blob = self._blobs.in_progress(name)
         if blob is not None and blob.bound:
             return self._with_room(blob, blob.file)
         opening = self._opening.get(name)
@@ -135,17 +135,17 @@ class Objects:
 
     async def _open(self, name: str, bucket: Bucket, url: str, object_head: ObjectHead) -> tuple[Blob, PieceFile]:
         blobs, version = self._blobs, object_head.version.encode()
-        if blobs.under_way(name) is None and blobs.full:
+        if blobs.in_progress(name) is None and blobs.full:
             raise StorageError("the disk has no room")
         tries = [*PAUSES] if self._nodes(bucket) else []
         again = False
         while True:
             # The last try asks the origin alone.
             await asyncio.sleep(tries[0] if tries else 0.0)
-            blob = blobs.under_way(name)
+            blob = blobs.in_progress(name)
             if blob is None:
                 settings = self._get_settings(bucket, url, again, not tries)
-                blob = blobs.fetch(name, (bare(url), bucket.url), settings, sha256_of, named=False)
+                blob = blobs.fetch(name, (bare(url), bucket.url), settings, sha256_of, by_digest=False)
             try:
                 file = await blob.opened()
             except OriginChanged:
@@ -163,7 +163,7 @@ class Objects:
 
     def _with_room(self, blob: Blob, file: PieceFile) -> tuple[Blob, PieceFile]:
         """Raises StorageError if the disk has no room for its missing bytes."""
-        if not self._blobs.room(blob):
+        if not self._blobs.has_room(blob):
             raise StorageError("the disk has no room")
         return blob, file
 

@@ -61,7 +61,7 @@ class Direct:
             left -= len(block)
             client.write(block)
             client.flush()
-            client.alive()
+            client.extend_deadline()
 
     def _read(self, most: int) -> bytes:
         with self._turn:

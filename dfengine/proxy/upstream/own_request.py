@@ -33,7 +33,7 @@ async def ask(
     """Send a request; redirects are not followed. Raises OriginUnreachable or a related error if there is no response, or one of more than
     MOST_BODY bytes.
     """
-    connection = upstreams.kept(registry)
+    connection = upstreams.idle_connection(registry)
     while True:
         used = connection is not None
         connection = connection or await upstreams.connect(registry)

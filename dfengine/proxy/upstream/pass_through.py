@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.client_connection import ClientConnection
     from dfengine.proxy.front.requests import Head
     from dfengine.proxy.registries import Registry
-    from dfengine.proxy.upstream.withheld_tail import Withheld
+    from dfengine.proxy.upstream.withheld_tail import WithheldTail
 
     class Watcher(Protocol):
         """Sees a response: its head, the parts of its body, its end. failed: there is none; returns True if it sent another one instead."""
@@ -49,7 +49,7 @@ class Passing:
 
     def __init__(
         self, client: ClientConnection, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields,
-        moved: bool = False, watcher: Watcher | None = None, withheld: Withheld | None = None,
+        moved: bool = False, watcher: Watcher | None = None, withheld: WithheldTail | None = None,
     ) -> None:
         self._client = client
         self._request = request
@@ -69,7 +69,7 @@ class Passing:
         self._again = request.length == 0 and request.method in REPEATABLE
 
     def start(self) -> Passing:
-        connection = self._upstreams.kept(self._registry) if self._again else None
+        connection = self._upstreams.idle_connection(self._registry) if self._again else None
         if connection is not None:
             self._send(connection)
         else:
@@ -78,7 +78,7 @@ class Passing:
 
     def _connect(self) -> None:
         self._again = False
-        self._client.hold(self._request.length != 0)
+        self._client.pause_request(self._request.length != 0)
         self._connecting = asyncio.get_running_loop().create_task(self._connected())
 
     async def _connected(self) -> None:
@@ -87,12 +87,12 @@ class Passing:
         except DfengineError as error:
             self._connecting = None
             if isinstance(error, OriginForbidden):
-                self._client.answer(403, str(error))
+                self._client.send_error(403, str(error))
             else:
                 self._failed(502, str(error))
             return
         self._connecting = None
-        self._client.hold(False)
+        self._client.pause_request(False)
         self._send(connection)
 
     def _send(self, connection: UpstreamConnection) -> None:
@@ -138,12 +138,12 @@ class Passing:
 
     def _failed(self, status: int, message: str) -> None:
         if self._client.answer_started or self._watcher is None or not self._watcher.failed():
-            self._client.answer(status, message)
+            self._client.send_error(status, message)
 
     # The response.
 
     def hold(self, held: bool) -> None:
-        self._client.hold(held)
+        self._client.pause_request(held)
 
     def interim(self, status: int) -> None:
         self._client.interim(status)
@@ -163,7 +163,7 @@ class Passing:
             self._watcher.answered(status, fields)
         if self._withheld is not None and is_whole(self._request.method, status, fields):
             self._head = status, reason, passed, length
-            self._client.alive()
+            self._client.extend_deadline()
         else:
             self._withheld = None
             self._client.begin(status, reason, passed, length)
@@ -181,7 +181,7 @@ class Passing:
         if self._withheld is not None:
             rest = self._withheld.end(self._registry.place)
             if rest is None:
-                self._client.answer(502, wrong(self._registry.place, self._withheld.digest))
+                self._client.send_error(502, wrong(self._registry.place, self._withheld.digest))
                 return
             self._release(rest, last=True)
         if self._watcher is not None:
@@ -196,7 +196,7 @@ class Passing:
         if data:
             self._client.write(data)
         else:
-            self._client.alive()  # the registry sends
+            self._client.extend_deadline()  # the registry sends
 
     def flush(self) -> None:
         self._client.flush()

@@ -46,28 +46,28 @@ class Opening(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._data = b""
-        self._over = False
-        self._came = asyncio.Event()
+        self._closed = False
+        self._received = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        self._came.set()
+        self._received.set()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
-        self._came.set()
+        self._closed = True
+        self._received.set()
 
     async def _more(self) -> None:
-        if self._over:
+        if self._closed:
             raise OriginUnreachable("it closed the connection")
-        self._came.clear()
-        await self._came.wait()
+        self._received.clear()
+        await self._received.wait()
 
     async def exactly(self, count: int) -> bytes:
         """The next bytes. Raises OriginUnreachable."""

@@ -65,7 +65,7 @@ class Upstreams:
         self._idle: dict[_Key, deque[UpstreamConnection]] = {}
         self._all: dict[UpstreamConnection, _Key] = {}
 
-    def kept(self, registry: Registry) -> UpstreamConnection | None:
+    def idle_connection(self, registry: Registry) -> UpstreamConnection | None:
         """An open idle connection, None without one."""
         idle = self._idle.get(_key(registry))
         while idle:

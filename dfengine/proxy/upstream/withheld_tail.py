@@ -23,7 +23,7 @@ LEAST = 64 << 10
 _WHOLE = re.compile(r"(?a)bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
 
-class Withheld:
+class WithheldTail:
     """Of one response. digest: `sha256:HEX` or another algorithm; `git:HEX` is a git name, of a body of `length` bytes. most: bytes to
     receive before any are sent; memory holds these, and later one part. report: called with the reason if the body is wrong.
     """

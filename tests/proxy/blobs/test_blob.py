@@ -20,14 +20,14 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
         file.write(n, bytes(length), bytes(16))
     blob = Blob.__new__(Blob)
     place: Any = SimpleNamespace(file=file)
-    blob._transfer, blob._version, blob.named, blob.over, blob.right, blob.readers = place, b"", False, True, False, set()
-    blob.wrong = False
+    blob._transfer, blob._version, blob.by_digest, blob.finished, blob.verified, blob.readers = place, b"", False, True, False, set()
+    blob.corrupt = False
     blob.loop = asyncio.new_event_loop()
     try:
         assert not blob.bind(b"v2")
         assert blob.failed
         assert blob.bind(b"v1")
-        blob.right = True
+        blob.verified = True
         assert blob.bound
         assert not blob.failed
         reader = Reader(blob, file, (0, 100), lambda: None)
@@ -45,8 +45,8 @@ def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(mon
     file = MemoryFile.allocate(Geometry(90, 50), b"v1")  # two pieces of 45 bytes
     blob = Blob.__new__(Blob)
     place: Any = SimpleNamespace(file=file, request=lambda pieces, told: None)
-    blob._transfer, blob._version, blob.named, blob.over, blob.right, blob.readers = place, b"", True, False, False, set()
-    blob.wrong, blob.swarm = False, False
+    blob._transfer, blob._version, blob.by_digest, blob.finished, blob.verified, blob.readers = place, b"", True, False, False, set()
+    blob.corrupt, blob.swarm = False, False
     try:
         file.write(1, bytes(45), bytes(16))
         end, middle, whole = (Reader(blob, file, span, lambda: None) for span in ((60, 90), (60, 80), (0, 90)))
@@ -56,9 +56,9 @@ def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(mon
         monkeypatch.setattr(blobs_blob, "LEAST", 89)
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 89)
         assert end.ready(89) == 0
-        blob.over = blob.right = True
+        blob.finished = blob.verified = True
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 90)
-        blob.right, blob.wrong = False, True
+        blob.verified, blob.corrupt = False, True
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (0, 0, 0)
         assert blob.failed
     finally:

@@ -51,17 +51,17 @@ class Client:
 
         self._loop.add_writer(self._server, writable)
 
-    def taken_out(self) -> bytes:
+    def take_unsent(self) -> bytes:
         return b""
 
-    def ended(self) -> None:
+    def response_sent(self) -> None:
         self.over.set_result(True)
 
     def cut(self) -> None:
         self.over.set_result(False)
 
-    def alive(self) -> None: ...
-    def waits(self, seconds: float) -> None:
+    def extend_deadline(self) -> None: ...
+    def set_deadline(self, seconds: float) -> None:
         self.waited += 1
         self.waits_for = seconds
 
@@ -84,12 +84,13 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
     loop = asyncio.get_running_loop()
     client = Client(loop)
     blob: Any = SimpleNamespace(
-        ask=transfer.request, withdraw=transfer.withdraw, readers=set(), over=False, failed=False, differs=False, wrong=False, named=True,
-        right=True, swarm=False, loop=loop,
+        ask=transfer.request, withdraw=transfer.withdraw, readers=set(), finished=False, failed=False, version_changed=False, corrupt=False,
+        by_digest=True, verified=True, swarm=False, loop=loop,
     )
     connection: Any = client
     try:
-        Serving(connection, first.fd, first, [(0, len(WHOLE))], [b"", b""], lambda span, landed: Reader(blob, first, span, landed)).start()
+        spans = [(0, len(WHOLE))]
+        Serving(connection, first.fd, first, spans, [b"", b""], lambda span, on_written: Reader(blob, first, span, on_written)).start()
         got = await client.read(read)
         transfer.move(second)
         while transfer.wanted_pieces():
@@ -125,7 +126,7 @@ async def _expired(clock: list[float]) -> None:
     reader: Any = SimpleNamespace(ready=lambda at: max(0, ready[0] - at), blob=blob, fd=file.fd, close=lambda: None)
     connection: Any = client
     try:
-        serving = Serving(connection, file.fd, file, [(0, 300)], [b"", b""], lambda span, landed: reader)
+        serving = Serving(connection, file.fd, file, [(0, 300)], [b"", b""], lambda span, on_written: reader)
         serving._clock = lambda: clock[0]  # type: ignore[method-assign]
         serving.start()
         assert await client.read(100) == WHOLE[:100]
@@ -166,7 +167,7 @@ def test_a_client_that_takes_nothing_of_what_is_here_is_cut() -> None:
         reader: Any = SimpleNamespace(ready=lambda at: len(WHOLE) - at, blob=blob, fd=file.fd, close=lambda: None)
         connection: Any = client
         try:
-            serving = Serving(connection, file.fd, file, [(0, len(WHOLE))], [b"", b""], lambda span, landed: reader).start()
+            serving = Serving(connection, file.fd, file, [(0, len(WHOLE))], [b"", b""], lambda span, on_written: reader).start()
             serving.expired()
             assert await client.over is False
         finally:

@@ -50,13 +50,13 @@ def test_what_was_changed_is_not_found(tmp_path: Path, change: Callable[[Path], 
     if restored:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert store.find(name) is None
-    assert store.check(name) is None
+    assert store.verify(name) is None
     assert not path.exists()
 
 
 def test_its_use_and_links_are_no_change(tmp_path: Path) -> None:
     store, name, path = kept(tmp_path)
-    store.use(name, 5e8)
+    store.mark_used(name, 5e8)
     assert path.stat().st_atime == 5e8
     assert store.find(name) is not None
     with store.touching(name) as found:
@@ -68,7 +68,7 @@ def test_a_link_of_another_program_costs_a_comparison(tmp_path: Path) -> None:
     store, name, path = kept(tmp_path)
     os.link(path, tmp_path / "link")
     assert store.find(name) is None
-    assert store.check(name) is not None
+    assert store.verify(name) is not None
     assert store.find(name) is not None
 
 
@@ -77,5 +77,5 @@ def test_a_use_hides_no_change(tmp_path: Path) -> None:
     before = path.stat()
     overwritten(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    store.use(name, 5e8)
+    store.mark_used(name, 5e8)
     assert store.find(name) is None

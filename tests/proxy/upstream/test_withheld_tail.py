@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.proxy.upstream.withheld_tail import Withheld, is_whole
+from dfengine.proxy.upstream.withheld_tail import WithheldTail, is_whole
 
 ALGORITHMS = ["sha256", "sha384", "sha512", "git"]
 
@@ -18,7 +18,7 @@ def test_only_what_is_right_comes_to_its_end(parts: list[bytes], most: int, algo
     whole, told = b"".join(parts), list[str]()
     head, hashed = (b"blob %d\0" % len(whole), "sha1") if algorithm == "git" else (b"", algorithm)
     right, wrong = (
-        Withheld(f"{algorithm}:{hashlib.new(hashed, head + body).hexdigest()}", most, told.append, len(whole))
+        WithheldTail(f"{algorithm}:{hashlib.new(hashed, head + body).hexdigest()}", most, told.append, len(whole))
         for body in (whole, whole + b"x")
     )
     sent = came = b""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dfengine.errors import OriginError
-from dfengine.proxy.blobs import answering
-from dfengine.proxy.blobs.answering import Answering
+from dfengine.proxy.blobs import request_handler
+from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.upstream.timeouts import Unanswered
 
 
@@ -21,14 +21,14 @@ class Client:
         self.waited = -1.0
         self.passed: Any = None
 
-    def waits(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         self.waited = seconds
 
     def hand_over(self, exchange: Any) -> None:
         self.passed = exchange
 
 
-class Asked(Answering):
+class Asked(RequestHandler):
     """told: what the question of the proxy's own brings; an error of it, or that the request is to be passed on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Any, told: Exception | None) -> None:
@@ -42,7 +42,7 @@ class Asked(Answering):
 
 
 class Patient(Asked):
-    begins_at_once = False
+    responds_at_once = False
 
 
 REFUSED, SILENT, FAILED = None, Unanswered.of("r.example"), OriginError("r.example answers 500", 500)
@@ -60,7 +60,7 @@ REFUSED, SILENT, FAILED = None, Unanswered.of("r.example"), OriginError("r.examp
 def test_a_file_s_request_is_answered_within_thirty_seconds(
     monkeypatch: pytest.MonkeyPatch, elapsed: float, told: Exception | None, waited: float
 ) -> None:
-    monkeypatch.setattr(answering, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(request_handler, "monotonic", lambda: 100.0)
 
     async def run(kind: type[Asked]) -> Client:
         client = Client(elapsed)

@@ -22,20 +22,22 @@ if TYPE_CHECKING:
     from dfengine.proxy.front.interfaces import Exchange
 
 
-class Answering:
-    """See interfaces.Exchange. place: the file's server. pass_on: makes the exchange that passes the request on.
+class RequestHandler:
+    """See interfaces.Exchange. server_name: HOST[:PORT] of the file's server. pass_on: makes the exchange that passes the request on.
 
-    instead: answers the request after its deadline; False: it cannot. begins_at_once: the file's server does, see
+    fallback: answers the request after its deadline; False: it cannot. responds_at_once: the file's server does, see
     `timeouts.left`.
     """
 
-    instead: Callable[[], bool] | None = None
-    begins_at_once = True
+    fallback: Callable[[], bool] | None = None
+    responds_at_once = True
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, client: ClientConnection, place: str, pass_on: Callable[[], Exchange]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, client: ClientConnection, server_name: str, pass_on: Callable[[], Exchange]
+    ) -> None:
         self._loop = loop
         self._client = client
-        self._place = place
+        self._server_name = server_name
         self._pass_on = pass_on
         self._reason = ""
         """Why the request is passed on, if that is worth an event."""
@@ -51,7 +53,7 @@ class Answering:
         """Answer; False: pass the request on. Raises BadRequest, subclasses of DfengineError, OSError."""
         raise NotImplementedError
 
-    def _passes(self, reason: str) -> None:
+    def _record_pass_through(self, reason: str) -> None:
         """Report that the request is passed on for this reason."""
 
     def body(self, data: bytes) -> None: ...
@@ -64,28 +66,28 @@ class Answering:
 
     def expired(self) -> None:
         self.gone()
-        if self.instead is None or not self.instead():
-            self._client.answer(504, f"{self._place} did not respond in time")
+        if self.fallback is None or not self.fallback():
+            self._client.send_error(504, f"{self._server_name} did not respond in time")
 
     async def _run(self) -> None:
         try:
             if await self._answer():
                 return
         except BadRequest as error:
-            self._client.answer(error.status, error.reason)
+            self._client.send_error(error.status, error.reason)
             return
         except OriginForbidden as error:
-            self._client.answer(403, str(error))
+            self._client.send_error(403, str(error))
             return
         except DigestMismatch as error:
             # No byte of the file is passed on: the client may request it from the server, and compare it itself.
-            self._client.answer(502, f"{self._place} has sent another file than the one requested: {error}")
+            self._client.send_error(502, f"{self._server_name} has sent another file than the one requested: {error}")
             return
         except (DfengineError, OSError) as error:
             self._reason = str(error)
             self._unanswered = isinstance(error, Unanswered)
         if self._reason:
-            self._passes(self._reason)
-        if self.begins_at_once:
-            self._client.waits(left(monotonic() - self._client.arrived, not self._unanswered))
+            self._record_pass_through(self._reason)
+        if self.responds_at_once:
+            self._client.set_deadline(left(monotonic() - self._client.arrived, not self._unanswered))
         self._client.hand_over(self._pass_on())

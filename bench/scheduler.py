@@ -127,7 +127,7 @@ async def serve(mode: str, peers: int, pieces: int, home: str, redis: str = "", 
             wire.decode_pull(request.body)
             return Response(200, answer)
 
-    control = ControlServer(loop, handler, quick=None if bare else router.quick)
+    control = ControlServer(loop, handler, fast_path=None if bare else router.quick)
     await control.start("127.0.0.1", 0)
     cluster = Cluster.of(node.settings, f"127.0.0.1:{control.port}", events, lambda: node.dialer)
     if cluster is not None:

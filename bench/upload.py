@@ -138,7 +138,7 @@ def main() -> None:
 
 def set_limit(home: Path, rate: int) -> None:
     """Set the limit as a download on the peer server's own host would: bytes per second, through the home's socket."""
-    if not fd_passing.tell(Home(str(home)).sockets, json.dumps({"totallimit": rate, "secret_files": []}).encode()):
+    if not fd_passing.send_settings(Home(str(home)).sockets, json.dumps({"totallimit": rate, "secret_files": []}).encode()):
         raise RuntimeError("the peer server took no limit")
 
 

@@ -135,7 +135,7 @@ class GetSettings(Value):
     sign: supernode, client or none: whose credentials sign requests to an object store or hub.
     signed: a presigned URL, which is `url` with a signing query, if `url` names the task but needs authorization; "": none.
     private: share or split a file that needs credentials, "": as the supernode is set.
-    reach: where a program fetches for others, permitted and denied hosts, with redirects (`net.origin_access.Access`); None: any.
+    reach: where a program fetches for others, permitted and denied hosts, with redirects (`net.origin_access.OriginAccess`); None: any.
     roots: for such a program: the only directories of this machine whose files may be read; none: any.
     content: `df:sha256:HEX` names the task, if the URL is one of several locations of one content, as in a registry; otherwise "".
     force: fetch although the existing output is valid. no_join: do not take pieces from other downloads of this host, and give them none.

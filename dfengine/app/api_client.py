@@ -56,10 +56,10 @@ class NodeView:
                 return found[:most], page.total
 
     def _ask(self, path: str, kind: type[Answer]) -> Answer:
-        return self._read(self._control.ask("GET", f"/api/v2{path}"), kind)
+        return self._read(self._control.request("GET", f"/api/v2{path}"), kind)
 
     def _read(self, found: Any, kind: type[Answer]) -> Answer:
         try:
             return msgspec.convert(found, kind)
         except msgspec.ValidationError:
-            raise self._control.nonsense() from None
+            raise self._control.invalid_answer() from None

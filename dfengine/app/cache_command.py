@@ -14,7 +14,7 @@ from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
 from dfengine.errors import BadValue
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.net.secret import read_secret
 from dfengine.proxy.blobs import pins
 from dfengine.settings import HOME
@@ -41,12 +41,12 @@ def cache(values: dict[str, Any]) -> None:
     if action == "import":
         if not nodes:
             raise BadValue("cache import gives a supernode a copy: name it (-n HOST); `dfengine share` serves the file from this host")
-        share_command.hand_over(values | {"path": words[0], "nodes": tuple(expanded(nodes)), "replicas": len(expanded(nodes))})
+        share_command.hand_over(values | {"path": words[0], "nodes": tuple(resolved(nodes)), "replicas": len(resolved(nodes))})
         return
     if len(nodes) > 1:
         raise BadValue("one supernode at a time: give one -n")
     if nodes:
-        found = expanded(nodes)
+        found = resolved(nodes)
         if len(found) > 1:
             raise BadValue(f"one supernode at a time: {nodes[0]} stands for {', '.join(map(str, found[:9]))}")
         token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""

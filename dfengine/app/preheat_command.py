@@ -16,7 +16,7 @@ from dfengine.client.identity import identify, read_certificates
 from dfengine.client.progress_text import amount
 from dfengine.errors import BadValue, OriginError, ProtocolViolation, RemoteError, SourceGone, SupernodeError, SupernodeFull, TimedOut
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
@@ -86,7 +86,7 @@ def _nodes(values: dict[str, Any]) -> list[NodePreheats]:
         token = read_secret(values["token_file"], "token").decode("ascii", "replace")
     tls = values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")
     dialer = Dialer(values.get("secret_file", ()), tls)
-    return [NodePreheats(dialer, node, token) for node in expanded(given)]
+    return [NodePreheats(dialer, node, token) for node in resolved(given)]
 
 
 def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) -> None:

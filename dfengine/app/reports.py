@@ -12,7 +12,7 @@ from dfengine.app.output import put, put_error, table
 from dfengine.client.progress_text import amount, clock
 from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.net.secret import read_secret
 from dfengine.settings import SupernodeAddress
 
@@ -99,7 +99,7 @@ def nodes(values: dict[str, Any]) -> list[NodeView]:
     token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""
     dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
     given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
-    return [NodeView(dialer, node, token) for node in expanded(given)]
+    return [NodeView(dialer, node, token) for node in resolved(given)]
 
 
 def with_rates(sample: Callable[[], tuple[list[Any], int]], field: str) -> tuple[list[Any], int]:

@@ -212,7 +212,7 @@ class BaseDownload:
         from dfengine.client.joining import Joining
 
         try:
-            sock, first = sock or fd_passing.call(self.home.sockets), sock is not None
+            sock, first = sock or fd_passing.connect(self.home.sockets), sock is not None
             self._joining = joining = Joining.begin(sock, joining_key(settings, self.who), self.kind, first=first)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")

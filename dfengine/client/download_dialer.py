@@ -69,7 +69,7 @@ class DownloadDialer(Dialer):
             if self._wrap is not None:
                 for each in sockets:
                     each.close()
-        fork_safety.keep(connection)
+        fork_safety.register(connection)
         return self._own(connection)
 
     def _pool(self, named: bool) -> ConnectionPool:
@@ -80,7 +80,7 @@ class DownloadDialer(Dialer):
         """See Dialer."""
         with self._lock:
             self._connections.discard(connection)
-        if self._pooled is not None and self._error is None and connection.quiet:
+        if self._pooled is not None and self._error is None and connection.reusable:
             self._pool(named).release(connection)
         else:
             connection.close()

@@ -151,7 +151,7 @@ class Fetcher:
             request_piece(connection, job.source.path, self._transfer.file.geometry, job.piece)
         except SourceGone as error:
             # A pooled connection may have been closed while it was idle: that is not a fault of the source.
-            self._transfer.drop(job, "" if connection.served else "gone", str(error))
+            self._transfer.drop(job, "" if connection.answers_read else "gone", str(error))
             return False
         except ProtocolViolation as error:
             self._transfer.drop(job, "other", str(error))
@@ -164,7 +164,7 @@ class Fetcher:
         if not self._transfer.begin(job, connection):
             self._transfer.drop(job)
             return False
-        began, kept, why = time.monotonic(), connection.served, "other"
+        began, kept, why = time.monotonic(), connection.answers_read, "other"
         try:
             head = connection.head(began + self._patience(job))
             if head.status != 206:
@@ -177,7 +177,7 @@ class Fetcher:
             if isinstance(error, Silent | TooSlow):
                 why = "slow"
             elif isinstance(error, SourceGone):
-                why = "" if kept == connection.served and kept and time.monotonic() - began < SILENCE / 10 else "gone"
+                why = "" if kept == connection.answers_read and kept and time.monotonic() - began < SILENCE / 10 else "gone"
             self._transfer.drop(job, why, f"{connection.name}: {error}")
             return False
         exchanged = self._transfer.commit(job, self._buffer, length, xxh3, in_place)

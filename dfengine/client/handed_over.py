@@ -27,7 +27,7 @@ class HandedOver(Place):
         super().__init__(settings)
         self._sock: socket.socket | None = None
         self._handed: PieceFile | None = None
-        fork_safety.keep(self)
+        fork_safety.register(self)
 
     @property
     def descriptors(self) -> list[int]:
@@ -42,7 +42,7 @@ class HandedOver(Place):
         if self._sock is not None and self._handed is file:
             return
         self.hang_up()
-        self._sock, self._handed = fd_passing.hand_over(sockets, entry.encode(), file.descriptors), file
+        self._sock, self._handed = fd_passing.send_descriptors(sockets, entry.encode(), file.descriptors), file
 
     def hang_up(self) -> None:
         """Release the memory: the peer server may give it to other downloads, until it expires there."""

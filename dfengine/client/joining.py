@@ -100,7 +100,7 @@ class Joining:
         except BaseException:
             self.page.close()
             raise
-        fork_safety.keep(self)
+        fork_safety.register(self)
 
     @property
     def descriptors(self) -> list[int]:

@@ -37,7 +37,7 @@ class KeptCopy:
         self.digests = digests if self.whole else {}
         self._page: SignalPage | None = None
         self._taken = False
-        fork_safety.keep(self)
+        fork_safety.register(self)
 
     @property
     def descriptors(self) -> list[int]:
@@ -74,7 +74,7 @@ def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: b
     words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
     descriptors: list[int] = []
     try:
-        with fd_passing.call(sockets, ANSWER) as sock:
+        with fd_passing.connect(sockets, ANSWER) as sock:
             fd_passing.send_message(sock, words)
             answer, descriptors = (fd_passing.receive_messages(sock, MOST) or [({}, [])])[0]
         if not descriptors:

@@ -165,7 +165,7 @@ class LegacySession:
         try:
             status, _, body = self._connection.request("GET", target)
         except SourceGone:
-            if not self._connection.served:
+            if not self._connection.answers_read:
                 raise
             self._connection.close()
             self._connection = self._member.connect()

@@ -143,7 +143,7 @@ def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
     """Send this download's settings to the server. False: it is of another swarm, or stopped. A server without a socket is accepted."""
     settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
-        return fd_passing.tell(home.sockets, json.dumps(settings).encode(), 1.0)
+        return fd_passing.send_settings(home.sockets, json.dumps(settings).encode(), 1.0)
     except LocalError:
         return True
 

@@ -37,12 +37,12 @@ class NodeCache:
         found: list[dict[str, Any]] = []
         for page in range(MOST_PAGES):
             if self._token:
-                part = self._control.ask("GET", f"{self._path}?offset={page * PAGE}&limit={PAGE}")
+                part = self._control.request("GET", f"{self._path}?offset={page * PAGE}&limit={PAGE}")
                 part = part.get("items") if isinstance(part, dict) else None
             else:
-                part = self._control.ask("GET", f"{self._path}?pageNum={page}&pageSize={PAGE}")
+                part = self._control.request("GET", f"{self._path}?pageNum={page}&pageSize={PAGE}")
             if not isinstance(part, list) or not all(isinstance(each, dict) and _is_copy(each) for each in part):
-                raise self._control.nonsense()
+                raise self._control.invalid_answer()
             found += part
             if not part:
                 break
@@ -51,7 +51,7 @@ class NodeCache:
     def find(self, query: str) -> list[dict[str, Any]]:
         """Return the copies of this task or URL. Raises BadValue if there is none."""
         if re.fullmatch("[0-9a-f]{64}", query) or query.startswith("df:"):
-            copy = self._control.ask("GET", f"{self._path}/{task_id(query) if query.startswith('df:') else query}", missing=True)
+            copy = self._control.request("GET", f"{self._path}/{task_id(query) if query.startswith('df:') else query}", missing=True)
             found = [copy] if isinstance(copy, dict) and _is_copy(copy) else []
         else:
             wanted = query.partition("?")[0] if is_url(query) else query
@@ -62,11 +62,11 @@ class NodeCache:
 
     def pin(self, task: str, pinned: bool) -> None:
         """Pin or unpin a copy; a pinned copy is kept until it is unpinned."""
-        self._control.ask("PATCH" if self._token else "POST", f"{self._path}/{task}", {"pinned": pinned})
+        self._control.request("PATCH" if self._token else "POST", f"{self._path}/{task}", {"pinned": pinned})
 
     def remove(self, task: str) -> None:
         """Remove a copy from the supernode; its downloads register again."""
-        self._control.ask("DELETE", f"{self._path}/{task}")
+        self._control.request("DELETE", f"{self._path}/{task}")
 
 
 def _is_copy(found: dict[str, Any]) -> bool:

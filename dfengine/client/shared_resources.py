@@ -29,7 +29,7 @@ class SharedConnections(ConnectionPool):
     def acquire(self, host: str, port: int) -> Connection | None:
         """See ConnectionPool; skips connections that the other side has closed or sent bytes on."""
         while (connection := super().acquire(host, port)) is not None:
-            if connection.quiet:
+            if connection.reusable:
                 return connection
             connection.close()
         return None

@@ -17,7 +17,7 @@ from dfengine.location import content_url
 from dfengine.net.content_announcement import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.nodes import named, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
@@ -83,7 +83,7 @@ class Share:
         """Read the file, let the peer server serve it, and announce it. Raises BadValue, StorageError, LocalError, SupernodeError."""
         settings = self._settings
         if not self._nodes:
-            self._know(expanded(settings.nodes, lambda: self._progress(-1)))
+            self._know(resolved(settings.nodes, lambda: self._progress(-1)))
         ip = local_peer.address(settings.ip, self._nodes.values(), local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")

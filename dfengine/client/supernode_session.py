@@ -95,7 +95,7 @@ def join(
     while True:
         left = deadline - time.monotonic()
         connection = node_answer.connect(dialer, node, max(0.1, min(patience.connect, left)))
-        kept = connection.served > 0
+        kept = connection.answers_read > 0
         try:
             sent = registration.encode(connection.remote_ip)
             limit = max(0.1, min(ANSWER, left))

@@ -66,4 +66,4 @@ def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callab
 
     watch.waits("looks up the names of supernodes")
     found = node_names.ordered(settings.nodes, task, lambda: watch.check(None))
-    return lambda: node_names.ordered_now(settings.nodes, task) or found
+    return lambda: node_names.ordered_cached(settings.nodes, task) or found

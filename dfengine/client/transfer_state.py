@@ -82,8 +82,8 @@ class TransferState:
         self._changed = threading.Condition()
         self._job_connections = JobConnections(lambda n: self.file.geometry.framed(n))
         self._wakeup = Wakeup()
-        fork_safety.keep(self._wakeup)
-        fork_safety.keep(file)
+        fork_safety.register(self._wakeup)
+        fork_safety.register(file)
 
     # The supernode's session.
 

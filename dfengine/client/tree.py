@@ -190,7 +190,7 @@ class Tree:
                 manifest = manifest.without(refused)
                 target = target_of(manifest, self._settings, who.kept, self._check, self._run)
                 whole = target.find_kept()
-            fork_safety.keep(target)
+            fork_safety.register(target)
             previous, self._target = self._target, target
             if previous is not None and previous.parts != target.parts:
                 previous.tidy()

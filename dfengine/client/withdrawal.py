@@ -24,7 +24,7 @@ def withdraw(home: Home, names: Iterable[str]) -> None:
     while left:
         some, left = left[:AT_ONCE], left[AT_ONCE:]
         with contextlib.suppress(LocalError):
-            fd_passing.tell(home.sockets, json.dumps({"withdraw": some}).encode())
+            fd_passing.send_settings(home.sockets, json.dumps({"withdraw": some}).encode())
         # A server that was not reached detects the removal at its next request for them, or its next check.
         for name in some:
             home.withdraw(name)

@@ -194,7 +194,7 @@ class Opened:
             if self._map is None or self._map[0] != self._file.moves:
                 # The mapping has a descriptor of its own: pages and lock stay as long as a view of them exists.
                 self._map = self._file.moves, Mapping(self._file.fd, length, keep=True)
-                fork_safety.keep(self._map[1])
+                fork_safety.register(self._map[1])
             return self._map[1].memory()[offset : offset + count]
 
     def path(self) -> str:

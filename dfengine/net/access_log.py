@@ -12,48 +12,48 @@ from dfengine.net.event_log import EventLog
 from dfengine.net.http import BadRequest, ConnectionState, Parts, Request, Response
 
 Answer = TypeVar("Answer")
-Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
+FastPath = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
 
 
 def logged(events: EventLog, route: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
     """Wrap `route` so that each of its answers is logged: a Response, Parts, or a future of a Response."""
 
     def answer(request: Request) -> Answer:
-        tell = partial(_tell, events, request.client, request.method, request.path, monotonic())
+        log = partial(_log, events, request.client, request.method, request.path, monotonic())
         try:
             found = route(request)
         except BadRequest as error:
-            tell(error.status, 0)
+            log(error.status, 0)
             raise
-        _of(found, tell)
+        _log_result(found, log)
         return found
 
     return answer
 
 
-def logged_quick(events: EventLog, quick: Quick, method: str, path: str) -> Quick:
-    """Wrap a server's `quick` in the same way; all of its requests have this method and path."""
+def logged_fast_path(events: EventLog, fast_path: FastPath, method: str, path: str) -> FastPath:
+    """Wrap a server's `fast_path` in the same way; all of its requests have this method and path."""
 
     def answer(data: bytes, connection: ConnectionState, client: str) -> bytes | asyncio.Future[Response] | None:
-        tell = partial(_tell, events, client, method, path, monotonic())
-        found = quick(data, connection, client)
+        log = partial(_log, events, client, method, path, monotonic())
+        found = fast_path(data, connection, client)
         if isinstance(found, bytes):
-            tell(200, len(found))
+            log(200, len(found))
         elif found is not None:
-            _of(found, tell)
+            _log_result(found, log)
         return found
 
     return answer
 
 
-def _of(found: object, tell: Callable[[int, int], None]) -> None:
+def _log_result(found: object, log: Callable[[int, int], None]) -> None:
     if isinstance(found, asyncio.Future):
-        found.add_done_callback(lambda done: tell(499, 0) if done.cancelled() or done.exception() else _of(done.result(), tell))
+        found.add_done_callback(lambda done: log(499, 0) if done.cancelled() or done.exception() else _log_result(done.result(), log))
     elif isinstance(found, Response):
-        tell(found.status, len(found.body))
+        log(found.status, len(found.body))
     elif isinstance(found, Parts):
-        tell(found.status, found.length)
+        log(found.status, found.length)
 
 
-def _tell(events: EventLog, client: str, method: str, path: str, started: float, status: int, size: int) -> None:
+def _log(events: EventLog, client: str, method: str, path: str, started: float, status: int, size: int) -> None:
     events.access(client=client, method=method, path=path, status=status, bytes=size, seconds=monotonic() - started)

@@ -24,7 +24,7 @@ PAUSE = 0.1
 """Seconds between a search that found no idle connection and the next one."""
 
 
-def more_descriptors() -> int:
+def raise_descriptor_limit() -> int:
     """Raise the limit on descriptors to the hard limit, because each connection uses one; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -38,33 +38,33 @@ class Admission:
     """Connection counts of a process. descriptors: its limit. share: percent of the connections for one client. now: monotonic seconds."""
 
     def __init__(self, descriptors: int, share: int = SHARE, now: Callable[[], float] = monotonic) -> None:
-        self.most = max(1, descriptors - min(RESERVE, descriptors // 2))
-        self.within = 0
-        self.ports: list[Callable[[str, int], int]] = []
+        self.limit = max(1, descriptors - min(RESERVE, descriptors // 2))
+        self.count = 0
+        self.idle_closers: list[Callable[[str, int], int]] = []
         """Functions that close idle connections of a client: (client, maximum number) -> number closed."""
-        self._shares = Quota(self.most, share)
+        self._shares = Quota(self.limit, share)
         self._now = now
         self._searched = 0.0
 
     def room(self) -> bool:
         """Whether there is room for a connection, if necessary after closing idle ones."""
-        if self.within >= self.most and self._now() - self._searched >= PAUSE:
-            client, wanted = self._shares.largest(), max(1, self.most // AT_ONCE)
-            for close in self.ports:
+        if self.count >= self.limit and self._now() - self._searched >= PAUSE:
+            client, wanted = self._shares.largest(), max(1, self.limit // AT_ONCE)
+            for close in self.idle_closers:
                 wanted -= close(client, wanted) if wanted else 0
-            if self.within >= self.most:
+            if self.count >= self.limit:
                 self._searched = self._now()
-        return self.within < self.most
+        return self.count < self.limit
 
     def acquire(self, address: str) -> bool:
         """Count one more connection of the client at `address`. False: no room is left, or the client has used its share."""
         if self._shares.full(address) or not self.room():
             return False
         self._shares.acquire(address)
-        self.within += 1
+        self.count += 1
         return True
 
     def release(self, address: str) -> None:
         """Uncount a closed connection that `acquire` counted."""
-        self.within -= 1
+        self.count -= 1
         self._shares.release(address)

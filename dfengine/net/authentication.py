@@ -38,7 +38,7 @@ class Authentication:
 
         guard = Guard(self._secrets, share=self._share)
         self._guards.append(guard)
-        return lambda request: guard.own_name(request) or self._refusal(guard, request) or guard.proof(request) or route(request)
+        return lambda request: guard.answer_name(request) or self._refusal(guard, request) or guard.answer_proof(request) or route(request)
 
     def _refusal(self, guard: Guard, request: Request) -> Response | None:
         refusal = guard.refusal(request)
@@ -56,7 +56,7 @@ class Authentication:
         """The secrets that are accepted now; if there are none, every request is accepted."""
         return self._secrets
 
-    def follow(self, files: tuple[str, ...]) -> bool:
+    def switch_files(self, files: tuple[str, ...]) -> bool:
         """Replace the secrets by those of `files`. False, without a change, unless they share a secret with the current ones.
 
         The overlap is required so that a change of secret cannot lock out the swarm's current members.
@@ -68,15 +68,15 @@ class Authentication:
         secrets = read_secrets(files)
         if not set(secrets) & set(self._secrets):
             return False
-        self._take(secrets, files)
+        self._set(secrets, files)
         return True
 
     def _read(self, files: tuple[str, ...]) -> None:
         from dfengine.net.secret import read_secrets
 
-        self._take(read_secrets(files), files)
+        self._set(read_secrets(files), files)
 
-    def _take(self, secrets: tuple[bytes, ...], files: tuple[str, ...]) -> None:
+    def _set(self, secrets: tuple[bytes, ...], files: tuple[str, ...]) -> None:
         self._secrets, self.files = secrets, files
         for guard in self._guards:
             guard.secrets = self._secrets

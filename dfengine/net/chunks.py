@@ -21,14 +21,14 @@ _ENDS = (b"\r\n", b"\n")
 
 
 class Chunks:
-    """Decode one chunked body: `read` and `into` as a receiver's, over the chunks of one body; then `end`. `rest` reads all at once.
+    """Decode one chunked body: `read` and `into` as a receiver's, over the chunks of one body; then `end`. `read_all` reads it at once.
 
     Raises SourceGone, TooSlow, ProtocolViolation.
     """
 
     def __init__(self, receiver: Receiver | TlsReceiver) -> None:
         self._receiver = receiver
-        self._left = 0
+        self._remaining = 0
         self._count = 0
 
     def _next(self, deadline: float) -> bool:
@@ -41,26 +41,26 @@ class Chunks:
             raise ProtocolViolation("a chunk's size is malformed")
         if self._count > MOST:
             raise ProtocolViolation("chunks without end")
-        self._left = int(digits, 16)
-        if self._left:
+        self._remaining = int(digits, 16)
+        if self._remaining:
             return True
         for _ in range(TRAILERS):
             if self._receiver.line(deadline) in _ENDS:
                 return False
         raise ProtocolViolation("trailers without end")
 
-    def _some(self, most: int, deadline: float) -> int:
+    def _reserve(self, most: int, deadline: float) -> int:
         """Reserve up to `most` bytes of the current chunk; return how many."""
-        if not self._left and not self._next(deadline):
+        if not self._remaining and not self._next(deadline):
             raise ProtocolViolation("the answer ends early")
-        count = min(most, self._left)
-        self._left -= count
+        count = min(most, self._remaining)
+        self._remaining -= count
         return count
 
     def read(self, length: int, deadline: float) -> bytes:
         parts = []
         while length:
-            count = self._some(length, deadline)
+            count = self._reserve(length, deadline)
             parts.append(self._receiver.read(count, deadline))
             length -= count
         return b"".join(parts)
@@ -71,7 +71,7 @@ class Chunks:
     ) -> None:
         got, started = 0, started or time.monotonic()  # the rate is judged over all chunks
         while got < length:
-            count = self._some(length - got, time.monotonic() + silence)
+            count = self._reserve(length - got, time.monotonic() + silence)
             self._receiver.into(
                 buffer, offset + got, count, silence=silence, floor=floor, grace=grace, started=started, before=before + got,
                 after=length - got - count + after,
@@ -80,15 +80,15 @@ class Chunks:
 
     def end(self, deadline: float) -> None:
         """Check that the body has ended. Raises ProtocolViolation."""
-        if self._left or self._next(deadline):
+        if self._remaining or self._next(deadline):
             raise ProtocolViolation("the answer is longer than it should be")
 
-    def rest(self, deadline: float, limit: int) -> bytes:
+    def read_all(self, deadline: float, limit: int) -> bytes:
         """Read the remaining body, at most `limit` bytes."""
         parts: list[bytes] = []
         while self._next(deadline):
-            limit -= self._left
+            limit -= self._remaining
             if limit < 0:
                 raise ProtocolViolation("the answer is longer than the limit")
-            parts.append(self._receiver.read(self._left, deadline))
+            parts.append(self._receiver.read(self._remaining, deadline))
         return b"".join(parts)

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from dfengine.net.event_stream import EventStream
-from dfengine.net.http import MAX_PIPELINED, BadRequest, ConnectionState, HangUp, Request, RequestReader, Response, text
+from dfengine.net.http import MAX_PIPELINED, BadRequest, CloseConnection, ConnectionState, Request, RequestReader, Response, text
 
 if TYPE_CHECKING:
     from dfengine.net.control_server import ControlServer
@@ -32,7 +32,7 @@ HIGH_WATER = 16 << 10
 """Unread bytes of answers at which reading from the connection stops."""
 
 Answer = Response | asyncio.Future[Response]
-Quick = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
+FastPath = Callable[[bytes, ConnectionState, str], bytes | asyncio.Future[Response] | None]
 READY = (bytes, Response)
 """Types of answers that are ready."""
 
@@ -65,7 +65,7 @@ class ControlProtocol(asyncio.Protocol):
         self.deadline = monotonic() + server.head_seconds
 
     @property
-    def made(self) -> bool:
+    def established(self) -> bool:
         """Whether the connection is established, including the TLS handshake."""
         return self._transport is not None
 
@@ -75,7 +75,7 @@ class ControlProtocol(asyncio.Protocol):
         return not (self._answers or self._requests or self._backlog or self._started or self._unread)
 
     @property
-    def speaks(self) -> bool:
+    def is_of_download(self) -> bool:
         """Whether the connection belongs to a download, which loses its leases when the connection is closed."""
         return self._connection is not None and self._connection.party is not None
 
@@ -108,7 +108,7 @@ class ControlProtocol(asyncio.Protocol):
         self._server.memory.release(self.client, self._held)
         self._held = 0
         if connection is not None and connection.party is not None:
-            self._server.lost(connection)
+            self._server.on_closed(connection)
 
     def data_received(self, data: bytes) -> None:
         if self._stopped:
@@ -116,12 +116,12 @@ class ControlProtocol(asyncio.Protocol):
         server = self._server
         if self._backlog:
             self._backlog, self._at = self._backlog[self._at :] + data, 0  # TLS had these bytes already when reading was paused
-            self._wait()
+            self._update_waiting()
             return
         turns = server.turns
         if self._joined or not turns.open or self._blocked():
             self._backlog = data
-            self._wait()
+            self._update_waiting()
             return
         now = monotonic()
         if self._answer_plain(data):
@@ -130,9 +130,9 @@ class ControlProtocol(asyncio.Protocol):
                 self.deadline = after + server.idle_seconds
         else:
             self._backlog = data
-            self._take()
+            self._handle_request()
             after = monotonic()
-            self._wait()
+            self._update_waiting()
         turns.spent(after - now)
 
     def eof_received(self) -> bool:
@@ -143,22 +143,22 @@ class ControlProtocol(asyncio.Protocol):
         """Stop reading: the client does not read its answers."""
         self._unread = True
         self.deadline = monotonic() + self._server.stall_seconds
-        self._wait()
+        self._update_waiting()
 
     def resume_writing(self) -> None:
         """Resume: the client has read its answers."""
         self._unread = False
         if self._stream is not None:
             self.deadline = math.inf
-        self._wait()
+        self._update_waiting()
 
     # REQUESTS
 
-    def go_on(self) -> None:
+    def handle_next(self) -> None:
         self._joined = False
         if not self._stopped and not self._blocked():
-            self._take()
-        self._wait()
+            self._handle_request()
+        self._update_waiting()
 
     def _blocked(self) -> bool:
         return self._unread or (self._answers is not None and len(self._answers) >= MAX_PIPELINED)
@@ -169,20 +169,20 @@ class ControlProtocol(asyncio.Protocol):
         if answers is None or connection is None:
             answers = self._answers = deque()
             connection = self._connection = ConnectionState()
-        if server.quick is None or (reader is not None and reader.started):
+        if server.fast_path is None or (reader is not None and reader.started):
             return False
         answer: Answer | bytes | None
         try:
-            answer = server.quick(data, connection, self.client)
+            answer = server.fast_path(data, connection, self.client)
         except Exception:
             answer = server.failed(None)
         if answer is None:
             return False
         server.requests += 1
-        self._put(answer, True, False)
+        self._queue_answer(answer, True, False)
         return True
 
-    def _take(self) -> None:
+    def _handle_request(self) -> None:
         """Handle one received request, or parse a part of one."""
         if not self._requests and self._backlog:
             data, at = self._backlog, self._at
@@ -194,7 +194,7 @@ class ControlProtocol(asyncio.Protocol):
                 self._reader = RequestReader(self.client, self._requests.append, self._server.max_body, self._proceed)
             reader = self._reader
             try:
-                if at == 0 and not reader.started and reader.whole(data):
+                if at == 0 and not reader.started and reader.deliver_plain(data):
                     end = len(data)
                 else:
                     end = reader.extent(data, at)
@@ -209,7 +209,7 @@ class ControlProtocol(asyncio.Protocol):
         if self._requests:
             self._serve(self._requests.popleft())
 
-    def _wait(self) -> None:
+    def _update_waiting(self) -> None:
         """Update what the connection waits for (a turn, answers, the client's reading, more bytes) and its deadline."""
         if self._stopped or self._transport is None or self._transport.is_closing():
             return
@@ -228,17 +228,17 @@ class ControlProtocol(asyncio.Protocol):
                 self.deadline = monotonic() + self._server.idle_seconds
             elif self.deadline == math.inf:
                 self.deadline = monotonic() + self._server.head_seconds
-        self._count_kept()
+        self._count_buffered()
 
-    def _count_kept(self) -> None:
+    def _count_buffered(self) -> None:
         """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
-        held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
+        held = len(self._backlog) + (self._reader.buffered if self._reader is not None else 0)
         if self._answers:
             held += sum(_size(answer) for answer, _, _ in self._answers)
         if self._unread and self._transport is not None:
             held += self._transport.get_write_buffer_size()
         if held != self._held:
-            self._held = self._server.memory.change(self.client, self._held, held)
+            self._held = self._server.memory.replace(self.client, self._held, held)
             if held and not self._held:
                 self.close()
 
@@ -251,7 +251,7 @@ class ControlProtocol(asyncio.Protocol):
         if isinstance(request, BadRequest):
             # The start of the next request is unknown.
             self._stopped = True
-            self._put(text(request.status, request.reason), False, False)
+            self._queue_answer(text(request.status, request.reason), False, False)
             return
         server.requests += 1
         if request.keep_alive:
@@ -261,7 +261,7 @@ class ControlProtocol(asyncio.Protocol):
             answer = server.handler(request)
         except BadRequest as error:
             answer = text(error.status, error.reason)
-        except HangUp:
+        except CloseConnection:
             self.close()
             return
         except Exception:
@@ -269,17 +269,17 @@ class ControlProtocol(asyncio.Protocol):
         keep_alive = request.keep_alive
         if not keep_alive:
             self._stopped = True
-        self._put(answer, keep_alive, request.method == "HEAD")
+        self._queue_answer(answer, keep_alive, request.method == "HEAD")
 
     # ANSWERS
 
-    def _put(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
+    def _queue_answer(self, answer: Answer | bytes, keep_alive: bool, bodiless: bool) -> None:
         if not self._answers and isinstance(answer, READY):
             self._send(answer, keep_alive, bodiless)
         elif self._answers is not None:
             self._answers.append((answer, keep_alive, bodiless))
             if isinstance(answer, READY):
-                self._count_kept()
+                self._count_buffered()
             else:
                 self.deadline = math.inf
                 answer.add_done_callback(self._flush)
@@ -294,8 +294,8 @@ class ControlProtocol(asyncio.Protocol):
                 answer = self._outcome(answer)
             self._answers.popleft()
             self._send(answer, keep_alive, bodiless)
-        self._count_kept()
-        self._wait()
+        self._count_buffered()
+        self._update_waiting()
 
     def _outcome(self, parked: asyncio.Future[Response]) -> Response:
         try:

@@ -14,11 +14,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.net.admission import RESERVE, Admission
-from dfengine.net.control_connection import Answer, ControlProtocol, Quick
+from dfengine.net.control_connection import Answer, ControlProtocol, FastPath
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import MAX_BODY, ConnectionState, Request, Response, text
-from dfengine.net.listener import BACKLOG, Listener, listening
+from dfengine.net.listener import BACKLOG, Listener, listen_on
 from dfengine.net.quota import SHARE, Quota
 from dfengine.task import client_of
 
@@ -42,10 +42,10 @@ Handler = Callable[[Request], Answer]
 class ControlServer:
     """HTTP server that calls `handler`, which may raise BadRequest. Counters: requests, failures (of handlers).
 
-    lost: called with the state of a closed connection whose `party` a handler has set.
-    quick: called with the received bytes, the connection's state and the client's address; returns the answer (bytes with their head, or a
-    future), or None, and then the handler is called.
-    report: called while a handler's failure is the current exception, with the request (None: the request was parked or quick).
+    on_closed: called with the state of a closed connection whose `party` a handler has set.
+    fast_path: called with the received bytes, the connection's state and the client's address; returns the answer (bytes with their head,
+    or a future), or None, and then the handler is called.
+    report: called while a handler's failure is the current exception, with the request (None: the request was parked, or on the fast path).
     head_seconds: to send a request. idle_seconds: between requests. stall_seconds: without reading a byte of an answer. max_body: bytes.
     share: percent of the connections, and of MEMORY, for one client. admission: the process's, if it has other ports or few descriptors.
     turns: the loop's.
@@ -56,8 +56,8 @@ class ControlServer:
         loop: asyncio.AbstractEventLoop,
         handler: Handler,
         *,
-        quick: Quick | None = None,
-        lost: Callable[[ConnectionState], None] = lambda connection: None,
+        fast_path: FastPath | None = None,
+        on_closed: Callable[[ConnectionState], None] = lambda connection: None,
         report: Callable[[Request | None], None] = lambda request: traceback.print_exc(),
         max_connections: int = 16384,
         share: int = SHARE,
@@ -72,22 +72,22 @@ class ControlServer:
         self._events = events
         self.loop = loop
         self.handler = handler
-        self.quick = quick
+        self.fast_path = fast_path
         self.max_body = max_body
         self.head_seconds, self.idle_seconds, self.stall_seconds = head_seconds, idle_seconds, stall_seconds
         self.requests = self.failures = 0
         self.turns = turns or Turns(loop.call_soon, monotonic)
         self.memory = Quota(MEMORY, share)
         self.connections: set[ControlProtocol] = set()
-        self.lost = lost
+        self.on_closed = on_closed
         self._report = report
         self._max = max_connections
         self._share = share
         self._admission = admission or Admission(max_connections + RESERVE, 100)
-        self._admission.ports.append(self._close_idle)
+        self._admission.idle_closers.append(self._close_idle)
         self._shares = Quota(max_connections, share)
         self._listener: Listener | None = None
-        self._shaking: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self.port = 0
@@ -95,21 +95,21 @@ class ControlServer:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Listen on host:port, port 0 for any free one; with `tls` for every connection. Raises OSError."""
         # Bound here because the loop would use `::` for IPv6 only.
-        sock = listening(host, port, UNSENT)
+        sock = listen_on(host, port, UNSENT)
         self.port = sock.getsockname()[1]
         if tls is None:
             self._server = await self.loop.create_server(lambda: ControlProtocol(self), sock=sock, backlog=BACKLOG)
         else:
             # The loop reports a connection only after its handshake: a connection whose handshake never ends would not be counted.
-            self._listener = Listener(self.loop, sock, partial(self._enter, tls), self._max, self._share, self._admission)
+            self._listener = Listener(self.loop, sock, partial(self._accept, tls), self._max, self._share, self._admission)
         self._sweep()
 
-    def _enter(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
-        task = self.loop.create_task(self._shake_hands(tls, sock, address))
-        self._shaking.add(task)
-        task.add_done_callback(self._shaking.discard)
+    def _accept(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
+        task = self.loop.create_task(self._handshake(tls, sock, address))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
 
-    async def _shake_hands(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
+    async def _handshake(self, tls: ssl.SSLContext, sock: socket.socket, address: str) -> None:
         protocol = ControlProtocol(self, address)
         try:
             await self.loop.connect_accepted_socket(lambda: protocol, sock, ssl=tls, ssl_handshake_timeout=self.head_seconds)
@@ -117,8 +117,8 @@ class ControlServer:
             if isinstance(error, OSError):
                 self._events.warning("tls_refused", client=address, reason=str(error))
             sock.close()
-            if not protocol.made and self._listener is not None:
-                self._listener.left(address)
+            if not protocol.established and self._listener is not None:
+                self._listener.release(address)
 
     def admit(self, connection: ControlProtocol) -> bool:
         """Count a new connection. False: too many connections are open, in total or of this client."""
@@ -139,11 +139,11 @@ class ControlServer:
                 self._shares.release(connection.client)
                 self._admission.release(connection.client)
             else:
-                self._listener.left(connection.client)
+                self._listener.release(connection.client)
 
     def _close_idle(self, client: str, most: int) -> int:
         idle = [connection for connection in self.connections if connection.idle and client_of(connection.client) == client]
-        chosen = sorted(idle, key=attrgetter("speaks", "deadline"))[:most]
+        chosen = sorted(idle, key=attrgetter("is_of_download", "deadline"))[:most]
         for connection in chosen:
             self.dismiss(connection)  # connection_lost is called later, but the place is needed now
             connection.close()
@@ -171,7 +171,7 @@ class ControlServer:
             self._server.close()
         if self._listener is not None:
             self._listener.close()
-        for task in list(self._shaking):
+        for task in list(self._handshakes):
             task.cancel()
         for connection in list(self.connections):
             connection.close()

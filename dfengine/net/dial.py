@@ -136,9 +136,9 @@ class Connection:
         if wrap is None:
             self._receive_plain()
         else:
-            self._shake_hands(wrap, named, timeout)
+            self._handshake(wrap, named, timeout)
         self.usable = True
-        self.served = 0
+        self.answers_read = 0
         """Answers whose heads were read."""
         if secret is not None:
             self._learn_name(secret, timeout)
@@ -155,17 +155,17 @@ class Connection:
 
     def _learn_name(self, secret: bytes, timeout: float) -> None:
         """Request the server's name, for which requests are signed."""
-        from dfengine.net.secret import WHO, Signer, name_in
+        from dfengine.net.secret import SERVER_NAME, Signer, name_in
 
         try:
-            status, _, body = self.request("GET", WHO, timeout=timeout)
+            status, _, body = self.request("GET", SERVER_NAME, timeout=timeout)
             self._signer = Signer(secret, name_in(status, body))
         except (SourceGone, ProtocolViolation):
             self.close()
             raise
-        self.served = 0
+        self.answers_read = 0
 
-    def _shake_hands(self, wrap: WrapTls, named: bool | str, timeout: float) -> None:
+    def _handshake(self, wrap: WrapTls, named: bool | str, timeout: float) -> None:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket, self.receiver = wrap(self._socket, self.host, named, timeout)
@@ -190,14 +190,14 @@ class Connection:
     def readable(self) -> bool:
         """Whether received bytes wait to be read."""
         if self._tls is not None:
-            return self._tls.waiting()
+            return self._tls.has_bytes()
         try:
             return bool(self.receiver.buffered or self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except OSError:
             return False
 
     @property
-    def quiet(self) -> bool:
+    def reusable(self) -> bool:
         """Whether the connection can be reused: the other side has neither sent bytes nor closed it. Call between responses only."""
         if not self.usable or self.receiver.buffered:
             return False
@@ -251,7 +251,7 @@ class Connection:
                 raise type(error)(f"{self.name}: {error}") from None
             if head.status >= 200:
                 self.usable = self.usable and head.keep_alive
-                self.served += 1
+                self.answers_read += 1
                 return head
         self.usable = False
         raise ProtocolViolation(f"{self.name} sends interim answers without end")
@@ -262,15 +262,15 @@ class Connection:
             if head.chunked:
                 from dfengine.net.chunks import Chunks
 
-                return Chunks(self.receiver).rest(deadline, limit)
+                return Chunks(self.receiver).read_all(deadline, limit)
             if head.length > limit:
                 raise ProtocolViolation(f"an answer of {head.length} bytes is longer than {limit}")
-            return self.receiver.read(head.length, deadline) if head.length >= 0 else self._rest(deadline, limit)
+            return self.receiver.read(head.length, deadline) if head.length >= 0 else self._read_to_end(deadline, limit)
         except (SourceGone, ProtocolViolation) as error:
             self.usable = False
             raise type(error)(f"{self.name}: {error}") from None
 
-    def _rest(self, deadline: float, limit: int) -> bytes:
+    def _read_to_end(self, deadline: float, limit: int) -> bytes:
         """Read a body without a length, which ends with the connection, as in HTTP/1.0."""
         body = self.receiver.read(self.receiver.buffered, deadline)
         while len(body) <= limit:

@@ -46,39 +46,39 @@ class EventLog:
         self.mask: Callable[[dict[str, Value]], dict[str, Value]] = dict
         """Maps an event's fields to the fields that are written and stored. Called in any thread."""
         self._form = form
-        self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
+        self._min_level = LEVELS.index(level) if level in LEVELS else len(LEVELS)
         self._throttle = Throttle(BURST, RATE)
         self._lock = threading.Lock()
         self._writer = LineWriter(fd)
 
     def set_level(self, level: str) -> None:
         """Set the lowest level that is written from now on, or OFF."""
-        self._least = LEVELS.index(level) if level in LEVELS else len(LEVELS)
+        self._min_level = LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
     @property
     def as_json(self) -> bool:
         """Whether lines are JSON objects."""
         return self._form == "json"
 
-    def tells(self, level: str) -> bool:
+    def writes(self, level: str) -> bool:
         """Whether events of this level are written."""
-        return LEVELS.index(level) >= self._least
+        return LEVELS.index(level) >= self._min_level
 
     def debug(self, kind: str, /, **fields: Value) -> None:
-        self.tell("debug", kind, fields)
+        self.log("debug", kind, fields)
 
     def info(self, kind: str, /, **fields: Value) -> None:
-        self.tell("info", kind, fields)
+        self.log("info", kind, fields)
 
     def warning(self, kind: str, /, **fields: Value) -> None:
-        self.tell("warning", kind, fields)
+        self.log("warning", kind, fields)
 
     def error(self, kind: str, /, **fields: Value) -> None:
-        self.tell("error", kind, fields)
+        self.log("error", kind, fields)
 
-    def tell(self, level: str, kind: str, fields: dict[str, Value]) -> None:
+    def log(self, level: str, kind: str, fields: dict[str, Value]) -> None:
         """Log one event. kind: one of a small fixed set."""
-        written = LEVELS.index(level) >= self._least
+        written = LEVELS.index(level) >= self._min_level
         if not written and self._ring is None:
             return
         fields, now = self.mask(fields), time.monotonic()
@@ -100,9 +100,9 @@ class EventLog:
             return list(self._ring.newest()) if self._ring is not None else []
 
     @property
-    def last(self) -> int:
+    def newest_id(self) -> int:
         """The id of the newest stored event; 0: none."""
-        return self._ring.last if self._ring is not None else 0
+        return self._ring.newest_id if self._ring is not None else 0
 
     def access(self, **fields: Value) -> None:
         """Log an answered request. Written at any level and without throttling, because the access log is enabled explicitly."""

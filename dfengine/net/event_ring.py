@@ -30,18 +30,18 @@ class EventRing:
     def __init__(self, most: int = MOST) -> None:
         self._rings: dict[bool, deque[Event]] = {False: deque(maxlen=most), True: deque(maxlen=most)}
         self._throttle = Throttle(BURST, RATE)
-        self.last = 0
+        self.newest_id = 0
         """The id of the newest event; 0: no event yet."""
 
     def put(self, level: str, kind: str, fields: Mapping[str, Value], now: float, when: Callable[[], str]) -> None:
         """Add one event. now: seconds of any clock. when: returns the event's time as text."""
         if level != LEVELS[0] and self._throttle.allows(kind, now):
-            self.last += 1
-            self._rings[level in LEVELS[2:]].append((self.last, when(), level, kind, printable(fields)))
+            self.newest_id += 1
+            self._rings[level in LEVELS[2:]].append((self.newest_id, when(), level, kind, printable(fields)))
 
     def after(self, last: int, most: int = MOST) -> list[Event]:
         """Return the first `most` events whose id is larger than `last`, in order; all of them if `last` is an id of another process."""
-        last = last if last <= self.last else 0
+        last = last if last <= self.newest_id else 0
         later = (dropwhile(lambda event: event[0] <= last, ring) for ring in self._rings.values())
         return list(islice(merge(*later, key=itemgetter(0)), most))
 

@@ -28,7 +28,7 @@ class Waiting(Protocol):
 
     client: str
 
-    def go_on(self) -> None:
+    def handle_next(self) -> None:
         """Handle one request, and `join` again if more wait."""
 
 
@@ -55,7 +55,7 @@ class Turns:
             self._call()
 
     def join(self, connection: Waiting) -> None:
-        """Queue a connection that has a waiting request; call once until its `go_on` is called."""
+        """Queue a connection that has a waiting request; call once until its `handle_next` is called."""
         self._waiting.setdefault(client_of(connection.client), deque()).append(connection)
         self._call()
 
@@ -76,7 +76,7 @@ class Turns:
                 connection = connections.popleft()
                 if connections:
                     self._waiting[client] = connections
-                connection.go_on()
+                connection.handle_next()
                 if self._now() >= until:
                     break
         finally:

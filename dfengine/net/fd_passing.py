@@ -3,7 +3,7 @@
 The peer server listens at NAME in a folder of its home to which only its user has access, so no other user can take the name or connect.
 Both sides also check that the other side runs as the same user. A stream connects, sends one message with its descriptors, and leaves the
 connection open while it runs; the kernel closes it however the stream ends. Settings are one message without descriptors, answered by
-TAKEN or by nothing. Downloads of one task that join each other leave a connection open and exchange messages over it.
+ACCEPTED or by nothing. Downloads of one task that join each other leave a connection open and exchange messages over it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME = "peer"
 LONGEST = 107
 """Longest path of a socket, in bytes (unix(7)); a longer path is addressed through a descriptor of its folder."""
 
-TAKEN = b"taken"
+ACCEPTED = b"taken"
 
 
 @contextlib.contextmanager
@@ -64,14 +64,14 @@ def listen(folder: str) -> socket.socket:
     return sock
 
 
-def call(folder: str, timeout: float = 2.0) -> socket.socket:
+def connect(folder: str, timeout: float = 2.0) -> socket.socket:
     """Connect to the peer server. Raises LocalError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
         with _address(folder) as address:
             sock.connect(address)
-        if not own(sock):
+        if not is_same_user(sock):
             raise OSError("it is another user's")
     except OSError as error:
         sock.close()
@@ -79,11 +79,11 @@ def call(folder: str, timeout: float = 2.0) -> socket.socket:
     return sock
 
 
-def hand_over(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
+def send_descriptors(folder: str, message: bytes, descriptors: list[int], timeout: float = 2.0) -> socket.socket:
     """Send the peer server a message and descriptors; the caller must keep the returned connection open. Raises LocalError."""
     if len(message) > MESSAGE:
         raise StorageError(f"a message of {len(message)} bytes is too long for the peer server")
-    sock = call(folder, timeout)
+    sock = connect(folder, timeout)
     try:
         _send(sock, message, descriptors)
     except OSError as error:
@@ -123,14 +123,14 @@ def receive_messages(sock: socket.socket, most: int) -> list[tuple[dict[str, Any
     return [*((words, []) for words in messages[:-1]), (messages[-1], descriptors)]
 
 
-def tell(folder: str, message: bytes, timeout: float = 2.0) -> bool:
+def send_settings(folder: str, message: bytes, timeout: float = 2.0) -> bool:
     """Send settings to the peer server; return whether it accepts them within `timeout` seconds. Raises LocalError if none listens."""
-    with hand_over(folder, message, [], timeout) as sock, contextlib.suppress(OSError):
-        return sock.recv(len(TAKEN), socket.MSG_WAITALL) == TAKEN
+    with send_descriptors(folder, message, [], timeout) as sock, contextlib.suppress(OSError):
+        return sock.recv(len(ACCEPTED), socket.MSG_WAITALL) == ACCEPTED
     return False
 
 
-def own(sock: socket.socket) -> bool:
+def is_same_user(sock: socket.socket) -> bool:
     """Whether the other side is a process of this user."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return bool(struct.unpack("3i", credentials)[1] == os.geteuid())

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
         @property
         def descriptors(self) -> list[int]: ...
 
-_kept: WeakSet[Open] = WeakSet()
+_registered: WeakSet[Open] = WeakSet()
 
 
-def keep(opened: Open) -> None:
+def register(opened: Open) -> None:
     """Replace the descriptors of `opened` in any forked child. `opened` is only weakly referenced."""
-    _kept.add(opened)
+    _registered.add(opened)
 
 
 def _in_child() -> None:
-    kept = [*_kept]
+    kept = [*_registered]
     if not kept:
         return
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -40,7 +40,7 @@ def _in_child() -> None:
                 with contextlib.suppress(OSError):
                     os.dup2(null, fd, inheritable=False)
     os.close(null)
-    _kept.clear()
+    _registered.clear()
 
 
 os.register_at_fork(after_in_child=_in_child)

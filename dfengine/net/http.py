@@ -57,7 +57,7 @@ class ConnectionState:
         self.party: Any = None
 
 
-class HangUp(Exception):
+class CloseConnection(Exception):
     """Raised by a handler to close the connection without an answer."""
 
 
@@ -203,7 +203,7 @@ class RequestReader:
         """Whether some bytes of a request arrived, but not its end."""
 
     @property
-    def kept(self) -> int:
+    def buffered(self) -> int:
         """Buffered bytes of an unfinished request."""
         return self._head + self._unfinished + self._got if self.started else 0
 
@@ -214,7 +214,7 @@ class RequestReader:
         end = data.find(b"\r\n\r\n", at, at + MAX_HEAD)
         return end + 4 if end >= 0 else min(len(data), at + MAX_HEAD)
 
-    def whole(self, data: bytes) -> bool:
+    def deliver_plain(self, data: bytes) -> bool:
         """Deliver `data` if it is exactly one plain request; return whether it is. Call between two requests. Raises BadRequest."""
         request = plain(data, MAX_HEAD, self._max_body)
         if request is not None:
@@ -224,7 +224,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes. Raises BadRequest; the connection is unusable then."""
-        if not self.started and self.whole(data):
+        if not self.started and self.deliver_plain(data):
             return
         whole = self._whole
         try:

@@ -1,6 +1,6 @@
 """A listening socket with limits on connections, in total and per client.
 
-A connection counts from its accept until `left` is called, including the TLS handshake. At the limit, or when descriptors are short,
+A connection counts from its accept until `release` is called, including the TLS handshake. At the limit, or when descriptors are short,
 further connections wait in the kernel's queue. A connection of a client that has used its share is closed at once.
 """
 
@@ -24,7 +24,7 @@ ACCEPTS = 64
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
+def listen_on(ip: str, port: int, unsent: int = 0) -> socket.socket:
     """Open a non-blocking listening socket on ip:port, port 0 for any free one. `::` accepts IPv4 as well; a name binds its first address.
 
     unsent: bytes that the kernel buffers of a connection beyond those in flight; 0: the system's default. Raises OSError.
@@ -47,21 +47,21 @@ def listening(ip: str, port: int, unsent: int = 0) -> socket.socket:
 class Listener:
     """Listener with total and per-client connection limits.
 
-    enter: called with the non-blocking socket and the address of each accepted connection; an OSError closes the connection.
-    most: connections in total. share: percent of them for one client. admission: the process's.
+    on_accept: called with the non-blocking socket and the address of each accepted connection; an OSError closes the connection.
+    limit: connections in total. share: percent of them for one client. admission: the process's.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, enter: Callable[[socket.socket, str], None], most: int, share: int,
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, on_accept: Callable[[socket.socket, str], None], limit: int, share: int,
         admission: Admission,
     ) -> None:
         self._admission = admission
         self._loop = loop
         self._sock = sock
-        self._enter = enter
-        self._most = most
-        self._shares = Quota(most, share)
-        self._within = 0
+        self._on_accept = on_accept
+        self._limit = limit
+        self._shares = Quota(limit, share)
+        self._count = 0
         self._open = self._ended = False
         sock.setblocking(False)
 
@@ -72,18 +72,18 @@ class Listener:
     def resume(self) -> None:
         """Accept connections that wait because the limit was reached or descriptors were short; call regularly."""
         if not self._ended:
-            self._listen(True)
+            self._set_accepting(True)
 
-    def _listen(self, wanted: bool) -> None:
+    def _set_accepting(self, wanted: bool) -> None:
         if wanted != self._open:
             self._open = wanted
             (self._loop.add_reader(self._sock, self._acceptable) if wanted else self._loop.remove_reader(self._sock))
 
     def _acceptable(self) -> None:
         for _ in range(ACCEPTS):
-            if self._within >= self._most or not self._admission.room():
-                # `left` or the next `resume` accepts the waiting connections.
-                self._listen(False)
+            if self._count >= self._limit or not self._admission.room():
+                # `release` or the next `resume` accepts the waiting connections.
+                self._set_accepting(False)
                 return
             try:
                 sock, address = self._sock.accept()
@@ -93,7 +93,7 @@ class Listener:
                 if error.errno in _OUT_OF:
                     # The next `resume`, or a connection that ends, retries: the listening socket stays readable, and accepting repeatedly
                     # would free no descriptor.
-                    self._listen(False)
+                    self._set_accepting(False)
                     return
                 # The error concerns the new connection only (aborted, unreachable), which no longer exists.
                 continue
@@ -104,21 +104,21 @@ class Listener:
                 self._shares.release(address[0])
                 sock.close()
                 continue
-            self._within += 1
+            self._count += 1
             try:
                 sock.setblocking(False)
-                self._enter(sock, address[0])
+                self._on_accept(sock, address[0])
             except OSError:
                 sock.close()
-                self.left(address[0])
+                self.release(address[0])
 
-    def of(self, address: str) -> int:
+    def connections_of(self, address: str) -> int:
         """Number of connections of the client at `address`."""
-        return self._shares.of(address)
+        return self._shares.amount_of(address)
 
-    def left(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Uncount an accepted connection that has been closed."""
-        self._within -= 1
+        self._count -= 1
         self._shares.release(address)
         self._admission.release(address)
         self.resume()
@@ -126,5 +126,5 @@ class Listener:
     def close(self) -> None:
         """Stop accepting."""
         self._ended = True
-        self._listen(False)
+        self._set_accepting(False)
         self._sock.close()

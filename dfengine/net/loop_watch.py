@@ -20,12 +20,12 @@ BOUNDS = (0.005, 0.010, 0.025, 0.050, 0.100, 0.250, 0.500, 1.0, 2.5)
 
 
 class LoopWatch:
-    """Gaps of a running loop. held: counts by bucket. total: seconds. longest, worked: maxima of delay and of processor time, seconds."""
+    """Gaps of a running loop. counts: by bucket. total: seconds. longest, longest_cpu: maxima of delay and of processor time, seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.held = [0] * (len(BOUNDS) + 1)
-        self.total = self.longest = self.worked = 0.0
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = self.longest = self.longest_cpu = 0.0
         self._at, self._cpu = monotonic(), thread_time()
         self._timer = loop.call_later(PERIOD, self._tick)
 
@@ -33,16 +33,16 @@ class LoopWatch:
         now, cpu = monotonic(), thread_time()
         late = now - self._at - PERIOD
         if late > NOTED:
-            self.note(late, cpu - self._cpu)
+            self.record(late, cpu - self._cpu)
         self._at, self._cpu = now, cpu
         self._timer = self._loop.call_later(PERIOD, self._tick)
 
-    def note(self, late: float, worked: float) -> None:
+    def record(self, late: float, worked: float) -> None:
         """Record a gap of `late` seconds more than the period, in which the thread used `worked` seconds of processor time."""
-        self.held[bisect_left(BOUNDS, late)] += 1
+        self.counts[bisect_left(BOUNDS, late)] += 1
         self.total += late
         self.longest = max(self.longest, late)
-        self.worked = max(self.worked, min(late, worked))
+        self.longest_cpu = max(self.longest_cpu, min(late, worked))
 
     def close(self) -> None:
         """Stop measuring."""

@@ -33,7 +33,7 @@ class NodeControl:
         self._dialer = dialer
         self._headers = headers or {}
 
-    def ask(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
+    def request(self, method: str, path: str, fields: dict[str, Any] | None = None, missing: bool = False) -> Any:
         """Send one request and return the response's decoded JSON. missing: return None for a 404. Raises RemoteError."""
         body = json.dumps(fields).encode() if fields is not None else b""
         connection = self._dialer.connect(self.node.host, self.node.port, timeout=CONNECT, named=self.node.certified)
@@ -55,6 +55,6 @@ class NodeControl:
             raise kind(f"supernode {self.node} answers {status}: {message or 'no reason: is it a control port?'}")
         return found
 
-    def nonsense(self) -> ProtocolViolation:
+    def invalid_answer(self) -> ProtocolViolation:
         """Return the error for a response with impossible content."""
         return ProtocolViolation(f"supernode {self.node} sends an invalid answer")

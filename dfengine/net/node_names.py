@@ -49,7 +49,7 @@ class _Name:
         self._until = 0.0
         self.nodes: tuple[SupernodeAddress, ...] | None = None
         """The result of the last successful look-up; None: no look-up has succeeded yet."""
-        self.why = ""
+        self.error = ""
         """Error of the last look-up."""
         self.ended = threading.Event()
         """Set while no look-up is running."""
@@ -61,9 +61,9 @@ class _Name:
                 return
             self._running = True
             self.ended.clear()
-        threading.Thread(target=self._ask, name="names", daemon=True).start()
+        threading.Thread(target=self._resolve, name="names", daemon=True).start()
 
-    def _ask(self) -> None:
+    def _resolve(self) -> None:
         found: list[SupernodeAddress] = []
         seconds, why = FAILED, ""
         try:
@@ -75,7 +75,7 @@ class _Name:
         with self._lock:
             self._running = False
             self._until = time.monotonic() + seconds
-            self.why = why or ("" if found else "it has no address")
+            self.error = why or ("" if found else "it has no address")
             if found:
                 self.nodes = tuple(found)
             self.ended.set()
@@ -125,7 +125,7 @@ def _name(node: SupernodeAddress) -> _Name:
         return _names.setdefault((os.getpid(), node), _Name(node))
 
 
-def known(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
+def cached(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
     """Return `nodes`, with each name replaced by the nodes that were last found for it. Starts due look-ups; does not wait."""
     found: list[SupernodeAddress] = []
     for node in nodes:
@@ -138,29 +138,29 @@ def known(nodes: Iterable[SupernodeAddress]) -> list[SupernodeAddress]:
     return list(dict.fromkeys(found))
 
 
-def expanded(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
-    """Return the same as `known`, after waiting for names that were never resolved. waiting: called while this waits; may raise.
+def resolved(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
+    """Return the same as `cached`, after waiting for names that were never resolved. waiting: called while this waits; may raise.
 
     Raises SupernodeError with the reasons if no node is found.
     """
     given, until = list(nodes), time.monotonic() + PATIENCE
     names = [(node, _name(node)) for node in given if node.lookup]
-    found = known(given)
+    found = cached(given)
     for _, name in names:
         while name.nodes is None and not name.ended.wait(TICK) and time.monotonic() < until:
             waiting()
-    found = known(given) if names else found
+    found = cached(given) if names else found
     if names and not found:
-        raise SupernodeError("; ".join(f"{node}: {name.why or f'no answer within {PATIENCE:g} s'}" for node, name in names))
+        raise SupernodeError("; ".join(f"{node}: {name.error or f'no answer within {PATIENCE:g} s'}" for node, name in names))
     return found
 
 
 def ordered(nodes: Iterable[SupernodeAddress], task: str, waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
-    """Return the nodes that a download of `task` tries, best first. See `expanded` for `waiting` and errors."""
+    """Return the nodes that a download of `task` tries, best first. See `resolved` for `waiting` and errors."""
     given = list(nodes)
-    return order(expanded(given, waiting), task)[:TRIED] if named(given) else order(given, task)
+    return order(resolved(given, waiting), task)[:TRIED] if named(given) else order(given, task)
 
 
-def ordered_now(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:
+def ordered_cached(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:
     """Return the nodes in the same order by what is cached now, possibly none; does not wait."""
-    return order(known(nodes), task)[:TRIED]
+    return order(cached(nodes), task)[:TRIED]

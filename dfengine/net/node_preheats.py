@@ -25,17 +25,17 @@ class NodePreheats:
 
     def begin(self, fields: dict[str, Any]) -> str:
         """Start a preheat and return its id. fields: the request's, see docs/operating.md."""
-        made = self._control.ask("POST", PATH, fields)
+        made = self._control.request("POST", PATH, fields)
         name = made.get("ID") if isinstance(made, dict) else None
         if not isinstance(name, str) or not name.isalnum():
-            raise self._control.nonsense()
+            raise self._control.invalid_answer()
         return name
 
     def listed(self) -> list[dict[str, Any]]:
         """Return all preheats, the oldest first: ID, startTime, status; type, url, scope, finishTime, errorMsg if the response has them."""
-        found = self._control.ask("GET", PATH)
+        found = self._control.request("GET", PATH)
         if not isinstance(found, list) or not all(map(_is_preheat, found)):
-            raise self._control.nonsense()
+            raise self._control.invalid_answer()
         return found
 
     def find(self, name: str) -> dict[str, Any] | None:
@@ -43,16 +43,16 @@ class NodePreheats:
 
         It has the `count` of its tasks, how many are `finished`, their bytes (`length`, `here`), and the first of its `tasks`.
         """
-        found = self._control.ask("GET", f"{PATH}/{name}", missing=True)
+        found = self._control.request("GET", f"{PATH}/{name}", missing=True)
         if found is None:
             return None
         if not _is_preheat(found) or not _counts(found):
-            raise self._control.nonsense()
+            raise self._control.invalid_answer()
         return dict(found)
 
     def cancel(self, name: str) -> bool:
         """Cancel a preheat, or delete it if it has ended. False: no preheat has this id."""
-        return self._control.ask("DELETE", f"{PATH}/{name}", missing=True) is not None
+        return self._control.request("DELETE", f"{PATH}/{name}", missing=True) is not None
 
 
 def _is_preheat(found: Any) -> bool:

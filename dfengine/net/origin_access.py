@@ -23,7 +23,7 @@ DENIED = metadata.NETWORKS
 
 _THIS_MACHINE: dict[Address, Address] = {ip_address("0.0.0.0"): ip_address("127.0.0.1"), ip_address("::"): ip_address("::1")}
 
-_CARRIERS = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+_EMBEDDING = tuple(map(IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
 """IPv6 networks whose addresses end in the IPv4 address they represent: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible."""
 
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
@@ -36,7 +36,7 @@ _NOWHERE = IPv4Network("0.0.0.0/8")
 """Never a destination (RFC 1122 section 3.2.1.3): such a result means that no IPv4 address is embedded at that place."""
 
 
-class Access:
+class OriginAccess:
     """Rules for the hosts and addresses that may be connected to.
 
     allow, deny: hosts (`example.com`; `.example.com` for all names below it), addresses and CIDRs. Raises BadValue for anything else.
@@ -57,7 +57,7 @@ class Access:
         """Whether a connection to `host`, as written in the URL, at `address` is permitted."""
         host = _plain(host)
         given = ip_address(address.partition("%")[0])
-        meant = reached(given)
+        meant = effective_addresses(given)
         if _named(host, self._denied_hosts) or any(_within(found, self._denied) for found in (given, *meant)):
             return False
         opened = [[network for network in self._allowed if found in network] for found in meant]
@@ -91,23 +91,23 @@ class Access:
         return [f"[{address}]" if ":" in address else address for address in addresses]
 
 
-def reached(given: Address) -> list[Address]:
+def effective_addresses(given: Address) -> list[Address]:
     """Return the addresses that packets to `given` may reach, at least one: IPv4 is found inside every form of IPv6 that embeds it.
 
     Where the form alone does not determine the place of the IPv4 address, each possible place is read. Teredo and ISATAP reach both ends of
     a tunnel.
     """
-    found = _carried(given) if isinstance(given, IPv6Address) else [given]
+    found = _embedded(given) if isinstance(given, IPv6Address) else [given]
     # A connection to the unspecified address reaches this machine.
     return [_THIS_MACHINE.get(each, each) for each in found]
 
 
-def _carried(given: IPv6Address) -> list[Address]:
+def _embedded(given: IPv6Address) -> list[Address]:
     number = int(given)
     last = IPv4Address(number & 0xFFFFFFFF)
     if given.ipv4_mapped is not None:
         return [last]
-    if number > 1 and any(given in network for network in _CARRIERS):
+    if number > 1 and any(given in network for network in _EMBEDDING):
         return [last]
     if given in _LOCAL_NAT64:
         # Prefixes of 48, 56 and 64 bits; bits 64 to 71 are skipped.

@@ -36,7 +36,7 @@ class PieceBody:
 
     def __init__(self, connection: Connection, head: Head, geometry: Geometry, n: int, deadline: float) -> None:
         """head: of a 206 for piece n. deadline: monotonic seconds, for the frame. Raises BadFrame, ProtocolViolation, SourceGone."""
-        length = announced(head, geometry, n)
+        length = announced_length(head, geometry, n)
         self._n = n
         self._chunks: Chunks | None = None
         if head.chunked:
@@ -59,7 +59,7 @@ class PieceBody:
             self._chunks.end(deadline)
 
 
-def announced(head: Head, geometry: Geometry, n: int) -> int:
+def announced_length(head: Head, geometry: Geometry, n: int) -> int:
     """Bytes of content that a 206 announces for piece n; -1: only the frame does. Raises ProtocolViolation if they are not piece n's.
 
     dfengine and Dragonfly 1.x send a Content-Length; a proxy in between may send the body in chunks, or until it closes.

@@ -47,8 +47,28 @@ TURN = 32 << 20
 class PieceConnection:
     """Connection of one client, created when it is accepted; the server forgets it when it closes."""
 
-    __slots__ = ("_answer", "_at", "_backlog", "_close", "_given", "_held", "_joined", "_more", "_reader", "_reading", "_server",
-                 "_sock", "_stalled", "_started", "_unsent", "_upload", "_waiting", "_writing", "client", "deadline")  # fmt: skip
+    __slots__ = (
+        "_answer",
+        "_at",
+        "_backlog",
+        "_bytes_sent",
+        "_close",
+        "_held",
+        "_joined",
+        "_more",
+        "_reader",
+        "_reading",
+        "_server",
+        "_sock",
+        "_stalled",
+        "_started",
+        "_unsent",
+        "_upload",
+        "_waiting",
+        "_writing",
+        "client",
+        "deadline",
+    )  # fmt: skip
 
     def __init__(self, server: PieceServer, sock: socket.socket | TlsSocket, client: str) -> None:
         self._server = server
@@ -66,7 +86,7 @@ class PieceConnection:
         self._more: Iterator[tuple[bytes | FileSlice, ...]] | None = None
         """The parts of the answer after `_upload`."""
         self._reading = self._writing = self._close = self._joined = self._started = self._stalled = False
-        self._held = self._unsent = self._given = 0
+        self._held = self._unsent = self._bytes_sent = 0
         self.deadline = time.monotonic() + server.head_seconds
         self._read(True)
 
@@ -99,7 +119,7 @@ class PieceConnection:
             self._read(False)
 
     def _writable(self) -> None:
-        if not self._at_once(self._pump):
+        if not self._at_once(self._continue):
             self._write(False)
             self._stalled = True
 
@@ -118,14 +138,14 @@ class PieceConnection:
             self._joined = True
             self._server.turns.join(self)
 
-    def go_on(self) -> None:
+    def handle_next(self) -> None:
         self._joined = False
         stalled, self._stalled = self._stalled, False
         if self._sock.fileno() < 0:
             return
         # An answer that waits for a limit or for the disk is continued by the limit's queue or the disk's thread only.
         if stalled or (self._upload is None and (self._waiting or self._backlog)):
-            self._pump()
+            self._continue()
         else:
             self._receive()
 
@@ -149,10 +169,10 @@ class PieceConnection:
         self._at = 0
         self._read(len(self._backlog) < BACKLOG)
         if self._upload is None:
-            self._next()
-        self._count_kept()
+            self._begin_next()
+        self._count_buffered()
 
-    def _next(self) -> None:
+    def _begin_next(self) -> None:
         """Begin the next answer; wait for more bytes if no request is complete."""
         if self._reader is None or self._waiting is None:
             self._waiting = deque()
@@ -169,25 +189,25 @@ class PieceConnection:
         if self._waiting:
             self._started = False
             self._begin(self._waiting.popleft())
-            self._go_on(None)
+            self._continue_answer(None)
         else:
             self._idle()
 
-    def _pump(self) -> None:
+    def _continue(self) -> None:
         """Continue the answer being sent, or begin the next; called when the socket may be ready."""
         if self._sock.fileno() < 0:
             return
         if self._upload is None:
-            self._next()
+            self._begin_next()
         else:
-            self._go_on(None)
+            self._continue_answer(None)
 
     def resume(self, rate_queue: RateQueue) -> None:
         """Take the turn that the rate limit's queue assigns to this connection."""
         if self._upload is not None:
-            self._go_on(rate_queue.bucket)
+            self._continue_answer(rate_queue.bucket)
 
-    def _go_on(self, turn: TokenBucket | None) -> None:
+    def _continue_answer(self, turn: TokenBucket | None) -> None:
         if self._push(turn):
             if self._close:
                 self.close()
@@ -203,13 +223,13 @@ class PieceConnection:
             self.deadline = time.monotonic() + (self._server.head_seconds if started else self._server.idle_seconds)
         self._started = started
         self._read(True)
-        self._count_kept()
+        self._count_buffered()
 
-    def _count_kept(self) -> None:
+    def _count_buffered(self) -> None:
         """Count the bytes buffered for this client; disconnect a client that exceeds its share."""
-        held = len(self._backlog) + (self._reader.kept if self._reader is not None else 0)
+        held = len(self._backlog) + (self._reader.buffered if self._reader is not None else 0)
         if held != self._held:
-            self._held = self._server.memory.change(self.client, self._held, held)
+            self._held = self._server.memory.replace(self.client, self._held, held)
             if held and not self._held:
                 self.close()
 
@@ -237,14 +257,14 @@ class PieceConnection:
         self._answer = answer
         self._more = None if bodiless else iter(answer.more)
         if answer.started is not None and not bodiless:
-            answer.started(self.taken)
+            answer.started(self.acknowledged_bytes)
 
-    def taken(self) -> int:
+    def acknowledged_bytes(self) -> int:
         """Bytes that the client has acknowledged on this connection; -1 while this side holds back the rest of an answer."""
         if self._sock.fileno() < 0:
             return 0
         queued = int.from_bytes(fcntl.ioctl(self._sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-        return -1 if self._upload is not None and not queued else self._given - queued
+        return -1 if self._upload is not None and not queued else self._bytes_sent - queued
 
     def _load(self, cold: FileSlice) -> None:
         """Read the slice in a thread, then continue."""
@@ -259,7 +279,7 @@ class PieceConnection:
 
         def loaded(_: object) -> None:
             if self._upload is upload:
-                self._go_on(None)
+                self._continue_answer(None)
 
         server.loop.run_in_executor(None, load).add_done_callback(loaded)
 
@@ -277,7 +297,7 @@ class PieceConnection:
             for earlier in limits[:n]:
                 earlier.release(granted - got)
             if not got:
-                self._server.hold(self, bucket, granted, first=bucket is turn)
+                self._server.throttle(self, bucket, granted, first=bucket is turn)
                 return 0
             granted = got
         return granted
@@ -310,7 +330,7 @@ class PieceConnection:
                 server.sends += upload.sends - before[0]
                 server.sendfiles += upload.sendfiles - before[1]
             server.bytes_sent += moved
-            self._given += moved
+            self._bytes_sent += moved
             if moved < allowed:
                 for bucket in limits:
                     bucket.release(allowed - moved)
@@ -356,4 +376,4 @@ class PieceConnection:
                     if not self._sock.recv(READ):
                         break
         self._sock.close()
-        self._server.gone(self)
+        self._server.forget(self)

@@ -96,8 +96,8 @@ class PieceServer:
         self.memory = Quota(MEMORY, share)
         self._route = route
         admission = admission or Admission(max_connections + RESERVE, 100)
-        admission.ports.append(self._close_idle)
-        self._listener = Listener(loop, sock, self._enter, max_connections, share, admission)
+        admission.idle_closers.append(self._close_idle)
+        self._listener = Listener(loop, sock, self._accept, max_connections, share, admission)
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -113,7 +113,7 @@ class PieceServer:
         """Begin accepting connections."""
         self._sweep()
 
-    def _enter(self, sock: socket.socket, address: str) -> None:
+    def _accept(self, sock: socket.socket, address: str) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # TLS inspects the socket, and raises when the client has disconnected.
@@ -148,14 +148,14 @@ class PieceServer:
         Otherwise a thousand connections that read nothing would fill the kernel's memory for all TCP, and slow down every connection of
         this host.
         """
-        count = self._listener.of(client)
+        count = self._listener.connections_of(client)
         return 0 if count <= FEW else max(LEAST_UNSENT, UNSENT * FEW * FEW // (count * count))
 
     def rate_queue(self, bucket: TokenBucket) -> RateQueue | None:
         """The queue of the connections that `bucket` throttles; None if no connection waits."""
         return self._queues.get(bucket) or None
 
-    def hold(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
+    def throttle(self, connection: PieceConnection, bucket: TokenBucket, want: int, first: bool) -> None:
         """Queue `connection` until it may acquire some of `want` bytes from `bucket`."""
         rate_queue = self._queues.get(bucket)
         if rate_queue is None:
@@ -169,10 +169,10 @@ class PieceServer:
             connection.close()
         return len(chosen)
 
-    def gone(self, connection: PieceConnection) -> None:
+    def forget(self, connection: PieceConnection) -> None:
         """Forget a connection that has closed itself."""
         self.connections.remove(connection)
-        self._listener.left(connection.client)
+        self._listener.release(connection.client)
 
     def close(self) -> None:
         """Stop accepting and close every connection."""

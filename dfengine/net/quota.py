@@ -12,41 +12,41 @@ class Quota:
     """Amounts by client. total: the quantity. percent: of it, for one client, at least 1. `task.client_of` maps addresses to clients."""
 
     def __init__(self, total: int, percent: int = SHARE) -> None:
-        self.most = max(1, total * percent // 100)
+        self.limit = max(1, total * percent // 100)
         """Maximum amount of one client."""
-        self._taken: dict[str, int] = {}
+        self._amounts: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return len(self._amounts)
 
     def largest(self) -> str:
         """The client with the largest amount; "" if no client has any."""
-        return max(self._taken, key=self._taken.__getitem__, default="")
+        return max(self._amounts, key=self._amounts.__getitem__, default="")
 
-    def of(self, address: str) -> int:
+    def amount_of(self, address: str) -> int:
         """Amount of the client at `address`."""
-        return self._taken.get(client_of(address), 0)
+        return self._amounts.get(client_of(address), 0)
 
     def full(self, address: str) -> bool:
         """Whether the client at `address` has its maximum."""
-        return self._taken.get(client_of(address), 0) >= self.most
+        return self._amounts.get(client_of(address), 0) >= self.limit
 
     def acquire(self, address: str, amount: int = 1) -> bool:
         """Add `amount` for the client at `address`. False, without a change, if that exceeds its maximum."""
         client = client_of(address)
-        taken = self._taken.get(client, 0) + amount
-        if taken > self.most:
+        taken = self._amounts.get(client, 0) + amount
+        if taken > self.limit:
             return False
         if taken:
-            self._taken[client] = taken
+            self._amounts[client] = taken
         return True
 
     def add(self, address: str, amount: int) -> None:
         """Add `amount` for the client at `address` without a limit; the caller has checked that it is not `full`."""
         client = client_of(address)
-        self._taken[client] = self._taken.get(client, 0) + amount
+        self._amounts[client] = self._amounts.get(client, 0) + amount
 
-    def change(self, address: str, before: int, now: int) -> int:
+    def replace(self, address: str, before: int, now: int) -> int:
         """Replace a client's amount `before` by `now` and return `now`; if that exceeds its maximum, only release `before` and return 0."""
         self.release(address, before)
         return now if self.acquire(address, now) else 0
@@ -54,8 +54,8 @@ class Quota:
     def release(self, address: str, amount: int = 1) -> None:
         """Release an amount that `acquire` added."""
         client = client_of(address)
-        left = self._taken.get(client, 0) - amount
+        left = self._amounts.get(client, 0) - amount
         if left:
-            self._taken[client] = left
+            self._amounts[client] = left
         else:
-            self._taken.pop(client, None)
+            self._amounts.pop(client, None)

@@ -40,7 +40,7 @@ LEAST = 16
 OPEN = frozenset(("/_ping", "/ping", "/server/ping", "/healthy", "/healthz", "/readyz", "/version", "/metrics"))
 """Paths that need no signature, because health probes and Prometheus cannot sign: health, version, counters."""
 
-WHO = "/swarm/server"
+SERVER_NAME = "/swarm/server"
 """Path that returns the server's name."""
 
 PROOF = "/swarm/proof/"
@@ -89,7 +89,7 @@ def proves(secrets: Sequence[bytes], nonce: str, status: int, body: bytes) -> bo
 
 
 def name_in(status: int, body: bytes) -> str:
-    """The server's name in its response to WHO; "" if the server has no secret."""
+    """The server's name in its response to SERVER_NAME; "" if the server has no secret."""
     return body[:64].decode("latin-1").strip() if status == 200 else ""
 
 
@@ -128,11 +128,11 @@ class Guard:
         self._sessions: OrderedDict[str, tuple[int, float, str]] = OrderedDict()
         """Session -> (highest count, when its latest request becomes too old, client), the longest silent first."""
 
-    def own_name(self, request: Request) -> Response | None:
+    def answer_name(self, request: Request) -> Response | None:
         """Answer a request for the server's name; None for any other request."""
-        return text(200, self.name) if request.path == WHO and request.method == "GET" else None
+        return text(200, self.name) if request.path == SERVER_NAME and request.method == "GET" else None
 
-    def proof(self, request: Request) -> Response | None:
+    def answer_proof(self, request: Request) -> Response | None:
         """Answer a request for the proof, by the first secret; None for any other request."""
         nonce = request.path.removeprefix(PROOF)
         if request.method != "GET" or nonce == request.path or not _NONCE.fullmatch(nonce):

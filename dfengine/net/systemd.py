@@ -9,7 +9,7 @@ import socket
 import time
 
 
-class Manager:
+class ServiceManager:
     """Notifications to the service manager, if it started this process. environment: os.environ by default."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
@@ -21,7 +21,7 @@ class Manager:
         self.watchdog = int(period) / 2e6 if mine and period.isascii() and period.isdigit() and len(period) < 16 else 0.0
         """Seconds between two watchdog notifications; 0: none are requested."""
 
-    def tell(self, *fields: str) -> bool:
+    def notify(self, *fields: str) -> bool:
         """Send `NAME=VALUE` fields; never raises. False: nothing was sent."""
         if self._address[:1] not in ("/", "@"):
             return False
@@ -34,25 +34,25 @@ class Manager:
 
     def ready(self, loop: asyncio.AbstractEventLoop, status: str) -> None:
         """Report that the server is ready; from now on the loop sends watchdog notifications if they are requested."""
-        self.tell("READY=1", f"STATUS={status}")
+        self.notify("READY=1", f"STATUS={status}")
         if self.watchdog:
-            self._live(loop)
+            self._notify_watchdog(loop)
 
-    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.tell("WATCHDOG=1")
-        self._timer = loop.call_later(self.watchdog, self._live, loop)
+    def _notify_watchdog(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.notify("WATCHDOG=1")
+        self._timer = loop.call_later(self.watchdog, self._notify_watchdog, loop)
 
     def reloading(self) -> None:
         """Report that the server is reading its configuration; call `reloaded` afterwards."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
         """Report that the configuration has been read."""
-        self.tell("READY=1")
+        self.notify("READY=1")
 
     def stopping(self, status: str = "") -> None:
         """Report that the server is about to end."""
-        self.tell("STOPPING=1", *([f"STATUS={status}"] if status else []))
+        self.notify("STOPPING=1", *([f"STATUS={status}"] if status else []))
 
     def close(self) -> None:
         """Stop sending watchdog notifications."""

@@ -38,7 +38,7 @@ class TlsReceiver:
         self._sock = sock
         self.fd = sock.fileno()
         self.total = 0
-        self._store = bytearray(HEAD_LIMIT)
+        self._buffer = bytearray(HEAD_LIMIT)
         self._start = self._end = 0
         self._stopped = False
 
@@ -47,11 +47,11 @@ class TlsReceiver:
         """Received bytes that are not taken yet: a poll of the socket does not show them."""
         return self._end - self._start + self._sock.pending()
 
-    def waiting(self) -> bool:
+    def has_bytes(self) -> bool:
         """Whether received bytes are available; does not wait."""
         with contextlib.suppress(SourceGone):
             if not self.buffered:
-                self._more(0.0)
+                self._receive_more(0.0)
         return bool(self.buffered)
 
     def stop(self) -> None:
@@ -77,21 +77,21 @@ class TlsReceiver:
         self.total += got
         return got
 
-    def _more(self, deadline: float) -> None:
+    def _receive_more(self, deadline: float) -> None:
         if self._start:
-            self._store[: self._end - self._start] = self._store[self._start : self._end]
+            self._buffer[: self._end - self._start] = self._buffer[self._start : self._end]
             self._start, self._end = 0, self._end - self._start
         while True:
             left = deadline - time.monotonic()
-            got = self._receive(memoryview(self._store)[self._end :], min(left, TICK))
+            got = self._receive(memoryview(self._buffer)[self._end :], min(left, TICK))
             if got:
                 self._end += got
                 return
             if left <= 0:
                 raise Silent("no answer in time")
 
-    def _take(self, count: int) -> bytes:
-        taken = bytes(self._store[self._start : self._start + count])
+    def _consume(self, count: int) -> bytes:
+        taken = bytes(self._buffer[self._start : self._start + count])
         self._start += count
         if self._start == self._end:
             self._start = self._end = 0
@@ -101,16 +101,16 @@ class TlsReceiver:
         while (past := ends(self._start)) < 0:
             if self._end - self._start == HEAD_LIMIT:
                 raise ProtocolViolation(f"{what} of the answer is longer than {HEAD_LIMIT} bytes")
-            self._more(deadline)
-        return self._take(past - self._start)
+            self._receive_more(deadline)
+        return self._consume(past - self._start)
 
     def _line_end(self, start: int) -> int:
-        return self._store.find(b"\n", start, self._end) + 1 or -1
+        return self._buffer.find(b"\n", start, self._end) + 1 or -1
 
     def _head_end(self, start: int) -> int:
         past = start
         while (past := self._line_end(past)) > 0:
-            if self._store.endswith((b"\n\n", b"\n\r\n"), start, past):
+            if self._buffer.endswith((b"\n\n", b"\n\r\n"), start, past):
                 return past
         return -1
 
@@ -124,8 +124,8 @@ class TlsReceiver:
         parts = []
         while length > 0:
             if self._start == self._end:
-                self._more(deadline)
-            parts.append(self._take(min(length, self._end - self._start)))
+                self._receive_more(deadline)
+            parts.append(self._consume(min(length, self._end - self._start)))
             length -= len(parts[-1])
         return b"".join(parts)
 
@@ -139,7 +139,7 @@ class TlsReceiver:
             view = whole.cast("B")[offset : offset + length]
             started = started if started > 0 else time.monotonic()
             got, last_received = min(length, self._end - self._start), time.monotonic()
-            view[:got] = self._take(got)
+            view[:got] = self._consume(got)
             while got < length:
                 try:
                     count = self._receive(view[got:], TICK)
@@ -172,7 +172,7 @@ def client(cert: str, key: str, ca: str, named: bool) -> ssl.SSLContext:
         raise BadValue("--tls-cert needs --tls-ca, the certificates to trust")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = named
-    return _filled(context, cert, key, ca)
+    return _load_files(context, cert, key, ca)
 
 
 def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
@@ -183,7 +183,7 @@ def server(cert: str, key: str, ca: str) -> ssl.SSLContext:
     context.num_tickets = 0
     if ca:
         context.verify_mode = ssl.CERT_REQUIRED
-    return _filled(context, cert, key, ca)
+    return _load_files(context, cert, key, ca)
 
 
 def reload(contexts: Iterable[ssl.SSLContext], cert: str, key: str, ca: str) -> None:
@@ -191,12 +191,12 @@ def reload(contexts: Iterable[ssl.SSLContext], cert: str, key: str, ca: str) -> 
 
     Raises BadValue; nothing is changed then.
     """
-    _filled(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key, ca)
+    _load_files(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key, ca)
     for context in contexts:
-        _filled(context, cert, key, ca)
+        _load_files(context, cert, key, ca)
 
 
-def _filled(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:
+def _load_files(context: ssl.SSLContext, cert: str, key: str, ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     if key and not cert:
         raise BadValue("--tls-key needs --tls-cert")

@@ -20,14 +20,14 @@ LONGEST = 30.0
 """Maximum seconds for which a request may be parked."""
 
 
-class Done(msgspec.Struct, frozen=True):
+class WorkResult(msgspec.Struct, frozen=True):
     """Finished work. error: why it failed, "" if it succeeded."""
 
     number: Number
     error: Annotated[str, Meta(max_length=1000)] = ""
 
 
-class Asking(msgspec.Struct, omit_defaults=True, kw_only=True):
+class WorkRequest(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A proxy's request for up to `want` items, with the results of earlier ones. Repeated as a keep-alive.
 
     worker: 32 hex digits, drawn by each proxy process. ip: its host's address for others, "": the address it connects from. wait: seconds.
@@ -39,10 +39,10 @@ class Asking(msgspec.Struct, omit_defaults=True, kw_only=True):
     want: Annotated[int, Meta(ge=0, le=MOST)] = 0
     wait: Annotated[float, Meta(ge=0.0, le=LONGEST)] = 0.0
     under_way: Annotated[list[Number], Meta(max_length=MOST)] = []
-    done: Annotated[list[Done], Meta(max_length=MOST)] = []
+    done: Annotated[list[WorkResult], Meta(max_length=MOST)] = []
 
 
-class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
+class WorkItem(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A blob to fetch. url: at a registry. digest: `sha256:HEX`. headers: credentials for it. pinned: it stays cached until unpinned."""
 
     number: Number
@@ -55,28 +55,28 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
         return f"Item({self.number}, {self.digest})"  # without the credentials
 
 
-class Given(msgspec.Struct, omit_defaults=True, kw_only=True):
+class WorkResponse(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The supernode's answer. over: numbers of assigned items whose results are not needed any more."""
 
-    work: Annotated[list[Item], Meta(max_length=MOST)] = []
+    work: Annotated[list[WorkItem], Meta(max_length=MOST)] = []
     over: Annotated[list[Number], Meta(max_length=MOST)] = []
 
 
-_asking = msgspec.json.Decoder(Asking)
-_given = msgspec.json.Decoder(Given)
+_request = msgspec.json.Decoder(WorkRequest)
+_response = msgspec.json.Decoder(WorkResponse)
 
 
-def decode_asking(body: bytes) -> Asking:
+def decode_request(body: bytes) -> WorkRequest:
     """Decode a request. Raises ProtocolViolation."""
     try:
-        return _asking.decode(body)
+        return _request.decode(body)
     except UNREADABLE as error:
         raise ProtocolViolation(f"request for work cannot be read: {error}") from None
 
 
-def decode_given(body: bytes) -> Given:
+def decode_response(body: bytes) -> WorkResponse:
     """Decode an answer. Raises ProtocolViolation."""
     try:
-        return _given.decode(body)
+        return _response.decode(body)
     except UNREADABLE as error:
         raise ProtocolViolation(f"answer with work cannot be read: {error}") from None

@@ -20,7 +20,7 @@ from dfengine.errors import (
     OriginUntrusted,
     SourceGone,
 )
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import TICK, Driver
 from dfengine.origin.head import Head
@@ -84,7 +84,7 @@ class Body:
     """
 
     def __init__(
-        self, place: str, cancel: Cancel, floor: float, host: str = "", access: Access | None = None, kept: Driver | None = None
+        self, place: str, cancel: Cancel, floor: float, host: str = "", access: OriginAccess | None = None, kept: Driver | None = None
     ) -> None:
         """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: a driver whose
         connections are used and left open; None: an own one."""

@@ -14,7 +14,7 @@ class Cancel:
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_set = False
-        fork_safety.keep(self)
+        fork_safety.register(self)
 
     def set(self) -> None:
         """Wake all waiting threads; later waits return at once."""

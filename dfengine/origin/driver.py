@@ -51,7 +51,7 @@ class Driver:
         """id of a transfer whose request the kernel holds back -> its socket, and the inode of that."""
         self._due: float | None = None
         self._multi: Any = self._opened()
-        fork_safety.keep(self)
+        fork_safety.register(self)
 
     def _opened(self) -> Any:
         multi = pycurl.CurlMulti()

@@ -16,7 +16,7 @@ import pycurl
 
 from dfengine.about import VERSION
 from dfengine.errors import OriginChanged, OriginError, OriginForbidden, OriginTruncated
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin import tls_options
 from dfengine.origin.body import SILENCE, STEP, Body, naming
 from dfengine.origin.cancel import Cancel
@@ -52,7 +52,7 @@ class HttpOrigin:
     def __init__(
         self, url: str, headers: Iterable[tuple[str, str]] = (), *, cancel: Cancel, insecure: bool = False,
         cacerts: Iterable[str | bytes] = (), cert: str = "", key: str = "", connect: float = 0.0, first: float = 0.0, floor: float = 0.0,
-        netrc: str = "", access: Access | None = None, kept: Driver | None = None,
+        netrc: str = "", access: OriginAccess | None = None, kept: Driver | None = None,
     ) -> None:
         self._first_hop = Hop(url)
         self.key = self._first_hop.key

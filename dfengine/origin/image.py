@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlencode, urlsplit
 
 from dfengine.errors import BadListing, BadValue, OriginChanged, OriginError, OriginForbidden, OriginUnreachable, OriginUntrusted
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin
@@ -60,8 +60,9 @@ class ImageReader:
     """
 
     def __init__(
-        self, image: Image, headers: Iterable[tuple[str, str]], user: str, password: str, cancel: Cancel, *, access: Access | None = None,
-        insecure: bool = False, cacerts: Sequence[bytes] = (), now: Callable[[], float] = time.monotonic,
+        self, image: Image, headers: Iterable[tuple[str, str]], user: str, password: str, cancel: Cancel, *,
+        access: OriginAccess | None = None, insecure: bool = False, cacerts: Sequence[bytes] = (),
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.image = image
         self._cancel = cancel

@@ -11,7 +11,7 @@ from typing import Any
 
 from dfengine.errors import BadListing, OriginError, OriginForbidden
 from dfengine.location import Location
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import reason, store
@@ -25,7 +25,7 @@ _SURE = re.compile(r"[\w .~/-]*")
 """Keys that obstore certainly encodes correctly."""
 
 
-def below(location: Location, signed: bool, access: Access | None, names: Names, limits: Limits) -> Iterator[Entry]:
+def below(location: Location, signed: bool, access: OriginAccess | None, names: Names, limits: Limits) -> Iterator[Entry]:
     """List `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list the keys that begin with `a/`.
 
     signed: with this process's credentials. Objects whose key ends in a slash are a console's markers of empty directories: they are

@@ -17,7 +17,7 @@ from dfengine.value import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dfengine.net.origin_access import Access
+    from dfengine.net.origin_access import OriginAccess
     from dfengine.origin.driver import Driver
 
 
@@ -68,7 +68,7 @@ class OriginSettings(Value):
     first: float = 0.0
     floor: float = 0.0
     netrc: str = ""
-    access: Access | None = None
+    access: OriginAccess | None = None
     kept: Driver | None = None
     content: str = ""
 

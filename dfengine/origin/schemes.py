@@ -76,9 +76,9 @@ def of_download(settings: GetSettings, floor: float = 0.0) -> OriginSettings:
     """Settings for the origins of a download: the credentials of its user. Raises BadValue."""
     access = None
     if settings.reach is not None:
-        from dfengine.net.origin_access import Access
+        from dfengine.net.origin_access import OriginAccess
 
-        access = Access(*settings.reach)
+        access = OriginAccess(*settings.reach)
     return OriginSettings(
         roots=Roots(settings.roots) if settings.roots else UnrestrictedRoots(), may_sign=lambda location: settings.sign != "none",
         headers=credentials.headers(settings),

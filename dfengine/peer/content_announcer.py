@@ -18,7 +18,7 @@ from dfengine import codes
 from dfengine.errors import BadValue, DfengineError, SourceGone
 from dfengine.net.content_announcement import Announcer, announce
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import ordered_now
+from dfengine.net.node_names import ordered_cached
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
 from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed, read
@@ -153,7 +153,7 @@ def _supernodes(shared: Announced, lost: Container[str] = ()) -> list[tuple[Supe
     given, found = [], []
     with contextlib.suppress(BadValue):
         given = [SupernodeAddress.parse(node) for node in shared.nodes]
-        found = ordered_now(map(SupernodeAddress.parse, shared.names), task_id(shared.url)) if shared.names else []
+        found = ordered_cached(map(SupernodeAddress.parse, shared.names), task_id(shared.url)) if shared.names else []
     nodes = found or given
     first = [] if found else [node for node in given if str(node) in shared.keep]
     there = [str(node) for node in (*first, *nodes) if str(node) not in lost]

@@ -42,9 +42,9 @@ async def _leave(node: str, task: str, cid: str, secret_files: Sequence[str], tl
         query = urlencode({fields.TASK_ID: task, fields.CID: cid})
         target, shown = f"/peer/service/down?{query}", ""
         if secret_files:
-            from dfengine.net.secret import HEADER, WHO, Signer, name_in, read_secret
+            from dfengine.net.secret import HEADER, SERVER_NAME, Signer, name_in, read_secret
 
-            writer.write(f"GET {WHO} HTTP/1.1\r\nHost: {node}\r\n\r\n".encode())
+            writer.write(f"GET {SERVER_NAME} HTTP/1.1\r\nHost: {node}\r\n\r\n".encode())
             head = parse_head(await reader.readuntil(b"\r\n\r\n"))
             name = name_in(head.status, await reader.readexactly(min(max(head.length, 0), 1024)))
             shown = f"{HEADER}: {Signer(read_secret(secret_files[0]), name).sign('GET', target)}\r\n"

@@ -31,7 +31,7 @@ class HostSettings:
         if type(rate) is not int or not 0 <= rate <= MOST or type(secrets) is not list or not all(type(path) is str for path in secrets):
             return False
         try:
-            if not self._authentication.follow(tuple(secrets)):
+            if not self._authentication.switch_files(tuple(secrets)):
                 return False
         except BadValue:
             return False

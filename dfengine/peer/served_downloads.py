@@ -102,7 +102,7 @@ class Hosted:
     def take(self, sock: socket.socket) -> None:
         """Take over a connection of a download, from which nothing was read yet."""
         sock.setblocking(False)
-        if not fd_passing.own(sock) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
+        if not fd_passing.is_same_user(sock) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
             sock.close()
             return
         stream = Stream(sock, self._now())
@@ -133,7 +133,7 @@ class Hosted:
             return
         if message and not descriptors and self._settings(message):
             with contextlib.suppress(OSError):
-                stream.sock.send(fd_passing.TAKEN)
+                stream.sock.send(fd_passing.ACCEPTED)
         fd_passing.discard(descriptors if message else [])
         self._hang_up(stream)
 

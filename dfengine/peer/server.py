@@ -18,16 +18,16 @@ from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import fd_passing
 from dfengine.net.access_log import logged
-from dfengine.net.admission import Admission, more_descriptors
+from dfengine.net.admission import Admission, raise_descriptor_limit
 from dfengine.net.authentication import Authentication
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import EventLog
 from dfengine.net.limit import TokenBucket
-from dfengine.net.listener import listening
+from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.net.systemd import Manager
+from dfengine.net.systemd import ServiceManager
 from dfengine.peer.content_announcer import Keeper
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
@@ -83,7 +83,7 @@ def _bound(ip: str, port: int) -> socket.socket:
     reason = "no port tried"
     for candidate in [port] if port else random.sample(PEER_PORTS, PORTS_TRIED):
         try:
-            return listening(ip or "0.0.0.0", candidate)
+            return listen_on(ip or "0.0.0.0", candidate)
         except OSError as error:
             reason = error.strerror or str(error)
     raise LocalError(f"cannot listen on {ip or '0.0.0.0'}:{port or 'any port'}: {reason}")
@@ -131,10 +131,10 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     withdrawals = Withdrawals(routes, keeper, tell)
     answer = authentication.protect(routes)
     answer = logged(events, answer) if settings.access_log else answer
-    server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(more_descriptors()), tls=listens, events=events)
+    server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(raise_descriptor_limit()), tls=listens, events=events)
     server.start()
     events.info("ready", version=VERSION, peer=f"{reached_by(sock)}:{sock.getsockname()[1]}", home=home.path)
-    manager = Manager()
+    manager = ServiceManager()
     manager.ready(loop, f"port {sock.getsockname()[1]}")
     announce(peer=(reached_by(sock), sock.getsockname()[1]))
     period = min(SWEEP_SECONDS, max(settings.alivetime / 4, 0.1)) if settings.alivetime else SWEEP_SECONDS

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dfengine.net.event_log import EventLog
-    from dfengine.net.systemd import Manager
+    from dfengine.net.systemd import ServiceManager
     from dfengine.proxy.forward.configured import Forwarding
     from dfengine.proxy.proxy_settings import Given
     from dfengine.proxy.server import Server
@@ -29,7 +29,7 @@ class Reconfiguring:
 
     def __init__(
         self, server: Server, now: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None, events: EventLog,
-        manager: Manager,
+        manager: ServiceManager,
     ) -> None:
         self._server, self._now, self._fresh = server, now, fresh
         self._events, self._manager = events, manager

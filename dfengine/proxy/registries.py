@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.origin_access import Access, address_of, reached
+from dfengine.net.origin_access import OriginAccess, address_of, effective_addresses
 from dfengine.origin.image_name import HUB, HUB_NAMES
 from dfengine.proxy.reference import host
 from dfengine.value import Value
@@ -79,7 +79,7 @@ def _has_port(place: str) -> bool:
 class Registries:
     """known: configured registries; the first serves requests that name none. only: no others are asked. access: permitted addresses."""
 
-    def __init__(self, known: tuple[Registry, ...], only: bool, access: Access) -> None:
+    def __init__(self, known: tuple[Registry, ...], only: bool, access: OriginAccess) -> None:
         self._access = access
         self.become(known, only)
 
@@ -116,7 +116,8 @@ class Registries:
         """Whether `registry` may be asked at `address`."""
         if not self._access.permits(registry.dialled, address):
             return False
-        return registry.known or not any(each.is_loopback or each.is_multicast for each in reached(ip_address(address.partition("%")[0])))
+        addresses = effective_addresses(ip_address(address.partition("%")[0]))
+        return registry.known or not any(each.is_loopback or each.is_multicast for each in addresses)
 
     def check_name(self, registry: Registry) -> None:
         """Check that a proxy, which resolves the name itself, may be sent it. Raises OriginForbidden."""

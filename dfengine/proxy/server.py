@@ -13,13 +13,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
-from dfengine.net.admission import more_descriptors
+from dfengine.net.admission import raise_descriptor_limit
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import BadRequest
 from dfengine.net.listener import BACKLOG
-from dfengine.net.origin_access import Access, address_of
+from dfengine.net.origin_access import OriginAccess, address_of
 from dfengine.net.stopping import stop_on_signals
-from dfengine.net.systemd import Manager
+from dfengine.net.systemd import ServiceManager
 from dfengine.proxy import fields, metrics, proxy_settings, targets
 from dfengine.proxy.blobs.blobs import Blobs
 from dfengine.proxy.blobs.preheat_worker import Working
@@ -76,7 +76,7 @@ def run_proxy(
 async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None) -> None:
     settings = found.settings
     loop = asyncio.get_running_loop()
-    more_descriptors()
+    raise_descriptor_limit()
     socks: list[socket.socket] = []
     s3_socks: list[socket.socket] = []
     try:
@@ -90,7 +90,7 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
         servers = [await _listen(owner, sock, server.new_connection) for owner, sock in owners]
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
-        manager = Manager()
+        manager = ServiceManager()
         loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reread)
         manager.ready(loop, " ".join(map(written, socks)))
         events.info("ready", version=VERSION, proxy=",".join(map(written, socks)), s3=",".join(map(written, s3_socks)))
@@ -132,7 +132,7 @@ class Server:
         if settings.access_log:
             self.new_connection = partial(LoggedConnection, events)
         self._guard = found.guard
-        self._registries = Registries(found.known, settings.only_registries, Access(settings.origin_allow, settings.origin_deny))
+        self._registries = Registries(found.known, settings.only_registries, OriginAccess(settings.origin_allow, settings.origin_deny))
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
         self._upstreams = Upstreams(loop, self._registries, self._itself, settings.cacerts, settings.insecure)
         permissions = Permissions(loop, self._upstreams)

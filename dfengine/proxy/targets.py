@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from dfengine.net.http import BadRequest
-from dfengine.net.origin_access import address_of, reached
+from dfengine.net.origin_access import address_of, effective_addresses
 from dfengine.proxy.registries import PORTS, Registry
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -56,7 +56,7 @@ def is_local(server: Registry) -> bool:
     """Whether the name stands for another server on each host."""
     address = address_of(server.dialled)
     named = server.host.rstrip(".") == "localhost" or server.host.rstrip(".").endswith(".localhost")
-    return named or (address is not None and any(each.is_loopback or each.is_link_local for each in reached(address)))
+    return named or (address is not None and any(each.is_loopback or each.is_link_local for each in effective_addresses(address)))
 
 
 def place(text: str, scheme: str) -> Registry:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import OriginBusy, OriginError
 from dfengine.location import scheme_of
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.net.quota import Quota
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
@@ -45,7 +45,7 @@ PATIENCE = 20.0
 class Signatures:
     """The proofs at one supernode. Used on the loop's thread. share: percent of the threads for one client."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, access: Access, share: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, access: OriginAccess, share: int) -> None:
         self._loop = loop
         self._access = access
         self._threads = ThreadPoolExecutor(WORKERS, "sign")

@@ -26,7 +26,7 @@ from dfengine.errors import (
     UnknownTask,
 )
 from dfengine.net import tracing
-from dfengine.net.http import HangUp, Request, Response
+from dfengine.net.http import CloseConnection, Request, Response
 from dfengine.supernode.download_events import log_download
 from dfengine.supernode.label_values import number
 from dfengine.supernode.legacy_metrics import LONGEST_DOWNLOAD, LONGEST_FILE
@@ -120,13 +120,13 @@ def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
 
 def leaving(state: SupernodeState, request: Request) -> Response:
     """Refuse a registration while this supernode drains; a native client receives the reason and the cluster's other supernodes.
-    Raises HangUp for a client of 1.x: it looks for another supernode after a closed connection, but not after a refusal."""
+    Raises CloseConnection for a client of 1.x: it looks for another supernode after a closed connection, but not after a refusal."""
     try:
         native = wire.Registration.decode(request.body, request.headers.get("content-type", "").lower().startswith(FORM)).native
     except ProtocolViolation:
         native = 0
     if not native:
-        raise HangUp
+        raise CloseConnection
     return sent_on(state, "it is about to end (--drain) and takes no new downloads")
 
 

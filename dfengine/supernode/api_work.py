@@ -13,6 +13,6 @@ from dfengine.supernode.state import SupernodeState
 def ask(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
     """Park a proxy's request for work. Raises ProtocolViolation."""
     try:
-        return state.workers.ask(work_messages.decode_asking(request.body), request.client)
+        return state.workers.ask(work_messages.decode_request(request.body), request.client)
     except RemoteError as error:
         return text(429, str(error))

@@ -215,11 +215,11 @@ class _Collector:
         watch = self._served.watch
         if watch is None:
             return
-        buckets = cumulative(BOUNDS, watch.held)
+        buckets = cumulative(BOUNDS, watch.counts)
         yield HistogramMetricFamily(OURS + "loop_blocked_seconds", "Times in which the loop did not poll its sockets", buckets, watch.total)
         for name, text, value in (
             ("loop_blocked_max_seconds", "Longest time of loop_blocked_seconds since the start", watch.longest),
-            ("loop_blocked_max_cpu_seconds", "The same without the processor time of other processes", watch.worked),
+            ("loop_blocked_max_cpu_seconds", "The same without the processor time of other processes", watch.longest_cpu),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 

@@ -13,7 +13,7 @@ from dfengine._bitset import Bitset
 from dfengine.errors import DigestMismatch, DiskFull, OriginBusy, OriginChanged, OriginError, OriginForbidden, RemoteError
 from dfengine.net import tracing
 from dfengine.net.event_log import SILENT, EventLog
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.origin_settings import SharedResources
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import shared_pauses, shared_pins
@@ -83,7 +83,7 @@ class OriginFetches:
         self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
         self.store = Store.of(settings, events) if settings.store else None
         self.written = WriteBehind(self.store, events) if self.store is not None else None
-        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=Access(settings.origin_allow, settings.origin_deny),
+        self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=OriginAccess(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
                        own=SharedResources.parse(settings.origin_root, settings.origin_sign), store=self.store)
         self.cluster: Cluster | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dfengine.errors import DfengineError, RemoteError
 from dfengine.net import work_messages
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import named
 from dfengine.origin.request import is_private
@@ -70,7 +70,7 @@ class PreheatTargets:
         part.state, part.fetched = RUNNING, 0
         trusted = self._state.workers.trusted
         sent = [header for header in headers if trusted or not is_private(header[0])]
-        item = work_messages.Item(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned)
+        item = work_messages.WorkItem(number=0, url=part.url, digest=part.digest, headers=sent, pinned=pinned)
         error = await self._state.workers.assign(worker, item)
         if error and len(sent) < len(headers):
             error += "; credentials are sent to proxies only in a swarm with a secret"
@@ -85,7 +85,7 @@ class PreheatTargets:
             return
         nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
         if named(nodes):
-            nodes = await self._in_thread(partial(expanded, nodes))
+            nodes = await self._in_thread(partial(resolved, nodes))
         cluster = self._state.fetches.cluster
         others = [SupernodeAddress.parse(each.address) for each in cluster.others] if cluster is not None else []
         for address in dict.fromkeys((*nodes, *others)):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dfengine.errors import BadValue, DfengineError, OriginBusy, RemoteError
 from dfengine.location import CONTENT
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.net.quota import Quota
 from dfengine.nodes import order
 from dfengine.origin.image import ImageReader
@@ -230,7 +230,7 @@ class Preheats:
             return
         hosts = self._targets.choose_proxies(request)
         image = of_url(request.urls[0])
-        access = Access(self.state.settings.origin_allow, self.state.settings.origin_deny)
+        access = OriginAccess(self.state.settings.origin_allow, self.state.settings.origin_deny)
         reader = ImageReader(image, request.headers, request.user, request.password, job.cancel, access=access, insecure=request.insecure,
                              cacerts=request.cacerts)
         blobs = await self._in_thread(partial(reader.blobs, request.platforms or (self._own_platform,)))

@@ -33,8 +33,8 @@ class Worker:
         self.ip = ip
         self.address = address
         self.seen = 0.0
-        self.waiting: dict[int, work_messages.Item] = {}
-        self.under_way: dict[int, work_messages.Item] = {}
+        self.waiting: dict[int, work_messages.WorkItem] = {}
+        self.under_way: dict[int, work_messages.WorkItem] = {}
         self.results: dict[int, asyncio.Future[str]] = {}
         """Number of an item -> the reason of its failure, "" for success."""
         self.parked: asyncio.Future[Response] | None = None
@@ -57,7 +57,7 @@ class Workers:
         now = self._loop.time()
         return (worker for worker in self._workers.values() if now - worker.seen < LIFE)
 
-    def ask(self, asking: work_messages.Asking, address: str) -> Response | asyncio.Future[Response]:
+    def ask(self, asking: work_messages.WorkRequest, address: str) -> Response | asyncio.Future[Response]:
         """Answer a proxy's request for work, or park it. Raises RemoteError at the limit, or if another client uses the proxy's name."""
         worker = self._workers.get(asking.worker)
         if worker is None:
@@ -79,20 +79,20 @@ class Workers:
         self._release_parked(worker)
         given = self._next_items(worker)
         if given or over or asking.wait <= 0:
-            return _answer(work_messages.Given(work=given, over=over))
+            return _answer(work_messages.WorkResponse(work=given, over=over))
         parked = worker.parked = self._loop.create_future()
         timer = self._loop.call_later(asking.wait, self._release_parked, worker)
         parked.add_done_callback(lambda _: timer.cancel())
         return parked
 
-    def assign(self, worker: Worker, item: work_messages.Item) -> asyncio.Future[str]:
+    def assign(self, worker: Worker, item: work_messages.WorkItem) -> asyncio.Future[str]:
         """Assign an item; its number is replaced. The future's result is the reason of a failure, "" for success; cancel it to withdraw."""
         number, self._next = self._next, self._next + 1
         end = worker.results[number] = self._loop.create_future()
         end.add_done_callback(partial(self._ended, worker, number))
         worker.waiting[number] = msgspec.structs.replace(item, number=number)
         if worker.parked is not None and not worker.parked.done() and (given := self._next_items(worker)):
-            worker.parked.set_result(_answer(work_messages.Given(work=given)))
+            worker.parked.set_result(_answer(work_messages.WorkResponse(work=given)))
             worker.parked = None
         return end
 
@@ -105,7 +105,7 @@ class Workers:
             for number in list(worker.results):
                 self._end(worker, number, f"the proxy of {worker.host} has sent no request for {LIFE:g} s")
 
-    def _next_items(self, worker: Worker) -> list[work_messages.Item]:
+    def _next_items(self, worker: Worker) -> list[work_messages.WorkItem]:
         numbers = list(islice(worker.waiting, max(0, min(worker.want, EACH - len(worker.under_way)))))
         given = [worker.waiting.pop(number) for number in numbers]
         worker.under_way |= {item.number: item for item in given}
@@ -115,7 +115,7 @@ class Workers:
         """Answer the parked request without work."""
         parked, worker.parked = worker.parked, None
         if parked is not None and not parked.done():
-            parked.set_result(_answer(work_messages.Given()))
+            parked.set_result(_answer(work_messages.WorkResponse()))
 
     def _end(self, worker: Worker, number: int, error: str) -> None:
         end = worker.results.get(number)
@@ -128,5 +128,5 @@ class Workers:
         worker.under_way.pop(number, None)
 
 
-def _answer(given: work_messages.Given) -> Response:
+def _answer(given: work_messages.WorkResponse) -> Response:
     return Response(200, msgspec.json.encode(given))

@@ -85,7 +85,7 @@ class TaskQuota:
 
     def _take(self, address: str, size: int) -> None:
         if not self._bytes.acquire(address, size):
-            raise SupernodeFull(f"this supernode holds {self._bytes.most} bytes of registrations of {address} already")
+            raise SupernodeFull(f"this supernode holds {self._bytes.limit} bytes of registrations of {address} already")
 
     def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
         """Charge a new task to a client. more: bytes that it takes in addition to its request.
@@ -94,7 +94,7 @@ class TaskQuota:
         """
         for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
-                raise SupernodeFull(f"this supernode has {self._tasks.most if whose else MOST_TASKS} tasks{whose} already")
+                raise SupernodeFull(f"this supernode has {self._tasks.limit if whose else MOST_TASKS} tasks{whose} already")
         texts = wanted.url, wanted.named, wanted.signed, *chain.from_iterable(wanted.headers)
         size = OVERHEAD + more + sum(map(len, texts))
         self._take(address, size)

@@ -24,7 +24,7 @@ from ipaddress import IPv6Address, ip_address
 from dfengine.errors import RemoteError
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
-from dfengine.net.origin_access import Access, Address, reached
+from dfengine.net.origin_access import Address, OriginAccess, effective_addresses
 from dfengine.net.quota import Quota
 from dfengine.supernode.swarm.peers import Key
 from dfengine.supernode.swarm.swarm import Swarm
@@ -66,7 +66,7 @@ class Reachability:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, wake: Callable[[], None], access: Access, share: int,
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, wake: Callable[[], None], access: OriginAccess, share: int,
         dialer: Callable[[], Dialer],
     ) -> None:
         self._loop = loop
@@ -173,12 +173,12 @@ def same_host(ip: str, address: str) -> bool:
     return ip == address or ((one := _address(ip)) is not None and one == _address(address))
 
 
-def may_be_probed(ip: str, address: str, access: Access) -> bool:
+def may_be_probed(ip: str, address: str, access: OriginAccess) -> bool:
     """Whether `ip` may be probed for a client at `address`: a permitted unicast address; loopback only for clients on loopback."""
     place, seen = _address(ip), _address(address)
     if place is None or seen is None or place.is_unspecified:
         return False
-    meant = reached(place)
+    meant = effective_addresses(place)
     if any(each.is_multicast or (each.version == 4 and each.is_reserved) for each in meant):
         return False
     return access.permits("", ip) and (seen.is_loopback or not any(each.is_loopback for each in meant))

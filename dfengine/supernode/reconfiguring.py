@@ -11,7 +11,7 @@ from dfengine.errors import BadValue
 from dfengine.net.authentication import Authentication
 from dfengine.net.dialer import Dialer
 from dfengine.net.limit import TokenBucket
-from dfengine.net.systemd import Manager
+from dfengine.net.systemd import ServiceManager
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.bearer_token import BearerToken
 from dfengine.supernode.state import SupernodeState
@@ -34,7 +34,8 @@ class Reconfiguring:
 
     def __init__(
         self, state: SupernodeState, given: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
-        authentication: Authentication, tokens: Iterable[BearerToken], tls: ssl.SSLContext | None, limit: TokenBucket, manager: Manager,
+        authentication: Authentication, tokens: Iterable[BearerToken], tls: ssl.SSLContext | None, limit: TokenBucket,
+        manager: ServiceManager,
     ) -> None:
         self._state, self._given, self._fresh = state, given, fresh
         self._authentication, self._tokens, self._tls = authentication, tokens, tls

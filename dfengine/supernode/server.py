@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from dfengine.about import VERSION
 from dfengine.errors import BadValue, LocalError
 from dfengine.net import tracing
-from dfengine.net.access_log import Quick, logged, logged_quick
-from dfengine.net.admission import Admission, more_descriptors
+from dfengine.net.access_log import FastPath, logged, logged_fast_path
+from dfengine.net.admission import Admission, raise_descriptor_limit
 from dfengine.net.authentication import Authentication
 from dfengine.net.control_server import ControlServer
 from dfengine.net.event_log import EventLog
@@ -24,12 +24,12 @@ from dfengine.net.event_ring import EventRing
 from dfengine.net.fair_queue import Turns
 from dfengine.net.http import Request
 from dfengine.net.limit import TokenBucket
-from dfengine.net.listener import listening
+from dfengine.net.listener import listen_on
 from dfengine.net.loop_watch import LoopWatch
 from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
-from dfengine.net.systemd import Manager
+from dfengine.net.systemd import ServiceManager
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.storage.lock import lock_file
 from dfengine.storage.path_protection import is_own_folder, resolved
@@ -102,7 +102,7 @@ def _complain(state: SupernodeState, request: Request | None) -> None:
     if state.events.as_json:
         path = f"{request.method} {request.path}" if request else ""
         state.events.error("internal_error", request=path, stack=traceback.format_exc()[-400:])
-        if state.events.tells("error"):
+        if state.events.writes("error"):
             return
     print(f"dfengine: internal error at {request.method + ' ' + request.path if request else 'a plain or parked pull'}", file=sys.stderr)
     traceback.print_exc()
@@ -121,19 +121,19 @@ def _tls(settings: SupernodeSettings) -> ssl.SSLContext | None:
 async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], SupernodeSettings] | None) -> None:
     given = settings
     loop = asyncio.get_running_loop()
-    manager = Manager()
+    manager = ServiceManager()
     events = EventLog(settings.log_format, settings.log_level, ring=EventRing())
     authentication = Authentication(settings.secret_file, settings.client_share, events)
     tls = _tls(settings)
     dialer = dialer_of(settings)
     try:
-        sock = listening(settings.host, settings.download_port)
+        sock = listen_on(settings.host, settings.download_port)
     except OSError as error:
         raise _occupied(settings.host, settings.download_port, "--download-port", error) from error
     settings = settings.replace(advertise_ip=settings.advertise_ip or reached_by(sock), download_port=sock.getsockname()[1])
     state = SupernodeState(settings, home, loop, dialer, events=events)
     share, limit = settings.client_share, TokenBucket(settings.max_bandwidth)
-    admission, turns = Admission(more_descriptors(), share), Turns(loop.call_soon, time.monotonic)
+    admission, turns = Admission(raise_descriptor_limit(), share), Turns(loop.call_soon, time.monotonic)
     routes = authentication.protect(DownloadRoutes(state.cdn.fetches.get, state.scrubber.unreadable, state.requested))
     routes = logged(events, routes) if settings.access_log else routes
     pieces = PieceServer(loop, sock, routes, limit=limit, share=share, admission=admission, turns=turns, tls=tls, events=events)
@@ -147,11 +147,11 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
         return router(request) if token.opens(request) or console.opens(request) else signed(request)
 
     # A pull with a proof of the secret is not plain: only a handler that reads its headers may answer it.
-    quick: Quick | None = None if settings.secret_file else router.quick
+    quick: FastPath | None = None if settings.secret_file else router.quick
     if quick is not None and settings.access_log:
-        quick = logged_quick(events, quick, "POST", "/swarm/pull")
+        quick = logged_fast_path(events, quick, "POST", "/swarm/pull")
     control = ControlServer(
-        loop, logged(events, route) if settings.access_log else route, quick=quick, lost=state.lost,
+        loop, logged(events, route) if settings.access_log else route, fast_path=quick, on_closed=state.lost,
         report=partial(_complain, state), share=share,
         admission=admission, turns=turns, events=events,
     )

@@ -16,7 +16,7 @@ from dfengine import wire
 from dfengine.errors import RemoteError, SourceGone
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.copies.announced_content import Claim, Claimed
 from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.repair import missing_runs, verify_found
@@ -47,7 +47,7 @@ class SharedCopies:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, fetches: OriginFetches, access: Access, dialer: Callable[[], Dialer],
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, fetches: OriginFetches, access: OriginAccess, dialer: Callable[[], Dialer],
         wake: Callable[[], None], tell: Callable[[str], None],
     ) -> None:
         self._loop = loop

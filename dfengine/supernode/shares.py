@@ -19,7 +19,7 @@ from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.copies.announced_content import DIGEST, Claim
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED, Fetch
@@ -45,7 +45,7 @@ class Shares:
     """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, fetches: OriginFetches, cache: Cache, access: Access,
+        self, loop: asyncio.AbstractEventLoop, swarm: Swarm, registry: Registry, fetches: OriginFetches, cache: Cache, access: OriginAccess,
         dialer: Callable[[], Dialer], wake: Callable[[], None],
     ) -> None:
         self._loop = loop

@@ -15,7 +15,7 @@ from dfengine.errors import RemoteError, UnknownDownload, UnknownTask
 from dfengine.net.dialer import Dialer
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import ConnectionState
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.settings import SupernodeAddress, SupernodeSettings
 from dfengine.supernode.access_proofs import Signatures
 from dfengine.supernode.copies.cache import Cache
@@ -85,14 +85,14 @@ class SupernodeState:
         self.members, self.cdn, self.quota = self.registry.members, self.fetches.cdn, self.fetches.quota
         self.answers = PullAnswers(self.cdn.fetches, self.members, self.advertise_ip, settings.download_port)
         # Peers are no origins: --origin-allow does not apply to them, --origin-deny does.
-        peers = Access((), settings.origin_deny)
+        peers = OriginAccess((), settings.origin_deny)
         self.reachability = Reachability(loop, self.swarm, self.wake, peers, settings.client_share, lambda: self.dialer)
         self._verifier = Verifier(loop, self.swarm, self.cdn.fetches, self.cache.piece_digest, peers, lambda: self.dialer, self.wake)
         self.driver = SwarmDriver(loop, self.swarm, self.registry, self.parked, self.answers, self._verifier, events)
         self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)
-        self.signatures = Signatures(loop, Access(settings.origin_allow, settings.origin_deny), settings.client_share)
+        self.signatures = Signatures(loop, OriginAccess(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
         self._leases: SharedLeases | None = None
 

@@ -16,7 +16,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadFrame, BadValue, RemoteError, Silent, TooSlow
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.net.piece_client import PieceBody, request_piece
 from dfengine.storage.piece_file import PieceFile
 from dfengine.supernode.copies.fetch import Fetch
@@ -55,7 +55,7 @@ class Verifier:
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, swarm: Swarm, fetches: Mapping[str, Fetch], digest: Callable[[memoryview], bytes],
-        access: Access, dialer: Callable[[], Dialer], wake: Callable[[], None],
+        access: OriginAccess, dialer: Callable[[], Dialer], wake: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._swarm = swarm
@@ -111,7 +111,7 @@ def _held(connection: Connection, connections: set[Connection]) -> Iterator[None
         connections.discard(connection)
 
 
-def may_ask(source: Source, access: Access) -> bool:
+def may_ask(source: Source, access: OriginAccess) -> bool:
     """Whether the source has a peer server's port and path, at an IP address that clients may make this supernode connect to."""
     try:
         return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)

@@ -38,11 +38,11 @@ class Answers:
     def __init__(self, *answers: Any) -> None:
         self.answers, self.asked = list(answers), list[str]()
 
-    def ask(self, method: str, path: str, fields: Any = None, missing: bool = False) -> Any:
+    def request(self, method: str, path: str, fields: Any = None, missing: bool = False) -> Any:
         self.asked.append(path)
         return self.answers.pop(0)
 
-    def nonsense(self) -> ProtocolViolation:
+    def invalid_answer(self) -> ProtocolViolation:
         return ProtocolViolation("nonsense")
 
 

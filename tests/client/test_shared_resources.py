@@ -132,7 +132,7 @@ def test_one_that_was_closed_or_says_something_unasked_is_not_used_again(server:
     dialer.release(line)
     harm(server.connections[0])
     end = time.monotonic() + PATIENCE
-    while line.quiet and time.monotonic() < end:
+    while line.reusable and time.monotonic() < end:
         time.sleep(0.001)
     assert pooled.peers.acquire(*server.address) is None
     assert not line.usable

@@ -272,7 +272,7 @@ def test_two_requests_on_one_connection(serving: Callable[..., Connection]) -> N
     assert (status, headers["x-y"], body) == (200, "z", b"ok")
     assert connection.request("POST", "/b", body=b"x")[0] == 404
     assert connection.usable
-    assert connection.served == 2
+    assert connection.answers_read == 2
     assert connection.remote_ip == "127.0.0.1"
 
 
@@ -283,7 +283,7 @@ def test_a_connection_that_was_reset_before_anything_was_said() -> None:
         there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         there.close()
         try:
-            until(lambda: not connection.quiet, "the reset")
+            until(lambda: not connection.reusable, "the reset")
             with pytest.raises(SourceGone, match="closed the connection"):
                 _ = connection.remote_ip
         finally:

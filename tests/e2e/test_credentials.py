@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dfengine.net.secret import HEADER, WHO, Signer, read_secret
+from dfengine.net.secret import HEADER, SERVER_NAME, Signer, read_secret
 from tests.e2e.scene import status
 from tests.origins import quiet
 
@@ -133,7 +133,7 @@ def test_an_overheard_request_is_of_no_use_anywhere(stage: Any) -> None:
     path = secret_of(stage, "secret")
     here, there = stage.supernode("--secret-file", path), stage.supernode("--secret-file", path)
 
-    signed = {HEADER: Signer(read_secret(path), here.get(WHO).decode().strip()).sign("GET", "/peers")}
+    signed = {HEADER: Signer(read_secret(path), here.get(SERVER_NAME).decode().strip()).sign("GET", "/peers")}
     assert [status(node, "/peers", signed) for node in (here.node, here.node, there.node)] == [200, 403, 401]
     assert status(here.download, "/peers", signed) == 401, "each port is a server of its own"
     stage.kill(here.process)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.proxy.registries import OWN_MACHINE
 from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import Scene
@@ -57,7 +57,7 @@ def test_metadata_addresses_behind_a_redirect(stage: Scene) -> None:
 
 
 def test_a_registry_that_is_not_configured_leads_to_nothing_of_this_host() -> None:
-    access = Access((), OWN_MACHINE)
+    access = OriginAccess((), OWN_MACHINE)
     for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.169.254"):
         assert not access.permits("h", address)
     assert access.permits("h", "10.0.0.1")

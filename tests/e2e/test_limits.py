@@ -62,13 +62,13 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
         asked = Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")
         preheat = asyncio.ensure_future(PreheatRoutes(preheats).make(node, asked))
         await waiting.wait()
-        assert node.quota._bytes.of("10.0.0.1") > 9000
+        assert node.quota._bytes.amount_of("10.0.0.1") > 9000
         [job] = preheats
         preheats.cancel(job)
         assert (await preheat).status == 500
         assert job.task is not None
         await asyncio.wait([job.task])  # it is answered at once, and ends after that
-        assert not node.quota._bytes._taken
+        assert not node.quota._bytes._amounts
         assert not preheats._shares
         preheats.close()
         node.close()

@@ -18,7 +18,7 @@ class Port:
         self.admission = admission
         self.busy = busy
         self.open: list[str] = []
-        admission.ports.append(self.close)
+        admission.idle_closers.append(self.close)
 
     def come(self, address: str) -> bool:
         let_in = self.admission.acquire(address)
@@ -36,7 +36,7 @@ class Port:
 
 @pytest.mark.parametrize(("descriptors", "most"), [(4096, 3072), (1 << 20, (1 << 20) - RESERVE), (2048, 1024), (256, 128), (1, 1)])
 def test_a_reserve_is_kept(descriptors: int, most: int) -> None:
-    assert Admission(descriptors).most == most
+    assert Admission(descriptors).limit == most
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0, 1])), max_size=200))
@@ -48,7 +48,7 @@ def test_nobody_who_comes_is_kept_out_by_idle_connections(steps: list[tuple[str,
         now[0] += PAUSE
         had = Counter(ports[0].open + ports[1].open)
         assert ports[port].come(address) == (had[address] < 8), "whoever has no more than its share comes in"
-        assert admission.within == len(ports[0].open) + len(ports[1].open) <= admission.most == 16
+        assert admission.count == len(ports[0].open) + len(ports[1].open) <= admission.limit == 16
 
 
 def test_what_is_in_use_is_left_alone() -> None:

@@ -31,6 +31,6 @@ def test_the_secrets_that_are_taken_are_those_that_were_compared(tmp_path: Path,
         return content
 
     monkeypatch.setattr(secret, "read_secret", change)
-    assert authentication.follow((path,))
+    assert authentication.switch_files((path,))
     assert authentication.secrets == (OLD,)
-    assert not authentication.follow((path,))
+    assert not authentication.switch_files((path,))

@@ -66,15 +66,15 @@ def test_all_at_once_up_to_a_limit(parts: list[bytes], limit: int) -> None:
     whole = b"".join(parts)
     if limit < len(whole):
         with pytest.raises(ProtocolViolation, match="longer"):
-            chunked(parts).rest(0.0, limit)
+            chunked(parts).read_all(0.0, limit)
     else:
-        assert chunked(parts).rest(0.0, limit) == whole
+        assert chunked(parts).read_all(0.0, limit) == whole
 
 
 @pytest.mark.parametrize("size", [b"x", b"", b"-1", b"+1", b" 1", b"0x1", b"1_0", b"123456789", b"1\r\nab"])
 def test_what_is_no_chunk(size: bytes) -> None:
     with pytest.raises(ProtocolViolation):
-        Chunks(Bytes(size + b"\r\na\r\n0\r\n\r\n")).rest(0.0, 100)  # type: ignore[arg-type]
+        Chunks(Bytes(size + b"\r\na\r\n0\r\n\r\n")).read_all(0.0, 100)  # type: ignore[arg-type]
 
 
 def test_a_body_that_ends_early_is_short() -> None:
@@ -83,12 +83,12 @@ def test_a_body_that_ends_early_is_short() -> None:
 
 
 def test_extensions_and_trailers_are_passed_over() -> None:
-    assert Chunks(Bytes(b"3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n")).rest(0.0, 3) == b"abc"  # type: ignore[arg-type]
+    assert Chunks(Bytes(b"3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n")).read_all(0.0, 3) == b"abc"  # type: ignore[arg-type]
 
 
 def test_what_has_no_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MOST", 5)
     with pytest.raises(ProtocolViolation, match="without end"):
-        chunked([b"a"] * 6).rest(0.0, 100)
+        chunked([b"a"] * 6).read_all(0.0, 100)
     with pytest.raises(ProtocolViolation, match="trailers"):
-        chunked([], b"0\r\n" + b"X: y\r\n" * 65).rest(0.0, 100)
+        chunked([], b"0\r\n" + b"X: y\r\n" * 65).read_all(0.0, 100)

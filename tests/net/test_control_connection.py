@@ -52,7 +52,7 @@ def test_answers_that_wait_behind_a_parked_one_are_counted(parked: str, clients:
                     if not future.done():
                         future.set_result(Response(200, bytes(SIZE)))
             await asyncio.sleep(0.1)
-            assert server.memory.of("127.0.0.1") == len(server.connections) * SIZE * BEHIND > 0
+            assert server.memory.amount_of("127.0.0.1") == len(server.connections) * SIZE * BEHIND > 0
             assert (len(server.connections) == clients) == (clients == 1), "who is within its share is not cut off"
             for future in waiting:
                 if not future.done():
@@ -60,7 +60,7 @@ def test_answers_that_wait_behind_a_parked_one_are_counted(parked: str, clients:
             stack.close()
             while server.connections and time.monotonic() < until:
                 await asyncio.sleep(0.01)
-            assert server.memory.of("127.0.0.1") == 0
+            assert server.memory.amount_of("127.0.0.1") == 0
         finally:
             server.close()
 

@@ -43,4 +43,4 @@ def test_nothing_is_told_at_the_level_off() -> None:
     log = EventLog("text", "off", -1)
     log.error("any")
     log.close()
-    assert not log.tells("error")
+    assert not log.writes("error")

@@ -39,7 +39,7 @@ class Connection:
         self._world = world
         world.turns.join(self)
 
-    def go_on(self) -> None:
+    def handle_next(self) -> None:
         self.left -= 1
         self._world.now += COST
         self._world.handled.append(self.client)

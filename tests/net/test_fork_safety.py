@@ -52,7 +52,7 @@ def test_a_child_has_none_of_what_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "locked"
     fd, other = os.open(path, os.O_RDWR | os.O_CREAT), os.open(path, os.O_RDWR)
     thing = Thing(fd, -1)
-    fork_safety.keep(thing)
+    fork_safety.register(thing)
     fcntl.flock(fd, fcntl.LOCK_EX)
     assert in_child(f"os.fstat({fd}).st_rdev == os.stat('/dev/null').st_rdev and os.fstat({other}).st_ino == {os.fstat(fd).st_ino}") == 0
     with child():
@@ -66,7 +66,7 @@ def test_what_is_gone_is_forgotten() -> None:
     left, right = socket.socketpair()
     with left, right:
         thing = Thing(left.fileno())
-        fork_safety.keep(thing)
+        fork_safety.register(thing)
         del thing
         assert in_child(f"os.write({left.fileno()}, b'x') == 1") == 0
         assert right.recv(1) == b"x"
@@ -75,7 +75,7 @@ def test_what_is_gone_is_forgotten() -> None:
 def test_the_other_side_sees_the_parents_end() -> None:
     left, right = socket.socketpair()
     thing = Thing(left.fileno())
-    fork_safety.keep(thing)
+    fork_safety.register(thing)
     with child(), right:
         left.close()
         right.settimeout(10)

@@ -59,29 +59,29 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_each_address_is_a_node_and_the_name_is_what_its_certificate_is_for(resolver: Resolver) -> None:
     plain = SupernodeAddress("b", 7)
-    found = node_names.expanded([plain, NAME])
+    found = node_names.resolved([plain, NAME])
     assert texts(found) == ["b:7=1", "10.0.0.1:9001=3", "10.0.0.2:9001=3", "[fd00::1]:9001=3"]
     assert [node.certified for node in found] == ["b", "sn.test", "sn.test", "sn.test"]
     assert not any(node.lookup for node in found)
-    assert node_names.known([NAME]) == found[1:]
+    assert node_names.cached([NAME]) == found[1:]
     assert resolver.asked == 1
 
 
 def test_an_address_that_nobody_can_call_is_none(resolver: Resolver) -> None:
     resolver.addresses = ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%eth0", "10.0.0.1", "10.0.0.1"]
-    assert texts(node_names.expanded([NAME])) == ["10.0.0.1:9001=3"]
+    assert texts(node_names.resolved([NAME])) == ["10.0.0.1:9001=3"]
 
 
 def test_of_many_addresses_all_hosts_keep_the_same_and_try_few(resolver: Resolver) -> None:
     resolver.addresses = [f"10.0.{n // 250}.{n % 250 + 1}" for n in range(500)]
-    found = node_names.expanded([NAME])
+    found = node_names.resolved([NAME])
     assert len(found) == node_names.MOST
     resolver.addresses.reverse()
     node_names._names.clear()
-    assert node_names.expanded([NAME]) == found
+    assert node_names.resolved([NAME]) == found
     tried = node_names.ordered([NAME], "a task")
     assert len(tried) == node_names.TRIED
-    assert tried == node_names.ordered_now([NAME], "a task")
+    assert tried == node_names.ordered_cached([NAME], "a task")
 
 
 @pytest.mark.parametrize(
@@ -97,20 +97,20 @@ def test_of_many_addresses_all_hosts_keep_the_same_and_try_few(resolver: Resolve
 def test_nothing_found_is_told_with_its_reason(resolver: Resolver, error: Exception | None, addresses: list[str], said: str) -> None:
     resolver.error, resolver.addresses = error, addresses
     with pytest.raises(SupernodeError, match=f"dns://sn.test:9001: {said}"):
-        node_names.expanded([NAME])
-    assert node_names.known([NAME]) == []
-    assert node_names.expanded([NAME, SupernodeAddress("b")]) == [SupernodeAddress("b")]
+        node_names.resolved([NAME])
+    assert node_names.cached([NAME]) == []
+    assert node_names.resolved([NAME, SupernodeAddress("b")]) == [SupernodeAddress("b")]
 
 
 def test_a_silent_resolver_is_waited_for_as_long_as_is_patient(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_names, "PATIENCE", 0.3)
     resolver.go.clear()
     with pytest.raises(SupernodeError, match=r"no answer within 0\.3 s"):
-        node_names.expanded([NAME])
-    assert node_names.known([NAME]) == []
+        node_names.resolved([NAME])
+    assert node_names.cached([NAME]) == []
     assert resolver.asked == 1  # nothing piles up behind it
     resolver.go.set()
-    until(lambda: len(node_names.known([NAME])) == 3)
+    until(lambda: len(node_names.cached([NAME])) == 3)
     assert resolver.asked == 1
 
 
@@ -121,29 +121,29 @@ def test_who_waits_can_be_stopped(resolver: Resolver) -> None:
         raise TimedOut("enough")
 
     with pytest.raises(TimedOut):
-        node_names.expanded([NAME], look)
+        node_names.resolved([NAME], look)
 
 
 def test_a_change_is_found_when_its_time_is_over_and_nobody_waits_for_it(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_names, "ADDRESSES", 0.0)
-    first = node_names.expanded([NAME])
+    first = node_names.resolved([NAME])
     resolver.addresses = ["10.0.0.9"]
-    until(lambda: texts(node_names.known([NAME])) == ["10.0.0.9:9001=3"])
+    until(lambda: texts(node_names.cached([NAME])) == ["10.0.0.9:9001=3"])
     assert len(first) == 3
     resolver.go.clear()  # the resolver is silent from here on: what was found last is used
     asked = resolver.asked
     for _ in range(20):
-        assert texts(node_names.expanded([NAME])) == ["10.0.0.9:9001=3"]
+        assert texts(node_names.resolved([NAME])) == ["10.0.0.9:9001=3"]
     assert resolver.asked <= asked + 1
     resolver.error = socket.gaierror(socket.EAI_AGAIN, "try later")
     resolver.go.set()
-    until(lambda: node_names._name(NAME).why == "try later")
-    assert texts(node_names.expanded([NAME])) == ["10.0.0.9:9001=3"]
+    until(lambda: node_names._name(NAME).error == "try later")
+    assert texts(node_names.resolved([NAME])) == ["10.0.0.9:9001=3"]
 
 
 def test_without_names_nothing_is_looked_up(resolver: Resolver) -> None:
     nodes = [SupernodeAddress("a"), SupernodeAddress("b")]
-    assert node_names.expanded(nodes) == node_names.known(nodes) == nodes
+    assert node_names.resolved(nodes) == node_names.cached(nodes) == nodes
     assert sorted(map(str, node_names.ordered(nodes, "t"))) == ["a:8002", "b:8002"]
     assert resolver.asked == 0
     assert not node_names._names

@@ -14,7 +14,7 @@ import pytest
 
 from dfengine.errors import BadValue, OriginForbidden
 from dfengine.net.metadata import ADDRESSES
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.request import is_private
@@ -37,15 +37,15 @@ METADATA = [
 
 @pytest.mark.parametrize("address", METADATA)
 def test_metadata_is_denied_in_every_form(address: str) -> None:
-    assert not Access().permits("innocent.example", address)
-    assert not Access(allow=["0.0.0.0/0", "::/0", "innocent.example"]).permits("innocent.example", address)
+    assert not OriginAccess().permits("innocent.example", address)
+    assert not OriginAccess(allow=["0.0.0.0/0", "::/0", "innocent.example"]).permits("innocent.example", address)
 
 
 def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> None:
-    access = Access(allow=["169.254.7.0/24"])
+    access = OriginAccess(allow=["169.254.7.0/24"])
     assert access.permits("files", "169.254.7.9")
     assert not access.permits("files", "169.254.169.254")
-    assert not Access(allow=["169.254.7.0/24"], deny=["169.254.7.9"]).permits("files", "169.254.7.9")
+    assert not OriginAccess(allow=["169.254.7.0/24"], deny=["169.254.7.9"]).permits("files", "169.254.7.9")
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> N
      "2001:db8::5efe:10.1.2.3", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "64:ff9b:1::10.1.2.3", "2001:db8::5eff:169.254.169.254"],
 )
 def test_everything_else_is_open_without_rules(address: str) -> None:
-    assert Access().permits("files.example", address)
+    assert OriginAccess().permits("files.example", address)
 
 
 def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
-    access = Access(allow=["files.example", ".cdn.example", "10.0.0.0/8"], deny=["10.9.0.0/16", "old.cdn.example"])
+    access = OriginAccess(allow=["files.example", ".cdn.example", "10.0.0.0/8"], deny=["10.9.0.0/16", "old.cdn.example"])
     assert access.permits("files.example", "192.0.2.1")
     assert access.permits("FILES.example.", "192.0.2.1")
     assert access.permits("a.cdn.example", "192.0.2.1")
@@ -72,13 +72,13 @@ def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
 
 @pytest.mark.parametrize("host", ["files.example", "\u24d5iles.EXAMPLE", "files\u3002example", "\uff46iles.example."])
 def test_a_name_in_other_letters_is_the_same_name(host: str) -> None:
-    assert not Access(deny=["files.example"]).permits(host, "192.0.2.1")
-    assert Access(allow=["\uff26iles.example"]).permits(host, "192.0.2.1")
+    assert not OriginAccess(deny=["files.example"]).permits(host, "192.0.2.1")
+    assert OriginAccess(allow=["\uff26iles.example"]).permits(host, "192.0.2.1")
 
 
 def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
-    assert not Access(deny=["64:ff9b::/96"]).permits("files", "64:ff9b::1.2.3.4")
-    assert Access(deny=["64:ff9b::/96"]).permits("files", "1.2.3.4")
+    assert not OriginAccess(deny=["64:ff9b::/96"]).permits("files", "64:ff9b::1.2.3.4")
+    assert OriginAccess(deny=["64:ff9b::/96"]).permits("files", "1.2.3.4")
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,15 @@ def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
     ["::ffff:{}", "64:ff9b::{}", "64:ff9b:1::{}", "64:ff9b:1:2::{}", "::{}", "::ffff:0:{}", "2001:db8::5efe:{}", "2001:db8::200:5efe:{}"],
 )
 def test_what_is_denied_is_denied_in_every_form_of_ipv6_and_what_is_not_is_not(carrier: str) -> None:
-    access = Access(deny=["10.9.0.0/16", "127.0.0.0/8"])
+    access = OriginAccess(deny=["10.9.0.0/16", "127.0.0.0/8"])
     assert not access.permits("files", carrier.format("10.9.1.2"))
     assert access.permits("files", carrier.format("10.8.1.2"))
-    assert not Access(allow=["10.8.0.0/16"]).permits("files", carrier.format("10.9.1.2"))
+    assert not OriginAccess(allow=["10.8.0.0/16"]).permits("files", carrier.format("10.9.1.2"))
 
 
 def test_each_denied_address_has_its_source() -> None:
     assert all(
-        what and ("https://" in source or "RFC" in source) and not Access().permits("files", network.partition("/")[0])
+        what and ("https://" in source or "RFC" in source) and not OriginAccess().permits("files", network.partition("/")[0])
         for network, what, source in ADDRESSES
     )
 
@@ -102,7 +102,7 @@ def test_each_denied_address_has_its_source() -> None:
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "http://files", "a b", "1.2.3", "::zz", "300.1.1.1"])
 def test_a_rule_that_would_never_match_is_an_error(text: str) -> None:
     with pytest.raises(BadValue):
-        Access(deny=[text])
+        OriginAccess(deny=[text])
 
 
 class Handler(quiet.QuietHandler):
@@ -132,7 +132,7 @@ def origin(where: str = "127.0.0.1", to: str = "", size: int = 3) -> Iterator[tu
         yield f"http://{address}/f", seen
 
 
-def ask(url: str, access: Access, headers: Iterable[tuple[str, str]] = ()) -> None:
+def ask(url: str, access: OriginAccess, headers: Iterable[tuple[str, str]] = ()) -> None:
     """One request, through redirects; its answer is not read."""
     cancel = Cancel()
     try:
@@ -144,25 +144,25 @@ def ask(url: str, access: Access, headers: Iterable[tuple[str, str]] = ()) -> No
 def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address that is judged is the one that is connected to: no name is looked up again in between."""
     judged: list[str] = []
-    permits = Access.permits
+    permits = OriginAccess.permits
 
-    def asked(access: Access, host: str, address: str) -> bool:
+    def asked(access: OriginAccess, host: str, address: str) -> bool:
         judged.append(address)
         return permits(access, host, address)
 
     def resolve(*_: Any, **__: Any) -> None:
         raise AssertionError("a second look-up may find another address")
 
-    monkeypatch.setattr(Access, "permits", asked)
+    monkeypatch.setattr(OriginAccess, "permits", asked)
     with origin() as (url, seen):
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         there = url.replace("127.0.0.1", "localhost")
-        ask(there, Access())
+        ask(there, OriginAccess())
         assert judged[-1] == "127.0.0.1", "who answers is whom the last question was about"
         assert len(seen) == 1
         judged.clear()
         with pytest.raises(OriginForbidden):
-            ask(there, Access(deny=["127.0.0.0/8", "::1"]))
+            ask(there, OriginAccess(deny=["127.0.0.0/8", "::1"]))
         assert "127.0.0.1" in judged
         assert len(seen) == 1
 
@@ -180,7 +180,7 @@ def test_a_socket_that_was_judged_is_inherited_by_no_process() -> None:
     cancel = Cancel()
     with origin(size=1 << 24) as (url, _):
         port = int(url.split("/")[2].partition(":")[2])
-        body = HttpOrigin(url, cancel=cancel, access=Access()).open()
+        body = HttpOrigin(url, cancel=cancel, access=OriginAccess()).open()
         inherited = [os.get_inheritable(fd) for fd in map(int, os.listdir("/proc/self/fd")) if connected(fd, port)]
         body.close()
     cancel.close()
@@ -189,13 +189,13 @@ def test_a_socket_that_was_judged_is_inherited_by_no_process() -> None:
 
 def test_a_redirect_is_checked_like_the_url() -> None:
     with origin("127.0.0.9") as (inner, seen), origin(to=inner) as (url, _):
-        ask(url, Access())
+        ask(url, OriginAccess())
         assert len(seen) == 1
         with pytest.raises(OriginForbidden, match=r"127\.0\.0\.9"):
-            ask(url, Access(deny=["127.0.0.9"]))
+            ask(url, OriginAccess(deny=["127.0.0.9"]))
         assert len(seen) == 1
     with origin(to="http://169.254.169.254/latest/meta-data") as (url, _), pytest.raises(OriginForbidden):
-        ask(url, Access())
+        ask(url, OriginAccess())
 
 
 SPELLINGS = ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0", "0.0.0.0", "[::ffff:127.0.0.1]",
@@ -210,28 +210,28 @@ def test_no_spelling_of_a_denied_address_is_redirected_to(spelling: str) -> None
         disguised = f"http://{spelling}:{port}/f"
         with origin("127.0.0.9", disguised) as (elsewhere, _):
             for first in (disguised, elsewhere):
-                ask(first, Access())
+                ask(first, OriginAccess())
                 before = len(seen)
                 with pytest.raises(OriginForbidden):
-                    ask(first, Access(deny=["127.0.0.1", "::1"]))
+                    ask(first, OriginAccess(deny=["127.0.0.1", "::1"]))
                 assert len(seen) == before
 
 
 @pytest.mark.parametrize("host", ["inner.example", "inner.example.", "INNER.example.", "a.inner.example", "a.inner.example."])
 def test_a_denied_name_is_denied_with_a_dot_at_its_end(host: str) -> None:
-    assert not Access(deny=["inner.example", ".inner.example"]).permits(host, "192.0.2.1")
+    assert not OriginAccess(deny=["inner.example", ".inner.example"]).permits(host, "192.0.2.1")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
 def test_no_address_in_particular_is_this_machine(address: str) -> None:
-    assert not Access(deny=["127.0.0.0/8", "::1"]).permits("x", address)
-    assert not Access(allow=["10.0.0.0/8"]).permits("x", address)
+    assert not OriginAccess(deny=["127.0.0.0/8", "::1"]).permits("x", address)
+    assert not OriginAccess(allow=["10.0.0.0/8"]).permits("x", address)
 
 
 def test_credentials_stay_with_the_host_they_were_given_for() -> None:
     headers = [("Authorization", "Bearer t0ken"), ("cookie", "s=1"), ("X-Auth-Token", "t0ken"), ("User-Agent", "curl")]
     with origin("127.0.0.9") as (inner, there), origin(to=inner) as (url, here):
-        ask(url, Access(), headers)
+        ask(url, OriginAccess(), headers)
     assert {"authorization", "cookie", "x-auth-token"} <= set(here[0])
     assert there[0]["user-agent"] == "curl"
     assert not {"authorization", "cookie", "x-auth-token"} & set(there[0])

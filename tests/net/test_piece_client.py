@@ -10,7 +10,7 @@ import pytest
 from dfengine._piece import TAIL, Geometry, frame_head
 from dfengine.errors import BadFrame, ProtocolViolation
 from dfengine.net.dial import Head
-from dfengine.net.piece_client import PieceBody, announced, framed_length
+from dfengine.net.piece_client import PieceBody, announced_length, framed_length
 
 MIB = 1 << 20
 THREE = Geometry(2 * (MIB - 5) + 100, MIB)
@@ -22,19 +22,19 @@ def head(length: int, chunked: bool = False, **headers: str) -> Head:
 
 class TestAnnouncements:
     def test_exactly_the_piece(self) -> None:
-        assert announced(head(MIB), THREE, 0) == MIB - 5
-        assert announced(head(105), THREE, 2) == 100
-        assert announced(head(105, content_range=f"bytes {2 * MIB}-{2 * MIB + 104}/2097257"), THREE, 2) == 100
-        assert announced(head(5), Geometry(0, MIB), 0) == 0
+        assert announced_length(head(MIB), THREE, 0) == MIB - 5
+        assert announced_length(head(105), THREE, 2) == 100
+        assert announced_length(head(105, content_range=f"bytes {2 * MIB}-{2 * MIB + 104}/2097257"), THREE, 2) == 100
+        assert announced_length(head(5), Geometry(0, MIB), 0) == 0
 
     @pytest.mark.parametrize("length", [0, 4, 5, 104, 106, MIB])
     def test_any_other_length(self, length: int) -> None:
         with pytest.raises(ProtocolViolation):
-            announced(head(length), THREE, 2)
+            announced_length(head(length), THREE, 2)
 
     def test_where_no_length_is_announced_the_frame_says_it(self) -> None:
         for chunked in (False, True):
-            assert announced(head(-1, chunked=chunked), THREE, 2) == -1
+            assert announced_length(head(-1, chunked=chunked), THREE, 2) == -1
         assert framed_length(frame_head(100, MIB), THREE, 2) == 100
         assert framed_length(frame_head(7, MIB), Geometry(-1, MIB), 2) == 7
         for wrong in (0, 99, 101, MIB - 5):
@@ -46,15 +46,15 @@ class TestAnnouncements:
     @pytest.mark.parametrize("named", ["bytes 0-104/2097257", "bytes */105", "nonsense", ""])
     def test_another_range(self, named: str) -> None:
         with pytest.raises(ProtocolViolation):
-            announced(head(105, content_range=named), THREE, 2)
+            announced_length(head(105, content_range=named), THREE, 2)
 
     def test_of_unknown_length_any_that_fits(self) -> None:
         unknown = Geometry(-1, MIB)
-        assert announced(head(5), unknown, 7) == 0
-        assert announced(head(MIB), unknown, 7) == MIB - 5
+        assert announced_length(head(5), unknown, 7) == 0
+        assert announced_length(head(MIB), unknown, 7) == MIB - 5
         for length in (4, MIB + 1):
             with pytest.raises(ProtocolViolation):
-                announced(head(length), unknown, 7)
+                announced_length(head(length), unknown, 7)
 
 
 class Answer:

@@ -16,7 +16,7 @@ import pytest
 from dfengine.net import piece_server
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import Parts, Request
-from dfengine.net.listener import listening
+from dfengine.net.listener import listen_on
 from dfengine.net.piece_server import PieceServer
 
 SIZE = 64 << 20
@@ -26,7 +26,7 @@ REQUEST = b"GET /piece HTTP/1.1\r\nHost: x\r\n\r\n"
 @contextmanager
 def serving(route: Callable[[Request], Parts]) -> Iterator[tuple[PieceServer, tuple[str, int]]]:
     """A server on the running loop, and its address."""
-    server = PieceServer(asyncio.get_running_loop(), listening("127.0.0.1", 0), route)
+    server = PieceServer(asyncio.get_running_loop(), listen_on("127.0.0.1", 0), route)
     server.start()
     try:
         yield server, ("127.0.0.1", server.port)
@@ -56,10 +56,10 @@ def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, fd
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             kept = sum(len(connection._backlog) for connection in server.connections)
-            assert server.memory.of("127.0.0.1") == kept > 0
-            assert kept <= server.memory.most
+            assert server.memory.amount_of("127.0.0.1") == kept > 0
+            assert kept <= server.memory.limit
             assert (len(server.connections) == clients) == (clients == 2), "who is within its share is not cut off"
-        assert server.memory.of("127.0.0.1") == 0
+        assert server.memory.amount_of("127.0.0.1") == 0
 
     asyncio.run(ask())
 

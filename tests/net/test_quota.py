@@ -30,7 +30,7 @@ def test_a_host_is_one_client_whatever_address_of_its_network_it_takes(address: 
 def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[bool, str]]) -> None:
     shares, model = Quota(total, percent), Counter[str]()
     most = max(1, total * percent // 100)
-    assert shares.most == most
+    assert shares.limit == most
     for take, address in steps:
         client = client_of(address)
         assert shares.full(address) == (model[client] >= most)
@@ -45,7 +45,7 @@ def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[
 
 def test_an_amount_that_changes() -> None:
     quota = Quota(100, 50)
-    assert quota.change("a", 0, 40) == 40
-    assert quota.change("a", 40, 50) == 50
-    assert (quota.change("a", 50, 51), quota.of("a"), len(quota)) == (0, 0, 0)
-    assert (quota.change("a", 0, 5), quota.change("a", 5, 0), len(quota)) == (5, 0, 0)
+    assert quota.replace("a", 0, 40) == 40
+    assert quota.replace("a", 40, 50) == 50
+    assert (quota.replace("a", 50, 51), quota.amount_of("a"), len(quota)) == (0, 0, 0)
+    assert (quota.replace("a", 0, 5), quota.replace("a", 5, 0), len(quota)) == (5, 0, 0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
 from dfengine.net.http import Request
-from dfengine.net.secret import HEADER, PROOF, SKEW, WHO, Guard, Signer, name_in, proof_of, proves, read_secret
+from dfengine.net.secret import HEADER, PROOF, SERVER_NAME, SKEW, Guard, Signer, name_in, proof_of, proves, read_secret
 
 SECRET = b"0123456789abcdef0123"
 NOW = 1_700_000_000.0
@@ -28,7 +28,7 @@ class Clock:
 
 def signer_for(guard: Guard, secret: bytes = SECRET, now: Callable[[], float] = lambda: NOW) -> Signer:
     """Of a connection to that server."""
-    answer = guard.own_name(Request("GET", WHO.encode(), {}, b"", ""))
+    answer = guard.answer_name(Request("GET", SERVER_NAME.encode(), {}, b"", ""))
     assert answer is not None
     return Signer(secret, name_in(answer.status, answer.body), now)
 
@@ -120,7 +120,7 @@ def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
 def test_a_server_proves_that_it_has_the_secret_and_makes_no_signature_by_it() -> None:
     nonce, other = "0" * 32, b"another secret of theirs"
     for secrets in ((SECRET,), (SECRET, other)):
-        answer = Guard(secrets).proof(Request("GET", (PROOF + nonce).encode(), {}, b"", ""))
+        answer = Guard(secrets).answer_proof(Request("GET", (PROOF + nonce).encode(), {}, b"", ""))
         assert answer is not None
         assert proves((other, SECRET), nonce, answer.status, answer.body)
         assert not proves((other,), nonce, answer.status, answer.body)
@@ -132,13 +132,13 @@ def test_a_server_proves_that_it_has_the_secret_and_makes_no_signature_by_it() -
 
 @pytest.mark.parametrize("path", ["", "0" * 31, "0" * 33, "g" * 32, "0" * 31 + "%0a", "2%0a" + "0" * 28, "A" * 32])
 def test_nothing_but_a_nonce_is_proved(path: str) -> None:
-    assert Guard((SECRET,)).proof(Request("GET", (PROOF + path).encode(), {}, b"", "")) is None
+    assert Guard((SECRET,)).answer_proof(Request("GET", (PROOF + path).encode(), {}, b"", "")) is None
 
 
 def test_a_proof_is_for_those_alone_who_show_a_secret() -> None:
     guard = Guard((SECRET,), Clock())
     assert status(guard, Request("GET", (PROOF + "0" * 32).encode(), {}, b"", "")) == 401
-    assert guard.proof(Request("POST", (PROOF + "0" * 32).encode(), {}, b"", "")) is None
+    assert guard.answer_proof(Request("POST", (PROOF + "0" * 32).encode(), {}, b"", "")) is None
 
 
 @pytest.mark.parametrize("late", [-SKEW - 2, SKEW + 2])

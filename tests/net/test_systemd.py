@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dfengine.net.systemd import Manager
+from dfengine.net.systemd import ServiceManager
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -18,7 +18,7 @@ def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: b
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(address.replace("@", "\0"))
         sock.settimeout(60)
-        manager = Manager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": str(os.getpid())})
+        manager = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "20000", "WATCHDOG_PID": str(os.getpid())})
         loop = asyncio.new_event_loop()
         manager.ready(loop, "port 1")
         loop.run_until_complete(asyncio.sleep(0.05))
@@ -40,7 +40,7 @@ def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: b
     {"WATCHDOG_USEC": "-1"}, {"WATCHDOG_USEC": "9" * 40}, {"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"},
 ])  # fmt: skip
 def test_nothing_fails_where_nobody_listens(given: dict[str, str]) -> None:
-    manager = Manager(given)
-    assert not manager.tell("READY=1")
+    manager = ServiceManager(given)
+    assert not manager.notify("READY=1")
     assert manager.watchdog == 0
     manager.close()

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadListing, BadValue, OriginError, OriginForbidden, OriginSlow, SourceGone
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Pages
@@ -186,7 +186,7 @@ def test_a_server_that_never_answers_ends_by_time_or_cancel(cancel: Cancel) -> N
 
 def test_what_the_lists_of_addresses_close_is_not_listed(cancel: Cancel) -> None:
     with serving(lambda path: (200, "text/html", NGINX.encode())) as base, pytest.raises(OriginForbidden):
-        listed(base, cancel, access=Access(deny=["127.0.0.0/8"]))
+        listed(base, cancel, access=OriginAccess(deny=["127.0.0.0/8"]))
 
 
 @given(st.lists(st.text(max_size=20), max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
@@ -293,9 +293,9 @@ def test_a_store_at_an_address_that_is_closed_is_not_listed(cancel: Cancel, monk
         monkeypatch.setenv("AWS_ENDPOINT_URL", base)
         for deny in (["127.0.0.1"], ["127.0.0.0/8"]):
             with pytest.raises(OriginForbidden):
-                listed("s3://bucket", cancel, access=Access(deny=deny))
+                listed("s3://bucket", cancel, access=OriginAccess(deny=deny))
         assert not asked
-        assert listed("s3://bucket", cancel, access=Access(deny=["10.0.0.0/8"])) == []
+        assert listed("s3://bucket", cancel, access=OriginAccess(deny=["10.0.0.0/8"])) == []
 
 
 # THIS MACHINE'S DISK

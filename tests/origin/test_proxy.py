@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dfengine.about import VERSION
 from dfengine.errors import OriginForbidden, OriginUnreachable
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.proxy import SCHEMES, Proxy, proxy_for
@@ -208,7 +208,7 @@ def test_what_a_supernode_may_not_fetch_no_proxy_is_asked_for(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(OriginForbidden):
-        HttpOrigin(url, cancel=cancel, access=Access(allow, deny)).open()
+        HttpOrigin(url, cancel=cancel, access=OriginAccess(allow, deny)).open()
 
 
 @pytest.mark.parametrize(
@@ -219,5 +219,5 @@ def test_what_it_may_goes_by_the_proxy(
     monkeypatch: pytest.MonkeyPatch, url: str, allow: list[str], deny: list[str], cancel: Cancel
 ) -> None:
     with proxy(monkeypatch, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as heard, pytest.raises(Exception, match="404"):
-        HttpOrigin(url, cancel=cancel, access=Access(allow, deny)).open()
+        HttpOrigin(url, cancel=cancel, access=OriginAccess(allow, deny)).open()
     assert heard[0].startswith(f"GET {url} ".encode())

@@ -76,10 +76,10 @@ def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> N
     with pytest.raises(BadValue):
         authentication.reread()
     other = secret(tmp_path, "copy", "o")
-    assert authentication.follow((other,)), "the one from before is taken on"
+    assert authentication.switch_files((other,)), "the one from before is taken on"
     secret(tmp_path, "copy", "n")
     authentication.reread()
-    assert not authentication.follow((secret(tmp_path, "third", "o"),))
+    assert not authentication.switch_files((secret(tmp_path, "third", "o"),))
 
 
 def served(home: Home, limit: TokenBucket) -> Hosted:
@@ -89,7 +89,7 @@ def served(home: Home, limit: TokenBucket) -> Hosted:
 def told(home: Home, hosted: Hosted, content: bytes) -> bool:
     """As the server does between two other things."""
     answers: list[bool] = []
-    thread = threading.Thread(target=lambda: answers.append(fd_passing.tell(home.sockets, content, 10.0)))
+    thread = threading.Thread(target=lambda: answers.append(fd_passing.send_settings(home.sockets, content, 10.0)))
     thread.start()
     while thread.is_alive():
         hosted.accept()
@@ -107,7 +107,7 @@ def test_a_download_of_this_user_is_heard_at_a_home_of_any_length(tmp_path: Path
     assert not told(home, hosted, b"nonsense")
     hosted.close()
     with pytest.raises(LocalError):
-        fd_passing.tell(home.sockets, message())
+        fd_passing.send_settings(home.sockets, message())
     served(home, limit).close()  # what a dead one left is in nobody's way
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -133,6 +133,6 @@ def test_another_users_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(10) == b""
     with pytest.raises(LocalError, match="another user's"):
-        fd_passing.tell(home.sockets, message(1))
+        fd_passing.send_settings(home.sockets, message(1))
     assert limit.rate == 0
     hosted.close()

@@ -141,7 +141,7 @@ def test_supernodes_are_told_of_what_was_let_go(tmp_path: Path, copies: Copies) 
     hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     for name in ("old", "new"):
         message = Entry(name, "t" * 64, name, "", [], "", 0, 0, 60.0).encode()
-        fd_passing.hand_over(home.sockets, message, copies.file().descriptors).close()
+        fd_passing.send_descriptors(home.sockets, message, copies.file().descriptors).close()
         hosted.accept()
     assert len(hosted.names()) == 2
     (gone,) = hosted.withdraw_deleted()
@@ -199,7 +199,7 @@ def test_who_asks_for_nonsense_is_hung_up_on(tmp_path: Path, copies: Copies, wor
     home = Home(str(tmp_path / "home"))
     hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     entry, file = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0), copies.file()
-    line = fd_passing.hand_over(home.sockets, entry.encode(), file.descriptors) if handed else fd_passing.call(home.sockets)
+    line = fd_passing.send_descriptors(home.sockets, entry.encode(), file.descriptors) if handed else fd_passing.connect(home.sockets)
     with line:
         hosted.accept()
         line.sendall(json.dumps(words).encode() + b"\n")

@@ -32,7 +32,7 @@ class Host:
     def join(self, key: str = "k", kind: str = FILE) -> tuple[socket.socket, list[dict[str, Any]]]:
         """A download's connection, and what it is told first."""
         page = SignalPage.create()
-        line = fd_passing.call(self.home.sockets)
+        line = fd_passing.connect(self.home.sockets)
         line.settimeout(5.0)
         fd_passing.send_message(line, {"join": key, "kind": kind}, [page.fd])
         page.close()
@@ -126,7 +126,7 @@ def test_a_leader_whose_end_was_not_heard_yet_leads_nobody(host: Host) -> None:
 )
 def test_who_says_nonsense_first_is_hung_up_on(host: Host, words: dict[str, Any]) -> None:
     page = SignalPage.create()
-    line = fd_passing.call(host.home.sockets)
+    line = fd_passing.connect(host.home.sockets)
     fd_passing.send_message(line, words, [page.fd])
     host.turn()
     line.settimeout(5.0)

@@ -20,7 +20,7 @@ from dfengine.storage.slots import SlotFile
 def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None:
     home, clock = Home(str(tmp_path / "home")), [100.0]
     hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: clock[0])
-    silent = fd_passing.hand_over(home.sockets, b"", [])
+    silent = fd_passing.send_descriptors(home.sockets, b"", [])
     hosted.accept()
     hosted.sweep(100.0 + SILENCE)
     silent.setblocking(False)
@@ -38,7 +38,7 @@ def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> Non
     home = Home(str(tmp_path / "home"))
     hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     file = SlotFile.allocate(Geometry(100))
-    fd_passing.hand_over(home.sockets, Entry("f-1-2.000", "t" * 64, "c", "", [], "", 0, 0, 60.0).encode(), file.descriptors).close()
+    fd_passing.send_descriptors(home.sockets, Entry("f-1-2.000", "t" * 64, "c", "", [], "", 0, 0, 60.0).encode(), file.descriptors).close()
     hosted.accept()
     assert hosted.names() == ["f-1-2.000"]
     assert not hosted.running
@@ -53,7 +53,7 @@ def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> Non
     for cid in ("first", "second"):
         files.append(SlotFile.allocate(Geometry(100)))
         message = Entry("f-1-2.000", "t" * 64, cid, "", [], "", 0, 0, 60.0).encode()
-        lines.append(fd_passing.hand_over(home.sockets, message, files[-1].descriptors))
+        lines.append(fd_passing.send_descriptors(home.sockets, message, files[-1].descriptors))
         hosted.accept()
     shared = hosted.entry("f-1-2.000")
     assert shared is not None
@@ -85,7 +85,7 @@ def test_a_host_without_descriptors_does_not_ask_for_them_over_and_over(tmp_path
             return listener.accept()
 
     hosted = Hosted(home, Listener(), loop, lambda: 100.0)  # type: ignore[arg-type]
-    silent = fd_passing.hand_over(home.sockets, b"", [])
+    silent = fd_passing.send_descriptors(home.sockets, b"", [])
     loop.run_until_complete(asyncio.sleep(0.05))
     assert len(tries) == 1
     full[0] = False

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue, OriginForbidden
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.image_name import HUB
 from dfengine.proxy.registries import Registries, Registry
 
@@ -39,7 +39,7 @@ def test_what_is_none(text: str) -> None:
 
 
 def test_who_is_asked() -> None:
-    registries = Registries((OWN, Registry.parse("https://r.io")), False, Access())
+    registries = Registries((OWN, Registry.parse("https://r.io")), False, OriginAccess())
     assert registries.find("") is OWN
     assert registries.find("127.0.0.1:5000") is OWN
     assert registries.find("r.io").known
@@ -49,13 +49,13 @@ def test_who_is_asked() -> None:
         with pytest.raises(OriginForbidden, match="--registry"):
             registries.find(place)
     with pytest.raises(OriginForbidden):
-        Registries((OWN,), True, Access()).find("quay.io")
+        Registries((OWN,), True, OriginAccess()).find("quay.io")
     with pytest.raises(OriginForbidden):
-        Registries((), False, Access()).find("")
+        Registries((), False, OriginAccess()).find("")
 
 
 def test_at_which_address() -> None:
-    registries = Registries((OWN,), False, Access(deny=["10.0.0.0/8"]))
+    registries = Registries((OWN,), False, OriginAccess(deny=["10.0.0.0/8"]))
     derived = registries.find("quay.io")
     assert registries.permits(OWN, "127.0.0.1")
     assert registries.permits(derived, "192.0.2.1")

@@ -115,10 +115,10 @@ def idle_connections(enemy: Enemy) -> None:
 @ATTACKS.add("sessions", secret=True)
 def sessions(enemy: Enemy) -> None:
     """One holder of the secret: a signed session for each request."""
-    from dfengine.net.secret import HEADER, WHO, Signer, name_in, read_secret
+    from dfengine.net.secret import HEADER, SERVER_NAME, Signer, name_in, read_secret
 
     secret, line = read_secret(enemy.secret), enemy.line()
-    line.request("GET", WHO)
+    line.request("GET", SERVER_NAME)
     answer = line.getresponse()
     name = name_in(answer.status, answer.read())
 

@@ -13,7 +13,7 @@ import pytest
 
 from dfengine import wire
 from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.access_proofs import Signatures
 from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
@@ -54,9 +54,9 @@ def store() -> Iterator[str]:
         yield f"http://{address}"
 
 
-def prove(signed: str, access: Access | None = None) -> None:
+def prove(signed: str, access: OriginAccess | None = None) -> None:
     async def run() -> None:
-        with closing(Signatures(asyncio.get_running_loop(), access or Access(), 75)) as signatures:
+        with closing(Signatures(asyncio.get_running_loop(), access or OriginAccess(), 75)) as signatures:
             await signatures.prove(Wanted(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
 
     asyncio.run(run())
@@ -73,12 +73,13 @@ def test_a_signature_is_tried_by_one_byte() -> None:
             assert error.value.status == status
             assert "secret" not in str(error.value)
         with pytest.raises(OriginForbidden):
-            prove(f"{base}/206", Access(deny=["127.0.0.1"]))
+            prove(f"{base}/206", OriginAccess(deny=["127.0.0.1"]))
 
 
 def test_one_client_cannot_have_all_threads_try() -> None:
     async def run() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent, closing(Signatures(asyncio.get_running_loop(), Access(), 25)) as signatures:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as silent, closing(Signatures(loop, OriginAccess(), 25)) as signatures:
             wanted = Wanted(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
             tries = [asyncio.create_task(signatures.prove(wanted, "10.0.0.1")) for _ in range(4)]
             await asyncio.sleep(0.05)
@@ -150,7 +151,7 @@ def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.
 
         def show(path: str) -> None:
             async def run() -> None:
-                with closing(Signatures(asyncio.get_running_loop(), Access(), 75)) as signatures:
+                with closing(Signatures(asyncio.get_running_loop(), OriginAccess(), 75)) as signatures:
                     url = f"{base}{path}"
                     wanted = Wanted(url, (("Range", "bytes=0-0"),), signed=f"{url}?Signature=secret")
                     await signatures.prove(wanted, "10.0.0.1")

@@ -246,11 +246,11 @@ def test_a_task_that_failed_counts_as_what_is_wanted_now(tmp_path: Path, monkeyp
             await asyncio.sleep(0)
             fail(node.cdn.fetches[TASK], OriginTruncated("cut"))
             waiting.cancel()
-        assert node.quota._bytes.of("10.0.0.1") == 0
-        assert node.quota._bytes.of("10.0.0.2") > 9000
+        assert node.quota._bytes.amount_of("10.0.0.1") == 0
+        assert node.quota._bytes.amount_of("10.0.0.2") > 9000
         assert len(node.quota) == 1
         node.fetches.forget(TASK)
-        assert not node.quota._bytes._taken
+        assert not node.quota._bytes._amounts
         node.close()
 
     asyncio.run(play())

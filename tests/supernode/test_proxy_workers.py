@@ -15,7 +15,7 @@ from dfengine.supernode import proxy_workers as module
 from dfengine.supernode.proxy_workers import Worker, Workers
 
 A, B = "a" * 32, "b" * 32
-ITEM = work_messages.Item(number=0, url="https://r/v2/a/blobs/x", digest="sha256:" + "c" * 64, headers=[("Authorization", "secret")])
+ITEM = work_messages.WorkItem(number=0, url="https://r/v2/a/blobs/x", digest="sha256:" + "c" * 64, headers=[("Authorization", "secret")])
 
 
 def played(play: Callable[[Workers], Coroutine[Any, Any, None]]) -> None:
@@ -25,9 +25,9 @@ def played(play: Callable[[Workers], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(run())
 
 
-async def ask(workers: Workers, name: str = A, address: str = "10.0.0.1", **fields: Any) -> work_messages.Given:
-    found = workers.ask(work_messages.Asking(worker=name, want=4, **fields), address)
-    return work_messages.decode_given((await found if isinstance(found, asyncio.Future) else found).body)
+async def ask(workers: Workers, name: str = A, address: str = "10.0.0.1", **fields: Any) -> work_messages.WorkResponse:
+    found = workers.ask(work_messages.WorkRequest(worker=name, want=4, **fields), address)
+    return work_messages.decode_response((await found if isinstance(found, asyncio.Future) else found).body)
 
 
 def only(workers: Workers) -> Worker:
@@ -37,7 +37,7 @@ def only(workers: Workers) -> Worker:
 
 def test_work_is_given_reported_and_over() -> None:
     async def play(workers: Workers) -> None:
-        assert await ask(workers) == work_messages.Given()
+        assert await ask(workers) == work_messages.WorkResponse()
         worker = only(workers)
         assert (worker.ip, worker.host) == ("10.0.0.1", "10.0.0.1")
         ends = [workers.assign(worker, ITEM) for _ in range(6)]
@@ -47,8 +47,9 @@ def test_work_is_given_reported_and_over() -> None:
         numbers = [item.number for item in given]
         assert len(set(numbers)) == 4
         # No more than it may have under way.
-        assert await ask(workers, under_way=numbers) == work_messages.Given()
-        more = await ask(workers, under_way=numbers[2:], done=[work_messages.Done(numbers[0]), work_messages.Done(numbers[1], "no room")])
+        assert await ask(workers, under_way=numbers) == work_messages.WorkResponse()
+        done = [work_messages.WorkResult(numbers[0]), work_messages.WorkResult(numbers[1], "no room")]
+        more = await ask(workers, under_way=numbers[2:], done=done)
         assert len(more.work) == 2
         assert (await ends[0], await ends[1]) == ("", "no room")
         assert not ends[2].done()
@@ -67,7 +68,7 @@ def test_a_parked_request_is_answered_by_work() -> None:
         first = asyncio.ensure_future(ask(workers, wait=30.0, under_way=list(only(workers).under_way)))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(ask(workers, wait=0.01, under_way=list(only(workers).under_way)))
-        assert (await first, await second) == (work_messages.Given(), work_messages.Given())
+        assert (await first, await second) == (work_messages.WorkResponse(), work_messages.WorkResponse())
 
     played(play)
 
@@ -138,7 +139,7 @@ def test_names_and_shares(monkeypatch: pytest.MonkeyPatch) -> None:
 ])  # fmt: skip
 def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
     with pytest.raises(ProtocolViolation):
-        work_messages.decode_asking(json.dumps(fields).encode())
+        work_messages.decode_request(json.dumps(fields).encode())
 
 
 @pytest.mark.parametrize("body", [
@@ -146,7 +147,7 @@ def test_what_cannot_be_meant(fields: dict[str, Any]) -> None:
 ])  # fmt: skip
 def test_what_no_supernode_gives(body: bytes) -> None:
     with pytest.raises(ProtocolViolation):
-        work_messages.decode_given(body)
+        work_messages.decode_response(body)
 
 
 def test_secrets_are_not_shown() -> None:

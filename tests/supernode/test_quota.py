@@ -37,7 +37,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place()
     yield made
     gc.collect()
-    assert not made.quota._bytes._taken, "every byte is given back"
+    assert not made.quota._bytes._amounts, "every byte is given back"
 
 
 def test_a_client_has_its_share_of_the_tasks_and_others_theirs(place: Place) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dfengine.net.dialer import Dialer
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode import reachability
 from dfengine.supernode.reachability import AT_ONCE, EACH, KEEP, LONGEST, MOST, Reachability, may_be_probed, same_host
 from dfengine.supernode.swarm.peers import Key
@@ -30,7 +30,7 @@ class World:
         swarm: Any = SimpleNamespace(unproved=self.unproved.__contains__, prove=self.unproved.discard)
         monkeypatch.setattr(reachability, "ThreadPoolExecutor", lambda *_: self)
         loop: Any = self
-        self.tested = Reachability(loop, swarm, lambda: None, Access((), ()), 75, Dialer)
+        self.tested = Reachability(loop, swarm, lambda: None, OriginAccess((), ()), 75, Dialer)
 
     def time(self) -> float:
         return self.at
@@ -160,9 +160,9 @@ def test_one_address_has_many_forms(ip: str, address: str, same: bool) -> None:
      "010.0.0.1", "2130706433"],
 )  # fmt: skip
 def test_what_is_no_hosts_address_is_not_asked(ip: str) -> None:
-    assert not may_be_probed(ip, "10.0.0.1", Access((), ["10.9.0.0/16"]))
+    assert not may_be_probed(ip, "10.0.0.1", OriginAccess((), ["10.9.0.0/16"]))
 
 
 @pytest.mark.parametrize(("ip", "address"), [("10.0.0.2", "10.0.0.1"), ("2001:db8::1", "10.0.0.1"), ("127.0.0.2", "127.0.0.1")])
 def test_another_host_is_asked(ip: str, address: str) -> None:
-    assert may_be_probed(ip, address, Access())
+    assert may_be_probed(ip, address, OriginAccess())

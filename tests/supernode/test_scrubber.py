@@ -49,14 +49,14 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
         scrubber.scrub(fetch, 5, BOB)
         await settled(scrubber)
         assert damaged == [5]
-        assert scrubber._shares.of(BOB) == 0
+        assert scrubber._shares.amount_of(BOB) == 0
         scrubber.unreadable(fetch, file, 6, PIECES)
         await settled(scrubber)
-        assert scrubber._shares.of(ALICE) == 2
+        assert scrubber._shares.amount_of(ALICE) == 2
         scrubber._known = {key: (0.0, address) for key, (_, address) in scrubber._known.items()}
         scrubber._full_until = 0.0
         scrubber.scrub(fetch, 0, ALICE)
-        assert scrubber._shares.of(ALICE) == 1, "what was found right a while ago is counted no more"
+        assert scrubber._shares.amount_of(ALICE) == 1, "what was found right a while ago is counted no more"
         await settled(scrubber)
         scrubber.close()
 
@@ -82,7 +82,7 @@ def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Pa
         scrubber.scrub(fetch, 3, BOB)
         await settled(scrubber)
         assert proved == [3, 3]
-        assert scrubber._shares.of(ALICE) == 0
+        assert scrubber._shares.amount_of(ALICE) == 0
         scrubber.close()
 
     asyncio.run(play())

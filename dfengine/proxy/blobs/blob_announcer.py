@@ -18,7 +18,7 @@ from dfengine.errors import DfengineError
 from dfengine.location import content_url
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
-from dfengine.net.node_names import expanded
+from dfengine.net.node_names import resolved
 from dfengine.nodes import named, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
@@ -69,7 +69,7 @@ class BlobAnnouncer:
         with contextlib.suppress(DfengineError, OSError):
             settings, home = self._settings, Home(self._settings.home)
             shared = self._own(home)
-            ip = local_peer.address(settings.ip, expanded(settings.nodes), local_address)
+            ip = local_peer.address(settings.ip, resolved(settings.nodes), local_address)
             if shared and ip:
                 dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
                 peer = local_peer.ensure(
@@ -82,7 +82,7 @@ class BlobAnnouncer:
         with self._turn, contextlib.suppress(DfengineError, OSError):
             settings, home = self._settings, Home(self._settings.home)
             path, url, sign = os.path.join(os.path.realpath(self._folder), hex), content_url(hex), unique_sign()
-            known = expanded(settings.nodes)
+            known = resolved(settings.nodes)
             ip = local_peer.address(settings.ip, known, local_address)
             nodes = list(map(str, order(known, task_id(url))))[:SUPERNODES]
             names = [node.text for node in settings.nodes] if named(settings.nodes) else []

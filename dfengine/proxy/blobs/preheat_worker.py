@@ -23,7 +23,7 @@ import msgspec
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
 from dfengine.net import work_messages
-from dfengine.net.node_names import known
+from dfengine.net.node_names import cached
 from dfengine.nodes import named
 from dfengine.proxy import reference
 from dfengine.proxy.blobs import pins
@@ -98,7 +98,7 @@ class Working:
         return take
 
     def start(self) -> None:
-        self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else known(self._settings.nodes))
+        self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else cached(self._settings.nodes))
 
     def _follow(self, nodes: Iterable[SupernodeAddress]) -> None:
         """Work for these supernodes only; repeated while names may resolve to others. On the loop's thread."""
@@ -113,7 +113,7 @@ class Working:
                 threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
         self._errands = [*now.values(), *(errands for errands in self._errands if errands.gone and errands.tasks)]
         if named(self._settings.nodes):
-            self._loop.call_later(REFRESH, lambda: self._follow(known(self._settings.nodes)))
+            self._loop.call_later(REFRESH, lambda: self._follow(cached(self._settings.nodes)))
 
     def close(self) -> None:
         """Stop all, when the process ends."""
@@ -140,7 +140,7 @@ class Working:
                 self._loop.call_soon_threadsafe(self._take, errands, given)
         errands.hang_up()
 
-    def _ask(self, errands: _Errands) -> work_messages.Given:
+    def _ask(self, errands: _Errands) -> work_messages.WorkResponse:
         """Request work from a supernode. Raises RemoteError."""
         connection = errands.connection
         if connection is None or not connection.usable:
@@ -149,14 +149,14 @@ class Working:
         with errands.lock:
             done = errands.done[: work_messages.MOST]
             under_way = list(errands.under_way)[: work_messages.MOST]
-        asking = work_messages.Asking(
+        asking = work_messages.WorkRequest(
             worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
             wait=BUSY if under_way else work_messages.LONGEST, under_way=under_way, done=done,
         )  # fmt: skip
         status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
         if status != 200:
             raise ProtocolViolation(f"supernode {errands.node} answers {status}")
-        given = work_messages.decode_given(body)
+        given = work_messages.decode_response(body)
         with errands.lock:
             del errands.done[: len(done)]
             errands.under_way |= {item.number for item in given.work}
@@ -164,7 +164,7 @@ class Working:
 
     # On the loop's thread.
 
-    def _take(self, errands: _Errands, given: work_messages.Given) -> None:
+    def _take(self, errands: _Errands, given: work_messages.WorkResponse) -> None:
         for number in given.over:
             task = errands.tasks.get(number)
             if task is not None:
@@ -186,7 +186,7 @@ class Working:
         if error is not None and not isinstance(error, DfengineError | OSError):
             raise error
 
-    async def _bring(self, item: work_messages.Item) -> None:
+    async def _bring(self, item: work_messages.WorkItem) -> None:
         """Fetch one blob. Raises DfengineError, OSError."""
         registry, asked = self._asked(item)
         private: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
@@ -218,7 +218,7 @@ class Working:
         if item.pinned:
             pins.pin(self._settings.home, found[0], True)
 
-    def _asked(self, item: work_messages.Item) -> tuple[Registry, reference.Reference]:
+    def _asked(self, item: work_messages.WorkItem) -> tuple[Registry, reference.Reference]:
         """The registry and reference of an item. Raises OriginForbidden if a client could not request it from this proxy."""
         try:
             parts = urlsplit(item.url)
@@ -244,7 +244,7 @@ class _Errands:
         """Used by its thread only."""
         self.lock = threading.Lock()
         self.under_way: set[int] = set()
-        self.done: list[work_messages.Done] = []
+        self.done: list[work_messages.WorkResult] = []
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
     def hang_up(self) -> None:
@@ -259,7 +259,7 @@ class _Errands:
         with self.lock:
             self.under_way.discard(number)
             if error is not None:
-                self.done.append(work_messages.Done(number, error))
+                self.done.append(work_messages.WorkResult(number, error))
 
 
 async def _whole(blob: Blob, file: PieceFile) -> None:

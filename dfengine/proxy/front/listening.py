@@ -8,7 +8,7 @@ import socket
 import stat
 
 from dfengine.errors import LocalError
-from dfengine.net.listener import listening
+from dfengine.net.listener import listen_on
 from dfengine.net.ready_line import reached_by
 from dfengine.proxy.front.access_control import Listen
 
@@ -17,7 +17,7 @@ def bound(listen: Listen) -> socket.socket:
     """A socket bound to `listen`; a unix socket without a listening process is replaced. Raises LocalError."""
     if not listen.path:
         try:
-            return listening(listen.ip, listen.port)
+            return listen_on(listen.ip, listen.port)
         except OSError as error:
             raise LocalError(f"cannot listen on {listen}: {error.strerror}: choose another --listen") from None
     sock = socket.socket(socket.AF_UNIX)

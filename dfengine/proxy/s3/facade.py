@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue
 from dfengine.location import parse as parse_location
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import OriginSettings
@@ -83,7 +83,7 @@ class S3:
         self._secrets = Secrets(settings)
         origin_settings = OriginSettings(
             roots=Roots(self._roots), may_sign=lambda location: settings.sign != "none", insecure=settings.insecure,
-            cacerts=settings.cacerts, access=Access(settings.origin_allow, settings.origin_deny),
+            cacerts=settings.cacerts, access=OriginAccess(settings.origin_allow, settings.origin_deny),
         )  # fmt: skip
         self._objects = Objects(loop, settings, blobs, origin_settings, self._secrets)
         self._listings = Listings(loop, origin_settings, settings.s3_fresh, self._objects, self._cancel)

@@ -173,7 +173,7 @@ class Handlers:
         found = log.newest() if query.after < 0 else log.after(query.after, 1 << 20)
         found = [event for event in found if LEVELS.index(event[2]) >= least and query.event in ("", event[3])]
         items = [event_row(event) for event in found[: query.limit]]
-        return EventPage(items=items, total=len(found), offset=0, at=time.time(), last=log.last)
+        return EventPage(items=items, total=len(found), offset=0, at=time.time(), last=log.newest_id)
 
 
 def event_row(event: Event) -> EventRow:

@@ -84,7 +84,7 @@ class Live:
         """Return the stream. Raises BadRequest when it is refused."""
         query, request = call.query, call.request
         operation, watched = self._watched(query.watch, call) if query.watch else (None, call)
-        last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.last)
+        last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.newest_id)
         if self._full(call):
             raise BadRequest(503, self._why_full(call))
         request.keep_alive = False
@@ -99,7 +99,7 @@ class Live:
     def _why_full(self, call: Call) -> str:
         shares = self._shares[call.may_change]
         if shares.full(call.request.client):
-            return f"{shares.most} live streams of this client are open, the most for one client"
+            return f"{shares.limit} live streams of this client are open, the most for one client"
         rest = MOST - len(self._viewers)
         return f"{len(self._viewers)} live streams are open{f', and {rest} places are for viewers with the token' if rest else ''}"
 

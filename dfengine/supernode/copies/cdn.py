@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.net.quota import SHARE
 from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
@@ -41,7 +41,7 @@ class Cdn:
     """
 
     def __init__(
-        self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: Access | None = None,
+        self, cache: Cache, post: Callable[..., object], events: Events, room: Room, workers: int = 64, access: OriginAccess | None = None,
         share: int = SHARE, connections: int = 4, own: SharedResources | None = None,
         store: Store | None = None,
     ) -> None:

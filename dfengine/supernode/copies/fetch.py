@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from dfengine._piece import Geometry
 from dfengine.errors import DfengineError, OriginUnreachable, StorageError
-from dfengine.net.origin_access import Access
+from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.connections import ConnectionLimits
 from dfengine.origin.local_root import Roots
@@ -118,7 +118,7 @@ class Fetch:
 
     def __init__(
         self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
-        access: Access | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
+        access: OriginAccess | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
         turns: RoundRobin | None = None,
         own: SharedResources | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
         store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,

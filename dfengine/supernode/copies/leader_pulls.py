@@ -61,7 +61,7 @@ class Pulls:
         """Return a connection without a pending answer."""
         while self._free:
             connection = self._free.pop()
-            if connection.quiet:
+            if connection.reusable:
                 return connection
             self._drop(connection)
         return self._connect()

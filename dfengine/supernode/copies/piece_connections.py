@@ -204,7 +204,7 @@ class PieceConnections:
         where = source.ip, source.port
         try:
             connection = connections.get(where)
-            if connection is None or not connection.quiet:
+            if connection is None or not connection.reusable:
                 self._drop(connections, where)
                 connection = connections[where] = self._connected(source)
             return read_piece(connection, source, geometry, n, buffer)

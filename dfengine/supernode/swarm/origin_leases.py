@@ -65,7 +65,7 @@ class OriginLeases:
         """Further leases of an origin that the client at that address may have."""
         scope = self.seats.scope if self.seats is not None else self.limit
         origin = self._origins.get(name)
-        return max(1, scope * self._share // 100) - (origin.shares.of(client) if origin is not None else 0)
+        return max(1, scope * self._share // 100) - (origin.shares.amount_of(client) if origin is not None else 0)
 
     def ask(self, name: str, client: str, download: str, now: float) -> bool:
         """Grant or renew a lease. False: all are out, or the client at that address has its share."""

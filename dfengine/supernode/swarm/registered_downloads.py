@@ -68,9 +68,9 @@ class Members(dict[Key, Member]):
         if len(self) >= MOST_DOWNLOADS:
             raise SupernodeFull(f"this supernode has {MOST_DOWNLOADS} downloads already")
         if self._shares.full(address):
-            raise SupernodeFull(f"this supernode has {self._shares.most} downloads of {address} already")
+            raise SupernodeFull(f"this supernode has {self._shares.limit} downloads of {address} already")
         if self._texts.full(address):
-            raise SupernodeFull(f"this supernode stores {self._texts.most} characters of registrations from {address} already")
+            raise SupernodeFull(f"this supernode stores {self._texts.limit} characters of registrations from {address} already")
 
     def admit(self, key: Key, member: Member) -> None:
         """Add a download; if it was registered before, it keeps its peer, its address and its connection."""

@@ -21,7 +21,7 @@ SHORT: dict[str, dict[str, float | int]] = {
     "origin.retry": {"FIRST": 0.05},
     "origin.assignment": {"STALLED": 0.5},
     "origin.claim": {"WINDOW": 0.2},
-    "origin.giving_way": {"PATIENCE": 0.2, "QUIET": 0.6},
+    "origin.slow_connections": {"PATIENCE": 0.2, "QUIET": 0.6},
     "origin.reader": {"UNANSWERED": 1.5},
 }
 LONGEST = 30.0

@@ -7,7 +7,7 @@ import os
 
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.digest import Follower, compare
+from dfengine.client.digest import FileDigester, compare
 from dfengine.client.finished import find, note
 from dfengine.client.place import Place
 from dfengine.client.plan_of_file import PlanOfFile
@@ -47,7 +47,7 @@ class Assembly(Place):
         self.of_directory = False
         """Whether the file may be the manifest of a shared directory."""
         self.finished = None if settings.force else find(self._target.path, task)
-        self.kept = False
+        self.output_is_current = False
         """Whether the output of an earlier download is the requested version: nothing is fetched."""
 
     @property
@@ -55,36 +55,37 @@ class Assembly(Place):
         """Absolute path of the output."""
         return self._target.path
 
-    def holds(self, length: int, generation: str) -> bool:
+    def is_output_current(self, length: int, generation: str) -> bool:
         """See Place. If true, the output is left unchanged."""
-        here = self.finished
-        self.kept = here is not None and not self.expected and bool(generation) and (here.length, here.generation) == (length, generation)
-        return self.kept
+        found = self.finished
+        same = found is not None and (found.length, found.generation) == (length, generation)
+        self.output_is_current = same and not self.expected and bool(generation)
+        return self.output_is_current
 
-    def _continued(self, known: bytes, generation: bytes) -> None:
+    def _on_continue(self, known: bytes, generation: bytes) -> None:
         self.doubtful = self.doubtful or known != generation or not generation
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         self.close()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         file = self._target.open(geometry, generation)
         held = [n for n in file.here if geometry.count < 0 or n < geometry.count]
         self.doubtful = bool(held) and not generation
-        follower = self._follower(file)
+        digester = self._make_digester(file)
         # A file that is hashed in order is fetched in order, so that few pieces are read back.
-        plan = PlanOfFile(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if follower is not None else None)
+        plan = PlanOfFile(Window(-1, file.geometry.count), fetch.workers(geometry), order=int if digester is not None else None)
         plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
-        return self._transfer(file, plan, follower)
+        return self._transfer(file, plan, digester)
 
-    def _follower(self, file: PieceFile) -> Follower | None:
-        algorithms = [name for name in self.algorithms if name not in self.lending]
+    def _make_digester(self, file: PieceFile) -> FileDigester | None:
+        algorithms = [name for name in self.algorithms if name not in self.delegated]
         if not algorithms:
             return None
         geometry = file.geometry
         spares = max(1, min(2, SPARE // fetch.room(geometry)))
-        return Follower(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
+        return FileDigester(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
         """Let this host's peer server serve the pieces on disk, present and future. Raises StorageError."""
@@ -103,7 +104,7 @@ class Assembly(Place):
         if transfer is None:
             raise StorageError("nothing was downloaded")
         self._await_digests(transfer, watch)
-        self.digests.update(self.lent)
+        self.digests.update(self.delegated_digests)
         if missing := [name for name in self.algorithms if name not in self.digests]:
             self.digests.update(self._whole(missing, transfer, watch))
         try:

@@ -1,6 +1,6 @@
 """Computes the digest of the whole file while its pieces arrive, in a thread of its own.
 
-A digest needs bytes in order, but pieces arrive in any order. The follower hashes along the contiguous frontier. The next piece
+A digest needs bytes in order, but pieces arrive in any order. `FileDigester` hashes along the contiguous frontier. The next piece
 in order is hashed from the buffer that it was received in, without a read. A piece that arrived early is read back
 from the page cache when the frontier reaches it, while other pieces are still being received.
 """
@@ -32,7 +32,7 @@ def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
             raise DigestMismatch(f"the file's {digest.algorithm} is {found[digest.algorithm]}, not {digest.hex}")
 
 
-class Follower:
+class FileDigester:
     """Whole-file digests by `algorithms`. Fetch threads call `submit` and `advance`, one thread `run`, any thread `result` and `stop`.
 
     Invariant: pieces are hashed in order, each once, each after its bit is set in `file.here`.
@@ -149,7 +149,7 @@ class Follower:
                 return None
             return {algorithm: hash_.hexdigest() for algorithm, hash_ in self._hashes.items()}
 
-    def passed(self, n: int) -> bool:
+    def await_hashed(self, n: int) -> bool:
         """Wait until piece n is hashed. Return False if it never will be."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._next > n)

@@ -80,18 +80,18 @@ class BaseDownload:
     """Whether a supernode that cannot fetch the file ends the swarm phase, so that the manifest is fetched again. For a tree's data."""
 
     def __init__(
-        self, settings: GetSettings, place: Place, watch: Watch, who: Identity | None = None, pooled: Pooled | None = None
+        self, settings: GetSettings, place: Place, watch: Watch, identity: Identity | None = None, pooled: Pooled | None = None
     ) -> None:
         self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), pooled)
         self._pooled = pooled
         self.settings = settings
         self.watch = watch
-        self.who = who or identify(settings)
+        self.identity = identity or identify(settings)
         self.home: Home | None = None
         self.peer = LocalPeer("", 0)
         self.registration = Registration()
         self._place = place
-        self._task = self.who.task
+        self._task = self.identity.task
         self._reason: str | None = None
         self._swarm: SwarmSession | None = None
         self._shared: Transfer | None = None
@@ -171,7 +171,7 @@ class BaseDownload:
         """Fetch from the swarm. Return None when every piece is stored, else why not."""
         settings = self.settings
         try:
-            nodes = ordered_supernodes(settings, self.selected_by or self.who.task, self.watch)
+            nodes = ordered_supernodes(settings, self.selected_by or self.identity.task, self.watch)
         except SupernodeError as error:
             return str(error)
         ip = local_peer.address(settings.ip, nodes(), local_address if self._pooled is None else self._pooled.address)
@@ -182,7 +182,7 @@ class BaseDownload:
             try:
                 self.home = Home(settings.home) if self._pooled is None else self._pooled.home(settings.home)
                 ensure = partial(
-                    local_peer.ensure, self.home, self.dialer, ip, settings.port, self.who.name,
+                    local_peer.ensure, self.home, self.dialer, ip, settings.port, self.identity.name,
                     totallimit=settings.totallimit, alivetime=settings.alivetime,
                 )  # fmt: skip
                 self.peer = ensure() if self._pooled is None else self._pooled.peer(ensure)
@@ -198,7 +198,7 @@ class BaseDownload:
 
     def _prepare(self) -> Registration:
         ip, port = self.peer.ip or "127.0.0.1", self.peer.port
-        self.registration = registration(self.settings, self.who, ip, port, lambda: self.watch.check(None))
+        self.registration = registration(self.settings, self.identity, ip, port, lambda: self.watch.check(None))
         self.prepared()
         return self.registration
 
@@ -213,12 +213,12 @@ class BaseDownload:
 
         try:
             sock, first = sock or fd_passing.connect(self.home.sockets), sock is not None
-            self._joining = joining = Joining.begin(sock, joining_key(settings, self.who), self.kind, first=first)
+            self._joining = joining = Joining.begin(sock, joining_key(settings, self.identity), self.kind, first=first)
         except LocalError as error:
             self.say(f"joins no download of this host: {error}")
             return False
         self._place.joining, self._place.kept_copy_home = joining, None if self.peer.fresh else self.home
-        if joining.joined and joining.open_already:
+        if joining.joined and joining.already_open:
             from dfengine.client.present_version import PresentVersion
 
             PresentVersion(settings, self.dialer, nodes, self._prepare, self._place, self.watch).join(joining)
@@ -280,7 +280,7 @@ class BaseDownload:
         if self._joining is not None:
             self._joining.end()
             if error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
-                (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.pass_on)()
+                (self._joining.fail if isinstance(error, SupernodeError | OriginError) else self._joining.resign)()
         if isinstance(error, DfengineError):
             self.report(error)
         if self._swarm is not None:
@@ -293,14 +293,14 @@ class BaseDownload:
     def _close_joining(self) -> None:
         if self._joining is not None:
             # While a fetch thread may still write, no other download may take over its memory; but another may become the leader.
-            (self._joining.pass_on if self._place.stuck else self._joining.close)()
+            (self._joining.resign if self._place.stuck else self._joining.close)()
 
     def report(self, error: DfengineError | None) -> None:
         """Notify this host's peer server and the supernode that the download has ended. Errors are ignored."""
         if self._swarm is None or (member := self._swarm.member) is None:
             return
         if error is None and self.peer.port:
-            local_peer.finish(self.peer, self.dialer, self.who.name, member.task, member.cid, str(member.node))
+            local_peer.finish(self.peer, self.dialer, self.identity.name, member.task, member.cid, str(member.node))
         transfer = self._place.transfer
         self._swarm.report(
             encode_report(
@@ -315,34 +315,34 @@ class FileDownload(BaseDownload):
     kind = "file"
 
     def __init__(
-        self, settings: GetSettings, observer: Observer | None, pooled: Pooled | None = None, who: Identity | None = None
+        self, settings: GetSettings, observer: Observer | None, pooled: Pooled | None = None, identity: Identity | None = None
     ) -> None:
-        """pooled: shared by a batch; `settings.locallimit` is then this download's part of the batch's limit. who: default `identify`."""
-        who = who or identify(settings)
+        """pooled: shared by a batch; `settings.locallimit` is then this download's part of its limit. identity: default `identify`."""
+        identity = identity or identify(settings)
         self._by_host = False
         watch = Watch(settings.timeout, observer, "run it again to resume", settings.quiet)
-        self._assembly = Assembly(settings, who.kept, partial(watch.check, None))
+        self._assembly = Assembly(settings, identity.storage_id, partial(watch.check, None))
         if pooled is not None:
             self._assembly.connections, self._assembly.limit = pooled.peers, pooled.limit
-        super().__init__(settings, self._assembly, watch, who, pooled)
+        super().__init__(settings, self._assembly, watch, identity, pooled)
 
     def run(self) -> Result:
         """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
         if not self.settings.force and has(assembly.path, assembly.expected, self.watch):
-            assembly.kept = True
-            return self._kept()
+            assembly.output_is_current = True
+            return self._existing_output()
         self.fill()
-        if assembly.kept:
-            return self._kept()
+        if assembly.output_is_current:
+            return self._existing_output()
         try:
             assembly.verify(self.watch, self.supernode_md5)
         except DigestMismatch:
-            if not assembly.mixed:
+            if not assembly.unproved_version:
                 raise
             # Only this digest could prove that the resumed pieces and the fetched ones are of one version.
             self.watch.notice("the resumed pieces are of another version of the file: starts over")
-            assembly.mixed = False
+            assembly.unproved_version = False
             assembly.forget()
             self.fill()
             assembly.verify(self.watch, self.supernode_md5)
@@ -352,20 +352,20 @@ class FileDownload(BaseDownload):
         return result
 
     def joined(self, joining: Joining) -> bool:
-        """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is `kept`."""
+        """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""
         from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
 
         found = JoinedFile(joining, self._assembly, self.watch).run()
-        self._assembly.kept = found not in ("", COPIED)
+        self._assembly.output_is_current = found not in ("", COPIED)
         self._by_host = found == NAMED
         return bool(found)
 
-    def _kept(self) -> Result:
+    def _existing_output(self) -> Result:
         """Return the result for an existing output that is the requested file."""
         assembly, length = self._assembly, os.path.getsize(self._assembly.path)
         if self._swarm is not None:
             self._swarm.leave()
-        found = dict(assembly.lent)
+        found = dict(assembly.delegated_digests)
         wanted = assembly.algorithms if self._by_host else ["xxh3"] if self.settings.report_digest else []
         if assembly.finished is not None and assembly.finished.xxh3 and not self._by_host:
             found["xxh3"] = assembly.finished.xxh3
@@ -393,7 +393,7 @@ class FileDownload(BaseDownload):
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:
-                self._assembly.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self._assembly.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
                 self.shared()
             except LocalError as error:
                 self.unshared(error)

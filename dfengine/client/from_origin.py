@@ -105,8 +105,8 @@ class FromOrigin:
 
     def _once(self, origin: Origin, cancel: Cancel) -> None:
         body = self._first(origin, cancel)
-        if body.not_modified or (self._assembly.transfer is None and self._assembly.holds(body.length, body.version.name)):
-            self._assembly.holds(body.version.length, body.version.name)
+        if body.not_modified or (self._assembly.transfer is None and self._assembly.is_output_current(body.length, body.version.name)):
+            self._assembly.is_output_current(body.version.length, body.version.name)
             body.close()
             return
         try:
@@ -119,7 +119,7 @@ class FromOrigin:
         geometry = transfer.file.geometry
         count = geometry.count
         # If each piece needs a buffer of its own, the buffers' total size limits the number of connections.
-        in_buffers = transfer.follower is not None or transfer.file.scattered
+        in_buffers = transfer.digester is not None or transfer.file.scattered
         most = fetch.most_buffers(geometry) if in_buffers else self._settings.connections
         connections = max(1, min(self._settings.connections, most))
         window = transfer.plan.window
@@ -209,7 +209,8 @@ class FromOrigin:
         if version.binds or not transfer.file.here.count():
             return transfer, False
         if self._settings.expected:
-            place.doubt()  # the whole file's digest proves that all pieces fit together; if it differs, the download starts over
+            # The whole file's digest proves that all pieces fit together; if it differs, the download starts over.
+            place.mark_unproved_version()
             return transfer, False
         self._watch.notice("cannot tell whether the origin's file is still the version of the stored pieces: starts over")
         place.forget()
@@ -244,7 +245,7 @@ class _Sink:
 
     @property
     def ordered(self) -> bool:
-        return self._transfer.follower is not None or self._transfer.plan.window.wnd >= 0
+        return self._transfer.digester is not None or self._transfer.plan.window.wnd >= 0
 
     def unbind(self) -> None:
         self._transfer.file.record.forget_generation()
@@ -257,7 +258,7 @@ class _Sink:
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         digest = transfer.digest(n)
         # The whole-file digest thread needs the piece in one buffer; so does a piece that is verified before it is written.
-        if transfer.follower is not None or digest or not transfer.file.takes_parts(n):
+        if transfer.digester is not None or digest or not transfer.file.takes_parts(n):
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
 

@@ -26,7 +26,7 @@ class HandedOver(Place):
     def __init__(self, settings: GetSettings) -> None:
         super().__init__(settings)
         self._sock: socket.socket | None = None
-        self._handed: PieceFile | None = None
+        self._handed_file: PieceFile | None = None
         fork_safety.register(self)
 
     @property
@@ -39,18 +39,18 @@ class HandedOver(Place):
 
         The connection stays open while this process may write there: after it is closed, other downloads get the memory. Raises LocalError.
         """
-        if self._sock is not None and self._handed is file:
+        if self._sock is not None and self._handed_file is file:
             return
-        self.hang_up()
-        self._sock, self._handed = fd_passing.send_descriptors(sockets, entry.encode(), file.descriptors), file
+        self.release_memory()
+        self._sock, self._handed_file = fd_passing.send_descriptors(sockets, entry.encode(), file.descriptors), file
 
-    def hang_up(self) -> None:
+    def release_memory(self) -> None:
         """Release the memory: the peer server may give it to other downloads, until it expires there."""
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
 
-    def say_digests(self, found: dict[str, str]) -> None:
+    def publish_digests(self, found: dict[str, str]) -> None:
         """Publish digests of the whole file to joined downloads of this host, and to later ones that get the memory."""
         if self.joining is not None:
             self.joining.page.say_digests(found)
@@ -59,13 +59,13 @@ class HandedOver(Place):
     def withdraw(self) -> None:
         """Stop serving the memory, whose data is wrong; no other download gets it."""
         self._send({"discard": True})
-        self.hang_up()
+        self.release_memory()
 
-    def _send(self, words: dict[str, object]) -> None:
+    def _send(self, message: dict[str, object]) -> None:
         """Send a message to the peer server; errors are ignored."""
         if self._sock is not None:
             with contextlib.suppress(OSError):
-                fd_passing.send_message(self._sock, words)
+                fd_passing.send_message(self._sock, message)
 
     def close(self) -> None:
         """See Place. The peer server has its own descriptors and gives them to other downloads, unless a thread here may still write."""
@@ -73,7 +73,7 @@ class HandedOver(Place):
 
     def _close_sock(self) -> None:
         if not self.stuck:
-            self.hang_up()
+            self.release_memory()
         elif self._sock is not None:
             _stuck.append(self._sock)
             self._sock = None

@@ -47,8 +47,8 @@ os.register_at_fork(after_in_child=_renew)
 class Identity(Value):
     """Identity of one download. `task` is computed here; the supernode's answer replaces it. `sign` and `name` are new for every download.
 
-    kept: id of part files and outputs on this host. It differs for other ways of verifying the origin and for headers that select another
-    file, so that a download never resumes from data of those.
+    storage_id: of part files and outputs on this host. It differs for other ways of verifying the origin and for headers that select
+    another file, so that a download never resumes from data of those.
     """
 
     url: str
@@ -56,7 +56,7 @@ class Identity(Value):
     task: str
     sign: str
     name: str
-    kept: str
+    storage_id: str
 
 
 def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
@@ -72,7 +72,7 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     segment = os.path.basename(os.fsdecode(unquote_to_bytes(urlsplit(plain).path)))[:100]
     stem = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in "_~@+=,.-" else "_" for letter in segment).lstrip(".")
     file = settings.md5.lower() or settings.identifier, ranged + site + (tree.mark if tree is not None else "")
-    task = kept = task_id(plain, *file)
+    task = storage_id = task_id(plain, *file)
     apart = "".join(f"\n{name}:{value}" for name, value in sorted((name.lower(), value) for name, value in settings.headers
                     if name.lower() in CHOOSING))
     if settings.insecure or settings.cacerts:
@@ -80,8 +80,8 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
 
         apart += f"\n{verification(settings.insecure, map(read_certificates, settings.cacerts))}"
     if apart:
-        kept = task_id(plain, file[0], file[1] + apart)
-    return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", kept)
+        storage_id = task_id(plain, file[0], file[1] + apart)
+    return Identity(settings.url, plain, task, sign, f"{stem or 'file'}-{sign}", storage_id)
 
 
 def unique_sign() -> str:
@@ -97,7 +97,7 @@ def _unique(now: float) -> float:
         return _stamp
 
 
-def joining_key(settings: GetSettings, who: Identity) -> str:
+def joining_key(settings: GetSettings, identity: Identity) -> str:
     """Key of downloads that may copy pieces from each other: those of one user on one host with the same key.
 
     It is a hash of all settings that could give a download another file, no file, or a slower transfer because its leader is throttled.
@@ -105,7 +105,7 @@ def joining_key(settings: GetSettings, who: Identity) -> str:
     import hashlib
 
     parts = (
-        who.kept,
+        identity.storage_id,
         settings.headers, settings.user, settings.netrc, settings.netrc_file, settings.cert, sorted(map(str, settings.nodes)),
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
         settings.private, settings.reach, bool(settings.signed),
@@ -116,7 +116,7 @@ def joining_key(settings: GetSettings, who: Identity) -> str:
 
 
 def registration(
-    settings: GetSettings, who: Identity, ip: str, port: int, check: Callable[[], None] = lambda: None
+    settings: GetSettings, identity: Identity, ip: str, port: int, check: Callable[[], None] = lambda: None
 ) -> Registration:
     """Compose the registration for a supernode. ip, port: address of this host's peer server; port 0: it serves no pieces.
 
@@ -130,13 +130,13 @@ def registration(
 
         headers = credentials.headers(settings)
     return Registration(
-        raw_url=who.url,
-        task_url=who.task_url,
-        cid=f"{ip}-{who.sign}",
+        raw_url=identity.url,
+        task_url=identity.task_url,
+        cid=f"{ip}-{identity.sign}",
         ip=ip,
         host_name=socket.gethostname()[:255],
         port=port,
-        path=f"/peer/file/{who.name}",
+        path=f"/peer/file/{identity.name}",
         version=VERSION,
         md5=settings.md5.lower(),
         identifier=settings.identifier,

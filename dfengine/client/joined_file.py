@@ -54,61 +54,61 @@ class JoinedFile:
         self._watch.waits()
         return found
 
-    def _stays(self, place: LeaderPlace) -> bool:
+    def _is_current(self, place: LeaderPlace) -> bool:
         """Whether the leader and its file are still the same."""
         return self._joining.joined and self._joining.place is place
 
     def _until_named(self, place: LeaderPlace) -> str:
         self._joining.waiting = None
         while True:
-            over = self._joining.done or not self._stays(place)
+            over = self._joining.done or not self._is_current(place)
             if place.is_named(self._assembly.path):
-                self._lend(place)
+                self._use_leader_digests(place)
                 return NAMED
             if over:
                 if self._joining.done:
-                    self._joining.pass_on()
+                    self._joining.resign()
                 return ""
             self._watch.check(None)
             self._joining.receive(TICK)
 
-    def _lend(self, place: LeaderPlace) -> None:
+    def _use_leader_digests(self, place: LeaderPlace) -> None:
         """Use the leader's whole-file digests for this download."""
         wanted = self._assembly.algorithms
-        self._assembly.lent.update({name: digest for name, digest in place.page.digests.items() if name in wanted})
+        self._assembly.delegated_digests.update({name: digest for name, digest in place.page.digests.items() if name in wanted})
 
     def _copy_from(self, place: LeaderPlace) -> str:
         joining, assembly = self._joining, self._assembly
         while not place.trusted:
-            if joining.done or not self._stays(place):
+            if joining.done or not self._is_current(place):
                 if joining.done:
-                    joining.pass_on()
+                    joining.resign()
                 return ""
             self._watch.check(assembly.transfer)
             joining.receive(TICK)
         geometry, generation = place.file.geometry, place.file.record.generation
-        if assembly.transfer is None and assembly.holds(geometry.length, generation.decode("ascii", "replace")):
+        if assembly.transfer is None and assembly.is_output_current(geometry.length, generation.decode("ascii", "replace")):
             return KEPT
         if assembly.transfer is None:
-            assembly.lending = place.algorithms
+            assembly.delegated = place.algorithms
         transfer = assembly.open(geometry, generation)
         copier = Copier(place, transfer, joining.wake)
         joining.waiting = lambda: (True, transfer.plan.stored)
         transfer.start(copier.run, "join")
         while not copier.over.is_set():
             self._watch.check(transfer)
-            if copier.broken or not self._stays(place) or (joining.done and not place.sealed):
+            if copier.broken or not self._is_current(place) or (joining.done and not place.sealed):
                 copier.finish()
             elif transfer.file.geometry.length < 0 <= place.file.geometry.length:
                 transfer.learn_length(place.file.geometry.length)
             joining.receive(TICK)
         if transfer.finished and place.sealed:
-            self._lend(place)
+            self._use_leader_digests(place)
             return COPIED
         if place.page.unproved:
             assembly.forget()
-        if self._stays(place):
-            joining.pass_on()
+        if self._is_current(place):
+            joining.resign()
         return ""
 
 
@@ -126,12 +126,12 @@ class Copier(PageWaiter):
         """See PageWaiter."""
         place, transfer = self._place, self.transfer
         while not transfer.stopping:
-            last, sealed, changes = self.ends, place.sealed, self.page.changes
+            last, sealed, changes = self.finishing, place.sealed, self.page.changes
             try:
                 if not place.trusted:
                     self.broken = "" if last or place.page.unproved else "its version is no longer known"
                 else:
-                    for n in self._news():
+                    for n in self._missing_pieces():
                         if transfer.stopping or not self._pieces.copy(place, n):
                             break
             except Unusable as error:
@@ -143,7 +143,7 @@ class Copier(PageWaiter):
                 return
             self.page.wait(changes, RECHECK)
 
-    def _news(self) -> Iterator[int]:
+    def _missing_pieces(self) -> Iterator[int]:
         """Pieces that the leader has and this download lacks."""
         there, here = self._place.file.here, self.transfer.file.here
         n = here.first_clear()

@@ -76,20 +76,20 @@ class Joining:
         self.patience = SILENT
         """Seconds until a leader that does not beat is reported. With a longer time, other downloads become the leader first."""
         self.slot = -1
-        self.left = -1
+        self.ended_leader = -1
         """Number of the previous leader if that has ended, so that no thread writes to its memory any more; else -1."""
         self._leader = -1
-        self.open_already = False
+        self.already_open = False
         """Whether this leader's pieces had a place when the server named the leader."""
-        self._placed = False
+        self._has_role = False
         """Whether the server has sent this download's role: it leads, it follows a leader, or it is alone."""
         self._reported: Stall | None = None
         """Set after this download reported its leader as silent, until the server names another leader."""
         self.place: LeaderPlace | None = None
         self.leader_page: SignalPage | None = None
-        self._given: tuple[LeaderPlace | SignalPage, ...] = ()
+        self._to_close: tuple[LeaderPlace | SignalPage, ...] = ()
         self._heartbeat, self._stall = Heartbeat(time.monotonic()), Stall(time.monotonic())
-        self._in_vain = 0
+        self._stalled_leaders = 0
         """Number of successive leaders that made no progress."""
         self.ended = False
         """Whether the download has failed or was stopped: no thread fetches, and there are no beats."""
@@ -105,7 +105,7 @@ class Joining:
     @property
     def descriptors(self) -> list[int]:
         """See fork_safety.Open. If a child inherited the connection, it would still lead after this process has ended."""
-        sock, given = self._sock, (self.page, self.leader_page, self.place, *self._given)
+        sock, given = self._sock, (self.page, self.leader_page, self.place, *self._to_close)
         found = [self._wake_up, *([sock.fileno()] if sock is not None else [])]
         for each in given:
             found += each.descriptors if each is not None else []
@@ -164,20 +164,20 @@ class Joining:
             except BlockingIOError:
                 pass
             except OSError:
-                self._hang_up()
+                self._disconnect()
         page, now = self.leader_page, time.monotonic()
         if self.joined and not self.done and page is not None:
             if self._reported is not None:
                 if self._reported.lasts(None, True, now, SILENT):
                     self._go_alone()
-            elif self._fails(page, now):
+            elif self._leader_failed(page, now):
                 self.report()
 
-    def _fails(self, page: SignalPage, now: float) -> bool:
+    def _leader_failed(self, page: SignalPage, now: float) -> bool:
         """Whether the leader does not run, or makes no progress."""
         waits, here = self.waiting() if self.waiting is not None and self.place is not None else (True, 0)
         # All followers of a leader reach this limit at the same time: a download that should lead only in need waits longer here, too.
-        patience = (PLACELESS if self.place is None else STALLED) * 2**self._in_vain + self.patience - SILENT
+        patience = (PLACELESS if self.place is None else STALLED) * 2**self._stalled_leaders + self.patience - SILENT
         stalled = self._stall.lasts((page.progress, here), waits, now, patience)
         return self._heartbeat.silent(page.beats, now, self.patience) or stalled
 
@@ -186,56 +186,56 @@ class Joining:
         assert self._sock is not None
         messages = fd_passing.receive_messages(self._sock, MOST)
         if messages is None:
-            self._hang_up()
+            self._disconnect()
             return False
-        for words, descriptors in messages:
-            word = words.get("told")
-            self._placed = self._placed or word != "open"
-            if word in ("lead", "follow"):
-                if word == "lead":
-                    self.left = self._leader if words.get("left") is True else -1
+        for message, descriptors in messages:
+            kind = message.get("told")
+            self._has_role = self._has_role or kind != "open"
+            if kind in ("lead", "follow"):
+                if kind == "lead":
+                    self.ended_leader = self._leader if message.get("left") is True else -1
                     self._lead()
                 if len(descriptors) == 1:
-                    self._join(words, descriptors.pop())
-            elif word == "open" and self.joined and self.leader_page is not None:
+                    self._join(message, descriptors.pop())
+            elif kind == "open" and self.joined and self.leader_page is not None:
                 from dfengine.client.leader_place import LeaderPlace
 
-                self._let_go(self.place)
+                self._close_later(self.place)
                 self.place = None
                 try:
-                    self.place = LeaderPlace.adopt(words.get("place"), descriptors, self.leader_page)
+                    self.place = LeaderPlace.adopt(message.get("place"), descriptors, self.leader_page)
                     self.place.leader, descriptors = self._leader, []
                 except (StorageError, OSError, AttributeError):
-                    self.part()  # the leader may never send another place
-            elif word == "done":
+                    self.leave_leader()  # the leader may never send another place
+            elif kind == "done":
                 self.done = True
-            elif word == "alone":
+            elif kind == "alone":
                 self.joined = False
             fd_passing.discard(descriptors)
         return True
 
-    def _join(self, words: dict[str, Any], fd: int) -> None:
+    def _join(self, message: dict[str, Any], fd: int) -> None:
         try:
             page = SignalPage.adopt(fd)
         except StorageError:
             os.close(fd)
-            self.part()
+            self.leave_leader()
             return
-        self._want_nothing()
-        self._let_go(self.place, self.leader_page)
-        slot, leader = words.get("slot"), words.get("leader")
+        self._withdraw_wanted()
+        self._close_later(self.place, self.leader_page)
+        slot, leader = message.get("slot"), message.get("leader")
         self._leader, self.slot = (each if type(each) is int else -1 for each in (leader, slot))
-        self.open_already = words.get("open") is True
+        self.already_open = message.get("open") is True
         self.place, self.leader_page = None, page
-        self._in_vain = min(DOUBLED, self._in_vain + 1) if self._stall.waited > PLACELESS else 0
+        self._stalled_leaders = min(DOUBLED, self._stalled_leaders + 1) if self._stall.waited > PLACELESS else 0
         self.joined, self.done, self._reported = True, False, None
         self._heartbeat, self._stall = Heartbeat(time.monotonic()), Stall(time.monotonic())
         page.join()
 
     def _lead(self) -> None:
-        self._want_nothing()
+        self._withdraw_wanted()
         self.leads, self.joined, self._reported = True, False, None
-        self._let_go(self.place)
+        self._close_later(self.place)
         self.place = None
         if self._beating is None:
             self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
@@ -253,7 +253,7 @@ class Joining:
             if not (self._over or self.ended):
                 page.await_call(calls, BEAT if page.joined else ALONE)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         """Close the connection to the server. If the leader's place is known, its pieces can still be copied."""
         sock, self._sock = self._sock, None
         if sock is not None:
@@ -270,23 +270,23 @@ class Joining:
             self._send({"silent": self._leader})
 
     def _go_alone(self) -> None:
-        self._want_nothing()
-        self._hang_up()
+        self._withdraw_wanted()
+        self._disconnect()
         self.joined, self._reported = False, None
 
-    def _want_nothing(self) -> None:
+    def _withdraw_wanted(self) -> None:
         """Withdraw this download's wishes from the leader's page: a leader that runs then fetches for itself alone."""
         if self.joined and self.leader_page is not None:
             self.leader_page.want(self.slot, ())
 
     # Messages to the peer server.
 
-    def _send(self, words: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         if self._sock is not None:
             try:
-                fd_passing.send_message(self._sock, words)
+                fd_passing.send_message(self._sock, message)
             except OSError:
-                self._hang_up()
+                self._disconnect()
 
     def open(self, file: PieceFile, output: str, algorithms: list[str]) -> None:
         """Publish the place of the leader's pieces; a second call replaces it. output: see leader_place.output_key. Errors are ignored."""
@@ -303,7 +303,7 @@ class Joining:
             place = {"memory": file.in_memory, "output": output, "algorithms": algorithms, "at": time.monotonic()}
             fd_passing.send_message(self._sock, {"open": place}, descriptors)
         except OSError:
-            self.pass_on()
+            self.resign()
         finally:
             fd_passing.discard(opened)
 
@@ -320,30 +320,30 @@ class Joining:
             self._send({"say": "failed"})
             self.leads = False
 
-    def part(self) -> None:
+    def leave_leader(self) -> None:
         """Stop copying from the leader. A download that also leads continues to lead."""
-        self._want_nothing()
+        self._withdraw_wanted()
         self.joined = False
-        self._let_go(self.place)
+        self._close_later(self.place)
         self.place = None
         self._send({"say": "part"})
 
-    def outdated(self) -> None:
+    def leave_outdated(self) -> None:
         """Leave a leader whose file is an old version. Its other followers stay; this download leads, or follows a later leader."""
-        self._want_nothing()
-        self._let_go(self.place)
-        self.place, self.joined, self._placed = None, False, False
+        self._withdraw_wanted()
+        self._close_later(self.place)
+        self.place, self.joined, self._has_role = None, False, False
         self._send({"outdated": self._leader})
         until = time.monotonic() + ANSWER
-        while self._sock is not None and not self._placed and (left := until - time.monotonic()) > 0:
+        while self._sock is not None and not self._has_role and (left := until - time.monotonic()) > 0:
             self.receive(left)
-        if not self._placed:
+        if not self._has_role:
             self._go_alone()
 
-    def pass_on(self) -> None:
+    def resign(self) -> None:
         """Stop leading and following."""
         if self.leads or self.joined:
-            self._want_nothing()
+            self._withdraw_wanted()
             self.leads = self.joined = False
             self._send({"say": "pass_on"})
 
@@ -352,9 +352,9 @@ class Joining:
         with contextlib.suppress(OSError, ValueError):
             os.eventfd_write(self._wake_up, 1)
 
-    def _let_go(self, *given: LeaderPlace | SignalPage | None) -> None:
+    def _close_later(self, *given: LeaderPlace | SignalPage | None) -> None:
         """Release places and pages later, when the download is closed: another thread may still read them."""
-        self._given += tuple(each for each in given if each is not None)
+        self._to_close += tuple(each for each in given if each is not None)
 
     def end(self) -> None:
         """Set `ended`, so that joined downloads detect the end. `close` is still needed. May be called from any thread."""
@@ -368,7 +368,7 @@ class Joining:
         A second call does the steps that an interrupted call did not do.
         """
         self._over = True
-        release(self._hang_up, self._close_page, self._close_given, self._close_wake_up)
+        release(self._disconnect, self._close_page, self._close_places, self._close_wake_up)
 
     def _close_page(self) -> None:
         if self.page.fd >= 0:
@@ -379,12 +379,12 @@ class Joining:
                     return
             self.page.close()
 
-    def _close_given(self) -> None:
-        self._let_go(self.place, self.leader_page)
+    def _close_places(self) -> None:
+        self._close_later(self.place, self.leader_page)
         self.place = self.leader_page = None
-        while self._given:
-            self._given[-1].close()
-            self._given = self._given[:-1]
+        while self._to_close:
+            self._to_close[-1].close()
+            self._to_close = self._to_close[:-1]
 
     def _close_wake_up(self) -> None:
         fd, self._wake_up = self._wake_up, -1

@@ -29,53 +29,53 @@ MOST = 8
 
 
 class KeptCopy:
-    """Kept pieces. file: closed by this value unless taken. digests: algorithm -> hex digest of the whole file, if every piece is kept."""
+    """Kept pieces. file: closed by this value unless detached. digests: algorithm -> hex digest of the whole file, if it is complete."""
 
     def __init__(self, file: PieceFile, digests: dict[str, str]) -> None:
         self.file = file
         self.whole = file.here.count() == file.geometry.count
         self.digests = digests if self.whole else {}
         self._page: SignalPage | None = None
-        self._taken = False
+        self._detached = False
         fork_safety.register(self)
 
     @property
     def descriptors(self) -> list[int]:
         """Descriptors that `close` closes."""
-        return [*([] if self._taken else self.file.descriptors), *(self._page.descriptors if self._page is not None else [])]
+        return [*([] if self._detached else self.file.descriptors), *(self._page.descriptors if self._page is not None else [])]
 
-    def lent(self, algorithms: Sequence[str]) -> dict[str, str]:
+    def known_digests(self, algorithms: Sequence[str]) -> dict[str, str]:
         """Return these whole-file digests if all of them are known, else an empty dict."""
         return {name: self.digests[name] for name in algorithms} if {*algorithms} <= {*self.digests} else {}
 
-    def take(self) -> PieceFile:
+    def detach_file(self) -> PieceFile:
         """Return the file, which the caller owns from now on."""
-        self._taken = True
+        self._detached = True
         return self.file
 
     def place(self) -> LeaderPlace:
         """Return a place to copy from. Raises StorageError."""
         self._page = self._page or SignalPage.create()
         found = LeaderPlace(self.file, self._page, "", [])
-        found.taken = True
+        found.detached = True
         return found
 
     def close(self) -> None:
-        """Close the file, unless taken, and the page. A second call has no effect."""
-        if not self._taken:
-            self._taken = True
+        """Close the file, unless detached, and the page. A second call has no effect."""
+        if not self._detached:
+            self._detached = True
             self.file.close()
         if self._page is not None:
             self._page.close()
 
 
-def ask(sockets: str, task: str, geometry: Geometry, generation: bytes, write: bool) -> KeptCopy | None:
+def request_copy(sockets: str, task: str, geometry: Geometry, generation: bytes, write: bool) -> KeptCopy | None:
     """Request a copy from the peer server that listens in the folder `sockets`. None if it has none. write: see peer.served_downloads."""
-    words = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
+    message = {"take": task, "generation": generation.decode("ascii", "replace"), "piece": geometry.piece_size, "write": write}
     descriptors: list[int] = []
     try:
         with fd_passing.connect(sockets, ANSWER) as sock:
-            fd_passing.send_message(sock, words)
+            fd_passing.send_message(sock, message)
             answer, descriptors = (fd_passing.receive_messages(sock, MOST) or [({}, [])])[0]
         if not descriptors:
             return None
@@ -98,9 +98,9 @@ def copy_into(kept: KeptCopy, transfer: Transfer, watch: Watch) -> bool:
 
     place = kept.place()
     copier = Copier(place, transfer, transfer.wake)
-    copier.ends = True
+    copier.finishing = True
     transfer.start(copier.run, "kept", fetches=False)
     while not copier.over.wait(TICK):
         watch.check(transfer)
     watch.check(transfer)
-    return transfer.finished and place.agrees(transfer.file.record)
+    return transfer.finished and place.same_digests(transfer.file.record)

@@ -49,11 +49,11 @@ class LeaderPlace:
         self.output = output
         self.algorithms = algorithms
         self.generation = file.record.generation
-        self.opened = -1.0
+        self.opened_at = -1.0
         """When the leader opened the place, in monotonic seconds; -1: unknown."""
         self.leader = -1
         """Number of the leader that owns the place; -1: unknown."""
-        self.taken = False
+        self.detached = False
         """Whether another object closes the file."""
 
     @classmethod
@@ -76,13 +76,13 @@ class LeaderPlace:
         else:
             raise StorageError(f"a leader's place has 2 descriptors, not {len(descriptors)}")
         place, opened = cls(file, page, output, algorithms), message.get("at")
-        place.opened = float(opened) if isinstance(opened, int | float) else -1.0
+        place.opened_at = float(opened) if isinstance(opened, int | float) else -1.0
         return place
 
     @property
     def descriptors(self) -> list[int]:
         """Descriptors that `close` closes."""
-        return [] if self.taken else self.file.descriptors
+        return [] if self.detached else self.file.descriptors
 
     @property
     def sealed(self) -> bool:
@@ -110,16 +110,16 @@ class LeaderPlace:
         with _usable():
             return self.file.record.digest(n)
 
-    def agrees(self, record: Record) -> bool:
+    def same_digests(self, record: Record) -> bool:
         """Whether all pieces have the same digests as in `record`, whose length is known."""
         with contextlib.suppress(StorageError):
             return self.file.geometry == record.geometry and all(self.digest(n) == record.digest(n) for n in range(record.geometry.count))
         return False
 
-    def lent(self, record: Record, algorithms: Sequence[str]) -> dict[str, str]:
+    def published_digests(self, record: Record, algorithms: Sequence[str]) -> dict[str, str]:
         """Return the whole-file digests that the leader has published, if `record` has the same pieces; empty if not published yet."""
         digests = self.page.digests
-        if not algorithms or not {*algorithms} <= {*digests} or not self.agrees(record):
+        if not algorithms or not {*algorithms} <= {*digests} or not self.same_digests(record):
             return {}
         return {name: digests[name] for name in algorithms}
 
@@ -131,6 +131,6 @@ class LeaderPlace:
 
     def close(self) -> None:
         """Close the descriptors, but not the page. A second call has no effect."""
-        if not self.taken:
-            self.taken = True
+        if not self.detached:
+            self.detached = True
             self.file.close()

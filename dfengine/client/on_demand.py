@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine.client.byte_counts import ByteCounts
-    from dfengine.client.digest import Follower
+    from dfengine.client.digest import FileDigester
     from dfengine.client.throttle import Throttle
     from dfengine.storage.piece_file import PieceFile
 
@@ -65,9 +65,9 @@ class TransferOnDemand(Transfer):
     """See Transfer. Its plan fetches the pieces that readers ask for."""
 
     def __init__(
-        self, file: PieceFile, plan: PlanOnDemand, byte_counts: ByteCounts, *, follower: Follower | None, throttle: Throttle | None
+        self, file: PieceFile, plan: PlanOnDemand, byte_counts: ByteCounts, *, digester: FileDigester | None, throttle: Throttle | None
     ) -> None:
-        super().__init__(file, plan, byte_counts, follower=follower, throttle=throttle)
+        super().__init__(file, plan, byte_counts, digester=digester, throttle=throttle)
         self._priority = plan.priority
         self._tickets: dict[int, list[Ticket]] = {}
         """Piece -> tickets whose `missing` has it."""

@@ -26,13 +26,13 @@ class PageWaiter:
     def __init__(self, transfer: Transfer, page: SignalPage, ended: Callable[[], None]) -> None:
         self.transfer = transfer
         self.page = page
-        self.ends = False
+        self.finishing = False
         """Whether the thread processes the present pieces and then ends, without waiting for more."""
         self.over = threading.Event()
         self._ended = ended
 
     def work(self) -> None:
-        """Work until `ends`, the transfer's end, or no work is left. An error ends the download."""
+        """Work until `finishing`, the transfer's end, or no work is left. An error ends the download."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -46,8 +46,8 @@ class PageWaiter:
             self._ended()
 
     def finish(self) -> None:
-        """Set `ends` and wake the thread."""
-        self.ends = True
+        """Set `finishing` and wake the thread."""
+        self.finishing = True
         self.page.wake()
 
     def end(self) -> None:

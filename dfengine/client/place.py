@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dfengine._piece import Geometry
     from dfengine.client.connection_pool import ConnectionPool
-    from dfengine.client.digest import Follower
+    from dfengine.client.digest import FileDigester
     from dfengine.client.finished import Finished
     from dfengine.client.joining import Joining
     from dfengine.client.kept_copy import KeptCopy
@@ -35,14 +35,14 @@ class Place:
 
     patience = FILE
     """How long to wait for supernodes."""
-    wanted = b""
+    required_generation = b""
     """Generation that the file must have; b"": the present one."""
 
     def __init__(self, settings: GetSettings) -> None:
         self._settings = settings
         self._hedged = 0
         self.transfer: Transfer | None = None
-        self._left: PieceFile | None = None
+        self._unclosed_file: PieceFile | None = None
         """The file that `close` has yet to close; the threads have ended."""
         self.limit: Throttle | None = None
         """The shared limit of several downloads; the settings contain this one's part."""
@@ -57,7 +57,7 @@ class Place:
         """The output of an earlier download, if it exists."""
         self.version: Version | None = None
         """The version of the file in the origin's answer; None if the origin was not asked."""
-        self.mixed = False
+        self.unproved_version = False
         """Whether only the whole file's digest can prove that resumed and new pieces are of one version."""
         self.joining: Joining | None = None
         """Membership in this host's group of downloads of the file; None: the download is alone."""
@@ -67,11 +67,11 @@ class Place:
         """The pieces of the file that the peer server has in memory."""
         self.swarm_recovery: SwarmRecovery | None = None
         """Returns the download from the origin to the swarm, for a file that stays open for long."""
-        self.lending: list[str] = []
+        self.delegated: list[str] = []
         """Algorithms of whole-file digests that this host's leader computes for this download."""
         self.stuck = False
         """Whether a thread did not end when this was closed."""
-        self.lent: dict[str, str] = {}
+        self.delegated_digests: dict[str, str] = {}
         """Algorithm -> hex digest from the leader, once received."""
 
     @property
@@ -102,12 +102,12 @@ class Place:
             lengths, known = {file.geometry.length, geometry.length} - {-1}, file.record.generation
             same = len(lengths) < 2 and file.geometry.piece_size == geometry.piece_size
             if same and (not known or not generation or known == generation):
-                self._continued(known, generation)
+                self._on_continue(known, generation)
                 return self.continue_transfer(geometry)
-            self._begin_again()
+            self._restart()
         self.transfer = transfer = self._begin(geometry, generation)
-        if transfer.follower is not None:
-            transfer.start(transfer.follower.run, "digest", fetches=False)
+        if transfer.digester is not None:
+            transfer.start(transfer.digester.run, "digest", fetches=False)
         self.publish()
         return transfer
 
@@ -116,10 +116,10 @@ class Place:
         transfer, joining = self.transfer, self.joining
         if transfer is not None and joining is not None and joining.leads and transfer.page is None:
             transfer.page = joining.page
-            joining.wanted, joining.progress = self._wanted, self._progress
+            joining.wanted, joining.progress = self._prefer_for_host, self._progress
             joining.open(transfer.file, self._output_key(), self.algorithms)
 
-    def _wanted(self, pieces: list[int]) -> None:
+    def _prefer_for_host(self, pieces: list[int]) -> None:
         """Fetch first the pieces that other downloads of this host wait for."""
         transfer = self.transfer
         if transfer is not None:
@@ -130,14 +130,14 @@ class Place:
         transfer = self.transfer
         if transfer is None:
             return 0
-        return transfer.in_flight().total + (transfer.follower.hashed if transfer.follower is not None else 0)
+        return transfer.in_flight().total + (transfer.digester.hashed if transfer.digester is not None else 0)
 
     def _output_key(self) -> str:
         return ""
 
-    def doubt(self) -> None:
-        """Set `mixed`, also for the downloads that joined this one."""
-        self.mixed = True
+    def mark_unproved_version(self) -> None:
+        """Set `unproved_version`, also for the downloads that joined this one."""
+        self.unproved_version = True
         if self.joining is not None:
             self.joining.page.doubt()
 
@@ -148,7 +148,7 @@ class Place:
             self.transfer.learn_length(geometry.length)
         return self.transfer
 
-    def holds(self, length: int, generation: str) -> bool:
+    def is_output_current(self, length: int, generation: str) -> bool:
         """Whether the output of an earlier download is this version of the file, so that nothing needs to be fetched."""
         return False
 
@@ -162,12 +162,12 @@ class Place:
         if transfer is not None:
             self.stuck = True  # stays so if a signal raises before the threads are known to have ended
             if transfer.close():
-                self._left, self.stuck = transfer.file, False
+                self._unclosed_file, self.stuck = transfer.file, False
             self._hedged += transfer.plan.hedged
             self.transfer = None
-        if self._left is not None:
-            self._close(self._left)
-            self._left = None
+        if self._unclosed_file is not None:
+            self._close(self._unclosed_file)
+            self._unclosed_file = None
         if not self.stuck:
             self._release_kept_copy()
 
@@ -181,11 +181,11 @@ class Place:
         from dfengine.client import kept_copy
 
         self._release_kept_copy()
-        self.kept_copy = kept_copy.ask(self.kept_copy_home.sockets, task, geometry, generation, self.reuses_memory)
+        self.kept_copy = kept_copy.request_copy(self.kept_copy_home.sockets, task, geometry, generation, self.reuses_memory)
         if self.kept_copy is not None and any(self.kept_copy.digests.get(each.algorithm, each.hex) != each.hex for each in self.expected):
             self._release_kept_copy()  # not the file that the user expects; the supernode's may be another
         # Whole-file digests that are known already need not be computed while pieces arrive.
-        self.lending = [*self.kept_copy.lent(self.algorithms)] if self.kept_copy is not None else []
+        self.delegated = [*self.kept_copy.known_digests(self.algorithms)] if self.kept_copy is not None else []
 
     def copy_kept(self, watch: Watch) -> None:
         """Copy the pieces that the transfer lacks from `kept_copy`. Raises StorageError, and the errors of `watch`."""
@@ -194,7 +194,7 @@ class Place:
             from dfengine.client import kept_copy
 
             if kept_copy.copy_into(kept, transfer, watch):
-                self.lent = kept.lent(self.algorithms)
+                self.delegated_digests = kept.known_digests(self.algorithms)
             self._release_kept_copy()
 
     def _release_kept_copy(self) -> None:
@@ -206,18 +206,18 @@ class Place:
         """Make a new transfer, without starting its digest thread. Raises StorageError."""
         raise NotImplementedError
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         """End the transfer of another file."""
         raise NotImplementedError
 
-    def _continued(self, known: bytes, generation: bytes) -> None:
+    def _on_continue(self, known: bytes, generation: bytes) -> None:
         """Called when the running transfer continues. known: the generation of its pieces."""
 
     def _await_digests(self, transfer: Transfer, watch: Watch) -> None:
         """Wait for the whole-file digests that are computed while pieces arrive, if any. Raises StorageError, TimedOut."""
-        while transfer.follower is not None:
+        while transfer.digester is not None:
             watch.check(transfer)
-            found = transfer.follower.result(TICK)
+            found = transfer.digester.result(TICK)
             if found is not None:
                 self.digests = found
                 return
@@ -230,7 +230,7 @@ class Place:
     knows_length = False
     """Whether the data's length is known beforehand: then a lack of space is the disk's fault, not a supernode's."""
 
-    def _transfer(self, file: PieceFile, plan: Plan, follower: Follower | None) -> Transfer:
+    def _transfer(self, file: PieceFile, plan: Plan, digester: FileDigester | None) -> Transfer:
         rate = self._settings.locallimit
         throttle = Throttle(rate, self.limit) if rate else None
-        return self._kind(file, plan, self.byte_counts, follower=follower, throttle=throttle, connections=self.connections)
+        return self._kind(file, plan, self.byte_counts, digester=digester, throttle=throttle, connections=self.connections)

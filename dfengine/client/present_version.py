@@ -42,7 +42,7 @@ class PresentVersion:
         place: Place, watch: Watch,
     ) -> None:  # fmt: skip
         self._dialer, self._nodes, self._prepare, self._watch = dialer, nodes, prepare, watch
-        self._patience, self._wanted, self._given = place.patience, place.wanted, bool(settings.expected)
+        self._patience, self._required_generation, self._has_digest = place.patience, place.required_generation, bool(settings.expected)
 
     def join(self, joining: Joining) -> None:
         """Stay joined to a leader of the present version, or of the version that the place must have, or if no supernode can tell.
@@ -50,36 +50,36 @@ class PresentVersion:
         Otherwise the download leads, or is alone. Raises the errors of the watch and of `prepare`.
         """
         for _ in range(LEADERS):
-            place = self._found(joining)
-            if place is None or not self._asks(place):
+            place = self._leader_place(joining)
+            if place is None or not self._must_check(place):
                 return
-            if self._wanted and place.generation == self._wanted:
+            if self._required_generation and place.generation == self._required_generation:
                 return
-            named = self._named()
+            named = self._fetch_version()
             if not named or named == place.generation:
                 return
-            joining.outdated()
+            joining.leave_outdated()
             if not joining.joined:
                 return
-        joining.pass_on()
+        joining.resign()
 
-    def _found(self, joining: Joining) -> LeaderPlace | None:
+    def _leader_place(self, joining: Joining) -> LeaderPlace | None:
         """Return the leader's place, if it had one when it was named: a place that is opened later is of the present version."""
-        while joining.joined and joining.open_already and not joining.done and joining.place is None:
+        while joining.joined and joining.already_open and not joining.done and joining.place is None:
             self._watch.check(None)
             joining.receive(TICK)
         return joining.place if joining.joined else None
 
-    def _asks(self, place: LeaderPlace) -> bool:
+    def _must_check(self, place: LeaderPlace) -> bool:
         """Whether a supernode must be asked. Always with a digest from the user, which may be another version's."""
-        if self._given or place.opened < 0 or not 0.0 <= time.monotonic() - place.opened < FRESH:
+        if self._has_digest or place.opened_at < 0 or not 0.0 <= time.monotonic() - place.opened_at < FRESH:
             return True
         try:
             return place.trusted and place.file.here.count() == place.file.geometry.count
         except Unusable:
             return False
 
-    def _named(self) -> bytes:
+    def _fetch_version(self) -> bytes:
         """Return the version that a supernode names; b"": no supernode can be asked, or it names none."""
         self._watch.waits("asks a supernode whether this host has the present version", "asks a supernode")
         registration, found = self._prepare(), b""

@@ -45,15 +45,15 @@ class SwarmRecovery:
     def __init__(self, dialer: Dialer, nodes: Callable[[], Sequence[SupernodeAddress]], registration: Registration) -> None:
         """nodes: returns the supernodes that may be asked now, without waiting."""
         self._dialer, self._nodes, self._registration = dialer, nodes, registration
-        self._tries, self._vain = TRIES, 0
+        self._tries, self._fruitless = TRIES, 0
         self._stored = -1
         self._thread: threading.Thread | None = None
         self._found: Membership | None = None
         self._closed = False
         self._lock = threading.Lock()
-        self._rest()
+        self._reset_backoff()
 
-    def _rest(self) -> None:
+    def _reset_backoff(self) -> None:
         self._backoff = Backoff(*PAUSES)
         self._next = time.monotonic() + self._backoff.next(chance())
 
@@ -61,10 +61,10 @@ class SwarmRecovery:
         """Begin a search: the file switches to the origin, for the first time or again."""
         stored = transfer.plan.stored if transfer is not None else 0
         if self._stored < 0 or stored > self._stored:
-            self._vain, self._tries = 0, TRIES
-            self._rest()
+            self._fruitless, self._tries = 0, TRIES
+            self._reset_backoff()
         else:
-            self._vain += 1
+            self._fruitless += 1
 
     def check(self, transfer: Transfer) -> bool:
         """Whether a supernode was found: `take` its membership. Starts a try if one is due. Never waits."""
@@ -72,15 +72,15 @@ class SwarmRecovery:
             return True
         now = time.monotonic()
         running = self._thread is not None and self._thread.is_alive()
-        if running or transfer.parked or now < self._next or not self._tries or self._vain >= RETURNS:
+        if running or transfer.parked or now < self._next or not self._tries or self._fruitless >= RETURNS:
             return False
         self._tries -= 1
         self._next = now + self._backoff.next(chance())
-        self._thread = threading.Thread(target=self._ask, args=(transfer,), name="return", daemon=True)
+        self._thread = threading.Thread(target=self._search, args=(transfer,), name="return", daemon=True)
         self._thread.start()
         return False
 
-    def take(self, transfer: Transfer) -> Membership | None:
+    def claim_membership(self, transfer: Transfer) -> Membership | None:
         """Return the membership that was found, which the caller owns."""
         with self._lock:
             found, self._found = self._found, None
@@ -88,7 +88,7 @@ class SwarmRecovery:
             self._stored = transfer.plan.stored
         return found
 
-    def _ask(self, transfer: Transfer) -> None:
+    def _search(self, transfer: Transfer) -> None:
         for node in self._nodes():
             try:
                 found = join(self._dialer, node, self._registration, time.monotonic() + ANSWER, self._pause, patience=READ)

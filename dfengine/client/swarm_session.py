@@ -166,7 +166,7 @@ class SwarmSession:
             if self._registration.stream_mode and not member.native:
                 return f"supernode {member.node} speaks only 1.x, which has no windows"
             generation = member.generation.decode("ascii", "replace")
-            if self._assembly.transfer is None and self._assembly.holds(member.geometry.length, generation):
+            if self._assembly.transfer is None and self._assembly.is_output_current(member.geometry.length, generation):
                 return None
             self._assembly.find_kept(member.task, member.geometry, member.generation)
             try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
 
-    from dfengine.client.digest import Follower
+    from dfengine.client.digest import FileDigester
     from dfengine.client.job import Job
     from dfengine.client.plan import Plan
     from dfengine.client.throttle import Throttle
@@ -56,11 +56,11 @@ class Transfer(TransferState):
     """The transfer of one file with one geometry and generation. Methods may be called from any thread unless stated otherwise."""
 
     def __init__(
-        self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, follower: Follower | None = None, throttle: Throttle | None = None,
-        connections: ConnectionPool | None = None,
+        self, file: PieceFile, plan: Plan, byte_counts: ByteCounts, *, digester: FileDigester | None = None,
+        throttle: Throttle | None = None, connections: ConnectionPool | None = None,
     ) -> None:  # fmt: skip
         super().__init__(file, plan, byte_counts)
-        self.follower = follower
+        self.digester = digester
         self.throttle = throttle
         self.connections = connections or ConnectionPool()
         self.error: BaseException | None = None
@@ -98,8 +98,8 @@ class Transfer(TransferState):
             except BadValue as error:
                 raise ProtocolViolation(f"the file's length of {length} is invalid: {error}") from None
             self._changed.notify_all()
-        if self.follower is not None:
-            self.follower.advance()
+        if self.digester is not None:
+            self.digester.advance()
 
     def check_sources(self, floor: float) -> bool:
         """Mark pieces of silent and slow sources for hedging. True: start one more thread (at most 2 * `plan.workers`). floor: bytes/s."""
@@ -218,7 +218,7 @@ class Transfer(TransferState):
         False: another job of the piece runs, or the whole-file digest needs the piece in one buffer.
         """
         with self._changed:
-            alone = self.follower is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
+            alone = self.digester is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
             if alone:
                 self._in_place_jobs.add(job)
         try:
@@ -256,7 +256,7 @@ class Transfer(TransferState):
             self.byte_counts.add(job.source, length)
             self._on_stored(job.piece)
         self.wake()
-        return None if self.follower is None else self.follower.submit(job.piece, buffer, length)
+        return None if self.digester is None else self.digester.submit(job.piece, buffer, length)
 
     def _on_stored(self, n: int) -> None:
         """Wake the waiting threads: a stream's consumer for every piece, others for the last one. Hold the lock."""
@@ -310,7 +310,7 @@ class Transfer(TransferState):
         content = buffer[:length]
         self.file.write(n, content, content_digest(content))
         self._add_stored(n, length)
-        return None if self.follower is None else self.follower.submit(n, buffer, length)
+        return None if self.digester is None else self.digester.submit(n, buffer, length)
 
     def add_from_origin(self, n: int, length: int, xxh3: bytes) -> None:
         """Count piece n, received from the origin and written to its place."""
@@ -325,8 +325,8 @@ class Transfer(TransferState):
     def add_shared(self, n: int, length: int) -> None:
         """Count piece n, which another download of this host has written to a place that both share."""
         self._add_stored(n, length, host=True)
-        if self.follower is not None:
-            self.follower.advance()
+        if self.digester is not None:
+            self.digester.advance()
 
     def _add_stored(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
@@ -368,8 +368,8 @@ class Transfer(TransferState):
         self._stop_fetching()
         if self.throttle is not None:
             self.throttle.stop()
-        if self.follower is not None:
-            self.follower.stop()
+        if self.digester is not None:
+            self.digester.stop()
         self.wake()
 
 

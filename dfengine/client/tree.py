@@ -181,14 +181,14 @@ class Tree:
     def _once(self, started: float) -> TreeResult:
         """Download by the present manifest. Raises TreeChanged if a file turns out to be of another version."""
         task = TreeTask(MANIFEST, self._globs)
-        who = self._who(task)
-        manifest = self._manifest(who, task)
-        target = target_of(manifest, self._settings, who.kept, self._check, self._run)
+        identity = self._identity(task)
+        manifest = self._manifest(identity, task)
+        target = target_of(manifest, self._settings, identity.storage_id, self._check, self._run)
         try:
             whole = not self._settings.force and target.find_kept()
             if target.kept and not whole and (refused := self._refused(manifest, target.kept)):
                 manifest = manifest.without(refused)
-                target = target_of(manifest, self._settings, who.kept, self._check, self._run)
+                target = target_of(manifest, self._settings, identity.storage_id, self._check, self._run)
                 whole = target.find_kept()
             fork_safety.register(target)
             previous, self._target = self._target, target
@@ -210,9 +210,9 @@ class Tree:
             if target.folds_case() and (clashes := manifest.case_clashes()):
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
             left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
-            data = TreeData(left, part, target, manifest, self._observer, self._limit, who.name)
+            data = TreeData(left, part, target, manifest, self._observer, self._limit, identity.name)
             if not self._shared:
-                data.selected_by = who.task  # the supernode that made the manifest has it, and is told if it is wrong
+                data.selected_by = identity.task  # the supernode that made the manifest has it, and is told if it is wrong
             data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
             self._questioned.add(manifest.identity)
             self._set_running(data)
@@ -262,9 +262,9 @@ class Tree:
     def manifest(self) -> Manifest:
         """Return the manifest; see `listed`."""
         task = TreeTask(MANIFEST, self._globs)
-        return self._manifest(self._who(task), task)
+        return self._manifest(self._identity(task), task)
 
-    def _who(self, task: TreeTask) -> Identity:
+    def _identity(self, task: TreeTask) -> Identity:
         return identify(self._settings, None if self._shared else task)
 
     def _check(self) -> None:
@@ -272,10 +272,10 @@ class Tree:
             raise self._stopped
         self._left()
 
-    def _manifest(self, who: Identity, task: TreeTask) -> Manifest:
+    def _manifest(self, identity: Identity, task: TreeTask) -> Manifest:
         """Fetch the manifest. Raises BadListing if it is invalid, or of another directory."""
-        with _manifest_path(self._settings, who.name) as path:
-            download = ManifestFile(self._left().replace(output=path, quiet=True), who, task, self._before)
+        with _manifest_path(self._settings, identity.name) as path:
+            download = ManifestFile(self._left().replace(output=path, quiet=True), identity, task, self._before)
             self._set_running(download)
             run(download)
             with open(path, "rb") as file:

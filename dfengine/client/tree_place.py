@@ -92,7 +92,7 @@ class TreePlace(Place):
         self.of = ""
         """Name of the download of its manifest."""
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         self.close()
 
     def _begin(self, geometry: Geometry, generation: bytes) -> TreeTransfer:

@@ -41,9 +41,9 @@ class Questioned(SupernodeError):
 class ManifestFile(FileDownload):
     """The download of a tree's manifest into a file."""
 
-    def __init__(self, settings: GetSettings, who: Identity, tree: TreeTask, before: Callable[[], ListingCache]) -> None:
+    def __init__(self, settings: GetSettings, identity: Identity, tree: TreeTask, before: Callable[[], ListingCache]) -> None:
         """before: returns the caller's knowledge of the directory, for a listing by this download."""
-        super().__init__(settings, None, who=who)
+        super().__init__(settings, None, identity=identity)
         self._assembly.of_directory = True
         self.tree = tree
         self._before = before
@@ -149,7 +149,7 @@ class TreeData(BaseDownload):
         self.say(f"task {member.task} at {member.node}")
         if self.home is not None and self.peer.port:
             try:
-                self._tree_place.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self._tree_place.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
                 self.shared()
             except LocalError as error:
                 self.unshared(error)

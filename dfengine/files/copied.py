@@ -53,10 +53,10 @@ class CopiedFile:
                 except Unusable:
                     pass
                 if joining.place is leader:
-                    joining.part()
+                    joining.leave_leader()
         finally:
             if joining.joined:
-                joining.part()
+                joining.leave_leader()
             for each in used:
                 each.close()
         return self._finished
@@ -78,7 +78,7 @@ class CopiedFile:
         """Copy until the leader changes, or every piece is stored. Raises Unusable."""
         joining = self._joining
         if self._place.transfer is None:
-            self._place.lend(leader)
+            self._place.delegate_digests(leader)
         transfer = self._place.open(leader.file.geometry, leader.generation)
         self._place.publish()
         joining.waiting = partial(waiting, transfer)
@@ -99,14 +99,14 @@ class CopiedFile:
                 if n < 0 and wanted and joining.done:
                     return
                 if n < 0:
-                    self._name(leader, wanted[:WANTED])
+                    self._request_pieces(leader, wanted[:WANTED])
                 joining.receive(0.0 if n >= 0 else PARKED if transfer.parked else RECHECK, transfer.wakeup)
             if transfer.finished:
-                self._place.borrow(joining, self._watch)
+                self._place.await_delegated_digests(joining, self._watch)
         finally:
             waker.end()
 
-    def _name(self, leader: LeaderPlace, wanted: list[int]) -> None:
+    def _request_pieces(self, leader: LeaderPlace, wanted: list[int]) -> None:
         """Name the pieces that readers want to the leader."""
         if wanted != self._named:
             self._named = wanted
@@ -119,7 +119,7 @@ class EngineWaker(PageWaiter):
     def work(self) -> None:
         """See PageWaiter."""
         transfer, page = self.transfer, self.page
-        while not (self.ends or transfer.stopping):
+        while not (self.finishing or transfer.stopping):
             changes = page.changes
             transfer.wake()
             page.wait(changes, PARKED if transfer.parked else RECHECK)

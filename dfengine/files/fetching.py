@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class OpenFileDownload(BaseDownload):
     """The download of one open file; the engine calls `run`. The setting `timeout` applies to each read, not to the download."""
 
-    def __init__(self, settings: GetSettings, store: str, wanted: bytes = b"") -> None:
-        """wanted: see Place. Raises BadValue."""
-        who = identify(settings)
-        self.place = FilePlace(settings, who.kept, store)
-        super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), who)
+    def __init__(self, settings: GetSettings, store: str, required_generation: bytes = b"") -> None:
+        """required_generation: see Place. Raises BadValue."""
+        identity = identify(settings)
+        self.place = FilePlace(settings, identity.storage_id, store)
+        super().__init__(settings, self.place, Watch(0.0, None, "", settings.quiet), identity)
         self.kind = "kept" if store == DISK else "opened"
-        self.place.wanted = wanted
+        self.place.required_generation = required_generation
         self.ended = False
         """Whether no further piece will arrive."""
         self.failure: BaseException | None = None
@@ -76,7 +76,7 @@ class OpenFileDownload(BaseDownload):
                 recovery.begin(self.place.transfer)
                 super()._from_origin(reason)
                 transfer = self.place.transfer
-                member = recovery.take(transfer) if transfer is not None and not transfer.finished else None
+                member = recovery.claim_membership(transfer) if transfer is not None and not transfer.finished else None
                 if member is None:
                     return None
                 self.watch.notice(f"continues in the swarm: supernode {member.node} is available again")
@@ -92,7 +92,7 @@ class OpenFileDownload(BaseDownload):
         self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:
-                self.place.share(self.home, self.who.name, member.cid, str(member.node), member.task)
+                self.place.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
                 self.shared()
             except LocalError as error:
                 self.unshared(error)

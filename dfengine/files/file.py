@@ -65,9 +65,9 @@ class File(io.RawIOBase):
         self._settings, self._store, self._version = settings, store, version
         self._position = position
         self._opened: Opened | None = None
-        self._fresh: Opened | None = None
+        self._replacement: Opened | None = None
         """Replacement of `_opened` while it is being opened, after the download of `_opened` has ended."""
-        self._again_at = 0.0
+        self._reopen_at = 0.0
         self._turn, self._opening, self._reopening = threading.RLock(), threading.Lock(), threading.Lock()
         if store not in ("", MEMORY, DISK):
             raise BadValue(f"store is {store!r}, not {MEMORY!r} or {DISK!r}")
@@ -102,19 +102,19 @@ class File(io.RawIOBase):
             # Without a generation, the reopened file could be of another version.
             if not opened.ended or not opened.version[1] or not is_transient(error):
                 raise
-            return read(self._again(opened, error))
+            return read(self._reopen(opened, error))
 
-    def _again(self, opened: Opened, error: RemoteError) -> Opened:
+    def _reopen(self, opened: Opened, error: RemoteError) -> Opened:
         """Reopen the file; if that fails, `opened` stays, and its stored pieces can be read. Raises `error` if the last try is recent."""
         with self._reopening:
             if self._opened is not opened:
                 return self.opened()
             with self._opening:
                 self._check()
-                if time.monotonic() < self._again_at:
+                if time.monotonic() < self._reopen_at:
                     raise error
-                self._again_at = time.monotonic() + AGAIN
-                fresh = self._fresh = Opened(self._settings, self._store, self._version)
+                self._reopen_at = time.monotonic() + AGAIN
+                fresh = self._replacement = Opened(self._settings, self._store, self._version)
             try:
                 with cancel.waits(fresh.stop):
                     fresh.begin()
@@ -125,7 +125,7 @@ class File(io.RawIOBase):
                 release(fresh.close)
                 raise
             finally:
-                self._fresh = None
+                self._replacement = None
         opened.close()
         return fresh
 
@@ -246,10 +246,10 @@ class File(io.RawIOBase):
 
     def close(self) -> None:
         """Release everything. Waiting reads of other threads raise LocalError. A second call completes an interrupted one."""
-        release(super().close, self._stop_fresh, self._close_opened)
+        release(super().close, self._stop_replacement, self._close_opened)
 
-    def _stop_fresh(self) -> None:
-        fresh = self._fresh
+    def _stop_replacement(self) -> None:
+        fresh = self._replacement
         if fresh is not None:
             fresh.stop()  # the thread that opens it closes it
 
@@ -273,7 +273,7 @@ class File(io.RawIOBase):
         self._check()
         return File, (self._settings, self._store, self._position, self._version)
 
-    def again(self, position: int) -> File:
+    def at_position(self, position: int) -> File:
         """Return another File of the same version, which is opened by its first use. position: in bytes."""
         self._check()
         return File(self._settings, self._store, position, self._version)
@@ -282,7 +282,7 @@ class File(io.RawIOBase):
         """Drop the open file in a forked child, whose parent has the threads; the next use reopens it."""
         if self._opened is not None:
             self._opened.forked()
-        self._opened = self._fresh = None
+        self._opened = self._replacement = None
         self._turn, self._opening, self._reopening = threading.RLock(), threading.Lock(), threading.Lock()
 
 
@@ -295,7 +295,7 @@ class Buffered(io.BufferedReader):
 
     def __reduce__(self) -> tuple[object, ...]:
         assert isinstance(self.raw, File)
-        return Buffered, (self.raw.again(self.tell()), self._size)
+        return Buffered, (self.raw.at_position(self.tell()), self._size)
 
 
 def _span(offset: int, count: int) -> tuple[int, int]:

@@ -61,33 +61,33 @@ class JoinedPlace:
                 if transfer is not None and self._moves_to(leader, transfer):
                     self._follow(leader, transfer)
             if joining.place is leader and not joining.leads and not (transfer is not None and transfer.finished):
-                joining.pass_on()
+                joining.resign()
         if transfer is None:
             return False
         if transfer.finished:
-            self._place.borrow(joining, self._watch)
+            self._place.await_delegated_digests(joining, self._watch)
             # The engine ends now, and would process no further message of the peer server.
             if not joining.leads:
-                joining.pass_on()
+                joining.resign()
             return True
-        self._place.take_over(joining.leads and joining.left == self._owner >= 0)
-        self._tell(transfer)
+        self._place.take_over(joining.leads and joining.ended_leader == self._owner >= 0)
+        self._report_stored(transfer)
         if not joining.leads:
-            joining.pass_on()
+            joining.resign()
         return False
 
     def _begin(self, leader: LeaderPlace) -> TransferOnDemand | None:
         """Adopt the leader's place. None: it cannot be shared. Raises Unusable."""
-        if not (self._asks and leader.trusted and self._place.shares(leader.file)):
+        if not (self._has_slot and leader.trusted and self._place.can_share(leader.file)):
             return None
-        leader.taken, self._owner = True, leader.leader
-        self._place.lend(leader)
+        leader.detached, self._owner = True, leader.leader
+        self._place.delegate_digests(leader)
         transfer = self._place.adopt(leader.file)
         self._seen = Bitset(len(transfer.file.here))
         return transfer
 
     @property
-    def _asks(self) -> bool:
+    def _has_slot(self) -> bool:
         """Whether this download has a slot to name wanted pieces; a leader fetches no others. Downloads beyond SLOTS continue alone."""
         return 0 <= self._joining.slot < SLOTS
 
@@ -97,7 +97,7 @@ class JoinedPlace:
         if there is here:
             return True
         same = leader.generation == here.record.generation and there.geometry.piece_size == here.geometry.piece_size
-        if not (self._asks and same) or there.evicts or there.in_memory != here.in_memory:
+        if not (self._has_slot and same) or there.evicts or there.in_memory != here.in_memory:
             return False
         joining.waiting = partial(waiting, transfer)
         while joining.joined and not joining.leads and joining.place is leader:
@@ -108,7 +108,7 @@ class JoinedPlace:
             missing = [n for n in self._seen if n >= len(there_now) or n not in there_now]
             if not missing:
                 transfer.move(there)
-                leader.taken, leader.file, self._owner = True, here, leader.leader
+                leader.detached, leader.file, self._owner = True, here, leader.leader
                 return True
             leader.page.want(joining.slot, [*missing, *transfer.wanted_pieces()][:WANTED])
             joining.receive(TICK, transfer.wakeup)
@@ -117,7 +117,7 @@ class JoinedPlace:
     def _follow(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Follow until the leader changes or does not run, or every piece is stored."""
         joining = self._joining
-        reporter = ProgressReporter(leader, transfer, self._tell)
+        reporter = ProgressReporter(leader, transfer, self._report_stored)
         joining.waiting = partial(waiting, transfer)
         self._named.clear()
         transfer.start(reporter.run, "join", fetches=False)
@@ -127,14 +127,14 @@ class JoinedPlace:
                 if not joining.joined or joining.place is not leader or reporter.broken:
                     reporter.finish()
                 else:
-                    self._name(leader, transfer)
+                    self._request_pieces(leader, transfer)
                     if (length := transfer.file.geometry.length) >= 0:
                         transfer.learn_length(length)
-                joining.receive(TICK if reporter.ends else PARKED if transfer.parked else RECHECK, transfer.wakeup)
+                joining.receive(TICK if reporter.finishing else PARKED if transfer.parked else RECHECK, transfer.wakeup)
         finally:
             reporter.end()
 
-    def _name(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
+    def _request_pieces(self, leader: LeaderPlace, transfer: TransferOnDemand) -> None:
         """Name the wanted pieces to the leader, if the most urgent ones were not named yet."""
         wanted = transfer.wanted_pieces()[:WANTED]
         if wanted and self._named.issuperset(wanted[:URGENT]):
@@ -143,7 +143,7 @@ class JoinedPlace:
             self._named = set(wanted)
             leader.page.want(self._joining.slot, wanted)
 
-    def _tell(self, transfer: TransferOnDemand) -> None:
+    def _report_stored(self, transfer: TransferOnDemand) -> None:
         """Report stored pieces to the transfer, once each. Called by one thread at a time."""
         file, seen = transfer.file, self._seen
         here = file.here
@@ -161,19 +161,19 @@ def waiting(transfer: TransferOnDemand) -> tuple[bool, int]:
 
 
 class ProgressReporter(PageWaiter):
-    """Reports stored pieces to the transfer, by `tell`, until every piece is stored."""
+    """Reports stored pieces to the transfer, by `report`, until every piece is stored."""
 
-    def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, tell: Callable[[TransferOnDemand], None]) -> None:
+    def __init__(self, leader: LeaderPlace, transfer: TransferOnDemand, report: Callable[[TransferOnDemand], None]) -> None:
         super().__init__(transfer, leader.page, transfer.wake)
         self._leader = leader
-        self._report = partial(tell, transfer)
+        self._report = partial(report, transfer)
         self.broken = False
 
     def work(self) -> None:
         """See PageWaiter."""
         transfer, page = self.transfer, self.page
         while not transfer.stopping:
-            ends, changes = self.ends, page.changes
+            ends, changes = self.finishing, page.changes
             try:
                 self.broken = not self._leader.trusted
             except Unusable:

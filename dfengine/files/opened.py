@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CLOSED = "the file is closed"
 
-LEAVING = 5.0
+READERS_TIMEOUT = 5.0
 """Seconds for which `close` waits for readers to leave; after that, the last reader releases the file, such as one that calls `close`."""
 
 FOREVER = 10 * 365 * 86400.0
@@ -64,7 +64,7 @@ class Opened:
         self._engine = Engine(self._fetching, "open")
         self._turn = threading.Condition()
         self._readers = 0
-        self._closed = self._late = self._released = False
+        self._closed = self._close_timed_out = self._released = False
         self._ended_by: BaseException | None = None
         """The error that ended the download before it was closed."""
         self._uncompared = bool(settings.given)
@@ -87,7 +87,7 @@ class Opened:
         transfer = self._fetching.place.await_open(self._timeout or FOREVER)
         if transfer is None or self._closed:
             over = self._closed or self._fetching.ended
-            raise self._failure() if over else TimedOut(f"not opened within {self._timeout:g} s{self._why(began)}: give it longer")
+            raise self._failure() if over else TimedOut(f"not opened within {self._timeout:g} s{self._wait_reason(began)}: give it longer")
         with self._turn:
             if self.ready:
                 return
@@ -110,10 +110,10 @@ class Opened:
     def length(self) -> int:
         """Length of the file in bytes. If the origin does not state it, the file is fetched to its end. Raises as `pread`."""
         with self._reading():
-            until = self._until()
+            until = self._deadline()
             while self.geometry.length < 0:
                 first = self._file.here.first_clear()
-                with self._asked(range(first, first + UNKNOWN)) as ticket:
+                with self._requested(range(first, first + UNKNOWN)) as ticket:
                     self._await_piece(ticket, first, until)
             return self.geometry.length
 
@@ -124,7 +124,7 @@ class Opened:
     def preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return the bytes of each (offset, count), as `pread`. All pieces are requested before the wait for the first one."""
         with self._reading():
-            return self._steady(lambda: self._preadv(ranges))
+            return self._retry_if_moved(lambda: self._preadv(ranges))
 
     def _preadv(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         spans = [(offset, self._clipped(offset, count)) for offset, count in ranges]
@@ -132,9 +132,9 @@ class Opened:
         if all(self._holds(first, past) for first, past in covering):
             self._read_ahead(spans)
             return [self._bytes(*span) for span in spans]
-        until, found = self._until(), []
+        until, found = self._deadline(), []
         # Stored pieces are requested, too: the place may move to one that lacks them.
-        with self._asked(dict.fromkeys(n for first, past in covering for n in range(first, past))) as ticket:
+        with self._requested(dict.fromkeys(n for first, past in covering for n in range(first, past))) as ticket:
             self._read_ahead(spans)
             for (offset, count), (first, past) in zip(spans, covering, strict=True):
                 for n in range(first, past):
@@ -146,7 +146,7 @@ class Opened:
     def pread_into(self, offset: int, view: memoryview) -> int:
         """Fill `view` (of bytes) from `offset` on; return the number of bytes, fewer only at the file's end. Raises as `pread`."""
         with self._reading():
-            return self._steady(lambda: self._pread_into(offset, view))
+            return self._retry_if_moved(lambda: self._pread_into(offset, view))
 
     def _pread_into(self, offset: int, view: memoryview) -> int:
         count = self._clipped(offset, len(view))
@@ -156,8 +156,8 @@ class Opened:
         if self._holds(first, past):
             self._read_ahead(((offset, count),))
             return self._copy(offset, view[:count])
-        until, got = self._until(), 0
-        with self._asked(range(first, past)) as ticket:
+        until, got = self._deadline(), 0
+        with self._requested(range(first, past)) as ticket:
             self._read_ahead(((offset, count),))
             for n in range(first, past):
                 if not self._await_piece(ticket, n, until):
@@ -167,7 +167,7 @@ class Opened:
                 got += self._copy(offset + got, view[got : end - offset])
         return got
 
-    def _steady(self, read: Callable[[], Found]) -> Found:
+    def _retry_if_moved(self, read: Callable[[], Found]) -> Found:
         """Repeat `read` until the place did not move meanwhile: bits and bytes must be of the same place. Return the result."""
         while True:
             moves = self._file.moves
@@ -179,7 +179,7 @@ class Opened:
     def map(self, offset: int, count: int) -> memoryview:
         """Return read-only memory of the bytes, clipped to the file, after fetching them. Raises as `pread`."""
         with self._reading():
-            return self._steady(lambda: self._mapped(offset, count))
+            return self._retry_if_moved(lambda: self._mapped(offset, count))
 
     def _mapped(self, offset: int, count: int) -> memoryview:
         length = self.length()
@@ -187,9 +187,9 @@ class Opened:
         if not count:
             return memoryview(b"")
         if not offset and count == length:
-            self._complete(self._until())
+            self._complete(self._deadline())
         else:
-            self._fetch(*self.geometry.covering(offset, count), self._until())
+            self._fetch(*self.geometry.covering(offset, count), self._deadline())
         with self._turn:
             if self._map is None or self._map[0] != self._file.moves:
                 # The mapping has a descriptor of its own: pages and lock stay as long as a view of them exists.
@@ -201,7 +201,7 @@ class Opened:
         """Return the path of the whole file, valid while it is open. Raises as `pread`."""
         with self._reading():
             self.length()
-            self._complete(self._until())
+            self._complete(self._deadline())
             self._file.protect()
             return self._fetching.place.path
 
@@ -216,9 +216,9 @@ class Opened:
 
     def close(self) -> None:
         """Release everything; waiting readers get an error. A second call completes an interrupted one."""
-        release(self._shut, self._end, self._fetching.place.end, self._await_readers, self._release)
+        release(self._mark_closed, self._end, self._fetching.place.end, self._await_readers, self._release)
 
-    def _shut(self) -> None:
+    def _mark_closed(self) -> None:
         with self._turn:
             if not self._closed:
                 self._ended_by = self._fetching.failure
@@ -232,9 +232,9 @@ class Opened:
     def _await_readers(self) -> None:
         try:
             with self._turn:
-                self._turn.wait_for(lambda: not self._readers, LEAVING)
+                self._turn.wait_for(lambda: not self._readers, READERS_TIMEOUT)
         finally:
-            self._late = True
+            self._close_timed_out = True
 
     def _release(self) -> None:
         """Close the descriptors, whose numbers may then be reused, after the last read: called by `close`, or by the last reader."""
@@ -263,7 +263,7 @@ class Opened:
         try:
             if isinstance(self._fetching.failure, DigestMismatch):
                 raise self._failure()
-            until = self._until() if self._uncompared else 0.0
+            until = self._deadline() if self._uncompared else 0.0
             yield
             if self._uncompared and self._whole:
                 self._complete(until)
@@ -272,11 +272,11 @@ class Opened:
                 self._readers -= 1
                 if self._closed:
                     self._turn.notify_all()
-            if self._late:
+            if self._close_timed_out:
                 self._release()
 
     @contextlib.contextmanager
-    def _asked(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:
+    def _requested(self, pieces: Sequence[int] | dict[int, None]) -> Iterator[Ticket]:
         ticket = self._transfer.request(pieces)
         try:
             with cancel.waits(ticket.signal):
@@ -284,7 +284,7 @@ class Opened:
         finally:
             self._transfer.withdraw(ticket)
 
-    def _until(self) -> float:
+    def _deadline(self) -> float:
         return time.monotonic() + (self._timeout or FOREVER)
 
     def _await_piece(self, ticket: Ticket, n: int, until: float) -> bool:
@@ -298,7 +298,7 @@ class Opened:
                 raise Cancelled("the read was cancelled")
             left = until - time.monotonic()
             if left <= 0:
-                why = self._why(until - self._timeout) or ": nothing failed, so its sources are slow"
+                why = self._wait_reason(until - self._timeout) or ": nothing failed, so its sources are slow"
                 raise TimedOut(f"piece {n} was not received within {self._timeout:g} s{why}: read again, or give it longer")
             if not ticket.wait(min(left, RECHECK)):
                 self._transfer.request_again(ticket, n)
@@ -307,7 +307,7 @@ class Opened:
         return True
 
     def _fetch(self, first: int, past: int, until: float) -> None:
-        with self._asked(range(first, past)) as ticket:
+        with self._requested(range(first, past)) as ticket:
             for n in range(first, past):
                 self._await_piece(ticket, n, until)
 
@@ -326,7 +326,7 @@ class Opened:
             raise self._failure()
         self._uncompared = False
 
-    def _why(self, since: float) -> str:
+    def _wait_reason(self, since: float) -> str:
         """Return the reason of a wait since `since`, after a colon. Faults of single sources are recorded only in the transfer."""
         transfer = self._fetching.place.transfer
         fault = transfer.fault if transfer is not None and transfer.fault_at >= since else ""

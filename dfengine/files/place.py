@@ -12,7 +12,7 @@ import threading
 
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.digest import Follower, compare
+from dfengine.client.digest import FileDigester, compare
 from dfengine.client.handed_over import HandedOver
 from dfengine.client.node_answer import READ
 from dfengine.client.on_demand import TransferOnDemand
@@ -45,7 +45,7 @@ MEMORY, DISK = "memory", "disk"
 
 
 class FilePlace(HandedOver):
-    """The place of one open file. task: id of its data on this host (`Identity.kept`).
+    """The place of one open file. task: id of its data on this host (`Identity.storage_id`).
 
     store: MEMORY or DISK; "": memory for a file of at most a fourth of the available memory, else the disk. A file in memory costs no
     disk writes, and it is gone when the file is closed. On the disk, fetched pieces are kept for the next open of the same version, and
@@ -59,8 +59,8 @@ class FilePlace(HandedOver):
         self._task, self._store, self.reuses_memory = task, store, True
         self._target: Target | None = None
         self._home: tuple[Home, str] | None = None
-        self._known = threading.Condition()
-        self._over = self._opened = False
+        self._changed = threading.Condition()
+        self._ended = self._opened = False
         self._last: TransferOnDemand | None = None
 
     @property
@@ -75,8 +75,8 @@ class FilePlace(HandedOver):
 
         From then on another version of the file is an error.
         """
-        with self._known:
-            self._known.wait_for(lambda: self._over or self._last is not None, seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._last is not None, seconds)
             if self._last is None:
                 return None
             self._opened = True
@@ -84,8 +84,8 @@ class FilePlace(HandedOver):
 
     def await_end(self, seconds: float) -> bool:
         """Wait until the download has ended. Return False after `seconds`."""
-        with self._known:
-            return self._known.wait_for(lambda: self._over, seconds)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._ended, seconds)
 
     @property
     def path(self) -> str:
@@ -99,20 +99,20 @@ class FilePlace(HandedOver):
         """See Place."""
         transfer = super().open(geometry, generation)
         assert isinstance(transfer, TransferOnDemand)
-        with self._known:
+        with self._changed:
             self._last = transfer
-            self._known.notify_all()
+            self._changed.notify_all()
         return transfer
 
     def _begin(self, geometry: Geometry, generation: bytes) -> TransferOnDemand:
         kept, self.kept_copy = self.kept_copy, None
         if kept is not None and (kept.whole or self._fits_memory(geometry)):
-            self.lent = {name: kept.digests[name] for name in self.lending}
-            transfer = self._over_file(kept.take(), list(kept.file.here))
+            self.delegated_digests = {name: kept.digests[name] for name in self.delegated}
+            transfer = self._transfer_over(kept.detach_file(), list(kept.file.here))
             self.byte_counts.host, self.byte_counts.resumed = self.byte_counts.resumed, 0
             return transfer
         if kept is not None:
-            self.lending = []
+            self.delegated = []
             kept.close()
         file = self._file(geometry, generation)
         held = list(file.here)
@@ -121,20 +121,20 @@ class FilePlace(HandedOver):
             for n in held:
                 file.record.hide(n)
             held = []
-        return self._over_file(file, held)
+        return self._transfer_over(file, held)
 
-    def _over_file(self, file: PieceFile, held: list[int]) -> TransferOnDemand:
+    def _transfer_over(self, file: PieceFile, held: list[int]) -> TransferOnDemand:
         geometry = file.geometry
         plan = PlanOnDemand(Window(-1, file.geometry.count), fetch.workers(geometry))
         plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
         rate = self._settings.locallimit
         return TransferOnDemand(
-            file, plan, self.byte_counts, follower=Follower(file, self.algorithms) if self.algorithms and not self.lending else None,
+            file, plan, self.byte_counts, digester=FileDigester(file, self.algorithms) if self.algorithms and not self.delegated else None,
             throttle=Throttle(rate) if rate else None,
         )  # fmt: skip
 
-    def shares(self, file: PieceFile) -> bool:
+    def can_share(self, file: PieceFile) -> bool:
         """Whether the place of this host's leader can be shared, according to `store`."""
         return not file.evicts and (file.in_memory if self._store == MEMORY else not file.in_memory if self._store == DISK else True)
 
@@ -145,41 +145,41 @@ class FilePlace(HandedOver):
 
     def adopt(self, file: PieceFile) -> TransferOnDemand:
         """Use the place of this host's leader for the pieces; this value owns `file` from now on."""
-        self.transfer = transfer = self._over_file(file, [])
-        if transfer.follower is not None:
-            transfer.start(transfer.follower.run, "digest", fetches=False)
-        with self._known:
+        self.transfer = transfer = self._transfer_over(file, [])
+        if transfer.digester is not None:
+            transfer.start(transfer.digester.run, "digest", fetches=False)
+        with self._changed:
             self._last = transfer
-            self._known.notify_all()
+            self._changed.notify_all()
         return transfer
 
-    def lend(self, leader: LeaderPlace) -> None:
+    def delegate_digests(self, leader: LeaderPlace) -> None:
         """Let the leader compute the whole-file digests, if it computes all that are wanted here."""
         wanted = self.algorithms
-        self.lending = wanted if {*wanted} <= {*leader.algorithms} else []
+        self.delegated = wanted if {*wanted} <= {*leader.algorithms} else []
 
-    def borrow(self, joining: Joining, watch: Watch) -> None:
+    def await_delegated_digests(self, joining: Joining, watch: Watch) -> None:
         """Wait for the leader's digests after every piece is stored, while this download is joined and the leader computes them."""
         assert self.transfer is not None
         record, leads, joining.waiting = self.transfer.file.record, joining.leads, None
-        while self.lending and joining.joined and joining.leads == leads:
+        while self.delegated and joining.joined and joining.leads == leads:
             leader = joining.place
             if leader is not None:
-                self.lent = leader.lent(record, self.lending)
-                if self.lent or joining.done or not {*self.lending} <= {*leader.algorithms}:
+                self.delegated_digests = leader.published_digests(record, self.delegated)
+                if self.delegated_digests or joining.done or not {*self.delegated} <= {*leader.algorithms}:
                     return
             watch.check(self.transfer)
             joining.receive(TICK)
 
-    def take_over(self, left: bool) -> None:
-        """Fetch into an adopted place from now on. left: no other process writes there any more, so memory can be used as it is.
+    def take_over(self, exclusive: bool) -> None:
+        """Fetch into an adopted place from now on. exclusive: no other process writes there any more, so memory can be used as it is.
 
         Otherwise the stored pieces are copied into a place of its own. Raises StorageError.
         """
         transfer = self.transfer
         assert isinstance(transfer, TransferOnDemand)
         file = transfer.file
-        if file.in_memory and left:
+        if file.in_memory and exclusive:
             return
         fresh = self._file(file.geometry, file.record.generation, file.in_memory)
         try:
@@ -224,15 +224,15 @@ class FilePlace(HandedOver):
     def verify(self, watch: Watch) -> None:
         """Compare whole-file digests with the user's after every piece is stored. Raises DigestMismatch after withdrawing the pieces."""
         transfer = self.transfer
-        if transfer is not None and self.lending and not self.lent:
+        if transfer is not None and self.delegated and not self.delegated_digests:
             # The leader that computed the digests is lost, but all pieces are stored.
-            transfer.follower = Follower(transfer.file, self.algorithms)
-            transfer.start(transfer.follower.run, "digest", fetches=False)
+            transfer.digester = FileDigester(transfer.file, self.algorithms)
+            transfer.start(transfer.digester.run, "digest", fetches=False)
         if transfer is not None:
             self._await_digests(transfer, watch)
-        self.digests.update(self.lent)
+        self.digests.update(self.delegated_digests)
         if self.digests:
-            self.say_digests(self.digests)
+            self.publish_digests(self.digests)
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
@@ -241,26 +241,26 @@ class FilePlace(HandedOver):
 
     def end(self) -> None:
         """Wake all waiting threads: no further piece will arrive."""
-        with self._known:
-            self._over = True
-            self._known.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
             last = self._last
         if last is not None:
             last.end()
 
     def forget(self) -> None:
         """See Place."""
-        with self._known:
+        with self._changed:
             if self._opened:
                 raise OriginChanged("the origin's file changed while it was open: open it again")
-            self._last, self.lending, self.lent = None, [], {}
+            self._last, self.delegated, self.delegated_digests = None, [], {}
         self._discard()
         self.close()
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         self.forget()
 
-    def _continued(self, known: bytes, generation: bytes) -> None:
+    def _on_continue(self, known: bytes, generation: bytes) -> None:
         """See Place. Raises SupernodeError if new pieces cannot be proved to be of the stored ones' version; then the origin is read."""
         assert self.transfer is not None
         if not (known and generation):

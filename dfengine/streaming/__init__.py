@@ -1,6 +1,6 @@
 """Streams: a file is delivered in order while its pieces arrive from the swarm, through a window in memory, without a disk.
 
-    credit    pieces that the consumer may still take: `StreamDownload.next`, `taken`
+    credit    pieces that the consumer may still take: `StreamDownload.next`, `consumed`
     network   pieces that are requested: `[una, una+wnd)`, the window of the client's plan; una moves when the consumer has taken a piece
     cache     delivered pieces that stay in memory for other peers: `cache.Cache`
 

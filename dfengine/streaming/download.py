@@ -2,7 +2,7 @@
 
     the engine's thread   finds a supernode, pulls, changes supernodes, falls back to the origin; then waits for the consumer
     fetch threads         fill the window with verified pieces
-    the consumer          takes one piece after the other: `next`, use it, `taken`
+    the consumer          takes one piece after the other: `next`, use it, `consumed`
 
 The engine never waits for the consumer while pieces can be fetched. The consumer only waits for its next piece.
 """
@@ -36,7 +36,7 @@ LATE = 0.5
 
 
 class StreamDownload(BaseDownload):
-    """The download of a stream: the engine calls `run`; the consumer calls `next` and `taken`, in another thread."""
+    """The download of a stream: the engine calls `run`; the consumer calls `next` and `consumed`, in another thread."""
 
     kind = "stream"
 
@@ -44,7 +44,7 @@ class StreamDownload(BaseDownload):
         self.memory = Memory(settings)
         watch = Watch(settings.timeout, observer, "a stream cannot be resumed: give it longer", settings.quiet)
         super().__init__(settings, self.memory, watch)
-        self._over: BaseException | None = None
+        self._error: BaseException | None = None
         self.ended = False
         """Whether no further piece will arrive."""
 
@@ -52,14 +52,14 @@ class StreamDownload(BaseDownload):
         """Run until the consumer has taken every piece. Raises subclasses of DfengineError, which state the delivered bytes."""
         try:
             self.fill()
-            self._empty()
+            self._await_consumer()
             self.memory.verify()
             result = self.result(self.memory.byte_counts, "-", self.memory.digests)
             self.report(None)
         except BaseException as error:
             if isinstance(error, DfengineError):
                 error.args = (f"{error} ({self.memory.delivered} bytes were delivered)", *error.args[1:])
-            self._over = error
+            self._error = error
             raise
         finally:
             self.ended = True
@@ -86,44 +86,44 @@ class StreamDownload(BaseDownload):
         )
         if self.home is not None and self.peer.port:
             try:
-                self.memory.share(self.home.sockets, self.who.name, member.cid, str(member.node), member.task)
+                self.memory.share(self.home.sockets, self.identity.name, member.cid, str(member.node), member.task)
                 self.shared()
             except LocalError as error:
                 self.unshared(error)
 
-    def _empty(self) -> None:
+    def _await_consumer(self) -> None:
         """Wait for the consumer and the digest, after every piece was fetched. Joined streams may wait for the digest alone."""
         memory, transfer = self.memory, self.memory.transfer
         assert transfer is not None
         while memory.pieces < transfer.file.geometry.count:
             self.watch.check(transfer)
-            self._hashed(transfer, 0.0)
+            self._publish_computed_digests(transfer, 0.0)
             transfer.sleep(TICK)
-        while transfer.follower is not None and not memory.digests:
+        while transfer.digester is not None and not memory.digests:
             self.watch.check(transfer)
-            self._hashed(transfer, TICK)
-        if memory.lending and not memory.lent:
-            from dfengine.streaming.leader_digest import found, second_pass
+            self._publish_computed_digests(transfer, TICK)
+        if memory.delegated and not memory.delegated_digests:
+            from dfengine.streaming.leader_digest import published_digests, second_pass
 
-            memory.lent = found(memory.leaders, transfer.file.record, memory.lending)
-            if not memory.lent:
+            memory.delegated_digests = published_digests(memory.leaders, transfer.file.record, memory.delegated)
+            if not memory.delegated_digests:
                 self.say("reads the file once more: the downloads of this host that computed its digest have ended")
                 again = StreamDownload(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
-                memory.lent = second_pass(again, transfer.file.record, self.watch)
-        if memory.lent:
-            memory.say_digests(memory.lent)
+                memory.delegated_digests = second_pass(again, transfer.file.record, self.watch)
+        if memory.delegated_digests:
+            memory.publish_digests(memory.delegated_digests)
 
-    def _hashed(self, transfer: Transfer, seconds: float) -> None:
+    def _publish_computed_digests(self, transfer: Transfer, seconds: float) -> None:
         """Publish the digests to joined downloads when they are computed. seconds: to wait for them."""
-        if transfer.follower is not None and not self.memory.digests and (found := transfer.follower.result(seconds)) is not None:
-            self.memory.say_digests(found)
+        if transfer.digester is not None and not self.memory.digests and (found := transfer.digester.result(seconds)) is not None:
+            self.memory.publish_digests(found)
 
     # The consumer.
 
     def next(self, timeout: float | None = None) -> tuple[int, int, int, int] | None:
         """Wait for the next piece. Return (piece, descriptor, offset, bytes) of its content; None at the end of the file.
 
-        The content stays in its place until `taken`; a pipe or socket that holds its pages keeps them longer.
+        The content stays in its place until `consumed`; a pipe or socket that holds its pages keeps them longer.
         timeout: seconds, None = no limit. Raises the error that ended the stream, TimeoutError.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -134,7 +134,7 @@ class StreamDownload(BaseDownload):
                 time.sleep(0.002)
             else:
                 here = transfer.wait_for(n, 0.0 if self.ended else RECHECK)
-                if here is not None and (place := self.memory.give(transfer, n)) is not None:
+                if here is not None and (place := self.memory.piece_location(transfer, n)) is not None:
                     if here and not n and is_content(self.settings.url):
                         _check_head(self.settings.url, *place)
                     return (n, *place) if here else None
@@ -146,11 +146,11 @@ class StreamDownload(BaseDownload):
 
     def _check(self, error: BaseException | None) -> None:
         if self.ended:
-            raise self._over or error or LocalError("the stream was closed")
+            raise self._error or error or LocalError("the stream was closed")
 
-    def taken(self, n: int) -> None:
+    def consumed(self, n: int) -> None:
         """Note that the consumer has taken all of piece n."""
-        self.memory.taken(n)
+        self.memory.consumed(n)
 
     @property
     def ahead(self) -> tuple[int, int]:

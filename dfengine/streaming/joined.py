@@ -50,7 +50,7 @@ class JoinedStream:
             self._watch.check(self._memory.transfer)
             leader = joining.place
             if copier is not None:
-                copier.between = leader is None
+                copier.awaiting_leader = leader is None
             if leader is not None and (copier is None or leader is not copier.leader):
                 if not _usable(leader):
                     break
@@ -68,57 +68,57 @@ class JoinedStream:
             copier = self._begin(joining.place)
         if copier is None:
             if joining.joined:
-                joining.pass_on()
+                joining.resign()
             return False
         copier.finish()
         while not copier.over.is_set():
             self._watch.check(copier.transfer)
             if copier.length >= 0:
                 copier.transfer.learn_length(copier.length)
-            if copier.rest and (joining.leads or joining.joined) and not self._memory.lending:
-                joining.pass_on()
+            if copier.can_copy_rest and (joining.leads or joining.joined) and not self._memory.delegated:
+                joining.resign()
             joining.receive(TICK)
-        if self._memory.lending:
-            self._borrow(copier)
+        if self._memory.delegated:
+            self._await_delegated_digests(copier)
         if not copier.transfer.finished:
             if joining.joined:
-                joining.pass_on()
+                joining.resign()
             return False
         # Joined streams may wait for this one's digests.
         if not (joining.leads and self._memory.algorithms):
-            joining.pass_on()
+            joining.resign()
         return True
 
     def _begin(self, leader: LeaderPlace) -> Copier:
         memory, joining = self._memory, self._joining
-        memory.lending = memory.algorithms if leader_digest.lends(leader, joining.slot, memory.algorithms) else []
-        joining.patience = SILENT + AFTER if memory.lending else SILENT
+        memory.delegated = memory.algorithms if leader_digest.can_delegate(leader, joining.slot, memory.algorithms) else []
+        joining.patience = SILENT + AFTER if memory.delegated else SILENT
         copier = Copier(leader, memory.open(leader.file.geometry, leader.generation), joining)
         memory.leaders, joining.waiting = copier.places, copier.waiting
         copier.transfer.start(copier.run, "join")
         return copier
 
-    def _borrow(self, copier: Copier) -> None:
+    def _await_delegated_digests(self, copier: Copier) -> None:
         """Wait for the leader's digests after every piece was copied, while it leads; else compute them if pieces are still available."""
         memory, joining, transfer = self._memory, self._joining, copier.transfer
         joining.waiting = None
         while transfer.finished:
-            memory.lent = leader_digest.found(copier.places, transfer.file.record, memory.lending)
+            memory.delegated_digests = leader_digest.published_digests(copier.places, transfer.file.record, memory.delegated)
             leader = joining.place
-            if memory.lent or not joining.joined or joining.done:
+            if memory.delegated_digests or not joining.joined or joining.done:
                 break
             if leader is not None:
                 copier.follow(leader, joining.slot)
-                if not set(memory.lending) <= set(leader.algorithms):
+                if not set(memory.delegated) <= set(leader.algorithms):
                     break
             self._watch.check(transfer)
             joining.receive(TICK)
-        if not memory.lent:
+        if not memory.delegated_digests:
             record, past = transfer.file.record, copier.copied
             check = partial(self._watch.check, transfer)
-            hashes = leader_digest.caught_up(copier.places, record, past, memory.algorithms, check)
+            hashes = leader_digest.hash_from_places(copier.places, record, past, memory.algorithms, check)
             if hashes is not None:
-                memory.hash_on(past, hashes)
+                memory.continue_hashing(past, hashes)
 
 
 def _usable(leader: LeaderPlace) -> bool:
@@ -143,9 +143,9 @@ class Copier(PageWaiter):
         self._starved = 0.0
         self.paused: LeaderPlace | None = None
         """The leader whose window has ended at the next piece for PAUSED."""
-        self.between = False
+        self.awaiting_leader = False
         """Whether the leader has ended and the next one has no place yet."""
-        self.rest = False
+        self.can_copy_rest = False
         """After `finish`: whether leaders have left all missing pieces."""
         self._broken: set[tuple[LeaderPlace, int]] = set()
         """Pieces that differ from their record."""
@@ -177,26 +177,26 @@ class Copier(PageWaiter):
         while not (transfer.stopping or transfer.finished):
             if 0 <= transfer.plan.window.count <= n:
                 return
-            ends, leader = self.ends, self.leader
+            ends, leader = self.finishing, self.leader
             changes = leader.page.changes
-            self.rest = self.rest or (ends and self._has_rest(n))
-            if ends and not self.rest:
+            self.can_copy_rest = self.can_copy_rest or (ends and self._has_rest(n))
+            if ends and not self.can_copy_rest:
                 if n >= transfer.plan.window.end:
                     return
             elif not transfer.await_una(n - ahead + 1, RECHECK):
                 continue
             if not leader.file.evicts:
-                self._name(leader, n)
+                self._request_pieces(leader, n)
             if any(self._copy(place, n) for place in list(self.places)):
                 self._starved, self.copied, n = 0.0, n + 1, n + 1
-            elif ends or (self._lost(leader, n) and not self.between):
+            elif ends or (self._unavailable(leader, n) and not self.awaiting_leader):
                 return
             else:
                 if leader.file.evicts:
                     self._check_window(leader, n)
                 leader.page.wait(changes, RECHECK)
 
-    def _name(self, leader: LeaderPlace, n: int) -> None:
+    def _request_pieces(self, leader: LeaderPlace, n: int) -> None:
         """Name the next pieces to a leader that fetches in any order, if it lacks some of them."""
         count = self.transfer.plan.window.count
         wanted = [m for m in range(n, n + AHEAD) if not (0 <= count <= m or self._holds(leader, m))]
@@ -215,7 +215,7 @@ class Copier(PageWaiter):
         except Unusable:
             return False
 
-    def _lost(self, leader: LeaderPlace, n: int) -> bool:
+    def _unavailable(self, leader: LeaderPlace, n: int) -> bool:
         """Whether piece n is no longer available from the leader."""
         if (leader, n) in self._broken or not _usable(leader):
             return True

@@ -3,7 +3,7 @@
 A stream that joins does not hash if its leader computes the wanted digests, and these include more than XXH3, which is cheap. Of the
 streams that joined another stream, the first one hashes nevertheless: it is the next leader. The hash state ends with its process, and
 delivered pieces are gone. So if no stream that hashes is left, the pieces that a download into a file has left on disk are hashed from
-there (`caught_up`). If that is impossible, the leader reads the whole file once more (`second_pass`), also for its followers.
+there (`hash_from_places`). If that is impossible, the leader reads the whole file once more (`second_pass`), also for its followers.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CHEAP = "xxh3"
 """Each stream computes this digest itself: it takes 0.05 CPU seconds per GB, a copy 0.6."""
 
 
-def lends(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
+def can_delegate(leader: LeaderPlace, slot: int, algorithms: Sequence[str]) -> bool:
     """Whether a stream with `slot` among the leader's followers need not compute `algorithms`."""
     return bool({*algorithms} - {CHEAP}) and {*algorithms} <= {*leader.algorithms} and (slot > 0 or not leader.file.evicts)
 
 
-def found(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
+def published_digests(places: Sequence[LeaderPlace], record: Record, algorithms: Sequence[str]) -> dict[str, str]:
     """Return whole-file digests that one of these leaders has published, for the pieces of `record`; empty: none yet."""
-    return next(filter(None, (place.lent(record, algorithms) for place in places)), {})
+    return next(filter(None, (place.published_digests(record, algorithms) for place in places)), {})
 
 
-def caught_up(
+def hash_from_places(
     places: Sequence[LeaderPlace], record: Record, past: int, algorithms: Sequence[str], check: Callable[[], None]
 ) -> dict[str, Hasher] | None:
     """Hash the first `past` pieces, whose digests `record` has, from leaders' places. None: a piece is no longer available.
@@ -96,7 +96,7 @@ def second_pass(again: StreamDownload, record: Record, watch: Watch) -> dict[str
             assert again.memory.transfer is not None
             if again.memory.transfer.file.record.digest(piece[0]) != record.digest(piece[0]):
                 raise OriginChanged("the origin's file changed while its digest was computed")
-            again.taken(piece[0])
+            again.consumed(piece[0])
         while engine.is_alive():
             watch.check(None)
             engine.join(TICK)

@@ -7,7 +7,7 @@ import threading
 from dfengine._piece import MIN_PIECE_SIZE, Geometry
 from dfengine._window import Window
 from dfengine.client import fetch
-from dfengine.client.digest import Follower, compare
+from dfengine.client.digest import FileDigester, compare
 from dfengine.client.handed_over import HandedOver
 from dfengine.client.plan import Plan
 from dfengine.errors import DigestMismatch, OriginChanged, StorageError
@@ -59,7 +59,7 @@ class Memory(HandedOver):
         self.cache: Cache | None = None
         self.pieces = self.delivered = 0
         self._turn = threading.Lock()
-        self._given = False
+        self._delivered_any = False
         """Whether the consumer got a part of a piece, or the information that the file is empty."""
         self.leaders: Sequence[LeaderPlace] = ()
         """Leaders from which pieces were copied."""
@@ -70,12 +70,12 @@ class Memory(HandedOver):
         workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
         self.byte_counts.reset()
-        transfer = self._transfer(file, plan, Follower(file, self.algorithms) if self.algorithms and not self.lending else None)
+        transfer = self._transfer(file, plan, FileDigester(file, self.algorithms) if self.algorithms and not self.delegated else None)
         most = cache_pieces(self._settings, geometry.piece_size)
         self.cache = transfer.eviction_reports = Cache(most, lambda n: bool(file.record.used.clear(n)))
         return transfer
 
-    def _begin_again(self) -> None:
+    def _restart(self) -> None:
         self.forget()
 
     def share(self, sockets: str, name: str, cid: str, node: str, task: str) -> None:
@@ -88,25 +88,25 @@ class Memory(HandedOver):
         assert isinstance(file, SlotFile)
         self.hand_over(sockets, entry, file)
 
-    def hash_on(self, first: int, hashes: Mapping[str, Hasher]) -> None:
+    def continue_hashing(self, first: int, hashes: Mapping[str, Hasher]) -> None:
         """Compute the digests here, because no leader does any more: from piece `first` on, with `hashes` of the pieces before."""
-        transfer, self.lending = self.transfer, []
+        transfer, self.delegated = self.transfer, []
         assert transfer is not None
-        transfer.follower = Follower(transfer.file, self.algorithms, first=first, hashes=hashes)
-        transfer.start(transfer.follower.run, "digest", fetches=False)
+        transfer.digester = FileDigester(transfer.file, self.algorithms, first=first, hashes=hashes)
+        transfer.start(transfer.digester.run, "digest", fetches=False)
 
-    def give(self, transfer: Transfer, n: int) -> tuple[int, int, int] | None:
-        """Return (descriptor, offset, bytes) of piece n of `transfer`, which stays there until `taken`; (-1, 0, 0): the file ends before n.
+    def piece_location(self, transfer: Transfer, n: int) -> tuple[int, int, int] | None:
+        """Return (descriptor, offset, bytes) of `transfer`'s piece n, which stays until `consumed`; (-1, 0, 0): the file ends before n.
 
         None: `transfer` was replaced by one of another version.
         """
         with self._turn:
             if transfer is not self.transfer:
                 return None
-            self._given = True
+            self._delivered_any = True
         return (-1, 0, 0) if 0 <= transfer.plan.window.count <= n else transfer.file.locate(n)
 
-    def taken(self, n: int) -> None:
+    def consumed(self, n: int) -> None:
         """Move the window after the consumer has taken all of piece n, the oldest; evict pieces for which the cache has no room.
 
         Waits until piece n is hashed. Raises the error that ended the stream before that, StorageError.
@@ -114,7 +114,7 @@ class Memory(HandedOver):
         transfer = self.transfer
         assert transfer is not None
         file = transfer.file
-        if transfer.follower is not None and not transfer.follower.passed(n):
+        if transfer.digester is not None and not transfer.digester.await_hashed(n):
             raise transfer.error or StorageError("the stream was stopped")
         self.pieces = n + 1
         self.delivered += file.geometry.content(n)[1]
@@ -133,10 +133,10 @@ class Memory(HandedOver):
         if self.transfer is not None:
             self._publish_window(self.transfer)
 
-    def say_digests(self, found: dict[str, str]) -> None:
+    def publish_digests(self, found: dict[str, str]) -> None:
         """Set the digests of the whole file, and publish them to joined streams of this host."""
         self.digests = found
-        super().say_digests(found)
+        super().publish_digests(found)
         if self.joining is not None:
             self.joining.page.changed()
 
@@ -156,7 +156,7 @@ class Memory(HandedOver):
 
             self.cache.disabled = True
             if deliver(kept, transfer, watch):
-                self.lent = kept.lent(self.algorithms)
+                self.delegated_digests = kept.known_digests(self.algorithms)
             self._release_kept_copy()
 
     def find_kept(self, task: str, geometry: Geometry, generation: bytes) -> None:
@@ -168,8 +168,8 @@ class Memory(HandedOver):
     def forget(self) -> None:
         """See Place."""
         with self._turn:
-            if self._given:
+            if self._delivered_any:
                 raise OriginChanged("the origin's file changed in the middle of the stream")
-            self.lending, self.lent, self.leaders = [], {}, ()
+            self.delegated, self.delegated_digests, self.leaders = [], {}, ()
             self.withdraw()
             self.close()

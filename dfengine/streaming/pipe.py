@@ -72,7 +72,7 @@ def _feed(streaming: StreamDownload, out: int) -> None:
                 offset, left = offset + moved, left - moved
             if streaming.ended:
                 return
-            streaming.taken(n)
+            streaming.consumed(n)
     except BrokenPipeError as error:
         streaming.stop(error)
     except OSError as error:

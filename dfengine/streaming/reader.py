@@ -43,7 +43,7 @@ class Reader(io.RawIOBase):
     def __init__(self, settings: GetSettings, observer: Observer | None = None) -> None:
         super().__init__()
         self._pid = os.getpid()
-        self._given = 0
+        self._delivered = 0
         """Bytes that the consumer has read."""
         self._given_digests: list[Digest] = []
         self._reading = self._finished = False
@@ -68,7 +68,7 @@ class Reader(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         """Read some bytes, at most as many as fit in `buffer`, and return their number; 0 at the end. Waits for the next piece."""
         view = memoryview(buffer).cast("B")
-        if self._elsewhere:
+        if self._in_forked_child:
             raise LocalError("the stream belongs to the process that this one was forked from: begin another")
         with self._turn:
             self._check_open()
@@ -101,9 +101,9 @@ class Reader(io.RawIOBase):
                 self._piece = n, fd, offset + got, left - got
             else:
                 self._piece = None
-                self._streaming.taken(n)
+                self._streaming.consumed(n)
             if got:
-                self._given += got
+                self._delivered += got
                 return got
         return 0
 
@@ -137,9 +137,10 @@ class Reader(io.RawIOBase):
     @property
     def _unproven(self) -> str:
         """Describe bytes that were read without a comparison of digests, "" for none. A read that another thread stops raises by itself."""
-        if not self._given or self._finished or self._reading or not self._given_digests:
+        if not self._delivered or self._finished or self._reading or not self._given_digests:
             return ""
-        return f"{self._given} bytes were read, and {' and '.join(map(str, self._given_digests))} is of the whole file: it was not compared"
+        digests = " and ".join(map(str, self._given_digests))
+        return f"{self._delivered} bytes were read, and {digests} is of the whole file: it was not compared"
 
     def close(self) -> None:
         """Release everything, after comparing the given digests. A second call has no effect.
@@ -150,7 +151,7 @@ class Reader(io.RawIOBase):
         if self.closed:
             return
         try:
-            if not self._elsewhere and self._unproven:
+            if not self._in_forked_child and self._unproven:
                 self._drain()
         finally:
             self._release()
@@ -163,7 +164,7 @@ class Reader(io.RawIOBase):
                 piece, self._piece = self._piece or self._streaming.next(), None
                 if piece is None:
                     return self._finish()
-                self._streaming.taken(piece[0])
+                self._streaming.consumed(piece[0])
         raise Unverified(f"{self._unproven}; read to the end of the file, or leave the digest out")
 
     def cancel(self) -> None:
@@ -172,11 +173,11 @@ class Reader(io.RawIOBase):
 
     def stop(self, error: BaseException) -> None:
         """Like `cancel`, with another error."""
-        if self._engine is not None and self._engine.is_alive() and not self._elsewhere:
+        if self._engine is not None and self._engine.is_alive() and not self._in_forked_child:
             self._streaming.stop(error)
 
     def _release(self) -> None:
-        if self._engine is None or self.closed or self._elsewhere:
+        if self._engine is None or self.closed or self._in_forked_child:
             super().close()
         else:
             release(self._end, self._leave)
@@ -193,7 +194,7 @@ class Reader(io.RawIOBase):
             release(self._engine.leave, super().close)
 
     @property
-    def _elsewhere(self) -> bool:
+    def _in_forked_child(self) -> bool:
         """Whether this process was forked after the stream began: the stream belongs to its parent."""
         return self._pid != os.getpid()
 
@@ -208,7 +209,7 @@ class Reader(io.RawIOBase):
 
     def __del__(self) -> None:
         if not self.closed and not sys.is_finalizing():  # at the interpreter's end modules cannot be imported
-            if self._unproven and not self._elsewhere:
+            if self._unproven and not self._in_forked_child:
                 import warnings
 
                 warnings.warn(f"a stream was not closed: {self._unproven}", ResourceWarning, source=self, stacklevel=2)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfengine._piece import Geometry
-from dfengine.client.digest import Follower
+from dfengine.client.digest import FileDigester
 from dfengine.errors import StorageError
 from dfengine.storage.hashing import hasher
 from dfengine.storage.piece_file import PieceFile
@@ -37,12 +37,12 @@ def buffers(count: int) -> list[memoryview]:
     return [memoryview(bytearray(SIZE)) for _ in range(count)]
 
 
-def put(file: PieceFile, follower: Follower, whole: bytes, n: int, mine: memoryview) -> memoryview:
+def put(file: PieceFile, digester: FileDigester, whole: bytes, n: int, mine: memoryview) -> memoryview:
     """What a fetch thread does with a piece."""
     offset, length = file.geometry.content(n)
     mine[:length] = whole[offset : offset + length]
     file.write(n, mine[:length], xxhash.xxh3_128_digest(mine[:length]))
-    return follower.submit(n, mine, length) or mine
+    return digester.submit(n, mine, length) or mine
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -50,13 +50,13 @@ def put(file: PieceFile, follower: Follower, whole: bytes, n: int, mine: memoryv
 def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject) -> None:
     geometry, whole = Geometry(length, SIZE), content(length)
     file = piece_file(tmp_path, geometry)
-    follower = Follower(file, list(ALGORITHMS), buffers(spares))
-    thread = threading.Thread(target=follower.run)
+    digester = FileDigester(file, list(ALGORITHMS), buffers(spares))
+    thread = threading.Thread(target=digester.run)
     thread.start()
     mine = memoryview(bytearray(SIZE))
     for n in data.draw(st.permutations(range(geometry.count))):
-        mine = put(file, follower, whole, n, mine)
-    assert follower.result(30.0) == {
+        mine = put(file, digester, whole, n, mine)
+    assert digester.result(30.0) == {
         "md5": hashlib.md5(whole).hexdigest(),
         "sha1": hashlib.sha1(whole).hexdigest(),
         "sha256": hashlib.sha256(whole).hexdigest(),
@@ -65,7 +65,7 @@ def test_any_order(tmp_path: Path, length: int, spares: int, data: st.DataObject
         "xxh3": xxhash.xxh3_128_hexdigest(whole),
     }
     thread.join()
-    assert follower.read_back <= length
+    assert digester.read_back <= length
     file.close()
 
 
@@ -73,14 +73,14 @@ def test_pieces_in_order_are_never_read_again(tmp_path: Path) -> None:
     geometry = Geometry(9 * (SIZE - 5) + 17, SIZE)
     whole = content(geometry.length)
     file = piece_file(tmp_path, geometry)
-    follower = Follower(file, ["sha256"], buffers(1))
+    digester = FileDigester(file, ["sha256"], buffers(1))
     mine = memoryview(bytearray(SIZE))
     for n in range(geometry.count):
-        mine = put(file, follower, whole, n, mine)
-        assert follower.step()
-    assert not follower.step()
-    assert follower.result(1.0) == {"sha256": hashlib.sha256(whole).hexdigest()}
-    assert follower.read_back == 0
+        mine = put(file, digester, whole, n, mine)
+        assert digester.step()
+    assert not digester.step()
+    assert digester.result(1.0) == {"sha256": hashlib.sha256(whole).hexdigest()}
+    assert digester.read_back == 0
     file.close()
 
 
@@ -88,29 +88,29 @@ def test_what_was_here_before_is_read(tmp_path: Path) -> None:
     geometry = Geometry(3 * (SIZE - 5), SIZE)
     whole = content(geometry.length)
     file = piece_file(tmp_path, geometry)
-    early = Follower(file, [], ())
+    early = FileDigester(file, [], ())
     for n in range(3):
         put(file, early, whole, n, memoryview(bytearray(SIZE)))
-    follower = Follower(file, ["md5"])
-    follower.run()
-    assert follower.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
-    assert follower.read_back == geometry.length
+    digester = FileDigester(file, ["md5"])
+    digester.run()
+    assert digester.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    assert digester.read_back == geometry.length
     file.close()
 
 
 def test_a_length_that_is_told_late(tmp_path: Path) -> None:
     whole = content(2 * (SIZE - 5) + 3)
     file = piece_file(tmp_path, Geometry(-1, SIZE))
-    follower = Follower(file, ["md5"], buffers(1))
-    thread = threading.Thread(target=follower.run)
+    digester = FileDigester(file, ["md5"], buffers(1))
+    thread = threading.Thread(target=digester.run)
     thread.start()
     for n in (2, 0, 1):
         part = whole[n * (SIZE - 5) : (n + 1) * (SIZE - 5)]
         file.write(n, part, xxhash.xxh3_128_digest(part))
-        follower.advance()
+        digester.advance()
     file.learn_length(len(whole))
-    follower.advance()
-    assert follower.result(30.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    digester.advance()
+    assert digester.result(30.0) == {"md5": hashlib.md5(whole).hexdigest()}
     thread.join()
     file.close()
 
@@ -135,10 +135,10 @@ def test_a_length_that_is_told_while_the_last_piece_is_read(tmp_path: Path, leng
     for n in range(0, -(-length // (SIZE - 5))):
         part = whole[n * (SIZE - 5) : (n + 1) * (SIZE - 5)]
         file.write(n, part, xxhash.xxh3_128_digest(part))
-    follower = Follower(file, ["md5"])
+    digester = FileDigester(file, ["md5"])
     file.known = length
-    follower.run()
-    assert follower.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
+    digester.run()
+    assert digester.result(0.0) == {"md5": hashlib.md5(whole).hexdigest()}
     file.close()
 
 
@@ -159,25 +159,25 @@ def test_a_piece_that_is_read_while_the_length_is_told(tmp_path: Path) -> None:
 def test_a_file_cut_behind_our_back(tmp_path: Path) -> None:
     geometry = Geometry(2 * (SIZE - 5), SIZE)
     file = piece_file(tmp_path, geometry)
-    early = Follower(file, [], ())
+    early = FileDigester(file, [], ())
     for n in range(2):
         put(file, early, content(geometry.length), n, memoryview(bytearray(SIZE)))
     os.truncate(tmp_path / "d0", 10)
-    follower = Follower(file, ["md5"])
-    follower.run()
+    digester = FileDigester(file, ["md5"])
+    digester.run()
     with pytest.raises(StorageError, match="cut short"):
-        follower.result(1.0)
+        digester.result(1.0)
     file.close()
 
 
 def test_not_finished_yet_and_stopped(tmp_path: Path) -> None:
     file = piece_file(tmp_path, Geometry(10, SIZE))
-    follower = Follower(file, ["md5"], buffers(1))
-    assert follower.result(0.0) is None
-    follower.stop()
-    follower.run()
-    assert follower.result(0.0) is None
-    assert follower.submit(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
+    digester = FileDigester(file, ["md5"], buffers(1))
+    assert digester.result(0.0) is None
+    digester.stop()
+    digester.run()
+    assert digester.result(0.0) is None
+    assert digester.submit(0, memoryview(bytearray(SIZE)), 10) is None, "a stopped follower keeps no buffer"
     file.close()
 
 
@@ -199,8 +199,8 @@ def test_a_piece_is_read_from_where_its_bit_was_seen(tmp_path: Path, monkeypatch
     geometry, whole = Geometry(SIZE - 5, SIZE), content(SIZE - 5)
     file, other = (piece_file(tmp_path, geometry) for _ in range(2))
     file.write(0, whole, bytes(16))
-    follower = Follower(file, ["md5"])
-    ready = follower._ready
+    digester = FileDigester(file, ["md5"])
+    ready = digester._ready
 
     def moves() -> bool:
         seen = ready()
@@ -208,10 +208,10 @@ def test_a_piece_is_read_from_where_its_bit_was_seen(tmp_path: Path, monkeypatch
             file.become(other)
         return seen
 
-    monkeypatch.setattr(follower, "_ready", moves)
-    assert follower.step()
-    assert not follower.step()
+    monkeypatch.setattr(digester, "_ready", moves)
+    assert digester.step()
+    assert not digester.step()
     file.write(0, whole, bytes(16))
-    assert follower.step()
-    assert follower.result(0) == {"md5": hashlib.md5(whole).hexdigest()}
+    assert digester.step()
+    assert digester.result(0) == {"md5": hashlib.md5(whole).hexdigest()}
     file.close()

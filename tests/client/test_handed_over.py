@@ -43,7 +43,7 @@ class Given:
         return stream.sock is not None
 
     def close(self) -> None:
-        self.place.hang_up()
+        self.place.release_memory()
         self.hosted.close()
         self.file.close()
 
@@ -75,7 +75,7 @@ def test_one_where_a_thread_is_stuck_runs(given: Given, monkeypatch: pytest.Monk
 
 def test_its_digests_are_told(given: Given) -> None:
     digests: dict[str, str] = {"md5": "ab"}
-    given.place.say_digests(digests)
+    given.place.publish_digests(digests)
     assert given.runs()
     assert given.hosted._streams[ENTRY.name].digests == digests
 

@@ -95,18 +95,18 @@ def test_what_came_from_an_origin_verified_otherwise_is_kept_apart(tmp_path: Pat
     a, b = (str(tmp_path / name) for name in "ab")
     ways: list[dict[str, object]] = [{}, {"insecure": True}, {"cacerts": (a,)}, {"cacerts": (b,)}, {"cacerts": (a, b)}]
     found = [identify(asked("https://o/f", **way)) for way in ways]
-    assert len({who.kept for who in found}) == len(ways)
-    assert {who.task for who in found} == {found[0].kept}, "1.x's id, by which a supernode is chosen, says nothing of it"
-    assert identify(asked("https://o/f", cacerts=(b, a, b))).kept == found[-1].kept
+    assert len({who.storage_id for who in found}) == len(ways)
+    assert {who.task for who in found} == {found[0].storage_id}, "1.x's id, by which a supernode is chosen, says nothing of it"
+    assert identify(asked("https://o/f", cacerts=(b, a, b))).storage_id == found[-1].storage_id
 
 
 def test_what_a_request_for_another_language_brought_is_kept_apart() -> None:
     ways = [(), (("Accept-Language", "fr"),), (("Accept-Language", "en"),), (("User-Agent", "fr"),)]
     found = [identify(asked("https://o/f", headers=way)) for way in ways]
-    assert len({who.kept for who in found}) == len(ways)
-    assert {who.task for who in found} == {found[0].kept}
+    assert len({who.storage_id for who in found}) == len(ways)
+    assert {who.task for who in found} == {found[0].storage_id}
     token = identify(asked("https://o/f", headers=(("Authorization", "b"), ("X-Request-Id", "1"), ("accept-language", "fr"))))
-    assert token.kept == found[1].kept, "a new token goes on with what the old one brought"
+    assert token.storage_id == found[1].storage_id, "a new token goes on with what the old one brought"
 
 
 def test_an_md5_has_one_form() -> None:

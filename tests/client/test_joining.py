@@ -148,7 +148,7 @@ def test_a_leader_that_runs_and_brings_nothing_is_reported(server: Server, monke
 def test_a_download_that_is_closed_leads_no_more(stuck: bool) -> None:
     """One of its threads may not end: then its memory is not given up. It led on, and nobody fetched for those that had joined."""
     said: list[str] = []
-    joining = SimpleNamespace(pass_on=lambda: said.append("pass_on"), close=lambda: said.append("close"))
+    joining = SimpleNamespace(resign=lambda: said.append("pass_on"), close=lambda: said.append("close"))
     download: Any = SimpleNamespace(_place=SimpleNamespace(close=bool, stuck=stuck), _joining=joining)
     BaseDownload._close_joining(download)
     assert said == ["pass_on" if stuck else "close"]

@@ -29,7 +29,7 @@ WAIT, OFFERS = b'{"code":602}', b'{"code":601,"offers":[[%d,"00",[["a","127.0.0.
 
 def made(length: int) -> TransferOnDemand:
     file = MemoryFile.allocate(Geometry(length, SIZE))
-    return TransferOnDemand(file, PlanOnDemand(Window(-1, file.geometry.count), 4), ByteCounts(), follower=None, throttle=None)
+    return TransferOnDemand(file, PlanOnDemand(Window(-1, file.geometry.count), 4), ByteCounts(), digester=None, throttle=None)
 
 
 @pytest.fixture

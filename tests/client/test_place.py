@@ -68,8 +68,8 @@ def test_a_stream_never_goes_on_with_another_file(n: int) -> None:
     try:
         first = memory.open(Geometry(3 * MIB, MIB), b"zero")
         transfer = memory.open(Geometry(3 * MIB, MIB), b"one")
-        assert memory.give(first, n) is None, "it is of another version by now"
-        assert memory.give(transfer, n) == (transfer.file.locate(0) if n == 0 else (-1, 0, 0))
+        assert memory.piece_location(first, n) is None, "it is of another version by now"
+        assert memory.piece_location(transfer, n) == (transfer.file.locate(0) if n == 0 else (-1, 0, 0))
         with pytest.raises(OriginChanged):
             memory.open(Geometry(3 * MIB, MIB), b"two")
         assert memory.transfer is transfer

@@ -13,7 +13,7 @@ import xxhash
 from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.digest import Follower
+from dfengine.client.digest import FileDigester
 from dfengine.client.job import Job
 from dfengine.client.messages import Where
 from dfengine.client.plan import Plan
@@ -150,7 +150,7 @@ def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> Non
 
 
 def test_a_whole_digest_wants_the_piece_in_one_buffer(transfer: Transfer) -> None:
-    transfer.follower = Follower(transfer.file, ["sha256"])
+    transfer.digester = FileDigester(transfer.file, ["sha256"])
     job = transfer.plan.assign(0.0)
     assert job is not None
     begun(transfer, job)

@@ -106,8 +106,8 @@ def test_while_nobody_reads_nobody_is_asked(world: World) -> None:
 def test_what_is_found_is_taken_once(world: World) -> None:
     world.answer = found = member()
     assert world.wait(60)
-    assert world.recovery.take(world.transfer) is found
-    assert world.recovery.take(world.transfer) is None
+    assert world.recovery.claim_membership(world.transfer) is found
+    assert world.recovery.claim_membership(world.transfer) is None
     assert (len(world.asked), world.left) == (1, [])
 
 
@@ -137,7 +137,7 @@ def test_returns_that_bring_nothing_end(world: World) -> None:
         if not world.wait(86400):
             break
         returns += 1
-        world.recovery.take(world.transfer)
+        world.recovery.claim_membership(world.transfer)
         world.recovery.begin(world.transfer)
     assert returns == RETURNS
 
@@ -146,7 +146,7 @@ def test_a_return_that_brought_something_begins_anew(world: World) -> None:
     world.answer = member()
     for _ in range(10):
         assert world.wait(86400)
-        world.recovery.take(world.transfer)
+        world.recovery.claim_membership(world.transfer)
         world.transfer.plan.stored += 1
         world.recovery.begin(world.transfer)
 
@@ -156,4 +156,4 @@ def test_what_was_found_when_all_is_over_is_left(world: World) -> None:
     assert world.wait(60)
     world.recovery.close()
     assert world.left == [found]
-    assert world.recovery.take(world.transfer) is None
+    assert world.recovery.claim_membership(world.transfer) is None

@@ -71,7 +71,8 @@ def test_who_comes_later_takes_what_is_kept(stage: Scene, first: str) -> None:
         with dfengine.stream(url, **settings) as file:
             assert hashlib.sha256(file.read()).hexdigest() == digest
             assert file.result is not None
-            assert (file._streaming.memory.digests == file._streaming.memory.lent) is bool(file.result.from_host), "it is hashed once"
+            memory = file._streaming.memory
+            assert (memory.digests == memory.delegated_digests) is bool(file.result.from_host), "it is hashed once"
             return file.result.from_peers + file.result.from_supernode + file.result.from_origin, file.result.from_host
 
     inodes: list[int] = []

@@ -123,7 +123,7 @@ def test_an_error_in_the_context_is_not_replaced_and_nothing_is_waited_for(stage
     url = stage.origin(slow="64k") + "/slow/f"
     reader = opened(url, WRONG, minrate=0)
     until(lambda: reader._streaming.memory.transfer, "an answer")
-    reader._given = 1  # as if a first piece had come: it takes a minute
+    reader._delivered = 1  # as if a first piece had come: it takes a minute
     with pytest.raises(KeyError) as told, reader:
         raise KeyError("mine")
     assert reader.closed

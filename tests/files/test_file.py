@@ -254,7 +254,7 @@ def test_what_is_here_can_be_read_while_the_file_cannot_be_opened_again(fresh: t
         assert file.pread(3, 4) == CONTENT[3:7]
         assert not before.closed
         monkeypatch.setattr(module, "AGAIN", 0.0)
-        file._again_at = 0.0
+        file._reopen_at = 0.0
         fresh.error = None
         assert file.pread(20, 4) == CONTENT[20:24]
     assert before.closed

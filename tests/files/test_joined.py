@@ -58,7 +58,7 @@ class Shared:
         transfer = self.joined._begin(self.leader(self.first))
         assert transfer is not None
         self.transfer: TransferOnDemand = transfer
-        self.joined._tell(transfer)
+        self.joined._report_stored(transfer)
         self.opened.begin()
 
     def leader(self, file: MemoryFile) -> LeaderPlace:
@@ -99,7 +99,7 @@ def test_what_a_reader_found_and_the_next_place_lacks_is_wanted(shared: Shared, 
     assert ticket.wait(0), "who waits looks again"
     assert shared.transfer.wanted_pieces() == [3, 5]
     bring(shared.transfer.file, 3)
-    shared.joined._tell(shared.transfer)
+    shared.joined._report_stored(shared.transfer)
     assert ticket.wait(0)
     assert shared.transfer.wanted_pieces() == [5]
     shared.transfer.withdraw(ticket)
@@ -119,7 +119,7 @@ def test_a_read_waits_for_what_was_here_and_is_not_any_more(shared: Shared, monk
     assert shared.transfer.wanted_pieces() == [5, 3]
     for n in (5, 3):
         bring(shared.transfer.file, n)
-        shared.joined._tell(shared.transfer)
+        shared.joined._report_stored(shared.transfer)
     reads.join(60)
     assert found == [[bytes([5]) * 4, bytes([3]) * 4]]
 

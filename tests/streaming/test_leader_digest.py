@@ -15,7 +15,7 @@ from dfengine.errors import TimedOut
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.signal_page import SignalPage
 from dfengine.storage.slots import SlotFile
-from dfengine.streaming.leader_digest import caught_up, found, lends
+from dfengine.streaming.leader_digest import can_delegate, hash_from_places, published_digests
 
 GEOMETRY = Geometry(3 * (1 << 20) - 100, 1 << 20)
 CONTENT = [bytes([n]) * GEOMETRY.content(n)[1] for n in range(3)]
@@ -52,39 +52,39 @@ def place(tmp_path: Path) -> Iterator[LeaderPlace]:
 
 
 def test_who_needs_not_hash(place: LeaderPlace) -> None:
-    assert lends(place, 0, ["sha256"])
-    assert lends(place, 0, ["sha256", "xxh3"])
-    assert not lends(place, 0, ["sha512"])
-    assert not lends(place, 0, ["xxh3"]), "it is cheap, and then nothing is lost with the leader"
-    assert not lends(place, 0, [])
+    assert can_delegate(place, 0, ["sha256"])
+    assert can_delegate(place, 0, ["sha256", "xxh3"])
+    assert not can_delegate(place, 0, ["sha512"])
+    assert not can_delegate(place, 0, ["xxh3"]), "it is cheap, and then nothing is lost with the leader"
+    assert not can_delegate(place, 0, [])
     stream = SlotFile.allocate(GEOMETRY, b"g")
     leader = LeaderPlace(stream, place.page, "", ["sha256"])
-    assert not lends(leader, 0, ["sha256"]), "it is the next leader"
-    assert lends(leader, 1, ["sha256"])
+    assert not can_delegate(leader, 0, ["sha256"]), "it is the next leader"
+    assert can_delegate(leader, 1, ["sha256"])
     leader.close()
 
 
 def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderPlace, own: SlotFile) -> None:
-    assert found([place], own.record, ["sha256"]) == {}, "it was not said yet"
+    assert published_digests([place], own.record, ["sha256"]) == {}, "it was not said yet"
     place.page.say_digests({"sha256": SHA256, "xxh3": "0"})
-    assert found([place], own.record, ["sha256"]) == {"sha256": SHA256}
-    assert found([place], own.record, ["sha512"]) == {}
+    assert published_digests([place], own.record, ["sha256"]) == {"sha256": SHA256}
+    assert published_digests([place], own.record, ["sha512"]) == {}
     own.record.set_digest(1, bytes(16))
-    assert found([place], own.record, ["sha256"]) == {}, "another piece was delivered"
+    assert published_digests([place], own.record, ["sha256"]) == {}, "another piece was delivered"
 
 
 def test_a_leader_of_another_length_has_another_file(place: LeaderPlace) -> None:
     place.page.say_digests({"sha256": SHA256})
     other = SlotFile.allocate(Geometry(2 << 20, 1 << 20), b"g")
-    assert found([place], other.record, ["sha256"]) == {}
+    assert published_digests([place], other.record, ["sha256"]) == {}
     other.close()
 
 
 def test_what_a_leader_has_left_is_hashed(place: LeaderPlace, own: SlotFile) -> None:
-    hashes = caught_up([place], own.record, 3, ["sha256"], lambda: None)
+    hashes = hash_from_places([place], own.record, 3, ["sha256"], lambda: None)
     assert hashes is not None
     assert hashes["sha256"].hexdigest() == SHA256
-    half = caught_up([place], own.record, 1, ["sha256"], lambda: None)
+    half = hash_from_places([place], own.record, 1, ["sha256"], lambda: None)
     assert half is not None
     for content in CONTENT[1:]:
         half["sha256"].update(content)
@@ -99,8 +99,8 @@ def test_what_was_changed_since_is_not_hashed(place: LeaderPlace, own: SlotFile,
         (tmp_path / "data").write_bytes(b"")
     else:
         place.file.record.hide(1)
-    assert caught_up([place], own.record, 3, ["sha256"], lambda: None) is None
-    assert caught_up([], own.record, 1, ["sha256"], lambda: None) is None
+    assert hash_from_places([place], own.record, 3, ["sha256"], lambda: None) is None
+    assert hash_from_places([], own.record, 1, ["sha256"], lambda: None) is None
 
 
 def test_the_wait_for_it_can_be_ended(place: LeaderPlace, own: SlotFile) -> None:
@@ -108,4 +108,4 @@ def test_the_wait_for_it_can_be_ended(place: LeaderPlace, own: SlotFile) -> None
         raise TimedOut("too late")
 
     with pytest.raises(TimedOut):
-        caught_up([place], own.record, 3, ["sha256"], late)
+        hash_from_places([place], own.record, 3, ["sha256"], late)

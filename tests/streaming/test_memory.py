@@ -14,7 +14,7 @@ from dfengine.streaming.memory import Memory
 
 def test_a_stream_that_is_stopped_before_its_digest_has_come_so_far_says_why() -> None:
     memory = Memory(GetSettings(url="http://o/f", output="-"))
-    stopped: Any = SimpleNamespace(error=Cancelled("by the program"), file=None, follower=SimpleNamespace(passed=lambda n: False))
+    stopped: Any = SimpleNamespace(error=Cancelled("by the program"), file=None, digester=SimpleNamespace(await_hashed=lambda n: False))
     memory.transfer = stopped
     with pytest.raises(Cancelled, match="by the program"):
-        memory.taken(0)
+        memory.consumed(0)

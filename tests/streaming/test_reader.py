@@ -37,7 +37,7 @@ class Source:
             raise LocalError("the reader was closed")
         return (self.at, self.fd, self.at * PIECE, PIECE) if self.at < PIECES else None
 
-    def taken(self, n: int) -> None:
+    def consumed(self, n: int) -> None:
         assert n == self.at
         self.at += 1
 

@@ -80,7 +80,7 @@ class Client:
 async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
     """What a client gets of a blob whose file moves from one place to another when `read` bytes were taken."""
     plan = PlanOnDemand(Window(-1, COUNT), 4)
-    transfer = TransferOnDemand(first, plan, ByteCounts(), follower=None, throttle=None)
+    transfer = TransferOnDemand(first, plan, ByteCounts(), digester=None, throttle=None)
     loop = asyncio.get_running_loop()
     client = Client(loop)
     blob: Any = SimpleNamespace(

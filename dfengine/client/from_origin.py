@@ -229,11 +229,11 @@ def _reader(transfer: Transfer) -> Callable[..., Reader]:
 class _Sink:
     """See origin.sink.Sink."""
 
-    def __init__(self, transfer: Transfer, say: Callable[[str], None]) -> None:
+    def __init__(self, transfer: Transfer, report: Callable[[str], None]) -> None:
         self._transfer = transfer
         self._buffers: list[memoryview] = []
         self._parts: list[memoryview] = []
-        self.say = say
+        self.report = report
 
     @property
     def geometry(self) -> Geometry:
@@ -247,10 +247,10 @@ class _Sink:
     def ordered(self) -> bool:
         return self._transfer.digester is not None or self._transfer.plan.window.wnd >= 0
 
-    def unbind(self) -> None:
+    def invalidate_version(self) -> None:
         self._transfer.file.record.forget_generation()
 
-    def begin(self, n: int) -> _Whole | _Parted | _Compared:
+    def begin_piece(self, n: int) -> _Whole | _Parted | _Compared:
         transfer = self._transfer
         if n < transfer.plan.window.una or (n < len(transfer.file.here) and n in transfer.file.here):
             return _Compared(transfer, n)
@@ -262,15 +262,15 @@ class _Sink:
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
 
-    def held(self) -> list[int]:
+    def stored(self) -> list[int]:
         window, here = self._transfer.plan.window, self._transfer.file.here
         return [*range(window.una), *(n for n in here if n >= window.una)]
 
-    def end(self) -> int:
+    def window_end(self) -> int:
         window = self._transfer.plan.window
         return window.end if window.wnd >= 0 else ENDLESS
 
-    def room_for(self, n: int) -> None:
+    def wait_for_room(self, n: int) -> None:
         self._transfer.await_window(n)
 
     def wanted(self) -> int:
@@ -284,25 +284,25 @@ class _Compared:
     """See origin.sink.Piece: a piece that is stored or was delivered, and is compared with the origin's bytes."""
 
     def __init__(self, transfer: Transfer, n: int) -> None:
-        self.got = 0
+        self.received = 0
         self._transfer = transfer
         self._n = n
         self._buffer = memoryview(bytearray(STEP))
         self._hash = hasher("xxh3")
 
-    def room(self, want: int) -> memoryview:
+    def buffer(self, want: int) -> memoryview:
         return self._buffer[: _allowed(self._transfer, want)]
 
-    def took(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         self._hash.update(self._buffer[:count])
-        self.got += count
+        self.received += count
 
-    def whole(self) -> bool:
+    def finish(self) -> bool:
         if self._hash.digest() != self._transfer.file.record.digest(self._n):
             raise OriginDiffers("the origin sends other bytes than those already fetched")
         return True
 
-    def show(self) -> None:
+    def publish(self) -> None:
         """Do nothing: the piece is shown already."""
 
 
@@ -310,7 +310,7 @@ class _Parted:
     """See origin.sink.Piece: a missing piece, written part by part. Its bit is set only when it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, parts: list[memoryview]) -> None:
-        self.got = 0
+        self.received = 0
         self._transfer = transfer
         self._n = n
         self._parts = parts
@@ -318,29 +318,29 @@ class _Parted:
         self._put = 0
         self._hash = hasher("xxh3")
 
-    def room(self, want: int) -> memoryview:
-        at = self.got - self._put
+    def buffer(self, want: int) -> memoryview:
+        at = self.received - self._put
         return self._part[at : at + _allowed(self._transfer, min(want, PART - at))]
 
-    def took(self, count: int) -> None:
-        self.got += count
-        self._transfer.from_origin[self._n] = self.got
-        if self.got - self._put == PART:
+    def advance(self, count: int) -> None:
+        self.received += count
+        self._transfer.from_origin[self._n] = self.received
+        if self.received - self._put == PART:
             self._write()
 
     def _write(self) -> None:
-        part = self._part[: self.got - self._put]
+        part = self._part[: self.received - self._put]
         self._hash.update(part)
         self._transfer.file.put(self._n, self._put, part)
-        self._put = self.got
+        self._put = self.received
 
-    def whole(self) -> bool:
+    def finish(self) -> bool:
         self._write()
         self._parts.append(self._part)
         return False
 
-    def show(self) -> None:
-        self._transfer.add_from_origin(self._n, self.got, self._hash.digest())
+    def publish(self) -> None:
+        self._transfer.add_from_origin(self._n, self.received, self._hash.digest())
         self._transfer.from_origin.pop(self._n, None)
 
 
@@ -348,33 +348,33 @@ class _Whole:
     """See origin.sink.Piece: a missing piece, in a buffer of its own until it is whole."""
 
     def __init__(self, transfer: Transfer, n: int, digest: str, buffers: list[memoryview]) -> None:
-        self.got = 0
+        self.received = 0
         self._transfer = transfer
         self._n = n
         self._digest = digest
         self._buffers = buffers
         self._buffer = buffers.pop() if buffers else fetch.piece_buffer(transfer.file.geometry)
 
-    def room(self, want: int) -> memoryview:
-        return self._buffer[self.got : self.got + _allowed(self._transfer, want)]
+    def buffer(self, want: int) -> memoryview:
+        return self._buffer[self.received : self.received + _allowed(self._transfer, want)]
 
-    def took(self, count: int) -> None:
-        self.got += count
-        self._transfer.from_origin[self._n] = self.got
+    def advance(self, count: int) -> None:
+        self.received += count
+        self._transfer.from_origin[self._n] = self.received
 
-    def whole(self) -> bool:
+    def finish(self) -> bool:
         """See origin.sink.Piece. Raises OriginDiffers when the supernode's digest of piece n is another."""
         if self._digest:
-            content = self._buffer[: self.got]
+            content = self._buffer[: self.received]
             try:
-                fetch.verify(self._digest, frame_head(self.got, self._transfer.file.geometry.piece_size), content)
+                fetch.verify(self._digest, frame_head(self.received, self._transfer.file.geometry.piece_size), content)
             except DigestMismatch as error:
                 raise OriginDiffers(f"the origin's file differs from the supernode's: {error}") from error
         return False
 
-    def show(self) -> None:
+    def publish(self) -> None:
         transfer, n = self._transfer, self._n
-        buffer = transfer.store_from_origin(n, self._buffer, self.got) or self._buffer
+        buffer = transfer.store_from_origin(n, self._buffer, self.received) or self._buffer
         transfer.from_origin.pop(n, None)
         self._buffers.append(buffer)
 

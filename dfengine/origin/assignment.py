@@ -41,7 +41,7 @@ class Assignment:
         self._allowed = connection_limits.allowed(key, connections, now)
         self._ranges = self._untried = self.version.binds
         self._main: Answer | None = body
-        self._main_at, self._main_moved = max(0, body.start) // sink.geometry.content_size, False
+        self._main_at, self._main_progressed = max(0, body.start) // sink.geometry.content_size, False
         self._main_connection, self._put_off = 0, False
         self._slow_connections, self._check_at = SlowConnections(), 0.0
         self._claims: set[Claim] = set()
@@ -58,7 +58,7 @@ class Assignment:
         if self._may_open(now):
             sink = self._sink
             # Where the order does not matter, ranges begin at the end of the file: the main answer reaches their pieces last.
-            run = self._piece_claims.claim(sink.end(), sink.wanted(), last=not sink.ordered)
+            run = self._piece_claims.claim(sink.window_end(), sink.wanted(), last=not sink.ordered)
             if run is not None:
                 return Claim(*run, None, False, now)
             if self._put_off:
@@ -78,32 +78,35 @@ class Assignment:
         return None
 
     def _check_pace(self, now: float) -> None:
-        """Have a connection that is too slow give way."""
+        """Preempt a connection that is too slow."""
         if now < self._check_at:
             return
         self._check_at = now + TICK
         if self._ranges and self._allowed > 1 and self._sink.geometry.count >= 0:
-            slow = self._slow_connections.next(self._claims, self._rest, now)
+            slow = self._slow_connections.to_preempt(self._claims, self._rest, now)
             if slow is not None:
-                slow.gives_way = True
+                slow.preempted = True
 
     def _by_main(self, first: int, past: int, now: float) -> Claim:
         """Claim these pieces for the main answer."""
         main, self._main = self._main, None
         self._put_off = False
-        return Claim(first, past, main, False, now, self._main_moved, self._main_connection)
+        return Claim(first, past, main, False, now, self._main_progressed, self._main_connection)
 
     def _rest(self, claim: Claim) -> int:
         """Bytes of the claim that are not read yet."""
         geometry = self._sink.geometry
         past = min(claim.past, geometry.count)
-        return sum(geometry.content(past - 1)) - geometry.content(claim.first)[0] - claim.got if claim.first < past else 0
+        return sum(geometry.content(past - 1)) - geometry.content(claim.first)[0] - claim.piece_bytes if claim.first < past else 0
 
     def _revoke(self, now: float, lowest: int | None) -> int | None:
         """Let an idle main answer take over the pieces of stalled ranges. Returns the lowest unclaimed piece after that."""
         if self._put_off:
             return lowest
-        stalled = [claim for claim in self._claims if not claim.busy and claim.first >= self._main_at and now - claim.at > STALLED]
+        stalled = [
+            claim for claim in self._claims
+            if not claim.writing and claim.first >= self._main_at and now - claim.last_byte_at > STALLED
+        ]
         for claim in stalled:
             self._take_over(claim)
             self._piece_claims.release(claim.first, claim.past)

@@ -49,14 +49,14 @@ _CERTIFICATE = frozenset((pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT
 _NONSENSE = frozenset((pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_URL_MALFORMAT, _WEIRD_REPLY, _TOO_LARGE))
 
 
-class _Lent(socket.socket):
+class _OwnedSocket(socket.socket):
     """pycurl duplicates this socket's descriptor and drops the socket, which `__del__` then closes without a ResourceWarning."""
 
     def __del__(self) -> None:
         self.close()
 
 
-def _uninherited(fd: int, purpose: int) -> int:
+def _set_close_on_exec(fd: int, purpose: int) -> int:
     """Set close-on-exec on the duplicate, which lacks it: processes that this one starts must not inherit the descriptor."""
     os.set_inheritable(fd, False)
     return int(pycurl.SOCKOPT_OK)
@@ -76,27 +76,27 @@ class Body:
     """The response to one GET. `open` waits for the head; then `http` sets `start`, `length`, `version` and `ranged`.
 
     start: offset in the task's file of the next byte. length: bytes of the whole file, -1 unknown. remaining: bytes of this response that
-    are not read yet, -1 unknown; most: upper limit of bytes to read, -1 none. skipped: bytes of the origin's file before the task's.
-    passed: heads of the redirects before this response. ranged: a 206 that matches the request. bounded: the response ends before the file
-    does. open_end: the response's end may or may not be the file's. not_modified: the validators still match, and there is no body. vary:
-    names of request headers that this response, or a redirect to it, depends on, in lower case. proxied: the connection is to a proxy;
-    proxy_by_tls: that proxy presents a certificate, too.
+    are not read yet, -1 unknown; limit: upper limit of bytes to read, -1 none. prefix_skipped: bytes of the origin's file before the
+    task's. redirect_heads: heads of the redirects before this response. ranged: a 206 that matches the request. bounded: the response ends
+    before the file does. end_unknown: the response's end may or may not be the file's. not_modified: the validators still match, and there
+    is no body. vary: names of request headers that this response, or a redirect to it, depends on, in lower case. proxied: the connection
+    is to a proxy; proxy_by_tls: that proxy presents a certificate, too.
     """
 
     def __init__(
         self, place: str, cancel: Cancel, floor: float, host: str = "", access: OriginAccess | None = None, kept: Driver | None = None
     ) -> None:
-        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: a driver whose
+        """floor: minimum bytes per second, 0: none. access: addresses that `host` may resolve to, None: any. kept: a driver subject
         connections are used and left open; None: an own one."""
         self.place = place
         self.head = Head(0)
         self.start = 0
-        self.length = self.remaining = self.most = -1
-        self.skipped = 0
+        self.length = self.remaining = self.limit = -1
+        self.prefix_skipped = 0
         self.version = Version()
         self.vary: frozenset[str] = frozenset()
-        self.passed: list[Head] = []
-        self.ranged = self.not_modified = self.bounded = self.open_end = False
+        self.redirect_heads: list[Head] = []
+        self.ranged = self.not_modified = self.bounded = self.end_unknown = False
         self.proxied = self.proxy_by_tls = self._tunnel = False
         self._host = host
         self._access = access
@@ -131,21 +131,21 @@ class Body:
         self._tunnel = tunnel
         if self._access is not None:
             easy.setopt(pycurl.OPENSOCKETFUNCTION, self._socket)
-            easy.setopt(pycurl.SOCKOPTFUNCTION, _uninherited)
-        self._running().begin(easy)
+            easy.setopt(pycurl.SOCKOPTFUNCTION, _set_close_on_exec)
+        self._open_driver().begin(easy)
 
     def open(self, seconds: float, waiting: Callable[[], None] | None = None) -> None:
         """Wait up to `seconds` for the head, 0: without limit. waiting: called every TICK; an exception that it raises ends the wait.
 
         Raises OriginError and its subclasses, SourceGone when cancelled.
         """
-        driver = self._running()
+        driver = self._open_driver()
         until = time.monotonic() + seconds if seconds else None
         while not self._whole:
             if driver.result(self._easy) is not None:
                 if self._lines or not driver.was_kept(self._easy):
                     raise self._failure(False)
-                self._again(driver)
+                self._retry_on_new_connection(driver)
             left = TICK if until is None else min(TICK, until - time.monotonic())
             if left <= 0:
                 raise OriginUnreachable(f"{self.place} does not answer within {seconds:.0f} s")
@@ -156,13 +156,13 @@ class Body:
             self.head = Head.parse(self._lines)
         self._lines = []
 
-    def _again(self, driver: Driver) -> None:
+    def _retry_on_new_connection(self, driver: Driver) -> None:
         """Repeat the request on a new connection: extra bytes on a kept connection belong to no response."""
         driver.end(self._easy)
         self._easy = driver.easy()
         self.begin(self._options | {pycurl.FRESH_CONNECT: 1}, self._tunnel)
 
-    def _running(self) -> Driver:
+    def _open_driver(self) -> Driver:
         assert self._driver is not None
         return self._driver
 
@@ -186,7 +186,7 @@ class Body:
         if self._access is not None and not self._access.permits(self._host, str(place[0])):
             self._denied = True
             return pycurl.SOCKET_BAD
-        return _Lent(family, kind, protocol)
+        return _OwnedSocket(family, kind, protocol)
 
     # The body.
 
@@ -213,10 +213,10 @@ class Body:
         """
         if self._floor and self._slow > SILENCE + STEP / self._floor:
             raise OriginSlow(f"{self.place} sends less than {self._floor:.0f} bytes per second")
-        want = min([len(buffer), *(each for each in (self.remaining, self.most) if each >= 0)])
+        want = min([len(buffer), *(each for each in (self.remaining, self.limit) if each >= 0)])
         if not want:
             return 0
-        driver = self._running()
+        driver = self._open_driver()
         self._into, self._at = buffer[:want], 0
         if self._spill:
             count = min(len(self._spill), want)
@@ -247,8 +247,8 @@ class Body:
                 raise self._failure(True)
             if self.remaining > 0:
                 raise OriginTruncated(f"{self.place} ends its answer {self.remaining} bytes early")
-            if self.skipped and self.start <= 0:
-                raise OriginError(f"{self.place} has no byte {self.skipped}: its file has {self.skipped + self.start}", 416)
+            if self.prefix_skipped and self.start <= 0:
+                raise OriginError(f"{self.place} has no byte {self.prefix_skipped}: its file has {self.prefix_skipped + self.start}", 416)
             return 0
         self._count(got)
         return got
@@ -267,12 +267,12 @@ class Body:
         self.start += got
         if self.remaining > 0:
             self.remaining -= got
-        if self.most > 0:
-            self.most -= got
+        if self.limit > 0:
+            self.limit -= got
 
     def _failure(self, started: bool) -> OriginError:
         """The error that ended the transfer."""
-        code, reason_given = self._running().result(self._easy) or (0, "")
+        code, reason_given = self._open_driver().result(self._easy) or (0, "")
         if self._denied:
             return OriginForbidden(f"this supernode may not fetch from {self._host}")
         number = self._easy.getinfo(pycurl.OS_ERRNO)
@@ -283,8 +283,8 @@ class Body:
         if answered and answered // 100 != 2:
             return OriginUnreachable(f"{self.place} cannot be reached: the proxy answers {answered}", final=answered not in TRANSIENT)
         if code in _CERTIFICATE:
-            whose = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
-            return OriginUntrusted(f"{self.place.rstrip(',')}: {whose} certificate is not trusted: {reason}", final=True)
+            subject = "the proxy's" if self.proxy_by_tls and not answered and not self._lines else "its"
+            return OriginUntrusted(f"{self.place.rstrip(',')}: {subject} certificate is not trusted: {reason}", final=True)
         if "certificate required" in reason:
             return OriginUnreachable(f"{self.place} requires a client certificate (--cert, --key): {reason}", final=True)
         if code == _PROXY:

@@ -18,87 +18,88 @@ WINDOW = 1.0
 
 
 class Claim:
-    """Pieces [first, past) of one thread. body: the main answer, None: a range is to be opened. again: no other connection runs.
+    """Pieces [first, past) of one thread. body: the main answer, None: a range is to be opened. alone: no other connection runs.
 
-    extra: others may run beside it. moved: its connection received new bytes. revoked: another claim has the pieces. gives_way: its thread
-    is to leave it, at the byte that it has reached. busy: received bytes are being written to their place, and the claim cannot be revoked
-    meanwhile. began: start time; at: time of its last byte, or its start. came: bytes received. got: bytes of piece `first` that are
-    stored. connection: its number. slow_since: see `slow_connections`. Times are monotonic seconds.
+    concurrent: others may run beside it. progressed: its connection received new bytes. revoked: another claim has the pieces. preempted:
+    its thread is to leave it, at the byte that it has reached. writing: received bytes are being written to their place, and the claim
+    cannot be revoked meanwhile. began: start time; last_byte_at: time of its last byte, or its start. received_bytes: since it began.
+    piece_bytes: bytes of piece `first` that are stored. connection: its number. slow_since: see `slow_connections`. Times are monotonic
+    seconds.
     """
 
     __slots__ = (
-        "_asked", "_base", "_mark", "_waited", "again", "at", "began", "body", "busy", "came", "connection", "extra", "first", "gives_way",
-        "got", "moved", "past", "revoked", "slow_since",
+        "_base", "_mark", "_wait_began", "_waited", "alone", "began", "body", "concurrent", "connection", "first", "last_byte_at", "past",
+        "piece_bytes", "preempted", "progressed", "received_bytes", "revoked", "slow_since", "writing",
     )  # fmt: skip
 
     def __init__(
-        self, first: int, past: int, body: Answer | None, again: bool, now: float, moved: bool = False, connection: int = 0
+        self, first: int, past: int, body: Answer | None, alone: bool, now: float, progressed: bool = False, connection: int = 0
     ) -> None:
-        self.first, self.past, self.body, self.again, self.moved, self.connection = first, past, body, again, moved, connection
-        self.began = self.at = now
-        self.extra = body is None and not again
-        self.revoked = self.busy = self.gives_way = False
-        self.came = self.got = 0
+        self.first, self.past, self.body, self.alone, self.progressed, self.connection = first, past, body, alone, progressed, connection
+        self.began = self.last_byte_at = now
+        self.concurrent = body is None and not alone
+        self.revoked = self.writing = self.preempted = False
+        self.received_bytes = self.piece_bytes = 0
         self.slow_since: float | None = None
-        self._asked: float | None = None
+        self._wait_began: float | None = None
         self._waited = 0.0
         self._base = self._mark = now, 0, 0.0
 
     def check(self) -> None:
-        """Raise GivesWay or Revoked when its thread is to leave it."""
+        """Raise Preempted or Revoked when its thread is to leave it."""
         if self.revoked:
             raise Revoked("revoked")
-        if self.gives_way:
-            raise GivesWay("others bring the rest")
+        if self.preempted:
+            raise Preempted("others bring the rest")
 
-    def asks(self, now: float) -> None:
+    def begin_wait(self, now: float) -> None:
         """Its thread waits for bytes of the origin from now on."""
-        self._asked = now
+        self._wait_began = now
 
-    def brought(self, count: int, now: float) -> None:
+    def received(self, count: int, now: float) -> None:
         """Record `count` received bytes."""
-        self.at, self.busy = now, True
-        self.came += count
-        if self._asked is not None:
-            self._waited, self._asked = self._waited + now - self._asked, None
+        self.last_byte_at, self.writing = now, True
+        self.received_bytes += count
+        if self._wait_began is not None:
+            self._waited, self._wait_began = self._waited + now - self._wait_began, None
 
     def waited(self, now: float) -> float:
         """Seconds that its thread has waited for the origin."""
-        asked = self._asked
+        asked = self._wait_began
         return self._waited + (now - asked if asked is not None else 0.0)
 
     def silent(self, now: float) -> float:
         """Seconds that its thread has waited for the next byte since earlier ones arrived."""
-        asked = self._asked
-        return now - asked if asked is not None and (self.came or self.moved) else 0.0
+        asked = self._wait_began
+        return now - asked if asked is not None and (self.received_bytes or self.progressed) else 0.0
 
     def sample(self, now: float) -> None:
         """Take a sample for `rate`."""
         if now - self._mark[0] >= WINDOW:
-            self._base, self._mark = self._mark, (now, self.came, self.waited(now))
+            self._base, self._mark = self._mark, (now, self.received_bytes, self.waited(now))
 
     def rate(self, now: float) -> float | None:
         """Bytes per second of waiting; None while there are too few data, as for a thread that hardly waited."""
         since, came, waited = self._base
         seconds = self.waited(now) - waited
-        return (self.came - came) / seconds if now - since >= WINDOW and seconds >= WINDOW / 2 else None
+        return (self.received_bytes - came) / seconds if now - since >= WINDOW and seconds >= WINDOW / 2 else None
 
     def pace(self, now: float) -> float:
         """Bytes per second, pauses of this side included; 0 while there are too few data."""
         since, came, _ = self._base
-        return (self.came - came) / (now - since) if now - since >= WINDOW else 0.0
+        return (self.received_bytes - came) / (now - since) if now - since >= WINDOW else 0.0
 
     def average(self, now: float) -> float:
         """Bytes per second of waiting, since the claim began."""
         waited = self.waited(now)
-        return self.came / waited if waited > 0 else 0.0
+        return self.received_bytes / waited if waited > 0 else 0.0
 
 
 class Revoked(SourceGone):
     """Another connection has taken over the pieces of this claim."""
 
 
-class GivesWay(SourceGone):
+class Preempted(SourceGone):
     """Other connections continue from the byte that this one has reached."""
 
 

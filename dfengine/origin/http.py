@@ -225,8 +225,8 @@ class HttpOrigin:
             if body.length < 0:
                 raise OriginError(f"{body.place} does not serve the last bytes of a file whose length it does not state", 200)
             self._from = max(0, body.length + self._from)
-        body.start, body.skipped = -self._from, self._from
-        body.most = self._to + 1 if self._to >= 0 else -1
+        body.start, body.prefix_skipped = -self._from, self._from
+        body.limit = self._to + 1 if self._to >= 0 else -1
         if body.length < 0:
             return  # the file ends where the body does, or at the last requested byte
         past = min(self._to + 1, body.length) if self._to >= 0 else body.length
@@ -262,7 +262,7 @@ class HttpOrigin:
         elif end is None and last == self._to:
             body.length = last + 1 - self._from
         else:
-            body.open_end = end is None
+            body.end_unknown = end is None
 
     # Requests.
 
@@ -270,14 +270,14 @@ class HttpOrigin:
         self, more: list[tuple[str, str]], waiting: Callable[[], None] | None, unless: Version | None, bare: bool = False
     ) -> Body:
         """Send one GET and follow redirects. bare: HEAD."""
-        hop, headers, vary, passed = self._first_hop, self._headers, set[str](), list[Head]()
+        hop, headers, vary, redirect_heads = self._first_hop, self._headers, set[str](), list[Head]()
         for _ in range(REDIRECTS + 1):
             body, self._sent = self._sent or self._request(hop, headers, more, bare), None
             try:
                 body.open(self.first or (SILENCE + STEP / self.floor if self.floor else 0.0), waiting)
             except BaseException as error:
                 if isinstance(error, OriginError):
-                    error.elsewhere = bool(passed)
+                    error.elsewhere = bool(redirect_heads)
                 body.close()
                 raise
             location = body.head.get("location")
@@ -285,10 +285,10 @@ class HttpOrigin:
             body.vary = frozenset(vary)
             goes_on = location and body.head.taken_as in (300, 301, 302, 303, 307, 308)
             if not goes_on or self._is_still(body.head, unless):
-                body.passed = passed
+                body.redirect_heads = redirect_heads
                 return body
             body.close()
-            passed.append(body.head)
+            redirect_heads.append(body.head)
             there = hop.follow(location, body.head.status)
             if there.key != hop.key:
                 headers = [(name, value) for name, value in headers if not is_private(name)]
@@ -363,5 +363,5 @@ def _refusal(body: Body, now: float) -> OriginError:
     after = head.retry_after(now)
     asks = f", and asks to be left alone for {after:.0f} s" if after else ""
     error = OriginError(f"{body.place} answers {status_line}{asks}", head.status, after)
-    error.elsewhere = bool(body.passed)
+    error.elsewhere = bool(body.redirect_heads)
     return error

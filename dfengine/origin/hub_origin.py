@@ -43,7 +43,7 @@ class HubOrigin(RedirectedOrigin):
 
     def _version(self, body: Body, now: float) -> Version:
         version = super()._version(body, now)
-        heads = [*body.passed, body.head]
+        heads = [*body.redirect_heads, body.head]
         commit = next(filter(None, (head.get("x-repo-commit") for head in heads)), "")
         if not self._pinned and re.fullmatch(r"[0-9a-f]{40}", commit):
             self.aim(resolve_url(self._base, self._location, commit))

@@ -127,7 +127,7 @@ class FileBody:
         self.remaining = max(0, past - base - start)
         self.version = version
         self.vary: frozenset[str] = frozenset()
-        self.ranged = self.not_modified = self.bounded = self.open_end = False
+        self.ranged = self.not_modified = self.bounded = self.end_unknown = False
         self._fd = fd
         self._base = base
         self._cancel = cancel

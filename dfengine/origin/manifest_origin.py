@@ -75,7 +75,7 @@ class ManifestBody:
         self.vary = frozenset(("*",))
         self.version = version
         self.ranged, self.bounded = bool(start) or end is not None, end is not None
-        self.not_modified, self.open_end = same, False
+        self.not_modified, self.end_unknown = same, False
         self._encoded = encoded
 
     def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ranged: bool
         not_modified: bool
         bounded: bool
-        open_end: bool
+        end_unknown: bool
 
         def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
             """See `body.Body.read_into`."""

@@ -17,20 +17,20 @@ class Proof:
 
     def __init__(self, held: Iterable[int] = ()) -> None:
         self._unproved = set(held)
-        self._unshown: list[Piece] = []
+        self._unpublished: list[Piece] = []
 
     @property
     def unproved(self) -> list[int]:
         """Pieces from before that are not compared yet, in order."""
         return sorted(self._unproved)
 
-    def landed(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
+    def piece_complete(self, n: int, piece: Piece, compared: bool) -> list[Piece]:
         """Return the pieces that can be shown now that piece n is complete. compared: it was stored before, and the contents are equal."""
         if compared:
             self._unproved.discard(n)
         else:
-            self._unshown.append(piece)
+            self._unpublished.append(piece)
         if self._unproved:
             return []
-        shown, self._unshown = self._unshown, []
+        shown, self._unpublished = self._unpublished, []
         return shown

@@ -10,7 +10,7 @@ Laws:
 3. A connection that breaks is resumed at the exact byte, under the bound version. Where nothing binds, or the version has changed, the file
    is read again from its beginning and every stored piece is compared: then all of it belongs to the later answer. Until then no piece of
    the later answer is shown.
-4. A connection that is much slower than others gives way (`slow_connections`): the others continue from its byte. Where no more than one
+4. A connection that is much slower than others is preempted (`slow_connections`): the others continue from its byte. Where no more than one
    connection is granted, none does.
 
     state of a thread   wait -> claim a run of pieces -> (open a range) -> receive -> wait ...; nap after a failure that counts
@@ -25,7 +25,7 @@ from functools import partial
 
 from dfengine.errors import OriginChanged, OriginDiffers, OriginError, OriginSlow, OriginTruncated, OriginUnreachable, SourceGone
 from dfengine.origin.assignment import TICK, Assignment
-from dfengine.origin.claim import Claim, GivesWay, Revoked, read_past
+from dfengine.origin.claim import Claim, Preempted, Revoked, read_past
 from dfengine.origin.piece_claims import ENDLESS, PieceClaims
 from dfengine.origin.proof import Proof
 from dfengine.origin.retry import ASKS_TO_WAIT, Rate
@@ -69,7 +69,7 @@ class Reader(Assignment):
         self._origin, self._retry, self._chance = origin, retry, chance
         self._comparing = self._plain = self._anew = False
         self._parts: dict[int, Piece] = {}
-        self._proof = Proof(sink.held() if compare else ())
+        self._proof = Proof(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._rest_until, self._pause = 0.0, TICK
         self._others = self._furthest = 0
@@ -85,7 +85,7 @@ class Reader(Assignment):
                     self._serve(claim)
                 except OriginError as error:
                     failure = error
-                except (GivesWay, Revoked):
+                except (Preempted, Revoked):
                     pass
                 except SourceGone:
                     if not self._sink.stopping and not claim.revoked:
@@ -93,7 +93,7 @@ class Reader(Assignment):
                 finally:
                     message = self._leave(claim, failure)
                 if message:
-                    self._sink.say(message)
+                    self._sink.report(message)
         except BaseException as error:
             self._fail(error)
 
@@ -121,7 +121,7 @@ class Reader(Assignment):
             self._changed.notify_all()
 
     def _waits(self, claim: Claim) -> None:
-        """Called while the claim's thread waits for the origin. Raises GivesWay, Revoked, OriginUnreachable."""
+        """Called while the claim's thread waits for the origin. Raises Preempted, Revoked, OriginUnreachable."""
         with self._changed:
             now = time.monotonic()
             self._check_pace(now)
@@ -137,10 +137,10 @@ class Reader(Assignment):
             if not claim.revoked:
                 self._claims.discard(claim)
                 self._piece_claims.release(claim.first, claim.past)
-            self._slow_connections.ended(claim, time.monotonic())
-            goes_on = claim.first == claim.past or (claim.gives_way and failure is None)
+            self._slow_connections.claim_ended(claim, time.monotonic())
+            goes_on = claim.first == claim.past or (claim.preempted and failure is None)
             if body is not None and goes_on and not (claim.revoked or body.bounded) and body.remaining and self._main is None:
-                self._main, self._main_at, self._main_moved, body = body, claim.first, claim.moved, None
+                self._main, self._main_at, self._main_progressed, body = body, claim.first, claim.progressed, None
                 self._main_connection, self._put_off = claim.connection, claim.first < claim.past
             if body is not None:
                 body.close()
@@ -155,23 +155,23 @@ class Reader(Assignment):
         assert body is not None
 
         def waits() -> bool:
-            return not (claim.revoked or claim.gives_way or self._sink.stopping)
+            return not (claim.revoked or claim.preempted or self._sink.stopping)
 
         while claim.first < claim.past:
             n = claim.first
-            self._sink.room_for(n)
+            self._sink.wait_for_room(n)
             offset, length = geometry.content(n)
-            claim.got = 0
-            with turns.of(claim, waits) if turns is not None else nullcontext():
+            claim.piece_bytes = 0
+            with turns.turn(claim, waits) if turns is not None else nullcontext():
                 piece = self._receive(claim, body, n)
-            if piece.got < length:
+            if piece.received < length:
                 if self._sink.geometry.length >= 0:
                     self._keep_part(claim, n, piece)
                     raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
                 # Before the last piece is shown: a reader must not take it for a full one.
                 self._piece_claims.end_at(n)  # first: as soon as other threads see the length, they request ranges of free pieces
-                self._sink.learn_length(offset + piece.got)
-                if piece.got or not n:
+                self._sink.learn_length(offset + piece.received)
+                if piece.received or not n:
                     self._land(n, piece)
                 claim.first = claim.past
                 return
@@ -180,9 +180,9 @@ class Reader(Assignment):
             with self._changed:
                 if claim.revoked:
                     raise Revoked("revoked")
-                claim.busy = True
+                claim.writing = True
             self._land(n, piece)
-            claim.first, claim.busy = n + 1, False
+            claim.first, claim.writing = n + 1, False
 
     def _receive(self, claim: Claim, body: Answer, n: int) -> Piece:
         """Receive piece n, or the part of it before the answer ends."""
@@ -190,56 +190,56 @@ class Reader(Assignment):
         with self._changed:
             claim.check()
             part = self._parts.pop(n, None)
-        piece = part or self._sink.begin(n)
+        piece = part or self._sink.begin_piece(n)
         try:
-            skipped = read_past(body, offset + piece.got, lambda: self._sink.stopping)
+            skipped = read_past(body, offset + piece.received, lambda: self._sink.stopping)
             with self._changed:
                 self.bytes += skipped
-            while piece.got < length:
+            while piece.received < length:
                 claim.check()
-                room = piece.room(length - piece.got)
-                claim.asks(time.monotonic())
+                room = piece.buffer(length - piece.received)
+                claim.begin_wait(time.monotonic())
                 count = body.read_into(room, partial(self._waits, claim))
                 if not count:
                     break
                 self._moved(claim, body, count)
-                piece.took(count)
-                claim.got, claim.busy = piece.got, False
-            if body.open_end and piece.got < length and self._sink.geometry.length < 0:
+                piece.advance(count)
+                claim.piece_bytes, claim.writing = piece.received, False
+            if body.end_unknown and piece.received < length and self._sink.geometry.length < 0:
                 # The answer may have been one part of many.
-                self._origin.check_end(offset + piece.got, self.version)
-        except (OriginError, GivesWay):
+                self._origin.check_end(offset + piece.received, self.version)
+        except (OriginError, Preempted):
             self._keep_part(claim, n, piece)
             raise
         return piece
 
     def _land(self, n: int, piece: Piece) -> None:
         """Show the piece, once the stored pieces are proved to be of the same version."""
-        compared = piece.whole()
+        compared = piece.finish()
         with self._changed:
-            shown = self._proof.landed(n, piece, compared)
+            shown = self._proof.piece_complete(n, piece, compared)
         for each in shown:
-            each.show()
+            each.publish()
 
     def _moved(self, claim: Claim, body: Answer, count: int) -> None:
         with self._changed:
             if claim.revoked:
                 raise Revoked("revoked")
             self.bytes += count
-            claim.brought(count, now := time.monotonic())
+            claim.received(count, now := time.monotonic())
             self._check_pace(now)
             # Bytes that are only compared, or fetched again because no validator binds them, are no progress.
             new = body.start > self._furthest or (self.version.binds and not self._comparing)
             self._furthest = max(self._furthest, body.start)
-            if new and not claim.moved:
-                claim.moved = True
+            if new and not claim.progressed:
+                claim.progressed = True
                 self._retry.progress()
                 self._others = 0
 
     def _keep_part(self, claim: Claim, n: int, piece: Piece) -> None:
         """Store the received part of a piece, which is resumed if the next response can be proved to be of the same version."""
         with self._changed:
-            if self.version.binds and piece.got and not claim.revoked:
+            if self.version.binds and piece.received and not claim.revoked:
                 self._parts[n] = piece
 
     def _open(self, claim: Claim) -> None:
@@ -247,11 +247,11 @@ class Reader(Assignment):
         geometry = self._sink.geometry
         start = geometry.content(claim.first)[0]
         if (part := self._parts.get(claim.first)) is not None:
-            start += part.got
+            start += part.received
         with self._changed:
             self.requests += 1
             claim.connection = self.requests
-        if not claim.again:
+        if not claim.alone:
             end = sum(geometry.content(claim.past - 1))
             # From byte 0 no Range is sent: an origin may send the whole file, of which only the claim's bytes are read.
             claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._waits, claim))
@@ -277,13 +277,13 @@ class Reader(Assignment):
         """Read the whole file again and compare the stored pieces: no validator proves that a later answer continues this file."""
         geometry = self._sink.geometry
         if claim.first or self._parts:
-            self._sink.say(f"no validator proves that {self._origin.key} still has the same file: it is read from its beginning again")
+            self._sink.report(f"no validator proves that {self._origin.key} still has the same file: it is read from its beginning again")
         body = claim.body = self._origin.open()
         if geometry.length >= 0 and body.length not in (-1, geometry.length):
             raise OriginDiffers(f"the origin's file had {geometry.length} bytes and has {body.length} now")
         with self._changed:
             # Ranges of the previous version may still arrive: none of their bytes is written once this version is bound.
-            while any(other.busy for other in self._claims):
+            while any(other.writing for other in self._claims):
                 self._changed.wait(TICK)
             for other in self._claims - {claim}:
                 self._take_over(other)
@@ -293,8 +293,8 @@ class Reader(Assignment):
             self._anew = True
             self._comparing, self._others = True, CHANGED - 1
             self._parts.clear()
-            self._sink.unbind()
-            self._proof = Proof(self._sink.held())
+            self._sink.invalidate_version()
+            self._proof = Proof(self._sink.stored())
             self._piece_claims = PieceClaims([(0, geometry.count if geometry.count >= 0 else ENDLESS)], self._piece_claims.longest)
             claim.first, claim.past = self._piece_claims.claim() or (0, 0)
 
@@ -311,12 +311,12 @@ class Reader(Assignment):
         held = len(self._claims) + (self._main is not None)
         if isinstance(error, OriginDiffers):
             raise error
-        if not claim.moved and (claim.extra or held):
+        if not claim.progressed and (claim.concurrent or held):
             self._refused(error, max(1, held), time.monotonic())
             return ""
         if isinstance(error, OriginChanged):
             self._others += 1
-            if not claim.again or self._others > CHANGED:
+            if not claim.alone or self._others > CHANGED:
                 raise error
             self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
             return ""
@@ -324,10 +324,10 @@ class Reader(Assignment):
             if not held:
                 raise error
             return ""
-        if claim.moved:
+        if claim.progressed:
             if self._rate.slow(self.bytes, time.monotonic()):
                 raise OriginSlow(f"{self._origin.key} sends less than {self._origin.floor:.0f} bytes per second over many connections")
-            self._rest_until = time.monotonic() + self._rate.pause(claim.came) * self._chance()
+            self._rest_until = time.monotonic() + self._rate.pause(claim.received_bytes) * self._chance()
             return ""
         wait = self._retry.pause(error, time.monotonic(), self._chance(), self.bytes > 0 and not error.path)
         if wait is None or self.error is not None:

@@ -96,7 +96,7 @@ class ReaderOnDemand(Reader):
     def _by_range(self, first: int, past: int, now: float, extra: bool) -> Claim:
         """Claim for a range. extra: other connections run, so that a refusal only limits their number."""
         claim = Claim(*self._piece_claims.claim_until(first, past), None, False, now)
-        claim.extra = extra
+        claim.concurrent = extra
         return claim
 
     def _leave(self, claim: Claim, failure: OriginError | None) -> str:

@@ -33,14 +33,14 @@ class ReceivingLimit:
     """connections: number at the beginning, and the minimum. allowed: the present number."""
 
     def __init__(self, connections: int) -> None:
-        self._least = self.allowed = self._before = connections
+        self._minimum = self.allowed = self._before = connections
         self._started = self._seen = float("-inf")
         self._bytes = 0
         self._rate = 0.0
         self._settled = False
         self._rest, self._until = REST_SECONDS, float("-inf")
 
-    def wanted(self, total: int, now: float) -> None:
+    def record_wait(self, total: int, now: float) -> None:
         """Record that a connection waits now. total: bytes received by all connections of the origin, from any starting point."""
         if now - self._seen > UNBOUND:
             self._begin(total, now)
@@ -48,7 +48,7 @@ class ReceivingLimit:
         if now < self._until:
             return
         if self._until > self._started:
-            self.allowed = self._before = self._least
+            self.allowed = self._before = self._minimum
             self._begin(total, now)
         elif now - self._started >= WINDOW and not self._settled:
             self._begin(total, now, settled=True)

@@ -27,8 +27,8 @@ class RedirectedOrigin(HttpOrigin):
 
     def _version(self, body: Body, now: float) -> Version:
         version = super()._version(body, now)
-        linked = next(filter(None, (head.get("x-linked-etag") for head in body.passed)), "")
-        size = next(filter(None, (head.get("x-linked-size") for head in body.passed)), "")
+        linked = next(filter(None, (head.get("x-linked-etag") for head in body.redirect_heads)), "")
+        size = next(filter(None, (head.get("x-linked-size") for head in body.redirect_heads)), "")
         if not self._asked and size.isascii() and size.isdigit() and version.length not in (-1, int(size[:20])):
             raise OriginError(f"{body.place} sends {version.length} bytes, and the Hub says that the file has {size[:20]}", final=True)
         return Version(linked, "", version.length, True, version.coding) if linked else version

@@ -62,43 +62,45 @@ class OriginRoundRobin:
         with self._changed:
             if held < max(1, self._limit.allowed // max(1, self.files)):
                 return True
-            self._wait(now)
+            self._record_wait(now)
             return False
 
     @contextmanager
-    def of(self, claim: Claim, waits: Callable[[], bool]) -> Iterator[None]:
+    def turn(self, claim: Claim, waits: Callable[[], bool]) -> Iterator[None]:
         """The turn in which the connection of `claim` receives one piece. It waits for it while `waits`, LONGEST seconds at most."""
-        self._take(claim, waits)
+        self._wait_for_turn(claim, waits)
         try:
             yield
         finally:
             with self._changed:
-                self._past += claim.came - self._running.pop(claim)[1]
+                self._past += claim.received_bytes - self._running.pop(claim)[1]
                 self._changed.notify_all()
 
-    def _take(self, claim: Claim, waits: Callable[[], bool]) -> None:
+    def _wait_for_turn(self, claim: Claim, waits: Callable[[], bool]) -> None:
         with self._changed:
             self._waiting.append(claim)
-            started = claim.at = time.monotonic()
-            while claim.at >= self._suspended and waits() and not (self._waiting[0] is claim and self._has_turn(claim.at)):
-                if claim.at - started >= LONGEST:
-                    self._suspended = claim.at + SUSPENDED
+            started = claim.last_byte_at = time.monotonic()
+            while claim.last_byte_at >= self._suspended and waits():
+                if self._waiting[0] is claim and self._has_turn(claim.last_byte_at):
                     break
-                self._wait(claim.at)
+                if claim.last_byte_at - started >= LONGEST:
+                    self._suspended = claim.last_byte_at + SUSPENDED
+                    break
+                self._record_wait(claim.last_byte_at)
                 self._changed.wait(TICK)
-                claim.at = time.monotonic()
+                claim.last_byte_at = time.monotonic()
             self._waiting.remove(claim)
-            self._running[claim] = claim.at, claim.came
+            self._running[claim] = claim.last_byte_at, claim.received_bytes
             self._changed.notify_all()
 
     def _has_turn(self, now: float) -> bool:
         """Whether one more connection has a turn."""
-        used = sum(now - claim.at < QUIET and now - started < SLICE for claim, (started, _) in self._running.items())
+        used = sum(now - claim.last_byte_at < QUIET and now - started < SLICE for claim, (started, _) in self._running.items())
         return used < self._limit.allowed
 
-    def _wait(self, now: float) -> None:
+    def _record_wait(self, now: float) -> None:
         """Record that a file waits for a connection, or a connection for its turn."""
-        self._limit.wanted(self._past + sum(claim.came - before for claim, (_, before) in self._running.items()), now)
+        self._limit.record_wait(self._past + sum(claim.received_bytes - before for claim, (_, before) in self._running.items()), now)
 
 
 class RoundRobin:

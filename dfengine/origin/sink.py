@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from dfengine._piece import Geometry
 
     class Piece(Protocol):
-        """A piece in transfer. got: bytes of its content that have arrived."""
+        """A piece in transfer. received: bytes of its content that have arrived."""
 
-        got: int
+        received: int
 
-        def room(self, want: int) -> memoryview:
+        def buffer(self, want: int) -> memoryview:
             """The memory for the next bytes, at most `want`."""
 
-        def took(self, count: int) -> None:
+        def advance(self, count: int) -> None:
             """Report that `count` bytes were written there."""
 
-        def whole(self) -> bool:
+        def finish(self) -> bool:
             """All bytes arrived: store the piece without showing it, or compare it with the stored one and return True.
 
             Raises OriginDiffers, StorageError.
             """
 
-        def show(self) -> None:
+        def publish(self) -> None:
             """Make the piece available. Raises StorageError."""
 
     class Sink(Protocol):
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
         def ordered(self) -> bool:
             """Whether pieces are consumed from the first to the last, so that early ones are of no use."""
 
-        def unbind(self) -> None:
+        def invalidate_version(self) -> None:
             """Pieces of another response follow: if the transfer ends now, the stored pieces belong to no known version."""
 
-        def begin(self, n: int) -> Piece: ...
-        def held(self) -> Iterable[int]:
+        def begin_piece(self, n: int) -> Piece: ...
+        def stored(self) -> Iterable[int]:
             """Pieces that are stored, or were delivered."""
 
-        def end(self) -> int:
+        def window_end(self) -> int:
             """One past the last piece that there is room for."""
 
-        def room_for(self, n: int) -> None:
+        def wait_for_room(self, n: int) -> None:
             """Wait until there is room for piece n. Raises SourceGone when the download is stopped."""
 
         def wanted(self) -> int:
             """The piece that a reader waits for, -1: any."""
 
         def learn_length(self, length: int) -> None: ...
-        def say(self, text: str) -> None:
+        def report(self, text: str) -> None:
             """Report a message for the user."""

@@ -1,4 +1,4 @@
-"""Selection of a connection that is to give way, since others would fetch its pieces much faster. Pure: `now` is monotonic seconds.
+"""Selection of a connection to preempt, since others would fetch its pieces much faster. Pure: `now` is monotonic seconds.
 
 Laws:
 
@@ -7,10 +7,10 @@ Laws:
 2. A connection is slow while a reference has more than SLOW times its rate, and its claim's rest would take longer than REST. References
    are other connections: those that receive bytes now, and those whose claims ended while this one was as slow. Where no other one receives
    bytes, any that ended before is a reference as well, and all of them are dropped then: their rates do not predict the next ones.
-3. Without a reference a connection gives way if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for these
-   pieces, and no others are requested meanwhile, it gives way once if no other one has received bytes of this file, and its rest would
+3. Without a reference a connection is preempted if no byte arrived for QUIET seconds after earlier ones. Where a reader waits for these
+   pieces, and no others are requested meanwhile, it is preempted once if no other one has received bytes of this file, and its rest would
    take longer than ALONE.
-4. Each one that gives way doubles both patiences for MEMORY seconds. So few requests are added, whatever an origin does.
+4. Each one that is preempted doubles both patiences for MEMORY seconds. So few requests are added, whatever an origin does.
 
 An origin that is slow on each of its connections has no reference.
 """
@@ -32,7 +32,7 @@ REST = 2.0
 """Seconds that the rest of a slow claim takes at least."""
 
 PATIENCE = 1.0
-"""Seconds for which a connection stays slow before it gives way; the first of them follow a whole window, see `claim.WINDOW`."""
+"""Seconds for which a connection stays slow before it is preempted; the first of them follow a whole window, see `claim.WINDOW`."""
 
 QUIET = 5.0
 """Seconds without a byte. TCP retransmits lost segments within less, several times."""
@@ -41,7 +41,7 @@ ALONE = 20.0
 """Seconds that the rest of a claim takes at least for law 3."""
 
 MEMORY = 60.0
-"""Seconds for which a connection that gave way doubles the patiences."""
+"""Seconds for which a preempted connection doubles the patiences."""
 
 LATELY = 2.0
 """Seconds after the end of its claim for which a reference counts as one that receives bytes now."""
@@ -64,24 +64,24 @@ class SlowConnections:
         """Connection, bytes per second, and end time of ended claims."""
         self._times: deque[float] = deque()
         self._tries = awaited
-        """A connection without others may still give way."""
+        """A connection without others may still be preempted."""
 
-    def ended(self, claim: Claim, now: float) -> None:
+    def claim_ended(self, claim: Claim, now: float) -> None:
         """Record that a thread has left the claim."""
         size, seconds = ENOUGH
         passed = now - claim.began
-        if claim.came and passed > 0 and (claim.came >= size or passed >= seconds):
-            self._ended.append((claim.connection, claim.came / passed, now))
+        if claim.received_bytes and passed > 0 and (claim.received_bytes >= size or passed >= seconds):
+            self._ended.append((claim.connection, claim.received_bytes / passed, now))
 
-    def next(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
-        """The running claim that is to give way now, if any. rest: bytes of a claim that are not read yet."""
+    def to_preempt(self, claims: Collection[Claim], rest: Callable[[Claim], int], now: float) -> Claim | None:
+        """The running claim that is to be preempted now, if any. rest: bytes of a claim that are not read yet."""
         while self._times and now - self._times[0] >= MEMORY:
             self._times.popleft()
         longer = 1 << len(self._times)
         for claim in claims:
             claim.sample(now)
         for claim in claims:
-            if claim.body is None or claim.gives_way:
+            if claim.body is None or claim.preempted:
                 continue
             why = self._slow(claim, claims, rest(claim), now)
             if why and claim.slow_since is not None and now - claim.slow_since >= PATIENCE * longer:
@@ -111,7 +111,7 @@ class SlowConnections:
             found = BESIDE
         elif not running and max((pace for pace, _ in ended), default=0.0) > SLOW * rate:
             found = BEFORE
-        elif self._tries and not ended and rest > rate * ALONE and not any(other.came for other in others):
+        elif self._tries and not ended and rest > rate * ALONE and not any(other.received_bytes for other in others):
             found = TRY
         claim.slow_since = None if not found else claim.slow_since or now
         return found

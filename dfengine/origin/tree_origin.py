@@ -146,7 +146,7 @@ class TreeBody:
         self.head = Head(200)
         self.start, self.length, self.remaining = start, origin.manifest.length, max(0, past - start)
         self.vary, self.version = origin.vary, origin.version
-        self.ranged = self.not_modified = self.bounded = self.open_end = False
+        self.ranged = self.not_modified = self.bounded = self.end_unknown = False
         self._origin, self._manifest, self._past = origin, origin.manifest, past
         self._waiting = waiting
         self._driver = None if scheme_of(origin.manifest.base) == "file" else Driver(origin.cancel)

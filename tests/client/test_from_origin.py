@@ -45,7 +45,7 @@ class Body:
 
     place = "127.0.0.1:80"
     start, length, remaining = 0, -1, -1
-    ranged = bounded = not_modified = open_end = False
+    ranged = bounded = not_modified = end_unknown = False
     version = Version()
 
     def read_into(self, view: memoryview, waiting: object = None) -> int:

@@ -219,12 +219,14 @@ def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Can
                 HttpOrigin(url, cancel=cancel).open(unless=known)
 
 
-@pytest.mark.parametrize(("known", "says", "open_end"), [(-1, "*", True), (10, "*", True), (-1, "10", False)])
-def test_a_part_of_a_file_whose_length_it_does_not_say_may_not_be_the_last(known: int, says: str, open_end: bool, cancel: Cancel) -> None:
+@pytest.mark.parametrize(("known", "says", "end_unknown"), [(-1, "*", True), (10, "*", True), (-1, "10", False)])
+def test_a_part_of_a_file_whose_length_it_does_not_say_may_not_be_the_last(
+    known: int, says: str, end_unknown: bool, cancel: Cancel
+) -> None:
     answer = f'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes 5-9/{says}\r\nContent-Length: 5\r\n\r\n12345'
     with origin(answer.encode(), b"") as url:
         body = HttpOrigin(url, cancel=cancel).open(5, version=Version('"1"', "", known))
-        assert body.open_end == open_end
+        assert body.end_unknown == end_unknown
         body.close()
 
 
@@ -255,7 +257,7 @@ def test_a_users_range_of_a_file_whose_length_is_not_told(asked: str, answered: 
                 source.open()
         else:
             body = source.open()
-            assert (body.length, body.open_end) == (length, length < 0)
+            assert (body.length, body.end_unknown) == (length, length < 0)
             body.close()
 
 

@@ -56,7 +56,7 @@ def _short() -> Iterator[None]:
 
 @contextmanager
 def hasty() -> Iterator[None]:
-    """Connections give way at the least sign, and often."""
+    """Connections are preempted at the least sign, and often."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims, "WINDOW", 0.005)
         for name, value in {"SLOW": 2.0, "REST": 0.0, "PATIENCE": 0.0, "QUIET": 0.01, "ENOUGH": (1, 0.0), "MEMORY": 0.02}.items():
@@ -111,7 +111,7 @@ class Body:
         self.start, self.version, self.behaviour = start, version, behaviour
         self.length = -1 if origin.hides else len(data)
         self.remaining = -1 if origin.hides and past == len(data) else past - start
-        self.ranged = self.bounded = self.open_end = False
+        self.ranged = self.bounded = self.end_unknown = False
         self.closed = False
         self.came = 0
         self._origin, self._data, self._past = origin, data, past
@@ -251,31 +251,31 @@ class Geometry:
 
 class Piece:
     def __init__(self, sink: Sink, n: int) -> None:
-        self.got = 0
+        self.received = 0
         self._sink, self._n, self._known = sink, n, n in sink.pieces
         self._buffer = bytearray(PIECE)
 
-    def room(self, want: int) -> memoryview:
-        return memoryview(self._buffer)[self.got : self.got + want]
+    def buffer(self, want: int) -> memoryview:
+        return memoryview(self._buffer)[self.received : self.received + want]
 
-    def took(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         """Into its place at once, as long as the piece is not here."""
         if not self._known:
             self._sink.wait(self._n)
-            at = self._n * PIECE + self.got
-            self._sink.file[at : at + count] = self._buffer[self.got : self.got + count]
-        self.got += count
+            at = self._n * PIECE + self.received
+            self._sink.file[at : at + count] = self._buffer[self.received : self.received + count]
+        self.received += count
 
-    def whole(self) -> bool:
-        assert self._sink.geometry.length >= 0 or self.got == PIECE, "a short piece is the last one, and the length is known before it"
-        if self._known and self._sink.pieces[self._n] != self._buffer[: self.got]:
+    def finish(self) -> bool:
+        assert self._sink.geometry.length >= 0 or self.received == PIECE, "a short piece is the last one, and the length is known before it"
+        if self._known and self._sink.pieces[self._n] != self._buffer[: self.received]:
             raise OriginDiffers("the origin sends other bytes than those that are here")
         return self._known
 
-    def show(self) -> None:
+    def publish(self) -> None:
         with self._sink.lock:
             assert self._n not in self._sink.pieces
-            self._sink.pieces[self._n] = bytes(self._buffer[: self.got])
+            self._sink.pieces[self._n] = bytes(self._buffer[: self.received])
             self._sink.check()
 
 
@@ -296,7 +296,7 @@ class Sink:
         self.unbound = -1
         self._wants = wants
 
-    def begin(self, n: int) -> Piece:
+    def begin_piece(self, n: int) -> Piece:
         assert self.geometry.count < 0 or n < self.geometry.count
         return Piece(self, n)
 
@@ -306,18 +306,18 @@ class Sink:
             all(file[n * PIECE : n * PIECE + len(piece)] == piece for n, piece in self.pieces.items()) for file in self.files
         ), "pieces of two versions are shown"
 
-    def unbind(self) -> None:
+    def invalidate_version(self) -> None:
         """Called before pieces of another answer come."""
         self.unbound = len(self.pieces)
 
-    def held(self) -> list[int]:
+    def stored(self) -> list[int]:
         with self.lock:
             return list(self.pieces)
 
-    def end(self) -> int:
+    def window_end(self) -> int:
         return ENDLESS
 
-    def room_for(self, n: int) -> None:
+    def wait_for_room(self, n: int) -> None:
         pass
 
     def wait(self, n: int) -> None:
@@ -331,7 +331,7 @@ class Sink:
             assert self.geometry.length in (-1, length)
             self.geometry = Geometry(length)
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self.said.append(text)
 
     @property
@@ -935,14 +935,14 @@ def test_no_error_means_that_every_byte_is_of_one_version(
 def test_under_a_binding_version_no_byte_comes_twice(
     length: int, script: list[Behaviour], connections: int, seed: int | None, haste: bool
 ) -> None:
-    """Connections that break or give way, whenever they do, cost no byte."""
+    """Connections that break or are preempted, at whatever time, cost no byte."""
     with hasty() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread has no turn for longer than that
         found = run(Origin(length, script), None, seed, connections=connections, tries=0)
     assert found.reader.error is None
     assert found.retry.others == []
     assert sum(found.origin.sent.values()) == found.reader.bytes
-    # An answer that runs reads past what another one, which broke or gave way, brought of a piece.
+    # An answer that runs reads past what another one, which broke or was preempted, brought of a piece.
     ended = [body for body in found.origin.bodies if body.start % PIECE and body.start < length]
     broken = [body.start for body in ended if haste or body.behaviour.kind == "cut"]
     assert {n // PIECE for n, times in found.origin.sent.items() if times > 1} <= {start // PIECE for start in broken}

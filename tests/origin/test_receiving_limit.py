@@ -15,7 +15,7 @@ def run(width: ReceivingLimit, each: float, link: float, seconds: float, begin: 
     """Somebody waits all the time. each, link: bytes per second of a connection, and of all. Bytes in all, and the widths that were."""
     seen = []
     for n in range(int(seconds / STEP)):
-        width.wanted(int(total), begin + n * STEP)
+        width.record_wait(int(total), begin + n * STEP)
         total += min(link, each * width.allowed) * STEP
         seen.append(width.allowed)
     return total, seen
@@ -45,7 +45,7 @@ def test_what_nobody_waits_for_is_not_measured() -> None:
     """A window with a break says how much was asked for, not how much more would come."""
     width = ReceivingLimit(4)
     for n in range(100):
-        width.wanted(n * 1000, n * 0.5)
+        width.record_wait(n * 1000, n * 0.5)
     assert width.allowed == 4
 
 
@@ -71,5 +71,5 @@ def test_it_stays_within_its_bounds(connections: int, looks: list[tuple[float, i
     width, now, total = ReceivingLimit(connections), 0.0, 0
     for seconds, more in looks:
         now, total = now + seconds, total + more
-        width.wanted(total, now)
+        width.record_wait(total, now)
         assert connections <= width.allowed <= max(MOST, connections)

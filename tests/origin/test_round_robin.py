@@ -31,10 +31,10 @@ class Reader:
         self.thread.start()
 
     def run(self) -> None:
-        with self.turns.of(self.claim, self.waits):
+        with self.turns.turn(self.claim, self.waits):
             self.begun.set()
             while not self.ends.wait(0.01):
-                self.claim.at = time.monotonic()
+                self.claim.last_byte_at = time.monotonic()
 
     def end(self) -> None:
         self.ends.set()
@@ -72,9 +72,9 @@ def test_one_more_connection_than_there_are_turns_waits_and_the_one_that_waits_l
 
 def test_a_connection_that_brings_nothing_holds_up_nobody() -> None:
     turns = OriginRoundRobin(1)
-    with turns.of(quiet := claim(), always):
-        quiet.at -= 2 * QUIET
-        with turns.of(claim(), always):
+    with turns.turn(quiet := claim(), always):
+        quiet.last_byte_at -= 2 * QUIET
+        with turns.turn(claim(), always):
             pass
 
 
@@ -107,7 +107,7 @@ def test_nobody_waits_for_turns_where_somebody_waited_too_long(monkeypatch: pyte
 
 def test_origins_do_not_wait_for_each_other() -> None:
     turns = RoundRobin(1)
-    with turns.reading("o") as one, turns.reading("another") as another, one.of(claim(), always), another.of(claim(), always):
+    with turns.reading("o") as one, turns.reading("another") as another, one.turn(claim(), always), another.turn(claim(), always):
         pass
 
 
@@ -129,7 +129,7 @@ def test_what_stops_does_not_wait() -> None:
 def test_a_turn_ends_with_an_error() -> None:
     turns = OriginRoundRobin(1)
     try:
-        with turns.of(claim(), always):
+        with turns.turn(claim(), always):
             raise OSError
     except OSError:
         pass
@@ -156,8 +156,8 @@ def test_files_of_one_origin_share_its_connections() -> None:
 def test_connections_grow_in_number_where_that_brings_more_bytes() -> None:
     turns = OriginRoundRobin(1)
     turns.files = 1
-    with turns.of(running := claim(), always):
+    with turns.turn(running := claim(), always):
         for n in range(40):
             turns.may_open(turns._limit.allowed, 0.05 * n)
-            running.came += 1000 * turns._limit.allowed
+            running.received_bytes += 1000 * turns._limit.allowed
         assert turns.may_open(3, 2.0)

@@ -1,4 +1,4 @@
-"""Which connection gives way, on a virtual clock."""
+"""Which connection is preempted, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ class Line:
         if self.claim is None:
             body: Any = object()
             self.claim = Claim(0, 1, body, False, now, connection=self.number)
-            self.claim.asks(now)
+            self.claim.begin_wait(now)
             return
         claim, rate = self.claim, self.rate(now - self.begins)
         self._owed += max(0.0, rate) * STEP
         if self._owed >= 1:
-            claim.brought(int(self._owed), now)
+            claim.received(int(self._owed), now)
             self._owed -= int(self._owed)
         if rate < 0:
-            claim.brought(0, now)
-        elif claim._asked is None:
-            claim.asks(now)
+            claim.received(0, now)
+        elif claim._wait_began is None:
+            claim.begin_wait(now)
         if now - self.begins >= self.past:
             self.over = True
-            law.ended(claim, now)
+            law.claim_ended(claim, now)
 
 
 def run(
     lines: Iterable[Line], seconds: float, anew: Callable[[int, float], Line] | None = None, awaited: bool = False
 ) -> list[tuple[float, int]]:
-    """When which connection gave way; anew: makes the one that goes on with what it had to bring."""
+    """When which connection was preempted; anew: makes the one that goes on with what it had to bring."""
     law, lines, found = SlowConnections(awaited), list(lines), list[tuple[float, int]]()
     for step in range(int(seconds / STEP)):
         now = step * STEP
         for line in lines:
             line.go(law, now)
         running = {line.claim: line for line in lines if line.claim is not None and not line.over}
-        slow = law.next(running, lambda claim: SIZE - claim.came, now)
+        slow = law.to_preempt(running, lambda claim: SIZE - claim.received_bytes, now)
         if slow is not None:
             found.append((now, slow.connection))
             running[slow].over = True
-            law.ended(slow, now)
+            law.claim_ended(slow, now)
             if anew is not None:
                 lines.append(anew(len(lines), now))
     return found
@@ -137,7 +137,7 @@ def test_what_is_brought_soon_is_waited_for() -> None:
         quick.go(law, now)
         assert slow.claim is not None
         assert quick.claim is not None
-        assert law.next([slow.claim, quick.claim], lambda claim: 30_000, now) is None
+        assert law.to_preempt([slow.claim, quick.claim], lambda claim: 30_000, now) is None
 
 
 def test_one_that_falls_silent_gives_way_without_a_witness() -> None:
@@ -158,7 +158,7 @@ def test_a_claim_without_a_connection_is_not_judged() -> None:
     for step in range(2000):
         quick.go(law, step * STEP)
         assert quick.claim is not None
-        assert law.next([opens, quick.claim], lambda claim: SIZE, step * STEP) is None
+        assert law.to_preempt([opens, quick.claim], lambda claim: SIZE, step * STEP) is None
 
 
 RATES = st.lists(st.sampled_from([0.0, 1e3, 2e4, 1e6, 1e8, -1.0]), min_size=1, max_size=6)

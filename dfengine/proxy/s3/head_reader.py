@@ -69,7 +69,7 @@ class HeadReader:
             driver.close()
             raise
         self._of_thread.driver = driver
-        if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.passed):
+        if isinstance(body, Body) and any(head.get("location").partition("?")[0].endswith("/") for head in body.redirect_heads):
             raise OriginError(f"{body.place} has a directory there", 404)
         if version.length < 0:
             raise OriginError(f"{body.place} does not state the object's length")

@@ -38,7 +38,7 @@ class Arrivals:
         """Whether pieces should arrive in order, because a thread computes md5s of them in order."""
         return self._fetch.following
 
-    def unbind(self) -> None:
+    def invalidate_version(self) -> None:
         """Record that the copy mixes two responses without a common validator: the description names no version until the fetch ends.
 
         After a crash the copy is therefore not resumed.
@@ -47,7 +47,7 @@ class Arrivals:
         self._fetch.unbound = True
         self._fetch.describe()
 
-    def begin(self, n: int) -> Arriving:
+    def begin_piece(self, n: int) -> Arriving:
         """Begin piece n; if the copy already has it, the bytes are compared."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
@@ -58,15 +58,15 @@ class Arrivals:
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
         return Arriving(self._fetch, self.file, n, part, self._parts)
 
-    def held(self) -> list[int]:
+    def stored(self) -> list[int]:
         """Pieces that the copy has."""
         return list(self.file.here)
 
-    def end(self) -> int:
+    def window_end(self) -> int:
         """Return the end of the pieces to read: no limit."""
         return ENDLESS
 
-    def room_for(self, n: int) -> None:
+    def wait_for_room(self, n: int) -> None:
         """Return at once: the disk is checked when the piece is written."""
 
     def wanted(self) -> int:
@@ -78,7 +78,7 @@ class Arrivals:
         self._fetch.cache.check_length(length)
         self._fetch.room.write(self._fetch.task, lambda: self.file.learn_length(length))
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """Ignore messages: a supernode has no terminal."""
 
 
@@ -86,7 +86,7 @@ class Arriving:
     """One arriving piece; see origin.sink.Piece."""
 
     def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview]) -> None:
-        self.got = 0
+        self.received = 0
         self._fetch = fetch
         self._file = file
         self._n = n
@@ -98,26 +98,26 @@ class Arriving:
         self._digest = b""
         self._started = monotonic()
 
-    def room(self, want: int) -> memoryview:
+    def buffer(self, want: int) -> memoryview:
         """The unused rest of the current part."""
-        at = self.got - self._put
+        at = self.received - self._put
         return self._part[at : min(PART, at + want)]
 
-    def took(self, count: int) -> None:
+    def advance(self, count: int) -> None:
         """Count received bytes. A full part is hashed, and written unless the copy already has the piece."""
-        self.got += count
-        if self.got - self._put == PART:
+        self.received += count
+        if self.received - self._put == PART:
             self._flush()
 
     def _flush(self) -> None:
-        part = self._part[: self.got - self._put]
+        part = self._part[: self.received - self._put]
         self._hash.update(part)
         if not self._known and part:
             fetch = self._fetch
             fetch.room.write(fetch.task, lambda: self._file.put(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
-        self._put = self.got
+        self._put = self.received
 
-    def whole(self) -> bool:
+    def finish(self) -> bool:
         """See origin.sink.Piece. Raises OriginDiffers if the copy has the piece with other bytes, StorageError."""
         self._flush()
         self._parts.append(self._part)
@@ -126,7 +126,7 @@ class Arriving:
             raise OriginDiffers("the origin sends other bytes than before")
         return self._known
 
-    def show(self) -> None:
+    def publish(self) -> None:
         """Offer the piece to the swarm."""
         self._fetch.room.write(self._fetch.task, lambda: self._file.offer(self._n, self._digest))
         self._fetch.arrived(self._n, monotonic() - self._started)

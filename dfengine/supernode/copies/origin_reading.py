@@ -132,21 +132,21 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     try:
         if not body.ranged:
             raise OriginChanged(f"{body.place} answers a range with the whole file")
-        piece = Arrivals(fetch, file).begin(n)
-        while piece.got < length and n not in file.here:
-            count = body.read_into(piece.room(length - piece.got))
+        piece = Arrivals(fetch, file).begin_piece(n)
+        while piece.received < length and n not in file.here:
+            count = body.read_into(piece.buffer(length - piece.received))
             if not count:
                 raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
-            piece.took(count)
+            piece.advance(count)
             fetch.past_bytes += count
             if time.monotonic() - started > longest:
-                return piece.got / (time.monotonic() - started)
+                return piece.received / (time.monotonic() - started)
     finally:
         body.close()
-    rate = piece.got / max(time.monotonic() - started, 1e-3)
+    rate = piece.received / max(time.monotonic() - started, 1e-3)
     if n not in file.here:
-        piece.whole()
-        piece.show()
+        piece.finish()
+        piece.publish()
     return rate
 
 

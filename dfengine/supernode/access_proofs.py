@@ -1,7 +1,7 @@
 """Proofs of access for clients that open a file with their own credentials and share its task: each proves its access first.
 
 These are clients that sign requests for an object themselves, clients that request content from a registry by its digest
-(`credentials.Credentials.tasks`), and clients that share a private file with others (`credentials.Credentials.opened`).
+(`credentials.Credentials.tasks`), and clients that share a private file with others (`credentials.Credentials.shared_task`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PATIENCE = 20.0
 """Seconds within which the origin must respond."""
 
 
-class Signatures:
+class AccessProofs:
     """The proofs at one supernode. Used on the loop's thread. share: percent of the threads for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, access: OriginAccess, share: int) -> None:

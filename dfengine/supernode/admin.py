@@ -11,11 +11,11 @@ import msgspec
 from dfengine._piece import Geometry
 from dfengine.about import VERSION
 from dfengine.net.http import TEXT, BadRequest, Request, Response, text
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.legacy_metrics import handler
 from dfengine.supernode.metrics import Scrapes
-from dfengine.supernode.readiness import hindrance
+from dfengine.supernode.readiness import unready_reason
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
 
@@ -35,7 +35,7 @@ def ping(state: SupernodeState, request: Request) -> Response:
 
 def ready(state: SupernodeState, request: Request) -> Response:
     """GET /readyz: 503 with the reason while the supernode accepts no new downloads."""
-    reason = hindrance(state)
+    reason = unready_reason(state)
     return text(503, f"not ready: {reason}") if reason else text(200, "ready")
 
 
@@ -63,7 +63,7 @@ def task(state: SupernodeState, request: Request) -> Response:
     name = last(request)
     fetch = state.cdn.fetches.get(state.names.find(name))
     if fetch is None:
-        return refused(f"task {name[:64]}: not found", 404, 404)
+        return refusal(f"task {name[:64]}: not found", 404, 404)
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
     return as_json({
         "ID": name, "cdnStatus": fetch.state, "fileLength": geometry.framed_length, "httpFileLength": geometry.length,
@@ -77,7 +77,7 @@ def drop_task(state: SupernodeState, request: Request) -> Response:
     name = last(request)
     task = state.names.find(name)
     if task not in state.cdn.fetches:
-        return refused(f"task {name[:64]}: not found", 404, 404)
+        return refusal(f"task {name[:64]}: not found", 404, 404)
     state.events.info("task_removed", task=task, client=request.client)
     state.cdn.fetches[task].stop()
     state.fetches.forget(task)

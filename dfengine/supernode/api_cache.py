@@ -12,7 +12,7 @@ from dfengine import wire
 from dfengine.errors import ProtocolViolation
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, last, page
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import bare
@@ -34,7 +34,7 @@ class CacheRoutes:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
-    async def listed(self, state: SupernodeState, request: Request) -> Response:
+    async def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache: pageSize copies (at most PAGE) in the order of their last use, after skipping pageNum such pages."""
         number, size = page(request, "pageNum", 0), min(page(request, "pageSize", PAGE), PAGE)
         return _json((await self.copies(state, number * size, size))[0])
@@ -49,7 +49,7 @@ class CacheRoutes:
         found = [_object(state, *copy, description) for copy, description in zip(chosen, known, strict=True)]
         return [each for each in found if each is not None], len(copies)
 
-    async def one(self, state: SupernodeState, request: Request) -> Response:
+    async def get(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/cache/{task}."""
         found = await find(state, last(request))
         return _missing(request) if found is None else _json(found)
@@ -59,9 +59,9 @@ class CacheRoutes:
         try:
             pinned = wire.folded(request.body).get("pinned")
         except ProtocolViolation as error:
-            return refused(str(error), 400, 400)
+            return refusal(str(error), 400, 400)
         if not isinstance(pinned, bool):
-            return refused('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
+            return refusal('pinned: {"Code":2,"Msg":"invalid value"}', 400, 400)
         found = await pin(state, last(request), pinned)
         return _missing(request) if found is None else _json(found)
 
@@ -119,7 +119,7 @@ def _named_on_disk(state: SupernodeState, name: str) -> str:
 
 
 def _missing(request: Request) -> Response:
-    return refused(f"copy of task {last(request)[:64]}: not found", 404, 404)
+    return refusal(f"copy of task {last(request)[:64]}: not found", 404, 404)
 
 
 Described = tuple[str, int, int, int, str, str, bool]

@@ -35,23 +35,23 @@ class JobRoutes:
         self._preheats = preheats
         self._host = host
 
-    def make(self, state: SupernodeState, request: Request) -> Response:
+    def create(self, state: SupernodeState, request: Request) -> Response:
         """POST {"type": "preheat", "args": {...}}: start a job and return it; its `id` is a number."""
         job = start_job(self._preheats, request, parse_v2)
         return job if isinstance(job, Response) else as_json(self._job(job))
 
-    def listed(self, state: SupernodeState, request: Request) -> Response:
+    def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET: jobs, the newest first; `per_page` (at most PAGE), `page` (1 is the first), filter `state`."""
         number, size = max(1, page(request, "page", 1)), min(page(request, "per_page", PAGE), PAGE)
         wanted = request.query.get("state", "")
         jobs = [job for job in reversed(self._preheats.all()) if wanted in ("", STATES[job.state])]
         return as_json([self._job(job) for job in islice(jobs, (number - 1) * size, number * size)])
 
-    def one(self, state: SupernodeState, request: Request) -> Response:
+    def get(self, state: SupernodeState, request: Request) -> Response:
         """GET .../{id}."""
         return as_json(self._job(self._find(request)))
 
-    def drop(self, state: SupernodeState, request: Request) -> Response:
+    def delete(self, state: SupernodeState, request: Request) -> Response:
         """DELETE .../{id}: cancel a running job, remove an ended one."""
         job = self._find(request)
         try:

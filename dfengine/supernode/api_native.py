@@ -14,7 +14,7 @@ from dfengine.task import OWN
 LONGEST = 30.0
 """Longest time a pull is parked, in seconds."""
 
-WHYS = frozenset(("gone", "digest", "slow", "other"))
+REASONS = frozenset(("gone", "digest", "slow", "other"))
 MOST_PIECES = 64
 MOST_REPORTS = 20_000
 """Reports in one pull: as many as are decoded and applied in about 20 ms. A client sends at most 1000 of each kind."""
@@ -92,8 +92,8 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
     if message.done:
         swarm.done_all(task, cid, message.done, now)
     for n, source, why in message.failed:
-        if why not in WHYS:
-            raise ProtocolViolation(f"a failure is {', '.join(sorted(WHYS))}, not {why[:20]!r}")
+        if why not in REASONS:
+            raise ProtocolViolation(f"a failure is {', '.join(sorted(REASONS))}, not {why[:20]!r}")
         own = source.startswith(OWN)
         swarm.failed(task, cid, n, None if own else source, why, now)
         if own and why != "slow":

@@ -11,7 +11,7 @@ from dfengine.errors import BadValue
 from dfengine.net.http import BadRequest, Request, Response
 from dfengine.supernode.admin import PAGE, as_json, last, page
 from dfengine.supernode.api_preheat import rfc3339
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.registered_downloads import Key, Member
@@ -48,7 +48,7 @@ def new_peer(state: SupernodeState, request: Request) -> Response:
     host, ip, version, port = (fields.get(name, "") for name in ("hostname", "ip", "version", "port"))
     port = port or 0
     if not (isinstance(host, str) and isinstance(ip, str) and host and ip):
-        return refused(f"hostName, IP: {EMPTY}", 400, 400)
+        return refusal(f"hostName, IP: {EMPTY}", 400, 400)
     try:
         for name, value in (("hostName", host), ("IP", ip), ("version", version)):
             if not isinstance(value, str) or not (value.isprintable() or not value):
@@ -57,7 +57,7 @@ def new_peer(state: SupernodeState, request: Request) -> Response:
         if type(port) is not int or (port and port not in PEER_PORTS):
             raise BadValue(f"port: {INVALID}")
     except BadValue as error:
-        return refused(str(error), 400, 400)
+        return refusal(str(error), 400, 400)
     peer = Peer(ip, port, "", host, f"{host}-{ip}-{time.time_ns()}", version)
     state.posted_peers.add(peer, request.client, state.now())
     return as_json({"ID": peer.id}, 201)
@@ -76,7 +76,7 @@ async def _keys(state: SupernodeState, name: str) -> list[Key]:
 
 
 def _missing(name: str) -> Response:
-    return refused(f"peer {name[:128]}: not found", 404, 404)
+    return refusal(f"peer {name[:128]}: not found", 404, 404)
 
 
 async def peer(state: SupernodeState, request: Request) -> Response:

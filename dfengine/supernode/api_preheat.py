@@ -11,7 +11,7 @@ import msgspec
 
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation, RemoteError
 from dfengine.net.http import Request, Response
-from dfengine.supernode.api_v1 import refused, sent_on
+from dfengine.supernode.api_v1 import refusal, refusal_with_supernodes
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, WAITING, Job, Part, Totals
 from dfengine.supernode.preheat_request import FILE, PreheatRequest, parse_v1
 from dfengine.supernode.preheats import Preheats
@@ -61,11 +61,11 @@ def start_job(preheats: Preheats, request: Request, read: Callable[[bytes], Preh
     try:
         asked = read(request.body)
         request.body = b""
-        return preheats.begin(asked, request.client) or sent_on(preheats.state, CROWDED, 429)
+        return preheats.begin(asked, request.client) or refusal_with_supernodes(preheats.state, CROWDED, 429)
     except (ProtocolViolation, BadValue) as error:
-        return refused(str(error), 400, 400)
+        return refusal(str(error), 400, 400)
     except DfengineError as error:
-        return refused(str(error))
+        return refusal(str(error))
 
 
 class PreheatRoutes:
@@ -74,7 +74,7 @@ class PreheatRoutes:
     def __init__(self, preheats: Preheats) -> None:
         self._preheats = preheats
 
-    async def make(self, state: SupernodeState, request: Request) -> Response:
+    async def create(self, state: SupernodeState, request: Request) -> Response:
         """POST /api/v1/preheats {type, url, filter, headers, scope, platform...}: fetch a file or an image before any client requests it.
 
         md5 and identifier, which 1.x does not have, name the task of a file as in a registration. For a file the response waits up to 20 s
@@ -86,19 +86,19 @@ class PreheatRoutes:
         if job.kind == FILE:
             await asyncio.shield(job.started)
             if job.state == FAILED:
-                return refused(job.error)
+                return refusal(job.error)
         return as_json({"ID": job.id}, 201)
 
-    def listed(self, state: SupernodeState, request: Request) -> Response:
+    def list_all(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats: all preheats, without their parts."""
         return as_json([_job(job) for job in self._preheats.all()])
 
-    def one(self, state: SupernodeState, request: Request) -> Response:
+    def get(self, state: SupernodeState, request: Request) -> Response:
         """GET /api/v1/preheats/{id}."""
         job = self._find(request)
         return _missing(request) if job is None else as_json(_job(job) | _parts(state, job))
 
-    def drop(self, state: SupernodeState, request: Request) -> Response:
+    def delete(self, state: SupernodeState, request: Request) -> Response:
         """DELETE /api/v1/preheats/{id}: cancel a running preheat, remove an ended one."""
         job = self._find(request)
         if job is None:
@@ -106,7 +106,7 @@ class PreheatRoutes:
         try:
             self._preheats.cancel(job)
         except RemoteError as error:
-            return refused(str(error), 503, 503)
+            return refusal(str(error), 503, 503)
         state.wake()
         return Response(200, b"true\n")
 
@@ -115,7 +115,7 @@ class PreheatRoutes:
 
 
 def _missing(request: Request) -> Response:
-    return refused(f"preheat {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
+    return refusal(f"preheat {request.path.rpartition('/')[2][:64]}: not found", 404, 404)
 
 
 def _job(job: Job | RemoteJob) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dfengine import wire
 from dfengine.errors import BadValue, DfengineError, ProtocolViolation
 from dfengine.location import is_content
 from dfengine.net.http import Request, Response
-from dfengine.supernode.registration import dismiss_other, enter
+from dfengine.supernode.registration import join_swarm, remove_other_client
 from dfengine.supernode.registration_check import OVERHEAD, checked
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import task_id
@@ -36,16 +36,16 @@ def announced(state: SupernodeState, given: wire.Announcement, address: str) -> 
     ))  # fmt: skip
     task = task_id(registration.raw_url)
     key, shares = (task, given.cid), state.shares
-    dismiss_other(state, key, address)
+    remove_other_client(state, key, address)
     member = state.members.get(key)
     if given.withdrawn:
-        shares.withdrawn(task, given.cid)
+        shares.remove_sharer(task, given.cid)
         state.registry.leave(key)
         state.wake()
         return wire.Announced(wire.SUCCESS, task)
     if member is not None and (member.peer.ip, member.peer.port, member.peer.path) == (given.ip, given.port, registration.path):
-        if shares.alive(task, given.cid, given.keep):
-            return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task), msg=shares.copies.why_not_kept(task))
+        if shares.renew(task, given.cid, given.keep):
+            return wire.Announced(wire.SUCCESS, task, kept=shares.copies.is_kept(task), msg=shares.copies.keep_refusal(task))
     elif member is not None:
         state.registry.leave(key)  # the address of its peer server has changed
     if not given.digests:
@@ -54,9 +54,9 @@ def announced(state: SupernodeState, given: wire.Announcement, address: str) -> 
     fetch = shares.claim(task, given, address)
     if fetch is None:
         return wire.Announced(wire.WAIT, task, msg=f"other hosts share different bytes as {given.name}: verifying which are right")
-    enter(state, registration, fetch, address)
-    shares.joined(fetch, given.cid, given.keep)
-    return wire.Announced(wire.SUCCESS, task, kept=shares.copies.kept(task))
+    join_swarm(state, registration, fetch, address)
+    shares.add_sharer(fetch, given.cid, given.keep)
+    return wire.Announced(wire.SUCCESS, task, kept=shares.copies.is_kept(task))
 
 
 def _answer(message: wire.Announced) -> Response:

@@ -41,7 +41,7 @@ FULL_AGAIN = 5
 """Value of Retry-After, in seconds, when the supernode is full."""
 
 MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
-GO_ON = '{"Code":11,"Msg":"peer continue"}'
+CONTINUE = '{"Code":11,"Msg":"peer continue"}'
 
 STATUSES = {wire.START: "START", wire.RUNNING: "RUNNING", wire.DONE: "FINISHED"}
 RESULTS = {wire.FAILED: "FAILED", wire.WRITTEN: "SUCCESS", wire.NO_RESULT: "INVALID", wire.ARRIVED: "SEMISUC"}
@@ -53,7 +53,7 @@ def answer(message: wire.Answer, status: int = 200) -> Response:
     return Response(status, wire.encode(message) + b"\n")
 
 
-def refused(message: str, status: int = 500, code: int = 500) -> Response:
+def refusal(message: str, status: int = 500, code: int = 500) -> Response:
     """Return a refusal in the form of 1.x."""
     return answer(wire.Answer(code, message=message), status)
 
@@ -78,7 +78,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
             fetch, member = await join(state, registration, how, url, request.client)
     except ProtocolViolation as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return refused(str(error), 400, 400)
+        return refusal(str(error), 400, 400)
     except OriginBusy as error:
         state.events.debug("registration_deferred", client=request.client, reason=str(error))
         return answer(wire.Answer(wire.WAIT if registration.native else wire.WAIT_AUTH, msg=f"register again: {error}"))
@@ -87,13 +87,13 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         # A 1.x client ends at this code. When refused as for a URL that cannot be fetched, it goes to the origin directly.
         if error.status in FOR_OTHERS and registration.native and not error.final:
             return answer(wire.Answer(wire.NEED_AUTH, msg=f"the origin asks for credentials: {error}"))
-        return refused(str(error) if registration.native else without_reason(str(error)))
+        return refusal(str(error) if registration.native else without_reason(str(error)))
     except (SupernodeFull, DiskFull) as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return sent_on(state, str(error)) if registration.native else refused(str(error))
+        return refusal_with_supernodes(state, str(error)) if registration.native else refusal(str(error))
     except DfengineError as error:
         state.events.warning("registration_refused", client=request.client, reason=str(error))
-        return refused(str(error))
+        return refusal(str(error))
     geometry = fetch.geometry
     span.note(task=state.names.public_name(fetch.task), cid=state.names.public_cid(fetch.task, registration.cid), length=geometry.length)
     data = wire.Registered(
@@ -109,16 +109,16 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 
-def sent_on(state: SupernodeState, message: str, status: int = 503) -> Response:
+def refusal_with_supernodes(state: SupernodeState, message: str, status: int = 503) -> Response:
     """Refuse and name other supernodes to clients that know the field: a random choice of those that lead the fewest tasks."""
     others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
     alternatives = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
-    refusal = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
-    refusal.headers = (("Retry-After", str(FULL_AGAIN)),)
-    return refusal
+    response = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
+    response.headers = (("Retry-After", str(FULL_AGAIN)),)
+    return response
 
 
-def leaving(state: SupernodeState, request: Request) -> Response:
+def refuse_draining(state: SupernodeState, request: Request) -> Response:
     """Refuse a registration while this supernode drains; a native client receives the reason and the cluster's other supernodes.
     Raises CloseConnection for a client of 1.x: it looks for another supernode after a closed connection, but not after a refusal."""
     try:
@@ -127,7 +127,7 @@ def leaving(state: SupernodeState, request: Request) -> Response:
         native = 0
     if not native:
         raise CloseConnection
-    return sent_on(state, "it is about to end (--drain) and takes no new downloads")
+    return refusal_with_supernodes(state, "it is about to end (--drain) and takes no new downloads")
 
 
 # THE PULL
@@ -223,7 +223,7 @@ def _pulled(state: SupernodeState, task: str, cid: str, super_node_ip: str, pull
             return answer(wire.Answer(wire.WAIT, msg=f"taskID({task}) clientID({cid}): {MUST_WAIT}"))
         return answer(wire.Answer(wire.FINISHED, wire.Finished(geometry.framed_length, fetch.md5)))
     if pull.kind == "busy":
-        return answer(wire.Answer(wire.CONTINUE, msg=f"taskID: {task},clientID: {cid}: {GO_ON}"))
+        return answer(wire.Answer(wire.CONTINUE, msg=f"taskID: {task},clientID: {cid}: {CONTINUE}"))
     if pull.kind == "wait":
         cached = state.swarm.tasks[task].cached.count()
         where = "clientSucCount:0,cdnSucCount:0" if status == wire.START and not cached else f"taskID({task}) clientID({cid})"
@@ -263,7 +263,7 @@ def _report_event(state: SupernodeState, request: Request, event: Callable[[str,
         state.member(task, cid, request.client)
         event(task, cid, piece_of(state, task, request.query.get(fields.PIECE_RANGE, "")))
     except DfengineError as error:
-        return refused(str(error))
+        return refusal(str(error))
     finally:
         state.wake()
     return answer(wire.Answer(wire.REPORTED))
@@ -276,12 +276,12 @@ def piece_failed(state: SupernodeState, request: Request) -> Response:
     kind = query.get(fields.ERROR_TYPE, "")
     why = fields.WHY.get(kind)
     if why is None:
-        return refused(f"errorType: {kind[:60]}: {INVALID}", 400, 400)
+        return refusal(f"errorType: {kind[:60]}: {INVALID}", 400, 400)
     try:
         state.member(task, cid, request.client)
         _failed(state, task, cid, piece_of(state, task, query.get(fields.RANGE, "")), _source(query), why)
     except DfengineError as error:
-        return refused(str(error))
+        return refusal(str(error))
     finally:
         state.wake()
     return Response(200, b"")
@@ -291,7 +291,7 @@ def leave(state: SupernodeState, request: Request) -> Response:
     task, cid = _download(request.query)
     member = state.members.get((task, cid))
     if member is None or not member.is_of(request.client):
-        return refused(f"failed to update the service down info because this peer({cid}) has been offline")
+        return refusal(f"failed to update the service down info because this peer({cid}) has been offline")
     state.registry.leave(member.key)
     state.wake()
     return answer(wire.Answer(wire.LEFT))
@@ -305,7 +305,7 @@ def report(state: SupernodeState, request: Request) -> Response:
         state.timings.downloaded(length, seconds)
     state.counts["finished_downloads" if report_fields.get("success") is True else "failed_downloads"] += 1
     if report_fields.get("wrongcontent") is True:
-        state.shares.doubt(report_fields.get("taskid"), report_fields.get("cid"), request.client)
+        state.shares.report_wrong_digest(report_fields.get("taskid"), report_fields.get("cid"), request.client)
     if report_fields.get("backsourcereason") not in (None, "", "0", 0):
         state.counts["back_to_source"] += 1
     log_download(state.events, report_fields, request.client, state.names, state.cdn.fetches)

@@ -10,9 +10,9 @@ from dfengine.net.http import Request, Response, text
 from dfengine.supernode.state import SupernodeState
 
 
-def ask(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
+def request_work(state: SupernodeState, request: Request) -> Response | asyncio.Future[Response]:
     """Park a proxy's request for work. Raises ProtocolViolation."""
     try:
-        return state.workers.ask(work_messages.decode_request(request.body), request.client)
+        return state.workers.request_work(work_messages.decode_request(request.body), request.client)
     except RemoteError as error:
         return text(429, str(error))

@@ -30,11 +30,11 @@ class BearerToken:
         """The token as text, to send to other supernodes, which have the same; "" without a token."""
         return self._token.decode("ascii", "replace")
 
-    def equals(self, shown: bytes) -> bool:
+    def equals(self, token: bytes) -> bool:
         """Compare with the token in constant time; False without a token."""
-        return bool(self._token) and hmac.compare_digest(shown, self._token)
+        return bool(self._token) and hmac.compare_digest(token, self._token)
 
-    def shown(self, request: Request) -> bool:
+    def is_in(self, request: Request) -> bool:
         """Whether the request carries the token."""
         kind, _, value = request.headers.get("authorization", "").strip().partition(" ")
         return kind.lower() == "bearer" and self.equals(value.strip().encode("utf-8", "replace"))

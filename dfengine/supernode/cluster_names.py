@@ -35,9 +35,9 @@ class ClusterNames:
         for name, _ in self._names.tasks(wanted, url, sign):
             yield self._names.alias("signed task" if signed else "task", name)
 
-    def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
-        """Return the name of the task that `Credentials.opened` returns."""
-        return self._names.alias("task", self._names.opened(wanted, url, sign, version))
+    def shared_task(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
+        """Return the name of the task that `Credentials.shared_task` returns."""
+        return self._names.alias("task", self._names.shared_task(wanted, url, sign, version))
 
     def variant(self, name: str, headers: Iterable[tuple[str, str]], names: Iterable[str]) -> str:
         """Return the name of the task that `Credentials.variant` derives from the task named `name`."""

@@ -1,8 +1,8 @@
 """URLs at which content named by its sha256 is stored, as clients report, and which of them sent other bytes. Pure. now: seconds.
 
-A place is a URL without its query. A place whose bytes had another sha256 is not requested for that content again for BLOCKED seconds, and
-places that are named by a client that has named WRONG such places are not used for as long. The next fetch uses another place. So a wrong
-registry, or a client that names it, fails a task a few times instead of permanently.
+A location is a URL without its query. A location whose bytes had another sha256 is not requested for that content again for BLOCKED
+seconds, and locations that are named by a client that has named WRONG such locations are not used for as long. The next fetch uses another
+location. So a wrong registry, or a client that names it, fails a task a few times instead of permanently.
 """
 
 from __future__ import annotations
@@ -20,69 +20,70 @@ BLOCKED = 600.0
 WRONG = 3
 
 MOST_TASKS = 16384
-MOST_PLACES = 8
+MAX_URLS = 8
 """Places of one task in memory."""
 
 MOST_BLOCKED = 256
-"""Blocked places of one task, and clients that named them; the oldest are dropped first."""
+"""Blocked locations of one task, and clients that named them; the oldest are dropped first."""
 
 
 class _Known:
-    """The places of one task."""
+    """The locations of one task."""
 
     def __init__(self) -> None:
-        self.places: dict[str, tuple[Wanted, str]] = {}
+        self.urls: dict[str, tuple[Wanted, str]] = {}
         """Place -> the request for it, and the client that named it."""
         self.blocked: OrderedDict[str, float] = OrderedDict()
         """Place -> the time until which it is blocked."""
         self.clients: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Client -> the number of wrong places that it named, and the time until which they count."""
+        """Client -> the number of wrong locations that it named, and the time until which they count."""
         self.wrong = 0
-        self.doubted = 0.0
+        self.distrusted_until = 0.0
 
-    def good(self, wanted: Wanted, client: str, now: float) -> bool:
-        """Whether the place may be requested on the word of this client."""
+    def is_trusted(self, wanted: Wanted, client: str, now: float) -> bool:
+        """Whether the location may be requested on the word of this client."""
         count, until = self.clients.get(client, (0, 0.0))
-        return self.blocked.get(_place(wanted.url), now) <= now and (count < WRONG or until <= now)
+        return self.blocked.get(_without_query(wanted.url), now) <= now and (count < WRONG or until <= now)
 
 
 class ContentSources:
-    """The places of content, by task."""
+    """The locations of content, by task."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def note(self, task: str, wanted: Wanted, client: str) -> None:
-        """Note a place that a client names. A request with credentials is not noted, because other clients may not use them."""
+        """Note a location that a client names. A request with credentials is not noted, because other clients may not use them."""
         known = self._of(task)
-        if len(known.places) < MOST_PLACES and not any(is_private(name) for name, _ in wanted.headers):
-            known.places.setdefault(_place(wanted.url), (wanted, client))
+        if len(known.urls) < MAX_URLS and not any(is_private(name) for name, _ in wanted.headers):
+            known.urls.setdefault(_without_query(wanted.url), (wanted, client))
 
     def choose(self, task: str, wanted: Wanted, client: str, now: float) -> Wanted:
-        """Return the request to fetch for a client that names `wanted`. Raises OriginError when every known place has sent other bytes."""
+        """Return the request to fetch for a client that names `wanted`. Raises OriginError when all known locations sent other bytes."""
         known = self._of(task)
-        for each, by in ((wanted, client), *known.places.values()):
-            if known.good(each, by, now):
+        for each, by in ((wanted, client), *known.urls.values()):
+            if known.is_trusted(each, by, now):
                 return each
-        raise OriginError(f"{_place(wanted.url)[:200]} has sent bytes with another sha256: it is not requested again for {BLOCKED:g} s")
+        location = _without_query(wanted.url)[:200]
+        raise OriginError(f"{location} has sent bytes with another sha256: it is not requested again for {BLOCKED:g} s")
 
-    def blame(self, task: str, url: str, client: str, now: float) -> None:
-        """The bytes of `url` have another digest. client: the one to blame when no client is noted for this place."""
-        known, place = self._of(task), _place(url)
+    def report_wrong_digest(self, task: str, url: str, client: str, now: float) -> None:
+        """The bytes of `url` have another digest. client: the one to blame when no client is noted for this location."""
+        known, location = self._of(task), _without_query(url)
         known.wrong += 1
-        _, client = known.places.pop(place, (None, client))
-        _keep(known.blocked, place, now + BLOCKED)
+        _, client = known.urls.pop(location, (None, client))
+        _keep(known.blocked, location, now + BLOCKED)
         count, until = known.clients.get(client, (0, 0.0))
         _keep(known.clients, client, (count + 1 if until > now else 1, now + BLOCKED))
 
-    def doubt(self, task: str, now: float) -> None:
+    def distrust_sharers(self, task: str, now: float) -> None:
         """A download got all of the content from hosts that share it, and its digest was wrong."""
-        self._of(task).doubted = now + BLOCKED
+        self._of(task).distrusted_until = now + BLOCKED
 
-    def doubted(self, task: str, now: float) -> bool:
-        """Whether `doubt` was called in the last BLOCKED seconds; the content is then fetched from a place."""
+    def distrusts_sharers(self, task: str, now: float) -> bool:
+        """Whether `distrust_sharers` was called in the last BLOCKED seconds; the content is then fetched from a location."""
         known = self._known.get(task)
-        return known is not None and known.doubted > now
+        return known is not None and known.distrusted_until > now
 
     def wrong(self, task: str) -> int:
         """Return the number of fetches of this task that had another digest."""
@@ -106,6 +107,6 @@ def _keep(kept: OrderedDict[str, Any], key: str, value: Any) -> None:
         kept.popitem(last=False)
 
 
-def _place(url: str) -> str:
+def _without_query(url: str) -> str:
     """Return a URL without query and fragment, which do not change where content is stored."""
     return url.partition("#")[0].partition("?")[0]

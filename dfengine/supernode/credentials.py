@@ -26,7 +26,7 @@ from dfengine.task import task_id
 if TYPE_CHECKING:
     from dfengine.supernode.copies.fetch_request import Wanted
 
-OPENING = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
+CREDENTIAL_HEADERS = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
 """Headers that only grant access to a file. By others, as by a cookie, an origin may also select the file."""
 
 
@@ -45,7 +45,7 @@ class Credentials:
         """Yield the candidate tasks of `wanted`, named by `url` and `sign` as in 1.x, and the request of each; the most shared one first.
 
         A task named by its content is shared by all clients without credentials, at whatever URL it is stored. Unless it is to be split,
-        clients with credentials for the same server share a task as well; each proves its access first (`access_proofs.Signatures`).
+        clients with credentials for the same server share a task as well; each proves its access first (`access_proofs.AccessProofs`).
 
         Plain http verifies no server, so the shared task is tried first, with the system's authorities. The second task is used only when
         a redirect leads to an origin that these do not know; the fetch then raises OriginUntrusted.
@@ -54,34 +54,34 @@ class Credentials:
         if wanted.content:
             plain = task_id(url, PLACED, ranges[-1] if ranges else "")
             closed = any(is_private(name) for name, _ in wanted.headers)
-            apart = [plain, Hop(wanted.url).key if closed else "", wanted.verified]
+            parts = [plain, Hop(wanted.url).key if closed else "", wanted.verified]
             if closed and wanted.split:
-                apart += [part for header in _private(wanted.headers) for part in header]
-            yield self._keyed(apart) if any(apart[1:]) else plain, wanted
+                parts += [part for header in _private(wanted.headers) for part in header]
+            yield self._keyed(parts) if any(parts[1:]) else plain, wanted
             return
         plain = task_id(url, sign, (ranges[-1] if ranges else "") + (wanted.tree.mark if wanted.tree is not None else ""))
         # In a URL of http, any part of the query may be the signature. It selects no other file: the task's own name identifies the file.
-        opened = wanted.url if wanted.signed and not scheme_of(wanted.url) else without_signature(wanted.signed)
+        signed_url = wanted.url if wanted.signed and not scheme_of(wanted.url) else without_signature(wanted.signed)
         if wanted.verified and wanted.url[:5].lower() == "http:":
-            yield self.private_task(plain, wanted.headers, "", opened), replace(wanted, insecure=False, cacerts=())
-        yield self.private_task(plain, wanted.headers, wanted.verified, opened), wanted
+            yield self.private_task(plain, wanted.headers, "", signed_url), replace(wanted, insecure=False, cacerts=())
+        yield self.private_task(plain, wanted.headers, wanted.verified, signed_url), wanted
 
-    def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", opened: str = "") -> str:
+    def private_task(self, task: str, headers: Iterable[tuple[str, str]], verified: str = "", signed_url: str = "") -> str:
         """Return the id of `task` for requests with exactly these credentials and this verification of the origin.
 
-        opened: the URL that the clients sign themselves, without its signature; each proves its own (`access_proofs.Signatures`).
+        signed_url: the URL that the clients sign themselves, without its signature; each proves its own (`access_proofs.AccessProofs`).
 
         Raises LocalError when the key cannot be stored.
         """
         private = _private(headers)
         # No header's name is empty.
         private += [("", verified)] if verified else []
-        private += [("\n", opened)] if opened else []  # no header's name contains a line end either
+        private += [("\n", signed_url)] if signed_url else []  # no header's name contains a line end either
         if not private:
             return task
         return self._keyed([task, *(part for header in private for part in header)])
 
-    def opened(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
+    def shared_task(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
         """Return the id of the task shared by clients whose own credentials open this version of a file, named as in `tasks`.
 
         "" when the task cannot be shared. version: identifies the version; "" when nothing does. A client that sends private headers
@@ -89,7 +89,7 @@ class Credentials:
         """
         named = wanted.content or wanted.signed or wanted.tree is not None or scheme_of(wanted.url)
         private = _private(wanted.headers)
-        others = [header for header in private if header[0] not in OPENING]
+        others = [header for header in private if header[0] not in CREDENTIAL_HEADERS]
         if wanted.split or named or not version or len(others) == len(private):
             return ""
         [*_, (plain, _)] = self.tasks(replace(wanted, headers=tuple(each for each in wanted.headers if not is_private(each[0]))), url, sign)

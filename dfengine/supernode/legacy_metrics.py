@@ -47,7 +47,7 @@ LONGEST_DOWNLOAD, LONGEST_FILE = 1e9, 1 << 62
 SCHEDULES = tuple(0.02 * 2**n for n in range(6))
 """Milliseconds that a choice of pieces takes."""
 
-UNTOLD = frozenset(("/swarm/pull",))
+EXCLUDED_ROUTES = frozenset(("/swarm/pull",))
 """Routes without histograms: most of these requests are answered without being decoded, or are parked on purpose."""
 
 
@@ -108,7 +108,7 @@ class LegacyCounts:
 
     def answered(self, route: str, seconds: float, asked: int, answer: Response | None) -> None:
         """Note the response to a request of `asked` bytes; None: the client disconnected before it."""
-        if route in UNTOLD:
+        if route in EXCLUDED_ROUTES:
             return
         handler = self._handlers.get(route)
         if handler is None:

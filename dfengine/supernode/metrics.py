@@ -46,7 +46,7 @@ COUNTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class MetricSources:
     """Sources of figures besides the state. answers: (route, HTTP status) -> responses, without those that `plain` sent."""
 
     answers: dict[tuple[str, int], int]
@@ -110,7 +110,7 @@ class _Walk:
 
 
 class _Collector:
-    def __init__(self, state: SupernodeState, served: Served, walk: _Walk) -> None:
+    def __init__(self, state: SupernodeState, served: MetricSources, walk: _Walk) -> None:
         self._state = state
         self._served = served
         self._walk = walk
@@ -269,7 +269,7 @@ class _Family:
 class Scrapes:
     """Responses to `/metrics`. `clock`: monotonic seconds."""
 
-    def __init__(self, state: SupernodeState, served: Served, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, state: SupernodeState, served: MetricSources, clock: Callable[[], float] = monotonic) -> None:
         self._state = state
         self._served = served
         self._clock = clock

@@ -24,7 +24,7 @@ def origin_name(url: str) -> str:
 
 
 @dataclass(slots=True)
-class Past:
+class OriginTotals:
     """Sums over fetches that left memory. errors: of all fetches. at: Unix seconds of the last error, 0 for none."""
 
     requests: int = 0
@@ -38,23 +38,23 @@ class OriginCounts:
     """Counts by the name of the origin."""
 
     def __init__(self) -> None:
-        self.origins: dict[str, Past] = {}
+        self.origins: dict[str, OriginTotals] = {}
 
     def failed(self, url: str, reason: str, at: float) -> None:
         """Count a failed fetch, or a file that the origin refused. at: Unix seconds."""
-        past = self._past(url)
-        past.errors, past.error, past.at = past.errors + 1, redacted(reason)[:LONGEST], at
+        totals = self._of(url)
+        totals.errors, totals.error, totals.at = totals.errors + 1, redacted(reason)[:LONGEST], at
 
-    def forgot(self, url: str, requests: int, count: int) -> None:
+    def add_fetch(self, url: str, requests: int, count: int) -> None:
         """Add a fetch that leaves memory, which sent `requests` requests and read `count` bytes."""
-        past = self._past(url)
-        past.requests += requests
-        past.bytes += count
+        totals = self._of(url)
+        totals.requests += requests
+        totals.bytes += count
 
-    def _past(self, url: str) -> Past:
+    def _of(self, url: str) -> OriginTotals:
         name = origin_name(url)
-        past = self.origins.pop(name, None) or Past()
-        self.origins[name] = past
+        totals = self.origins.pop(name, None) or OriginTotals()
+        self.origins[name] = totals
         while len(self.origins) > MOST:
             self.origins.pop(next(iter(self.origins)))
-        return past
+        return totals

@@ -119,12 +119,12 @@ class OriginFetches:
             # The failed copy takes disk space as long as it is referenced. The file may be longer now.
             fetch = None
             self._drop(task)
-            self.quota.dismiss(task)
+            self.quota.release(task)
         if fetch is None:
             if wanted.content:
                 wanted = replace(self.sources.choose(task, wanted, address, now), wrong=self.sources.wrong(task))
             self.quota.admit(task, wanted, address)
-            self._names.learn(task, wanted)
+            self._names.add(task, wanted)
             self._counts["triggered"] += 1
             if (span := self._spans.pop(task, None)) is not None:
                 span.end()
@@ -190,7 +190,7 @@ class OriginFetches:
         self._drop(task)
         if fetch is not None and fetch.claim is not None and task not in self.kept:
             self._cache.remove(task)
-        self.quota.dismiss(task)
+        self.quota.release(task)
         self.refusals.forget(task)
 
     def _drop(self, task: str) -> None:
@@ -198,9 +198,9 @@ class OriginFetches:
         self.cdn.forget(task)
         if self.cluster is not None and fetch is not None and fetch.wanted.cluster_name:
             self.cluster.release(fetch.wanted.cluster_name)
-        self._names.gone(task)
+        self._names.remove(task)
         if fetch is not None and fetch.claim is None:
-            self.origin_counts.forgot(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
+            self.origin_counts.add_fetch(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._started.pop(task, None)
@@ -257,7 +257,7 @@ class OriginFetches:
             fetch.insists()
         elif fetch.task in self._swarm.tasks:
             self._events.info("hosts_redirected", task=fetch.task, reason=why)
-            self._registry.send_on(fetch.task, fetch.insists)
+            self._registry.redirect(fetch.task, fetch.insists)
             self._wake()
 
     def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
@@ -331,8 +331,8 @@ class OriginFetches:
             if self.cluster is not None:
                 self.cluster.release(fetch.task)  # a supernode with space for the file may read its origin
         if fetch.wanted.content and isinstance(error, DigestMismatch):
-            self.sources.blame(fetch.task, fetch.asked, fetch.address, self._loop.time())
-        self.quota.failed(fetch.task)
+            self.sources.report_wrong_digest(fetch.task, fetch.asked, fetch.address, self._loop.time())
+        self.quota.mark_failed(fetch.task)
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             fetch.error = copy(error)
             fetch.error.args = (self._refused(fetch, error),)

@@ -29,24 +29,24 @@ class PreheatToken(BearerToken):
         super().__init__(file)
         self._signed = signed
 
-    def opens(self, request: Request) -> bool:
+    def permits(self, request: Request) -> bool:
         """Whether the request is for a preheat and carries the token."""
-        return bool(self) and _PATHS.fullmatch(request.path) is not None and self.shown(request)
+        return bool(self) and _PATHS.fullmatch(request.path) is not None and self.is_in(request)
 
     def protect(self, route: Callable[[State, Request], Answer]) -> Callable[[State, Request], Answer | Response]:
         """Wrap a route of preheats: refuse requests that are not signed and lack the token, if a token is configured."""
 
         def protected(state: State, request: Request) -> Answer | Response:
-            if not self or self._signed or self.shown(request):
+            if not self or self._signed or self.is_in(request):
                 return route(state, request)
             return text(401, "preheats need this supernode's token: send it as `Authorization: Bearer TOKEN`, or as a password")
 
         return protected
 
-    def shown(self, request: Request) -> bool:
+    def is_in(self, request: Request) -> bool:
         """Whether the request carries the token, as a bearer token or a password."""
         kind, _, value = request.headers.get("authorization", "").strip().partition(" ")
         if kind.lower() == "basic":
             with contextlib.suppress(ValueError):
                 return self.equals(b64decode(value.strip(), validate=True).partition(b":")[2])
-        return super().shown(request)
+        return super().is_in(request)

@@ -31,7 +31,7 @@ from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import FILE, PreheatRequest
 from dfengine.supernode.preheat_targets import PreheatTargets
-from dfengine.supernode.registration import first
+from dfengine.supernode.registration import ensure_fetch
 from dfengine.supernode.registration_check import OVERHEAD
 from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.task import task_id, task_url
@@ -307,7 +307,7 @@ class Preheats:
         """Return the task's fetch, once its origin has responded."""
         while True:
             try:
-                return await first(self.state, wanted, url, sign, job.client)
+                return await ensure_fetch(self.state, wanted, url, sign, job.client)
             except OriginBusy:
                 self._origins_responded(job)
                 await asyncio.sleep(POLL[1])

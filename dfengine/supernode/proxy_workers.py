@@ -57,7 +57,7 @@ class Workers:
         now = self._loop.time()
         return (worker for worker in self._workers.values() if now - worker.seen < LIFE)
 
-    def ask(self, asking: work_messages.WorkRequest, address: str) -> Response | asyncio.Future[Response]:
+    def request_work(self, asking: work_messages.WorkRequest, address: str) -> Response | asyncio.Future[Response]:
         """Answer a proxy's request for work, or park it. Raises RemoteError at the limit, or if another client uses the proxy's name."""
         worker = self._workers.get(asking.worker)
         if worker is None:

@@ -64,7 +64,7 @@ class TaskQuota:
         self._drop = drop
         self._tasks = Quota(MOST_TASKS, share)
         self._bytes = Quota(MOST_BYTES, share)
-        self._kept: dict[str, tuple[str, int]] = {}
+        self._charged: dict[str, tuple[str, int]] = {}
         """Task -> (address of the client charged for it, bytes)."""
         self._failed: dict[str, dict[str, None]] = {}
         """Client -> its failed tasks, in the order of their failures."""
@@ -72,18 +72,18 @@ class TaskQuota:
 
     def __len__(self) -> int:
         """Return the number of tasks."""
-        return len(self._kept)
+        return len(self._charged)
 
     @contextmanager
     def registering(self, address: str, size: int) -> Iterator[None]:
         """Charge `size` bytes to a client while its registration is in progress. Raises SupernodeFull."""
-        self._take(address, size)
+        self._charge(address, size)
         try:
             yield
         finally:
             self._bytes.release(address, size)
 
-    def _take(self, address: str, size: int) -> None:
+    def _charge(self, address: str, size: int) -> None:
         if not self._bytes.acquire(address, size):
             raise SupernodeFull(f"this supernode holds {self._bytes.limit} bytes of registrations of {address} already")
 
@@ -92,14 +92,14 @@ class TaskQuota:
 
         Raises SupernodeFull at the limit of all tasks or of this client's.
         """
-        for full, whose in ((len(self._kept) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
+        for full, whose in ((len(self._charged) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
                 raise SupernodeFull(f"this supernode has {self._tasks.limit if whose else MOST_TASKS} tasks{whose} already")
         texts = wanted.url, wanted.named, wanted.signed, *chain.from_iterable(wanted.headers)
         size = OVERHEAD + more + sum(map(len, texts))
-        self._take(address, size)
+        self._charge(address, size)
         self._tasks.acquire(address)
-        self._kept[task] = address, size
+        self._charged[task] = address, size
 
     def _drop_failed(self, address: str) -> bool:
         failed = self._failed.get(client_of(address))
@@ -107,17 +107,17 @@ class TaskQuota:
             return False
         task = next(iter(failed))
         self._drop(task)
-        self.dismiss(task)
+        self.release(task)
         return True
 
-    def failed(self, task: str) -> None:
+    def mark_failed(self, task: str) -> None:
         """Mark a task as failed: it stays in memory to report its error, and may be replaced by another."""
-        if task in self._kept:
-            self._failed.setdefault(client_of(self._kept[task][0]), {})[task] = None
+        if task in self._charged:
+            self._failed.setdefault(client_of(self._charged[task][0]), {})[task] = None
 
-    def dismiss(self, task: str) -> None:
+    def release(self, task: str) -> None:
         """Release the charge of a task; do nothing for an unknown one."""
-        address, size = self._kept.pop(task, ("", 0))
+        address, size = self._charged.pop(task, ("", 0))
         if not size:
             return
         self._tasks.release(address)
@@ -136,7 +136,7 @@ class TaskQuota:
         digest = sha256(b"\0".join([str(size).encode(), *texts])).digest()
         found = self._shared.get(digest)
         if found is None or found != texts:
-            self._take(address, size)
+            self._charge(address, size)
             found = self._shared[digest] = Certificates(texts)
             finalize(found, self._release_certificates, address, size).atexit = False
         return found

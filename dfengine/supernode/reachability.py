@@ -89,11 +89,11 @@ class Reachability:
         """Return the number of addresses that wait or are being checked."""
         return len(self._pauses)
 
-    def known(self, ip: str, port: int, address: str) -> bool:
+    def is_proved(self, ip: str, port: int, address: str) -> bool:
         """Whether ip and port need no proof for a client that registers from `address`: it is that address, or was proved lately."""
         return same_host(ip, address) or self._proved.get((ip, port), 0.0) > self._loop.time()
 
-    def ask(self, key: Key) -> None:
+    def check(self, key: Key) -> None:
         """Check the address of a registered download, unless it is proved, waits already, or may not be probed."""
         if key in self._pauses or not self._swarm.unproved(key) or len(self._pauses) >= MOST:
             return
@@ -110,9 +110,9 @@ class Reachability:
             self._forget(key)
             return
         self._queues.setdefault(client_of(key[2]), OrderedDict())[key] = None
-        self._ask_next()
+        self._check_next()
 
-    def _ask_next(self) -> None:
+    def _check_next(self) -> None:
         """Check as many addresses as the limits allow, in turn between clients."""
         for client in list(self._queues):
             if self._busy.total() >= AT_ONCE or self._closed:
@@ -126,9 +126,9 @@ class Reachability:
             else:
                 del self._queues[client]
             self._busy[client] += 1
-            self._threads.submit(self._ask, key, self._dialer())
+            self._threads.submit(self._check, key, self._dialer())
 
-    def _ask(self, key: Key, dialer: Dialer) -> None:
+    def _check(self, key: Key, dialer: Dialer) -> None:
         found = is_peer(dialer, key[0], key[1], self._connections)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._record, key, found)
@@ -154,7 +154,7 @@ class Reachability:
         self._busy[client] -= 1
         if not self._busy[client]:
             del self._busy[client]
-        self._ask_next()
+        self._check_next()
 
     def _forget(self, key: Key) -> None:
         del self._pauses[key]

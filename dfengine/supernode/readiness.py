@@ -23,7 +23,7 @@ SILENT = 60.0
 (`client/pull_timing.py`), one of 1.x with each piece."""
 
 
-def hindrance(state: SupernodeState) -> str:
+def unready_reason(state: SupernodeState) -> str:
     """Return the reason why the supernode accepts no downloads, "" if it accepts them."""
     if state.draining:
         return "it is draining"
@@ -33,7 +33,7 @@ def hindrance(state: SupernodeState) -> str:
     return ""
 
 
-def _runs(state: SupernodeState, download: Download, now: float) -> bool:
+def _client_runs(state: SupernodeState, download: Download, now: float) -> bool:
     """Whether the download's client still runs, as far as known."""
     member = state.members.get((download.task.id, download.cid))
     lost = member is None or (member.native > 0 and member.connection is None)
@@ -50,7 +50,7 @@ async def busy(state: SupernodeState) -> int:
         nonlocal found
         under_way = len(download.running) + sum(lease is not None for lease in (download.arrived or {}).values())
         left = under_way + (not download.task.finished(download))
-        if left and _runs(state, download, state.now()):
+        if left and _client_runs(state, download, state.now()):
             found += left
 
     await spread(count, [download for task in swarm.tasks.values() for download in task.downloads.values()])

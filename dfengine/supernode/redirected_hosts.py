@@ -12,7 +12,7 @@ MOST_TASKS, MOST_DOWNLOADS = 256, 10_000
 """At these limits, the tasks that began first are dropped, and further downloads are served."""
 
 
-class SentOn:
+class RedirectedHosts:
     """The redirected downloads of one supernode."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class SentOn:
         while len(self._tasks) > MOST_TASKS:
             del self._tasks[next(iter(self._tasks))]
 
-    def sends(self, task: str, cid: str, now: float) -> bool:
+    def should_redirect(self, task: str, cid: str, now: float) -> bool:
         """Whether to redirect this download now; True once for each download."""
         found = self._tasks.get(task)
         if found is None:

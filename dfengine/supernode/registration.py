@@ -25,26 +25,26 @@ async def register(
     """Register a download for the client at `address`. Raises OriginError for a refusal of the origin, RemoteError, StorageError."""
     state.cache.check_length(registration.file_length)
     if is_content(wanted.url):
-        fetch = await _shared(state, registration, wanted, address)
+        fetch = await _content_fetch(state, registration, wanted, address)
     else:
-        fetch = await _task(state, registration, wanted, task_url, address)
+        fetch = await _task_fetch(state, registration, wanted, task_url, address)
         if not registration.follows:
-            _send_on(state, registration, fetch)
-    return fetch, enter(state, registration, fetch, address)
+            _redirect_from_slow(state, registration, fetch)
+    return fetch, join_swarm(state, registration, fetch, address)
 
 
-def _send_on(state: SupernodeState, registration: wire.Registration, fetch: Fetch) -> None:
+def _redirect_from_slow(state: SupernodeState, registration: wire.Registration, fetch: Fetch) -> None:
     """Raise SupernodeFull for a native download that should use another supernode, once for each download."""
     others = registration.native and state.other_supernodes()
-    if others and state.registry.sent_on.sends(fetch.task, registration.cid, state.now()):
+    if others and state.registry.redirected_hosts.should_redirect(fetch.task, registration.cid, state.now()):
         raise SupernodeFull("this supernode gets the file too slowly")
     fetch.insists()
 
 
-def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:
+def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:
     """Add the download to the swarm of the fetch's task. Raises RemoteError."""
     key = (fetch.task, registration.cid)
-    dismiss_other(state, key, address)
+    remove_other_client(state, key, address)
     state.members.room_for(key, address)  # others may have registered since the last check
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
@@ -57,9 +57,9 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     member.check_length(fetch.geometry.length)
     wnd = registration.window_size if registration.stream_mode else -1
     state.swarm.join(fetch.task, registration.cid, peer, state.now(), wnd=wnd, legacy=not member.native, address=address,
-                    in_order=registration.in_order, proved=not port or state.reachability.known(ip, port, address or ip),
+                    in_order=registration.in_order, proved=not port or state.reachability.is_proved(ip, port, address or ip),
                     feeds=registration.follows and state.is_supernode(address))
-    state.reachability.ask(key_of(peer, registration.cid, address or ip))
+    state.reachability.check(key_of(peer, registration.cid, address or ip))
     state.members.admit(key, member)
     state.counts["registered"] += 1
     state.legacy_counts.registered(registration.call_system, address)
@@ -73,7 +73,7 @@ def enter(state: SupernodeState, registration: wire.Registration, fetch: Fetch, 
     return member
 
 
-async def _shared(state: SupernodeState, registration: wire.Registration, wanted: Wanted, address: str) -> Fetch:
+async def _content_fetch(state: SupernodeState, registration: wire.Registration, wanted: Wanted, address: str) -> Fetch:
     """Return the task of a name of content, which no other field of the registration changes."""
     if not registration.native:
         raise RemoteError(f"{wanted.url} is for programs that speak the native pull")
@@ -82,30 +82,30 @@ async def _shared(state: SupernodeState, registration: wire.Registration, wanted
     return await state.shares.find(task, wanted.url)
 
 
-async def _task(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
+async def _task_fetch(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
     """Return the fetch of the download's task, a variant of it if the origin's Vary requires that."""
 
-    def room(task: str) -> None:
+    def check_room(task: str) -> None:
         state.members.room_for((task, registration.cid), address)
 
-    shared = _from_hosts(state, wanted, task_url) if registration.native else None
+    shared = _fetch_from_hosts(state, wanted, task_url) if registration.native else None
     if shared is not None:
-        room(shared.task)
+        check_room(shared.task)
         return shared
-    fetch = await first(state, wanted, task_url, registration.md5 or registration.identifier, address, room)
+    fetch = await ensure_fetch(state, wanted, task_url, registration.md5 or registration.identifier, address, check_room)
     for names in (fetch.description.vary, ("*",)):
         if fetch.description.answers(wanted.headers):
             break
         task, name = state.credentials.variant(fetch.task, wanted.headers, names), fetch.wanted.cluster_name
         if state.fetches.cluster_names is not None and name:
             name = state.fetches.cluster_names.variant(name, wanted.headers, names)
-        room(task)
-        how = replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts, cluster_name=name)
-        fetch = await state.fetches.ensure(task, how, address)
+        check_room(task)
+        request = replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts, cluster_name=name)
+        fetch = await state.fetches.ensure(task, request, address)
     return fetch
 
 
-def _from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch | None:
+def _fetch_from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch | None:
     """Return the task of public content that hosts share as a whole, if the supernode has no copy from the content's place."""
     if not wanted.content or wanted.verified or any(name.lower() == "range" or is_private(name) for name, _ in wanted.headers):
         return None
@@ -113,30 +113,30 @@ def _from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch |
     known = state.cdn.fetches.get(placed)
     if (known is not None and known.state != FAILED) or state.cache.has(placed):
         return None
-    return state.shares.here(task_id(task_url), task_url)
+    return state.shares.available(task_id(task_url), task_url)
 
 
-async def first(
-    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None] = lambda task: None
+async def ensure_fetch(
+    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, check_room: Callable[[str], None] = lambda task: None
 ) -> Fetch:
     """Return the fetch of the first of the possible tasks whose origin can be verified as that task requires.
 
-    sign: see `task.task_id`. room: called with the task before its fetch begins; its exceptions are passed on. Raises as `register`.
+    sign: see `task.task_id`. check_room: called with the task before its fetch begins; its exceptions are passed on. Raises as `register`.
     """
-    opened = await _opened(state, wanted, task_url, sign, address, room)
-    if opened is not None:
-        return opened
+    shared = await _shared_fetch(state, wanted, task_url, sign, address, check_room)
+    if shared is not None:
+        return shared
     tasks = [*state.credentials.tasks(wanted, task_url, sign)]
     if state.fetches.cluster_names is not None:
         names = state.fetches.cluster_names.tasks(wanted, task_url, sign)
-        tasks = [(task, replace(how, cluster_name=name)) for (task, how), name in zip(tasks, names, strict=True)]
+        tasks = [(task, replace(request, cluster_name=name)) for (task, request), name in zip(tasks, names, strict=True)]
     if wanted.content and any(is_private(name) for name, _ in wanted.headers):
-        await state.signatures.prove(wanted, address)
+        await state.access_proofs.prove(wanted, address)
         known = state.cdn.fetches.get(tasks[0][0])
         if known is not None:
             known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
     if wanted.signed:
-        await state.signatures.prove(wanted, address)
+        await state.access_proofs.prove(wanted, address)
         for task, _ in tasks:
             known = state.cdn.fetches.get(task)
             if known is not None:
@@ -145,37 +145,37 @@ async def first(
     if tasks[-1][0] in state.cdn.fetches:
         del tasks[:-1]  # an earlier download has found that a redirect leads to an origin that needs the last task
     while True:
-        task, how = tasks.pop(0)
-        room(task)
+        task, request = tasks.pop(0)
+        check_room(task)
         try:
-            return await state.fetches.ensure(task, how, address)
+            return await state.fetches.ensure(task, request, address)
         except OriginUntrusted:
             if not tasks:
                 raise
 
 
-async def _opened(
-    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, room: Callable[[str], None]
+async def _shared_fetch(
+    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, check_room: Callable[[str], None]
 ) -> Fetch | None:
     """Return the fetch shared by clients whose own credentials open the same version; None without proof: each then has its own task.
 
     The origin itself responds to a client with its own task, so no client receives a byte that the origin refuses to it.
     """
-    if not state.credentials.opened(wanted, task_url, sign, "any"):
+    if not state.credentials.shared_task(wanted, task_url, sign, "any"):
         return None
     for _ in range(2):
         try:
-            version = await state.signatures.version(wanted, address)
-            task = state.credentials.opened(wanted, task_url, sign, version)
+            version = await state.access_proofs.version(wanted, address)
+            task = state.credentials.shared_task(wanted, task_url, sign, version)
             if not task:
                 return None
-            room(task)
+            check_room(task)
             known = state.cdn.fetches.get(task)
             if known is not None:
                 # These credentials were proved last.
                 known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
             names = state.fetches.cluster_names
-            name = names.opened(wanted, task_url, sign, version) if names is not None else ""
+            name = names.shared_task(wanted, task_url, sign, version) if names is not None else ""
             named = replace(wanted, cluster_name=name, proved=True)
             fetch = await state.fetches.ensure(task, named, address)
         except OriginBusy:
@@ -185,11 +185,11 @@ async def _opened(
         if version_of(fetch.description.version(fetch.geometry.length)) == version:
             return fetch
         # The file has changed in between.
-        state.signatures.forget(wanted)
+        state.access_proofs.forget(wanted)
     return None
 
 
-def dismiss_other(state: SupernodeState, key: Key, address: str) -> None:
+def remove_other_client(state: SupernodeState, key: Key, address: str) -> None:
     """Remove a download of this name that registered from another address; raise RemoteError if it is still connected or shares content."""
     known = state.members.get(key)
     if known is None or known.is_of(address):

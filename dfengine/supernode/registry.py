@@ -13,7 +13,7 @@ from dfengine import wire
 from dfengine.errors import RemoteError
 from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
-from dfengine.supernode.redirected_hosts import SentOn
+from dfengine.supernode.redirected_hosts import RedirectedHosts
 from dfengine.supernode.swarm._state import Task
 from dfengine.supernode.swarm.registered_downloads import Key, Member, Members
 from dfengine.supernode.swarm.swarm import Swarm
@@ -29,7 +29,7 @@ class Registry:
         """Downloads that were dismissed because they were silent for too long, since the start."""
         self.used: dict[str, float] = {}
         """Task -> the time of its last registration or request (monotonic seconds)."""
-        self.sent_on = SentOn()
+        self.redirected_hosts = RedirectedHosts()
         self._now = loop.time
         self._swarm = swarm
         self._parked = parked
@@ -83,21 +83,21 @@ class Registry:
                 self.members.dismiss(key)
             yield
 
-    def send_on(self, task: str, stays: Callable[[], object]) -> None:
-        """Remove all native downloads of a task; they register again at their next request. stays: called for each of the others."""
-        self.sent_on.begin(task, self._now())
+    def redirect(self, task: str, not_redirected: Callable[[], object]) -> None:
+        """Remove all native downloads of a task; they register again at their next request. not_redirected: called for each other one."""
+        self.redirected_hosts.begin(task, self._now())
         state = self._swarm.tasks.get(task)
         if state is not None:
-            self._work.begin(self._send_on(task, list(state.downloads), stays))
+            self._work.begin(self._redirect(task, list(state.downloads), not_redirected))
 
-    def _send_on(self, task: str, cids: list[str], stays: Callable[[], object]) -> Iterator[None]:
+    def _redirect(self, task: str, cids: list[str], not_redirected: Callable[[], object]) -> Iterator[None]:
         for cid in cids:
             member = self.members.get((task, cid))
             if member is not None and member.native:
                 self._parked.answer((task, cid), wire.Pulled(wire.NOT_FOUND, msg="this supernode gets the file too slowly: register again"))
                 self.leave((task, cid))
             elif member is not None:
-                stays()
+                not_redirected()
             yield
 
     def end_other_lengths(self, name: str, length: int, then: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from dfengine.supernode.console.console_token import ConsoleToken
 from dfengine.supernode.console.routes import PATHS, ConsoleRoutes
 from dfengine.supernode.fastpath import Pulls
 from dfengine.supernode.legacy_metrics import size_of
-from dfengine.supernode.metrics import Scrapes, Served
+from dfengine.supernode.metrics import MetricSources, Scrapes
 from dfengine.supernode.preheat_notices import PreheatNotices
 from dfengine.supernode.preheat_token import PreheatToken
 from dfengine.supernode.preheats import Preheats
@@ -40,7 +40,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/swarm/origin": {"POST": api_origin.origin},
     "/swarm/reading": {"POST": api_reading.reading},
     "/swarm/share": {"POST": api_share.share},
-    "/swarm/work": {"POST": api_work.ask},
+    "/swarm/work": {"POST": api_work.request_work},
     "/peer/registry": {"POST": api_v1.register},
     "/peer/task": {"GET": api_v1.next_pieces},
     "/peer/piece/suc": {"GET": api_v1.piece_done},
@@ -102,21 +102,21 @@ class Router:
         """(route, HTTP status) -> responses, without plain pulls that are answered at once."""
         self.plain = Pulls(state, self._park)
         self.quick = self.plain.answer
-        served = Served(self.answers, self.plain, pieces, watch)
+        served = MetricSources(self.answers, self.plain, pieces, watch)
         token = token or PreheatToken()
         self._preheats = Preheats(state, lambda: token.text)
         console = console or ConsoleToken()
         cache, preheats = CacheRoutes(), PreheatRoutes(self._preheats)
         jobs = JobRoutes(self._preheats, state.advertise_ip)
         opened: dict[str, dict[str, Route]] = {
-            "/api/v1/preheats": {"GET": preheats.listed, "POST": preheats.make},
-            "/api/v1/preheats/": {"GET": preheats.one, "DELETE": preheats.drop},
-            "/api/v1/jobs": {"GET": jobs.listed, "POST": jobs.make},
-            "/api/v1/jobs/": {"GET": jobs.one, "DELETE": jobs.drop},
+            "/api/v1/preheats": {"GET": preheats.list_all, "POST": preheats.create},
+            "/api/v1/preheats/": {"GET": preheats.get, "DELETE": preheats.delete},
+            "/api/v1/jobs": {"GET": jobs.list_all, "POST": jobs.create},
+            "/api/v1/jobs/": {"GET": jobs.get, "DELETE": jobs.delete},
         }
         kept: dict[str, dict[str, Route]] = {
-            "/api/v1/cache": {"GET": cache.listed},
-            "/api/v1/cache/": {"GET": cache.one, "POST": console.protect(cache.change), "DELETE": console.protect(cache.remove)},
+            "/api/v1/cache": {"GET": cache.list_all},
+            "/api/v1/cache/": {"GET": cache.get, "POST": console.protect(cache.change), "DELETE": console.protect(cache.remove)},
         }
         kept |= {path: {method: token.protect(route) for method, route in routes.items()} for path, routes in opened.items()}
         kept |= {path.replace("/api/v1", before): routes for path, routes in kept.items() for before in ("", "/oapi/v1")}
@@ -156,14 +156,14 @@ class Router:
         if route is None:
             return text(405, f"{path} takes {', '.join(methods)}")
         if self._state.draining and route is api_v1.register:
-            route = api_v1.leaving
+            route = api_v1.refuse_draining
         started, size = monotonic(), size_of(request)
         try:
             result = route(self._state, request)
         except BadRequest as error:
             result = text(error.status, error.reason)
         except ProtocolViolation as error:
-            result = api_v1.refused(str(error), 400, 400)
+            result = api_v1.refusal(str(error), 400, 400)
         if isinstance(result, Response):
             self._answered(path, started, size, result)
             return result

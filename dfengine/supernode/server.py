@@ -144,7 +144,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     signed = authentication.protect(router)
 
     def route(request: Request) -> Answer:
-        return router(request) if token.opens(request) or console.opens(request) else signed(request)
+        return router(request) if token.permits(request) or console.permits(request) else signed(request)
 
     # A pull with a proof of the secret is not plain: only a handler that reads its headers may answer it.
     quick: FastPath | None = None if settings.secret_file else router.quick

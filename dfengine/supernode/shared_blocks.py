@@ -18,7 +18,7 @@ KIND = "block"
 def share(state: SupernodeState, cluster: Cluster) -> None:
     """Share from now on. Call before the cluster starts."""
 
-    def tell(ip: str, port: int) -> None:
+    def report(ip: str, port: int) -> None:
         name = sha256(f"{ip} {port}".encode()).hexdigest()[:32]
         cluster.notices.send(f"{KIND}:{name}", {"ip": ip, "port": port}, state.swarm.peers.limits.isolation)
 
@@ -31,5 +31,5 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
         if state.swarm.peers.accused((ip, port, ""), state.now()):
             state.wake()
 
-    state.driver.found_wrong = tell
+    state.driver.on_wrong_source = report
     cluster.notices.subscribe(KIND, receive)

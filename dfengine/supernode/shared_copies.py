@@ -25,7 +25,7 @@ from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.swarm._state import ABSENT
 from dfengine.supernode.swarm.peers import Complaint
 from dfengine.supernode.swarm.swarm import Swarm
-from dfengine.supernode.verifier import CONNECT, may_ask
+from dfengine.supernode.verifier import CONNECT, may_connect
 
 AT_ONCE = 8
 """Contents that are read at the same time; each takes the memory of one piece."""
@@ -43,12 +43,12 @@ ANSWER = 1.0
 class SharedCopies:
     """Used on the loop's thread. access: addresses that the supernode may connect to. dialer: returns the present Dialer.
 
-    tell: called with a task when more of its content may be available.
+    on_available: called with a task when more of its content may be available.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, swarm: Swarm, fetches: OriginFetches, access: OriginAccess, dialer: Callable[[], Dialer],
-        wake: Callable[[], None], tell: Callable[[str], None],
+        wake: Callable[[], None], on_available: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._swarm = swarm
@@ -57,18 +57,18 @@ class SharedCopies:
         self._access = access
         self._dialer = dialer
         self._wake = wake
-        self._tell = tell
+        self._on_available = on_available
         self._reading: list[Fetch] = []
         """Fetches whose copies are being read or verified; may include ended ones."""
         self._connections: set[Connection] = set()
 
-    def kept(self, task: str) -> bool:
+    def is_kept(self, task: str) -> bool:
         """Whether there is a whole, verified copy."""
         fetch = self._cdn.fetches.get(task)
         proved = fetch is not None and fetch.claim is not None and fetch.claim.proved
         return proved and fetch is not None and fetch.file is not None and not missing_runs(fetch.file)
 
-    def why_not_kept(self, task: str) -> str:
+    def keep_refusal(self, task: str) -> str:
         """Return the reason why the supernode cannot make a copy, or ""."""
         fetch = self._cdn.fetches.get(task)
         return fetch.claim.failure if fetch is not None and fetch.claim is not None else ""
@@ -78,12 +78,12 @@ class SharedCopies:
         if seconds > 0:
             claim.keep = time.time() + min(seconds, MOST_KEEP)
             self._mark(fetch, claim)
-            if not self.kept(fetch.task) and claim.again < self._loop.time():
+            if not self.is_kept(fetch.task) and claim.again < self._loop.time():
                 self.read(fetch, claim, "")
 
     def _mark(self, fetch: Fetch, claim: Claim) -> None:
         """Protect a whole copy from eviction until its time is over. Claims without a copy leave no mark on the disk."""
-        if claim.keep > time.time() and self.kept(fetch.task):
+        if claim.keep > time.time() and self.is_kept(fetch.task):
             self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
 
     def read(self, fetch: Fetch, claim: Claim, address: str) -> None:
@@ -95,21 +95,21 @@ class SharedCopies:
         dialer = self._dialer()
         holders = Holders(
             lambda n: self._ask(lambda: self._sources(fetch, n), []), lambda ip, port: dialer.connect(ip, port, timeout=CONNECT),
-            lambda source, n: self._post(self._blame, fetch, source.cid, n),
-            lambda: self._post(self._blame_all, fetch), self._connections,
+            lambda source, n: self._post(self._report_source, fetch, source.cid, n),
+            lambda: self._post(self._report_all_sources, fetch), self._connections,
         )  # fmt: skip
-        self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._over, address)
+        self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._reading_ended, address)
 
-    def want(self, fetch: Fetch, claim: Claim, now: float) -> None:
+    def read_again(self, fetch: Fetch, claim: Claim, now: float) -> None:
         """Read content again that is to be stored and is incomplete. now: loop time."""
-        if claim.keep > time.time() and claim.again < now and not claim.reading and not self.kept(fetch.task) and claim.sharers:
+        if claim.keep > time.time() and claim.again < now and not claim.reading and not self.is_kept(fetch.task) and claim.sharers:
             self.read(fetch, claim, "")
 
     def verify(self, fetch: Fetch, claim: Claim) -> None:
         """Verify a copy that was found on disk: each piece is offered once it has been compared with its digest."""
         claim.reading = True
         self._reading.append(fetch)
-        self._cdn.work(fetch, _verify, self._over)
+        self._cdn.work(fetch, _verify, self._reading_ended)
 
     @property
     def _readings(self) -> int:
@@ -118,7 +118,7 @@ class SharedCopies:
         self._reading = [each for each in self._reading if known.get(each.task) is each and each.claim is not None and each.claim.reading]
         return len(self._reading)
 
-    def _over(self, fetch: Fetch) -> None:
+    def _reading_ended(self, fetch: Fetch) -> None:
         """Finish a reading or verification, whose thread has ended."""
         claim = fetch.claim
         assert claim is not None
@@ -127,10 +127,10 @@ class SharedCopies:
             fetch.state = SUCCESS
         self._mark(fetch, claim)
         if fetch.state == SUCCESS and not claim.proved and claim.keep < time.time():
-            self._let_go(fetch, claim)
-        self._tell(fetch.task)
+            self._discard(fetch, claim)
+        self._on_available(fetch.task)
 
-    def _let_go(self, fetch: Fetch, claim: Claim) -> None:
+    def _discard(self, fetch: Fetch, claim: Claim) -> None:
         """Remove the pieces of a copy that is not needed any more."""
         file = fetch.file
         if file is not None and file.path:
@@ -142,11 +142,11 @@ class SharedCopies:
     def _sources(self, fetch: Fetch, n: int) -> list[wire.Source]:
         task = self._swarm.tasks.get(fetch.task)
         found = [each.source for each in task.downloads.values() if each.holder_index != ABSENT and each.has(n)] if task is not None else []
-        found = [source for source in found if may_ask(source, self._access)]
+        found = [source for source in found if may_connect(source, self._access)]
         shuffle(found)
         return found[:8]
 
-    def _blame(self, fetch: Fetch, cid: str, n: int) -> None:
+    def _report_source(self, fetch: Fetch, cid: str, n: int) -> None:
         """Report a source that sent the supernode wrong bytes, or announced wrong digests."""
         state = self._swarm.tasks.get(fetch.task)
         download = state.downloads.get(cid) if state is not None and self._cdn.fetches.get(fetch.task) is fetch else None
@@ -154,9 +154,9 @@ class SharedCopies:
             self._swarm.judged(Complaint(fetch.task, n, download.source, download.peer.key), "digest", self._loop.time())
             self._wake()
 
-    def _blame_all(self, fetch: Fetch) -> None:
+    def _report_all_sources(self, fetch: Fetch) -> None:
         for cid in list(fetch.claim.sharers) if fetch.claim is not None else ():
-            self._blame(fetch, cid, 0)
+            self._report_source(fetch, cid, 0)
 
     def _post(self, function: Callable[..., object], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -180,7 +180,7 @@ class SharedCopies:
                 fetch = self._cdn.fetches.get(task)
                 if fetch is not None and fetch.claim is not None and fetch.claim.sharers:
                     fetch.claim.keep = 0.0
-                    self._let_go(fetch, fetch.claim)
+                    self._discard(fetch, fetch.claim)
                 else:
                     self._fetches.drop(task)
 

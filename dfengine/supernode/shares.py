@@ -55,7 +55,7 @@ class Shares:
         self._cdn = fetches.cdn
         self._cache = cache
         self._wake = wake
-        self.copies = SharedCopies(loop, swarm, fetches, access, dialer, wake, self._tell)
+        self.copies = SharedCopies(loop, swarm, fetches, access, dialer, wake, self._wake_registrations)
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[str] = set()
         """Tasks of shared content; some may have left memory."""
@@ -63,7 +63,7 @@ class Shares:
 
     # ANNOUNCEMENTS
 
-    def alive(self, task: str, cid: str, keep: float) -> bool:
+    def renew(self, task: str, cid: str, keep: float) -> bool:
         """Renew an announcement. Return False if the claim is unknown: the host must then send its digests."""
         fetch = self._cdn.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
@@ -102,14 +102,14 @@ class Shares:
             return None
         return fetch
 
-    def joined(self, fetch: Fetch, cid: str, keep: float) -> None:
+    def add_sharer(self, fetch: Fetch, cid: str, keep: float) -> None:
         """Make a registered sharer a source of every piece."""
         claim = fetch.claim
         assert claim is not None
         self._swarm.holds(fetch.task, cid, [(0, claim.geometry.count)], self._loop.time())
         claim.sharers[cid] = self._loop.time()
         self.copies.keep(fetch, claim, keep)
-        self._tell(fetch.task)
+        self._wake_registrations(fetch.task)
         self._wake()
 
     def is_shared(self, task: str, cid: str) -> bool:
@@ -117,13 +117,13 @@ class Shares:
         fetch = self._cdn.fetches.get(task)
         return fetch is not None and fetch.claim is not None and cid in fetch.claim.sharers
 
-    def withdrawn(self, task: str, cid: str) -> None:
+    def remove_sharer(self, task: str, cid: str) -> None:
         """Remove a sharer."""
         fetch = self._cdn.fetches.get(task)
         if fetch is not None and fetch.claim is not None:
             fetch.claim.sharers.pop(cid, None)
 
-    def doubt(self, task: object, cid: object, address: str) -> None:
+    def report_wrong_digest(self, task: object, cid: object, address: str) -> None:
         """Have the content read: the client at `address` reports that it got all pieces, and that the whole has another digest."""
         member = self._registry.members.get((task, cid)) if isinstance(task, str) and isinstance(cid, str) else None
         if member is None or not member.is_of(address) or not isinstance(task, str):
@@ -131,15 +131,15 @@ class Shares:
         fetch = self._cdn.fetches.get(task)
         claim = fetch.claim if fetch is not None else None
         if fetch is not None and claim is not None and fetch.state != FAILED and not claim.proved:
-            self._fetches.sources.doubt(task, self._loop.time())
+            self._fetches.sources.distrust_sharers(task, self._loop.time())
             self.copies.read(fetch, claim, address)
 
     # DOWNLOADS OF SHARED CONTENT
 
-    def here(self, task: str, name: str) -> Fetch | None:
+    def available(self, task: str, name: str) -> Fetch | None:
         """Return the fetch of content that is fully available now, unless it was doubted lately; else None."""
-        fetch = self._find(task, name) if not self._fetches.sources.doubted(task, self._loop.time()) else None
-        if fetch is None or fetch.state == FAILED or self._lacks(fetch):
+        fetch = self._find(task, name) if not self._fetches.sources.distrusts_sharers(task, self._loop.time()) else None
+        if fetch is None or fetch.state == FAILED or self._is_incomplete(fetch):
             return None
         self._registry.used[task] = self._loop.time()
         return fetch
@@ -151,7 +151,7 @@ class Shares:
             fetch = self._find(task, name)
             if fetch is not None and fetch.state == FAILED:
                 raise RemoteError(str(fetch.error))
-            if fetch is not None and not self._lacks(fetch):
+            if fetch is not None and not self._is_incomplete(fetch):
                 self._registry.used[task] = self._loop.time()
                 return fetch
             news = self._waiting.get(task)
@@ -189,7 +189,7 @@ class Shares:
         self._tasks.add(fetch.task)
         self._watch()
 
-    def _lacks(self, fetch: Fetch) -> bool:
+    def _is_incomplete(self, fetch: Fetch) -> bool:
         """Whether some piece is neither in the copy nor at a download that can be a source."""
         task, claim, file = self._swarm.tasks.get(fetch.task), fetch.claim, fetch.file
         if task is None or claim is None or file is None:
@@ -208,7 +208,7 @@ class Shares:
                 union.update_or(download.have)
         return not union.all_in_range(0, count)
 
-    def _tell(self, task: str) -> None:
+    def _wake_registrations(self, task: str) -> None:
         """Wake the registrations that wait for this task."""
         news = self._waiting.pop(task, None)
         if news is not None and not news.done():
@@ -231,8 +231,8 @@ class Shares:
                 self._check_fetch(fetch, fetch.claim, now)
         for task in list(self._waiting):
             found = self._cdn.fetches.get(task)
-            if found is not None and not self._lacks(found):
-                self._tell(task)
+            if found is not None and not self._is_incomplete(found):
+                self._wake_registrations(task)
             elif self._waiting[task].cancelled():
                 del self._waiting[task]
         self._wake()
@@ -243,7 +243,7 @@ class Shares:
             del claim.sharers[cid]
             self._registry.leave((fetch.task, cid))
         task = self._swarm.tasks.get(fetch.task)
-        if task is None or not task.unfinished or not self._lacks(fetch):
+        if task is None or not task.unfinished or not self._is_incomplete(fetch):
             claim.lacking = 0.0
         elif not claim.lacking:
             claim.lacking = now
@@ -251,7 +251,7 @@ class Shares:
             claim.lacking = 0.0
             self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is not available any more: its sharers have left")
             self._fetches.forget(fetch.task)
-        self.copies.want(fetch, claim, now)
+        self.copies.read_again(fetch, claim, now)
 
     def close(self) -> None:
         """Stop at the end of the process."""

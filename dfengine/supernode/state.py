@@ -17,7 +17,7 @@ from dfengine.net.event_log import SILENT, EventLog
 from dfengine.net.http import ConnectionState
 from dfengine.net.origin_access import OriginAccess
 from dfengine.settings import SupernodeAddress, SupernodeSettings
-from dfengine.supernode.access_proofs import Signatures
+from dfengine.supernode.access_proofs import AccessProofs
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED
 from dfengine.supernode.copies.origin_queue import OriginQueue
@@ -92,7 +92,7 @@ class SupernodeState:
         self.workers = Workers(loop, settings.client_share, bool(settings.secret_file or settings.tls_ca))
         self.shares = Shares(loop, self.swarm, self.registry, self.fetches, self.cache, peers, lambda: self.dialer, self.wake)
         self.scrubber = Scrubber(loop, settings.client_share)
-        self.signatures = Signatures(loop, OriginAccess(settings.origin_allow, settings.origin_deny), settings.client_share)
+        self.access_proofs = AccessProofs(loop, OriginAccess(settings.origin_allow, settings.origin_deny), settings.client_share)
         self.origins = OriginQueue(loop, settings.origin_limit, settings.client_share)
         self._leases: SharedLeases | None = None
 
@@ -155,4 +155,4 @@ class SupernodeState:
         self.reachability.close()
         self._verifier.close()
         self.scrubber.close()
-        self.signatures.close()
+        self.access_proofs.close()

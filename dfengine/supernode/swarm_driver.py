@@ -30,7 +30,7 @@ class SwarmDriver:
         self._parked = parked
         self._answers = answers
         self._verifier = verifier
-        self.found_wrong: Callable[[str, int], None] | None = None
+        self.on_wrong_source: Callable[[str, int], None] | None = None
         """Called with the address of a peer server that sent this supernode itself wrong bytes."""
         self._timer: asyncio.TimerHandle | None = None
         self._waking = False
@@ -51,7 +51,7 @@ class SwarmDriver:
         if swarm.complaints:
             self._verifier.start()
         if swarm.peers.sanctions:
-            self._tell_sanctions()
+            self._log_sanctions()
         if swarm.departed:
             self._registry.dismiss_silent()
         due = swarm.next_due()
@@ -61,15 +61,15 @@ class SwarmDriver:
             self.due = due
             self._timer = self._loop.call_at(due + 0.001, self.tick)
 
-    def _tell_sanctions(self) -> None:
+    def _log_sanctions(self) -> None:
         sanctions = self._swarm.peers.sanctions
         while sanctions:
             sanction = sanctions.popleft()
             tell = self._events.warning if sanction.what == "isolated" else self._events.info
             source = f"{sanction.key[0]}:{sanction.key[1]}" if sanction.key[1] else sanction.key[0]
             wrong = (sanction.what, sanction.why, sanction.client) == ("isolated", "digest", "")
-            if self.found_wrong is not None and wrong and sanction.key[1]:
-                self.found_wrong(sanction.key[0], sanction.key[1])
+            if self.on_wrong_source is not None and wrong and sanction.key[1]:
+                self.on_wrong_source(sanction.key[0], sanction.key[1])
             tell(SANCTIONS[sanction.what], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
 
     def _continue(self) -> None:

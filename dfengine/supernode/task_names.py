@@ -40,24 +40,24 @@ class TaskNames:
         self._aliases: dict[str, str] = {}
         """Id -> alias, of private tasks."""
         self._ids: dict[str, str] = {}
-        self._past: dict[str, None] = {}
+        self._former: dict[str, None] = {}
         """Ids of private tasks that have left memory, the oldest first."""
 
-    def learn(self, task: str, wanted: Wanted) -> None:
+    def add(self, task: str, wanted: Wanted) -> None:
         """Note a task that enters memory."""
-        self._past.pop(task, None)
+        self._former.pop(task, None)
         if not wanted.open and task not in self._aliases:
             self._remember(task)
         elif wanted.open and task in self._aliases:
             del self._ids[self._aliases.pop(task)]
 
-    def gone(self, task: str) -> None:
+    def remove(self, task: str) -> None:
         """Note a task that leaves memory. Its alias stays valid for later messages."""
         if task in self._aliases:
-            self._past[task] = None
-            while len(self._past) > MOST:
-                oldest = next(iter(self._past))
-                del self._past[oldest]
+            self._former[task] = None
+            while len(self._former) > MOST:
+                oldest = next(iter(self._former))
+                del self._former[oldest]
                 del self._ids[self._aliases.pop(oldest)]
 
     def _remember(self, task: str) -> str:
@@ -75,7 +75,7 @@ class TaskNames:
         if open or known is not None:
             return known or task
         found = self._remember(task)
-        self.gone(task)
+        self.remove(task)
         return found
 
     def public_cid(self, task: str, cid: str) -> str:

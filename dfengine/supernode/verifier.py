@@ -77,14 +77,14 @@ class Verifier:
             file = fetch.file if fetch is not None else None
             shared = fetch is not None and fetch.claim is not None  # its digests are known without the bytes
             here = file is not None and complaint.n < len(file.here) and (shared or complaint.n in file.here)
-            if file is None or not here or self._waiting >= MOST or not may_ask(complaint.source, self._access):
+            if file is None or not here or self._waiting >= MOST or not may_connect(complaint.source, self._access):
                 self._swarm.judged(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
-            self._threads.submit(self._ask, complaint, file, file.record.digest(complaint.n))
+            self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
 
-    def _ask(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
-        found = ask_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._connections)
+    def _check(self, complaint: Complaint, file: PieceFile, wanted: bytes) -> None:
+        found = check_source(self._dialer(), complaint.source, file.geometry, complaint.n, wanted, self._digest, self._connections)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._judge, complaint, file, found)
 
@@ -111,7 +111,7 @@ def _held(connection: Connection, connections: set[Connection]) -> Iterator[None
         connections.discard(connection)
 
 
-def may_ask(source: Source, access: OriginAccess) -> bool:
+def may_connect(source: Source, access: OriginAccess) -> bool:
     """Whether the source has a peer server's port and path, at an IP address that clients may make this supernode connect to."""
     try:
         return source.port in PEER_PORTS and peer_path(source.path) == source.path and access.permits("", source.ip)
@@ -119,7 +119,7 @@ def may_ask(source: Source, access: OriginAccess) -> bool:
         return False
 
 
-def ask_source(
+def check_source(
     dialer: Dialer, source: Source, geometry: Geometry, n: int, wanted: bytes, digest: Callable[[memoryview], bytes],
     connections: set[Connection],
 ) -> str:

@@ -37,7 +37,7 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
         if said == "tasks":
             preheats = Preheats(node)
-            answer = await PreheatRoutes(preheats).make(node, preheat)
+            answer = await PreheatRoutes(preheats).create(node, preheat)
             assert answer.status == 500
             assert said.encode() in answer.body
             preheats.close()
@@ -60,7 +60,7 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
         body = b'{"url": "http://127.0.0.1:1/f", "headers": {"x": "%s"}}' % (b"y" * 9000)
         preheats = Preheats(node)
         asked = Request("POST", b"/api/v1/preheats", {}, body, "10.0.0.1")
-        preheat = asyncio.ensure_future(PreheatRoutes(preheats).make(node, asked))
+        preheat = asyncio.ensure_future(PreheatRoutes(preheats).create(node, asked))
         await waiting.wait()
         assert node.quota._bytes.amount_of("10.0.0.1") > 9000
         [job] = preheats

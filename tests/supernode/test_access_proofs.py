@@ -14,7 +14,7 @@ import pytest
 from dfengine import wire
 from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.access_proofs import Signatures
+from dfengine.supernode.access_proofs import AccessProofs
 from dfengine.supernode.copies.fetch_request import Wanted
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.registration_check import checked
@@ -56,8 +56,8 @@ def store() -> Iterator[str]:
 
 def prove(signed: str, access: OriginAccess | None = None) -> None:
     async def run() -> None:
-        with closing(Signatures(asyncio.get_running_loop(), access or OriginAccess(), 75)) as signatures:
-            await signatures.prove(Wanted(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
+        with closing(AccessProofs(asyncio.get_running_loop(), access or OriginAccess(), 75)) as proofs:
+            await proofs.prove(Wanted(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
 
     asyncio.run(run())
 
@@ -79,16 +79,16 @@ def test_a_signature_is_tried_by_one_byte() -> None:
 def test_one_client_cannot_have_all_threads_try() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        with socket.create_server(("127.0.0.1", 0)) as silent, closing(Signatures(loop, OriginAccess(), 25)) as signatures:
+        with socket.create_server(("127.0.0.1", 0)) as silent, closing(AccessProofs(loop, OriginAccess(), 25)) as proofs:
             wanted = Wanted(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
-            tries = [asyncio.create_task(signatures.prove(wanted, "10.0.0.1")) for _ in range(4)]
+            tries = [asyncio.create_task(proofs.prove(wanted, "10.0.0.1")) for _ in range(4)]
             await asyncio.sleep(0.05)
             with pytest.raises(OriginBusy):
-                await signatures.prove(wanted, "10.0.0.1")
-            other = asyncio.create_task(signatures.prove(wanted, "10.0.0.2"))
+                await proofs.prove(wanted, "10.0.0.1")
+            other = asyncio.create_task(proofs.prove(wanted, "10.0.0.2"))
             await asyncio.sleep(0.05)
             assert not other.done()
-            signatures.close()  # wakes who waits
+            proofs.close()  # wakes who waits
             assert len(await asyncio.gather(*tries, other, return_exceptions=True)) == 5
 
     asyncio.run(run())
@@ -151,10 +151,10 @@ def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.
 
         def show(path: str) -> None:
             async def run() -> None:
-                with closing(Signatures(asyncio.get_running_loop(), OriginAccess(), 75)) as signatures:
+                with closing(AccessProofs(asyncio.get_running_loop(), OriginAccess(), 75)) as proofs:
                     url = f"{base}{path}"
                     wanted = Wanted(url, (("Range", "bytes=0-0"),), signed=f"{url}?Signature=secret")
-                    await signatures.prove(wanted, "10.0.0.1")
+                    await proofs.prove(wanted, "10.0.0.1")
 
             asyncio.run(run())
 

@@ -52,7 +52,7 @@ def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: P
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
         wanted = Wanted("https://o/f", headers)
-        return tuple(each.opened(wanted, wanted.url, "", version) for each in (names, ids))
+        return tuple(each.shared_task(wanted, wanted.url, "", version) for each in (names, ids))
 
     one, same, changed = both("v1", TOKEN), both("v1", OTHER), both("v2", TOKEN)
     assert one == same

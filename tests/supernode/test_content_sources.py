@@ -17,12 +17,12 @@ def test_the_place_pays_and_the_next_one_is_asked() -> None:
     known.note("t", LIAR, "a")
     assert known.choose("t", LIAR, "a", 0.0) is LIAR
     known.note("t", HONEST, "b")
-    known.blame("t", f"{LIAR.url}?again=1", "a", 10.0)
+    known.report_wrong_digest("t", f"{LIAR.url}?again=1", "a", 10.0)
     assert known.wrong("t") == 1
     assert known.choose("t", LIAR, "a", 11.0) is HONEST
     assert known.choose("t", HONEST, "b", 11.0) is HONEST
     assert known.choose("other", LIAR, "a", 11.0) is LIAR
-    known.blame("t", HONEST.url, "b", 12.0)
+    known.report_wrong_digest("t", HONEST.url, "b", 12.0)
     with pytest.raises(OriginError, match="another sha256"):
         known.choose("t", LIAR, "a", 13.0)
     assert known.choose("t", LIAR, "a", 10.0 + BLOCKED) is LIAR
@@ -35,7 +35,7 @@ def test_a_client_that_names_wrong_places_is_not_believed() -> None:
         known.note("t", lie, "a")
     for n in range(WRONG):
         assert known.choose("t", lies[n], "a", 1.0) is lies[n]
-        known.blame("t", lies[n].url, "a", 1.0)
+        known.report_wrong_digest("t", lies[n].url, "a", 1.0)
     with pytest.raises(OriginError):
         known.choose("t", lies[-1], "a", 2.0)
     # Nor what it named before, for others.
@@ -48,7 +48,7 @@ def test_credentials_are_used_in_their_owners_name_only() -> None:
     known = ContentSources()
     private = Wanted(HONEST.url, (("Authorization", "Bearer a"),), content=HEX)
     known.note("t", private, "b")
-    known.blame("t", LIAR.url, "a", 0.0)
+    known.report_wrong_digest("t", LIAR.url, "a", 0.0)
     with pytest.raises(OriginError):
         known.choose("t", LIAR, "a", 1.0)
     assert known.choose("t", private, "b", 1.0) is private
@@ -57,8 +57,8 @@ def test_credentials_are_used_in_their_owners_name_only() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     known = ContentSources()
     for n in range(20_000):
-        known.blame(f"t{n}", LIAR.url, "a", 0.0)
+        known.report_wrong_digest(f"t{n}", LIAR.url, "a", 0.0)
     for n in range(1000):
-        known.blame("t", f"{LIAR.url}/{n}", f"client-{n}", 0.0)
+        known.report_wrong_digest("t", f"{LIAR.url}/{n}", f"client-{n}", 0.0)
     assert len(known._known) <= 16384
     assert len(known._known["t"].blocked) == len(known._known["t"].clients) == 256

@@ -113,7 +113,7 @@ def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(t
     credentials = Credentials(str(tmp_path))
 
     def task(*headers: tuple[str, str], version: str = '"1"\n10', url: str = "http://a/f", **more: Any) -> str:
-        return credentials.opened(Wanted(url, headers, **more), url, "", version)
+        return credentials.shared_task(Wanted(url, headers, **more), url, "", version)
 
     token, other = ("Authorization", "Bearer a"), ("authorization", "Bearer b")
     assert task(token) == task(other) == task(("PRIVATE-TOKEN", "c"), token, ("User-Agent", "x")) != ""

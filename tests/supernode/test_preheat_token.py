@@ -33,7 +33,7 @@ def request(path: str = "/preheats", authorization: str = "") -> Request:
 ])  # fmt: skip
 def test_how_it_is_shown(tmp_path: Path, shown: str, opens: bool) -> None:
     found = token(tmp_path)
-    assert found.opens(request(authorization=shown)) is opens
+    assert found.permits(request(authorization=shown)) is opens
     route = found.protect(lambda state, asked: "done")
     answer = route(None, request(authorization=shown))
     assert answer == "done" if opens else isinstance(answer, Response) and answer.status == 401
@@ -45,12 +45,12 @@ def test_how_it_is_shown(tmp_path: Path, shown: str, opens: bool) -> None:
     ("/preheats/%2e%2e/tasks", False), ("/v1/preheats", False), ("/", False),
 ])  # fmt: skip
 def test_what_it_opens(tmp_path: Path, path: str, opens: bool) -> None:
-    assert token(tmp_path).opens(request(path, f"Bearer {TOKEN}")) is opens
+    assert token(tmp_path).permits(request(path, f"Bearer {TOKEN}")) is opens
 
 
 def test_no_token_is_no_bar(tmp_path: Path) -> None:
     assert PreheatToken().protect(lambda state, asked: "done")(None, request()) == "done"
-    assert not PreheatToken().opens(request(authorization="Bearer "))
+    assert not PreheatToken().permits(request(authorization="Bearer "))
     assert token(tmp_path, signed=True).protect(lambda state, asked: "done")(None, request()) == "done"
 
 
@@ -60,10 +60,10 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     file.write_text("short")
     with pytest.raises(BadValue):
         found.reread()
-    assert found.opens(request(authorization=f"Bearer {TOKEN}"))
+    assert found.permits(request(authorization=f"Bearer {TOKEN}"))
     file.write_text("another-token-of-16")
     found.reread()
-    assert not found.opens(request(authorization=f"Bearer {TOKEN}"))
+    assert not found.permits(request(authorization=f"Bearer {TOKEN}"))
     file.chmod(0o644)
     with pytest.raises(BadValue):
         PreheatToken(str(file))

@@ -26,7 +26,7 @@ def played(play: Callable[[Workers], Coroutine[Any, Any, None]]) -> None:
 
 
 async def ask(workers: Workers, name: str = A, address: str = "10.0.0.1", **fields: Any) -> work_messages.WorkResponse:
-    found = workers.ask(work_messages.WorkRequest(worker=name, want=4, **fields), address)
+    found = workers.request_work(work_messages.WorkRequest(worker=name, want=4, **fields), address)
     return work_messages.decode_response((await found if isinstance(found, asyncio.Future) else found).body)
 
 

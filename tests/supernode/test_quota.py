@@ -49,11 +49,11 @@ def test_a_client_has_its_share_of_the_tasks_and_others_theirs(place: Place) -> 
         place.admit(f"b{n}", BOB)
     with pytest.raises(RemoteError, match="8 tasks already"):
         place.admit("c", "10.0.0.3")
-    place.quota.dismiss("a2")
+    place.quota.release("a2")
     place.admit("c", "10.0.0.3")
     assert len(place.quota) == 8
     for task in ("a0", "a1", "a3", "b0", "b1", "b2", "b3", "c", "unknown"):
-        place.quota.dismiss(task)
+        place.quota.release(task)
     assert len(place.quota) == 0
     assert not place.dropped
 
@@ -62,10 +62,10 @@ def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> N
     for n in range(4):
         place.admit(f"a{n}", ALICE)
     place.admit("b", BOB)
-    place.quota.failed("b")
+    place.quota.mark_failed("b")
     for task in ("a2", "a1", "a3"):
-        place.quota.failed(task)
-    place.quota.dismiss("a1")
+        place.quota.mark_failed(task)
+    place.quota.release("a1")
     place.admit("a1", ALICE)
     place.admit("next", ALICE)
     place.admit("last", ALICE)
@@ -73,7 +73,7 @@ def test_what_failed_makes_way_for_what_its_client_wants_next(place: Place) -> N
     with pytest.raises(RemoteError):
         place.admit("more", ALICE)
     for task in ("a0", "a1", "b", "next", "last"):
-        place.quota.dismiss(task)
+        place.quota.release(task)
     assert not place.quota._failed
 
 
@@ -89,7 +89,7 @@ def test_bytes_have_a_share_whatever_they_are_of(place: Place) -> None:
         quota.shared([b"d" * 20_000], ALICE)
     with quota.registering(BOB, 50_000):
         pass
-    quota.dismiss("a")
+    quota.release("a")
     assert list(shared) == [b"c" * 20_000]
 
 

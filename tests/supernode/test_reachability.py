@@ -48,7 +48,7 @@ class World:
     def register(self, *keys: Key) -> None:
         for key in keys:
             self.unproved.add(key)
-            self.tested.ask(key)
+            self.tested.check(key)
 
     def answer(self, key: Key, found: bool) -> None:
         self.asked.remove(key)
@@ -102,14 +102,14 @@ def test_what_does_not_answer_is_asked_less_and_less_often(world: World) -> None
 
 def test_what_is_found_is_proved_and_known_for_a_while(world: World) -> None:
     world.register(place(1))
-    assert not world.tested.known(*place(1))
+    assert not world.tested.is_proved(*place(1))
     world.answer(place(1), True)
     assert not world.unproved
     assert len(world.tested) == 0
-    assert world.tested.known(*place(1)[:2], "10.0.0.99")
-    assert not world.tested.known(place(1)[0], 15001, "10.0.0.1"), "another port"
+    assert world.tested.is_proved(*place(1)[:2], "10.0.0.99")
+    assert not world.tested.is_proved(place(1)[0], 15001, "10.0.0.1"), "another port"
     world.at += KEEP + 1
-    assert not world.tested.known(*place(1))
+    assert not world.tested.is_proved(*place(1))
 
 
 def test_who_has_left_is_asked_no_more(world: World) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Container, Coroutine
 from typing import Any
 
 from dfengine.net.http import Request, Response
-from dfengine.supernode.api_v1 import refused
+from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.bearer_token import BearerToken
 from dfengine.supernode.state import SupernodeState
 
@@ -33,11 +33,11 @@ class ConsoleToken(BearerToken):
         self._secret = secret
         self._public = public
 
-    def opens(self, request: Request) -> bool:
+    def permits(self, request: Request) -> bool:
         """Whether the request needs no signature."""
         if request.path in self._public:
             return request.method in ("GET", "HEAD")
-        return request.path.startswith(PREFIX) and self.shown(request)
+        return request.path.startswith(PREFIX) and self.is_in(request)
 
     def protect(
         self, route: Callable[[SupernodeState, Request], Coroutine[Any, Any, Response]]
@@ -48,10 +48,10 @@ class ConsoleToken(BearerToken):
             if not self or self.changes(request):
                 return route(state, request)
             state.events.warning("admin_action_refused", client=request.client, path=request.path)
-            return refused("this needs the console's token: Authorization: Bearer TOKEN", 401, 401)
+            return refusal("this needs the console's token: Authorization: Bearer TOKEN", 401, 401)
 
         return protected
 
     def changes(self, request: Request) -> bool:
         """Whether an admitted request may change something."""
-        return self._secret or self.shown(request)
+        return self._secret or self.is_in(request)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.console.api_types import OriginRow
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
-from dfengine.supernode.origin_counts import MOST, Past, origin_name
+from dfengine.supernode.origin_counts import MOST, OriginTotals, origin_name
 from dfengine.task import redacted
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class OriginFigures:
-    """The figures of one walk over all fetches. past: by name. Origins beyond MOST are left out."""
+    """The figures of one walk over all fetches. totals: by name. Origins beyond MOST are left out."""
 
-    def __init__(self, past: Mapping[str, Past], rates: Rates) -> None:
+    def __init__(self, totals: Mapping[str, OriginTotals], rates: Rates) -> None:
         self._rates = rates
         self._rows: dict[str, OriginRow] = {}
-        for name, each in past.items():
+        for name, each in totals.items():
             row = self._row(name)
             row.requests, row.bytes, row.errors = each.requests, each.bytes, each.errors
             row.last_error, row.last_error_at = each.error, each.at

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.about import VERSION
 from dfengine.supernode.console.api_types import Overview
-from dfengine.supernode.readiness import hindrance
+from dfengine.supernode.readiness import unready_reason
 
 if TYPE_CHECKING:
     from dfengine.supernode.console.sampler import Census
@@ -19,8 +19,9 @@ def overview(state: SupernodeState, census: Census, plain: Pulls, started: float
     """Return the sums. started: Unix seconds. plain: source of the number of pulls that were answered at once."""
     counts, swarm, cluster = state.counts, state.swarm, state.fetches.cluster
     return Overview(
-        version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=hindrance(state), may_change=may_change,
-        tasks=len(state.cdn.fetches), downloads=len(state.members), unfinished=sum(task.unfinished for task in swarm.tasks.values()),
+        version=VERSION, address=state.advertise_ip, time=time.time(), started=started, hindrance=unready_reason(state),
+        may_change=may_change, tasks=len(state.cdn.fetches), downloads=len(state.members),
+        unfinished=sum(task.unfinished for task in swarm.tasks.values()),
         peers=len(swarm.peers.states), isolated_peers=len(swarm.peers.isolations), unproved_peers=len(state.reachability),
         parked_pulls=len(state.parked), leases=len(swarm.leases), registered=counts["registered"], finished=counts["finished_downloads"],
         failed=counts["failed_downloads"], back_to_source=counts["back_to_source"], pulls=counts["pulls"] + plain.answered,

@@ -69,7 +69,7 @@ class Wanted:
     cluster_name: str = field(default="", compare=False)
     """The task's name at all supernodes of the cluster (`cluster_names`); "": it has none."""
     proved: bool = field(default=False, compare=False)
-    """Whether each client first proves that its own credentials open the URL (`signatures`)."""
+    """Whether each client first proves that its own credentials open the URL (`access_proofs`)."""
     wrong: int = 0
     """How many fetches of that content, from any URL, had another sha256."""
     traceparent: str = field(default="", compare=False, repr=False)

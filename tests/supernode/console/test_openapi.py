@@ -78,17 +78,17 @@ def test_who_needs_no_signature(tmp_path: Any) -> None:
     file.write_text("0123456789abcdef\n")
     file.chmod(0o600)
     token = ConsoleToken(str(file), True, {"/console/"})
-    assert token.opens(asked("/console/"))
-    assert token.opens(asked("/api/v2/tasks", "DELETE", "0123456789abcdef"))
+    assert token.permits(asked("/console/"))
+    assert token.permits(asked("/api/v2/tasks", "DELETE", "0123456789abcdef"))
     for request in (
         asked("/console/", "POST"), asked("/api/v2/tasks"), asked("/api/v2/tasks", shown="0123456789abcde"),
         asked("/console/../swarm/pull"), asked("/v1.0/api/v2/tasks", shown="0123456789abcdef"),
         asked("/api/v1/cache", shown="0123456789abcdef"),
         asked("/swarm/pull", "POST", "0123456789abcdef"),
     ):  # fmt: skip
-        assert not token.opens(request), request.path
+        assert not token.permits(request), request.path
     basic = Request("POST", b"/api/v2/tasks", {"authorization": "Basic OjAxMjM0NTY3ODlhYmNkZWY="}, b"", "127.0.0.1")
-    assert not token.opens(basic)
+    assert not token.permits(basic)
     assert not ConsoleToken(str(file)).changes(basic)
     assert not ConsoleToken().changes(asked("/api/v2/tasks", shown="x"))
     assert ConsoleToken("", True).changes(asked("/api/v2/tasks"))

@@ -101,7 +101,7 @@ def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> N
     origin_counts = OriginCounts()
     for n in range(MOST + 5):
         origin_counts.failed(f"http://h{n}/f", f"http://h{n}/f?sign=secret answers 404", float(n))
-    origin_counts.forgot("http://h9/f", 2, 10)
+    origin_counts.add_fetch("http://h9/f", 2, 10)
     assert len(origin_counts.origins) == MOST
     figures = OriginFigures(origin_counts.origins, Rates())
     found = {row.origin: row for row in figures.rows(1.0, {"h9:80": 3}, {})}

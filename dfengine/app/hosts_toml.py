@@ -47,7 +47,7 @@ def show(settings: ProxySettings, folder: str) -> None:
 
 def show_authority(settings: ProxySettings) -> None:
     """Print the certificate of the authority for intercepted hosts, which is created if it does not exist. Raises LocalError."""
-    from dfengine.proxy.forward.authority import ensured
+    from dfengine.proxy.forward.certificate_authority import ensured
 
     path = settings.ca_cert or ensured(home.found(settings.home, "--home DIR"))[0]
     content = _read(path)

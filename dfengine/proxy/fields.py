@@ -24,20 +24,22 @@ HOP = frozenset((
 TOKEN = b"x-dfengine-token"
 """Field by which a client proves that it may use this proxy."""
 
-OWN = frozenset((TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params", b"x-dragonfly-tag", b"host"))
+PROXY_FIELDS = frozenset((
+    TOKEN, b"x-dragonfly-registry", b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params", b"x-dragonfly-tag", b"host",
+))
 """Fields of a request that are addressed to this proxy."""
 
-HARMLESS = frozenset((b"docker-distribution-api-version", b"docker-upload-uuid"))
+NON_CREDENTIAL_REGISTRY_FIELDS = frozenset((b"docker-distribution-api-version", b"docker-upload-uuid"))
 """Fields of registry clients that are not credentials."""
 
-OF_ANSWER = HOP | {b"content-length"}
-OF_REQUEST = OF_ANSWER | OWN
+NOT_FORWARDED_IN_RESPONSES = HOP | {b"content-length"}
+NOT_FORWARDED_IN_REQUESTS = NOT_FORWARDED_IN_RESPONSES | PROXY_FIELDS
 """Fields of a response, and of a request, that are not passed on."""
 
-USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
+PLAIN_CONNECTION_OPTIONS = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))
 """Values of Connection that name no field that would be passed on."""
 
-COUNTED = frozenset((b"accept", b"accept-encoding", b"authorization", b"user-agent", b"if-none-match"))
+CACHE_KEY_FIELDS = frozenset((b"accept", b"accept-encoding", b"authorization", b"user-agent", b"if-none-match"))
 """Request fields that are part of the cache key of a response, or do not affect the response."""
 
 SINGLE = frozenset((
@@ -67,7 +69,7 @@ def text(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     return value.decode("latin-1").strip() if value is not None else ""
 
 
-def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+def connection_options(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """Fields that Connection lists as hop-by-hop, in lower case."""
     found: set[bytes] = set()
     for name, value in fields:
@@ -76,31 +78,31 @@ def named(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def passed_on(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
+def end_to_end(fields: Sequence[tuple[bytes, bytes]], request: bool) -> Fields:
     """The end-to-end fields, without Content-Length, which the framing adds."""
-    left_out = OF_REQUEST if request else OF_ANSWER
+    left_out = NOT_FORWARDED_IN_REQUESTS if request else NOT_FORWARDED_IN_RESPONSES
     found, more = [], False
     for field in fields:
         name = field[0].lower()
         if name not in left_out:
             found.append(field)
-        elif name == b"connection" and field[1] not in USUAL:
+        elif name == b"connection" and field[1] not in PLAIN_CONNECTION_OPTIONS:
             more = True
     if more:
-        others = named(fields)
+        others = connection_options(fields)
         found = [field for field in found if field[0].lower() not in others]
     return found
 
 
-def private(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+def credentials(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """The fields of a request that may be credentials."""
-    left_out = OWN | HARMLESS | HOP
+    left_out = PROXY_FIELDS | NON_CREDENTIAL_REGISTRY_FIELDS | HOP
     return [(name, value) for name, value in fields if name.lower() not in left_out and is_private(name.decode("latin-1"))]
 
 
-def usual(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_cacheable_request(fields: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a request has no field for which a registry could send another response. Otherwise its response is not cached."""
-    expected = COUNTED | OF_REQUEST | HARMLESS
+    expected = CACHE_KEY_FIELDS | NOT_FORWARDED_IN_REQUESTS | NON_CREDENTIAL_REGISTRY_FIELDS
     return all(name.lower() in expected for name, _ in fields)
 
 

@@ -28,7 +28,7 @@ class S3Face(Value):
     keys: Mapping[str, str] = MappingProxyType({})
 
 
-class Given(Value):
+class LoadedSettings(Value):
     """known: the configured registries. legacy: from a dfdaemon.yml, see `configured.forwarding`; part of `forwards`."""
 
     settings: ProxySettings
@@ -40,11 +40,11 @@ class Given(Value):
     legacy: Forwarding | None = None
 
 
-def read(settings: ProxySettings, legacy: Forwarding | None = None) -> Given:
+def read(settings: ProxySettings, legacy: Forwarding | None = None) -> LoadedSettings:
     """Read the files that `settings` name. Raises BadValue, LocalError."""
     listens = tuple(map(Listen.parse, settings.listen or (f"127.0.0.1:{PROXY_PORT}",)))
     guard = Guard(listens, settings.allow, read_token(settings.token_file))
     s3_face = S3Face(tuple(map(Listen.parse, settings.s3_listen)), facade.buckets(settings.s3_buckets), read_keys(settings.s3_keys))
     facade.checked(s3_face.listens, s3_face.buckets, settings.allow, s3_face.keys)
     known = logins.given(tuple(map(Registry.parse, settings.registries)), read_logins(settings.registry_auth))
-    return Given(settings, listens, guard, known, s3_face, forwarding(settings, legacy), legacy)
+    return LoadedSettings(settings, listens, guard, known, s3_face, forwarding(settings, legacy), legacy)

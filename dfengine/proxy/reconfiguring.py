@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfengine.net.event_log import EventLog
     from dfengine.net.systemd import ServiceManager
     from dfengine.proxy.forward.configured import Forwarding
-    from dfengine.proxy.proxy_settings import Given
+    from dfengine.proxy.proxy_settings import LoadedSettings
     from dfengine.proxy.server import Server
     from dfengine.settings import ProxySettings
 
@@ -28,13 +28,13 @@ class Reconfiguring:
     """now: the current settings. fresh: reads settings and a dfdaemon.yml again, and raises BadValue; None: not possible."""
 
     def __init__(
-        self, server: Server, now: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None, events: EventLog,
+        self, server: Server, now: LoadedSettings, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None, events: EventLog,
         manager: ServiceManager,
     ) -> None:
         self._server, self._now, self._fresh = server, now, fresh
         self._events, self._manager = events, manager
 
-    def reread(self) -> None:
+    def reload(self) -> None:
         """Read all again. If anything cannot be read, nothing changes."""
         self._manager.reloading()
         before = self._now.settings
@@ -43,7 +43,7 @@ class Reconfiguring:
             changed = {name for name in type(before).FIELDS if getattr(fresh, name) != getattr(before, name)}
             settings = before.replace(**{name: getattr(fresh, name) for name in changed & APPLIED})
             now = proxy_settings.read(settings, legacy)
-            self._server.become(now)
+            self._server.reconfigure(now)
         except DfengineError as error:
             print(f"dfengine: SIGHUP: {error}: the former settings stay in use", file=sys.stderr)
             self._events.error("reload_failed", reason=str(error))

@@ -25,7 +25,7 @@ OWN_MACHINE = ("127.0.0.0/8", "::1/128", "224.0.0.0/4", "ff00::/8")
 class Registry(Value):
     """host: in lower case, an IPv6 address in brackets. user: `NAME:PASSWORD` for this proxy's own requests, or "". known: configured.
 
-    name: HOST[:PORT] by which images name the registry, "" if that is `place`. insecure: its certificate is not verified.
+    name: HOST[:PORT] by which images name the registry, "" if that is `authority`. insecure: its certificate is not verified.
     """
 
     scheme: str
@@ -47,33 +47,33 @@ class Registry(Value):
             parts = urlsplit(url if "://" in url else f"https://{url}")
         except ValueError:
             raise BadValue("registry '...' is not https://HOST[:PORT] or http://HOST[:PORT], without a path") from None
-        place = host(parts.netloc.rpartition("@")[2])
-        if parts.scheme not in PORTS or not place or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise BadValue(f"registry {place or '...'!r} is not https://HOST[:PORT] or http://HOST[:PORT], without a path")
-        name, colon, port = place.rpartition(":") if _has_port(place) else (place, "", "")
-        if place in HUB_NAMES:
+        authority = host(parts.netloc.rpartition("@")[2])
+        if parts.scheme not in PORTS or not authority or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise BadValue(f"registry {authority or '...'!r} is not https://HOST[:PORT] or http://HOST[:PORT], without a path")
+        name, colon, port = authority.rpartition(":") if _has_port(authority) else (authority, "", "")
+        if authority in HUB_NAMES:
             name = HUB
         user = unquote(parts.netloc.rpartition("@")[0])
         return cls(parts.scheme, name, int(port) if colon else PORTS[parts.scheme], user, name=HUB if called in HUB_NAMES else called)
 
     @property
-    def place(self) -> str:
+    def authority(self) -> str:
         """HOST[:PORT] as in the Host field and in image names."""
         return self.host if self.port == PORTS[self.scheme] else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
         """The URL without credentials."""
-        return f"{self.scheme}://{self.place}"
+        return f"{self.scheme}://{self.authority}"
 
     @property
-    def dialled(self) -> str:
+    def connect_host(self) -> str:
         """The host without brackets, for connecting."""
         return self.host.strip("[]")
 
 
-def _has_port(place: str) -> bool:
-    return place.rpartition(":")[2].isdigit() and ":" in place and (place[0] != "[" or "]:" in place)
+def _has_port(authority: str) -> bool:
+    return authority.rpartition(":")[2].isdigit() and ":" in authority and (authority[0] != "[" or "]:" in authority)
 
 
 class Registries:
@@ -81,50 +81,50 @@ class Registries:
 
     def __init__(self, known: tuple[Registry, ...], only: bool, access: OriginAccess) -> None:
         self._access = access
-        self.become(known, only)
+        self.reconfigure(known, only)
 
-    def become(self, known: tuple[Registry, ...], only: bool) -> None:
+    def reconfigure(self, known: tuple[Registry, ...], only: bool) -> None:
         """Replace the configured registries; see the class."""
         self.known = known
         self._only = only
-        self._by_place: dict[str, Registry] = {}
+        self._by_authority: dict[str, Registry] = {}
         for registry in known:
             # Images name a registry on its scheme's default port by its host alone.
-            for place in {registry.name or registry.place, registry.place, f"{registry.host}:{registry.port}"}:
-                self._by_place.setdefault(place, registry)
+            for authority in {registry.name or registry.authority, registry.authority, f"{registry.host}:{registry.port}"}:
+                self._by_authority.setdefault(authority, registry)
 
     @property
     def derives(self) -> bool:
         """Whether registries that are not configured may be asked."""
         return not self._only
 
-    def find(self, place: str) -> Registry:
+    def find(self, authority: str) -> Registry:
         """The registry at HOST[:PORT], the first one for "". Raises OriginForbidden, which states what to configure."""
-        if not place:
+        if not authority:
             if not self.known:
                 raise OriginForbidden("the request names no registry (ns=HOST), and none is configured: start with --registry https://HOST")
             return self.known[0]
-        found = self._by_place.get(place)
+        found = self._by_authority.get(authority)
         if found is not None:
             return found
-        name, _, port = place.rpartition(":") if _has_port(place) else (place, "", "443")
+        name, _, port = authority.rpartition(":") if _has_port(authority) else (authority, "", "443")
         if self._only or port != "443":
-            raise OriginForbidden(f"the registry {place} is not configured: start with --registry https://{place}")
+            raise OriginForbidden(f"the registry {authority} is not configured: start with --registry https://{authority}")
         return Registry("https", name, 443, known=False)
 
     def permits(self, registry: Registry, address: str) -> bool:
         """Whether `registry` may be asked at `address`."""
-        if not self._access.permits(registry.dialled, address):
+        if not self._access.permits(registry.connect_host, address):
             return False
         addresses = effective_addresses(ip_address(address.partition("%")[0]))
         return registry.known or not any(each.is_loopback or each.is_multicast for each in addresses)
 
     def check_name(self, registry: Registry) -> None:
         """Check that a proxy, which resolves the name itself, may be sent it. Raises OriginForbidden."""
-        address = address_of(registry.dialled)
+        address = address_of(registry.connect_host)
         if address is not None and not self.permits(registry, str(address)):
-            raise OriginForbidden(f"{registry.place} is an address that this proxy may not ask")
+            raise OriginForbidden(f"{registry.authority} is an address that this proxy may not ask")
         try:
-            self._access.check_name(registry.dialled)
+            self._access.check_name(registry.connect_host)
         except OriginForbidden:
-            raise OriginForbidden(f"{registry.place} is a name that this proxy may not ask for") from None
+            raise OriginForbidden(f"{registry.authority} is a name that this proxy may not ask for") from None

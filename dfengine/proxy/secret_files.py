@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.proxy.forward.authority import KEY
+from dfengine.proxy.forward.certificate_authority import KEY
 from dfengine.proxy.hub import xet
 from dfengine.proxy.registry import logins
 from dfengine.proxy.s3 import signature as s3_signature
@@ -41,9 +41,9 @@ class Secrets:
         self._turn = threading.Lock()
         self._held: OrderedDict[tuple[int, int], int] = OrderedDict()
         """(device, inode) -> descriptor."""
-        self.become(settings)
+        self.reload(settings)
 
-    def become(self, settings: ProxySettings) -> None:
+    def reload(self, settings: ProxySettings) -> None:
         """Use the paths of these settings from now on."""
         self._home, self._paths = os.path.realpath(settings.home), secrets(settings)
         self._hold()

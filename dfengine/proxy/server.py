@@ -22,10 +22,10 @@ from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import ServiceManager
 from dfengine.proxy import fields, metrics, proxy_settings, targets
 from dfengine.proxy.blobs.blobs import Blobs
-from dfengine.proxy.blobs.preheat_worker import Working
-from dfengine.proxy.forward.authority import Authority
-from dfengine.proxy.forward.connecting import connecting
-from dfengine.proxy.forward.forward_answer import Forward, shown_token
+from dfengine.proxy.blobs.preheat_worker import PreheatWorker
+from dfengine.proxy.forward.certificate_authority import CertificateAuthority
+from dfengine.proxy.forward.connect_handler import connect_handler
+from dfengine.proxy.forward.forward_answer import Forward, client_token
 from dfengine.proxy.front import methods
 from dfengine.proxy.front.access_control import is_own
 from dfengine.proxy.front.client_connection import ClientConnection
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.forward.relay import Tunnel
     from dfengine.proxy.front.interfaces import Exchange
     from dfengine.proxy.front.requests import Head
-    from dfengine.proxy.proxy_settings import Given
+    from dfengine.proxy.proxy_settings import LoadedSettings
     from dfengine.proxy.registries import Registry
     from dfengine.settings import ProxySettings
 
@@ -73,7 +73,7 @@ def run_proxy(
     uvloop.run(_serve(found, fresh))
 
 
-async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None) -> None:
+async def _serve(found: LoadedSettings, fresh: Callable[[], tuple[ProxySettings, Forwarding | None]] | None) -> None:
     settings = found.settings
     loop = asyncio.get_running_loop()
     raise_descriptor_limit()
@@ -91,7 +91,7 @@ async def _serve(found: Given, fresh: Callable[[], tuple[ProxySettings, Forwardi
         stopped = asyncio.Event()
         stop_on_signals(loop, stopped)
         manager = ServiceManager()
-        loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reread)
+        loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reload)
         manager.ready(loop, " ".join(map(written, socks)))
         events.info("ready", version=VERSION, proxy=",".join(map(written, socks)), s3=",".join(map(written, s3_socks)))
         print("ready", *(f"proxy={written(sock)}" for sock in socks), *(f"s3={written(sock)}" for sock in s3_socks), flush=True)
@@ -123,7 +123,9 @@ async def _listen(server: Server | S3Facade, sock: socket.socket, make: Callable
 class Server:
     """See interfaces.Server. socks: its listening sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, found: Given, socks: list[socket.socket], events: EventLog = SILENT) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, found: LoadedSettings, socks: list[socket.socket], events: EventLog = SILENT
+    ) -> None:
         settings, s3_face = found.settings, found.s3_face
         self.loop = loop
         self._events = events
@@ -134,13 +136,13 @@ class Server:
         self._guard = found.guard
         self._registries = Registries(found.known, settings.only_registries, OriginAccess(settings.origin_allow, settings.origin_deny))
         self._places = {sock.getsockname()[:2] for sock in socks if sock.family != socket.AF_UNIX}
-        self._upstreams = Upstreams(loop, self._registries, self._itself, settings.cacerts, settings.insecure)
+        self._upstreams = Upstreams(loop, self._registries, self._is_self, settings.cacerts, settings.insecure)
         permissions = Permissions(loop, self._upstreams)
         self._tokens = Tokens(loop, self._upstreams, permissions)
         self._blobs = Blobs(loop, settings, permissions, events)
-        self._working = Working(loop, settings, self._blobs, self._registries, self._tokens)
+        self._preheat_worker = PreheatWorker(loop, settings, self._blobs, self._registries, self._tokens)
         if not settings.no_work:
-            self._working.start()
+            self._preheat_worker.start()
         self._hub = Hub(loop, settings.hub, settings.xet, settings.home, self._blobs, self._upstreams)
         self._s3 = S3(loop, settings, s3_face.buckets, s3_face.keys, self._blobs, events) if s3_face.buckets else None
         self._clients: set[ClientConnection | Tunnel] = set()
@@ -150,32 +152,32 @@ class Server:
         self._forwards = found.forwards
         self._mirror = Mirror(settings.home, self._blobs, self._upstreams, self._registries, self._tokens, self._via)
         self._forward = Forward(found.forwards.chosen, self._blobs, self._upstreams, self._via, settings.nodes)
-        self._authority = self._certifying(found)
+        self._certificate_authority = self._load_authority(found)
 
-    def _certifying(self, found: Given) -> Authority:
+    def _load_authority(self, found: LoadedSettings) -> CertificateAuthority:
         """The certificate authority. Raises LocalError, BadValue."""
-        made = Authority(found.settings.home, found.forwards.cert, found.forwards.key, self._blobs.threads)
+        made = CertificateAuthority(found.settings.home, found.forwards.cert, found.forwards.key, self._blobs.threads)
         if found.forwards.intercepted:
             made.check()
         return made
 
-    def become(self, found: Given) -> None:
+    def reconfigure(self, found: LoadedSettings) -> None:
         """Apply new settings. Raises LocalError, BadValue; nothing changes then."""
-        settings, authority = found.settings, self._certifying(found)
+        settings, certificate_authority = found.settings, self._load_authority(found)
         if self._s3 is not None:
             self._s3.check(settings)
-        take_trust, take_secrets = self._upstreams.reread(), self._working.reread()
-        take_trust()
-        take_secrets()
-        self._guard, self._forwards, self._authority = found.guard, found.forwards, authority
+        apply_certificates, apply_secrets = self._upstreams.reload(), self._preheat_worker.reload()
+        apply_certificates()
+        apply_secrets()
+        self._guard, self._forwards, self._certificate_authority = found.guard, found.forwards, certificate_authority
         self._forward.chosen = found.forwards.chosen
-        self._registries.become(found.known, settings.only_registries)
+        self._registries.reconfigure(found.known, settings.only_registries)
         self._tokens.forget()
         self._blobs.cache_size = settings.cache_size
         if self._s3 is not None:
-            self._s3.become(settings, found.s3_face.keys)
+            self._s3.reconfigure(settings, found.s3_face.keys)
 
-    def _itself(self, address: str, port: int) -> bool:
+    def _is_self(self, address: str, port: int) -> bool:
         everywhere = any(own == port and ip in ("0.0.0.0", "::") for ip, own in self._places)
         return (address, port) in self._places or (everywhere and is_bound(address))
 
@@ -183,14 +185,14 @@ class Server:
     def s3_face(self) -> S3Facade:
         """Handler of the S3 facade's own listening sockets."""
         assert self._s3 is not None
-        return S3Facade(self, self._take, self._s3)
+        return S3Facade(self, self._add, self._s3)
 
     # Connections.
 
     def admit(self, client: ClientConnection) -> bool:
-        return self._guard.admits(client.address) and self._take(client)
+        return self._guard.admits(client.address) and self._add(client)
 
-    def _take(self, client: ClientConnection) -> bool:
+    def _add(self, client: ClientConnection) -> bool:
         if len(self._clients) >= MOST_CLIENTS:
             return False
         self._clients.add(client)
@@ -199,7 +201,7 @@ class Server:
     def answered(self, status: int) -> None:
         self._blobs.counts.answered(status)
 
-    def dismiss(self, client: ClientConnection) -> None:
+    def remove(self, client: ClientConnection) -> None:
         self._clients.discard(client)
 
     def sweep(self) -> None:
@@ -214,7 +216,7 @@ class Server:
         """Close all, when the process ends."""
         for client in list(self._clients):
             client.cut()
-        self._working.close()
+        self._preheat_worker.close()
         if self._s3 is not None:
             self._s3.close()
         self._blobs.close()
@@ -225,12 +227,12 @@ class Server:
     def route(self, client: ClientConnection, head: Head) -> Exchange | None:
         """The exchange that answers a request; None if it is answered already. Raises BadRequest."""
         first = head.first
-        if client.inside is None:
-            self._address(head)
+        if client.intercepted is None:
+            self._normalize_target(head)
             if self._s3 is not None and head.target.startswith(s3_facade.PATH) and self._s3.checks:
                 return self._s3.route(client, head)  # the client is authenticated by its signature
         forwards = is_absolute(head.target) or head.method == "CONNECT"
-        if client.inside is None and self._guard.refuses(shown_token(first)):
+        if client.intercepted is None and self._guard.refuses(client_token(first)):
             self._blobs.counts.refused += 1
             self._events.warning("token_refused", client=client.address or "local")
             if forwards:
@@ -240,57 +242,57 @@ class Server:
             raise BadRequest(401, "this proxy requires its token in the field X-Dfengine-Token")
         if b"via" in first and any(self._mark in value for name, value in head.fields if name.lower() == b"via"):
             raise BadRequest(508, "the request returned to this proxy: a configured registry leads here")
-        if status := methods.ends(head, client.inside is not None):
+        if status := methods.ends(head, client.intercepted is not None):
             allow = b"Allow", methods.ALLOWED
             if status == 200:
                 client.send_response(200, b"", [allow])
             else:
                 client.send_error(status, f"{head.method} is not served", [allow])
             return None
-        if client.inside is not None:
-            return self._inside(client, head, client.inside)
+        if client.intercepted is not None:
+            return self._route_intercepted(client, head, client.intercepted)
         if probed(client, head, self._blobs.full) or metrics.answer(client, head, self._blobs, len(self._clients)):
             return None
         if forwards:
-            return self._to_others(client, head)
+            return self._route_forward(client, head)
         if head.target.startswith(b"/hub"):
-            return self._of_hub(client, head)
+            return self._route_hub(client, head)
         if self._s3 is not None and head.target.startswith(s3_facade.PATH):
             return self._s3.route(client, head)
         return self._mirror.route(client, head)
 
-    def _address(self, head: Head) -> None:
+    def _normalize_target(self, head: Head) -> None:
         """Treat an absolute URL of this proxy itself as a mirror request. Amazon's client in C sends such URLs, and so do programs that use
         this proxy as a forward proxy too. Raises BadRequest.
         """
         if is_absolute(head.target) and head.method != "CONNECT":
-            server, target = targets.absolute(head.target)
-            address = address_of("127.0.0.1" if server.host == "localhost" else server.dialled)
-            if address is not None and self._itself(str(address), server.port):
+            server, target = targets.parse_absolute(head.target)
+            address = address_of("127.0.0.1" if server.host == "localhost" else server.connect_host)
+            if address is not None and self._is_self(str(address), server.port):
                 head.target = target.encode()
 
-    def _to_others(self, client: ClientConnection, head: Head) -> Exchange:
+    def _route_forward(self, client: ClientConnection, head: Head) -> Exchange:
         """Handle a request of a client that uses this proxy as a forward proxy. Raises BadRequest."""
         if not self._forwards.others and not is_own(client.address):
             raise BadRequest(403, "this is a forward proxy for its own host alone: start it with --forward-for-others")
         if head.method != "CONNECT":
             return self._forward.route(client, head)
-        return connecting(
+        return connect_handler(
             client, head, self._forwards, self._upstreams, self._clients.add, self._clients.discard,
-            lambda server: self._authority.context(server.host), lambda server: self.new_connection(self, server),
+            lambda server: self._certificate_authority.context(server.host), lambda server: self.new_connection(self, server),
         )  # fmt: skip
 
-    def _inside(self, client: ClientConnection, head: Head, server: Registry) -> Exchange:
+    def _route_intercepted(self, client: ClientConnection, head: Head, server: Registry) -> Exchange:
         """Handle a request in an intercepted connection to `server`. Raises BadRequest."""
-        named = targets.place(head.first.get(b"host", b"").decode("latin-1").strip() or server.place, server.scheme)
+        named = targets.parse_server(head.first.get(b"host", b"").decode("latin-1").strip() or server.authority, server.scheme)
         everything = head.target == methods.EVERYTHING
         if (named.host.rstrip("."), named.port) != (server.host.rstrip("."), server.port) or not (everything or head.target[:1] == b"/"):
-            raise BadRequest(421, f"this connection is to {server.place}")
+            raise BadRequest(421, f"this connection is to {server.authority}")
         return self._forward.forward(client, head, server, "*" if everything else targets.path(head.target))
 
-    def _of_hub(self, client: ClientConnection, head: Head) -> Exchange:
+    def _route_hub(self, client: ClientConnection, head: Head) -> Exchange:
         """Handle a request below /hub. Raises BadRequest."""
         asked = hub_reference.parse(head.target)
         if asked is None:
             raise BadRequest(404, "the path after /hub is not a path of a hub")
-        return self._hub.route(client, head, asked, fields.private(head.fields), [self._via])
+        return self._hub.route(client, head, asked, fields.credentials(head.fields), [self._via])

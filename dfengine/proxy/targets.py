@@ -24,7 +24,7 @@ def is_absolute(target: bytes) -> bool:
     return b"://" in target and target[:1] not in (b"/", b"*")
 
 
-def absolute(target: bytes) -> tuple[Registry, str]:
+def parse_absolute(target: bytes) -> tuple[Registry, str]:
     """The server and path of a request's absolute URL. Raises BadRequest unless it is http://HOST[:PORT]/... ."""
     found = _ABSOLUTE.fullmatch(target.decode("latin-1"))
     if found is None or "#" in (found["rest"] or ""):
@@ -34,7 +34,7 @@ def absolute(target: bytes) -> tuple[Registry, str]:
         raise BadRequest(501, f"an absolute URL must be http, not {scheme[:20]}: use CONNECT for https")
     if "@" in found["place"]:
         raise BadRequest(400, "the URL names a user: send Authorization")
-    server = place(found["place"], scheme)
+    server = parse_server(found["place"], scheme)
     rest = found["rest"] or "/"
     return server, rest if rest[0] == "/" else f"/{rest}"
 
@@ -54,12 +54,12 @@ def path(target: bytes) -> str:
 
 def is_local(server: Registry) -> bool:
     """Whether the name stands for another server on each host."""
-    address = address_of(server.dialled)
+    address = address_of(server.connect_host)
     named = server.host.rstrip(".") == "localhost" or server.host.rstrip(".").endswith(".localhost")
     return named or (address is not None and any(each.is_loopback or each.is_link_local for each in effective_addresses(address)))
 
 
-def place(text: str, scheme: str) -> Registry:
+def parse_server(text: str, scheme: str) -> Registry:
     """The server at HOST[:PORT]. Raises BadRequest."""
     found = _AUTHORITY.fullmatch(text.lower())
     if found is None or len(found["host"]) > LONGEST_NAME or not 0 < int(found["port"] or PORTS[scheme]) < 65536:
@@ -67,9 +67,9 @@ def place(text: str, scheme: str) -> Registry:
     return Registry(scheme, found["host"], int(found["port"] or PORTS[scheme]))
 
 
-def connected(target: bytes) -> Registry:
+def parse_connect(target: bytes) -> Registry:
     """The server that CONNECT names, with an explicit port, as an https one. Raises BadRequest."""
     text = target.decode("latin-1")
     if not re.search(r":[0-9]{1,5}$", text):
         raise BadRequest(400, "CONNECT needs HOST:PORT")
-    return place(text, "https")
+    return parse_server(text, "https")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dfengine.net.http import BadRequest
 from dfengine.proxy import fields
-from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, framing, passed_on
+from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, end_to_end, framing
 
 
 def test_fields_of_one_connection_stay_there() -> None:
@@ -18,12 +18,12 @@ def test_fields_of_one_connection_stay_there() -> None:
         (b"Proxy-Authorization", b"x"), (b"Content-Length", b"3"), (b"Trailer", b"x"), (b"Accept", b"*/*"),
         (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b"),
     ]  # fmt: skip
-    assert passed_on(given, request=False) == [(b"Accept", b"*/*"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
+    assert end_to_end(given, request=False) == [(b"Accept", b"*/*"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
 
 
 def test_what_is_for_the_proxy_goes_no_further() -> None:
     given = [(b"Host", b"mirror"), (b"X-Dfengine-Token", b"secret"), (b"X-Dragonfly-Registry", b"r"), (b"Authorization", b"Bearer t")]
-    assert passed_on(given, request=True) == [(b"Authorization", b"Bearer t")]
+    assert end_to_end(given, request=True) == [(b"Authorization", b"Bearer t")]
 
 
 def test_framing() -> None:
@@ -60,13 +60,13 @@ def test_a_body_that_two_readers_see_in_two_ways_is_refused(given: fields.Fields
 
 @given(st.lists(st.tuples(st.sampled_from([b"Connection", b"connection", b"X", b"Y", b"Content-Length"]), st.binary(max_size=8))))
 def test_nothing_that_connection_names_is_passed_on(given: fields.Fields) -> None:
-    names = fields.named(given)
-    left = passed_on(given, request=False)
+    names = fields.connection_options(given)
+    left = end_to_end(given, request=False)
     assert not [name for name, _ in left if name.lower() in names or name.lower() in (b"connection", b"content-length")]
 
 
 def test_what_could_change_an_answer_for_others() -> None:
     docker = [(b"Host", b"m"), (b"User-Agent", b"containerd"), (b"ACCEPT", b"a"), (b"Accept-Encoding", b"zstd"), (b"Authorization", b"x")]
-    assert fields.usual(docker)
+    assert fields.is_cacheable_request(docker)
     for name in (b"X-Forwarded-Host", b"X-Original-URL", b"Cookie", b"Range", b"Accept-Language", b"X-Anything"):
-        assert not fields.usual([*docker, (name, b"evil")])
+        assert not fields.is_cacheable_request([*docker, (name, b"evil")])

@@ -20,10 +20,10 @@ def test_how_one_is_written() -> None:
     assert Registry.parse("http://u:p%40ss@r") == Registry("http", "r", 80, "u:p@ss")
     assert Registry.parse("https://docker.io").host == HUB
     assert Registry.parse("https://[::1]:5000") == Registry("https", "[::1]", 5000)
-    assert Registry.parse("https://[::1]").place == "[::1]"
+    assert Registry.parse("https://[::1]").authority == "[::1]"
     assert Registry.parse("r.io=http://me:pw@10.0.0.1:5000") == Registry("http", "10.0.0.1", 5000, "me:pw", name="r.io")
     assert Registry.parse("docker.io=https://hub.local").name == HUB
-    assert OWN.place == "127.0.0.1:5000"
+    assert OWN.authority == "127.0.0.1:5000"
     assert OWN.url == "http://127.0.0.1:5000"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.net.http import BadRequest
-from dfengine.proxy.targets import absolute, connected, is_absolute, is_local, path
+from dfengine.proxy.targets import is_absolute, is_local, parse_absolute, parse_connect, path
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from dfengine.proxy.targets import absolute, connected, is_absolute, is_local, p
     ],
 )
 def test_whole_urls(target: bytes, url: str, rest: str) -> None:
-    server, path = absolute(target)
+    server, path = parse_absolute(target)
     assert (server.url, path) == (url, rest)
     assert is_absolute(target)
 
@@ -40,7 +40,7 @@ def test_whole_urls(target: bytes, url: str, rest: str) -> None:
 )  # fmt: skip
 def test_what_is_no_whole_url(target: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
-        absolute(target)
+        parse_absolute(target)
     assert refused.value.status == status
 
 
@@ -49,18 +49,18 @@ def test_paths_are_no_whole_urls() -> None:
 
 
 def test_what_connect_names() -> None:
-    found = [(each.host, each.port) for each in map(connected, (b"Example.com:443", b"[::1]:8443"))]
+    found = [(each.host, each.port) for each in map(parse_connect, (b"Example.com:443", b"[::1]:8443"))]
     assert found == [("example.com", 443), ("[::1]", 8443)]
     for target in (b"example.com", b"http://h:443", b"u@h:443", b"h:0", b"h:443/x", b":443", b"", b"h:443 ", b"h:", b"[::1]", b"\xff:443"):
         with pytest.raises(BadRequest):
-            connected(target)
+            parse_connect(target)
 
 
 def test_names_that_mean_another_server_on_each_host() -> None:
     local = (b"http://localhost/", b"http://a.localhost:8/", b"http://127.9.9.9/", b"http://[::1]/", b"http://169.254.1.1/", b"http://[fe80::1]/",
              b"http://[::ffff:127.0.0.1]/", b"http://0.0.0.0/", b"http://localhost./")  # fmt: skip
     others = (b"http://10.0.0.1/", b"http://localhost.example.org/", b"http://example.org/", b"http://[2001:db8::1]/")
-    assert [is_local(absolute(each)[0]) for each in local + others] == [True] * len(local) + [False] * len(others)
+    assert [is_local(parse_absolute(each)[0]) for each in local + others] == [True] * len(local) + [False] * len(others)
 
 
 def test_what_a_server_is_asked_for() -> None:
@@ -72,7 +72,7 @@ def test_what_a_server_is_asked_for() -> None:
 
 @given(st.binary(max_size=60) | st.builds(lambda rest: b"http://" + rest, st.binary(max_size=60)))
 def test_any_bytes_are_meant_or_refused(target: bytes) -> None:
-    for read in (absolute, connected):
+    for read in (parse_absolute, parse_connect):
         with contextlib.suppress(BadRequest):
             found = read(target)
             server = found[0] if isinstance(found, tuple) else found

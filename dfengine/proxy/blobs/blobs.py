@@ -19,7 +19,7 @@ from dfengine.proxy.blobs.store import Store, StoredBlob, name_of, state_of
 from dfengine.proxy.fields import Fields
 from dfengine.proxy.reference import LONGEST_MANIFEST, MANIFESTS
 from dfengine.proxy.registries import OWN_MACHINE
-from dfengine.proxy.upstream.permissions import UNSAID, Permissions
+from dfengine.proxy.upstream.permissions import NON_CREDENTIAL_FIELDS, Permissions
 from dfengine.proxy.upstream.withheld_tail import LEAST, WithheldTail
 from dfengine.settings import GetSettings
 from dfengine.task import Digest
@@ -183,7 +183,7 @@ class Blobs:
         A blob that credentials opened at this registry may be sent to a client without credentials: the registry has just permitted that.
         """
         hex = digest.removeprefix("sha256:").replace(":", "-")
-        opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in UNSAID)
+        opening = sorted((name.lower(), value) for name, value in sent if name.lower() not in NON_CREDENTIAL_FIELDS)
         own = name_of(hex, registry.url + (repr(opening) if self.split_by_credentials else ""))
         return [hex, own] if opening else [own, hex]
 

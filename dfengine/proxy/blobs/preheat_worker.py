@@ -66,7 +66,7 @@ EMPTY = f"sha256:{hashlib.sha256().hexdigest()}"
 JSON = {"Content-Type": "application/json"}
 
 
-class Working:
+class PreheatWorker:
     """settings: of the proxy. tokens: for its own users."""
 
     def __init__(
@@ -78,24 +78,24 @@ class Working:
         self._blobs = blobs
         self._registries = registries
         self._tokens = tokens
-        self._dialer = self._made()
+        self._dialer = self._new_dialer()
         self._name = secrets.token_hex(16)
         self._stopped = threading.Event()
-        self._errands: list[_Errands] = []
+        self._queues: list[_WorkQueue] = []
 
-    def _made(self) -> DownloadDialer:
+    def _new_dialer(self) -> DownloadDialer:
         settings = self._settings
         return DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
 
-    def reread(self) -> Callable[[], None]:
+    def reload(self) -> Callable[[], None]:
         """Read secrets and certificates again; the returned function applies them to new connections. Raises BadValue."""
-        made = self._made()
+        made = self._new_dialer()
 
-        def take() -> None:
+        def apply() -> None:
             self._dialer, before = made, self._dialer
             before.cut(RemoteError("the secret was read again"))  # open connections have authenticated with the former secret
 
-        return take
+        return apply
 
     def start(self) -> None:
         self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else cached(self._settings.nodes))
@@ -104,14 +104,14 @@ class Working:
         """Work for these supernodes only; repeated while names may resolve to others. On the loop's thread."""
         if self._stopped.is_set():
             return
-        before = {str(errands.node): errands for errands in self._errands if not errands.gone}
-        now = {text: before.pop(text) if text in before else _Errands(node) for text, node in ((str(node), node) for node in nodes)}
-        for errands in before.values():
-            errands.gone = True
-        for errands in now.values():
-            if errands not in self._errands:
-                threading.Thread(target=self._serve, args=(errands,), name="work", daemon=True).start()
-        self._errands = [*now.values(), *(errands for errands in self._errands if errands.gone and errands.tasks)]
+        before = {str(queue.node): queue for queue in self._queues if not queue.gone}
+        now = {text: before.pop(text) if text in before else _WorkQueue(node) for text, node in ((str(node), node) for node in nodes)}
+        for queue in before.values():
+            queue.gone = True
+        for queue in now.values():
+            if queue not in self._queues:
+                threading.Thread(target=self._serve, args=(queue,), name="work", daemon=True).start()
+        self._queues = [*now.values(), *(queue for queue in self._queues if queue.gone and queue.tasks)]
         if named(self._settings.nodes):
             self._loop.call_later(REFRESH, lambda: self._follow(cached(self._settings.nodes)))
 
@@ -119,95 +119,95 @@ class Working:
         """Stop all, when the process ends."""
         self._stopped.set()
         self._dialer.cut(LocalError("the proxy ends"))
-        for errands in self._errands:
-            for task in list(errands.tasks.values()):
+        for queue in self._queues:
+            for task in list(queue.tasks.values()):
                 task.cancel()
 
     # In one thread for each supernode.
 
-    def _serve(self, errands: _Errands) -> None:
+    def _serve(self, queue: _WorkQueue) -> None:
         pause = PAUSE
-        while not self._stopped.wait(LEAST) and not errands.gone:
+        while not self._stopped.wait(LEAST) and not queue.gone:
             try:
-                given = self._ask(errands)
+                given = self._request_work(queue)
                 pause = PAUSE
             except RemoteError:
-                errands.hang_up()
+                queue.close()
                 self._stopped.wait(pause)
                 pause = min(LONGEST, pause * 2)
                 continue
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._take, errands, given)
-        errands.hang_up()
+                self._loop.call_soon_threadsafe(self._accept_work, queue, given)
+        queue.close()
 
-    def _ask(self, errands: _Errands) -> work_messages.WorkResponse:
+    def _request_work(self, queue: _WorkQueue) -> work_messages.WorkResponse:
         """Request work from a supernode. Raises RemoteError."""
-        connection = errands.connection
+        connection = queue.connection
         if connection is None or not connection.usable:
-            errands.hang_up()
-            connection = errands.connection = self._dialer.connect(errands.node.host, errands.node.port, named=errands.node.certified)
-        with errands.lock:
-            done = errands.done[: work_messages.MOST]
-            under_way = list(errands.under_way)[: work_messages.MOST]
+            queue.close()
+            connection = queue.connection = self._dialer.connect(queue.node.host, queue.node.port, named=queue.node.certified)
+        with queue.lock:
+            done = queue.done[: work_messages.MOST]
+            under_way = list(queue.in_progress)[: work_messages.MOST]
         asking = work_messages.WorkRequest(
             worker=self._name, host_name=socket.gethostname()[:255], ip=self._settings.ip, want=AT_ONCE,
             wait=BUSY if under_way else work_messages.LONGEST, under_way=under_way, done=done,
         )  # fmt: skip
         status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
         if status != 200:
-            raise ProtocolViolation(f"supernode {errands.node} answers {status}")
+            raise ProtocolViolation(f"supernode {queue.node} answers {status}")
         given = work_messages.decode_response(body)
-        with errands.lock:
-            del errands.done[: len(done)]
-            errands.under_way |= {item.number for item in given.work}
+        with queue.lock:
+            del queue.done[: len(done)]
+            queue.in_progress |= {item.number for item in given.work}
         return given
 
     # On the loop's thread.
 
-    def _take(self, errands: _Errands, given: work_messages.WorkResponse) -> None:
+    def _accept_work(self, queue: _WorkQueue, given: work_messages.WorkResponse) -> None:
         for number in given.over:
-            task = errands.tasks.get(number)
+            task = queue.tasks.get(number)
             if task is not None:
                 task.cancel()
             else:
-                errands.end(number, None)
+                queue.end(number, None)
         for item in given.work:
-            if item.number not in errands.tasks and not self._stopped.is_set():
-                task = errands.tasks[item.number] = self._loop.create_task(self._bring(item))
-                task.add_done_callback(partial(self._ended, errands, item.number))
+            if item.number not in queue.tasks and not self._stopped.is_set():
+                task = queue.tasks[item.number] = self._loop.create_task(self._fetch(item))
+                task.add_done_callback(partial(self._ended, queue, item.number))
 
-    def _ended(self, errands: _Errands, number: int, task: asyncio.Task[None]) -> None:
-        errands.tasks.pop(number, None)
+    def _ended(self, queue: _WorkQueue, number: int, task: asyncio.Task[None]) -> None:
+        queue.tasks.pop(number, None)
         if task.cancelled():
-            errands.end(number, None)
+            queue.end(number, None)
             return
         error = task.exception()
-        errands.end(number, redacted(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
+        queue.end(number, redacted(" ".join(str(error).split()))[:500] or "it failed" if error is not None else "")
         if error is not None and not isinstance(error, DfengineError | OSError):
             raise error
 
-    async def _bring(self, item: work_messages.WorkItem) -> None:
+    async def _fetch(self, item: work_messages.WorkItem) -> None:
         """Fetch one blob. Raises DfengineError, OSError."""
-        registry, asked = self._asked(item)
-        private: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
-        if registry.user and not any(name.lower() == b"authorization" for name, _ in private):
-            private += await self._tokens.fields(registry, asked.target)
+        registry, asked = self._registry_and_reference(item)
+        credentials: Fields = [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in item.headers]
+        if registry.user and not any(name.lower() == b"authorization" for name, _ in credentials):
+            credentials += await self._tokens.fields(registry, asked.target)
         blobs = self._blobs
-        fields = [(b"Host", registry.place.encode()), *private]
-        permit = blobs.permissions.known(registry, asked.target, fields) or await blobs.permissions.ask(registry, asked.target, fields)
-        if not permit.opens:
-            raise OriginError(f"{registry.place} answers {permit.status}", permit.status)
+        fields = [(b"Host", registry.authority.encode()), *credentials]
+        permit = blobs.permissions.cached(registry, asked.target, fields) or await blobs.permissions.ask(registry, asked.target, fields)
+        if not permit.allowed:
+            raise OriginError(f"{registry.authority} answers {permit.status}", permit.status)
         if item.digest == EMPTY:
             return  # nothing to fetch, and an empty download on demand does not end
-        names = blobs.local_names(item.digest, registry, private)
+        names = blobs.local_names(item.digest, registry, credentials)
         found = await blobs.find_stored(names)
         if found is None:
             if blobs.full:
                 raise StorageError("the disk has no room")
-            blob = blobs.get_or_fetch(Source(asked.target, item.digest), registry, private)
+            blob = blobs.get_or_fetch(Source(asked.target, item.digest), registry, credentials)
             file = await blob.opened()
             if file.geometry.length <= 0:
-                raise OriginError(f"{registry.place} has no bytes of {item.digest}, or does not say how many")
+                raise OriginError(f"{registry.authority} has no bytes of {item.digest}, or does not say how many")
             if not blobs.has_room(blob):
                 raise StorageError("the disk has no room")
             await _whole(blob, file)
@@ -218,7 +218,7 @@ class Working:
         if item.pinned:
             pins.pin(self._settings.home, found[0], True)
 
-    def _asked(self, item: work_messages.WorkItem) -> tuple[Registry, reference.Reference]:
+    def _registry_and_reference(self, item: work_messages.WorkItem) -> tuple[Registry, reference.Reference]:
         """The registry and reference of an item. Raises OriginForbidden if a client could not request it from this proxy."""
         try:
             parts = urlsplit(item.url)
@@ -229,11 +229,11 @@ class Working:
             raise OriginForbidden(f"{item.digest}: no URL of a registry's blob")
         registry = self._registries.find(asked.registry)
         if registry.scheme != parts.scheme.lower():
-            raise OriginForbidden(f"{registry.place} is asked by {registry.scheme} here, not by {parts.scheme[:8]}")
+            raise OriginForbidden(f"{registry.authority} is asked by {registry.scheme} here, not by {parts.scheme[:8]}")
         return registry, asked
 
 
-class _Errands:
+class _WorkQueue:
     """Work in progress for one supernode. lock: guards `under_way` and `done`, which its thread reads."""
 
     def __init__(self, node: SupernodeAddress) -> None:
@@ -243,11 +243,11 @@ class _Errands:
         self.connection: Connection | None = None
         """Used by its thread only."""
         self.lock = threading.Lock()
-        self.under_way: set[int] = set()
+        self.in_progress: set[int] = set()
         self.done: list[work_messages.WorkResult] = []
         self.tasks: dict[int, asyncio.Task[None]] = {}
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Close the connection, so that the next request makes another one."""
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -257,7 +257,7 @@ class _Errands:
     def end(self, number: int, error: str | None) -> None:
         """Record the end of an item. error: None if its supernode has cancelled it."""
         with self.lock:
-            self.under_way.discard(number)
+            self.in_progress.discard(number)
             if error is not None:
                 self.done.append(work_messages.WorkResult(number, error))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.errors import DfengineError, DigestMismatch, OriginForbidden
 from dfengine.net.http import BadRequest
-from dfengine.proxy.upstream.timeouts import Unanswered, left
+from dfengine.proxy.upstream.timeouts import Unanswered, remaining_seconds
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +26,7 @@ class RequestHandler:
     """See interfaces.Exchange. server_name: HOST[:PORT] of the file's server. pass_on: makes the exchange that passes the request on.
 
     fallback: answers the request after its deadline; False: it cannot. responds_at_once: the file's server does, see
-    `timeouts.left`.
+    `timeouts.remaining_seconds`.
     """
 
     fallback: Callable[[], bool] | None = None
@@ -89,5 +89,5 @@ class RequestHandler:
         if self._reason:
             self._record_pass_through(self._reason)
         if self.responds_at_once:
-            self._client.set_deadline(left(monotonic() - self._client.arrived, not self._unanswered))
+            self._client.set_deadline(remaining_seconds(monotonic() - self._client.arrived, not self._unanswered))
         self._client.hand_over(self._pass_on())

@@ -87,7 +87,7 @@ class Serving:
         # A client that does not read the available bytes is cut at once.
         left = 0.0
         if self._reader is not None and not self._over and self._waiting < math.inf:
-            left = self._reader.blob.progress.left(self._waiting, self._clock())
+            left = self._reader.blob.progress.remaining_seconds(self._waiting, self._clock())
         (self._client.set_deadline(min(WAIT_SECONDS, left)) if left > 0 else self._client.cut())
 
     def _clock(self) -> float:

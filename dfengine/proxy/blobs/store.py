@@ -49,9 +49,9 @@ class StoredBlob:
             os.close(self.fd)
 
 
-def name_of(hex: str, place: str) -> str:
-    """Name of a blob's file. place: the registry's URL if credentials opened it, "" if none were needed."""
-    return f"{hex}.{hashlib.sha256(place.encode()).hexdigest()[:16]}" if place else hex
+def name_of(hex: str, server_url: str) -> str:
+    """Name of a blob's file. server_url: the registry's URL if credentials opened it, "" if none were needed."""
+    return f"{hex}.{hashlib.sha256(server_url.encode()).hexdigest()[:16]}" if server_url else hex
 
 
 class Store:

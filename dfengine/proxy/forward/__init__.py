@@ -4,6 +4,6 @@
     configured           settings: rules, intercepted hosts and ports of CONNECT
     origin_heads         heads of origins' responses, requested in advance
     forward_answer       how a request is answered
-    connecting           CONNECT: a tunnel (relay; splicing if both sides are plain sockets), or interception of https
-    authority            certificates of intercepted hosts
+    connect_handler      CONNECT: a tunnel (relay; splicing if both sides are plain sockets), or interception of https
+    certificate_authority  certificates of intercepted hosts
 """

@@ -22,12 +22,12 @@ from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.blobs.store import name_of, sha256_of
-from dfengine.proxy.fields import TOKEN, Fields, private, text
+from dfengine.proxy.fields import TOKEN, Fields, credentials, text
 from dfengine.proxy.forward import rules, shared_cache
 from dfengine.proxy.forward.origin_heads import OriginHead, OriginHeads
 from dfengine.proxy.registries import Registry
 from dfengine.proxy.registry.blob_answer import BlobAnswer
-from dfengine.proxy.upstream.pass_through import Passing
+from dfengine.proxy.upstream.pass_through import PassThrough
 from dfengine.task import task_url
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ VIA = b"Via", b"1.1 dfengine"
 OF_BODY = frozenset((b"content-type", b"content-length", b"content-range", b"accept-ranges", b"age"))
 """Fields of an origin's response that this proxy sets itself."""
 
-NOT_HERE = "only-if-cached: no fresh response is stored"
+NOT_STORED = "only-if-cached: no fresh response is stored"
 
 USE_P2P, FILTERED = b"x-dragonfly-use-p2p", b"x-dragonfly-filtered-query-params"
 
@@ -72,7 +72,7 @@ class Forward:
 
     def route(self, client: ClientConnection, head: Head) -> Exchange:
         """The exchange that answers a request for an absolute URL. Raises BadRequest."""
-        server, target = targets.absolute(head.target)
+        server, target = targets.parse_absolute(head.target)
         if head.method == "OPTIONS" and targets.is_server(head.target):
             target = "*"
         return self.forward(client, head, server, target)
@@ -88,15 +88,15 @@ class Forward:
         pass_on = partial(self._pass_on, client, head, server, target, asked)
         if shared_cache.only_if_cached(head.fields):
             if rule.do == rules.DIRECT or shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore):
-                raise BadRequest(504, NOT_HERE)
-            return OnlyHere(self, client, head, server, target, rule, self._via, pass_on).start()
+                raise BadRequest(504, NOT_STORED)
+            return OnlyIfCached(self, client, head, server, target, rule, self._via, pass_on).start()
         if rule.do == rules.DIRECT or (targets.is_local(server) and not self._here) or head.method not in ("GET", "HEAD") or head.length:
             return pass_on()
         if asked is not None and asked.kind == reference.BLOBS and asked.digest and "?" not in target:
-            return BlobAnswer(self.blobs, client, head, asked, server, [*private(head.fields), self._via], pass_on).start()
+            return BlobAnswer(self.blobs, client, head, asked, server, [*credentials(head.fields), self._via], pass_on).start()
         if asked is not None and asked.content:
             return pass_on()  # a manifest: files that are shared by URL are not compared with a digest
-        if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_own(server.url + target):
+        if shared_cache.forbidden_by_request(head.method, head.fields, rule.ignore) or self.heads.is_unshared(server.url + target):
             return pass_on()
         return ForwardAnswer(self, client, head, server, target, rule, self._via, pass_on).start()
 
@@ -111,11 +111,11 @@ class Forward:
 
     def _pass_on(self, client: ClientConnection, head: Head, server: Registry, target: str, asked: Reference | None) -> Exchange:
         withheld = self.blobs.withheld_tail(head.method, asked, server) if asked is not None else None
-        return ForwardPassing(client, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
+        return ForwardPassThrough(client, head, self.upstreams, server, target, [self._via], withheld=withheld).start()
 
 
-class ForwardPassing(Passing):
-    """See Passing. A connection that is authenticated itself (NTLM and the like) is for one client only: it is not reused."""
+class ForwardPassThrough(PassThrough):
+    """See PassThrough. A connection that is authenticated itself (NTLM and the like) is for one client only: it is not reused."""
 
     def _send(self, connection: UpstreamConnection) -> None:
         scheme = self._request.first.get(b"authorization", b"").split(b" ")[0].lower()
@@ -135,7 +135,7 @@ class ForwardAnswer(RequestHandler):
         self, forward: Forward, client: ClientConnection, request: Head, server: Registry, target: str, rule: Rule,
         via: tuple[bytes, bytes], pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(forward.blobs.loop, client, server.place, pass_on)
+        super().__init__(forward.blobs.loop, client, server.authority, pass_on)
         self._forward = forward
         self._request = request
         self._server = server
@@ -149,12 +149,12 @@ class ForwardAnswer(RequestHandler):
         head = await self._forward.heads.ask(server, self._target, fields, self._via, rule.ignore)
         if shared_cache.forbidden_by_answer(head.status, [*head.fields], head.length, rule.ignore) or head.length < max(1, rule.least):
             if head.status == 200:
-                self._forward.heads.owns(server.url + self._target)
+                self._forward.heads.record_unshared(server.url + self._target)
             return False
         status = shared_cache.status(fields, head.version)
         if status != 200:
             return await self._serve(head, status, -1, None, None)
-        blobs, source, sent = self._forward.blobs, self._source(head), [*private(fields), self._via]
+        blobs, source, sent = self._forward.blobs, self._source(head), [*credentials(fields), self._via]
         found = await blobs.find_stored([source.name])
         if found is not None:
             name, kept = found
@@ -180,7 +180,7 @@ class ForwardAnswer(RequestHandler):
         """
         url, version = self._server.url + self._target, head.version.name
         strip = "&".join(rules.stripped(url, self._rule.strip))
-        opening = [field for field in private(self._request.fields) if self._forward.blobs.split_by_credentials]
+        opening = [field for field in credentials(self._request.fields) if self._forward.blobs.split_by_credentials]
         name = hashlib.sha256(repr((task_url(url, strip), strip, version, self._server.insecure, sorted(opening))).encode()).hexdigest()
         return Source(self._target, f"{url.partition('?')[0]}", verify=sha256_of, name=name_of(f"url-{name}", "forward"), version=version,
                       filter=strip)  # fmt: skip
@@ -201,7 +201,7 @@ class ForwardAnswer(RequestHandler):
         return True
 
 
-class OnlyHere(ForwardAnswer):
+class OnlyIfCached(ForwardAnswer):
     """The exchange of a request that must not be sent to its origin (RFC 9111 section 5.2.1.7)."""
 
     async def _answer(self) -> bool:
@@ -214,10 +214,10 @@ class OnlyHere(ForwardAnswer):
             found = await self._forward.blobs.find_stored([self._source(head).name])
             if found is not None and found[1].length == head.length and await self._serve(head, 200, found[1].fd, found[1], None):
                 return True
-        raise BadRequest(504, NOT_HERE)
+        raise BadRequest(504, NOT_STORED)
 
 
-def shown_token(first: dict[bytes, bytes]) -> bytes | None:
+def client_token(first: dict[bytes, bytes]) -> bytes | None:
     """The client's token: from the proxy's own field, or, if the client uses this proxy as a forward proxy, the password."""
     given = first.get(TOKEN)
     if given or b"proxy-authorization" not in first:

@@ -11,10 +11,10 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from dfengine.proxy.fields import Fields, passed_on, text
+from dfengine.proxy.fields import Fields, end_to_end, text
 from dfengine.proxy.forward import shared_cache
 from dfengine.proxy.upstream.own_request import ask
-from dfengine.proxy.upstream.timeouts import OWN, Silence, Unanswered
+from dfengine.proxy.upstream.timeouts import OWN_REQUEST_SECONDS, SilentServers, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -29,20 +29,20 @@ MOST_FIELDS = 8 << 10
 LONGEST = 2048
 """Maximum number of characters of a cached URL."""
 
-OWN_SECONDS = 60.0
+UNSHARED_SECONDS = 60.0
 
 NO_HEAD = frozenset((400, 403, 405, 501))
 """Statuses of servers that may respond to a GET."""
 
-OF_ONE = frozenset((
+CONDITIONAL_FIELDS = frozenset((
     b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"expect", b"content-type",
 ))
 """Fields that request a part of a file, or state a condition."""
 
-CHOOSING = frozenset((b"accept", b"accept-encoding", b"accept-language"))
+NEGOTIATION_FIELDS = frozenset((b"accept", b"accept-encoding", b"accept-language"))
 """Request fields by which an origin may choose one of several files; a cached response is for requests with the same values."""
 
-_OF_ALL = re.compile(r"(?a)bytes 0-0/(\d{1,18})")
+_FIRST_BYTE_RANGE = re.compile(r"(?a)bytes 0-0/(\d{1,18})")
 
 
 class OriginHead(Value):
@@ -68,23 +68,23 @@ class OriginHeads:
     def __init__(self, loop: asyncio.AbstractEventLoop, upstreams: Upstreams) -> None:
         self._loop = loop
         self._upstreams = upstreams
-        self._silence = Silence(loop.time)
+        self._silent_servers = SilentServers(loop.time)
         self._known: OrderedDict[tuple[object, ...], OriginHead] = OrderedDict()
-        self._own: OrderedDict[str, float] = OrderedDict()
+        self._unshared: OrderedDict[str, float] = OrderedDict()
         """URL -> time until which its responses are passed on without a HEAD."""
 
-    def is_own(self, url: str) -> bool:
+    def is_unshared(self, url: str) -> bool:
         """Whether the file was recently found not to be shared, so that requests are passed on without a HEAD."""
-        return self._own.get(url, 0.0) > self._loop.time()
+        return self._unshared.get(url, 0.0) > self._loop.time()
 
-    def owns(self, url: str) -> None:
+    def record_unshared(self, url: str) -> None:
         """Record that the file at the URL is not shared."""
         if len(url) > LONGEST:
             return
-        self._own.pop(url, None)
-        self._own[url] = self._loop.time() + OWN_SECONDS
-        if len(self._own) > MOST_KNOWN:
-            self._own.popitem(last=False)
+        self._unshared.pop(url, None)
+        self._unshared[url] = self._loop.time() + UNSHARED_SECONDS
+        if len(self._unshared) > MOST_KNOWN:
+            self._unshared.popitem(last=False)
 
     async def ask(self, registry: Registry, target: str, request: Fields, via: tuple[bytes, bytes], ignore: frozenset[str]) -> OriginHead:
         """The head for a GET with these fields, from the cache or the origin. ignore: see shared_cache.
@@ -96,17 +96,17 @@ class OriginHeads:
             return known
         anyone = _is_anyones(ignore)
         self._known.pop(key, None)
-        if self._silence.of(registry):
-            raise Unanswered.of(registry.place)
-        own = [field for field in passed_on(request, True) if field[0].lower() not in OF_ONE]
-        fields: Fields = [(b"Host", registry.place.encode()), *own, via]
+        if self._silent_servers.is_silent(registry):
+            raise Unanswered.of(registry.authority)
+        own = [field for field in end_to_end(request, True) if field[0].lower() not in CONDITIONAL_FIELDS]
+        fields: Fields = [(b"Host", registry.authority.encode()), *own, via]
         try:
-            async with asyncio.timeout(OWN):
+            async with asyncio.timeout(OWN_REQUEST_SECONDS):
                 found = await self._asked(registry, target, fields)
         except TimeoutError:
-            self._silence.note(registry)
-            raise Unanswered.of(registry.place) from None
-        self._silence.answered(registry)
+            self._silent_servers.record_silent(registry)
+            raise Unanswered.of(registry.authority) from None
+        self._silent_servers.record_answered(registry)
         if anyone and found.until > time.time():
             self._keep(key, found, ignore)
         return found
@@ -135,12 +135,12 @@ class OriginHeads:
         status, length = answer.status, answer.length
         if status in NO_HEAD:
             answer = await ask(self._loop, self._upstreams, registry, "GET", target, [*fields, (b"Range", b"bytes=0-0")])
-            whole = _OF_ALL.fullmatch(text(answer.fields, b"content-range"))
+            whole = _FIRST_BYTE_RANGE.fullmatch(text(answer.fields, b"content-range"))
             if answer.status == 206 and whole:
                 status, length = 200, int(whole[1])
             else:
                 status, length = 502 if answer.status == 206 else answer.status, -1
-        kept = [(name, value) for name, value in passed_on(answer.fields, False) if name.lower() != b"content-range"]
+        kept = [(name, value) for name, value in end_to_end(answer.fields, False) if name.lower() != b"content-range"]
         now = time.time()
         return OriginHead(status, tuple(kept), length, now, shared_cache.fresh_until(kept, asked, now))
 
@@ -151,5 +151,5 @@ def _is_anyones(ignore: frozenset[str]) -> bool:
 
 
 def _key(registry: Registry, target: str, request: Fields, ignore: frozenset[str]) -> tuple[object, ...]:
-    chosen = sorted((name.lower(), value) for name, value in request if name.lower() in CHOOSING)
+    chosen = sorted((name.lower(), value) for name, value in request if name.lower() in NEGOTIATION_FIELDS)
     return registry.url, target, *chosen, ignore

@@ -18,7 +18,7 @@ from dfengine.errors import BadValue
 from dfengine.net.http import BadRequest
 from dfengine.proxy.forward.shared_cache import FORBIDS
 from dfengine.proxy.registries import PORTS, Registry
-from dfengine.proxy.targets import place
+from dfengine.proxy.targets import parse_server
 from dfengine.settings import parse_size
 from dfengine.value import Value
 
@@ -50,7 +50,7 @@ class Rule(Value):
             return asked
         scheme = "https" if self.https else asked.scheme
         if self.redirect:
-            return place(self.redirect, scheme).replace(insecure=asked.insecure)
+            return parse_server(self.redirect, scheme).replace(insecure=asked.insecure)
         port = PORTS["https"] if asked.port == PORTS[asked.scheme] else asked.port
         return asked.replace(scheme=scheme, port=port)
 
@@ -130,7 +130,7 @@ def redirect(text: Any, where: str) -> str:
     if text in ("", None):
         return ""
     try:
-        place(str(text), "https")
+        parse_server(str(text), "https")
     except BadRequest:
         raise BadValue(f"{where}: redirect {str(text)[:80]!r} is not HOST[:PORT]") from None
     return str(text)

@@ -15,7 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from dfengine.origin.version import LATER, Version
-from dfengine.proxy.fields import Fields, private
+from dfengine.proxy.fields import Fields, credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def forbidden_by_request(method: str, fields: Fields, ignore: frozenset[str]) ->
         return "authorization"
     if b"cookie" in names and "cookie" not in ignore:
         return "cookie"
-    if "authorization" not in ignore and {name.lower() for name, _ in private(fields)} - {b"authorization", b"cookie"}:
+    if "authorization" not in ignore and {name.lower() for name, _ in credentials(fields)} - {b"authorization", b"cookie"}:
         return "authorization"
     return "no-store" if "no-store" in directives(fields) and "no-store" not in ignore else ""
 

@@ -48,18 +48,18 @@ CODES = {400: "NAME_INVALID", 401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNK
 
 
 class ClientConnection(asyncio.Protocol):
-    """client: its address, "" by a unix socket. inside: the destination server of the client's https, if this proxy intercepts it.
+    """client: its address, "" by a unix socket. intercepted: the destination server of the client's https, if this proxy intercepts it.
 
     encrypted: the connection is TLS. arrived: when the current request was received, monotonic seconds.
     """
 
     __slots__ = ("_answer_started", "_backlog", "_chunked", "_closing", "_exchange", "_fileno", "_head", "_held", "_left", "_out",
                  "_requests", "_server", "_then", "_transport", "_unread", "_watched", "_whole", "_writer", "address", "arrived",
-                 "deadline", "encrypted", "inside")  # fmt: skip
+                 "deadline", "encrypted", "intercepted")  # fmt: skip
 
-    def __init__(self, server: Server, inside: Registry | None = None) -> None:
+    def __init__(self, server: Server, intercepted: Registry | None = None) -> None:
         self._server = server
-        self.inside = inside
+        self.intercepted = intercepted
         self.encrypted = False
         self._transport: asyncio.Transport | None = None
         self._requests = Requests(self)
@@ -91,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.dismiss(self)
+        self._server.remove(self)
         self._requests.close()
         self._unwatch()
         self._fileno = -1

@@ -20,8 +20,8 @@ class LoggedConnection(ClientConnection):
 
     __slots__ = ("_answered", "_asked", "_events", "_length", "_status")
 
-    def __init__(self, events: EventLog, server: Server, inside: Registry | None = None) -> None:
-        super().__init__(server, inside)
+    def __init__(self, events: EventLog, server: Server, intercepted: Registry | None = None) -> None:
+        super().__init__(server, intercepted)
         self._events = events
         self._asked = ""
         self._answered = 0.0

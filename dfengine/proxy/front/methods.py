@@ -19,17 +19,17 @@ EVERYTHING = b"*"
 """The target of a request about a server as a whole."""
 
 
-def ends(head: Head, inside: bool) -> int:
+def ends(head: Head, intercepted: bool) -> int:
     """The status of a request that this proxy answers itself; 0: pass the request on, with Max-Forwards decremented. Raises BadRequest.
 
-    TRACE is not served: its response would show the request's credentials to programs that must not see them. inside: the request is for a
-    server whose https is intercepted, so `*` is that server.
+    TRACE is not served: its response would show the request's credentials to programs that must not see them. intercepted: the request
+    is for a server whose https is intercepted, so `*` is that server.
     """
     if head.method == "TRACE":
         return 405
     if head.method != "OPTIONS":
         return 0
-    if head.target == EVERYTHING and not inside:
+    if head.target == EVERYTHING and not intercepted:
         return 200
     given = head.first.get(b"max-forwards")
     if given is None:

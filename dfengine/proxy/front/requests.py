@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from dfengine.net.http import BadRequest, refusal
-from dfengine.proxy.fields import SINGLE, Fields, framing, named
+from dfengine.proxy.fields import SINGLE, Fields, connection_options, framing
 from dfengine.proxy.targets import is_absolute
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Head:
         self.length = framing(fields, version, request=True) if framed else 0
         if method == "CONNECT" and self.length:
             raise BadRequest(400, "CONNECT has no body")
-        if b"upgrade" in seen and b"upgrade" in named(fields):
+        if b"upgrade" in seen and b"upgrade" in connection_options(fields):
             raise BadRequest(501, "upgrades are not passed on: use HTTP/1.1")
         if not (target.startswith(b"/") or method == "CONNECT" or is_absolute(target) or (method == "OPTIONS" and target == b"*")):
             raise BadRequest(400, "the target of a request begins with /, or is a whole URL")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dfengine.proxy.hub.reference import HubReference
 
 
-class HubPassing(Rewriting):
-    """See Passing. asked: the reference at the Hub."""
+class HubPassThrough(Rewriting):
+    """See PassThrough. asked: the reference at the Hub."""
 
     def __init__(self, client: ClientConnection, request: Head, hub: Hub, asked: HubReference, more: Fields) -> None:
         super().__init__(client, request, hub.upstreams, hub.registry, hub.path + asked.target, more)

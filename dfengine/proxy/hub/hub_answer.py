@@ -19,9 +19,9 @@ from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import answer_file
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, passed_on, text
+from dfengine.proxy.fields import Fields, end_to_end, text
 from dfengine.proxy.hub import reference as hub_reference
-from dfengine.proxy.hub.api import HubPassing
+from dfengine.proxy.hub.api import HubPassThrough
 from dfengine.proxy.hub.fields import LARGEST_PLAIN, digest_of, length_of, own_link, own_links, tag_of, without_xet
 from dfengine.proxy.hub.git_file import check_git_file
 from dfengine.proxy.hub.xet import KEY, Xet, own_url
@@ -80,7 +80,7 @@ class HubPermissions(Permissions):
         for _ in range(MOST_HOPS):
             answer = await ask(self._loop, self._upstreams, registry, "HEAD", target, fields)
             status, found, length = answer.status, answer.fields, answer.length
-            kept = [(name, value) for name, value in passed_on(found, False) if name.lower() not in NOT_KEPT]
+            kept = [(name, value) for name, value in end_to_end(found, False) if name.lower() not in NOT_KEPT]
             file_fields += [field for field in kept if all(field[0].lower() != name.lower() for name, _ in file_fields)]
             location = text(found, b"location")
             if status == 200 or not location:
@@ -141,8 +141,8 @@ class Hub:
     def url(self) -> str:
         return self.registry.url + self.path
 
-    def route(self, client: ClientConnection, head: Head, asked: HubReference, private: Fields, more: Fields) -> Exchange:
-        """The exchange that answers a request. private: its credentials. more: fields to add upstream.
+    def route(self, client: ClientConnection, head: Head, asked: HubReference, credentials: Fields, more: Fields) -> Exchange:
+        """The exchange that answers a request. credentials: those of the request. more: fields to add upstream.
 
         Raises BadRequest.
         """
@@ -152,32 +152,32 @@ class Hub:
             return self.xet.route(client, head, asked.target, more)
         pass_on = partial(self._pass_on, client, head, asked, more)
         if asked.kind == hub_reference.FILE and head.method in ("GET", "HEAD") and not head.length and self.xet is not None:
-            return HubAnswer(self, client, head, asked, [*private, *more], pass_on).start()
+            return HubAnswer(self, client, head, asked, [*credentials, *more], pass_on).start()
         return pass_on()
 
     def _pass_on(self, client: ClientConnection, head: Head, asked: HubReference, more: Fields) -> Exchange:
-        return HubPassing(client, head, self, asked, more).start()
+        return HubPassThrough(client, head, self, asked, more).start()
 
 
 class HubAnswer(RequestHandler):
     """The exchange of one request for a file."""
 
     def __init__(
-        self, hub: Hub, client: ClientConnection, request: Head, asked: HubReference, private: Fields, pass_on: Callable[[], Exchange]
+        self, hub: Hub, client: ClientConnection, request: Head, asked: HubReference, credentials: Fields, pass_on: Callable[[], Exchange]
     ) -> None:  # fmt: skip
-        super().__init__(hub.loop, client, hub.registry.place, pass_on)
+        super().__init__(hub.loop, client, hub.registry.authority, pass_on)
         self._hub = hub
         self._request = request
         self._asked = asked
-        self._private = private
+        self._credentials = credentials
 
     async def _answer(self) -> bool:
         """See RequestHandler."""
         hub, registry, target = self._hub, self._hub.registry, self._hub.path + self._asked.target
-        fields: Fields = [(b"Host", registry.place.encode()), *self._private, (b"Accept-Encoding", b"identity")]
-        permit = hub.permissions.known(registry, target, fields) if self._asked.lasts else None
+        fields: Fields = [(b"Host", registry.authority.encode()), *self._credentials, (b"Accept-Encoding", b"identity")]
+        permit = hub.permissions.cached(registry, target, fields) if self._asked.lasts else None
         permit = permit or await hub.permissions.ask(registry, target, fields)
-        file = known_file(permit) if permit.opens else None
+        file = known_file(permit) if permit.allowed else None
         if file is None:
             return False
         if self._request.method == "HEAD":
@@ -185,7 +185,7 @@ class HubAnswer(RequestHandler):
         source = self._source(file)
         if source is None:
             return False
-        found = await hub.blobs.find_stored(hub.blobs.local_names(source.digest, registry, self._private))
+        found = await hub.blobs.find_stored(hub.blobs.local_names(source.digest, registry, self._credentials))
         if found is not None:
             name, kept = found
             hub.blobs.mark_used(name)
@@ -194,7 +194,7 @@ class HubAnswer(RequestHandler):
             raise BadRequest(502, f"{self._server_name} has sent another file than {source.digest}: it is not read again for a while")
         if hub.blobs.full:
             return False
-        blob = hub.blobs.get_or_fetch(source, registry, self._private)
+        blob = hub.blobs.get_or_fetch(source, registry, self._credentials)
         here = await blob.opened()
         if here.geometry.length < 0 or not hub.blobs.has_room(blob):
             return False

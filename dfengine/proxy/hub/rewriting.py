@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dfengine.proxy.fields import UNTIL_CLOSE, Fields, get, text
-from dfengine.proxy.upstream.pass_through import Passing
+from dfengine.proxy.upstream.pass_through import PassThrough
 
 if TYPE_CHECKING:
     from dfengine.proxy.front.client_connection import ClientConnection
@@ -22,16 +22,16 @@ AT_ONCE = 256 << 10
 """Bytes that are changed on the loop's thread, which takes some ten milliseconds; longer bodies are changed by another thread."""
 
 
-class Rewriting(Passing):
-    """See Passing. `rewrites`: whether `rewritten` may have to change the response's JSON."""
+class Rewriting(PassThrough):
+    """See PassThrough. `rewrites`: whether `rewritten` may have to change the response's JSON."""
 
     rewrites = False
 
     def __init__(
         self, client: ClientConnection, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields,
-        moved: bool = False,
+        target_changed: bool = False,
     ) -> None:
-        super().__init__(client, request, upstreams, registry, target, more, moved)
+        super().__init__(client, request, upstreams, registry, target, more, target_changed)
         self._answer_head: tuple[int, bytes, Fields, int] | None = None
         """The head of a response whose body is being collected."""
         self._parts: list[bytes] = []

@@ -24,10 +24,10 @@ from dfengine.proxy.blobs.blobs import GENERAL, Source
 from dfengine.proxy.blobs.file_answer import send_part
 from dfengine.proxy.blobs.request_handler import RequestHandler
 from dfengine.proxy.blobs.store import name_of, sha256_of
-from dfengine.proxy.fields import Fields, private, text
+from dfengine.proxy.fields import Fields, credentials, text
 from dfengine.proxy.hub.rewriting import Rewriting
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.upstream.pass_through import Passing
+from dfengine.proxy.upstream.pass_through import PassThrough
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +67,7 @@ class Xet:
         """The exchange that answers a request for a target behind /hub. Raises BadRequest."""
         found = self.names.cas_of(target)
         if found is not None:
-            return CasPassing(client, head, self._upstreams, *found, more, self).start()
+            return CasPassThrough(client, head, self._upstreams, *found, more, self).start()
         xorb = self.names.xorb_of(target, time.time())
         if xorb is None:
             # hf-xet then requests another URL from the CAS.
@@ -79,11 +79,11 @@ class Xet:
 
     def _pass_on(self, client: ClientConnection, head: Head, xorb: Xorb, more: Fields) -> Exchange:
         """Pass the request on to the storage, with the URL as the only credential."""
-        closed = private(head.fields)
+        closed = credentials(head.fields)
         own = copy(head)
         own.fields = [each for each in head.fields if each not in closed]
         registry, target = _place(xorb.url)
-        return Passing(client, own, self._upstreams, registry, target, more, moved=True).start()
+        return PassThrough(client, own, self._upstreams, registry, target, more, target_changed=True).start()
 
 
 def _place(url: str) -> tuple[Registry, str]:
@@ -96,13 +96,13 @@ def _place(url: str) -> tuple[Registry, str]:
     return registry, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-class CasPassing(Rewriting):
+class CasPassThrough(Rewriting):
     """A request to the CAS with the client's own credentials. cas: its URL; target: of the request to it."""
 
     def __init__(
         self, client: ClientConnection, request: Head, upstreams: Upstreams, cas: str, target: str, more: Fields, xet: Xet
     ) -> None:
-        super().__init__(client, request, upstreams, _place(cas)[0], target, more, moved=True)
+        super().__init__(client, request, upstreams, _place(cas)[0], target, more, target_changed=True)
         self._cas = cas
         self._xet = xet
         # With a task for each set of credentials, signed URLs would share nothing: then clients ask the storage directly.
@@ -119,7 +119,7 @@ class XorbAnswer(RequestHandler):
         self, xet: Xet, client: ClientConnection, request: Head, xorb: Xorb, more: Fields, pass_on: Callable[[], Exchange]
     ) -> None:  # fmt: skip
         self._registry, self._target = _place(xorb.bare)
-        super().__init__(xet.loop, client, self._registry.place, pass_on)
+        super().__init__(xet.loop, client, self._registry.authority, pass_on)
         self._xet = xet
         self._request = request
         self._xorb = xorb

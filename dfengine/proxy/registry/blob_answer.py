@@ -30,18 +30,18 @@ REFUSED = frozenset((401, 403, 404))
 
 
 class BlobAnswer(RequestHandler):
-    """The exchange of one request for a blob. private: fields that open the blob at the registry, and fields sent with them."""
+    """The exchange of one request for a blob. credentials: fields that open the blob at the registry, and fields sent with them."""
 
     def __init__(
-        self, blobs: Blobs, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields,
+        self, blobs: Blobs, client: ClientConnection, request: Head, asked: Reference, registry: Registry, credentials: Fields,
         pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(blobs.loop, client, registry.place, pass_on)
+        super().__init__(blobs.loop, client, registry.authority, pass_on)
         self._blobs = blobs
         self._request = request
         self._asked = asked
         self._registry = registry
-        self._private = private
+        self._credentials = credentials
 
     def _record_pass_through(self, reason: str) -> None:
         self._blobs.record_pass_through(self._asked.digest, self._registry, reason)
@@ -49,17 +49,17 @@ class BlobAnswer(RequestHandler):
     async def _answer(self) -> bool:
         """Answer; False: pass the request on to the registry. Raises BadRequest, subclasses of DfengineError."""
         blobs, digest = self._blobs, self._asked.digest
-        fields = [(b"Host", self._registry.place.encode()), *self._private]
+        fields = [(b"Host", self._registry.authority.encode()), *self._credentials]
         accept = text(self._request.fields, b"accept")
         fields += [(b"Accept", accept.encode("latin-1"))] if accept else []
-        permit = blobs.permissions.known(self._registry, self._asked.target, fields)
+        permit = blobs.permissions.cached(self._registry, self._asked.target, fields)
         if permit is None:
             permit = await blobs.permissions.ask(self._registry, self._asked.target, fields)
-        if not permit.opens:
+        if not permit.allowed:
             if permit.status not in REFUSED:
                 self._reason = f"its registry responds to HEAD with {permit.status}"
             return False
-        found = await blobs.find_stored(blobs.local_names(digest, self._registry, self._private))
+        found = await blobs.find_stored(blobs.local_names(digest, self._registry, self._credentials))
         if found is not None:
             name, kept = found
             blobs.mark_used(name)
@@ -69,18 +69,18 @@ class BlobAnswer(RequestHandler):
         if blobs.distrusts(digest, self._registry):
             # No byte of it is passed on: the client may ask the registry directly, and compare the blob itself.
             with contextlib.suppress(DfengineError):
-                if blobs.swarm and await self._bring(permit):
+                if blobs.swarm and await self._fetch_blob(permit):
                     return True
-            raise BadRequest(502, f"{self._registry.place} has sent another blob than {digest}: it is not read again for a while")
-        return await self._bring(permit)
+            raise BadRequest(502, f"{self._registry.authority} has sent another blob than {digest}: it is not read again for a while")
+        return await self._fetch_blob(permit)
 
-    async def _bring(self, permit: Permit) -> bool:
+    async def _fetch_blob(self, permit: Permit) -> bool:
         """Answer while the blob is fetched."""
         blobs = self._blobs
         if blobs.full:
             self._reason = "the disk was full a moment ago"
             return False
-        blob = blobs.get_or_fetch(Source(self._asked.target, self._asked.digest), self._registry, self._private)
+        blob = blobs.get_or_fetch(Source(self._asked.target, self._asked.digest), self._registry, self._credentials)
         try:
             file = await blob.opened()
             if file.geometry.length < 0 or not blobs.has_room(blob):
@@ -90,7 +90,7 @@ class BlobAnswer(RequestHandler):
                 permit, file.fd, file, file.geometry.length, lambda span, on_written: Reader(blob, file, span, on_written)
             )  # fmt: skip
         except OriginForbidden:
-            raise OriginForbidden(f"{self._registry.place} sends to an address that this proxy may not ask") from None
+            raise OriginForbidden(f"{self._registry.authority} sends to an address that this proxy may not ask") from None
 
     async def _serve(
         self, permit: Permit, fd: int, owner: object, length: int, reader: Callable[[Span, Callable[[], None]], Reader] | None

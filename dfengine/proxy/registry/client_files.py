@@ -22,7 +22,7 @@ CONF = "containers/registries.conf.d/50-dfengine.conf"
 
 def called(registry: Registry) -> str:
     """HOST[:PORT] by which images name the registry."""
-    found = registry.name or registry.place
+    found = registry.name or registry.authority
     return "docker.io" if found == HUB else found
 
 
@@ -66,7 +66,7 @@ def _registries_conf(registries: tuple[Registry, ...], mirror: str, token: bool)
             continue
         location = f"{place}/{name}" if in_path else place
         lines = [
-            "[[registry]]", f'prefix = "{name}"', f'location = "{name if registry.host == HUB else registry.place}"',
+            "[[registry]]", f'prefix = "{name}"', f'location = "{name if registry.host == HUB else registry.authority}"',
             *(["insecure = true"] if registry.scheme == "http" else []),
             "", "[[registry.mirror]]", f'location = "{location}"', "insecure = true",
         ]  # fmt: skip

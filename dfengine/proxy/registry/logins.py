@@ -52,7 +52,7 @@ class Challenge(Value):
             place = ""
         # The password of an https registry is not sent unencrypted.
         if not place or parts.scheme not in ("https", registry.scheme) or not re.fullmatch("/?[!-~]*", parts.path) or "#" in self.realm:
-            raise BadValue(f"{registry.place} names no valid token server: {self.realm[:80]!r}")
+            raise BadValue(f"{registry.authority} names no valid token server: {self.realm[:80]!r}")
         name = place[: -len(str(port)) - 1] if port is not None else place
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (("service", self.service), ("scope", scope)) if value)
         whom = Registry(parts.scheme, name, port or PORTS[parts.scheme], known=registry.known)
@@ -114,7 +114,7 @@ def given(registries: tuple[Registry, ...], logins: dict[str, str]) -> tuple[Reg
     """The same registries, with the users of a file if their URLs name none."""
 
     def user(each: Registry) -> str:
-        names = (each.place, f"{each.host}:{each.port}", each.name)
+        names = (each.authority, f"{each.host}:{each.port}", each.name)
         return each.user or next((logins[name] for name in names if name and name in logins), "")
 
     return tuple(each.replace(user=user(each)) for each in registries)

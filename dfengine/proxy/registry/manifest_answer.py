@@ -1,7 +1,7 @@
 """A request for a manifest by its digest: the registry states access by a HEAD, and the manifest is from the swarm or this host.
 
 Registries count the manifests that they send: many hosts cost one GET. HEAD and swarm are asked at the same time, so that their delays do
-not add up. A manifest that does not arrive so within PATIENCE is requested from the registry.
+not add up. A manifest that does not arrive so within SWARM_SECONDS is requested from the registry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dfengine.errors import DfengineError
 from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.proxy.blobs.blobs import Source
 from dfengine.proxy.blobs.request_handler import RequestHandler
-from dfengine.proxy.fields import Fields, text, usual
+from dfengine.proxy.fields import Fields, is_cacheable_request, text
 from dfengine.proxy.reference import LONGEST_MANIFEST
 from dfengine.proxy.registry.manifests import Manifest, accepted, is_plain
 from dfengine.proxy.registry.manifests import digest as digest_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.registry.manifests import Manifests
     from dfengine.proxy.upstream.permissions import Permit
 
-PATIENCE = 5.0
+SWARM_SECONDS = 5.0
 """Seconds for the swarm to deliver a manifest."""
 
 KINDS = (
@@ -45,25 +45,26 @@ ACCEPT = b"Accept", ", ".join((*KINDS, "*/*")).encode()
 
 
 class ManifestAnswer(RequestHandler):
-    """private: fields that open the manifest at the registry, and fields sent with them; opening: those of them that open it."""
+    """credentials: fields that open the manifest at the registry, and fields sent with them; opening: those of them that open it."""
 
     def __init__(
         self, manifests: Manifests, blobs: Blobs, client: ClientConnection, request: Head, asked: Reference, registry: Registry,
-        private: Fields, opening: Fields, pass_on: Callable[[], Exchange],
+        credentials: Fields, opening: Fields, pass_on: Callable[[], Exchange],
     ) -> None:
-        super().__init__(blobs.loop, client, registry.place, pass_on)
+        super().__init__(blobs.loop, client, registry.authority, pass_on)
         self._manifests = manifests
         self._blobs = blobs
         self._request = request
         self._asked = asked
         self._registry = registry
-        self._private = private
+        self._credentials = credentials
         self._opening = opening
 
     @staticmethod
     def answers(request: Head, asked: Reference) -> bool:
         """Whether the request has no further conditions."""
-        return request.method == "GET" and bool(asked.digest) and usual(request.fields) and b"if-none-match" not in request.first
+        plain = is_cacheable_request(request.fields) and b"if-none-match" not in request.first
+        return request.method == "GET" and bool(asked.digest) and plain
 
     async def _answer(self) -> bool:
         """Answer; False: pass the request on to the registry. Raises subclasses of DfengineError."""
@@ -71,13 +72,13 @@ class ManifestAnswer(RequestHandler):
         if known is None and not self._blobs.swarm:
             return False
         async with asyncio.TaskGroup() as group:
-            brought = group.create_task(self._brought()) if known is None else None
+            fetching = group.create_task(self._fetch_manifest()) if known is None else None
             permit = await self._permit()
-            if permit is None or not permit.opens:
-                if brought is not None:
-                    brought.cancel()
+            if permit is None or not permit.allowed:
+                if fetching is not None:
+                    fetching.cancel()
                 return False
-        body = known.body if known is not None else brought.result() if brought is not None else b""
+        body = known.body if known is not None else fetching.result() if fetching is not None else b""
         if known is None:
             if digest_of(body) != self._asked.digest or not is_plain(permit.content_type):
                 return False
@@ -85,25 +86,25 @@ class ManifestAnswer(RequestHandler):
             self._manifests.keep(self._registry, self._asked, known)
         if not accepted(known.content_type, text(self._request.fields, b"accept")) or self._client.unsent:
             return False
-        self._manifests.give(self._client, self._request, known, [])
+        self._manifests.send_manifest(self._client, self._request, known, [])
         return True
 
     async def _permit(self) -> Permit | None:
         """The registry's permit; None without a response."""
-        permissions, fields = self._blobs.permissions, [(b"Host", self._registry.place.encode()), *self._private, ACCEPT]
+        permissions, fields = self._blobs.permissions, [(b"Host", self._registry.authority.encode()), *self._credentials, ACCEPT]
         try:
-            known = permissions.known(self._registry, self._asked.target, self._opening)
+            known = permissions.cached(self._registry, self._asked.target, self._opening)
             return known or await permissions.ask(self._registry, self._asked.target, fields)
         except DfengineError as error:
             self._unanswered = isinstance(error, Unanswered)
             return None
 
-    async def _brought(self) -> bytes:
+    async def _fetch_manifest(self) -> bytes:
         """The whole manifest, b"" if the swarm does not deliver it in time."""
         source = Source(self._asked.target, self._asked.digest)
         with contextlib.suppress(DfengineError, OSError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                return await _read(self._blobs.get_or_fetch(source, self._registry, [*self._private, ACCEPT]))
+            async with asyncio.timeout(SWARM_SECONDS):
+                return await _read(self._blobs.get_or_fetch(source, self._registry, [*self._credentials, ACCEPT]))
         return b""
 
 

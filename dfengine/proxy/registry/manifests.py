@@ -18,7 +18,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from dfengine.errors import StorageError
-from dfengine.proxy.fields import Fields, text, usual
+from dfengine.proxy.fields import Fields, is_cacheable_request, text
 from dfengine.proxy.reference import LONGEST_MANIFEST
 from dfengine.storage.path_protection import is_own_folder
 from dfengine.value import Value
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfengine.proxy.reference import Reference
     from dfengine.proxy.registries import Registry
     from dfengine.proxy.upstream.permissions import Permissions
-    from dfengine.proxy.upstream.timeouts import Question
+    from dfengine.proxy.upstream.timeouts import TrackedRequest
 
 FOLDER = "manifests"
 DIGEST = re.compile("sha256:[0-9a-f]{64}")
@@ -104,38 +104,38 @@ class Manifests:
         except OSError as error:
             raise StorageError(f"cannot use {self._path}: {error.strerror}") from error
 
-    def watch(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields) -> Watch:
-        """The watcher of a response that is passed on. private: the request's credentials."""
-        return Watch(self, client, request, asked, registry, private)
+    def watch(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, credentials: Fields) -> ManifestWatcher:
+        """The watcher of a response that is passed on. credentials: those of the request."""
+        return ManifestWatcher(self, client, request, asked, registry, credentials)
 
-    def answer(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields) -> bool:
+    def answer(self, client: ClientConnection, request: Head, asked: Reference, registry: Registry, credentials: Fields) -> bool:
         """Answer a request for a manifest by its digest, if it is stored and access is permitted; else False."""
         found = self.find(registry, asked) if asked.digest else None
-        permit = self._permissions.known(registry, asked.target, private) if found is not None else None
-        if found is None or permit is None or not permit.opens or not accepted(found.content_type, text(request.fields, b"accept")):
+        permit = self._permissions.cached(registry, asked.target, credentials) if found is not None else None
+        if found is None or permit is None or not permit.allowed or not accepted(found.content_type, text(request.fields, b"accept")):
             return False
-        self.give(client, request, found, [])
+        self.send_manifest(client, request, found, [])
         return True
 
-    def ask(self, registry: Registry) -> Question:
+    def track(self, registry: Registry) -> TrackedRequest:
         """Begin the tracking of a request that is passed on to the registry."""
-        return self._permissions.silence.ask(registry)
+        return self._permissions.silent_servers.track(registry)
 
     @staticmethod
-    def give(client: ClientConnection, request: Head, found: Manifest, more: Fields) -> None:
+    def send_manifest(client: ClientConnection, request: Head, found: Manifest, more: Fields) -> None:
         """Answer with a manifest."""
         client.send_response(200, found.body, [
             (b"Content-Type", found.content_type.encode()), (b"Docker-Content-Digest", found.digest.encode()),
             (b"ETag", f'"{found.digest}"'.encode()), (b"Docker-Distribution-Api-Version", b"registry/2.0"), *more,
         ])  # fmt: skip
 
-    def permitted(self, registry: Registry, asked: Reference, private: Fields, found: Manifest) -> bool:
+    def may_send_stale(self, registry: Registry, asked: Reference, credentials: Fields, found: Manifest) -> bool:
         """Whether a request with these credentials may get the stale manifest."""
-        return found.public or self._permissions.held(registry, asked.target, private)
+        return found.public or self._permissions.was_allowed(registry, asked.target, credentials)
 
-    def permit(self, registry: Registry, asked: Reference, private: Fields, found: Manifest) -> None:
+    def record_allowed(self, registry: Registry, asked: Reference, credentials: Fields, found: Manifest) -> None:
         """Record that the registry has sent the manifest to a request with these credentials."""
-        self._permissions.learn(registry, asked.target, private, found.content_type, len(found.body))
+        self._permissions.record_allowed(registry, asked.target, credentials, found.content_type, len(found.body))
 
     def find(self, registry: Registry, asked: Reference) -> Manifest | None:
         """The stored manifest. Reads a small file."""
@@ -195,52 +195,52 @@ class Manifests:
         self._count = -1
 
 
-class Ping:
+class PingWatcher:
     """Answers `GET /v2/`, a client's first request, for a registry that does not respond. See pass_through.Watcher."""
 
-    def __init__(self, client: ClientConnection, question: Question) -> None:
+    def __init__(self, client: ClientConnection, tracked: TrackedRequest) -> None:
         self._client = client
-        self._question = question
+        self._tracked = tracked
 
-    def answered(self, status: int, fields: Fields) -> None:
+    def on_head(self, status: int, fields: Fields) -> None:
         """The registry responded."""
-        self._question.answered()
+        self._tracked.answered()
 
-    def part(self, data: bytes) -> None: ...
-    def ended(self) -> None: ...
+    def on_body(self, data: bytes) -> None: ...
+    def on_end(self) -> None: ...
 
-    def could(self) -> bool:
-        """See Watch."""
+    def can_answer(self) -> bool:
+        """See ManifestWatcher."""
         return True
 
-    def failed(self) -> bool:
+    def on_failure(self) -> bool:
         """Answer, so that the client requests manifests, which may be stored here."""
-        self._question.failed()
+        self._tracked.failed()
         more = [(b"Content-Type", b"application/json"), (b"Docker-Distribution-Api-Version", b"registry/2.0"), (b"Warning", STALE)]
         self._client.send_response(200, b"{}", more)
         return True
 
 
-class Watch:
+class ManifestWatcher:
     """Watches a response that is passed on. See pass_through.Watcher."""
 
     def __init__(
-        self, manifests: Manifests, client: ClientConnection, request: Head, asked: Reference, registry: Registry, private: Fields
+        self, manifests: Manifests, client: ClientConnection, request: Head, asked: Reference, registry: Registry, credentials: Fields
     ) -> None:
         self._manifests = manifests
         self._client = client
         self._request = request
         self._asked = asked
         self._registry = registry
-        self._private = private
+        self._credentials = credentials
         self._body: bytearray | None = None
         self._content_type = ""
-        self._question = manifests.ask(registry)
+        self._tracked = manifests.track(registry)
 
-    def answered(self, status: int, fields: Fields) -> None:
+    def on_head(self, status: int, fields: Fields) -> None:
         """Handle the head of the response."""
-        self._question.answered()
-        wanted = status == 200 and not text(fields, b"content-encoding") and usual(self._request.fields)
+        self._tracked.answered()
+        wanted = status == 200 and not text(fields, b"content-encoding") and is_cacheable_request(self._request.fields)
         self._body = bytearray() if wanted and self._request.method == "GET" else None
         self._content_type = text(fields, b"content-type")
         digest = text(fields, b"docker-content-digest")
@@ -249,49 +249,49 @@ class Watch:
 
     def _named(self, digest: str) -> None:
         """Record the digest that the tag names now."""
-        manifests, found = self._manifests, Manifest(digest, self._content_type, b"", not self._private, named=True)
+        manifests, found = self._manifests, Manifest(digest, self._content_type, b"", not self._credentials, named=True)
         manifests.keep(self._registry, self._asked, found)
-        manifests.permit(self._registry, self._asked, self._private, found)
+        manifests.record_allowed(self._registry, self._asked, self._credentials, found)
 
-    def part(self, data: bytes) -> None:
+    def on_body(self, data: bytes) -> None:
         """Add a part of the body."""
         if self._body is not None:
             self._body += data
             if len(self._body) > LONGEST_MANIFEST:
                 self._body = None
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         """Store the manifest, when all of it was passed on."""
         if self._body is None or not is_plain(self._content_type):
             return
         body = bytes(self._body)
-        found = Manifest(digest(body), self._content_type, body, not self._private)
+        found = Manifest(digest(body), self._content_type, body, not self._credentials)
         if self._asked.digest and self._asked.digest != found.digest:
             return
         if self._asked.tag:
             self._named(found.digest)
         place = by_digest(self._asked, found.digest)
         self._manifests.keep(self._registry, place, found)
-        self._manifests.permit(self._registry, place, self._private, found)
+        self._manifests.record_allowed(self._registry, place, self._credentials, found)
 
-    def _found(self) -> Manifest | None:
+    def _stored_manifest(self) -> Manifest | None:
         """The manifest that may be sent if the registry does not respond."""
         found = self._manifests.find(self._registry, self._asked)
         if found is None or not accepted(found.content_type, text(self._request.fields, b"accept")):
             return None
-        return found if self._manifests.permitted(self._registry, self._asked, self._private, found) else None
+        return found if self._manifests.may_send_stale(self._registry, self._asked, self._credentials, found) else None
 
-    def could(self) -> bool:
-        """Whether `failed` would answer the request."""
-        return self._found() is not None
+    def can_answer(self) -> bool:
+        """Whether `on_failure` would answer the request."""
+        return self._stored_manifest() is not None
 
-    def failed(self) -> bool:
+    def on_failure(self) -> bool:
         """Handle the registry's failure. True if the request was answered from the stored manifest."""
-        self._question.failed()
-        found = self._found()
+        self._tracked.failed()
+        found = self._stored_manifest()
         if found is None:
             return False
-        self._manifests.give(self._client, self._request, found, [(b"Warning", STALE)])
+        self._manifests.send_manifest(self._client, self._request, found, [(b"Warning", STALE)])
         return True
 
 

@@ -9,10 +9,10 @@ from dfengine.net.http import BadRequest
 from dfengine.proxy import fields, reference
 from dfengine.proxy.registry.blob_answer import BlobAnswer
 from dfengine.proxy.registry.manifest_answer import ManifestAnswer
-from dfengine.proxy.registry.manifests import Manifests, Ping, Watch
-from dfengine.proxy.registry.token_request import Opening
-from dfengine.proxy.upstream.pass_through import Passing
-from dfengine.proxy.upstream.timeouts import PATIENCE
+from dfengine.proxy.registry.manifests import Manifests, ManifestWatcher, PingWatcher
+from dfengine.proxy.registry.token_request import TokenRequest
+from dfengine.proxy.upstream.pass_through import PassThrough
+from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS
 
 if TYPE_CHECKING:
     from dfengine.proxy.blobs.blobs import Blobs
@@ -54,10 +54,10 @@ class Mirror:
         if own is not None:
             return self._open(client, head, asked, registry, own)
 
-        def go_on(own: fields.Fields) -> Exchange | None:
+        def resume(own: fields.Fields) -> Exchange | None:
             return self._open(client, head, asked, registry, own)
 
-        return Opening(self._blobs.loop, client, registry, self._tokens.fields(registry, asked.target), go_on).start()
+        return TokenRequest(self._blobs.loop, client, registry, self._tokens.fields(registry, asked.target), resume).start()
 
     def _open(
         self, client: ClientConnection, head: Head, asked: reference.Reference, registry: Registry, own: fields.Fields
@@ -65,35 +65,37 @@ class Mirror:
         """As `route`. own: this proxy's own credentials."""
         more = [*own]
         reads = head.method in ("GET", "HEAD") and not head.length and "?" not in asked.target
-        private = [*fields.private(head.fields), *more] if reads and asked.kind else []
-        silence = self._blobs.permissions.silence
-        watcher: Ping | Watch | None = Ping(client, silence.ask(registry)) if reads and asked.target == "/v2/" else None
+        credentials = [*fields.credentials(head.fields), *more] if reads and asked.kind else []
+        silent_servers = self._blobs.permissions.silent_servers
+        watcher: PingWatcher | ManifestWatcher | None = None
+        if reads and asked.target == "/v2/":
+            watcher = PingWatcher(client, silent_servers.track(registry))
         if reads and asked.kind == reference.MANIFESTS:
-            if self._manifests.answer(client, head, asked, registry, private):
+            if self._manifests.answer(client, head, asked, registry, credentials):
                 return None
-            watcher = self._manifests.watch(client, head, asked, registry, private)
+            watcher = self._manifests.watch(client, head, asked, registry, credentials)
         more.append(self._via)
-        could = watcher is not None and watcher.could()
-        if watcher is not None and could and silence.of(registry) and watcher.failed():
+        can_answer = watcher is not None and watcher.can_answer()
+        if watcher is not None and can_answer and silent_servers.is_silent(registry) and watcher.on_failure():
             return None
 
         def pass_on() -> Exchange:
-            moved = asked.target.encode() != head.target
+            target_changed = asked.target.encode() != head.target
             withheld = self._blobs.withheld_tail(head.method, asked, registry)
-            passing = Passing(client, head, self._upstreams, registry, asked.target, more, moved, watcher, withheld).start()
-            if could:
-                client.set_deadline(PATIENCE)
-            return passing
+            exchange = PassThrough(client, head, self._upstreams, registry, asked.target, more, target_changed, watcher, withheld).start()
+            if can_answer:
+                client.set_deadline(OPTIONAL_SECONDS)
+            return exchange
 
         if watcher is not None and ManifestAnswer.answers(head, asked):
-            sent = [*private, more[-1]]
-            answer = ManifestAnswer(self._manifests, self._blobs, client, head, asked, registry, sent, private, pass_on)
-            if could:
-                answer.fallback = watcher.failed
-                client.set_deadline(PATIENCE)
+            sent = [*credentials, more[-1]]
+            answer = ManifestAnswer(self._manifests, self._blobs, client, head, asked, registry, sent, credentials, pass_on)
+            if can_answer:
+                answer.fallback = watcher.on_failure
+                client.set_deadline(OPTIONAL_SECONDS)
             return answer.start()
         if reads and asked.kind == reference.BLOBS and asked.digest:
-            return BlobAnswer(self._blobs, client, head, asked, registry, [*private, more[-1]], pass_on).start()
+            return BlobAnswer(self._blobs, client, head, asked, registry, [*credentials, more[-1]], pass_on).start()
         return pass_on()
 
     def _asked(self, target: bytes, given: str) -> tuple[reference.Reference, Registry]:

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
 
 
-class Opening(RequestHandler):
-    """go_on: makes the exchange that answers the request with these fields; None if it is answered already."""
+class TokenRequest(RequestHandler):
+    """resume: makes the exchange that answers the request with these fields; None if it is answered already."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, client: ClientConnection, registry: Registry, fields: Awaitable[Fields],
-        go_on: Callable[[Fields], Exchange | None],
+        resume: Callable[[Fields], Exchange | None],
     ) -> None:
-        super().__init__(loop, client, registry.place, self._never)
+        super().__init__(loop, client, registry.authority, self._never)
         self._fields = fields
-        self._go_on = go_on
+        self._resume = resume
 
     async def _answer(self) -> bool:
-        exchange = self._go_on(await self._fields)
+        exchange = self._resume(await self._fields)
         if exchange is not None:
             self._client.hand_over(exchange)
         return True

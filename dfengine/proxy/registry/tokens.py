@@ -20,7 +20,7 @@ from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.registry.logins import Challenge, scope_of, token_of
 from dfengine.proxy.upstream.own_request import ask
-from dfengine.proxy.upstream.timeouts import PATIENCE
+from dfengine.proxy.upstream.timeouts import OPTIONAL_SECONDS
 
 if TYPE_CHECKING:
     from dfengine.proxy.registries import Registry
@@ -69,17 +69,17 @@ class Tokens:
     async def fields(self, registry: Registry, target: str) -> Fields:
         """The fields, requested if need be. If the registry provides none, the last ones or []."""
         key = registry.url, scope_of(target)
-        last, silence = self._known.get(key), self._permissions.silence
-        if last is not None and silence.of(registry):
+        last, silent_servers = self._known.get(key), self._permissions.silent_servers
+        if last is not None and silent_servers.is_silent(registry):
             return last[0]
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = self._loop.create_task(self._renew(registry, key))
             task.add_done_callback(partial(self._asked, key))
         if last is not None:
-            done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+            done, _ = await asyncio.wait({task}, timeout=OPTIONAL_SECONDS)
             if not done:
-                silence.note(registry)
+                silent_servers.record_silent(registry)
                 return last[0]
         return await asyncio.shield(task)
 
@@ -92,11 +92,11 @@ class Tokens:
             async with asyncio.timeout(MOST_SECONDS):
                 fields, seconds = await self._ask(registry, key[1])
         except (DfengineError, TimeoutError) as error:
-            print(f"dfengine: the user of {registry.place}: {error or 'no response in time'}", file=sys.stderr)
+            print(f"dfengine: the user of {registry.authority}: {error or 'no response in time'}", file=sys.stderr)
             fields, seconds = self._known.get(key, ([], 0.0))[0], PAUSE_SECONDS
         for _, value in fields:
             # Another token of the same user gives the same access.
-            self._permissions.same(value, f"{registry.url} {registry.user}".encode())
+            self._permissions.alias_credential(value, f"{registry.url} {registry.user}".encode())
         if self._asking.get(key) is not asyncio.current_task():
             return fields  # passwords were read again in the meantime
         self._known.pop(key, None)
@@ -110,17 +110,17 @@ class Tokens:
         ask_of = partial(ask, self._loop, self._upstreams)
         challenge, until = self._challenges.get(registry.url, (Challenge(), 0.0))
         if until < self._loop.time():
-            answer = await ask_of(registry, "GET", "/v2/", [(b"Host", registry.place.encode())])
+            answer = await ask_of(registry, "GET", "/v2/", [(b"Host", registry.authority.encode())])
             if answer.status >= 500 or answer.status == 429:
-                raise OriginError(f"{registry.place} answered {answer.status}", answer.status)
+                raise OriginError(f"{registry.authority} answered {answer.status}", answer.status)
             challenge = Challenge.parse(text(answer.fields, b"www-authenticate"))
             self._challenges[registry.url] = challenge, self._loop.time() + CHALLENGE_SECONDS
         basic = b"Authorization", b"Basic " + b64encode(registry.user.encode())
         if not challenge.realm:
             return [basic], CHALLENGE_SECONDS
         whom, target = challenge.asked(registry, scope)
-        answer = await ask_of(whom, "GET", target, [(b"Host", whom.place.encode()), basic])
+        answer = await ask_of(whom, "GET", target, [(b"Host", whom.authority.encode()), basic])
         if answer.status != 200:
-            raise OriginError(f"{whom.place}, the token server, answered {answer.status}", answer.status)
+            raise OriginError(f"{whom.authority}, the token server, answered {answer.status}", answer.status)
         token, seconds = token_of(answer.body)
         return [(b"Authorization", f"Bearer {token}".encode())], seconds * HOLDS

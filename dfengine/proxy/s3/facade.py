@@ -93,10 +93,10 @@ class S3:
         for each in self._roots:
             keeps_no_secret(each, settings)
 
-    def become(self, settings: ProxySettings, keys: Mapping[str, str]) -> None:
+    def reconfigure(self, settings: ProxySettings, keys: Mapping[str, str]) -> None:
         """Use these settings and keys from now on."""
         self.keys = keys
-        self._secrets.become(settings)
+        self._secrets.reload(settings)
 
     @property
     def checks(self) -> bool:
@@ -140,19 +140,19 @@ class S3:
 class S3Facade:
     """See interfaces.Server: a listening socket with the facade at its root. server: holds the connections. take: admits one more."""
 
-    def __init__(self, server: Server, take: Callable[[ClientConnection], bool], s3: S3) -> None:
+    def __init__(self, server: Server, add: Callable[[ClientConnection], bool], s3: S3) -> None:
         self._server = server
-        self._take = take
+        self._add = add
         self._s3 = s3
 
     def admit(self, client: ClientConnection) -> bool:
-        return self._take(client) if self._s3.checks else self._server.admit(client)
+        return self._add(client) if self._s3.checks else self._server.admit(client)
 
     def answered(self, status: int) -> None:
         self._server.answered(status)
 
-    def dismiss(self, client: ClientConnection) -> None:
-        self._server.dismiss(client)
+    def remove(self, client: ClientConnection) -> None:
+        self._server.remove(client)
 
     def route(self, client: ClientConnection, head: Head) -> Exchange | None:
         if not head.target.startswith(b"/"):

@@ -20,7 +20,7 @@ from dfengine.origin.schemes import origin
 from dfengine.origin.version import Version
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.object_head import ObjectHead, object_head
-from dfengine.proxy.upstream.timeouts import OWN, Unanswered
+from dfengine.proxy.upstream.timeouts import OWN_REQUEST_SECONDS, Unanswered
 
 if TYPE_CHECKING:
     from dfengine.origin.origin_settings import OriginSettings
@@ -43,7 +43,7 @@ class HeadReader:
         """The head of the object at this URL. now: of the loop's clock. Raises Unanswered, OriginErrors, BadValue, LocalError, S3Error."""
         if scheme_of(url) == "file":
             return self._on_disk(url, now)
-        until = time.monotonic() + OWN
+        until = time.monotonic() + OWN_REQUEST_SECONDS
 
         def check_time() -> None:
             if time.monotonic() > until:

@@ -25,7 +25,7 @@ from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.s3.parts import Parts
 from dfengine.proxy.s3.uncached_object import Direct
-from dfengine.proxy.upstream.timeouts import Silence, Unanswered
+from dfengine.proxy.upstream.timeouts import SilentServers, Unanswered
 from dfengine.settings import GetSettings
 from dfengine.task import bare
 
@@ -64,7 +64,7 @@ class Objects:
         self._head_reader = HeadReader(origin_settings, secrets)
         self._cancel = Cancel()
         self.parts = Parts(loop, self._threads, origin_settings, self._cancel)
-        self._silence = Silence(loop.time)
+        self._silent_servers = SilentServers(loop.time)
         self._heads: OrderedDict[str, ObjectHead] = OrderedDict()
         self._asking: dict[str, asyncio.Future[ObjectHead]] = {}
         self._opening: dict[str, asyncio.Task[tuple[Blob, PieceFile]]] = {}
@@ -74,7 +74,7 @@ class Objects:
         known = self._heads.get(url)
         if known is not None and not again and self._loop.time() - known.at < self._settings.s3_fresh:
             return known
-        if self._silence.of(bucket):
+        if self._silent_servers.is_silent(bucket):
             if known is not None and self._loop.time() - known.at < HELD_SECONDS:
                 return known
             raise Unanswered.of("the store")
@@ -94,7 +94,7 @@ class Objects:
         if asking.cancelled():
             return
         error = asking.exception()
-        (self._silence.note if isinstance(error, Unanswered) else self._silence.answered)(bucket)
+        (self._silent_servers.record_silent if isinstance(error, Unanswered) else self._silent_servers.record_answered)(bucket)
         if error is None:
             self._heads.pop(url, None)
             self._heads[url] = asking.result()

@@ -21,7 +21,7 @@ from dfengine.location import parse
 from dfengine.origin.listing_s3 import signed_or_not
 from dfengine.origin.object_address import address
 from dfengine.proxy.s3.error import S3Error
-from dfengine.proxy.upstream.timeouts import OWN, Unanswered
+from dfengine.proxy.upstream.timeouts import OWN_REQUEST_SECONDS, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Parts:
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: Executor, origin_settings: OriginSettings, cancel: Cancel) -> None:
         self._loop = loop
         self._threads = threads
-        self._origin_settings = origin_settings.replace(first=OWN)
+        self._origin_settings = origin_settings.replace(first=OWN_REQUEST_SECONDS)
         self._cancel = cancel
         self._known: OrderedDict[tuple[str, str, int], Part] = OrderedDict()
 
@@ -97,7 +97,7 @@ class Parts:
         if part is None:
             asking = self._loop.run_in_executor(self._threads, self._ask, url, object_head, number)
             try:
-                part = await asyncio.wait_for(asking, OWN)
+                part = await asyncio.wait_for(asking, OWN_REQUEST_SECONDS)
             except TimeoutError:
                 raise Unanswered.of("the store") from None
             self._known[key] = part

@@ -18,7 +18,7 @@ MOST_BODY = 64 << 10
 """Maximum number of bytes of a response's body."""
 
 
-class Answered(Value):
+class OwnResponse(Value):
     """A response. length: as its fields state, bytes; -1 if they do not."""
 
     status: int
@@ -29,7 +29,7 @@ class Answered(Value):
 
 async def ask(
     loop: asyncio.AbstractEventLoop, upstreams: Upstreams, registry: Registry, method: str, target: str, fields: Fields
-) -> Answered:
+) -> OwnResponse:
     """Send a request; redirects are not followed. Raises OriginUnreachable or a related error if there is no response, or one of more than
     MOST_BODY bytes.
     """
@@ -37,25 +37,25 @@ async def ask(
     while True:
         used = connection is not None
         connection = connection or await upstreams.connect(registry)
-        asked = _Asked(loop)
+        asked = _OwnExchange(loop)
         connection.begin(asked, method, target, fields)
         try:
             return await asked.answered
         except ConnectionError as error:
             connection.cut()
             if not used:
-                raise OriginUnreachable(f"{registry.place}: {error}") from None
+                raise OriginUnreachable(f"{registry.authority}: {error}") from None
             connection = None  # the reused connection was closed by the server
         except BaseException:
             connection.cut()
             raise
 
 
-class _Asked:
+class _OwnExchange:
     """The exchange of `ask`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.answered: asyncio.Future[Answered] = loop.create_future()
+        self.answered: asyncio.Future[OwnResponse] = loop.create_future()
         self._head: tuple[int, Fields, int] = 0, [], -1
         self._body = b""
 
@@ -73,7 +73,7 @@ class _Asked:
 
     def end(self) -> None:
         if not self.answered.done():
-            self.answered.set_result(Answered(*self._head, self._body))
+            self.answered.set_result(OwnResponse(*self._head, self._body))
 
     def lost(self, error: Exception) -> None:
         if not self.answered.done():

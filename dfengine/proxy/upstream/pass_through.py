@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from dfengine.errors import DfengineError, OriginForbidden
-from dfengine.proxy.fields import CHUNKED, Fields, get, passed_on
+from dfengine.proxy.fields import CHUNKED, Fields, end_to_end, get
 from dfengine.proxy.upstream.connection import BadAnswer, UpstreamConnection
 from dfengine.proxy.upstream.upstreams import Upstreams
 from dfengine.proxy.upstream.withheld_tail import is_whole, wrong
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from dfengine.proxy.upstream.withheld_tail import WithheldTail
 
     class Watcher(Protocol):
-        """Sees a response: its head, the parts of its body, its end. failed: there is none; returns True if it sent another one instead."""
+        """Sees a response: its head, the parts of its body, its end. on_failure: there is none; True if it sent another one instead."""
 
-        def answered(self, status: int, fields: Fields) -> None: ...
-        def part(self, data: bytes) -> None: ...
-        def ended(self) -> None: ...
-        def failed(self) -> bool: ...
+        def on_head(self, status: int, fields: Fields) -> None: ...
+        def on_body(self, data: bytes) -> None: ...
+        def on_end(self) -> None: ...
+        def on_failure(self) -> bool: ...
 
 
 DOWN = frozenset((500, 502, 503, 504))
@@ -39,8 +39,8 @@ REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods of requests that are sent again if a reused connection turns out to be closed."""
 
 
-class Passing:
-    """For one request. target: of the request to `registry`. more: additional fields. moved: the target differs from the client's,
+class PassThrough:
+    """For one request. target: of the request to `registry`. more: additional fields. target_changed: the target differs from the client's,
     so relative Locations are made absolute. watcher: sees the response. withheld: compares it with its digest.
     """
 
@@ -49,7 +49,7 @@ class Passing:
 
     def __init__(
         self, client: ClientConnection, request: Head, upstreams: Upstreams, registry: Registry, target: str, more: Fields,
-        moved: bool = False, watcher: Watcher | None = None, withheld: WithheldTail | None = None,
+        target_changed: bool = False, watcher: Watcher | None = None, withheld: WithheldTail | None = None,
     ) -> None:
         self._client = client
         self._request = request
@@ -57,7 +57,7 @@ class Passing:
         self._registry = registry
         self._target = target
         self._more = more
-        self._moved = moved
+        self._target_changed = target_changed
         self._watcher = watcher
         self._withheld = withheld
         self._head: tuple[int, bytes, Fields, int] | None = None
@@ -68,7 +68,7 @@ class Passing:
         """The request's body, while there is no connection."""
         self._again = request.length == 0 and request.method in REPEATABLE
 
-    def start(self) -> Passing:
+    def start(self) -> PassThrough:
         connection = self._upstreams.idle_connection(self._registry) if self._again else None
         if connection is not None:
             self._send(connection)
@@ -97,7 +97,7 @@ class Passing:
 
     def _send(self, connection: UpstreamConnection) -> None:
         request, self._connection = self._request, connection
-        fields: Fields = [(b"Host", self._registry.place.encode()), *passed_on(request.fields, True), *self._more]
+        fields: Fields = [(b"Host", self._registry.authority.encode()), *end_to_end(request.fields, True), *self._more]
         if self.plain or self._watcher is not None or self._withheld is not None:
             # The digest is of the content, not of an encoding of it.
             fields = [field for field in fields if field[0].lower() != b"accept-encoding"]
@@ -134,10 +134,10 @@ class Passing:
 
     def expired(self) -> None:
         self.gone()
-        self._failed(504, f"{self._registry.place} did not answer in time")
+        self._failed(504, f"{self._registry.authority} did not answer in time")
 
     def _failed(self, status: int, message: str) -> None:
-        if self._client.answer_started or self._watcher is None or not self._watcher.failed():
+        if self._client.answer_started or self._watcher is None or not self._watcher.on_failure():
             self._client.send_error(status, message)
 
     # The response.
@@ -150,17 +150,17 @@ class Passing:
 
     def answer(self, status: int, reason: bytes, fields: Fields, length: int) -> None:
         self._again = False
-        if status in DOWN and self._watcher is not None and self._watcher.failed():
+        if status in DOWN and self._watcher is not None and self._watcher.on_failure():
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.cut()
             return
-        passed = passed_on(fields, False)
-        if self._moved and get(fields, b"location"):
+        passed = end_to_end(fields, False)
+        if self._target_changed and get(fields, b"location"):
             base = self._registry.url + self._target
             passed = [(name, _absolute(base, value) if name.lower() == b"location" else value) for name, value in passed]
         if self._watcher is not None:
-            self._watcher.answered(status, fields)
+            self._watcher.on_head(status, fields)
         if self._withheld is not None and is_whole(self._request.method, status, fields):
             self._head = status, reason, passed, length
             self._client.extend_deadline()
@@ -174,18 +174,18 @@ class Passing:
         else:
             self._release(self._withheld.part(data))
         if self._watcher is not None:
-            self._watcher.part(data)
+            self._watcher.on_body(data)
 
     def end(self) -> None:
         self._connection = None
         if self._withheld is not None:
-            rest = self._withheld.end(self._registry.place)
+            rest = self._withheld.end(self._registry.authority)
             if rest is None:
-                self._client.send_error(502, wrong(self._registry.place, self._withheld.digest))
+                self._client.send_error(502, wrong(self._registry.authority, self._withheld.digest))
                 return
             self._release(rest, last=True)
         if self._watcher is not None:
-            self._watcher.ended()
+            self._watcher.on_end()
         self._client.end()
 
     def _release(self, data: bytes, last: bool = False) -> None:
@@ -206,7 +206,7 @@ class Passing:
         if self._again and connection is not None and connection.used and not isinstance(error, BadAnswer):
             self._connect()
             return
-        self._failed(502, f"{self._registry.place}: {error}")
+        self._failed(502, f"{self._registry.authority}: {error}")
 
 
 def _absolute(base: str, location: bytes) -> bytes:

@@ -16,7 +16,7 @@ from dfengine.errors import DfengineError, OriginError
 from dfengine.proxy.fields import Fields, text
 from dfengine.proxy.upstream import timeouts
 from dfengine.proxy.upstream.own_request import ask
-from dfengine.proxy.upstream.timeouts import Silence, Unanswered
+from dfengine.proxy.upstream.timeouts import SilentServers, Unanswered
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ MOST_NAMES = 4096
 HEAD_SECONDS = 20.0
 """Time limit of a HEAD, also when its client has left: its response is cached for the next request."""
 
-UNSAID = (b"via", b"host", b"accept")
+NON_CREDENTIAL_FIELDS = (b"via", b"host", b"accept")
 """Fields that are not credentials."""
 
 OPEN = frozenset((200, 301, 302, 303, 307, 308))
@@ -49,7 +49,7 @@ class Permit(Value):
     fields: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
-    def opens(self) -> bool:
+    def allowed(self) -> bool:
         return self.status in OPEN
 
 
@@ -62,29 +62,29 @@ class Permissions:
         self._loop = loop
         self._upstreams = upstreams
         self._known: OrderedDict[bytes, Permit] = OrderedDict()
-        self._names: OrderedDict[bytes, bytes] = OrderedDict()
-        """See `same`."""
+        self._aliases: OrderedDict[bytes, bytes] = OrderedDict()
+        """See `alias_credential`."""
         self._asking: dict[bytes, asyncio.Task[Permit]] = {}
-        self.silence = Silence(loop.time)
+        self.silent_servers = SilentServers(loop.time)
 
-    def known(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
+    def cached(self, registry: Registry, target: str, fields: Fields) -> Permit | None:
         """The response, if it is not older than a minute."""
         found = self._known.get(self._key(registry, target, fields))
         return found if found is not None and self._loop.time() - found.at < FRESH_SECONDS else None
 
-    def held(self, registry: Registry, target: str, fields: Fields) -> bool:
+    def was_allowed(self, registry: Registry, target: str, fields: Fields) -> bool:
         """Whether access was permitted within the last hour; for when the registry does not respond."""
         found = self._known.get(self._key(registry, target, fields))
-        return found is not None and found.opens and self._loop.time() - found.at < KEPT_SECONDS
+        return found is not None and found.allowed and self._loop.time() - found.at < KEPT_SECONDS
 
-    def learn(self, registry: Registry, target: str, fields: Fields, content_type: str, length: int) -> None:
+    def record_allowed(self, registry: Registry, target: str, fields: Fields, content_type: str, length: int) -> None:
         """Record that the registry has just sent the content."""
         self._keep(self._key(registry, target, fields), Permit(200, content_type, length, self._loop.time()))
 
     async def ask(self, registry: Registry, target: str, fields: Fields) -> Permit:
         """The response to a HEAD with these fields. Raises Unanswered, OriginUnreachable or a related error if there is none."""
         key = self._key(registry, target, fields)
-        held, silent = self._known[key] if self.held(registry, target, fields) else None, self.silence.of(registry)
+        held, silent = self._known[key] if self.was_allowed(registry, target, fields) else None, self.silent_servers.is_silent(registry)
         if held is not None and silent:
             return held
         task = self._asking.get(key)
@@ -92,14 +92,15 @@ class Permissions:
             task = self._asking[key] = self._loop.create_task(self._ask(key, registry, target, fields))
             task.add_done_callback(partial(self._asked, key))
         # The HEAD continues after its client has left: its response is cached for the next request.
-        done, _ = await asyncio.wait({task}, timeout=timeouts.PATIENCE if held is not None else 0.0 if silent else timeouts.OWN)
+        timeout = timeouts.OPTIONAL_SECONDS if held is not None else 0.0 if silent else timeouts.OWN_REQUEST_SECONDS
+        done, _ = await asyncio.wait({task}, timeout=timeout)
         if done:
             return task.result()
         if not silent:
-            self.silence.note(registry)
+            self.silent_servers.record_silent(registry)
         if held is not None:
             return held
-        raise Unanswered.of(registry.place)
+        raise Unanswered.of(registry.authority)
 
     def _asked(self, key: bytes, task: asyncio.Task[Permit]) -> None:
         self._asking.pop(key, None)
@@ -110,17 +111,17 @@ class Permissions:
         try:
             async with asyncio.timeout(HEAD_SECONDS):
                 permit = await self._head(registry, target, fields)
-            self.silence.answered(registry)
+            self.silent_servers.record_answered(registry)
         except (DfengineError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
-                self.silence.note(registry)
-            if self.held(registry, target, fields):
+                self.silent_servers.record_silent(registry)
+            if self.was_allowed(registry, target, fields):
                 return self._known[key]
             if isinstance(error, TimeoutError):
-                raise Unanswered.of(registry.place) from None
+                raise Unanswered.of(registry.authority) from None
             raise
         if permit.status >= 500 or permit.status == 429:
-            raise OriginError(f"{registry.place} answered {permit.status}", permit.status)
+            raise OriginError(f"{registry.authority} answered {permit.status}", permit.status)
         self._known.pop(key, None)
         if permit.status != 404:  # it may be pushed at any time
             self._keep(key, permit)
@@ -138,13 +139,14 @@ class Permissions:
             return Permit(answer.status, "", -1, self._loop.time())
         return Permit(answer.status, text(answer.fields, b"content-type"), answer.length, self._loop.time())
 
-    def same(self, value: bytes, name: bytes) -> None:
+    def alias_credential(self, value: bytes, name: bytes) -> None:
         """Treat this value of a field as equal to others with this name: it gives the same access."""
-        self._names[value] = name
-        if len(self._names) > MOST_NAMES:
-            self._names.popitem(last=False)
+        self._aliases[value] = name
+        if len(self._aliases) > MOST_NAMES:
+            self._aliases.popitem(last=False)
 
     def _key(self, registry: Registry, target: str, fields: Fields) -> bytes:
         """Cache key of a request and its credentials, hashed so that no secret is stored."""
-        sent = sorted((name.lower(), self._names.get(value, value)) for name, value in fields if name.lower() not in UNSAID)
+        opening = [(name.lower(), value) for name, value in fields if name.lower() not in NON_CREDENTIAL_FIELDS]
+        sent = sorted((name, self._aliases.get(value, value)) for name, value in opening)
         return hashlib.sha256(repr((registry.url, target, sent)).encode()).digest()

@@ -1,12 +1,14 @@
 """Timeouts of responses, and servers that were silent recently.
 
-    PATIENCE   for a registry's response that is optional, since this host has an earlier one
-    OWN        for a response to the proxy's own request, as a HEAD before a file: without it the client's request is passed on or refused
-    IN_ALL     for the response to a request at registries and hubs, which serve files only and so respond at once. It counts from the
-               client's request. The rest of it is for the server that the request is passed on to: at least LEFT if that has responded.
-    STALLED    for the next byte of a file whose download gets nothing new from any source; see `Progress`
-    else       as long as the other side of a connection may take (`client_connection.STALL_SECONDS`): a package index, or a batch of LFS,
-               may be generated on request
+    OPTIONAL_SECONDS     for a registry's response that is optional, since this host has an earlier one
+    OWN_REQUEST_SECONDS  for a response to the proxy's own request, as a HEAD before a file: without it the client's request is passed on
+                         or refused
+    TOTAL_SECONDS        for the response to a request at registries and hubs, which serve files only and so respond at once. It counts
+                         from the client's request. The rest of it is for the server that the request is passed on to: at least
+                         LEAST_REMAINING_SECONDS if that has responded.
+    STALLED_SECONDS      for the next byte of a file whose download gets nothing new from any source; see `Progress`
+    else                 as long as the other side of a connection may take (`client_connection.STALL_SECONDS`): a package index, or a
+                         batch of LFS, may be generated on request
 
 A server that was silent gets no requests of the proxy's own for SILENT_SECONDS, unless it responds before. Silence gives no more access
 than a refused connection does.
@@ -23,26 +25,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    class Place(Protocol):
+    class HasUrl(Protocol):
         """A registry, an origin or a bucket."""
 
         @property
         def url(self) -> str: ...
 
-PATIENCE = 3.0
+OPTIONAL_SECONDS = 3.0
 """Seconds for an optional response. A registry responds to a HEAD in much less than one; a client that pulls an image causes about ten,
 and waits for 10 to 30 s for each.
 """
 
-OWN = 8.0
+OWN_REQUEST_SECONDS = 8.0
 """Seconds: clients wait for 10 or more."""
 
-IN_ALL = 30.0
+TOTAL_SECONDS = 30.0
 """Seconds for which the most patient clients wait."""
 
-LEFT = IN_ALL - OWN
+LEAST_REMAINING_SECONDS = TOTAL_SECONDS - OWN_REQUEST_SECONDS
 
-STALLED = 180.0
+STALLED_SECONDS = 180.0
 """Seconds. Within it a download abandons a swarm without progress (128) and a failing source (120, `blobs.OPEN_RETRY_SECONDS`), and
 then tries the origin. Programs that watch an image's progress wait for at least 300, so their next request is still in time.
 """
@@ -53,18 +55,18 @@ MOST = 1024
 """Maximum number of silent servers that are tracked."""
 
 
-def left(elapsed: float, answered: bool) -> float:
+def remaining_seconds(elapsed: float, answered: bool) -> float:
     """Seconds for the response to a request that is `elapsed` seconds old and passed on now. answered: the server has responded since."""
-    return max(LEFT if answered else OWN, IN_ALL - elapsed)
+    return max(LEAST_REMAINING_SECONDS if answered else OWN_REQUEST_SECONDS, TOTAL_SECONDS - elapsed)
 
 
 class Unanswered(OriginUnreachable):
-    """A request of the proxy's own had no response within OWN, or is not awaited because its server was silent recently."""
+    """A request of the proxy's own had no response within OWN_REQUEST_SECONDS, or is not awaited because its server was silent recently."""
 
     @classmethod
-    def of(cls, place: str) -> Unanswered:
-        """place: the server."""
-        return cls(f"{place} did not answer within {OWN:g} s")
+    def of(cls, server: str) -> Unanswered:
+        """server: its name."""
+        return cls(f"{server} did not answer within {OWN_REQUEST_SECONDS:g} s")
 
 
 class Progress:
@@ -81,51 +83,51 @@ class Progress:
         if count > self._most:
             self._most, self._since = count, now
 
-    def left(self, since: float, now: float) -> float:
+    def remaining_seconds(self, since: float, now: float) -> float:
         """Seconds left for a reader that waits for a byte since `since`; 0 or less: it has waited for long enough."""
-        return STALLED - (now - max(since, self._since))
+        return STALLED_SECONDS - (now - max(since, self._since))
 
 
-class Silence:
+class SilentServers:
     """Servers that were silent recently. clock: seconds, such as the loop's. On the loop's thread."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._until: OrderedDict[str, float] = OrderedDict()
 
-    def note(self, registry: Place) -> None:
+    def record_silent(self, registry: HasUrl) -> None:
         """Record that the server did not respond in time."""
         self._until.pop(registry.url, None)
         self._until[registry.url] = self._clock() + SILENT_SECONDS
         if len(self._until) > MOST:
             self._until.popitem(last=False)
 
-    def answered(self, registry: Place) -> None:
+    def record_answered(self, registry: HasUrl) -> None:
         """Record a response."""
         self._until.pop(registry.url, None)
 
-    def of(self, registry: Place) -> bool:
+    def is_silent(self, registry: HasUrl) -> bool:
         """Whether the server was silent recently."""
         return self._until.get(registry.url, 0.0) > self._clock()
 
-    def ask(self, registry: Place) -> Question:
+    def track(self, registry: HasUrl) -> TrackedRequest:
         """Begin a request to the server."""
-        return Question(self, registry, self._clock)
+        return TrackedRequest(self, registry, self._clock)
 
 
-class Question:
+class TrackedRequest:
     """One request to a registry."""
 
-    def __init__(self, silence: Silence, registry: Place, clock: Callable[[], float]) -> None:
-        self._silence = silence
+    def __init__(self, silent_servers: SilentServers, registry: HasUrl, clock: Callable[[], float]) -> None:
+        self._silent_servers = silent_servers
         self._registry = registry
         self._clock = clock
         self._asked = clock()
 
     def answered(self) -> None:
-        self._silence.answered(self._registry)
+        self._silent_servers.record_answered(self._registry)
 
     def failed(self) -> None:
         """Record that there is no response, or no usable one."""
-        if self._clock() - self._asked >= PATIENCE:
-            self._silence.note(self._registry)
+        if self._clock() - self._asked >= OPTIONAL_SECONDS:
+            self._silent_servers.record_silent(self._registry)

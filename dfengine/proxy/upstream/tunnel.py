@@ -40,7 +40,7 @@ def authorization(proxy: Proxy) -> list[tuple[bytes, bytes]]:
     return [(b"Proxy-Authorization", b"Basic " + b64encode(proxy.user + b":" + proxy.password))]
 
 
-class Opening(asyncio.Protocol):
+class TunnelOpening(asyncio.Protocol):
     """Reads a proxy's response until the tunnel is open; then the transport gets another protocol."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ async def ask(
     registry. Raises OriginUnreachable with the reason alone, OSError.
     """
     _, opening = await loop.create_connection(
-        Opening, proxy.host, proxy.port, ssl=proxy_tls, server_hostname=proxy.host if proxy_tls is not None else None
+        TunnelOpening, proxy.host, proxy.port, ssl=proxy_tls, server_hostname=proxy.host if proxy_tls is not None else None
     )
     transport = opening.transport
     assert transport is not None
@@ -175,7 +175,7 @@ async def ask(
         if not absolute(proxy, registry):
             await opening.open(proxy, host, registry.port)
         if tls is not None:
-            started = await loop.start_tls(transport, protocol, tls, server_hostname=registry.dialled)
+            started = await loop.start_tls(transport, protocol, tls, server_hostname=registry.connect_host)
             if started is None:
                 raise OriginUnreachable("it closed the connection")
             transport = started

@@ -51,15 +51,15 @@ def _key(registry: Registry) -> _Key:
 
 
 class Upstreams:
-    """Connections to all registries. itself: whether this proxy listens at (address, port). cacerts: additional PEM files to trust."""
+    """Connections to all registries. is_self: whether this proxy listens at (address, port). cacerts: additional PEM files to trust."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, registries: Registries, itself: Callable[[str, int], bool], cacerts: tuple[str, ...] = (),
+        self, loop: asyncio.AbstractEventLoop, registries: Registries, is_self: Callable[[str, int], bool], cacerts: tuple[str, ...] = (),
         insecure: bool = False,
     ) -> None:
         self._loop = loop
         self._registries = registries
-        self._itself = itself
+        self._is_self = is_self
         self._tls: dict[bool, ssl.SSLContext] = {}
         self._cacerts, self._insecure = cacerts, insecure
         self._idle: dict[_Key, deque[UpstreamConnection]] = {}
@@ -79,29 +79,30 @@ class Upstreams:
         """Open a connection, through the environment's proxy if there is one. Raises OriginForbidden, OriginUnreachable, OriginUntrusted,
         LocalError.
         """
-        connection = await self._reached(registry, self._directly, self._by)
+        connection = await self._connect_any(registry, self._connect_directly, self._connect_by_proxy)
         self._all[connection] = _key(registry)
         return connection
 
     async def tunnel(self, registry: Registry) -> Waiting:
         """Open a connection for any protocol: it is not reused, and not read yet. Raises as `connect`."""
-        return await self._reached(registry, self._plainly, self._through)
+        return await self._connect_any(registry, self._open_transport, self._open_transport_by_proxy)
 
-    async def _reached(
-        self, registry: Registry, directly: Callable[[Registry, str], Awaitable[T]], by: Callable[[Proxy, Registry, str], Awaitable[T]]
+    async def _connect_any(
+        self, registry: Registry, directly: Callable[[Registry, str], Awaitable[T]],
+        by_proxy: Callable[[Proxy, Registry, str], Awaitable[T]]
     ) -> T:
-        """directly, by: connect to the registry at an address, or through a proxy."""
-        proxy = proxy_for(registry.scheme, registry.dialled, registry.port, os.environ)
+        """directly, by_proxy: connect to the registry at an address, or through a proxy."""
+        proxy = proxy_for(registry.scheme, registry.connect_host, registry.port, os.environ)
         if proxy is None:
             hosts = await self._addresses(registry)
         else:
-            hosts = await self._behind(proxy, registry)
-        last: Exception = OriginUnreachable(f"{registry.place} has no address")
-        place = registry.place if proxy is None else f"{registry.place}, by the proxy {proxy.host}:{proxy.port},"
+            hosts = await self._proxied_hosts(proxy, registry)
+        last: Exception = OriginUnreachable(f"{registry.authority} has no address")
+        place = registry.authority if proxy is None else f"{registry.authority}, by the proxy {proxy.host}:{proxy.port},"
         for host in hosts:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await (directly(registry, host) if proxy is None else by(proxy, registry, host))
+                    return await (directly(registry, host) if proxy is None else by_proxy(proxy, registry, host))
             except ssl.SSLCertVerificationError as error:
                 raise OriginUntrusted(f"{place}: {error.verify_message}: give its authority by --cacerts") from None
             except TimeoutError:
@@ -110,60 +111,61 @@ class Upstreams:
                 last = OriginUnreachable(f"{place} cannot be reached: {getattr(error, 'strerror', None) or error}")
         raise last
 
-    async def _plainly(self, registry: Registry, address: str) -> Waiting:
+    async def _open_transport(self, registry: Registry, address: str) -> Waiting:
         _, waiting = await self._loop.create_connection(Waiting, address, registry.port)
         return waiting
 
-    async def _through(self, proxy: Proxy, registry: Registry, host: str) -> Waiting:
+    async def _open_transport_by_proxy(self, proxy: Proxy, registry: Registry, host: str) -> Waiting:
         waiting = Waiting()
-        await tunnel.ask(self._loop, proxy, registry, host, waiting, self._made(False) if proxy.scheme == "https" else None, None)
+        await tunnel.ask(self._loop, proxy, registry, host, waiting, self._tls_context(False) if proxy.scheme == "https" else None, None)
         return waiting
 
-    async def _directly(self, registry: Registry, address: str) -> UpstreamConnection:
+    async def _connect_directly(self, registry: Registry, address: str) -> UpstreamConnection:
         _, connection = await self._loop.create_connection(
-            lambda: UpstreamConnection(self._free), address, registry.port, ssl=self._context(registry),
-            server_hostname=registry.dialled if registry.scheme == "https" else None,
+            lambda: UpstreamConnection(self._on_idle_or_closed), address, registry.port, ssl=self._context(registry),
+            server_hostname=registry.connect_host if registry.scheme == "https" else None,
         )  # fmt: skip
         return connection
 
-    async def _by(self, proxy: Proxy, registry: Registry, host: str) -> UpstreamConnection:
+    async def _connect_by_proxy(self, proxy: Proxy, registry: Registry, host: str) -> UpstreamConnection:
         absolute = tunnel.absolute(proxy, registry)
-        connection = UpstreamConnection(self._free, registry.url if absolute else "", tunnel.authorization(proxy) if absolute else None)
+        more = tunnel.authorization(proxy) if absolute else None
+        connection = UpstreamConnection(self._on_idle_or_closed, registry.url if absolute else "", more)
         # The proxy's own certificate is always verified.
-        proxy_tls = self._made(False) if proxy.scheme == "https" else None
+        proxy_tls = self._tls_context(False) if proxy.scheme == "https" else None
         await tunnel.ask(self._loop, proxy, registry, host, connection, proxy_tls, self._context(registry))
         return connection
 
-    async def _behind(self, proxy: Proxy, registry: Registry) -> list[str]:
+    async def _proxied_hosts(self, proxy: Proxy, registry: Registry) -> list[str]:
         """Hosts for a proxy's connection: the registry's name, or its addresses if the proxy does not resolve names."""
-        if self._itself(proxy.host, proxy.port):
+        if self._is_self(proxy.host, proxy.port):
             raise OriginForbidden(f"the environment's proxy for {registry.scheme} URLs is this proxy itself")
         if not proxy.resolves_names:
             return await self._addresses(registry)
         self._registries.check_name(registry)
-        return [registry.dialled]
+        return [registry.connect_host]
 
     async def _addresses(self, registry: Registry) -> list[str]:
         """The permitted addresses of a registry."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                found = await self._loop.getaddrinfo(registry.dialled, registry.port, type=socket.SOCK_STREAM)
+                found = await self._loop.getaddrinfo(registry.connect_host, registry.port, type=socket.SOCK_STREAM)
         except TimeoutError:
             raise OriginUnreachable(f"{registry.host} was not found within {CONNECT_SECONDS:g} s") from None
         except (OSError, UnicodeError) as error:
             raise OriginUnreachable(f"{registry.host} cannot be found: {getattr(error, 'strerror', None) or error}") from None
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
-        if any(self._itself(address, registry.port) for address in addresses):
-            raise OriginForbidden(f"{registry.place} is this proxy itself")
+        if any(self._is_self(address, registry.port) for address in addresses):
+            raise OriginForbidden(f"{registry.authority} is this proxy itself")
         permitted = [address for address in addresses if self._registries.permits(registry, address)]
         if addresses and not permitted:
-            raise OriginForbidden(f"{registry.place} is at an address that this proxy may not ask: {addresses[0]}")
+            raise OriginForbidden(f"{registry.authority} is at an address that this proxy may not ask: {addresses[0]}")
         return permitted
 
     def _context(self, registry: Registry) -> ssl.SSLContext | None:
-        return self._made(self._insecure or registry.insecure) if registry.scheme == "https" else None
+        return self._tls_context(self._insecure or registry.insecure) if registry.scheme == "https" else None
 
-    def _made(self, insecure: bool) -> ssl.SSLContext:
+    def _tls_context(self, insecure: bool) -> ssl.SSLContext:
         if insecure not in self._tls:
             made = self._tls[insecure] = ssl.create_default_context()
             try:
@@ -177,21 +179,21 @@ class Upstreams:
             made.set_alpn_protocols(["http/1.1"])
         return self._tls[insecure]
 
-    def reread(self) -> Callable[[], None]:
+    def reload(self) -> Callable[[], None]:
         """Read the certificates again; the returned function makes new connections trust them. Raises LocalError."""
         before, self._tls = self._tls, {}
         try:
-            self._made(False)
+            self._tls_context(False)
             fresh = self._tls
         finally:
             self._tls = before
 
-        def take() -> None:
+        def apply() -> None:
             self._tls = fresh
 
-        return take
+        return apply
 
-    def _free(self, connection: UpstreamConnection) -> None:
+    def _on_idle_or_closed(self, connection: UpstreamConnection) -> None:
         """Handle the end of a connection's exchange, or its closing."""
         key = self._all.get(connection)
         if key is None:

@@ -45,11 +45,11 @@ class WithheldTail:
         sent, self._held, self._most = bytes(self._held), data, 0
         return sent
 
-    def end(self, place: str) -> bytes | None:
-        """End the body from `place`; return the rest, or None if the digest is wrong."""
+    def end(self, server: str) -> bytes | None:
+        """End the body from `server`; return the rest, or None if the digest is wrong."""
         if self._digest.hexdigest() == self._hex:
             return bytes(self._held)
-        self._report(wrong(place, self.digest))
+        self._report(wrong(server, self.digest))
         return None
 
 
@@ -58,9 +58,9 @@ def git_name(length: int) -> hashlib._Hash:
     return hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False)
 
 
-def wrong(place: str, digest: str) -> str:
+def wrong(server: str, digest: str) -> str:
     """The error message for a body with a wrong digest."""
-    return f"{place} has sent other bytes than {digest}: its copy is damaged, or a proxy before it changes responses"
+    return f"{server} has sent other bytes than {digest}: its copy is damaged, or a proxy before it changes responses"
 
 
 def is_whole(method: str, status: int, fields: Fields) -> bool:

@@ -17,7 +17,7 @@ from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.proxy.blobs import serving
 from dfengine.proxy.blobs.blob import Reader
 from dfengine.proxy.blobs.serving import Serving
-from dfengine.proxy.upstream.timeouts import STALLED, Progress
+from dfengine.proxy.upstream.timeouts import STALLED_SECONDS, Progress
 from dfengine.storage.memory_file import MemoryFile
 
 COUNT, CONTENT = 6, (1 << 20) - 5
@@ -132,21 +132,21 @@ async def _expired(clock: list[float]) -> None:
         assert await client.read(100) == WHOLE[:100]
         # Bytes of other pieces come, from whichever source: each holds it for as long again.
         for count in range(1, 8):
-            clock[0] += STALLED * 0.9
+            clock[0] += STALLED_SECONDS * 0.9
             progress.update(count, clock[0])
-            clock[0] += STALLED * 0.05
+            clock[0] += STALLED_SECONDS * 0.05
             serving.expired()
-            assert client.waits_for <= STALLED * 0.96
+            assert client.waits_for <= STALLED_SECONDS * 0.96
         assert client.waited == 7
         assert not client.over.done(), "something comes"
         ready[0] = 200
         serving._pump()
-        clock[0] += STALLED * 0.9
+        clock[0] += STALLED_SECONDS * 0.9
         progress.update(7, clock[0])  # what was lost came once more
         serving.expired()
-        assert client.waits_for == pytest.approx(STALLED * 0.1)
+        assert client.waits_for == pytest.approx(STALLED_SECONDS * 0.1)
         assert not client.over.done(), "it had bytes itself since"
-        clock[0] += STALLED * 0.1
+        clock[0] += STALLED_SECONDS * 0.1
         serving.expired()
         assert await client.over is False
     finally:

@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dfengine.errors import BadValue, LocalError
-from dfengine.proxy.forward import authority
-from dfengine.proxy.forward.authority import Authority, ensured
+from dfengine.proxy.forward import certificate_authority
+from dfengine.proxy.forward.certificate_authority import CertificateAuthority, ensured
 
-ENSURE = "import sys; from dfengine.proxy.forward.authority import ensured; print(*ensured(sys.argv[1]))"
+ENSURE = "import sys; from dfengine.proxy.forward.certificate_authority import ensured; print(*ensured(sys.argv[1]))"
 
 
 def test_it_is_made_once_whoever_begins_first(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_it_is_made_once_whoever_begins_first(tmp_path: Path) -> None:
     assert not list(home.glob("*.new"))
 
 
-def shown(made: Authority, host: str, ca: str, name: str) -> None:
+def shown(made: CertificateAuthority, host: str, ca: str, name: str) -> None:
     """Shake hands with a client that trusts `ca` and asks for `name`, by an exchange of bytes alone. Raises ssl.SSLError."""
     server = asyncio.run(made.context(host))
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -57,7 +57,7 @@ def shown(made: Authority, host: str, ca: str, name: str) -> None:
 
 def test_hosts_are_shown_by_name_and_address(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
-        made = Authority(str(tmp_path), "", "", threads)
+        made = CertificateAuthority(str(tmp_path), "", "", threads)
         ca = ensured(str(tmp_path))[0]
         for host, name in (("a.example.org", "a.example.org"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "::1"), ("a_b.test", "a_b.test"),
                            ("x" * 60 + "." + "y" * 60 + ".test", "x" * 60 + "." + "y" * 60 + ".test")):  # fmt: skip
@@ -69,7 +69,7 @@ def test_hosts_are_shown_by_name_and_address(tmp_path: Path) -> None:
         context, until = made._contexts["a.example.org"]
         made._contexts["a.example.org"] = context, datetime.now(UTC) - timedelta(seconds=1)
         assert asyncio.run(made.context("a.example.org")) is not context
-        assert until < datetime.now(UTC) + timedelta(days=authority.HOST_DAYS)
+        assert until < datetime.now(UTC) + timedelta(days=certificate_authority.HOST_DAYS)
 
 
 def test_what_cannot_be_used(tmp_path: Path) -> None:
@@ -83,12 +83,12 @@ def test_what_cannot_be_used(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
         for pair in ((cert, other), (cert, str(garbage)), (str(garbage), key)):
             with pytest.raises(BadValue):
-                Authority(str(tmp_path), *pair, threads).check()
+                CertificateAuthority(str(tmp_path), *pair, threads).check()
         with pytest.raises(LocalError):
-            Authority(str(tmp_path), str(tmp_path / "none"), key, threads).check()
+            CertificateAuthority(str(tmp_path), str(tmp_path / "none"), key, threads).check()
         os.chmod(key, 0o640)
         with pytest.raises(BadValue, match="chmod 600"):
-            Authority(str(tmp_path / "one"), "", "", threads).check()
+            CertificateAuthority(str(tmp_path / "one"), "", "", threads).check()
     (tmp_path / "open").mkdir(mode=0o777)
     os.chmod(tmp_path / "open", 0o777)
     with pytest.raises(LocalError):

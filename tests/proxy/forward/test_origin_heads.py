@@ -11,7 +11,7 @@ from dfengine.proxy.fields import Fields
 from dfengine.proxy.forward import origin_heads
 from dfengine.proxy.forward.origin_heads import LONGEST, OriginHeads
 from dfengine.proxy.registries import Registry
-from dfengine.proxy.upstream.own_request import Answered
+from dfengine.proxy.upstream.own_request import OwnResponse
 from dfengine.proxy.upstream.timeouts import Unanswered
 
 SERVER = Registry("http", "h", 80)
@@ -22,17 +22,17 @@ NONE: frozenset[str] = frozenset()
 class Origin:
     """Answers in place of a server. asked: (method, target, fields) of each request."""
 
-    def __init__(self, *answers: Answered) -> None:
+    def __init__(self, *answers: OwnResponse) -> None:
         self.answers = [*answers]
         self.asked: list[tuple[str, str, Fields]] = []
 
-    async def __call__(self, loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> Answered:
+    async def __call__(self, loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> OwnResponse:
         self.asked.append((method, target, fields))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def answered(status: int, length: int, *fields: tuple[bytes, bytes]) -> Answered:
-    return Answered(status, [(b"ETag", b'"v"'), *fields], length, b"")
+def answered(status: int, length: int, *fields: tuple[bytes, bytes]) -> OwnResponse:
+    return OwnResponse(status, [(b"ETag", b'"v"'), *fields], length, b"")
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, Fields], ignore: frozenset[str] = NONE) -> list[Any]:
@@ -97,10 +97,10 @@ def test_what_credentials_may_open_is_asked_each_time(monkeypatch: pytest.Monkey
 
 def test_a_silent_origin_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers GET alone, and HEAD never, cost each of its files 8 s."""
-    monkeypatch.setattr(origin_heads, "OWN", 0.01)
+    monkeypatch.setattr(origin_heads, "OWN_REQUEST_SECONDS", 0.01)
     asked: list[str] = []
 
-    async def silent(loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> Answered:
+    async def silent(loop: Any, upstreams: Any, registry: Registry, method: str, target: str, fields: Fields) -> OwnResponse:
         asked.append(target)
         await asyncio.sleep(3600.0)
         raise AssertionError

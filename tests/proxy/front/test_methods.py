@@ -24,18 +24,18 @@ def head(method: str, target: bytes, *fields: tuple[bytes, bytes]) -> Head:
 )  # fmt: skip
 def test_what_ends_here(method: str, target: bytes, given: bytes | None, status: int, left: bytes | None) -> None:
     request = head(method, target, *([(b"Max-Forwards", given)] if given is not None else []))
-    assert ends(request, inside=False) == status
+    assert ends(request, intercepted=False) == status
     assert dict(request.fields).get(b"Max-Forwards") == left
 
 
 def test_what_is_asked_of_a_server_whose_https_is_read_is_the_servers_to_answer() -> None:
-    assert ends(head("OPTIONS", b"*"), inside=True) == 0
+    assert ends(head("OPTIONS", b"*"), intercepted=True) == 0
 
 
 @pytest.mark.parametrize("given", [b"", b"-1", b"1.5", b"9" * 40, b"1, 2"])
 def test_a_number_of_hops_that_is_none(given: bytes) -> None:
     with pytest.raises(BadRequest):
-        ends(head("OPTIONS", b"/", (b"Max-Forwards", given)), inside=False)
+        ends(head("OPTIONS", b"/", (b"Max-Forwards", given)), intercepted=False)
 
 
 def test_only_options_may_ask_about_everything() -> None:

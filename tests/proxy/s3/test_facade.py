@@ -11,7 +11,7 @@ import pytest
 from dfengine.errors import BadValue, OriginError
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import OriginSettings
-from dfengine.proxy.forward.authority import KEY
+from dfengine.proxy.forward.certificate_authority import KEY
 from dfengine.proxy.s3.facade import keeps_no_secret
 from dfengine.proxy.s3.head_reader import HeadReader
 from dfengine.proxy.secret_files import Secrets
@@ -80,7 +80,7 @@ def test_a_key_that_another_took_the_place_of_is_read_by_nobody(tmp_path: Path) 
         os.rename(tmp_path / "new", keys)
         with pytest.raises(OriginError, match="own keys"):
             head_reader.read(f"file://{bucket}/linked", 0.0)
-        held.become(settings)
+        held.reload(settings)
     os.rename(keys, bucket / "moved")
     for name in ("linked", "moved"):
         with pytest.raises(OriginError, match="own keys"):

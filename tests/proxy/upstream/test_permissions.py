@@ -23,8 +23,8 @@ NOBODY: Any = None
 def test_what_was_said_longest_ago_is_forgotten(kind: type[Permissions], most: int) -> None:
     permissions, registry = kind(LOOP, NOBODY), Registry.parse("https://registry")
     for n in range(most + 2):
-        permissions.learn(registry, f"/{n}", [], "", n)
-    assert [n for n in (0, 1, 2, most + 1) if permissions.known(registry, f"/{n}", []) is None] == [0, 1]
+        permissions.record_allowed(registry, f"/{n}", [], "", n)
+    assert [n for n in (0, 1, 2, most + 1) if permissions.cached(registry, f"/{n}", []) is None] == [0, 1]
 
 
 class Asking(Permissions):
@@ -45,13 +45,13 @@ class Asking(Permissions):
 @pytest.mark.parametrize("said", [401, 404])
 def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
     """What it says in the end counts; nobody else is permitted anything by its silence."""
-    monkeypatch.setattr(timeouts, "PATIENCE", 0.01)
+    monkeypatch.setattr(timeouts, "OPTIONAL_SECONDS", 0.01)
 
     async def run() -> None:
         permissions, registry, own = Asking(), Registry.parse("https://registry"), [(b"Authorization", b"own")]
-        permissions.learn(registry, "/x", own, "", 1)
+        permissions.record_allowed(registry, "/x", own, "", 1)
         for _ in range(2):
-            assert (await permissions.ask(registry, "/x", own)).opens
+            assert (await permissions.ask(registry, "/x", own)).allowed
         assert permissions.asked == 1
         other = [(b"Authorization", b"other")]
         for _ in range(2):
@@ -60,30 +60,30 @@ def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest
         assert permissions.asked == 2, "the question goes on"
         permissions.said = said
         permissions.speaks.set()
-        while permissions.silence.of(registry):
+        while permissions.silent_servers.is_silent(registry):
             await asyncio.sleep(0)
-        assert not (await permissions.ask(registry, "/x", other)).opens
-        assert not permissions.held(registry, "/x", own)
-        assert not (await permissions.ask(registry, "/x", own)).opens
+        assert not (await permissions.ask(registry, "/x", other)).allowed
+        assert not permissions.was_allowed(registry, "/x", own)
+        assert not (await permissions.ask(registry, "/x", own)).allowed
 
     asyncio.run(run())
 
 
 def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each blob of an image cost 20 s before its request was passed on."""
-    monkeypatch.setattr(timeouts, "OWN", 0.01)
+    monkeypatch.setattr(timeouts, "OWN_REQUEST_SECONDS", 0.01)
 
     async def run() -> None:
         permissions, registry = Asking(), Registry.parse("https://registry")
         with pytest.raises(Unanswered):
             await permissions.ask(registry, "/x", [])
-        monkeypatch.setattr(timeouts, "OWN", 3600.0)
+        monkeypatch.setattr(timeouts, "OWN_REQUEST_SECONDS", 3600.0)
         with pytest.raises(Unanswered):
             await permissions.ask(registry, "/y", [])
         permissions.speaks.set()
-        while permissions.silence.of(registry):
+        while permissions.silent_servers.is_silent(registry):
             await asyncio.sleep(0)
-        assert (await permissions.ask(registry, "/y", [])).opens
+        assert (await permissions.ask(registry, "/y", [])).allowed
         assert permissions.asked == 2, "each question went on, and its answer is known"
 
     asyncio.run(run())
@@ -91,16 +91,16 @@ def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch:
 
 def test_silence_is_forgotten() -> None:
     now = 5.0
-    found, registry, other = timeouts.Silence(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
-    quick, slow = found.ask(registry), found.ask(registry)
+    found, registry, other = timeouts.SilentServers(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
+    quick, slow = found.track(registry), found.track(registry)
     quick.failed()
-    assert not found.of(registry)
-    now += timeouts.PATIENCE
+    assert not found.is_silent(registry)
+    now += timeouts.OPTIONAL_SECONDS
     slow.failed()
-    assert found.of(registry)
-    assert not found.of(other)
+    assert found.is_silent(registry)
+    assert not found.is_silent(other)
     slow.answered()
-    assert not found.of(registry)
+    assert not found.is_silent(registry)
     slow.failed()
     now += timeouts.SILENT_SECONDS
-    assert not found.of(registry)
+    assert not found.is_silent(registry)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import OriginUnreachable
 from dfengine.origin.proxy import Proxy
-from dfengine.proxy.upstream.tunnel import Opening
+from dfengine.proxy.upstream.tunnel import TunnelOpening
 
 CONNECTED = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"
 SOCKS4 = b"\0\x5a\0\0\0\0\0\0"
@@ -33,7 +33,7 @@ def opened(proxy: Proxy, *answers: bytes, host: str = "registry.example", lost: 
     """What was sent to a proxy that answers so and closes. Raises OriginUnreachable."""
 
     async def run() -> bytes:
-        opening, sent = Opening(), Sent()
+        opening, sent = TunnelOpening(), Sent()
         made: Any = sent
         opening.connection_made(made)
         task = asyncio.ensure_future(opening.open(proxy, host, 443))

@@ -26,20 +26,20 @@ OPEN = b"HTTP/1.1 200 Connection established\r\n\r\n"
 HANDSHAKE_SECONDS = 20.0
 
 
-class Connecting:
-    """The exchange of a CONNECT until the tunnel is open. admit, dismiss: add the tunnel to the server's connections, or remove it."""
+class ConnectHandler:
+    """The exchange of a CONNECT until the tunnel is open. add, remove: add the tunnel to the server's connections, or remove it."""
 
     def __init__(
         self, client: ClientConnection, server: Registry, upstreams: Upstreams,
-        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
+        add: Callable[[Tunnel], None], remove: Callable[[Tunnel], None],
     ) -> None:
         self._client = client
         self._server = server
         self._upstreams = upstreams
-        self._admit, self._dismiss = admit, dismiss
+        self._add, self._remove = add, remove
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> Connecting:
+    def start(self) -> ConnectHandler:
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 
@@ -53,35 +53,35 @@ class Connecting:
 
     def expired(self) -> None:
         self.gone()
-        self._client.send_error(504, f"{self._server.place} did not answer in time")
+        self._client.send_error(504, f"{self._server.authority} did not answer in time")
 
     async def _run(self) -> None:
         try:
-            there = await self._upstreams.tunnel(self._server)
+            upstream = await self._upstreams.tunnel(self._server)
         except DfengineError as error:
             self._client.send_error(403 if isinstance(error, OriginForbidden) else 502, str(error))
             return
         taken = self._client.detach()
         if taken is None:
-            there.transport.abort()
+            upstream.transport.abort()
             return
-        here, first = taken
+        client_transport, first = taken
         try:
-            self._join(here, there, first)
+            self._join(client_transport, upstream, first)
         except OSError:  # no descriptor is left
-            here.abort()
-            there.transport.abort()
+            client_transport.abort()
+            upstream.transport.abort()
 
-    def _join(self, here: asyncio.Transport, there: Waiting, first: bytes) -> None:
-        if is_plain(here) and is_plain(there.transport):
-            spliced = Spliced(detached(here), detached(there.transport), first, OPEN + there.early, self._dismiss)
-            self._admit(spliced)
+    def _join(self, client_transport: asyncio.Transport, upstream: Waiting, first: bytes) -> None:
+        if is_plain(client_transport) and is_plain(upstream.transport):
+            spliced = Spliced(detached(client_transport), detached(upstream.transport), first, OPEN + upstream.early, self._remove)
+            self._add(spliced)
             spliced.start()
             return
-        relay = Relay(self._dismiss)
-        self._admit(relay)
-        here.write(OPEN)
-        relay.begin(here, there.transport, first, there.early)
+        relay = Relay(self._remove)
+        self._add(relay)
+        client_transport.write(OPEN)
+        relay.begin(client_transport, upstream.transport, first, upstream.early)
 
 
 class Handshake(Tunnel):
@@ -97,17 +97,17 @@ class Handshake(Tunnel):
         self.closed()
 
 
-class Intercepting(Connecting):
-    """A CONNECT whose https is intercepted. contexts: provides the TLS context; within: creates the connection inside TLS."""
+class InterceptHandler(ConnectHandler):
+    """A CONNECT whose https is intercepted. contexts: provides the TLS context; new_connection: creates the connection inside TLS."""
 
     def __init__(
         self, client: ClientConnection, server: Registry, upstreams: Upstreams,
-        admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
-        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[], ClientConnection],
+        add: Callable[[Tunnel], None], remove: Callable[[Tunnel], None],
+        contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], new_connection: Callable[[], ClientConnection],
     ) -> None:
-        super().__init__(client, server, upstreams, admit, dismiss)
+        super().__init__(client, server, upstreams, add, remove)
         self._contexts = contexts
-        self._within = within
+        self._new_connection = new_connection
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -123,12 +123,12 @@ class Intercepting(Connecting):
         taken = self._client.detach()
         if taken is None:
             return
-        here, _ = taken
-        inner, handshake = self._within(), Handshake(here, self._dismiss)
-        self._admit(handshake)
-        here.write(OPEN)
+        client_transport, _ = taken
+        inner, handshake = self._new_connection(), Handshake(client_transport, self._remove)
+        self._add(handshake)
+        client_transport.write(OPEN)
         try:
-            started = await loop.start_tls(here, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            started = await loop.start_tls(client_transport, inner, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS)
         except (OSError, asyncio.CancelledError):
             # For example a client that does not trust the authority.
             handshake.cut()
@@ -138,17 +138,17 @@ class Intercepting(Connecting):
             inner.connection_made(started)
 
 
-def connecting(
+def connect_handler(
     client: ClientConnection, head: Head, settings: Forwarding, upstreams: Upstreams,
-    admit: Callable[[Tunnel], None], dismiss: Callable[[Tunnel], None],
-    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], within: Callable[[Registry], ClientConnection],
-) -> Connecting:
+    add: Callable[[Tunnel], None], remove: Callable[[Tunnel], None],
+    contexts: Callable[[Registry], Awaitable[ssl.SSLContext]], new_connection: Callable[[Registry], ClientConnection],
+) -> ConnectHandler:
     """The exchange that answers a CONNECT. Raises BadRequest."""
-    server = targets.connected(head.target)
+    server = targets.parse_connect(head.target)
     found = settings.intercepts(server)
     if found is None:
         if server.port not in settings.ports:
             raise BadRequest(403, f"CONNECT to port {server.port} is not served: start with --connect-port {server.port}")
-        return Connecting(client, server, upstreams, admit, dismiss).start()
+        return ConnectHandler(client, server, upstreams, add, remove).start()
     server = server.replace(insecure=found.insecure)
-    return Intercepting(client, server, upstreams, admit, dismiss, contexts, lambda: within(server)).start()
+    return InterceptHandler(client, server, upstreams, add, remove, contexts, lambda: new_connection(server)).start()

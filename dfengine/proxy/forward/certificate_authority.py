@@ -39,7 +39,7 @@ MOST_HOSTS = 1024
 """Maximum number of cached contexts."""
 
 
-class Authority:
+class CertificateAuthority:
     """On the loop's thread. home: see above. cert, key: paths of another authority, or of one certificate for all hosts."""
 
     def __init__(self, home: str, cert: str, key: str, threads: Executor) -> None:

@@ -1,4 +1,4 @@
-"""What operators ask of a supernode: fetch ahead, look at tasks and peers, remove them."""
+"""The supernode's HTTP API for operators: preheats, listing and removal of tasks and peers."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def ask(node: Supernode, method: str, path: str, message: object = None) -> tupl
             return error.code, json.loads(error.read())
 
 
-def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -> None:
+def test_downloads_of_a_preheated_file_do_not_read_the_origin(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     status, made = ask(node, "POST", "/preheats", {"type": "file", "URL": f"{url}?signature=1", "filter": "signature"})
     assert status == 201
-    until(lambda: ask(node, "GET", f"/preheats/{made['ID']}")[1]["status"] == "SUCCESS", "the file fetched ahead")
+    until(lambda: ask(node, "GET", f"/preheats/{made['ID']}")[1]["status"] == "SUCCESS", "the end of the preheat")
     assert [each["ID"] for each in ask(node, "GET", "/preheats")[1]] == [made["ID"]]
     result = stage.get(f"{url}?signature=2", "out", "--filter", "signature", "--notbs", nodes=(node,))
     assert (stage.digest("out"), result["task_id"]) == (digest, made["ID"])
     assert len(stage.requests("/f")) == 1
     task = ask(node, "GET", f"/tasks/{made['ID']}")[1]
-    assert (task["rawURL"], task["taskURL"]) == (f"{url}?...", url), "a signature opens the file"
-    # What has been fetched stays so, whatever becomes of its task.
+    assert (task["rawURL"], task["taskURL"]) == (f"{url}?...", url), "a filtered signature is not shown: it grants access to the file"
+    # A finished preheat stays successful after its task is removed.
     assert ask(node, "DELETE", f"/tasks/{made['ID']}") == (200, True)
     told = ask(node, "GET", f"/preheats/{made['ID']}")[1]
     assert (told["status"], told["finishTime"] >= told["startTime"], "errorMsg" in told) == ("SUCCESS", True, False)
@@ -49,7 +49,7 @@ def test_a_file_that_is_fetched_ahead_is_there_for_whoever_comes(stage: Scene) -
     assert ask(node, "GET", f"/preheats/{made['ID']}")[0] == 404
 
 
-def test_what_dragonflys_own_test_of_its_api_asks_for(stage: Scene) -> None:
+def test_ping_and_http_metrics_satisfy_dragonflys_own_api_test(stage: Scene) -> None:
     node = stage.supernode()
     assert node.get("/_ping") == b"OK"
     text = node.get("/metrics").decode()
@@ -59,13 +59,13 @@ def test_what_dragonflys_own_test_of_its_api_asks_for(stage: Scene) -> None:
     assert 'dragonfly_supernode_http_request_size_bytes_count{handler="/_ping"} 1.0' in text
 
 
-def test_counters_never_fall(stage: Scene) -> None:
-    """A counter that falls is a restart to Prometheus, and all that it says afterwards is counted again."""
+def test_counters_do_not_decrease_when_a_task_is_removed(stage: Scene) -> None:
+    """Prometheus takes a counter that decreases for a restart and counts its whole value again."""
     stage.file("f", SIZE)
     url, node = stage.origin() + "/f", stage.supernode()
     task = stage.get(url, "out", nodes=(node,))["task_id"]
     stage.get(url, "other", "--callsystem", 'a "b"', host=3, nodes=(node,))
-    until(lambda: node.metric("dragonfly_dfget_download_total") == 2, "both told how they went")
+    until(lambda: node.metric("dragonfly_dfget_download_total") == 2, "the metrics of both downloads")
     assert node.metric("dragonfly_dfget_download_size_bytes_total") == 2 * SIZE
     assert node.metric("dragonfly_supernode_cdn_download_total") == node.metric("dragonfly_supernode_cdn_trigger_total") == 1
     assert node.metric("dragonfly_supernode_dfgettasks") == node.metric("dragonfly_supernode_peers") == 2
@@ -82,7 +82,7 @@ def test_counters_never_fall(stage: Scene) -> None:
     assert counted() == before
 
 
-def test_a_supernode_takes_the_descriptors_that_it_may_have(stage: Scene) -> None:
+def test_a_supernode_raises_its_descriptor_limit_to_the_hard_limit(stage: Scene) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
     try:
@@ -92,7 +92,7 @@ def test_a_supernode_takes_the_descriptors_that_it_may_have(stage: Scene) -> Non
     assert resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
-def test_what_cannot_be_fetched_ahead_is_refused(stage: Scene) -> None:
+def test_invalid_preheats_are_refused_and_missing_files_fail(stage: Scene) -> None:
     url, node = stage.origin() + "/missing", stage.supernode()
     kinds = {"type": "image", "url": url}, {"type": "jar", "url": url}
     for wrong in (*kinds, {"type": "file"}, {"url": 5}, {"url": "ftp://h/f"}, {"url": url, "headers": ["A: b"]}):
@@ -104,7 +104,7 @@ def test_what_cannot_be_fetched_ahead_is_refused(stage: Scene) -> None:
     assert ask(node, "GET", "/preheats/nobody")[0] == 404
 
 
-def test_tasks_and_peers_can_be_looked_at_and_removed(stage: Scene) -> None:
+def test_tasks_and_peers_can_be_shown_and_removed(stage: Scene) -> None:
     stage.file("f", SIZE)
     url, node = stage.origin() + "/f", stage.supernode()
     result = stage.get(url, "out", nodes=(node,))
@@ -119,12 +119,12 @@ def test_tasks_and_peers_can_be_looked_at_and_removed(stage: Scene) -> None:
     assert ask(node, "GET", "/peers") == (200, [])
     assert ask(node, "DELETE", f"/tasks/{result['task_id']}") == (200, True)
     assert ask(node, "GET", f"/tasks/{result['task_id']}")[0] == 404
-    assert not list((node.home / "download").rglob(f"{result['task_id']}*")), "its copy is gone"
+    assert not list((node.home / "download").rglob(f"{result['task_id']}*")), "the removed task's copy is deleted"
     assert stage.get(url, "again", "--notbs", host=3, nodes=(node,))["from"]["supernode"] == SIZE
     assert len(stage.requests("/f")) == 2
 
 
-def test_what_1x_has_below_its_prefixes(stage: Scene) -> None:
+def test_endpoints_of_1x_below_its_path_prefixes(stage: Scene) -> None:
     node = stage.supernode()
     for path, prefix in (("/", ""), ("/v1.0.6/", ""), ("/api/v1/", "/api/v1")):
         told = json.loads(node.get(path))

@@ -1,4 +1,4 @@
-"""Blobs on a host's disk are known to the swarm, also after the proxy, its peer server and the supernode have been started anew."""
+"""Blobs on a host's disk are announced to the swarm, also after a restart of the proxy, its peer server and the supernode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shared(home: Path) -> list[Path]:
     return list((home / "shares").glob("df-*"))
 
 
-def test_a_restarted_host_serves_its_peers(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+def test_a_restarted_host_announces_and_serves_its_blobs(stage: Scene, registry: Blobs) -> None:  # noqa: F811
     node, home = stage.supernode(), stage.path / "home-2"
     path = registry.keep("a", DATA)
     process, url = stage.proxy("--registry", registry.url, nodes=(node,))
@@ -34,21 +34,21 @@ def test_a_restarted_host_serves_its_peers(stage: Scene, registry: Blobs) -> Non
     node.process.terminate()
     node.process.wait(PATIENCE)
     sent, port = registry.sent, node.port
-    # A supernode that knows nothing.
+    # A supernode without state.
     node = stage.supernode(port=port)
     stage.proxy("--registry", registry.url, nodes=(node,))
     until(lambda: node.metric("dragonfly_supernode_dfgettasks"), "the announcement")
     other = stage.proxy("--registry", registry.url, host=3, nodes=(node,))[1]
     assert get(other, path)[1] == DATA
     assert registry.sent == sent
-    # What leaves the disk is withdrawn.
+    # A blob removed from the disk is withdrawn.
     (home / "blobs" / path.rpartition(":")[2]).unlink()
     for part in (home / "files").glob("*"):
         part.unlink()
     until(lambda: not shared(home), "the blob withdrawn")
 
 
-def test_what_credentials_opened_is_not_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+def test_blobs_fetched_with_credentials_are_not_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
     node = stage.supernode()
     registry.tokens = {"one"}
     private = registry.keep("a", DATA)
@@ -62,8 +62,8 @@ def test_what_credentials_opened_is_not_announced(stage: Scene, registry: Blobs)
     assert [public.rpartition(":")[2][:32] in each.name for each in shared(home)] == [True]
 
 
-def test_a_wrong_sharer_costs_one_try(stage: Scene, registry: Blobs) -> None:  # noqa: F811
-    """Somebody announces other bytes as a blob: who gets them finds out, and the registry is read."""
+def test_a_false_announcement_costs_one_failed_pull(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    """A host announces other bytes as a blob: the client that receives them detects it, and the next pull reads the registry."""
     node = stage.supernode()
     path = registry.keep("a", DATA)
     hex = path.rpartition(":")[2]
@@ -87,8 +87,8 @@ def test_a_wrong_sharer_costs_one_try(stage: Scene, registry: Blobs) -> None:  #
     assert not [each for each in (stage.path / "home-2" / "blobs").iterdir() if each.read_bytes() != DATA]
 
 
-def test_only_the_newest_large_ones_are_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
-    """Each costs a supernode a request every few seconds."""
+def test_only_the_newest_large_blobs_are_announced(stage: Scene, registry: Blobs) -> None:  # noqa: F811
+    """Each announcement costs a supernode a request every few seconds."""
     node, home = stage.supernode(), stage.path / "home-2"
     url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
     digests = []
@@ -99,5 +99,5 @@ def test_only_the_newest_large_ones_are_announced(stage: Scene, registry: Blobs)
         until(lambda: any(digests[-1] in each.name for each in shared(home)), "the blob announced")
     small = registry.keep("a", DATA[: LEAST - 1])
     assert get(url, small)[1] == DATA[: LEAST - 1]
-    until(lambda: len(shared(home)) == MOST, "the oldest withdrawn")
+    until(lambda: len(shared(home)) == MOST, "the oldest blobs withdrawn")
     assert sorted(each.name[3:35] for each in shared(home)) == sorted(digests[2:])

@@ -1,4 +1,4 @@
-"""Clients of blobs that are many, slow, old, or gone, and a disk that fills up under them."""
+"""Blob clients that are numerous, slow, old or disconnected, and a disk that fills up during a pull."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def connect(url: str) -> socket.socket:
 
 
 def all_of(sock: socket.socket) -> tuple[bytes, bytes]:
-    """Head and body of what comes until the other side closes."""
+    """Head and body of the bytes received until the other side closes."""
     data = bytearray()
     while part := sock.recv(MIB):
         data += part
@@ -42,12 +42,12 @@ def all_of(sock: socket.socket) -> tuple[bytes, bytes]:
 
 
 def anonymous(pid: int) -> int:
-    """Bytes of a process's own memory, without pages of files."""
+    """A process's anonymous memory in bytes, without pages of files."""
     return int(re.findall(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[0]) << 10
 
 
-def test_clients_that_leave_at_any_byte(stage: Scene, registry: Blobs) -> None:
-    """Of the head, of what is here, and of what comes; with a reset or without. Nothing of them is left."""
+def test_clients_that_disconnect_at_any_byte_leave_no_connections(stage: Scene, registry: Blobs) -> None:
+    """Within the head, bytes on disk or bytes still to arrive; with a reset or without."""
     registry.rate = 16 * MIB
     path = registry.keep("a", DATA)
     process, url = stage.proxy("--registry", registry.url, nodes=(stage.supernode(),))
@@ -66,7 +66,7 @@ def test_clients_that_leave_at_any_byte(stage: Scene, registry: Blobs) -> None:
     until(lambda: len(descriptors(process.pid)) <= before + 8, "the end of their connections")
 
 
-def test_http_1_0(stage: Scene, registry: Blobs) -> None:
+def test_http_1_0_clients_with_and_without_keep_alive(stage: Scene, registry: Blobs) -> None:
     path = registry.keep("a", DATA)
     url = stage.proxy("--registry", registry.url)[1]
     with connect(url) as sock:
@@ -87,7 +87,7 @@ def test_http_1_0(stage: Scene, registry: Blobs) -> None:
     assert body == DATA[-9:]
 
 
-def test_several_ranges_of_a_blob_that_still_comes(stage: Scene, registry: Blobs) -> None:
+def test_multiple_ranges_of_a_blob_that_is_still_arriving(stage: Scene, registry: Blobs) -> None:
     registry.rate = 16 * MIB
     path = registry.keep("a", DATA)
     url = stage.proxy("--registry", registry.url, nodes=(stage.supernode(),))[1]
@@ -99,7 +99,7 @@ def test_several_ranges_of_a_blob_that_still_comes(stage: Scene, registry: Blobs
     assert get(url, path, Range="bytes=0-0", If_Range='"another"')[1] == DATA
 
 
-def test_head_of_a_blob_that_is_on_its_way(stage: Scene, registry: Blobs) -> None:
+def test_head_requests_for_a_blob_that_is_still_arriving(stage: Scene, registry: Blobs) -> None:
     registry.rate = 8 * MIB
     path = registry.keep("a", DATA)
     node = stage.supernode()
@@ -117,7 +117,7 @@ def test_head_of_a_blob_that_is_on_its_way(stage: Scene, registry: Blobs) -> Non
     check_read_once(node, len(DATA), registry)
 
 
-def test_two_hundred_clients_of_one_cold_blob(stage: Scene, registry: Blobs) -> None:
+def test_two_hundred_clients_of_a_blob_read_the_registry_once(stage: Scene, registry: Blobs) -> None:
     data = DATA[: 6 * MIB + 1]
     path = registry.keep("a", data)
     node = stage.supernode()
@@ -135,8 +135,8 @@ def test_two_hundred_clients_of_one_cold_blob(stage: Scene, registry: Blobs) -> 
     assert anonymous(process.pid) - before < 100 * MIB
 
 
-def test_a_slow_reader_beside_a_quick_one(stage: Scene, registry: Blobs) -> None:
-    """1 KB a second: what it does not take is not held in memory, and holds up nobody."""
+def test_a_slow_reader_costs_no_memory_and_does_not_delay_a_fast_one(stage: Scene, registry: Blobs) -> None:
+    """The slow one reads 1 KB a second; its unread bytes are not kept in memory."""
     large = random.Random(8).randbytes(160 * MIB)
     path = registry.keep("a", large)
     process, url = stage.proxy("--registry", registry.url)
@@ -171,7 +171,7 @@ def test_a_slow_reader_beside_a_quick_one(stage: Scene, registry: Blobs) -> None
     assert registry.sent <= len(large) * 1.02 + buffered()
 
 
-def test_a_blob_larger_than_the_cache(stage: Scene, registry: Blobs) -> None:
+def test_a_blob_larger_than_the_cache_is_delivered_and_evicted(stage: Scene, registry: Blobs) -> None:
     path, small = registry.keep("a", DATA), registry.keep("a", b"small")
     url = stage.proxy("--registry", registry.url, "--cache-size", "8M", "--expiretime", "1s")[1]
     for _ in range(2):
@@ -187,12 +187,12 @@ def test_a_blob_larger_than_the_cache(stage: Scene, registry: Blobs) -> None:
                     found[each.stat().st_ino] = each.stat().st_blocks * 512
         return sum(found.values())
 
-    until(lambda: held() <= 8 * MIB, "the blob leaving the disk")
+    until(lambda: held() <= 8 * MIB, "the blob evicted from the disk")
     assert get(url, path)[1] == DATA
 
 
-def test_a_disk_that_fills_up_during_a_pull(small: Path, stage: Scene, registry: Blobs) -> None:
-    """A client that goes on by a range, as clients of registries do, gets every byte."""
+def test_a_client_resumes_by_range_after_the_disk_fills_up_during_a_pull(small: Path, stage: Scene, registry: Blobs) -> None:
+    """A client that resumes by range, as registry clients do, receives every byte."""
     registry.rate = 8 * MIB
     path = registry.keep("a", DATA)
     url = stage.proxy("--registry", registry.url, "--home", str(small / "home"))[1]

@@ -1,4 +1,4 @@
-"""A registry's URL, or a model hub, names a file by its digest: whatever reads it by that URL gives away nothing else."""
+"""URLs of registries and model hubs that name a file by its digest: every way of reading such a URL delivers only bytes of that digest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def registry() -> Iterator[Upstream]:
 
 
 def preheated(node: Supernode, url: str) -> tuple[str, str]:
-    """How a preheat of this file ends, and why it fails."""
+    """Status of an ended preheat of this file, and the reason if it failed."""
     status, made = ask(node, "POST", "/preheats", {"type": "file", "url": url})
     if status != 201:
         return "FAILED", made["message"]
@@ -33,7 +33,7 @@ def preheated(node: Supernode, url: str) -> tuple[str, str]:
     return told["status"], told.get("errorMsg", "")
 
 
-def test_a_lying_registry_is_found_out_by_every_way(stage: Scene, registry: Upstream) -> None:
+def test_a_blob_with_a_wrong_digest_is_rejected_by_preheat_get_and_stream(stage: Scene, registry: Upstream) -> None:
     path = f"/v2/a/blobs/sha256:{HEX}"
     url, node = registry.url + path, stage.supernode()
     registry.scripts[path] = ok(OTHER, 'ETag: "1"', "Accept-Ranges: none")
@@ -48,7 +48,7 @@ def test_a_lying_registry_is_found_out_by_every_way(stage: Scene, registry: Upst
     assert preheated(node, url) == ("SUCCESS", "")
     stage.get(url, "a", nodes=(node,))
     assert stage.digest("a") == HEX
-    # What is here and right is not fetched again, and a part of it is not the whole.
+    # A correct file on disk is not fetched again; a range of it is not compared with the digest of the whole.
     asked = len(registry.asked)
     stage.get(url, "a", "--pattern", "source")
     assert len(registry.asked) == asked
@@ -57,7 +57,7 @@ def test_a_lying_registry_is_found_out_by_every_way(stage: Scene, registry: Upst
     assert (stage.path / "part").read_bytes() == BODY[3:8]
 
 
-def test_a_hub_that_sends_another_file_than_it_says(stage: Scene, registry: Upstream) -> None:
+def test_a_hub_file_that_differs_from_its_stated_digest_is_rejected(stage: Scene, registry: Upstream) -> None:
     path, node = f"/org/name/resolve/{COMMIT}/model.bin", stage.supernode()
     registry.scripts[path] = ok(OTHER, f'ETag: "{HEX}"')
     assert HEX in stage.get(registry.url + path, "a", "--pattern", "source", status=MISMATCH)

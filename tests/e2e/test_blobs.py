@@ -1,4 +1,4 @@
-"""Blobs through a proxy: every byte once from the registry, whoever asks, and never a wrong one."""
+"""Blobs through a proxy: each byte is read once from the registry for all clients, and no wrong byte is delivered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def registry() -> Iterator[Blobs]:
         yield made
 
 
-def test_hosts_pull_a_blob_once_from_its_registry(stage: Scene, registry: Blobs) -> None:
+def test_three_hosts_read_a_blob_once_from_its_registry(stage: Scene, registry: Blobs) -> None:
     node = stage.supernode()
     path = registry.keep("a/b", DATA)
     hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3, 4)]
@@ -41,7 +41,7 @@ def test_hosts_pull_a_blob_once_from_its_registry(stage: Scene, registry: Blobs)
         thread.join(PATIENCE * 2)
     assert [hashlib.sha256(each).hexdigest() for each in found] == [hashlib.sha256(DATA).hexdigest()] * 3
     check_read_once(node, len(DATA), registry)
-    # Once more: from the disk, and the registry is asked for nothing.
+    # The next pull reads the disk and sends no request to the registry.
     before = len(registry.asked)
     answer, body = get(hosts[0], path)
     assert body == DATA
@@ -50,8 +50,8 @@ def test_hosts_pull_a_blob_once_from_its_registry(stage: Scene, registry: Blobs)
     assert len(registry.asked) == before
 
 
-def test_by_any_name_it_is_one_task(stage: Scene, registry: Blobs) -> None:
-    """Another repository, another registry: the digest is the name."""
+def test_one_digest_is_one_task_across_repositories_and_registries(stage: Scene, registry: Blobs) -> None:
+    """The digest names the task."""
     node = stage.supernode()
     with Blobs() as other:
         first, second = registry.keep("a", DATA), other.keep("x/y/z", DATA)
@@ -61,17 +61,17 @@ def test_by_any_name_it_is_one_task(stage: Scene, registry: Blobs) -> None:
         check_read_once(node, len(DATA), registry, other)
 
 
-def test_without_a_supernode_a_host_asks_once(stage: Scene, registry: Blobs) -> None:
+def test_without_a_supernode_a_host_reads_a_blob_once(stage: Scene, registry: Blobs) -> None:
     path = registry.keep("a", DATA)
     url = stage.proxy("--registry", registry.url)[1]
     assert get(url, path)[1] == DATA
     assert get(url, path)[1] == DATA
-    # What was sent into a connection that was closed before its end was not taken.
+    # Buffered bytes of a connection that was closed early count as sent, but were not received.
     assert registry.sent <= len(DATA) + buffered()
     assert len([each for each in registry.asked if each.method == "HEAD"]) == 1
 
 
-def test_ranges_and_conditions(stage: Scene, registry: Blobs) -> None:
+def test_range_and_conditional_requests_for_a_blob(stage: Scene, registry: Blobs) -> None:
     node = stage.supernode()
     path, empty = registry.keep("a", DATA), registry.keep("a", b"")
     url = stage.proxy("--registry", registry.url, nodes=(node,))[1]
@@ -101,8 +101,8 @@ def test_ranges_and_conditions(stage: Scene, registry: Blobs) -> None:
     assert get(url, empty, Range="bytes=0-")[0].status == 416
 
 
-def test_what_is_not_asked_for_is_not_fetched(stage: Scene, registry: Blobs) -> None:
-    """A client that reads the beginning and leaves."""
+def test_the_rest_of_a_blob_is_not_fetched_after_its_client_disconnects(stage: Scene, registry: Blobs) -> None:
+    """The client reads the beginning and disconnects."""
     large = DATA * 10
     registry.rate = 64 * MIB
     path = registry.keep("a", large)
@@ -118,19 +118,19 @@ def test_what_is_not_asked_for_is_not_fetched(stage: Scene, registry: Blobs) -> 
     assert get(url, path, Range="bytes=0-99")[1] == large[:100]
 
 
-def test_a_lying_registry_gives_nobody_a_whole_blob(stage: Scene, registry: Blobs) -> None:
+def test_a_blob_with_wrong_bytes_is_never_delivered_whole(stage: Scene, registry: Blobs) -> None:
     node = stage.supernode()
     path = registry.keep("a", DATA)
     registry.lies[path] = DATA[:-1] + bytes([DATA[-1] ^ 1])
     for host, nodes in ((2, ()), (3, (node,))):
         url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
-        # It is cut off before its end, or refused where all of it had come before the answer began.
+        # The response is cut off before its end, or is a 502 if the whole blob arrived before the response began.
         with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
             assert get(url, path)[0].status == 502
         with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
             answer, body = get(url, path, Range="bytes=0-9")
             assert answer.status == 502 or body in (DATA[:10], b"")
-    # The copy at the supernode is gone as well: once the registry is right, all is.
+    # The supernode's copy is dropped as well: once the registry sends the right bytes, every host receives them.
     del registry.lies[path]
     for host, nodes in ((4, ()), (5, (node,))):
         url = stage.proxy("--registry", registry.url, host=host, nodes=nodes)[1]
@@ -144,8 +144,8 @@ def test_a_lying_registry_gives_nobody_a_whole_blob(stage: Scene, registry: Blob
         until(right, "the right blob")
 
 
-def test_tokens(stage: Scene, registry: Blobs) -> None:
-    """Hosts with different tokens share one copy; a bad one gets the registry's answer, also for what is here."""
+def test_blobs_on_disk_are_served_only_with_a_token_that_the_registry_accepts(stage: Scene, registry: Blobs) -> None:
+    """Hosts with different tokens share one copy; a bad token receives the registry's response, also for a blob on disk."""
     node = stage.supernode()
     registry.tokens = {"one", "two"}
     path = registry.keep("a", DATA)
@@ -163,8 +163,8 @@ def test_tokens(stage: Scene, registry: Blobs) -> None:
         assert get(url, path, Authorization="Bearer two")[1] == DATA
 
 
-def test_tokens_may_be_kept_apart(stage: Scene, registry: Blobs) -> None:
-    """Hosts, and clients of one host."""
+def test_private_split_keeps_one_copy_for_each_token(stage: Scene, registry: Blobs) -> None:
+    """For hosts, and for clients of one host."""
     node = stage.supernode()
     registry.tokens = {"one", "two"}
     path = registry.keep("a", DATA)
@@ -179,8 +179,8 @@ def test_tokens_may_be_kept_apart(stage: Scene, registry: Blobs) -> None:
         assert get(url, path)[0].status == 401
 
 
-def test_nobody_joins_a_private_task_without_its_token(stage: Scene, registry: Blobs) -> None:
-    """By its own words at the supernode, past the proxy."""
+def test_registrations_for_a_private_task_need_its_token(stage: Scene, registry: Blobs) -> None:
+    """A download that registers at the supernode directly, without the proxy."""
     node = stage.supernode()
     registry.tokens = {"one"}
     path = registry.keep("a", DATA)
@@ -196,12 +196,12 @@ def test_nobody_joins_a_private_task_without_its_token(stage: Scene, registry: B
         assert mine is not None
         for header in ((), ("Authorization: Bearer one",)):
             assert _registered(node, f"{other.url}/v2/b/blobs/sha256:{hex}", hex, *header) != mine
-        # A name that is not the URL's own.
+        # A task name with another digest than the URL's.
         assert _registered(node, f"{other.url}/v2/b/blobs/sha256:{'0' * 64}", hex) is None
 
 
 def _registered(node: Supernode, url: str, hex: str, *headers: str) -> str | None:
-    """The task of a download that registers so."""
+    """The task that a registration with these fields is assigned; None if it is refused."""
     import json
     import urllib.parse
     import urllib.request
@@ -219,8 +219,8 @@ def _registered(node: Supernode, url: str, hex: str, *headers: str) -> str | Non
     return str(told["data"]["taskId"]) if told.get("code") == 200 else None
 
 
-def test_a_full_registry_of_clients(stage: Scene, registry: Blobs) -> None:
-    """Many clients of one host, some of which leave, get one blob that still comes."""
+def test_concurrent_clients_of_one_blob_some_of_which_disconnect(stage: Scene, registry: Blobs) -> None:
+    """24 clients of one host pull a blob that is still arriving; 8 of them disconnect."""
     node = stage.supernode()
     registry.rate = 16 * MIB
     path = registry.keep("a", DATA)
@@ -243,7 +243,7 @@ def test_a_full_registry_of_clients(stage: Scene, registry: Blobs) -> None:
     assert found == [True] * 16
 
 
-def test_a_restarted_proxy_has_its_blobs_and_compares_them(stage: Scene, registry: Blobs) -> None:
+def test_a_restarted_proxy_serves_its_blobs_and_detects_changed_ones(stage: Scene, registry: Blobs) -> None:
     path = registry.keep("a", DATA)
     process, url = stage.proxy("--registry", registry.url)
     assert get(url, path)[1] == DATA
@@ -263,11 +263,11 @@ def test_a_restarted_proxy_has_its_blobs_and_compares_them(stage: Scene, registr
     assert get(url, path)[1] == DATA
 
 
-def test_redirects_to_an_object_store_are_taken_here(stage: Scene, registry: Blobs) -> None:
-    """By a URL that is signed anew each time, and without the registry's token."""
+def test_the_proxy_follows_redirects_to_an_object_store_itself(stage: Scene, registry: Blobs) -> None:
+    """To a URL with a new signature each time, and without the registry's token."""
     node = stage.supernode()
     with Blobs() as store:
-        store.tokens = {""}  # a token of the registry's is refused there
+        store.tokens = {""}  # the store refuses requests with the registry's token
         key = store.keep("bucket", DATA)
         registry.tokens = {"one", "two"}
         path = registry.keep("a", DATA)
@@ -291,8 +291,8 @@ def test_redirects_to_an_object_store_are_taken_here(stage: Scene, registry: Blo
         assert store.sent <= len(DATA) * 1.02 + buffered()
 
 
-def test_a_disk_without_room_breaks_no_pull(small: Path, stage: Scene, registry: Blobs) -> None:
-    """What the disk cannot keep is passed on."""
+def test_a_blob_larger_than_the_disk_is_delivered(small: Path, stage: Scene, registry: Blobs) -> None:
+    """Bytes that the disk has no room for are passed on without being stored."""
     large = DATA * 4
     path, other = registry.keep("a", large), registry.keep("a", DATA)
     url = stage.proxy("--registry", registry.url, "--home", str(small / "home"))[1]
@@ -302,8 +302,8 @@ def test_a_disk_without_room_breaks_no_pull(small: Path, stage: Scene, registry:
     assert get(url, other)[1] == DATA
 
 
-def test_a_proxy_that_is_killed_in_mid_pull(stage: Scene, registry: Blobs) -> None:
-    """The next one goes on from what is on the disk."""
+def test_a_restarted_proxy_resumes_a_pull_that_was_killed(stage: Scene, registry: Blobs) -> None:
+    """It fetches only the bytes that are not on disk."""
     registry.rate = 8 * MIB
     path = registry.keep("a", DATA)
     node = stage.supernode()
@@ -325,8 +325,7 @@ def test_a_proxy_that_is_killed_in_mid_pull(stage: Scene, registry: Blobs) -> No
     assert registry.sent <= len(DATA) * 1.02 + buffered()
 
 
-def test_blobs_leave_a_disk_that_may_keep_few(stage: Scene, registry: Blobs) -> None:
-    """And come back."""
+def test_blobs_are_evicted_down_to_the_cache_size_and_fetched_again(stage: Scene, registry: Blobs) -> None:
     paths = [registry.keep("a", DATA + bytes([n])) for n in range(4)]
     url = stage.proxy("--registry", registry.url, "--cache-size", "60M", "--expiretime", "1s")[1]
     for n, path in enumerate(paths):
@@ -337,12 +336,12 @@ def test_blobs_leave_a_disk_that_may_keep_few(stage: Scene, registry: Blobs) -> 
         found = [path.stat() for folder in ("blobs", "files") for path in (home / folder).iterdir()]
         return sum({each.st_ino: each.st_blocks * 512 for each in found}.values())
 
-    until(lambda: held() <= 60 * MIB, "blobs leaving")
+    until(lambda: held() <= 60 * MIB, "blobs evicted")
     assert get(url, paths[0])[1] == DATA + b"\0"
 
 
-def test_a_pinned_blob_stays(stage: Scene, registry: Blobs) -> None:
-    """By its content, or by the download that brought it; while the proxy runs."""
+def test_a_pinned_blob_is_not_evicted_until_it_is_unpinned_or_removed(stage: Scene, registry: Blobs) -> None:
+    """Pinned by its digest, unpinned by its path, while the proxy runs."""
     paths = [registry.keep("a", DATA + bytes([n])) for n in range(5)]
     url = stage.proxy("--registry", registry.url, "--cache-size", "60M", "--expiretime", "1s")[1]
     home = stage.path / "home-2"
@@ -362,7 +361,7 @@ def test_a_pinned_blob_stays(stage: Scene, registry: Blobs) -> None:
     assert json.loads(cache("stat", pinned, "--json"))["pinned"] is True
     for n in (1, 2, 3, 4):
         assert get(url, paths[n])[1] == DATA + bytes([n])
-    until(lambda: len(kept()) <= 60 * MIB // len(DATA), "others leaving")
+    until(lambda: len(kept()) <= 60 * MIB // len(DATA), "other blobs evicted")
     assert pinned in kept()
     sent = registry.sent
     assert get(url, paths[0])[1] == DATA + b"\0"
@@ -374,8 +373,8 @@ def test_a_pinned_blob_stays(stage: Scene, registry: Blobs) -> None:
     assert get(url, paths[0])[1] == DATA + b"\0"
 
 
-def test_another_registry_opens_nothing(stage: Scene, registry: Blobs) -> None:
-    """Whoever has a registry of his own, and knows a digest, is given nothing that others' tokens have opened; also after a restart."""
+def test_a_second_registry_does_not_grant_access_to_private_blobs(stage: Scene, registry: Blobs) -> None:
+    """A client with its own registry that knows a digest receives no blob that others' tokens opened; also after a restart."""
     registry.tokens = {"one"}
     path = registry.keep("a", DATA)
     other = bytes(len(DATA))
@@ -398,15 +397,15 @@ def test_another_registry_opens_nothing(stage: Scene, registry: Blobs) -> None:
             process, url = stage.proxy(*options)
 
 
-def test_a_supernode_that_is_silent_holds_up_no_pull(stage: Scene, registry: Blobs) -> None:
+def test_a_silent_supernode_does_not_block_a_pull(stage: Scene, registry: Blobs) -> None:
     path = registry.keep("a", DATA)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
         assert get(url, path)[1] == DATA
 
 
-def test_a_blob_that_another_program_changes_on_the_disk(stage: Scene, registry: Blobs) -> None:
-    """Also a moment after it came, and with its time set back: it is fetched anew before a byte goes out."""
+def test_a_blob_changed_on_disk_is_fetched_again_before_it_is_served(stage: Scene, registry: Blobs) -> None:
+    """Also when it changes right after its arrival, or its modification time is set back."""
     data = DATA[: 5 * MIB]
     path = registry.keep("a", data)
     process, url = stage.proxy("--registry", registry.url, "--log-format", "json", errors=subprocess.PIPE)
@@ -432,8 +431,8 @@ def test_a_blob_that_another_program_changes_on_the_disk(stage: Scene, registry:
     assert len([line for line in told.splitlines() if json.loads(line)["event"] == "blob_changed"]) >= changes
 
 
-def test_a_registry_that_fails_what_it_has_permitted(stage: Scene, registry: Blobs) -> None:
-    """The client has its answer after a few tries, and not after all that a download would make."""
+def test_registry_errors_reach_the_client_after_a_few_attempts(stage: Scene, registry: Blobs) -> None:
+    """HEAD succeeds and GET fails; the client does not wait for all attempts of a download."""
     path = registry.keep("a", DATA)
     right = registry.scripts[path]
     url = stage.proxy("--registry", registry.url)[1]
@@ -454,8 +453,8 @@ def test_a_registry_that_fails_what_it_has_permitted(stage: Scene, registry: Blo
 
 
 @pytest.mark.parametrize("node", [False, True])
-def test_a_registry_that_breaks_off_and_names_no_version(stage: Scene, registry: Blobs, node: bool) -> None:
-    """The digest names it: what came is gone on from by ranges."""
+def test_a_pull_resumes_by_range_from_a_registry_that_names_no_version(stage: Scene, registry: Blobs, node: bool) -> None:
+    """The digest identifies the version, so ranges need no If-Range."""
     data = DATA[: 5 * MIB]
     path = registry.keep("a", data)
     sent = 0

@@ -1,4 +1,4 @@
-"""Every field of every endpoint with hostile values: refused or taken, never an error of the server's own."""
+"""Hostile values in every field of every endpoint: accepted or refused, never an internal error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN_FAULT = b"internal error"
 
 
 class Client:
-    """One connection after the other; what each request is answered with."""
+    """A client that sends requests over one connection at a time and returns their responses."""
 
     def __init__(self, port: int, ip: str = "127.0.0.1") -> None:
         self._address = ip, port
@@ -34,7 +34,7 @@ class Client:
                 self._line = socket.create_connection(self._address, 40)
             with contextlib.suppress(OSError, http.client.HTTPException):
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    self._line.sendall(request)  # what refuses it before its end closes
+                    self._line.sendall(request)  # a server that refuses a request before its end closes the connection
                 answer = http.client.HTTPResponse(self._line, method=request.split(b" ", 1)[0].decode())
                 answer.begin()
                 body = answer.read()
@@ -75,7 +75,7 @@ def joined(stage: Scene) -> Iterator[tuple[Supernode, str, dict[str, str], dict[
         assert status == 200
         made.append({"task": json.loads(body)["data"]["taskId"], "cid": cid})
     yield node, url, made[0], made[1]
-    for download in made:  # what they were assigned is nobody's, or the end would wait for it
+    for download in made:  # assigned pieces are released, or the supernode's shutdown would wait for them
         node.get("/peer/service/down?taskId={task}&cid={cid}".format(**download))
     assert b"\ndfengine_internal_errors_total 0.0\n" in node.get("/metrics")
 
@@ -87,7 +87,7 @@ def about(url: str, cid: str) -> dict[str, Any]:
             "location": "", "inOrder": False, "asSeed": False, "dfdaemon": False, "taskId": ""}  # fmt: skip
 
 
-def test_registrations(joined: Any) -> None:
+def test_registrations_with_hostile_fields(joined: Any) -> None:
     node, url, *_ = joined
     fields = about(url + "?HOLE", "hostile")
 
@@ -106,7 +106,7 @@ def test_registrations(joined: Any) -> None:
     assert check(Client(node.port), each()) > 1000
 
 
-def test_native_pulls(joined: Any) -> None:
+def test_native_pulls_with_hostile_fields(joined: Any) -> None:
     node, _, native, _ = joined
     base = {**native, "done": [[0, "cdnnode:x"]], "failed": [[1, "cdnnode:x", "gone"]], "ending": [1], "pace": 0.5, "held": [[0, 1]],
             "evicted": [[1, 2]], "want": 0, "wait": 0, "una": 0, "end": -1}  # fmt: skip
@@ -115,7 +115,7 @@ def test_native_pulls(joined: Any) -> None:
         for message in (base, {**native, "done": [[0, ""]], "ending": [1], "want": 1, "wait": 0, "una": 0, "end": 1}):
             for what, body in border.bodies(message):
                 if ".wait=" not in what:
-                    # Written as `get` does, without blanks: the way of plain pulls.
+                    # The second is written without blanks, as `get` writes it: the parser of plain pulls reads it.
                     yield what, border.post("/swarm/pull", body)
                     yield what, border.post("/swarm/pull", body.replace(b", ", b",").replace(b": ", b":"))
         for what, body in border.bodies({**native, "origin": "a.example:80", "wait": 0, "release": True}):
@@ -124,7 +124,7 @@ def test_native_pulls(joined: Any) -> None:
     assert check(Client(node.port), each()) > 1000
 
 
-def test_pulls_of_old_clients(joined: Any) -> None:
+def test_requests_of_1x_clients_and_operators_with_hostile_fields(joined: Any) -> None:
     node, url, _, old = joined
     task, cid, piece = old["task"], old["cid"], "0-4194303"
     fields = {
@@ -164,7 +164,7 @@ def test_pulls_of_old_clients(joined: Any) -> None:
 
 
 def pieces(path: str, headers: dict[str, str]) -> Iterator[tuple[str, bytes]]:
-    """A piece's request with one hostile header."""
+    """Requests for a piece with one hostile header each."""
     lines = {name: f"{name}: {value}\r\n".encode() for name, value in headers.items()}
     for name in headers:
         rest = b"".join(line for other, line in lines.items() if other != name)
@@ -175,7 +175,7 @@ def pieces(path: str, headers: dict[str, str]) -> Iterator[tuple[str, bytes]]:
                     yield f"{name}: {form!r}", border.get(path.encode(), rest + b"Range: " + form.replace(b"%b", value) + b"\r\n")
 
 
-def test_the_download_port(joined: Any) -> None:
+def test_the_supernodes_download_port_with_hostile_headers(joined: Any) -> None:
     node, _, native, _ = joined
     path = f"/download/{native['task'][:3]}/{native['task']}"
     client = Client(int(node.download.rpartition(":")[2]))
@@ -184,7 +184,7 @@ def test_the_download_port(joined: Any) -> None:
     assert check(client, pieces(path, headers)) > 100
 
 
-def test_a_peer_server(stage: Scene) -> None:
+def test_a_peer_server_with_hostile_headers_and_paths(stage: Scene) -> None:
     stage.file("f", 9 << 20)
     url, node = stage.origin() + "/f", stage.supernode()
     stage.get(url, "out", nodes=(node,))
@@ -199,7 +199,7 @@ def test_a_peer_server(stage: Scene) -> None:
         yield from pieces(f"/peer/file/{name}", headers)
         yield from pieces(f"/rate/{name}", {"rateLimit": "1"})
         for what, request in pieces(f"/check/{name}", {"totalLimit": "1000000000"}):
-            if not re.search(rb"totalLimit: 0*[0-9]{1,4}\r", request):  # a rate that would be kept
+            if not re.search(rb"totalLimit: 0*[0-9]{1,4}\r", request):  # a low rate limit that the peer server would apply
                 yield what, request
         for what, query in border.queries({"taskFileName": name}):
             yield what, border.get(b"/client/finish?" + query)

@@ -1,4 +1,4 @@
-"""`dfengine cache`: what a host serves and what a supernode keeps, seen and steered from the command line."""
+"""`dfengine cache`: lists, pins, exports and removes the files that a host serves and the copies that a supernode stores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 9 * MIB + 3
 
 
 def cache(stage: Scene, *words: str, node: Supernode | None = None, host: int = 9, status: int = 0) -> str:
-    """What it prints: on stdout, or on stderr when it should fail."""
+    """The command's stdout, or its stderr if `status` is not 0."""
     where = ["-n", node.node, "--ip", f"127.0.0.{host}"] if node is not None else []
     command = [*DFENGINE, "cache", *words, "--home", str(stage.path / f"home-{host}"), *where]
     done = subprocess.run(command, capture_output=True, check=False, timeout=120)
@@ -30,7 +30,7 @@ def cache(stage: Scene, *words: str, node: Supernode | None = None, host: int = 
 
 @contextlib.contextmanager
 def served(stage: Scene, name: str, host: int = 9) -> Iterator[Callable[[], int]]:
-    """A function that asks the host's peer server for the first byte of what it shares by that name, over one connection; the status."""
+    """A function that requests the first bytes of a shared file from the host's peer server, over one connection; it returns the status."""
     home = stage.path / f"home-{host}"
     [entry] = [each for each in json.loads(cache(stage, "ls", "--json", host=host))["cached"] if each["url"] == name]
     at = json.loads((home / "peer.lock").read_text())
@@ -57,7 +57,7 @@ def asked(node: Supernode, method: str, path: str, body: bytes = b"") -> int:
     return answer.status
 
 
-def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) -> None:
+def test_files_that_a_host_serves_are_listed_pinned_exported_and_removed(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     sha = stage.file("f.bin", SIZE)
@@ -75,7 +75,7 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
     cache(stage, "pin", own)
     (stage.path / "f.bin").unlink()
     (stage.path / "other.bin").unlink()
-    until(lambda: "other.bin" not in cache(stage, "ls") and len(cache(stage, "ls").splitlines()) == 3, "the end of what is not pinned")
+    until(lambda: "other.bin" not in cache(stage, "ls") and len(cache(stage, "ls").splitlines()) == 3, "the removal of the unpinned file")
     [pinned] = [each for each in json.loads(cache(stage, "ls", "--json"))["cached"] if not each["url"]]
     assert pinned["pinned"]
     cache(stage, "export", pinned["name"], str(stage.path / "again"))
@@ -84,15 +84,15 @@ def test_what_a_host_serves_is_listed_pinned_exported_and_removed(stage: Scene) 
     with served(stage, name) as ask:
         assert ask() == 206
         cache(stage, "rm", name)
-        assert ask() == 500, "on a connection that was open before"
+        assert ask() == 500, "a removed file is refused also on a connection that was open before"
     pid = stage.peer_pid(9)
     assert path.stat().st_ino not in [each.stat().st_ino for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()]
-    until(lambda: cache(stage, "ls").split() == ["name", "bytes", "pieces", "used", "kept", "content"], "the end of both")
+    until(lambda: cache(stage, "ls").split() == ["name", "bytes", "pieces", "used", "kept", "content"], "the removal of both files")
     assert path.exists()
     assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
 
 
-def test_a_host_knows_by_its_name_what_it_has_downloaded(stage: Scene) -> None:
+def test_a_downloaded_share_is_shown_and_exported_by_its_name(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     stage.get(name, "mine", host=2, nodes=(node,))
@@ -102,7 +102,7 @@ def test_a_host_knows_by_its_name_what_it_has_downloaded(stage: Scene) -> None:
     assert named(stage.path / "copy") == name
 
 
-def test_what_was_changed_is_not_exported(stage: Scene) -> None:
+def test_a_changed_file_is_not_exported(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=SIZE)
     name = stage.share(path, nodes=(node,)).strip()
     with open(path, "r+b") as file:
@@ -115,12 +115,12 @@ def test_what_was_changed_is_not_exported(stage: Scene) -> None:
 
 
 def _code(stage: Scene, name: str) -> int:
-    """A changed file is withdrawn within two seconds; until then its digest is wrong."""
-    until(lambda: name not in cache(stage, "ls"), "the end of the share")
+    """The exit code of an export of a changed file, after the file is withdrawn (within two seconds)."""
+    until(lambda: name not in cache(stage, "ls"), "the share withdrawn")
     return 2
 
 
-def test_a_supernode_s_copies_are_listed_pinned_and_removed(stage: Scene) -> None:
+def test_copies_of_a_supernode_are_listed_exported_pinned_and_removed(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=SIZE)
     stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin?token=secret"
@@ -148,12 +148,12 @@ def test_a_supernode_s_copies_are_listed_pinned_and_removed(stage: Scene) -> Non
     assert "is not the URL or task of a copy" in cache(stage, "stat", name, node=again, status=2)
 
 
-def test_words_that_cannot_be_meant(stage: Scene) -> None:
+def test_invalid_arguments_are_rejected(stage: Scene) -> None:
     for words in (("what",), ("ls", "x"), ("stat",), ("export", "x"), ("import", "x"), ("pin",), ("stat", "nothing")):
         assert cache(stage, *words, status=2).startswith("dfengine: ")
 
 
-def test_hostile_requests_for_copies(stage: Scene) -> None:
+def test_invalid_requests_to_the_cache_endpoints_are_refused(stage: Scene) -> None:
     node = stage.supernode()
     requests: list[tuple[str, str, bytes, Any]] = [
         ("GET", "/api/v1/cache/..", b"", 400), ("DELETE", "/api/v1/cache/%2e%2e%2fx", b"", (400, 404)),
@@ -168,7 +168,7 @@ def test_hostile_requests_for_copies(stage: Scene) -> None:
     assert node.metric("dfengine_internal_errors_total") == 0
 
 
-def test_a_swarm_s_secret_is_wanted(stage: Scene) -> None:
+def test_cache_requests_need_the_swarms_secret_or_the_console_token(stage: Scene) -> None:
     secret = stage.path / "secret"
     secret.write_text("a secret of thirty-two characters")
     secret.chmod(0o600)
@@ -179,7 +179,7 @@ def test_a_swarm_s_secret_is_wanted(stage: Scene) -> None:
     for method, path in (("GET", "/api/v1/cache"), ("DELETE", "/api/v1/cache/" + "0" * 64), ("POST", "/api/v1/cache/" + "0" * 64)):
         assert asked(node, method, path) in (401, 403)
     assert json.loads(cache(stage, "ls", "--json", "--secret-file", str(secret), node=node)) == {"cached": []}
-    # Who has the console's token needs no secret.
+    # A client with the console's token needs no secret.
     stage.file("f", MIB)
     url = stage.origin() + "/f"
     stage.get(url, "out", "--secret-file", str(secret), nodes=(node,))
@@ -197,7 +197,7 @@ def _homes(stage: Scene) -> None:
     Path(stage.path / "home-9").mkdir(exist_ok=True)
 
 
-def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
+def test_a_directory_is_listed_as_one_line_and_removed_as_a_whole(stage: Scene) -> None:
     node = stage.supernode()
     for path in ("a", "b/c"):
         (stage.www / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -227,17 +227,17 @@ def test_a_directory_has_one_line_which_says_so(stage: Scene) -> None:
         assert ask() == 206
         cache(stage, "rm", name)
         assert ask() == 500
-    cache(stage, "rm", str(out))  # what was downloaded there
+    cache(stage, "rm", str(out))  # the directory downloaded there
     assert json.loads(cache(stage, "ls", "--json"))["cached"] == []
     assert not list((stage.path / "home-9/trees").iterdir())
 
 
-def test_a_copy_whose_time_is_over_is_not_listed(stage: Scene) -> None:
+def test_an_expired_copy_is_not_listed(stage: Scene) -> None:
     node, path = stage.supernode(), made(stage, size=1000)
     name = cache(stage, "import", str(path), "--ttl", "6s", node=node).strip()
     stage.homes.add(stage.path / "home-9")
     kept = json.loads((node.home / "kept.json").read_bytes())
     [until_then] = [each["until"] for each in kept.values()]
-    until(lambda: time.time() > until_then, "the end of its time")
+    until(lambda: time.time() > until_then, "the copy's expiry")
     assert name not in cache(stage, "ls", node=node)
     assert "is not the URL or task of a copy" in cache(stage, "stat", name, node=node, status=2)

@@ -1,4 +1,4 @@
-"""Our client through a supernode that knows only 1.x."""
+"""Our client with a supernode that supports only the 1.x protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def content(length: int) -> bytes:
 
 
 class Download:
-    """`get` into a folder, through some nodes, serving nobody."""
+    """`get` into a folder, through the given nodes, without serving pieces."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,7 +64,7 @@ def _no_thread_and_no_descriptor_is_left() -> Any:
 
 @pytest.mark.parametrize("length", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, 9 * PIECE + 12345])
 @pytest.mark.parametrize("unknown", [False, True])
-def test_every_shape_of_file(get: Download, length: int, unknown: bool) -> None:
+def test_files_of_every_length_arrive_with_each_piece_requested_once(get: Download, length: int, unknown: bool) -> None:
     whole = content(length)
     with LegacySupernode(whole, unknown=unknown) as node:
         result = get(node, report_digest=True)
@@ -81,7 +81,7 @@ def test_every_shape_of_file(get: Download, length: int, unknown: bool) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256", "blake3", "xxh3"])
-def test_the_whole_digest(get: Download, algorithm: str) -> None:
+def test_a_download_with_a_wrong_whole_digest_fails_and_leaves_no_part_file(get: Download, algorithm: str) -> None:
     from dfengine.storage.hashing import hasher
 
     whole = content(6 * MIB)
@@ -94,10 +94,10 @@ def test_the_whole_digest(get: Download, algorithm: str) -> None:
         with pytest.raises(DigestMismatch) as error:
             get(node, digest=Digest(algorithm, "0" * len(right.hexdigest())))
         assert error.value.exit_code == 5
-        assert get.left() == [], "what is wrong is not gone on from"
+        assert get.left() == [], "wrong bytes are not resumed from"
 
 
-def test_pieces_that_the_supernode_has_not_yet(get: Download) -> None:
+def test_a_download_waits_for_pieces_that_the_supernode_fetches_later(get: Download) -> None:
     whole = content(8 * MIB)
     ready: set[int] = set()
     with LegacySupernode(whole, known=ready.__contains__) as node:
@@ -114,10 +114,10 @@ def test_pieces_that_the_supernode_has_not_yet(get: Download) -> None:
     assert get.output.read_bytes() == whole
 
 
-class TestSupernodesThatFail:
+class TestFailingSupernodes:
     whole = content(10 * MIB)
 
-    def test_one_that_is_not_there_and_one_that_is(self, get: Download) -> None:
+    def test_the_next_supernode_is_used_if_the_first_is_unreachable(self, get: Download) -> None:
         with unused_port() as port, LegacySupernode(self.whole) as node:
             assert get(SupernodeAddress("127.0.0.1", port), node).back_to_source is None
         assert get.output.read_bytes() == self.whole
@@ -132,7 +132,7 @@ class TestSupernodesThatFail:
             (404, {}),
         ],
     )
-    def test_one_that_refuses(self, get: Download, refusal: tuple[int, dict[str, Any]]) -> None:
+    def test_the_next_supernode_is_used_if_the_first_refuses(self, get: Download, refusal: tuple[int, dict[str, Any]]) -> None:
         with LegacySupernode(self.whole) as node, LegacySupernode(self.whole) as other:
             node.refuse = refusal
             assert get(node, other).back_to_source is None
@@ -140,14 +140,14 @@ class TestSupernodesThatFail:
             with pytest.raises(SupernodeError, match="--notbs"):
                 get(node, notbs=True)
 
-    def test_without_any_the_origin_is_asked_and_the_reason_is_told(self, get: Download) -> None:
+    def test_without_a_reachable_supernode_the_origin_is_read_and_the_reason_reported(self, get: Download) -> None:
         with unused_port() as port, Origin(self.whole) as origin:
             result = get(SupernodeAddress("127.0.0.1", port), url=origin.url)
         assert "cannot be connected to" in (result.back_to_source or "")
         assert result.from_origin == len(self.whole)
         assert get.output.read_bytes() == self.whole
 
-    def test_one_that_names_the_origin_as_the_source(self, get: Download) -> None:
+    def test_a_supernode_that_names_the_origin_as_the_source(self, get: Download) -> None:
         with LegacySupernode(self.whole, cdn_source="source") as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url)
         assert "names the origin" in (result.back_to_source or "")
@@ -156,7 +156,7 @@ class TestSupernodesThatFail:
     @pytest.mark.parametrize(
         "answer", [{"code": 604, "msg": "cdn failed"}, {"code": 600}, {"code": 601, "data": [{}]}, {"code": 500}, {"nonsense": 1}]
     )
-    def test_one_that_fails_in_the_pulls(self, get: Download, answer: dict[str, Any]) -> None:
+    def test_a_supernode_that_answers_pulls_with_errors_is_replaced_by_the_origin(self, get: Download, answer: dict[str, Any]) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
             node.pull_code = answer
             result = get(node, url=origin.url)
@@ -165,7 +165,7 @@ class TestSupernodesThatFail:
             assert len(node.registered) <= 5
         assert get.output.read_bytes() == self.whole
 
-    def test_one_that_is_restarted_in_the_middle_and_forgot_us(self, get: Download) -> None:
+    def test_a_download_registers_again_at_a_supernode_that_restarted_without_state(self, get: Download) -> None:
         began, restarted = threading.Event(), threading.Event()
 
         def fault(n: int, before: int) -> str:
@@ -181,16 +181,16 @@ class TestSupernodesThatFail:
             node.start()
             restarted.set()
 
-        # The last pieces are offered only by the one that has forgotten: the download cannot end without it.
+        # Only the restarted supernode offers the last pieces: the download cannot end without it.
         with LegacySupernode(self.whole, fault=fault, known=lambda n: n < 8 or restarted.is_set()) as node:
             result = get(node)
             assert result.back_to_source is None
             assert len(node.registered) == 2
             assert node.registered[0]["cid"] == node.registered[1]["cid"]
-            assert sum(node.asked.values()) <= node.pieces + 4, "at most what was on its way is fetched again"
+            assert sum(node.asked.values()) <= node.pieces + 4, "at most the pieces in flight are fetched again"
         assert get.output.read_bytes() == self.whole
 
-    def test_one_that_is_lost_in_the_middle_and_another_takes_over(self, get: Download) -> None:
+    def test_another_supernode_takes_over_from_one_lost_in_mid_download(self, get: Download) -> None:
         def fault(n: int, before: int) -> str:
             if n == 6 and not stopped.is_set():
                 stopped.set()
@@ -200,15 +200,15 @@ class TestSupernodesThatFail:
 
         stopped = threading.Event()
         with LegacySupernode(self.whole, fault=fault) as node, LegacySupernode(self.whole) as other:
-            # Whichever is first by rendezvous: both orders must work.
+            # Rendezvous hashing decides which supernode is first: both orders must work.
             node, other = (node, other)
             result = get(node, other)
             assert result.back_to_source is None
             if stopped.is_set():
-                assert other.bytes_sent < len(self.whole), "what was here was not fetched again"
+                assert other.bytes_sent < len(self.whole), "pieces on disk were not fetched again"
         assert get.output.read_bytes() == self.whole
 
-    def test_one_that_is_lost_for_good(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pieces_of_a_lost_supernode_are_kept_and_the_origin_read_once(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dfengine.client.swarm_session.RETRY", 0.5)
         stopped = threading.Event()
 
@@ -222,19 +222,19 @@ class TestSupernodesThatFail:
             result = get(node, url=origin.url)
             assert result.back_to_source
             assert result.from_supernode > 0
-            assert result.from_origin == len(self.whole) - result.from_supernode, "only what was missing"
-            # Nothing tells whether both have the same file: the origin's is read as a whole, and what is here is compared.
-            assert set(origin.asked.values()) == {1}, "no part of it twice"
+            assert result.from_origin == len(self.whole) - result.from_supernode, "only the missing bytes count as the origin's"
+            # The versions cannot be compared by name: the whole file is read from the origin and compared with the pieces on disk.
+            assert set(origin.asked.values()) == {1}, "the origin is asked for no part twice"
         assert get.output.read_bytes() == self.whole
 
-    def test_one_that_never_offers_anything(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_origin_is_read_if_the_supernode_never_offers_a_piece(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dfengine.client.progress_timeout.IDLE", 0.3)
         with LegacySupernode(self.whole, known=lambda n: False) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url, minrate=0)
             assert "no progress in the swarm" in (result.back_to_source or "")
         assert get.output.read_bytes() == self.whole
 
-    def test_the_users_patience(self, get: Download) -> None:
+    def test_a_timeout_ends_the_download_with_exit_code_8_and_it_can_be_resumed(self, get: Download) -> None:
         with LegacySupernode(self.whole, known=lambda n: n < 5) as node:
             with pytest.raises(TimedOut) as error:
                 get(node, timeout=0.7)
@@ -251,8 +251,8 @@ FAULTS = ["close", "gone", "flip", "head", "tail", "truncate", "short", "long", 
 
 
 @pytest.mark.parametrize("way", ["chunked", "unannounced"])
-def test_pieces_whose_length_only_their_frames_say(get: Download, way: str) -> None:
-    """As a proxy may send them."""
+def test_pieces_in_chunked_responses_and_without_content_length(get: Download, way: str) -> None:
+    """Proxies may send pieces so."""
     whole = content(8 * MIB)
     with LegacySupernode(whole, fault=lambda n, before: way) as node:
         result = get(node, notbs=True)
@@ -261,11 +261,11 @@ def test_pieces_whose_length_only_their_frames_say(get: Download, way: str) -> N
         assert set(node.asked.values()) == {1}
 
 
-class TestSourcesThatFail:
+class TestFailingSources:
     whole = content(8 * MIB)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_once(self, get: Download, fault: str) -> None:
+    def test_a_source_that_fails_once_is_asked_again(self, get: Download, fault: str) -> None:
         once: Fault = lambda n, before: fault if n == 3 and not before else ""  # noqa: E731
         with LegacySupernode(self.whole, fault=once) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url)
@@ -277,7 +277,7 @@ class TestSourcesThatFail:
                 assert node.asked[3] == 2
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_always(self, get: Download, fault: str) -> None:
+    def test_a_source_that_always_fails_is_replaced_by_the_origin(self, get: Download, fault: str) -> None:
         with LegacySupernode(self.whole, fault=lambda n, before: fault) as node, Origin(self.whole) as origin:
             result = get(node, url=origin.url)
             assert result.back_to_source
@@ -289,7 +289,7 @@ class TestSourcesThatFail:
         assert not get.output.exists()
 
     @pytest.mark.parametrize("fault", ["stall", "trickle"])
-    def test_one_that_would_never_end(self, get: Download, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_piece_of_a_stalling_source_is_requested_again(self, get: Download, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("dfengine.client.fetch.SILENCE", 0.4)
         monkeypatch.setattr("dfengine.client.fetch.GRACE", 0.4)
         with LegacySupernode(self.whole, fault=lambda n, before: fault if n == 3 and not before else "") as node:
@@ -297,8 +297,8 @@ class TestSourcesThatFail:
             assert node.asked[3] == 2
         assert get.output.read_bytes() == self.whole
 
-    def test_a_piece_with_a_wrong_digest_is_never_here(self, get: Download) -> None:
-        """The part file of a download that failed on lies holds nothing."""
+    def test_pieces_with_a_wrong_digest_are_not_resumed_from(self, get: Download) -> None:
+        """The part file of a download that failed on wrong digests has no pieces."""
         with LegacySupernode(self.whole, fault=lambda n, before: "flip") as node:
             with pytest.raises(DfengineError):
                 get(node, notbs=True)
@@ -307,7 +307,7 @@ class TestSourcesThatFail:
         assert get.output.read_bytes() == self.whole
 
 
-class TestGoingOn:
+class TestResuming:
     whole = content(10 * MIB)
 
     def broken_off(self, get: Download, node: LegacySupernode, pieces: int = 5, **settings: Any) -> None:
@@ -316,7 +316,7 @@ class TestGoingOn:
             get(node, timeout=0.8, **settings)
         node.known = lambda n: True
 
-    def test_only_what_is_missing_is_fetched(self, get: Download) -> None:
+    def test_only_missing_pieces_are_fetched(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
             result = get(node)
@@ -326,7 +326,7 @@ class TestGoingOn:
         assert get.output.read_bytes() == self.whole
         assert get.left() == ["out"]
 
-    def test_what_was_damaged_meanwhile_is_fetched_again(self, get: Download) -> None:
+    def test_pieces_damaged_in_the_part_file_are_fetched_again(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
             (part,) = get.folder.glob("*.part")
@@ -337,7 +337,7 @@ class TestGoingOn:
             assert (node.asked[1], node.asked[2]) == (1, 2)
         assert get.output.read_bytes() == self.whole
 
-    def test_another_length_starts_over(self, get: Download) -> None:
+    def test_a_file_of_another_length_starts_from_the_beginning(self, get: Download) -> None:
         other = content(10 * MIB + 1)
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
@@ -345,8 +345,8 @@ class TestGoingOn:
             assert get(node).resumed == 0
         assert get.output.read_bytes() == other
 
-    def test_another_file_of_the_same_length_is_noticed(self, get: Download) -> None:
-        """1.x does not name versions: the whole md5 that it tells at the end shows the mixture."""
+    def test_another_file_of_the_same_length_fails_the_first_attempt(self, get: Download) -> None:
+        """1.x does not name versions: the whole md5 that it reports at the end reveals the mixture."""
         other = bytes(reversed(self.whole))
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
@@ -357,7 +357,7 @@ class TestGoingOn:
             assert get(node).resumed == 0
         assert get.output.read_bytes() == other
 
-    def test_the_origin_fetches_only_what_is_missing(self, get: Download) -> None:
+    def test_the_origin_is_asked_only_for_missing_pieces(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node, Origin(self.whole) as origin:
             self.broken_off(get, node, url=origin.url)
             node.pull_code = {"code": 604, "msg": "cdn failed"}
@@ -366,15 +366,15 @@ class TestGoingOn:
             assert result.from_origin == len(self.whole) - 5 * PIECE
         assert get.output.read_bytes() == self.whole
 
-    def test_a_whole_digest_over_what_was_here_and_what_came(self, get: Download) -> None:
+    def test_the_whole_digest_covers_resumed_and_new_pieces(self, get: Download) -> None:
         with LegacySupernode(self.whole) as node:
             self.broken_off(get, node)
             get(node, digest=Digest("sha256", hashlib.sha256(self.whole).hexdigest()))
         assert get.output.read_bytes() == self.whole
 
 
-def test_the_limit_on_what_is_received(get: Download) -> None:
-    """As much as the limit allows in the time it took, and what one burst holds."""
+def test_locallimit_bounds_the_receive_rate(get: Download) -> None:
+    """At most the rate times the duration, plus one burst."""
     whole, rate = content(3 * MIB), 4 * MIB
     with LegacySupernode(whole) as node:
         result = get(node, locallimit=rate)
@@ -382,7 +382,7 @@ def test_the_limit_on_what_is_received(get: Download) -> None:
     assert get.output.read_bytes() == whole
 
 
-def test_progress_is_told(get: Download) -> None:
+def test_progress_is_reported_to_the_callback(get: Download) -> None:
     told: list[tuple[int, ...]] = []
     whole = content(4 * MIB)
     with LegacySupernode(whole) as node:
@@ -391,8 +391,8 @@ def test_progress_is_told(get: Download) -> None:
     assert all(0 <= supernode <= len(whole) + 64 * node.pieces * 16 for _, _, supernode, _, _ in told)
 
 
-def test_an_exception_in_the_main_thread_leaves_what_can_be_gone_on_from(get: Download) -> None:
-    """As when a signal's handler raises."""
+def test_a_download_can_be_resumed_after_an_exception_in_the_main_thread(get: Download) -> None:
+    """As raised by a signal handler."""
 
     class Signalled(BaseException):
         pass

@@ -1,4 +1,4 @@
-"""The client for programs in real processes: threads, forks, spawned workers, event loops; and what each leaves behind."""
+"""The Python client in real processes: threads, forks, spawned workers and event loops, and that none leaves threads or files open."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ assert open_files() == before, (before, open_files())
 
 
 class Program:
-    """Python programs of one host, 127.0.0.<host>, whose names `base`, `folder` and `options` (home, address) are given."""
+    """Python programs of one host, 127.0.0.<host>, with the variables `base`, `folder`, `nodes` and `options` (home, address)."""
 
     def __init__(self, stage: Scene, host: int = 2) -> None:
         self.stage, self.base = stage, stage.origin(slow="4m")
@@ -66,7 +66,7 @@ class Program:
         )  # fmt: skip
 
     def run(self, text: str, *nodes: Supernode, ends_clean: bool = True, **environment: str) -> dict[str, Any]:
-        """Run it to its end; what it told. ends_clean: it checks that it has no thread and no open file then."""
+        """Run the program to its end and return what it reported by `tell`. ends_clean: it checks that no thread and no file is left."""
         process = self.start(text + (END if ends_clean else ""), *nodes, **environment)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, out + err
@@ -82,7 +82,7 @@ def program(stage: Scene) -> Program:
     return Program(stage)
 
 
-def test_the_functions_read_the_environment(stage: Scene, program: Program) -> None:
+def test_module_functions_read_settings_from_the_environment(stage: Scene, program: Program) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -98,8 +98,8 @@ tell(result=result.from_supernode, out=sha(folder + "out"), read=read, alone=alo
     assert told == {"result": SIZE, "out": digest, "read": digest, "alone": SIZE}
 
 
-def test_stderr_is_the_programs_own(stage: Scene, program: Program) -> None:
-    """What the command line would print is in the result, also where the environment asks for more of it."""
+def test_notices_are_in_the_result_and_not_on_stderr(stage: Scene, program: Program) -> None:
+    """Messages that the command line would print are in the result, also if the environment requests verbose output."""
     stage.file("f", SIZE)
     node = stage.supernode()
     told = program.run(
@@ -125,7 +125,7 @@ tell(notices=[first.notices, again.notices, gone.notices, file.result.notices])
     assert "goes to the origin" in streamed[0]
 
 
-def test_one_text_is_one_supernode(stage: Scene, program: Program) -> None:
+def test_nodes_may_be_a_single_address(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()
     told = program.run("tell(got=dfengine.Client(nodes=nodes[0], **options).get(base + '/f', folder, notbs=True).from_supernode)", node)
@@ -133,7 +133,7 @@ def test_one_text_is_one_supernode(stage: Scene, program: Program) -> None:
     assert (stage.path / "f").stat().st_size == SIZE
 
 
-def test_progress_and_the_handle(stage: Scene, program: Program) -> None:
+def test_progress_and_results_of_a_download_handle(stage: Scene, program: Program) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -167,7 +167,7 @@ WAYS = {"swarm": ("nodes", "/slow/f"), "origin": ("None", "/slow/f"), "no ranges
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_the_function_raises_ends_the_download_and_comes_out(stage: Scene, program: Program, way: str) -> None:
+def test_an_exception_of_the_progress_function_ends_the_download_and_is_raised(stage: Scene, program: Program, way: str) -> None:
     digest, node = stage.file("f", 3 * SIZE), stage.supernode()
     given, path = WAYS[way]
     told = program.run(
@@ -207,7 +207,7 @@ tell(resumed=result.resumed, out=sha(folder + "out"))
     assert told["out"] == digest
 
 
-def test_cancel_and_close(stage: Scene, program: Program) -> None:
+def test_cancelling_downloads_and_closing_the_client(stage: Scene, program: Program) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -261,7 +261,7 @@ tell(slowest=max(times), resumed=result.resumed, out=sha(folder + "out"))
 
 
 @pytest.mark.parametrize("where", ["a registration", "an origin", "a supernode that takes no connection"])
-def test_a_wait_for_somebody_who_says_nothing_is_cancelled(stage: Scene, program: Program, where: str) -> None:
+def test_waits_for_silent_supernodes_and_origins_can_be_cancelled(stage: Scene, program: Program, where: str) -> None:
     told = program.run(
         f"""
 import socket
@@ -297,7 +297,7 @@ tell(times=times)
 """
     )
     assert len(told["times"]) == 3
-    assert max(told["times"]) < 5, "a supernode or an origin is waited for longer"
+    assert max(told["times"]) < 5, "the time-outs of supernodes and origins are longer"
 
 
 CANCELS = """
@@ -346,12 +346,12 @@ async def main():
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_cancelled_at_random_awaits_nothing_is_left(stage: Scene, program: Program, loop: str) -> None:
+def test_downloads_cancelled_at_random_moments_leave_no_threads(stage: Scene, program: Program, loop: str) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     seed = random_seed()
     print(f"seed {seed}")
     run = "asyncio.run(main())"
-    if loop == "uvloop":  # which keeps a pipe
+    if loop == "uvloop":  # uvloop keeps a pipe open
         run = "import uvloop\nuvloop.run(asyncio.sleep(0))\nbefore = open_files()\nuvloop.run(main())"
     told = program.run(CANCELS.replace("SEED", str(seed)).replace("SIZE", str(SIZE)) + run, node)
     assert told["cancelled"] >= 5
@@ -359,12 +359,12 @@ def test_cancelled_at_random_awaits_nothing_is_left(stage: Scene, program: Progr
 
 
 def random_seed() -> int:
-    """Another one for each run; of a CI run always the same."""
+    """A new seed for each run; always 0 in CI."""
     return 0 if os.environ.get("CI") else int.from_bytes(os.urandom(4), "big")
 
 
-def test_a_loop_that_runs_already(stage: Scene, program: Program) -> None:
-    """As in a notebook: plain calls in its thread, in its executor, and coroutines."""
+def test_plain_calls_and_coroutines_within_a_running_event_loop(stage: Scene, program: Program) -> None:
+    """As in a notebook: plain calls in the loop's thread and in its executor, and coroutines."""
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -390,7 +390,7 @@ tell(digests=[sha(folder + name) for name in ("first", "second", "third", "fourt
     assert told["turns"] > 20, "the loop was blocked during the five seconds of the last download"
 
 
-def test_a_handle_is_awaited_by_several_tasks(stage: Scene, program: Program) -> None:
+def test_a_handle_can_be_awaited_by_several_tasks(stage: Scene, program: Program) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -439,8 +439,8 @@ tell(out=sha(folder + "out"))
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
-def test_a_hundred_opens_leave_nothing(stage: Scene, program: Program, swarm: bool) -> None:
-    """Descriptors, threads and memory are after 120 of them what they were, however they ended."""
+def test_repeated_opens_leak_no_descriptors_threads_or_memory(stage: Scene, program: Program, swarm: bool) -> None:
+    """120 opens that end with success, a wrong digest or a missing file."""
     stage.file("f", SIZE)
     told = program.run(
         """
@@ -491,8 +491,8 @@ tell(digests=[sha(f"{folder}out{n}") for n in range(6)])
     assert told["digests"] == digests
 
 
-def test_two_clients_in_two_swarms(stage: Scene, program: Program) -> None:
-    """Each has a secret that the other's supernode refuses."""
+def test_two_clients_of_one_process_in_two_swarms(stage: Scene, program: Program) -> None:
+    """Each client has a secret that the other's supernode refuses."""
     digest = stage.file("f", SIZE)
     nodes = []
     for number in range(2):
@@ -518,8 +518,8 @@ tell(digests=[sha(f"{folder}out{n}") for n in range(2)], sources=[each.from_supe
     assert told == {"refused": True, "digests": [digest, digest], "sources": [SIZE, SIZE]}
 
 
-def test_a_fork_in_the_middle(stage: Scene, program: Program) -> None:
-    """The child has no part in what runs, and downloads for itself; the parent notices nothing."""
+def test_a_forked_child_starts_its_own_downloads_and_does_not_affect_the_parents(stage: Scene, program: Program) -> None:
+    """The child cannot wait for downloads that the parent started; the parent's downloads complete."""
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         """
@@ -570,8 +570,8 @@ tell(child=child, out=sha(folder + "out"), alone=sha(folder + "alone"), length=l
     assert told["length"] == SIZE
 
 
-def test_a_forked_child_has_nothing_of_what_the_parent_has_open(stage: Scene, program: Program) -> None:
-    """No memory, lock or connection: only numbers of /dev/null. What libcurl keeps to wake itself is nobody else's."""
+def test_a_forked_child_inherits_no_memory_or_connections_of_open_files(stage: Scene, program: Program) -> None:
+    """No memory, lock or connection: their descriptors refer to /dev/null. libcurl's eventfd, which only wakes libcurl, is not counted."""
     stage.file("f", SIZE)
     told = program.run(
         """
@@ -603,12 +603,12 @@ tell(began=len(began))
     )
     assert told["began"] > 10
     assert told["found"] == []
-    assert told["gone"], "pages that nobody has a view of are unmapped"
+    assert told["gone"], "pages without a view are unmapped"
     assert told["read"] == 7
 
 
-def test_a_program_has_no_child_by_its_downloads(stage: Scene, program: Program) -> None:
-    """Its handler of SIGCHLD is not called, and no peer server that ended is left."""
+def test_downloads_leave_the_program_no_child_process(stage: Scene, program: Program) -> None:
+    """Its SIGCHLD handler is not called, and an ended peer server is no zombie of it."""
     stage.file("f", SIZE)
     told = program.run(
         """
@@ -636,7 +636,7 @@ tell(alone=alone, heard=heard)
     assert told == {"alone": True, "heard": []}
 
 
-def test_the_lock_of_a_part_goes_with_its_download_and_not_with_a_child(stage: Scene, program: Program) -> None:
+def test_a_part_files_lock_ends_with_its_download_although_a_forked_child_runs(stage: Scene, program: Program) -> None:
     digest = stage.file("f", SIZE)
     told = program.run(
         """
@@ -667,7 +667,7 @@ tell(resumed=result.resumed, out=sha(folder + "out"))
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_workers_of_multiprocessing(stage: Scene, program: Program, method: str) -> None:
+def test_a_client_can_be_used_by_multiprocessing_workers(stage: Scene, program: Program, method: str) -> None:
     digests, node = [stage.file(f"f{number}", SIZE // 8) for number in range(4)], stage.supernode()
     told = program.run(
         f"""
@@ -688,7 +688,7 @@ if __name__ == "__main__":
     assert told == {"codes": [0] * 4, "digests": digests}
 
 
-def test_ctrl_c_in_a_get_leaves_what_the_next_one_goes_on_from(stage: Scene, program: Program) -> None:
+def test_a_get_can_be_resumed_after_a_keyboard_interrupt(stage: Scene, program: Program) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     text = """
 handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
@@ -721,7 +721,7 @@ tell(end=True)
     assert told["out"] == digest
 
 
-def test_a_process_that_ends_does_not_wait_for_its_downloads(stage: Scene, program: Program) -> None:
+def test_a_process_exits_without_waiting_for_its_downloads(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     process = program.start(
         "download = dfengine.Client(locallimit='100K', **options).download(base + '/f', folder + 'out')\n"
@@ -732,7 +732,7 @@ def test_a_process_that_ends_does_not_wait_for_its_downloads(stage: Scene, progr
     assert not (stage.path / "out").exists()
 
 
-def test_the_function_may_use_the_client_but_not_wait_for_itself(stage: Scene, program: Program) -> None:
+def test_the_progress_function_may_close_the_client_but_not_wait_for_its_download(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()
     told = program.run(
@@ -787,7 +787,7 @@ while threading.active_count() > 1 and time.monotonic() < end:  # threads of ope
     assert told == {"same": True, "closed": [True, True]}
 
 
-def test_preheats(stage: Scene, program: Program) -> None:
+def test_preheats_of_a_client_and_their_cancellation(stage: Scene, program: Program) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()
     told = program.run(
@@ -819,7 +819,7 @@ except dfengine.Cancelled:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_tasks_read_from_one_open_file_and_some_are_cancelled(stage: Scene, program: Program, loop: str) -> None:
+def test_concurrent_reads_of_an_open_file_of_which_some_are_cancelled(stage: Scene, program: Program, loop: str) -> None:
     digest, node = stage.file("f", SIZE), stage.supernode()
     told = program.run(
         f"import {loop}\nseed = {random_seed()}"
@@ -863,7 +863,7 @@ LEFT_OPEN = ["client.stream(url, digest=wrong)", "client.open(url, digest=wrong)
 
 
 @pytest.mark.parametrize("how", LEFT_OPEN)
-def test_a_program_that_leaves_open_what_it_opened_ends_without_a_word(stage: Scene, program: Program, how: str) -> None:
+def test_a_program_that_does_not_close_its_files_exits_without_output_on_stderr(stage: Scene, program: Program, how: str) -> None:
     stage.file("f", SIZE)
     node = stage.supernode()
     told = program.run(

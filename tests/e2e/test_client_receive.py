@@ -1,4 +1,4 @@
-"""Receiver and Connection over real sockets: exact bytes, every wait bounded, hostile answers cut off."""
+"""Receiver and Connection over real sockets: exact bytes, bounded waits, hostile responses refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.e2e.scene import until
 
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's and a client's."""
+    """TLS contexts of a server and a client."""
     authority = Authority(tmp_path_factory.mktemp("ca"))
     cert, key = authority.issue("host")
     return tls.server(cert, key, authority.ca), tls.client(cert, key, authority.ca, named=False)
@@ -32,7 +32,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 @pytest.fixture(params=["plain", "tls"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Receiver | TlsReceiver, socket.socket]]:
-    """A receiving side and the socket that feeds it."""
+    """A receiver and the socket that sends to it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = socket.create_connection(listener.getsockname())
         there, _ = listener.accept()
@@ -54,7 +54,7 @@ def soon(seconds: float = 10.0) -> float:
     return time.monotonic() + seconds
 
 
-def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_head_then_content_into_a_buffer_then_another_head(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     content = random.Random(1).randbytes(3 << 20)
     sender = threading.Thread(target=there.sendall, args=(b"HEAD\r\n\r\n" + content + b"NEXT\r\n\r\nrest",))
@@ -70,8 +70,8 @@ def test_a_head_then_content_in_the_buffer_then_another_head(pair: tuple[Receive
     assert receiver.buffered == 0
 
 
-def test_content_in_parts_wakes_rarely_and_at_its_end_at_once() -> None:
-    """The kernel wakes a receiver for LOW bytes as long as twice that is certain to come, for the last ones and for a head for any."""
+def test_content_in_parts_sets_the_low_water_mark_and_resets_it_at_the_end() -> None:
+    """SO_RCVLOWAT is LOW while at least twice LOW bytes are still expected, and 1 for the last bytes and for a head."""
     low = 64 << 10
     content = random.Random(2).randbytes(9 * low // 2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -112,41 +112,41 @@ def test_a_head_in_any_segments(pair: tuple[Receiver, socket.socket], parts: lis
     sender.join()
 
 
-def test_a_line(pair: tuple[Receiver, socket.socket]) -> None:
+def test_lines_with_and_without_carriage_return(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"1f\r\n\nx")
     assert [receiver.line(soon()), receiver.line(soon()), receiver.buffered] == [b"1f\r\n", b"\n", 1]
 
 
-def test_a_head_without_end_is_refused_in_bounded_memory(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_head_longer_than_the_limit_is_refused(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"x" * (HEAD_LIMIT + 1))
     with pytest.raises(ProtocolViolation):
         receiver.head(soon())
 
 
-def test_a_line_without_end(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_line_longer_than_the_limit_is_refused(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"x" * (HEAD_LIMIT + 1))
     with pytest.raises(ProtocolViolation):
         receiver.line(soon())
 
 
-def test_silence_ends_at_the_deadline(pair: tuple[Receiver, socket.socket]) -> None:
+def test_an_incomplete_head_fails_at_the_deadline(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"half a head\r\n")
     with pytest.raises(SourceGone, match="no answer in time"):
         receiver.head(soon(0.05))
 
 
-def test_content_that_stops_coming(pair: tuple[Receiver, socket.socket]) -> None:
+def test_content_that_stops_arriving_fails_after_the_silence_limit(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"x" * 100)
     with pytest.raises(SourceGone, match=r"silent for 0\.2 s after 100 of 200"):
         receiver.into(bytearray(200), 0, 200, silence=0.2)
 
 
-def test_content_that_trickles(pair: tuple[Receiver, socket.socket]) -> None:
+def test_content_slower_than_the_floor_is_too_slow(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     stop = threading.Event()
 
@@ -162,7 +162,7 @@ def test_content_that_trickles(pair: tuple[Receiver, socket.socket]) -> None:
     sender.join()
 
 
-def test_what_came_before_counts_for_the_rate(pair: tuple[Receiver, socket.socket]) -> None:
+def test_bytes_received_before_count_towards_the_rate(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"x" * 100)
     receiver.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=1_000_000)
@@ -171,7 +171,7 @@ def test_what_came_before_counts_for_the_rate(pair: tuple[Receiver, socket.socke
         receiver.into(bytearray(100), 0, 100, floor=1000.0, grace=0.0, started=time.monotonic() - 50.0, before=10)
 
 
-def test_a_close_in_the_middle(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_close_in_the_middle_of_content_reports_the_bytes_received(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.sendall(b"x" * 100)
     there.close()
@@ -179,7 +179,7 @@ def test_a_close_in_the_middle(pair: tuple[Receiver, socket.socket]) -> None:
         receiver.into(bytearray(200), 0, 200)
 
 
-def test_a_reset(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_reset_connection_is_a_lost_source(pair: tuple[Receiver, socket.socket]) -> None:
     receiver, there = pair
     there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     there.close()
@@ -214,27 +214,27 @@ def test_stop_from_another_thread_ends_a_wait(pair: tuple[Receiver, socket.socke
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 11), (11, 0), (-1, 1), (5, 6), (0, -1), (1 << 62, 1 << 62)])
-def test_a_buffer_that_is_too_small(pair: tuple[Receiver, socket.socket], offset: int, length: int) -> None:
+def test_ranges_outside_of_the_buffer_are_rejected(pair: tuple[Receiver, socket.socket], offset: int, length: int) -> None:
     with pytest.raises(ValueError, match="fit"):
         pair[0].into(bytearray(10), offset, length)
 
 
-def test_a_buffer_that_cannot_be_written(pair: tuple[Receiver, socket.socket]) -> None:
+def test_a_read_only_buffer_is_rejected(pair: tuple[Receiver, socket.socket]) -> None:
     with pytest.raises((BufferError, TypeError)):
         pair[0].into(b"constant", 0, 1)
 
 
-def test_nothing_is_received_for_nothing(pair: tuple[Receiver, socket.socket]) -> None:
+def test_receiving_zero_bytes_returns_at_once(pair: tuple[Receiver, socket.socket]) -> None:
     pair[0].into(bytearray(0), 0, 0)
     assert pair[0].read(0, soon()) == b""
 
 
-# Connection, against a server that sends what it is told.
+# Connection, against a server that sends given bytes.
 
 
 @pytest.fixture
 def serving() -> Iterator[Callable[..., Connection]]:
-    """`serving(bytes)`: a connection whose server answers each request with these bytes, then closes if `close`."""
+    """`serving(bytes, ...)`: a connection whose server answers each request with the next bytes, and then closes if `close`."""
     threads: list[threading.Thread] = []
     ends: list[Connection | socket.socket] = []
 
@@ -276,7 +276,7 @@ def test_two_requests_on_one_connection(serving: Callable[..., Connection]) -> N
     assert connection.remote_ip == "127.0.0.1"
 
 
-def test_a_connection_that_was_reset_before_anything_was_said() -> None:
+def test_a_connection_reset_before_the_first_request_is_reported_as_closed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connection = Connection("127.0.0.1", listener.getsockname()[1])
         there, _ = listener.accept()
@@ -290,15 +290,15 @@ def test_a_connection_that_was_reset_before_anything_was_said() -> None:
             connection.close()
 
 
-def test_chunks_and_trailers(serving: Callable[..., Connection]) -> None:
+def test_chunked_bodies_with_trailers_are_read_completely(serving: Callable[..., Connection]) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n"
     connection = serving(head + chunks, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
     assert connection.request("GET", "/")[2] == b"abc0123456789"
-    assert connection.request("GET", "/")[2] == b"!", "nothing of the first answer was left over"
+    assert connection.request("GET", "/")[2] == b"!", "no byte of the first response was left over"
 
 
-def test_interim_answers_are_skipped(serving: Callable[..., Connection]) -> None:
+def test_interim_responses_are_skipped(serving: Callable[..., Connection]) -> None:
     connection = serving(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n!")
     assert connection.request("GET", "/")[2] == b"!"
 
@@ -318,7 +318,7 @@ def test_interim_answers_are_skipped(serving: Callable[..., Connection]) -> None
         b"\0" * 100 + b"\r\n\r\n",
     ],
 )
-def test_answers_that_cannot_be_meant(serving: Callable[..., Connection], answer: bytes) -> None:
+def test_malformed_responses_are_protocol_violations(serving: Callable[..., Connection], answer: bytes) -> None:
     connection = serving(answer)
     with pytest.raises(ProtocolViolation):
         connection.request("GET", "/")
@@ -326,7 +326,7 @@ def test_answers_that_cannot_be_meant(serving: Callable[..., Connection], answer
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", b"HTTP/1.1 200", b""])
-def test_half_an_answer(serving: Callable[..., Connection], answer: bytes) -> None:
+def test_a_truncated_response_is_a_lost_source(serving: Callable[..., Connection], answer: bytes) -> None:
     connection = serving(answer, close=True)
     with pytest.raises(SourceGone):
         connection.request("GET", "/")
@@ -346,19 +346,19 @@ def test_a_body_without_a_length_ends_with_the_connection(serving: Callable[...,
         connection.body(connection.head(soon()), soon(), 1000)
 
 
-def test_no_answer(serving: Callable[..., Connection]) -> None:
+def test_a_response_that_does_not_arrive_in_time_fails(serving: Callable[..., Connection]) -> None:
     with pytest.raises(SourceGone, match="no answer in time"):
         serving(b"HTTP/1.1 200 OK\r\n").request("GET", "/", timeout=0.05)
 
 
-def test_nobody_listens() -> None:
+def test_connecting_to_a_port_without_a_listener_fails() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         with pytest.raises(SourceGone, match="cannot be connected to"):
             Connection("127.0.0.1", held.getsockname()[1])
 
 
-def test_an_address_that_is_none() -> None:
+def test_invalid_addresses_are_rejected() -> None:
     with pytest.raises(SourceGone):
         Connection("127.0.0.1\0", 1)
     assert local_address("256.0.0.1.invalid", 1) == ""

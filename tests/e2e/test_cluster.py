@@ -1,4 +1,4 @@
-"""Several supernodes with one Redis: the origin is read once for all of them, whoever of them, or Redis itself, is lost."""
+"""Several supernodes with one Redis: the origin is read once for all of them, also if a supernode or Redis is lost."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ def options(tmp_path: Path, server: RedisServer) -> tuple[str, ...]:
 
 def members(*nodes: Supernode) -> None:
     for node in nodes:
-        until(partial(lambda node: node.metric("dfengine_cluster_members") == len(nodes) - 1, node), "every supernode a member")
+        until(partial(lambda node: node.metric("dfengine_cluster_members") == len(nodes) - 1, node), "every supernode to be a member")
 
 
 def from_origin(*nodes: Supernode) -> list[float]:
     return [node.metric("dfengine_origin_bytes_total") for node in nodes]
 
 
-@pytest.mark.parametrize("redis", [True, False], ids=["with Redis", "and Redis too"])
-def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
+@pytest.mark.parametrize("redis", [True, False], ids=["leader lost", "leader and Redis lost"])
+def test_a_follower_resumes_as_leader_after_the_leader_is_killed(
     stage: Scene, options: tuple[str, ...], server: RedisServer, redis: bool
 ) -> None:
     digest, base = stage.file("f", SIZE), stage.origin(slow="700k")
-    # Long enough for three downloads to start meanwhile. One connection brings one piece after the other: one is here before the last.
+    # Slow enough for three downloads to start meanwhile. One connection delivers pieces one by one, so pieces arrive before the end.
     first, *others = nodes = [stage.supernode(*options, "--origin-connections", "1") for _ in range(3)]
     members(*nodes)
     led = stage.start_get(f"{base}/slow/f", "led", "--pattern", "cdn", nodes=(first,))
@@ -74,7 +74,7 @@ def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
     gets = [stage.start_get(f"{base}/slow/f", f"out{n}", "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
             for n, node in enumerate(others, 3)]  # fmt: skip
     for node in others:
-        until(partial(node.metric, "dfengine_pieces_from_supernode_total"), "pieces that came by the leader")
+        until(partial(node.metric, "dfengine_pieces_from_supernode_total"), "pieces by way of the leader")
     assert from_origin(*others) == [0, 0]
     before = first.metric("dfengine_origin_bytes_total")
     assert before < SIZE
@@ -87,12 +87,12 @@ def test_the_leader_is_lost_in_the_middle_and_another_one_goes_on(
         stage.end(get)
         assert stage.digest(f"out{n}") == digest
     rest = from_origin(*others)
-    assert min(rest) == 0, "one of them leads now, and the other one follows it"
-    assert 0 < max(rest) < SIZE, "what the cluster has is not asked for again"
+    assert min(rest) == 0, "one supernode leads now, and the other one follows it"
+    assert 0 < max(rest) < SIZE, "bytes that the cluster has are not requested again"
 
 
-def test_a_leader_whose_origin_is_slow_for_it_alone_is_led_by_a_follower(stage: Scene, options: tuple[str, ...]) -> None:
-    """Its first request is answered slowly, all others quickly; with one connection it stays with that one."""
+def test_a_follower_takes_over_from_a_leader_with_a_slow_origin_connection(stage: Scene, options: tuple[str, ...]) -> None:
+    """The origin's first response is slow, all others are fast; with one connection the leader stays with the slow one."""
     data = content(10 * SIZE // 3, 1)
     first, second = nodes = [stage.supernode(*options, "--origin-connections", "1") for _ in range(2)]
     members(*nodes)
@@ -105,18 +105,18 @@ def test_a_leader_whose_origin_is_slow_for_it_alone_is_led_by_a_follower(stage: 
             stage.end(get)
     assert stage.digest("out2") == stage.digest("out3") == hashlib.sha256(data).hexdigest()
     read = from_origin(*nodes)
-    assert 0 < read[0] < len(data), "it stops reading"
-    assert 0 < read[1] < len(data), "what it brought is not read again"
+    assert 0 < read[0] < len(data), "the first supernode stops reading"
+    assert 0 < read[1] < len(data), "the first supernode's bytes are not read again"
     assert [second.metric("dfengine_cluster_tasks_led"), first.metric("dfengine_cluster_tasks_led")] == [1, 0]
 
 
-def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], server: RedisServer) -> None:
+def test_the_origin_is_read_once_while_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], server: RedisServer) -> None:
     base, nodes = stage.origin(), [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
     digests = {name: stage.file(name, SIZE) for name in ("once", "silent", "gone", "again")}
 
     def both(name: str) -> list[float]:
-        """Two hosts, each with its own supernode; what each supernode has of the origin since."""
+        """Download to two hosts, each with its own supernode; the bytes that each supernode read from the origin meanwhile."""
         before = from_origin(*nodes)
         gets = [stage.start_get(f"{base}/{name}", f"{name}{n}", "--pattern", "cdn", "--notbs", host=n, nodes=(node,))
                 for n, node in enumerate(nodes, 2)]  # fmt: skip
@@ -128,32 +128,32 @@ def test_redis_is_silent_gone_and_empty(stage: Scene, options: tuple[str, ...], 
     assert sorted(both("once")) == [0, SIZE]
     assert SIZE <= stage.sent("/once") <= SIZE + buffered()
     server.signal(signal.SIGSTOP)
-    assert sorted(both("silent")) == [0, SIZE], "they agree on one of them, by what they were told before"
+    assert sorted(both("silent")) == [0, SIZE], "they agree on one leader, by the members last seen"
     assert max(both("once")) == 0
     server.kill()
-    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 0 for node in nodes), "it is known that Redis is gone")
+    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 0 for node in nodes), "the loss of Redis detected")
     assert sorted(both("gone")) == [0, SIZE]
     server.start()
     members(*nodes)
-    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 1 for node in nodes), "it is known that Redis is back")
+    until(lambda: all(node.metric("dfengine_cluster_redis_up") == 1 for node in nodes), "the return of Redis detected")
     assert sorted(both("again")) == [0, SIZE]
 
 
-def test_an_origin_that_asks_to_be_left_alone_is_left_alone_by_all(stage: Scene, options: tuple[str, ...]) -> None:
+def test_retry_after_of_an_origin_applies_to_all_supernodes(stage: Scene, options: tuple[str, ...]) -> None:
     data = content(SIZE, 1)
     script = Watched(lambda x: serve(x) if x.n else refuse(x, headers=(("Retry-After", "8"),)))
     one, two = nodes = [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
     with Server(script, (data,)) as server:
         gets = [stage.start_get(f"http://{server.address}/one", "out2", "--pattern", "cdn", "--notbs", host=2, nodes=(one,))]
-        until(lambda: "left alone for" in one.get("/api/v2/origins").decode(), "the origin's answer")
-        until(lambda: two.metric("dfengine_origins_paused") == 1, "the other supernode hears of it")
+        until(lambda: "left alone for" in one.get("/api/v2/origins").decode(), "the origin's response")
+        until(lambda: two.metric("dfengine_origins_paused") == 1, "the pause at the other supernode")
         gets.append(stage.start_get(f"http://{server.address}/two", "out3", "--pattern", "cdn", "--notbs", host=3, nodes=(two,)))
         for get in gets:
             stage.end(get)
     assert stage.digest("out2") == stage.digest("out3") == hashlib.sha256(data).hexdigest()
     first, *later = script.times
-    assert len(later) >= 2, "a slow answer has further connections opened"
+    assert len(later) >= 2, "a slow response makes the supernode open further connections"
     assert min(later) - first >= 8.0
 
 
@@ -169,11 +169,11 @@ def ask(node: Supernode, method: str, path: str, body: dict[str, Any] | None = N
 
 
 def permission(node: Supernode, cid: str, **more: Any) -> int:
-    """The answer's code: 200 yes, 602 not yet, 611 given back."""
+    """The response's code: 200 granted, 602 not yet, 611 released."""
     return int(ask(node, "POST", "/swarm/origin", {"task": "t", "cid": cid, "origin": "o:80", **more})[1]["code"])
 
 
-def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
+def test_the_origin_limit_applies_across_all_supernodes(
     stage: Scene, options: tuple[str, ...], server: RedisServer
 ) -> None:
     one, two = nodes = [stage.supernode(*options, "--origin-limit", "3") for _ in range(2)]
@@ -183,12 +183,12 @@ def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
     assert permission(two, "d", origin="p:80") == 200, "another origin"
     with ThreadPoolExecutor(2) as pool:
         waits = pool.submit(permission, two, "d", wait=20)
-        until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "a download that waits")
+        until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "a waiting download")
         assert permission(one, "a") == 200, "renewed"
         assert permission(one, "a", release=True) == 611
         assert waits.result() == 200
         assert permission(one, "a") == 602
-        # Redis is silent, then gone: each has its share, half of the limit and one at least; what is out goes on.
+        # Redis is silent, then gone: each has its share, half of the limit and at least one; granted permissions stay valid.
         server.signal(signal.SIGSTOP)
         assert [permission(two, cid) for cid in ("c", "d", "e")] == [200, 200, 602]
         assert permission(one, "b") == 200
@@ -196,14 +196,14 @@ def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
         server.kill()
         assert permission(one, "b", release=True) == 611
         assert [permission(one, cid) for cid in ("a", "b")] == [200, 602]
-        # It is back, and empty: it hears what is out.
+        # Redis returns empty: granted permissions are registered in it again.
         server.start()
         waits = pool.submit(permission, one, "b", wait=30)
-        until(lambda: one.metric("dfengine_cluster_redis_up") == two.metric("dfengine_cluster_redis_up") == 1, "Redis is found again")
+        until(lambda: one.metric("dfengine_cluster_redis_up") == two.metric("dfengine_cluster_redis_up") == 1, "the return of Redis")
         assert permission(two, "c", release=True) == 611
         assert waits.result() == 200
         assert permission(two, "e") == 602
-    # Redis knows no name of an origin.
+    # Names of origins are not stored in Redis.
     raw = redis.Redis(port=server.port)
     keys = list(raw.scan_iter())
     assert any(b":origin:" in key for key in keys)
@@ -211,8 +211,8 @@ def test_the_limit_of_downloads_at_an_origin_counts_for_all_supernodes(
     raw.close()
 
 
-def test_a_download_waits_for_one_of_another_supernode_to_leave_the_origin(stage: Scene, options: tuple[str, ...]) -> None:
-    """Both supernodes remember the URL as dead, and the file is there by now."""
+def test_a_download_waits_for_the_origin_permission_of_another_supernode(stage: Scene, options: tuple[str, ...]) -> None:
+    """Both supernodes remember the URL as dead; the file exists by now."""
     url = stage.origin() + "/f"
     one, two = nodes = [stage.supernode(*options, "--origin-limit", "1") for _ in range(2)]
     members(*nodes)
@@ -222,33 +222,33 @@ def test_a_download_waits_for_one_of_another_supernode_to_leave_the_origin(stage
     origin = url.split("/")[2]
     assert permission(one, "somebody", origin=origin) == 200
     get = stage.start_get(url, "out", host=2, nodes=(two,))
-    until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "it waits")
+    until(lambda: two.metric("dfengine_origin_leases_pending") == 1, "the waiting download")
     assert {request["status"] for request in stage.requests("/f")} == {404}
     assert permission(one, "somebody", origin=origin, release=True) == 611
     assert stage.end(get)["back_to_source"]
     assert stage.digest("out") == digest
-    until(lambda: permission(one, "next", origin=origin) == 200, "it gave its permission back")
+    until(lambda: permission(one, "next", origin=origin) == 200, "its permission released")
 
 
-def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options: tuple[str, ...]) -> None:
+def test_a_preheat_can_be_shown_and_cancelled_at_any_supernode(stage: Scene, options: tuple[str, ...]) -> None:
     stage.file("f", SIZE)
     stage.file("slow", 4 * SIZE)
     base = stage.origin(slow="256k")
     one, two, three = nodes = [stage.supernode(*options) for _ in range(3)]
     members(*nodes)
-    # All supernodes, which name no other one, and what each says of it.
+    # Preheat at all supernodes, and the status that each reports.
     id = ask(one, "POST", "/preheats", {"type": "file", "url": f"{base}/f", "scope": "all_seed_peers"})[1]["ID"]
     until(lambda: ask(one, "GET", f"/preheats/{id}")[1]["status"] == "SUCCESS", "the file at all supernodes")
     done = ask(one, "GET", f"/preheats/{id}")[1]
     assert {task.get("host", "") for task in done["tasks"]} == {"", two.node, three.node}
     assert done["here"] == 3 * SIZE
     assert sorted(from_origin(*nodes)) == [0, 0, SIZE], "it was read once"
-    # One that takes long, told in all words at a supernode that does not work at it.
+    # A long preheat, shown in every API and format by a supernode that does not run it.
     number = ask(one, "POST", "/oapi/v1/jobs", {"type": "preheat", "args": {"type": "file", "url": f"{base}/slow/slow"}})[1]["id"]
     job = until(lambda: (told := ask(two, "GET", f"/oapi/v1/jobs/{number}"))[0] == 200 and told[1], "the job at another supernode")
     assert (job["state"], job["type"], job["args"]["url"]) == ("PENDING", "preheat", f"{base}/slow/slow")
     id = job["task_id"]
-    until(lambda: (told := ask(three, "GET", f"/preheats/{id}"))[0] == 200 and told[1]["here"] > 0, "its progress")
+    until(lambda: (told := ask(three, "GET", f"/preheats/{id}"))[0] == 200 and told[1]["here"] > 0, "the preheat's progress")
     told = ask(three, "GET", f"/preheats/{id}")[1]
     assert (told["status"], told["supernode"], told["count"], told["tasks"][0]["status"]) == ("RUNNING", one.node, 1, "RUNNING")
     row = ask(three, "GET", f"/api/v2/preheats/{id}")[1]
@@ -256,15 +256,15 @@ def test_a_preheat_is_seen_and_cancelled_at_any_supernode(stage: Scene, options:
     assert f"supernode:  {one.node}" in run("stat", id, nodes=(three,))
     assert run("ls", nodes=tuple(nodes)).count(id) == 1
     assert ask(three, "DELETE", f"/preheats/{id}")[0] == 200
-    until(lambda: ask(one, "GET", f"/preheats/{id}")[1]["status"] == "FAILED", "its end at its own supernode")
-    until(lambda: ask(two, "GET", f"/preheats/{id}")[1].get("errorMsg") == "it was cancelled", "its end elsewhere")
+    until(lambda: ask(one, "GET", f"/preheats/{id}")[1]["status"] == "FAILED", "its cancellation at its own supernode")
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[1].get("errorMsg") == "it was cancelled", "its cancellation elsewhere")
     assert ask(two, "DELETE", f"/preheats/{id}")[0] == 200
     for node in nodes:
-        until(partial(lambda node: ask(node, "GET", f"/preheats/{id}")[0] == 404, node), "it is forgotten by all")
+        until(partial(lambda node: ask(node, "GET", f"/preheats/{id}")[0] == 404, node), "its removal at all supernodes")
 
 
 def ended(node: Supernode, id: str) -> dict[str, Any]:
-    """What is said of a preheat when it is over."""
+    """The status of a preheat after its end."""
 
     def over() -> Any:
         status, told = ask(node, "GET", f"/preheats/{id}")
@@ -273,7 +273,7 @@ def ended(node: Supernode, id: str) -> dict[str, Any]:
     return dict(until(over, "the end of a preheat"))
 
 
-def test_another_supernode_goes_on_with_the_preheat_of_one_that_is_gone(stage: Scene, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_another_supernode_continues_the_preheat_of_a_killed_one(stage: Scene, options: tuple[str, ...], tmp_path: Path) -> None:
     digest, base = stage.file("f", SIZE), stage.origin(slow="512k")
     stage.file("slow", 8 * SIZE)
     one, two, three = nodes = [stage.supernode(*options) for _ in range(3)]
@@ -282,22 +282,22 @@ def test_another_supernode_goes_on_with_the_preheat_of_one_that_is_gone(stage: S
     waits = subprocess.Popen([*DFENGINE, "preheat", url, "--wait", "--json", *(each for node in nodes for each in ("-n", node.node))],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     stage.adopt(waits)
-    # Whoever has it; `one` is that from now on.
-    one = until(lambda: next((node for node in nodes if node.metric("dfengine_origin_bytes_total")), None), "its supernode")
+    # From here on, `one` is the supernode that runs it.
+    one = until(lambda: next((node for node in nodes if node.metric("dfengine_origin_bytes_total")), None), "the supernode that runs it")
     two, three = others = [node for node in nodes if node is not one]
     id = ask(one, "GET", "/preheats")[1][0]["ID"]
     job = ask(one, "GET", "/oapi/v1/jobs")[1][0]
     closed = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow", "headers": {"X-Key": "hidden"}})[1]["ID"]
     stopped = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow"})[1]["ID"]
     for each in (id, closed, stopped):
-        until(partial(lambda each: {ask(node, "GET", f"/preheats/{each}")[0] for node in others} == {200}, each), "all are told")
+        until(partial(lambda each: {ask(node, "GET", f"/preheats/{each}")[0] for node in others} == {200}, each), "every preheat elsewhere")
     assert ask(two, "DELETE", f"/preheats/{stopped}")[0] == 200
     stage.kill(one.process)
     stage.supernodes.remove(one)
     told = ended(two, id)
     assert (told["status"], told["finished"], told["here"]) == ("SUCCESS", 1, SIZE), told
     assert ask(two, "GET", f"/oapi/v1/jobs/{job['id']}")[1]["created_at"] == job["created_at"]
-    until(lambda: ask(three, "GET", f"/preheats/{id}")[1]["status"] == "SUCCESS", "its end elsewhere")
+    until(lambda: ask(three, "GET", f"/preheats/{id}")[1]["status"] == "SUCCESS", "the preheat's end at the third supernode")
     assert stage.end(waits)["nodes"][0]["status"] == "SUCCESS"
     for node in others:
         assert "because it had credentials, which only its supernode had" in ended(node, closed)["errorMsg"]
@@ -308,34 +308,34 @@ def test_another_supernode_goes_on_with_the_preheat_of_one_that_is_gone(stage: S
         assert stage.digest(f"out{host}") == digest
 
 
-def test_a_supernode_that_was_only_silent_leaves_its_preheat_to_the_one_that_took_it(stage: Scene, options: tuple[str, ...]) -> None:
+def test_a_supernode_that_was_stopped_leaves_its_preheat_to_its_successor(stage: Scene, options: tuple[str, ...]) -> None:
     stage.file("f", 2 * SIZE)
     base = stage.origin(slow="512k")
     one, two = nodes = [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
     id = ask(one, "POST", "/preheats", {"url": f"{base}/slow/f"})[1]["ID"]
-    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at the other supernode")
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "the preheat at the other supernode")
     one.process.send_signal(signal.SIGSTOP)
     try:
-        until(lambda: "supernode" not in ask(two, "GET", f"/preheats/{id}")[1], "it is the other one's")
+        until(lambda: "supernode" not in ask(two, "GET", f"/preheats/{id}")[1], "the preheat taken over")
     finally:
         one.process.send_signal(signal.SIGCONT)
-    until(lambda: ask(one, "GET", f"/preheats/{id}")[1].get("supernode") == two.node, "the first one leaves it")
+    until(lambda: ask(one, "GET", f"/preheats/{id}")[1].get("supernode") == two.node, "the preheat given up by the first supernode")
     assert {ended(node, id)["status"] for node in nodes} == {"SUCCESS"}
     assert [each["ID"] for each in ask(one, "GET", "/preheats")[1]] == [id]
-    # What is cancelled and whose supernode is lost at once stays cancelled.
+    # A cancelled preheat stays cancelled if its supernode is lost right afterwards.
     stage.file("slow", 8 * SIZE)
     id = ask(one, "POST", "/preheats", {"url": f"{base}/slow/slow"})[1]["ID"]
-    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "it at the other supernode")
+    until(lambda: ask(two, "GET", f"/preheats/{id}")[0] == 200, "the preheat at the other supernode")
     assert ask(one, "DELETE", f"/preheats/{id}")[0] == 200
-    until(lambda: ended(two, id), "its end is told")
+    until(lambda: ended(two, id), "its cancellation at the other supernode")
     stage.kill(one.process)
     stage.supernodes.remove(one)
-    until(lambda: two.metric("dfengine_cluster_members") == 0, "it is gone")
+    until(lambda: two.metric("dfengine_cluster_members") == 0, "the loss of the first supernode detected")
     assert ended(two, id)["errorMsg"] == "it was cancelled"
 
 
-def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(stage: Scene, options: tuple[str, ...]) -> None:
+def test_pins_and_isolated_hosts_apply_at_all_supernodes(stage: Scene, options: tuple[str, ...]) -> None:
     digest, url = stage.file("f", SIZE), stage.origin() + "/f"
     one, two = nodes = [stage.supernode(*options, "--supernode-limit", "1", "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
@@ -346,7 +346,7 @@ def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(st
     stage.get(url, "out3", "--notbs", "--pattern", "cdn", host=3, nodes=(two,))
     until(lambda: ask(two, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "the pin at the other supernode")
     assert not ask(two, "POST", f"/api/v1/cache/{task}", {"pinned": False})[1]["pinned"]
-    until(lambda: not ask(one, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "its end at the first one")
+    until(lambda: not ask(one, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "its removal at the first supernode")
     with serving((stage.www / "f").read_bytes(), flip=True) as (port, _):
         joined(one, url, 1, port, held=True)
         hosts = iter(range(5, 60))
@@ -356,12 +356,12 @@ def test_a_pin_counts_at_all_and_a_host_that_sends_wrong_bytes_is_left_by_all(st
             assert stage.digest("out") == digest
             return one.metric("dfengine_isolated_peers") == 1
 
-        until(told, "the first supernode sees it")
-        until(lambda: two.metric("dfengine_isolated_peers") == 1, "the second one hears of it")
+        until(told, "the host isolated by the first supernode")
+        until(lambda: two.metric("dfengine_isolated_peers") == 1, "the host isolated by the second supernode")
     assert stage.digest("out3") == digest
 
 
-def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
+def test_the_cluster_api_and_status_report_members_leads_and_redis(
     stage: Scene, options: tuple[str, ...], server: RedisServer
 ) -> None:
     stage.file("f", SIZE)
@@ -374,7 +374,7 @@ def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
     def told(node: Supernode) -> dict[str, tuple[bool, int]]:
         return {each["address"]: (each["own"], each["leads"]) for each in ask(node, "GET", "/api/v2/cluster")[1]["items"]}
 
-    until(lambda: told(one) == {one.node: (True, 1), two.node: (False, 0)}, "what each leads")
+    until(lambda: told(one) == {one.node: (True, 1), two.node: (False, 0)}, "the tasks that each leads")
     until(lambda: told(two) == {two.node: (True, 0), one.node: (False, 1)}, "the same elsewhere")
     assert [row["leader"] for row in ask(two, "GET", "/api/v2/tasks")[1]["items"]] == [one.node]
     assert (one.metric("dfengine_cluster_tasks_led"), two.metric("dfengine_cluster_tasks_led")) == (1, 0)
@@ -384,26 +384,26 @@ def test_the_cluster_is_told_with_what_each_leads_and_whether_redis_answers(
 
     assert "cluster    1 other supernode; its Redis answers" in said()
     server.kill()
-    until(lambda: not ask(one, "GET", "/api/v2/cluster")[1]["reached"], "it is known that Redis is gone")
+    until(lambda: not ask(one, "GET", "/api/v2/cluster")[1]["reached"], "the loss of Redis detected")
     assert "cluster    1 other supernode; its Redis does not answer" in said()
     assert ask(one, "GET", "/api/v2/cluster")[1]["failures"] > 0
 
 
-def test_who_is_in_no_cluster_says_so(stage: Scene) -> None:
+def test_a_supernode_without_a_cluster_reports_that_none_is_configured(stage: Scene) -> None:
     node = stage.supernode()
     told = ask(node, "GET", "/api/v2/cluster")[1]
     assert (told["configured"], told["items"]) == (False, [])
 
 
-def test_a_supernode_that_takes_leave_sends_downloads_on_to_another(stage: Scene, options: tuple[str, ...]) -> None:
+def test_a_draining_supernode_sends_downloads_on_to_another(stage: Scene, options: tuple[str, ...]) -> None:
     stage.file("slow", 4 * SIZE)
     digest, base = stage.file("f", SIZE), stage.origin(slow="256k")
     one, two = nodes = [stage.supernode(*options, "--drain", "600s") for _ in range(2)]
     members(*nodes)
     led = stage.start_get(f"{base}/slow/slow", "led", "--pattern", "cdn", host=9, nodes=(one,))
-    until(lambda: one.metric("dfengine_origin_bytes_total"), "a download that holds it")
+    until(lambda: one.metric("dfengine_origin_bytes_total"), "a running download")
     one.process.terminate()
-    until(lambda: status(one.node, "/readyz") == 503, "its leave")
+    until(lambda: status(one.node, "/readyz") == 503, "readiness 503")
     stage.get(f"{base}/f", "out", "--notbs", "--pattern", "cdn", host=2, nodes=(one,))
     assert stage.digest("out") == digest
     assert two.metric("dfengine_downloads_finished_total") == 1
@@ -416,10 +416,10 @@ def test_a_supernode_that_takes_leave_sends_downloads_on_to_another(stage: Scene
     stage.supernodes.remove(one)
 
 
-def test_a_file_that_has_no_room_at_a_supernode_comes_by_another(
+def test_downloads_move_to_another_supernode_if_the_disk_is_full(
     small: Path, closed: Scene, options: tuple[str, ...]
 ) -> None:
-    """Whether that is known before its first byte, or in the middle: pieces that came stay."""
+    """Whether the disk is full before the first byte or in the middle of the file: received pieces are kept."""
     stage = closed
     digests = {"large": stage.file("large", 100 * MIB), "f": stage.file("f", 40 * MIB)}
     base = stage.origin(slow="4m")
@@ -431,15 +431,15 @@ def test_a_file_that_has_no_room_at_a_supernode_comes_by_another(
     answered = ask(full, "POST", "/peer/registry", registration(f"{base}/large", 1) | {"native": 1})
     assert (answered[0], json.loads(answered[1])["alternatives"]) == (503, [other.node])
     get = stage.start_get(f"{base}/slow/f", "f", "--notbs", "--pattern", "cdn", host=3, nodes=(full,))
-    until(lambda: full.metric("dfengine_sent_bytes_total") > 4 * MIB, "pieces of it")
+    until(lambda: full.metric("dfengine_sent_bytes_total") > 4 * MIB, "pieces of the file")
     before = other.metric("dfengine_sent_bytes_total")
     filled(small / "ballast")
     stage.end(get)
     assert stage.digest("f") == digests["f"]
-    assert 0 < other.metric("dfengine_sent_bytes_total") - before < 40 * MIB, "what came from the first one stays"
+    assert 0 < other.metric("dfengine_sent_bytes_total") - before < 40 * MIB, "pieces of the first supernode are kept"
 
 
-def test_too_many_preheats_at_one_supernode_name_another(stage: Scene, options: tuple[str, ...]) -> None:
+def test_too_many_preheats_at_one_supernode_are_refused_with_alternatives(stage: Scene, options: tuple[str, ...]) -> None:
     base = stage.origin()
     one, two = nodes = [stage.supernode(*options, "--client-share", "1") for _ in range(2)]
     members(*nodes)
@@ -451,7 +451,7 @@ def test_too_many_preheats_at_one_supernode_name_another(stage: Scene, options: 
         assert (status, json.loads(said)["alternatives"]) == (429, [two.node])
         status, said = ask(one, "POST", "/oapi/v1/jobs", {"type": "preheat", "args": image})
         assert (status, json.loads(said)["alternatives"]) == (429, [two.node])
-        for n in range(4):  # some of which belong to the first one
+        for n in range(4):  # some of these belong to the first supernode
             stage.file(f"f{n}", 1000)
             assert "1 files, 1000 bytes" in run(f"{base}/f{n}", "--wait", nodes=(one, two))
         for job in ask(one, "GET", "/preheats")[1]:
@@ -459,7 +459,7 @@ def test_too_many_preheats_at_one_supernode_name_another(stage: Scene, options: 
 
 
 @pytest.mark.parametrize(("native", "answered"), [(1, 503), (0, 500)])
-def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that(
+def test_a_full_supernode_names_alternatives_to_native_clients_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: int, answered: int
 ) -> None:
     monkeypatch.setattr("dfengine.supernode.swarm.registered_downloads.MOST_DOWNLOADS", 0)
@@ -480,13 +480,13 @@ def test_who_finds_a_supernode_full_is_told_of_the_others_if_it_understands_that
     assert "has 0 downloads already" in told["message"]
     if native:
         assert len(told["alternatives"]) == 4
-        assert set(told["alternatives"]) <= {f"10.0.0.{n}:8002" for n in range(8)}, "those that lead fewest"
+        assert set(told["alternatives"]) <= {f"10.0.0.{n}:8002" for n in range(8)}, "the supernodes that lead the fewest tasks"
         assert answer.headers == (("Retry-After", "5"),)
     else:
         assert set(told) == {"code", "message"}
 
 
-def test_hosts_that_are_sent_on_turn_to_another_supernode_once(tmp_path: Path) -> None:
+def test_a_host_that_was_sent_on_once_is_served_when_it_returns(tmp_path: Path) -> None:
     async def play(url: str) -> list[tuple[int, list[str]]]:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         answers: list[tuple[int, list[str]]] = []
@@ -504,14 +504,14 @@ def test_hosts_that_are_sent_on_turn_to_another_supernode_once(tmp_path: Path) -
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
         fetch.insisted = False
         node.fetches.fetch_sends_on(fetch, "a reason")
-        assert [member.native for member in node.members.values()] == [0], "who speaks 1.x knows no other supernode"
+        assert [member.native for member in node.members.values()] == [0], "a 1.x client cannot be sent to another supernode"
         assert fetch.insisted
         fetch.insisted = False
         for host in (1, 2):
             await register(host)
         assert not fetch.insisted
         await register(1)
-        assert fetch.insisted, "it has found no other supernode"
+        assert fetch.insisted, "the host found no other supernode"
         await register(4, native=0)
         await register(5, follows=True)
         await asyncio.to_thread(node.cdn.close)

@@ -1,4 +1,4 @@
-"""Directories, files with an identifier, and files whose origin's answer depends on a header, in a cluster: each is read once."""
+"""Directories, files with an identifier, and files that depend on a request header, in a cluster: each is read once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TREE = {
 }  # fmt: skip
 
 
-def test_a_directory_is_read_once(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+def test_a_directory_is_read_once_by_a_cluster(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
     expected, url = lay(stage, TREE), index(stage)
     nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
@@ -31,7 +31,7 @@ def test_a_directory_is_read_once(stage: Scene, options: tuple[str, ...]) -> Non
     gets = Counter(each["path"] for each in stage.requests() if each["method"] == "GET")
     assert {path: count for path, count in gets.items() if count > 1 and not path.endswith("/large.bin")} == {}
     assert sum(TREE.values()) <= sum(stage.sent(path) for path in gets if not path.endswith("/")) <= 1.02 * sum(TREE.values()) + MIB
-    # What globs select is another tree.
+    # A selection by globs is another tree.
     for host, node in enumerate(nodes, 2):
         fetch(stage, url, f"some{host}", node, host=host, pattern="cdn", notbs=True, include=["sub/"])
     some = {path: digest for path, digest in expected.items() if path.startswith("sub/")}
@@ -39,7 +39,7 @@ def test_a_directory_is_read_once(stage: Scene, options: tuple[str, ...]) -> Non
     assert len([each for each in stage.requests("/odd/tree/sub/b.bin") if each["method"] == "GET"]) == 2
 
 
-def test_a_directory_behind_credentials_whose_leader_dies(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+def test_a_follower_continues_a_private_directory_after_its_leader_is_killed(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
     files = {f"{n}.bin": random.Random(n).randbytes(3 * MIB) for n in range(6)}
     first, second = nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
@@ -47,7 +47,7 @@ def test_a_directory_behind_credentials_whose_leader_dies(stage: Scene, options:
     given: dict[str, Any] = {"pattern": "cdn", "notbs": True, "headers": {"Authorization": "Bearer secret"}}
 
     def halt(path: str) -> None:
-        """Until it goes on, no file behind the first three is answered."""
+        """Block responses for all files after the first three until `go` is set."""
         if path > "3":
             go.wait(60)
 
@@ -58,7 +58,7 @@ def test_a_directory_behind_credentials_whose_leader_dies(stage: Scene, options:
         until(lambda: first.metric("dfengine_pieces_from_supernode_total") > 1, "a piece of the data")
         follows = start(stage, served.url, "out", second, host=3, **given)
         stage.adopt(follows)
-        until(lambda: second.metric("dfengine_pieces_from_supernode_total") > 1, "pieces that came by the leader")
+        until(lambda: second.metric("dfengine_pieces_from_supernode_total") > 1, "pieces by way of the leader")
         assert from_origin(second) == [0]
         stage.kill(led)
         stage.kill(first.process)
@@ -66,10 +66,10 @@ def test_a_directory_behind_credentials_whose_leader_dies(stage: Scene, options:
         go.set()
         end(follows)
     assert there(stage.path / "out") == {path: hashlib.sha256(body).hexdigest() for path, body in files.items()}
-    assert 0 < from_origin(second)[0] < 18 * MIB, "what came by the leader is not asked for again"
+    assert 0 < from_origin(second)[0] < 18 * MIB, "pieces of the leader are not requested again"
 
 
-def test_a_file_with_an_identifier_is_read_once(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+def test_a_file_is_read_once_for_each_identifier(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
     digest, url = stage.file("f", SIZE), stage.origin() + "/f"
     nodes = [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
@@ -81,7 +81,7 @@ def test_a_file_with_an_identifier_is_read_once(stage: Scene, options: tuple[str
 
 
 class ByAccept(http.server.BaseHTTPRequestHandler):
-    """Gives another file of the same length to those who accept another type."""
+    """Sends another file of the same length for each value of Accept."""
 
     def do_GET(self) -> None:
         body = hashlib.shake_256(self.headers["Accept"].encode()).digest(6 * MIB)
@@ -96,7 +96,7 @@ class ByAccept(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_who_accepts_another_type_has_his_own_file_of_a_follower_too(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+def test_files_that_vary_by_accept_are_kept_apart_at_leader_and_follower(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
     nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ByAccept) as origin:
@@ -113,8 +113,8 @@ def test_who_accepts_another_type_has_his_own_file_of_a_follower_too(stage: Scen
     assert from_origin(*nodes) == [6 * MIB, 6 * MIB]
 
 
-def test_a_follower_gives_nothing_that_its_own_rules_forbid(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
-    """Its leader has it, by other rules. A path below --origin-root is another file at each supernode."""
+def test_a_follower_refuses_origins_that_its_own_rules_forbid(stage: Scene, options: tuple[str, ...]) -> None:  # noqa: F811
+    """Although its leader has the file by other rules. A path below --origin-root is another file at each supernode."""
     digest, url = stage.file("f", SIZE), stage.origin() + "/f"
     one = stage.supernode(*options, "--origin-root", str(stage.www))
     two = stage.supernode(*options, "--origin-deny", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""Files that credentials open, in a cluster: the origin is read once, and each host shows what opens it, at whichever supernode."""
+"""Private files in a cluster: the origin is read once, and every host needs valid credentials at every supernode."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def options(redis: RedisServer, key: Path) -> tuple[str, ...]:
 
 
 def tasks(*nodes: Supernode) -> list[set[str]]:
-    """Ids of the copies that each has."""
+    """Ids of the copies that each supernode has."""
     return [{path.stem for path in (node.home / "download").rglob("*.json")} for node in nodes]
 
 
 def said(redis: RedisServer) -> str:
-    """All that lies in Redis."""
+    """All keys and values in Redis."""
     found: list[object] = []
     for name in redis.says("KEYS", "*"):
-        # One that has just ended is of no type.
+        # A key that has just expired has type none.
         asked = {b"string": ["GET"], b"set": ["SMEMBERS"], b"zset": ["ZRANGE", "0", "-1"], b"hash": ["HGETALL"], b"none": ["GET"]}
         command, *more = asked[redis.says("TYPE", name)]
         found += [name, redis.says(command, name, *more)]
     return repr(found)
 
 
-def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
+def test_a_private_file_is_read_once_and_only_sent_to_hosts_with_credentials(
     stage: Scene, options: tuple[str, ...], redis: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     digest, url = stage.file("f", SIZE), stage.origin() + "/private/f"
@@ -81,7 +81,7 @@ def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
             assert "credentials" in stage.get(url, "no", *header, "--notbs", host=6, nodes=(node,), status=3)
     assert not (stage.path / "no").exists()
     [here], [there] = tasks(one, two)
-    assert here != there, "each names it by a key of its own"
+    assert here != there, "each supernode names the task with its own key"
     for node, task in ((one, here), (two, there)):
         assert json.loads(ask(node.node, f"/api/v1/cache/{task}", "POST", {"pinned": True})[1])["pinned"]
     stage.get(f"{url.rpartition('/private')[0]}/g", "g", "--notbs", "--pattern", "cdn", nodes=(one,))
@@ -96,8 +96,8 @@ def test_a_private_file_is_read_once_and_each_host_shows_its_credentials(
     assert [word for word in (here, there, "secret", "Bearer") if word in text] == []
 
 
-def test_what_the_origin_has_closed_is_given_by_no_supernode(stage: Scene, options: tuple[str, ...]) -> None:
-    """Also not by one that never had the file, and would take it from the leader without asking the origin."""
+def test_a_file_that_the_origin_now_refuses_is_sent_by_no_supernode(stage: Scene, options: tuple[str, ...]) -> None:
+    """Nor by a supernode that never had the file and could fetch it from the leader without asking the origin."""
     closed = threading.Event()
 
     class Closing(http.server.BaseHTTPRequestHandler):
@@ -120,7 +120,7 @@ def test_what_the_origin_has_closed_is_given_by_no_supernode(stage: Scene, optio
             url = f"http://127.0.0.1:{served.server_port}/f"
             stage.get(url, "a", *TOKEN, "--notbs", nodes=(one,))
             closed.set()
-            time.sleep(0.2)  # until the origin is to be asked again
+            time.sleep(0.2)  # longer than the revalidate interval
             for host, node in enumerate((two, one), 3):
                 stage.get(url, "b", *TOKEN, "--notbs", host=host, nodes=(node,), status=3)
                 assert not (stage.path / "b").exists()
@@ -129,7 +129,7 @@ def test_what_the_origin_has_closed_is_given_by_no_supernode(stage: Scene, optio
 
 
 class Halved(http.server.BaseHTTPRequestHandler):
-    """Sends half of BODY to the first who knows the token, and hangs up when that is `over`; then it gives ranges, or refuses everybody."""
+    """Sends half of BODY for requests with the token until `over`, then closes; later requests get ranges, or 401 if `refuses`."""
 
     protocol_version = "HTTP/1.1"
     over = threading.Event()
@@ -164,7 +164,7 @@ class Halved(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def halved(refuses: bool) -> Iterator[str]:
-    """The URL of a file of which the second half comes when `Halved.over` is set, or does not."""
+    """The URL of a file whose second half is sent, or refused, after `Halved.over` is set."""
     Halved.over.clear()
     Halved.refuses = refuses
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Halved) as server:
@@ -183,7 +183,7 @@ def a_piece(*nodes: Supernode) -> None:
         until(partial(node.metric, "dfengine_pieces_from_supernode_total"), "a piece at a host")
 
 
-def test_a_leader_that_dies_leaves_the_rest_to_who_has_the_credentials(stage: Scene, options: tuple[str, ...]) -> None:
+def test_followers_continue_a_private_file_after_its_leader_is_killed(stage: Scene, options: tuple[str, ...]) -> None:
     first, *others = nodes = [stage.supernode(*options) for _ in range(3)]
     members(*nodes)
     with halved(refuses=False) as url:
@@ -202,11 +202,11 @@ def test_a_leader_that_dies_leaves_the_rest_to_who_has_the_credentials(stage: Sc
             assert (stage.path / f"out{n}").read_bytes() == BODY
     rest = from_origin(*others)
     assert min(rest) == 0
-    assert 0 < max(rest) < len(BODY), "what the cluster has is not asked for again"
+    assert 0 < max(rest) < len(BODY), "bytes that the cluster has are not requested again"
 
 
-def test_hosts_with_different_tokens_share_one_reading(stage: Scene, options: tuple[str, ...], origin: str) -> None:  # noqa: F811
-    """Each token is shown to the origin by the supernode that was asked, and the follower's host's by the leader, too."""
+def test_hosts_with_different_tokens_share_one_read_of_the_origin(stage: Scene, options: tuple[str, ...], origin: str) -> None:  # noqa: F811
+    """The supernode that receives a token checks it at the origin; the leader checks tokens of the follower's hosts, too."""
     nodes = [stage.supernode(*options, "--revalidate-interval", "1h") for _ in range(2)]
     members(*nodes)
     for n, token in enumerate(TOKENS):
@@ -220,7 +220,7 @@ def test_hosts_with_different_tokens_share_one_reading(stage: Scene, options: tu
             assert "credentials" in stage.get(origin, "no", *header, "--private", "share", "--notbs", host=7, nodes=(node,), status=3)
 
 
-def test_a_token_that_is_withdrawn_in_the_middle_opens_the_rest_for_nobody(stage: Scene, options: tuple[str, ...]) -> None:
+def test_a_token_revoked_in_mid_transfer_fails_downloads_at_all_supernodes(stage: Scene, options: tuple[str, ...]) -> None:
     nodes, gets = [stage.supernode(*options) for _ in range(2)], []
     members(*nodes)
     with halved(refuses=True) as url:
@@ -235,8 +235,8 @@ def test_a_token_that_is_withdrawn_in_the_middle_opens_the_rest_for_nobody(stage
     assert not (stage.path / "out3").exists()
 
 
-def test_a_blob_that_a_token_opens_is_read_once(stage: Scene, options: tuple[str, ...]) -> None:
-    """Through proxies. A follower compares it with its digest, too."""
+def test_a_private_blob_is_read_once_through_proxies(stage: Scene, options: tuple[str, ...]) -> None:
+    """A follower compares the blob with its digest, too."""
     nodes = [stage.supernode(*options) for _ in range(2)]
     members(*nodes)
     with Blobs() as registry:
@@ -252,10 +252,10 @@ def test_a_blob_that_a_token_opens_is_read_once(stage: Scene, options: tuple[str
             assert get(url, path)[0].status == 401
 
 
-def test_without_a_key_of_their_own_supernodes_show_credentials_to_the_origin_alone(
+def test_without_a_cluster_key_credentials_are_sent_to_the_origin_only(
     stage: Scene, redis: RedisServer, key: Path
 ) -> None:
-    """Each host has the swarm's secret, and could say that it is a supernode."""
+    """Every host has the swarm's secret and could pose as a supernode."""
     stage.file("f", SIZE)
     base, secret = stage.origin(), ("--secret-file", str(key))
     nodes = [stage.supernode("--cluster", redis.url, *secret) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Pieces that lie on a disk and not in memory are served like all others."""
+"""Pieces that are on disk but not in the page cache are served like all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = 40 * MIB + 7
 
 
 def forget(home: Path) -> int:
-    """Take every file below `home` out of memory; their bytes."""
+    """Drop every file below `home` from the page cache; returns their size in bytes."""
     total = 0
     for path in home.rglob("*"):
         if path.is_file():
@@ -27,7 +27,7 @@ def forget(home: Path) -> int:
 
 
 @pytest.mark.parametrize("sealed", [False, True], ids=["plain", "tls"])
-def test_a_copy_that_is_not_in_memory(stage: Scene, tmp_path: Path, sealed: bool) -> None:
+def test_a_copy_outside_of_the_page_cache_is_loaded_and_served(stage: Scene, tmp_path: Path, sealed: bool) -> None:
     digest = stage.file("cold", SIZE)
     url = stage.origin() + "/cold"
     options: tuple[str, ...] = ()

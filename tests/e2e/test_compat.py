@@ -1,4 +1,4 @@
-"""A script of Dragonfly 1.x, unchanged, by links of its programs' names."""
+"""An unchanged script of Dragonfly 1.x runs through links with its programs' names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.scene import PATIENCE, Scene, Supernode, free_port
 SIZE = 5_000_000
 
 
-def test_a_script_of_1x_runs_by_its_names(stage: Scene) -> None:
+def test_command_lines_of_1x_work_through_install_compat_links(stage: Scene) -> None:
     digest, url, links = stage.file("f", SIZE), stage.origin() + "/f", stage.path / "links"
     program = Path(sys.executable).parent / "dfengine"
     said = subprocess.run([program, "install-compat", links], stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout.decode().split()

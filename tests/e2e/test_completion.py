@@ -1,4 +1,4 @@
-"""Real shells complete command lines of dfengine."""
+"""Shell completion of dfengine's command lines, in real shells."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHELLS = {"bash": (["bash", "-c", BASH, "bash"], 1), "zsh": (["zsh", "-f", "-c",
 
 
 def completed(shell: str, path: Path, *words: str) -> set[str]:
-    """What the shell offers for the last word, without descriptions."""
+    """The shell's completions of the last word, without descriptions."""
     command = SHELLS[shell][0]
     environment = {"PATH": f"{path}:/usr/bin:/bin", "HOME": str(path), "TERM": "dumb"}
     told = subprocess.run([*command, *words], capture_output=True, text=True, check=True, timeout=PATIENCE, env=environment, cwd=path)
@@ -42,7 +42,7 @@ def completed(shell: str, path: Path, *words: str) -> set[str]:
 
 
 @pytest.mark.parametrize("shell", [each for each in SHELLS if each == "bash" or shutil.which(each)])
-def test_a_shell_completes(shell: str, tmp_path: Path) -> None:
+def test_a_shell_completes_commands_options_and_values(shell: str, tmp_path: Path) -> None:
     own = tmp_path / "dfengine"
     own.write_text(f"#!/bin/sh\nexec {' '.join(DFENGINE)} \"$@\"\n")
     own.chmod(0o755)
@@ -50,10 +50,10 @@ def test_a_shell_completes(shell: str, tmp_path: Path) -> None:
     assert completed(shell, tmp_path, "get", "--dig") == {"--digest"}
     assert completed(shell, tmp_path, "supernode", "--log-level", "") == {"debug", "info", "warning", "error", "off"}
     assert completed(shell, tmp_path, "cache", "p") == {"pin"}
-    # Where a command line is wrong so far it is no time to say so.
+    # An incomplete command line that is invalid so far causes no error.
     assert "get" in completed(shell, tmp_path, "http://origin/f", "")
 
 
-def test_no_other_shell() -> None:
+def test_an_unsupported_shell_is_rejected() -> None:
     told = subprocess.run([*DFENGINE, "completion", "tcsh"], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (told.returncode, told.stderr) == (2, "dfengine: 'tcsh' is not one of bash, zsh, fish\n")

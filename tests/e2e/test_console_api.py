@@ -1,4 +1,4 @@
-"""`/api/v2` of a running supernode: what it tells, who may change what, what it refuses, and that it is as it is described."""
+"""`/api/v2` of a running supernode: its responses, permissions for changes, refused requests, and conformance with OpenAPI."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def token(stage: Scene) -> str:
 
 
 def ask(node: Supernode, path: str, method: str = "GET", body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-    """(status, the answer's JSON, or its bytes where it is none)."""
+    """Status, and the response's JSON, or its bytes if it is not JSON."""
     line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     try:
         line.request(method, path, None if body is None else body if isinstance(body, bytes) else json.dumps(body), headers or {})
@@ -41,7 +41,7 @@ def ask(node: Supernode, path: str, method: str = "GET", body: object = None, he
 
 @contextmanager
 def live(node: Supernode, watch: str = "", after: int = -1) -> Iterator[Iterator[tuple[str, Any]]]:
-    """(event, its data) as they come."""
+    """The live stream's events with their data, as they arrive."""
     query = urllib.parse.urlencode({"watch": watch, "after": after})
     line = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     line.request("GET", f"/api/v2/live?{query}")
@@ -69,7 +69,7 @@ def wait_for(messages: Iterator[tuple[str, Any]], kind: str) -> Any:
     return next(data for event, data in messages if event == kind)
 
 
-def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
+def test_the_api_reports_tasks_hosts_and_events_and_changes_copies_and_preheats(stage: Scene) -> None:
     node = stage.supernode("--console-token-file", token(stage))
     stage.file("f.bin", 9 * MIB)
     url = stage.origin() + "/f.bin"
@@ -78,7 +78,7 @@ def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
         assert wait_for(messages, "event")["event"] == "ready"
         assert wait_for(messages, "resource")["items"] == []
         stage.get(url, "a", host=2, nodes=(node,))
-        # Figures that were being made meanwhile may come before those with the task.
+        # Figures that were computed meanwhile may arrive before those with the task.
         [row] = next(data["items"] for event, data in messages if event == "resource" and data["items"])
     task = row["task"]
     with live(node, f"/api/v2/tasks/{task}/swarm") as messages:
@@ -93,23 +93,23 @@ def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
         assert wait_for(messages, "gone")["status"] == 404
 
     stage.get(url, "c", "--force", host=2, nodes=(node,))
-    [row] = until(lambda: ask(node, "/api/v2/tasks?q=F.BIN")[1]["items"], "figures of the task")
+    [row] = until(lambda: ask(node, "/api/v2/tasks?q=F.BIN")[1]["items"], "the task's figures")
     assert (row["url"], row["length"], row["pieces"], row["cached"], row["state"]) == (url, 9 * MIB, 3, 3, "SUCCESS")
     assert ask(node, f"/api/v2/tasks/{task}")[1]["task"] == task
     assert ask(node, "/api/v2/tasks?q=other")[1]["total"] == 0
     sums = until(lambda: (told := ask(node, "/api/v2/overview")[1])["delivered_bytes"] >= 18 * MIB and told, "the sum of the downloads")
     assert (sums["origin_bytes"], sums["saved_bytes"]) == (18 * MIB, sums["delivered_bytes"] - 18 * MIB)
-    until(lambda: {host["ip"] for host in ask(node, "/api/v2/hosts")[1]["items"]} == {"127.0.0.2"}, "the host")
+    until(lambda: {host["ip"] for host in ask(node, "/api/v2/hosts")[1]["items"]} == {"127.0.0.2"}, "the list of hosts")
 
     assert "404" in stage.get(url + "-missing", "d", "--notbs", nodes=(node,), status=3)
-    [origin] = until(lambda: [each for each in ask(node, "/api/v2/origins")[1]["items"] if each["errors"]], "the error")
+    [origin] = until(lambda: [each for each in ask(node, "/api/v2/origins")[1]["items"] if each["errors"]], "the origin's error")
     assert origin["origin"] == url.rpartition("/")[0]
     assert (origin["errors"], "404" in origin["last_error"]) == (1, True)
     assert origin["bytes"] == 18 * MIB
     [event] = ask(node, "/api/v2/events?level=warning&event=fetch_failed")[1]["items"]
     assert "404" in event["fields"]["reason"]
 
-    # Cache and preheats: nobody changes anything without the token.
+    # Cache and preheats: changes need the token.
     copy = f"/cache/{task}"
     for method, path, body in (("PATCH", copy, {"pinned": True}), ("DELETE", copy, None), ("POST", "/preheats", {"url": url})):
         for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic OjAxMjM0NTY3ODlhYmNkZWY="}):
@@ -121,7 +121,7 @@ def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
     stage.file("g.bin", MIB)
     status, preheat = ask(node, "/api/v2/preheats", "POST", {"url": url.replace("f.bin", "g.bin")}, SHOWN)
     assert status == 202
-    until(lambda: ask(node, f"/api/v2/preheats/{preheat['id']}")[1]["state"] == "SUCCESS", "the preheat")
+    until(lambda: ask(node, f"/api/v2/preheats/{preheat['id']}")[1]["state"] == "SUCCESS", "the end of the preheat")
     done = ask(node, f"/api/v2/preheats/{preheat['id']}")[1]
     assert [(part["here"], part["state"]) for part in done["items"]] == [(MIB, "SUCCESS")]
     assert ask(node, "/api/v2/preheats?state=SUCCESS")[1]["total"] == 1
@@ -133,7 +133,7 @@ def test_what_the_swarm_does_is_told_and_steered(stage: Scene) -> None:
 
 
 def refused(node: Supernode) -> None:
-    """What is not as described costs nothing."""
+    """Requests that do not match the description are refused with 400, 404 or 405."""
     for path in (
         "tasks?limit=0", "tasks?limit=1001", "tasks?offset=99999999", "tasks?sort=cid", "tasks?other=1",
         "tasks?limit=1&limit=2", "tasks?limit=1&%6Cimit=1", "events?after=x", "live?after=-2",
@@ -153,9 +153,9 @@ def refused(node: Supernode) -> None:
 
 
 def slow_readers(node: Supernode, task: str) -> None:
-    """They are few, and keep nothing but a message each; their places come back."""
+    """Live streams are limited in number, in all and per client; closed streams free their places."""
     lines = []
-    # Of 32 places 8 are for who shows the token; of each kind's places one client may have 75 %.
+    # Of 32 places 8 are for viewers with the token; of each kind's places one client may have 75 %.
     for host, count, opened in (("127.0.0.1", 40, 18), ("127.0.0.2", 12, 6), ("127.0.0.1 and the token", 1, 1)):
         answers = []
         for _ in range(count):
@@ -169,10 +169,10 @@ def slow_readers(node: Supernode, task: str) -> None:
     assert "18 live streams of this client" in ask(node, "/api/v2/live")[1]["detail"]
     for line in lines:
         line.close()
-    until(lambda: ask(node, "/api/v2/overview")[1]["viewers"] == 0, "the viewers' end")
+    until(lambda: ask(node, "/api/v2/overview")[1]["viewers"] == 0, "the end of all live streams")
 
 
-def test_with_a_secret_nothing_is_told_without_it_or_the_token(stage: Scene) -> None:
+def test_with_a_swarm_secret_the_api_needs_the_secret_or_the_console_token(stage: Scene) -> None:
     secret = stage.path / "secret"
     secret.write_text("f" * 32)
     secret.chmod(0o600)
@@ -188,7 +188,7 @@ def test_with_a_secret_nothing_is_told_without_it_or_the_token(stage: Scene) -> 
     assert ask(node, "/api/v2/tasks", headers=SHOWN)[1]["items"] == []
 
 
-def test_copies_are_steered_by_the_token_on_every_path(stage: Scene) -> None:
+def test_changes_of_copies_need_the_token_on_every_path(stage: Scene) -> None:
     stage.file("f.bin", MIB)
     node = stage.supernode("--console-token-file", token(stage))
     task = stage.get(stage.origin() + "/f.bin", "a", nodes=(node,))["task_id"]
@@ -208,7 +208,7 @@ def test_copies_are_steered_by_the_token_on_every_path(stage: Scene) -> None:
     assert task in refused[0]["fields"]["path"]
 
 
-def test_without_a_token_nobody_changes_anything(stage: Scene) -> None:
+def test_without_a_console_token_changes_are_forbidden(stage: Scene) -> None:
     node = stage.supernode()
     assert ask(node, "/api/v2/overview")[1]["may_change"] is False
     status, told = ask(node, "/api/v2/preheats", "POST", {"url": "http://127.0.0.1:9/f"}, SHOWN)
@@ -225,8 +225,8 @@ checks.positive_data_acceptance.enabled = false  # an image's URL is more than a
 """
 
 
-def test_it_is_as_it_is_described(stage: Scene) -> None:
-    """Schemathesis makes requests from the description, valid and invalid ones, and compares the answers with it."""
+def test_the_api_matches_its_openapi_description(stage: Scene) -> None:
+    """Schemathesis generates valid and invalid requests from the description, and compares the responses with it."""
     node = stage.supernode("--console-token-file", token(stage), "--log-level", "off", "--origin-allow", "127.0.0.1")
     stage.file("f.bin", 5 * MIB)
     stage.get(stage.origin() + "/f.bin", "a", nodes=(node,))

@@ -1,6 +1,6 @@
-"""The console in a real Chromium: it shows a swarm as it fills, runs nothing but its own files, and is steered by mouse and keyboard.
+"""The console in a real Chromium: it shows a swarm as it fills, runs only its own files, and is operated by mouse and keyboard.
 
-With DFENGINE_SCREENS=DIR in the environment its screenshots are written there: `docs/console.md` has them.
+With DFENGINE_SCREENS=DIR in the environment, the screenshots of `docs/console.md` are written there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 REVERSING = f"\u202e127.0.0.9{'x' * 500}"
 SCREENS = os.environ.get("DFENGINE_SCREENS", "")
 PATIENCE = 60_000
-"""Milliseconds that Chromium may take for anything."""
+"""Time-out in milliseconds of every step in Chromium."""
 
 WATCH = """
 globalThis.violations = [];
@@ -41,7 +41,7 @@ INJECT = """() => [
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A page of Debian's Chromium, and what it complained of."""
+    """A page of Debian's Chromium, which collects errors and dialogs in `complaints`."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
@@ -69,7 +69,7 @@ def screen(page: Any, name: str) -> None:
 
 
 def filled(page: Any) -> int:
-    """Pixels of the map that are no empty cell."""
+    """Pixels of the map outside of empty cells."""
     return int(page.evaluate("""() => {
       const canvas = document.querySelector(".map canvas");
       const data = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
@@ -80,7 +80,7 @@ def filled(page: Any) -> int:
     }"""))
 
 
-def test_an_operator_sees_and_steers_a_swarm(stage: Scene) -> None:
+def test_an_operator_watches_a_swarm_and_changes_copies_and_preheats(stage: Scene) -> None:
     node = stage.supernode("--console-token-file", token(stage), "--up-limit", "3")
     base = stage.origin()
     with open(stage.www / "model.safetensors", "wb") as file:
@@ -101,7 +101,7 @@ def test_an_operator_sees_and_steers_a_swarm(stage: Scene) -> None:
             small_screen(page)
             assert page.evaluate("globalThis.violations") == []
             assert page.complaints == []
-            # And that the policy holds, which nothing above needed.
+            # The content security policy blocks injected scripts and markup.
             assert page.evaluate(INJECT) == ["TypeError", "TypeError"]
             until(lambda: len(page.evaluate("globalThis.violations")) >= 2, "violations")
     finally:
@@ -110,7 +110,7 @@ def test_an_operator_sees_and_steers_a_swarm(stage: Scene) -> None:
 
 
 def lists(page: Any) -> None:
-    """By the keyboard alone."""
+    """The lists of all tabs, operated by keyboard."""
     page.get_by_role("link", name="model.safetensors").wait_for()
     page.keyboard.press("/")
     page.keyboard.type("small")
@@ -148,7 +148,7 @@ def lists(page: Any) -> None:
 
 
 def swarm(page: Any, crowd: list[Actor]) -> None:
-    """The map fills as it is watched."""
+    """The map fills while it is displayed."""
     page.get_by_text(f"{HOSTS} hosts \u00d7 25 pieces").wait_for()
     copy = 25
     until(lambda: filled(page) == copy, "the supernode's copy on the map")
@@ -162,7 +162,7 @@ def swarm(page: Any, crowd: list[Actor]) -> None:
     page.keyboard.press("End")
     page.keyboard.press("ArrowUp")
     page.locator("#picked").get_by_text(HOSTILE).wait_for()
-    assert page.get_by_text("of the pieces").count() == 1, "the slowest host"
+    assert page.get_by_text("of the pieces").count() == 1, "the slowest host is selected"
     page.keyboard.press("Home")
     for _ in range(7):
         page.keyboard.press("ArrowDown")
@@ -179,7 +179,7 @@ def swarm(page: Any, crowd: list[Actor]) -> None:
 
 
 def steering(page: Any, node: Any, task: str) -> None:
-    """Nothing is changed without the token."""
+    """Pin, evict and preheat with the token; without it their buttons are absent."""
     page.keyboard.press("5")
     page.get_by_role("heading", name="Cache").wait_for()
     row = page.locator("tr", has_text="model.safetensors")
@@ -199,7 +199,7 @@ def steering(page: Any, node: Any, task: str) -> None:
     assert ask(node, f"/api/v2/cache/{task}")[1]["pinned"] is True
     page.locator("tr", has_text="small.bin").get_by_role("button", name="Evict").click()
     page.get_by_role("button", name="Remove").click()
-    until(lambda: page.locator("tr", has_text="small.bin").count() == 0, "the copy's end")
+    until(lambda: page.locator("tr", has_text="small.bin").count() == 0, "the copy removed from the list")
     page.keyboard.press("4")
     page.get_by_role("heading", name="Preheats").wait_for()
     page.get_by_role("button", name="New preheat").click()
@@ -213,7 +213,7 @@ def steering(page: Any, node: Any, task: str) -> None:
 
 
 def small_screen(page: Any) -> None:
-    """Nothing is cut off, however narrow the window is; what scrolls aside shows that."""
+    """No text is cut off and no page scrolls sideways at window widths down to 320 pixels."""
     page.get_by_role("button", name="Unlock").click()
     page.get_by_label("Token").fill(TOKEN)
     page.keyboard.press("Enter")
@@ -244,10 +244,10 @@ CUT = """() => [...document.querySelectorAll("nav a, .top > *, .tile > *, button
   return box.width > 0 && each.id !== "node" && (box.right > holder.right + 1 || each.scrollWidth > each.clientWidth + 1 || lines > 2 ||
     (!each.closest(".scroll") && box.right > innerWidth));
 }).map((each) => each.outerHTML)"""
-"""Elements whose text does not fit into them, or which stand out of what holds them."""
+"""Elements whose text does not fit into them, or which extend beyond their container."""
 
 
-def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(stage: Scene) -> None:
+def test_the_page_shows_the_age_of_its_figures_and_works_without_a_live_stream(stage: Scene) -> None:
     node = stage.supernode("--console-token-file", token(stage))
     base = stage.origin()
     stage.file("f.bin", MIB)
@@ -262,13 +262,13 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         assert page.locator(".map").is_hidden()
         page.goto(f"http://{node.node}/console/#/tasks")
         page.get_by_role("link", name="f.bin").wait_for()
-        # Nobody looks.
-        until(lambda: viewers() == 1, "the viewer of the page before to be forgotten")
+        # A hidden page closes its stream.
+        until(lambda: viewers() == 1, "the end of the previous page's stream")
         hide(page, True)
         until(lambda: viewers() == 0, "the end of the hidden page's stream")
         hide(page, False)
         page.get_by_text("live", exact=True).wait_for()
-        # Others have all places for who shows no token.
+        # Other viewers take all places for viewers without the token.
         hide(page, True)
         until(lambda: viewers() == 0, "the end of the hidden page's stream")
         lines = [socket.create_connection(("127.0.0.1", node.port), source_address=(f"127.0.0.{n % 2 + 2}", 0)) for n in range(24)]
@@ -287,7 +287,7 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         for line in lines:
             line.close()
         assert page.locator("body.old").count() == 0
-        # A supernode that has stopped, and comes again without the task in its memory.
+        # A supernode that is stopped, then restarted without the task in its memory.
         node.process.send_signal(signal.SIGSTOP)
         page.get_by_text("The supernode sends nothing. The figures are of").wait_for()
         node.process.send_signal(signal.SIGCONT)
@@ -306,7 +306,7 @@ def test_the_page_says_how_old_its_figures_are_and_makes_do_without_a_stream(sta
         assert [each for each in page.complaints if "Failed to load resource" not in each] == []
 
 
-def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_path: Path) -> None:
+def test_the_cluster_page_exists_only_for_supernodes_in_a_cluster(stage: Scene, tmp_path: Path) -> None:
     alone = stage.supernode()
     url = f"{stage.origin()}/f"
     stage.file("f", MIB)
@@ -315,14 +315,14 @@ def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_p
     key.chmod(0o600)
     with RedisServer(tmp_path / "redis") as server, chromium() as page:
         node, other = [stage.supernode("--cluster", server.url, "--cluster-key-file", str(key)) for _ in range(2)]
-        until(lambda: ask(node, "/api/v2/overview")[1]["cluster_members"] == 1, "the other member")
+        until(lambda: ask(node, "/api/v2/overview")[1]["cluster_members"] == 1, "the other supernode to be a member")
         stage.get(url, "one", host=2, nodes=(node,))
 
         def led() -> list[int]:
             return [each["leads"] for each in ask(node, "/api/v2/cluster")[1]["items"]]
 
         stage.get(url, "two", host=3, nodes=(other,))
-        until(lambda: led() == [1, 0], "what each leads")
+        until(lambda: led() == [1, 0], "the tasks that each leads")
         tab = page.get_by_role("link", name="Cluster")
         for supernode, keys in ((alone, "1 \u2013 6"), (node, "1 \u2013 7")):
             page.goto(f"http://{supernode.node}/console/")
@@ -342,7 +342,7 @@ def test_the_page_of_the_cluster_is_there_where_there_is_one(stage: Scene, tmp_p
 
 
 def hide(page: Any, hidden: bool) -> None:
-    """As a browser tells a page whose tab is left, or chosen again."""
+    """Send the events that a browser sends to a page whose tab is left, or selected again."""
     page.evaluate("""(hidden) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
       document.dispatchEvent(new Event("visibilitychange"));

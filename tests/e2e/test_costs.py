@@ -1,4 +1,4 @@
-"""What a piece costs in requests, system calls, threads and bytes written: counts, which no busy machine changes."""
+"""Requests, system calls, threads and written bytes for each piece: counts, which do not depend on the machine's load."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, until
 PIECES = 64
 SIZE = PIECES * (4 * MIB - 5)
 STEPS = 16
-"""Receives of 256 KiB that a piece is hashed in."""
+"""Steps of 256 KiB in which a piece is received and hashed."""
 
 
 def command(stage: Scene, url: str, node: Supernode, host: int) -> list[str]:
-    """A download that serves nobody, so that nothing but it is counted."""
+    """A download that serves no pieces, so that only its own calls are counted."""
     return [*DFENGINE, "get", url, "-o", str(stage.path / f"out-{host}"), "-n", node.node, "--pattern", "cdn", "--quiet",
             "--ip", f"127.0.0.{host}", "--home", str(stage.path / f"home-{host}")]  # fmt: skip
 
 
 def counts(summary: str) -> dict[str, int]:
-    """Calls by name, of strace's summary: its columns are %, seconds, usecs/call, calls, perhaps errors, name."""
+    """Calls by name from strace's summary, whose columns are %, seconds, usecs/call, calls, optionally errors, name."""
     rows = [line.split() for line in summary.splitlines()]
     return {row[-1]: int(row[3]) for row in rows if len(row) >= 5 and row[3].isdigit()}
 
 
-def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
+def test_requests_and_system_calls_of_a_download_are_bounded(stage: Scene, tmp_path: Path) -> None:
     digest = stage.file("costs", SIZE)
     url = stage.origin() + "/costs"
     node = stage.supernode()
@@ -38,11 +38,11 @@ def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
 
     before = asked()
     process = subprocess.Popen(command(stage, url, node, 3))
-    # It has ended and is not waited for yet: its account can still be read.
+    # The process has ended and is not reaped yet: its I/O account can still be read.
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     account = dict(line.split(": ") for line in Path(f"/proc/{process.pid}/io").read_text().splitlines())
     assert process.wait() == 0
-    # The reading of the metric is a request itself.
+    # Reading the metric is a request itself.
     assert asked() - before - 1 <= PIECES
     assert SIZE <= int(account["wchar"]) <= SIZE + MIB // 4
     assert int(account["rchar"]) < SIZE + 32 * MIB
@@ -52,7 +52,7 @@ def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
     requests = asked() - before - 1
     assert stage.digest("out-4") == digest
     calls = counts(summary.read_text())
-    # Its content at once, its digest and its bit: how much is written stands above.
+    # Three writes for each piece: its content, its digest and its bit. The written bytes are checked above.
     assert 3 * PIECES <= calls["pwrite64"] <= 3 * PIECES + 8
     assert calls["recvfrom"] <= PIECES * (STEPS + 8)
     # One for each request to the supernode and for each piece; a traced download may request a few pieces twice.
@@ -61,7 +61,7 @@ def test_a_download_costs_what_it_must(stage: Scene, tmp_path: Path) -> None:
     assert calls.get("clone", 0) + calls.get("clone3", 0) <= 8
 
 
-def test_a_limit_sends_by_sendfile_all_the_same(stage: Scene, tmp_path: Path) -> None:
+def test_a_supernode_with_a_bandwidth_limit_sends_by_sendfile(stage: Scene, tmp_path: Path) -> None:
     digest = stage.file("limited", SIZE)
     url = stage.origin() + "/limited"
     node = stage.supernode("--max-bandwidth", "200M")

@@ -1,4 +1,4 @@
-"""Who may fetch what, with real processes."""
+"""Access to private files, origins and swarms with a secret, with real processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BODY = os.urandom(3 << 20)
 
 
 class Private(quiet.QuietHandler):
-    """Gives BODY to those who know either of two tokens."""
+    """Sends BODY to requests with either of two tokens."""
 
     seen: ClassVar[list[str]] = []
 
@@ -32,7 +32,7 @@ class Private(quiet.QuietHandler):
             self.wfile.write(BODY)
 
 
-def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
+def test_each_token_has_its_own_task_and_copies_are_private(stage: Any) -> None:
     with quiet.serving(Private) as address:
         url = f"http://{address}/private.bin"
         node = stage.supernode("--revalidate-interval", "1h")
@@ -45,14 +45,14 @@ def test_a_token_opens_the_file_for_its_owner_alone(stage: Any) -> None:
             assert "credentials" in stage.get(url, "d", *option, "--notbs", host=5, nodes=(node,), status=3)
         assert not (stage.path / "d").exists()
         assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == BODY
-        assert stat.S_IMODE((node.home / "download").stat().st_mode) == 0o700, "this host's other users do not read the copies"
+        assert stat.S_IMODE((node.home / "download").stat().st_mode) == 0o700, "other users of this host cannot read the copies"
         for path in Path(stage.path).rglob("*"):
             if path.is_file() and path.name not in "abc":
                 assert b"t0ken" not in path.read_bytes(), path
 
 
-def test_what_a_header_says_is_nowhere_to_be_read(stage: Any, capfd: Any) -> None:
-    """Neither on disk, nor in what the supernode tells, nor in anybody's words, whether the download succeeds or not."""
+def test_values_of_headers_appear_in_no_output_and_no_file(stage: Any, capfd: Any) -> None:
+    """Neither on disk, nor in the supernode's responses, nor in any program's output, whether the download succeeds or not."""
     stage.file("f.bin", 1 << 20)
     origin = stage.origin()
     node = stage.supernode()
@@ -91,7 +91,7 @@ def test_the_peer_server_does_not_inherit_a_token(stage: Any, monkeypatch: Any) 
     assert b"Bearer" not in environment
 
 
-def test_a_denied_origin_is_not_fetched_and_the_reason_is_said(stage: Any) -> None:
+def test_a_denied_origin_is_not_read_and_the_reason_is_reported(stage: Any) -> None:
     url = stage.origin() + "/" + "f.bin"
     (stage.path / "www").mkdir(exist_ok=True)
     node = stage.supernode("--origin-deny", "127.0.0.0/8")
@@ -107,7 +107,7 @@ def secret_of(stage: Any, name: str) -> str:
     return str(path)
 
 
-def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
+def test_a_swarm_with_a_secret_refuses_requests_without_it(stage: Any) -> None:
     ours, theirs = secret_of(stage, "secret"), secret_of(stage, "other")
     sha = stage.file("f.bin", 9 << 20)
     url = stage.origin() + "/f.bin"
@@ -115,7 +115,7 @@ def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
     first = stage.get(url, "a", "--secret-file", ours, "--notbs", host=2, nodes=(node,))
     second = stage.get(url, "b", "--secret-file", ours, "--notbs", host=3, nodes=(node,))
     assert stage.digest("a") == stage.digest("b") == sha
-    assert second["from"]["peers"] > 0, "the peer server that a get started has its secret"
+    assert second["from"]["peers"] > 0, "the peer server that a get started uses the secret"
     assert stage.sent("/f.bin") == 9 << 20
     for options in ((), ("--secret-file", theirs)):
         assert "secret" in stage.get(url, "c", *options, "--notbs", host=4, nodes=(node,), status=3)
@@ -129,17 +129,17 @@ def test_a_swarm_with_a_secret_serves_nobody_else(stage: Any) -> None:
     assert json.loads(described.read_text())["digest"] == "blake3"
 
 
-def test_an_overheard_request_is_of_no_use_anywhere(stage: Any) -> None:
+def test_a_signed_request_cannot_be_replayed_at_any_server(stage: Any) -> None:
     path = secret_of(stage, "secret")
     here, there = stage.supernode("--secret-file", path), stage.supernode("--secret-file", path)
 
     signed = {HEADER: Signer(read_secret(path), here.get(SERVER_NAME).decode().strip()).sign("GET", "/peers")}
     assert [status(node, "/peers", signed) for node in (here.node, here.node, there.node)] == [200, 403, 401]
-    assert status(here.download, "/peers", signed) == 401, "each port is a server of its own"
+    assert status(here.download, "/peers", signed) == 401, "each port is a separate server"
     stage.kill(here.process)
     again = stage.supernode("--secret-file", path, home=here.home, port=here.port)
     assert status(again.node, "/peers", signed) == 401
 
 
-def test_a_secret_that_cannot_be_read_is_said_at_once(stage: Any) -> None:
+def test_an_unreadable_secret_file_is_an_error(stage: Any) -> None:
     assert "secret" in stage.get("http://127.0.0.1:1/f", "a", "--secret-file", str(stage.path / "absent"), status=2)

@@ -1,4 +1,4 @@
-"""Copies of a supernode that change on the disk: no wrong byte leaves it, what is wrong is fetched again, and then it is right for good."""
+"""Copies of a supernode that change on disk: no download gets a wrong byte, and damaged pieces are fetched again and stay repaired."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SIZE = 18 * MIB
 
 
 def copies(node: Supernode, kind: str = "") -> list[Path]:
-    """The one copy's file, or its record."""
+    """The file of the only copy, or its record, as a list of one."""
     found = [path for path in (node.home / "download").glob("*/*") if path.suffix == kind]
     assert len(found) == 1
     return found
 
 
 def flip(path: Path, *places: int) -> None:
-    """One bit in each place of the file; its times stay what they were."""
+    """Flip one bit at each place of the file; its times stay the same."""
     state = path.stat()
     with open(path, "r+b") as file:
         for place in places:
@@ -45,7 +45,7 @@ def zero(path: Path) -> None:
 
 
 def begun_again(stage: Scene, node: Supernode, damage: Callable[[], None]) -> Supernode:
-    """The supernode stops, its disk changes, it starts."""
+    """Stop the supernode, change its disk, and start it again."""
     node.process.terminate()
     node.process.wait(20)
     damage()
@@ -63,11 +63,11 @@ DAMAGE: dict[str, tuple[Callable[[Supernode], None], int]] = {
     "all digests": (lambda node: flip(copies(node, ".record")[0], *range(RECORD + 16, RECORD + 16 + 5 * 16)), 5),
     "a bit": (lambda node: flip(copies(node, ".record")[0], RECORD), 0),
 }
-"""What is damaged -> how, and in how many pieces it is found. A bit that is lost only says that a piece is not here."""
+"""What is damaged -> how, and the number of pieces in which damage is detected. A lost bit only means that the piece is missing."""
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_copy_that_was_damaged_while_nobody_looked_heals(stage: Scene, what: str) -> None:
+def test_a_copy_damaged_while_the_supernode_is_down_is_repaired(stage: Scene, what: str) -> None:
     sha = stage.file("f", SIZE)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -91,7 +91,7 @@ def test_a_copy_that_was_damaged_while_nobody_looked_heals(stage: Scene, what: s
 
 
 @pytest.mark.parametrize("place", [8, 12, 16, 18, 20, 23, 24, 40, 48])
-def test_a_record_whose_head_was_damaged_never_gives_a_wrong_file(stage: Scene, place: int) -> None:
+def test_a_damaged_record_head_does_not_lead_to_a_wrong_file(stage: Scene, place: int) -> None:
     sha = stage.file("f", SIZE)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -102,8 +102,8 @@ def test_a_record_whose_head_was_damaged_never_gives_a_wrong_file(stage: Scene, 
 
 
 @pytest.mark.parametrize("what", ["flipped", "cut", "cut to nothing", "removed", "replaced"])
-def test_a_copy_that_changes_under_a_supernode_that_runs_heals(stage: Scene, what: str) -> None:
-    """Who was sent a wrong piece says so, and a piece that cannot be sent is no piece."""
+def test_a_copy_changed_under_a_running_supernode_is_repaired(stage: Scene, what: str) -> None:
+    """A client that receives a wrong piece reports it; a piece that cannot be sent is marked missing."""
     sha = stage.file("f", SIZE)
     url = stage.origin() + "/f"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -121,8 +121,8 @@ def test_a_copy_that_changes_under_a_supernode_that_runs_heals(stage: Scene, wha
         other.rename(copy)
     stage.get(url, "b", "--pattern", "cdn", host=3, nodes=(node,))
     assert stage.digest("b") == sha
-    if what not in ("removed", "replaced"):  # it is open still
-        until(lambda: node.metric("dfengine_damaged_pieces_total") >= {"flipped": 2, "cut": 3}.get(what, 5), "finding it")
+    if what not in ("removed", "replaced"):  # the copy's file is still open
+        until(lambda: node.metric("dfengine_damaged_pieces_total") >= {"flipped": 2, "cut": 3}.get(what, 5), "damaged pieces detected")
     result = stage.get(url, "c", "--notbs", "--pattern", "cdn", host=4, nodes=(node,))
     assert stage.digest("c") == sha
     assert result["from"]["supernode"] == SIZE
@@ -132,8 +132,8 @@ def test_a_copy_that_changes_under_a_supernode_that_runs_heals(stage: Scene, wha
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_where_nothing_binds_the_version_all_is_compared(stage: Scene, changed: bool) -> None:
-    """The origin has no validators: what lies there may be of another version than what comes."""
+def test_a_copy_of_an_origin_without_validators_is_compared_completely(stage: Scene, changed: bool) -> None:
+    """Without validators, the copy may be of another version than the origin's present bytes."""
     content = os.urandom(SIZE)
     with Origin(content, etag="") as origin:
         url = origin.url
@@ -148,7 +148,7 @@ def test_where_nothing_binds_the_version_all_is_compared(stage: Scene, changed: 
         assert (stage.path / "c").read_bytes() == content
 
 
-def test_a_piece_that_is_gone_from_the_origin_too_is_another_generation(stage: Scene) -> None:
+def test_a_damaged_copy_of_a_changed_file_is_fetched_as_a_new_generation(stage: Scene) -> None:
     stage.file("f", SIZE)
     url = stage.origin() + "/f"
     node = stage.supernode("--revalidate-interval", "1h")
@@ -170,7 +170,7 @@ def test_many_idle_copies_take_no_descriptors(stage: Scene) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: post(node, "/peer/registry", registration(f"{url}/small{n}", n)), range(600)))
     assert {answer["code"] for answer in answers} == {200}
-    until(lambda: len(descriptors(node.process.pid)) < 100, "all at rest")
+    until(lambda: len(descriptors(node.process.pid)) < 100, "all copies closed")
     sha = stage.file("f", SIZE)
     stage.get(f"{url}/f", "a", "--notbs", "--pattern", "cdn", nodes=(node,))
     assert stage.digest("a") == sha

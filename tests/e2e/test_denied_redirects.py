@@ -1,4 +1,4 @@
-"""Where a registry's redirects lead: nowhere that the proxy may not ask by itself."""
+"""Redirects of a registry to addresses that the proxy may not ask are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.upstream import Asked, get
 
 
 def leading(registry: Blobs, to: str) -> str:
-    """The path of a blob that lies at `to`, as the registry says."""
+    """The path of a blob that the registry redirects to `to`."""
     path = registry.keep("a", DATA)
 
     def redirect(sock: socket.socket, asked: Asked) -> None:
@@ -22,8 +22,8 @@ def leading(registry: Blobs, to: str) -> str:
     return path
 
 
-def test_denied_addresses_are_asked_by_no_way(stage: Scene) -> None:
-    """A host's own services, and its cloud's metadata, would else be read through it by whoever has a registry."""
+def test_redirects_to_denied_addresses_are_refused_without_a_request(stage: Scene) -> None:
+    """Otherwise the owner of any registry could read the host's own services and its cloud's metadata through the proxy."""
     with Blobs() as registry, Blobs() as inner:
         secret = inner.keep("secret", DATA)
         place = f"http://localhost:{inner.port}{secret}"
@@ -38,7 +38,7 @@ def test_denied_addresses_are_asked_by_no_way(stage: Scene) -> None:
         assert not inner.asked
 
 
-def test_a_denied_registry(stage: Scene) -> None:
+def test_requests_to_a_denied_registry_are_refused(stage: Scene) -> None:
     with Blobs() as registry:
         path = registry.keep("a", DATA)
         url = stage.proxy("--registry", registry.url, "--origin-deny", "127.0.0.0/8")[1]
@@ -47,8 +47,8 @@ def test_a_denied_registry(stage: Scene) -> None:
         assert not registry.asked
 
 
-def test_metadata_addresses_behind_a_redirect(stage: Scene) -> None:
-    """They are denied without being named."""
+def test_redirects_to_metadata_addresses_are_refused_by_default(stage: Scene) -> None:
+    """In any notation, without --origin-deny."""
     with Blobs() as registry:
         url = stage.proxy("--registry", registry.url)[1]
         for address in ("169.254.169.254", "[::ffff:169.254.169.254]", "2852039166", "0xa9fea9fe"):
@@ -56,7 +56,7 @@ def test_metadata_addresses_behind_a_redirect(stage: Scene) -> None:
             assert get(url, path, Range="bytes=0-9")[0].status == 403
 
 
-def test_a_registry_that_is_not_configured_leads_to_nothing_of_this_host() -> None:
+def test_unconfigured_registries_may_not_redirect_to_this_host() -> None:
     access = OriginAccess((), OWN_MACHINE)
     for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "169.254.169.254"):
         assert not access.permits("h", address)

@@ -1,4 +1,4 @@
-"""How long a supernode that drains waits (--drain): for downloads that run, and for none whose client is gone."""
+"""A draining supernode (--drain) waits for running downloads, but not for those whose client is gone."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ def test_a_drain_does_not_wait_for_a_client_that_was_killed(stage: Scene) -> Non
     stage.file("f", 32 * MIB)
     node = stage.supernode("--drain", "600s")
     killed = stage.start_get(url, "out", "--notbs", nodes=(node,))
-    until(lambda: node.metric("dfengine_origin_bytes_total"), "a download that runs")
+    until(lambda: node.metric("dfengine_origin_bytes_total"), "a running download")
     stage.kill(killed)
     node.process.terminate()
     assert node.process.wait(60.0) == 0
 
 
-def test_who_asks_a_supernode_that_takes_leave_is_told_so(stage: Scene) -> None:
-    """And goes on: to the next supernode, or to the origin."""
+def test_a_draining_supernode_refuses_registrations_with_the_reason(stage: Scene) -> None:
+    """The download continues with the next supernode, or with the origin."""
     base = stage.origin(slow="256k")
     stage.file("f", 32 * MIB)
     stage.file("g", MIB)
     node = stage.supernode("--drain", "600s")
     other = stage.supernode()
     held = stage.start_get(f"{base}/slow/f", "out", "--notbs", host=3, nodes=(node,))
-    until(lambda: node.metric("dfengine_origin_bytes_total"), "a download that runs")
+    until(lambda: node.metric("dfengine_origin_bytes_total"), "a running download")
     node.process.terminate()
-    until(lambda: status(node.node, "/readyz") == 503, "its leave")
+    until(lambda: status(node.node, "/readyz") == 503, "readiness 503")
 
     def get(*options: str, node: str = node.node) -> tuple[int, str]:
         command = [*DFENGINE, "get", f"{base}/g", "-o", str(stage.path / "g"), "--force", "--pattern", "cdn", *options]
@@ -39,7 +39,7 @@ def test_who_asks_a_supernode_that_takes_leave_is_told_so(stage: Scene) -> None:
     code, said = get()
     assert (code, said.splitlines()[0]) == (0, f"dfengine: goes to the origin: {refusal}")
     assert get("--notbs") == (3, f"dfengine: {refusal}; falling back to the origin is forbidden (--notbs)\n")
-    # By its weight the first of the two is asked first.
+    # Its weight makes the draining supernode the first to be asked.
     code, said = get("--notbs", "--verbose", "-n", other.node, node=f"{node.node}=65535")
     assert code == 0, said
     assert f"dfengine: {refusal}; asks the next supernode\n" in said

@@ -1,4 +1,4 @@
-"""What a supernode tells its operators."""
+"""Log events, access logs and service manager notifications of a supernode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "very-secret-word"
 
 
 def told(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    """All events of a server that is told to end, which are JSON and nothing else."""
+    """Terminate a server and return its events; its stderr has only lines of JSON."""
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
@@ -28,7 +28,7 @@ def told(process: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in err.decode().splitlines()]
 
 
-def test_what_happens_is_told(stage: Scene) -> None:
+def test_events_of_downloads_fetches_and_refusals_are_logged_without_secrets(stage: Scene) -> None:
     stage.file("f", SIZE)
     url, home = f"{stage.origin()}/f?token={SECRET}", stage.path / "supernode"
     command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(home)]
@@ -53,7 +53,7 @@ def test_what_happens_is_told(stage: Scene) -> None:
     for event in events:
         by_kind.setdefault(event["event"], []).append(event)
     tasks = [by_kind["registered"][0]["task"], second["task_id"]]
-    assert tasks[0] != first["task_id"], "who reads the log must not read a file whose URL has a token"
+    assert tasks[0] != first["task_id"], "a reader of the log must not get a file whose URL has a token"
     assert [event["task"] for event in by_kind["registered"]] == tasks
     assert [event["task"] for event in by_kind["finished"]] == tasks
     done = by_kind["finished"][0]
@@ -69,7 +69,7 @@ def test_what_happens_is_told(stage: Scene) -> None:
     assert all(event["url"].endswith("?...") for event in events if "url" in event)
 
 
-def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
+def test_access_logs_of_supernode_and_proxy_list_all_responses(stage: Scene) -> None:
     stage.file("f", SIZE)
     url = f"{stage.origin()}/f"
     command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
@@ -100,8 +100,8 @@ def test_answers_are_told_where_that_is_wanted(stage: Scene) -> None:
     assert {each["client"] for each in events} == {"127.0.0.1"}
 
 
-def test_who_speaks_no_tls_is_told(stage: Scene) -> None:
-    """At both ports."""
+def test_connections_without_tls_are_logged_as_refused(stage: Scene) -> None:
+    """At the control port and the download port."""
     options = Authority(stage.path).options("supernode", "IP:127.0.0.1")
     command = [*DFENGINE, "supernode", "--port", "0", "--download-port", "0", "--host", "127.0.0.1", "--home-dir", str(stage.path / "home")]
     process = subprocess.Popen([*command, *options, "--log-format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -115,8 +115,8 @@ def test_who_speaks_no_tls_is_told(stage: Scene) -> None:
     assert all(event["reason"] for event in refused)
 
 
-def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> None:
-    """Told to a service manager, too. A download that runs ends; another one cannot join."""
+def test_a_supernode_reloads_its_settings_on_sighup_and_drains_on_sigterm(stage: Scene) -> None:
+    """Both are reported to the service manager, too. While it drains, a running download completes, and no other can register."""
     digest, url = stage.file("f", SIZE), f"{stage.origin(slow='2m')}/slow/f"
     config, notify = stage.path / "config.yml", stage.path / "notify"
     config.write_text("supernode: {drain: 60s, disk-low: 64M}")
@@ -139,7 +139,7 @@ def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> N
             assert manager.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
             assert manager.recv(4096) == b"READY=1"
         first = stage.start_get(url, "out", "--notbs", nodes=(node,))
-        until(lambda: node.metric("dragonfly_supernode_dfgettasks") == 1, "a download")
+        until(lambda: node.metric("dragonfly_supernode_dfgettasks") == 1, "a registered download")
         process.send_signal(signal.SIGTERM)
         assert manager.recv(4096) == b"STOPPING=1\nSTATUS=waiting for downloads to end"
     assert [status(node.node, path) for path in ("/healthz", "/readyz")] == [200, 503]
@@ -153,7 +153,7 @@ def test_a_supernode_reads_its_settings_again_and_takes_leave(stage: Scene) -> N
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     lines = err.decode().splitlines()
-    assert any("SIGHUP" in line for line in lines), "what cannot be read is said"
+    assert any("SIGHUP" in line for line in lines), "an unreadable configuration is reported"
     events = {event["event"]: event for event in map(json.loads, (line for line in lines if line.startswith("{")))}
     assert (events["reloaded"]["changed"], events["reloaded"]["needs_restart"]) == ("disk_low,drain", "up_limit")
     assert "never" in events["reload_failed"]["reason"]

@@ -1,4 +1,4 @@
-"""Storms and hostile clients against a real supernode."""
+"""Bursts of requests, lost processes and hostile clients against a real supernode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.scene import MIB, Scene, descriptors, until
 
 
 def post(node: Any, path: str, message: object, patience: float = 30.0) -> Any:
-    """A control request; its JSON answer whatever its status."""
+    """Send a control request; returns its JSON response, whatever its status."""
     scheme = "http" if node.tls is None else "https"
     request = urllib.request.Request(f"{scheme}://{node.node}{path}", json.dumps(message).encode(), {"Content-Type": "application/json"})
     try:
@@ -36,7 +36,7 @@ def ask(url: str, cid: str, **more: Any) -> dict[str, Any]:
     return {"task": "t", "cid": cid, "origin": url, **more}
 
 
-def test_many_that_ask_for_a_dead_url_cost_its_origin_one_request(stage: Scene) -> None:
+def test_2000_registrations_for_a_dead_url_cost_its_origin_one_request(stage: Scene) -> None:
     url = stage.origin() + "/missing"
     node = stage.supernode()
     with ThreadPoolExecutor(32) as pool:
@@ -46,7 +46,7 @@ def test_many_that_ask_for_a_dead_url_cost_its_origin_one_request(stage: Scene) 
     assert len(stage.requests("/missing")) == 1
 
 
-def test_leave_to_go_to_the_origin_is_given_in_turn(stage: Scene) -> None:
+def test_origin_permissions_are_limited_and_granted_in_turn(stage: Scene) -> None:
     node = stage.supernode("--origin-limit", "1")
     assert post(node, "/swarm/origin", ask("o:80", "a"))["code"] == 200
     assert post(node, "/swarm/origin", ask("o:80", "b"))["code"] == 602
@@ -59,25 +59,25 @@ def test_leave_to_go_to_the_origin_is_given_in_turn(stage: Scene) -> None:
     assert post(node, "/swarm/origin", ask("o:80", "a"))["code"] == 602
 
 
-def test_downloads_that_lose_the_swarm_wait_for_leave_to_go_to_the_origin(stage: Scene) -> None:
-    """The supernode remembers the URL as dead, and the file is there by now."""
+def test_downloads_without_a_supernode_wait_for_permission_to_read_the_origin(stage: Scene) -> None:
+    """The supernode remembers the URL as dead; the file exists by now."""
     url = stage.origin() + "/f"
     node = stage.supernode("--origin-limit", "1")
     assert post(node, "/peer/registry", registration(url, 1))["code"] == 500
     digest = stage.file("f", 9_000_000)
     assert post(node, "/swarm/origin", ask(url.split("/")[2], "somebody"))["code"] == 200
     gets = [stage.start_get(url, f"out{host}", host=host, nodes=(node,)) for host in (2, 3)]
-    until(lambda: node.metric("dfengine_origin_leases_pending") == 2, "both wait")
+    until(lambda: node.metric("dfengine_origin_leases_pending") == 2, "both downloads waiting")
     assert [request["status"] for request in stage.requests("/f")] == [404]
     post(node, "/swarm/origin", ask(url.split("/")[2], "somebody", release=True))
     for host, get in zip((2, 3), gets, strict=True):
         assert stage.end(get)["back_to_source"]
         assert stage.digest(f"out{host}") == digest
-    until(lambda: node.metric("dfengine_origin_leases") == 0, "every leave given back")
+    until(lambda: node.metric("dfengine_origin_leases") == 0, "every permission released")
 
 
-def test_a_supernode_that_is_lost_when_only_it_knew_how_long_the_file_is(stage: Scene) -> None:
-    """The origin tells neither length nor version: what is here is compared with what it sends, and nothing is lost."""
+def test_a_supernode_is_lost_while_the_origin_states_neither_length_nor_version(stage: Scene) -> None:
+    """Only the supernode knew the length. The pieces on disk are compared with the bytes that the origin sends, and are kept."""
     size = 48 * MIB + 5
     digest = stage.file("f", size)
     url, node = stage.origin() + "/chunked/f", stage.supernode()
@@ -90,7 +90,7 @@ def test_a_supernode_that_is_lost_when_only_it_knew_how_long_the_file_is(stage: 
     def part() -> int:
         return max((path.stat().st_size for path in stage.path.glob(".out.*.part")), default=0)
 
-    until(lambda: part() == size and node.metric("dfengine_sent_bytes_total") > size // 2, "the length known to all")
+    until(lambda: part() == size and node.metric("dfengine_sent_bytes_total") > size // 2, "the length known to every download")
     stage.kill(node.process)
     assert reader.read()["sha256"] == digest
     reader.end()
@@ -99,23 +99,23 @@ def test_a_supernode_that_is_lost_when_only_it_knew_how_long_the_file_is(stage: 
     assert told["from"]["origin"] > 0
     found = stage.end(get)
     assert stage.digest("out") == digest
-    assert found["from"]["origin"] < size, "what came from the supernode was kept"
+    assert found["from"]["origin"] < size, "pieces of the supernode were kept"
 
 
-def test_a_killed_download_keeps_nothing_from_others(stage: Scene) -> None:
-    """Its leases would last 64 s."""
+def test_leases_of_a_killed_download_are_released(stage: Scene) -> None:
+    """Otherwise they would expire after 64 s."""
     stage.file("f", 40 << 20)
     url = stage.origin() + "/f"
     node = stage.supernode("--revalidate-interval", "1h")
     get = stage.start_get(url, "out", "-s", "1M", nodes=(node,))
-    until(lambda: node.metric("dfengine_pieces_in_flight") > 0, "a piece on its way")
+    until(lambda: node.metric("dfengine_pieces_in_flight") > 0, "a leased piece")
     stage.kill(get)
-    until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "what it was given is free", 30.0)
-    assert node.metric("dragonfly_supernode_dfgettasks") == 1, "what it has may be served still"
+    until(lambda: node.metric("dfengine_pieces_in_flight") == 0, "its leases released", 30.0)
+    assert node.metric("dragonfly_supernode_dfgettasks") == 1, "its received pieces may still be served"
 
 
-def test_what_comes_after_a_download_is_gone_is_not_given_to_it(stage: Scene) -> None:
-    """It waited for a piece when its connection was cut."""
+def test_a_parked_pull_whose_connection_closed_is_assigned_no_piece(stage: Scene) -> None:
+    """The pull waits for a piece when its connection is cut."""
     stage.file("f", 12 * MIB)
     node = stage.supernode()
     about = registration(stage.origin(slow="4m") + "/slow/f", 1)
@@ -123,12 +123,12 @@ def test_what_comes_after_a_download_is_gone_is_not_given_to_it(stage: Scene) ->
     pull = json.dumps({"task": task, "cid": about["cid"], "want": 2, "wait": 20}).encode()
     with socket.create_connection(("127.0.0.1", node.port)) as sock:
         sock.sendall(b"POST /swarm/pull HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % len(pull) + pull)
-        until(lambda: node.metric("dfengine_parked_pulls") == 1, "it waits")
-    until(lambda: node.metric("dfengine_origin_bytes_total") == 12 * MIB, "every piece is here")
+        until(lambda: node.metric("dfengine_parked_pulls") == 1, "a parked pull")
+    until(lambda: node.metric("dfengine_origin_bytes_total") == 12 * MIB, "every piece at the supernode")
     assert node.metric("dfengine_parked_pulls") == node.metric("dfengine_pieces_in_flight") == 0
 
 
-def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> None:
+def test_idle_connections_cost_little_memory_and_slow_heads_are_cut(stage: Scene) -> None:
     node = stage.supernode()
     before = memory(node.process.pid)
     count = 1500
@@ -137,7 +137,7 @@ def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> Non
     until(lambda: len(descriptors(node.process.pid)) >= count, "all accepted")
     grown = memory(node.process.pid) - before
     assert grown * 10_000 / count < 500 << 20
-    # Half a head, and then a byte now and then: the head's deadline does not start again with each.
+    # Half a head, then a byte from time to time: the head's deadline does not restart with each byte.
     slow = [socket.create_connection(("127.0.0.1", port)) for port in ports]
     for sock in slow:
         sock.sendall(b"GET /_ping HTTP/1.1\r\nX: ")
@@ -153,7 +153,7 @@ def test_idle_connections_cost_little_and_slow_ones_are_cut(stage: Scene) -> Non
 
 
 def ended(sock: socket.socket) -> bool:
-    """The other side has closed, after one more byte of a head."""
+    """Send one more byte of a head; whether the other side has closed."""
     try:
         sock.sendall(b"x")
         return sock.recv(1) == b""
@@ -169,7 +169,7 @@ def memory(pid: int) -> int:
         return int(file.read().split()[1]) * 4096
 
 
-def test_what_one_client_expects_of_a_file_is_not_held_against_others(stage: Scene) -> None:
+def test_a_wrong_expected_length_fails_only_its_own_registration(stage: Scene) -> None:
     stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode()
@@ -178,7 +178,7 @@ def test_what_one_client_expects_of_a_file_is_not_held_against_others(stage: Sce
     assert post(node, "/peer/registry", registration(url, 2))["code"] == 200
 
 
-def test_a_supernode_whose_copies_were_removed_under_it_goes_on(stage: Scene) -> None:
+def test_a_supernode_whose_copies_were_deleted_fetches_them_again(stage: Scene) -> None:
     digest = stage.file("gone", 3 * MIB)
     url = stage.origin() + "/gone"
     node = stage.supernode("--task-expire-time", "1ms", "--peer-gc-delay", "1s")
@@ -186,7 +186,7 @@ def test_a_supernode_whose_copies_were_removed_under_it_goes_on(stage: Scene) ->
     shutil.rmtree(node.home)
     assert node.metric("dfengine_disk_free_bytes") == 0
     assert node.metric("dfengine_disk_free_bytes") > 0
-    # Its next look at the disk, and the task that it forgets then.
-    until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "forgetting the task")
+    # At its next check of the disk the supernode removes the task.
+    until(lambda: node.metric("dragonfly_supernode_tasks") == 0, "the task removed")
     stage.get(url, "second", "--pattern", "cdn", "--notbs", nodes=(node,))
     assert stage.digest("second") == digest

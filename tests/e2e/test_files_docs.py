@@ -1,4 +1,4 @@
-"""The tour of docs/files.md runs as it stands there, with stand-ins for the web server, the store and the hub."""
+"""The commands of docs/files.md's tour run as documented, with local stand-ins for the web server, the store and the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.origins.hub import Hub
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "files.md"
 
 
-def test_the_tour(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_of_the_tour_in_files_md(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     (stage.www / "data").mkdir()
     for name in ("a.csv", "b.parquet", "sub/c.parquet"):
         (stage.www / "data" / name).parent.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def test_the_tour(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": store, "HF_ENDPOINT": hub.url, "HF_HOME": str(user)}.items():
             monkeypatch.setenv(name, value)
         node = stage.supernode("--origin-sign", "s3://models/")
-        # The host has no credentials: the supernode's open the bucket.
+        # The host has no credentials: the supernode uses its own for the bucket.
         for name in ENVIRONMENT:
             monkeypatch.delenv(name)
         tour = PAGE.read_text().split("## A first tour\n")[1].split("\n## ")[0]

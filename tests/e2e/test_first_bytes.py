@@ -1,4 +1,4 @@
-"""What fails before an answer's first byte has a status: the head of an answer is not sent before something of its body can be."""
+"""Failures before a response's first byte have an error status: its head is not sent before a byte of its body is available."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATED = "Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT"
 
 @pytest.mark.parametrize("node", [False, True])
 @pytest.mark.parametrize("size", [1, 60_000])
-def test_a_small_blob_that_is_wrong_has_a_status(stage: Scene, size: int, node: bool) -> None:
+def test_a_small_blob_with_wrong_bytes_is_answered_with_502(stage: Scene, size: int, node: bool) -> None:
     nodes = (stage.supernode(),) if node else ()
     with Blobs() as registry:
         url = stage.proxy("--registry", registry.url, "--log-level", "error", nodes=nodes)[1]
@@ -32,7 +32,7 @@ def test_a_small_blob_that_is_wrong_has_a_status(stage: Scene, size: int, node: 
             data = bytes([n]) * size
             path = registry.keep("a", data)
             registry.lies[path] = bytes([n + 1]) * size
-            # Several at once: one is told while another is about to begin.
+            # Several concurrent requests: one fails while another is about to start.
             with ExitStack() as opened:
                 lines = [opened.enter_context(socket.create_connection(address, timeout=60)) for _ in range(8)]
                 for line in lines:
@@ -41,7 +41,7 @@ def test_a_small_blob_that_is_wrong_has_a_status(stage: Scene, size: int, node: 
                 assert [answer.readline().split()[1] for answer in answers] == [b"502"] * 8
 
 
-def test_a_file_of_the_hub_that_is_wrong_has_a_status(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_file_with_wrong_bytes_is_answered_with_502(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         files = {"a": b"x", "b": b"y" * 1000}
         hub.add("org/name", files)
@@ -52,7 +52,7 @@ def test_a_file_of_the_hub_that_is_wrong_has_a_status(stage: Scene, monkeypatch:
 
 
 def breaks(length: int, refused: int, more: tuple[str, ...]) -> Any:
-    """Says by HEAD, and by a range of one byte, that it has a file, and refuses its bytes."""
+    """An origin that confirms the file for HEAD and for a range of one byte, and refuses its bytes."""
 
     def send(sock: socket.socket, asked: Asked) -> object:
         span = asked.fields.get("range", "")
@@ -64,7 +64,7 @@ def breaks(length: int, refused: int, more: tuple[str, ...]) -> Any:
             head = ["Content-Length: 1", f"Content-Range: bytes 0-0/{length}", *more]
             sock.sendall("\r\n".join(["HTTP/1.1 206 Partial Content", *head, "", "x"]).encode())
             return True
-        # A head, so that the length is known, and then nothing; afterwards it is refused.
+        # The first request gets a head, so that the length is known, and no body; later requests are refused.
         if asked.target not in seen:
             seen.add(asked.target)
             sock.sendall("\r\n".join(["HTTP/1.1 200 OK", *head, "", ""]).encode())
@@ -77,8 +77,8 @@ def breaks(length: int, refused: int, more: tuple[str, ...]) -> Any:
     return send
 
 
-def test_an_origin_that_refuses_what_it_has_announced(stage: Scene) -> None:
-    """By the forward proxy the request is passed on then, and the origin's own answer tells; a bucket's client has an error of S3."""
+def test_an_origin_that_refuses_an_announced_file_is_answered_with_403(stage: Scene) -> None:
+    """The forward proxy passes the request on and returns the origin's own response; a bucket's client gets an S3 error."""
     with Upstream() as origin:
         tagged = 'ETag: "a"', DATED
         for name in ("forward", "bucket/k"):
@@ -92,8 +92,8 @@ def test_an_origin_that_refuses_what_it_has_announced(stage: Scene) -> None:
         assert refused(client(f"{url}/s3").get_object, Bucket="web", Key="k") == (403, "AccessDenied")
 
 
-def test_an_answer_whose_first_byte_takes_long_begins_all_the_same(stage: Scene) -> None:
-    """A client waits no longer for a head than it would for a byte."""
+def test_a_response_head_is_sent_although_the_first_byte_is_late(stage: Scene) -> None:
+    """A client must not wait longer for a head than for a byte."""
     with Blobs() as registry:
         data = bytes(MIB)
         path = registry.keep("a", data)
@@ -103,7 +103,7 @@ def test_an_answer_whose_first_byte_takes_long_begins_all_the_same(stage: Scene)
             if asked.method == "HEAD":
                 return whole(sock, asked)
             sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n".encode())
-            until(lambda: begun, "the head at the client")
+            until(lambda: begun, "the response head at the client")
             sock.sendall(data)
             return True
 

@@ -1,4 +1,4 @@
-"""A proxy as the http_proxy of other programs: what goes through the swarm, what is passed on, and what is refused."""
+"""A proxy as http_proxy of other programs: requests served by the swarm, requests passed on, and refused requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def one_origin() -> Iterator[Upstream]:
 
 
 def asked(proxy: str, url: str, method: str = "GET", body: Any = None, **fields: str) -> tuple[http.client.HTTPResponse, bytes]:
-    """By an absolute URL."""
+    """Send a request with an absolute URL to the proxy."""
     line = http.client.HTTPConnection(urlsplit(proxy).netloc, timeout=PATIENCE)
     try:
         named = {name.replace("_", "-"): value for name, value in fields.items()}
@@ -47,7 +47,7 @@ def asked(proxy: str, url: str, method: str = "GET", body: Any = None, **fields:
 
 
 def file(body: bytes, *more: str, tag: str = '"v1"') -> Any:
-    """A server of one file that knows HEAD, ranges and If-Range."""
+    """A server of one file that supports HEAD, ranges and If-Range."""
 
     def send(sock: socket.socket, request: Asked) -> None:
         fields = [f"ETag: {tag}", f"Last-Modified: {OLD}", f"Date: {formatdate(usegmt=True)}", "Accept-Ranges: bytes", *more]
@@ -66,7 +66,7 @@ def got(origin: Upstream, path: str, method: str = "GET") -> list[Asked]:
     return [each for each in origin.asked if each.target.partition("?")[0] == path and each.method == method]
 
 
-def test_a_file_goes_through_two_hosts_and_leaves_its_origin_once(stage: Scene) -> None:
+def test_a_file_is_read_once_from_its_origin_for_two_hosts(stage: Scene) -> None:
     origin = stage.origin()
     stage.file("big.bin", 9 * MIB)
     content = (stage.path / "www" / "big.bin").read_bytes()
@@ -92,7 +92,7 @@ def test_a_file_goes_through_two_hosts_and_leaves_its_origin_once(stage: Scene) 
     assert asked(hosts[0], url, Cache_Control="only-if-cached")[1] == content
     assert asked(hosts[0], url, Cache_Control="only-if-cached", Authorization="mine")[0].status == 504
     assert len(stage.requests()) == before
-    # It is changed: nobody is given what was there before.
+    # After a change no host receives the previous content.
     changed = os.urandom(9 * MIB)
     (stage.path / "www" / "big.bin").write_bytes(changed)
     os.utime(stage.path / "www" / "big.bin", (time.time() - 1800,) * 2)
@@ -100,7 +100,7 @@ def test_a_file_goes_through_two_hosts_and_leaves_its_origin_once(stage: Scene) 
         assert asked(host, url, Cache_Control="no-cache")[1] == changed
 
 
-def test_what_may_not_be_shared_is_passed_on(stage: Scene, origin: Upstream) -> None:
+def test_files_that_may_not_be_shared_are_passed_on(stage: Scene, origin: Upstream) -> None:
     proxy = stage.proxy()[1]
     private = {
         "/store": file(BIG, "Cache-Control: no-store"), "/private": file(BIG, "Cache-Control: private"),
@@ -124,13 +124,13 @@ def test_what_may_not_be_shared_is_passed_on(stage: Scene, origin: Upstream) -> 
     count = len(got(origin, "/open"))
     assert asked(proxy, f"{origin.url}/open")[1] == BIG
     assert len(got(origin, "/open")) == count
-    # What was had without credentials is known to nobody's: a request with them is the origin's to answer.
+    # A file fetched without credentials is not served to a request with credentials: the origin answers it.
     asked(proxy, f"{origin.url}/open", Authorization="other")
     assert len(got(origin, "/open")) == count + 1
     assert not [each for each in origin.asked if "proxy-authorization" in each.fields]
 
 
-def test_methods_bodies_and_fields(stage: Scene, origin: Upstream) -> None:
+def test_methods_bodies_and_header_fields_are_passed_on(stage: Scene, origin: Upstream) -> None:
     proxy = stage.proxy()[1]
     origin.scripts["/x"] = ok(b"hello", "Connection: x-hop", "X-Hop: 1", "X-Kept: 2", "Set-Cookie: a", "Set-Cookie: b")
     for method, body in (("POST", b"sent"), ("PUT", BIG), ("DELETE", None), ("OPTIONS", None), ("PATCH", iter([b"a", b"bc"]))):
@@ -157,14 +157,14 @@ def test_methods_bodies_and_fields(stage: Scene, origin: Upstream) -> None:
     line.request("POST", f"{origin.url}/x", b"later", {"Expect": "100-continue"})
     assert line.getresponse().read() == b"hello"
     line.close()
-    # HEAD is the origin's to answer; a redirect is the client's to follow.
+    # HEAD is passed on to the origin, and a redirect to the client.
     origin.scripts["/moved"] = ok(b"", "Location: /x", status="302 Found")
     assert asked(proxy, f"{origin.url}/x", "HEAD")[0].headers["content-length"] == "5"
     answer, _ = asked(proxy, f"{origin.url}/moved")
     assert (answer.status, answer.headers["location"]) == (302, "/x")
 
 
-def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
+def test_rules_refuse_pass_on_strip_redirect_and_ignore_fields(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text(
         f"""
@@ -179,7 +179,7 @@ def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     origin.scripts.update({name: file(BIG) for name in ("/direct", "/none", "/moved")})
 
     def signed(sock: socket.socket, request: Asked) -> None:
-        """A URL that is signed for GET alone."""
+        """A URL whose signature is valid for GET only."""
         good = request.method == "GET" and "sig=good" in request.target
         (file(b"signed" * 20) if good else ok(b"", status="403 Forbidden"))(sock, request)
 
@@ -197,7 +197,7 @@ def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     assert asked(proxy, f"{origin.url}/signed?sig=good2")[1] == b"signed" * 20
     assert [each for each in got(origin, "/signed") if each.fields.get("range") != "bytes=0-0"] == whole
     assert asked(proxy, f"{origin.url}/signed?sig=bad")[0].status == 403
-    # Clients of Dragonfly say it by themselves.
+    # Dragonfly's clients request it by a header.
     assert asked(proxy, f"{origin.url}/none", X_Dragonfly_Use_P2P="true")[1] == BIG
     stripped = {"X_Dragonfly_Use_P2P": "true", "X_Dragonfly_Filtered_Query_Params": "t"}
     origin.scripts["/any"] = lambda sock, request: file(BIG[:-1] + request.target[-1:].encode())(sock, request)
@@ -205,13 +205,13 @@ def test_rules(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
     count = len(got(origin, "/any"))
     assert asked(proxy, f"{origin.url}/any?t=2", **stripped)[1] == BIG[:-1] + b"1"
     assert len(got(origin, "/any")) == count
-    # What one client strips is no other's URL.
+    # A URL stripped for one client is another URL for clients that do not strip it.
     assert asked(proxy, f"{origin.url}/any", X_Dragonfly_Use_P2P="true")[1] == BIG[:-1] + b"y"
     assert not [name for each in origin.asked for name in each.fields if name.startswith("x-dragonfly")]
 
 
-def test_blobs_of_registries_go_by_their_digest(stage: Scene, origin: Upstream) -> None:
-    """As Docker asks by HTTP_PROXY: with a token, which opens the blob at the registry for whoever has one."""
+def test_registry_blobs_are_shared_by_digest_for_clients_with_a_valid_token(stage: Scene, origin: Upstream) -> None:
+    """As Docker requests them by HTTP_PROXY: with a token, which the registry checks for each client."""
     node = stage.supernode()
     path = f"/v2/a/b/blobs/{origin.blob('a/b', BIG)}"
     whole = origin.scripts[path]
@@ -226,8 +226,8 @@ def test_blobs_of_registries_go_by_their_digest(stage: Scene, origin: Upstream) 
     assert node.metric("dfengine_origin_bytes_total") == len(BIG)
 
 
-def test_an_origin_that_changes_between_its_answers(stage: Scene, origin: Upstream) -> None:
-    """HEAD tells one version, and another one comes: the client gets one of them, whole, and never by the name of the other."""
+def test_a_file_that_changes_after_head_is_delivered_as_one_version(stage: Scene, origin: Upstream) -> None:
+    """HEAD names one version, and GET sends another: the client gets a whole version with its own ETag."""
     proxy = stage.proxy()[1]
     other = random.Random(5).randbytes(len(BIG))
     turns = iter([file(BIG), *[file(other, tag='"v2"')] * 1000])
@@ -238,8 +238,8 @@ def test_an_origin_that_changes_between_its_answers(stage: Scene, origin: Upstre
     assert (answer.headers["etag"], body == other) == ('"v2"', True)
 
 
-def test_an_origin_that_changes_while_it_answers(stage: Scene, origin: Upstream) -> None:
-    """Bytes of two versions never meet in an answer: it is whole, or cut."""
+def test_a_file_that_changes_in_mid_transfer_is_never_a_mixture(stage: Scene, origin: Upstream) -> None:
+    """A response has bytes of one version: it is whole, or cut off."""
     proxy = stage.proxy()[1]
     other, begun = random.Random(6).randbytes(len(BIG)), threading.Event()
 
@@ -263,7 +263,7 @@ def test_an_origin_that_changes_while_it_answers(stage: Scene, origin: Upstream)
     assert (answer.headers["etag"], body == other) == ('"v2"', True)
 
 
-def test_a_fresh_answer_is_not_asked_for_again(stage: Scene, origin: Upstream) -> None:
+def test_a_fresh_response_is_not_revalidated(stage: Scene, origin: Upstream) -> None:
     proxy = stage.proxy()[1]
     origin.scripts["/fresh"] = file(BIG, "Cache-Control: max-age=600")
     origin.scripts["/stale"] = file(BIG, "Cache-Control: no-cache")
@@ -276,7 +276,7 @@ def test_a_fresh_answer_is_not_asked_for_again(stage: Scene, origin: Upstream) -
 
 
 def said(proxy: str, data: bytes) -> bytes:
-    """All that is answered to these bytes until the connection is closed; b"" also for a reset."""
+    """Send bytes and return the response until the connection is closed; b"" also for a reset."""
     with socket.create_connection((urlsplit(proxy).hostname or "", urlsplit(proxy).port or 0), PATIENCE) as sock:
         found = b""
         with contextlib.suppress(ConnectionError):
@@ -286,7 +286,7 @@ def said(proxy: str, data: bytes) -> bytes:
         return found
 
 
-def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
+def test_invalid_denied_and_looping_requests_are_refused(stage: Scene, origin: Upstream) -> None:
     proxy = stage.proxy()[1]
     here = urlsplit(proxy).netloc.encode()
     for data, status in (
@@ -306,16 +306,16 @@ def test_what_is_refused(stage: Scene, origin: Upstream) -> None:
             data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         answer = said(proxy, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status) or (status == 431 and not answer), (data[:80], answer[:200])
-    # By its own whole URL it is the mirror that it is without.
+    # A request for the proxy's own absolute URL is answered like a direct request to the proxy.
     assert asked(proxy, f"{proxy}/healthy")[1] == b"ok\n"
-    # A request that came through this proxy already.
+    # A request that passed through this proxy already.
     origin.scripts["/x"] = ok(b"x")
     asked(proxy, f"{origin.url}/x")
     assert asked(proxy, f"{origin.url}/x", Via=origin.asked[-1].fields["via"])[0].status == 508
 
 
-def test_only_its_own_host_is_served(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
-    """A token is shown as a password, and the origin never sees it."""
+def test_a_proxy_with_a_token_file_needs_the_token(stage: Scene, origin: Upstream, tmp_path: Path) -> None:
+    """Clients send the token as a password or a header; it is not passed on to the origin."""
     token = tmp_path / "token"
     token.write_text("t" * 20)
     token.chmod(0o600)
@@ -330,8 +330,8 @@ def test_only_its_own_host_is_served(stage: Scene, origin: Upstream, tmp_path: P
     assert not [name for each in origin.asked for name in each.fields if name in ("proxy-authorization", "x-dfengine-token")]
 
 
-def test_clients_of_other_hosts_are_refused_unless_it_is_for_them(stage: Scene, origin: Upstream) -> None:
-    """In a network whose address is no loopback address."""
+def test_clients_of_other_hosts_are_refused_without_forward_for_others(stage: Scene, origin: Upstream) -> None:
+    """In a network namespace with an address that is no loopback address."""
     script = """
         ip link set lo up; ip addr add 10.9.9.1/24 dev lo
         for more in "" --forward-for-others; do
@@ -349,7 +349,7 @@ def test_clients_of_other_hosts_are_refused_unless_it_is_for_them(stage: Scene, 
 
 
 class Echo:
-    """Listens, and sends back what comes, or what `work` does with the connection."""
+    """A listener that echoes received bytes, or runs `work` with each connection."""
 
     def __init__(self, work: Any = None) -> None:
         self._sock = socket.create_server(("127.0.0.1", 0))
@@ -393,7 +393,7 @@ class Echo:
 
 
 def tunnel(proxy: str, port: int, more: bytes = b"") -> socket.socket:
-    """A tunnel to 127.0.0.1:PORT; what was sent behind the request is in it."""
+    """A tunnel to 127.0.0.1:PORT; `more` is sent right after the request, as bytes of the tunnel."""
     sock = socket.create_connection((urlsplit(proxy).hostname or "", urlsplit(proxy).port or 0), PATIENCE)
     sock.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n%b" % (port, more))
     head = b""
@@ -410,10 +410,10 @@ def rest(sock: socket.socket) -> bytes:
     return b"".join(found)
 
 
-def test_a_tunnel_carries_what_it_is_given(stage: Scene) -> None:
+def test_a_tunnel_carries_bytes_half_closes_and_resets(stage: Scene) -> None:
     with Echo() as echo:
         process, proxy = stage.proxy("--connect-port", str(echo.port))
-        # Also what came before the answer; one side ends, and still hears the other.
+        # Also bytes sent before the response; after one side has closed, it still receives the other's bytes.
         with tunnel(proxy, echo.port, b"early") as sock:
 
             def send() -> None:
@@ -425,19 +425,19 @@ def test_a_tunnel_carries_what_it_is_given(stage: Scene) -> None:
             found = rest(sock)
             sender.join()
         assert found == b"early" + BIG + b"end"
-        # A reset is a reset on the other side.
+        # A reset is passed on to the other side.
         with tunnel(proxy, echo.port) as sock:
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        until(lambda: echo.open[-1].fileno() < 0, "the other side's end")
+        until(lambda: echo.open[-1].fileno() < 0, "the close of the other side")
         assert said(proxy, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % 1).startswith(b"HTTP/1.1 403 ")
-    # Nobody listens there any more.
+    # The port has no listener any more.
     assert said(proxy, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % echo.port).startswith(b"HTTP/1.1 502 ")
     assert process.poll() is None
 
 
-def test_a_tunnel_whose_client_takes_nothing_holds_little(stage: Scene) -> None:
+def test_a_tunnel_whose_client_does_not_read_buffers_little(stage: Scene) -> None:
     sent = 0
 
     def pour(sock: socket.socket) -> None:
@@ -454,13 +454,13 @@ def test_a_tunnel_whose_client_takes_nothing_holds_little(stage: Scene) -> None:
                 time.sleep(0.5)
                 return sent == before > 0
 
-            until(still, "the server's waiting")
+            until(still, "the server blocked in send")
             assert sent <= 2 * buffered() + 4 * MIB
             assert hashlib.sha256(sock.recv(10, socket.MSG_WAITALL)).digest() == hashlib.sha256(bytes(10)).digest()
 
 
-def test_a_tunnel_by_another_proxy(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by https, so that its side of the tunnel is no plain socket."""
+def test_a_tunnel_through_another_proxy_over_tls(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An https proxy, so that its side of the tunnel is no plain socket."""
     authority = Authority(tmp_path)
     with Echo() as echo, Proxy({443: echo.port}, "u", "p", authority.issue("other", "IP:127.0.0.1")) as other:
         monkeypatch.setenv("https_proxy", other.url("https", "u:p"))

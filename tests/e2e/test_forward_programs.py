@@ -1,4 +1,4 @@
-"""pip, apt-get, wget and git lfs through two hosts' forward proxies: what they download leaves its server once."""
+"""pip, apt-get, wget and git lfs through two hosts' forward proxies: each file is read once from its server."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.e2e.upstream import Asked, Upstream, ok
 
 KIB = 1 << 10
 PAGES = "default_type text/html;"
-"""Of what lies below /odd/."""
+"""nginx options for files below /odd/."""
 
 
 def run(command: list[str], proxy: str, cwd: Path, **more: str) -> None:
-    """With this proxy in the environment, and nothing else that says where to ask and whom to trust."""
+    """Run a command with this proxy in its environment, and no other settings of proxies, indexes and certificates."""
     env = {name: value for name, value in os.environ.items() if not re.search("(?i)_proxy$|^PIP_|^GIT_|CA_BUNDLE|CERT", name)}
     env |= {"http_proxy": proxy, "https_proxy": proxy, "HOME": str(cwd), "PIP_CONFIG_FILE": os.devnull, **more}
     done = subprocess.run(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE * 3, check=False)
@@ -36,12 +36,12 @@ def run(command: list[str], proxy: str, cwd: Path, **more: str) -> None:
 
 
 def old(path: Path) -> None:
-    """Last changed an hour ago: its time names its version."""
+    """Set the modification time to an hour ago: such a time identifies the version."""
     os.utime(path, (time.time() - 3600,) * 2)
 
 
 def wheels(www: Path) -> dict[str, bytes]:
-    """A package index below simple/ with three wheels; path of each -> content."""
+    """Write a package index below simple/ with three wheels; returns path -> content."""
     found = {}
     for number in range(3):
         name = f"df_test_{number}"
@@ -61,7 +61,7 @@ def wheels(www: Path) -> dict[str, bytes]:
 
 
 def deb(www: Path) -> tuple[str, bytes]:
-    """A repository of one package, and the package."""
+    """Write an apt repository of one package; returns the package's path and content."""
     tree = www.parent / "deb"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "data").write_bytes(random.Random(9).randbytes(150 * KIB))
@@ -81,7 +81,7 @@ def deb(www: Path) -> tuple[str, bytes]:
 
 
 def apt(url: str, proxy: str, folder: Path, ca: str) -> bytes:
-    """The package that apt-get downloads; nothing of the system's own apt is touched."""
+    """The package that apt-get downloads; the system's own apt is not touched."""
     for each in ("state/lists/partial", "cache/archives/partial", "etc", "out"):
         (folder / each).mkdir(parents=True)
     (folder / "status").touch()
@@ -102,8 +102,8 @@ def bytes_of(node: Supernode) -> int:
     return int(node.metric("dfengine_origin_bytes_total"))
 
 
-def test_packages_come_once_for_two_hosts(stage: Scene, tmp_path: Path) -> None:
-    """By http, and by https that the proxies intercept."""
+def test_pip_apt_get_and_wget_of_two_hosts_read_each_package_once(stage: Scene, tmp_path: Path) -> None:
+    """By http, and by https, which the proxies intercept."""
     plain = stage.origin(odd=PAGES)
     files = wheels(stage.www)
     path, package = deb(stage.www)
@@ -135,7 +135,7 @@ def test_packages_come_once_for_two_hosts(stage: Scene, tmp_path: Path) -> None:
 
 
 def lfs_server(origin: Upstream, content: bytes) -> str:
-    """Its URL; of one object, by the batch API of Git LFS."""
+    """Serve one object by the batch API of Git LFS; returns the server's URL."""
     oid = hashlib.sha256(content).hexdigest()
 
     def batch(sock: Any, asked: Asked) -> None:
@@ -148,12 +148,12 @@ def lfs_server(origin: Upstream, content: bytes) -> str:
     return "http://lfs.test/lfs"
 
 
-def test_git_lfs(stage: Scene, tmp_path: Path) -> None:
+def test_git_lfs_of_two_hosts_reads_an_object_once(stage: Scene, tmp_path: Path) -> None:
     content = base64.b64encode(random.Random(3).randbytes(200 * KIB))
     node = stage.supernode()
     with Upstream() as origin:
         url = lfs_server(origin, content)
-        # Programs in Go ask loopback past any proxy.
+        # Go programs do not use a proxy for loopback addresses.
         (tmp_path / "rules.yml").write_text(f"- {{match: '^http://lfs.test/', redirect: '127.0.0.1:{origin.port}'}}\n")
         for host in (2, 3):
             proxy = stage.proxy("--rules", str(tmp_path / "rules.yml"), host=host, nodes=(node,))[1]
@@ -170,6 +170,6 @@ def test_git_lfs(stage: Scene, tmp_path: Path) -> None:
                 run(["git", *command], proxy, clone, GIT_CONFIG_NOSYSTEM="1")
             assert (clone / "a.bin").read_bytes() == content
         assert bytes_of(node) == len(content)
-        # A supernode that asks whether it is still the same does not take it again.
+        # A supernode that revalidates the object does not read it again.
         gets = [each for each in origin.asked if each.target.startswith("/store/") and each.method == "GET"]
         assert len([each for each in gets if "if-none-match" not in each.fields]) == 1

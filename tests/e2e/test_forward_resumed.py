@@ -1,4 +1,4 @@
-"""A forward proxy that was killed goes on from the pieces that are on its disk, of the very version that its origin tells."""
+"""A forward proxy that was killed resumes from the pieces on its disk if they are of the origin's present version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BIG, OTHER = random.Random(3).randbytes(24 * MIB + 5), random.Random(4).randbyte
 
 
 class Origin:
-    """One file, slowly if `rate` says so. sent: bytes of bodies."""
+    """One file, sent at `rate` bytes per second, or unlimited if 0. sent: bytes of bodies."""
 
     def __init__(self) -> None:
         self.body, self.fields = BIG, ['ETag: "v1"']
@@ -62,7 +62,7 @@ def one_origin() -> Any:
 
 
 def killed(stage: Scene, origin: Any, least: int, nodes: tuple[Supernode, ...], asked: str = "") -> None:
-    """A proxy is killed when its client has so many bytes of the file. asked: a range."""
+    """Kill a proxy when its client has received `least` bytes. asked: a Range header."""
     process, url = stage.proxy(nodes=nodes)
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), PATIENCE) as sock:
@@ -75,7 +75,7 @@ def killed(stage: Scene, origin: Any, least: int, nodes: tuple[Supernode, ...], 
 
 
 def finished(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What the proxy tells of the first file that is whole."""
+    """The proxy's first `finished` event."""
     assert process.stderr is not None
     for line in iter(process.stderr.readline, b""):
         if line.startswith(b"{") and (event := json.loads(line))["event"] == "finished":
@@ -88,18 +88,18 @@ VERSIONS = {"etag": ['ETag: "v1"'], "date": [f"Last-Modified: {OLD}"], "both": [
 
 @pytest.mark.parametrize("node", [False, True])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_on_the_disk_is_not_read_again(stage: Scene, origin: Any, version: str, node: bool) -> None:
+def test_a_restarted_proxy_resumes_from_pieces_on_its_disk(stage: Scene, origin: Any, version: str, node: bool) -> None:
     nodes = (stage.supernode(),) if node else ()
     origin.fields = VERSIONS[version]
     killed(stage, origin, 14 * MIB, nodes)
     process, url = stage.proxy("--log-format", "json", nodes=nodes, errors=subprocess.PIPE)
     answer, body = asked(url, origin.url)
     assert (answer.status, body == BIG) == (200, True)
-    # All pieces that its client had, but of each connection one that was not whole.
+    # All pieces that its client had, except one incomplete piece for each connection.
     assert finished(process)["resumed"] >= 2 * PIECE
 
 
-def test_ranges_that_were_read_are_not_read_again(stage: Scene, origin: Any) -> None:
+def test_a_restarted_proxy_resumes_from_pieces_of_a_range_request(stage: Scene, origin: Any) -> None:
     killed(stage, origin, 9 * MIB, (), f"Range: bytes={12 * MIB}-\r\n")
     process, url = stage.proxy("--log-format", "json", errors=subprocess.PIPE)
     answer, body = asked(url, origin.url)
@@ -108,12 +108,12 @@ def test_ranges_that_were_read_are_not_read_again(stage: Scene, origin: Any) -> 
 
 
 @pytest.mark.parametrize("node", [False, True])
-def test_another_version_is_read_anew(stage: Scene, origin: Any, node: bool) -> None:
+def test_a_changed_file_is_read_from_the_beginning(stage: Scene, origin: Any, node: bool) -> None:
     nodes = (stage.supernode(),) if node else ()
     killed(stage, origin, 14 * MIB, nodes)
     origin.body, origin.fields = OTHER, ['ETag: "v2"']
     process, url = stage.proxy("--log-format", "json", nodes=nodes, errors=subprocess.PIPE)
     answer, body = asked(url, origin.url)
     assert (answer.headers["etag"], body == OTHER) == ('"v2"', True)
-    if not node:  # a supernode that has the old one has it passed on first
+    if not node:  # with a supernode that has the old version, the request is passed on first
         assert finished(process)["resumed"] == 0

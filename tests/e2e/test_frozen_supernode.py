@@ -1,4 +1,4 @@
-"""A supernode that is frozen, under and before what programs pull through a proxy: the origin is read, and no byte is lost."""
+"""A supernode that freezes during or before pulls through a proxy: the origin is read, and no byte is lost."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.e2e.scene import MIB, Scene, until
 from tests.e2e.upstream import get
 
 
-def test_a_supernode_that_is_frozen_under_a_pull(stage: Scene) -> None:
-    """The client had no byte for 60 s, and was cut then."""
+def test_pulls_complete_from_the_origin_while_the_supernode_is_frozen(stage: Scene) -> None:
+    """The client, which waits 60 s for a byte, must not time out."""
     node = stage.supernode()
     with Blobs() as registry:
         registry.rate = 4 * MIB
@@ -38,4 +38,4 @@ def test_a_supernode_that_is_frozen_under_a_pull(stage: Scene) -> None:
             assert get(url, next(others))[0].status == 200
             return node.metric("dfengine_origin_bytes_total") > before
 
-        until(by_the_supernode, "a blob through the supernode that runs again")
+        until(by_the_supernode, "a blob through the resumed supernode")

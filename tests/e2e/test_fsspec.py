@@ -1,4 +1,4 @@
-"""dfengine as a file system of fsspec: chained URLs, ranges, workers that are forked or spawned, and what is left afterwards."""
+"""dfengine as a file system of fsspec: chained URLs, ranges, forked and spawned workers, and no threads or files left afterwards."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def registered() -> None:
-    """What fsspec does with the entry points of an installed dfengine."""
+    """Register dfengine's entry points, as fsspec does for an installed package."""
     points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["fsspec.specs"]
     for name, value in points.items():
         fsspec.register_implementation(name, value.replace(":", "."), clobber=True)
 
 
 def held() -> list[str]:
-    """What this process has open: files in memory and in home directories, connections. Loops of other libraries stay."""
+    """This process's open memory files, files in home directories and connections. Event loops of other libraries are not counted."""
     connections = {f"socket:[{line.split()[9]}]" for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]}
     found = []
     for fd in os.listdir("/proc/self/fd"):
@@ -53,7 +53,7 @@ def held() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No file stays open, and no thread of ours but those that wait for blocking calls."""
+    """Check that no file stays open and no thread of dfengine is left, except those that run blocking calls."""
     registered()
     get_loop()
     before = held()
@@ -66,7 +66,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def ours() -> list[str]:
-    """Threads of open files; those that wait for blocking calls stay."""
+    """Names of the threads of open files, without those that run blocking calls."""
     names = [one.name for one in threading.enumerate()]
     return [name for name in names if name.startswith("dfengine") and not name.startswith("dfengine-fsspec")]
 
@@ -80,7 +80,7 @@ def options(stage: Scene, nodes: tuple[Supernode, ...] = (), host: int = 2, **mo
 
 @pytest.fixture
 def url(stage: Scene) -> str:
-    """Of a file of 20 MiB and a bit."""
+    """The URL of a file of 20 MiB and 123 bytes."""
     stage.file("f", 20 * MIB + 123)
     return stage.origin() + "/f"
 
@@ -89,7 +89,7 @@ def content(stage: Scene, name: str = "f") -> bytes:
     return (stage.www / name).read_bytes()
 
 
-def test_a_chained_url_is_opened_and_read_at_any_place(stage: Scene, url: str) -> None:
+def test_a_chained_url_is_opened_and_read_at_any_offset(stage: Scene, url: str) -> None:
     data = content(stage)
     with fsspec.open(f"df::{url}", **options(stage, (stage.supernode(),))) as file:
         assert file.size == len(data)
@@ -106,7 +106,7 @@ def test_a_chained_url_is_opened_and_read_at_any_place(stage: Scene, url: str) -
         assert file.info() == file.fs.info(url)
 
 
-def test_what_is_read_costs_its_pieces_and_readers_share_them(stage: Scene, url: str) -> None:
+def test_reads_fetch_only_their_pieces_and_readers_share_them(stage: Scene, url: str) -> None:
     node = stage.supernode()
     stage.get(url, "warm", host=3, nodes=(node,))
     before = node.metric("dfengine_sent_bytes_total")
@@ -122,7 +122,7 @@ def test_what_is_read_costs_its_pieces_and_readers_share_them(stage: Scene, url:
     assert node.metric("dfengine_sent_bytes_total") - before <= PIECE + 5
 
 
-def test_ranges(stage: Scene, url: str) -> None:
+def test_cat_head_tail_and_cat_ranges(stage: Scene, url: str) -> None:
     data = content(stage)
     fs = fsspec.filesystem("df", **options(stage))
     assert fs.cat(url) == data
@@ -151,7 +151,7 @@ def test_ranges(stage: Scene, url: str) -> None:
         fs.cat_ranges(url, 0, 3)
 
 
-def test_what_an_origin_says_of_a_file(stage: Scene, url: str) -> None:
+def test_file_information_errors_and_unsupported_operations(stage: Scene, url: str) -> None:
     fs = fsspec.filesystem("df", **options(stage))
     info = fs.info(url)
     assert (info["name"], info["size"], info["type"]) == (url, 20 * MIB + 123, "file")
@@ -161,7 +161,7 @@ def test_what_an_origin_says_of_a_file(stage: Scene, url: str) -> None:
     assert fs.isfile(url)
     assert not fs.isdir(url)
     assert fs.find(url) == [url]
-    assert fs.glob(url + "?a=1") == [url + "?a=1"], "a query is no pattern"
+    assert fs.glob(url + "?a=1") == [url + "?a=1"], "the ? of a query is no glob pattern"
     gone = url + "-gone"
     assert not fs.exists(gone)
     assert not fs.isfile(gone)
@@ -181,7 +181,7 @@ def test_what_an_origin_says_of_a_file(stage: Scene, url: str) -> None:
         fs.pipe_file(url, b"")
 
 
-def test_credentials_of_the_origin_stand_at_its_own_part_of_the_chain(stage: Scene, url: str) -> None:
+def test_credentials_may_be_options_of_the_chained_http_or_of_df(stage: Scene, url: str) -> None:
     private = url.replace("/f", "/private/f")
     headers = {"Authorization": "Bearer secret"}
     with fsspec.open(f"df::{private}", df=options(stage), http={"headers": headers}) as file:
@@ -190,7 +190,7 @@ def test_credentials_of_the_origin_stand_at_its_own_part_of_the_chain(stage: Sce
         assert file.read(5) == content(stage)[:5]
 
 
-def test_options_that_cannot_be_are_refused_before_anything_is_asked(stage: Scene, url: str) -> None:
+def test_invalid_options_and_protocols_are_refused_before_any_request(stage: Scene, url: str) -> None:
     with pytest.raises(BadValue, match=r"df reads http, https, .*, not memory://"):
         fsspec.open("df::memory://a/b")
     with pytest.raises(BadValue, match=r"df reads http, https, .*, not ftp://"):
@@ -206,7 +206,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_asked(stage: Scen
 
 
 class Told(fsspec.Callback):  # type: ignore[misc]  # fsspec has no types
-    """What a callback is told."""
+    """A callback that records the reported values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Told(fsspec.Callback):  # type: ignore[misc]  # fsspec has no types
         self.values.append(value)
 
 
-def test_a_file_is_fetched_to_the_disk_and_into_an_open_file(stage: Scene, url: str) -> None:
+def test_a_file_is_fetched_to_the_disk_to_an_open_file_and_by_simplecache(stage: Scene, url: str) -> None:
     data = content(stage)
     fs = fsspec.filesystem("df", **options(stage))
     callback = Told()
@@ -237,7 +237,7 @@ def test_a_file_is_fetched_to_the_disk_and_into_an_open_file(stage: Scene, url: 
     assert Path(local).read_bytes() == data
 
 
-def test_text_lines_and_compression(stage: Scene) -> None:
+def test_text_files_plain_and_compressed(stage: Scene) -> None:
     text = "".join(f"{n},é\n" for n in range(50_000))
     (stage.www / "t.csv").write_bytes(text.encode())
     (stage.www / "t.csv.gz").write_bytes(gzip.compress(text.encode()))
@@ -247,7 +247,7 @@ def test_text_lines_and_compression(stage: Scene) -> None:
             assert "".join(file) == text
 
 
-def test_a_changed_file_is_seen_when_the_cache_is_invalidated(stage: Scene, url: str) -> None:
+def test_a_changed_file_is_read_after_the_cache_is_invalidated(stage: Scene, url: str) -> None:
     fs = fsspec.filesystem("df", **options(stage))
     first = content(stage)
     assert fs.cat_file(url, 0, 10) == first[:10]
@@ -259,7 +259,7 @@ def test_a_changed_file_is_seen_when_the_cache_is_invalidated(stage: Scene, url:
     assert fs.ukey(url) != key
 
 
-def test_instances_are_shared_by_their_options_and_travel(stage: Scene, url: str) -> None:
+def test_instances_are_shared_by_their_options_and_can_be_pickled(stage: Scene, url: str) -> None:
     data, given = content(stage), options(stage)
     fs = fsspec.filesystem("df", **given)
     assert fsspec.filesystem("df", **given) is fs
@@ -267,7 +267,7 @@ def test_instances_are_shared_by_their_options_and_travel(stage: Scene, url: str
     chained, path = fsspec.core.url_to_fs(f"df::{url}", **given)
     other, _ = fsspec.core.url_to_fs(f"df::{url}x", **given)
     assert path == url
-    assert chained is other, "the file is no option"
+    assert chained is other, "the file's URL is no option"
     for again in (pickle.loads(pickle.dumps(fs)), fsspec.AbstractFileSystem.from_json(fs.to_json()), pickle.loads(pickle.dumps(chained))):
         assert again.cat_file(url, 3, 9) == data[3:9]
     assert json.loads(fs.to_json())["ip"] == given["ip"]
@@ -281,7 +281,7 @@ def test_instances_are_shared_by_their_options_and_travel(stage: Scene, url: str
         assert file.read(4) == data[:4]
 
 
-def test_coroutines(stage: Scene, url: str) -> None:
+def test_concurrent_coroutines_of_an_asynchronous_instance(stage: Scene, url: str) -> None:
     data, given = content(stage), options(stage, (stage.supernode(),))
 
     async def main() -> None:
@@ -305,7 +305,7 @@ def read_in_child(fs: FileSystem, file: Any, url: str, offset: int, pipe: Any) -
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_child_processes_read_what_the_parent_opened(stage: Scene, url: str, method: str) -> None:
+def test_child_processes_read_files_that_the_parent_opened(stage: Scene, url: str, method: str) -> None:
     data, given = content(stage), options(stage, (stage.supernode(),))
     fs = fsspec.filesystem("df", **given)
     context: Any = multiprocessing.get_context(method)
@@ -328,7 +328,7 @@ def test_child_processes_read_what_the_parent_opened(stage: Scene, url: str, met
         assert fs.cat_file(url, 0, 3) == data[:3]
 
 
-def test_an_origin_that_is_gone_is_no_missing_file(stage: Scene) -> None:
+def test_an_unreachable_origin_is_an_error_and_not_a_missing_file(stage: Scene) -> None:
     fs = fsspec.filesystem("df", **options(stage, retry=0, connect_timeout=2))
     with pytest.raises(OriginUnreachable):
         fs.exists(f"http://127.0.0.1:{free_port()}/f")
@@ -360,7 +360,7 @@ sys.stdin.readline()
 
 
 @pytest.mark.parametrize("how", ["cat", "get", "open"])
-def test_a_program_that_ends_waits_for_no_read(stage: Scene, how: str) -> None:
+def test_a_program_exits_without_waiting_for_reads(stage: Scene, how: str) -> None:
     stage.file("f", 20 * MIB)
     url = stage.origin(slow="300k") + ("/f" if how == "open" else "/slow/f")
     command = [sys.executable, "-c", UNFINISHED, url, json.dumps(options(stage)), how, str(stage.path / "out")]
@@ -371,7 +371,7 @@ def test_a_program_that_ends_waits_for_no_read(stage: Scene, how: str) -> None:
         program.stdin.close()
         began = time.monotonic()
         assert program.wait(60) == 0
-        assert time.monotonic() - began < 30, "the whole file takes a minute"
+        assert time.monotonic() - began < 30, "the whole file would take a minute"
 
 
 WRITES: dict[str, tuple[str, ...]] = {
@@ -382,7 +382,7 @@ WRITES: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_whoever_would_write_is_told_that_it_is_read_only(name: str) -> None:
+def test_methods_that_write_are_refused_and_name_the_path(name: str) -> None:
     fs = fsspec.filesystem("df")
     path = "http://127.0.0.1:1/the/path"
     given = (b"x",) if WRITES[name] == ("x",) and name != "write_text" else WRITES[name]
@@ -391,12 +391,12 @@ def test_whoever_would_write_is_told_that_it_is_read_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["wb", "ab", "xb", "w", "r+b", "a"])
-def test_a_mode_that_writes_is_refused(mode: str) -> None:
+def test_modes_that_write_are_refused(mode: str) -> None:
     with pytest.raises(NotImplementedError, match=r"df is read-only: .*mode .*:1/f"):
         fsspec.filesystem("df").open("http://127.0.0.1:1/f", mode)
 
 
-def test_copies_and_uploads_name_where_they_would_go(tmp_path: Path) -> None:
+def test_refused_copies_and_uploads_name_their_target(tmp_path: Path) -> None:
     (tmp_path / "here").write_bytes(b"x")
     fs = fsspec.filesystem("df")
     source, to, told = "http://127.0.0.1:1/f", "http://127.0.0.1:1/g", "df is read-only: it cannot write .*1/g"
@@ -413,7 +413,7 @@ def test_copies_and_uploads_name_where_they_would_go(tmp_path: Path) -> None:
         mapped["key"] = b"x"
 
 
-def test_a_position_is_sought_as_in_pythons_files(stage: Scene, url: str) -> None:
+def test_seek_rejects_invalid_positions_as_pythons_files_do(stage: Scene, url: str) -> None:
     with fsspec.filesystem("df", **options(stage)).open(url) as file:
         for given in ((0, 9), (-1, 0), (-1, 1)):
             with pytest.raises(ValueError):  # noqa: PT011
@@ -425,14 +425,14 @@ def test_a_position_is_sought_as_in_pythons_files(stage: Scene, url: str) -> Non
 
 
 @pytest.mark.parametrize("path", [None, 5, 1.5, b"http://o/f", object()], ids=repr)
-def test_what_is_no_path(path: Any) -> None:
+def test_invalid_paths_are_rejected(path: Any) -> None:
     fs = fsspec.filesystem("df")
     for call in (fs.open, fs.info, fs.cat_file, fs.exists):
         with pytest.raises(BadValue, match="path"):
             call(path)
 
 
-def test_what_is_no_range(stage: Scene, url: str) -> None:
+def test_invalid_ranges_are_rejected_and_excessive_ones_clipped(stage: Scene, url: str) -> None:
     fs = fsspec.filesystem("df", store=None, **options(stage))
     for start, end in (("x", None), (0, "x"), (b"x", 5), (0, 1.5), ([], 1), (object(), None)):
         with pytest.raises(BadValue, match="range"):

@@ -1,6 +1,6 @@
-"""fsspec's own abstract tests, as far as they read: all of `get`, of an origin that lists its directories.
+"""fsspec's own abstract tests of reading: all tests of `get`, with an origin that lists its directories.
 
-The tests write what they read. So the file system here writes below the origin's folder, on the local disk.
+The tests write the files that they read, so this file system writes to the origin's folder on the local disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.e2e.scene import Scene
 
 
 class Shelf(Http):
-    """An HTTP server that says what its folders contain."""
+    """An HTTP origin whose folders can be listed."""
 
     folder: ClassVar[Path]
     base: ClassVar[str]
@@ -37,7 +37,7 @@ class Shelf(Http):
 
 
 class Stocked(FileSystem):
-    """Writes as the tests need it: by the disk, not by dfengine."""
+    """A file system with the tests' write operations, which use the disk and not dfengine."""
 
     cachable = False
 
@@ -103,4 +103,4 @@ class Fixtures(AbstractFixtures):  # type: ignore[misc]  # fsspec has no types
 
 
 class TestGet(Fixtures, AbstractGetTests):  # type: ignore[misc]  # fsspec has no types
-    """All of them."""
+    """All of fsspec's tests of `get`."""

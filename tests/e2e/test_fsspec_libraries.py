@@ -1,4 +1,4 @@
-"""What reads by fsspec reads from the swarm: pandas, pyarrow, polars and zarr, the real packages."""
+"""The real packages pandas, pyarrow, polars and zarr read from the swarm by fsspec."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def node(stage: Scene) -> Supernode:
 
 @pytest.fixture
 def table(stage: Scene) -> dict[str, numpy.ndarray]:
-    """A table of 40 MB, at the origin as t.parquet: each column is 8 MB in a row."""
+    """A table of 40 MB, at the origin as t.parquet: each column is 8 contiguous MB."""
     generator = numpy.random.default_rng(1)
     columns = {f"c{n}": generator.random(ROWS) for n in range(COLUMNS)}
     pyarrow.parquet.write_table(pyarrow.table(columns), stage.www / "t.parquet", compression="none", use_dictionary=False)
@@ -38,7 +38,7 @@ def table(stage: Scene) -> dict[str, numpy.ndarray]:
 
 @pytest.fixture
 def url(stage: Scene, node: Supernode, table: Any) -> Iterator[str]:
-    """A reader of one column has less than half of the file sent to it."""
+    """The table's URL; checks that a reader of one column receives less than half of the file."""
     url = stage.origin() + "/t.parquet"
     yield url
     assert 8 * ROWS < node.metric("dfengine_sent_bytes_total") < 8 * ROWS * COLUMNS / 2
@@ -74,7 +74,7 @@ def test_polars_reads_an_open_file(stage: Scene, node: Supernode, table: dict[st
 def test_zarr_reads_the_chunks_of_a_slice(stage: Scene, node: Supernode) -> None:
     data = numpy.arange(1000 * 1000, dtype="int32").reshape(1000, 1000)
     array = zarr.create_array(str(stage.www / "a.zarr"), shape=data.shape, chunks=(250, 250), dtype="int32", fill_value=-1)
-    array[:500] = data[:500]  # the chunks of the other half are not there
+    array[:500] = data[:500]  # the other half has no chunks
     url = stage.origin() + "/a.zarr"
     store = zarr.storage.FsspecStore.from_url(f"df::{url}", storage_options=options(stage, (node,)), read_only=True)
     found = zarr.open_array(store, mode="r")

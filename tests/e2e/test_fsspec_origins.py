@@ -1,4 +1,4 @@
-"""The file system over buckets, a hub and the supernode's disk: names as fsspec has them, and directories where the origin lists."""
+"""The fsspec file system with buckets, a hub and the supernode's disk: names as in fsspec, and directories if the origin lists them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 5 * MIB + 3
 
 
 class Cutting(MemoryFileSystem):  # type: ignore[misc]
-    """Stands for the package of a protocol, which fsspec asks for names alone: it cuts the protocol off."""
+    """Stand-in for a protocol's package, which fsspec uses for names only: it strips the protocol."""
 
     protocol = ("s3", "hf")
 
@@ -43,14 +43,14 @@ def chained() -> Any:
 
 @pytest.fixture
 def bucket(gate: Gate) -> dict[str, bytes]:
-    """Keys and bodies."""
+    """The bucket's keys and bodies."""
     found = {"top": b"12345", "dir/a b%.bin": content(SIZE), "dir/deep/x": b"x", "dir/deep/y": b"yy", "dir/empty": b""}
     for key, body in found.items():
         put(gate, key, body)
     return found
 
 
-def test_a_bucket_is_walked_and_read(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
+def test_a_bucket_is_listed_walked_and_read(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
     fs = fsspec.filesystem("df", **options(stage))
     base = "s3://models"
     assert sorted(fs.ls(f"{base}/dir/", detail=False)) == [f"{base}/dir/{name}" for name in ("a b%.bin", "deep", "empty")]
@@ -65,7 +65,7 @@ def test_a_bucket_is_walked_and_read(stage: Any, gate: Gate, bucket: dict[str, b
     assert fs.du(base) == sum(map(len, bucket.values()))
     assert fs.isdir(f"{base}/dir")
     assert fs.info(f"{base}/dir/a b%.bin")["size"] == SIZE
-    assert len(gate.asked) == asked, "one listing was enough"
+    assert len(gate.asked) == asked, "one listing is enough"
     for key, body in bucket.items():
         assert fs.cat(f"{base}/{key}") == body
     assert fs.isfile(f"{base}/top")
@@ -78,7 +78,7 @@ def test_a_bucket_is_walked_and_read(stage: Any, gate: Gate, bucket: dict[str, b
     assert (stage.path / "copy" / "deep" / "y").read_bytes() == b"yy"
 
 
-def test_a_listing_is_read_again_when_it_is_asked_for(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
+def test_a_listing_is_cached_until_refresh_or_invalidation(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
     fs = fsspec.filesystem("df", **options(stage))
     before = fs.ls("s3://models", detail=False)
     put(gate, "new", b"")
@@ -90,7 +90,7 @@ def test_a_listing_is_read_again_when_it_is_asked_for(stage: Any, gate: Gate, bu
 
 
 @pytest.mark.usefixtures("chained")
-def test_a_bucket_in_a_chain(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
+def test_a_bucket_in_a_chained_url(stage: Any, gate: Gate, bucket: dict[str, bytes]) -> None:
     with fsspec.open("df::s3://models/dir/a b%.bin", **options(stage)) as file:
         assert file.path == "models/dir/a b%.bin"
         assert file.full_name == "df::s3://models/dir/a b%.bin"
@@ -112,7 +112,7 @@ def test_a_hub_is_listed_and_read(stage: Any, hub: Hub, chained: None) -> None:
         assert file.read() == b"{}"
 
 
-def test_the_disk_of_a_supernode(stage: Any, tmp_path: Path) -> None:
+def test_files_on_a_supernodes_disk_are_read_but_not_listed(stage: Any, tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(content(SIZE))
     node = stage.supernode("--origin-root", str(tmp_path))
     with fsspec.open(f"df::file://{tmp_path}/a b", **options(stage, (node,))) as file:

@@ -1,4 +1,4 @@
-"""Workers that share out the shards of a data set, as a loader's do: each reads by a file system that its parent made."""
+"""Worker processes that divide the shards of a data set, as a data loader's do, and read by a file system that the parent created."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["nothing_left"]
 
 
 def work(fs: FileSystem, shards: list[str], pipe: Any) -> None:
-    """A worker of a loader: the digest of each of its shards, read by batches from several places."""
+    """A loader's worker: send the digest of each of its shards, read in batches, and the shard's first and last bytes."""
     for shard in shards:
         size, digest = fs.size(shard), hashlib.sha256()
         with fs.open(shard) as file:
@@ -30,11 +30,11 @@ def work(fs: FileSystem, shards: list[str], pipe: Any) -> None:
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_workers_share_out_the_shards(stage: Scene, method: str) -> None:
+def test_workers_read_shards_by_the_parents_file_system(stage: Scene, method: str) -> None:
     base = stage.origin()
     digests = {f"{base}/shard-{n}": stage.file(f"shard-{n}", 5 * MIB + n) for n in range(6)}
     fs = fsspec.filesystem("df", **options(stage, (stage.supernode(),)))
-    assert fs.cat_file(f"{base}/shard-0", 0, 1), "the parent has read before"
+    assert fs.cat_file(f"{base}/shard-0", 0, 1), "the parent has read before the workers start"
     context: Any = multiprocessing.get_context(method)
     workers = []
     for n in range(3):

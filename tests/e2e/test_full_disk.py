@@ -1,4 +1,4 @@
-"""Disks without room: whatever is written, `get` says so and ends with 7, and a supernode serves on."""
+"""Full disks: `get` reports the error and exits with 7, whichever file cannot be written, and a supernode continues to serve."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PAGE = 4096
 
 
 @pytest.mark.parametrize("where", ["/", "/chunked/"])
-def test_a_get_on_a_disk_with_hardly_any_room_ends_with_one_line(small: Path, closed: Scene, where: str) -> None:
-    """Output, record and home are on it. However few pages are left, no process dies of a signal."""
+def test_a_get_on_an_almost_full_disk_succeeds_or_exits_with_7_and_one_line(small: Path, closed: Scene, where: str) -> None:
+    """Output, record and home are on that disk. With any number of free pages, no process dies of a signal."""
     stage, ends = closed, set()
     sha = stage.file("f", 6 * PAGE)
     url = stage.origin() + where + "f"
@@ -41,8 +41,8 @@ def test_a_get_on_a_disk_with_hardly_any_room_ends_with_one_line(small: Path, cl
     until(lambda: not lock.exists() or not lock.read_text(), "the end of the peer server")
 
 
-def test_a_home_without_room_is_named(small: Path, closed: Scene) -> None:
-    """The download goes on without the peer server, and says why."""
+def test_a_download_whose_home_is_full_succeeds_and_reports_the_home(small: Path, closed: Scene) -> None:
+    """The download continues without a peer server and states the reason."""
     stage = closed
     sha = stage.file("f", PAGE)
     node = stage.supernode()
@@ -58,8 +58,8 @@ def copies(node: Supernode) -> int:
     return len(list((node.home / "download").glob("*/*.json")))
 
 
-def test_a_claim_costs_no_copy(small: Path, closed: Scene) -> None:
-    """An origin announces 8 TiB, or more than ever fits; clients expect any length. What is here stays, and serves."""
+def test_announced_or_expected_lengths_evict_no_copy(small: Path, closed: Scene) -> None:
+    """An origin announces 8 TiB, or more than the disk can have; clients expect arbitrary lengths. Existing copies are kept and served."""
     stage = closed
     shas = {f"f{n}": stage.file(f"f{n}", 10 * MIB) for n in range(4)}
     origin = stage.origin()
@@ -86,8 +86,8 @@ def test_a_claim_costs_no_copy(small: Path, closed: Scene) -> None:
 
 
 @pytest.mark.parametrize("where", ["/", "/chunked/"])
-def test_after_a_file_that_did_not_fit_the_next_one_does(small: Path, closed: Scene, where: str) -> None:
-    """At once, and not when somebody comes by to sweep; also where its length was not told, and the disk was full of it."""
+def test_a_file_is_stored_right_after_one_that_did_not_fit(small: Path, closed: Scene, where: str) -> None:
+    """Without waiting for a sweep; also if the origin does not state the length, so that the large file fills the disk."""
     stage = closed
     big, sha = stage.file("big", 100 * MIB), {name: stage.file(name, 20 * MIB) for name in ("s0", "s1", "s2", "s3")}
     origin = stage.origin()
@@ -102,8 +102,8 @@ def test_after_a_file_that_did_not_fit_the_next_one_does(small: Path, closed: Sc
     assert copies(node) == (3 if where == "/" else 1)
 
 
-def test_a_supernode_on_a_full_disk_goes_on(small: Path, closed: Scene) -> None:
-    """Whatever fills its disk is not its own. What it cannot keep is had from the origin."""
+def test_downloads_read_the_origin_while_the_supernodes_disk_is_full(small: Path, closed: Scene) -> None:
+    """Files of others fill the disk. Files that the supernode cannot store are read from the origin; later ones are stored again."""
     stage = closed
     shas = {name: stage.file(name, 30 * MIB) for name in ("new", "later")}
     origin = stage.origin()

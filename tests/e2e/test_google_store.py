@@ -1,4 +1,4 @@
-"""A bucket of Google's behind the facade and for downloads, as the store documents it; see `google_store`."""
+"""A Google bucket behind the proxy's S3 interface and for downloads, as Google documents its store; see `google_store`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def one_store(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch, t
         yield store
 
 
-def test_a_bucket_of_google_s_is_read_and_listed(stage: Scene, store: Google) -> None:
+def test_a_google_bucket_is_read_and_listed_by_s3_clients(stage: Scene, store: Google) -> None:
     node = stage.supernode("--origin-sign", "gs://models")
     options = ("--s3-bucket", "models=gs://models", "--s3-bucket", "part=gs://models/dir", "--s3-fresh", "0s")
     here, there = (client(f"{stage.proxy(*options, host=host, nodes=(node,))[1]}/s3") for host in (2, 3))
@@ -59,19 +59,19 @@ def test_a_bucket_of_google_s_is_read_and_listed(stage: Scene, store: Google) ->
     assert listed(here, "models", Delimiter="/") == ["a b+c", "empty", "z", "dir/"]
     assert listed(here, "part") == ["deep/#?%", "ü"]
     assert refused(here.get_object, Bucket="models", Key="none") == (404, "NoSuchKey")
-    # One part: an entity-tag of Google's says nothing of parts.
+    # One part: Google's entity-tags do not state parts.
     assert here.head_object(Bucket="models", Key="z", PartNumber=1)["ContentLength"] == SIZE
     assert refused(here.get_object, Bucket="models", Key="z", PartNumber=2) == (416, "InvalidPartNumber")
-    # A new generation takes the place of the old one at once.
+    # A new generation replaces the old one at once.
     old, new = store.latest["z"], store.put("z", content("z", 1))
     assert here.get_object(Bucket="models", Key="z")["Body"].read() == content("z", 1)
-    if not store.closed:  # nothing but a key in the environment could sign for a generation, and Google's has none
+    if not store.closed:  # only an access key in the environment could sign for a generation, and Google's environment has none
         assert here.get_object(Bucket="models", Key="z", VersionId=str(old))["Body"].read() == content("z")
         assert here.get_object(Bucket="models", Key="z", VersionId=str(new))["Body"].read() == content("z", 1)
     assert {who for _, _, status, who in store.asked if status < 300} == {"signed", "token"} | ({""} if not store.closed else set())
 
 
-def test_a_download_and_what_opens_nothing(stage: Scene, store: Google, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_foreign_account_gets_only_public_objects(stage: Scene, store: Google, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stage.get("gs://models/dir/ü", "a")
     assert (stage.path / "a").read_bytes() == content("dir/ü")
     with Google() as other:

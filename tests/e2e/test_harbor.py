@@ -1,6 +1,6 @@
-"""What Harbor's two drivers send and read, replayed: Dragonfly 1.x's API until Harbor 2.11, Dragonfly 2's since.
+"""Replayed requests of Harbor's two drivers, and the fields that they read: Dragonfly 1.x's API until Harbor 2.11, Dragonfly 2's since.
 
-Source: goharbor/harbor, src/pkg/p2p/preheat/provider/dragonfly.go of both generations. The bodies are those that the drivers make.
+Source: goharbor/harbor, src/pkg/p2p/preheat/provider/dragonfly.go of both generations. The bodies are those that the drivers send.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ TOKEN = "a-token-for-harbor-alone"
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    """They are part of what the README installs."""
+    """Programs that the README installs."""
     assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
 
 
 class Harbor:
-    """fields: by which an instance of Harbor's authenticates."""
+    """A driver of Harbor's. fields: headers by which it authenticates."""
 
     def __init__(self, node: Supernode, registry: Registry, **fields: str) -> None:
         self.node, self.registry, self.fields = node, registry, fields
 
     def body(self, name: str, **arguments: Any) -> Any:
-        """A recorded one, for app/x:1 of this registry."""
+        """A recorded body, for app/x:1 of this registry."""
         text = (BODIES / name).read_text()
         said = json.loads(text.replace("https://harbor.example/v2/library/app/manifests/1.0", f"{self.registry.url}/v2/app/x/manifests/1"))
         said.get("args", said).update(arguments)
         return said
 
     def ask(self, method: str, path: str, message: object = None) -> Any:
-        """Any 2xx counts, but 208 is an empty success to the older driver: it must not come with a task."""
+        """Send a request. The drivers accept any 2xx, but the older one takes 208 for a success without a task: it must not occur."""
         status, said = ask(self.node, method, path, message, **self.fields)
         assert 200 <= status < 300, said
         assert status != 208
         return said
 
     def v1(self) -> dict[str, Any]:
-        """The older driver's preheat, until it has ended."""
+        """Run the older driver's preheat to its end."""
         assert self.ask("POST", "/preheats", self.body("preheats.json")).keys() == {"ID"}
         made = self.ask("POST", "/preheats", self.body("preheats.json"))["ID"]
         assert isinstance(made, str)
@@ -63,7 +63,7 @@ class Harbor:
         return dict(until(checked, "the end of a preheat"))
 
     def v2(self, **arguments: Any) -> dict[str, Any]:
-        """The driver of today."""
+        """Run the present driver's job to its end."""
         made = self.ask("POST", "/oapi/v1/jobs", self.body("jobs.json", **arguments))
         assert type(made["id"]) is int
         assert made["id"] > 0
@@ -84,7 +84,7 @@ class Harbor:
         return dict(until(checked, "the end of a job"))
 
 
-def test_both_drivers(stage: Scene) -> None:
+def test_preheats_of_both_harbor_drivers_succeed_and_are_listed_in_both_apis(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -97,21 +97,21 @@ def test_both_drivers(stage: Scene) -> None:
     assert {task["url"].rpartition("/")[2] for task in result["success_tasks"]} == set(image.blobs)
     assert not result["failure_tasks"]
     assert b"Bearer" not in node.get("/oapi/v1/jobs") + node.get("/preheats")
-    # Both see the jobs of each other.
+    # Each API lists the jobs of the other.
     assert [each["state"] for each in harbor.ask("GET", "/api/v1/jobs?state=SUCCESS&per_page=2&page=1")] == ["SUCCESS"] * 2
     assert ask(node, "GET", f"/preheats/{job['task_id']}")[1]["status"] == "SUCCESS"
     assert ask(node, "DELETE", f"/oapi/v1/jobs/{job['id']}") == (200, {})
     assert ask(node, "GET", f"/oapi/v1/jobs/{job['id']}")[0] == 404
 
 
-def test_a_job_that_fails(stage: Scene) -> None:
+def test_a_failed_job_is_reported_to_both_drivers(stage: Scene) -> None:
     registry, node = Registry(stage), stage.supernode()
     job = Harbor(node, registry).v2()
     assert (job["state"], "404" in job["result"]["job_states"][0]["error"]) == ("FAILURE", True)
     assert Harbor(node, registry).v1()["status"] == "FAILED"
 
 
-def test_files_of_dragonfly_2(stage: Scene) -> None:
+def test_a_dragonfly_2_job_of_files_reports_each_files_result(stage: Scene) -> None:
     stage.file("a", 1000)
     stage.file("b", 2000)
     base, node = stage.origin(), stage.supernode()
@@ -131,7 +131,7 @@ def test_files_of_dragonfly_2(stage: Scene) -> None:
 @pytest.mark.parametrize("body", [
     {"type": "sync_peers"}, {"type": "preheat", "args": {"type": "image", "url": "http://h/f"}}, {"type": "preheat", "args": 5}, [],
 ])  # fmt: skip
-def test_what_is_no_job(stage: Scene, body: Any) -> None:
+def test_invalid_jobs_are_refused(stage: Scene, body: Any) -> None:
     node = stage.supernode()
     assert ask(node, "POST", "/oapi/v1/jobs", body)[0] == 400
     assert ask(node, "GET", "/oapi/v1/jobs") == (200, []) or ask(node, "GET", "/oapi/v1/jobs")[1] == "[]\n"
@@ -140,8 +140,8 @@ def test_what_is_no_job(stage: Scene, body: Any) -> None:
 
 
 @pytest.mark.parametrize("secret", [False, True])
-def test_who_may_preheat(stage: Scene, secret: bool) -> None:
-    """By its token Harbor may; what it opens besides is nothing."""
+def test_preheats_need_the_preheat_token_which_grants_nothing_else(stage: Scene, secret: bool) -> None:
+    """Harbor's token permits preheats, and no other requests of a swarm with a secret."""
     token, own = stage.path / "token", stage.path / "secret"
     for path, content in ((token, TOKEN), (own, "a secret of the swarm's own")):
         path.write_text(content)

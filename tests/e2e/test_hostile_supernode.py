@@ -1,4 +1,4 @@
-"""A supernode that answers what no supernode would: a download ends soon, with one line and a documented code, and no file."""
+"""A hostile supernode with invalid responses: a download ends soon, with one line, a documented exit code, and no file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.e2e.scene import DFENGINE, MIB, Scene
 from tests.e2e.standin import Served
 
 MEMORY = 1 << 30
-"""Bytes of address space that a download of a file of no size may take."""
+"""Limit in bytes of a download's address space."""
 
 DIGEST = "0" * 32
 REGISTERED = {"taskId": "t", "fileLength": 9 * MIB, "pieceSize": 4 * MIB, "cdnSource": "supernode", "asSeed": False, "seedTaskID": "",
@@ -45,31 +45,31 @@ REGISTRATIONS = {
     "huge": HUGE,
     "deep": DEEP,
     "deep within": b'{"code":200,"data":' + DEEP + b"}",
-    "deep where nobody looks": b'{"code":200,"more":' + DEEP + b"}",
+    "deep in an unread field": b'{"code":200,"more":' + DEEP + b"}",
     "NaN": registered().replace(str(9 * MIB).encode(), b"NaN"),
     "a float": registered(fileLength=1.5),
     "infinite": registered().replace(str(9 * MIB).encode(), b"1e999"),
-    "a length below unknown": registered(fileLength=-2),
-    "a length beyond all": registered(fileLength=1 << 63),
+    "a length below -1": registered(fileLength=-2),
+    "a length above the maximum": registered(fileLength=1 << 63),
     "a length of many digits": registered().replace(str(9 * MIB).encode(), b"9" * 5000),
-    "a length that nobody has room for": registered(fileLength=1 << 61),
-    "more pieces than can be": registered(fileLength=1 << 61, pieceSize=6),
-    "pieces of nothing": registered(pieceSize=0),
-    "pieces of a frame": registered(pieceSize=5),
+    "a length without room on any disk": registered(fileLength=1 << 61),
+    "more pieces than the maximum": registered(fileLength=1 << 61, pieceSize=6),
+    "pieces of 0 bytes": registered(pieceSize=0),
+    "pieces of a frame only": registered(pieceSize=5),
     "negative pieces": registered(pieceSize=-4 * MIB),
-    "pieces beyond all": registered(pieceSize=1 << 40),
+    "pieces of 1 TiB": registered(pieceSize=1 << 40),
     "no task": registered(taskId=""),
-    "a task of another kind": registered(taskId=7),
-    "a digest that nobody knows": registered(digest="crc32"),
+    "a task that is a number": registered(taskId=7),
+    "an unknown digest": registered(digest="crc32"),
     "a generation that is no text": registered(generation="\ud800"),
     "a task that is no text": registered(taskId="\ud800"),
-    "no object": b"[]",
+    "an array": b"[]",
     "null": b"null",
-    "nothing": b"",
+    "an empty body": b"",
     "no JSON": b"<html>",
     "no UTF-8": b'{"code":200,"msg":"\xff\xff"}',
     "a lone surrogate": b'{"code":200,"msg":"\\ud800"}',
-    "keys that come twice": b'{"code":200,"code":500,"message":"no","message":"never"}',
+    "repeated keys": b'{"code":200,"code":500,"message":"no","message":"never"}',
 }
 
 PULLS = {
@@ -78,28 +78,28 @@ PULLS = {
     "deep within": b'{"code":601,"offers":' + DEEP + b"}",
     "a negative piece": offers([-1, DIGEST, [SOURCE]]),
     "a piece past the end": offers([3, DIGEST, [SOURCE]]),
-    "a piece beyond all": offers([1 << 70, DIGEST, [SOURCE]]),
-    "a piece that is none": offers(["0", DIGEST, [SOURCE]]),
+    "a piece above 64 bits": offers([1 << 70, DIGEST, [SOURCE]]),
+    "a piece that is a string": offers(["0", DIGEST, [SOURCE]]),
     "NaN": b'{"code":601,"offers":[[NaN,"00",[]]]}',
     "no digest": offers([0, "", [SOURCE]]),
     "no source": offers([0, DIGEST, []]),
-    "a source of another kind": offers([0, DIGEST, [["cid", 7]]]),
-    "a port beyond all": offers([0, DIGEST, [["cid", "127.0.0.1", 1 << 20, "/peer/file/x"]]]),
+    "a source of two fields": offers([0, DIGEST, [["cid", 7]]]),
+    "a port above 65535": offers([0, DIGEST, [["cid", "127.0.0.1", 1 << 20, "/peer/file/x"]]]),
     "a negative port": offers([0, DIGEST, [["cid", "127.0.0.1", -1, "/peer/file/x"]]]),
-    "a path that is a request": offers([0, DIGEST, [["cid", "127.0.0.1", 1, "/x HTTP/1.1\r\nX: y\r\n\r\n"]]]),
-    "an address that is none": offers([0, DIGEST, [["cid", "\u0000", 1, "/x"]]]),
+    "a path with a request": offers([0, DIGEST, [["cid", "127.0.0.1", 1, "/x HTTP/1.1\r\nX: y\r\n\r\n"]]]),
+    "an invalid address": offers([0, DIGEST, [["cid", "\u0000", 1, "/x"]]]),
     "another length": offers([0, DIGEST, [SOURCE]], length=10 * MIB),
-    "a length below unknown": offers([0, DIGEST, [SOURCE]], length=-7),
-    "all is here": json.dumps({"code": 600, "length": 9 * MIB, "count": 3}).encode(),
-    "a code that nobody knows": b'{"code":999}',
+    "a length below -1": offers([0, DIGEST, [SOURCE]], length=-7),
+    "completion without pieces": json.dumps({"code": 600, "length": 9 * MIB, "count": 3}).encode(),
+    "an unknown code": b'{"code":999}',
     "many offers": offers(*[[0, DIGEST, [SOURCE] * 64]] * 20_000),
-    "keys that come twice": b'{"code":601,"offers":[[0,"' + DIGEST.encode() + b'",[]]],"code":604,"msg":"no","msg":"never"}',
-    "nothing": b"",
+    "repeated keys": b'{"code":601,"offers":[[0,"' + DIGEST.encode() + b'",[]]],"code":604,"msg":"no","msg":"never"}',
+    "an empty body": b"",
 }
 
 
 class Hostile(Served):
-    """Answers a registration and every pull with these bytes."""
+    """Answers every registration and every pull with given bytes."""
 
     def __init__(self, registration: bytes, pull: bytes = b"") -> None:
         self._registration, self._pull = registration, pull
@@ -114,7 +114,7 @@ class Hostile(Served):
         request.wfile.write(said)
 
 
-def test_one_that_asks_for_credentials_for_ever_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supernode_that_answers_wait_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernode_session, "AUTH_PATIENCE", 0.3)
     monkeypatch.setattr(supernode_session, "AUTH_PAUSE", 0.05)
     with Hostile(b'{"code":609,"msg":"wait"}') as server:
@@ -126,7 +126,7 @@ def test_one_that_asks_for_credentials_for_ever_is_left(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def against(stage: Scene) -> Iterator[Any]:
-    """Runs a download against a hostile supernode: its exit code and what it said."""
+    """Run a download with a hostile supernode; its exit code and stderr."""
     servers = []
 
     def play(registration: bytes, pull: bytes = b"") -> tuple[int, str]:
@@ -156,8 +156,8 @@ def judge(stage: Scene, code: int, said: str, codes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("options", [("--notbs",), ("--verbose",), ()])
-def test_nothing_that_it_says_reaches_a_terminal_as_it_is(stage: Scene, options: tuple[str, ...]) -> None:
-    """Neither when the download fails, nor when it goes on at the origin and says why."""
+def test_control_characters_of_a_supernodes_message_are_not_printed(stage: Scene, options: tuple[str, ...]) -> None:
+    """Neither if the download fails, nor if it continues at the origin and prints the reason."""
     stage.file("f", 1000)
     with Hostile(json.dumps({"code": 500, "message": "\x1b[2J\x07 \u202egone"}).encode()) as server:
         get = stage.start_get(stage.origin() + "/f", "out", "-n", f"127.0.0.1:{server.port}", "--timeout", "30", *options)
@@ -168,19 +168,19 @@ def test_nothing_that_it_says_reaches_a_terminal_as_it_is(stage: Scene, options:
 
 
 @pytest.mark.parametrize("what", REGISTRATIONS)
-def test_registrations(stage: Scene, against: Any, what: str) -> None:
+def test_invalid_registration_responses_end_the_download_with_one_line(stage: Scene, against: Any, what: str) -> None:
     code, said = against(REGISTRATIONS[what])
     judge(stage, code, said, (3, 7) if "room" in what or "more pieces" in what else (3,))
 
 
 @pytest.mark.parametrize("what", PULLS)
-def test_pulls(stage: Scene, against: Any, what: str) -> None:
+def test_invalid_pull_responses_end_the_download_with_one_line(stage: Scene, against: Any, what: str) -> None:
     code, said = against(registered(), PULLS[what])
     judge(stage, code, said, (3, 8) if what in ("a negative port",) else (3,))
 
 
 @pytest.mark.parametrize("fields", [{"fileLength": 1 << 61}, {"fileLength": 1 << 50, "pieceSize": 15 * MIB}, {"generation": "\ud800"}])
-def test_what_it_says_wrongly_keeps_nobody_from_the_origin(stage: Scene, fields: dict[str, object]) -> None:
+def test_downloads_read_the_origin_after_an_invalid_registration_response(stage: Scene, fields: dict[str, object]) -> None:
     sha = stage.file("f", 3 * MIB)
     with Hostile(registered(**fields)) as server:
         result = stage.get(stage.origin() + "/f", "out", "-n", f"127.0.0.1:{server.port}", "--timeout", "60")

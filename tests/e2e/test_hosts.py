@@ -1,4 +1,4 @@
-"""How a process stands on its host: its streams, its signals, the addresses it tells, the paths it is given."""
+"""Processes on their host: standard streams, signals, announced addresses, and paths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def origin() -> Iterator[Origin]:
 
 
 def run(*words: str, out: str = "", err: str = "") -> tuple[int, bytes, str]:
-    """Exit code, stdout and stderr; `out`, `err`: a path that is opened for writing instead."""
+    """Run dfengine; its exit code, stdout and stderr. `out`, `err`: paths opened for writing in place of a pipe."""
     with open(out or os.devnull, "wb") as full, open(err or os.devnull, "wb") as broken:
         done = subprocess.run(
             [*DFENGINE, *words], stdout=full if out else subprocess.PIPE, stderr=broken if err else subprocess.PIPE,
@@ -38,7 +38,7 @@ def run(*words: str, out: str = "", err: str = "") -> tuple[int, bytes, str]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "localhost", "0.0.0.0", "::", "::1"])
-def test_what_a_supernode_says_when_it_is_ready_is_where_it_listens(tmp_path: Path, host: str) -> None:
+def test_a_supernodes_ready_line_names_the_addresses_it_listens_at(tmp_path: Path, host: str) -> None:
     words = ["supernode", "--host", host, "--port", "0", "--download-port", "0", "--home-dir", str(tmp_path / "home")]
     with subprocess.Popen([*DFENGINE, *words], stdout=subprocess.PIPE) as process:
         try:
@@ -56,7 +56,7 @@ def test_what_a_supernode_says_when_it_is_ready_is_where_it_listens(tmp_path: Pa
             assert process.wait(20) == 0
 
 
-def test_what_a_peer_server_says_when_it_is_ready_is_where_it_listens(tmp_path: Path) -> None:
+def test_a_peer_servers_ready_line_names_the_address_it_listens_at(tmp_path: Path) -> None:
     with subprocess.Popen([*DFENGINE, "peer", "--home", str(tmp_path / "home")], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -69,7 +69,7 @@ def test_what_a_peer_server_says_when_it_is_ready_is_where_it_listens(tmp_path: 
 
 
 @pytest.mark.parametrize("out", ["/dev/full", "pipe"])
-def test_a_supernode_serves_on_when_its_ready_line_cannot_be_written(tmp_path: Path, out: str) -> None:
+def test_a_supernode_serves_although_its_ready_line_cannot_be_written(tmp_path: Path, out: str) -> None:
     port = free_port()
     words = ["supernode", "--host", "127.0.0.1", "--port", str(port), "--download-port", "0", "--home-dir", str(tmp_path / "home"),
              "--log-level", "error"]  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_supernode_serves_on_when_its_ready_line_cannot_be_written(tmp_path: P
 
 
 @pytest.mark.parametrize("words", [["-o", "-"], ["-o", "out", "--json"], ["-o", "/dev/full"], ["-o", "-", "--json", "-q"]], ids=" ".join)
-def test_an_output_that_is_full_is_one_line_and_exit_7(
+def test_a_full_output_is_reported_in_one_line_with_exit_code_7(
     tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -101,12 +101,12 @@ def test_an_output_that_is_full_is_one_line_and_exit_7(
 
 
 @pytest.mark.parametrize("words", [["version"], ["get", "--help"], ["supernode", "--help"], ["peer", "-V"], ["--version"]], ids=" ".join)
-def test_help_and_version_that_cannot_be_written(words: list[str]) -> None:
+def test_help_and_version_that_cannot_be_written_exit_with_7(words: list[str]) -> None:
     code, _, err = run(*words, out="/dev/full")
     assert (code, err) == (7, "dfengine: cannot write to stdout: No space left on device\n")
 
 
-def test_nothing_fails_by_what_cannot_be_said(tmp_path: Path, origin: Origin) -> None:
+def test_exit_codes_do_not_change_if_stderr_cannot_be_written(tmp_path: Path, origin: Origin) -> None:
     for bar in ([], ["-b"], ["--json"]):
         assert run("get", origin.url, "-o", str(tmp_path / "out"), "--force", *bar, err="/dev/full")[0] == 0
         assert (tmp_path / "out").read_bytes() == WHOLE
@@ -115,13 +115,13 @@ def test_nothing_fails_by_what_cannot_be_said(tmp_path: Path, origin: Origin) ->
 
 
 @pytest.mark.parametrize("output", ["/proc/x", "/proc/self/x", "/sys/x", "/proc/sys/x", "/proc/self/fd/77", "/proc/self/task/x"])
-def test_a_file_system_that_takes_no_files_is_an_error_at_once(origin: Origin, output: str) -> None:
+def test_outputs_on_file_systems_without_files_are_errors(origin: Origin, output: str) -> None:
     code, _, err = run("get", origin.url, "-o", output)
     assert (code, err.count("\n")) == (7, 1), err
-    assert "make its folder" not in err, "it is there"
+    assert "make its folder" not in err, "the folder exists"
 
 
-def test_a_server_outlives_its_terminal_and_a_download_ends_with_it(stage: Scene) -> None:
+def test_sighup_ends_a_download_but_not_a_server(stage: Scene) -> None:
     sha = stage.file("f.bin", 24 * MIB)
     url, node = stage.origin("2m") + "/f.bin", stage.supernode()
     stage.get(url, "a", nodes=(node,))
@@ -131,17 +131,17 @@ def test_a_server_outlives_its_terminal_and_a_download_ends_with_it(stage: Scene
     assert stage.digest("b") == sha
     assert node.process.poll() is None
     get = stage.start_get(url.replace("/f.bin", "/slow/f.bin"), "c", "-p", "source")
-    until(lambda: any(stage.path.glob(".c.*.part")), "a part")
+    until(lambda: any(stage.path.glob(".c.*.part")), "the part file")
     get.send_signal(signal.SIGHUP)
     assert "stopped" in stage.end(get, 128 + signal.SIGHUP)
 
 
-def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, origin: Origin) -> None:
-    """As nohup, and a script's background job, ask for."""
+def test_signals_ignored_at_the_start_stay_ignored(tmp_path: Path, origin: Origin) -> None:
+    """As under nohup, and in a script's background job."""
     words = [*DFENGINE, "get", origin.url, "-o", str(tmp_path / "out"), "-s", "256K"]
     ignored = (signal.SIGHUP, signal.SIGINT)
     with subprocess.Popen(words, preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored]) as get:
-        until(lambda: any(tmp_path.glob(".out.*.part")), "a part")
+        until(lambda: any(tmp_path.glob(".out.*.part")), "the part file")
         for number in ignored:
             get.send_signal(number)
         assert get.wait(60) == 0
@@ -149,14 +149,14 @@ def test_a_signal_that_was_ignored_stays_ignored(tmp_path: Path, origin: Origin)
 
 
 def room(path: Path) -> int:
-    """Bytes that are taken on the file system."""
+    """Used bytes of the file system."""
     found = os.statvfs(path)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 @pytest.mark.parametrize("home", ["same", "another"])
-def test_the_room_of_an_output_that_was_deleted_is_free_soon(stage: Scene, home: str) -> None:
-    """Also while its pieces are asked for by others: the peer server has it open, and perhaps a link to it. Mounts a tmpfs: needs root."""
+def test_a_deleted_outputs_disk_space_is_freed_soon(stage: Scene, home: str) -> None:
+    """Although the peer server has served its pieces from an open file, and perhaps a link to it. Mounts a tmpfs: needs root."""
     sha = stage.file("f.bin", 20 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode()
     with tempfile.TemporaryDirectory(prefix="dfroom-") as small:
@@ -171,7 +171,7 @@ def test_the_room_of_an_output_that_was_deleted_is_free_soon(stage: Scene, home:
             assert stage.digest("b") == sha
             assert room(Path(small)) >= 20 * MIB
             os.unlink(f"{small}/out")
-            until(lambda: room(Path(small)) < 2 * MIB, "its room to be free", 20.0)
+            until(lambda: room(Path(small)) < 2 * MIB, "its disk space freed", 20.0)
             pid = stage.peer_pid(2)
             os.kill(pid, signal.SIGTERM)
             until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of a peer server", 20.0)
@@ -180,7 +180,7 @@ def test_the_room_of_an_output_that_was_deleted_is_free_soon(stage: Scene, home:
         stage.homes.discard(stage.path / "home-2")
 
 
-def test_a_peer_server_whose_home_was_deleted_ends_soon(stage: Scene) -> None:
+def test_a_peer_server_exits_after_its_home_is_deleted(stage: Scene) -> None:
     sha = stage.file("f.bin", 5 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode()
     stage.get(url, "a", nodes=(node,))
@@ -189,11 +189,11 @@ def test_a_peer_server_whose_home_was_deleted_ends_soon(stage: Scene) -> None:
     until(lambda: not os.path.exists(f"/proc/{pid}"), "the end of the peer server", 30.0)
     stage.get(url, "b", nodes=(node,))
     assert stage.digest("b") == sha
-    assert stage.peer_pid(2) != pid, "the next download has another"
+    assert stage.peer_pid(2) != pid, "the next download starts another peer server"
 
 
 @pytest.mark.parametrize("ip", ["0.0.0.0", "::"])
-def test_no_host_is_announced_at_every_address(stage: Scene, ip: str) -> None:
+def test_a_host_with_a_wildcard_ip_is_announced_at_a_reachable_address(stage: Scene, ip: str) -> None:
     sha = stage.file("f.bin", 9 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     assert stage.get(url, "a", "--ip", ip, nodes=(node,))["serves"]
@@ -203,7 +203,7 @@ def test_no_host_is_announced_at_every_address(stage: Scene, ip: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_what_is_said_at_the_end(tmp_path: Path, origin: Origin, number: signal.Signals) -> None:
+def test_a_signal_ends_a_get_blocked_in_writing_its_result(tmp_path: Path, origin: Origin, number: signal.Signals) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with contextlib.suppress(BlockingIOError):
@@ -213,7 +213,7 @@ def test_a_signal_ends_what_is_said_at_the_end(tmp_path: Path, origin: Origin, n
     words = ["get", origin.url, "-o", str(tmp_path / "out"), "--json"]
     with subprocess.Popen([*DFENGINE, *words], stdout=writer, stderr=subprocess.PIPE) as get:
         until(lambda: (tmp_path / "out").exists(), "the file")
-        until(lambda: "pipe_write" in Path(f"/proc/{get.pid}/wchan").read_text() or sleeping(get.pid), "its last words to be waited for")
+        until(lambda: "pipe_write" in Path(f"/proc/{get.pid}/wchan").read_text() or sleeping(get.pid), "the get blocked in writing")
         get.send_signal(number)
         assert get.wait(20) in (-number, 128 + number)
         assert get.stderr is not None
@@ -224,13 +224,13 @@ def test_a_signal_ends_what_is_said_at_the_end(tmp_path: Path, origin: Origin, n
 
 
 def sleeping(pid: int) -> bool:
-    """Its only thread waits."""
+    """Whether the process's only thread sleeps."""
     threads = os.listdir(f"/proc/{pid}/task")
     return len(threads) == 1 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-def test_a_host_serves_from_a_home_whose_path_is_long(stage: Scene) -> None:
-    """A socket's path has 107 bytes."""
+def test_a_home_with_a_path_too_long_for_a_socket_still_serves(stage: Scene) -> None:
+    """A socket's path has at most 107 bytes."""
     sha = stage.file("f.bin", 5 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode()
     with tempfile.TemporaryDirectory(dir=stage.path) as folder:

@@ -1,4 +1,4 @@
-"""The hub behind a proxy's /hub: its own clients download through two hosts, and its bytes leave it once."""
+"""The hub behind a proxy's /hub: the hub's own clients download through two hosts, and each byte is read once from the hub."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def one_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def snapshot(
     stage: Scene, url: str, name: str, repository: str = "org/name", kind: str = "model", token: str = ""
 ) -> subprocess.Popen[bytes]:  # fmt: skip
-    """huggingface_hub's, with Xet left on, as its documentation configures a mirror."""
+    """Start huggingface_hub's snapshot_download with Xet enabled, with the mirror configured as in its documentation."""
     env = {**os.environ, "HF_ENDPOINT": f"{url}/hub", "HF_HOME": str(stage.path / f"{name}.home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
     env |= {"HF_TOKEN": token} if token else {}
     process = subprocess.Popen([sys.executable, "-c", SNAPSHOT, repository, kind, str(stage.path / name)], env=env, stderr=subprocess.PIPE)
@@ -78,7 +78,7 @@ def ends(process: subprocess.Popen[bytes]) -> int:
     return process.returncode
 
 
-def test_two_hosts_download_a_snapshot_and_its_bytes_leave_the_hub_once(stage: Scene, hub: Hub) -> None:
+def test_two_hosts_download_a_snapshot_that_is_read_once_from_the_hub(stage: Scene, hub: Hub) -> None:
     node = stage.supernode()
     hub.add("org/name", FILES)
     hosts = [stage.proxy("--hub", hub.url, host=host, nodes=(node,))[1] for host in (2, 3)]
@@ -86,17 +86,17 @@ def test_two_hosts_download_a_snapshot_and_its_bytes_leave_the_hub_once(stage: S
     assert whole(stage, "out0")
     assert whole(stage, "out1")
     assert SIZE <= hub.sent <= SIZE * 1.02
-    # Once more, from the disk.
+    # The next snapshot is read from the disk.
     sent = hub.sent
     assert ends(snapshot(stage, hosts[0], "again")) == 0
     assert whole(stage, "again")
     assert hub.sent == sent
-    # Nobody went to the store or to Xet past the proxy: it is asked by the supernode alone.
+    # No client used Xet past the proxy.
     assert not [path for _, path, _ in hub.seen if "xet" in path]
 
 
 def test_hf_download_without_a_supernode(stage: Scene, hub: Hub) -> None:
-    """The store names each answer by another entity-tag: what the hub says of the file binds them."""
+    """The store's responses have different entity-tags: the hub's fields identify the version."""
     hub.add("org/name", FILES)
     url = stage.proxy("--hub", hub.url)[1]
     env = {**os.environ, "HF_ENDPOINT": f"{url}/hub", "HF_HOME": str(stage.path / "hf")}
@@ -104,16 +104,16 @@ def test_hf_download_without_a_supernode(stage: Scene, hub: Hub) -> None:
     command = [str(hf), "download", "org/name", "--local-dir", str(stage.path / "out")]
     subprocess.run(command, env=env, timeout=PATIENCE * 3, check=True, stdout=subprocess.DEVNULL)
     assert whole(stage, "out")
-    # What was sent into a connection that was closed before its end was not taken.
+    # Buffered bytes of a connection that was closed early count as sent, but were not received.
     assert SIZE <= hub.sent <= SIZE * 1.02 + buffered()
 
 
-def test_the_hubs_client_for_javascript(stage: Scene, hub: Hub) -> None:
+def test_the_hubs_javascript_client_of_two_hosts_reads_files_once(stage: Scene, hub: Hub) -> None:
     node = shutil.which("node")
     if node is None or subprocess.run([node, "-e", 'require("@huggingface/hub")'], stderr=subprocess.DEVNULL).returncode:
-        # It comes by npm alone, which not every machine has: see .ci/run.
+        # It is available by npm only, which not every machine has: see .ci/run.
         pytest.skip("@huggingface/hub is not installed: npm install @huggingface/hub, and NODE_PATH")
-    # Of each file it asks for the first byte, and takes the 416 of an empty one for a failure.
+    # The client requests the first byte of each file, and takes the 416 of an empty file for a failure.
     files = {path: content for path, content in FILES.items() if content}
     hub.add("org/name", files)
     supernode = stage.supernode()
@@ -125,7 +125,7 @@ def test_the_hubs_client_for_javascript(stage: Scene, hub: Hub) -> None:
     assert SIZE <= hub.sent <= SIZE * 1.02 + buffered()
 
 
-def test_what_the_hub_says_of_a_file_is_kept_and_leads_here(stage: Scene, hub: Hub) -> None:
+def test_the_hubs_fields_are_kept_and_its_links_lead_to_the_proxy(stage: Scene, hub: Hub) -> None:
     commit = hub.add("org/name", FILES)
     hub.cached = {"org/name"}
     url = stage.proxy("--hub", hub.url)[1]
@@ -139,13 +139,13 @@ def test_what_the_hub_says_of_a_file_is_kept_and_leads_here(stage: Scene, hub: H
     answer, body = get(url, weights, Range="bytes=5-9")
     assert (answer.status, body) == (206, FILES["model.bin"][5:10])
     assert get(url, weights, If_None_Match=f'"{digest}"')[0].status == 304
-    # Small files are named by git, whether the Hub answers at once or by a redirect to itself.
+    # Small files have git's digest as entity-tag, whether the Hub answers directly or by a redirect to itself.
     small = f"/hub/org/name/resolve/{commit}/config.json"
     answer, body = get(url, small)
     assert (answer.status, body) == (200, FILES["config.json"])
     assert answer.headers["x-repo-commit"] == commit
     assert answer.headers["etag"] == f'"{hub.sha1(body)}"'
-    # Pages of a tree lead to the proxy, and do not speak of Xet.
+    # Links of a tree's pages lead to the proxy, and its members have no Xet hashes.
     answer, body = get(url, f"/hub/api/models/org/name/tree/{commit}?recursive=true")
     assert answer.headers["link"] == f'<{url}/hub/api/models/org/name/tree/{commit}?recursive=true&cursor=3>; rel="next"'
     assert {"xetHash"} & {key for member in json.loads(body) for key in member} == set()
@@ -157,7 +157,7 @@ def test_what_the_hub_says_of_a_file_is_kept_and_leads_here(stage: Scene, hub: H
     assert get(url, "/hubris")[0].status == 404
 
 
-def test_a_gated_repository_is_for_those_whom_the_hub_lets_in(stage: Scene, hub: Hub) -> None:
+def test_a_gated_repository_is_served_only_with_a_valid_token(stage: Scene, hub: Hub) -> None:
     node = stage.supernode()
     hub.gated.add("datasets/org/data")
     commit = hub.add("datasets/org/data", FILES)
@@ -174,8 +174,8 @@ def test_a_gated_repository_is_for_those_whom_the_hub_lets_in(stage: Scene, hub:
     assert {authorization for server, _, authorization in hub.seen if server == "store"} == {""}
 
 
-def test_a_slow_hub_and_a_host_that_is_killed(stage: Scene, hub: Hub) -> None:
-    """A cold file flows to its client: no time-out, and nothing twice. Then the host that fetched it is killed in the middle."""
+def test_a_slow_snapshot_completes_after_the_other_host_is_killed(stage: Scene, hub: Hub) -> None:
+    """Two hosts download from a slow hub, and the proxy of the first one is killed in mid-transfer."""
     node = stage.supernode()
     hub.add("org/name", FILES)
     hub.rate = 2 * MIB
@@ -189,7 +189,7 @@ def test_a_slow_hub_and_a_host_that_is_killed(stage: Scene, hub: Hub) -> None:
     stage.kill(begun)
 
 
-def test_a_hub_that_sends_other_bytes_than_it_names(stage: Scene, hub: Hub, tmp_path: Path) -> None:
+def test_files_that_differ_from_the_hubs_digest_are_not_accepted(stage: Scene, hub: Hub, tmp_path: Path) -> None:
     commit = hub.add("org/name", FILES)
     url = stage.proxy("--hub", hub.url)[1]
     passed = stage.proxy("--hub", hub.url, "--xet", "passthrough", host=3)[1]
@@ -201,21 +201,21 @@ def test_a_hub_that_sends_other_bytes_than_it_names(stage: Scene, hub: Hub, tmp_
         hub.lies[right] = wrong
         with contextlib.suppress(Exception):
             _, body = get(url, f"/hub/org/name/resolve/{commit}/{path}")
-            # A client that is sent all of it was not told that it is right.
+            # A client that receives the whole file must not have the wrong bytes.
             assert hashlib.sha256(body).digest() == hashlib.sha256(right).digest(), path
             pytest.fail("wrong bytes were taken for the file")
     answer, body = get(passed, small)
     assert (answer.status, b"has sent other bytes than git:" in body) == (502, True)
 
 
-def test_uploads_and_all_else_are_passed_on(stage: Scene, hub: Hub) -> None:
+def test_uploads_and_other_requests_are_passed_on(stage: Scene, hub: Hub) -> None:
     hub.add("org/name", FILES)
     url = stage.proxy("--hub", hub.url)[1]
     answer, _ = get(url, "/hub/org/name/resolve/main/model.bin?other=1")
     assert answer.status == 302
     assert urlsplit(answer.headers["location"]).netloc == urlsplit(hub.store).netloc
     answer, _ = get(url, "/hub/api/models/org/name", "POST")
-    assert answer.status == 501  # the stand-in knows GET and HEAD
+    assert answer.status == 501  # the stand-in supports only GET and HEAD
     away = stage.proxy("--hub", hub.url, "--xet", "passthrough", host=4)[1]
     answer, _ = get(away, "/hub/org/name/resolve/main/model.bin", "HEAD")
     assert (answer.status, bool(answer.headers["x-xet-hash"])) == (302, True)

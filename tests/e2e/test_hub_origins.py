@@ -1,4 +1,4 @@
-"""Files of a hub, and of the supernode's own disk, with real processes."""
+"""Downloads from a hub, and from the supernode's own disk, with real processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(stage: Any, name: str) -> bytes:
 
 @pytest.fixture(name="hub")
 def one_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """Its address is in the environment of every process of the test; nobody has a token."""
+    """A hub whose address is in the environment of every process of the test, without a token."""
     for name in list(os.environ):
         if name.startswith("HF_"):
             monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def one_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 # THE HUB
 
 
-def test_small_and_large_files_of_a_hub_are_downloaded_alone(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_hub_are_downloaded_without_a_supernode(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/name", {"config.json": b"{}", "a b/weights.bin": content(SIZE)})
     hub.add("datasets/org/data", {"x": b"refs"}, "refs/pr/1")
     hub.cached = {"datasets/org/data"}
@@ -63,7 +63,7 @@ def test_small_and_large_files_of_a_hub_are_downloaded_alone(stage: Any, hub: Hu
     assert "404" in stage.get("hf://org/name@gone/config.json", "d", status=4)
 
 
-def test_a_listing_names_files_as_their_answers_do(hub: Hub, tmp_path: Path) -> None:
+def test_listings_of_a_hub_and_a_disk_name_files_with_their_sizes(hub: Hub, tmp_path: Path) -> None:
     hub.add("org/name", {"config.json": b"{}", "a b/weights.bin": content(2 * MIB)})
     assert listed("hf://org/name") == {"config.json": 2, "a b/weights.bin": 2 * MIB}
     (tmp_path / "dir").mkdir()
@@ -71,9 +71,9 @@ def test_a_listing_names_files_as_their_answers_do(hub: Hub, tmp_path: Path) -> 
     assert listed(f"file://{tmp_path}/dir") == {"a b": 3}
 
 
-@pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
-def test_a_push_in_mid_file_changes_nothing(stage: Any, hub: Hub, swarm: bool) -> None:
-    """What was begun at a commit is finished at it."""
+@pytest.mark.parametrize("swarm", [False, True], ids=["origin", "supernode"])
+def test_a_push_in_mid_transfer_does_not_change_the_download(stage: Any, hub: Hub, swarm: bool) -> None:
+    """A download that began at a commit is completed at that commit."""
     hub.add("org/name", {"w": content(SIZE, 1)})
     nodes = (stage.supernode("--origin-connections", "1"),) if swarm else ()
     hub.cut = 4 * MIB + 5
@@ -87,7 +87,7 @@ def test_a_push_in_mid_file_changes_nothing(stage: Any, hub: Hub, swarm: bool) -
     assert hub.sent == SIZE
 
 
-def test_two_hosts_take_a_file_of_a_hub_once(stage: Any, hub: Hub) -> None:
+def test_two_hosts_read_a_file_of_a_hub_once(stage: Any, hub: Hub) -> None:
     hub.add("org/name", {"w": content(SIZE)})
     node = stage.supernode("--revalidate-interval", "1h")
     stage.get("hf://org/name/w", "a", "--notbs", host=2, nodes=(node,))
@@ -103,26 +103,26 @@ def test_the_same_file_of_a_later_commit_is_not_fetched_again(stage: Any, hub: H
     hub.add("org/name", {"w": content(SIZE), "x": b"2"})
     stage.get("hf://org/name/w", "b", "--notbs", host=3, nodes=(node,))
     assert read(stage, "b") == content(SIZE)
-    assert len([target for server, target, _ in hub.seen if server == "store"]) == 1, "the Hub says which file it is"
+    assert len([target for server, target, _ in hub.seen if server == "store"]) == 1, "the Hub's digest identifies the file"
     hub.add("org/name", {"w": content(SIZE, 3), "x": b"2"})
     stage.get("hf://org/name/w", "c", "--notbs", host=4, nodes=(node,))
     assert read(stage, "c") == content(SIZE, 3)
 
 
-def test_a_gated_file_is_for_those_who_show_a_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gated_file_is_served_only_with_a_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/gated", {"w": content(2 * MIB)})
     hub.gated, hub.token = {"org/gated"}, TOKEN
     plain = stage.supernode("--revalidate-interval", "1h")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     signing = stage.supernode("--origin-sign", "hf://org/gated", "--revalidate-interval", "1h")
-    # By default a client's token stays where it is.
+    # By default a client does not send its token.
     assert "credentials" in stage.get("hf://org/gated/w", "a", "--notbs", host=2, nodes=(plain,), status=3)
     assert {authorization for _, _, authorization in hub.seen} == {""}
     one = stage.get("hf://org/gated/w", "a", "--notbs", "--sign", "client", host=2, nodes=(plain,))
     two = stage.get("hf://org/gated/w", "b", "--notbs", "--sign", "client", host=3, nodes=(plain,))
     assert one["task_id"] == two["task_id"]
     monkeypatch.delenv("HF_TOKEN")
-    # The copy that a token opened is not for those who have none.
+    # A copy that was fetched with a token is not served to clients without one.
     assert "credentials" in stage.get("hf://org/gated/w", "c", "--notbs", host=4, nodes=(plain,), status=3)
     stage.get("hf://org/gated/w", "d", "--notbs", host=4, nodes=(signing,))
     assert read(stage, "a") == read(stage, "b") == read(stage, "d") == content(2 * MIB)
@@ -138,7 +138,7 @@ def test_a_gated_file_is_for_those_who_show_a_token(stage: Any, hub: Hub, monkey
 # THE SUPERNODE'S OWN DISK
 
 
-def test_a_file_of_the_disk_alone(stage: Any, tmp_path: Path) -> None:
+def test_local_files_are_downloaded_without_a_supernode(stage: Any, tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(content(SIZE))
     (tmp_path / "empty").write_bytes(b"")
     stage.get(f"file://{tmp_path}/a%20b", "out")
@@ -154,7 +154,7 @@ def test_a_file_of_the_disk_alone(stage: Any, tmp_path: Path) -> None:
     assert "a directory" in stage.get(f"file://{tmp_path}", "x", status=4)
 
 
-def test_a_supernode_gives_its_disk_below_its_roots_only(stage: Any, tmp_path: Path) -> None:
+def test_a_supernode_serves_files_only_below_its_origin_roots(stage: Any, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (root / "sub" / "w").write_bytes(content(SIZE))
@@ -171,7 +171,7 @@ def test_a_supernode_gives_its_disk_below_its_roots_only(stage: Any, tmp_path: P
         (f"file://{root}/out", "leads out", node), (f"file://{root}/fifo", "no regular file", node),
         (f"file://{root}/sub", "a directory", node), (f"file://{root}/none", "No such file", node),
     ):
-        # Without --notbs, too: this host has the file, and must not take its own for the supernode's.
+        # Also without --notbs: this host has the file, and must not read its own in place of the supernode's.
         err = stage.get(url, "x", nodes=(where,), status=3)
         assert said in err, err
         assert not (stage.path / "x").exists()
@@ -180,7 +180,7 @@ def test_a_supernode_gives_its_disk_below_its_roots_only(stage: Any, tmp_path: P
 
 
 @pytest.mark.parametrize("how", ["write", "replace", "truncate"])
-def test_a_file_that_changes_while_it_is_read_is_never_mixed(stage: Any, tmp_path: Path, how: str) -> None:
+def test_a_local_file_that_changes_while_it_is_read_is_never_a_mixture(stage: Any, tmp_path: Path, how: str) -> None:
     path = tmp_path / "w"
     path.write_bytes(content(64 * MIB, 1))
     after = content(64 * MIB if how != "truncate" else MIB, 2)
@@ -194,7 +194,7 @@ def test_a_file_that_changes_while_it_is_read_is_never_mixed(stage: Any, tmp_pat
             file.truncate(len(after))
             file.write(after)
     err, code = process.communicate(timeout=60)[1], process.returncode
-    # Either version is right, if it is whole.
+    # Either version is valid if it is whole.
     if code == 0:
         assert read(stage, "out") in (content(64 * MIB, 1), after)
         assert how != "truncate" or read(stage, "out") == after
@@ -202,7 +202,7 @@ def test_a_file_that_changes_while_it_is_read_is_never_mixed(stage: Any, tmp_pat
         assert code == 4, err
 
 
-def test_a_gated_repository_is_one_directory_for_those_with_the_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gated_repository_is_downloaded_recursively_only_with_the_token(stage: Any, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {f"d/{n}": b"%d" % n * 1000 for n in range(20)}
     hub.add("org/gated", files)
     hub.gated, hub.token = {"org/gated"}, TOKEN
@@ -236,7 +236,7 @@ def test_a_program_downloads_a_directory_of_the_disk(stage: Any) -> None:
     assert read(stage, "out/x") == b"old"
 
 
-def test_a_bucket_s_directory_is_not_signed_by_a_client(stage: Any) -> None:
+def test_recursive_downloads_of_a_bucket_cannot_be_signed_by_the_client(stage: Any) -> None:
     words = ["--recursive", "s3://bucket/dir/", str(stage.path / "out"), "-n", "127.0.0.1:9", "--sign", "client", "--json"]
     told = _tree(stage, *words, status=(2,))
     assert "--origin-sign" in told["error"]["message"]

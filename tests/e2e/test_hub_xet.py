@@ -1,4 +1,4 @@
-"""Xet behind a proxy's /hub: hf-xet rebuilds files out of ranges of xorbs, whose bytes leave the storage once for two hosts."""
+"""Xet behind a proxy's /hub: hf-xet rebuilds files from ranges of xorbs, which are read once from the storage for two hosts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def hub_with_xet(cas: Cas, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def token_of(url: str) -> tuple[str, dict[str, str]]:
-    """The CAS as a proxy names it, a path of the proxy; and the field that opens it."""
+    """The CAS as a proxy names it, as a path of the proxy, and the header with its token."""
     answer, body = get(url, "/hub/api/models/org/name/xet-read-token/main")
     told = json.loads(body)
     assert answer.headers["x-xet-cas-url"] == told["casUrl"]
@@ -70,7 +70,7 @@ def token_of(url: str) -> tuple[str, dict[str, str]]:
 
 
 def xorbs(url: str, hub: Hub) -> list[dict[str, Any]]:
-    """Of the weights, as a proxy's answer of version 1 has them: one range each."""
+    """Entries of the weights' xorbs in a proxy's reconstruction of version 1, with one range each."""
     place, fields = token_of(url)
     _, body = get(url, f"{place}/v1/reconstructions/{hub.sha256(WEIGHTS)}", **fields)
     return [entry for entries in json.loads(body)["fetch_info"].values() for entry in entries]
@@ -81,7 +81,7 @@ def span(entry: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("second", [True, False])
-def test_two_hosts_rebuild_files_and_each_range_leaves_the_storage_once(stage: Scene, hub: Hub, cas: Cas, second: bool) -> None:
+def test_two_hosts_rebuild_files_and_each_range_is_read_once(stage: Scene, hub: Hub, cas: Cas, second: bool) -> None:
     cas.second = second
     node = stage.supernode()
     hosts = [stage.proxy("--hub", hub.url, "--xet", "swarm", host=host, nodes=(node,))[1] for host in (5, 6)]
@@ -92,24 +92,24 @@ def test_two_hosts_rebuild_files_and_each_range_leaves_the_storage_once(stage: S
     assert ends(snapshot(stage, hosts[0], "again")) == 0
     assert whole(stage, "again", FILES)
     assert cas.sent == cas.held
-    # The clients were led past nobody, and what opens the CAS went nowhere else.
+    # The clients fetched no xorb past the proxy, and the CAS's token was not sent to the storage.
     assert {each.agent.partition("/")[0] for each in cas.seen if each.server == "xorbs"} == {"dfengine"}
     assert {each.authorization for each in cas.seen if each.server == "xorbs"} == {""}
     assert any("/v2/reconstructions/" in each.target for each in cas.seen)
     assert any("/v1/reconstructions/" in each.target for each in cas.seen) != second
-    # What is uploaded goes to the CAS itself.
+    # Uploads are sent to the CAS itself.
     answer, body = get(hosts[0], "/hub/api/models/org/name/xet-write-token/main")
     assert (answer.headers["x-xet-cas-url"], json.loads(body)["casUrl"]) == (cas.url, cas.url)
 
 
-def test_without_a_supernode(stage: Scene, hub: Hub, cas: Cas) -> None:
-    cas.head = False  # a signature for GET alone
+def test_files_are_rebuilt_without_a_supernode(stage: Scene, hub: Hub, cas: Cas) -> None:
+    cas.head = False  # signatures are valid for GET only
     url = stage.proxy("--hub", hub.url, "--xet", "swarm")[1]
     assert ends(snapshot(stage, url, "out")) == 0
     assert whole(stage, "out", FILES)
 
 
-def test_a_storage_whose_signatures_open_no_head(stage: Scene, hub: Hub, cas: Cas) -> None:
+def test_a_storage_whose_signatures_do_not_permit_head(stage: Scene, hub: Hub, cas: Cas) -> None:
     cas.head = False
     node = stage.supernode()
     hosts = [stage.proxy("--hub", hub.url, "--xet", "swarm", host=host, nodes=(node,))[1] for host in (5, 6)]
@@ -119,7 +119,7 @@ def test_a_storage_whose_signatures_open_no_head(stage: Scene, hub: Hub, cas: Ca
     assert {each.agent.partition("/")[0] for each in cas.seen if each.server == "xorbs"} == {"dfengine"}
 
 
-def test_a_file_of_more_than_50_gb_goes_by_xet_and_others_do_not(stage: Scene, hub: Hub, cas: Cas) -> None:
+def test_only_files_of_more_than_50_gb_use_xet_by_default(stage: Scene, hub: Hub, cas: Cas) -> None:
     node = stage.supernode()
     hub.sizes[WEIGHTS] = LARGE
     for host in (5, 6):
@@ -142,7 +142,7 @@ def test_a_file_of_more_than_50_gb_goes_by_xet_and_others_do_not(stage: Scene, h
     assert {each.agent.partition("/")[0] for each in cas.seen if each.server == "xorbs"} == {"dfengine"}
 
 
-def test_a_bucket_whose_files_are_had_by_xet_alone(stage: Scene, hub: Hub, cas: Cas) -> None:
+def test_a_bucket_whose_files_are_available_by_xet_only(stage: Scene, hub: Hub, cas: Cas) -> None:
     hub.buckets["org/bucket"] = {"a/b.bin": WEIGHTS}
     url = stage.proxy("--hub", hub.url)[1]
     env = {**os.environ, "HF_ENDPOINT": f"{url}/hub", "HF_HOME": str(stage.path / "hf")}
@@ -152,7 +152,7 @@ def test_a_bucket_whose_files_are_had_by_xet_alone(stage: Scene, hub: Hub, cas: 
     assert {each.agent.partition("/")[0] for each in cas.seen if each.server == "xorbs"} == {"dfengine"}
 
 
-def test_a_host_that_is_killed_while_xorbs_come(stage: Scene, hub: Hub, cas: Cas) -> None:
+def test_a_snapshot_by_xet_completes_after_the_other_host_is_killed(stage: Scene, hub: Hub, cas: Cas) -> None:
     node = stage.supernode()
     cas.rate = 4 * MIB
     first, one = stage.proxy("--hub", hub.url, "--xet", "swarm", host=5, nodes=(node,))
@@ -165,8 +165,8 @@ def test_a_host_that_is_killed_while_xorbs_come(stage: Scene, hub: Hub, cas: Cas
     stage.kill(begun)
 
 
-def test_nobody_is_given_a_range_whose_signature_opens_nothing(stage: Scene, hub: Hub, cas: Cas) -> None:
-    """Although the swarm, or the disk of another host, has it."""
+def test_ranges_are_served_only_with_a_signature_that_the_storage_accepts(stage: Scene, hub: Hub, cas: Cas) -> None:
+    """Also if the swarm, or the disk of another host, has the range."""
     node = stage.supernode()
     urls = [stage.proxy("--hub", hub.url, "--xet", "swarm", host=host, nodes=(node,))[1] for host in (5, 6)]
     found = [xorbs(url, hub) for url in urls]
@@ -174,7 +174,7 @@ def test_nobody_is_given_a_range_whose_signature_opens_nothing(stage: Scene, hub
     start, end = found[0][0]["url_range"].values()
     assert (answer.status, len(body), answer.headers["content-range"]) == (206, end - start + 1, f"bytes {start}-{end}/*")
     assert body in cas.xorbs.values() or any(body in each for each in cas.xorbs.values())
-    # One that is here is given to nobody whose URL was signed for another.
+    # A range on disk is not served for a URL that was signed for another range.
     assert get(urls[0], found[0][1]["url"].removeprefix(urls[0]), Range=span(found[0][1]))[0].status == 206
     assert get(urls[0], found[0][0]["url"].removeprefix(urls[0]), Range=span(found[0][1]))[0].status == 403
     sent, cas.gone = cas.sent, cas.signed
@@ -184,7 +184,7 @@ def test_nobody_is_given_a_range_whose_signature_opens_nothing(stage: Scene, hub
     answer, other = get(urls[1], again["url"].removeprefix(urls[1]), Range=span(again))
     assert (answer.status, len(other)) == (206, end - start + 1)
     assert cas.sent == sent
-    # A range that the URL was not signed for, and several at once, are the storage's to answer.
+    # Requests for other ranges than the signed one, and for multiple ranges, are passed on to the storage.
     for asked in ("bytes=0-1", f"{span(again)},0-1", ""):
         answer, _ = get(urls[1], again["url"].removeprefix(urls[1]), **({"Range": asked} if asked else {}))
         assert answer.status == 403
@@ -193,7 +193,7 @@ def test_nobody_is_given_a_range_whose_signature_opens_nothing(stage: Scene, hub
     assert answer.status == 405
 
 
-def test_only_what_the_hub_and_its_cas_have_named_is_asked_for(stage: Scene, hub: Hub, cas: Cas) -> None:
+def test_only_addresses_that_the_hub_and_its_cas_named_are_requested(stage: Scene, hub: Hub, cas: Cas) -> None:
     process, url = stage.proxy("--hub", hub.url, "--xet", "swarm")
     place, fields = token_of(url)
     target = f"{place}/v2/reconstructions/{hub.sha256(WEIGHTS)}"
@@ -202,7 +202,7 @@ def test_only_what_the_hub_and_its_cas_have_named_is_asked_for(stage: Scene, hub
     cas.padding = 3 * MIB
     answer, body = get(url, target, **fields)
     assert (answer.status, len(body) < MIB, body.count(b"/hub/.xet/xorb/") > 0) == (200, True, True)
-    cas.padding = 17 * MIB  # so much is not changed
+    cas.padding = 17 * MIB  # a response this large is not rewritten
     answer, body = get(url, target, **fields)
     assert (answer.status, len(body) > 17 * MIB, body.count(b"/hub/.xet/xorb/")) == (200, True, 0)
     cas.padding = 0
@@ -217,7 +217,7 @@ def test_only_what_the_hub_and_its_cas_have_named_is_asked_for(stage: Scene, hub
         assert get(url, each, Range="bytes=0-5", **fields)[0].status == 403, each
     assert get(url, f"{place}/../x", **fields)[0].status == 404
     assert len(cas.seen) == asked
-    # They hold after a restart, at the proxy of this hub.
+    # The rewritten addresses stay valid after a restart, but only at a proxy of this hub.
     stage.kill(process)
     process, url = stage.proxy("--hub", hub.url, "--xet", "swarm")
     assert get(url, target, **fields)[0].status == 200
@@ -227,8 +227,8 @@ def test_only_what_the_hub_and_its_cas_have_named_is_asked_for(stage: Scene, hub
         assert get(url, target, **fields)[0].status == 403
 
 
-def test_what_goes_past_the_swarm(stage: Scene, hub: Hub, cas: Cas) -> None:
-    """With a task for each set of credentials nothing of what is signed anew each time is shared; with passthrough nothing is changed."""
+def test_xet_bypasses_the_swarm_with_private_split_and_passthrough(stage: Scene, hub: Hub, cas: Cas) -> None:
+    """With a task for each set of credentials, URLs with a new signature each time cannot be shared; passthrough changes no response."""
     url = stage.proxy("--hub", hub.url, "--xet", "swarm", "--private", "split")[1]
     assert {urlsplit(each["url"]).netloc for each in xorbs(url, hub)} == {urlsplit(cas.store).netloc}
     away = stage.proxy("--hub", hub.url, "--xet", "passthrough", host=4)[1]

@@ -40,7 +40,7 @@ BETWEEN = 1.0
 LONGEST = 40
 """Maximum number of characters shown of a text that a host reports of itself, such as a name, which may have a thousand."""
 
-TASK_HEAD = ("task", "state", "length", "here", "hosts", "rate", "saved", "url")
+TASK_HEAD = ("task", "state", "length", "cached", "hosts", "rate", "saved", "url")
 HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "version", "location")
 
 
@@ -194,10 +194,10 @@ def overview_lines(name: str, found: Overview) -> list[str]:
     state = printable(found.hindrance) if found.hindrance else "ready"
     return [
         f"supernode {name}: {state}; version {printable(found.version)}, up {clock(found.time - found.started)}",
-        f"  downloads  {found.downloads} here, {found.unfinished} unfinished; since the start {found.finished} finished, "
-        f"{found.failed} failed, {found.back_to_source} went to the origin",
-        f"  now        {rate(found.rate)} to downloads, {rate(found.origin_rate)} from origins; {found.leases} pieces under way, "
-        f"{found.parked_pulls} pulls wait",
+        f"  downloads  {found.downloads} registered, {found.unfinished} unfinished; since the start {found.finished} finished, "
+        f"{found.failed} failed, {found.back_to_source} read the origin",
+        f"  now        {rate(found.rate)} to downloads, {rate(found.origin_rate)} from origins; {found.leases} pieces in flight, "
+        f"{found.parked_pulls} parked pulls",
         f"  delivered  {amount(found.delivered_bytes)}, of which origins sent {amount(found.origin_bytes)}{saved}{peers}",
         f"  hosts      {found.peers} known, {found.isolated_peers} isolated, {found.unproved_peers} unproved",
         f"  files      {found.tasks} in memory; {amount(found.free_bytes)} free for copies",

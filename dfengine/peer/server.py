@@ -155,7 +155,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
             break
     manager.stopping()
     manager.close()
-    events.info("stopping", requests=server.requests, sent=server.bytes_sent)
+    events.info("stopping", requests=server.requests, sent_bytes=server.bytes_sent)
     server.close()
     await keeper.close()
     await deregister(routes.served(), authentication.files, calls)

@@ -283,7 +283,7 @@ class OriginFetches:
     def _end_span(self, fetch: Fetch, error: object = None) -> None:
         span = self._spans.pop(fetch.task, None)
         if span is not None:
-            span.note(from_origin=fetch.origin_bytes, requests=fetch.origin_requests, found=fetch.from_cache)
+            span.note(from_origin=fetch.origin_bytes, requests=fetch.origin_requests, revalidated=fetch.from_cache)
             span.end(error)
 
     def fetch_ended(self, fetch: Fetch) -> None:

@@ -37,7 +37,7 @@ from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.scheduler import Pull, Supernode
 from dfengine.task import OWN, cdn_cid, cdn_path
 
-FULL_AGAIN = 5
+FULL_RETRY = 5
 """Value of Retry-After, in seconds, when the supernode is full."""
 
 MUST_WAIT = '{"Code":9,"Msg":"peer should wait"}'
@@ -114,7 +114,7 @@ def refusal_with_supernodes(state: SupernodeState, message: str, status: int = 5
     others = state.other_supernodes()[: 2 * wire.MOST_ALTERNATIVES]
     alternatives = random.sample(others, min(len(others), wire.MOST_ALTERNATIVES))
     response = answer(wire.Answer(wire.SYSTEM_ERROR if status == 503 else status, message=message, alternatives=alternatives), status)
-    response.headers = (("Retry-After", str(FULL_AGAIN)),)
+    response.headers = (("Retry-After", str(FULL_RETRY)),)
     return response
 
 

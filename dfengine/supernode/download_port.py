@@ -38,13 +38,13 @@ class DownloadRoutes:
         """Return the response to a request. Raises BadRequest."""
         if request.path in ("/_ping", "/ping"):
             return Response(200, b"OK", TEXT)
-        task = self._named(request.path)
+        task = self._task_of(request.path)
         fetch = self._find(task) if task else None
         if fetch is None or fetch.file is None or fetch.state == FAILED:
             return text(404, "no such task")
         return self._bytes(fetch, request.headers.get("range", ""), request.client)
 
-    def _named(self, path: str) -> str:
+    def _task_of(self, path: str) -> str:
         """Return the task of `/download/<first 3>/<task>` or `/piece/<task>`, "" for any other path."""
         parts = path.split("/")
         if len(parts) == 4 and parts[1] == "download" and parts[2] == parts[3][:3]:

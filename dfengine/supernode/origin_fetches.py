@@ -44,10 +44,10 @@ LEAST_RATE = 64 << 10
 LEAST_LEASE = 30.0
 """Shortest lease of a piece, in seconds."""
 
-REFUSED_AGAIN = 5.0
+REFUSED_RETRY = 5.0
 """Seconds after which refused files of a tree are requested from the origin again, when a client requests the tree."""
 
-FULL_AGAIN = 5.0
+FULL_RETRY = 5.0
 """Seconds for which a task whose fetch found the disk full is not started again, if another supernode may have space for it."""
 
 HEAD_SECONDS = 20.0
@@ -95,7 +95,7 @@ class OriginFetches:
         self.refusals = NegativeCache(settings.fail_access_interval)
         self.validated: dict[str, float] = {}
         """Task -> the last time that its origin confirmed its version (loop time)."""
-        self._full: dict[str, float] = {}
+        self._full_until: dict[str, float] = {}
         """Failed task -> the time until which it is not started again (loop time), because the disk was full."""
         self._heads: dict[str, asyncio.Future[None]] = {}
         """Task -> a future that is done once its origin has responded, or is no longer requested."""
@@ -113,7 +113,7 @@ class OriginFetches:
         self.refusals.check(task, now, "cache ")
         if wanted.content:
             self.sources.note(task, wanted, address)
-        if now < self._full.get(task, 0.0) and fetch is not None and fetch.error is not None and self.cluster and self.cluster.others:
+        if now < self._full_until.get(task, 0.0) and fetch is not None and fetch.error is not None and self.cluster and self.cluster.others:
             raise copy(fetch.error)
         if fetch is not None and fetch.state == FAILED:
             # The failed copy takes disk space as long as it is referenced. The file may be longer now.
@@ -165,7 +165,7 @@ class OriginFetches:
         """Whether the copy has to be revalidated at its origin."""
         interval = self.revalidate_interval * fetch.trust
         if fetch.listed.refused:
-            interval = min(interval, REFUSED_AGAIN)
+            interval = min(interval, REFUSED_RETRY)
         return now - self.validated.get(fetch.task, -math.inf) > interval
 
     def _validated(self, fetch: Fetch) -> None:
@@ -204,7 +204,7 @@ class OriginFetches:
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._started.pop(task, None)
-        self._full.pop(task, None)
+        self._full_until.pop(task, None)
         if (span := self._spans.pop(task, None)) is not None:
             span.end("the task was removed")
 
@@ -327,7 +327,7 @@ class OriginFetches:
         self._counts["cdn_downloads_failed"] += fetch.file is not None
         self.origin_counts.failed(fetch.asked, str(error), time.time())
         if isinstance(error, DiskFull):
-            self._full[fetch.task] = self._loop.time() + FULL_AGAIN
+            self._full_until[fetch.task] = self._loop.time() + FULL_RETRY
             if self.cluster is not None:
                 self.cluster.release(fetch.task)  # a supernode with space for the file may read its origin
         if fetch.wanted.content and isinstance(error, DigestMismatch):

@@ -173,8 +173,8 @@ class Preheats:
     def _ended(self, job: Job) -> None:
         if not job.ended:
             job.change(FAILED, CANCELLED)
-        tell = self.state.events.warning if job.state == FAILED else self.state.events.info
-        tell("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
+        log = self.state.events.warning if job.state == FAILED else self.state.events.info
+        log("preheat_ended", preheat=job.id, state=job.state, reason=job.error, parts=len(job.parts), seconds=job.updated - job.created)
         self._stop(job)
         job.cancel.close()
         self._shares.release(job.client)

@@ -65,12 +65,12 @@ class SwarmDriver:
         sanctions = self._swarm.peers.sanctions
         while sanctions:
             sanction = sanctions.popleft()
-            tell = self._events.warning if sanction.what == "isolated" else self._events.info
+            log = self._events.warning if sanction.what == "isolated" else self._events.info
             source = f"{sanction.key[0]}:{sanction.key[1]}" if sanction.key[1] else sanction.key[0]
             wrong = (sanction.what, sanction.why, sanction.client) == ("isolated", "digest", "")
             if self.on_wrong_source is not None and wrong and sanction.key[1]:
                 self.on_wrong_source(sanction.key[0], sanction.key[1])
-            tell(SANCTIONS[sanction.what], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
+            log(SANCTIONS[sanction.what], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
 
     def _continue(self) -> None:
         self._waking = False

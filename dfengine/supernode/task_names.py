@@ -99,7 +99,7 @@ class TaskNames:
             self._key = self._key or secrets.token_bytes(32)
             return hmac.digest(self._key, f"{kind}\0{text}".encode("utf-8", "surrogatepass"), "sha256").hex()
 
-    def text(self, text: str) -> str:
+    def mask_text(self, text: str) -> str:
         """Return `text` with the ids of private tasks replaced by their names."""
         if len(text) < 64 or not self._aliases:
             return text
@@ -110,7 +110,7 @@ class TaskNames:
         if not self._aliases:
             return fields
         task = fields.get("task")
-        found = {name: self.text(value) if isinstance(value, str) else value for name, value in fields.items()}
+        found = {name: self.mask_text(value) if isinstance(value, str) else value for name, value in fields.items()}
         if isinstance(task, str) and isinstance(fields.get("cid"), str):
             found["cid"] = self.public_cid(task, str(fields["cid"]))
         return found

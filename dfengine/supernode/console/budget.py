@@ -23,16 +23,17 @@ MOST_WAITING = 64
 
 
 class Budget:
-    """clock: monotonic seconds. used: this thread's processor seconds, which do not increase while other processes use the processor."""
+    """clock: monotonic seconds. cpu_seconds: processor seconds of this thread, which do not increase while other processes run."""
 
     def __init__(
-        self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic, used: Callable[[], float] = thread_time
+        self, share: float = SHARE, burst: float = BURST, clock: Callable[[], float] = monotonic,
+        cpu_seconds: Callable[[], float] = thread_time,
     ) -> None:
-        self._share, self._burst, self._clock, self._used = share, burst, clock, used
+        self._share, self._burst, self._clock, self._cpu_seconds = share, burst, clock, cpu_seconds
         self._credit, self._at = burst, clock()
         self._waiting = 0
 
-    def wait(self) -> float:
+    def delay(self) -> float:
         """Return the seconds until more work may be done; 0 if it may now."""
         now = self._clock()
         self._credit = min(self._burst, self._credit + (now - self._at) * self._share)
@@ -42,21 +43,21 @@ class Budget:
     @contextmanager
     def work(self) -> Iterator[None]:
         """Charge the work of the `with` block, which must not await anything."""
-        started = self._used()
+        started = self._cpu_seconds()
         try:
             yield
         finally:
-            self._credit -= self._used() - started
+            self._credit -= self._cpu_seconds() - started
 
-    async def turn(self) -> None:
+    async def wait_turn(self) -> None:
         """Wait until more work may be done. Raises BadRequest if MOST_WAITING requests wait already."""
-        if not self.wait():
+        if not self.delay():
             return
         if self._waiting >= MOST_WAITING:
             raise BadRequest(429, "too many requests for figures are waiting: ask again later")
         self._waiting += 1
         try:
-            while (wait := self.wait()) > 0:
+            while (wait := self.delay()) > 0:
                 await asyncio.sleep(wait)
         finally:
             self._waiting -= 1

@@ -32,7 +32,7 @@ from dfengine.supernode.console.api_types import (
 )  # fmt: skip
 from dfengine.supernode.console.cluster import cluster
 from dfengine.supernode.console.overview import overview
-from dfengine.supernode.console.sampler import Census, chosen
+from dfengine.supernode.console.sampler import Sampler, select_page
 from dfengine.supernode.console.swarm_watch import SwarmWatch
 from dfengine.supernode.preheat_request import parse_v1
 
@@ -60,7 +60,7 @@ class Handlers:
     """The operations of one supernode. plain: source of the number of pulls that were answered at once."""
 
     def __init__(self, state: SupernodeState, jobs: Preheats, cache: api_cache.CacheRoutes, plain: Pulls) -> None:
-        self.census = Census(state)
+        self.sampler = Sampler(state)
         self.viewers = 0
         """Number of open streams."""
         self._state, self._jobs, self._cache, self._plain = state, jobs, cache, plain
@@ -68,20 +68,20 @@ class Handlers:
         self._swarms = asyncio.Semaphore(1)
 
     async def overview(self, call: Call) -> Overview:
-        await self.census.refresh()
-        return overview(self._state, self.census, self._plain, self._started, self.viewers, call.may_change)
+        await self.sampler.refresh()
+        return overview(self._state, self.sampler, self._plain, self._started, self.viewers, call.may_change)
 
     async def tasks(self, call: Call) -> TaskPage:
-        await self.census.refresh()
+        await self.sampler.refresh()
         query = call.query
         text = self._state.names.public_name(query.q.lower())
-        items, total = await chosen(self.census.budget, self.census.tasks, partial(tasks.takes, query, text), query)
-        return TaskPage(items=items, total=total, offset=query.offset, at=self.census.at)
+        items, total = await select_page(self.sampler.budget, self.sampler.tasks, partial(tasks.matches, query, text), query)
+        return TaskPage(items=items, total=total, offset=query.offset, at=self.sampler.at)
 
     async def task(self, call: Call) -> TaskRow:
-        await self.census.refresh()
+        await self.sampler.refresh()
         name = self._state.names.public_name(call.ids["task"])
-        found = next((row for row in self.census.tasks if row.task == name), None)
+        found = next((row for row in self.sampler.tasks if row.task == name), None)
         if found is None:
             raise _missing(call)
         return found
@@ -90,7 +90,7 @@ class Handlers:
         if self._state.names.find(call.ids["task"]) not in self._state.swarm.tasks:
             raise _missing(call)
         async with self._swarms:
-            watch = SwarmWatch(self._state, call.ids["task"], self.census.budget, call.query.limit)
+            watch = SwarmWatch(self._state, call.ids["task"], self.sampler.budget, call.query.limit)
             await watch.refresh()
             found = await watch.snapshot()
         if found is None:
@@ -98,16 +98,16 @@ class Handlers:
         return found
 
     async def hosts(self, call: Call) -> HostPage:
-        await self.census.refresh(hosts=True)
+        await self.sampler.refresh(hosts=True)
         query = call.query
-        items, total = await chosen(self.census.budget, self.census.hosts, partial(hosts.takes, query), query)
-        return HostPage(items=items, total=total, offset=query.offset, at=self.census.hosts_at)
+        items, total = await select_page(self.sampler.budget, self.sampler.hosts, partial(hosts.matches, query), query)
+        return HostPage(items=items, total=total, offset=query.offset, at=self.sampler.hosts_at)
 
     async def origins(self, call: Call) -> OriginPage:
-        await self.census.refresh()
+        await self.sampler.refresh()
         query = call.query
-        items, total = await chosen(self.census.budget, self.census.origins, partial(origins.takes, query), query)
-        return OriginPage(items=items, total=total, offset=query.offset, at=self.census.at)
+        items, total = await select_page(self.sampler.budget, self.sampler.origins, partial(origins.matches, query), query)
+        return OriginPage(items=items, total=total, offset=query.offset, at=self.sampler.at)
 
     async def cluster(self, call: Call) -> ClusterPage:
         return cluster(self._state)

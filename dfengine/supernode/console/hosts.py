@@ -94,7 +94,7 @@ class HostFigures:
         )  # fmt: skip
 
 
-def takes(query: HostQuery, found: HostRow) -> bool:
+def matches(query: HostQuery, found: HostRow) -> bool:
     """Whether a host matches the query."""
     if query.trust and found.trust != query.trust:
         return False

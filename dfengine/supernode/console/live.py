@@ -53,14 +53,14 @@ _Swarm = tuple[str, int]
 class Viewer:
     """last: id of the last event sent. sent: last message sent of the watched resource. tick: of the swarm sent last."""
 
-    __slots__ = ("call", "last", "operation", "read", "sent", "stream", "tick", "watch")
+    __slots__ = ("call", "last", "operation", "read_at", "sent", "stream", "tick", "watch")
 
     def __init__(self, watch: str, operation: Operation | None, call: Call, last: int) -> None:
         self.watch, self.operation, self.call, self.last = watch, operation, call, last
         self.stream: EventStream | None = None
         self.sent = b""
         self.tick = -1
-        self.read = monotonic()
+        self.read_at = monotonic()
 
 
 class Live:
@@ -71,13 +71,13 @@ class Live:
     ) -> None:
         self._state, self._handlers, self._watched = state, handlers, watched
         self._viewers: dict[EventStream, Viewer] = {}
-        self._open_to_all = MOST - RESERVED * reserves
+        self._public_limit = MOST - RESERVED * reserves
         # Both kinds of viewers may have the same address.
         self._shares = {
-            False: Quota(self._open_to_all, state.settings.client_share), True: Quota(MOST, state.settings.client_share)
+            False: Quota(self._public_limit, state.settings.client_share), True: Quota(MOST, state.settings.client_share)
         }  # fmt: skip
         self._swarms: dict[_Swarm, SwarmWatch] = {}
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._rounds: asyncio.Task[None] | None = None
 
     def open(self, call: Call) -> Response:
@@ -86,24 +86,24 @@ class Live:
         operation, watched = self._watched(query.watch, call) if query.watch else (None, call)
         last = _last(request.headers.get("last-event-id", ""), query.after, self._state.events.newest_id)
         if self._full(call):
-            raise BadRequest(503, self._why_full(call))
+            raise BadRequest(503, self._refusal(call))
         request.keep_alive = False
         viewer = Viewer(query.watch, operation, watched, last)
-        return EventStream(lambda stream: self._opened(stream, viewer), self._ended, HEADERS)
+        return EventStream(lambda stream: self._stream_opened(stream, viewer), self._stream_ended, HEADERS)
 
     def _full(self, call: Call) -> bool:
         """Whether there is no place for this viewer."""
-        most = MOST if call.may_change else self._open_to_all
+        most = MOST if call.may_change else self._public_limit
         return len(self._viewers) >= most or self._shares[call.may_change].full(call.request.client)
 
-    def _why_full(self, call: Call) -> str:
+    def _refusal(self, call: Call) -> str:
         shares = self._shares[call.may_change]
         if shares.full(call.request.client):
             return f"{shares.limit} live streams of this client are open, the most for one client"
         rest = MOST - len(self._viewers)
         return f"{len(self._viewers)} live streams are open{f', and {rest} places are for viewers with the token' if rest else ''}"
 
-    def _opened(self, stream: EventStream, viewer: Viewer) -> None:
+    def _stream_opened(self, stream: EventStream, viewer: Viewer) -> None:
         if self._full(viewer.call):
             stream.close()
             return
@@ -112,11 +112,11 @@ class Live:
         self._viewers[stream] = viewer
         self._handlers.viewers = len(self._viewers)
         stream.write(RETRY)
-        self._news.set()
+        self._wakeup.set()
         if self._rounds is None:
             self._rounds = self._state.loop.create_task(self._run())
 
-    def _ended(self, stream: EventStream) -> None:
+    def _stream_ended(self, stream: EventStream) -> None:
         viewer = self._viewers.pop(stream, None)
         if viewer is not None:
             self._shares[viewer.call.may_change].release(viewer.call.request.client)
@@ -125,11 +125,11 @@ class Live:
     async def _run(self) -> None:
         try:
             while self._viewers:
-                self._news.clear()
-                await asyncio.sleep(self._handlers.census.budget.wait())
+                self._wakeup.clear()
+                await asyncio.sleep(self._handlers.sampler.budget.delay())
                 await self._round()
                 try:
-                    await asyncio.wait_for(self._news.wait(), PERIOD)
+                    await asyncio.wait_for(self._wakeup.wait(), PERIOD)
                     await asyncio.sleep(PERIOD / 10)  # so that many new viewers share a round
                 except TimeoutError:
                     continue
@@ -138,11 +138,11 @@ class Live:
             self._swarms.clear()
 
     async def _round(self) -> None:
-        made: dict[tuple[str, bool], bytes] = {}
+        encoded: dict[tuple[str, bool], bytes] = {}
         overviews: dict[bool, bytes] = {}
         changes: dict[_Swarm, bytes] = {}
         snapshots: dict[_Swarm, bytes] = {}
-        budget = self._handlers.census.budget
+        budget = self._handlers.sampler.budget
         watched = {_swarm(each.call) for each in self._viewers.values() if each.operation and each.operation.name == "swarm"}
         self._swarms = {key: self._swarms.get(key) or SwarmWatch(self._state, key[0], budget, key[1]) for key in watched}
         for key, swarm in self._swarms.items():
@@ -154,45 +154,45 @@ class Live:
             if stream is None or stream not in self._viewers:
                 continue
             if stream.unread:
-                if now - viewer.read > PATIENCE:
+                if now - viewer.read_at > PATIENCE:
                     stream.abort()
                 continue
-            viewer.read = now
+            viewer.read_at = now
             operation, may_change = viewer.operation, viewer.call.may_change
             if may_change not in overviews:
                 overview = await self._handlers.overview(viewer.call)
                 with budget.work():
                     overviews[may_change] = message(encode(overview), "overview")
             if operation is None:
-                news = b""
+                update = b""
             elif operation.name == "swarm":
-                news = await self._swarm_news(viewer, changes, snapshots)
+                update = await self._swarm_update(viewer, changes, snapshots)
             else:
-                asked = (viewer.watch, may_change)
-                if asked not in made:
-                    made[asked] = await self._resource(operation, viewer.call)
-                news = made[asked] if made[asked] != viewer.sent else b""
-                viewer.sent = made[asked]
-            stream.write(b"".join((overviews[may_change], self._events(viewer), news)))
+                key = (viewer.watch, may_change)
+                if key not in encoded:
+                    encoded[key] = await self._resource(operation, viewer.call)
+                update = encoded[key] if encoded[key] != viewer.sent else b""
+                viewer.sent = encoded[key]
+            stream.write(b"".join((overviews[may_change], self._events(viewer), update)))
 
     async def _resource(self, operation: Operation, call: Call) -> bytes:
-        budget = self._handlers.census.budget
+        budget = self._handlers.sampler.budget
         try:
             found = await getattr(self._handlers, operation.name)(call)
         except BadRequest as error:
-            return _gone(error.status, error.reason)
+            return _gone_message(error.status, error.reason)
         with budget.work():
             data = message(encode(found), "resource")
         await asyncio.sleep(0)
         return data
 
-    async def _swarm_news(self, viewer: Viewer, changes: dict[_Swarm, bytes], snapshots: dict[_Swarm, bytes]) -> bytes:
+    async def _swarm_update(self, viewer: Viewer, changes: dict[_Swarm, bytes], snapshots: dict[_Swarm, bytes]) -> bytes:
         task, _ = key = _swarm(viewer.call)
         swarm = self._swarms.get(key)
         if swarm is None or self._state.names.find(task) not in self._state.swarm.tasks:
-            news = _gone(404, f"task {task}: not found")
-            viewer.tick, repeated, viewer.sent = -1, news == viewer.sent, news
-            return b"" if repeated else news
+            update = _gone_message(404, f"task {task}: not found")
+            viewer.tick, repeated, viewer.sent = -1, update == viewer.sent, update
+            return b"" if repeated else update
         viewer.sent = b""
         before, viewer.tick = viewer.tick, swarm.tick
         if before == swarm.tick:
@@ -201,7 +201,7 @@ class Live:
             return changes[key]
         if key not in snapshots:
             found = await swarm.snapshot()
-            with self._handlers.census.budget.work():
+            with self._handlers.sampler.budget.work():
                 snapshots[key] = message(encode(found), "swarm") if found is not None else b""
         return snapshots[key]
 
@@ -230,5 +230,5 @@ def _last(header: str, after: int, newest: int) -> int:
     return newest if after < 0 else after
 
 
-def _gone(status: int, reason: str) -> bytes:
+def _gone_message(status: int, reason: str) -> bytes:
     return message(msgspec.json.encode(Problem("Gone", status, reason)), "gone")

@@ -65,6 +65,6 @@ class OriginFigures:
         return list(self._rows.values())
 
 
-def takes(query: OriginQuery, found: OriginRow) -> bool:
+def matches(query: OriginQuery, found: OriginRow) -> bool:
     """Whether an origin matches the query."""
     return query.q.lower() in found.origin.lower()

@@ -64,7 +64,7 @@ class ConsoleRoutes:
     def close(self) -> None:
         """Close at the end of the process."""
         self._live.close()
-        self._handlers.census.close()
+        self._handlers.sampler.close()
 
     def find(self, path: str, method: str) -> tuple[str, Route]:
         """Return the path template under which the request is counted, and its route."""
@@ -109,7 +109,7 @@ class ConsoleRoutes:
     async def _answer(self, operation: Operation, call: Call) -> Response:
         try:
             if not operation.changes:
-                await self._handlers.census.budget.turn()
+                await self._handlers.sampler.budget.wait_turn()
             found = await getattr(self._handlers, operation.name)(call)
         except BadRequest as error:
             return problem(error.status, error.reason)
@@ -119,7 +119,7 @@ class ConsoleRoutes:
             return problem(409, str(error))
         if operation.changes:
             self._state.events.info("admin_action", action=operation.name, client=call.request.client, **call.ids)
-        with self._handlers.census.budget.work():
+        with self._handlers.sampler.budget.work():
             return Response(operation.status, encode(found), headers=HEADERS)
 
     def watched(self, target: str, call: Call) -> tuple[Operation, Call]:

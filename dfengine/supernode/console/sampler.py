@@ -1,7 +1,8 @@
 """The figures of all tasks, origins and hosts, sampled periodically and shared by all requests.
 
 Tasks are sampled periodically, so that their rates are known when a client requests them. Hosts, which need a walk over all downloads, are
-sampled only within INTEREST of the last request for them. A request beyond the budget does not wait: it receives the previous figures.
+sampled only within ACTIVE seconds of the last request for them. A request beyond the budget does not wait: it receives the previous
+figures.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.state import SupernodeState
 
 PERIOD, IDLE_PERIOD = 5.0, 30.0
-"""Seconds between two samples of all tasks, within INTEREST of the last request and later."""
+"""Seconds between two samples of all tasks, within ACTIVE seconds of the last request and later."""
 
 FRESH = 0.25
 """Seconds for which figures are not sampled again for a request."""
 
-INTEREST = 30.0
+ACTIVE = 30.0
 """Seconds after a request for which hosts are sampled, and tasks are sampled every PERIOD."""
 
 MOST_AT_ONCE = 2000
@@ -36,7 +37,7 @@ MOST_AT_ONCE = 2000
 Row = TypeVar("Row", TaskRow, HostRow, OriginRow)
 
 
-class Census:
+class Sampler:
     """The figures of one supernode. Lists are replaced, never changed. at: when they were gathered, Unix seconds; 0: not yet."""
 
     def __init__(self, state: SupernodeState, budget: Budget | None = None) -> None:
@@ -53,38 +54,38 @@ class Census:
         self._state = state
         self._rates, self._host_rates = Rates(), Rates()
         self._delivered: dict[str, int] = {}
-        self._asked = self._hosts_asked = -INTEREST
-        self._walked = self._hosts_walked = -INTEREST
-        self._under_way: asyncio.Task[None] | None = None
+        self._requested_at = self._hosts_requested_at = -ACTIVE
+        self._walked_at = self._hosts_walked_at = -ACTIVE
+        self._walk_task: asyncio.Task[None] | None = None
         self._timer = state.loop.call_later(PERIOD, self._tick)
 
     def _tick(self) -> None:
-        if self._under_way is None and not self.budget.wait():
-            self._begin(self._interested())
-        often = self._state.now() - self._asked < INTEREST
+        if self._walk_task is None and not self.budget.delay():
+            self._start_walk(self._hosts_wanted())
+        often = self._state.now() - self._requested_at < ACTIVE
         self._timer = self._state.loop.call_later(PERIOD if often else IDLE_PERIOD, self._tick)
 
-    def _interested(self) -> bool:
+    def _hosts_wanted(self) -> bool:
         """Whether a client has requested hosts lately."""
-        return self._state.now() - self._hosts_asked < INTEREST
+        return self._state.now() - self._hosts_requested_at < ACTIVE
 
     async def refresh(self, hosts: bool = False) -> None:
         """Sample the figures, unless they are FRESH or the budget is used up."""
         now = self._state.now()
-        self._asked = now
+        self._requested_at = now
         if hosts:
-            self._hosts_asked = now
+            self._hosts_requested_at = now
         known = self.hosts_at if hosts else self.at
-        old = now - (self._hosts_walked if hosts else self._walked) >= FRESH
-        if self._under_way is None and old and not (known and self.budget.wait()):
-            self._begin(self._interested())
-        if self._under_way is not None:
-            await asyncio.shield(self._under_way)
+        old = now - (self._hosts_walked_at if hosts else self._walked_at) >= FRESH
+        if self._walk_task is None and old and not (known and self.budget.delay()):
+            self._start_walk(self._hosts_wanted())
+        if self._walk_task is not None:
+            await asyncio.shield(self._walk_task)
         if hosts and not self.hosts_at:  # the walk in progress had started without hosts
-            await asyncio.shield(self._under_way or self._begin(True))
+            await asyncio.shield(self._walk_task or self._start_walk(True))
 
-    def _begin(self, hosts: bool) -> asyncio.Task[None]:
-        self._under_way = walk = self._state.loop.create_task(self._walk(hosts))
+    def _start_walk(self, hosts: bool) -> asyncio.Task[None]:
+        self._walk_task = walk = self._state.loop.create_task(self._walk(hosts))
         return walk
 
     async def _walk(self, hosts: bool) -> None:
@@ -93,11 +94,11 @@ class Census:
             if hosts:
                 await self._walk_hosts()
         finally:
-            self._under_way = None
+            self._walk_task = None
 
     async def _walk_tasks(self) -> None:
         state, now = self._state, self._state.now()
-        self._walked = now
+        self._walked_at = now
         rows: list[TaskRow] = []
         origins = OriginFigures(state.fetches.origin_counts.origins, self._rates)
         delivered: dict[str, int] = {}
@@ -124,7 +125,7 @@ class Census:
 
     async def _walk_hosts(self) -> None:
         state, now = self._state, self._state.now()
-        self._hosts_walked = now
+        self._hosts_walked_at = now
         figures = HostFigures(state)
         await self.budget.spread(figures.add, list(state.members.values()))
         rows: list[HostRow] = []
@@ -135,18 +136,18 @@ class Census:
     def close(self) -> None:
         """Stop at the end of the process."""
         self._timer.cancel()
-        if self._under_way is not None:
-            self._under_way.cancel()
+        if self._walk_task is not None:
+            self._walk_task.cancel()
 
 
-async def chosen(budget: Budget, items: list[Row], takes: Callable[[Row], bool], query: Any) -> tuple[list[Row], int]:
-    """Return the items for which `takes` is true, in the order and within the bounds of a list's query, and their number in total.
+async def select_page(budget: Budget, items: list[Row], matches: Callable[[Row], bool], query: Any) -> tuple[list[Row], int]:
+    """Return the items for which `matches` is true, in the order and within the bounds of a list's query, and their number in total.
 
     Many items are sorted in another thread, while the loop does its other work.
     """
 
     def choose() -> tuple[list[Row], int]:
-        found = [item for item in items if takes(item)]
+        found = [item for item in items if matches(item)]
         # None, a rate that is not known yet, is last in either order.
         known = [item for item in found if getattr(item, query.sort) is not None]
         known.sort(key=attrgetter(query.sort), reverse=query.order == "desc")

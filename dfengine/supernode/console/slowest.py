@@ -12,7 +12,7 @@ TIMES = 2.0
 """A link is slow when its quickest pieces take more than this multiple of the median over the downloads."""
 
 
-class Standing(NamedTuple):
+class Progress(NamedTuple):
     """The state of an unfinished download. got, blocked: pieces, and sources that it does not get any more. quiet: seconds.
 
     piece_seconds: of its quickest pieces, 0: unknown. receiving: pieces in transfer to it. waits: its pull is parked.
@@ -28,19 +28,19 @@ class Standing(NamedTuple):
     blocked: int
 
 
-def slowest(standings: Iterable[Standing], median: float, origin: str, copied: bool) -> tuple[int, str, str] | None:
+def slowest(unfinished: Iterable[Progress], median: float, origin: str, copied: bool) -> tuple[int, str, str] | None:
     """Return (n, reason, a line for people) of the download with the fewest pieces; None: all have finished.
 
     median: median over downloads of the seconds of the quickest pieces, 0: unknown. origin: why the origin is retried after a pause, "" if
     it is not. copied: the supernode's copy is complete.
     """
-    found = min(standings, key=lambda each: (each.got, -each.quiet), default=None)
+    found = min(unfinished, key=lambda each: (each.got, -each.quiet), default=None)
     if found is None:
         return None
     return (found.n, *_reason(found, median, origin, copied))
 
 
-def _reason(found: Standing, median: float, origin: str, copied: bool) -> tuple[str, str]:
+def _reason(found: Progress, median: float, origin: str, copied: bool) -> tuple[str, str]:
     if found.quiet >= QUIET:
         return "quiet", f"the supernode has received nothing from it for {found.quiet:.0f} s"
     if found.waits and not found.receiving and origin:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.console.api_types import HostChange, SwarmHost
 from dfengine.supernode.console.hosts import trust
-from dfengine.supernode.console.slowest import QUIET, Standing
+from dfengine.supernode.console.slowest import QUIET, Progress
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
@@ -18,13 +18,13 @@ MOST_TOGGLED = 16
 """Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""
 
 
-def packed(pieces: Bitset, count: int) -> bytes:
+def bitset_bytes(pieces: Bitset, count: int) -> bytes:
     """Return the set as bytes, without zeros after the last piece. count: pieces of the task, -1 unknown."""
     data = pieces.tobytes()
     return (data[: -(-count // 8)] if count >= 0 else data).rstrip(b"\0")
 
 
-def encoded(data: bytes) -> str:
+def to_base64(data: bytes) -> str:
     """Encode as base64."""
     return b2a_base64(data, newline=False).decode()
 
@@ -47,7 +47,7 @@ class HostState:
         download = self.download
         got, receiving, sending = download.got, len(download.running), len(download.sending)
         state, slow = _state(download, count, receiving, now), download.is_straggler
-        have = packed(download.have, count) if got != self.got or download.window is not None else self.have
+        have = bitset_bytes(download.have, count) if got != self.got or download.window is not None else self.have
         if have is self.have and (got, receiving, sending, state, slow) == (self.got, self.receiving, self.sending, self.state, self.slow):
             return None
         change = HostChange(n=self.n, state=state, slow=slow, got=got, receiving=receiving, sending=sending,
@@ -55,18 +55,18 @@ class HostState:
         if have != self.have:
             toggled = _toggled(self.have, have)
             if toggled is None:
-                change.have = encoded(have)
+                change.have = to_base64(have)
             else:
                 change.toggled = toggled
         self.have, self.state, self.slow, self.got, self.receiving, self.sending = have, state, slow, got, receiving, sending
         return change
 
-    def standing(self, count: int, now: float) -> Standing | None:
+    def progress(self, count: int, now: float) -> Progress | None:
         """Return the download's state for `slowest`; None: it has finished."""
         download = self.download
         if download.got == count:
             return None
-        return Standing(self.n, download.got, self.receiving, download.pending_want > 0, self.slow, download.best_piece_time,
+        return Progress(self.n, download.got, self.receiving, download.pending_want > 0, self.slow, download.best_piece_time,
                         max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
 
     def row(self, cid: str, member: Member | None, now: float) -> SwarmHost:
@@ -77,7 +77,7 @@ class HostState:
             ip=peer.ip if peer else "", version=peer.version if peer else "", location=peer.location if peer else "",
             trust=trust(download), state=self.state, slow=self.slow, got=max(0, self.got), receiving=max(0, self.receiving),
             sending=max(0, self.sending), piece_seconds=max(0.0, download.best_piece_time),
-            quiet_seconds=max(0.0, now - download.seen), have=encoded(self.have),
+            quiet_seconds=max(0.0, now - download.seen), have=to_base64(self.have),
         )  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.console.api_types import HostChange, Slowest, Swarm, SwarmChange, SwarmHost
 from dfengine.supernode.console.queries import PAGE
-from dfengine.supernode.console.slowest import Standing, slowest
-from dfengine.supernode.console.swarm_hosts import HostState, encoded, packed
+from dfengine.supernode.console.slowest import Progress, slowest
+from dfengine.supernode.console.swarm_hosts import HostState, bitset_bytes, to_base64
 from dfengine.supernode.copies.fetch import SUCCESS
 from dfengine.task import redacted
 
@@ -56,8 +56,8 @@ class SwarmWatch:
         downloads = list(islice(swarm.downloads.values(), min(self._most, max(1, MOST_BYTES * 8 // max(swarm.size, count, 1)))))
         joined: list[SwarmHost] = []
         changed: list[HostChange] = []
-        standings: list[Standing] = []
-        feeds: Counter[tuple[int, int]] = Counter()
+        unfinished: list[Progress] = []
+        transfers: Counter[tuple[int, int]] = Counter()
         fresh: dict[Download, HostState] = {}
         for download in downloads:
             known = self._states.get(download)
@@ -76,40 +76,42 @@ class SwarmWatch:
             for lease in host.download.running.values():
                 source = fresh.get(lease.source) if lease.source is not None else None
                 if lease.source is None or source is not None:
-                    feeds[source.n if source is not None else -1, host.n] += 1
-            standing = host.standing(count, now)
-            if standing is not None:
-                standings.append(standing)
+                    transfers[source.n if source is not None else -1, host.n] += 1
+            progress = host.progress(count, now)
+            if progress is not None:
+                unfinished.append(progress)
 
         await self._budget.spread(update, list(fresh.values()))
         with self._budget.work():
-            return self._changed(swarm, fresh, joined, changed, standings, feeds)
+            return self._changed(swarm, fresh, joined, changed, unfinished, transfers)
 
     def _changed(
-        self, swarm: Task, fresh: dict[Download, HostState], joined: list[SwarmHost], changed: list[HostChange], standings: list[Standing],
-        feeds: Counter[tuple[int, int]],
+        self, swarm: Task, fresh: dict[Download, HostState], joined: list[SwarmHost], changed: list[HostChange], unfinished: list[Progress],
+        transfers: Counter[tuple[int, int]],
     ) -> SwarmChange | None:
         """Finish a refresh: `fresh` are the downloads to send from now on."""
         count = swarm.count
         left = [host.n for download, host in self._states.items() if download not in fresh]
         self._states = fresh
-        cached = packed(swarm.cached, count)
+        cached = bitset_bytes(swarm.cached, count)
         before = self._change
         change = SwarmChange(
             task=self.task, at=time.time(), tick=self.tick + 1, pieces=count, total=len(swarm.downloads),
-            cached=encoded(cached) if cached != self._cached else None, joined=joined, left=left, changed=changed,
-            feeds=[(source, to, pieces) for (source, to), pieces in feeds.items()], slowest=self._slowest(standings),
+            cached=to_base64(cached) if cached != self._cached else None, joined=joined, left=left, changed=changed,
+            feeds=[(source, to, pieces) for (source, to), pieces in transfers.items()], slowest=self._slowest(unfinished),
         )  # fmt: skip
-        if before is not None and not (joined or left or changed) and change.cached is None and _others(before) == _others(change):
+        rows_changed = joined or left or changed or change.cached is not None
+        if before is not None and not rows_changed and _shared_fields(before) == _shared_fields(change):
             return None
         self._cached, self._change, self.tick = cached, change, change.tick
         return change
 
-    def _slowest(self, standings: list[Standing]) -> Slowest | None:
+    def _slowest(self, unfinished: list[Progress]) -> Slowest | None:
         times = [host.download.best_piece_time for host in self._states.values() if host.download.best_piece_time > 0]
         fetch = self._state.cdn.fetches.get(self._state.names.find(self.task))
-        waits, copied = (self._state.names.text(redacted(fetch.waits))[:300], fetch.state == SUCCESS) if fetch is not None else ("", False)
-        found = slowest(standings, median(times) if times else 0.0, waits, copied)
+        waits = self._state.names.mask_text(redacted(fetch.waits))[:300] if fetch is not None else ""
+        copied = fetch is not None and fetch.state == SUCCESS
+        found = slowest(unfinished, median(times) if times else 0.0, waits, copied)
         return Slowest(*found) if found is not None else None
 
     def _row(self, task: str, host: HostState, now: float) -> SwarmHost:
@@ -124,10 +126,10 @@ class SwarmWatch:
         now, rows, tick = self._state.now(), [], self.tick
         task = self._state.names.find(self.task)
         await self._budget.spread(lambda host: rows.append(self._row(task, host, now)), list(self._states.values()))
-        return Swarm(task=self.task, at=change.at, tick=tick, pieces=change.pieces, total=change.total, cached=encoded(self._cached),
+        return Swarm(task=self.task, at=change.at, tick=tick, pieces=change.pieces, total=change.total, cached=to_base64(self._cached),
                      hosts=rows, feeds=change.feeds, slowest=change.slowest)  # fmt: skip
 
 
-def _others(change: SwarmChange) -> tuple[object, ...]:
+def _shared_fields(change: SwarmChange) -> tuple[object, ...]:
     """Return the figures that may change without a row of a download."""
     return change.pieces, change.total, change.feeds, change.slowest

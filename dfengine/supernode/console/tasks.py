@@ -47,7 +47,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
 
 
 def _public_text(state: SupernodeState, text: str) -> str:
-    return state.names.text(redacted(reason_alone(text)))[:LONGEST]
+    return state.names.mask_text(redacted(reason_alone(text)))[:LONGEST]
 
 
 def _kind(fetch: Fetch) -> str:
@@ -57,7 +57,7 @@ def _kind(fetch: Fetch) -> str:
     return "content" if is_content(fetch.wanted.url) else "file"
 
 
-def takes(query: TaskQuery, text: str, found: TaskRow) -> bool:
+def matches(query: TaskQuery, text: str, found: TaskRow) -> bool:
     """Whether a task matches the query. text: the search text in lower case, compared with the task's name and URL."""
     if query.state and found.state != query.state:
         return False

@@ -62,15 +62,15 @@ class Clock:
 def test_work_beyond_the_share_has_to_wait() -> None:
     clock = Clock(0.1, 1.0)
     clock.spend(1.0)
-    assert clock.budget.wait() == 0
+    assert clock.budget.delay() == 0
     clock.spend(1.0)
-    assert clock.budget.wait() == pytest.approx(10)
+    assert clock.budget.delay() == pytest.approx(10)
     clock.now = 9.0
-    assert clock.budget.wait() == pytest.approx(1)
+    assert clock.budget.delay() == pytest.approx(1)
     clock.now = 1e6
-    assert clock.budget.wait() == 0
+    assert clock.budget.delay() == 0
     clock.spend(1.5)
-    assert clock.budget.wait() == pytest.approx(5)
+    assert clock.budget.delay() == pytest.approx(5)
 
 
 def test_work_is_cut_and_others_run_between() -> None:
@@ -85,7 +85,7 @@ def test_work_is_cut_and_others_run_between() -> None:
     async def scene() -> None:
         asyncio.get_running_loop().call_soon(order.append, -1)
         await clock.budget.spread(act, range(3))
-        assert clock.budget.wait() == 0  # half of the time is its own, and it took half
+        assert clock.budget.delay() == 0  # half of the time is its own, and it took half
         await clock.budget.spread(act, ())
 
     asyncio.run(scene())
@@ -98,10 +98,10 @@ def test_too_many_who_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         clock = Clock(1e-6, 0.0)
         clock.spend(1)
-        first = asyncio.ensure_future(clock.budget.turn())
+        first = asyncio.ensure_future(clock.budget.wait_turn())
         await asyncio.sleep(0)
         with pytest.raises(BadRequest, match="waiting"):
-            await clock.budget.turn()
+            await clock.budget.wait_turn()
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first

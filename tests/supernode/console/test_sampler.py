@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from dfengine.supernode.console.api_types import HostRow
 from dfengine.supernode.console.budget import Budget
-from dfengine.supernode.console.hosts import HostFigures, takes
+from dfengine.supernode.console.hosts import HostFigures, matches
 from dfengine.supernode.console.origins import OriginFigures
 from dfengine.supernode.console.queries import HostQuery
 from dfengine.supernode.console.rates import Rates
-from dfengine.supernode.console.sampler import chosen
+from dfengine.supernode.console.sampler import select_page
 from dfengine.supernode.copies.origin_pauses import Pause
 from dfengine.supernode.origin_counts import MOST, OriginCounts, origin_name
 from dfengine.supernode.swarm.registered_downloads import Member
@@ -78,7 +78,7 @@ def test_a_host_is_the_sum_of_its_downloads() -> None:
 def test_a_list_is_sorted_and_cut_and_what_is_not_known_comes_last(values: list[Any], order: str, offset: int, limit: int) -> None:
     items: list[Any] = [SimpleNamespace(rate=value) for value in values]
     query = SimpleNamespace(sort="rate", order=order, offset=offset, limit=limit)
-    found, total = asyncio.run(chosen(Budget(), items, lambda item: item.rate != 1.0, query))
+    found, total = asyncio.run(select_page(Budget(), items, lambda item: item.rate != 1.0, query))
     wanted = [value for value in values if value != 1.0]
     known = sorted((value for value in wanted if value is not None), reverse=order == "desc")
     assert total == len(wanted)
@@ -89,9 +89,9 @@ def test_a_search_looks_at_all_names() -> None:
     state = place()
     join(state, "a", "Node-<b>7</b>", "10.0.0.1")
     [row] = rows(state, Rates(), 1.0).values()
-    assert all(takes(HostQuery(q=text), row) for text in ("", "node-<B>", "0.0.1", "1.0"))
-    assert not takes(HostQuery(q="node-8"), row)
-    assert not takes(HostQuery(trust="isolated"), row)
+    assert all(matches(HostQuery(q=text), row) for text in ("", "node-<B>", "0.0.1", "1.0"))
+    assert not matches(HostQuery(q="node-8"), row)
+    assert not matches(HostQuery(trust="isolated"), row)
 
 
 def test_origins_are_named_without_what_opens_them_and_are_not_any_number() -> None:

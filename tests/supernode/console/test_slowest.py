@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.supernode.console.slowest import QUIET, Standing, slowest
+from dfengine.supernode.console.slowest import QUIET, Progress, slowest
 
 
-def standing(n: int = 0, got: int = 5, **others: object) -> Standing:
+def progress(n: int = 0, got: int = 5, **others: object) -> Progress:
     fields = {"receiving": 1, "waits": False, "slow": False, "piece_seconds": 1.0, "quiet": 0.0, "blocked": 0}
-    return Standing(n, got, **(fields | others))  # type: ignore[arg-type]
+    return Progress(n, got, **(fields | others))  # type: ignore[arg-type]
 
 
-@given(st.lists(st.builds(Standing, st.integers(0, 99), st.integers(0, 9), st.integers(0, 4), st.booleans(), st.booleans(), st.floats(0, 9),
+@given(st.lists(st.builds(Progress, st.integers(0, 99), st.integers(0, 9), st.integers(0, 4), st.booleans(), st.booleans(), st.floats(0, 9),
                           st.floats(0, 99), st.integers(0, 3))), st.floats(0, 9), st.sampled_from(("", "503")), st.booleans())  # fmt: skip
-def test_it_is_one_that_has_least(all: list[Standing], median: float, origin: str, copied: bool) -> None:
+def test_it_is_one_that_has_least(all: list[Progress], median: float, origin: str, copied: bool) -> None:
     found = slowest(all, median, origin, copied)
     if not all:
         assert found is None
@@ -37,6 +37,6 @@ def test_it_is_one_that_has_least(all: list[Standing], median: float, origin: st
     ({}, 1.0, "", True, "behind"),
 ])  # fmt: skip
 def test_the_reason(others: dict[str, object], median: float, origin: str, copied: bool, reason: str) -> None:
-    found = slowest([standing(1, 9), standing(7, 2, **others)], median, origin, copied)
+    found = slowest([progress(1, 9), progress(7, 2, **others)], median, origin, copied)
     assert found is not None
     assert found[:2] == (7, reason)

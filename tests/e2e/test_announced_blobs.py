@@ -11,9 +11,8 @@ from pathlib import Path
 from dfengine.proxy.blobs.blob_announcer import LEAST, MOST
 from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import PATIENCE, Scene, _ended, until
+from tests.e2e.test_blobs import registry  # noqa: F401  (a fixture)
 from tests.e2e.upstream import get
-
-from .test_blobs import registry  # noqa: F401  (a fixture)
 
 
 def shared(home: Path) -> list[Path]:

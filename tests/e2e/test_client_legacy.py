@@ -15,8 +15,7 @@ from dfengine import client
 from dfengine.errors import DfengineError, DigestMismatch, SupernodeError, TimedOut
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import Digest
-
-from .standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
+from tests.e2e.standin import MIB, Fault, LegacySupernode, Origin, eventually, unused_port
 
 PIECE = MIB - 5
 
@@ -191,21 +190,26 @@ class TestFailingSupernodes:
         assert get.output.read_bytes() == self.whole
 
     def test_another_supernode_takes_over_from_one_lost_in_mid_download(self, get: Download) -> None:
-        def fault(n: int, before: int) -> str:
-            if n == 6 and not stopped.is_set():
-                stopped.set()
-                threading.Thread(target=node.stop).start()
-                return "close"
-            return ""
+        """Rendezvous hashing decides which of the two the download uses first: that one is lost."""
+        lost: list[LegacySupernode] = []
 
-        stopped = threading.Event()
-        with LegacySupernode(self.whole, fault=fault) as node, LegacySupernode(self.whole) as other:
-            # Rendezvous hashing decides which supernode is first: both orders must work.
-            node, other = (node, other)
-            result = get(node, other)
+        def stops(node: LegacySupernode) -> Fault:
+            def fault(n: int, before: int) -> str:
+                if n == 6 and not lost:
+                    lost.append(node)
+                    threading.Thread(target=node.stop).start()
+                    return "close"
+                return ""
+
+            return fault
+
+        with LegacySupernode(self.whole) as one, LegacySupernode(self.whole) as two:
+            one.fault, two.fault = stops(one), stops(two)
+            result = get(one, two)
             assert result.back_to_source is None
-            if stopped.is_set():
-                assert other.bytes_sent < len(self.whole), "pieces on disk were not fetched again"
+            assert lost
+            [other] = {one, two} - {*lost}
+            assert 0 < other.bytes_sent < len(self.whole), "pieces on disk were not fetched again"
         assert get.output.read_bytes() == self.whole
 
     def test_pieces_of_a_lost_supernode_are_kept_and_the_origin_read_once(self, get: Download, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,10 @@ import pytest
 from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, buffered, until
 from tests.e2e.test_cluster import from_origin, members
+from tests.e2e.test_private import BODY, TOKENS, Origin, origin  # noqa: F401  (a fixture)
 from tests.e2e.test_private_names import ask, told
 from tests.e2e.upstream import get
 from tests.supernode.redis_server import RedisServer
-
-from .test_private import BODY, TOKENS, Origin, origin  # noqa: F401  (a fixture)
 
 SIZE = 13 * MIB + 5
 TOKEN = ("--header", "Authorization: Bearer secret")

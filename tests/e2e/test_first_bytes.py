@@ -12,11 +12,10 @@ import pytest
 
 from tests.e2e.blob_registry import Blobs
 from tests.e2e.scene import MIB, Scene, until
+from tests.e2e.test_passed_digests import pulled
+from tests.e2e.test_s3_places import client, refused
 from tests.e2e.upstream import Asked, Upstream, get
 from tests.origins.hub import Hub
-
-from .test_passed_digests import pulled
-from .test_s3_places import client, refused
 
 DATED = "Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT"
 

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode
+from tests.e2e.test_forward import OLD, asked
 from tests.e2e.upstream import Asked, Upstream
-
-from .test_forward import OLD, asked
 
 PIECE = 4 * MIB - 5
 BIG, OTHER = random.Random(3).randbytes(24 * MIB + 5), random.Random(4).randbytes(24 * MIB + 5)

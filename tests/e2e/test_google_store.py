@@ -11,8 +11,7 @@ import pytest
 
 from tests.e2e.google_store import Google
 from tests.e2e.scene import MIB, Scene
-
-from .test_s3_places import client, listed, refused
+from tests.e2e.test_s3_places import client, listed, refused
 
 SIZE = 9 * MIB + 77
 KEYS = ("a b+c", "dir/ü", "dir/deep/#?%", "empty", "z")

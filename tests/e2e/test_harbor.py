@@ -134,7 +134,7 @@ def test_a_dragonfly_2_job_of_files_reports_each_files_result(stage: Scene) -> N
 def test_invalid_jobs_are_refused(stage: Scene, body: Any) -> None:
     node = stage.supernode()
     assert ask(node, "POST", "/oapi/v1/jobs", body)[0] == 400
-    assert ask(node, "GET", "/oapi/v1/jobs") == (200, []) or ask(node, "GET", "/oapi/v1/jobs")[1] == "[]\n"
+    assert ask(node, "GET", "/oapi/v1/jobs") == (200, [])
     assert ask(node, "GET", "/oapi/v1/jobs/1")[0] == 404
     assert ask(node, "PUT", "/oapi/v1/jobs/1", {})[0] == 405
 

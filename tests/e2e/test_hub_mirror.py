@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import random
@@ -11,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import IncompleteRead
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -199,11 +198,11 @@ def test_files_that_differ_from_the_hubs_digest_are_not_accepted(stage: Scene, h
     for path, wrong in (("model.bin", b"w" * (3 * MIB)), ("config.json", b'{"a": 2}')):
         right = FILES[path]
         hub.lies[right] = wrong
-        with contextlib.suppress(Exception):
-            _, body = get(url, f"/hub/org/name/resolve/{commit}/{path}")
-            # A client that receives the whole file must not have the wrong bytes.
-            assert hashlib.sha256(body).digest() == hashlib.sha256(right).digest(), path
-            pytest.fail("wrong bytes were taken for the file")
+        try:
+            answer, body = get(url, f"/hub/org/name/resolve/{commit}/{path}")
+        except (IncompleteRead, ConnectionResetError):
+            continue  # cut off before its last bytes
+        assert answer.status == 502, path
     answer, body = get(passed, small)
     assert (answer.status, b"has sent other bytes than git:" in body) == (502, True)
 

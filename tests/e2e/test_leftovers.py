@@ -15,9 +15,8 @@ import pytest
 
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import Scene
+from tests.e2e.test_s3_places import client
 from tests.e2e.upstream import Asked, Script, Upstream, get
-
-from .test_s3_places import client
 
 DATED = "Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT"
 

@@ -14,8 +14,7 @@ from dfengine import client
 from dfengine.nodes import order
 from dfengine.settings import GetSettings, SupernodeAddress
 from dfengine.task import task_id
-
-from .standin import MIB, LegacySupernode, Origin
+from tests.e2e.standin import MIB, LegacySupernode, Origin
 
 WHOLE = random.Random(1).randbytes(6 * MIB + 77)
 

@@ -10,9 +10,8 @@ import pytest
 
 from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import Scene, buffered, until
+from tests.e2e.test_blobs import _registered
 from tests.e2e.upstream import get
-
-from .test_blobs import _registered
 
 WRONG = DATA[:-1] + bytes([DATA[-1] ^ 1])
 

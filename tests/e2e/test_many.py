@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, scene, until
-
-from .standin import Origin
-from .test_progress import Terminal
+from tests.e2e.standin import Origin
+from tests.e2e.test_progress import Terminal
 
 PATIENCE = 60.0
 

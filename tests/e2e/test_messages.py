@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.scene import DFENGINE
-
-from .standin import Origin, unused_port
+from tests.e2e.standin import Origin, unused_port
 
 WHOLE = bytes(range(256)) * 16_000
 MD5 = hashlib.md5(WHOLE).hexdigest()

@@ -13,8 +13,7 @@ import pytest
 import dfengine
 from dfengine.errors import OriginChanged
 from dfengine.files import File
-
-from .standin import MIB, LegacySupernode, Origin, eventually
+from tests.e2e.standin import MIB, LegacySupernode, Origin, eventually
 
 PIECE = MIB - 5
 SIZE = 40 * PIECE + 77

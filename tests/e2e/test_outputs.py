@@ -17,8 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 import pytest
 
 from tests.e2e.scene import DFENGINE, MIB, Scene, until
-
-from .standin import Origin, Served
+from tests.e2e.standin import Origin, Served
 
 WHOLE = bytes(range(256)) * 16_000
 CLOSED = [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)]

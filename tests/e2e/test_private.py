@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.e2e.scene import MIB, Scene, Supernode, until
+from tests.e2e.test_legacy_client import JSON, LegacyClient, exchange
 from tests.origins import quiet
-
-from .test_legacy_client import JSON, LegacyClient, exchange
 
 BODY = hashlib.shake_256(b"private").digest(12 * MIB + 5)
 TOKENS = ("one", "two", "three", "four")

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.scene import DFENGINE, Scene, scene
-
-from .standin import MIB, Origin, unused_port
+from tests.e2e.standin import MIB, Origin, unused_port
 
 PATIENCE = 60.0
 

@@ -15,9 +15,8 @@ from tests.e2e.blob_registry import DATA
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import Scene
 from tests.e2e.test_forward import asked
+from tests.e2e.test_own_credentials import Closed, login, place
 from tests.e2e.upstream import Upstream, ok
-
-from .test_own_credentials import Closed, login, place
 
 OLD, NEW, OTHER = "old-token-of-this-proxy", "new-token-of-this-proxy", "other-token-of-this-proxy"
 

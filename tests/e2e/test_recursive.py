@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.scene import MIB, Scene, scene, until
-
-from .test_many import command, run
-from .test_progress import Terminal
+from tests.e2e.test_many import command, run
+from tests.e2e.test_progress import Terminal
 
 TREE = {"a.bin": 10_000, "sub/b.bin": 3_000_000, "sub/deep/c.txt": 5, "sub/deep/empty": 0, "with blank/d.txt": 77}
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.scene import MIB, Scene
+from tests.e2e.test_many import run
 from tests.origins.directory import Directory
-
-from .test_many import run
 
 SIZES = {**{f"s/{n:03}": 9_000 + n for n in range(60)}, "empty": 0, "large": 6 * MIB, "t/a": 70_000, "z/large": 5 * MIB + 3}
 FILES = {path: random.Random(path).randbytes(size) for path, size in SIZES.items()}

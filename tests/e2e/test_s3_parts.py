@@ -15,9 +15,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from tests.e2e.scene import MIB, Scene
+from tests.e2e.test_s3_places import refused
 from tests.e2e.upstream import Asked, Upstream
-
-from .test_s3_places import refused
 
 SIZES = 5 * MIB, 6 * MIB + 1, 77
 PARTS = [random.Random(n).randbytes(size) for n, size in enumerate(SIZES)]

@@ -8,9 +8,8 @@ import threading
 from typing import Any
 
 from tests.e2e.scene import MIB, Scene
-
-from .test_proxy_rereading import Proxy, written
-from .test_s3_places import client, listed, refused
+from tests.e2e.test_proxy_rereading import Proxy, written
+from tests.e2e.test_s3_places import client, listed, refused
 
 
 def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scene) -> None:

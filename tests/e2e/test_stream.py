@@ -16,8 +16,7 @@ import pytest
 import dfengine
 from dfengine.errors import OriginChanged
 from tests.e2e.scene import MIB, Scene, until
-
-from .test_legacy_client import LegacyClient
+from tests.e2e.test_legacy_client import LegacyClient
 
 PIECE = 4 * MIB - 5
 SHAPES = [0, 1, PIECE, PIECE + 1, 7 * PIECE + 12345]

@@ -155,17 +155,17 @@ def expected_of(url: str, headers: Iterable[tuple[str, str]], etag: str = "") ->
 def check_url(url: str) -> str:
     """`url` if it is an http or https URL with a host and without control characters and surrogates. Raises BadValue otherwise."""
     if _UNSENDABLE.search(url):
-        raise BadValue(f"URL {bare(url)!r} contains a space, a control character or a byte that is not UTF-8: percent-encode it")
+        raise BadValue(f"URL {redacted_url(url)!r} contains a space, a control character or a byte that is not UTF-8: percent-encode it")
     try:
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         if parts.port == 0 or (place[:1] == "[" and not re.fullmatch(r"\[[^\]]*:[^\]]*\](:[0-9]*)?", place)):
             raise ValueError("no host and port")
     except ValueError as error:
-        raise BadValue(f"URL {bare(url)!r} cannot be read: {redacted(str(error))}") from None
+        raise BadValue(f"URL {redacted_url(url)!r} cannot be read: {redacted(str(error))}") from None
     # No label of a name is empty except the root after its last dot.
     if parts.scheme.lower() not in ("http", "https") or not (parts.hostname or "").removesuffix(".") or ".." in (parts.hostname or ""):
-        raise BadValue(f"URL {bare(url)!r} is not http://HOST/... or https://HOST/...")
+        raise BadValue(f"URL {redacted_url(url)!r} is not http://HOST/... or https://HOST/...")
     return url
 
 
@@ -216,7 +216,7 @@ def shown(text: str) -> str:
     return re.sub(r"(://)[^\0- /?#\x7f]*@", r"\1***@", text) if "@" in text else text
 
 
-def bare(url: str) -> str:
+def redacted_url(url: str) -> str:
     """A URL, with or without its scheme, without credentials that would let a reader open its file: user, password, signature."""
     place, mark, _ = url.partition("?")
     place = shown(place) if "://" in place else re.sub(r"^[^/#]*@", "***@", place)
@@ -224,7 +224,7 @@ def bare(url: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """A message in which each URL is as `bare` returns it.
+    """A message in which each URL is as `redacted_url` returns it.
 
     A query ends at the next space, since it may contain quotes and non-ASCII characters. Quotes and punctuation at its end are kept.
     """

@@ -18,7 +18,7 @@ from dfengine.about import VERSION
 from dfengine.app import command, help, home, option_kinds, options, output, plain_parser
 from dfengine.errors import BadValue, CallerError, DfengineError, StorageError
 from dfengine.settings import PeerSettings, ProxySettings, SupernodeSettings
-from dfengine.task import bare, redacted
+from dfengine.task import redacted, redacted_url
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -50,7 +50,7 @@ class _Commands(click.Group):
         before = args[: next((n for n, each in enumerate(args) if "://" in each and not each.startswith("-")), 0) + 1]
         url = before[-1] if before and (before[0].startswith("-") or "://" in before[0]) else ""
         if "://" in url and not ctx.resilient_parsing and not {*self.commands, "-h", "--help", "-V", "--version"} & {*before}:
-            raise click.UsageError(f"no command is named: did you mean `dfengine get {bare(url)}`?", ctx)
+            raise click.UsageError(f"no command is named: did you mean `dfengine get {redacted_url(url)}`?", ctx)
         return super().parse_args(ctx, args)
 
 

@@ -18,7 +18,7 @@ from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
 from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
 from dfengine.storage.path_protection import resolved
-from dfengine.task import PEER_PORTS, bare, check_task_url, is_url, redacted, shown, typed_url, without_raw_bytes
+from dfengine.task import PEER_PORTS, check_task_url, is_url, redacted, redacted_url, shown, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,7 +152,8 @@ def _get(values: dict[str, Any]) -> Result | None:
     if not several["recursive"]:
         for url in urls:
             if len(urls) > 1 and ":" not in url:
-                raise BadValue(f"{bare(url)[:200]} is not a URL: -o FILE names the output of one URL, -P DIR the directory of several")
+                name = redacted_url(url)[:200]
+                raise BadValue(f"{name} is not a URL: -o FILE names the output of one URL, -P DIR the directory of several")
             check_task_url(url)
     settings = _checked(given, quiet).replace(quiet=quiet, verbose=verbose and not quiet, report_digest=as_json)
     shows = bool(bar or (sys.stderr.isatty() and not quiet))
@@ -286,7 +287,7 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
     if as_json:
         import json
 
-        put(json.dumps({"url": bare(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
+        put(json.dumps({"url": redacted_url(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Result:

@@ -13,7 +13,7 @@ from dfengine.app import url_list
 from dfengine.client.batch import Wanted
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.storage.output import prepare, url_name
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ def _named(url: str) -> str:
     try:
         return url_name(url)
     except BadValue:
-        raise BadValue(f"{bare(url)[:200]} names no file: download it alone with -o FILE, or name it with out= in a list") from None
+        raise BadValue(f"{redacted_url(url)[:200]} names no file: download it alone with -o FILE, or name it with out= in a list") from None
 
 
 def _wanted(several: Several, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 from dfengine.errors import DfengineError, StorageError
-from dfengine.task import bare, is_url, redacted
+from dfengine.task import is_url, redacted, redacted_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,14 +59,15 @@ def as_error(values: dict[str, Any], code: int, kind: str, message: str, status:
     """The `--json` object of a failure. status: HTTP status of the origin's response, 0 = none."""
     given = (*values.get("u", ()), values.get("url") or "", *values.get("address", ()))
     url = next(filter(is_url, given), given[-1])
-    return {"error": {"code": code, "kind": kind, "status": status, "message": redacted(" ".join(message.split())), "url": bare(url)}}
+    message = redacted(" ".join(message.split()))
+    return {"error": {"code": code, "kind": kind, "status": status, "message": message, "url": redacted_url(url)}}
 
 
 def as_object(result: Result) -> dict[str, Any]:
     """The `--json` object of a result; lengths in bytes, times in seconds."""
     serves = {"serves": True} if result.serves else {"serves": False, "not_serving_reason": result.why_not}
     return {
-        "url": bare(result.url),
+        "url": redacted_url(result.url),
         "output": result.output,
         "task_id": result.task_id,
         "length": result.length,

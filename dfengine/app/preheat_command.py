@@ -21,7 +21,7 @@ from dfengine.net.node_preheats import NodePreheats
 from dfengine.nodes import order
 from dfengine.origin import credentials, image_name
 from dfengine.settings import GetSettings
-from dfengine.task import bare, is_url, typed_url
+from dfengine.task import is_url, redacted_url, typed_url
 from dfengine.value import Value
 
 HEAD = ("id", "state", "begun", "supernode", "url")
@@ -139,9 +139,9 @@ def _message(what: str, values: dict[str, Any]) -> dict[str, Any]:
         url = typed_url(what)
         named |= {"type": "file", **{name: values[name] for name in ("filter", "md5", "identifier") if values.get(name)}}
         if values.get("platforms"):
-            raise BadValue(f"--platform is for images, and {bare(what)} is a file")
+            raise BadValue(f"--platform is for images, and {redacted_url(what)} is a file")
     else:
-        raise BadValue(f"{bare(what)[:200]!r} is neither a URL nor {image_name.SCHEME}[HOST/]NAME[:TAG]")
+        raise BadValue(f"{redacted_url(what)[:200]!r} is neither a URL nor {image_name.SCHEME}[HOST/]NAME[:TAG]")
     own = {name: values[name] for name in ("headers", "user", "netrc", "netrc_file") if values.get(name)}
     headers = credentials.headers(GetSettings(url=url, output="", **own))
     if len({name.lower() for name, _ in headers}) < len(headers):
@@ -190,13 +190,13 @@ def _wait(started: list[Started], values: dict[str, Any]) -> None:
         results = _ended(each, deadline, shows)
         bad = next((one for one in results if one["status"] != "SUCCESS"), None)
         if values.get("json"):
-            put(json.dumps({"url": bare(each.what), "id": each.id, "nodes": results}))
+            put(json.dumps({"url": redacted_url(each.what), "id": each.id, "nodes": results}))
         elif bad is None and not values.get("quiet"):
             count, length = (sum(one[name] for one in results) for name in ("count", "length"))
-            put(f"{each.id}  {bare(each.what)}  {count} files, {length} bytes")
+            put(f"{each.id}  {redacted_url(each.what)}  {count} files, {length} bytes")
         if bad is not None:
             reason = str(bad.get("errorMsg", "it failed"))
-            message = f"{bare(each.what)}: supernode {bad['node']}: {reason}"
+            message = f"{redacted_url(each.what)}: supernode {bad['node']}: {reason}"
             if each.what.startswith(image_name.SCHEME) and "wrong version number" in reason and not values.get("plain_http"):
                 message += ": a registry that speaks http takes --plain-http"
             if failed:
@@ -233,7 +233,7 @@ def _ended(each: Started, deadline: float, shows: bool) -> list[dict[str, Any]]:
         if over == len(each.nodes):
             return list(results.values())
         if deadline and time.monotonic() > deadline:
-            raise TimedOut(f"{bare(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
+            raise TimedOut(f"{redacted_url(each.what)} is not fetched ahead in time: it is cancelled; give it longer")
         time.sleep(pause)
         pause = min(POLL[1], pause * 1.3)
 
@@ -251,13 +251,13 @@ def _elsewhere(each: Started) -> dict[str, Any] | None:
 def _show(each: Started, results: list[dict[str, Any]], over: bool) -> None:
     """Show the progress in one line on a terminal."""
     finished, count, here, length = (sum(one[name] for one in results) for name in ("finished", "count", "here", "length"))
-    line = f"{bare(each.what)[:60]}: {finished}/{count} files, {amount(here)} of {amount(length)}"
+    line = f"{redacted_url(each.what)[:60]}: {finished}/{count} files, {amount(here)} of {amount(length)}"
     print(f"\r\x1b[K{'' if over else line}", end="", file=sys.stderr, flush=True)
 
 
 def _print_started(started: Started, values: dict[str, Any]) -> None:
     if values.get("json"):
-        put(json.dumps({"url": bare(started.what), "id": started.id, "nodes": [str(node.node) for node in started.nodes]}))
+        put(json.dumps({"url": redacted_url(started.what), "id": started.id, "nodes": [str(node.node) for node in started.nodes]}))
     else:
         put(started.id)
 

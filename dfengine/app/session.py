@@ -12,7 +12,7 @@ from dfengine.client.batch_progress import BatchProgress
 from dfengine.client.error_urls import with_url
 from dfengine.client.interrupt import Interrupted, interruptible
 from dfengine.errors import Cancelled, DfengineError
-from dfengine.task import bare, redacted, shown
+from dfengine.task import redacted, redacted_url, shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ class Report:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
         self._codes.add(code)
         message = redacted(" ".join(str(error).split()))
-        url = bare(found.urls[0])
+        url = redacted_url(found.urls[0])
         if not isinstance(error, Cancelled):
             self._say(message, url, found.settings.output)
         kind = "Interrupted" if isinstance(error, Cancelled) else type(error).__name__
@@ -187,7 +187,7 @@ class Report:
 def _entry(found: Wanted) -> dict[str, Any]:
     """The fields of a file that are known before its download."""
     output = os.path.abspath(found.settings.output) if found.settings.output else ""
-    return {"url": bare(found.urls[0]), "output": output}
+    return {"url": redacted_url(found.urls[0]), "output": output}
 
 
 class Session:
@@ -216,7 +216,7 @@ class Session:
             elif self._json:
                 self.report.list(each)
             else:
-                put(f"{bare(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
+                put(f"{redacted_url(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
         code = self.report.code
         self.report.tell_alike()
         self.report.close(code)

@@ -12,7 +12,7 @@ from dfengine.client.interrupt import interruptible
 from dfengine.client.tree import TreeSettings, fetch, listed
 from dfengine.errors import DfengineError
 from dfengine.storage.extraneous_files import surplus
-from dfengine.task import bare, redacted, shown
+from dfengine.task import redacted, redacted_url, shown
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def dry_run(request: TreeRequest) -> None:
     if request.json:
         import json
 
-        files = [{"path": each.path, "size": each.size, "url": bare(each.url)} for each in found]
+        files = [{"path": each.path, "size": each.size, "url": redacted_url(each.url)} for each in found]
         report = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
         put(json.dumps(report))
     else:
@@ -96,7 +96,7 @@ def _fail(request: TreeRequest, code: int, kind: str, message: str) -> None:
     if request.json:
         import json
 
-        url = bare(request.tree.get.url)
+        url = redacted_url(request.tree.get.url)
         put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": redacted(message), "url": url}}))
 
 
@@ -114,7 +114,7 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
     failed = len(result.errors)
     totals: dict[str, Any] = {
         "code": code, "complete": result.count - failed, "skipped": 0, "failed": failed, "length": result.length,
-        "seconds": round(result.seconds, 3), "from": sources(result), "url": bare(result.url), "output": result.directory,
+        "seconds": round(result.seconds, 3), "from": sources(result), "url": redacted_url(result.url), "output": result.directory,
         "manifest": result.manifest, "task_id": result.task_id, "back_to_source": redacted(result.back_to_source or "") or None,
         "serves": result.serves, "hedged": result.hedged,
     }  # fmt: skip
@@ -126,7 +126,7 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
 
 
 def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:
-    url = bare(result.rows.url(n))
+    url = redacted_url(result.rows.url(n))
     entry: dict[str, Any] = {"url": url, "output": os.path.join(result.directory, file.path), "length": file.size, "from": sources(file)}
     error = file.error
     if error is not None:

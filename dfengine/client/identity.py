@@ -13,7 +13,7 @@ from dfengine.client.messages import Registration
 from dfengine.errors import BadValue
 from dfengine.location import OBJECTS, parse, scheme_of
 from dfengine.settings import GetSettings
-from dfengine.task import bare, check_task_url, download_sign, task_id, task_url
+from dfengine.task import check_task_url, download_sign, redacted_url, task_id, task_url
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -165,7 +165,7 @@ def _signed(settings: GetSettings, check: Callable[[], None]) -> str:
     try:
         return patiently(lambda: signed_url(parse(settings.url), LENT, lent=True), check)
     except NoCredentials as error:
-        raise BadValue(f"--sign client cannot sign for {bare(settings.url)[:200]}: {error}") from None
+        raise BadValue(f"--sign client cannot sign for {redacted_url(settings.url)[:200]}: {error}") from None
 
 
 def read_certificates(path: str) -> bytes:

@@ -24,7 +24,7 @@ from dfengine.manifest import LONGEST, Manifest, decode
 from dfengine.net import fork_safety
 from dfengine.storage.home import MANIFEST as MANIFEST_FILE
 from dfengine.storage.home import Home
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.tree import DATA, MANIFEST, TreeTask, is_of, tree_url
 from dfengine.value import Value
 
@@ -287,7 +287,7 @@ class Tree:
         except BadListing as error:
             raise BadListing(f"{download.sender}: {error}") from None
         if not is_of(manifest, self._settings.url):
-            raise BadListing(f"the manifest for {bare(self._settings.url)[:200]} is of {bare(manifest.base)[:200]}")
+            raise BadListing(f"the manifest for {redacted_url(self._settings.url)[:200]} is of {redacted_url(manifest.base)[:200]}")
         return manifest
 
     def _kept(self, manifest: Manifest, target: TreeTarget, seconds: float) -> TreeResult:

@@ -12,7 +12,7 @@ from dfengine.client.watch import Watch
 from dfengine.errors import BadListing, DigestMismatch, LocalError, SupernodeError
 from dfengine.location import is_content
 from dfengine.manifest import LONGEST
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.tree import DATA, MANIFEST
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ class ManifestFile(FileDownload):
     def sender(self) -> str:
         """The source of the manifest, for messages."""
         swarm = self._swarm
-        return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else bare(self.settings.url)[:200]
+        return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else redacted_url(self.settings.url)[:200]
 
     def opened(self, member: Membership) -> None:
         """See BaseDownload. Raises BadListing."""

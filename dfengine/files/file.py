@@ -17,7 +17,7 @@ from dfengine.errors import BadValue, RemoteError
 from dfengine.files import cancel
 from dfengine.files.opened import Opened
 from dfengine.files.place import DISK, MEMORY
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class File(io.RawIOBase):
             raise ValueError("I/O operation on closed file")
 
     def __repr__(self) -> str:
-        return f"<dfengine.files.File {bare(self._settings.url)!r}{' (closed)' if self.closed else ''}>"
+        return f"<dfengine.files.File {redacted_url(self._settings.url)!r}{' (closed)' if self.closed else ''}>"
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from dfengine.errors import BadValue
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 PLAIN = "/~!$&'()*+,;=:@"
 """Characters of a path that are not percent-encoded in a URL."""
@@ -51,7 +51,7 @@ class Origin:
 
     def files(self, url: str, settings: Any) -> Iterator[tuple[str, int]]:
         """(path, bytes) of every file below a directory's URL. settings: GetSettings. Blocks. Raises DfengineError, NotImplementedError."""
-        raise NotImplementedError(f"{self.protocol} has no listing, so df cannot list {bare(url)}: name each file")
+        raise NotImplementedError(f"{self.protocol} has no listing, so df cannot list {redacted_url(url)}: name each file")
 
 
 class Http(Origin):

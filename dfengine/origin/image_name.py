@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from dfengine.errors import BadValue
-from dfengine.task import bare, check_url
+from dfengine.task import check_url, redacted_url
 from dfengine.value import Value
 
 HUB = "registry-1.docker.io"
@@ -53,10 +53,10 @@ def of_url(url: str) -> Image:
     """The image whose manifest has this URL; docker.io is replaced by its registry. Raises BadValue."""
     match = _MANIFEST.fullmatch(url)
     if match is None or "@" in match[2]:
-        raise BadValue(f"the URL {bare(url)[:200]!r} is not https://HOST/v2/NAME/manifests/TAG, as an image's manifest has")
+        raise BadValue(f"the URL {redacted_url(url)[:200]!r} is not https://HOST/v2/NAME/manifests/TAG, as an image's manifest has")
     scheme, host, name, reference = match.groups()
     if name != name.lower() or len(name) > LONGEST_NAME or re.fullmatch(REFERENCE, reference) is None:
-        raise BadValue(f"the URL {bare(url)[:200]!r} names no image: its repository is in lower case")
+        raise BadValue(f"the URL {redacted_url(url)[:200]!r} names no image: its repository is in lower case")
     host = host.lower()
     if host in HUB_NAMES:
         host, name = HUB, name if "/" in name else f"library/{name}"
@@ -70,6 +70,6 @@ def of_name(text: str, plain_http: bool = False) -> Image:
         host, rest = "docker.io", host + slash + rest
     match = _NAME.fullmatch(rest)
     if match is None:
-        raise BadValue(f"{bare(text)[:200]!r} is not {SCHEME}[HOST/]NAME[:TAG][@sha256:HEX]")
+        raise BadValue(f"{redacted_url(text)[:200]!r} is not {SCHEME}[HOST/]NAME[:TAG][@sha256:HEX]")
     name, tag, digest = match.groups()
     return of_url(f"http{'' if plain_http else 's'}://{host}/v2/{name}/manifests/{digest or tag or 'latest'}")

@@ -17,7 +17,7 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.listing_names import Entry, Limits, Names
 from dfengine.origin.origin_settings import OriginSettings
-from dfengine.task import bare, check_url
+from dfengine.task import check_url, redacted_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def files(
     Blocks; not to be called in a thread with a running event loop. A consumer that stops early closes the generator.
     """
     limits = limits or Limits()
-    names = Names(bare(url)[:300], limits)
+    names = Names(redacted_url(url)[:300], limits)
     scheme = scheme_of(url)
     if not scheme:
         from dfengine.origin.listing_http import Pages, index
@@ -47,7 +47,7 @@ def files(
         return
     location = parse(url)
     if location.version and scheme in OBJECTS:
-        raise BadValue(f"{bare(url)[:200]} names one version of one object: it cannot be listed")
+        raise BadValue(f"{redacted_url(url)[:200]} names one version of one object: it cannot be listed")
     if scheme in OBJECTS:
         from dfengine.origin import listing_objects
 

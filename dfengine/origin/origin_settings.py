@@ -11,7 +11,7 @@ from dfengine.origin import hub
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.local_root import Roots
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.value import Value
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SharedResources(Value):
         for url in signs:
             location = parse(url)
             if location.scheme == "file" or location.version:
-                raise BadValue(f"--origin-sign {bare(url)[:200]} is no bucket, prefix or repository of {', '.join(OBJECTS)} or hf")
+                raise BadValue(f"--origin-sign {redacted_url(url)[:200]} is no bucket, prefix or repository of {', '.join(OBJECTS)} or hf")
             found.append(location)
         return cls(Roots(roots), tuple(found))
 

@@ -7,7 +7,7 @@ from base64 import b64encode
 from urllib.parse import quote, unquote, unquote_to_bytes, urljoin, urlsplit
 
 from dfengine.errors import BadValue, OriginError
-from dfengine.task import bare, check_url
+from dfengine.task import check_url, redacted_url
 from dfengine.trace_context import NAME
 
 TYPE_CHECKING = False
@@ -126,7 +126,7 @@ class Hop:
         try:
             there = Hop(urljoin(self._text, text))
         except ValueError:
-            raise OriginError(f"{self.place} redirects to {bare(text)[:80]!r}, which is no http or https URL", status) from None
+            raise OriginError(f"{self.place} redirects to {redacted_url(text)[:80]!r}, which is no http or https URL", status) from None
         if self.userinfo and not there.userinfo and there.key == self.key:
             scheme, _, rest = there._text.partition("://")
             there = Hop(f"{scheme}://{self.userinfo}@{rest}")

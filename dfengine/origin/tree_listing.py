@@ -29,7 +29,7 @@ from dfengine.origin.listing_http import Memory, Pages
 from dfengine.origin.listing_names import Limits, Names
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.refused_files import FileRequests, refuses
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.tree import USED, tree_url
 
 OVERHEAD = 32
@@ -121,7 +121,7 @@ def manifest(
         found = [listed[path] for path in listed if path not in refused]
         if not found:
             path, status = next(iter(refused.items()))
-            text = f"{bare(url)[:200]}: the origin lists {len(listed)} files and serves none: {path[:200]!r} is answered {status}"
+            text = f"{redacted_url(url)[:200]}: the origin lists {len(listed)} files and serves none: {path[:200]!r} is answered {status}"
             raise OriginError(text, status, final=True)
         if scheme_of(url):
             break
@@ -190,11 +190,11 @@ def _listed(
                 base = each.url.rsplit("/", each.path.count("/") + 1)[0] + "/"
             length += len(each.path) + len(each.etag) + len(each.digest) + OVERHEAD
             if length > LONGEST:
-                raise BadListing(f"the listing of {bare(url)[:200]} has more than {LONGEST} bytes of names")
+                raise BadListing(f"the listing of {redacted_url(url)[:200]} has more than {LONGEST} bytes of names")
             found.append(File(**each.__dict__))
     if not found:
         selected = f" that is selected, of {listed}" if listed else ""
-        raise OriginError(f"{bare(url)[:200]}: there is no file below it{selected}", 404, final=True)
+        raise OriginError(f"{redacted_url(url)[:200]}: there is no file below it{selected}", 404, final=True)
     return base, found
 
 

@@ -15,7 +15,7 @@ from dfengine.errors import BadValue, ProtocolViolation, RemoteError, SourceGone
 from dfengine.net.dial import CONNECT
 from dfengine.net.node_names import ordered
 from dfengine.programs.handle import Handle
-from dfengine.task import bare
+from dfengine.task import redacted_url
 from dfengine.value import Value
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ class Preheat(Handle[Preheated]):
 
     def __init__(self, settings: GetSettings, ended: Callable[[Preheat], None]) -> None:
         """ended: see Handle. Raises BadValue."""
-        super().__init__(f"the preheat of {bare(settings.url)}", ended)
+        super().__init__(f"the preheat of {redacted_url(settings.url)}", ended)
         if not settings.nodes:
             raise BadValue("nodes: no supernode is given: a preheat needs one")
         for name, usual in OTHERS.items():
@@ -107,7 +107,7 @@ class Preheat(Handle[Preheated]):
             task = fields.get("ID")
             if status in (200, 201) and isinstance(task, str) and task:
                 return node, task
-            raise SupernodeError(f"supernode {node} does not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
+            raise SupernodeError(f"supernode {node} does not fetch {redacted_url(self._settings.url)} ahead: {_reason(status, fields)}")
         self.check()
         raise SupernodeError(f"no supernode accepted the preheat: {failure}: name one that runs (nodes)") from failure
 
@@ -145,7 +145,8 @@ class Preheat(Handle[Preheated]):
             else:
                 state = fields.get("status") if status == 200 else "FAILED"
                 if state == "FAILED":
-                    raise SupernodeError(f"supernode {node} could not fetch {bare(self._settings.url)} ahead: {_reason(status, fields)}")
+                    url = redacted_url(self._settings.url)
+                    raise SupernodeError(f"supernode {node} could not fetch {url} ahead: {_reason(status, fields)}")
                 if state == "SUCCESS" and "tasks" in fields:
                     return _count_and_length(fields)
                 if state == "SUCCESS":  # a supernode of 1.x

@@ -17,7 +17,7 @@ from dfengine.supernode.legacy_metrics import handler
 from dfengine.supernode.metrics import Scrapes
 from dfengine.supernode.readiness import unready_reason
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 PREFIX = "/api/v1"
 PAGE = 1000
@@ -67,8 +67,8 @@ def task(state: SupernodeState, request: Request) -> Response:
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
     return as_json({
         "ID": name, "cdnStatus": fetch.state, "fileLength": geometry.framed_length, "httpFileLength": geometry.length,
-        "pieceSize": geometry.piece_size, "pieceTotal": geometry.count, "rawURL": bare(fetch.wanted.url), "realMd5": fetch.md5,
-        "taskURL": bare(fetch.wanted.named or fetch.wanted.url), **({"md5": fetch.wanted.md5} if fetch.wanted.md5 else {}),
+        "pieceSize": geometry.piece_size, "pieceTotal": geometry.count, "rawURL": redacted_url(fetch.wanted.url), "realMd5": fetch.md5,
+        "taskURL": redacted_url(fetch.wanted.named or fetch.wanted.url), **({"md5": fetch.wanted.md5} if fetch.wanted.md5 else {}),
     })
 
 

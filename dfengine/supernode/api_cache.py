@@ -15,7 +15,7 @@ from dfengine.supernode.admin import PAGE, last, page
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 AT_ONCE = 4
 """Lists that are made at the same time: each reads the descriptions of all copies from the disk."""
@@ -132,7 +132,7 @@ def _object(state: SupernodeState, used: float, task: str, taken: int, described
     url, length, pieces, here, tree, base, opened = described
     fetch, keep = state.cdn.fetches.get(task), state.fetches.kept.get(task)
     return {
-        "task": state.names.public_name_of(task, opened), "url": bare(url), "length": length, "pieces": pieces, "here": here,
+        "task": state.names.public_name_of(task, opened), "url": redacted_url(url), "length": length, "pieces": pieces, "here": here,
         "taken": taken, "used": used,
         "state": fetch.state if fetch is not None else "IDLE", "pinned": keep is not None and keep.pinned,
         "until": keep.until if keep is not None else 0.0, "tree": tree,

@@ -18,7 +18,7 @@ from dfengine.supernode.preheat_request import parse_v2
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 STATES = {WAITING: "PENDING", RUNNING: "PENDING", SUCCESS: "SUCCESS", FAILED: "FAILURE"}
 PAGE = 100
@@ -84,11 +84,11 @@ class JobRoutes:
         return {
             "id": job.number, "created_at": created, "updated_at": updated, "is_del": 0, "task_id": job.id, "type": "preheat",
             "state": state,
-            "args": {"type": job.kind, "url": bare(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
+            "args": {"type": job.kind, "url": redacted_url(job.url), "scope": job.scope, "platform": ",".join(job.platforms)},
             "result": {"group_uuid": job.id, "state": state, "created_at": created, "updated_at": updated, "job_states": [state_fields]},
             "scheduler_clusters": [],
         }  # fmt: skip
 
     def _task(self, job: Job | RemoteJob, part: Part) -> dict[str, Any]:
         host = job.supernode.rpartition(":")[0] or self._host
-        return {"url": bare(part.url), "hostname": part.host or host, "ip": part.ip or host}
+        return {"url": redacted_url(part.url), "hostname": part.host or host, "ip": part.ip or host}

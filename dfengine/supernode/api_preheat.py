@@ -17,7 +17,7 @@ from dfengine.supernode.preheat_request import FILE, PreheatRequest, parse_v1
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.remote_preheats import RemoteJob
 from dfengine.supernode.state import SupernodeState
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 
 def as_json(value: Any, status: int = 200) -> Response:
@@ -120,7 +120,8 @@ def _missing(request: Request) -> Response:
 
 def _job(job: Job | RemoteJob) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "ID": job.id, "startTime": rfc3339(job.created), "status": job.state, "type": job.kind, "url": bare(job.url), "scope": job.scope,
+        "ID": job.id, "startTime": rfc3339(job.created), "status": job.state, "type": job.kind, "url": redacted_url(job.url),
+        "scope": job.scope,
     }  # fmt: skip
     if job.supernode:
         fields["supernode"] = job.supernode
@@ -141,7 +142,7 @@ def _parts(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
 
 def _part(state: SupernodeState, part: Part) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "url": bare(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": fetched_bytes(state, part),
+        "url": redacted_url(part.url), "taskId": part.name, "status": part.state, "length": part.length, "here": fetched_bytes(state, part),
     }  # fmt: skip
     for name, value in (("digest", part.digest), ("host", part.host), ("ip", part.ip), ("errorMsg", part.error)):
         if value:

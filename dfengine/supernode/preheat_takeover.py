@@ -11,7 +11,7 @@ from typing import Any
 from dfengine.errors import BadValue
 from dfengine.origin.request import is_private, is_readable
 from dfengine.supernode.preheat_request import PEERS, PreheatRequest, parse_fields
-from dfengine.task import bare, shown
+from dfengine.task import redacted_url, shown
 
 LONGEST = 3000
 """Length limit of the fields, in bytes of their text."""
@@ -28,7 +28,7 @@ def resume_fields(request: PreheatRequest, platform: str) -> dict[str, Any] | st
     closed = next((name for name, _ in request.headers if not is_readable(name)), "")
     if closed:
         return f"had the header {closed[:64]}, which Redis may not see, so only its supernode had it"
-    if any(bare(url) != url for url in request.urls):
+    if any(redacted_url(url) != url for url in request.urls):
         return "had a query in its URL, which may grant access, so only its supernode had it"
     if request.insecure or request.cacerts:
         return "had its own authorities for the origin's certificate, which only its supernode had"

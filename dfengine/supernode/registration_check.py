@@ -18,12 +18,12 @@ from dfengine.task import (
     MOST_URL,
     OWN,
     PEER_PORTS,
-    bare,
     check_task_url,
     check_url,
     content_of,
     names_same,
     peer_path,
+    redacted_url,
     typed_url,
 )
 from dfengine.tree import TreeTask, tree_url
@@ -89,7 +89,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
         else:
             check_task_url(registration.raw_url)
     except BadValue:
-        raise BadValue(f"raw url: {bare(registration.raw_url)}: {INVALID}") from None
+        raise BadValue(f"raw url: {redacted_url(registration.raw_url)}: {INVALID}") from None
     scheme, signed = scheme_of(registration.raw_url), registration.signed_url
     own = not scheme and registration.task_url in ("", registration.raw_url) and opens(signed, registration.raw_url)
     if signed and scheme not in OBJECTS and not own:
@@ -102,7 +102,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
         names_same(registration.task_url, registration.raw_url) or content_of(registration.task_url, registration.raw_url)
     ):
         # Otherwise bytes of one URL could be given to all clients that request another URL.
-        raise BadValue(f"task url: {bare(registration.task_url)} is not the raw url less some query parameters: {INVALID}")
+        raise BadValue(f"task url: {redacted_url(registration.task_url)} is not the raw url less some query parameters: {INVALID}")
     return registration
 
 

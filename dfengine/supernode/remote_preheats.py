@@ -21,7 +21,7 @@ import msgspec
 
 from dfengine.errors import BadValue
 from dfengine.supernode.preheat_job import FAILED, STATES, Job, Part, Totals
-from dfengine.task import bare, redacted
+from dfengine.task import redacted, redacted_url
 
 MOST = 4096
 """Preheats of other supernodes in memory."""
@@ -114,14 +114,15 @@ def notice_of(job: Job, address: str, totals: Totals, fetched: Callable[[Part], 
     size = 0
     order = {FAILED: 0, STATES[1]: 1}
     for part in sorted(job.parts[:MOST], key=lambda part: order.get(part.state, 2)):
-        entry = _Part(bare(part.url), part.digest, part.length, fetched(part), part.host, part.ip, part.name, part.state,
+        entry = _Part(redacted_url(part.url), part.digest, part.length, fetched(part), part.host, part.ip, part.name, part.state,
                      redacted(part.error)[:300])
         size += 120 + sum(len(text) for text in (entry.url, entry.digest, entry.host, entry.ip, entry.task, entry.error))
         if size > PARTS_BYTES:
             break
         parts.append(entry)
     return dict(msgspec.to_builtins(_Message(
-        job.id, job.state, address, job.number, job.kind, job.scope, list(job.platforms), bare(job.url)[:2000], redacted(job.error)[:500],
+        job.id, job.state, address, job.number, job.kind, job.scope, list(job.platforms), redacted_url(job.url)[:2000],
+        redacted(job.error)[:500],
         job.created, job.updated, totals, parts, list(job.previous_owners), "" if job.ended else job.resume_fields,
     )))  # fmt: skip
 

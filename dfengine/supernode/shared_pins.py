@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.retention import LONGEST_URL
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,8 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
     """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
     def tell(task: str, url: str, pinned: bool, changed: float) -> None:
-        cluster.notices.send(f"{KIND}:{task}", {"task": task, "url": bare(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}, KEPT)
+        fields = {"task": task, "url": redacted_url(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}
+        cluster.notices.send(f"{KIND}:{task}", fields, KEPT)
 
     def receive(notice: Notice) -> None:
         task, url, pinned, changed = (notice.fields.get(name) for name in ("task", "url", "pinned", "changed"))

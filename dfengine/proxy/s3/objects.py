@@ -27,7 +27,7 @@ from dfengine.proxy.s3.parts import Parts
 from dfengine.proxy.s3.uncached_object import Direct
 from dfengine.proxy.upstream.timeouts import SilentServers, Unanswered
 from dfengine.settings import GetSettings
-from dfengine.task import bare
+from dfengine.task import redacted_url
 
 if TYPE_CHECKING:
     from dfengine.origin.origin_settings import OriginSettings
@@ -145,7 +145,7 @@ class Objects:
             blob = blobs.in_progress(name)
             if blob is None:
                 settings = self._get_settings(bucket, url, again, not tries)
-                blob = blobs.fetch(name, (bare(url), bucket.url), settings, sha256_of, by_digest=False)
+                blob = blobs.fetch(name, (redacted_url(url), bucket.url), settings, sha256_of, by_digest=False)
             try:
                 file = await blob.opened()
             except OriginChanged:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfengine.supernode.api_preheat import MOST_LISTED, ORDER, fetched_bytes, totals
 from dfengine.supernode.console.api_types import Preheat, PreheatPart, PreheatRow
-from dfengine.task import bare, redacted
+from dfengine.task import redacted, redacted_url
 
 if TYPE_CHECKING:
     from dfengine.supernode.preheat_job import Job, Part
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _fields(state: SupernodeState, job: Job | RemoteJob) -> dict[str, Any]:
     whole = totals(state, job)
     return {
-        "id": job.id, "type": job.kind, "url": bare(job.url), "scope": job.scope, "state": job.state, "error": redacted(job.error),
+        "id": job.id, "type": job.kind, "url": redacted_url(job.url), "scope": job.scope, "state": job.state, "error": redacted(job.error),
         "started": job.created, "ended": job.updated if job.ended else 0.0, "supernode": job.supernode,
         "parts": whole.count, "finished": whole.finished, "length": whole.length, "here": whole.fetched,
     }  # fmt: skip
@@ -35,5 +35,5 @@ def preheat(state: SupernodeState, job: Job | RemoteJob) -> Preheat:
 
 
 def _part(state: SupernodeState, part: Part) -> PreheatPart:
-    return PreheatPart(url=bare(part.url), task=part.name, state=part.state, length=part.length, here=fetched_bytes(state, part),
+    return PreheatPart(url=redacted_url(part.url), task=part.name, state=part.state, length=part.length, here=fetched_bytes(state, part),
                        digest=part.digest, host=part.host, error=redacted(part.error))

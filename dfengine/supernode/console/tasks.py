@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dfengine.location import is_content
 from dfengine.supernode.console.api_types import TaskRow
 from dfengine.supernode.negative_cache import reason_alone
-from dfengine.task import bare, redacted
+from dfengine.task import redacted, redacted_url
 from dfengine.tree import MANIFEST
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     from_origin = fetch.origin_bytes
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
-        task=state.names.public_name(fetch.task), url=bare(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
+        task=state.names.public_name(fetch.task), url=redacted_url(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
         error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.waits),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,

@@ -27,7 +27,7 @@ from dfengine.storage.hashing import hasher
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.record import Record
 from dfengine.supernode.copies.copy import Copy
-from dfengine.task import bare, task_id
+from dfengine.task import redacted_url, task_id
 
 if TYPE_CHECKING:
     from dfengine.storage.hashing import Hasher
@@ -249,7 +249,7 @@ class Cache:
             geometry = record.geometry
             base = self._base(task) if is_content(description.url) and 0 in record.here else ""
             url, known = description.url, description.open
-            open_ = known if known is not None else bare(url) == url and task_id(url) == task
+            open_ = known if known is not None else redacted_url(url) == url and task_id(url) == task
             return url, geometry.length, geometry.count, record.here.count(), description.tree, base, open_
         except StorageError:
             return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dfengine.origin.body import SILENCE, STEP
 from dfengine.origin.request import is_private
 from dfengine.origin.verification import verification
-from dfengine.task import Digest, bare, expected_of
+from dfengine.task import Digest, expected_of, redacted_url
 from dfengine.tree import TreeTask
 
 LEAST_RATE = 16 << 10
@@ -94,7 +94,7 @@ class Wanted:
     def open(self) -> bool:
         """Whether a client that knows the URL without user, password and query may register: the task's id then discloses nothing more."""
         url = self.url if self.content else self.named or self.url
-        return not self.closed and bare(url) == url
+        return not self.closed and redacted_url(url) == url
 
     @property
     def alike(self) -> bool:

@@ -61,7 +61,7 @@ def _families(blobs: Blobs, connections: int) -> Iterator[Metric]:
         ("fetches_failed", "Files whose fetch failed, or whose digest was wrong", counts.failed),
         ("cache_hits", "Responses with a file that was complete on the disk", counts.sent_from_disk),
         ("passed_through", "Files that were requested from their server, past the swarm", counts.passed_on),
-        ("files_changed", "Files on the disk that another program changed", counts.changed),
+        ("damaged_files", "Files on the disk that another program changed, or that the disk damaged", counts.changed),
         ("tokens_refused", "Requests without the token of this proxy", counts.refused),
     ):
         yield CounterMetricFamily(OURS + name, text, value)

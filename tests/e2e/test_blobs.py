@@ -428,7 +428,7 @@ def test_a_blob_changed_on_disk_is_fetched_again_before_it_is_served(stage: Scen
             assert get(url, path)[1] == data, (change, restored)
     process.terminate()
     _, told = process.communicate(timeout=PATIENCE)
-    assert len([line for line in told.splitlines() if json.loads(line)["event"] == "blob_changed"]) >= changes
+    assert len([line for line in told.splitlines() if json.loads(line)["event"] == "blob_damaged"]) >= changes
 
 
 def test_registry_errors_reach_the_client_after_a_few_attempts(stage: Scene, registry: Blobs) -> None:

@@ -151,7 +151,7 @@ class Blobs:
 
     def _record_changed(self, name: str) -> None:
         self.counts.changed += 1
-        self._events.warning("blob_changed", name=name, reason="it differs from the fetched file: another program wrote to it, or the disk")
+        self._events.warning("blob_damaged", name=name, reason="it differs from the fetched file: another program wrote to it, or the disk")
 
     def distrusts(self, digest: str, registry: Registry) -> bool:
         """Whether a blob from this registry, or from other hosts, recently had a wrong digest."""

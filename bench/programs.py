@@ -80,7 +80,7 @@ with dfengine.open(url, nodes=[node], ip="127.0.0.2", home=home, quiet=True, sto
     seconds = time.perf_counter() - begun
     waits.sort()
     missed.sort()
-    here = opened._file.here.count()
+    here = opened._file.available.count()
     print(json.dumps({"seconds": seconds, "p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100], "most": waits[-1],
                       "missed": missed[len(missed) // 2], "touched": len(touched), "fetched": here, "piece_bytes": piece}))
 """

@@ -71,7 +71,7 @@ class Copy:
     def __init__(self, pieces: int) -> None:
         geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
         self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, here=Bitset(pieces))
-        self.file.here.set_range(0, pieces)
+        self.file.available.set_range(0, pieces)
         self.state, self.task, self.stop, self.wanted = "SUCCESS", TASK, int, Wanted("http://origin/file")
         self.asked, self.waits, self.leader, self.asking, self.error, self.claim = self.wanted.url, "", "", False, None, None
         self.origin_requests = self.origin_bytes = self.origin_errors = 0

@@ -16,7 +16,7 @@ from dfengine.app.output import as_error, as_object, failed, put
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
-from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
+from dfengine.storage.output import descriptor, opened, prepare, resolve_output, takes_stream, url_name
 from dfengine.storage.path_protection import resolved
 from dfengine.task import PEER_PORTS, check_task_url, is_url, redacted, redacted_url, shown, typed_url, without_raw_bytes
 
@@ -267,14 +267,14 @@ def _output(settings: GetSettings, placing: dict[str, Any]) -> str:
     """The path of the output file. Raises BadValue; with -J also the errors of a request to the origin."""
     output, folder = placing["output"], placing["dir"]
     if not placing["remote_header_name"]:
-        return place(lambda: url_name(settings.url), output, folder)
+        return resolve_output(lambda: url_name(settings.url), output, folder)
     if output and not output.endswith("/") and not os.path.isdir(os.path.join(folder, output)):
         raise BadValue("-J names the output by the origin's header: omit -o, or give a directory")
     from dfengine.disposition import filename
     from dfengine.origin.schemes import disposition
 
     suggested = filename(disposition(settings))
-    path = place(lambda: suggested or url_name(settings.url), output, folder)
+    path = resolve_output(lambda: suggested or url_name(settings.url), output, folder)
     if suggested and os.path.lexists(path) and not (settings.force or placing["skip_existing"]):
         raise BadValue(f"the origin names the output {path}, which exists: --force replaces it, --skip-existing leaves it")
     return path

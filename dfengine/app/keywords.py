@@ -9,7 +9,7 @@ from dfengine.app.option_kinds import FLAG, KINDS, added
 from dfengine.app.options import GET, Option
 from dfengine.errors import BadValue
 from dfengine.settings import HOME, GetSettings, ShareSettings, SupernodeAddress, origin_headers
-from dfengine.storage.output import place, url_name
+from dfengine.storage.output import resolve_output, url_name
 from dfengine.task import PEER_PORTS, check_task_url, typed_url, without_raw_bytes
 
 TYPE_CHECKING = False
@@ -291,7 +291,7 @@ def _file(output: Path, url: str) -> str:
         raise BadValue(f"output: {error}") from None
     if path in ("", "-"):
         raise BadValue(f"output: {path!r} is not a file: name one, or use stream")
-    return place(lambda: url_name(url), path)
+    return resolve_output(lambda: url_name(url), path)
 
 
 def _value(option: Option, value: Any) -> Any:

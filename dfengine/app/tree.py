@@ -11,7 +11,7 @@ from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
 from dfengine.client.tree import TreeSettings, fetch, listed
 from dfengine.errors import DfengineError
-from dfengine.storage.extraneous_files import surplus
+from dfengine.storage.extraneous_files import find_extraneous
 from dfengine.task import redacted, redacted_url, shown
 from dfengine.value import Value
 
@@ -43,7 +43,9 @@ def dry_run(request: TreeRequest) -> None:
     found = interruptible(settings, lambda: listed(tree), partial(_fail, request))
     doomed: list[str] = []
     if request.tree.delete:
-        doomed += surplus(settings.output, frozenset([*found.paths, *found.refused]), request.tree.globs.matcher().takes, remove=False)
+        doomed += find_extraneous(
+            settings.output, frozenset([*found.paths, *found.refused]), request.tree.globs.matcher().takes, remove=False
+        )
     if request.json:
         import json
 

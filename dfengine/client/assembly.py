@@ -70,7 +70,7 @@ class Assembly(Place):
 
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         file = self._target.open(geometry, generation)
-        held = [n for n in file.here if geometry.count < 0 or n < geometry.count]
+        held = [n for n in file.available if geometry.count < 0 or n < geometry.count]
         self.doubtful = bool(held) and not generation
         digester = self._make_digester(file)
         # A file that is hashed in order is fetched in order, so that few pieces are read back.
@@ -153,7 +153,7 @@ class Assembly(Place):
         named = self.version.name if self.version is not None else file.record.generation.decode("ascii", "replace")
         note(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
         if self.joining is not None:
-            self.joining.page.say_digests(self.digests)
+            self.joining.page.publish_digests(self.digests)
         self._target.finish(file, keep=self._keep)
         if self.joining is not None:
             self.joining.finish()
@@ -163,7 +163,7 @@ class Assembly(Place):
         if self._shared is not None and self.transfer is not None:
             home, name = self._shared
             with contextlib.suppress(StorageError):
-                home.keep(name, self.transfer.file)
+                home.keep_record(name, self.transfer.file)
 
     def discard(self) -> None:
         """Delete the data, which is wrong: no piece of it may be served or resumed."""
@@ -176,6 +176,6 @@ class Assembly(Place):
         self.close()
 
     def _close(self, file: PieceFile) -> None:
-        if file.fd >= 0 and not file.here.count():
+        if file.fd >= 0 and not file.available.count():
             self.discard()
         super()._close(file)

@@ -43,7 +43,7 @@ class PieceCopier:
                 break
             part = self._buffer[:count]
             hash_.update(part)
-            transfer.file.put(n, got, part)
+            transfer.file.write_part(n, got, part)
             got += count
         digest = hash_.digest()
         if digest != place.digest(n):

@@ -35,7 +35,7 @@ def compare(expected: Sequence[Digest], found: Mapping[str, str]) -> None:
 class FileDigester:
     """Whole-file digests by `algorithms`. Fetch threads call `submit` and `advance`, one thread `run`, any thread `result` and `stop`.
 
-    Invariant: pieces are hashed in order, each once, each after its bit is set in `file.here`.
+    Invariant: pieces are hashed in order, each once, each after its bit is set in `file.available`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class FileDigester:
         return self._next
 
     def _ready(self) -> bool:
-        bits = self._file.here
+        bits = self._file.available
         return self._next < len(bits) and self._next in bits
 
     def _done(self) -> bool:
@@ -98,12 +98,12 @@ class FileDigester:
     def step(self) -> bool:
         """Hash the next piece if it is on disk. Return False when there is nothing to do."""
         with self._changed:
-            moves = self._file.moves
+            moves = self._file.sequence
             if self._stopped or self._done() or not self._ready():
                 return False
             handed = self._handed.pop(self._next, None)
             where = self._file.locate(self._next) if handed is None else (-1, 0, 0)
-            if handed is None and (moves & 1 or moves != self._file.moves):
+            if handed is None and (moves & 1 or moves != self._file.sequence):
                 return True  # the file was moved, perhaps to a place without this piece
         error: StorageError | None = None
         try:

@@ -224,7 +224,7 @@ class Fetcher:
             got += part
             if place is not None and (got == length or got - written == WRITE):
                 place.writing = True
-                self._transfer.file.put(place.piece, written, buffer[: got - written])
+                self._transfer.file.write_part(place.piece, written, buffer[: got - written])
                 place.writing, written = False, got
 
     def _room(self, size: int) -> memoryview:

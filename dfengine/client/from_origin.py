@@ -127,7 +127,7 @@ class FromOrigin:
             gaps = [(0, count if count >= 0 else ENDLESS)]
         else:
             # Pieces that a stream has delivered are done, whether they are still in memory or not.
-            gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.here, count) if past > window.una]
+            gaps = [(max(first, window.una), past) for first, past in missing(transfer.file.available, count) if past > window.una]
         pieces = sum(past - first for first, past in gaps)
         longest = min(RUN // geometry.content_size + 1, -(-pieces // connections))
         longest = longest if window.wnd < 0 else min(longest, max(1, window.wnd // connections))
@@ -206,7 +206,7 @@ class FromOrigin:
             return place.continue_transfer(geometry), True
         place.expect(version.etag)
         transfer = place.open(geometry, named)
-        if version.binds or not transfer.file.here.count():
+        if version.binds or not transfer.file.available.count():
             return transfer, False
         if self._settings.expected:
             # The whole file's digest proves that all pieces fit together; if it differs, the download starts over.
@@ -252,18 +252,18 @@ class _Sink:
 
     def begin_piece(self, n: int) -> _Whole | _Parted | _Compared:
         transfer = self._transfer
-        if n < transfer.plan.window.una or (n < len(transfer.file.here) and n in transfer.file.here):
+        if n < transfer.plan.window.una or (n < len(transfer.file.available) and n in transfer.file.available):
             return _Compared(transfer, n)
-        if n >= len(transfer.file.here):
+        if n >= len(transfer.file.available):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         digest = transfer.digest(n)
         # The whole-file digest thread needs the piece in one buffer; so does a piece that is verified before it is written.
-        if transfer.digester is not None or digest or not transfer.file.takes_parts(n):
+        if transfer.digester is not None or digest or not transfer.file.accepts_parts(n):
             return _Whole(transfer, n, digest, self._buffers)
         return _Parted(transfer, n, self._parts)
 
     def stored(self) -> list[int]:
-        window, here = self._transfer.plan.window, self._transfer.file.here
+        window, here = self._transfer.plan.window, self._transfer.file.available
         return [*range(window.una), *(n for n in here if n >= window.una)]
 
     def window_end(self) -> int:
@@ -331,7 +331,7 @@ class _Parted:
     def _write(self) -> None:
         part = self._part[: self.received - self._put]
         self._hash.update(part)
-        self._transfer.file.put(self._n, self._put, part)
+        self._transfer.file.write_part(self._n, self._put, part)
         self._put = self.received
 
     def finish(self) -> bool:

@@ -53,7 +53,7 @@ class HandedOver(Place):
     def publish_digests(self, found: dict[str, str]) -> None:
         """Publish digests of the whole file to joined downloads of this host, and to later ones that get the memory."""
         if self.joining is not None:
-            self.joining.page.say_digests(found)
+            self.joining.page.publish_digests(found)
         self._send({"digests": found})
 
     def withdraw(self) -> None:

@@ -55,7 +55,7 @@ def listed(home: Home) -> list[Cached]:
     return [found for name in home.names() if (found := _cached(home, name, announced.get(name))) is not None]
 
 
-def _cached(home: Home, name: str, announced: shared_content.Announced | None) -> Cached | None:
+def _cached(home: Home, name: str, announced: shared_content.SharedContent | None) -> Cached | None:
     entry, shared = home.entry(name), home.find(name)
     if entry is None or shared is None:
         if shared is not None:
@@ -65,7 +65,7 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
         geometry, file = shared.geometry, shared.file
         assert file is not None
         file.record.refresh()
-        here = sum(1 for n in file.record.here if geometry.count < 0 or n < geometry.count)
+        here = sum(1 for n in file.record.available if geometry.count < 0 or n < geometry.count)
         length, count = geometry.length, geometry.count
     except StorageError:
         return None
@@ -74,7 +74,7 @@ def _cached(home: Home, name: str, announced: shared_content.Announced | None) -
     path = next(filter(entry.is_at, reversed(entry.paths)), os.path.join(home.path, "data", name))
     return Cached(
         name=name, task=entry.task, url=announced.url if announced is not None else "", path=path, length=length, pieces=count, here=here,
-        used=home.used(name), until=announced.until if announced is not None else 0.0, pinned=entry.pinned, tree=entry.tree,
+        used=home.last_used_at(name), until=announced.until if announced is not None else 0.0, pinned=entry.pinned, tree=entry.tree,
         node=", ".join(announced.nodes) if announced is not None else entry.node, of=announced.of if announced is not None else "",
         manifest=any(map(home.is_manifest, entry.paths)),
     )  # fmt: skip

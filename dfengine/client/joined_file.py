@@ -145,7 +145,7 @@ class Copier(PageWaiter):
 
     def _missing_pieces(self) -> Iterator[int]:
         """Pieces that the leader has and this download lacks."""
-        there, here = self._place.file.here, self.transfer.file.here
+        there, here = self._place.file.available, self.transfer.file.available
         n = here.first_clear()
         while 0 <= n < len(here) and (n := there.first_set(n)) >= 0 and n < len(here):
             if n not in here:

@@ -33,7 +33,7 @@ class KeptCopy:
 
     def __init__(self, file: PieceFile, digests: dict[str, str]) -> None:
         self.file = file
-        self.whole = file.here.count() == file.geometry.count
+        self.whole = file.available.count() == file.geometry.count
         self.digests = digests if self.whole else {}
         self._page: SignalPage | None = None
         self._detached = False

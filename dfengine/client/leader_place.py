@@ -103,7 +103,7 @@ class LeaderPlace:
     def holds(self, n: int) -> bool:
         """Whether the leader has piece n now. Raises Unusable."""
         with _usable():
-            return n < self.file.record.capacity and self.file.record.holds(n, n + 1)
+            return n < self.file.record.capacity and self.file.record.has_range(n, n + 1)
 
     def digest(self, n: int) -> bytes:
         """Return the xxh3-128 of piece n that the leader recorded. Raises Unusable."""

@@ -154,7 +154,7 @@ class LegacySession:
                 n = geometry.number(int(start), int(end))
             except (BadRange, ValueError):
                 raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is not a piece") from None
-            if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.here):
+            if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.available):
                 raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
             offers.append((n, f"framed:{piece.digest}", (piece.where.replace(path=request_path(piece.where.path)),)))
         transfer.offer(offers)

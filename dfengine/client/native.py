@@ -150,7 +150,7 @@ class NativeSession:
             self._vain, self._complete = missing != 0, here
 
     def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
-        geometry, most = transfer.file.geometry, len(transfer.file.here)
+        geometry, most = transfer.file.geometry, len(transfer.file.available)
         for offer in offers:
             try:
                 geometry.check(offer.piece)

@@ -98,13 +98,13 @@ class TransferOnDemand(Transfer):
             self._drop_demand(ticket)
 
     def move(self, other: PieceFile) -> None:
-        """Move the file to the data and record of `other` (PieceFile.become), which has every piece that the plan has.
+        """Move the file to the data and record of `other` (PieceFile.replace_storage), which has every piece that the plan has.
 
         Another download that shared the former place may have written more pieces there without telling this transfer. A piece of those
         that a reader requested counted as stored, and is wanted now.
         """
         with self._changed:
-            self.file.become(other)
+            self.file.replace_storage(other)
             for ticket in self._open_tickets:
                 self._drop_demand(ticket)
                 self._demand_missing(ticket)
@@ -113,7 +113,7 @@ class TransferOnDemand(Transfer):
     def request_again(self, ticket: Ticket, n: int) -> None:
         """Demand piece n again if it is missing: its reader has waited long. Raises LocalError if the plan counts the piece as stored."""
         with self._changed:
-            if n in self.file.here or n in self._priority:
+            if n in self.file.available or n in self._priority:
                 return
             if self.plan.window.acked(n):
                 raise LocalError(f"piece {n} was received, but is no longer stored: open the file again")
@@ -124,7 +124,7 @@ class TransferOnDemand(Transfer):
     def sync_stored(self) -> None:
         """See TransferState: pieces that another download has stored count as stored in this transfer, too."""
         with self._changed:
-            here = self.file.here
+            here = self.file.available
             for n in here if here.count() != self.plan.stored else ():
                 if not self.plan.window.acked(n):
                     self.plan.add_stored((n,))
@@ -138,7 +138,7 @@ class TransferOnDemand(Transfer):
 
     def _demand_missing(self, ticket: Ticket) -> None:
         """Demand the ticket's missing pieces. Hold the lock."""
-        here, count = self.file.here, self.plan.window.count
+        here, count = self.file.available, self.plan.window.count
         most = count if count >= 0 else len(here)
         ticket.missing = [n for n in ticket.pieces if n < most and n not in here]
         if ticket.missing:
@@ -167,7 +167,7 @@ class TransferOnDemand(Transfer):
     def read_ahead(self, first: int, past: int) -> None:
         """Want pieces [first, past) while no piece is demanded."""
         with self._changed:
-            here, count = self.file.here, self.plan.window.count
+            here, count = self.file.available, self.plan.window.count
             past = min(past, count if count >= 0 else len(here))
             wanted = [n for n in range(first, past) if n not in here]
             self._priority.read_ahead(wanted)
@@ -208,7 +208,7 @@ class TransferOnDemand(Transfer):
 
     def _add_stored(self, n: int, length: int, host: bool = False) -> None:
         with self._changed:
-            if n in self.file.here:  # else it was seen in the file's former place
+            if n in self.file.available:  # else it was seen in the file's former place
                 super()._add_stored(n, length, host)
 
     def _on_stored(self, n: int) -> None:

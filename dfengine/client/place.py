@@ -139,7 +139,7 @@ class Place:
         """Set `unproved_version`, also for the downloads that joined this one."""
         self.unproved_version = True
         if self.joining is not None:
-            self.joining.page.doubt()
+            self.joining.page.mark_unproved()
 
     def continue_transfer(self, geometry: Geometry) -> Transfer:
         """Return the running transfer, whatever its pieces' generation: the caller compares the pieces. Raises ProtocolViolation."""

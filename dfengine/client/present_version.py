@@ -75,7 +75,7 @@ class PresentVersion:
         if self._has_digest or place.opened_at < 0 or not 0.0 <= time.monotonic() - place.opened_at < FRESH:
             return True
         try:
-            return place.trusted and place.file.here.count() == place.file.geometry.count
+            return place.trusted and place.file.available.count() == place.file.geometry.count
         except Unusable:
             return False
 

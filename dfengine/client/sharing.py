@@ -69,7 +69,7 @@ class Share:
         if settings.tls_ca and not settings.tls_cert:
             raise BadValue("there is no certificate to serve with: --tls-cert")
         self.home = Home(settings.home)
-        self.shared: list[shared_content.Announced] = []
+        self.shared: list[shared_content.SharedContent] = []
         """The file; for a directory, its data and its manifest."""
         self._port = 0
 
@@ -127,11 +127,11 @@ class Share:
         manifest = content.read(shared_content.keep_manifest(self.home, found), algorithms)
         return found.path, self._file(manifest, ip, until), found.manifest.length
 
-    def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.Announced:
+    def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.SharedContent:
         url, sign = content_url(sha256), unique_sign()
         nodes = list(map(str, order(self._nodes.values(), task_id(url))))
         names = [node.text for node in self._settings.nodes] if named(self._settings.nodes) else []
-        return shared_content.Announced(
+        return shared_content.SharedContent(
             shared_content.name_of(sha256, sign), url, path, length, f"{ip}-{sign}", ip, nodes, nodes[: self._settings.replicas], until,
             self._settings.location, of, names,
         )  # fmt: skip
@@ -151,7 +151,7 @@ class Share:
             raise failure or SupernodeError("no supernode is given")
         return known
 
-    def _announce(self, shared: shared_content.Announced, node: str, withdrawn: bool = False) -> Announced:
+    def _announce(self, shared: shared_content.SharedContent, node: str, withdrawn: bool = False) -> Announced:
         announced = shared_content.announcement(shared, self._port, keep=node in shared.keep, withdrawn=withdrawn)
         return announce(self._dialer, self._nodes[node], announced, lambda algorithm: shared_content.digests(self.home, shared, algorithm))
 
@@ -164,7 +164,7 @@ class Share:
         kept = [self._await_copy(shared, node) for shared in list(self.shared) for node in shared.keep]
         return sharing.replace(kept=list(dict.fromkeys(kept)))
 
-    def _await_copy(self, shared: shared_content.Announced, node: str) -> str:
+    def _await_copy(self, shared: shared_content.SharedContent, node: str) -> str:
         end = time.monotonic() + PATIENCE
         while True:
             self._progress(-1)

@@ -218,7 +218,7 @@ class Transfer(TransferState):
         False: another job of the piece runs, or the whole-file digest needs the piece in one buffer.
         """
         with self._changed:
-            alone = self.digester is None and not job.lost and not self.plan.rivals(job) and self.file.takes_parts(job.piece)
+            alone = self.digester is None and not job.lost and not self.plan.rivals(job) and self.file.accepts_parts(job.piece)
             if alone:
                 self._in_place_jobs.add(job)
         try:
@@ -244,7 +244,7 @@ class Transfer(TransferState):
             self._job_connections.stop(losers)
         if in_place:
             assert xxh3 is not None
-            self.file.offer(job.piece, xxh3)
+            self.file.publish(job.piece, xxh3)
         else:
             with self._changed:
                 # Wait for the losers, which are cut off: their unverified bytes must not be written after these.
@@ -314,12 +314,12 @@ class Transfer(TransferState):
 
     def add_from_origin(self, n: int, length: int, xxh3: bytes) -> None:
         """Count piece n, received from the origin and written to its place."""
-        self.file.offer(n, xxh3)
+        self.file.publish(n, xxh3)
         self._add_stored(n, length)
 
     def add_copied(self, n: int, length: int, xxh3: bytes) -> None:
         """Count piece n, copied from another download of this host and written to its place."""
-        self.file.offer(n, xxh3)
+        self.file.publish(n, xxh3)
         self.add_shared(n, length)
 
     def add_shared(self, n: int, length: int) -> None:

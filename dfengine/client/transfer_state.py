@@ -98,7 +98,7 @@ class TransferState:
     def rejoin(self, native: bool) -> list[tuple[int, int]]:
         """Drop earlier offers for a new registration. Return ranges of stored pieces; native: the caller reports them as held."""
         with self._changed:
-            held = self.file.here.runs()
+            held = self.file.available.runs()
             self.plan.forget_offers()
             if native:
                 self.plan.done.clear()

@@ -193,16 +193,16 @@ class Tree:
             fork_safety.register(target)
             previous, self._target = self._target, target
             if previous is not None and previous.parts != target.parts:
-                previous.tidy()
+                previous.cleanup()
                 previous.close()
             began = self._began
             if not whole or self._delete:
-                target.occupy(self._delete)
+                target.lock(self._delete)
                 began = min(self._began, target.clock())
                 if target.kept:  # another download may have written files since
                     whole = target.find_kept()
             if whole:
-                target.tidy()
+                target.cleanup()
                 return self._rid(self._kept(manifest, target, time.monotonic() - started), target, began)
             if self._delete:
                 self._written.update(manifest.paths)
@@ -227,12 +227,12 @@ class Tree:
         """Delete surplus files if requested, after all files are complete. began: nanoseconds, by the clock of the directory."""
         if not self._delete or result.errors or not result.count:
             return result
-        from dfengine.storage.extraneous_files import Young, surplus
+        from dfengine.storage.extraneous_files import CreatedSince, find_extraneous
 
         deleted, undeleted = list[str](), None
         try:
-            belongs, young = frozenset(result.rows.manifest.paths), Young(began, target.clock(), self._written)
-            for path in surplus(target.path, belongs, self._globs.matcher().takes, remove=True, young=young):
+            belongs, created_since = frozenset(result.rows.manifest.paths), CreatedSince(began, target.clock(), self._written)
+            for path in find_extraneous(target.path, belongs, self._globs.matcher().takes, remove=True, created_since=created_since):
                 self._check()
                 deleted.append(path)
         except StorageError as error:

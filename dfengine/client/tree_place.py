@@ -45,7 +45,7 @@ class TreeTransfer(Transfer):
         offered = list(offers)
         for n, digest, _ in offered if self.similar else ():
             # At its first offer no thread fetches the piece yet.
-            if n not in self._compared and n not in self.file.here:
+            if n not in self._compared and n not in self.file.available:
                 self._compared |= {n}
                 self._take(n, digest)
         super().offer(offered)
@@ -99,7 +99,7 @@ class TreePlace(Place):
         if geometry.length != self._target.length:
             raise ProtocolViolation(f"the manifest names files of {self._target.length} bytes, and the data has {geometry.length}")
         file = self._target.open(geometry, generation)
-        held = list(file.here)
+        held = list(file.available)
         plan = Plan(Window(-1, geometry.count), fetch.workers(geometry), order=int)
         plan.add_stored(held)
         self.byte_counts.reset(sum(geometry.content(n)[1] for n in held))
@@ -128,7 +128,7 @@ class TreePlace(Place):
         """Keep serving the files after all have their names. Errors are ignored."""
         if self._shared is not None and self.transfer is not None:
             with contextlib.suppress(StorageError):
-                self._shared[0].keep(self._shared[1], self.transfer.file)
+                self._shared[0].keep_record(self._shared[1], self.transfer.file)
 
     def forget(self) -> None:
         """See Place."""

@@ -92,7 +92,7 @@ class CopiedFile:
                     return
                 if (length := leader.file.geometry.length) >= 0:
                     transfer.learn_length(length)
-                wanted, there = transfer.wanted_pieces(), leader.file.here
+                wanted, there = transfer.wanted_pieces(), leader.file.available
                 n = next((n for n in wanted if n < len(there) and n in there), -1)
                 if n >= 0 and not pieces.copy(leader, n):
                     return

@@ -83,7 +83,7 @@ class JoinedPlace:
         leader.detached, self._owner = True, leader.leader
         self._place.delegate_digests(leader)
         transfer = self._place.adopt(leader.file)
-        self._seen = Bitset(len(transfer.file.here))
+        self._seen = Bitset(len(transfer.file.available))
         return transfer
 
     @property
@@ -104,7 +104,7 @@ class JoinedPlace:
             self._watch.check(transfer)
             if not leader.trusted:
                 return False
-            there_now = there.here
+            there_now = there.available
             missing = [n for n in self._seen if n >= len(there_now) or n not in there_now]
             if not missing:
                 transfer.move(there)
@@ -146,7 +146,7 @@ class JoinedPlace:
     def _report_stored(self, transfer: TransferOnDemand) -> None:
         """Report stored pieces to the transfer, once each. Called by one thread at a time."""
         file, seen = transfer.file, self._seen
-        here = file.here
+        here = file.available
         n = seen.first_clear()
         while n >= 0 and (n := here.first_set(n)) >= 0:
             if n not in seen:

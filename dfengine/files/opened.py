@@ -112,7 +112,7 @@ class Opened:
         with self._reading():
             until = self._deadline()
             while self.geometry.length < 0:
-                first = self._file.here.first_clear()
+                first = self._file.available.first_clear()
                 with self._requested(range(first, first + UNKNOWN)) as ticket:
                     self._await_piece(ticket, first, until)
             return self.geometry.length
@@ -170,9 +170,9 @@ class Opened:
     def _retry_if_moved(self, read: Callable[[], Found]) -> Found:
         """Repeat `read` until the place did not move meanwhile: bits and bytes must be of the same place. Return the result."""
         while True:
-            moves = self._file.moves
+            moves = self._file.sequence
             found = read()
-            if moves == self._file.moves and not moves & 1:
+            if moves == self._file.sequence and not moves & 1:
                 return found
             time.sleep(0.001)
 
@@ -191,9 +191,9 @@ class Opened:
         else:
             self._fetch(*self.geometry.covering(offset, count), self._deadline())
         with self._turn:
-            if self._map is None or self._map[0] != self._file.moves:
+            if self._map is None or self._map[0] != self._file.sequence:
                 # The mapping has a descriptor of its own: pages and lock stay as long as a view of them exists.
-                self._map = self._file.moves, Mapping(self._file.fd, length, keep=True)
+                self._map = self._file.sequence, Mapping(self._file.fd, length, keep=True)
                 fork_safety.register(self._map[1])
             return self._map[1].memory()[offset : offset + count]
 
@@ -345,7 +345,7 @@ class Opened:
         return failure
 
     def _holds(self, first: int, past: int) -> bool:
-        here = self._file.here
+        here = self._file.available
         return past <= len(here) and here.all_in_range(first, past)
 
     def _read_ahead(self, spans: Sequence[tuple[int, int]]) -> None:
@@ -363,7 +363,7 @@ class Opened:
         length = self.geometry.length
         if length < 0 and count:
             # A supernode does not select pieces far beyond those it has (docs/protocol.md): fetch the file to its end first.
-            known = self._file.here.last_set() + AHEAD
+            known = self._file.available.last_set() + AHEAD
             if offset + count > known * self.geometry.content_size:
                 length = self.length()
         return max(0, min(count, length - offset)) if length >= 0 else count

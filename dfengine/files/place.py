@@ -66,7 +66,7 @@ class FilePlace(HandedOver):
     @property
     def descriptors(self) -> list[int]:
         """See HandedOver; includes descriptors of places that readers have moved away from."""
-        return [*super().descriptors, *(self._last.file.former if self._last is not None else [])]
+        return [*super().descriptors, *(self._last.file.former_descriptors if self._last is not None else [])]
 
     # Readers.
 
@@ -108,18 +108,18 @@ class FilePlace(HandedOver):
         kept, self.kept_copy = self.kept_copy, None
         if kept is not None and (kept.whole or self._fits_memory(geometry)):
             self.delegated_digests = {name: kept.digests[name] for name in self.delegated}
-            transfer = self._transfer_over(kept.detach_file(), list(kept.file.here))
+            transfer = self._transfer_over(kept.detach_file(), list(kept.file.available))
             self.byte_counts.host, self.byte_counts.resumed = self.byte_counts.resumed, 0
             return transfer
         if kept is not None:
             self.delegated = []
             kept.close()
         file = self._file(geometry, generation)
-        held = list(file.here)
+        held = list(file.available)
         if held and not generation:
             # Pieces that an earlier open left are not known to be of this version.
             for n in held:
-                file.record.hide(n)
+                file.record.unpublish(n)
             held = []
         return self._transfer_over(file, held)
 
@@ -183,7 +183,7 @@ class FilePlace(HandedOver):
             return
         fresh = self._file(file.geometry, file.record.generation, file.in_memory)
         try:
-            fresh.take(file)
+            fresh.copy_missing(file)
         except BaseException:
             fresh.close()
             raise
@@ -279,6 +279,8 @@ class FilePlace(HandedOver):
     def close(self) -> None:
         """See Place. The peer server has its own descriptors."""
         file = self.transfer.file if self.transfer is not None else None
-        if file is not None and self._target is not None and (self._target.private or not file.record.generation or not file.here.count()):
+        if file is not None and self._target is not None and (
+            self._target.private or not file.record.generation or not file.available.count()
+        ):
             self._target.discard()
         super().close()

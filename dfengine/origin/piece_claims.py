@@ -104,10 +104,10 @@ class PieceClaims:
         self._free = [(first, min(past, count)) for first, past in self._free if first < count]
 
 
-def missing(here: Bitset, count: int) -> list[tuple[int, int]]:
+def missing(available: Bitset, count: int) -> list[tuple[int, int]]:
     """Runs of pieces below `count` that are not stored."""
     runs, at = [], 0
-    for first, past in here.runs():
+    for first, past in available.runs():
         if at < min(first, count):
             runs.append((at, min(first, count)))
         at = past

@@ -21,7 +21,7 @@ from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import ordered_cached
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
-from dfengine.storage.shared_content import Announced, announcement, digests, is_whole, listed, read
+from dfengine.storage.shared_content import SharedContent, announcement, digests, is_whole, listed, read
 from dfengine.task import task_id
 
 ALIVE = 5.0
@@ -49,7 +49,7 @@ class Keeper:
         self._port = port
         self._now = now
         self._dialer = dialer
-        self._known: dict[str, Announced] = {}
+        self._known: dict[str, SharedContent] = {}
         self._due: dict[tuple[str, str], float] = {}
         """(name, supernode) -> when its next announcement is due, monotonic seconds; infinity while one is being sent."""
         self._silent: dict[str, float] = {}
@@ -69,7 +69,7 @@ class Keeper:
         self._known = shared
         at = time.monotonic()
         lost = {node for node, since in self._silent.copy().items() if at - since > LOST}
-        due: dict[SupernodeAddress, list[tuple[Announced, bool]]] = {}
+        due: dict[SupernodeAddress, list[tuple[SharedContent, bool]]] = {}
         for each in shared.values():
             for node, keep in _supernodes(each, lost):
                 if self._due.get((each.name, str(node)), 0.0) <= at:
@@ -90,7 +90,7 @@ class Keeper:
             self._threads = ThreadPoolExecutor(AT_ONCE, "announce")
         self._threads.submit(work, *given)
 
-    def _announce(self, node: SupernodeAddress, due: list[tuple[Announced, bool]]) -> None:
+    def _announce(self, node: SupernodeAddress, due: list[tuple[SharedContent, bool]]) -> None:
         """Announce contents, each with whether a copy is to be kept. In a thread, over one connection, or another where it breaks.
 
         A content that the supernode refuses is announced again later: the supernode may accept it then.
@@ -125,13 +125,13 @@ class Keeper:
             self._silent.setdefault(str(node), time.monotonic())
             raise
 
-    def _take_back(self, shared: Announced) -> None:
+    def _take_back(self, shared: SharedContent) -> None:
         for key in [key for key in self._due if key[0] == shared.name]:
             del self._due[key]
         for node, _ in _supernodes(shared):
             self._submit(self._withdraw, shared, node)
 
-    def _withdraw(self, shared: Announced, node: SupernodeAddress) -> None:
+    def _withdraw(self, shared: SharedContent, node: SupernodeAddress) -> None:
         with contextlib.suppress(DfengineError):
             announce(self._dialer(), node, announcement(shared, self._port, withdrawn=True), lambda algorithm: b"")
 
@@ -147,7 +147,7 @@ class Keeper:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _supernodes(shared: Announced, lost: Container[str] = ()) -> list[tuple[SupernodeAddress, bool]]:
+def _supernodes(shared: SharedContent, lost: Container[str] = ()) -> list[tuple[SupernodeAddress, bool]]:
     """The supernodes that have its announcement, and whether each keeps a copy; resolved names take precedence. lost: other supernodes keep
     copies in place of these."""
     given, found = [], []

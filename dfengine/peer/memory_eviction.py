@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from dfengine.storage.piece_file import PieceFile
-    from dfengine.storage.served_file import Shared
+    from dfengine.storage.served_file import ServedFile
 
 SHARE = 4
 """Ended files and streams take at most a fourth of the memory that would be available without them: the same limit as for one file in
@@ -38,7 +38,7 @@ class Stream:
 
     def __init__(self, sock: socket.socket | None, now: float) -> None:
         self.sock = sock
-        self.shared: Shared | None = None
+        self.shared: ServedFile | None = None
         self.used = now
         self.leaving = self.given = False
         self.digests: dict[str, str] = {}
@@ -66,7 +66,7 @@ def copy_for(
             continue
         if busy is not None and (stream.given or file.evicts or not {*_inodes(file)}.isdisjoint(running.union(busy))):
             continue
-        rank = file.here.count(), stream.used
+        rank = file.available.count(), stream.used
         if best is None or rank > best:
             best, found = rank, stream
     return found
@@ -92,7 +92,7 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
         if len(copies) < 2 or not lasting:
             continue
         # An open file may continue in the memory of another, but not in a stream's.
-        best, whole = max(lasting, key=lambda copy: (copy[1].here.count(), not copy[1].evicts, copy[0].sock is not None, copy[0].used))
+        best, whole = max(lasting, key=lambda copy: (copy[1].available.count(), not copy[1].evicts, copy[0].sock is not None, copy[0].used))
         for stream, file in copies:
             if stream is not best and stream.sock is None and _has(whole, file):
                 best.used = max(best.used, stream.used)
@@ -102,8 +102,8 @@ def second_copies(streams: Iterable[Stream]) -> list[Stream]:
 
 def _has(whole: PieceFile, part: PieceFile) -> bool:
     """Whether every piece of `part` is in `whole`, with the same digest."""
-    here, ours, theirs = whole.here, whole.record.digests, part.record.digests
-    for first, past in part.here.runs():
+    here, ours, theirs = whole.available, whole.record.digests, part.record.digests
+    for first, past in part.available.runs():
         if past > len(here) or not here.all_in_range(first, past):
             return False
         digests = bytes(theirs[16 * first : 16 * past])

@@ -14,7 +14,7 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import BYTES, BadRequest, Parts, Request, Response, text
 from dfengine.net.limit import TokenBucket
 from dfengine.storage.home import Entry, valid_name
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 
 TOUCH_SECONDS = 1.0
 """Seconds between two records of a file's use, however often it is requested."""
@@ -29,7 +29,7 @@ _TAIL = bytes([TAIL])
 class Shares(Protocol):
     """The downloads of this host; `served_downloads.Hosted`, or `storage.home.Home` alone. Times are unix seconds."""
 
-    def find(self, name: str) -> Shared | None: ...
+    def find(self, name: str) -> ServedFile | None: ...
     def touch(self, name: str, now: float) -> None: ...
     def sweep(self, now: float) -> list[Entry]: ...
     def withdraw_deleted(self) -> list[Entry]: ...
@@ -50,7 +50,7 @@ class Routes:
         self._home = home
         self._limit = limit
         self._now = now
-        self._open: OrderedDict[str, Shared] = OrderedDict()
+        self._open: OrderedDict[str, ServedFile] = OrderedDict()
         self._exact: dict[str, Callable[[Request], Response | Parts]] = {
             "/server/ping": self._ping,
             "/ping": self._ping,
@@ -107,7 +107,7 @@ class Routes:
             self._open.pop(name, None)
             return text(500, f"failed to read taskPath: {name}")
 
-    def _part(self, shared: Shared, name: str, piece: int, size: int, start: int, end: int, framed: bool) -> Response | Parts:
+    def _part(self, shared: ServedFile, name: str, piece: int, size: int, start: int, end: int, framed: bool) -> Response | Parts:
         frame = FRAME if framed else 0
         offset, length = start - frame * piece, end - start + 1 - frame
         if offset < 0 or length < 0:
@@ -122,7 +122,7 @@ class Routes:
             if content > shared.geometry.piece_size:
                 raise BadRequest(400, f"{content} bytes are more than a piece")
             try:
-                here = shared.here(offset, content)
+                here = shared.has_range(offset, content)
             except BadRange:
                 return text(416, "range not satisfiable")
             if shared.length == total:
@@ -135,7 +135,7 @@ class Routes:
             shared.touched = now
             self._home.touch(name, now)
         try:
-            fd, start_in_fd, bits, n, owner = shared.find(offset, content)
+            fd, start_in_fd, bits, n, owner = shared.locate(offset, content)
         except BadRange:
             return text(416, "range not satisfiable")
         data = FileSlice(fd, start_in_fd, content, owner, bits, n, *shared.check(offset, content, owner))
@@ -146,7 +146,7 @@ class Routes:
         except BadFrame as error:
             raise BadRequest(400, str(error)) from None
 
-    def _shared(self, name: str) -> Shared | None:
+    def _shared(self, name: str) -> ServedFile | None:
         shared = self._open.get(name)
         if shared is not None and not self._home.has(name):
             del self._open[name]  # another process has withdrawn it

@@ -27,7 +27,7 @@ from dfengine.peer.rendezvous import Meeting
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.shared_content import listed
 from dfengine.storage.slots import MEMORIES
 
@@ -145,7 +145,7 @@ class Hosted:
             file = adopt(descriptors)
         except (BadValue, StorageError):
             return False
-        stream.shared = Shared(entry, file)
+        stream.shared = ServedFile(entry, file)
         stream.used = self._now()
         self._fresh.remove(stream)
         self._streams[entry.name] = stream
@@ -232,7 +232,7 @@ class Hosted:
                 stream.leaving = True
                 self._let_go.append(stream.shared.entry)
 
-    def find(self, name: str) -> Shared | None:
+    def find(self, name: str) -> ServedFile | None:
         """See routes.Shares. Finds streams that were just passed, too."""
         if name not in self._streams and self._listener is not None:
             self.accept()

@@ -13,7 +13,7 @@ MOST = 256
 """Limit of open files beyond those that are being read or written."""
 
 
-class Held:
+class OpenDescriptor:
     """An open descriptor, closed with the last reference to this object."""
 
     __slots__ = ("__weakref__", "fd")
@@ -30,23 +30,23 @@ class Descriptors:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._kept: OrderedDict[OnDemand, Held] = OrderedDict()
+        self._kept: OrderedDict[ReopenedFile, OpenDescriptor] = OrderedDict()
         # Reentrant: a garbage collection in the middle may close another file.
         self.turn = threading.RLock()
 
-    def keep(self, file: OnDemand, held: Held) -> None:
+    def keep(self, file: ReopenedFile, held: OpenDescriptor) -> None:
         """Record that `file` was just used. Hold `turn`."""
         self._kept[file] = held
         self._kept.move_to_end(file)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
-    def drop(self, file: OnDemand) -> None:
+    def drop(self, file: ReopenedFile) -> None:
         """Close the file once no caller of `hold` uses it. Hold `turn`."""
         self._kept.pop(file, None)
 
 
-class OnDemand:
+class ReopenedFile:
     """One file that is opened again when it is used. `fd`: open to read and write; owned by this object."""
 
     def __init__(self, path: str, fd: int, descriptors: Descriptors) -> None:
@@ -55,12 +55,12 @@ class OnDemand:
         self._same = state.st_dev, state.st_ino
         self._descriptors = descriptors
         self._gone = False
-        held = Held(fd)
+        held = OpenDescriptor(fd)
         self._live = weakref.ref(held)
         with descriptors.turn:
             descriptors.keep(self, held)
 
-    def hold(self) -> Held:
+    def hold(self) -> OpenDescriptor:
         """The file's descriptor, open as long as the caller holds the result. Raises StorageError: it was removed or replaced."""
         with self._descriptors.turn:
             held = self._live()
@@ -71,11 +71,11 @@ class OnDemand:
                 self._descriptors.keep(self, held)
         return held
 
-    def _open(self) -> Held:
+    def _open(self) -> OpenDescriptor:
         if self._gone:
             raise StorageError(f"{self.path} was removed")
         try:
-            held = Held(os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+            held = OpenDescriptor(os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
         except OSError as error:
             raise StorageError(f"cannot open {self.path}: {error.strerror}") from error
         state = os.fstat(held.fd)

@@ -22,7 +22,7 @@ DEEPEST = 200
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Young(Value):
+class CreatedSince(Value):
     """Recognizes files that are newer than a download's start. began, now: unix nanoseconds, by the files' system. written: paths of the
     download's own files."""
 
@@ -35,16 +35,18 @@ class Young(Value):
         return self.began <= ctime <= self.now and path not in self.written
 
 
-def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None = None) -> Iterator[str]:
+def find_extraneous(
+    folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, created_since: CreatedSince | None = None
+) -> Iterator[str]:
     """Find and remove paths below `folder`, segments joined by `/`, of regular files, and of dangling links, that `takes` and that do not
     belong there. Each is removed before it is yielded, and so are directories that become empty.
 
     No link is followed. Exempt are: parts and records of downloads, which may be resumed, directories to which a tree is downloaded now,
-    and files that are `young`. Raises StorageError, at the first that cannot be removed.
+    and files that are `created_since`. Raises StorageError, at the first that cannot be removed.
     """
     if os.path.realpath(folder) in ("/", os.path.realpath(os.path.expanduser("~"))):
         raise StorageError(f"{folder} is the root or the home directory: nothing is deleted there")
-    walk = _Walk(folder, belongs, takes, remove, young)
+    walk = _Walk(folder, belongs, takes, remove, created_since)
     for links in (False, True):
         if links and not walk.links:
             return
@@ -60,12 +62,14 @@ def surplus(folder: str, belongs: Container[str], takes: Callable[[str], bool], 
 class _Walk:
     """links: some were found. Removed files may be their targets, so links are checked in a second walk."""
 
-    def __init__(self, folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, young: Young | None) -> None:
+    def __init__(
+        self, folder: str, belongs: Container[str], takes: Callable[[str], bool], remove: bool, created_since: CreatedSince | None
+    ) -> None:
         self.links = False
         self._folder = folder
         self._belongs, self._takes = belongs, takes
         self._remove = remove
-        self._young = young
+        self._created_since = created_since
 
     def below(self, fd: int, before: str, depth: int, links: bool) -> Iterator[str]:
         """fd: of the directory `before`; closed here. links: links only, else files only."""
@@ -77,7 +81,7 @@ class _Walk:
                     found = os.stat(name, dir_fd=fd, follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
                         yield from self._inner(fd, name, path, depth, links)
-                    elif self._is_surplus(fd, name, path, found, links):
+                    elif self._is_extraneous(fd, name, path, found, links):
                         if self._remove:
                             os.unlink(name, dir_fd=fd)
                         yield path
@@ -104,15 +108,15 @@ class _Walk:
             with contextlib.suppress(OSError):  # not empty
                 os.rmdir(name, dir_fd=fd)
 
-    def _is_surplus(self, fd: int, name: str, path: str, found: os.stat_result, links: bool) -> bool:
+    def _is_extraneous(self, fd: int, name: str, path: str, found: os.stat_result, links: bool) -> bool:
         if stat.S_ISLNK(found.st_mode):
             self.links = True
             if not links or _leads(fd, name):
                 return False
         elif links or not stat.S_ISREG(found.st_mode) or LEFT.fullmatch(name) or path == folder_lock.NAME:
             return False
-        young = self._young is not None and self._young.has(path, found.st_ctime_ns)
-        return path not in self._belongs and not young and self._takes(path)
+        created_since = self._created_since is not None and self._created_since.has(path, found.st_ctime_ns)
+        return path not in self._belongs and not created_since and self._takes(path)
 
 
 def _leads(fd: int, name: str) -> bool:

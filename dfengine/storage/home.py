@@ -27,7 +27,7 @@ from dfengine.storage.os_errors import storage_error
 from dfengine.storage.path_protection import is_own_folder, resolved
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.target import Target
 from dfengine.value import Value
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dfengine.storage.tree_file import TreeFile
     from dfengine.storage.tree_target import TreeTarget
 
-LEFT = 3600.0
+ABANDONED_AFTER = 3600.0
 """Seconds for which the manifest of a tree is stored while it is not served."""
 
 _NAME = re.compile(r"[A-Za-z0-9_~@+=,-][A-Za-z0-9._~@+=,-]{0,199}")
@@ -117,7 +117,7 @@ class Home:
             raise StorageError(f"cannot use home directory {path}: {error.strerror}") from None
         self.lock_path = os.path.join(self.path, "peer.lock")
         self.sockets = os.path.join(self.path, "sockets")
-        self.spoiled: set[str] = set()
+        self.corrupted: set[str] = set()
         """Names of downloads that this process served and found changed: pieces had other digests."""
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
@@ -139,7 +139,7 @@ class Home:
                 return False
         return all(is_own_folder(os.path.join(self.path, part)) for part in PARTS)
 
-    def _at(self, part: str, name: str) -> str:
+    def _path(self, part: str, name: str) -> str:
         if not valid_name(name):
             raise BadValue(f"{name!r} is no task file name")
         return os.path.join(self.path, part, name)
@@ -147,7 +147,7 @@ class Home:
     def share(self, name: str, file: PieceFile, target: Target, *, task: str, cid: str, node: str, expire: float) -> None:
         """Let the peer server serve `file` from now on, piece by piece as its bits are set. Raises StorageError."""
         data = os.fstat(file.fd)
-        self._tell(Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire))
+        self._write_entry(Entry(name, task, cid, node, [target.part, target.path], target.record, data.st_dev, data.st_ino, expire))
         # After the entry: a link without an entry would never be found, and would keep the disk space of a deleted file.
         self._link(target.part, "data", name)
         self._link(target.record, "records", name)
@@ -156,18 +156,18 @@ class Home:
         self, name: str, file: TreeFile, target: TreeTarget, *, task: str, cid: str, node: str, expire: float, of: str = ""
     ) -> None:
         """`share` for a tree's data; of: see Entry. Raises StorageError."""
-        data, path = os.fstat(file.scatter.root), self._at("trees", name)
+        data, path = os.fstat(file.scatter.root), self._path("trees", name)
         try:
             with open(path, "xb") as out:
                 out.write(target.layout)
         except OSError as error:
             raise storage_error(f"cannot write {path}", error) from error
-        self._tell(Entry(name, task, cid, node, [target.path], target.record, data.st_dev, data.st_ino, expire, tree=True, of=of))
+        self._write_entry(Entry(name, task, cid, node, [target.path], target.record, data.st_dev, data.st_ino, expire, tree=True, of=of))
         self._link(target.record, "records", name)
 
-    def _tell(self, entry: Entry) -> None:
+    def _write_entry(self, entry: Entry) -> None:
         """Write HOME/tasks/NAME. Raises StorageError."""
-        name, path = entry.name, self._at("tasks", entry.name)
+        name, path = entry.name, self._path("tasks", entry.name)
         # Names with a dot are not listed, so a half-written entry is never seen.
         fresh = os.path.join(self.path, "tasks", f".{name}.{os.getpid()}")
         try:
@@ -181,13 +181,13 @@ class Home:
     def _link(self, source: str, part: str, name: str) -> None:
         """Make a hard link. On another file system, or one without hard links, the file is found by its path instead."""
         with contextlib.suppress(OSError):
-            os.link(source, self._at(part, name), follow_symlinks=False)
+            os.link(source, self._path(part, name), follow_symlinks=False)
             if os.lstat(source).st_nlink < 2:  # the file system does not count links, so the last one could not be recognized
-                os.unlink(self._at(part, name))
+                os.unlink(self._path(part, name))
 
-    def keep(self, name: str, file: PieceFile) -> None:
+    def keep_record(self, name: str, file: PieceFile) -> None:
         """Copy the record if it has no hard link. Call when the output has its name, before its record is removed."""
-        path = self._at("records", name)
+        path = self._path("records", name)
         if not os.path.exists(path):
             fresh = os.path.join(self.path, "records", f".{name}.{os.getpid()}")
             try:
@@ -201,16 +201,16 @@ class Home:
 
     def pin(self, entry: Entry, pinned: bool) -> None:
         """Exempt it from withdrawal for its age, and for a deleted output, or with `pinned` False no longer. Raises StorageError."""
-        path = self._at("tasks", entry.name)
+        path = self._path("tasks", entry.name)
         with contextlib.suppress(OSError):
             used = os.stat(path).st_mtime
-            self._tell(entry.replace(pinned=pinned))
+            self._write_entry(entry.replace(pinned=pinned))
             os.utime(path, (used, used))
 
-    def used(self, name: str) -> float:
+    def last_used_at(self, name: str) -> float:
         """Unix time of its last request; 0 if there is no such download."""
         try:
-            return os.stat(self._at("tasks", name)).st_mtime
+            return os.stat(self._path("tasks", name)).st_mtime
         except OSError:
             return 0.0
 
@@ -220,14 +220,14 @@ class Home:
 
     def has(self, name: str) -> bool:
         """Whether it is shared. Fast enough for each request."""
-        return os.access(self._at("tasks", name), os.F_OK)
+        return os.access(self._path("tasks", name), os.F_OK)
 
     def withdraw(self, name: str) -> None:
         """Stop serving it; the output, and pieces that can be resumed, stay. A manifest that no other entry uses is removed."""
-        self.spoiled.discard(name)
+        self.corrupted.discard(name)
         entry = self.entry(name)
         for part in ("tasks", "data", "records", "shares", "trees"):
-            _remove(self._at(part, name))
+            _remove(self._path(part, name))
         _remove(os.path.join(self.path, "shares", f".{name}.blake3"))
         for path in entry.paths[-1:] if entry is not None else ():
             if self.is_manifest(path) and not any(path in each.paths for each in map(self.entry, self.names()) if each is not None):
@@ -243,23 +243,23 @@ class Home:
     def entry(self, name: str) -> Entry | None:
         """The entry of that name; None if it is not shared or not readable."""
         try:
-            with open(self._at("tasks", name), "rb", opener=_no_follow) as file:
+            with open(self._path("tasks", name), "rb", opener=_no_follow) as file:
                 return Entry.decode(file.read(1 << 16))
         except (OSError, BadValue):
             return None
 
-    def find(self, name: str) -> Shared | None:
+    def find(self, name: str) -> ServedFile | None:
         """Open a shared download; None if there is none of that name, or its data was removed or replaced."""
         found = self._open(name)
         if found is not None:
-            found.spoiled = self.spoiled
+            found.corrupted = self.corrupted
         return found
 
-    def _open(self, name: str) -> Shared | None:
+    def _open(self, name: str) -> ServedFile | None:
         entry = self.entry(name)
         if entry is None:
             return None
-        for record_path in (self._at("records", name), entry.record):
+        for record_path in (self._path("records", name), entry.record):
             try:
                 record = Record.follow(record_path)
             except StorageError:
@@ -267,8 +267,8 @@ class Home:
             if entry.tree:
                 from dfengine.storage import tree_shared
 
-                return tree_shared.find(entry, record, self._at("trees", name))
-            for path in (self._at("data", name), *entry.paths):
+                return tree_shared.find(entry, record, self._path("trees", name))
+            for path in (self._path("data", name), *entry.paths):
                 try:
                     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
                 except OSError:
@@ -277,7 +277,7 @@ class Home:
                 if (data.st_dev, data.st_ino) == (entry.device, entry.inode):
                     # The record may have been damaged since it was opened.
                     with contextlib.suppress(StorageError):
-                        return Shared(entry, PieceFile(path, fd, record))
+                        return ServedFile(entry, PieceFile(path, fd, record))
                 os.close(fd)
             record.close()
         return None
@@ -285,16 +285,16 @@ class Home:
     def touch(self, name: str, now: float) -> None:
         """Record a request for it at unix time `now`."""
         with contextlib.suppress(OSError, BadValue):
-            os.utime(self._at("tasks", name), (now, now))
+            os.utime(self._path("tasks", name), (now, now))
 
     def sweep(self, now: float) -> list[Entry]:
         """Withdraw downloads without a request in their expire time before unix time `now`, unless they still run; return them."""
         gone = []
-        self._remove_left(now)
+        self._remove_abandoned(now)
         for name in self.names():
             entry = self.entry(name)
             try:
-                idle = now - os.stat(self._at("tasks", name)).st_mtime
+                idle = now - os.stat(self._path("tasks", name)).st_mtime
             except OSError:
                 continue
             if entry is None or (idle > entry.expire and not entry.pinned and not self.running(name)):
@@ -303,13 +303,13 @@ class Home:
                     gone.append(entry)
         return gone
 
-    def _remove_left(self, now: float) -> None:
+    def _remove_abandoned(self, now: float) -> None:
         """Remove manifests that a killed download has left, and that are not served."""
         folder = os.path.join(self.path, "trees")
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
                 found = os.lstat(os.path.join(folder, name))
-                if name.endswith(".manifest") and found.st_nlink < 2 and now - found.st_mtime > LEFT:
+                if name.endswith(".manifest") and found.st_nlink < 2 and now - found.st_mtime > ABANDONED_AFTER:
                     _remove(os.path.join(folder, name))
 
     def withdraw_deleted(self) -> list[Entry]:
@@ -317,7 +317,7 @@ class Home:
         gone = []
         for name in self.names():
             try:
-                deleted = os.lstat(self._at("data", name)).st_nlink < 2
+                deleted = os.lstat(self._path("data", name)).st_nlink < 2
                 entry = self.entry(name) if deleted else None
                 deleted = deleted and not (entry is not None and entry.pinned)
             except FileNotFoundError:  # on another file system the data is found by its path

@@ -35,7 +35,7 @@ def url_name(url: str) -> str:
     return name
 
 
-def place(name: Callable[[], str], output: str, folder: str = "") -> str:
+def resolve_output(name: Callable[[], str], output: str, folder: str = "") -> str:
     """The path of the file: `output`, below `folder` if it is relative. If `output` is a folder, or ends in a slash, the file is in it.
 
     name: returns the file's name in a folder, and may raise BadValue.

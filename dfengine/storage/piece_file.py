@@ -31,10 +31,10 @@ class PieceFile:
         self.path = path
         self._fd = fd
         self.record = record
-        self._reach = max(record.geometry.length, 0)
+        self._minimum_size = max(record.geometry.length, 0)
         """Minimum size of the data in bytes; a smaller file was truncated by another program."""
         # The kernel lets one thread at a time write to a file while the others spin: with this lock they sleep.
-        self._turns: tuple[threading.Lock, ...] = (threading.Lock(),)
+        self._write_locks: tuple[threading.Lock, ...] = (threading.Lock(),)
 
     @classmethod
     def create(cls, path: str, record_path: str, geometry: Geometry, generation: bytes = b"", fd: int = -1) -> Self:
@@ -71,9 +71,9 @@ class PieceFile:
         return [self._fd, self.record.fd]
 
     @property
-    def former(self) -> list[int]:
-        """Descriptors of places before `become`."""
-        return [each for fd, record in self._left for each in (fd, record.fd)]
+    def former_descriptors(self) -> list[int]:
+        """Descriptors of places before `replace_storage`."""
+        return [each for fd, record in self._former for each in (fd, record.fd)]
 
     def hold(self) -> object:
         """An object that keeps `fd` open; this file, if it is always open."""
@@ -85,9 +85,9 @@ class PieceFile:
         return self.record.geometry
 
     @property
-    def here(self) -> Bitset:
+    def available(self) -> Bitset:
         """Pieces written and servable, shared with every process that has the record open."""
-        return self.record.here
+        return self.record.available
 
     def locate(self, n: int) -> tuple[int, int, int]:
         """(descriptor, offset, length) of piece n's content in bytes; the caller has checked its bit."""
@@ -100,64 +100,65 @@ class PieceFile:
     in_memory = False
     """Whether data and record are memory, freed when the last process closes them."""
 
-    moves = 0
+    sequence = 0
     """Changes when data and record are elsewhere; odd while they move."""
 
-    _left: tuple[tuple[int, Record], ...] = ()
+    _former: tuple[tuple[int, Record], ...] = ()
     """Former data and record, from which a reader may still read."""
 
     evicts = False
     """Whether pieces may be evicted while the file is open: a sender checks the bit again before the last byte."""
 
-    def takes_parts(self, n: int) -> bool:
-        """Whether piece n may be `put` in parts, before it is verified."""
+    def accepts_parts(self, n: int) -> bool:
+        """Whether piece n may be `write_part` in parts, before it is verified."""
         return True
 
     def write(self, n: int, content: bytes | bytearray | memoryview, digest: bytes) -> None:
         """Write piece n's verified content to its place, record its xxh3-128 and offer it. Raises StorageError (disk full)."""
-        self.put(n, 0, content)
-        self.offer(n, digest)
+        self.write_part(n, 0, content)
+        self.publish(n, digest)
 
-    def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
-        """Write a part of piece n, from its byte `at` on; readers do not see the piece before `offer`. Raises StorageError (disk full)."""
+    def write_part(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
+        """Write a part of piece n, from its byte `at` on; readers do not see the piece before `publish`. Raises StorageError (disk
+        full)."""
         held = self.hold()
         fd, offset, _ = self.locate(n)
         offset += at
         view = memoryview(content).cast("B")
         try:
-            with self._turns[n % len(self._turns)]:
-                self._check_reach()
+            with self._write_locks[n % len(self._write_locks)]:
+                self._check_not_truncated()
                 while view:
                     written = os.pwrite(fd, view, offset)
                     view, offset = view[written:], offset + written
                 if not self.evicts:
-                    self._reach = max(self._reach, offset)
+                    self._minimum_size = max(self._minimum_size, offset)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
         finally:
             del held
 
-    def _check_reach(self) -> None:
+    def _check_not_truncated(self) -> None:
         """Raise StorageError if the data was truncated: a later piece would extend it with zeros. Raises OSError."""
-        if os.fstat(self.fd).st_size < self._reach:
+        if os.fstat(self.fd).st_size < self._minimum_size:
             raise StorageError(f"{self.path} was cut short by another program: run it again")
 
-    def offer(self, n: int, digest: bytes) -> None:
+    def publish(self, n: int, digest: bytes) -> None:
         """Record that all of piece n is written and verified; `digest` is its xxh3-128. Raises StorageError (disk full)."""
         self.record.set_digest(n, digest)
-        self.record.show(n)
+        self.record.publish(n)
 
     def learn_length(self, length: int) -> None:
         """Set the file's length in bytes, which was unknown; the file gets exactly that size."""
         held = self.hold()
         try:
-            self._check_reach()
+            self._check_not_truncated()
             os.ftruncate(self.fd, length)
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
         finally:
             del held
-        self._reach = length
+        self._minimum_size = length
         self.record.learn_length(length)
 
     def evict(self, n: int) -> None:
@@ -195,7 +196,7 @@ class PieceFile:
         """
         buffer = memoryview(bytearray(self.geometry.content_size))
         bad = []
-        for n in list(self.here):
+        for n in list(self.available):
             if check is not None:
                 check()
             try:
@@ -205,18 +206,18 @@ class PieceFile:
             if length < 0 or content_digest(buffer[:length]) != self.record.digest(n):
                 # Fails on a full disk: then the record's next reader finds these bytes wrong, too.
                 with contextlib.suppress(StorageError):
-                    self.record.hide(n)
+                    self.record.unpublish(n)
                 bad.append(n)
         return bad
 
     @property
-    def made(self) -> float:
+    def modified_at(self) -> float:
         """When the data was last written, unix seconds."""
         return os.fstat(self.fd).st_mtime
 
     def mark_complete(self) -> None:
         """Record the data's mtime once all pieces are stored and verified, to detect later changes. Raises StorageError, OSError."""
-        self._check_reach()
+        self._check_not_truncated()
         self.record.set_complete(os.fstat(self.fd).st_mtime_ns)
 
     def unchanged(self) -> bool:
@@ -227,34 +228,34 @@ class PieceFile:
         stat = os.fstat(self.fd)
         return stat.st_mtime_ns == mtime and stat.st_size == self.geometry.length
 
-    def place(self) -> tuple[int, Bitset]:
-        """(descriptor of the data, stored pieces), both of one place, for a thread that runs while another one calls `become`.
+    def snapshot(self) -> tuple[int, Bitset]:
+        """(descriptor of the data, stored pieces), both of one place, for a thread that runs while another one calls `replace_storage`.
 
         These pieces can be read from the descriptor until `close`.
         """
         while True:
-            moves, found = self.moves, (self.fd, self.here)
-            if moves == self.moves and not moves & 1:
+            sequence, found = self.sequence, (self.fd, self.available)
+            if sequence == self.sequence and not sequence & 1:
                 return found
 
     def protect(self) -> None:
         """Prevent further writes to the complete file by any process; for a file on disk its mode does that."""
 
-    def become(self, other: PieceFile) -> None:
+    def replace_storage(self, other: PieceFile) -> None:
         """Use data and record of `other`, a file of the same kind, from now on; this object owns its descriptors.
 
-        A reader of the former place may continue, since it stays open until `close`, and must check `moves` afterwards.
+        A reader of the former place may continue, since it stays open until `close`, and must check `sequence` afterwards.
         """
-        self._left += ((self._fd, self.record),)
-        self.moves += 1
-        self.path, self._fd, self.record, self._reach = other.path, other._fd, other.record, other._reach
-        self.moves += 1
+        self._former += ((self._fd, self.record),)
+        self.sequence += 1
+        self.path, self._fd, self.record, self._minimum_size = other.path, other._fd, other.record, other._minimum_size
+        self.sequence += 1
 
-    def take(self, other: PieceFile) -> None:
+    def copy_missing(self, other: PieceFile) -> None:
         """Copy the missing pieces from `other`. Raises StorageError, also where one does not match its record."""
         buffer = memoryview(bytearray(self.geometry.content_size))
-        for n in list(other.here):
-            if n in self.here:
+        for n in list(other.available):
+            if n in self.available:
                 continue
             content = buffer[: other.read_into(n, buffer)]
             digest = content_digest(content)
@@ -264,7 +265,7 @@ class PieceFile:
 
     def close(self) -> None:
         """Close the descriptors, also those of former places; the files stay. Idempotent."""
-        left, self._left = self._left, ()
+        left, self._former = self._former, ()
         for former, record in left:
             os.close(former)
             record.close()

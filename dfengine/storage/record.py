@@ -92,14 +92,14 @@ class Record:
         view = memoryview(memory)
         self.digests = view[self._xxh3 : self._xxh3 + DIGEST * capacity]
         """`digest` of all pieces, one after the other; release this view before `close`."""
-        self.here, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
+        self.available, self.used = (Bitset.over(view[HEAD + i * size : HEAD + (i + 1) * size], capacity) for i in range(2))
         del view
         if length >= 0 and kind == "own":
             # Bits beyond the last piece are set only by damage, in the record of a file whose length became known late.
-            beyond = self.here.first_set(self._geometry.count)
+            beyond = self.available.first_set(self._geometry.count)
             while beyond >= 0:
-                self.here.clear(beyond)
-                beyond = self.here.first_set(beyond)
+                self.available.clear(beyond)
+                beyond = self.available.first_set(beyond)
 
     @classmethod
     def create(cls, path: str, geometry: Geometry, generation: bytes = b"") -> Record:
@@ -149,7 +149,7 @@ class Record:
     def follow(cls, path: str) -> Record:
         """Open an existing record that another process may be writing. Raises as `open`.
 
-        `geometry`, `digest`, `complete_mtime`, `named_ctime` and `holds` read it again.
+        `geometry`, `digest`, `complete_mtime`, `named_ctime` and `has_range` read it again.
         """
         return cls._opened(path, os.O_RDONLY, "followed")
 
@@ -266,32 +266,32 @@ class Record:
         return bytes(self._memory[at : at + DIGEST])
 
     def set_digest(self, n: int, digest: bytes) -> None:
-        """Set a piece's digest, before `show`. Raises StorageError."""
+        """Set a piece's digest, before `publish`. Raises StorageError."""
         self._store(self._xxh3 + DIGEST * n, digest)
 
-    def show(self, n: int) -> None:
+    def publish(self, n: int) -> None:
         """Set the bit of piece n, whose digest is set: a process that sees the bit may read the bytes. Raises StorageError."""
         self._mark(n, True)
 
-    def hide(self, n: int) -> bool:
+    def unpublish(self, n: int) -> bool:
         """Clear piece n's bit; True if it was set. After a StorageError it is cleared in this process only."""
         return self._mark(n, False)
 
-    def holds(self, first: int, past: int) -> bool:
+    def has_range(self, first: int, past: int) -> bool:
         """Whether pieces [first, past) are stored now. Raises IndexError beyond the capacity, StorageError."""
         if self._kind == "followed":
             low, high = HEAD + first // 64 * 8, HEAD + words(past) * 8
             self._fetch(low, high)
-        return bool(self.here.all_in_range(first, past))
+        return bool(self.available.all_in_range(first, past))
 
-    def all_here(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every piece of a file of known length is stored."""
         count = self.geometry.count
-        return count >= 0 and self.holds(0, count)
+        return count >= 0 and self.has_range(0, count)
 
     def close(self) -> None:
         """Release memory and descriptor. Idempotent. The bitsets must not be used after this."""
-        self.__dict__.pop("here", None)
+        self.__dict__.pop("available", None)
         self.__dict__.pop("used", None)
         self.__dict__.pop("digests", None)
         if not isinstance(memory := self._memory, bytearray):
@@ -304,16 +304,16 @@ class Record:
 
     __del__ = close
 
-    def _mark(self, n: int, here: bool) -> bool:
+    def _mark(self, n: int, available: bool) -> bool:
         if self._kind == "mapped":
-            return self.here.set(n) if here else self.here.clear(n)
+            return self.available.set(n) if available else self.available.clear(n)
         with self._turn:
-            if not here:
-                changed = self.here.clear(n)
+            if not available:
+                changed = self.available.clear(n)
             at, bit = HEAD + n // 64 * 8, 1 << n % 64
             word = int.from_bytes(self._memory[at : at + 8], "little")
-            self._write(at, (word | bit if here else word & ~bit).to_bytes(8, "little"))
-            return self.here.set(n) if here else changed
+            self._write(at, (word | bit if available else word & ~bit).to_bytes(8, "little"))
+            return self.available.set(n) if available else changed
 
     def _store(self, at: int, data: bytes) -> None:
         self._write(at, data)

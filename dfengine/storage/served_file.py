@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dfengine.storage.home import Entry
 
 
-class Shared:
+class ServedFile:
     """One download in the peer server, open for reading; closed with the last reference."""
 
     def __init__(self, entry: Entry, file: PieceFile) -> None:
@@ -27,11 +27,11 @@ class Shared:
         self.fd = file.fd
         self.touched = 0.0
         """Time of the last `Home.touch`, unix seconds."""
-        self.spoiled: set[str] | None = None
-        """See `Home.spoiled`."""
+        self.corrupted: set[str] | None = None
+        """See `Home.corrupted`."""
         self._ctime = 0
-        self._right: set[int] = set()
-        self._wrong: set[int] = set()
+        self._verified: set[int] = set()
+        self._corrupt: set[int] = set()
 
     @property
     def geometry(self) -> Geometry:
@@ -42,18 +42,18 @@ class Shared:
         """Bytes of the whole file, -1 while unknown."""
         return self._file().geometry.length
 
-    def here(self, offset: int, length: int) -> bool:
+    def has_range(self, offset: int, length: int) -> bool:
         """Whether the raw bytes offset..offset+length are written, and the file is unchanged since it was complete. Raises StorageError."""
         first, past = self.geometry.covering(offset, length)
         file = self._file()
         # Bounded by the record's capacity, whatever range is requested.
-        if past > file.record.capacity or not file.record.holds(first, past) or not file.unchanged():
+        if past > file.record.capacity or not file.record.has_range(first, past) or not file.unchanged():
             return False
         if not file.evicts and os.fstat(self.fd).st_ctime_ns != self._ctime:
             self._ctime = os.fstat(self.fd).st_ctime_ns
-            self._right.clear()
-            self._wrong.clear()
-        return self._wrong.isdisjoint(range(first, past)) if self._wrong else True
+            self._verified.clear()
+            self._corrupt.clear()
+        return self._corrupt.isdisjoint(range(first, past)) if self._corrupt else True
 
     def check(self, offset: int, length: int, owner: object = None) -> tuple[Callable[[], bool] | None, bool]:
         """(Function that verifies the pieces of these raw bytes by their digests, for a thread; whether to call it before they are sent.)
@@ -65,7 +65,7 @@ class Shared:
         if file.evicts or not file.record.complete_mtime:
             return None, False
         first, past = file.geometry.covering(offset, length)
-        must = file.record.named_ctime != self._ctime and not self._right.issuperset(range(first, past))
+        must = file.record.named_ctime != self._ctime and not self._verified.issuperset(range(first, past))
         return partial(self._compare, first, past), must
 
     def _compare(self, first: int, past: int) -> bool:
@@ -77,17 +77,17 @@ class Shared:
                 same = content_digest(buffer[: file.read_into(n, buffer)]) == file.record.digest(n)
             except StorageError:
                 same = False
-            (self._right if same else self._wrong).add(n)
+            (self._verified if same else self._corrupt).add(n)
             if not same:
-                self.spoil()
-        return self._wrong.isdisjoint(range(first, past))
+                self.mark_corrupted()
+        return self._corrupt.isdisjoint(range(first, past))
 
-    def spoil(self) -> None:
+    def mark_corrupted(self) -> None:
         """Record that one of its pieces has a wrong digest. In any thread."""
-        if self.spoiled is not None:
-            self.spoiled.add(self.entry.name)
+        if self.corrupted is not None:
+            self.corrupted.add(self.entry.name)
 
-    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
+    def locate(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
         """The place of these raw bytes, and for memory the bit that shows whether they are still stored.
 
         (descriptor, place, bits or None, piece, owner); the descriptor stays open as long as the owner is referenced. Raises BadRange for
@@ -102,7 +102,7 @@ class Shared:
         if length:
             file.record.used.set(first)
         fd, place, _ = file.locate(first)
-        return fd, place + offset - file.geometry.content(first)[0], file.here, first, self
+        return fd, place + offset - file.geometry.content(first)[0], file.available, first, self
 
     def close(self) -> None:
         """Release the descriptors. Idempotent."""

@@ -37,7 +37,7 @@ FOREVER = 1e12
 """Expiry in seconds without access: never, because the share ends by its own time."""
 
 
-class Announced(Value):
+class SharedContent(Value):
     """Content of HOME/shares/NAME. url: `df:sha256:...`. path: of the file. ip: this host's for its peers. nodes: HOST:PORT of supernodes.
 
     names: the supernodes as they were given, where some names resolve to several (`net.node_names`); else empty.
@@ -62,7 +62,7 @@ class Announced(Value):
         return json.dumps({name: value for name, value in self.__dict__.items() if value or name != "names"}).encode()
 
     @classmethod
-    def decode(cls, text: bytes) -> Announced:
+    def decode(cls, text: bytes) -> SharedContent:
         """Decode `encode`'s text. Raises BadValue for any other."""
         try:
             found = cls(**json.loads(text.decode()))
@@ -81,7 +81,7 @@ class Announced(Value):
         return found
 
 
-def announcement(shared: Announced, port: int, keep: bool = False, withdrawn: bool = False) -> Announcement:
+def announcement(shared: SharedContent, port: int, keep: bool = False, withdrawn: bool = False) -> Announcement:
     """The announcement to a supernode. port: of this host's peer server. keep: the supernode is to keep a copy until the end."""
     return Announcement(
         name=shared.url, cid=shared.cid, ip=shared.ip, port=port, path=f"{PEER_FOLDER}/{shared.name}", length=shared.length,
@@ -112,13 +112,13 @@ def _publishing(home: Home, name: str, record: Record, before: list[str]) -> Ite
         record.close()
 
 
-def _enter(home: Home, shared: Announced, entry: Entry) -> None:
+def _enter(home: Home, shared: SharedContent, entry: Entry) -> None:
     """Serve and announce it from now on. Raises OSError."""
     write(os.path.join(home.path, "tasks", shared.name), entry.encode())
     write(os.path.join(_folder(home), shared.name), shared.encode())
 
 
-def publish(home: Home, shared: Announced, found: content.Content, task: str) -> None:
+def publish(home: Home, shared: SharedContent, found: content.Content, task: str) -> None:
     """Let the peer server serve the file that was read as `found`, instead of shares of the same content. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record_path = os.path.join(home.path, "records", name)
@@ -134,7 +134,7 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
             raise StorageError(f"{found.path} changed while it was read: share it when it is complete")
         for n in range(record.geometry.count):
             record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
-            record.show(n)
+            record.publish(n)
         record.set_complete(state.st_mtime_ns)
         record.set_named(state.st_ctime_ns)
         for algorithm, digests in found.digests.items():
@@ -144,14 +144,14 @@ def publish(home: Home, shared: Announced, found: content.Content, task: str) ->
         _enter(home, shared, entry)
 
 
-def publish_tree(home: Home, shared: Announced, found: TreeContent, task: str) -> None:
+def publish_tree(home: Home, shared: SharedContent, found: TreeContent, task: str) -> None:
     """`publish` for the data of a directory. Raises StorageError."""
     name, before = shared.name, [each.name for each in listed(home) if each.url == shared.url]
     record = Record.create(os.path.join(home.path, "records", name), Geometry(found.manifest.length))
     with _publishing(home, name, record, before):
         for n in range(record.geometry.count):
             record.set_digest(n, found.digests["xxh3"][content.DIGEST * n : content.DIGEST * (n + 1)])
-            record.show(n)
+            record.publish(n)
         record.set_complete(1)
         if "blake3" in found.digests:
             keep_digests(home, name, "blake3", found.digests["blake3"])
@@ -180,30 +180,30 @@ def write(path: str, text: bytes) -> None:
     os.rename(fresh, path)
 
 
-def listed(home: Home) -> list[Announced]:
+def listed(home: Home) -> list[SharedContent]:
     """All announcements."""
     with contextlib.suppress(OSError):
         return [found for name in sorted(os.listdir(_folder(home))) if valid_name(name) and (found := read(home, name)) is not None]
     return []
 
 
-def read(home: Home, name: str) -> Announced | None:
+def read(home: Home, name: str) -> SharedContent | None:
     """The announcement of that name; None: it is not shared, or not readable."""
     try:
         with open(os.path.join(_folder(home), name), "rb", opener=_no_follow) as file:
-            found = Announced.decode(file.read(1 << 20))
+            found = SharedContent.decode(file.read(1 << 20))
     except (OSError, BadValue):
         return None
     return found if found.name == name else None
 
 
-def is_whole(home: Home, shared: Announced) -> bool:
+def is_whole(home: Home, shared: SharedContent) -> bool:
     """Whether the file exists, unchanged since it was shared.
 
     For a directory: whether it exists; its pieces are verified when they are sent. So are a file's, if only its ctime has changed. A share
     with a piece that failed verification is not whole.
     """
-    if shared.name in home.spoiled:
+    if shared.name in home.corrupted:
         return False
     entry = home.entry(shared.name)
     if entry is not None and entry.tree:
@@ -219,7 +219,7 @@ def is_whole(home: Home, shared: Announced) -> bool:
         found.close()
 
 
-def digests(home: Home, shared: Announced, algorithm: str) -> bytes:
+def digests(home: Home, shared: SharedContent, algorithm: str) -> bytes:
     """The digests of its pieces, DIGEST bytes each; the file is read again for an algorithm without stored digests. Raises StorageError."""
     if algorithm == "xxh3":
         record = Record.follow(os.path.join(home.path, "records", shared.name))

@@ -121,17 +121,17 @@ class SignalPage:
         self._words[_PROGRESS] = progress & 0xFFFFFFFF
         self._words[_BEATS] = self._words[_BEATS] + 1 & 0xFFFFFFFF
 
-    def doubt(self) -> None:
+    def mark_unproved(self) -> None:
         """Report that the leader's pieces may be of two versions, until a digest of the whole file has been compared."""
         self._words[_UNPROVED] = 1
         self.changed()
 
-    def moved(self, una: int, end: int) -> None:
+    def set_window(self, una: int, end: int) -> None:
         """Set a stream's window: pieces below `una` may be evicted at any time, and those from `end` on are not fetched yet."""
         self._words[_END] = end
         self._words[_UNA] = una
 
-    def say_digests(self, digests: dict[str, str]) -> None:
+    def publish_digests(self, digests: dict[str, str]) -> None:
         """Publish the digests of the whole file, algorithm -> hex, as computed by the leader."""
         text = " ".join(f"{algorithm}:{hexadecimal}" for algorithm, hexadecimal in digests.items()).encode()[:_LONGEST]
         self._map[_TEXT : _TEXT + len(text)] = text
@@ -208,22 +208,22 @@ class SignalPage:
 
     @property
     def unproved(self) -> bool:
-        """See `doubt`."""
+        """See `mark_unproved`."""
         return bool(self._words[_UNPROVED])
 
     @property
     def una(self) -> int:
-        """See `moved`."""
+        """See `set_window`."""
         return self._words[_UNA]
 
     @property
     def end(self) -> int:
-        """See `moved`."""
+        """See `set_window`."""
         return self._words[_END]
 
     @property
     def digests(self) -> dict[str, str]:
-        """See `say_digests`; empty before."""
+        """See `publish_digests`; empty before."""
         size = min(self._words[_DIGESTS], _LONGEST)
         text = bytes(self._map[_TEXT : _TEXT + size]).decode("ascii", "replace")
         return dict(pair for word in text.split() if len(pair := word.split(":")) == 2)

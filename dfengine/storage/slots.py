@@ -43,9 +43,9 @@ class SlotFile(PieceFile):
     def __init__(self, path: str, data: Sequence[int], record: Record) -> None:
         """data: MEMORIES descriptors."""
         super().__init__(path, data[0], record)
-        self._reach = 0
+        self._minimum_size = 0
         self._data = tuple(data)
-        self._turns = tuple(threading.Lock() for _ in data)
+        self._write_locks = tuple(threading.Lock() for _ in data)
 
     @classmethod
     def allocate(cls, geometry: Geometry, generation: bytes = b"") -> SlotFile:
@@ -86,7 +86,7 @@ class SlotFile(PieceFile):
 
     def evict(self, n: int) -> None:
         """Free piece n's memory. Its bit is cleared first: a sender checks it before the last byte. Raises StorageError."""
-        if not self.record.hide(n):
+        if not self.record.unpublish(n):
             return
         size = self.geometry.piece_size
         if error := _fallocate(self._data[n % MEMORIES], KEEP_SIZE | PUNCH_HOLE, n * size, size):

@@ -83,10 +83,10 @@ class Target:
             if fd < 0:
                 continue
             try:
-                file = self._filled(fd, geometry, generation)
+                file = self._resumed(fd, geometry, generation)
                 remove_abandoned_seldom(os.path.dirname(self.part))
                 if whole:
-                    self._room(file)
+                    self._check_space(file)
                 return file
             except StorageError as error:
                 taken = getattr(error.__cause__, "errno", 0) in _TAKEN
@@ -100,7 +100,7 @@ class Target:
                 raise
         raise StorageError(f"cannot have a part file beside {self.path}: all its names are in use")
 
-    def _filled(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
+    def _resumed(self, fd: int, geometry: Geometry, generation: bytes) -> PieceFile:
         """The locked part with its stored pieces if it can be resumed, else empty. Raises StorageError."""
         with contextlib.suppress(StorageError):
             file = PieceFile.open(self.part, self.record, fd)
@@ -113,12 +113,12 @@ class Target:
                 return file
             file.record.close()
         try:
-            self._make_new(fd)
+            self._replace_part(fd)
         except OSError as error:
             raise StorageError(f"cannot write beside {self.path}: {error.strerror}") from error
         return PieceFile.create(self.part, self.record, geometry, generation, fd)
 
-    def _make_new(self, fd: int) -> None:
+    def _replace_part(self, fd: int) -> None:
         """Replace a part file that has another link and so must not be overwritten: `fd` becomes a new file, locked. Raises OSError.
 
         The other link is the peer server's, or another user linked some file of this user's here.
@@ -161,15 +161,15 @@ class Target:
             os.close(fd)
         raise StorageError(f"cannot write beside {self.path}: {folder} takes no files")
 
-    def _room(self, file: PieceFile) -> None:
+    def _check_space(self, file: PieceFile) -> None:
         """Raise DiskFull or TooLarge now rather than in the middle when the file system has no room for the missing bytes."""
         geometry = file.geometry
         if geometry.length < 0:
             return
-        missing = geometry.length - file.here.count() * geometry.content_size
+        missing = geometry.length - file.available.count() * geometry.content_size
         room = os.statvfs(os.path.dirname(self.part))
         if missing > room.f_bavail * room.f_frsize:
-            if not file.here.count():
+            if not file.available.count():
                 self.discard()
             kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
             raise kind(

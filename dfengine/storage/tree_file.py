@@ -55,7 +55,7 @@ class TreeFile(PieceFile):
         """File in several pieces -> number of its missing pieces."""
         self._hashing: dict[int, _Hashing] = {}
 
-    def expect(self) -> None:
+    def count_missing(self) -> None:
         """Count the missing pieces of the files in several pieces; the last one completes the file. Call before the first piece arrives."""
         scatter = self.scatter
         geometry = self.geometry
@@ -63,7 +63,7 @@ class TreeFile(PieceFile):
             file = scatter.covered(geometry.content(n)[0], 1)[0]
             if file not in self._missing and file < scatter.count and scatter.in_part(file) and scatter.state(file) not in (1, 2):
                 first, past = geometry.covering(*scatter.extent(file))
-                self._missing[file] = sum(n not in self.here for n in range(first, past))
+                self._missing[file] = sum(n not in self.available for n in range(first, past))
                 if self._digests and self._digests[file]:
                     self._hashing[file] = _Hashing(*scatter.extent(file))
 
@@ -76,7 +76,7 @@ class TreeFile(PieceFile):
         """Raise BadRange: a piece may be in several files."""
         raise BadRange(f"piece {n} of a tree is in several files")
 
-    def takes_parts(self, n: int) -> bool:
+    def accepts_parts(self, n: int) -> bool:
         """See PieceFile: True for a piece within one file."""
         offset, length = self.geometry.content(n)
         first, past = self.scatter.covered(offset, length)
@@ -92,7 +92,7 @@ class TreeFile(PieceFile):
         self._put(view, offset)
         for file in {first, past - 1} & self._hashing.keys():
             self._hashing[file].add(view, offset)
-        self.offer(n, digest)
+        self.publish(n, digest)
 
     def _compare(self, first: int, past: int, content: memoryview, offset: int) -> None:
         """Compare the digests of files that are whole in the piece; files with a wrong one are not written."""
@@ -108,8 +108,8 @@ class TreeFile(PieceFile):
             self.fail(file, DigestMismatch(f"{self._name(file)} has the digest {found}, not {self._digests[file]}"))
         return found == self._digests[file]
 
-    def put(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
-        """See PieceFile; only for a piece that `takes_parts`."""
+    def write_part(self, n: int, at: int, content: bytes | bytearray | memoryview) -> None:
+        """See PieceFile; only for a piece that `accepts_parts`."""
         self._put(memoryview(content).cast("B"), self.geometry.content(n)[0] + at)
 
     def _put(self, view: memoryview, offset: int) -> None:
@@ -144,12 +144,12 @@ class TreeFile(PieceFile):
             self.scatter.set_state(file, 2)
         self.scatter.discard(file)
 
-    def offer(self, n: int, digest: bytes) -> None:
+    def publish(self, n: int, digest: bytes) -> None:
         """See PieceFile; files that are complete now get their names."""
         first, past = self.scatter.covered(*self.geometry.content(n))
         with self._lock:
             if not any(first <= file < past for file in self.failed):
-                super().offer(n, digest)
+                super().publish(n, digest)
             whole = []
             for file in {first, past - 1} & self._missing.keys():
                 self._missing[file] -= 1

@@ -20,7 +20,7 @@ from weakref import ref
 from dfengine.errors import BadRange, BadValue, StorageError
 from dfengine.storage._scatter import Scatter
 from dfengine.storage.hashing import content_digest
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.tree_file import TreeFile
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def decode(content: bytes) -> tuple[list[bytes], Sequence[int]]:
     return paths, sizes
 
 
-def find(entry: Entry, record: Record, layout: str) -> Shared | None:
+def find(entry: Entry, record: Record, layout: str) -> ServedFile | None:
     """Open the tree that `entry` describes for reading. The result owns the record; without one the record is closed."""
     descriptors: list[int] = []
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,7 +90,7 @@ def find(entry: Entry, record: Record, layout: str) -> Shared | None:
         return None
 
 
-class TreeShared(Shared):
+class TreeShared(ServedFile):
     """One tree's data."""
 
     def __init__(self, entry: Entry, file: TreeFile) -> None:
@@ -100,14 +100,14 @@ class TreeShared(Shared):
         self._same: dict[int, tuple[int, int, int]] = {}
         """Piece that was compared -> device, inode and ctime of its one file."""
 
-    def here(self, offset: int, length: int) -> bool:
-        """See Shared."""
+    def has_range(self, offset: int, length: int) -> bool:
+        """See ServedFile."""
         first, past = self.geometry.covering(offset, length)
         file = self._file()
-        return past <= file.record.capacity and file.record.holds(first, past) and self._wrong.isdisjoint(range(first, past))
+        return past <= file.record.capacity and file.record.has_range(first, past) and self._corrupt.isdisjoint(range(first, past))
 
-    def find(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
-        """See Shared. Raises BadRange for bytes of several pieces, StorageError."""
+    def locate(self, offset: int, length: int) -> tuple[int, int, Bitset | None, int, object]:
+        """See ServedFile. Raises BadRange for bytes of several pieces, StorageError."""
         self._file()
         tree, geometry = self.tree, self.geometry
         first, past = geometry.covering(offset, length)
@@ -123,17 +123,17 @@ class TreeShared(Shared):
         return held.fd, held.place + offset - begin, None, 0, held
 
     def check(self, offset: int, length: int, owner: object = None) -> tuple[Callable[[], bool] | None, bool]:
-        """See Shared."""
+        """See ServedFile."""
         return (owner.right, not owner.known) if isinstance(owner, _InFile | _Gathered) else (None, False)
 
     def withdraw(self, n: int) -> None:
         """Stop serving piece n, which does not match its digest."""
-        self._wrong.add(n)
+        self._corrupt.add(n)
         self._same.pop(n, None)
-        self.spoil()
+        self.mark_corrupted()
 
     def close(self) -> None:
-        """See Shared."""
+        """See ServedFile."""
         _gathered.forget(self.__dict__.get("serial", -1))
         super().close()
 

@@ -67,8 +67,8 @@ class TreeTarget:
         """Bytes of all files."""
         self._modes, self._mtimes, self._marks, self._digests = modes, mtimes, marks, digests
         self._check = check
-        self._root = self._lock = self._held = -1
-        self._made: list[str] = []
+        self._root = self._parts_fd = self._folder_lock = -1
+        self._made_folders: list[str] = []
         """Directories that were made for the tree, the deepest first."""
         self.kept: list[int] = []
         """Numbers of files that exist already as an earlier download has written them."""
@@ -78,21 +78,21 @@ class TreeTarget:
     @property
     def descriptors(self) -> list[int]:
         """The open ones of the descriptors of the directory, the parts and the lock."""
-        return [fd for fd in (self._root, self._lock, self._held) if fd >= 0]
+        return [fd for fd in (self._root, self._parts_fd, self._folder_lock) if fd >= 0]
 
-    def occupy(self, deletes: bool = False) -> None:
+    def lock(self, deletes: bool = False) -> None:
         """Make the directory and lock it. deletes: `extraneous_files` is called. Raises StorageError, also if another process has it.
 
         The caller must look for existing files again after that: another download may have written there until now.
         """
-        if self._held >= 0:
+        if self._folder_lock >= 0:
             return
         try:
-            self._made = self._made or _missing(self.path)
+            self._made_folders = self._made_folders or _missing(self.path)
             os.makedirs(self.path, exist_ok=True)
             self._root = os.open(self.path, _DIRECTORY)
             check_other_folder(self.path, self._root)
-            self._held = folder_lock.lock(self._root, self.path)
+            self._folder_lock = folder_lock.lock(self._root, self.path)
         except OSError as error:
             self.close()
             raise storage_error(f"cannot write to {self.path}", error) from error
@@ -105,14 +105,14 @@ class TreeTarget:
             raise StorageError(f"another download writes a tree to {above}: wait for it, since --delete would delete of that, too")
 
     def clock(self) -> int:
-        """The time of the directory's file system: unix nanoseconds. After `occupy`."""
-        return folder_lock.clock(self._held)
+        """The time of the directory's file system: unix nanoseconds. After `lock`."""
+        return folder_lock.clock(self._folder_lock)
 
     def prepare(self) -> None:
         """Lock the directory, make and lock the directory of parts. Raises StorageError, also where another process downloads there."""
-        if self._lock >= 0:
+        if self._parts_fd >= 0:
             return
-        self.occupy()
+        self.lock()
         try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.parts, 0o700)
@@ -126,7 +126,7 @@ class TreeTarget:
             except OSError:
                 os.close(fd)
                 raise
-            self._lock = fd
+            self._parts_fd = fd
             remove_abandoned_trees(self.path)
         except OSError as error:
             self.close()
@@ -165,14 +165,14 @@ class TreeTarget:
         Raises StorageError (no room), BadValue for another length than that of the files.
         """
         self.prepare()
-        scatter = self._scatter(os.dup(self._root), os.dup(self._lock), geometry.content_size)
+        scatter = self._scatter(os.dup(self._root), os.dup(self._parts_fd), geometry.content_size)
         file = None
         try:
             if scatter.length != geometry.length:
                 raise BadValue(f"files of {scatter.length} bytes are no data of {geometry.length}")
-            record = self._left(geometry, generation) or Record.create(self.record, geometry, generation)
-            file = self._go_on(record, scatter)
-            self._room(file)
+            record = self._former_record(geometry, generation) or Record.create(self.record, geometry, generation)
+            file = self._resume(record, scatter)
+            self._check_space(file)
             return file
         except BaseException:
             if file is not None:
@@ -182,59 +182,59 @@ class TreeTarget:
                 os.close(scatter.parts)
             raise
 
-    def _left(self, geometry: Geometry, generation: bytes) -> Record | None:
+    def _former_record(self, geometry: Geometry, generation: bytes) -> Record | None:
         with contextlib.suppress(StorageError):
             record = Record.open(self.record)
             if record.geometry == geometry and record.generation == generation.rstrip(b"\0"):
                 return record
             record.close()
-        for name in os.listdir(self._lock):
+        for name in os.listdir(self._parts_fd):
             if name[:1] in "pt" and name[1:].isdigit():
-                os.unlink(name, dir_fd=self._lock)
+                os.unlink(name, dir_fd=self._parts_fd)
         return None
 
-    def _go_on(self, record: Record, scatter: Scatter) -> TreeFile:
+    def _resume(self, record: Record, scatter: Scatter) -> TreeFile:
         """Verify the pieces on disk by the record, and accept existing files unchanged."""
-        geometry, lock = record.geometry, os.dup(self._lock)
+        geometry, lock = record.geometry, os.dup(self._parts_fd)
         file = TreeFile(self.path, lock, record, scatter, self._digests)
         file.recheck(self._check)
         for n in self.kept:
             scatter.set_state(n, 2)
-        self._take_over(file)
+        self._publish_kept(file)
         parts = self._parts_of(scatter)
-        touched = {each for piece in file.here for each in range(*scatter.covered(*geometry.content(piece)))}
+        touched = {each for piece in file.available for each in range(*scatter.covered(*geometry.content(piece)))}
         torn: list[int] = []
         for n in touched:
             first, past = geometry.covering(*scatter.extent(n))
             if scatter.state(n) == 0 and n in parts:
                 scatter.set_state(n, 3)
             elif scatter.state(n) == 0 and past > first:
-                if file.here.all_in_range(first, past):
+                if file.available.all_in_range(first, past):
                     scatter.set_state(n, 1)
                 elif past - first > 1:
                     torn += range(first, past)
         # Valid pieces of a file that had its name and was changed since are in no part: they are fetched with the others.
         for piece in torn:
-            record.hide(piece)
+            record.unpublish(piece)
         for n in parts - touched:
             scatter.discard(n)
-        file.expect()
+        file.count_missing()
         return file
 
     def _parts_of(self, scatter: Scatter) -> set[int]:
         """Numbers of the files that have a part of their size; any other part is removed."""
         found = set()
-        for name in os.listdir(self._lock):
+        for name in os.listdir(self._parts_fd):
             n = int(name[1:]) if name[:1] in "pt" and name[1:].isdigit() else -1
             if n >= 0:
-                there = os.stat(name, dir_fd=self._lock, follow_symlinks=False)
+                there = os.stat(name, dir_fd=self._parts_fd, follow_symlinks=False)
                 if name[0] == "p" and n < scatter.count and S_ISREG(there.st_mode) and there.st_size == scatter.extent(n)[1]:
                     found.add(n)
                 else:
-                    os.unlink(name, dir_fd=self._lock)
+                    os.unlink(name, dir_fd=self._parts_fd)
         return found
 
-    def _take_over(self, file: TreeFile) -> None:
+    def _publish_kept(self, file: TreeFile) -> None:
         """Show the pieces of which all files are kept."""
         from dfengine.storage.hashing import content_digest
 
@@ -244,17 +244,17 @@ class TreeTarget:
         buffer = memoryview(bytearray(geometry.content_size))
         for n in range(geometry.count):
             first, past = scatter.covered(*geometry.content(n))
-            if n not in file.here and all(scatter.state(each) == 2 for each in range(first, past)):
+            if n not in file.available and all(scatter.state(each) == 2 for each in range(first, past)):
                 if self._check is not None:
                     self._check()
                 with contextlib.suppress(StorageError):
                     length = file.read_into(n, buffer)
                     file.record.set_digest(n, content_digest(buffer[:length]))
-                    file.record.show(n)
+                    file.record.publish(n)
 
-    def _room(self, file: TreeFile) -> None:
+    def _check_space(self, file: TreeFile) -> None:
         geometry = file.geometry
-        missing = geometry.length - file.here.count() * geometry.content_size
+        missing = geometry.length - file.available.count() * geometry.content_size
         room = os.fstatvfs(self._root)
         if missing > room.f_bavail * room.f_frsize:
             kind = TooLarge if missing > room.f_blocks * room.f_frsize else DiskFull
@@ -276,18 +276,18 @@ class TreeTarget:
 
     def discard(self, done: bool = True) -> None:
         """Remove the parts and the record: all files have their names, or, not `done`, nothing here is worth resuming."""
-        if self._lock < 0:
+        if self._parts_fd < 0:
             return
         if done:
-            self._made.clear()
+            self._made_folders.clear()
         with contextlib.suppress(OSError):
-            for name in os.listdir(self._lock):
-                os.unlink(name, dir_fd=self._lock)
+            for name in os.listdir(self._parts_fd):
+                os.unlink(name, dir_fd=self._parts_fd)
             os.rmdir(self.parts)
-        os.close(self._lock)
-        self._lock = -1
+        os.close(self._parts_fd)
+        self._parts_fd = -1
 
-    def tidy(self) -> None:
+    def cleanup(self) -> None:
         """For a tree whose files all have their names: remove the parts of a download that was killed at its end, unless they are in use.
         """
         if os.path.lexists(self.parts):
@@ -297,16 +297,16 @@ class TreeTarget:
 
     def close(self) -> None:
         """Release the directory; its files stay. A directory of parts, or a new one, is removed if it is empty."""
-        if self._lock >= 0:
+        if self._parts_fd >= 0:
             with contextlib.suppress(OSError):
                 os.rmdir(self.parts)
-        if self._held >= 0:
-            folder_lock.unlock(self._root, self._held)
-            self._held = -1
+        if self._folder_lock >= 0:
+            folder_lock.unlock(self._root, self._folder_lock)
+            self._folder_lock = -1
         for fd in self.descriptors:
             os.close(fd)
-        self._root = self._lock = -1
-        made, self._made = self._made, []
+        self._root = self._parts_fd = -1
+        made, self._made_folders = self._made_folders, []
         with contextlib.suppress(OSError):
             for folder in made:
                 os.rmdir(folder)

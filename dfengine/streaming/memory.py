@@ -125,7 +125,7 @@ class Memory(HandedOver):
 
     def _publish_window(self, transfer: Transfer) -> None:
         if transfer.page is not None:
-            transfer.page.moved(transfer.plan.window.una, transfer.plan.window.end)
+            transfer.page.set_window(transfer.plan.window.una, transfer.plan.window.end)
 
     def publish(self) -> None:
         """See Place."""

@@ -11,7 +11,7 @@ from dfengine._piece import Geometry, parse_range
 from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice
 from dfengine.net.http import TEXT, BadRequest, Parts, Request, Response, text
-from dfengine.storage.descriptors import Held
+from dfengine.storage.descriptors import OpenDescriptor
 from dfengine.supernode.copies.cache import TASK_ID
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, Fetch
@@ -60,7 +60,7 @@ class DownloadRoutes:
         assert file is not None
         geometry = file.geometry
         if not given:
-            if not (0 < geometry.count == file.here.count()):
+            if not (0 < geometry.count == file.available.count()):
                 return text(404, "the copy is not complete yet: request the range of a piece")
             start, end = 0, geometry.framed_length - 1
         else:
@@ -78,7 +78,7 @@ class DownloadRoutes:
             return self._full_piece(fetch, start, end, client)
         end = min(end, total - 1)
         size = geometry.piece_size
-        if not file.here.all_in_range(start // size, end // size + 1):
+        if not file.available.all_in_range(start // size, end // size + 1):
             return text(404, "the copy does not have these pieces yet")
         pieces = start // size, end // size + 1
         held = self._hold(fetch, file, *pieces)
@@ -98,7 +98,7 @@ class DownloadRoutes:
             n = geometry.number(start, end)
         except BadRange as error:
             raise BadRequest(400, str(error)) from None
-        if n >= len(file.here) or n not in file.here:
+        if n >= len(file.available) or n not in file.available:
             return text(404, "the copy does not have this piece yet")
         if file.geometry.length >= 0:
             # The length became known in between, and this piece may be the last one, and short.
@@ -111,7 +111,7 @@ class DownloadRoutes:
                      self._headers(fetch, held, f"bytes {start}-{end}/*"), broken=partial(self._damaged, fetch, file, n, n + 1),
                      started=partial(self._requested, fetch.task, n, client))
 
-    def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> Held | None:
+    def _hold(self, fetch: Fetch, file: Copy, first: int, past: int) -> OpenDescriptor | None:
         """Return the copy's descriptor; None when its file was removed."""
         try:
             return file.hold()
@@ -119,13 +119,13 @@ class DownloadRoutes:
             self._damaged(fetch, file, first, past)
             return None
 
-    def _headers(self, fetch: Fetch, held: Held, content_range: str) -> tuple[tuple[str, str], ...]:
+    def _headers(self, fetch: Fetch, held: OpenDescriptor, content_range: str) -> tuple[tuple[str, str], ...]:
         modified = email.utils.formatdate(os.fstat(held.fd).st_mtime, usegmt=True)
         headers = (("Last-Modified", modified), ("Accept-Ranges", "bytes"), ("ETag", f'"{fetch.description.generation}"'))
         return (*headers, ("Content-Range", content_range)) if content_range else headers
 
 
-def _batches(geometry: Geometry, held: Held, start: int, end: int) -> Iterator[tuple[bytes | FileSlice, ...]]:
+def _batches(geometry: Geometry, held: OpenDescriptor, start: int, end: int) -> Iterator[tuple[bytes | FileSlice, ...]]:
     """Yield framed bytes `start` to `end`, both included, in batches of up to AT_ONCE pieces; at least one batch."""
     step = AT_ONCE * geometry.piece_size
     while start <= end:

@@ -134,7 +134,7 @@ class SharedCopies:
         """Remove the pieces of a copy that is not needed any more."""
         file = fetch.file
         if file is not None and file.path:
-            for n in file.here:
+            for n in file.available:
                 self._swarm.uncached(fetch.task, n, self._loop.time())
             fetch.file = Claimed(claim.geometry, claim.digests)
             self._fetches.remove(fetch.task)

@@ -196,7 +196,7 @@ class Shares:
             return True
         count = claim.geometry.count
         # Pieces that are still to be verified on disk count as available.
-        there = (file.record.here if claim.proved else file.here).copy()
+        there = (file.record.available if claim.proved else file.available).copy()
         if there.first_clear() < 0:
             return False
         if any(cid in task.downloads and task.downloads[cid].holder_index != ABSENT for cid in claim.sharers):

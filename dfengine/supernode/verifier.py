@@ -76,7 +76,7 @@ class Verifier:
             fetch = self._fetches.get(complaint.task_id)
             file = fetch.file if fetch is not None else None
             shared = fetch is not None and fetch.claim is not None  # its digests are known without the bytes
-            here = file is not None and complaint.n < len(file.here) and (shared or complaint.n in file.here)
+            here = file is not None and complaint.n < len(file.available) and (shared or complaint.n in file.available)
             if file is None or not here or self._waiting >= MOST or not may_connect(complaint.source, self._access):
                 self._swarm.judged(complaint, "", self._loop.time())
                 continue

@@ -204,8 +204,8 @@ def test_a_piece_is_read_from_where_its_bit_was_seen(tmp_path: Path, monkeypatch
 
     def moves() -> bool:
         seen = ready()
-        if not file.moves:
-            file.become(other)
+        if not file.sequence:
+            file.replace_storage(other)
         return seen
 
     monkeypatch.setattr(digester, "_ready", moves)

@@ -106,7 +106,7 @@ class Joined:
         """What was copied by the time that nothing is waited for."""
         self.copier.finish()
         self.copier.run()
-        found = list(self.file.here)
+        found = list(self.file.available)
         self.transfer.close()
         self.place.close()
         self.file.close()
@@ -122,7 +122,7 @@ def test_pieces_are_copied(leader: PieceFile, page: SignalPage, tmp_path: Path) 
 
 def test_bits_that_are_ahead_of_their_bytes_are_found_out(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     leader.record.set_digest(2, bytes(16))
-    leader.record.show(2)
+    leader.record.publish(2)
     joined = Joined(leader, page, tmp_path)
     assert joined.run() == [0, 1]
     assert "piece 2" in joined.copier.broken
@@ -137,7 +137,7 @@ def test_a_file_that_is_cut_is_found_out(leader: PieceFile, page: SignalPage, tm
 
 def test_nothing_is_taken_from_what_may_be_of_two_versions(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
     joined = Joined(leader, page, tmp_path)
-    page.doubt()
+    page.mark_unproved()
     assert joined.run() == []
 
 
@@ -148,7 +148,7 @@ def test_nothing_is_taken_when_the_version_is_not_known_any_more(leader: PieceFi
 
 
 def test_what_the_leader_has_verified_is_taken(leader: PieceFile, page: SignalPage, tmp_path: Path) -> None:
-    page.doubt()
+    page.mark_unproved()
     content = b"2" * GEOMETRY.content(2)[1]
     leader.write(2, content, xxhash.xxh3_128_digest(content))
     leader.mark_complete()

@@ -78,9 +78,9 @@ def test_alone(transfer: Transfer) -> None:
     begun(transfer, job)
     with transfer.writing_in_place(job) as alone:
         assert alone
-        transfer.file.put(0, 0, RIGHT[: 4 * MIB])
-        transfer.file.put(0, 4 * MIB, RIGHT[4 * MIB :])
-        assert 0 not in transfer.file.here
+        transfer.file.write_part(0, 0, RIGHT[: 4 * MIB])
+        transfer.file.write_part(0, 4 * MIB, RIGHT[4 * MIB :])
+        assert 0 not in transfer.file.available
     transfer.commit(job, memoryview(b""), len(RIGHT), DIGEST, in_place=True)
     assert transfer.plan.finished
     assert transfer.file.record.digest(0) == DIGEST
@@ -115,8 +115,8 @@ def test_the_winner_waits_for_who_still_writes_unverified_bytes(transfer: Transf
         winner.start()
         assert line.stopped.wait(10), "the loser is cut off"
         # What it had received by then.
-        transfer.file.put(0, 0, WRONG)
-        assert 0 not in transfer.file.here
+        transfer.file.write_part(0, 0, WRONG)
+        assert 0 not in transfer.file.available
     winner.join(10)
     assert not winner.is_alive()
     assert transfer.plan.finished
@@ -137,14 +137,14 @@ def test_one_that_failed_leaves_the_place_to_the_next(transfer: Transfer) -> Non
     assert first is not None
     begun(transfer, first)
     with transfer.writing_in_place(first):
-        transfer.file.put(0, 0, WRONG)
+        transfer.file.write_part(0, 0, WRONG)
     transfer.drop(first, "digest")
     second = transfer.plan.assign(0.0)
     assert second is not None
     begun(transfer, second)
     with transfer.writing_in_place(second) as alone:
         assert alone
-        transfer.file.put(0, 0, RIGHT)
+        transfer.file.write_part(0, 0, RIGHT)
     transfer.commit(second, memoryview(b""), len(RIGHT), DIGEST, in_place=True)
     assert content(transfer) == RIGHT
 

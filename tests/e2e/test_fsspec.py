@@ -118,7 +118,7 @@ def test_reads_fetch_only_their_pieces_and_readers_share_them(stage: Scene, url:
             assert file.read(1000) == data[9 * MIB : 9 * MIB + 1000]
         assert fs.cat_file(url, 9 * MIB, 9 * MIB + 10) == data[9 * MIB : 9 * MIB + 10]
         file = fs._files._held[url].file
-        assert file.opened()._file.here.count() == 1
+        assert file.opened()._file.available.count() == 1
     assert node.metric("dfengine_sent_bytes_total") - before <= PIECE + 5
 
 

@@ -78,7 +78,7 @@ def opened(stage: Scene, url: str, *, host: int = 2, nodes: tuple[Supernode, ...
 
 def here(file: File) -> int:
     """Pieces that lie on this host."""
-    return file.opened()._file.here.count()
+    return file.opened()._file.available.count()
 
 
 def counts(file: File) -> tuple[int, int, int]:

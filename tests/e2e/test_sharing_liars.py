@@ -22,7 +22,7 @@ def lying(stage: Scene, node: Supernode, truth: Path, lie: Path, host: int = 8) 
     stage.homes.add(Path(home.path))
     found, name = content.read(str(lie), ("xxh3",)), "df-lie"
     end = time.time() + 999.0
-    shared = shared_content.Announced(name, named(truth), found.path, found.length, "liar", f"127.0.0.{host}", [node.node], [], end)
+    shared = shared_content.SharedContent(name, named(truth), found.path, found.length, "liar", f"127.0.0.{host}", [node.node], [], end)
     shared_content.publish(home, shared, found, task_id(shared.url))
     stage._start([*DFENGINE, "peer", "--home", home.path, "--ip", f"127.0.0.{host}"], subprocess.DEVNULL)
     until(lambda: announce(node, claim(truth, cid="asks"))["code"] == codes.CONTINUE and node.metric("dragonfly_supernode_tasks") > 0,

@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on(stage: Scene, part: float, with_node: bool) -> Non
     def kept() -> bool:
         """A whole piece is recorded: what is written may lie in several that are not whole."""
         with contextlib.closing(Record.follow(str(next(out.glob(".dfengine.*/record"))))) as record:
-            return any(record.holds(n, n + 1) for n in range(record.geometry.count))
+            return any(record.has_range(n, n + 1) for n in range(record.geometry.count))
 
     def enough() -> bool:
         try:

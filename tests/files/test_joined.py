@@ -85,7 +85,7 @@ def follow(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lead(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """It leads now, and copies what is here; another piece came into the place that it leaves after that."""
-    monkeypatch.setattr(PieceFile, "take", lambda fresh, file: bring(fresh, 0))
+    monkeypatch.setattr(PieceFile, "copy_missing", lambda fresh, file: bring(fresh, 0))
     shared.place.take_over(False)
 
 
@@ -164,7 +164,7 @@ def test_the_next_leader_fetches_into_a_place_only_if_its_owner_has_ended(tmp_pa
     follows.join(60)
     assert joining.leads
     bring(first, 3)
-    assert list(transfer.file.here) == ([0] if between else [0, 3])
+    assert list(transfer.file.available) == ([0] if between else [0, 3])
     place.close()
     joining.close()
     ours.close()

@@ -27,7 +27,7 @@ from dfengine.origin.request import Hop, asked_range
 from dfengine.storage.home import valid_name
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
-from dfengine.storage.shared_content import Announced
+from dfengine.storage.shared_content import SharedContent
 from dfengine.supernode.copies import reading_messages
 from dfengine.supernode.fastpath._plain_pull import plain_pull
 from dfengine.supernode.quota import TaskQuota
@@ -215,7 +215,7 @@ def record(data: bytes) -> None:
     with contextlib.suppress(StorageError):
         seen = Record.follow(path)
         with contextlib.suppress(StorageError, IndexError):
-            seen.holds(0, max(1, seen.geometry.count))
+            seen.has_range(0, max(1, seen.geometry.count))
         seen.close()
     try:
         file = PieceFile.open(part, path)
@@ -223,12 +223,12 @@ def record(data: bytes) -> None:
         return
     try:
         file.recheck()
-        for n in file.here:
+        for n in file.available:
             offset, length = file.geometry.content(n)
             piece = CONTENT[offset : offset + length]
             if file.record.digest(n) != xxhash.xxh3_128_digest(piece) or (file.geometry == RECORDED and n not in (0, 2)):
                 raise AssertionError(f"piece {n} counts as here")
-        file.record.all_here()
+        file.record.is_complete()
     finally:
         file.close()
 
@@ -255,7 +255,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "reading": partial(message, reading_messages.decode_answer),
     "announcement": partial(message, wire.decode_announcement),
     "announced": partial(message, wire.decode_announced),
-    "shared": partial(message, Announced.decode),
+    "shared": partial(message, SharedContent.decode),
     "folded": partial(message, wire.folded),
     "range": piece_range,
     "rate": partial(text, settings.parse_rate),

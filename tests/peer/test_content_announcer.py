@@ -14,11 +14,11 @@ from dfengine.net.dialer import Dialer
 from dfengine.peer import content_announcer
 from dfengine.settings import SupernodeAddress
 from dfengine.storage.home import Home
-from dfengine.storage.shared_content import Announced
+from dfengine.storage.shared_content import SharedContent
 from dfengine.wire import Announced as Answer
 from dfengine.wire import Announcement
 
-SHARED = Announced("df-1", "df:sha256:" + "0" * 64, "/f", 1, "cid", "10.0.0.9", ["a:1", "b:2"], ["b:2"], 1e12)
+SHARED = SharedContent("df-1", "df:sha256:" + "0" * 64, "/f", 1, "cid", "10.0.0.9", ["a:1", "b:2"], ["b:2"], 1e12)
 
 
 def test_as_it_was_shared_where_no_names_were_given() -> None:
@@ -29,7 +29,7 @@ def test_as_it_was_shared_where_no_names_were_given() -> None:
 
 def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = SHARED.replace(names=["dns://sn:7=2"])
-    assert Announced.decode(shared.encode()) == shared
+    assert SharedContent.decode(shared.encode()) == shared
     now: list[SupernodeAddress] = []
     named = [SupernodeAddress("sn", 7, 2, "dns")]
     monkeypatch.setattr(content_announcer, "ordered_now", lambda nodes, task: now if list(nodes) == named else None)

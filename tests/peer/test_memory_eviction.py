@@ -17,7 +17,7 @@ from dfengine.peer.memory_eviction import SHARE, Stream, beyond, copy_for, ended
 from dfengine.peer.served_downloads import Hosted
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.slots import SlotFile
 
 PIECE = 1 << 20
@@ -41,14 +41,14 @@ class Copies:
                 os.pwrite(fd, letter.encode() * length, offset)
                 if recorded:
                     file.record.set_digest(n, letter.encode() * 16)
-                file.record.show(n)
+                file.record.publish(n)
         self._stack.callback(file.close)
         return file
 
     def stream(self, file: MemoryFile | SlotFile, used: float = NOW, running: bool = False, task: str = "t") -> Stream:
         line = self._stack.enter_context(socket.socket()) if running else None
         stream = Stream(line, used)
-        stream.shared = Shared(Entry("n", task, "c", "", [], "", 0, 0, 60.0), file)
+        stream.shared = ServedFile(Entry("n", task, "c", "", [], "", 0, 0, 60.0), file)
         # The test closes the file.
         self._stack.callback(setattr, stream.shared, "file", None)
         return stream
@@ -83,7 +83,7 @@ def test_a_running_file_replaces_a_copy_once_it_has_its_pieces(copies: Copies) -
     old, new = copies.stream(copies.file("abc."), NOW), copies.stream(file, NOW + 1, running=True)
     assert second_copies([old, new]) == []
     file.record.set_digest(2, b"c" * 16)
-    file.record.show(2)
+    file.record.publish(2)
     assert second_copies([old, new]) == [old]
 
 

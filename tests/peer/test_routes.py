@@ -72,7 +72,7 @@ class Host:
 
     def finish(self, file: PieceFile, target: Target, name: str) -> None:
         """The download is over: it has its name, and nobody holds its lock."""
-        self.home.keep(name, file)
+        self.home.keep_record(name, file)
         target.finish(file)
         file.close()
         self.files = [entry for entry in self.files if entry[1] is not file]
@@ -145,7 +145,7 @@ def test_a_length_that_becomes_known_while_a_request_is_looked_at(host: Host) ->
     host.put(file, content, 0)
     assert host.piece("a", 0).status == 206
     shared = host.routes._open["a"]
-    asked = type(shared).here
+    asked = type(shared).has_range
 
     def here(offset: int, length: int) -> bool:
         if file.geometry.length < 0:
@@ -153,7 +153,7 @@ def test_a_length_that_becomes_known_while_a_request_is_looked_at(host: Host) ->
             file.learn_length(CONTENT + 100)
         return asked(shared, offset, length)
 
-    shared.here = here  # type: ignore[method-assign]
+    shared.has_range = here  # type: ignore[method-assign]
     assert body(host.piece("a", 1)) == framed(content[CONTENT : CONTENT + 100])
 
 
@@ -446,7 +446,7 @@ def finished(host: Host) -> tuple[str, bytes]:
         part = content[n * CONTENT : (n + 1) * CONTENT]
         file.write(n, part, xxhash.xxh3_128_digest(part))
     host.files = [entry for entry in host.files if entry[1] is not file]
-    target.finish(file, keep=lambda: host.home.keep("a", file))
+    target.finish(file, keep=lambda: host.home.keep_record("a", file))
     file.close()
     return target.path, content
 

@@ -91,7 +91,7 @@ def test_what_is_published_is_found_and_a_change_is_noticed(tmp_path: Path) -> N
     path.write_bytes(os.urandom(PIECE + 1))
     found = content.read(str(path), ("xxh3",))
     name, url = shared_content.name_of(found.sha256, "1-2.3"), f"df:sha256:{found.sha256}"
-    shared = shared_content.Announced(name, url, found.path, found.length, "cid", "127.0.0.1", ["n:1"], [], 9e9)
+    shared = shared_content.SharedContent(name, url, found.path, found.length, "cid", "127.0.0.1", ["n:1"], [], 9e9)
     shared_content.publish(home, shared, found, task_id(shared.url))
     assert shared_content.listed(home) == [shared]
     assert shared_content.is_whole(home, shared)

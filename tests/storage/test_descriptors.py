@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from dfengine.errors import StorageError
-from dfengine.storage.descriptors import Descriptors, OnDemand
+from dfengine.storage.descriptors import Descriptors, ReopenedFile
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Callable[[str, Descriptors], OnDemand]:
-    def make(name: str, descriptors: Descriptors) -> OnDemand:
+def made(tmp_path: Path) -> Callable[[str, Descriptors], ReopenedFile]:
+    def make(name: str, descriptors: Descriptors) -> ReopenedFile:
         path = tmp_path / name
         path.write_text(name)
-        return OnDemand(str(path), os.open(path, os.O_RDWR), descriptors)
+        return ReopenedFile(str(path), os.open(path, os.O_RDWR), descriptors)
 
     return make
 
@@ -28,12 +28,12 @@ def opened() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def text(file: OnDemand) -> str:
+def text(file: ReopenedFile) -> str:
     held = file.hold()
     return os.pread(held.fd, 100, 0).decode()
 
 
-def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], OnDemand]) -> None:
+def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], ReopenedFile]) -> None:
     before, descriptors = opened(), Descriptors(3)
     files = [made(str(n), descriptors) for n in range(20)]
     assert opened() == before + 3
@@ -48,7 +48,7 @@ def test_few_are_open_and_all_can_be_read(made: Callable[[str, Descriptors], OnD
     assert opened() == before
 
 
-def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[[str, Descriptors], OnDemand], tmp_path: Path) -> None:
+def test_a_file_that_was_removed_or_replaced_is_not_taken_for_it(made: Callable[[str, Descriptors], ReopenedFile], tmp_path: Path) -> None:
     before, descriptors = opened(), Descriptors()
     ours, other, known = made("ours", descriptors), made("other", descriptors), made("known", descriptors)
     sent = ours.hold()

@@ -9,7 +9,7 @@ import pytest
 
 from dfengine.errors import StorageError
 from dfengine.storage import folder_lock
-from dfengine.storage.extraneous_files import DEEPEST, Young, surplus
+from dfengine.storage.extraneous_files import DEEPEST, CreatedSince, find_extraneous
 
 
 def everything(path: str) -> bool:
@@ -36,11 +36,11 @@ def left(folder: Path) -> set[str]:
 
 def test_what_does_not_belong_is_told_and_then_deleted(folder: Path) -> None:
     before = left(folder)
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=False)) == ["a/b/old", "old\nline", "gone"]
+    assert list(find_extraneous(str(folder), {"a/b/keep"}, everything, remove=False)) == ["a/b/old", "old\nline", "gone"]
     assert left(folder) == before
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, remove=True)) == ["a/b/old", "old\nline", "gone"]
+    assert list(find_extraneous(str(folder), {"a/b/keep"}, everything, remove=True)) == ["a/b/old", "old\nline", "gone"]
     assert left(folder) == before - {"top/a/b/old", "top/old\nline", "top/gone"}
-    assert not list(surplus(str(folder), {"a/b/keep"}, everything, remove=True))
+    assert not list(find_extraneous(str(folder), {"a/b/keep"}, everything, remove=True))
 
 
 def test_directories_and_links_that_lead_nowhere_by_that_go(folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_directories_and_links_that_lead_nowhere_by_that_go(folder: Path) -> Non
     (folder / "e").mkdir()
     (folder / "e/f").symlink_to("f")
     (folder / "private").symlink_to("/root/../proc/1/cwd/x" if os.geteuid() else "a/b/keep")
-    found = list(surplus(str(folder), {"a/b/keep"}, lambda path: path != "kept", remove=True))
+    found = list(find_extraneous(str(folder), {"a/b/keep"}, lambda path: path != "kept", remove=True))
     assert found == ["a/b/old", "a/deep/er/x", "old\nline", "0", "1", "e/f", "gone"]
     assert sorted(os.listdir(folder)) == ["a", "empty", "kept", "link", "pipe", "private"]
     assert sorted(os.listdir(folder / "a")) == [".x.0123456789ab.part", "b", "file"]
@@ -69,9 +69,9 @@ def test_what_came_since_stays_and_a_time_to_come_is_none(folder: Path) -> None:
     (folder / "a/b/new").touch()
     (folder / "own").touch()
     now = folder_lock.clock(held)
-    young = Young(began, now, {"own"})
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, True, young)) == ["a/b/old", "old\nline", "own", "gone"]
-    assert list(surplus(str(folder), {"a/b/keep"}, everything, True, Young(began, began))) == ["a/b/new"]
+    created_since = CreatedSince(began, now, {"own"})
+    assert list(find_extraneous(str(folder), {"a/b/keep"}, everything, True, created_since)) == ["a/b/old", "old\nline", "own", "gone"]
+    assert list(find_extraneous(str(folder), {"a/b/keep"}, everything, True, CreatedSince(began, began))) == ["a/b/new"]
     folder_lock.unlock(fd, held)
     os.close(fd)
 
@@ -85,7 +85,7 @@ def test_a_directory_that_another_download_writes_to_is_left_alone(folder: Path)
     held = folder_lock.lock(fd, "b")
     assert folder_lock.held_above(str(folder / "b/x/y")) == str(folder / "b")
     assert not folder_lock.held_above(str(folder / "b"))
-    assert list(surplus(str(folder), {"a/b/keep"}, lambda path: path[0] in "bc", True)) == ["c/.dfengine.lock", "c/x"]
+    assert list(find_extraneous(str(folder), {"a/b/keep"}, lambda path: path[0] in "bc", True)) == ["c/.dfengine.lock", "c/x"]
     assert sorted(os.listdir(folder / "b")) == [folder_lock.NAME, "x"]
     folder_lock.unlock(fd, held)
     os.close(fd)
@@ -93,12 +93,12 @@ def test_a_directory_that_another_download_writes_to_is_left_alone(folder: Path)
 
 
 def test_what_was_not_asked_for_stays(folder: Path) -> None:
-    assert list(surplus(str(folder), set(), lambda path: path.startswith("a/b/o"), remove=True)) == ["a/b/old"]
+    assert list(find_extraneous(str(folder), set(), lambda path: path.startswith("a/b/o"), remove=True)) == ["a/b/old"]
     assert (folder / "a/b/keep").exists()
 
 
 def test_a_directory_that_becomes_a_link_is_not_entered(folder: Path) -> None:
-    found = surplus(str(folder), set(), everything, remove=True)
+    found = find_extraneous(str(folder), set(), everything, remove=True)
     assert next(found) == "a/b/keep"
     (folder / "z").symlink_to("../outside")
     assert "z/precious" not in list(found)
@@ -107,23 +107,23 @@ def test_a_directory_that_becomes_a_link_is_not_entered(folder: Path) -> None:
 
 def test_a_link_given_as_the_directory_is_the_users_own_word(folder: Path) -> None:
     (folder.parent / "also").symlink_to("top")
-    assert "a/b/old" in list(surplus(str(folder.parent / "also"), {"a/b/keep"}, everything, remove=False))
+    assert "a/b/old" in list(find_extraneous(str(folder.parent / "also"), {"a/b/keep"}, everything, remove=False))
 
 
 @pytest.mark.parametrize("path", ["/", "~", "//", "/usr/.."])
 def test_neither_the_root_nor_the_home_directory(path: str) -> None:
     with pytest.raises(StorageError, match="nothing is deleted"):
-        next(surplus(os.path.expanduser(path), set(), lambda path: False, remove=False))
+        next(find_extraneous(os.path.expanduser(path), set(), lambda path: False, remove=False))
 
 
 def test_a_directory_that_is_not_there_has_nothing(tmp_path: Path) -> None:
-    assert not list(surplus(str(tmp_path / "none"), set(), everything, remove=True))
+    assert not list(find_extraneous(str(tmp_path / "none"), set(), everything, remove=True))
 
 
 def test_no_directory_and_one_too_deep_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="Not a directory"):
-        list(surplus(str(tmp_path / "file"), set(), everything, remove=True))
+        list(find_extraneous(str(tmp_path / "file"), set(), everything, remove=True))
     top = os.open(tmp_path, os.O_RDONLY)
     for _ in range(DEEPEST + 2):
         os.mkdir("d", dir_fd=top)
@@ -133,7 +133,7 @@ def test_no_directory_and_one_too_deep_are_refused(tmp_path: Path) -> None:
     os.close(top)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(StorageError, match="directories deep"):
-        list(surplus(str(tmp_path), set(), everything, remove=True))
+        list(find_extraneous(str(tmp_path), set(), everything, remove=True))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -142,4 +142,4 @@ def test_what_a_download_of_another_tree_goes_on_from_stays(tmp_path: Path) -> N
     (tmp_path / ".dfengine.0123456789ab" / "record").touch()
     (tmp_path / "sub" / ".dfengine.0123456789ab").mkdir(parents=True)
     (tmp_path / "sub" / ".dfengine.0123456789ab" / "file").touch()
-    assert list(surplus(str(tmp_path), frozenset(), everything, remove=True)) == ["sub/.dfengine.0123456789ab/file"]
+    assert list(find_extraneous(str(tmp_path), frozenset(), everything, remove=True)) == ["sub/.dfengine.0123456789ab/file"]

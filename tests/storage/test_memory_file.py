@@ -19,7 +19,7 @@ GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
 
 def test_memory_is_taken_where_pieces_are() -> None:
     file = MemoryFile.allocate(Geometry(1 << 40))
-    file.put(7, 0, b"x" * 100)
+    file.write_part(7, 0, b"x" * 100)
     assert os.fstat(file.fd).st_blocks * 512 < SIZE
     file.close()
 
@@ -27,9 +27,9 @@ def test_memory_is_taken_where_pieces_are() -> None:
 def test_another_process_sees_the_bits_and_the_bytes() -> None:
     file = MemoryFile.allocate(GEOMETRY, b"v1")
     other = adopt([os.dup(fd) for fd in file.descriptors])
-    assert not other.record.holds(3, 4)
+    assert not other.record.has_range(3, 4)
     file.write(3, b"content", xxhash.xxh3_128_digest(b"content"))
-    assert other.record.holds(3, 4)
+    assert other.record.has_range(3, 4)
     fd, offset, length = other.locate(3)
     assert os.pread(fd, length, offset) == b"content"
     assert (other.geometry, other.record.generation, other.unchanged()) == (GEOMETRY, b"v1", True)
@@ -78,12 +78,12 @@ def test_a_file_becomes_another_while_it_is_read() -> None:
     file, other = MemoryFile.allocate(GEOMETRY, b"v1"), MemoryFile.allocate(GEOMETRY, b"v1")
     digest = xxhash.xxh3_128_digest(b"content")
     file.write(3, b"content", digest)
-    other.take(file)
-    before, moves = file.fd, file.moves
+    other.copy_missing(file)
+    before, moves = file.fd, file.sequence
     fresh = other.fd
-    file.become(other)
-    assert (file.fd, list(file.here), file.record.digest(3)) == (fresh, [3], digest)
-    assert file.moves == moves + 2
+    file.replace_storage(other)
+    assert (file.fd, list(file.available), file.record.digest(3)) == (fresh, [3], digest)
+    assert file.sequence == moves + 2
     fd, offset, length = file.locate(3)
     assert os.pread(fd, length, offset) == os.pread(before, length, offset) == b"content", "a reader may still be there"
     file.close()
@@ -96,8 +96,8 @@ def test_a_piece_that_is_not_what_its_record_says_is_not_taken() -> None:
     file, other = MemoryFile.allocate(GEOMETRY), MemoryFile.allocate(GEOMETRY)
     file.write(3, b"content", xxhash.xxh3_128_digest(b"contents"))
     with pytest.raises(StorageError):
-        other.take(file)
-    assert list(other.here) == []
+        other.copy_missing(file)
+    assert list(other.available) == []
     file.close()
     other.close()
 

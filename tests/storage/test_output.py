@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dfengine.errors import BadValue, StorageError, TimedOut
-from dfengine.storage.output import descriptor, opened, place, prepare, takes_stream, url_name
+from dfengine.storage.output import descriptor, opened, prepare, resolve_output, takes_stream, url_name
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_where_the_file_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     said = {("", ""): "n", ("f", ""): "f", ("there", ""): "there/n", ("new/", ""): "new/n", ("", "d"): "d/n", ("f", "d"): "d/f",
             ("new/", "d"): "d/new/n", ("/abs", "d"): "/abs", ("there", "d"): "d/there"}  # fmt: skip
-    assert {key: place(name, *key) for key in said} == said
+    assert {key: resolve_output(name, *key) for key in said} == said
 
 
 def test_a_missing_folder_is_made_when_that_is_asked_for(tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ def test_what_the_leader_says_is_read(pages: tuple[SignalPage, SignalPage]) -> N
     assert (other.unproved, other.una, other.end, other.digests) == (False, 0, 0, {})
     beats = other.beats
     leader.beat()
-    leader.moved(7, 11)
-    leader.say_digests({"sha256": "ab" * 32, "xxh3": "cd" * 16})
-    leader.doubt()
+    leader.set_window(7, 11)
+    leader.publish_digests({"sha256": "ab" * 32, "xxh3": "cd" * 16})
+    leader.mark_unproved()
     assert other.beats != beats
     assert (other.unproved, other.una, other.end, other.digests) == (True, 7, 11, {"sha256": "ab" * 32, "xxh3": "cd" * 16})
 

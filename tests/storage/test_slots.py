@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadRange, StorageError
 from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.storage.home import Entry
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.slots import MEMORIES, SlotFile
 
 MIB = 1 << 20
@@ -45,7 +45,7 @@ def test_pieces_lie_in_slots_of_whole_pages() -> None:
     assert resident(file) == 0
     content = put(file, 2, b"x")
     assert os.pread(data[2], PIECE, 2 * MIB) == content
-    assert list(file.here) == [2]
+    assert list(file.available) == [2]
     assert resident(file) == MIB
     put(file, 1, b"y")
     put(file, 5, b"z")
@@ -56,7 +56,7 @@ def test_pieces_lie_in_slots_of_whole_pages() -> None:
     file.evict(2)
     file.evict(5)
     assert resident(file) == 0
-    assert list(file.here) == []
+    assert list(file.available) == []
     file.close()
     for fd in data:
         with pytest.raises(OSError, match="Bad file descriptor"):
@@ -79,18 +79,18 @@ def test_pages_in_a_pipe_survive_eviction_and_a_new_piece(file: SlotFile) -> Non
 def test_another_process_sees_what_is_here_and_what_left(file: SlotFile) -> None:
     other = SlotFile.adopt([os.dup(fd) for fd in file.descriptors])
     content = put(file, 1, b"y")
-    shared = Shared(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
-    assert shared.here(PIECE, PIECE)
-    fd, place, bits, n, _ = shared.find(PIECE, PIECE)
+    shared = ServedFile(Entry("name", "task", "cid", "", [], "", 0, 0, 1.0), other)
+    assert shared.has_range(PIECE, PIECE)
+    fd, place, bits, n, _ = shared.locate(PIECE, PIECE)
     assert (place, n) == (MIB, 1)
     assert os.pread(fd, PIECE, place) == content
     put(file, 0, b"x")
-    assert shared.find(7, 9)[:2] == (other.fd, 7)
+    assert shared.locate(7, 9)[:2] == (other.fd, 7)
     assert 1 in file.record.used, "it was asked for"
     with pytest.raises(BadRange):
-        shared.find(PIECE - 1, 2)
+        shared.locate(PIECE - 1, 2)
     file.evict(1)
-    assert not shared.here(PIECE, PIECE)
+    assert not shared.has_range(PIECE, PIECE)
     assert bits is not None
     assert 1 not in bits
     shared.close()
@@ -114,7 +114,7 @@ def test_a_piece_that_leaves_while_it_is_sent_is_cut_off_before_what_follows(fil
         return False
 
     try:
-        upload = Upload((b"head", FileSlice(file.fd, 0, PIECE, file, file.here, 0), b"\x7f"))
+        upload = Upload((b"head", FileSlice(file.fd, 0, PIECE, file, file.available, 0), b"\x7f"))
         upload.advance(ours.fileno(), PIECE // 2)
         file.evict(0)
         assert gone(upload, ours, theirs)
@@ -131,7 +131,7 @@ def test_a_piece_that_stays_is_sent_whole(file: SlotFile) -> None:
     put(file, 3, b"q")
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        Upload((b"h", FileSlice(*file.locate(3), file, file.here, 3), b"\x7f")).advance(ours.fileno(), 100)
+        Upload((b"h", FileSlice(*file.locate(3), file, file.available, 3), b"\x7f")).advance(ours.fileno(), 100)
         assert theirs.recv(100) == b"h" + b"q" * 7 + b"\x7f"
 
 
@@ -146,4 +146,4 @@ def test_what_is_no_record_is_refused(file: SlotFile) -> None:
 def test_no_bit_no_byte(file: SlotFile) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(EOFError):
-        Upload((FileSlice(file.fd, 0, 10, file, file.here, 0),)).advance(ours.fileno(), 100)
+        Upload((FileSlice(file.fd, 0, 10, file, file.available, 0),)).advance(ours.fileno(), 100)

@@ -60,19 +60,19 @@ class TestRecord:
         writer = Record.create(path, geometry, b"v1")
         reader = Record.follow(path)
         writer.set_digest(3, b"d" * 16)
-        writer.show(3)
-        assert reader.holds(3, 4)
-        assert not reader.holds(3, 5)
+        writer.publish(3)
+        assert reader.has_range(3, 4)
+        assert not reader.has_range(3, 5)
         assert reader.generation == b"v1"
         again = Record.open(path)
-        assert list(again.here) == [3]
+        assert list(again.available) == [3]
         assert again.digest(3) == b"d" * 16
         again.close()
         os.unlink(path)
-        writer.show(4)
-        assert reader.holds(3, 5)
-        assert writer.hide(3)
-        assert not reader.holds(3, 5)
+        writer.publish(4)
+        assert reader.has_range(3, 5)
+        assert writer.unpublish(3)
+        assert not reader.has_range(3, 5)
         assert reader.complete_mtime == 0
         writer.set_complete(77)
         assert reader.complete_mtime == 77
@@ -83,9 +83,9 @@ class TestRecord:
         path = str(tmp_path / "r")
         writer = Record.create(path, Geometry(100 * 64, PIECE))
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(writer.show, range(64)))
+            list(pool.map(writer.publish, range(64)))
         again = Record.open(path)
-        assert list(again.here) == list(range(64))
+        assert list(again.available) == list(range(64))
         again.close()
         writer.close()
 
@@ -103,11 +103,11 @@ class TestRecord:
         writer, reader = Record.create(path, Geometry(-1, PIECE)), Record.follow(path)
         os.truncate(path, 70)
         with pytest.raises(StorageError, match="cut short"):
-            reader.holds(70, 80)
+            reader.has_range(70, 80)
         os.truncate(path, 0)
         with pytest.raises(StorageError, match="cut short"):
             assert reader.geometry
-        writer.show(3)
+        writer.publish(3)
         writer.close()
         reader.close()
 
@@ -123,7 +123,8 @@ class TestRecord:
 
         monkeypatch.setattr(os, "pwrite", refuse)
         changes: tuple[Callable[[], object], ...] = (
-            lambda: writer.show(1), lambda: writer.set_digest(1, bytes(16)), lambda: writer.learn_length(1), lambda: writer.set_complete(1),
+            lambda: writer.publish(1), lambda: writer.set_digest(1, bytes(16)), lambda: writer.learn_length(1),
+        lambda: writer.set_complete(1),
         )  # fmt: skip
         for change in changes:
             with pytest.raises(StorageError) as caught:
@@ -132,7 +133,7 @@ class TestRecord:
         with pytest.raises(StorageError):
             Record.create(path, geometry)
         assert os.listdir(tmp_path) == ["r"]
-        assert 1 not in writer.here
+        assert 1 not in writer.available
         writer.close()
 
     def test_a_streams_record_cannot_be_cut_and_one_that_can_is_not_taken(self, geometry: Geometry) -> None:
@@ -153,10 +154,10 @@ class TestRecord:
         assert reader.geometry.count == -1
         writer.learn_length(250)
         assert reader.geometry == Geometry(250, PIECE)
-        assert not reader.all_here()
+        assert not reader.is_complete()
         for n in range(3):
-            writer.show(n)
-        assert reader.all_here()
+            writer.publish(n)
+        assert reader.is_complete()
         writer.close()
         reader.close()
 
@@ -199,7 +200,7 @@ class TestPieceFile:
     def test_holds_plain_bytes_and_locates_them(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(geometry.count - 1, -1, -1))
-        assert file.record.all_here()
+        assert file.record.is_complete()
         whole = b"".join(content_of(geometry, n) for n in range(geometry.count))
         assert (tmp_path / "d").read_bytes() == whole
         for n in range(geometry.count):
@@ -211,11 +212,11 @@ class TestPieceFile:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(5))
         os.pwrite(file.fd, b"\xff", 230)
-        file.record.show(7)  # a bit that reached the disk before its bytes did
+        file.record.publish(7)  # a bit that reached the disk before its bytes did
         file.close()
         file = PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
         assert file.recheck() == [2, 7]
-        assert list(file.here) == [0, 1, 3, 4]
+        assert list(file.available) == [0, 1, 3, 4]
         file.close()
 
     @pytest.mark.parametrize("length", [5, 1051])
@@ -230,7 +231,7 @@ class TestPieceFile:
         fill(file, range(3))
         file.close()
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
-        assert file.here.count() == 0
+        assert file.available.count() == 0
         assert (tmp_path / "d").read_bytes() == bytes(geometry.length)
         file.close()
 
@@ -239,7 +240,7 @@ class TestPieceFile:
         file.write(0, b"a" * 100, b"0" * 16)
         file.write(1, b"b" * 30, b"1" * 16)
         file.learn_length(130)
-        assert file.record.all_here()
+        assert file.record.is_complete()
         assert (tmp_path / "d").read_bytes() == b"a" * 100 + b"b" * 30
         assert file.locate(1) == (file.fd, 100, 30)
         file.close()
@@ -282,7 +283,7 @@ class TestTarget:
         assert raised.value is not None
         assert sorted(os.listdir("/proc/self/fd")) == before
         file = Target(out, TASK).open(geometry, b"g")
-        assert list(file.here) == [0]
+        assert list(file.available) == [0]
         file.close()
 
     @pytest.mark.parametrize("pieces", [0, 2])
@@ -325,7 +326,7 @@ class TestTarget:
         os.pwrite(file.fd, b"\xff", 230)
         file.close()  # as a killed process, or a power cut, would leave it
         file = Target(out, TASK).open(geometry, b"g")
-        assert list(file.here) == [0, 1, 3]
+        assert list(file.available) == [0, 1, 3]
         file.close()
 
     @pytest.mark.parametrize("known", [True, False])
@@ -346,7 +347,7 @@ class TestTarget:
             assert not out.exists()
             file.close()
             file = Target(str(out), TASK).open(geometry, b"")
-            assert not [n for n in file.here if n >= cut // 100]
+            assert not [n for n in file.available if n >= cut // 100]
             file.close()
 
     def test_a_part_that_took_the_outputs_name_before_it_was_locked_is_not_written(
@@ -374,7 +375,7 @@ class TestTarget:
         fill(file, range(4))
         file.close()
         file = Target(out, TASK).open(other, generation)
-        assert file.here.count() == 0
+        assert file.available.count() == 0
         assert file.geometry == other
         file.close()
 
@@ -519,7 +520,7 @@ class TestTarget:
         target = Target(str(out), TASK)
         file = target.open(geometry, b"g")
         assert target.private
-        assert not file.here.count()
+        assert not file.available.count()
         assert target.part != laid.path
         assert Path(laid.path).read_bytes() == before
         file.close()
@@ -595,7 +596,7 @@ class TestHome:
             with monkeypatch.context() as patch:
                 patch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
                 with pytest.raises(DiskFull):
-                    home.keep(call, file)
+                    home.keep_record(call, file)
             file.close()
         assert {part: os.listdir(os.path.join(home.path, part)) for part in ("tasks", "data", "records")} == {
             "tasks": ["link"], "data": [], "records": []
@@ -611,10 +612,10 @@ class TestHome:
         assert shared is not None
         with monkeypatch.context() as patch:
             patch.setattr(Record, "set_named", lambda *_: (_ for _ in ()).throw(DiskFull("cannot write")))
-            target.finish(file, keep=lambda: home.keep("f-1-2.000", file))
+            target.finish(file, keep=lambda: home.keep_record("f-1-2.000", file))
         file.close()
         assert sorted(os.listdir(tmp_path)) == ["home", "out"]
-        assert shared.here(0, geometry.length)
+        assert shared.has_range(0, geometry.length)
         compare, must = shared.check(0, geometry.length)
         assert must
         assert compare is not None
@@ -633,17 +634,17 @@ class TestHome:
         fill(file, range(1))
         shared = home.find("f-1-2.000")
         assert shared is not None
-        assert shared.here(0, 100)
+        assert shared.has_range(0, 100)
         fill(file, range(1, geometry.count))
-        target.finish(file, keep=lambda: home.keep("f-1-2.000", file))
+        target.finish(file, keep=lambda: home.keep_record("f-1-2.000", file))
         file.close()
         os.chmod(target.path, 0o600)  # its ctime is another one
-        assert shared.here(0, geometry.length)
+        assert shared.has_range(0, geometry.length)
         compare, must = shared.check(0, geometry.length)
         assert must
         assert compare is not None
         assert compare()
-        assert shared.here(0, geometry.length)
+        assert shared.has_range(0, geometry.length)
 
     @pytest.mark.parametrize("linked", [True, False])
     def test_what_was_deleted_or_replaced_is_withdrawn_and_nothing_else(
@@ -658,7 +659,7 @@ class TestHome:
             fill(file, range(geometry.count))
             assert not home.withdraw_deleted()
             if name not in names[:2]:
-                home.keep(name, file)
+                home.keep_record(name, file)
                 target.finish(file)
             file.close()
         assert not home.withdraw_deleted()
@@ -687,21 +688,21 @@ class TestHome:
         target, file = self.share(home, tmp_path, geometry)
         shared = home.find("f-1-2.000")
         assert shared is not None
-        assert not shared.here(0, 100)
+        assert not shared.has_range(0, 100)
         fill(file, range(3))
-        assert shared.here(0, 300)
-        assert shared.here(50, 200)
-        assert not shared.here(250, 51)
+        assert shared.has_range(0, 300)
+        assert shared.has_range(50, 200)
+        assert not shared.has_range(250, 51)
         fill(file, range(3, geometry.count))
-        home.keep("f-1-2.000", file)
+        home.keep_record("f-1-2.000", file)
         target.finish(file)
         file.close()
         late = Home(str(tmp_path / "home")).find("f-1-2.000")
         assert late is not None
         for one in (shared, late):
-            assert one.here(0, geometry.length)
+            assert one.has_range(0, geometry.length)
             offset, length = geometry.content(2)
-            fd, place, bits, *_ = one.find(offset, length)
+            fd, place, bits, *_ = one.locate(offset, length)
             assert bits is None
             assert os.pread(fd, length, place) == content_of(geometry, 2)
             one.close()
@@ -710,15 +711,15 @@ class TestHome:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)
         fill(file, range(geometry.count))
-        home.keep("f-1-2.000", file)
+        home.keep_record("f-1-2.000", file)
         target.finish(file)
         shared = home.find("f-1-2.000")
         assert shared is not None
-        assert shared.here(0, 100)
+        assert shared.has_range(0, 100)
         with open(tmp_path / "out", "r+b") as out:
             out.write(b"changed")
         os.utime(tmp_path / "out", ns=(5, 5))
-        assert not shared.here(0, 100)
+        assert not shared.has_range(0, 100)
         shared.close()
         file.close()
 
@@ -735,13 +736,13 @@ class TestHome:
         during = home.find("f-1-2.000")
         assert during is not None
         fill(file, range(geometry.count))
-        home.keep("f-1-2.000", file)
+        home.keep_record("f-1-2.000", file)
         target.finish(file)
         file.close()
         after = home.find("f-1-2.000")
         assert after is not None
         for one in (during, after):
-            assert one.here(0, geometry.length)
+            assert one.has_range(0, geometry.length)
             one.close()
         (tmp_path / "other").write_bytes((tmp_path / "out").read_bytes())
         os.replace(tmp_path / "other", tmp_path / "out")
@@ -769,7 +770,7 @@ class TestHome:
         home.touch("f-1-2.000", 1000.0)
         assert home.sweep(5000.0) == []  # its download still holds the lock
         fill(file, range(geometry.count))
-        home.keep("f-1-2.000", file)
+        home.keep_record("f-1-2.000", file)
         target.finish(file)
         file.close()
         assert home.sweep(1059.0) == []

@@ -63,7 +63,7 @@ class Tree:
 
     def write_all(self, file: TreeFile) -> None:
         for n in range(self.geometry.count):
-            if n not in file.here:
+            if n not in file.available:
                 self.write(file, n)
 
     def finish(self, file: TreeFile) -> None:
@@ -97,11 +97,11 @@ def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int],
         ends = {order.randrange(len(pieces)) for _ in range(stops)}
         written = set()
         for at, n in enumerate(pieces):
-            if parts and file.takes_parts(n) and tree.piece(n):
+            if parts and file.accepts_parts(n) and tree.piece(n):
                 middle = len(tree.piece(n)) // 2
-                file.put(n, 0, tree.piece(n)[:middle])
-                file.put(n, middle, tree.piece(n)[middle:])
-                file.offer(n, content_digest(tree.piece(n)))
+                file.write_part(n, 0, tree.piece(n)[:middle])
+                file.write_part(n, middle, tree.piece(n)[middle:])
+                file.publish(n, content_digest(tree.piece(n)))
             else:
                 tree.write(file, n)
             written.add(n)
@@ -114,7 +114,7 @@ def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int],
             if at in ends:
                 tree.stop(file)
                 file = tree.open()
-                assert set(file.here) == written
+                assert set(file.available) == written
         assert not file.failed
         tree.finish(file)
         tree.check()
@@ -140,7 +140,7 @@ def test_what_was_changed_since_is_not_resumed(data: st.DataObject, sizes: list[
             else:
                 victim.write_bytes({"change": bytes([body[0] ^ 1]) + body[1:], "cut": body[:-1], "grow": body + b"x"}[how])
         file = tree.open()
-        for n in file.here:
+        for n in file.available:
             buffer = memoryview(bytearray(32))
             assert bytes(buffer[: file.read_into(n, buffer)]) == tree.piece(n)
         tree.write_all(file)
@@ -206,7 +206,7 @@ def test_what_has_the_name_of_a_file(tmp_path: Path, kind: str) -> None:
     file.finish_all()
     if kind in ("directory", "full"):
         assert {n: str(why) for n, why in file.failed.items()} == {1: f"cannot write {out / 'b'}: a directory has its name"}
-        assert 0 not in file.here
+        assert 0 not in file.available
     else:
         assert not file.failed
         assert (out / "b").read_bytes() == b"2" * 10
@@ -322,7 +322,7 @@ def test_files_that_an_earlier_download_has_written_are_kept(tmp_path: Path) -> 
     assert not third.target.find_kept()
     assert third.target.kept == [0, 2, 4, 6, 7]
     file = third.open()
-    assert 0 < file.here.count() < third.geometry.count
+    assert 0 < file.available.count() < third.geometry.count
     third.write_all(file)
     third.finish(file)
     third.check()
@@ -336,8 +336,8 @@ def test_what_is_left_of_a_download_killed_at_its_end_is_removed(tmp_path: Path)
     file.finish_all()
     tree.stop(file)
     assert tree.target.find_kept()
-    tree.target.tidy()
-    tree.target.tidy()
+    tree.target.cleanup()
+    tree.target.cleanup()
     tree.target.close()
     tree.check()
 
@@ -373,7 +373,7 @@ def test_two_trees_are_not_written_to_one_directory_at_once(tmp_path: Path, way:
     first = Tree(out, {"a": b"1" * 100})
     second = TreeTarget(str(out if way == "itself" else tmp_path / "link"), "ab" * 32, ["b"], [1])
     file = first.open()
-    for attempt in (second.prepare, second.occupy):
+    for attempt in (second.prepare, second.lock):
         with pytest.raises(StorageError, match=r"another download writes a tree to .*/out: wait for it"):
             attempt()
     first.write_all(file)
@@ -390,9 +390,9 @@ def test_one_that_deletes_is_not_begun_below_another(tmp_path: Path) -> None:
     file = first.open()
     second = TreeTarget(str(tmp_path / "out/sub/deep"), "ab" * 32, ["b"], [1])
     with pytest.raises(StorageError, match=r"writes a tree to .*/out: .*--delete"):
-        second.occupy(deletes=True)
+        second.lock(deletes=True)
     assert not (tmp_path / "out/sub").exists(), "what was made for it"
-    second.occupy()
+    second.lock()
     second.close()
     first.stop(file)
 
@@ -423,7 +423,7 @@ def test_who_only_looks_does_not_get_in_the_way(tmp_path: Path) -> None:
     try:
         for _ in range(50):
             target = TreeTarget(str(tmp_path / "out"), TASK, ["a"], [1])
-            target.occupy()
+            target.lock()
             target.close()
     finally:
         stop.set()

@@ -17,7 +17,7 @@ from dfengine.net._sendfile import FileSlice
 from dfengine.storage import tree_shared
 from dfengine.storage.hashing import content_digest
 from dfengine.storage.home import Home
-from dfengine.storage.served_file import Shared
+from dfengine.storage.served_file import ServedFile
 from dfengine.storage.target import Target
 from dfengine.storage.tree_file import TreeFile
 from dfengine.storage.tree_shared import decode, encode
@@ -38,23 +38,23 @@ class Served:
     def end(self) -> None:
         """The download ends."""
         self.file.finish_all()
-        self.home.keep(NAME, self.file)
+        self.home.keep_record(NAME, self.file)
         self.tree.target.discard()
         self.file.close()
         self.tree.target.close()
 
-    def shared(self) -> Shared:
+    def shared(self) -> ServedFile:
         found = self.home.find(NAME)
         assert found is not None
         return found
 
-    def sent(self, shared: Shared, n: int) -> bytes | None:
+    def sent(self, shared: ServedFile, n: int) -> bytes | None:
         """Piece n as it goes out; None: it is refused, or cut off."""
         offset, length = self.tree.geometry.content(n)
-        if not shared.here(offset, length):
+        if not shared.has_range(offset, length):
             return None
         try:
-            fd, place, bits, piece, owner = shared.find(offset, length)
+            fd, place, bits, piece, owner = shared.locate(offset, length)
         except StorageError:
             return None
         part = FileSlice(fd, place, length, owner, bits, piece, *shared.check(offset, length, owner))
@@ -131,7 +131,7 @@ def test_a_range_over_pieces_is_refused(served: Served) -> None:
     served.tree.write_all(served.file)
     shared = served.shared()
     with pytest.raises(BadRange):
-        shared.find(30, 10)
+        shared.locate(30, 10)
     served.end()
 
 
@@ -196,7 +196,7 @@ def test_a_manifest_leaves_with_its_entry(tmp_path: Path) -> None:
     file = target.open(Geometry(10, PIECE), b"v1")
     home.share("m", file, target, task="t", cid="c", node="", expire=60.0)
     file.write(0, b"0123456789", content_digest(b"0123456789"))
-    target.finish(file, keep=lambda: home.keep("m", file))
+    target.finish(file, keep=lambda: home.keep_record("m", file))
     file.close()
     (tmp_path / "home" / "trees" / "left.manifest").write_bytes(b"of a killed run")
     now = path.stat().st_mtime

@@ -66,7 +66,7 @@ def test_who_needs_not_hash(place: LeaderPlace) -> None:
 
 def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderPlace, own: SlotFile) -> None:
     assert published_digests([place], own.record, ["sha256"]) == {}, "it was not said yet"
-    place.page.say_digests({"sha256": SHA256, "xxh3": "0"})
+    place.page.publish_digests({"sha256": SHA256, "xxh3": "0"})
     assert published_digests([place], own.record, ["sha256"]) == {"sha256": SHA256}
     assert published_digests([place], own.record, ["sha512"]) == {}
     own.record.set_digest(1, bytes(16))
@@ -74,7 +74,7 @@ def test_a_leaders_digest_counts_if_all_its_pieces_are_those_here(place: LeaderP
 
 
 def test_a_leader_of_another_length_has_another_file(place: LeaderPlace) -> None:
-    place.page.say_digests({"sha256": SHA256})
+    place.page.publish_digests({"sha256": SHA256})
     other = SlotFile.allocate(Geometry(2 << 20, 1 << 20), b"g")
     assert published_digests([place], other.record, ["sha256"]) == {}
     other.close()
@@ -94,11 +94,11 @@ def test_what_a_leader_has_left_is_hashed(place: LeaderPlace, own: SlotFile) -> 
 @pytest.mark.parametrize("what", ["changed", "cut", "gone"])
 def test_what_was_changed_since_is_not_hashed(place: LeaderPlace, own: SlotFile, tmp_path: Path, what: str) -> None:
     if what == "changed":
-        place.file.put(1, 5, b"another program's")
+        place.file.write_part(1, 5, b"another program's")
     elif what == "cut":
         (tmp_path / "data").write_bytes(b"")
     else:
-        place.file.record.hide(1)
+        place.file.record.unpublish(1)
     assert hash_from_places([place], own.record, 3, ["sha256"], lambda: None) is None
     assert hash_from_places([], own.record, 1, ["sha256"], lambda: None) is None
 

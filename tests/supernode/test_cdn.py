@@ -269,10 +269,10 @@ def test_a_copy_at_rest_has_nothing_open_and_takes_nothing_from_one_that_came_af
     new = cache.create(TASK, geometry, Description(url="u", generation="h", verified=""))
     new.write(0, b"abcde", xxhash.xxh3_128_digest(b"abcde"))
     assert not old.verify(0, buffer), "it is gone"
-    assert list(new.record.here) == [0], "and its record too"
+    assert list(new.record.available) == [0], "and its record too"
     loaded = cache.load(TASK)
     assert loaded is not None
-    assert not loaded[0].here.count(), "nothing counts before it is compared"
+    assert not loaded[0].available.count(), "nothing counts before it is compared"
     assert loaded[0].verify(0, buffer)
     assert bytes(buffer) == b"abcde"
 
@@ -287,7 +287,7 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
     os.pwrite(file.fd, b"x", 7)
     file.record.set_digest(2, bytes(16))
     assert [file.verify(n, buffer) for n in range(3)] == [False, True, False]
-    assert list(file.here) == list(file.record.here) == [1]
+    assert list(file.available) == list(file.record.available) == [1]
     os.truncate(file.path, (4 << 20) + 100)
     assert file.cut_off() == [1]
     assert os.path.getsize(file.path) == file.geometry.length

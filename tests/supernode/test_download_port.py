@@ -40,8 +40,8 @@ def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_
         def all_in_range(self, first: int, past: int) -> bool:
             return bits.all_in_range(first, past)
 
-    bits = file.here
-    monkeypatch.setattr(Copy, "here", property(lambda self: Late()))
+    bits = file.available
+    monkeypatch.setattr(Copy, "available", property(lambda self: Late()))
     request = Request("GET", f"/download/{TASK[:3]}/{TASK}".encode(), {"range": f"bytes=0-{SIZE - 1}"}, b"", "127.0.0.1")
     answer = DownloadRoutes(lambda task: fetch, lambda *_: None, lambda *_: None)(request)
     assert isinstance(answer, Parts)
@@ -65,7 +65,7 @@ def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start
     geometry = Geometry(1000 * (SIZE - 5) + 7, SIZE)
     file = fetch.file = cache.create(TASK, geometry, Description(url="u", generation="g"))
     for n in range(geometry.count):
-        file.here.set(n)
+        file.available.set(n)
     answer = ask(fetch) if end < 0 else ask(fetch, range=f"bytes={start}-{end}")
     end = geometry.framed_length - 1 if end < 0 else end
     assert answer.length == end + 1 - start

@@ -201,7 +201,7 @@ def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache
     fetch = fetch_of(cache, leader.address, None)
     assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is not None
-    assert fetch.file.here.count() == 1
+    assert fetch.file.available.count() == 1
     lost.set()
     fetch.file.release()
     found = cache.load(TASK)
@@ -270,7 +270,7 @@ def test_a_leader_that_brings_nothing_is_left(cache: Cache, leader: Leader, pull
     leader.pulled = pulled
     fetch = fetch_of(cache, leader.address)
     assert following.follow(fetch, None) == ORIGIN
-    assert fetch.file is None or not fetch.file.here.count()
+    assert fetch.file is None or not fetch.file.available.count()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_bytes_that_are_not_what_was_named_are_not_taken_and_told(cache: Cache, 
     fetch = fetch_of(cache, leader.address)
     assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is not None
-    assert not fetch.file.here.count()
+    assert not fetch.file.available.count()
     assert any(message.get("failed") for _, message in leader.asked)
 
 
@@ -327,7 +327,7 @@ def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Lea
         assert fetch.file is None, "no file of that length, whoever has it"
     if fetch.file is not None:
         data = Path(fetch.file.path).read_bytes()
-        for n in fetch.file.here:
+        for n in fetch.file.available:
             start, length = GEOMETRY.content(n)
             assert data[start : start + length] == leader.content(n)
 
@@ -507,7 +507,7 @@ def test_a_slow_leader_is_led_by_whoever_the_origin_brings_more(cache: Cache, le
     start, length = GEOMETRY.content(last)
     assert origin.asked == [f"bytes={start}-{start + length - 1}"], "one piece, that the leader comes to last"
     assert fetch.file is not None
-    assert set(fetch.file.here) == {0, last}, "it is kept"
+    assert set(fetch.file.available) == {0, last}, "it is kept"
     assert fetch.file.verify(last, fetch.file.buffer())
 
 
@@ -603,7 +603,7 @@ def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
     fetch = fetch_of(cache, leader.address, None)
     assert following.follow(fetch, None) == ORIGIN
     assert fetch.file is not None
-    assert fetch.file.here.count() == piece_connections.FEW
+    assert fetch.file.available.count() == piece_connections.FEW
     hosts.close()
 
 

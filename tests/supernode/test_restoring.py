@@ -64,7 +64,7 @@ class Origin:
 def fetch_missing(fetch: Fetch, file: Any) -> list[int]:
     found = []
     for n in range(file.geometry.count):
-        if n not in file.here:
+        if n not in file.available:
             start, length = file.geometry.content(n)
             content = memoryview(CONTENT)[start : start + length]
             file.write(n, content, fetch.cache.piece_digest(content))
@@ -111,7 +111,7 @@ def written(fetch: Fetch, at: Store) -> WriteBehind:
 def right(fetch: Fetch) -> bool:
     assert fetch.state == SUCCESS, fetch.error
     assert fetch.file is not None
-    return Path(fetch.file.path).read_bytes() == CONTENT and fetch.file.here.count() == Geometry(LENGTH).count
+    return Path(fetch.file.path).read_bytes() == CONTENT and fetch.file.available.count() == Geometry(LENGTH).count
 
 
 def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origin(tmp_path: Path, origin: Origin) -> None:

@@ -131,7 +131,7 @@ class Blob:
     def check_progress(self) -> None:
         """Call every second while it has readers: record the progress."""
         if self._transfer is not None:
-            received = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.here.count()
+            received = sum(self._fetching.watch.counters()[1:]) + self._transfer.file.available.count()
             self.progress.update(received, self.loop.time())
 
     @property
@@ -150,7 +150,7 @@ class Blob:
         if self._transfer is None or self.finished:
             return 0
         file = self._transfer.file
-        return max(0, file.geometry.length - file.here.count() * file.geometry.content_size)
+        return max(0, file.geometry.length - file.available.count() * file.geometry.content_size)
 
     def bind(self, version: bytes) -> bool:
         """Bind an open blob to a version. Returns whether its bytes are of this version; later bytes of another one make it fail."""
@@ -255,7 +255,7 @@ class Reader:
         n = geometry.covering(at, 1)[0]
         last = geometry.covering(self._past - 1, 1)[0]
         self._ask(n, last)
-        (self.fd, here), end = file.place(), n
+        (self.fd, here), end = file.snapshot(), n
         missing = here.first_clear(n)
         end = last + 1 if missing < 0 or missing > last else missing
         if end == n or self.blob.version_changed or self.blob.corrupt:
@@ -272,7 +272,7 @@ class Reader:
             return
         self._withdraw()
         past = min(last + 1, n + window)
-        here = self._file.here
+        here = self._file.available
         wanted = [piece for piece in range(n, past) if piece not in here]
         others = wanted[FIRST:]
         if self.blob.swarm:

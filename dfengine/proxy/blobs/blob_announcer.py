@@ -90,12 +90,14 @@ class BlobAnnouncer:
             if not ip or found.state[2] != length:
                 return
             name, until = shared_content.name_of(hex, sign), time.time() + SECONDS
-            shared = shared_content.Announced(name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location, names=names)
+            shared = shared_content.SharedContent(
+                name, url, path, length, f"{ip}-{sign}", ip, nodes, [], until, settings.location, names=names
+            )
             with self._store.touching(hex):  # adds a link
                 shared_content.publish(home, shared, found, task_id(url))
             for each in sorted(self._own(home), key=lambda each: each.until)[:-MOST]:
                 home.withdraw(each.name)
 
-    def _own(self, home: Home) -> list[shared_content.Announced]:
+    def _own(self, home: Home) -> list[shared_content.SharedContent]:
         folder = os.path.realpath(self._folder)
         return [each for each in shared_content.listed(home) if os.path.dirname(each.path) == folder]

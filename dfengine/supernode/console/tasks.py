@@ -36,7 +36,7 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
         error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.waits),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
-        cached=0 if file is None or claimed else file.here.count(),
+        cached=0 if file is None or claimed else file.available.count(),
         downloads=len(swarm.downloads) if swarm is not None else 0, unfinished=swarm.unfinished if swarm is not None else 0,
         rate=rates.rate((fetch.task, "rate"), by_supernode + by_peers, now),
         origin_rate=rates.rate((fetch.task, "origin"), from_origin, now), delivered_bytes=by_supernode + by_peers,

@@ -12,7 +12,7 @@ from hashlib import sha256
 from dfengine._bitset import Bitset
 from dfengine._piece import Geometry
 from dfengine.errors import StorageError
-from dfengine.storage.descriptors import Held
+from dfengine.storage.descriptors import OpenDescriptor
 from dfengine.supernode.copies.copy import Copy
 
 DIGEST = 16
@@ -45,7 +45,7 @@ class Claimed(Copy):
         self._proved = Bitset(geometry.count)
         self.md5s = {}
 
-    def hold(self) -> Held:
+    def hold(self) -> OpenDescriptor:
         raise StorageError("this supernode has no copy of it")
 
     def cut_off(self) -> list[int]:

@@ -68,7 +68,7 @@ class Description(msgspec.Struct, kw_only=True):
 
     def resume_at(self, file: Copy) -> tuple[int, Version | None]:
         """Return where to resume `file`: its first missing byte, and the version. (0, None): from the start, or no validator."""
-        version, gaps = self.version(file.geometry.length), missing(file.here, file.geometry.count)
+        version, gaps = self.version(file.geometry.length), missing(file.available, file.geometry.count)
         if not (version.binds and gaps and gaps[0][0]):
             return 0, None
         return file.geometry.content(gaps[0][0])[0], version
@@ -127,7 +127,7 @@ class Cache:
                 return None
             description.md5 = ""  # the bytes may have changed since
             # The three files are not written atomically: a copy counts as complete only if its record agrees.
-            description.complete = description.complete and copy.record.all_here()
+            description.complete = description.complete and copy.record.is_complete()
             return copy, description
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
@@ -247,10 +247,10 @@ class Cache:
             return None
         try:
             geometry = record.geometry
-            base = self._base(task) if is_content(description.url) and 0 in record.here else ""
+            base = self._base(task) if is_content(description.url) and 0 in record.available else ""
             url, known = description.url, description.open
             open_ = known if known is not None else redacted_url(url) == url and task_id(url) == task
-            return url, geometry.length, geometry.count, record.here.count(), description.tree, base, open_
+            return url, geometry.length, geometry.count, record.available.count(), description.tree, base, open_
         except StorageError:
             return None
         finally:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from dfengine._bitset import Bitset
 from dfengine.errors import StorageError
-from dfengine.storage.descriptors import Descriptors, Held, OnDemand
+from dfengine.storage.descriptors import Descriptors, OpenDescriptor, ReopenedFile
 from dfengine.storage.os_errors import storage_error
 from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
@@ -26,31 +26,31 @@ class Copy(PieceFile):
     def __init__(self, path: str, fd: int, record: Record) -> None:
         super().__init__(path, fd, record)
         self._proved = Bitset(record.capacity)
-        self._data: OnDemand | None = None
+        self._data: ReopenedFile | None = None
         self._digest: Callable[[memoryview], bytes] | None = None
         self.md5s: dict[int, bytes] = {}
         """Piece -> md5 of the framed piece, for 1.x. Not stored: the bytes on the disk may change after it was computed."""
 
     def keep_in(self, descriptors: Descriptors, digest: Callable[[memoryview], bytes]) -> None:
         """Call once, before use. digest: computes a piece's digest in the form that the record stores."""
-        self._data, self._digest = OnDemand(self.path, self._fd, descriptors), digest
+        self._data, self._digest = ReopenedFile(self.path, self._fd, descriptors), digest
 
     @property
     def fd(self) -> int:
         return self.hold().fd
 
-    def hold(self) -> Held:
+    def hold(self) -> OpenDescriptor:
         """Return the data's descriptor, for one use. Raises StorageError if the file was removed."""
         assert self._data is not None
         return self._data.hold()
 
     @property
-    def here(self) -> Bitset:
-        """Pieces that this process has verified; `record.here` are those that the record on the disk names."""
+    def available(self) -> Bitset:
+        """Pieces that this process has verified; `record.available` are those that the record on the disk names."""
         return self._proved
 
-    def offer(self, n: int, digest: bytes) -> None:
-        super().offer(n, digest)
+    def publish(self, n: int, digest: bytes) -> None:
+        super().publish(n, digest)
         self._proved.set(n)
 
     def buffer(self) -> memoryview:
@@ -77,19 +77,19 @@ class Copy(PieceFile):
         self._proved.clear(n)
         # If the record cannot be written, the next process verifies the piece and drops it then.
         with contextlib.suppress(StorageError):
-            self.record.hide(n)
+            self.record.unpublish(n)
 
     def cut_off(self) -> list[int]:
         """If the data file was truncated, drop the pieces beyond its end, extend it again, and return them. Raises StorageError."""
         held = self.hold()
         try:
             size = os.fstat(held.fd).st_size
-            if size >= self._reach:
+            if size >= self._minimum_size:
                 return []
-            lost = [n for n in self.here if sum(self.geometry.content(n)) > size]
+            lost = [n for n in self.available if sum(self.geometry.content(n)) > size]
             for n in lost:
                 self.drop(n)
-            os.ftruncate(held.fd, self._reach)
+            os.ftruncate(held.fd, self._minimum_size)
             return lost
         except OSError as error:
             raise storage_error(f"cannot read {self.path}", error) from error

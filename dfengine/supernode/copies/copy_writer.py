@@ -51,7 +51,7 @@ class Arrivals:
         """Begin piece n; if the copy already has it, the bytes are compared."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
-        if n >= len(self.file.here):
+        if n >= len(self.file.available):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
         self._fetch.room.keep_free()
         # Mapped, because malloc would raise its mmap threshold and retain hundreds of MiB of such buffers of many threads.
@@ -60,7 +60,7 @@ class Arrivals:
 
     def stored(self) -> list[int]:
         """Pieces that the copy has."""
-        return list(self.file.here)
+        return list(self.file.available)
 
     def window_end(self) -> int:
         """Return the end of the pieces to read: no limit."""
@@ -90,7 +90,7 @@ class Arriving:
         self._fetch = fetch
         self._file = file
         self._n = n
-        self._known = n in file.here
+        self._known = n in file.available
         self._part = part
         self._parts = parts
         self._put = 0
@@ -114,7 +114,7 @@ class Arriving:
         self._hash.update(part)
         if not self._known and part:
             fetch = self._fetch
-            fetch.room.write(fetch.task, lambda: self._file.put(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
+            fetch.room.write(fetch.task, lambda: self._file.write_part(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
         self._put = self.received
 
     def finish(self) -> bool:
@@ -128,5 +128,5 @@ class Arriving:
 
     def publish(self) -> None:
         """Offer the piece to the swarm."""
-        self._fetch.room.write(self._fetch.task, lambda: self._file.offer(self._n, self._digest))
+        self._fetch.room.write(self._fetch.task, lambda: self._file.publish(self._n, self._digest))
         self._fetch.arrived(self._n, monotonic() - self._started)

@@ -222,7 +222,7 @@ class Fetch:
     @property
     def missing_bytes(self) -> int:
         """Bytes that the copy lacks; 0 while the length is unknown."""
-        return 0 if self.file is None else max(0, self.file.geometry.length - self.file.here.count() * self.file.geometry.content_size)
+        return 0 if self.file is None else max(0, self.file.geometry.length - self.file.available.count() * self.file.geometry.content_size)
 
     def bear(self, tries: Tries) -> None:
         """Apply the limits on retries of a client that joins. On the loop's thread."""
@@ -243,12 +243,12 @@ class Fetch:
 
     def wants(self, una: int, end: int) -> None:
         """Fetch the first missing piece of [una, end) next, because a stream waits for it. On the loop's thread."""
-        missing = self.file.here.first_clear(max(una, 0)) if self.file is not None else -1
+        missing = self.file.available.first_clear(max(una, 0)) if self.file is not None else -1
         self.wanted_piece = missing if missing < end else -1
 
     def wants_pieces(self, pieces: Sequence[int]) -> None:
         """Fetch the first missing piece of `pieces` next, because a pull that selects them waits. On the loop's thread."""
-        here = self.file.here if self.file is not None else None
+        here = self.file.available if self.file is not None else None
         self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
 
     def lead_taken(self, leader: str, rate: float) -> None:

@@ -188,9 +188,9 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
     fetch.state, fetch.reads = RUNNING, True
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
-    fetch.post(fetch.events.fetch_pieces, fetch, fetch.file.here.copy())
+    fetch.post(fetch.events.fetch_pieces, fetch, fetch.file.available.copy())
     count = fetch.file.geometry.count
-    return fetch.file, missing(fetch.file.here, count) if count >= 0 else [(0, ENDLESS)]
+    return fetch.file, missing(fetch.file.available, count) if count >= 0 else [(0, ENDLESS)]
 
 
 def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
@@ -270,7 +270,7 @@ def _keep(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None:
         return
     fetch.from_cache, fetch.reads, fetch.state = True, False, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
-    fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
+    fetch.post(fetch.events.fetch_pieces, fetch, file.available.copy())
     verify_found(fetch, file, fetch.arrived)
     _finish(fetch, file)
 

@@ -280,7 +280,7 @@ class _Following:
         fetch.file, fetch.from_cache, fetch.reads, fetch.state = file, False, False, RUNNING
         fetch.post(fetch.events.fetch_head, fetch)
         fetch.notify()
-        fetch.post(fetch.events.fetch_pieces, fetch, file.here.copy())
+        fetch.post(fetch.events.fetch_pieces, fetch, file.available.copy())
         return file
 
     def _pull(self, node: SupernodeAddress, file: Copy) -> None:
@@ -302,13 +302,13 @@ class _Following:
 
     def _exchange(self, pulls: Pulls, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Pull while there is room, and report. Raises RemoteError, StorageError."""
-        fetch, held, selects = self._fetch, _runs(file.here), True
+        fetch, held, selects = self._fetch, _runs(file.available), True
         while True:
             self._check()
             done, failed = connections.collect()
             missing, room = bool(missing_runs(file)), connections.room
             wanted = fetch.wanted_piece if missing and selects else -1
-            pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.here] if wanted >= 0 else None
+            pieces = [n for n in range(wanted, min(wanted + room, file.geometry.count)) if n not in file.available] if wanted >= 0 else None
             # Selected pieces may take long to arrive: other connections do not idle meanwhile.
             park = PARK if missing and room and (connections.idle or not pieces) else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
@@ -342,7 +342,7 @@ class _Following:
             if is_slow(self._bytes, now - self._began, fetch.taken_rate):
                 fetch.post(fetch.events.fetch_sends_on, fetch, "its link is slow")
         if self._probe is None:
-            if fetch.wanted.tree is None and law.is_due(file.geometry.count - file.here.count(), now):
+            if fetch.wanted.tree is None and law.is_due(file.geometry.count - file.available.count(), now):
                 self._probe = Probe(fetch, file, partial(self._connected, node.host, node.port), self._task, self._cid, law.wait)
             return
         if not self._probe.over:

@@ -69,7 +69,7 @@ class Probe:
         try:
             before, started = self._asked(connection), time.monotonic()
             n = before.last
-            if not 0 <= n < file.geometry.count - 1 or n in file.here:  # the last piece may be short
+            if not 0 <= n < file.geometry.count - 1 or n in file.available:  # the last piece may be short
                 return None
             if not fetch.cluster.reserve_probes(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
                 return None

@@ -42,11 +42,11 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
     n = 0
     while (count := file.geometry.count) < 0 or n < count:
         with fetch.news:
-            while wait and not (n in file.here or file.geometry.count == n or fetch.over or file is not fetch.file):
+            while wait and not (n in file.available or file.geometry.count == n or fetch.over or file is not fetch.file):
                 fetch.news.wait(POLL)
         if fetch.over or file is not fetch.file:
             return False
-        if n not in file.here:
+        if n not in file.available:
             if wait:
                 continue  # the length turned out to end right before n
             return False

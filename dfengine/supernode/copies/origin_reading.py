@@ -133,7 +133,7 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
         if not body.ranged:
             raise OriginChanged(f"{body.place} answers a range with the whole file")
         piece = Arrivals(fetch, file).begin_piece(n)
-        while piece.received < length and n not in file.here:
+        while piece.received < length and n not in file.available:
             count = body.read_into(piece.buffer(length - piece.received))
             if not count:
                 raise OriginTruncated(f"{body.place} ends its answer at byte {body.start}")
@@ -144,7 +144,7 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     finally:
         body.close()
     rate = piece.received / max(time.monotonic() - started, 1e-3)
-    if n not in file.here:
+    if n not in file.available:
         piece.finish()
         piece.publish()
     return rate

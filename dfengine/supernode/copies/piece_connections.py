@@ -171,7 +171,7 @@ class PieceConnections:
     def _take(self, offer: wire.Offer, connections: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
         """Read a piece from the first source that sends it right. Returns its CID, "" if the copy has it, or None. Raises StorageError."""
         n, fetch = offer.piece, self._fetch
-        if n in self._file.here:
+        if n in self._file.available:
             return ""
         for source in offer.sources:
             if self._closed:

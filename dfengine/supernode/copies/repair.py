@@ -20,7 +20,7 @@ def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None
 
     The piece that a stream waits for is compared first. Raises OriginUnreachable if the process ends.
     """
-    waiting, buffer = dict.fromkeys(n for n in file.record.here if n not in file.here), file.buffer()
+    waiting, buffer = dict.fromkeys(n for n in file.record.available if n not in file.available), file.buffer()
     while waiting:
         if fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
@@ -36,7 +36,7 @@ def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None
 def missing_runs(file: Copy) -> list[tuple[int, int]]:
     """Return the runs [first, past) of missing pieces; none while the file's length is unknown."""
     count = file.geometry.count
-    return missing(file.here, count) if count >= 0 else []
+    return missing(file.available, count) if count >= 0 else []
 
 
 def fetch_missing(fetch: Fetch, file: Copy) -> bool:

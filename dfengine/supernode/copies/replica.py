@@ -122,9 +122,9 @@ def _read(fetch: Fetch, claim: Claim, file: Copy, holders: Holders) -> None:
     """Read and verify the whole content. Raises DigestMismatch, SourceGone, StorageError."""
     whole, buffer, task = sha256(), file.buffer(), fetch.task
     for n in range(claim.geometry.count):
-        if n in file.record.here and n not in file.here and file.verify(n, buffer):
+        if n in file.record.available and n not in file.available and file.verify(n, buffer):
             fetch.arrived(n)
-        if n in file.here:
+        if n in file.available:
             content = buffer[: file.read_into(n, buffer)]
         else:
             content = _piece(fetch, claim, n, holders, buffer)

@@ -58,7 +58,7 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
     """Read the missing pieces that the store has and that are right. Raises OriginUnreachable, StorageError."""
     store, digests = fetch.store, found.digest_list()
     assert store is not None
-    waiting = dict.fromkeys(n for n in range(file.geometry.count) if n not in file.here)
+    waiting = dict.fromkeys(n for n in range(file.geometry.count) if n not in file.available)
     reading: dict[int, Piece] = {}
     received_at, wrong = time.monotonic(), 0
     with ExitStack() as left:

@@ -54,9 +54,9 @@ class Scrubber:
             self._full_until = now + PAUSE
             for key in [key for key, (until, _) in self._known.items() if until <= now]:
                 self._forget(key)
-        for n in range(pieces.start, min(pieces.stop, len(file.here))):
+        for n in range(pieces.start, min(pieces.stop, len(file.available))):
             key = fetch.task, n
-            if n not in file.here:
+            if n not in file.available:
                 continue
             if key in self._known and self._known[key][0] <= now:
                 self._forget(key)
@@ -71,7 +71,7 @@ class Scrubber:
         with contextlib.suppress(StorageError):
             for lost in file.cut_off():
                 fetch.damaged(lost)
-        right = n in file.here and file.verify(n, file.buffer())
+        right = n in file.available and file.verify(n, file.buffer())
         if not right:
             fetch.damaged(n)
         with contextlib.suppress(RuntimeError):  # the loop has ended

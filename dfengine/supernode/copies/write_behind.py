@@ -129,7 +129,7 @@ class WriteBehind:
             if self._stopped:
                 raise StorageError("the supernode is going away")
             content = buffer[: file.read_into(n, buffer)]
-            if n not in file.here or not file.agrees(n, content):
+            if n not in file.available or not file.agrees(n, content):
                 raise StorageError(f"piece {n} of the copy is not what it was")
             yield content
 

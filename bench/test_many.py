@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from dfengine.app import file_list, url_list
-from dfengine.app.file_list import Several
+from dfengine.app.file_list import BatchSettings
 from dfengine.globs import Globs
 from dfengine.manifest import File, Manifest, decode
 from dfengine.settings import GetSettings
@@ -26,7 +26,7 @@ def test_read_a_list(benchmark: Any) -> None:
 
 
 def test_tell_two_outputs_apart(benchmark: Any) -> None:
-    several = Several(GetSettings(url="", output=""))
+    several = BatchSettings(GetSettings(url="", output=""))
     listed = [url_list.Listed(1, (f"http://origin/{path}",), path) for path in PATHS]
 
     def compare() -> None:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from dfengine.programs.preheat import Preheat as Preheat
     from dfengine.programs.preheat import Preheated as Preheated
     from dfengine.programs.progress import Progress as Progress
-    from dfengine.programs.progress import Tell
+    from dfengine.programs.progress import ProgressCallback
     from dfengine.programs.tree_download import TreeDownload as TreeDownload
     from dfengine.streaming import Reader as Reader
     from dfengine.task import Digest as Digest
@@ -99,7 +99,7 @@ _LATE = {
 __all__ = ["__version__", "download", "download_tree", "fetch_tree", "get", "open", "preheat", "share", "stream", *_LATE]
 
 
-def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+def get(url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Result:
     """Download `url` to the file `output`, through the swarm of the supernodes `nodes` (HOST[:PORT][=WEIGHT]) if there are any.
 
     See `dfengine.Client.get`. Settings that are not given are read from configuration files and the environment, as by `dfengine get`; see
@@ -109,26 +109,28 @@ def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unp
     return _configured().get(url, output, progress=progress, **settings)
 
 
-def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+def download(url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Download:
     """Start `get` in a thread of its own. The result is a handle with `wait`, `cancel`, `progress` and `result`."""
     return _configured().download(url, output, progress=progress, **settings)
 
 
 def fetch_tree(
-    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
+    **settings: Unpack[Keywords],
 ) -> TreeResult:
     """Download all files below the directory that `url` names into `directory`; see `dfengine.Client.fetch_tree`."""
     return _configured().fetch_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
 
 
 def download_tree(
-    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
+    **settings: Unpack[Keywords],
 ) -> TreeDownload:
     """Start `fetch_tree` in a thread of its own. The result is a handle with `wait`, `cancel`, `progress` and `result`."""
     return _configured().download_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
 
 
-def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
+def stream(url: str, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Reader:
     """Read `url` in order, through memory alone: a file-like reader and asynchronous iterator. See `dfengine.streaming.Reader`.
 
     Keywords are those of `get`, and for streams `window` (pieces, or text as `16` or `256M`), `window_bytes` and `cache` (bytes).

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from dfengine.app import command, home, share_command
-from dfengine.app.output import put, table
+from dfengine.app.output import print_flushed, table
 from dfengine.client import host_cache
 from dfengine.client.host_cache import Cached
 from dfengine.client.node_cache import NodeCache
@@ -141,7 +141,7 @@ def _of_node(action: str, words: tuple[str, ...], values: dict[str, Any], node: 
 def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> None:
     """Print a header and one line for each entry, or one JSON object."""
     if values.get("json"):
-        put(json.dumps({"cached": found}))
+        print_flushed(json.dumps({"cached": found}))
         return
     rows: list[tuple[str, ...]] = []
     shared = {each["base"]: each["url"] for each in found if each.get("base")}
@@ -158,17 +158,17 @@ def _list(found: list[dict[str, Any]], last: str, values: dict[str, Any]) -> Non
         where = each.get("of") or each.get("url") or each[last]
         where = f"{where}  (directory)" if each.get("tree") else where
         rows.append((name, size.rjust(12), whole.rjust(9), _when(each["used"]), marks, where))
-    put("\n".join(table(HEAD, rows)))
+    print_flushed("\n".join(table(HEAD, rows)))
 
 
 def _tell(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
     """Print all fields of each entry."""
     for each in found:
         if values.get("json"):
-            put(json.dumps(each))
+            print_flushed(json.dumps(each))
             continue
         for name, value in each.items():
-            put(f"{name + ':':9} {_when(value) if name in ('used', 'until') and value else value}")
+            print_flushed(f"{name + ':':9} {_when(value) if name in ('used', 'until') and value else value}")
 
 
 def _when(seconds: float) -> str:

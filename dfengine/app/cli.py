@@ -334,7 +334,7 @@ def completion(shell: str) -> None:
     """Print a script that makes bash, zsh or fish complete command lines of dfengine: eval "$(dfengine completion bash)"."""
     from dfengine.app import completion
 
-    output.put(completion.script(main, shell))
+    output.print_flushed(completion.script(main, shell))
 
 
 @main.command("install-compat", short_help="Make links with the names of Dragonfly 1.x's programs.")
@@ -344,13 +344,13 @@ def install_compat(folder: str) -> None:
     from dfengine.app import compat
 
     for path in compat.install(folder):
-        output.put(path)
+        output.print_flushed(path)
 
 
 @main.command(short_help="Print the version.")
 def version() -> None:
     """Print the version."""
-    output.put(f"dfengine {VERSION}")
+    output.print_flushed(f"dfengine {VERSION}")
 
 
 def run() -> NoReturn:
@@ -370,13 +370,13 @@ def run() -> NoReturn:
         code = error.exit_code
         if sys.argv[1:2] == ["get"]:
             command.misused(sys.argv[2:], message, code)
-        output.put_failure(sys.argv[1:], code, "UsageError", message)
+        output.print_failure(sys.argv[1:], code, "UsageError", message)
     except click.ClickException as error:
         print(f"dfengine: {redacted(error.format_message())}", file=sys.stderr)
         code = error.exit_code
     except DfengineError as error:
         code = output.failed(error)
-        output.put_failure(sys.argv[1:], code, type(error).__name__, str(error))
+        output.print_failure(sys.argv[1:], code, type(error).__name__, str(error))
     except BrokenPipeError:
         command.leave(command.READER_GONE)
     except OSError as error:

@@ -12,7 +12,7 @@ import time
 
 from dfengine.app import home, plain_parser
 from dfengine.app.options import ENVIRONMENT
-from dfengine.app.output import as_error, as_object, failed, put
+from dfengine.app.output import as_error, as_object, failed, print_flushed
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.location import is_content
 from dfengine.settings import HOME, GetSettings, origin_headers
@@ -111,17 +111,17 @@ def get(values: dict[str, Any]) -> None:
     except DfengineError as error:
         code = failed(error)
         with contextlib.suppress(StorageError):  # it may be stdout that failed
-            _tell(values, as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
+            _print_object(values, as_error(values, code, type(error).__name__, str(error), getattr(error, "status", 0)))
         sys.exit(code)
     except SystemExit as stop:
         message = getattr(stop, "message", "")
         if message:
-            _tell(values, as_error(values, int(stop.code or 0), "Interrupted", message))
+            _print_object(values, as_error(values, int(stop.code or 0), "Interrupted", message))
         raise
     except BrokenPipeError:
         raise
     except Exception as error:
-        _tell(values, as_error(values, 1, type(error).__name__, str(error)))
+        _print_object(values, as_error(values, 1, type(error).__name__, str(error)))
         raise
 
 
@@ -130,7 +130,7 @@ def misused(words: list[str], message: str, code: int) -> None:
     if "--json" in words:
         # The words cannot be parsed: an output that may be stdout is treated as stdout.
         streams = {"-", "--stream"} & {word.partition("=")[2] or word.removeprefix("-o") for word in words}
-        _tell({"stream": bool(streams)}, as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
+        _print_object({"stream": bool(streams)}, as_error({"u": tuple(filter(is_url, words))}, code, "UsageError", message))
 
 
 def _get(values: dict[str, Any]) -> Result | None:
@@ -190,7 +190,7 @@ def _get(values: dict[str, Any]) -> Result | None:
         prepare(settings.output, bool(placing["create_dirs"]))
     result = _download(settings, shows, values)
     if as_json:
-        _tell(values, as_object(result))
+        _print_object(values, as_object(result))
     elif settings.nodes and settings.pattern != "source" and not quiet:
         from dfengine.client.progress_text import summary
 
@@ -287,7 +287,7 @@ def _skipped(settings: GetSettings, as_json: bool) -> None:
     if as_json:
         import json
 
-        put(json.dumps({"url": redacted_url(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
+        print_flushed(json.dumps({"url": redacted_url(settings.url), "output": os.path.abspath(settings.output), "skipped": True}))
 
 
 def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Result:
@@ -303,7 +303,7 @@ def _download(settings: GetSettings, bar: bool, values: dict[str, Any]) -> Resul
 
     def tell(code: int, kind: str, message: str) -> None:
         if values.get("json"):
-            _tell(values, as_error(values, code, kind, message))
+            _print_object(values, as_error(values, code, kind, message))
 
     return interruptible(settings, run, tell)
 
@@ -332,7 +332,7 @@ def _stream(settings: GetSettings, progress: Bar | None) -> Result:
         return to_descriptor(settings, fd, progress, time.monotonic() - began).replace(output=settings.device)
 
 
-def _tell(values: dict[str, Any], fields: dict[str, Any]) -> None:
+def _print_object(values: dict[str, Any], fields: dict[str, Any]) -> None:
     """Print `--json`'s object on stdout, or on stderr if the file is streamed to stdout."""
     import json
 
@@ -341,4 +341,4 @@ def _tell(values: dict[str, Any], fields: dict[str, Any]) -> None:
     if streams:
         print(json.dumps(fields), file=sys.stderr)
     else:
-        put(json.dumps(fields))
+        print_flushed(json.dumps(fields))

@@ -11,7 +11,7 @@ import sys
 import time
 
 from dfengine.app.options import COMMANDS, Option
-from dfengine.app.output import failed, put
+from dfengine.app.output import failed, print_flushed
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.task import redacted
 
@@ -177,11 +177,11 @@ def run_and_print(run: Callable[[dict[str, Any]], Result | None], values: dict[s
         result = run(values)
     except DfengineError as error:
         cost, message = time.monotonic() - began, " ".join(str(error).split())
-        put(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{redacted(message)}")
+        print_flushed(f"download FAIL({error.exit_code}) cost:{cost:.3f}s length:-1 reason:0 error:{redacted(message)}")
         raise
     if result is not None and result.output != "-":
         reason = REASONS.get(result.back_to_source, FAILED) if result.back_to_source else 0
-        put(f"download SUCCESS(0) cost:{result.seconds:.3f}s length:{result.length} reason:{reason}")
+        print_flushed(f"download SUCCESS(0) cost:{result.seconds:.3f}s length:{result.length} reason:{reason}")
 
 
 def install(folder: str) -> list[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TRUE, FALSE = frozenset(("1", "true", "t", "yes", "y", "on")), frozenset(("0", "false", "f", "no", "n", "off"))
 """Texts of a flag, in upper or lower case."""
 
-OF_COMMAND = frozenset(("quiet", "verbose"))
+COMMAND_VARIABLES = frozenset(("quiet", "verbose"))
 """Settings of the command line's output, which programs do not use."""
 
 
@@ -34,7 +34,7 @@ def read() -> dict[str, Any]:
         files = configuration.read(paths).get("get", {})
     else:
         files = {}
-    known = {*table(), "u"} - OF_COMMAND
+    known = {*table(), "u"} - COMMAND_VARIABLES
     for option in filter(lambda option: option.name in known, GET):
         name = option.name
         variable = option.variable("get")

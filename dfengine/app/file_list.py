@@ -27,7 +27,7 @@ REMEMBERED = 200_000
 """Maximum number of outputs that are remembered, the last ones, with 16 bytes for each."""
 
 
-class Several(Value):
+class BatchSettings(Value):
     """Settings of all files of a run. folder: of -P, "" = not given. dry_run: no directory is created. Use `of_urls` or `of_list`."""
 
     settings: GetSettings
@@ -65,18 +65,18 @@ class Outputs:
             self._before, self._now = self._now, set()
 
 
-def of_urls(several: Several, urls: Iterable[str], output: str = "") -> list[Wanted]:
+def of_urls(batch: BatchSettings, urls: Iterable[str], output: str = "") -> list[Wanted]:
     """Files of a command line. output: of the only URL, "" = named after the URL.
 
     Raises BadValue before any download starts, StorageError.
     """
     outputs, found = Outputs(), []
     for url in urls:
-        path = os.path.join(several.folder, output or _named(url))
+        path = os.path.join(batch.folder, output or _named(url))
         outputs.add(path)
-        found.append(_wanted(several, (url,), path, several.settings))
-    if found and not several.dry_run:
-        prepare(found[0].settings.output, several.create_dirs)
+        found.append(_wanted(batch, (url,), path, batch.settings))
+    if found and not batch.dry_run:
+        prepare(found[0].settings.output, batch.create_dirs)
     return found
 
 
@@ -92,7 +92,7 @@ def opened(path: str) -> BinaryIO:
         raise StorageError(f"--input-file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> int:
+def checked(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> int:
     """Number of files in the whole list; -1 if it can be read only once. Raises BadValue for an invalid entry, and StorageError.
 
     The file's position is restored. first: files of the command line.
@@ -102,7 +102,7 @@ def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], fi
     start, count, outputs = file.tell(), 0, Outputs(sys.maxsize, first)
     for listed in url_list.entries(_lines(file), unknown):
         try:
-            outputs.add(_output(several, listed))
+            outputs.add(_output(batch, listed))
         except BadValue as error:
             raise BadValue(f"line {listed.line} of the list: {error}") from None
         count += 1
@@ -110,7 +110,7 @@ def checked(several: Several, file: BinaryIO, unknown: Callable[[str], None], fi
     return count
 
 
-def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> Iterator[Wanted]:
+def of_list(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> Iterator[Wanted]:
     """Files of a list, yielded while it is read; an invalid entry has a `fault`. first: files of the command line.
 
     Raises StorageError if the list cannot be read.
@@ -118,13 +118,13 @@ def of_list(several: Several, file: BinaryIO, unknown: Callable[[str], None], fi
     outputs = Outputs(first=first)
     for listed in url_list.entries(_lines(file), unknown):
         urls = listed.urls or ("",)
-        settings = several.settings if listed.digest is None else several.settings.replace(digest=listed.digest)
+        settings = batch.settings if listed.digest is None else batch.settings.replace(digest=listed.digest)
         try:
-            output = _output(several, listed)
+            output = _output(batch, listed)
             outputs.add(output)
-            if not several.dry_run:
+            if not batch.dry_run:
                 prepare(output, create=True)
-            yield _wanted(several, urls, output, settings)
+            yield _wanted(batch, urls, output, settings)
         except DfengineError as error:
             yield Wanted(settings, urls, BadValue(f"line {listed.line} of the list: {error}") if isinstance(error, BadValue) else error)
 
@@ -136,14 +136,14 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         raise StorageError(f"the list cannot be read: {error.strerror}") from None
 
 
-def _output(several: Several, listed: url_list.Listed) -> str:
+def _output(batch: BatchSettings, listed: url_list.Listed) -> str:
     """Output of an entry. Raises BadValue, also for the entry's fault."""
     if listed.fault:
         raise BadValue(listed.fault)
-    folder = several.folder
+    folder = batch.folder
     if listed.dir and folder:
         # All files are placed below a directory that the user gives.
-        folder = os.path.join(folder, url_list.inside(listed.dir.rstrip("/") or listed.dir, "dir"))
+        folder = os.path.join(folder, url_list.check_relative(listed.dir.rstrip("/") or listed.dir, "dir"))
     elif listed.dir:
         folder = listed.dir
     return os.path.join(folder, listed.out or _named(listed.urls[0]))
@@ -156,5 +156,5 @@ def _named(url: str) -> str:
         raise BadValue(f"{redacted_url(url)[:200]} names no file: download it alone with -o FILE, or name it with out= in a list") from None
 
 
-def _wanted(several: Several, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:
-    return Wanted(settings.replace(url=urls[0], output=output), urls, skipped=several.skip_existing and os.path.exists(output))
+def _wanted(batch: BatchSettings, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:
+    return Wanted(settings.replace(url=urls[0], output=output), urls, skipped=batch.skip_existing and os.path.exists(output))

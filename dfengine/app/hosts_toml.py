@@ -7,7 +7,7 @@ import os
 import sys
 
 from dfengine.app import home
-from dfengine.app.output import put
+from dfengine.app.output import print_flushed
 from dfengine.errors import BadValue, LocalError, StorageError
 from dfengine.proxy.front.access_control import Listen
 from dfengine.proxy.registries import Registry
@@ -32,11 +32,11 @@ def show(settings: ProxySettings, folder: str) -> None:
         before = _read(full)
         if before is not None and not before.startswith(MARK):
             foreign.append(full)
-            put(f"# {full}: exists, and was not written by this command: not changed. The content would be:\n{content}")
+            print_flushed(f"# {full}: exists, and was not written by this command: not changed. The content would be:\n{content}")
         elif before == content:
-            put(f"# {full}: is as it should be")
+            print_flushed(f"# {full}: is as it should be")
         else:
-            put(f"# {full}: {'new' if before is None else 'changed'}\n{content}")
+            print_flushed(f"# {full}: {'new' if before is None else 'changed'}\n{content}")
             if folder:
                 _write(full, content)
     if not folder:
@@ -53,7 +53,7 @@ def show_authority(settings: ProxySettings) -> None:
     content = _read(path)
     if content is None:
         raise LocalError(f"{path} does not exist")
-    put(content.rstrip())
+    print_flushed(content.rstrip())
 
 
 def _read(path: str) -> str | None:

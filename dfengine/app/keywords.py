@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 TLS = ("cert", "key", "ca")
 """Keys of the keyword `tls`, which maps them to paths: each is the setting `tls_...`."""
 
-OF_STREAMS = ("window", "window_bytes", "cache")
+STREAM_SETTINGS = ("window", "window_bytes", "cache")
 
 NEEDS = {"tls_key": "tls_cert", "tls_cert": "tls_ca", "key": "cert"}
 """Setting -> the setting that it requires."""
@@ -212,9 +212,9 @@ def sharing(path: Path, replicas: int, ttl: float | str, own: Mapping[str, Any],
     return ShareSettings(path=where, replicas=replicas, ttl=seconds, **merged)
 
 
-def not_of_streams(given: Mapping[str, Any]) -> None:
+def reject_stream_settings(given: Mapping[str, Any]) -> None:
     """Check that a call that is not a stream has no settings of streams. Raises BadValue."""
-    for name in OF_STREAMS:
+    for name in STREAM_SETTINGS:
         if given.get(name) is not None:
             raise BadValue(f"{name}: it is for streams: omit it, or use stream")
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dfengine.app import reports
-from dfengine.app.output import put, table
+from dfengine.app.output import print_flushed, table
 from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.errors import BadValue, LocalError, RemoteError
 
@@ -34,8 +34,8 @@ ROWS = 500
 WIDE = 130
 """Minimum width, in cells, of a terminal that shows all columns; on a narrower one LEFT_OUT are left out."""
 
-LEFT_OUT = {"saved", "version", "location"}
-BENDING = {"url", "host", "address", "location"}
+HIDDEN_COLUMNS = {"saved", "version", "location"}
+TRUNCATED_COLUMNS = {"url", "host", "address", "location"}
 """Columns that are truncated if there is no room; figures are not."""
 
 LOST = 60.0
@@ -59,12 +59,12 @@ def top(values: dict[str, Any]) -> None:
             if values.get("json"):
                 as_object = partial(reports.as_object, found[0])
                 lists = {"task_rows": [*map(as_object, tasks)], "host_rows": [*map(as_object, hosts)]}
-                put(json.dumps({**as_object(overview), **lists}))
+                print_flushed(json.dumps({**as_object(overview), **lists}))
                 continue
             for line in reports.overview_lines(str(found[0]), overview):
-                put(line)
+                print_flushed(line)
             for head, rows in _tables(tasks, hosts):
-                put("\n".join(["", *table(head, rows)]))
+                print_flushed("\n".join(["", *table(head, rows)]))
     except Stopped as stopped:
         if stopped.number != 2:
             sys.exit(128 + stopped.number)  # SIGINT is a normal way to quit
@@ -157,12 +157,12 @@ def _drawn(samples: _Samples, overview: Overview, tasks: list[TaskRow], hosts: l
     if samples.trouble:
         parts.append(Text(f"  {reports.printable(samples.trouble)}", style="bold red"))
     for names, rows in _tables(tasks, hosts):
-        kept = [at for at, name in enumerate(names) if width >= WIDE or name not in LEFT_OUT]
+        kept = [at for at, name in enumerate(names) if width >= WIDE or name not in HIDDEN_COLUMNS]
         drawn = Table(box=None, header_style="bold reverse", expand=True, padding=(0, 1, 0, 0))
         for at in kept:
-            bends = names[at] in BENDING
-            drawn.add_column(names[at], no_wrap=True, overflow="ellipsis", ratio=1 if bends else None,
-                             min_width=None if bends else max(map(len, (names[at], *(row[at] for row in rows)))))  # fmt: skip
+            truncated = names[at] in TRUNCATED_COLUMNS
+            drawn.add_column(names[at], no_wrap=True, overflow="ellipsis", ratio=1 if truncated else None,
+                             min_width=None if truncated else max(map(len, (names[at], *(row[at] for row in rows)))))  # fmt: skip
         for row in rows:
             drawn.add_row(*(Text(_narrow(names[at], row[at], width)) for at in kept))  # as plain text, not as markup
         parts += [Text(""), drawn]

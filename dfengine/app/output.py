@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dfengine.client import Result
 
 
-def put(text: str, end: str = "\n") -> None:
+def print_flushed(text: str, end: str = "\n") -> None:
     """Print a line, or a part of one, on stdout and flush it. Raises BrokenPipeError if the reader has closed it, StorageError for other
     errors."""
     try:
@@ -38,21 +38,21 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
 
 
-def put_error(code: int, kind: str, message: str, **more: str) -> None:
-    """Print the `--json` object of a failure of a command other than `get`. Raises as `put`."""
+def print_error(code: int, kind: str, message: str, **more: str) -> None:
+    """Print the `--json` object of a failure of a command other than `get`. Raises as `print_flushed`."""
     import json
 
-    put(json.dumps({"error": {"code": code, "kind": kind, "message": redacted(" ".join(message.split())), **more}}))
+    print_flushed(json.dumps({"error": {"code": code, "kind": kind, "message": redacted(" ".join(message.split())), **more}}))
 
 
-def put_failure(words: list[str], code: int, kind: str, message: str) -> None:
-    """As `put_error`, if the command line `words` has --json and is not of `get`, which prints its own. Failed writes are ignored."""
+def print_failure(words: list[str], code: int, kind: str, message: str) -> None:
+    """As `print_error`, if the command line `words` has --json and is not of `get`, which prints its own. Failed writes are ignored."""
     from dfengine.app import options
 
     role = words[0] if words else ""
     if role != "get" and "--json" in words and any(option.name == "json" for option in options.COMMANDS.get(role, ())):
         with contextlib.suppress(StorageError, BrokenPipeError):
-            put_error(code, kind, message)
+            print_error(code, kind, message)
 
 
 def as_error(values: dict[str, Any], code: int, kind: str, message: str, status: int = 0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from base64 import b64encode
 from typing import Any
 
-from dfengine.app.output import put, put_error, table
+from dfengine.app.output import print_error, print_flushed, table
 from dfengine.app.signals import Stopped, ignore_signals, raise_on_signals
 from dfengine.client.identity import identify, read_certificates
 from dfengine.client.progress_text import amount
@@ -109,7 +109,7 @@ def _order(whats: list[str], nodes: list[NodePreheats], values: dict[str, Any]) 
         reason = f"stopped{': the preheats are cancelled' if cancelled else ''}"
         print(f"dfengine: {reason}", file=sys.stderr)
         if values.get("json"):
-            put_error(128 + stopped.number, "Interrupted", reason)
+            print_error(128 + stopped.number, "Interrupted", reason)
         sys.exit(128 + stopped.number)
 
 
@@ -190,10 +190,10 @@ def _wait(started: list[Started], values: dict[str, Any]) -> None:
         results = _ended(each, deadline, shows)
         bad = next((one for one in results if one["status"] != "SUCCESS"), None)
         if values.get("json"):
-            put(json.dumps({"url": redacted_url(each.what), "id": each.id, "nodes": results}))
+            print_flushed(json.dumps({"url": redacted_url(each.what), "id": each.id, "nodes": results}))
         elif bad is None and not values.get("quiet"):
             count, length = (sum(one[name] for one in results) for name in ("count", "length"))
-            put(f"{each.id}  {redacted_url(each.what)}  {count} files, {length} bytes")
+            print_flushed(f"{each.id}  {redacted_url(each.what)}  {count} files, {length} bytes")
         if bad is not None:
             reason = str(bad.get("errorMsg", "it failed"))
             message = f"{redacted_url(each.what)}: supernode {bad['node']}: {reason}"
@@ -257,21 +257,22 @@ def _show(each: Started, results: list[dict[str, Any]], over: bool) -> None:
 
 def _print_started(started: Started, values: dict[str, Any]) -> None:
     if values.get("json"):
-        put(json.dumps({"url": redacted_url(started.what), "id": started.id, "nodes": [str(node.node) for node in started.nodes]}))
+        nodes = [str(node.node) for node in started.nodes]
+        print_flushed(json.dumps({"url": redacted_url(started.what), "id": started.id, "nodes": nodes}))
     else:
-        put(started.id)
+        print_flushed(started.id)
 
 
 def _list(found: list[dict[str, Any]], values: dict[str, Any]) -> None:
     """Print a header and one line for each preheat, or one JSON object."""
     if values.get("json"):
-        put(json.dumps({"preheats": found}))
+        print_flushed(json.dumps({"preheats": found}))
         return
     rows = [
         (*(str(each.get(name, "")) for name in ("ID", "status", "startTime", "node")), "  ".join((each.get("url", ""), *_reason(each))))
         for each in found
     ]  # fmt: skip
-    put("\n".join(table(HEAD, rows)))
+    print_flushed("\n".join(table(HEAD, rows)))
 
 
 def _reason(found: dict[str, Any]) -> list[str]:
@@ -287,12 +288,13 @@ def _print_one(node: NodePreheats, name: str, values: dict[str, Any]) -> bool:
     if found is None:
         return False
     if values.get("json"):
-        put(json.dumps({"node": str(node.node), **found}))
+        print_flushed(json.dumps({"node": str(node.node), **found}))
         return True
     tasks = found.pop("tasks")
     for key, value in {"node": str(node.node), **found}.items():
-        put(f"{key + ':':11} {value}")
+        print_flushed(f"{key + ':':11} {value}")
     for task in tasks:
-        put("  ".join((task["status"].ljust(7), f"{task['here']}/{task['length']}", task.get("host", ""), str(task.get("url", "")),
-                       str(task.get("errorMsg", "")))).rstrip())  # fmt: skip
+        cells = (task["status"].ljust(7), f"{task['here']}/{task['length']}", task.get("host", ""), str(task.get("url", "")),
+                 str(task.get("errorMsg", "")))  # fmt: skip
+        print_flushed("  ".join(cells).rstrip())
     return True

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dfengine.app.api_client import NodeView
-from dfengine.app.output import put, put_error, table
+from dfengine.app.output import print_error, print_flushed, table
 from dfengine.client.progress_text import amount, clock
 from dfengine.errors import BadValue, RemoteError
 from dfengine.net.dialer import Dialer
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from dfengine.supernode.console.api_types import HostRow, Overview, TaskRow
 
-HERE = "127.0.0.1"
+DEFAULT_NODE = "127.0.0.1"
 """The default supernode."""
 
-LISTED = 50
+DEFAULT_ROWS = 50
 """Default number of rows."""
 
 LEAST_DIGITS = 8
@@ -34,7 +34,7 @@ LEAST_DIGITS = 8
 
 _REDIS = {"reached": "answers", "lost": "does not answer: its last state is used"}
 
-BETWEEN = 1.0
+SAMPLE_SECONDS = 1.0
 """Seconds between two samples. A supernode that was not queried recently has no rates in the first one."""
 
 LONGEST = 40
@@ -47,11 +47,11 @@ HOST_HEAD = ("host", "address", "trust", "files", "in", "out", "down", "up", "ve
 def status(values: dict[str, Any]) -> None:
     """Print the totals of each supernode. Raises subclasses of DfengineError, after all supernodes were queried."""
 
-    def tell(node: NodeView) -> None:
+    def report(node: NodeView) -> None:
         found = node.overview()
-        put(json.dumps(as_object(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
+        print_flushed(json.dumps(as_object(node, found)) if values.get("json") else "\n".join(overview_lines(str(node), found)))
 
-    _each(nodes(values), tell, values)
+    _each(nodes(values), report, values)
 
 
 def tasks(values: dict[str, Any]) -> None:
@@ -64,11 +64,11 @@ def tasks(values: dict[str, Any]) -> None:
     asked = nodes(values)
     known = False
 
-    def tell(node: NodeView) -> None:
+    def report(node: NodeView) -> None:
         nonlocal known
 
         def sample() -> tuple[list[TaskRow], int]:
-            return node.tasks(values.get("limit", LISTED), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
+            return node.tasks(values.get("limit", DEFAULT_ROWS), {"q": text, "sort": sort, "order": _order(sort, "url"), **active})
 
         found, total = with_rates(sample, "rate")
         known = known or total > 0
@@ -77,7 +77,7 @@ def tasks(values: dict[str, Any]) -> None:
         elif total or not named:
             _list(node, found, total, TASK_HEAD, task_cells, values)
 
-    _each(asked, tell, values)
+    _each(asked, report, values)
     if named and not known:
         raise BadValue(f"{text} is not a task of {', '.join(map(str, asked))}, nor in a URL there: `dfengine tasks` lists them")
 
@@ -86,19 +86,20 @@ def hosts(values: dict[str, Any]) -> None:
     """Print the hosts of each supernode. Raises as `status`."""
     text, sort = values.pop("text", ""), values.get("sort", "down_rate")
 
-    def tell(node: NodeView) -> None:
+    def report(node: NodeView) -> None:
         order = _order(sort, "host", "address", "version", "location")
-        found, total = with_rates(lambda: node.hosts(values.get("limit", LISTED), {"q": text, "sort": sort, "order": order}), "down_rate")
+        query = {"q": text, "sort": sort, "order": order}
+        found, total = with_rates(lambda: node.hosts(values.get("limit", DEFAULT_ROWS), query), "down_rate")
         _list(node, found, total, HOST_HEAD, host_cells, values)
 
-    _each(nodes(values), tell, values)
+    _each(nodes(values), report, values)
 
 
 def nodes(values: dict[str, Any]) -> list[NodeView]:
     """The supernodes to query. Raises BadValue, or SupernodeError if a name has no addresses."""
     token = read_secret(values["token_file"], "token").decode("ascii", "replace") if values.get("token_file") else ""
     dialer = Dialer(values.get("secret_file", ()), (values.get("tls_cert", ""), values.get("tls_key", ""), values.get("tls_ca", "")))
-    given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(HERE),)
+    given = tuple(dict.fromkeys(values.get("nodes", ()))) or (SupernodeAddress.parse(DEFAULT_NODE),)
     return [NodeView(dialer, node, token) for node in resolved(given)]
 
 
@@ -106,7 +107,7 @@ def with_rates(sample: Callable[[], tuple[list[Any], int]], field: str) -> tuple
     """The result of `sample`, or of a second call if the first one has no rates."""
     found = sample()
     if any(getattr(each, field) is None for each in found[0]):
-        time.sleep(BETWEEN)
+        time.sleep(SAMPLE_SECONDS)
         found = sample()
     return found
 
@@ -128,17 +129,17 @@ def _order(sort: str, *names: str) -> str:
     return "asc" if sort in names else "desc"
 
 
-def _each(asked: list[NodeView], tell: Callable[[NodeView], None], values: dict[str, Any]) -> None:
+def _each(asked: list[NodeView], report: Callable[[NodeView], None], values: dict[str, Any]) -> None:
     """Query all supernodes, even if some fail. Raises the last failure at the end."""
     failure: RemoteError | None = None
     for node in asked:
         try:
-            tell(node)
+            report(node)
         except RemoteError as error:
             if failure is not None:
                 print(f"dfengine: {failure}", file=sys.stderr)
                 if values.get("json"):
-                    put_error(failure.exit_code, type(failure).__name__, str(failure))
+                    print_error(failure.exit_code, type(failure).__name__, str(failure))
             failure = error
     if failure is not None:
         raise failure
@@ -147,17 +148,18 @@ def _each(asked: list[NodeView], tell: Callable[[NodeView], None], values: dict[
 def _one(node: NodeView, found: TaskRow, values: dict[str, Any]) -> None:
     swarm = node.swarm(found.task)
     if values.get("json"):
-        put(json.dumps({**as_object(node, found), "swarm": _plain(swarm)}))
+        print_flushed(json.dumps({**as_object(node, found), "swarm": _plain(swarm)}))
         return
     for name in found.__struct_fields__:
-        put(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':22} {printable(_shown(name, getattr(found, name)))}".rstrip())
+        print_flushed(f"{name.removesuffix('_bytes').replace('_', ' ') + ':':22} {printable(_shown(name, getattr(found, name)))}".rstrip())
     names = {each.n: f"{brief(each.host)} {each.ip}".lstrip() for each in swarm.hosts}
     for each in swarm.hosts:
         feeders = [names.get(source, "the supernode") for source, receiver, _ in swarm.feeds if receiver == each.n]
         from_whom = f", from {', '.join(feeders[:4])}{' and others' if len(feeders) > 4 else ''}" if feeders else ""
-        put(printable(f"  {names[each.n]}: {each.got}/{swarm.pieces if swarm.pieces >= 0 else '?'} pieces, {each.state}{from_whom}"))
+        pieces = f"{each.got}/{swarm.pieces if swarm.pieces >= 0 else '?'}"
+        print_flushed(printable(f"  {names[each.n]}: {pieces} pieces, {each.state}{from_whom}"))
     if swarm.slowest is not None:
-        put(printable(f"slowest: {names.get(swarm.slowest.n, '?')}: {swarm.slowest.text}"))
+        print_flushed(printable(f"slowest: {names.get(swarm.slowest.n, '?')}: {swarm.slowest.text}"))
 
 
 def _shown(name: str, value: Any) -> str:
@@ -176,12 +178,12 @@ def _list(
 ) -> None:  # fmt: skip
     if values.get("json"):
         for each in found:
-            put(json.dumps(as_object(node, each)))
+            print_flushed(json.dumps(as_object(node, each)))
         return
     for line in table(head, [cells(each) for each in found]):
-        put(line)
+        print_flushed(line)
     if total > len(found):
-        put(f"({len(found)} of {total} of supernode {node}: --limit shows more)")
+        print_flushed(f"({len(found)} of {total} of supernode {node}: --limit shows more)")
 
 
 def overview_lines(name: str, found: Overview) -> list[str]:

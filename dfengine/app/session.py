@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from dfengine.app.output import as_object, put
+from dfengine.app.output import as_object, print_flushed
 from dfengine.client.batch import Batch, Ended
 from dfengine.client.batch_progress import BatchProgress
 from dfengine.client.error_urls import with_url
@@ -32,7 +32,7 @@ def worst(codes: Collection[int]) -> int:
     return next((code for code in WORST if code in codes), max(codes, default=0))
 
 
-class Alike(Value):
+class FailureGroup(Value):
     """Failures with the same cause. The first one was printed; names: the outputs or URLs of the next NAMED."""
 
     message: str
@@ -51,7 +51,7 @@ NAMED, CAUSES = 10, 100
 """Maximum number of files named per cause, and of causes that are grouped; failures of further causes are printed one by one."""
 
 
-class Sums(Value):
+class Totals(Value):
     """Totals of all files so far: numbers of complete, skipped and failed files, and bytes by source."""
 
     complete: int = 0
@@ -75,23 +75,23 @@ class Report:
         self._codes: set[int] = set()
         self._entries = 0
         self._closed = self._sent = False
-        self._alike: dict[str, Alike] = {}
-        self.sums = Sums()
+        self._failure_groups: dict[str, FailureGroup] = {}
+        self.totals = Totals()
 
     @property
     def code(self) -> int:
         """Exit code of the worst failure so far."""
         return worst(self._codes)
 
-    def tell(self, ended: Ended, code: int = 0) -> None:
+    def report(self, ended: Ended, code: int = 0) -> None:
         """Report one file. code: replaces the failure's exit code, 0 = keeps it. Raises BrokenPipeError, StorageError."""
-        found, sums, result, error = ended.wanted, self.sums, ended.result, ended.error
+        found, totals, result, error = ended.wanted, self.totals, ended.result, ended.error
         failure: dict[str, Any] = {}
         if result is not None:
-            self.sums = sums.replace(
-                complete=sums.complete + 1, length=sums.length + result.length, peers=sums.peers + result.from_peers,
-                supernode=sums.supernode + result.from_supernode, origin=sums.origin + result.from_origin,
-                host=sums.host + result.from_host, resumed=sums.resumed + result.resumed,
+            self.totals = totals.replace(
+                complete=totals.complete + 1, length=totals.length + result.length, peers=totals.peers + result.from_peers,
+                supernode=totals.supernode + result.from_supernode, origin=totals.origin + result.from_origin,
+                host=totals.host + result.from_host, resumed=totals.resumed + result.resumed,
             )  # fmt: skip
             if result.back_to_source and found.settings.nodes and found.settings.pattern != "source" and not self._quiet:
                 # Only the first reason is printed: reasons may differ in the task or a time.
@@ -99,9 +99,9 @@ class Report:
                     self._progress.print(f"dfengine: goes to the origin: {redacted(result.back_to_source)}")
                 self._sent = True
         elif error is None:
-            self.sums = sums.replace(skipped=sums.skipped + 1)
+            self.totals = totals.replace(skipped=totals.skipped + 1)
         else:
-            self.sums = sums.replace(failed=sums.failed + 1)
+            self.totals = totals.replace(failed=totals.failed + 1)
             failure = self._failure(found, error, code)
         if self._json:
             entry = _entry(found)
@@ -114,7 +114,7 @@ class Report:
     def _put(self, entry: dict[str, Any]) -> None:
         before = ",\n" if self._entries else '{"files": [\n'
         self._entries += 1  # counted before writing: a signal that interrupts the write leaves the rest in the buffer
-        put(before + json.dumps(entry), end="")
+        print_flushed(before + json.dumps(entry), end="")
 
     def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
@@ -122,32 +122,32 @@ class Report:
         message = redacted(" ".join(str(error).split()))
         url = redacted_url(found.urls[0])
         if not isinstance(error, Cancelled):
-            self._say(message, url, found.settings.output)
+            self._print_failure(message, url, found.settings.output)
         kind = "Interrupted" if isinstance(error, Cancelled) else type(error).__name__
         return {"code": code, "kind": kind, "status": getattr(error, "status", 0), "message": message, "url": url}
 
-    def _say(self, message: str, url: str, output: str) -> None:
+    def _print_failure(self, message: str, url: str, output: str) -> None:
         """Print a line for a failure, unless a line with the same cause was printed."""
         cause = message
         for each in filter(None, (url, url.partition("?")[0], output, os.path.basename(output))):
             cause = cause.replace(each, "...")
-        alike = self._alike.get(cause)
-        if alike is not None:
-            names = alike.names if len(alike.names) == NAMED else (*alike.names, shown(output or url))
-            self._alike[cause] = alike.replace(count=alike.count + 1, names=names)
+        group = self._failure_groups.get(cause)
+        if group is not None:
+            names = group.names if len(group.names) == NAMED else (*group.names, shown(output or url))
+            self._failure_groups[cause] = group.replace(count=group.count + 1, names=names)
             return
-        if len(self._alike) < CAUSES:
-            self._alike[cause] = Alike(cause)
+        if len(self._failure_groups) < CAUSES:
+            self._failure_groups[cause] = FailureGroup(cause)
         named = "" if with_url(message, url, 1) == message else f" ({url})"
         where = f"{output}: " if output else ""
         self._progress.print(f"dfengine: {where}{message}{named}")
 
-    def tell_alike(self) -> None:
+    def report_groups(self) -> None:
         """Print, at the end, one line for each cause: how many more files failed with it, and which."""
-        groups, self._alike = self._alike, {}
-        for alike in groups.values():
-            if alike.count:
-                self._progress.print(f"dfengine: {alike.line}")
+        groups, self._failure_groups = self._failure_groups, {}
+        for group in groups.values():
+            if group.count:
+                self._progress.print(f"dfengine: {group.line}")
 
     def fail(self, error: DfengineError) -> None:
         """Report that the rest of the list cannot be read."""
@@ -159,28 +159,31 @@ class Report:
         if not self._json or self._closed:
             return
         self._closed = True
-        sums = self.sums
-        totals = {
-            "code": code, "complete": sums.complete, "skipped": sums.skipped, "failed": sums.failed, "length": sums.length,
+        totals = self.totals
+        fields = {
+            "code": code, "complete": totals.complete, "skipped": totals.skipped, "failed": totals.failed, "length": totals.length,
             "seconds": round(self._progress.seconds, 3),
-            "from": {"peers": sums.peers, "supernode": sums.supernode, "origin": sums.origin, "host": sums.host, "resumed": sums.resumed},
+            "from": {
+                "peers": totals.peers, "supernode": totals.supernode, "origin": totals.origin, "host": totals.host,
+                "resumed": totals.resumed,
+            },
         }  # fmt: skip
-        put(("\n" if self._entries else '{"files": [') + "], " + json.dumps(totals)[1:])
+        print_flushed(("\n" if self._entries else '{"files": [') + "], " + json.dumps(fields)[1:])
 
     def summary(self) -> str:
         """A line such as `12 files, 3 failed: 30 MB in 6 s, 92% from peers`."""
         from dfengine.client.progress_text import amount, percent, took
 
-        sums = self.sums
-        counted = [f"{sums.complete} {'file' if sums.complete == 1 else 'files'}"]
-        others = ((sums.skipped, "skipped"), (sums.failed, "failed"))
+        totals = self.totals
+        counted = [f"{totals.complete} {'file' if totals.complete == 1 else 'files'}"]
+        others = ((totals.skipped, "skipped"), (totals.failed, "failed"))
         counted += [f"{count} {word}" for count, word in others if count]
-        parts = [f"{amount(sums.length)} in {took(self._progress.seconds)}"]
+        parts = [f"{amount(totals.length)} in {took(self._progress.seconds)}"]
         for count, name in (
-            (sums.peers, "from peers"), (sums.supernode, "from the supernode"), (sums.host, "from other downloads of this host"),
-            (sums.resumed, "was here before"), (sums.origin, "from the origin"),
+            (totals.peers, "from peers"), (totals.supernode, "from the supernode"), (totals.host, "from other downloads of this host"),
+            (totals.resumed, "was here before"), (totals.origin, "from the origin"),
         ):  # fmt: skip
-            parts += [f"{percent(count, sums.length)} {name}"] if count and sums.length else []
+            parts += [f"{percent(count, totals.length)} {name}"] if count and totals.length else []
         return f"{', '.join(counted)}: {', '.join(parts)}"
 
 
@@ -212,13 +215,13 @@ class Session:
         for each in files:
             count += 1
             if each.fault is not None:
-                self.report.tell(Ended(each, error=each.fault))
+                self.report.report(Ended(each, error=each.fault))
             elif self._json:
                 self.report.list(each)
             else:
-                put(f"{redacted_url(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
+                print_flushed(f"{redacted_url(each.urls[0])}\t{each.settings.output}{'	skipped' if each.skipped else ''}")
         code = self.report.code
-        self.report.tell_alike()
+        self.report.report_groups()
         self.report.close(code)
         if not self._quiet and not self._json:
             print(f"dfengine: {count} {'file' if count == 1 else 'files'}; nothing is written", file=sys.stderr)
@@ -234,7 +237,7 @@ class Session:
 
         def work() -> None:
             try:
-                batch.run(self.report.tell)
+                batch.run(self.report.report)
             except DfengineError as error:
                 self.report.fail(error)
             except BaseException:
@@ -243,19 +246,19 @@ class Session:
             if self.report.code:
                 raise _Failed
 
-        def tell(code: int, *_: str) -> None:
+        def report(code: int, *_: str) -> None:
             for ended in (*stopped, *batch.unfinished(Cancelled("stopped"))):
-                self.report.tell(ended, code)
+                self.report.report(ended, code)
             self.report.close(code)
 
         try:
-            interruptible(self._settings, lambda: self._shown(work), tell)
+            interruptible(self._settings, lambda: self._shown(work), report)
         except _Failed:
             return
         except Interrupted as stop:
             code = int(stop.code or 0)
-            tell(code)
-            self.report.tell_alike()
+            report(code)
+            self.report.report_groups()
             raise SystemExit(code) from None
 
     def _shown(self, work: Callable[[], None]) -> None:
@@ -274,7 +277,7 @@ class Session:
     def end(self) -> None:
         """Report the totals. Raises SystemExit if files failed."""
         code = self.report.code
-        self.report.tell_alike()
+        self.report.report_groups()
         self.report.close(code)
         if not self._quiet and not self._json:
             print(f"dfengine: {self.report.summary()}", file=sys.stderr)

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from dfengine.app import home
-from dfengine.app.output import put
+from dfengine.app.output import print_flushed
 from dfengine.app.signals import Stopped, raise_on_signals
 from dfengine.client.sharing import Share, Sharing
 from dfengine.errors import BadValue, SupernodeError
@@ -41,13 +41,13 @@ def share(values: dict[str, Any]) -> None:
         made = Share(settings_of(values), progress)
         shared = made.run()
         if not as_json:
-            put(shared.name)
+            print_flushed(shared.name)
         if not quiet:
             _say(shared)
         if values.get("replicas"):
             shared = made.await_copies(shared)
         if as_json:
-            put(json.dumps(as_object(shared)))
+            print_flushed(json.dumps(as_object(shared)))
         if foreground:
             made.wait()
             if time.time() < shared.until:
@@ -68,7 +68,7 @@ def hand_over(values: dict[str, Any]) -> None:
         shared = made.await_copies(made.run())
     finally:
         made.end()
-    put(json.dumps(as_object(shared)) if values.get("json") else shared.name)
+    print_flushed(json.dumps(as_object(shared)) if values.get("json") else shared.name)
 
 
 def _say(shared: Sharing) -> None:

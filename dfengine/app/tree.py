@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 
-from dfengine.app.output import put, sources
+from dfengine.app.output import print_flushed, sources
 from dfengine.app.session import worst
 from dfengine.client.interrupt import interruptible
 from dfengine.client.tree import TreeSettings, fetch, listed
@@ -51,10 +51,10 @@ def dry_run(request: TreeRequest) -> None:
 
         files = [{"path": each.path, "size": each.size, "url": redacted_url(each.url)} for each in found]
         report = {"files": files, "delete": doomed, "count": len(found), "length": found.length, "refused": found.refused, "dry_run": True}
-        put(json.dumps(report))
+        print_flushed(json.dumps(report))
     else:
         rows = [*zip(map(str, found.sizes), found.paths, strict=True), *(("delete", path) for path in doomed)]
-        put("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
+        print_flushed("\n".join(f"{size}\t{_printable(path)}" for size, path in rows))
     if not settings.quiet:
         from dfengine.client.progress_text import amount
 
@@ -99,19 +99,19 @@ def _fail(request: TreeRequest, code: int, kind: str, message: str) -> None:
         import json
 
         url = redacted_url(request.tree.get.url)
-        put(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": redacted(message), "url": url}}))
+        print_flushed(json.dumps({"error": {"code": code, "kind": kind, "status": 0, "message": redacted(message), "url": url}}))
 
 
 def _tell(result: TreeResult, code: int, delete: bool) -> None:
     """Print `--json`'s object in parts, as there may be many files. delete: `--delete` was given."""
     import json
 
-    put('{"files": [', end="")
+    print_flushed('{"files": [', end="")
     lines: list[str] = []
     for n, file in enumerate(result.files):
         lines.append((",\n" if n else "\n") + json.dumps(_as_object(result, n, file)))
         if len(lines) == LINES:
-            put("".join(lines), end="")
+            print_flushed("".join(lines), end="")
             lines.clear()
     failed = len(result.errors)
     totals: dict[str, Any] = {
@@ -124,7 +124,7 @@ def _tell(result: TreeResult, code: int, delete: bool) -> None:
         totals["not_serving_reason"] = result.why_not
     if delete:
         totals["deleted"] = result.deleted
-    put("".join(lines) + "\n], " + json.dumps(totals)[1:])
+    print_flushed("".join(lines) + "\n], " + json.dumps(totals)[1:])
 
 
 def _as_object(result: TreeResult, n: int, file: FileResult) -> dict[str, Any]:

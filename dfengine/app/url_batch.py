@@ -6,7 +6,7 @@ import contextlib
 from itertools import chain
 
 from dfengine.app import file_list
-from dfengine.app.file_list import Several
+from dfengine.app.file_list import BatchSettings
 from dfengine.app.options import JOBS
 from dfengine.app.session import Session
 from dfengine.errors import BadValue
@@ -53,18 +53,18 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
     if given["include"] or given["exclude"] or given["delete"]:
         raise BadValue("--include, --exclude and --delete are for directories: use --recursive")
     dry = bool(given["dry_run"])
-    several = Several(settings, given["dir"] or "", skip_existing=bool(given["skip_existing"]), create_dirs=bool(given["create_dirs"]),
+    batch = BatchSettings(settings, given["dir"] or "", skip_existing=bool(given["skip_existing"]), create_dirs=bool(given["create_dirs"]),
                       dry_run=dry)
     with contextlib.ExitStack() as stack:
-        found = file_list.of_urls(several, urls, given["output"])
+        found = file_list.of_urls(batch, urls, given["output"])
         files: Iterator[Wanted] = iter(found)
-        session = Session(several.settings, several.folder or ".", shows=shows, as_json=as_json)
+        session = Session(batch.settings, batch.folder or ".", shows=shows, as_json=as_json)
         if given["input_file"]:
             file = file_list.opened(given["input_file"])
             if given["input_file"] != "-":
                 stack.enter_context(file)
-            lines = file_list.checked(several, file, session.unknown, found)
-            files = chain(files, file_list.of_list(several, file, session.unknown, found))
+            lines = file_list.checked(batch, file, session.unknown, found)
+            files = chain(files, file_list.of_list(batch, file, session.unknown, found))
             session.progress.files = len(found) + lines if lines >= 0 else -1
         else:
             session.progress.files = len(found)

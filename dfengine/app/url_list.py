@@ -116,7 +116,7 @@ def _option(text: str, fault: str) -> tuple[str, Any]:
     if not equals:
         raise BadValue(f"{text[:40]!r} is neither a URL nor NAME=VALUE")
     if name == "out":
-        return name, inside(value)
+        return name, check_relative(value)
     if name == "dir":
         return name, value
     if name == "checksum":
@@ -124,7 +124,7 @@ def _option(text: str, fault: str) -> tuple[str, Any]:
     return name[:60], value
 
 
-def inside(path: str, what: str = "out") -> str:
+def check_relative(path: str, what: str = "out") -> str:
     """Check that `path` is relative and does not leave its directory, and return it. Raises BadValue."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts:

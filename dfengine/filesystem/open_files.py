@@ -46,7 +46,7 @@ class File(Protocol):
         """Release everything."""
 
 
-class Held:
+class OpenFile:
     """One URL's file. holders: their number. since: when it became idle, seconds."""
 
     def __init__(self, url: str) -> None:
@@ -63,20 +63,20 @@ class OpenFiles:
 
     def __init__(self, begin: Callable[[str], File]) -> None:
         self._begin = begin
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, OpenFile] = {}
         # Reentrant: the garbage collector may drop, and so release, a holder while the lock is held.
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._timer: list[threading.Timer] = []
         """The timer for the end of the oldest idle file, if there is one."""
         _all.add(self)
         weakref.finalize(self, _end, self._held, self._timer)
 
-    def add_stored(self, url: str) -> tuple[Held, File]:
+    def acquire(self, url: str) -> tuple[OpenFile, File]:
         """The open file of a URL, which is opened if necessary, for one more holder."""
-        with self._turn:
+        with self._lock:
             held = self._held.get(url)
             if held is None:
-                held = self._held[url] = Held(url)
+                held = self._held[url] = OpenFile(url)
             held.holders += 1
         try:
             with held.opening:
@@ -87,22 +87,22 @@ class OpenFiles:
             self.release(held)
             raise
 
-    def release(self, held: Held) -> None:
+    def release(self, held: OpenFile) -> None:
         """Release the file for one holder."""
-        with self._turn:
+        with self._lock:
             held.holders -= 1
             held.since = time.monotonic()
             if held.file is None and not held.holders and self._held.get(held.url) is held:
                 del self._held[held.url]
-            over = self._over(held.since)
+            expired = self._take_expired(held.since)
             if held.forgotten and not held.holders:
-                over.append(held)
-        _close(over)
+                expired.append(held)
+        _close(expired)
 
     @contextlib.contextmanager
     def use(self, url: str) -> Iterator[File]:
         """The file of a URL, held until the context ends."""
-        held, file = self.add_stored(url)
+        held, file = self.acquire(url)
         try:
             yield file
         finally:
@@ -110,38 +110,38 @@ class OpenFiles:
 
     def forget(self, url: str | None = None) -> None:
         """Do not use the open file of a URL (None: all) for later reads; close it if it is idle."""
-        with self._turn:
+        with self._lock:
             gone = [self._held.pop(each) for each in ([*self._held] if url is None else [url] if url in self._held else [])]
             for held in gone:
                 held.forgotten = True
-            over = [held for held in gone if not held.holders] + self._over(time.monotonic())
-        _close(over)
+            expired = [held for held in gone if not held.holders] + self._take_expired(time.monotonic())
+        _close(expired)
 
-    def _over(self, now: float) -> list[Held]:
+    def _take_expired(self, now: float) -> list[OpenFile]:
         """Remove and return the idle files to close, and set the timer for the next one. The lock must be held."""
         idle = [held for held in [*self._held.values()] if not held.holders and held.file is not None]
         idle.sort(key=lambda held: held.since)
-        over = [held for at, held in enumerate(idle) if at < len(idle) - MOST_IDLE or now - held.since >= IDLE]
-        over = [held for held in over if self._held.pop(held.url, None) is not None]
-        if len(over) < len(idle) and not self._timer:
-            timer = threading.Timer(idle[len(over)].since + IDLE - now, _expire, (weakref.ref(self),))
+        expired = [held for at, held in enumerate(idle) if at < len(idle) - MOST_IDLE or now - held.since >= IDLE]
+        expired = [held for held in expired if self._held.pop(held.url, None) is not None]
+        if len(expired) < len(idle) and not self._timer:
+            timer = threading.Timer(idle[len(expired)].since + IDLE - now, _expire, (weakref.ref(self),))
             timer.name, timer.daemon = "dfengine-idle-files", True
             self._timer.append(timer)
             timer.start()
-        elif len(over) == len(idle) and self._timer:
+        elif len(expired) == len(idle) and self._timer:
             self._timer.pop().cancel()  # its thread ends
-        return over
+        return expired
 
     def expire(self) -> None:
         """Handle the timer: close idle files whose time is over."""
-        with self._turn:
+        with self._lock:
             self._timer.clear()
-            over = self._over(time.monotonic())
-        _close(over)
+            expired = self._take_expired(time.monotonic())
+        _close(expired)
 
     def forked(self) -> None:
         """Reset in a forked child, where the parent's threads do not exist. An open file opens itself again when it is used."""
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self._timer.clear()
         for held in self._held.values():
             held.opening = threading.Lock()
@@ -153,14 +153,14 @@ def _expire(found: weakref.ref[OpenFiles]) -> None:
         files.expire()
 
 
-def _close(held: Iterable[Held]) -> None:
+def _close(held: Iterable[OpenFile]) -> None:
     for each in held:
         file, each.file = each.file, None
         if file is not None:
             file.close()
 
 
-def _end(held: dict[str, Held], timer: list[threading.Timer]) -> None:
+def _end(held: dict[str, OpenFile], timer: list[threading.Timer]) -> None:
     for each in timer:
         each.cancel()
     _close(held.values())

@@ -24,7 +24,7 @@ class Position(io.RawIOBase):
     """A position in a file, which it holds open until it is closed. url: of the file in `files`."""
 
     def __init__(self, files: OpenFiles, url: str) -> None:
-        self._held, self._file = files.add_stored(url)
+        self._held, self._file = files.acquire(url)
         self._files = files
         self._at = 0
         super().__init__()
@@ -102,10 +102,10 @@ class Reader(io.BufferedReader):
         return self.fs.info(self.path)  # type: ignore[no-any-return]  # fsspec is untyped
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (self.fs, self.path, self.blocksize, self.tell())
+        return _reload, (self.fs, self.path, self.blocksize, self.tell())
 
 
-def _again(fs: FileSystem, path: str, buffer: int, at: int) -> Reader:
+def _reload(fs: FileSystem, path: str, buffer: int, at: int) -> Reader:
     reader = fs.open(path, block_size=buffer)
     reader.seek(at)
     return reader  # type: ignore[no-any-return]  # fsspec is untyped

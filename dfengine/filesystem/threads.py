@@ -28,18 +28,18 @@ class Threads:
     """A pool for all loops of this process."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-        self._left = self._threads = 0
+        self._unfinished = self._threads = 0
         """Numbers of unfinished calls and of threads."""
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Run `call`; return a future for its result. If that is cancelled, a call that has begun continues; otherwise it is skipped."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        with self._turn:
-            self._left += 1
-            starts = self._threads < min(self._left, MOST)
+        with self._lock:
+            self._unfinished += 1
+            starts = self._threads < min(self._unfinished, MOST)
             self._threads += starts
             # Under the lock, so that an ending thread cannot miss it.
             self._tasks.put((call, loop, future))
@@ -52,7 +52,7 @@ class Threads:
             try:
                 call, loop, future = self._tasks.get(timeout=IDLE)
             except queue.Empty:
-                with self._turn:
+                with self._lock:
                     if not self._tasks.empty():
                         continue
                     self._threads -= 1
@@ -63,14 +63,14 @@ class Threads:
                     result = call()
                 except BaseException as raised:
                     error = raised
-            with self._turn:
-                self._left -= 1
+            with self._lock:
+                self._unfinished -= 1
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_settle, future, result, error)
+                loop.call_soon_threadsafe(_set_outcome, future, result, error)
             del call, loop, future, result, error
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _set_outcome(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
         return
     if error is not None:

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any
 
-    from dfengine.programs.progress import Progress, Tell
+    from dfengine.programs.progress import Progress, ProgressCallback
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 
-class InLoop:
+class LoopCallback:
     """Calls the function `progress` in the running loop, from any thread. An exception of `progress` is raised by the next call of this.
 
     Raises BadValue if `progress` is not a function, RuntimeError if no loop runs.
     """
 
-    def __init__(self, progress: Tell) -> None:
+    def __init__(self, progress: ProgressCallback) -> None:
         check(progress)
         self._progress = progress
         self._loop = asyncio.get_running_loop()
@@ -46,9 +46,9 @@ class InLoop:
         if self.raised is not None:
             raise self.raised
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._tell, now)
+            self._loop.call_soon_threadsafe(self._call_progress, now)
 
-    def _tell(self, now: Progress) -> None:
+    def _call_progress(self, now: Progress) -> None:
         if self.raised is not None:
             return
         try:
@@ -93,20 +93,20 @@ class Awaited(Generic[T]):
 
     async def wait(self, timeout: float | None = None) -> T:
         """See Handle. If this is cancelled, the work continues: the caller of `download` may wait again, or `cancel` it."""
-        if not await _ended(self._handle, timeout):
-            raise TimeoutError(f"{self._handle.name} still runs{self._handle.why()}")
+        if not await _wait_ended(self._handle, timeout):
+            raise TimeoutError(f"{self._handle.name} still runs{self._handle.waiting_reason()}")
         return self._handle.wait(0)
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.wait().__await__()
 
-    async def only(self) -> T:
+    async def wait_or_cancel(self) -> T:
         """As `wait`, but a cancel also ends the work."""
         try:
             return await self.wait()
         except asyncio.CancelledError:
             self._handle.cancel()
-            await _surely(self._handle)
+            await _await_shielded(self._handle)
             raise
 
 
@@ -115,16 +115,16 @@ class _WithProgress(Awaited[T]):
 
     _handle: Any
 
-    def __init__(self, handle: Handle[T], tell: InLoop | None = None) -> None:
-        """tell: reports the progress on the loop."""
+    def __init__(self, handle: Handle[T], on_progress: LoopCallback | None = None) -> None:
+        """on_progress: reports the progress on the loop."""
         super().__init__(handle)
-        self._tell = tell
+        self._on_progress = on_progress
 
     async def wait(self, timeout: float | None = None) -> T:
         """See Handle."""
         result = await super().wait(timeout)
-        if self._tell is not None and self._tell.raised is not None:
-            raise self._tell.raised
+        if self._on_progress is not None and self._on_progress.raised is not None:
+            raise self._on_progress.raised
         return result
 
     @property
@@ -146,17 +146,19 @@ class Preheat(Awaited[Preheated]):
     """A running preheat; `await` it, or its `wait`. `cancel` ends only the waiting: the supernode continues."""
 
 
-def started(begin: Callable[[Tell | None], Any], progress: Tell | None, kind: Callable[[Any, InLoop | None], D]) -> D:
+def started(
+    begin: Callable[[ProgressCallback | None], Any], progress: ProgressCallback | None, kind: Callable[[Any, LoopCallback | None], D]
+) -> D:
     """Start the work with `begin`, and report its progress on the loop. An exception of `progress` ends the work."""
     if progress is None:
         return kind(begin(None), None)
-    tell = InLoop(progress)
-    handle = begin(tell)
-    tell.failed = handle.stop
-    return kind(handle, tell)
+    on_progress = LoopCallback(progress)
+    handle = begin(on_progress)
+    on_progress.failed = handle.stop
+    return kind(handle, on_progress)
 
 
-async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
+async def _wait_ended(handle: Handle[Any], timeout: float | None) -> bool:
     """Wait at most `timeout` seconds, None = without limit, for the work to end, and return whether it has. Raises BadValue."""
     timeout = waiting_time(timeout)
     loop = asyncio.get_running_loop()
@@ -166,7 +168,7 @@ async def _ended(handle: Handle[Any], timeout: float | None) -> bool:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_set, over)
 
-    handle.then(wake)
+    handle.on_done(wake)
     if timeout is None:
         await over
     else:
@@ -179,9 +181,9 @@ def _set(over: asyncio.Future[None]) -> None:
         over.set_result(None)
 
 
-async def _surely(handle: Handle[Any]) -> None:
+async def _await_shielded(handle: Handle[Any]) -> None:
     """Wait at most CLOSING seconds for the end of the work, even if this is cancelled."""
     end = time.monotonic() + CLOSING
     while not handle.done and (left := end - time.monotonic()) > 0:
         with contextlib.suppress(asyncio.CancelledError):
-            await _ended(handle, left)
+            await _wait_ended(handle, left)

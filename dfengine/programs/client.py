@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dfengine.client.sharing import Sharing
     from dfengine.client.tree import TreeResult
     from dfengine.files import File
-    from dfengine.programs.progress import Tell
+    from dfengine.programs.progress import ProgressCallback
     from dfengine.programs.share import Share
     from dfengine.programs.tree_download import TreeDownload
     from dfengine.settings import GetSettings
@@ -95,7 +95,7 @@ class Client:
         self._settings = settings
         self._begin()
 
-    def get(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+    def get(self, url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Result:
         """Download `url` to the file `output`. In a folder, or at a path that ends in a slash, the file is named after the URL.
 
         progress: called about ten times a second, by this thread, with a Progress. Its exceptions end the download, and are raised here.
@@ -104,12 +104,12 @@ class Client:
         """
         return self._download(url, output, progress, settings).run()
 
-    def download(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+    def download(self, url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Download:
         """As `get`, in a separate thread, which also calls `progress`. Raises BadValue and TypeError; `wait` raises all other errors."""
         return self._download(url, output, progress, settings).start()
 
     def fetch_tree(
-        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeResult:  # fmt: skip
         """Download all files below the directory that `url` names into `directory`, which is created if it does not exist.
@@ -124,21 +124,21 @@ class Client:
         return self._tree(url, directory, include, exclude, progress, settings).run()
 
     def download_tree(
-        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeDownload:  # fmt: skip
         """As `fetch_tree`, in a separate thread, which also calls `progress`. Raises BadValue and TypeError; `wait` raises other errors."""
         return self._tree(url, directory, include, exclude, progress, settings).start()
 
-    def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
+    def stream(self, url: str, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Reader:
         """Stream `url` in order as a readable binary file, without writing to disk; see Reader. progress: as for `download`.
 
         `window` (pieces, or text such as `16` or `256M`), `window_bytes` and `cache` (bytes) are for streams.
         """
-        from dfengine.programs.progress import Teller
+        from dfengine.programs.progress import ProgressReporter
 
         self._check()
-        reader = Reader(self.settings(url, None, settings), Teller(progress) if progress is not None else None)
+        reader = Reader(self.settings(url, None, settings), ProgressReporter(progress) if progress is not None else None)
         self._close_with(reader, Reader.stop, lambda reader, error: reader.__exit__(type(error), error, None))
         return reader
 
@@ -158,7 +158,7 @@ class Client:
         from dfengine import files
 
         self._check()
-        keywords.not_of_streams(settings)
+        keywords.reject_stream_settings(settings)
         file = files.open(self.settings(url, None, settings), store=store, buffering=buffering)
         raw = file if isinstance(file, files.File) else file.raw
         assert isinstance(raw, files.File)
@@ -170,7 +170,7 @@ class Client:
         from dfengine import files
 
         self._check()
-        keywords.not_of_streams(settings)
+        keywords.reject_stream_settings(settings)
         file = files.File(self.settings(url, None, settings), store)
         self._close_with(file, lambda file, _: file.close())
         return file
@@ -181,7 +181,7 @@ class Client:
         Raises BadValue, also for settings that a request to a supernode cannot carry.
         """
         self._check()
-        keywords.not_of_streams(settings)
+        keywords.reject_stream_settings(settings)
         return self._kept(Preheat(self.settings(url, None, settings), self._running.discard)).start()
 
     def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
@@ -205,21 +205,21 @@ class Client:
         """The settings of a download of `url`. output: None for a stream, or for a tree. Raises BadValue, TypeError."""
         return keywords.settings(url, output, self._settings, keywords.checked(settings), tree=tree)
 
-    def _download(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
+    def _download(self, url: str, output: Path, progress: ProgressCallback | None, settings: Keywords) -> Download:
         self._check()
         if output is None:
             raise BadValue("output: None is given, not a path")
-        keywords.not_of_streams(settings)
+        keywords.reject_stream_settings(settings)
         return self._kept(Download(self.settings(url, output, settings), progress, self._running.discard))
 
     def _tree(
-        self, url: str, directory: Path, include: Patterns, exclude: Patterns, progress: Tell | None, settings: Keywords
+        self, url: str, directory: Path, include: Patterns, exclude: Patterns, progress: ProgressCallback | None, settings: Keywords
     ) -> TreeDownload:
         from dfengine.client.tree import TreeSettings
         from dfengine.programs.tree_download import TreeDownload
 
         self._check()
-        keywords.not_of_streams(settings)
+        keywords.reject_stream_settings(settings)
         wanted, unwanted = (keywords.patterns(*each) for each in (("include", include), ("exclude", exclude)))
         get = self.settings(url, None, settings, tree=True).replace(output=keywords.directory(directory))
         made = TreeSettings(get, wanted, unwanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfengine.programs import client
 from dfengine.programs.async_file import File
-from dfengine.programs.async_handle import Awaited, Download, InLoop, Preheat, TreeDownload, started
+from dfengine.programs.async_handle import Awaited, Download, LoopCallback, Preheat, TreeDownload, started
 from dfengine.programs.async_stream import Reader
 from dfengine.programs.client import TTL
 from dfengine.programs.loop_threads import in_thread, shielded
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dfengine.client.sharing import Sharing
     from dfengine.client.tree import TreeResult
     from dfengine.programs.client import Patterns
-    from dfengine.programs.progress import Tell
+    from dfengine.programs.progress import ProgressCallback
 
 
 class Client:
@@ -35,33 +35,33 @@ class Client:
         made._client = client.Client.configured(**settings)
         return made
 
-    async def get(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+    async def get(self, url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Result:
         """See programs.client.Client. progress: called by the loop. A cancel is raised here after the download has ended."""
-        return await self._begin(url, output, progress, settings).only()
+        return await self._begin(url, output, progress, settings).wait_or_cancel()
 
-    async def download(self, url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+    async def download(self, url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Download:
         """Start a download; the result can be awaited and cancelled. progress: called by the loop."""
         return self._begin(url, output, progress, settings)
 
     async def fetch_tree(
-        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeResult:  # fmt: skip
         """See programs.client.Client. progress: called by the loop. A cancel is raised here after the download has ended."""
-        return await self._begin_tree(url, directory, progress, {"include": include, "exclude": exclude, **settings}).only()
+        return await self._begin_tree(url, directory, progress, {"include": include, "exclude": exclude, **settings}).wait_or_cancel()
 
     async def download_tree(
-        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None,
+        self, url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
         **settings: Unpack[Keywords],
     ) -> TreeDownload:  # fmt: skip
         """Start a download of a directory; the result can be awaited and cancelled. progress: called by the loop."""
         return self._begin_tree(url, directory, progress, {"include": include, "exclude": exclude, **settings})
 
-    def stream(self, url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
+    def stream(self, url: str, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Reader:
         """Stream `url`; see Reader. The first read starts it. progress: called by the loop; a read raises the exceptions of `progress`."""
         self._client.settings(url, None, settings)  # raises errors in the settings now
-        tell = InLoop(progress) if progress is not None else None
-        return Reader(lambda: self._client.stream(url, progress=tell, **settings))
+        on_progress = LoopCallback(progress) if progress is not None else None
+        return Reader(lambda: self._client.stream(url, progress=on_progress, **settings))
 
     async def open(self, url: str, *, store: str = "", **settings: Unpack[Keywords]) -> File:
         """Open `url` as a seekable file; its pieces are fetched when they are read. See File, and programs.client.Client."""
@@ -73,13 +73,16 @@ class Client:
 
     async def share(self, path: Path, *, replicas: int = 0, ttl: float | str = TTL, **settings: Unpack[Keywords]) -> Sharing:
         """See programs.client.Client. A cancel is raised here after the share has been withdrawn."""
-        return await Awaited(self._client.sharing(path, replicas, ttl, settings).start()).only()
+        return await Awaited(self._client.sharing(path, replicas, ttl, settings).start()).wait_or_cancel()
 
-    def _begin(self, url: str, output: Path, progress: Tell | None, settings: Keywords) -> Download:
-        return started(lambda tell: self._client.download(url, output, progress=tell, **settings), progress, Download)
+    def _begin(self, url: str, output: Path, progress: ProgressCallback | None, settings: Keywords) -> Download:
+        return started(lambda on_progress: self._client.download(url, output, progress=on_progress, **settings), progress, Download)
 
-    def _begin_tree(self, url: str, directory: Path, progress: Tell | None, given: dict[str, Any]) -> TreeDownload:
-        return started(lambda tell: self._client.download_tree(url, directory, progress=tell, **given), progress, TreeDownload)
+    def _begin_tree(self, url: str, directory: Path, progress: ProgressCallback | None, given: dict[str, Any]) -> TreeDownload:
+        def begin(on_progress: ProgressCallback | None) -> Any:
+            return self._client.download_tree(url, directory, progress=on_progress, **given)
+
+        return started(begin, progress, TreeDownload)
 
     def cancel(self) -> None:
         """See programs.client.Client."""
@@ -96,18 +99,19 @@ class Client:
         await self.close()
 
 
-async def get(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Result:
+async def get(url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Result:
     """As `dfengine.get`, with the settings of configuration files and the environment; see Client.get."""
     return await Client.configured().get(url, output, progress=progress, **settings)
 
 
-async def download(url: str, output: Path, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Download:
+async def download(url: str, output: Path, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Download:
     """As `dfengine.download`; see Client.download."""
     return await Client.configured().download(url, output, progress=progress, **settings)
 
 
 async def fetch_tree(
-    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
+    **settings: Unpack[Keywords],
 ) -> TreeResult:
     """As `dfengine.fetch_tree`; see Client.fetch_tree."""
     client = Client.configured()
@@ -115,14 +119,15 @@ async def fetch_tree(
 
 
 async def download_tree(
-    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: Tell | None = None, **settings: Unpack[Keywords]
+    url: str, directory: Path, *, include: Patterns = (), exclude: Patterns = (), progress: ProgressCallback | None = None,
+    **settings: Unpack[Keywords],
 ) -> TreeDownload:
     """As `dfengine.download_tree`; see Client.download_tree."""
     client = Client.configured()
     return await client.download_tree(url, directory, include=include, exclude=exclude, progress=progress, **settings)
 
 
-def stream(url: str, *, progress: Tell | None = None, **settings: Unpack[Keywords]) -> Reader:
+def stream(url: str, *, progress: ProgressCallback | None = None, **settings: Unpack[Keywords]) -> Reader:
     """As `dfengine.stream`; see Client.stream."""
     return Client.configured().stream(url, progress=progress, **settings)
 

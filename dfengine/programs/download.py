@@ -8,49 +8,49 @@ from dfengine.client.download import FileDownload, run
 from dfengine.client.result import Result
 from dfengine.client.watch import RECENT
 from dfengine.programs.handle import Handle
-from dfengine.programs.progress import Teller
+from dfengine.programs.progress import ProgressReporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dfengine.programs.progress import Progress, Tell
+    from dfengine.programs.progress import Progress, ProgressCallback
     from dfengine.settings import GetSettings
 
 
 class Download(Handle[Result]):
     """Handle of a download. If it ends early, fetched pieces stay beside the output, and the next download resumes from them."""
 
-    def __init__(self, settings: GetSettings, tell: Tell | None, ended: Callable[[Download], None]) -> None:
-        """tell: called by the download's thread, about ten times a second. ended: see Handle."""
+    def __init__(self, settings: GetSettings, on_progress: ProgressCallback | None, ended: Callable[[Download], None]) -> None:
+        """on_progress: called by the download's thread, about ten times a second. ended: see Handle."""
         super().__init__(f"the download of {settings.output}", ended)
         self._settings = settings
-        self._teller = Teller(tell)
+        self._reporter = ProgressReporter(on_progress)
         self._running: FileDownload | None = None
 
     @property
     def progress(self) -> Progress:
         """The latest progress."""
-        return self._teller.now
+        return self._reporter.now
 
     def _work(self) -> Result:
         self.check()
-        running = self._running = FileDownload(self._settings, self._teller)
+        running = self._running = FileDownload(self._settings, self._reporter)
         try:
             if self._stopped is not None:
                 running.stop(self._stopped)
             result = run(running)
         finally:
             self._running = None
-        self._teller.end(result.length, result.from_peers, result.from_supernode, result.from_origin, result.resumed)
+        self._reporter.end(result.length, result.from_peers, result.from_supernode, result.from_origin, result.resumed)
         return result
 
-    def why(self) -> str:
+    def waiting_reason(self) -> str:
         """See Handle."""
         running = self._running
         return running.watch.why(time.monotonic() - RECENT) if running is not None else ""
 
-    def _cut(self, error: BaseException) -> None:
+    def _interrupt(self, error: BaseException) -> None:
         running = self._running
         if running is not None:
             running.stop(error)

@@ -34,10 +34,10 @@ class Handle(Generic[T]):
         self.name = name
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._then: list[Callable[[Any], None]] = [ended]
+        self._finished = threading.Event()
+        self._callbacks: list[Callable[[Any], None]] = [ended]
         self._thread: threading.Thread | None = None
-        self._runs_in = 0
+        self._runner = 0
         self._stopped: BaseException | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -49,7 +49,7 @@ class Handle(Generic[T]):
     @property
     def done(self) -> bool:
         """Whether the work has ended, with success or failure: none of its threads and open files remains."""
-        return self._elsewhere or self._over.is_set()
+        return self._forked or self._finished.is_set()
 
     @property
     def result(self) -> T | None:
@@ -59,7 +59,7 @@ class Handle(Generic[T]):
     @property
     def error(self) -> BaseException | None:
         """The error that ended the work; None while it runs, and if it succeeded."""
-        if self._elsewhere:
+        if self._forked:
             return LocalError(f"{self.name} belongs to the process that this one was forked from: start another")
         return self._error
 
@@ -70,7 +70,7 @@ class Handle(Generic[T]):
         subclass of DfengineError, which is Cancelled after `cancel`, or the exception of the function `progress`.
         """
         if not self.ended(timeout):
-            raise TimeoutError(f"{self.name} still runs{self.why()}")
+            raise TimeoutError(f"{self.name} still runs{self.waiting_reason()}")
         if (error := self.error) is not None:
             raise error
         assert self._result is not None
@@ -90,7 +90,7 @@ class Handle(Generic[T]):
             if self._stopped is not None:
                 return
             self._stopped = error
-        self._cut(error)
+        self._interrupt(error)
 
     def start(self) -> Self:
         """Run the work in a separate thread. Raises RuntimeError if the system has no thread for it."""
@@ -109,7 +109,7 @@ class Handle(Generic[T]):
 
     def run(self) -> T:
         """Run the work in this thread. Raises as `wait`, and exceptions of signal handlers."""
-        self._runs_in = threading.get_ident()
+        self._runner = threading.get_ident()
         try:
             result = self._result = self._work()
             return result
@@ -122,9 +122,9 @@ class Handle(Generic[T]):
 
     def _finish(self) -> None:
         with self._lock:
-            self._over.set()
-            then, self._then = self._then, []
-        for each in then:
+            self._finished.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for each in callbacks:
             each(self)
 
     def check(self) -> None:
@@ -132,41 +132,41 @@ class Handle(Generic[T]):
         if self._stopped is not None:
             raise self._stopped
 
-    def then(self, call: Callable[[Any], None]) -> None:
+    def on_done(self, call: Callable[[Any], None]) -> None:
         """Call `call` with the handle when the work has ended, from any thread; at once if it has ended."""
-        if not self._elsewhere:
+        if not self._forked:
             with self._lock:
-                if not self._over.is_set():
-                    self._then.append(call)
+                if not self._finished.is_set():
+                    self._callbacks.append(call)
                     return
         call(self)
 
     def ended(self, timeout: float | None) -> bool:
         """Wait at most `timeout` seconds, None = without limit, for the work to end, and return whether it has. Raises BadValue."""
         timeout = waiting_time(timeout)
-        if self._elsewhere:
+        if self._forked:
             return True
-        if threading.get_ident() == self._runs_in:
-            return self._over.is_set()  # called by the function `progress`: waiting in the work's own thread would never end
-        if not self._over.wait(timeout):
+        if threading.get_ident() == self._runner:
+            return self._finished.is_set()  # called by the function `progress`: waiting in the work's own thread would never end
+        if not self._finished.wait(timeout):
             return False
         if self._thread is not None:
             self._thread.join()  # the thread is about to end
         return True
 
     @property
-    def _elsewhere(self) -> bool:
+    def _forked(self) -> bool:
         """Whether this process was forked after the handle was created: the work runs in the parent."""
         return self._pid != os.getpid()
 
     def _work(self) -> T:
         raise NotImplementedError
 
-    def why(self) -> str:
+    def waiting_reason(self) -> str:
         """The reason for which the work waits, after a colon; "" if it is unknown."""
         return ""
 
-    def _cut(self, error: BaseException) -> None:
+    def _interrupt(self, error: BaseException) -> None:
         """Interrupt all waits of the work with `error`. Called from any thread; the work may not have started."""
         raise NotImplementedError
 

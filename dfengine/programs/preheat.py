@@ -67,10 +67,10 @@ class Preheat(Handle[Preheated]):
         self._state = ""
         """The step for which it waits, for messages."""
 
-    def _cut(self, error: BaseException) -> None:
+    def _interrupt(self, error: BaseException) -> None:
         self._dialer.cut(error)
 
-    def why(self) -> str:
+    def waiting_reason(self) -> str:
         """See Handle."""
         return f": {self._state}" if self._state else ""
 
@@ -78,19 +78,20 @@ class Preheat(Handle[Preheated]):
         """Raise the error of `stop`, if it was called, or TimedOut after the deadline."""
         super().check()
         if time.monotonic() > self._deadline:
-            raise TimedOut(f"not fetched ahead within {self._settings.timeout:g} s{self.why()}: the supernode may continue; give it longer")
+            timeout, why = self._settings.timeout, self.waiting_reason()
+            raise TimedOut(f"not fetched ahead within {timeout:g} s{why}: the supernode may continue; give it longer")
 
     def _work(self) -> Preheated:
         began = time.monotonic()
         self._deadline = began + (self._settings.timeout or math.inf)
         try:
-            node, task = self._asked()
-            task, length = self._fetched(node, task)
+            node, task = self._request_preheat()
+            task, length = self._await_fetched(node, task)
         finally:
-            self._hang_up()
+            self._close()
         return Preheated(self._settings.url, task, str(node), length, time.monotonic() - began)
 
-    def _asked(self) -> tuple[SupernodeAddress, str]:
+    def _request_preheat(self) -> tuple[SupernodeAddress, str]:
         """The first supernode, in download order, that accepts the request, and the preheat's id. Raises RemoteError."""
         body = self._message()
         failure: RemoteError | None = None
@@ -98,9 +99,9 @@ class Preheat(Handle[Preheated]):
             self.check()
             self._state = f"asks supernode {node}" + (f"; {failure}" if failure is not None else "")
             try:
-                status, fields = self._question(node, "POST", "/api/v1/preheats", body)
+                status, fields = self._exchange(node, "POST", "/api/v1/preheats", body)
             except (SourceGone, ProtocolViolation) as error:
-                self._hang_up()
+                self._close()
                 self.check()
                 failure = failure or error
                 continue
@@ -128,17 +129,17 @@ class Preheat(Handle[Preheated]):
             message |= {"insecure": settings.insecure, "rootCAs": certificates}
         return encode({**message, "md5": settings.md5, "identifier": settings.identifier})
 
-    def _fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:
+    def _await_fetched(self, node: SupernodeAddress, task: str) -> tuple[str, int]:
         """Wait until the supernode has the file; return its task and its length in bytes. Raises RemoteError, and TimedOut by `check`."""
         pause, answered = POLL[0], time.monotonic()
         while True:
             self.check()
             try:
-                status, fields = self._question(node, "GET", f"/api/v1/preheats/{task}")
+                status, fields = self._exchange(node, "GET", f"/api/v1/preheats/{task}")
                 answered = time.monotonic()
                 self._state = f"supernode {node} fetches it"
             except (SourceGone, ProtocolViolation) as error:
-                self._hang_up()
+                self._close()
                 self._state = f"seeks supernode {node} again: {error}"
                 if time.monotonic() - answered > LOST:
                     raise SupernodeError(f"supernode {node} was lost: {error}: preheat again when it runs") from error
@@ -150,23 +151,23 @@ class Preheat(Handle[Preheated]):
                 if state == "SUCCESS" and "tasks" in fields:
                     return _count_and_length(fields)
                 if state == "SUCCESS":  # a supernode of 1.x
-                    found, known = self._question(node, "GET", f"/api/v1/tasks/{task}")
+                    found, known = self._exchange(node, "GET", f"/api/v1/tasks/{task}")
                     return _count_and_length({"tasks": [{"taskId": task, "length": known.get("httpFileLength") if found == 200 else -1}]})
-            self._rest(pause)
+            self._sleep(pause)
             pause = min(POLL[1], pause * 1.5)
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, POLL[0]))
 
-    def _question(self, node: SupernodeAddress, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+    def _exchange(self, node: SupernodeAddress, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
         """Send a request; return the status and the object of the response. Raises SourceGone, ProtocolViolation."""
         if self._connection is None or not self._connection.usable:
-            self._hang_up()
-            self._connection = self._dialer.connect(node.host, node.port, timeout=self._left(CONNECT), named=node.certified)
-        status, _, answer = self._connection.request(method, path, JSON, body, timeout=self._left(ANSWER))
+            self._close()
+            self._connection = self._dialer.connect(node.host, node.port, timeout=self._remaining(CONNECT), named=node.certified)
+        status, _, answer = self._connection.request(method, path, JSON, body, timeout=self._remaining(ANSWER))
         try:
             fields = json.loads(answer)
         except (ValueError, RecursionError):
@@ -176,11 +177,11 @@ class Preheat(Handle[Preheated]):
             raise ProtocolViolation(f"{node} does not answer as a supernode does (HTTP {status})")
         return status, fields
 
-    def _left(self, seconds: float) -> float:
+    def _remaining(self, seconds: float) -> float:
         """`seconds`, limited to the time before the deadline."""
         return max(0.05, min(seconds, self._deadline - time.monotonic()))
 
-    def _hang_up(self) -> None:
+    def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(OSError):

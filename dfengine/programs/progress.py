@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Tell = Callable[["Progress"], object]
+    ProgressCallback = Callable[["Progress"], object]
 
 CO_COROUTINE = 0x80
 """Code flag of an `async def` function (inspect.CO_COROUTINE; inspect is slow to import)."""
@@ -40,21 +40,21 @@ class Progress(Value):
     seconds: float = 0.0
 
 
-def check(tell: Tell | None) -> None:
+def check(on_progress: ProgressCallback | None) -> None:
     """Check a progress function. Raises BadValue if it cannot be called, or is a coroutine function."""
-    if tell is not None and not callable(tell):
-        raise BadValue(f"progress: {type(tell).__name__} is given, not a function")
-    if tell is not None and CO_COROUTINE & getattr(getattr(tell, "__code__", None), "co_flags", 0):
+    if on_progress is not None and not callable(on_progress):
+        raise BadValue(f"progress: {type(on_progress).__name__} is given, not a function")
+    if on_progress is not None and CO_COROUTINE & getattr(getattr(on_progress, "__code__", None), "co_flags", 0):
         raise BadValue("progress: a coroutine function is given, which would never be awaited; give a function")
 
 
-class Teller:
-    """Turns a download's counters into Progress, and calls `tell` with it. The download's thread calls it; any thread reads `now`."""
+class ProgressReporter:
+    """Turns a download's counters into Progress, and calls `on_progress` with it. The download thread calls it; any thread reads `now`."""
 
-    def __init__(self, tell: Tell | None) -> None:
+    def __init__(self, on_progress: ProgressCallback | None) -> None:
         """Raises BadValue; see `check`."""
-        check(tell)
-        self._tell = tell
+        check(on_progress)
+        self._on_progress = on_progress
         self._gauge = Gauge()
         self._began = time.monotonic()
         self._next = -math.inf
@@ -62,7 +62,7 @@ class Teller:
         """The latest progress."""
 
     def __call__(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """Report the current counters, in bytes; see watch.Counted. Raises the exceptions of `tell`."""
+        """Report the current counters, in bytes; see watch.Counted. Raises the exceptions of `on_progress`."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -76,12 +76,12 @@ class Teller:
         self._say(Progress(done, length, peers, supernode, origin, resumed, rate, eta, now - self._began))
 
     def end(self, length: int, peers: int, supernode: int, origin: int, resumed: int) -> None:
-        """Report that the download is complete and the file has its name. Raises the exceptions of `tell`."""
+        """Report that the download is complete and the file has its name. Raises the exceptions of `on_progress`."""
         seconds = time.monotonic() - self._began
         rate = (length - resumed) / seconds if seconds > 0 else 0.0
         self._say(Progress(length, length, peers, supernode, origin, resumed, rate, 0.0, seconds))
 
     def _say(self, progress: Progress) -> None:
         self.now = progress
-        if self._tell is not None:
-            self._tell(progress)
+        if self._on_progress is not None:
+            self._on_progress(progress)

@@ -31,5 +31,5 @@ class Share(Handle[Sharing]):
             share.end()
             raise
 
-    def _cut(self, error: BaseException) -> None:
+    def _interrupt(self, error: BaseException) -> None:
         """Nothing to do: the share calls `check` in its waits, which raises the error."""

@@ -27,7 +27,7 @@ def sample(option: Option) -> str:
     return SAMPLES.get(option.kind) or (option.kind.rpartition("|")[2] if option.kind in CHOICES else "text")
 
 
-OPTIONS = [option for option in GET if option.name in set(keywords.table()) - environment.OF_COMMAND]
+OPTIONS = [option for option in GET if option.name in set(keywords.table()) - environment.COMMAND_VARIABLES]
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from dfengine.app import file_list
-from dfengine.app.file_list import Outputs, Several
+from dfengine.app.file_list import BatchSettings, Outputs
 from dfengine.client.batch import Wanted
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
 
-def several(folder: str = "", **more: bool) -> Several:
-    return Several(GetSettings(url="", output=""), folder=folder, **more)
+def several(folder: str = "", **more: bool) -> BatchSettings:
+    return BatchSettings(GetSettings(url="", output=""), folder=folder, **more)
 
 
 def listed(text: bytes, folder: str = "") -> list[Wanted]:

@@ -64,7 +64,7 @@ def files(opener: Opener) -> Iterator[OpenFiles]:
 
 def test_holders_of_one_url_share_one_file(opener: Opener, files: OpenFiles) -> None:
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(lambda n: files.add_stored(f"u{n % 2}"), range(64)))
+        found = list(pool.map(lambda n: files.acquire(f"u{n % 2}"), range(64)))
     assert sorted(opener.open) == ["u0", "u1"]
     for held, file in found:
         assert file is held.file
@@ -76,7 +76,7 @@ def test_holders_of_one_url_share_one_file(opener: Opener, files: OpenFiles) -> 
 
 def test_an_idle_file_is_closed_when_its_time_is_over(opener: Opener, files: OpenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "IDLE", 0.05)
-    held, _ = files.add_stored("used")
+    held, _ = files.acquire("used")
     with files.use("idle"):
         pass
     end = time.monotonic() + 10
@@ -96,7 +96,7 @@ def test_the_longest_idle_ones_go_first(opener: Opener, files: OpenFiles, monkey
 
 
 def test_a_forgotten_file_is_closed_by_its_last_holder(opener: Opener, files: OpenFiles) -> None:
-    first, _ = files.add_stored("u")
+    first, _ = files.acquire("u")
     with files.use("other"):
         pass
     files.forget("u")
@@ -141,7 +141,7 @@ def test_a_fork_while_the_lock_is_held(opener: Opener, files: OpenFiles) -> None
         pass
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    with files._turn:
+    with files._lock:
         child = context.Process(target=in_child, args=(files, there))
         child.start()
     assert here.poll(30)

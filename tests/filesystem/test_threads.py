@@ -92,7 +92,7 @@ def test_a_child_has_threads_of_its_own() -> None:
     asyncio.run(main_of(threads.shared))
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    with threads.shared._turn:
+    with threads.shared._lock:
         child = context.Process(target=in_child, args=(there,))
         child.start()
     assert here.poll(30)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from dfengine.programs import progress
-from dfengine.programs.progress import PAUSE, Progress, Teller
+from dfengine.programs.progress import PAUSE, Progress, ProgressReporter
 
 
 @dataclass
@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_bytes_rate_and_eta(clock: Clock) -> None:
     told: list[Progress] = []
-    teller = Teller(told.append)
+    teller = ProgressReporter(told.append)
     teller(-1, 0, 0, 0, 100)
     clock.now += 1
     teller(1100, 200, 0, 100, 100)
@@ -44,7 +44,7 @@ def test_bytes_rate_and_eta(clock: Clock) -> None:
 
 def test_it_is_told_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
     told: list[Progress] = []
-    teller = Teller(told.append)
+    teller = ProgressReporter(told.append)
     for count in range(100):
         teller(1000, count, 0, 0, 0)
         clock.now += PAUSE / 10
@@ -55,7 +55,7 @@ def test_it_is_told_ten_times_a_second_and_at_the_end(clock: Clock) -> None:
 
 def test_a_piece_between_its_last_byte_and_its_verification_is_not_taken_back(clock: Clock) -> None:
     told: list[Progress] = []
-    teller = Teller(told.append)
+    teller = ProgressReporter(told.append)
     for count in (500, 400, 600):
         teller(550, count, 0, 0, 0)
         clock.now += PAUSE
@@ -63,7 +63,7 @@ def test_a_piece_between_its_last_byte_and_its_verification_is_not_taken_back(cl
 
 
 def test_an_empty_file(clock: Clock) -> None:
-    teller = Teller(None)
+    teller = ProgressReporter(None)
     teller(0, 0, 0, 0, 0)
     assert (teller.now.done, teller.now.eta) == (0, None)
     teller.end(0, 0, 0, 0, 0)
@@ -75,4 +75,4 @@ def test_what_the_function_raises_comes_out(clock: Clock) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Teller(fail)(1, 0, 0, 0, 0)
+        ProgressReporter(fail)(1, 0, 0, 0, 0)

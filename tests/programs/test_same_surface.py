@@ -37,11 +37,14 @@ NOT_IN_AIO = {
         **dict.fromkeys(("write", "writelines", "writable", "truncate", "flush"), WRITES),
         **dict.fromkeys(("fileno", "isatty"), "it has no descriptor"),
     },
-    **dict.fromkeys(("Download", "TreeDownload", "Preheat"), dict.fromkeys(("check", "ended", "run", "start", "stop", "then", "why"), OWN)),
+    **dict.fromkeys(
+        ("Download", "TreeDownload", "Preheat"),
+        dict.fromkeys(("check", "ended", "on_done", "run", "start", "stop", "waiting_reason"), OWN),
+    ),
 }  # fmt: skip
 """Name -> why the coroutines have none."""
 
-ONLY_IN_AIO = {"only": OWN}
+ONLY_IN_AIO = {"wait_or_cancel": OWN}
 
 DIFFERENT = {
     ("functions", "open"): "no `buffering`: io.BufferedReader cannot be awaited",

@@ -183,7 +183,7 @@ class Work(Handle[int]):
         self.turn.wait()
         return 1
 
-    def _cut(self, error: BaseException) -> None:
+    def _interrupt(self, error: BaseException) -> None:
         self.turn.set()
 
 

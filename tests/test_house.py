@@ -88,6 +88,10 @@ FIELD_TERMS = {
     "begun": "started",
     "farewell": "close",
     "thing": "what it is",
+    "beliefs": "view", "believed": "valid",
+    "census": "sampler",
+    "lay": "ttl",
+    "untold": "excluded",
 }  # fmt: skip
 """Words that no name in the code has -> the terms to use instead."""
 

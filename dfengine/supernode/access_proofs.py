@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WORKERS = 16
 """Proofs that are requested from origins at the same time."""
 
-HOLDS = 60.0
+PROOF_TTL = 60.0
 """Seconds for which a proof by headers is valid."""
 
 MOST = 65536
@@ -51,7 +51,7 @@ class AccessProofs:
         self._threads = ThreadPoolExecutor(WORKERS, "sign")
         self._shares = Quota(WORKERS, share)
         self._cancels: set[Cancel] = set()
-        self._shown: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        self._proved: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """Digest of a request that was proved by headers -> the end of the proof's validity, and the version of the response."""
 
     async def prove(self, wanted: Wanted, address: str) -> None:
@@ -70,20 +70,20 @@ class AccessProofs:
         "" when nothing identifies it, or the origin marks its response as private to this client. Raises OriginError and subclasses.
         """
         key, now = _key(wanted), self._loop.time()
-        while self._shown and next(iter(self._shown.values()))[0] < now:
-            self._shown.popitem(last=False)
-        if key in self._shown:
-            return self._shown[key][1]
+        while self._proved and next(iter(self._proved.values()))[0] < now:
+            self._proved.popitem(last=False)
+        if key in self._proved:
+            return self._proved[key][1]
         found = await self._prove(wanted, address)
-        self._shown.pop(key, None)
-        self._shown[key] = now + HOLDS, found
-        while len(self._shown) > MOST:
-            self._shown.popitem(last=False)
+        self._proved.pop(key, None)
+        self._proved[key] = now + PROOF_TTL, found
+        while len(self._proved) > MOST:
+            self._proved.popitem(last=False)
         return found
 
     def forget(self, wanted: Wanted) -> None:
         """Drop the proof of these headers: the version that they opened has been replaced."""
-        self._shown.pop(_key(wanted), None)
+        self._proved.pop(_key(wanted), None)
 
     async def _prove(self, wanted: Wanted, address: str) -> str:
         if not self._shares.acquire(address):
@@ -91,12 +91,12 @@ class AccessProofs:
         cancel = Cancel()
         self._cancels.add(cancel)
         try:
-            return await self._loop.run_in_executor(self._threads, self._ask, wanted, cancel)
+            return await self._loop.run_in_executor(self._threads, self._request, wanted, cancel)
         finally:
             self._shares.release(address)
             self._cancels.discard(cancel)
 
-    def _ask(self, wanted: Wanted, cancel: Cancel) -> str:
+    def _request(self, wanted: Wanted, cancel: Cancel) -> str:
         signed = bool(wanted.signed) and not scheme_of(wanted.url)
         headers = [header for header in wanted.headers if signed or header[0].lower() != "range"]
         origin_settings = OriginSettings(
@@ -105,14 +105,14 @@ class AccessProofs:
         )
         try:
             # One byte is enough: an origin refuses a client without access before the body.
-            asked = origin(wanted.url, origin_settings, cancel, (lambda: wanted.signed) if wanted.signed else None)
-            if isinstance(asked, SignedOrigin):
-                asked.show()  # its signature may be for this range alone
+            opened = origin(wanted.url, origin_settings, cancel, (lambda: wanted.signed) if wanted.signed else None)
+            if isinstance(opened, SignedOrigin):
+                opened.show()  # its signature may be for this range alone
                 return ""
-            if wanted.content and "/manifests/" in wanted.url and isinstance(asked, HttpOrigin):
-                asked.version_by_head()  # registries send a manifest as a whole, and count each such request
+            if wanted.content and "/manifests/" in wanted.url and isinstance(opened, HttpOrigin):
+                opened.version_by_head()  # registries send a manifest as a whole, and count each such request
                 return ""
-            body = asked.open(0, 1)
+            body = opened.open(0, 1)
             body.close()
             return "" if _is_own(body) else version_of(body.version)
         except OriginError as error:

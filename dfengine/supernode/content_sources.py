@@ -27,7 +27,7 @@ MOST_BLOCKED = 256
 """Blocked locations of one task, and clients that named them; the oldest are dropped first."""
 
 
-class _Known:
+class _TaskSources:
     """The locations of one task."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class ContentSources:
     """The locations of content, by task."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._by_task: OrderedDict[str, _TaskSources] = OrderedDict()
 
     def note(self, task: str, wanted: Wanted, client: str) -> None:
         """Note a location that a client names. A request with credentials is not noted, because other clients may not use them."""
@@ -72,9 +72,9 @@ class ContentSources:
         known, location = self._of(task), _without_query(url)
         known.wrong += 1
         _, client = known.urls.pop(location, (None, client))
-        _keep(known.blocked, location, now + BLOCKED)
+        _put_bounded(known.blocked, location, now + BLOCKED)
         count, until = known.clients.get(client, (0, 0.0))
-        _keep(known.clients, client, (count + 1 if until > now else 1, now + BLOCKED))
+        _put_bounded(known.clients, client, (count + 1 if until > now else 1, now + BLOCKED))
 
     def distrust_sharers(self, task: str, now: float) -> None:
         """A download got all of the content from hosts that share it, and its digest was wrong."""
@@ -82,25 +82,25 @@ class ContentSources:
 
     def distrusts_sharers(self, task: str, now: float) -> bool:
         """Whether `distrust_sharers` was called in the last BLOCKED seconds; the content is then fetched from a location."""
-        known = self._known.get(task)
+        known = self._by_task.get(task)
         return known is not None and known.distrusted_until > now
 
     def wrong(self, task: str) -> int:
         """Return the number of fetches of this task that had another digest."""
-        known = self._known.get(task)
+        known = self._by_task.get(task)
         return known.wrong if known is not None else 0
 
-    def _of(self, task: str) -> _Known:
-        known = self._known.get(task)
+    def _of(self, task: str) -> _TaskSources:
+        known = self._by_task.get(task)
         if known is None:
-            known = self._known[task] = _Known()
-            if len(self._known) > MOST_TASKS:
-                self._known.popitem(last=False)
-        self._known.move_to_end(task)
+            known = self._by_task[task] = _TaskSources()
+            if len(self._by_task) > MOST_TASKS:
+                self._by_task.popitem(last=False)
+        self._by_task.move_to_end(task)
         return known
 
 
-def _keep(kept: OrderedDict[str, Any], key: str, value: Any) -> None:
+def _put_bounded(kept: OrderedDict[str, Any], key: str, value: Any) -> None:
     kept.pop(key, None)
     kept[key] = value
     if len(kept) > MOST_BLOCKED:

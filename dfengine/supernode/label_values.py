@@ -59,10 +59,10 @@ class Count:
 
 
 class Series(Generic[Value]):
-    """One value for each combination of labels. make: returns a new value. labels: the combinations with values of their own."""
+    """One value for each combination of labels. new_value: returns one. labels: the combinations with values of their own."""
 
-    def __init__(self, make: Callable[[], Value], labels: Labels) -> None:
-        self._make = make
+    def __init__(self, new_value: Callable[[], Value], labels: Labels) -> None:
+        self._new_value = new_value
         self._labels = labels
         self._values: dict[tuple[str, ...], Value] = {}
 
@@ -71,7 +71,7 @@ class Series(Generic[Value]):
         key = self._labels.of(values, client)
         found = self._values.get(key)
         if found is None:
-            found = self._values[key] = self._make()
+            found = self._values[key] = self._new_value()
         return found
 
     def items(self) -> list[tuple[tuple[str, ...], Value]]:

@@ -106,15 +106,15 @@ class LegacyCounts:
         reason = reason if reason.isascii() and reason.isdigit() and len(reason) < 4 else OTHER
         self._failures.at((system, peer, reason), client).value += 1
 
-    def answered(self, route: str, seconds: float, asked: int, answer: Response | None) -> None:
-        """Note the response to a request of `asked` bytes; None: the client disconnected before it."""
+    def answered(self, route: str, seconds: float, request_size: int, answer: Response | None) -> None:
+        """Note the response to a request of `request_size` bytes; None: the client disconnected before it."""
         if route in EXCLUDED_ROUTES:
             return
         handler = self._handlers.get(route)
         if handler is None:
             handler = self._handlers[route] = Handler()
         handler.seconds.note(seconds)
-        handler.requests.note(asked)
+        handler.requests.note(request_size)
         handler.answers.note(len(answer.body) if answer is not None else 0)
 
     def families(self) -> Iterator[Metric]:

@@ -169,10 +169,10 @@ class OriginFetches:
         return now - self.validated.get(fetch.task, -math.inf) > interval
 
     def _validated(self, fetch: Fetch) -> None:
-        self._head_known(fetch.task)
+        self._head_received(fetch.task)
         self.mend(fetch)
 
-    def _head_known(self, task: str) -> None:
+    def _head_received(self, task: str) -> None:
         head = self._heads.pop(task, None)
         if head is not None and not head.done():
             head.set_result(None)
@@ -185,7 +185,7 @@ class OriginFetches:
     def forget(self, task: str) -> None:
         """Remove the task from memory; its copy stays on disk."""
         self._end(task, "the task was removed: register again")
-        self._head_known(task)
+        self._head_received(task)
         fetch = self.cdn.fetches.get(task)
         self._drop(task)
         if fetch is not None and fetch.claim is not None and task not in self.kept:
@@ -247,7 +247,7 @@ class OriginFetches:
         if fetch.task not in self._swarm.tasks:
             lease = max(LEAST_LEASE, geometry.piece_size / LEAST_RATE)
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
-        self._head_known(fetch.task)
+        self._head_received(fetch.task)
 
     def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
         self._events.info("leadership_taken", task=fetch.task, old_leader=before, rate=round(rate), old_leader_rate=round(slower))
@@ -302,7 +302,7 @@ class OriginFetches:
                 self._wake()
 
             if self._swarm.tasks[fetch.task].count < 0:
-                self._registry.end_other_lengths(fetch.task, geometry.length, conclude)
+                self._registry.end_length_mismatches(fetch.task, geometry.length, conclude)
             else:
                 conclude()
 
@@ -339,7 +339,7 @@ class OriginFetches:
         if fetch.wanted.tree is not None and isinstance(error, OriginError) and (error.path or isinstance(error, OriginChanged)):
             self._outdate(fetch.wanted, error)
         self._end(fetch.task, str(error))
-        self._head_known(fetch.task)
+        self._head_received(fetch.task)
 
     def _outdate(self, wanted: Wanted, error: OriginError) -> None:
         """Have the next request for a tree's manifest make a new one: the data is not as the manifest states."""

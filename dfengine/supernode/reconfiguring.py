@@ -30,26 +30,26 @@ def dialer_of(settings: SupernodeSettings) -> Dialer:
 
 
 class Reconfiguring:
-    """given: the settings at the start. fresh: reads the settings again, raises BadValue; None: they cannot be read again."""
+    """settings: those at the start. fresh: reads the settings again, raises BadValue; None: they cannot be read again."""
 
     def __init__(
-        self, state: SupernodeState, given: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
+        self, state: SupernodeState, settings: SupernodeSettings, fresh: Callable[[], SupernodeSettings] | None,
         authentication: Authentication, tokens: Iterable[BearerToken], tls: ssl.SSLContext | None, limit: TokenBucket,
         manager: ServiceManager,
     ) -> None:
-        self._state, self._given, self._fresh = state, given, fresh
+        self._state, self._settings, self._fresh = state, settings, fresh
         self._authentication, self._tokens, self._tls = authentication, tokens, tls
         self._limit, self._manager = limit, manager
 
     @property
     def drain(self) -> float:
         """The present value of --drain, in seconds."""
-        return self._given.drain
+        return self._settings.drain
 
     def reread(self) -> None:
         """Read all files and settings again; if any cannot be read, change nothing."""
         self._manager.reloading()
-        state, settings = self._state, self._given
+        state, settings = self._state, self._settings
         try:
             fresh = self._fresh() if self._fresh is not None else settings
             if fresh.disk_high < fresh.disk_low:
@@ -72,9 +72,9 @@ class Reconfiguring:
 
     def _apply(self, fresh: SupernodeSettings) -> None:
         state = self._state
-        changed = {name for name in SupernodeSettings.FIELDS if getattr(fresh, name) != getattr(self._given, name)}
+        changed = {name for name in SupernodeSettings.FIELDS if getattr(fresh, name) != getattr(self._settings, name)}
         applied = {name: getattr(fresh, name) for name in changed & APPLIED}
-        self._given = self._given.replace(**applied)
+        self._settings = self._settings.replace(**applied)
         state.settings = state.settings.replace(**applied)
         self._limit.set_rate(state.settings.max_bandwidth, time.monotonic())
         state.fetches.room.keep(state.settings.disk_low, state.settings.disk_high)

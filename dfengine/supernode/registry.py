@@ -41,7 +41,7 @@ class Registry:
         self._swarm.leave(*key, self._now())
         self._parked.release(key)
 
-    def lost(self, connection: ConnectionState) -> None:
+    def connection_lost(self, connection: ConnectionState) -> None:
         """Return the leases of a native download whose connection is gone, so that others get these pieces at once.
 
         The download need not have ended. It may still report the pieces that it receives, and pull again on another connection.
@@ -53,7 +53,7 @@ class Registry:
             self._parked.release(member.key)  # otherwise it would be assigned the pieces again
             self._swarm.unassign(*member.key)
 
-    def dismiss_silent(self) -> None:
+    def remove_silent(self) -> None:
         """Remove downloads that the swarm dropped after a long silence."""
         self.silent += len(self._swarm.departed)
         for key in self._swarm.departed:
@@ -100,15 +100,15 @@ class Registry:
                 not_redirected()
             yield
 
-    def end_other_lengths(self, name: str, length: int, then: Callable[[], None]) -> None:
+    def end_length_mismatches(self, name: str, length: int, on_done: Callable[[], None]) -> None:
         """End the downloads that expect another length than `length` bytes, which has just become known.
 
-        `then` is called after the last comparison, unless the task was dropped in the meantime.
+        `on_done` is called after the last comparison, unless the task was dropped in the meantime.
         """
         task = self._swarm.tasks[name]
-        self._work.begin(self._compare_lengths(task, list(task.downloads), length, then))
+        self._work.begin(self._compare_lengths(task, list(task.downloads), length, on_done))
 
-    def _compare_lengths(self, task: Task, cids: list[str], length: int, then: Callable[[], None]) -> Iterator[None]:
+    def _compare_lengths(self, task: Task, cids: list[str], length: int, on_done: Callable[[], None]) -> Iterator[None]:
         for cid in cids:
             member = self.members.get((task.id, cid))
             if member is not None and cid in task.downloads and self._swarm.tasks.get(task.id) is task:
@@ -120,4 +120,4 @@ class Registry:
                     self._swarm.leave(*member.key, self._now())
             yield
         if self._swarm.tasks.get(task.id) is task:
-            then()
+            on_done()

@@ -93,7 +93,7 @@ class RemoteJob:
             part.fetched, part.name, part.state, part.error = each.fetched, each.task, each.state, each.error
             self.parts.append(part)
         self.at, self.received_at = at, received_at
-        self.lost = False
+        self.owner_lost = False
         """Whether it failed because its supernode is gone or silent."""
 
     @property
@@ -102,7 +102,7 @@ class RemoteJob:
 
     def fail(self, error: str) -> None:
         """Mark the preheat and its unfinished parts as failed: its supernode does not run it any more."""
-        self.state, self.error, self.lost = FAILED, error, True
+        self.state, self.error, self.owner_lost = FAILED, error, True
         for part in self.parts:
             if not part.ended:
                 part.end(error)
@@ -134,7 +134,7 @@ def removal_notice(id: str) -> dict[str, Any]:
 
 def should_yield(own: Job, id: str, remote: RemoteJob) -> bool:
     """Whether the supernode of this id, which runs the same preheat as the owner of `remote`, is the one to leave it."""
-    if own.ended or remote.lost:
+    if own.ended or remote.owner_lost:
         return False
     if remote.owner in own.previous_owners:
         return remote.ended  # its former supernode still runs, and has ended it
@@ -179,13 +179,13 @@ class RemoteJobs:
     def mark_taken_over(self, former: str, id: str, by: str) -> None:
         """Note that the supernode `by` has taken over a preheat of `former`."""
         known = self._jobs.get((former, id))
-        if known is None or not known.ended or known.lost:
+        if known is None or not known.ended or known.owner_lost:
             self._jobs.pop((former, id), None)
-        _keep(self._taken_over_by, (former, id), by)
+        _put_bounded(self._taken_over_by, (former, id), by)
 
     def cancel(self, owner: str, id: str, created: float) -> None:
         """Note that a preheat was cancelled: no supernode may take it over."""
-        _keep(self._cancelled, (owner, id, created), None)
+        _put_bounded(self._cancelled, (owner, id, created), None)
 
     def find(self, owner: str, id: str) -> RemoteJob | None:
         """Return the state of the latest notice of a preheat."""
@@ -193,10 +193,10 @@ class RemoteJobs:
 
     def orphans(self, members: Collection[str], now: float) -> list[RemoteJob]:
         """Return the preheats that this supernode may take over now."""
-        return [job for job in self._jobs.values() if job.retry_at <= now and self._lost(job, members, now) and self._may_move(job)]
+        return [job for job in self._jobs.values() if job.retry_at <= now and self._is_orphaned(job, members, now) and self._may_move(job)]
 
     @staticmethod
-    def _lost(job: RemoteJob, members: Collection[str], now: float) -> bool:
+    def _is_orphaned(job: RemoteJob, members: Collection[str], now: float) -> bool:
         return not job.ended and job.owner not in members and now - job.received_at > SETTLE
 
     def _may_move(self, job: RemoteJob) -> bool:
@@ -210,7 +210,7 @@ class RemoteJobs:
     def all(self, members: Collection[str], now: float) -> list[RemoteJob]:
         """Return the present state of all, the least recently received first. members: ids of the other supernodes."""
         for job in self._jobs.values():
-            lost, silent = self._lost(job, members, now), now - job.received_at > SILENCE
+            lost, silent = self._is_orphaned(job, members, now), now - job.received_at > SILENCE
             if lost and (job.owner, job.id, job.created) in self._cancelled:
                 job.fail("it was cancelled")
             elif lost and (silent or not self._may_move(job)):
@@ -221,7 +221,7 @@ class RemoteJobs:
         return list(self._jobs.values())
 
 
-def _keep(held: dict[Any, Any], key: Any, value: Any) -> None:
+def _put_bounded(held: dict[Any, Any], key: Any, value: Any) -> None:
     held.pop(key, None)
     held[key] = value
     while len(held) > MOST:

@@ -151,7 +151,7 @@ async def _serve(settings: SupernodeSettings, home: str, fresh: Callable[[], Sup
     if quick is not None and settings.access_log:
         quick = logged_fast_path(events, quick, "POST", "/swarm/pull")
     control = ControlServer(
-        loop, logged(events, route) if settings.access_log else route, fast_path=quick, on_closed=state.lost,
+        loop, logged(events, route) if settings.access_log else route, fast_path=quick, on_closed=state.connection_lost,
         report=partial(_complain, state), share=share,
         admission=admission, turns=turns, events=events,
     )

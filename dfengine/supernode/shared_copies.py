@@ -94,7 +94,7 @@ class SharedCopies:
         self._reading.append(fetch)
         dialer = self._dialer()
         holders = Holders(
-            lambda n: self._ask(lambda: self._sources(fetch, n), []), lambda ip, port: dialer.connect(ip, port, timeout=CONNECT),
+            lambda n: self._call_on_loop(lambda: self._sources(fetch, n), []), lambda ip, port: dialer.connect(ip, port, timeout=CONNECT),
             lambda source, n: self._post(self._report_source, fetch, source.cid, n),
             lambda: self._post(self._report_all_sources, fetch), self._connections,
         )  # fmt: skip
@@ -162,16 +162,16 @@ class SharedCopies:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _ask(self, question: Callable[[], Sequence[wire.Source]], otherwise: Sequence[wire.Source]) -> Sequence[wire.Source]:
-        """Return the answer of the loop's thread to another thread; `otherwise` if the process ends."""
+    def _call_on_loop(self, function: Callable[[], Sequence[wire.Source]], default: Sequence[wire.Source]) -> Sequence[wire.Source]:
+        """Return the answer of the loop's thread to another thread; `default` if the process ends."""
 
         async def answer() -> Sequence[wire.Source]:
-            return question()
+            return function()
 
         try:
             return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(ANSWER)
         except (RuntimeError, TimeoutError):
-            return otherwise
+            return default
 
     def expire(self) -> None:
         """Remove copies whose time is over, unless a download needs them."""

@@ -22,7 +22,7 @@ LONGEST_NAME = 300
 def share(pauses: OriginPauses, cluster: Cluster) -> None:
     """Share from now on. Call before the cluster starts."""
 
-    def tell(origin: str, pause: Pause, now: float) -> None:
+    def send(origin: str, pause: Pause, now: float) -> None:
         if len(origin) <= LONGEST_NAME:
             name = f"{KIND}:{sha256(origin.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
             message = {"origin": origin, "asked": pause.asked, "reason": pause.reason, "by": cluster.own.address}
@@ -34,5 +34,5 @@ def share(pauses: OriginPauses, cluster: Cluster) -> None:
             now = time.monotonic()
             pauses.paused_elsewhere(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
 
-    pauses.paused_here = tell
+    pauses.paused_here = send
     cluster.notices.subscribe(KIND, receive)

@@ -33,7 +33,7 @@ AHEAD = 120.0
 def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
     """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
-    def tell(task: str, url: str, pinned: bool, changed: float) -> None:
+    def send(task: str, url: str, pinned: bool, changed: float) -> None:
         fields = {"task": task, "url": redacted_url(url)[:LONGEST_URL], "pinned": pinned, "changed": changed}
         cluster.notices.send(f"{KIND}:{task}", fields, KEPT)
 
@@ -46,9 +46,9 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
 
     def repeat() -> None:
         for task, keep in kept.pins()[:MOST_NOTICES]:
-            tell(task, keep.url, True, keep.changed)
+            send(task, keep.url, True, keep.changed)
 
-    kept.changed_here = tell
+    kept.changed_here = send
     cluster.notices.subscribe(KIND, receive)
     cluster.notices.on_data_loss(partial(post, repeat))
     repeat()

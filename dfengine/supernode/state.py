@@ -115,9 +115,9 @@ class SupernodeState:
         """Call after each event; see SwarmDriver."""
         self.driver.wake()
 
-    def lost(self, connection: ConnectionState) -> None:
+    def connection_lost(self, connection: ConnectionState) -> None:
         """Handle the end of a native download's connection."""
-        self.registry.lost(connection)
+        self.registry.connection_lost(connection)
         self.wake()
 
     def requested(self, task: str, n: int, address: str, taken: Callable[[], int]) -> None:

@@ -53,7 +53,7 @@ class SwarmDriver:
         if swarm.peers.sanctions:
             self._log_sanctions()
         if swarm.departed:
-            self._registry.dismiss_silent()
+            self._registry.remove_silent()
         due = swarm.next_due()
         if due < self.due:
             if self._timer is not None:

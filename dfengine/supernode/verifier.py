@@ -103,7 +103,7 @@ class Verifier:
 
 
 @contextlib.contextmanager
-def _held(connection: Connection, connections: set[Connection]) -> Iterator[None]:
+def _tracked(connection: Connection, connections: set[Connection]) -> Iterator[None]:
     connections.add(connection)
     try:
         yield
@@ -129,7 +129,7 @@ def check_source(
     connections: set of open connections, which another thread may stop.
     """
     try:
-        with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _held(connection, connections):
+        with contextlib.closing(dialer.connect(source.ip, source.port, timeout=CONNECT)) as connection, _tracked(connection, connections):
             request_piece(connection, source.path, geometry, n)
             head = connection.head(time.monotonic() + FIRST)
             if head.status != 206:

@@ -60,5 +60,5 @@ def test_what_is_remembered_is_bounded() -> None:
         known.report_wrong_digest(f"t{n}", LIAR.url, "a", 0.0)
     for n in range(1000):
         known.report_wrong_digest("t", f"{LIAR.url}/{n}", f"client-{n}", 0.0)
-    assert len(known._known) <= 16384
-    assert len(known._known["t"].blocked) == len(known._known["t"].clients) == 256
+    assert len(known._by_task) <= 16384
+    assert len(known._by_task["t"].blocked) == len(known._by_task["t"].clients) == 256

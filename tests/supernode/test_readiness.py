@@ -111,7 +111,7 @@ def test_who_is_gone_is_not_waited_for(place: Place, native: int, lost: bool, pa
     line = place.join("a", native)
     place.node.swarm.pull(TASK, "a", 1, place.loop.at)
     if lost:
-        place.node.lost(line)
+        place.node.connection_lost(line)
     place.loop.at += patience - 0.1
     assert place.busy() > 0
     place.loop.at += 0.2

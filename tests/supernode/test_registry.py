@@ -73,12 +73,12 @@ def test_a_lost_connection_answers_the_pull_and_keeps_the_download(place: Place)
     member = place.registry.members[key]
     line.party = member
     member.connection = line
-    place.registry.lost(line)
+    place.registry.connection_lost(line)
     assert code(pull) == wire.WAIT
     assert place.registry.members[key].connection is None
     member.connection, line.party = later, member
     again = place.parked.park(key, 4, 60)
-    place.registry.lost(line)
+    place.registry.connection_lost(line)
     assert not again.done(), "it pulls by a newer connection"
 
 
@@ -93,9 +93,9 @@ def test_who_registers_again_keeps_the_connection(place: Place) -> None:
     assert again.connection is line, "nobody else may take the name"
     again.connection, later.party = later, again
     pull = place.parked.park(key, 4, 60)
-    place.registry.lost(line)
+    place.registry.connection_lost(line)
     assert not pull.done(), "it pulls by a newer connection"
-    place.registry.lost(later)
+    place.registry.connection_lost(later)
     assert code(pull) == wire.WAIT
     assert again.connection is None
 
@@ -112,7 +112,7 @@ def test_the_end_of_a_task_ends_all_its_downloads(place: Place) -> None:
 def test_downloads_that_expect_another_length_end(place: Place) -> None:
     (right, waits), (wrong, ended), (silent, waits_too) = place.join("a", 40), place.join("b", 41), place.join("c")
     compared: list[bool] = []
-    place.registry.end_other_lengths(TASK, 40, lambda: compared.append(ended.done()))
+    place.registry.end_length_mismatches(TASK, 40, lambda: compared.append(ended.done()))
     place.loop.run_until_complete(asyncio.sleep(0))
     assert compared == [True]
     assert code(ended) == wire.CDN_FAILED

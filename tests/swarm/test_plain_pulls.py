@@ -169,7 +169,7 @@ def test_plain_pulls_are_answered_as_the_router_does(
         clock.at += later
         for place in both:
             if lost and place.lines[number].party is not None:
-                place.node.lost(place.lines[number])
+                place.node.connection_lost(place.lines[number])
             place.node.swarm.tick(clock.at)
             place.node.wake()
         clock.run_until_complete(asyncio.sleep(0))

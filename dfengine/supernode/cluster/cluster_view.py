@@ -114,14 +114,14 @@ class ClusterView:
         """Return the task's leader of the last answer; None for this supernode or no answer."""
         return self._leaders.get(task)
 
-    def fallback_leader(self, task: str, own: ClusterMember, lost: Container[str]) -> ClusterMember | None:
+    def fallback_leader(self, task: str, own: ClusterMember, unreachable: Container[str]) -> ClusterMember | None:
         """Return the supernode that reads the task's origin while the leader is unknown or unreachable; None: this one.
 
-        lost: unreachable addresses. A task granted to this supernode stays its own until Redis names another leader.
+        unreachable: addresses. A task granted to this supernode stays its own until Redis names another leader.
         """
         if task in self._granted:
             return None
-        there = [other for other in self.members.values() if other.address not in lost and other.id != own.id]
+        there = [other for other in self.members.values() if other.address not in unreachable and other.id != own.id]
         first = max([*there, own], key=lambda other: hashlib.sha256(f"{task}\n{other.id}".encode()).digest())
         return first if first.id != own.id else None
 

@@ -88,11 +88,11 @@ def decode(record: bytes, at: float, keys: Iterable[bytes]) -> ClusterMember:
 
 def decode_all(found: Iterable[bytes], at: float, keys: Sequence[bytes]) -> tuple[list[ClusterMember], set[tuple[str, str]]]:
     """Return the valid records at Unix time `at`, and for each other the address, "" if no key has sealed it, and the fault."""
-    believed: list[ClusterMember] = []
+    valid: list[ClusterMember] = []
     refused: set[tuple[str, str]] = set()
     for record in found:
         try:
-            believed.append(decode(record, at, keys))
+            valid.append(decode(record, at, keys))
         except BadValue as error:
             refused.add((error.address if isinstance(error, OldRecord) else "", str(error)))
-    return believed, refused
+    return valid, refused

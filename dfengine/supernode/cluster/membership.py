@@ -158,10 +158,10 @@ class Cluster:
         self._succeeded()
         return other.address if other is not None else None
 
-    def fallback_leader(self, task: str, lost: Container[str]) -> str | None:
-        """Return HOST:PORT of the member that leads the task while its leader is unknown or in `lost`; None: this one. Never blocks."""
+    def fallback_leader(self, task: str, unreachable: Container[str]) -> str | None:
+        """Return HOST:PORT of the member that leads the task while its leader is unknown or in `unreachable`; None: this one."""
         with self._lock:
-            other = self._view.fallback_leader(task, self.own, lost)
+            other = self._view.fallback_leader(task, self.own, unreachable)
             now = time.monotonic()
             if other is None and not self._view.leads(task, now) and len(self._ungranted) < MAX_UNGRANTED:
                 self._ungranted.setdefault(task, now)
@@ -242,14 +242,14 @@ class Cluster:
     def _request(self, call: Callable[[], Result], seconds: float) -> Result:
         """Return the answer to a request. Raises ClusterError, also when it takes longer than `seconds`, or at the limit of requests."""
         found: list[Result | BaseException] = []
-        over = threading.Event()
+        answered = threading.Event()
 
         def done(answer: Result | BaseException) -> None:
             found.append(answer)
-            over.set()
+            answered.set()
 
         self._start_request(call, done)
-        if not over.wait(seconds):
+        if not answered.wait(seconds):
             raise ClusterError(f"Redis does not answer within {seconds:g} s")
         return self._result(found[0])
 
@@ -265,15 +265,15 @@ class Cluster:
     async def request(self, call: Callable[[RedisScripts], Result], seconds: float) -> Result:
         """Return the answer to a request without blocking the loop. Raises ClusterError, at once in the pause after a failure."""
         with self._lock:
-            asks = self._view.may_request(time.monotonic())
-        if not asks:
+            may_request = self._view.may_request(time.monotonic())
+        if not may_request:
             raise ClusterError("Redis is not asked for a while after it failed")
         loop = asyncio.get_running_loop()
-        over: asyncio.Future[Result | BaseException] = loop.create_future()
+        answered: asyncio.Future[Result | BaseException] = loop.create_future()
 
         def settle(answer: Result | BaseException) -> None:
-            if not over.done():
-                over.set_result(answer)
+            if not answered.done():
+                answered.set_result(answer)
 
         def done(answer: Result | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -282,7 +282,7 @@ class Cluster:
         try:
             self._start_request(partial(call, self._scripts), done)
             try:
-                return self._result(await asyncio.wait_for(over, seconds))
+                return self._result(await asyncio.wait_for(answered, seconds))
             except TimeoutError:
                 raise ClusterError(f"Redis does not answer within {seconds:g} s") from None
         except ClusterError as error:
@@ -335,8 +335,8 @@ class Cluster:
     def _run(self) -> None:
         while not self._stopped:
             with self._lock:
-                asks = self._view.may_request(time.monotonic())
-            if asks:
+                may_request = self._view.may_request(time.monotonic())
+            if may_request:
                 try:
                     self._heartbeat()
                 except ClusterError as error:

@@ -37,7 +37,7 @@ class NoticeExchange:
         self._outbox = Outbox()
         self._listeners: dict[str, Listener] = {}
         self._data_loss_listeners: list[Callable[[], object]] = []
-        self._epoch, self._since = b"", 0
+        self._epoch, self._last_number = b"", 0
         self.refused = 0
         """Notices that are sealed by none of the keys, or are old."""
 
@@ -90,15 +90,15 @@ class NoticeExchange:
 
     def _receive_batch(self, request: Requester) -> bool:
         """Receive a batch of notices. Return whether there may be more."""
-        epoch, since = self._epoch, self._since
+        epoch, since = self._epoch, self._last_number
         received: NoticeBatch = request(lambda: self._scripts.receive_notices(since))
         if received.epoch != epoch:
-            self._epoch, self._since = received.epoch, 0
+            self._epoch, self._last_number = received.epoch, 0
             if epoch:
                 for resend in self._data_loss_listeners:
                     resend()
             return bool(since)
-        self._since = max(since, received.last)
+        self._last_number = max(since, received.last)
         now = time.time()
         for record, left in received.records:
             try:

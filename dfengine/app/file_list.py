@@ -10,7 +10,7 @@ import stat
 import sys
 
 from dfengine.app import url_list
-from dfengine.client.batch import Wanted
+from dfengine.client.batch import BatchFile
 from dfengine.errors import BadValue, DfengineError, StorageError
 from dfengine.storage.output import prepare, url_name
 from dfengine.task import redacted_url
@@ -40,7 +40,7 @@ class BatchSettings(Value):
 class Outputs:
     """The outputs so far. most: how many are remembered. first: files of the command line."""
 
-    def __init__(self, most: int = REMEMBERED, first: Iterable[Wanted] = ()) -> None:
+    def __init__(self, most: int = REMEMBERED, first: Iterable[BatchFile] = ()) -> None:
         self._most = most
         self._now: set[bytes] = set()
         self._before: set[bytes] = set()
@@ -65,7 +65,7 @@ class Outputs:
             self._before, self._now = self._now, set()
 
 
-def of_urls(batch: BatchSettings, urls: Iterable[str], output: str = "") -> list[Wanted]:
+def of_urls(batch: BatchSettings, urls: Iterable[str], output: str = "") -> list[BatchFile]:
     """Files of a command line. output: of the only URL, "" = named after the URL.
 
     Raises BadValue before any download starts, StorageError.
@@ -92,7 +92,7 @@ def opened(path: str) -> BinaryIO:
         raise StorageError(f"--input-file {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def checked(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> int:
+def checked(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[BatchFile] = ()) -> int:
     """Number of files in the whole list; -1 if it can be read only once. Raises BadValue for an invalid entry, and StorageError.
 
     The file's position is restored. first: files of the command line.
@@ -110,7 +110,7 @@ def checked(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None]
     return count
 
 
-def of_list(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[Wanted] = ()) -> Iterator[Wanted]:
+def of_list(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None], first: Iterable[BatchFile] = ()) -> Iterator[BatchFile]:
     """Files of a list, yielded while it is read; an invalid entry has a `fault`. first: files of the command line.
 
     Raises StorageError if the list cannot be read.
@@ -126,7 +126,7 @@ def of_list(batch: BatchSettings, file: BinaryIO, unknown: Callable[[str], None]
                 prepare(output, create=True)
             yield _wanted(batch, urls, output, settings)
         except DfengineError as error:
-            yield Wanted(settings, urls, BadValue(f"line {listed.line} of the list: {error}") if isinstance(error, BadValue) else error)
+            yield BatchFile(settings, urls, BadValue(f"line {listed.line} of the list: {error}") if isinstance(error, BadValue) else error)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -156,5 +156,5 @@ def _named(url: str) -> str:
         raise BadValue(f"{redacted_url(url)[:200]} names no file: download it alone with -o FILE, or name it with out= in a list") from None
 
 
-def _wanted(batch: BatchSettings, urls: tuple[str, ...], output: str, settings: GetSettings) -> Wanted:
-    return Wanted(settings.replace(url=urls[0], output=output), urls, skipped=batch.skip_existing and os.path.exists(output))
+def _wanted(batch: BatchSettings, urls: tuple[str, ...], output: str, settings: GetSettings) -> BatchFile:
+    return BatchFile(settings.replace(url=urls[0], output=output), urls, skipped=batch.skip_existing and os.path.exists(output))

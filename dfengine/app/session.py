@@ -7,7 +7,7 @@ import os
 import sys
 
 from dfengine.app.output import as_object, print_flushed
-from dfengine.client.batch import Batch, Ended
+from dfengine.client.batch import Batch, BatchOutcome
 from dfengine.client.batch_progress import BatchProgress
 from dfengine.client.error_urls import with_url
 from dfengine.client.interrupt import Interrupted, interruptible
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
-    from dfengine.client.batch import Wanted
+    from dfengine.client.batch import BatchFile
     from dfengine.settings import GetSettings
 
 WORST = (1, 5, 7, 2, 4, 3, 6, 8)
@@ -83,7 +83,7 @@ class Report:
         """Exit code of the worst failure so far."""
         return worst(self._codes)
 
-    def report(self, ended: Ended, code: int = 0) -> None:
+    def report(self, ended: BatchOutcome, code: int = 0) -> None:
         """Report one file. code: replaces the failure's exit code, 0 = keeps it. Raises BrokenPipeError, StorageError."""
         found, totals, result, error = ended.wanted, self.totals, ended.result, ended.error
         failure: dict[str, Any] = {}
@@ -107,7 +107,7 @@ class Report:
             entry = _entry(found)
             self._put(as_object(result) if result is not None else {**entry, "error": failure} if failure else {**entry, "skipped": True})
 
-    def list(self, found: Wanted) -> None:
+    def list(self, found: BatchFile) -> None:
         """Add one file of a dry run to the JSON object."""
         self._put({**_entry(found), "skipped": True} if found.skipped else _entry(found))
 
@@ -116,7 +116,7 @@ class Report:
         self._entries += 1  # counted before writing: a signal that interrupts the write leaves the rest in the buffer
         print_flushed(before + json.dumps(entry), end="")
 
-    def _failure(self, found: Wanted, error: BaseException, code: int) -> dict[str, Any]:
+    def _failure(self, found: BatchFile, error: BaseException, code: int) -> dict[str, Any]:
         code = code or (error.exit_code if isinstance(error, DfengineError) else 1)
         self._codes.add(code)
         message = redacted(" ".join(str(error).split()))
@@ -187,7 +187,7 @@ class Report:
         return f"{', '.join(counted)}: {', '.join(parts)}"
 
 
-def _entry(found: Wanted) -> dict[str, Any]:
+def _entry(found: BatchFile) -> dict[str, Any]:
     """The fields of a file that are known before its download."""
     output = os.path.abspath(found.settings.output) if found.settings.output else ""
     return {"url": redacted_url(found.urls[0]), "output": output}
@@ -209,13 +209,13 @@ class Session:
         if not self._quiet:
             self.progress.once(f"dfengine: the option {shown(name)}= of the list is not supported, and is ignored")
 
-    def only_list(self, files: Iterator[Wanted]) -> None:
+    def only_list(self, files: Iterator[BatchFile]) -> None:
         """Print URLs and outputs, without downloading. Raises the error that ends `files`, and SystemExit if entries are invalid."""
         count = 0
         for each in files:
             count += 1
             if each.fault is not None:
-                self.report.report(Ended(each, error=each.fault))
+                self.report.report(BatchOutcome(each, error=each.fault))
             elif self._json:
                 self.report.list(each)
             else:
@@ -228,12 +228,12 @@ class Session:
         if code:
             sys.exit(code)
 
-    def download(self, files: Iterator[Wanted], jobs: int) -> None:
+    def download(self, files: Iterator[BatchFile], jobs: int) -> None:
         """Download all files, until a signal. Raises SystemExit after a signal, BrokenPipeError, StorageError."""
         count = self.progress.files
         at_once = jobs if count < 0 else max(1, min(jobs, count))
         batch = Batch(files, at_once, self.progress, self._settings.locallimit)
-        stopped: list[Ended] = []
+        stopped: list[BatchOutcome] = []
 
         def work() -> None:
             try:

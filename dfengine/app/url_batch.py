@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from dfengine.client.batch import Wanted
+    from dfengine.client.batch import BatchFile
     from dfengine.settings import GetSettings
 
 
@@ -57,7 +57,7 @@ def run(settings: GetSettings, urls: list[str], folders: tuple[str, ...], given:
                       dry_run=dry)
     with contextlib.ExitStack() as stack:
         found = file_list.of_urls(batch, urls, given["output"])
-        files: Iterator[Wanted] = iter(found)
+        files: Iterator[BatchFile] = iter(found)
         session = Session(batch.settings, batch.folder or ".", shows=shows, as_json=as_json)
         if given["input_file"]:
             file = file_list.opened(given["input_file"])

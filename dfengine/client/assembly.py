@@ -8,7 +8,7 @@ import os
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.digest import FileDigester, compare
-from dfengine.client.finished import find, note
+from dfengine.client.finished import read_description, write_description
 from dfengine.client.place import Place
 from dfengine.client.plan_of_file import PlanOfFile
 from dfengine.errors import BadValue, DigestMismatch, StorageError
@@ -46,7 +46,7 @@ class Assembly(Place):
         self.doubtful = False
         self.of_directory = False
         """Whether the file may be the manifest of a shared directory."""
-        self.finished = None if settings.force else find(self._target.path, task)
+        self.finished = None if settings.force else read_description(self._target.path, task)
         self.output_is_current = False
         """Whether the output of an earlier download is the requested version: nothing is fetched."""
 
@@ -84,7 +84,7 @@ class Assembly(Place):
         if not algorithms:
             return None
         geometry = file.geometry
-        spares = max(1, min(2, SPARE // fetch.room(geometry)))
+        spares = max(1, min(2, SPARE // fetch.buffer_size(geometry)))
         return FileDigester(file, algorithms, [fetch.piece_buffer(geometry) for _ in range(spares)])
 
     def share(self, home: Home, name: str, cid: str, node: str, task: str) -> None:
@@ -106,14 +106,14 @@ class Assembly(Place):
         self._await_digests(transfer, watch)
         self.digests.update(self.delegated_digests)
         if missing := [name for name in self.algorithms if name not in self.digests]:
-            self.digests.update(self._whole(missing, transfer, watch))
+            self.digests.update(self._hash_file(missing, transfer, watch))
         try:
             compare(self.expected, self.digests)
         except DigestMismatch:
             self.discard()
             raise
         if self.doubtful and supernode_md5 and not any(digest.algorithm == "md5" for digest in self.expected):
-            md5 = self._whole(["md5"], transfer, watch)["md5"]
+            md5 = self._hash_file(["md5"], transfer, watch)["md5"]
             if md5 != supernode_md5.lower():
                 self.discard()
                 raise DigestMismatch(f"the file's md5 is {md5}, not {supernode_md5}: pieces of two versions were mixed; run it again")
@@ -130,7 +130,7 @@ class Assembly(Place):
             self.discard()
             raise
 
-    def _whole(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
+    def _hash_file(self, algorithms: list[str], transfer: Transfer, watch: Watch) -> dict[str, str]:
         """Hash the file in a second pass: only after resuming with a supernode without generations, or after the leader was lost."""
         hashes, buffer = {name: hasher(name) for name in algorithms}, fetch.piece_buffer(transfer.file.geometry)
         for n in range(transfer.file.geometry.count):
@@ -151,14 +151,14 @@ class Assembly(Place):
             raise StorageError("nothing was downloaded")
         file = self.transfer.file
         named = self.version.name if self.version is not None else file.record.generation.decode("ascii", "replace")
-        note(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
+        write_description(file.fd, self._task, named, self.version, self.digests.get("xxh3", ""))
         if self.joining is not None:
             self.joining.page.publish_digests(self.digests)
-        self._target.finish(file, keep=self._keep)
+        self._target.finish(file, keep=self._keep_serving)
         if self.joining is not None:
             self.joining.finish()
 
-    def _keep(self) -> None:
+    def _keep_serving(self) -> None:
         """Keep serving the file after the rename; an error is ignored, because the output matters more."""
         if self._shared is not None and self.transfer is not None:
             home, name = self._shared

@@ -19,7 +19,7 @@ from dfengine.client.cleanup import release
 from dfengine.client.digest import compare
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.error_urls import with_url
-from dfengine.client.finished import digests, has
+from dfengine.client.finished import has_digests, hash_file
 from dfengine.client.identity import Identity, identify, joining_key, registration
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration, encode_report
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dfengine.client.from_origin import Origins
     from dfengine.client.joining import Joining
     from dfengine.client.place import Place
-    from dfengine.client.shared_resources import Pooled
+    from dfengine.client.shared_resources import SharedResources
     from dfengine.client.supernode_session import Membership
     from dfengine.client.transfer import Transfer
     from dfengine.client.watch import Observer
@@ -71,19 +71,19 @@ class BaseDownload:
     """Base of downloads into files and of streams: `fill` fetches every piece into `place`."""
 
     kind = ""
-    """Downloads of this host of one kind join each other, by `joined` (see peer.joins); "": this download neither joins nor leads."""
+    """Downloads of this host of one kind join each other (`copy_from_host`, peer.joins); "": this download neither joins nor leads."""
     origin: Origins | None = None
     """Makes the origin that is read when no supernode has the file; None: selected by the URL's scheme."""
-    selected_by = ""
+    selecting_task = ""
     """The task whose id selects the supernode; "": this download's own."""
-    may_question = False
+    may_refetch_manifest = False
     """Whether a supernode that cannot fetch the file ends the swarm phase, so that the manifest is fetched again. For a tree's data."""
 
     def __init__(
-        self, settings: GetSettings, place: Place, watch: Watch, identity: Identity | None = None, pooled: Pooled | None = None
+        self, settings: GetSettings, place: Place, watch: Watch, identity: Identity | None = None, resources: SharedResources | None = None
     ) -> None:
-        self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), pooled)
-        self._pooled = pooled
+        self.dialer = DownloadDialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca), resources)
+        self._resources = resources
         self.settings = settings
         self.watch = watch
         self.identity = identity or identify(settings)
@@ -94,18 +94,18 @@ class BaseDownload:
         self._task = self.identity.task
         self._reason: str | None = None
         self._swarm: SwarmSession | None = None
-        self._shared: Transfer | None = None
+        self._served_transfer: Transfer | None = None
         self._why_not = ""
         self._joining: Joining | None = None
 
-    def joined(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: Joining) -> bool:
         """Copy pieces from another download of this host. Return True if all were copied; False: this one fetches, perhaps as leader."""
         return False
 
-    def prepared(self) -> None:
+    def on_registration(self) -> None:
         """Called when the registration is composed, before it is sent."""
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """Called when a supernode has sent the file's geometry and `place` is open."""
 
     @property
@@ -122,9 +122,9 @@ class BaseDownload:
                 self.watch.span.note(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
 
     def _fill(self, settings: GetSettings) -> None:
-        for name in fallback.unsent(settings):
+        for name in fallback.unsent_headers(settings):
             self.watch.notice(f"the header {name} is not sent: requests to an origin set it themselves, or must not have it")
-        alone = fallback.alone(settings)
+        alone = fallback.reason_without_swarm(settings)
         self._why_not = alone or self._why_not
         self._reason = alone or self._from_swarm()
         if self._reason is not None:
@@ -135,10 +135,10 @@ class BaseDownload:
         transfer = self._place.transfer
         assert transfer is not None
         length = transfer.file.geometry.length
-        self.watch.ended(length, byte_counts)
+        self.watch.set_final_counters(length, byte_counts)
         for text in byte_counts.served:
-            self.say(text)
-        serves = transfer is self._shared
+            self.log_verbose(text)
+        serves = transfer is self._served_transfer
         return Result(
             url=self.settings.url, output=output, task_id=self._task, length=length, seconds=self.watch.seconds,
             from_peers=byte_counts.peers, from_supernode=byte_counts.supernode, from_origin=byte_counts.origin,
@@ -149,57 +149,58 @@ class BaseDownload:
 
     def _reason_not_serving(self) -> str:
         """Return why this host does not serve the file to others."""
-        if self._shared is not None:
+        if self._served_transfer is not None:
             return "the origin's file differs from the supernode's"
         return f"no supernode lists it: {self._reason}"
 
-    def say(self, text: str) -> None:
+    def log_verbose(self, text: str) -> None:
         """Print a line if the output is verbose."""
         if self.settings.verbose:
             self.watch.print(text)
 
-    def shared(self) -> None:
+    def mark_serving(self) -> None:
         """Note that this host's peer server serves the pieces that are stored, now and later."""
-        self._shared = self._place.transfer
+        self._served_transfer = self._place.transfer
 
-    def unshared(self, error: LocalError) -> None:
+    def note_not_serving(self, error: LocalError) -> None:
         """Note that the file could not be shared; the download continues."""
         self._why_not = str(error)
-        self.say(f"serves no pieces: {error}")
+        self.log_verbose(f"serves no pieces: {error}")
 
     def _from_swarm(self) -> str | None:
         """Fetch from the swarm. Return None when every piece is stored, else why not."""
         settings = self.settings
         try:
-            nodes = ordered_supernodes(settings, self.selected_by or self.identity.task, self.watch)
+            nodes = ordered_supernodes(settings, self.selecting_task or self.identity.task, self.watch)
         except SupernodeError as error:
             return str(error)
-        ip = local_peer.address(settings.ip, nodes(), local_address if self._pooled is None else self._pooled.address)
+        ip = local_peer.address(settings.ip, nodes(), local_address if self._resources is None else self._resources.address)
         self.peer = LocalPeer(ip, 0)
-        if why_not := local_peer.unserved(settings, ip):
+        if why_not := local_peer.reason_not_serving(settings, ip):
             self._why_not = why_not
         else:
             try:
-                self.home = Home(settings.home) if self._pooled is None else self._pooled.home(settings.home)
+                self.home = Home(settings.home) if self._resources is None else self._resources.home(settings.home)
                 ensure = partial(
                     local_peer.ensure, self.home, self.dialer, ip, settings.port, self.identity.name,
                     totallimit=settings.totallimit, alivetime=settings.alivetime,
                 )  # fmt: skip
-                self.peer = ensure() if self._pooled is None else self._pooled.peer(ensure)
+                self.peer = ensure() if self._resources is None else self._resources.peer(ensure)
             except LocalError as error:
-                self.unshared(error)
+                self.note_not_serving(error)
         serves = f"at {self.peer.ip}:{self.peer.port}" if self.peer.port else "no pieces"
-        self.say(f"supernodes {', '.join(map(str, nodes()))}; this host serves {serves}")
+        self.log_verbose(f"supernodes {', '.join(map(str, nodes()))}; this host serves {serves}")
         if self._join(nodes):
             return None
         self._prepare()
-        swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._known, self.say)
-        return swarm.run(self.may_question)
+        swarm = self._swarm = SwarmSession(settings, self.dialer, nodes, self.registration, self._place, self.watch, self._on_membership,
+                                           self.log_verbose)
+        return swarm.run(self.may_refetch_manifest)
 
     def _prepare(self) -> Registration:
         ip, port = self.peer.ip or "127.0.0.1", self.peer.port
         self.registration = registration(self.settings, self.identity, ip, port, lambda: self.watch.check(None))
-        self.prepared()
+        self.on_registration()
         return self.registration
 
     def _join(self, nodes: Callable[[], list[SupernodeAddress]]) -> bool:
@@ -215,7 +216,7 @@ class BaseDownload:
             sock, first = sock or fd_passing.connect(self.home.sockets), sock is not None
             self._joining = joining = Joining.begin(sock, joining_key(settings, self.identity), self.kind, first=first)
         except LocalError as error:
-            self.say(f"joins no download of this host: {error}")
+            self.log_verbose(f"joins no download of this host: {error}")
             return False
         self._place.joining, self._place.kept_copy_home = joining, None if self.peer.fresh else self.home
         if joining.joined and joining.already_open:
@@ -223,18 +224,18 @@ class BaseDownload:
 
             PresentVersion(settings, self.dialer, nodes, self._prepare, self._place, self.watch).join(joining)
         if joining.joined:
-            self.say("joins another download of this host")
-            self.watch.waits("waits for another download of this host, which fetches it", "waits for this host's leader")
-            here = self.joined(joining)
+            self.log_verbose("joins another download of this host")
+            self.watch.set_state("waits for another download of this host, which fetches it", "waits for this host's leader")
+            here = self.copy_from_host(joining)
             self._place.publish()
             self._why_not = "another download of this host serves it" if here else self._why_not
-            self.say("has all pieces" if here else "leads this host's downloads now" if joining.leads else "continues alone")
+            self.log_verbose("has all pieces" if here else "leads this host's downloads now" if joining.leads else "continues alone")
             return here
         return False
 
-    def _known(self, member: Membership) -> None:
+    def _on_membership(self, member: Membership) -> None:
         self._task = member.task
-        self.opened(member)
+        self.on_opened(member)
 
     def _from_origin(self, reason: str) -> None:
         fallback.check(self.settings, reason)
@@ -242,7 +243,7 @@ class BaseDownload:
 
         # The import takes a while: check the deadline before announcing a fallback. With --pattern source the origin is not a fallback.
         self.watch.check(None)
-        (self.say if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
+        (self.log_verbose if self._swarm is None else self.watch.notice)(f"goes to the origin: {reason}")
         if self._place.transfer is not None:
             self._place.transfer.stop_fetchers()
         lease = None
@@ -251,9 +252,9 @@ class BaseDownload:
 
             node = self._swarm.member.node if self._swarm.member is not None else self._swarm.nodes[0]
             lease = OriginLease(self.dialer, node, self._task, self.registration.cid, self.settings.url)
-            self.watch.waits("waits for a turn at the origin")
+            self.watch.set_state("waits for a turn at the origin")
             lease.wait(self.watch)
-            self.watch.waits()
+            self.watch.set_state()
         try:
             renew = partial(lease.renew, self.watch) if lease is not None else None
             FromOrigin(self.settings, self._place, self.watch, renew, self.origin).run()
@@ -267,7 +268,7 @@ class BaseDownload:
     def stop(self, error: BaseException) -> None:
         """End the download with `error`. Cuts every wait that can be cut (a name lookup cannot). May be called from any thread."""
         self.watch.interrupted = error
-        self.dialer.cut(error)
+        self.dialer.shutdown(error)
         joining, transfer = self._joining, self._place.transfer
         if joining is not None:
             joining.wake()
@@ -276,7 +277,7 @@ class BaseDownload:
 
     def abandon(self, error: BaseException) -> None:
         """Notify the host's other downloads and the supernode that this download failed or was stopped."""
-        self.dialer.mend()
+        self.dialer.reopen()
         if self._joining is not None:
             self._joining.end()
             if error is not self.watch.interrupted:  # else it is closed soon, and its memory can be taken over
@@ -315,21 +316,21 @@ class FileDownload(BaseDownload):
     kind = "file"
 
     def __init__(
-        self, settings: GetSettings, observer: Observer | None, pooled: Pooled | None = None, identity: Identity | None = None
+        self, settings: GetSettings, observer: Observer | None, resources: SharedResources | None = None, identity: Identity | None = None
     ) -> None:
-        """pooled: shared by a batch; `settings.locallimit` is then this download's part of its limit. identity: default `identify`."""
+        """resources: shared by a batch; `settings.locallimit` is then this download's part of its limit. identity: default `identify`."""
         identity = identity or identify(settings)
         self._by_host = False
         watch = Watch(settings.timeout, observer, "run it again to resume", settings.quiet)
         self._assembly = Assembly(settings, identity.storage_id, partial(watch.check, None))
-        if pooled is not None:
-            self._assembly.connections, self._assembly.limit = pooled.peers, pooled.limit
-        super().__init__(settings, self._assembly, watch, identity, pooled)
+        if resources is not None:
+            self._assembly.connections, self._assembly.limit = resources.peers, resources.limit
+        super().__init__(settings, self._assembly, watch, identity, resources)
 
     def run(self) -> Result:
         """Download the file, verify it and rename it to the output path."""
         assembly = self._assembly
-        if not self.settings.force and has(assembly.path, assembly.expected, self.watch):
+        if not self.settings.force and has_digests(assembly.path, assembly.expected, self.watch):
             assembly.output_is_current = True
             return self._existing_output()
         self.fill()
@@ -351,7 +352,7 @@ class FileDownload(BaseDownload):
         self.report(None)
         return result
 
-    def joined(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload. If the leader writes the same output, or an earlier download completed the output, the output is current."""
         from dfengine.client.joined_file import COPIED, NAMED, JoinedFile
 
@@ -370,17 +371,17 @@ class FileDownload(BaseDownload):
         if assembly.finished is not None and assembly.finished.xxh3 and not self._by_host:
             found["xxh3"] = assembly.finished.xxh3
         if missing := [name for name in wanted if name not in found]:
-            found.update(digests(assembly.path, missing, self.watch))
+            found.update(hash_file(assembly.path, missing, self.watch))
         byte_counts = assembly.byte_counts
         byte_counts.reset()
         if self._by_host:
             compare(assembly.expected, found)
             byte_counts.host = length
-            self.say(f"another download of this host has completed {assembly.path}")
+            self.log_verbose(f"another download of this host has completed {assembly.path}")
         else:
             byte_counts.resumed = length
             self.watch.notice(f"{assembly.path} exists already and is current: nothing is fetched (--force fetches)")
-        self.watch.ended(length, byte_counts)
+        self.watch.set_final_counters(length, byte_counts)
         return Result(
             url=self.settings.url, output=assembly.path, task_id=self._task, length=length, seconds=self.watch.seconds, from_peers=0,
             from_supernode=0, from_origin=0, resumed=byte_counts.resumed, back_to_source=None,
@@ -388,12 +389,12 @@ class FileDownload(BaseDownload):
             hedged=0, why_not=self._why_not or "the output existed already", from_host=byte_counts.host, notices=tuple(self.watch.notices),
         )
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """See BaseDownload. From now on, this host serves the file's pieces."""
-        self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
+        self.log_verbose(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:
                 self._assembly.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
-                self.shared()
+                self.mark_serving()
             except LocalError as error:
-                self.unshared(error)
+                self.note_not_serving(error)

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dfengine.client.connection_pool import ConnectionPool
-    from dfengine.client.shared_resources import Pooled
+    from dfengine.client.shared_resources import SharedResources
 
 
 STOPPED = "the download was stopped"
 
 
 class DownloadDialer(Dialer):
-    """See Dialer. Between `cut` and `mend`, every wait on a connection and every `connect` ends with SourceGone."""
+    """See Dialer. Between `shutdown` and `reopen`, every wait on a connection and every `connect` ends with SourceGone."""
 
     def __init__(
-        self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", ""), pooled: Pooled | None = None
+        self, secret_files: Sequence[str] = (), tls_files: tuple[str, str, str] = ("", "", ""), resources: SharedResources | None = None
     ) -> None:
-        """See Dialer. pooled: shared resources of a batch; connections are acquired from its pools and released to them."""
+        """See Dialer. resources: shared resources of a batch; connections are acquired from its pools and released to them."""
         super().__init__(secret_files, tls_files)
-        self._pooled = pooled
+        self._resources = resources
         self._lock = threading.Lock()
         self._connections: WeakSet[Connection] = WeakSet()
         self._connecting: set[socket.socket] = set()
@@ -58,9 +58,9 @@ class DownloadDialer(Dialer):
 
         if self._error is not None:
             raise SourceGone(STOPPED)
-        kept = None if self._pooled is None or local else self._pool(bool(named)).acquire(host, port)
+        kept = None if self._resources is None or local else self._pool(bool(named)).acquire(host, port)
         if kept is not None:
-            return self._own(kept)
+            return self._register(kept)
         try:
             connection = super().connect(host, port, timeout=timeout, local=local, named=named, opened=began)
         finally:
@@ -70,23 +70,23 @@ class DownloadDialer(Dialer):
                 for each in sockets:
                     each.close()
         fork_safety.register(connection)
-        return self._own(connection)
+        return self._register(connection)
 
     def _pool(self, named: bool) -> ConnectionPool:
-        assert self._pooled is not None
-        return self._pooled.supernodes if named else self._pooled.peers
+        assert self._resources is not None
+        return self._resources.supernodes if named else self._resources.peers
 
     def release(self, connection: Connection, named: bool = False) -> None:
         """See Dialer."""
         with self._lock:
             self._connections.discard(connection)
-        if self._pooled is not None and self._error is None and connection.reusable:
+        if self._resources is not None and self._error is None and connection.reusable:
             self._pool(named).release(connection)
         else:
             connection.close()
 
-    def _own(self, connection: Connection) -> Connection:
-        """Register a connection of this download. Raises SourceGone after `cut`."""
+    def _register(self, connection: Connection) -> Connection:
+        """Register a connection of this download. Raises SourceGone after `shutdown`."""
         with self._lock:
             self._connections.add(connection)
             cut = self._error is not None
@@ -96,11 +96,11 @@ class DownloadDialer(Dialer):
         return connection
 
     def check(self) -> None:
-        """Raise the error that `cut` was called with, if it was."""
+        """Raise the error that `shutdown` was called with, if it was."""
         if self._error is not None:
             raise self._error
 
-    def cut(self, error: BaseException) -> None:
+    def shutdown(self, error: BaseException) -> None:
         """End all waits on connections (see the class). May be called from any thread."""
         with self._lock:
             self._error = error
@@ -112,6 +112,6 @@ class DownloadDialer(Dialer):
             if connection.fileno() >= 0:
                 connection.stop()
 
-    def mend(self) -> None:
+    def reopen(self) -> None:
         """Allow new connections again, for the final reports."""
         self._error = None

@@ -34,7 +34,7 @@ class Engine(threading.Thread):
         self.result: Result | None = None
         self.failure: BaseException | None = None
         self._turn = threading.RLock()
-        self._over = self._left = False
+        self._over = self._close_requested = False
 
     @property
     def over(self) -> bool:
@@ -51,20 +51,20 @@ class Engine(threading.Thread):
                 self._download.abandon(error)
         with self._turn:
             self._over = True
-            if self._left:
+            if self._close_requested:
                 self._download.close()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Close the download: at once, or later by the engine while that is in a wait that cannot be cut, such as a name lookup.
 
-        A second call does the steps that an interrupted `leave` did not do.
+        A second call does the steps that an interrupted `close` did not do.
         """
-        release(self._leave, self._await_end, self._close)
+        release(self._request_close, self._await_end, self._close)
 
-    def _leave(self) -> None:
+    def _request_close(self) -> None:
         # First: signals do not interrupt the engine, so it closes the download even if the steps after this one are interrupted.
         with self._turn:
-            self._left = True
+            self._close_requested = True
 
     def _await_end(self) -> None:
         if threading.current_thread() is not self:  # the engine itself may run the garbage collection that closes the reader

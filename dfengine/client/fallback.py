@@ -34,14 +34,14 @@ def allows(settings: GetSettings) -> bool:
     return True
 
 
-def alone(settings: GetSettings) -> str:
+def reason_without_swarm(settings: GetSettings) -> str:
     """Return why no supernode is asked; "" if one is."""
     if settings.pattern == "source":
         return "asked for by --pattern source"
     return "" if settings.nodes else "no supernode is given"
 
 
-def unsent(settings: GetSettings) -> list[str]:
+def unsent_headers(settings: GetSettings) -> list[str]:
     """Return the names of the user's headers that are not forwarded to an origin."""
     if not settings.headers:
         return []

@@ -47,7 +47,7 @@ BLAKE3_PIECE = 32
 GRACE = 10.0
 """Seconds before the minimum rate is enforced on a transfer."""
 
-HOT = 256 << 10
+HASH_STEP = 256 << 10
 """Bytes received and then hashed in one step: they fit a core's own cache beside other data."""
 
 WRITE = 4 << 20
@@ -59,14 +59,14 @@ DRAIN = 64 << 10
 _TAIL = bytes((TAIL,))
 
 
-def room(geometry: Geometry) -> int:
+def buffer_size(geometry: Geometry) -> int:
     """Size in bytes of a buffer for any piece's content and the frame's tail."""
     return (geometry.content_size if geometry.count != 1 else geometry.content(0)[1]) + 1
 
 
 def most_buffers(geometry: Geometry) -> int:
     """Number of piece buffers that fit in BUFFERS, at least 1."""
-    return max(1, BUFFERS // room(geometry))
+    return max(1, BUFFERS // buffer_size(geometry))
 
 
 def workers(geometry: Geometry) -> int:
@@ -77,7 +77,7 @@ def workers(geometry: Geometry) -> int:
 
 def piece_buffer(geometry: Geometry) -> memoryview:
     """A page-aligned buffer for one piece; its pages are allocated when they are first written."""
-    return memoryview(mmap.mmap(-1, room(geometry)))
+    return memoryview(mmap.mmap(-1, buffer_size(geometry)))
 
 
 class Fetcher:
@@ -133,20 +133,20 @@ class Fetcher:
     def _exchange(self, connection: Connection, job: Job) -> bool:
         """Fetch this job's piece and pipelined ones on that connection. Return False if the connection is not at the end of an answer."""
         waiting: deque[Job] = deque()
-        in_step = self._ask(connection, job, waiting)
+        in_step = self._send_request(connection, job, waiting)
         while in_step and waiting:
             if len(waiting) < AHEAD and connection.usable:
                 ahead = self._transfer.job_ahead((connection.host, connection.port))
                 if ahead is not None:
-                    self._ask(connection, ahead, waiting)
-            in_step = self._one(connection, waiting.popleft())
+                    self._send_request(connection, ahead, waiting)
+            in_step = self._receive_answer(connection, waiting.popleft())
             if waiting and not connection.usable:
                 in_step = False
         for left in waiting:
             self._transfer.drop(left)
         return in_step
 
-    def _ask(self, connection: Connection, job: Job, waiting: deque[Job]) -> bool:
+    def _send_request(self, connection: Connection, job: Job, waiting: deque[Job]) -> bool:
         try:
             request_piece(connection, job.source.path, self._transfer.file.geometry, job.piece)
         except SourceGone as error:
@@ -159,7 +159,7 @@ class Fetcher:
         waiting.append(job)
         return True
 
-    def _one(self, connection: Connection, job: Job) -> bool:
+    def _receive_answer(self, connection: Connection, job: Job) -> bool:
         """Receive one answer. Return False if the connection is not at its end and cannot be reused."""
         if not self._transfer.begin(job, connection):
             self._transfer.drop(job)
@@ -198,7 +198,7 @@ class Fetcher:
     def _receive(self, connection: Connection, head: Head, job: Job, began: float) -> tuple[int, bytes | None, bool]:
         """Receive and verify a piece, in the buffer or in its place. Return (its length, its xxh3 if computed, whether it is in place)."""
         body = PieceBody(connection, head, self._transfer.file.geometry, job.piece, began + SILENCE)
-        check = Check(job.digest, body.frame)
+        check = PieceDigest(job.digest, body.frame)
         in_place = False
         if body.length > WRITE and check.native:
             with self._transfer.writing_in_place(job) as in_place:
@@ -209,12 +209,12 @@ class Fetcher:
         body.end(connection, time.monotonic() + SILENCE)
         return body.length, check.result(body.length), in_place
 
-    def _fill(self, body: PieceBody, began: float, check: Check, place: Job | None = None) -> None:
+    def _fill(self, body: PieceBody, began: float, check: PieceDigest, place: Job | None = None) -> None:
         """Receive the content in steps, each hashed while it is in the core's cache. place: the job whose piece is written part by part."""
         throttle, length, got, written = self._transfer.throttle, body.length, 0, 0
-        buffer = self._room(WRITE if place is not None else room(self._transfer.file.geometry))
+        buffer = self._room(WRITE if place is not None else buffer_size(self._transfer.file.geometry))
         while got < length:
-            part = min(HOT, length - got, written + WRITE - got if place is not None else length)
+            part = min(HASH_STEP, length - got, written + WRITE - got if place is not None else length)
             if throttle is not None:
                 part = throttle.acquire(part)
             at = got - written
@@ -234,7 +234,7 @@ class Fetcher:
         return self._buffer
 
 
-class Check:
+class PieceDigest:
     """The digest of one piece, computed while the piece is received.
 
     digest: `xxh3:HEX` or `blake3:HEX` of the content, or 1.x's `framed:MD5:LENGTH` of head, content and tail. frame: the head.
@@ -265,7 +265,7 @@ class Check:
 
 
 def verify(digest: str, frame: bytes, content: memoryview) -> bytes | None:
-    """Check a whole piece in memory. Return and raises: see `Check.result`."""
-    check = Check(digest, frame)
+    """Check a whole piece in memory. Return and raises: see `PieceDigest.result`."""
+    check = PieceDigest(digest, frame)
     check.update(content)
     return check.result(len(content))

@@ -57,7 +57,7 @@ class Finished(Value):
         return Version(self.etag, self.last_modified, self.length, self.dated, self.coding)
 
 
-def note(fd: int, task: str, generation: str, version: Version | None, xxh3: str) -> None:
+def write_description(fd: int, task: str, generation: str, version: Version | None, xxh3: str) -> None:
     """Store the description of the open file, which is complete and verified. Errors are ignored."""
     if not generation:
         return
@@ -71,7 +71,7 @@ def note(fd: int, task: str, generation: str, version: Version | None, xxh3: str
         return
 
 
-def find(path: str, task: str) -> Finished | None:
+def read_description(path: str, task: str) -> Finished | None:
     """Return the description of the file at `path` if it is this task's and the file was not changed since, else None."""
     try:
         data = os.stat(path)
@@ -87,7 +87,7 @@ def find(path: str, task: str) -> Finished | None:
     return found if same and good and found.generation else None
 
 
-def digests(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str]:
+def hash_file(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str]:
     """Return hex digests of the file at `path` by algorithm. Raises StorageError, TimedOut."""
     hashes = {algorithm: hasher(algorithm) for algorithm in algorithms}
     step = memoryview(bytearray(STEP))
@@ -102,12 +102,12 @@ def digests(path: str, algorithms: Iterable[str], watch: Watch) -> dict[str, str
     return {algorithm: each.hexdigest() for algorithm, each in hashes.items()}
 
 
-def has(path: str, expected: list[Digest], watch: Watch) -> bool:
+def has_digests(path: str, expected: list[Digest], watch: Watch) -> bool:
     """Whether the file at `path` exists and has all expected digests. False if none is expected."""
     if not expected or not os.path.isfile(path):
         return False
     try:
-        found = digests(path, {digest.algorithm for digest in expected}, watch)
+        found = hash_file(path, {digest.algorithm for digest in expected}, watch)
     except StorageError:
         return False
     return all(found[digest.algorithm] == digest.hex for digest in expected)

@@ -176,13 +176,13 @@ class FromOrigin:
         here = self._assembly.finished if self._assembly.transfer is None and not self._settings.expected else None
         unless = None if here is None else here.version()
         while True:
-            self._watch.waits(f"waits for an answer of the origin {origin.key}", "waits for the origin")
+            self._watch.set_state(f"waits for an answer of the origin {origin.key}", "waits for the origin")
             try:
                 answer = origin.open(unless=unless, waiting=partial(self._watch.check, None))
-                self._watch.waits()
+                self._watch.set_state()
                 return answer
             except OriginError as error:
-                self._watch.trouble(str(error))
+                self._watch.note_failure(str(error))
                 wait = self._retry.pause(error, time.monotonic(), chance())
                 if wait is None or time.monotonic() + wait > self._watch.deadline:
                     raise

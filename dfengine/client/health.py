@@ -1,7 +1,7 @@
 """Which sources a download avoids or asks last, and for how long. Pure.
 
 A source that fails FAULTS times in a row is avoided for a time that doubles each time. A source that sent a wrong piece is avoided until
-the download ends. A silent address is avoided at once, with all its CIDs: silence costs time, a failure only a round trip. While WARY
+the download ends. A silent address is avoided at once, with all its CIDs: silence costs time, a failure only a round trip. While CAUTIOUS
 addresses are silent, sources that have not sent a piece yet are asked last.
 """
 
@@ -30,11 +30,11 @@ CAUTIOUS = 2
 
 
 class _State:
-    __slots__ = ("faults", "leave", "until")
+    __slots__ = ("avoid_seconds", "faults", "until")
 
     def __init__(self) -> None:
         self.faults = 0
-        self.leave = AVOID
+        self.avoid_seconds = AVOID
         self.until = 0.0
 
 
@@ -44,10 +44,10 @@ class Health:
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
         self._silent: dict[Address, _State] = {}
-        self._good: set[str] = set()
+        self._trusted: set[str] = set()
         self._cautious_until = 0.0
 
-    def left(self, source: Where, now: float) -> bool:
+    def is_avoided(self, source: Where, now: float) -> bool:
         """Whether `source` is avoided now."""
         state = self._states.get(source.cid)
         if state is not None and state.until > now:
@@ -61,19 +61,19 @@ class Health:
         state.faults += 1
         if why == "digest":
             state.until = math.inf
-            self._good.discard(cid)
+            self._trusted.discard(cid)
         elif state.faults >= FAULTS:
-            state.faults, state.until, state.leave = 0, max(state.until, now + state.leave), state.leave * 2
+            state.faults, state.until, state.avoid_seconds = 0, max(state.until, now + state.avoid_seconds), state.avoid_seconds * 2
         return state.until > now
 
     def silence(self, source: Where, now: float) -> None:
         """Avoid a source whose bytes are overdue. A supernode is not avoided: it is the last resort when peers are silent."""
-        self._good.discard(source.cid)
+        self._trusted.discard(source.cid)
         if source.cid.startswith(CDN):
             return
         state = self._silent.setdefault(source.address, _State())
         if state.until <= now:
-            state.until, state.leave = now + state.leave, state.leave * 2
+            state.until, state.avoid_seconds = now + state.avoid_seconds, state.avoid_seconds * 2
         if sum(each.until > now for each in self._silent.values()) >= CAUTIOUS:
             self._cautious_until = max(self._cautious_until, state.until)
 
@@ -92,7 +92,7 @@ class Health:
             del self._states[source.cid]
         if self._silent:
             self._silent.pop(source.address, None)
-        self._good.add(source.cid)
+        self._trusted.add(source.cid)
 
     def cautious(self, now: float) -> bool:
         """Whether so many sources are silent that unknown ones are asked last."""
@@ -100,11 +100,11 @@ class Health:
 
     def trusted(self, source: Where) -> bool:
         """Whether `source` is a supernode, or has sent a piece and was not silent since."""
-        return source.cid in self._good or source.cid.startswith(CDN)
+        return source.cid in self._trusted or source.cid.startswith(CDN)
 
     def pick(self, sources: Iterable[Where], now: float, silent: bool) -> Where | None:
         """Return the first source that is not avoided; prefer trusted ones if others are `silent`, or while many are."""
-        usable = (source for source in sources if not self.left(source, now))
+        usable = (source for source in sources if not self.is_avoided(source, now))
         first = next(usable, None)
         if first is None or self.trusted(first) or not (silent or self.cautious(now)):
             return first

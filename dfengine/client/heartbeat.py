@@ -41,7 +41,7 @@ class Stall:
         self.waited = 0.0
         """Seconds in which this process ran and waited without progress."""
 
-    def lasts(self, seen: object, waits: bool, now: float, patience: float) -> bool:
+    def exceeds(self, seen: object, waits: bool, now: float, patience: float) -> bool:
         """Whether the wait exceeds `patience` seconds. seen: a value that differs after any progress. waits: the download waits now."""
         passed, self._checked = min(STOPPED, now - self._checked), now
         if seen != self._seen:

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 CERTIFICATES = 4 << 20
 """Most bytes read from one file of certificates, as in `origin.tls_options`."""
 
-CHOOSING = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
+SELECTING_HEADERS = frozenset(("accept", "accept-charset", "accept-language", "origin", "user-agent"))
 """Headers that grant no access, but by which an origin may select one of several files of a URL (Vary)."""
 
-ELSEWHERE = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_", "HF_", "HUGGING_FACE_")
+STORE_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_", "HF_", "HUGGING_FACE_")
 """Prefixes of environment variables that select a bucket's or hub's address and credentials."""
 
 _stamp = 0.0
 _stamp_lock = threading.Lock()
 
 
-def _renew() -> None:
+def _replace_lock() -> None:
     """Replace the lock in a forked child, in which the thread that held the lock may not exist."""
     global _stamp_lock
     _stamp_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_replace_lock)
 
 
 class Identity(Value):
@@ -74,7 +74,7 @@ def identify(settings: GetSettings, tree: TreeTask | None = None) -> Identity:
     file = settings.md5.lower() or settings.identifier, ranged + site + (tree.mark if tree is not None else "")
     task = storage_id = task_id(plain, *file)
     apart = "".join(f"\n{name}:{value}" for name, value in sorted((name.lower(), value) for name, value in settings.headers
-                    if name.lower() in CHOOSING))
+                    if name.lower() in SELECTING_HEADERS))
     if settings.insecure or settings.cacerts:
         from dfengine.origin.verification import verification
 
@@ -110,7 +110,7 @@ def joining_key(settings: GetSettings, identity: Identity) -> str:
         settings.locallimit, settings.tls_cert, settings.tls_ca, settings.location, settings.sign,
         settings.private, settings.reach, bool(settings.signed),
         # The environment selects the address of a bucket or hub, and its credentials.
-        sorted(each for each in os.environ.items() if each[0].startswith(ELSEWHERE)) if scheme_of(settings.url) else (),
+        sorted(each for each in os.environ.items() if each[0].startswith(STORE_VARIABLES)) if scheme_of(settings.url) else (),
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 

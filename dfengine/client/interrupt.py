@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    Tell = Callable[[int, str, str], None]
+    FailureReporter = Callable[[int, str, str], None]
     """Reports a failure to a program: exit code, kind, message."""
 
 PRINTING = 0.25
@@ -40,7 +40,7 @@ class _Signalled(BaseException):
         self.number = number
 
 
-def interruptible(settings: GetSettings, run: Callable[[], T], tell: Tell) -> T:
+def interruptible(settings: GetSettings, run: Callable[[], T], report: FailureReporter) -> T:
     """Return the result of `run`. A signal raises Interrupted within a second, or ends the process; so does an exceeded deadline.
 
     A second signal ends the process at once. Ignored signals, as under nohup or in a shell's background jobs, stay ignored.
@@ -50,7 +50,7 @@ def interruptible(settings: GetSettings, run: Callable[[], T], tell: Tell) -> T:
         raise _Signalled(number)
 
     def cut(number: int) -> None:
-        _cut(settings, number, tell)
+        _exit_process(settings, number, report)
 
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -74,7 +74,7 @@ def _stopped(settings: GetSettings) -> str:
     return "stopped" + ("" if settings.output == "-" else f"; run it again to resume ({settings.output})")
 
 
-def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
+def _exit_process(settings: GetSettings, number: int, report: FailureReporter) -> None:
     """Print the reason (a signal's number, or 0: the deadline) and end the process. Called by the watchdog's thread."""
     error = TimedOut.after(settings.timeout)
     code = 128 + number if number else error.exit_code
@@ -82,7 +82,7 @@ def _cut(settings: GetSettings, number: int, tell: Tell) -> None:
 
     def say() -> None:
         print(f"dfengine: {message}", file=sys.stderr)
-        tell(code, kind, message)
+        report(code, kind, message)
 
     # In another thread: the main thread may hold the lock of stdout or stderr while it is blocked in a write.
     teller = threading.Thread(target=say, daemon=True)

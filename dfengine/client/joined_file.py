@@ -43,7 +43,7 @@ class JoinedFile:
         found = ""
         while joining.joined and not found:
             self._watch.check(self._assembly.transfer)
-            self._watch.waits("waits for another download of this host", "waits for this host's leader")
+            self._watch.set_state("waits for another download of this host", "waits for this host's leader")
             place = joining.place
             if place is None:
                 joining.receive(TICK)
@@ -51,7 +51,7 @@ class JoinedFile:
                 found = self._until_named(place)
             else:
                 found = self._copy_from(place)
-        self._watch.waits()
+        self._watch.set_state()
         return found
 
     def _is_current(self, place: LeaderPlace) -> bool:

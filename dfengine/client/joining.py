@@ -168,7 +168,7 @@ class Joining:
         page, now = self.leader_page, time.monotonic()
         if self.joined and not self.done and page is not None:
             if self._reported is not None:
-                if self._reported.lasts(None, True, now, SILENT):
+                if self._reported.exceeds(None, True, now, SILENT):
                     self._go_alone()
             elif self._leader_failed(page, now):
                 self.report()
@@ -178,7 +178,7 @@ class Joining:
         waits, here = self.waiting() if self.waiting is not None and self.place is not None else (True, 0)
         # All followers of a leader reach this limit at the same time: a download that should lead only in need waits longer here, too.
         patience = (PLACELESS if self.place is None else STALLED) * 2**self._stalled_leaders + self.patience - SILENT
-        stalled = self._stall.lasts((page.progress, here), waits, now, patience)
+        stalled = self._stall.exceeds((page.progress, here), waits, now, patience)
         return self._heartbeat.silent(page.beats, now, self.patience) or stalled
 
     def _receive(self) -> bool:

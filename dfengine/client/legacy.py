@@ -38,36 +38,36 @@ class LegacySession:
         self._connection = member.connection
         self._backoff = Backoff()
         self._last: dict[str, object] = {DST_CID: "", RANGE: "", RESULT: codes.NO_RESULT, STATUS: codes.START}
-        self._asks_at = 0.0
+        self._next_pull_at = 0.0
         self._finished = False
-        self._owed: list[tuple[int, str]] = []
+        self._unsent_pulls: list[tuple[int, str]] = []
         self.finished_md5 = ""
 
     def step(self, transfer: Transfer, limit: float) -> None:
         demand = transfer.demand(limit)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
-        reported = self._tell(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
+        reported = self._report(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
         # While every fetch thread is busy, only reports need to be sent; IDLE keeps the supernode from expiring this download.
-        asks_at = self._asks_at if demand.idle_thread else self._asks_at + IDLE
+        asks_at = self._next_pull_at if demand.idle_thread else self._next_pull_at + IDLE
         if self._finished or demand.wanted_pieces == []:
             asks_at = math.inf
         if not reported and time.monotonic() >= asks_at:
             self._pull(transfer, self._last)
-            asks_at = self._asks_at
+            asks_at = self._next_pull_at
         transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
-        self._tell(transfer)
+        self._report(transfer)
 
-    def _tell(self, transfer: Transfer) -> bool:
+    def _report(self, transfer: Transfer) -> bool:
         """Report results; return whether there were any. Reports that fail are kept for later: their slots stay in use until then."""
-        owed, self._owed = self._owed, []
+        owed, self._unsent_pulls = self._unsent_pulls, []
         for at, (n, cid) in enumerate(owed):
             try:
                 self._arrived(transfer, n, cid)
             except BaseException:
-                self._owed = owed[at:]
+                self._unsent_pulls = owed[at:]
                 raise
         done, failures = transfer.results()
         reports = [*((n, cid, why) for n, cid, why in failures), *((n, cid, "") for n, cid in done)]
@@ -94,7 +94,7 @@ class LegacySession:
             except BaseException:
                 transfer.requeue(done[at:], [])
                 raise
-            self._owed.append((n, cid))
+            self._unsent_pulls.append((n, cid))
         return bool(done)
 
     def _done(self, transfer: Transfer, n: int, cid: str) -> None:
@@ -125,10 +125,10 @@ class LegacySession:
         if about[RESULT] != codes.FAILED:
             self._last = dict(about)
         if answer.code == codes.CONTINUE:
-            self._asks_at = time.monotonic() + (0.0 if answer.pieces else IDLE)
+            self._next_pull_at = time.monotonic() + (0.0 if answer.pieces else IDLE)
             self._offer(transfer, answer.pieces)
         elif answer.code in (codes.WAIT, codes.LIMITED, codes.SUCCESS):
-            self._asks_at = time.monotonic() + self._backoff.next(chance())
+            self._next_pull_at = time.monotonic() + self._backoff.next(chance())
         elif answer.code == codes.FINISHED:
             self._finish(transfer, answer)
         elif answer.code == codes.NOT_FOUND:

@@ -59,7 +59,7 @@ def address(given: str, nodes: Iterable[SupernodeAddress], towards: Callable[[st
     return given or next(filter(None, (towards(node.host, node.port) for node in nodes)), "")
 
 
-def unserved(settings: GetSettings, ip: str) -> str:
+def reason_not_serving(settings: GetSettings, ip: str) -> str:
     """Return why this host serves no pieces of a download, "" if it does. ip: see `address`."""
     if settings.pattern != "p2p":
         nowhere = os.path.expanduser(settings.home).startswith("~")
@@ -85,7 +85,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
         if not held:
             running = _running(fd, ip)
             os.close(fd)
-            if running is not None and _tell(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
+            if running is not None and _send_settings(home, dialer, totallimit) and _alive(running, dialer, name, deadline):
                 return running
             # The server is starting, or ending, in which case its lock becomes free.
             if time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def ensure(home: Home, dialer: Dialer, ip: str, port: int, name: str, *, totalli
             os.close(fd)
 
 
-def served_at(home: Home, given: str, automatic: str) -> str:
+def serving_address(home: Home, given: str, automatic: str) -> str:
     """Return this host's address for its peers: that of the running peer server of `home`, else the one given, else the automatic one.
 
     Raises LocalError if the given address differs from the running server's.
@@ -117,7 +117,7 @@ def served_at(home: Home, given: str, automatic: str) -> str:
     return automatic
 
 
-def _say_where(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
+def _write_address(home: Home, lock: int, ip: str, port: int, pid: int) -> None:
     """Write the server's address and pid to the lock file. Raises LocalError."""
     try:
         text = json.dumps({"ip": ip, "port": port, "pid": pid}).encode()
@@ -139,7 +139,7 @@ def _running(lock: int, ip: str) -> LocalPeer | None:
     return LocalPeer(ip if host in ("", "0.0.0.0", "::") else host, port)
 
 
-def _tell(home: Home, dialer: Dialer, totallimit: int) -> bool:
+def _send_settings(home: Home, dialer: Dialer, totallimit: int) -> bool:
     """Send this download's settings to the server. False: it is of another swarm, or stopped. A server without a socket is accepted."""
     settings = {"totallimit": totallimit, "secret_files": dialer.secret_files}
     try:
@@ -195,7 +195,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
         with contextlib.suppress(OSError):
             streams = stack.enter_context(fd_passing.listen(home.sockets))
         number = sock.getsockname()[1]
-        _say_where(home, lock, ip, number, 0)
+        _write_address(home, lock, ip, number, 0)
         ours, inherited = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         stack.enter_context(inherited)
         stack.enter_context(ours)
@@ -234,7 +234,7 @@ def _start(home: Home, dialer: Dialer, lock: int, ip: str, port: int, totallimit
             [fd for fd in _inheritable() if fd > 2 and fd not in handed],
         )
         _await_own(pid)
-        _say_where(home, lock, ip, number, pid)
+        _write_address(home, lock, ip, number, pid)
         return LocalPeer(ip, number, fresh=True, sock=socket.socket(fileno=ours.detach()))
 
 

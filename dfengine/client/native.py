@@ -28,7 +28,7 @@ REFUSED = 32
 MOST_REPORTED = 1000
 """Most reports of each kind in one pull; the next pull has the rest. A supernode processes a pull's reports at once, and limits them."""
 
-LAST_WORD = 2.0
+FINAL_TIMEOUT = 2.0
 """Seconds to wait for the answer to the last report."""
 
 
@@ -45,14 +45,14 @@ class NativeSession:
         self._timing = PullTiming()
         self._end = -1
         self._wanted_pieces: frozenset[int] = frozenset()
-        self._paced = False
+        self._pace_reported = False
         """Whether the pace of this host's link was reported."""
         self._evicted_reports: deque[list[int]] = deque()
         """Pieces that each unanswered request reported as evicted."""
         self._unoffered = UnofferedPieces()
-        self._vain = False
+        self._report_lacking = False
         """Whether the next pull reports the lacking pieces: none was offered, or the supernode reports the download as complete."""
-        self._since = math.inf
+        self._unoffered_since = math.inf
         """Since when no wanted piece was offered."""
         self._complete = -1
         """Number of pieces when the supernode reported the download as complete; -1: it has not."""
@@ -61,7 +61,7 @@ class NativeSession:
     def step(self, transfer: Transfer, limit: float) -> None:
         """See supernode_session.SupernodeSession."""
         now = time.monotonic()
-        demand = transfer.demand(limit, self._paced)
+        demand = transfer.demand(limit, self._pace_reported)
         if demand.refused >= REFUSED:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
         # A piece that will soon be complete counts as two reports: it frees slots.
@@ -87,7 +87,7 @@ class NativeSession:
         self._send(transfer, 0, 0.0)
         while self._held or transfer.plan.done or transfer.plan.failures:
             self._send(transfer, 0, 0.0)
-        deadline = time.monotonic() + LAST_WORD
+        deadline = time.monotonic() + FINAL_TIMEOUT
         with contextlib.suppress(RemoteError):
             while self._timing.unanswered:
                 self._connection.answer(deadline)
@@ -99,17 +99,17 @@ class NativeSession:
         if not self._timing.unanswered and self._connection.readable:
             # Every later answer would be taken for the answer to another pull.
             raise ProtocolViolation(f"supernode {self._member.node} sends an unsolicited answer")
-        report = transfer.report(MOST_REPORTED, self._paced)
-        self._paced |= report.pace > 0
+        report = transfer.report(MOST_REPORTED, self._pace_reported)
+        self._pace_reported |= report.pace > 0
         self._end = report.end
         held, self._held = self._held[:MOST_REPORTED], self._held[MOST_REPORTED:]
         if self._held or report.wanted_pieces == []:
             want = 0  # offers would be of pieces that are stored, or that no reader waits for
         self._wanted_pieces = frozenset(report.wanted_pieces or () if want else ())
-        self._since = min(self._since, time.monotonic()) if want else math.inf
+        self._unoffered_since = min(self._unoffered_since, time.monotonic()) if want else math.inf
         lacking: list[int] = []
-        if want and self._vain:
-            lacking, self._vain = transfer.lacking(MOST_WANTED), False
+        if want and self._report_lacking:
+            lacking, self._report_lacking = transfer.lacking(MOST_WANTED), False
         elif want and report.wanted_pieces:
             lacking = self._unoffered.overdue(report.wanted_pieces, time.monotonic())
         pull = encode_pull(
@@ -131,9 +131,9 @@ class NativeSession:
         silent_nodes.answered(str(self._member.node))
         transfer.evict(self._evicted_reports.popleft())
         pulled, now = decode_pulled(body), time.monotonic()
-        self._vain = not pulled.offers and (self._vain or now - self._since > PARK / 2)
-        if pulled.offers or self._vain:
-            self._since = now
+        self._report_lacking = not pulled.offers and (self._report_lacking or now - self._unoffered_since > PARK / 2)
+        if pulled.offers or self._report_lacking:
+            self._unoffered_since = now
         self._timing.answered(now, len(pulled.offers), chance())
         if pulled.length >= 0:
             transfer.learn_length(pulled.length)
@@ -147,7 +147,7 @@ class NativeSession:
             missing, (here, _) = transfer.missing, transfer.progress()
             if missing and here == self._complete:
                 raise SupernodeError(f"supernode {self._member.node} reports the download as complete; {missing} pieces are missing")
-            self._vain, self._complete = missing != 0, here
+            self._report_lacking, self._complete = missing != 0, here
 
     def _offer(self, transfer: Transfer, offers: Sequence[Offer]) -> None:
         geometry, most = transfer.file.geometry, len(transfer.file.available)

@@ -12,7 +12,7 @@ import contextlib
 import select
 import time
 
-from dfengine.client.silent_nodes import LEAVE, TRY, SilentNodes
+from dfengine.client.silent_nodes import PROBE, SKIP, SilentNodes
 from dfengine.errors import ProtocolViolation, Silent
 from dfengine.value import Value
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 QUIET = 2.0
 """Seconds without an answer after which a ping is sent."""
 
-AGAIN = 5.0
+PING_INTERVAL = 5.0
 """Seconds between two pings while the answer is still awaited."""
 
-TRIED = 1.5
+PROBE_TIMEOUT = 1.5
 """Time-out in seconds of a ping to a supernode that was silent: the caller waits for it."""
 
 PING = "/_ping"
@@ -66,11 +66,11 @@ def check(dialer: Dialer, node: SupernodeAddress, patience: Patience) -> None:
     """Raise Silent if the supernode must not be asked now. One that was silent is pinged first, if a retry is due. Raises as `ping`."""
     if patience.insists:
         return
-    turn = silent_nodes.ask(str(node), time.monotonic())
-    if turn == LEAVE:
+    turn = silent_nodes.next_action(str(node), time.monotonic())
+    if turn == SKIP:
         raise Silent(f"supernode {node} did not answer a moment ago")
-    if turn == TRY:
-        ping(dialer, node, TRIED)
+    if turn == PROBE:
+        ping(dialer, node, PROBE_TIMEOUT)
 
 
 def connect(dialer: Dialer, node: SupernodeAddress, timeout: float) -> Connection:
@@ -107,21 +107,21 @@ def request(
     connection.send("POST", target, headers, body)
     started = time.monotonic()
     deadline, next_ping = started + timeout, started + QUIET
-    while not _comes(connection, min(next_ping, deadline)):
+    while not _await_bytes(connection, min(next_ping, deadline)):
         now = time.monotonic()
         if now >= deadline:
             break
-        if silent_nodes.left(name) and not patience.insists:
+        if silent_nodes.is_silent(name) and not patience.insists:
             raise Silent(f"supernode {node} does not answer")
         with contextlib.suppress(ProtocolViolation):
             ping(dialer, node, min(patience.prompt, deadline - now))
-        next_ping = time.monotonic() + AGAIN
+        next_ping = time.monotonic() + PING_INTERVAL
     status, answer = connection.answer(deadline)
     silent_nodes.answered(name)
     return status, answer
 
 
-def _comes(connection: Connection, until: float) -> bool:
+def _await_bytes(connection: Connection, until: float) -> bool:
     """Wait until monotonic time `until`. Return whether bytes of the answer arrived or the connection was closed."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)

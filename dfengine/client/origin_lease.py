@@ -79,7 +79,7 @@ class OriginLease:
 
     def _request(self, more: dict[str, object], timeout: float) -> int:
         """Return the answer's code, 0 if there is no answer."""
-        if node_answer.silent_nodes.left(str(self._node)):
+        if node_answer.silent_nodes.is_silent(str(self._node)):
             return 0
         with contextlib.suppress(RemoteError):
             connection = self._dialer.connect(self._node.host, self._node.port, timeout=CONNECT, named=self._node.certified)

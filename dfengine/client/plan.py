@@ -104,7 +104,7 @@ class Plan:
         return True
 
     def _is_usable(self, source: Where, now: float) -> bool:
-        return not self._health.left(source, now) and may_be_asked(source.cid, source.port, source.path)
+        return not self._health.is_avoided(source, now) and may_be_asked(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
         """Give back pieces that are not running, so that a new registration gets them offered again. Sources are avoided no longer."""
@@ -265,9 +265,9 @@ class Plan:
             return
         if not job.silent or why == "digest":
             self._report_failure(job.piece, piece, job.source.cid, why)
-        left = self._health.fault(job.source.cid, why, now)
+        avoided = self._health.fault(job.source.cid, why, now)
         self._settle(job.piece, piece, now)
-        if left:
+        if avoided:
             self._drop_unusable(now)
 
     def release(self, job: Job, now: float) -> None:

@@ -81,20 +81,20 @@ class PresentVersion:
 
     def _fetch_version(self) -> bytes:
         """Return the version that a supernode names; b"": no supernode can be asked, or it names none."""
-        self._watch.waits("asks a supernode whether this host has the present version", "asks a supernode")
+        self._watch.set_state("asks a supernode whether this host has the present version", "asks a supernode")
         registration, found = self._prepare(), b""
         for node in self._nodes():
             self._watch.check(None)
             until = min(self._watch.deadline, time.monotonic() + ANSWER)
             try:
-                member = join(self._dialer, node, registration, until, self._watch.pause, self._watch.trouble, self._patience)
+                member = join(self._dialer, node, registration, until, self._watch.pause, self._watch.note_failure, self._patience)
             except RemoteError as error:
-                self._watch.trouble(str(error))
+                self._watch.note_failure(str(error))
                 continue
             leave(member)
             member.connection.close()
             found = member.generation
             break
         self._watch.check(None)
-        self._watch.waits()
+        self._watch.set_state()
         return found

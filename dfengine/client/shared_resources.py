@@ -38,7 +38,7 @@ class SharedConnections(ConnectionPool):
         """Do nothing: other downloads use the pool."""
 
 
-class Pooled:
+class SharedResources:
     """Shared resources of one batch, for any thread. downloads: at the same time. limit: bytes per second of all together, 0 = none."""
 
     def __init__(self, downloads: int, limit: int) -> None:

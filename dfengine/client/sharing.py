@@ -64,7 +64,7 @@ class Share:
         self._nodes: dict[str, SupernodeAddress] = {}
         """Supernodes by their text."""
         if not named(settings.nodes):
-            self._know(settings.nodes)
+            self._set_nodes(settings.nodes)
         self._dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         if settings.tls_ca and not settings.tls_cert:
             raise BadValue("there is no certificate to serve with: --tls-cert")
@@ -73,7 +73,7 @@ class Share:
         """The file; for a directory, its data and its manifest."""
         self._port = 0
 
-    def _know(self, nodes: Iterable[SupernodeAddress]) -> None:
+    def _set_nodes(self, nodes: Iterable[SupernodeAddress]) -> None:
         """Set the supernodes to announce to. Raises BadValue if they are fewer than the wanted copies."""
         self._nodes = {str(node): node for node in nodes}
         if self._settings.replicas > len(self._nodes):
@@ -83,11 +83,11 @@ class Share:
         """Read the file, let the peer server serve it, and announce it. Raises BadValue, StorageError, LocalError, SupernodeError."""
         settings = self._settings
         if not self._nodes:
-            self._know(resolved(settings.nodes, lambda: self._progress(-1)))
+            self._set_nodes(resolved(settings.nodes, lambda: self._progress(-1)))
         ip = local_peer.address(settings.ip, self._nodes.values(), local_address)
         if not ip:
             raise SupernodeError("this host has no address towards a supernode: --ip ADDRESS")
-        ip = local_peer.served_at(self.home, "" if settings.ip in local_peer.EVERY_ADDRESS else settings.ip, ip)
+        ip = local_peer.serving_address(self.home, "" if settings.ip in local_peer.EVERY_ADDRESS else settings.ip, ip)
         algorithms = ("xxh3", "blake3") if settings.secret_file or settings.tls_cert else ("xxh3",)
         until = time.time() + settings.ttl
         try:
@@ -103,7 +103,7 @@ class Share:
             if peer.ip != ip:
                 raise LocalError(f"the peer server of {self.home.path} has just started to serve at {peer.ip}: run it again")
             self._port = peer.port
-            known = self._tell()
+            known = self._announce_all()
         except BaseException:
             self.end()
             raise
@@ -136,7 +136,7 @@ class Share:
             self._settings.location, of, names,
         )  # fmt: skip
 
-    def _tell(self) -> list[str]:
+    def _announce_all(self) -> list[str]:
         """Announce the share. Return the supernodes that accepted it; others get it later. Raises RemoteError if none accepts."""
         known, failure = [], None
         for node in self.shared[0].nodes:
@@ -187,14 +187,14 @@ class Share:
             time.sleep(POLL)
 
     @property
-    def lasts(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether the share has not expired, and was neither changed nor withdrawn."""
         now = time.time()
         return bool(self.shared) and all(now < each.until and shared_content.is_whole(self.home, each) for each in self.shared)
 
     def wait(self) -> None:
         """Wait for the end of the share."""
-        while self.lasts:
+        while self.is_valid:
             self._progress(-1)
             time.sleep(POLL)
 

@@ -1,14 +1,14 @@
 """Supernodes that do not answer, and when each is asked again. Pure: `now` is monotonic seconds.
 
-    state    event               to
-    none     silent              SILENT for FIRST seconds
-    SILENT   silent              SILENT: another download observed the same silence; if its time is over, for as long again
-    SILENT   ask, too early      SILENT: leave it
-    SILENT   ask, in time        TRIED: try it, by a ping
-    TRIED    ask within TRIAL    TRIED: leave it, since another download tries it
-    TRIED    ask later           TRIED: try it, since the last try has no result
-    TRIED    silent              SILENT for twice as long as before, LONGEST at most
-    any      answered            none
+    state    event                        to
+    none     silent                       SILENT for FIRST seconds
+    SILENT   silent                       SILENT: another download observed the same silence; if its time is over, for as long again
+    SILENT   next_action, too early       SILENT: SKIP
+    SILENT   next_action, in time         PROBED: PROBE, by a ping
+    PROBED   next_action within TRIAL     PROBED: SKIP, since another download probes it
+    PROBED   next_action later            PROBED: PROBE, since the last probe has no result
+    PROBED   silent                       SILENT for twice as long as before, LONGEST at most
+    any      answered                     none
 
 Any answer of a supernode counts, a refusal too.
 """
@@ -26,15 +26,15 @@ TRIAL = 30.0
 MOST = 1024
 """Most supernodes that are remembered; the oldest are dropped first."""
 
-ASK, TRY, LEAVE = "ask", "try", "leave"
+USE, PROBE, SKIP = "use", "probe", "skip"
 
 
 class SilentNodes:
-    """States by `host:port`, for any thread: each change is one dictionary operation. Two concurrent calls of `ask` may both get TRY."""
+    """States by `host:port`, for any thread: each change is one dictionary operation. Two concurrent `next_action`s may both get PROBE."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, float, bool]] = {}
-        """When the supernode may be asked, for how many seconds it was left, whether it is tried."""
+        """When the supernode may be asked, for how many seconds it was skipped, whether it is probed."""
 
     def silent(self, node: str, now: float) -> None:
         """Note that the supernode did not answer in time."""
@@ -51,17 +51,17 @@ class SilentNodes:
         if self._known:
             self._known.pop(node, None)
 
-    def ask(self, node: str, now: float) -> str:
-        """Return ASK; TRY: ping it first, and report the result by `silent` or `answered`; LEAVE: continue without it."""
+    def next_action(self, node: str, now: float) -> str:
+        """Return USE; PROBE: ping it first, and report the result by `silent` or `answered`; SKIP: continue without it."""
         found = self._known.get(node)
         if found is None:
-            return ASK
+            return USE
         until, seconds, _ = found
         if now < until:
-            return LEAVE
+            return SKIP
         self._known[node] = now + TRIAL, seconds, True
-        return TRY
+        return PROBE
 
-    def left(self, node: str) -> bool:
+    def is_silent(self, node: str) -> bool:
         """Whether the supernode was silent and has not answered since."""
         return node in self._known

@@ -186,7 +186,7 @@ def leave(member: Membership) -> None:
     from urllib.parse import urlencode
 
     query = urlencode({fields.TASK_ID: member.task, fields.CID: member.cid})
-    if node_answer.silent_nodes.left(str(member.node)):
+    if node_answer.silent_nodes.is_silent(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
         connection = member.connect(1.0)
@@ -197,7 +197,7 @@ def leave(member: Membership) -> None:
 def report(member: Membership, message: bytes) -> None:
     """Send `POST /task/metrics` over the open connection or a new one; at most a second. Errors are ignored."""
     connection = member.connection
-    if node_answer.silent_nodes.left(str(member.node)):
+    if node_answer.silent_nodes.is_silent(str(member.node)):
         return
     with contextlib.suppress(RemoteError):
         if connection.usable:

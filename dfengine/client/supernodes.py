@@ -28,14 +28,14 @@ class Candidates:
     def __init__(self, nodes: list[SupernodeAddress]) -> None:
         self._waiting = list(nodes)
         self._seen = set(map(str, nodes))
-        self._left = MOST_NAMED
+        self._more_allowed = MOST_NAMED
 
     def __iter__(self) -> Iterator[SupernodeAddress]:
         while self._waiting:
             yield self._waiting.pop(0)
 
     @property
-    def left(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there are more."""
         return bool(self._waiting)
 
@@ -49,10 +49,10 @@ class Candidates:
                 node = SupernodeAddress.parse(text)
             except BadValue:
                 continue
-            if not node.lookup and str(node) not in self._seen and len(found) < self._left:
+            if not node.lookup and str(node) not in self._seen and len(found) < self._more_allowed:
                 self._seen.add(str(node))
                 found.append(node)
-        self._left -= len(found)
+        self._more_allowed -= len(found)
         self._waiting[:0] = found
 
 
@@ -64,6 +64,6 @@ def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callab
         return lambda: fixed
     from dfengine.net import node_names
 
-    watch.waits("looks up the names of supernodes")
+    watch.set_state("looks up the names of supernodes")
     found = node_names.ordered(settings.nodes, task, lambda: watch.check(None))
     return lambda: node_names.ordered_cached(settings.nodes, task) or found

@@ -57,13 +57,13 @@ def _session(member: Membership, held: list[tuple[int, int]], patience: Patience
 
 
 def _silent_last(nodes: list[SupernodeAddress]) -> list[SupernodeAddress]:
-    return sorted(nodes, key=lambda node: silent_nodes.left(str(node)))
+    return sorted(nodes, key=lambda node: silent_nodes.is_silent(str(node)))
 
 
 class SwarmSession:
     """The swarm phase of one download. nodes: returns the presently known supernodes, best first.
 
-    opened: called for each new transfer, once its file can be served. say: called with messages for verbose output.
+    opened: called for each new transfer, once its file can be served. log_verbose: called with messages for verbose output.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SwarmSession:
         assembly: Place,
         watch: Watch,
         opened: Callable[[Membership], None],
-        say: Callable[[str], None],
+        log_verbose: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._dialer = dialer
@@ -84,9 +84,9 @@ class SwarmSession:
         self._assembly = assembly
         self._watch = watch
         self._opened = opened
-        self._say = say
-        self._may_leave = fallback.allows(settings)
-        self._patience = assembly.patience if self._may_leave else assembly.patience.replace(insists=True)
+        self._log_verbose = log_verbose
+        self._may_fall_back = fallback.allows(settings)
+        self._patience = assembly.patience if self._may_fall_back else assembly.patience.replace(insists=True)
         self._served: Transfer | None = None
         self._threads = 0
         self._session: SupernodeSession | None = None
@@ -96,27 +96,27 @@ class SwarmSession:
         self.supernode_md5 = ""
         self.refused = False
         """Whether the last failed supernode answered that it could not fetch the file, or refused to."""
-        self._questions = False
+        self._stop_on_refusal = False
 
     @property
     def nodes(self) -> list[SupernodeAddress]:
         """The presently known supernodes, best first."""
         return self._nodes()
 
-    def run(self, questions: bool = False) -> str | None:
+    def run(self, stop_on_refusal: bool = False) -> str | None:
         """Pull until every piece is stored: return None; or until the swarm has failed: return why. Raises local errors.
 
-        questions: after a supernode could not fetch the file, do not ask another, since the manifest may be outdated.
+        stop_on_refusal: after a supernode could not fetch the file, do not ask another, since the manifest may be outdated.
         """
-        self._questions = questions
-        return self._driven(self._first)
+        self._stop_on_refusal = stop_on_refusal
+        return self._run(self._join_first)
 
     def resume(self, member: Membership) -> str | None:
         """Like `run`, after reading from the origin, with a membership that was found meanwhile."""
         self._served = None
-        return self._driven(lambda: member)
+        return self._run(lambda: member)
 
-    def _driven(self, begin: Callable[[], Membership]) -> str | None:
+    def _run(self, begin: Callable[[], Membership]) -> str | None:
         try:
             self.member = begin()
             failed = self._drive_memberships()
@@ -126,32 +126,32 @@ class SwarmSession:
             self.refused = isinstance(error, SupernodeError) and error.code != 0
             return str(error)
         finally:
-            self._watch.waits()
+            self._watch.set_state()
 
-    def _first(self) -> Membership:
+    def _join_first(self) -> Membership:
         failure: RemoteError | None = None
-        trying = Candidates(_silent_last(self.nodes))
-        for node in trying:
+        candidates = Candidates(_silent_last(self.nodes))
+        for node in candidates:
             self._watch.check(None)
-            self._watch.waits(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
+            self._watch.set_state(f"asks supernode {node}, which may wait for the origin", "asks a supernode")
             try:
                 return self._join(node, self._watch.deadline)
             except RemoteError as error:
                 if str(error).startswith(f"{node} "):
                     error.args = (f"supernode {error}", *error.args[1:])
-                self._watch.trouble(str(error))
+                self._watch.note_failure(str(error))
                 failure = failure or error
-                trying.failed(error)
-                if trying.left:
-                    self._say(f"{error}; asks the next supernode")
-                if self._questions and isinstance(error, SupernodeError) and error.code and not isinstance(error, SupernodeFull):
+                candidates.failed(error)
+                if candidates.has_more:
+                    self._log_verbose(f"{error}; asks the next supernode")
+                if self._stop_on_refusal and isinstance(error, SupernodeError) and error.code and not isinstance(error, SupernodeFull):
                     failure = error
                     break
         raise failure or SupernodeError("no supernode is given")
 
     def _join(self, node: SupernodeAddress, deadline: float) -> Membership:
         with self._watch.span.child("register", CLIENT, supernode=str(node)) as span:
-            return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.trouble, self._patience,
+            return join(self._dialer, node, self._registration, deadline, self._watch.pause, self._watch.note_failure, self._patience,
                         span.traceparent)
 
     def _drive_memberships(self) -> str | None:
@@ -160,7 +160,7 @@ class SwarmSession:
         while True:
             member = self.member
             assert member is not None
-            self._watch.waits()
+            self._watch.set_state()
             if member.cdn_source == "source":
                 return f"supernode {member.node} keeps no copy and names the origin as the source"
             if self._registration.stream_mode and not member.native:
@@ -182,11 +182,11 @@ class SwarmSession:
                 return None
             except RemoteError as error:
                 failure = error
-                self._watch.trouble(str(error))
+                self._watch.note_failure(str(error))
                 if isinstance(error, Silent):
                     silent_nodes.silent(str(member.node), time.monotonic())
             seeks = f"lost, seeking {'another' if len(self.nodes) > 1 else 'it again'}"
-            self._watch.waits(f"supernode {member.node} {seeks}", f"supernode {seeks}")
+            self._watch.set_state(f"supernode {member.node} {seeks}", f"supernode {seeks}")
             # A file that starts over gets pieces each time: only a new maximum counts as progress.
             stored = transfer.plan.stored
             # A supernode that could not fetch the file has retried by itself: its second failure is final.
@@ -196,7 +196,7 @@ class SwarmSession:
             gained = stored != before and stored > most and not isinstance(failure, NoProgress)
             strikes = 0 if gained else strikes if transfer.parked else strikes + weight
             most = max(most, stored)
-            if strikes >= STRIKES * len(self.nodes) or (weight == STRIKES - 1 and self._questions):
+            if strikes >= STRIKES * len(self.nodes) or (weight == STRIKES - 1 and self._stop_on_refusal):
                 self.refused = weight == STRIKES - 1
                 return str(failure)
             if gained:
@@ -205,11 +205,11 @@ class SwarmSession:
                 self._pause(transfer, backoff.next(chance()))
             if transfer.finished:
                 return None
-            self._say(str(failure))
+            self._log_verbose(str(failure))
             self.member = self._rejoin(transfer, member.node, not strikes, weight == STRIKES - 1)
             if self.member is None:
                 return None
-            self._say(f"registered again at {self.member.node}")
+            self._log_verbose(f"registered again at {self.member.node}")
 
     def _pull(self, member: Membership, transfer: Transfer) -> None:
         """Pull until all pieces are stored. Raises RemoteError when this membership cannot be used any more."""
@@ -277,7 +277,7 @@ class SwarmSession:
         last, stay: see `_order_after`.
         failed: the supernode could not fetch the file: if every supernode refuses now, that is final, and none is asked again.
         """
-        patience = min(RETRY, self._patience.retry) if self._may_leave else RETRY_NOTBS if self._settings.notbs else RETRY
+        patience = min(RETRY, self._patience.retry) if self._may_fall_back else RETRY_NOTBS if self._settings.notbs else RETRY
         until, backoff, parked = min(self._watch.deadline, time.monotonic() + patience), Backoff(0.1, 1.0), False
         while True:
             failure: RemoteError | None = None
@@ -287,20 +287,20 @@ class SwarmSession:
                 until = min(self._watch.deadline, time.monotonic() + patience)
                 backoff = Backoff(0.1, PARKED_PAUSE if parked else 1.0)
             nodes = _silent_last(self._order_after(last, stay))
-            trying = Candidates(nodes)
-            for node in trying:
+            candidates = Candidates(nodes)
+            for node in candidates:
                 self._watch.check(transfer)
                 if transfer.finished:
                     return None
                 try:
                     return self._join(node, max(until, time.monotonic() + 1.0) if parked else until)
                 except RemoteError as error:
-                    self._watch.trouble(str(error))
+                    self._watch.note_failure(str(error))
                     failure = failure or error
-                    trying.failed(error)
+                    candidates.failed(error)
                     refused = refused and isinstance(error, SupernodeError)
-            awaited = self._may_leave and transfer.wanted_pieces() is not None  # by a reader, which need not wait for silent supernodes
-            silent = awaited and all(silent_nodes.left(str(node)) for node in nodes)
+            awaited = self._may_fall_back and transfer.wanted_pieces() is not None  # by a reader, which need not wait for silent supernodes
+            silent = awaited and all(silent_nodes.is_silent(str(node)) for node in nodes)
             if (refused or silent or time.monotonic() >= until) and not transfer.parked:
                 raise failure or SupernodeError("no supernode is given")
             self._pause(transfer, backoff.next(chance()))

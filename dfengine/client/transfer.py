@@ -341,17 +341,17 @@ class Transfer(TransferState):
             self.wake()
 
     @contextlib.contextmanager
-    def stop_callback(self, cut: Callable[[], None]) -> Iterator[None]:
-        """Context in which stopping this download calls `cut`. Raises SourceGone if it was stopped before."""
+    def stop_callback(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Context in which stopping this download calls `callback`. Raises SourceGone if it was stopped before."""
         with self._changed:
             if self.stopping:
                 raise self.error or SourceGone("the download was stopped")
-            self._stop_callbacks.add(cut)
+            self._stop_callbacks.add(callback)
         try:
             yield
         finally:
             with self._changed:
-                self._stop_callbacks.discard(cut)
+                self._stop_callbacks.discard(callback)
 
     def _stop_fetching(self) -> None:
         """Make the fetch threads end soon; those that receive are cut off."""
@@ -359,9 +359,9 @@ class Transfer(TransferState):
             self.stopping = True
             self._job_connections.stop()
             self._changed.notify_all()
-            cuts = [*self._stop_callbacks]
-        for cut in cuts:
-            cut()
+            callbacks = [*self._stop_callbacks]
+        for callback in callbacks:
+            callback()
 
     def stop(self) -> None:
         """Make every thread end soon."""

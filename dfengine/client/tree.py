@@ -16,7 +16,7 @@ from dfengine.client.download import run
 from dfengine.client.identity import identify
 from dfengine.client.tree_files import target_of
 from dfengine.client.tree_result import FileResult, FileResults, TreeResult
-from dfengine.client.tree_tasks import ManifestFile, Questioned, TreeData
+from dfengine.client.tree_tasks import ManifestFile, ManifestOutdated, TreeData
 from dfengine.errors import BadListing, BadValue, LocalError, OriginError, StorageError, TimedOut, TreeChanged
 from dfengine.globs import Globs
 from dfengine.location import OBJECTS, is_content, scheme_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileResult", "TreeResult", "TreeSettings", "fetch", "listed"]
 
-AGAIN = 2
+MAX_RELISTS = 2
 """Times that a tree is listed again because it changed during the download."""
 
 FEW, PATIENCE = 32, 60.0
@@ -116,8 +116,8 @@ class Tree:
         self._running: BaseDownload | None = None
         self._stopped: BaseException | None = None
         self._known: ListingCache | None = None
-        self._questioned: set[str] = set()
-        """Identities of manifests whose data was requested: each may be questioned only once (see BaseDownload.may_question)."""
+        self._requested_manifests: set[str] = set()
+        """Identities of manifests whose data was requested: each may be refetched only once (see BaseDownload.may_refetch_manifest)."""
         self._run = os.urandom(16)
         self._target: TreeTarget | None = None
         self._data: TreeData | None = None
@@ -144,7 +144,7 @@ class Tree:
         self._known = self._known or ListingCache()
         return self._known
 
-    def _left(self) -> GetSettings:
+    def _remaining(self) -> GetSettings:
         """Return the settings with the remaining time. Raises TimedOut."""
         if not self._deadline:
             return self._settings
@@ -159,7 +159,7 @@ class Tree:
         while True:
             try:
                 return self._once(started)
-            except Questioned:
+            except ManifestOutdated:
                 rounds += 1
             except OriginError as error:
                 from dfengine.origin.refused_files import refuses
@@ -173,7 +173,7 @@ class Tree:
                     if rounds > ROUNDS:
                         error.args = (f"{error}; --exclude {error.path} leaves it out", *error.args[1:])
                         raise
-                elif isinstance(error, TreeChanged) and changes < AGAIN:
+                elif isinstance(error, TreeChanged) and changes < MAX_RELISTS:
                     changes += 1  # list it again; the files on disk stay
                 else:
                     raise
@@ -203,27 +203,28 @@ class Tree:
                     whole = target.find_kept()
             if whole:
                 target.cleanup()
-                return self._rid(self._kept(manifest, target, time.monotonic() - started), target, began)
+                return self._delete_surplus(self._kept(manifest, target, time.monotonic() - started), target, began)
             if self._delete:
                 self._written.update(manifest.paths)
             target.prepare()
             if target.folds_case() and (clashes := manifest.case_clashes()):
                 raise BadListing(f"{clashes[0][0][:200]!r} and {clashes[0][1][:200]!r} are one path in {target.path}")
-            left, part = self._left(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
+            left, part = self._remaining(), None if self._shared else TreeTask(DATA, self._globs, manifest.identity)
             data = TreeData(left, part, target, manifest, self._observer, self._limit, identity.name)
             if not self._shared:
-                data.selected_by = identity.task  # the supernode that made the manifest has it, and is told if it is wrong
-            data.may_question = not self._shared and manifest.identity not in self._questioned and len(self._questioned) < ROUNDS
-            self._questioned.add(manifest.identity)
+                data.selecting_task = identity.task  # the supernode that made the manifest has it, and is told if it is wrong
+            new = manifest.identity not in self._requested_manifests and len(self._requested_manifests) < ROUNDS
+            data.may_refetch_manifest = new and not self._shared
+            self._requested_manifests.add(manifest.identity)
             self._set_running(data)
             self._data = data
-            result = self._rid(data.all(started), target, began)
+            result = self._delete_surplus(data.all(started), target, began)
             return result.replace(back_to_source=self._reason) if self._reason is not None else result
         finally:
             self._running = None
             target.close()
 
-    def _rid(self, result: TreeResult, target: TreeTarget, began: int) -> TreeResult:
+    def _delete_surplus(self, result: TreeResult, target: TreeTarget, began: int) -> TreeResult:
         """Delete surplus files if requested, after all files are complete. began: nanoseconds, by the clock of the directory."""
         if not self._delete or result.errors or not result.count:
             return result
@@ -270,12 +271,12 @@ class Tree:
     def _check(self) -> None:
         if self._stopped is not None:
             raise self._stopped
-        self._left()
+        self._remaining()
 
     def _manifest(self, identity: Identity, task: TreeTask) -> Manifest:
         """Fetch the manifest. Raises BadListing if it is invalid, or of another directory."""
         with _manifest_path(self._settings, identity.name) as path:
-            download = ManifestFile(self._left().replace(output=path, quiet=True), identity, task, self._before)
+            download = ManifestFile(self._remaining().replace(output=path, quiet=True), identity, task, self._before)
             self._set_running(download)
             run(download)
             with open(path, "rb") as file:

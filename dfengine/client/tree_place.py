@@ -47,10 +47,10 @@ class TreeTransfer(Transfer):
             # At its first offer no thread fetches the piece yet.
             if n not in self._compared and n not in self.file.available:
                 self._compared |= {n}
-                self._take(n, digest)
+                self._restore_piece(n, digest)
         super().offer(offered)
 
-    def _take(self, n: int, digest: str) -> None:
+    def _restore_piece(self, n: int, digest: str) -> None:
         """Verify and write piece n from the directory's files like a received one: the files may be of several versions."""
         geometry, file = self.file.geometry, self.file
         offset, length = geometry.content(n)
@@ -124,7 +124,7 @@ class TreePlace(Place):
             home.share_tree(name, self.transfer.file, self._target, task=task, cid=cid, node=node, expire=self._settings.expiretime,
                             of=self.of)
 
-    def keep(self) -> None:
+    def keep_serving(self) -> None:
         """Keep serving the files after all have their names. Errors are ignored."""
         if self._shared is not None and self.transfer is not None:
             with contextlib.suppress(StorageError):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ADVICE = "run it again to resume"
 
 
-class Questioned(SupernodeError):
+class ManifestOutdated(SupernodeError):
     """A supernode could not fetch a tree's data: it may have a new manifest by now, which names the reason."""
 
 
@@ -54,13 +54,13 @@ class ManifestFile(FileDownload):
         swarm = self._swarm
         return f"supernode {swarm.member.node}" if swarm is not None and swarm.member is not None else redacted_url(self.settings.url)[:200]
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """See BaseDownload. Raises BadListing."""
         if member.geometry.length > LONGEST:
             raise BadListing(f"a manifest of {member.geometry.length} bytes is longer than {LONGEST}")
-        super().opened(member)
+        super().on_opened(member)
 
-    def prepared(self) -> None:
+    def on_registration(self) -> None:
         """See BaseDownload. The manifest of a shared directory is registered like other content."""
         if is_content(self.settings.url):
             return
@@ -93,7 +93,7 @@ class TreeData(BaseDownload):
         watch = Watch(settings.timeout, observer, ADVICE, settings.quiet)
         super().__init__(settings, self._tree_place, watch, identify(settings, tree))
 
-    def prepared(self) -> None:
+    def on_registration(self) -> None:
         """See BaseDownload."""
         if self.tree is None:
             self.registration = self.registration.replace(in_order=True)
@@ -115,8 +115,8 @@ class TreeData(BaseDownload):
         return self._reason
 
     def _from_origin(self, reason: str) -> None:
-        if self.may_question and self._swarm is not None and self._swarm.refused:
-            raise Questioned(reason)
+        if self.may_refetch_manifest and self._swarm is not None and self._swarm.refused:
+            raise ManifestOutdated(reason)
         super()._from_origin(reason)
 
     def all(self, started: float) -> TreeResult:
@@ -126,7 +126,7 @@ class TreeData(BaseDownload):
             transfer = self._tree_place.finish()
             self._target.check_in_place()
             byte_counts, file = self._tree_place.byte_counts, transfer.file
-            self._tree_place.keep()
+            self._tree_place.keep_serving()
             if not file.failed:
                 self._target.discard()
             found = self.result(byte_counts, self._target.path, {})
@@ -144,12 +144,12 @@ class TreeData(BaseDownload):
         finally:
             self.close()
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """See BaseDownload."""
-        self.say(f"task {member.task} at {member.node}")
+        self.log_verbose(f"task {member.task} at {member.node}")
         if self.home is not None and self.peer.port:
             try:
                 self._tree_place.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
-                self.shared()
+                self.mark_serving()
             except LocalError as error:
-                self.unshared(error)
+                self.note_not_serving(error)

@@ -61,7 +61,7 @@ class Watch:
         self.notices: list[str] = []
         """Messages for the user, each text once, printed or not; the latest NOTICES."""
         self._lock = threading.Lock()
-        self._trouble = 0.0, ""
+        self._last_failure = 0.0, ""
         self.state = "", ""
         """The present wait, for a display; and the same for a narrow one."""
         self.interrupted: BaseException | None = None
@@ -92,7 +92,7 @@ class Watch:
         if transfer is not None and transfer.error is not None:
             raise transfer.error
         if self._timeout and time.monotonic() > self.deadline:
-            raise TimedOut.after(self.allowed, f"{self.why(time.monotonic() - RECENT)}; {self._advice}")
+            raise TimedOut.after(self.allowed, f"{self.wait_reason(time.monotonic() - RECENT)}; {self._advice}")
         if transfer is not None:
             self._transfer = transfer
             if self._counted is not None:
@@ -105,17 +105,17 @@ class Watch:
             self.check(None)
             time.sleep(min(left, TICK))
 
-    def waits(self, state: str = "", brief: str = "") -> None:
+    def set_state(self, state: str = "", brief: str = "") -> None:
         """Set the text of the present wait, "": it only waits for bytes. brief: the same in 30 letters."""
         self.state = state, brief or state
 
-    def trouble(self, text: str) -> None:
+    def note_failure(self, text: str) -> None:
         """Note a failure that is retried."""
-        self._trouble = time.monotonic(), _line(text)
+        self._last_failure = time.monotonic(), _line(text)
 
-    def why(self, since: float) -> str:
+    def wait_reason(self, since: float) -> str:
         """Return the known reasons of a wait, after a colon: the present wait, and the last failure if it is later than `since`."""
-        at, trouble = self._trouble
+        at, trouble = self._last_failure
         reasons = [each for each in (_line(self.state[0]), trouble if at >= since else "") if each]
         return f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
 
@@ -133,7 +133,7 @@ class Watch:
             byte_counts.resumed + byte_counts.host,
         )
 
-    def ended(self, length: int, byte_counts: ByteCounts) -> None:
+    def set_final_counters(self, length: int, byte_counts: ByteCounts) -> None:
         """Set the final counters: every piece is stored."""
         self._counters = length, byte_counts.peers, byte_counts.supernode, byte_counts.origin, byte_counts.resumed + byte_counts.host
         self._transfer = None
@@ -149,7 +149,7 @@ class Watch:
             if text in self.notices:
                 return
             self.notices.append(text)
-            self._trouble = time.monotonic(), text
+            self._last_failure = time.monotonic(), text
             del self.notices[:-NOTICES]
         if not self._quiet:
             self.print(text)

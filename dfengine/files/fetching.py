@@ -53,7 +53,7 @@ class OpenFileDownload(BaseDownload):
         self.report(None)
         return result
 
-    def joined(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload: readers read from the leader's place; or this download leads, and copies from a download into a file."""
         from dfengine.files.copied import CopiedFile
         from dfengine.files.joined import JoinedPlace
@@ -87,12 +87,12 @@ class OpenFileDownload(BaseDownload):
         finally:
             recovery.close()
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """See BaseDownload. From now on, this host serves the file's pieces."""
-        self.say(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
+        self.log_verbose(f"task {member.task} at {member.node}, {'natively' if member.native else 'as 1.x'}")
         if self.home is not None and self.peer.port:
             try:
                 self.place.share(self.home, self.identity.name, member.cid, str(member.node), member.task)
-                self.shared()
+                self.mark_serving()
             except LocalError as error:
-                self.unshared(error)
+                self.note_not_serving(error)

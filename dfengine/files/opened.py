@@ -242,7 +242,7 @@ class Opened:
             if self._readers or self._released:
                 return
             self._map = None
-        self._engine.leave()
+        self._engine.close()
         self._released = True
 
     def forked(self) -> None:
@@ -330,7 +330,7 @@ class Opened:
         """Return the reason of a wait since `since`, after a colon. Faults of single sources are recorded only in the transfer."""
         transfer = self._fetching.place.transfer
         fault = transfer.fault if transfer is not None and transfer.fault_at >= since else ""
-        return self._fetching.watch.why(since) or (fault and f": {fault}")
+        return self._fetching.watch.wait_reason(since) or (fault and f": {fault}")
 
     def _failure(self) -> BaseException:
         """Return the error for readers after the download's end: a new object each time, since several threads may raise it."""

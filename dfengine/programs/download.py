@@ -48,7 +48,7 @@ class Download(Handle[Result]):
     def waiting_reason(self) -> str:
         """See Handle."""
         running = self._running
-        return running.watch.why(time.monotonic() - RECENT) if running is not None else ""
+        return running.watch.wait_reason(time.monotonic() - RECENT) if running is not None else ""
 
     def _interrupt(self, error: BaseException) -> None:
         running = self._running

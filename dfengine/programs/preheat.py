@@ -68,7 +68,7 @@ class Preheat(Handle[Preheated]):
         """The step for which it waits, for messages."""
 
     def _interrupt(self, error: BaseException) -> None:
-        self._dialer.cut(error)
+        self._dialer.shutdown(error)
 
     def waiting_reason(self) -> str:
         """See Handle."""

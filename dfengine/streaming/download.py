@@ -66,30 +66,30 @@ class StreamDownload(BaseDownload):
             self._wake()
         return result
 
-    def joined(self, joining: Joining) -> bool:
+    def copy_from_host(self, joining: Joining) -> bool:
         """See BaseDownload."""
         from dfengine.streaming.joined import JoinedStream
 
         return JoinedStream(joining, self.memory, self.watch).run()
 
-    def prepared(self) -> None:
+    def on_registration(self) -> None:
         """See BaseDownload. Registers as a stream; the window's pieces are an estimate until the piece size is known."""
         settings = self.settings
         self.registration = self.registration.replace(stream_mode=True, window_size=window_pieces(settings))
 
-    def opened(self, member: Membership) -> None:
+    def on_opened(self, member: Membership) -> None:
         """See BaseDownload. From now on, this host serves the stream's pieces."""
         size = member.geometry.piece_size
-        self.say(
+        self.log_verbose(
             f"window {window_pieces(self.settings, size)} pieces of {size} bytes, cache {cache_pieces(self.settings, size)}; "
             f"task {member.task} at {member.node}"
         )
         if self.home is not None and self.peer.port:
             try:
                 self.memory.share(self.home.sockets, self.identity.name, member.cid, str(member.node), member.task)
-                self.shared()
+                self.mark_serving()
             except LocalError as error:
-                self.unshared(error)
+                self.note_not_serving(error)
 
     def _await_consumer(self) -> None:
         """Wait for the consumer and the digest, after every piece was fetched. Joined streams may wait for the digest alone."""
@@ -107,7 +107,7 @@ class StreamDownload(BaseDownload):
 
             memory.delegated_digests = published_digests(memory.leaders, transfer.file.record, memory.delegated)
             if not memory.delegated_digests:
-                self.say("reads the file once more: the downloads of this host that computed its digest have ended")
+                self.log_verbose("reads the file once more: the downloads of this host that computed its digest have ended")
                 again = StreamDownload(self.settings.replace(no_join=True, timeout=0.0, quiet=True))
                 memory.delegated_digests = second_pass(again, transfer.file.record, self.watch)
         if memory.delegated_digests:

@@ -106,4 +106,4 @@ def second_pass(again: StreamDownload, record: Record, watch: Watch) -> dict[str
     finally:
         if engine.is_alive():
             again.stop(LocalError("the stream was stopped"))
-        engine.leave()
+        engine.close()

@@ -67,7 +67,7 @@ class Memory(HandedOver):
     def _begin(self, geometry: Geometry, generation: bytes) -> Transfer:
         wnd = window_pieces(self._settings, geometry.piece_size)
         file = SlotFile.allocate(geometry, generation)
-        workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.room(geometry), wnd))
+        workers = max(1, min(fetch.workers(geometry), BUFFERS // fetch.buffer_size(geometry), wnd))
         plan = Plan(Window(wnd, geometry.count), workers, order=lambda n: n, hedge_next=HEDGE)
         self.byte_counts.reset()
         transfer = self._transfer(file, plan, FileDigester(file, self.algorithms) if self.algorithms and not self.delegated else None)

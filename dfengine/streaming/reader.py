@@ -180,7 +180,7 @@ class Reader(io.RawIOBase):
         if self._engine is None or self.closed or self._in_forked_child:
             super().close()
         else:
-            release(self._end, self._leave)
+            release(self._end, self._close_engine)
 
     def _end(self) -> None:
         """Make waiting reads of other threads raise."""
@@ -188,10 +188,10 @@ class Reader(io.RawIOBase):
         if not self._engine.over:
             self._streaming.stop(LocalError("the reader was closed"))
 
-    def _leave(self) -> None:
+    def _close_engine(self) -> None:
         assert self._engine is not None
         with self._turn:
-            release(self._engine.leave, super().close)
+            release(self._engine.close, super().close)
 
     @property
     def _in_forked_child(self) -> bool:

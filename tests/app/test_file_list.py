@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.app import file_list
 from dfengine.app.file_list import BatchSettings, Outputs
-from dfengine.client.batch import Wanted
+from dfengine.client.batch import BatchFile
 from dfengine.errors import BadValue, StorageError
 from dfengine.settings import GetSettings
 
@@ -19,7 +19,7 @@ def several(folder: str = "", **more: bool) -> BatchSettings:
     return BatchSettings(GetSettings(url="", output=""), folder=folder, **more)
 
 
-def listed(text: bytes, folder: str = "") -> list[Wanted]:
+def listed(text: bytes, folder: str = "") -> list[BatchFile]:
     return list(file_list.of_list(several(folder), io.BytesIO(text), lambda name: None))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 SHORT: dict[str, dict[str, float | int]] = {
     "client.fetch": {"SILENCE": 0.6, "FIRST": 0.4, "GRACE": 0.6},
     "client.piece_timing": {"SILENT_LEAST": 0.3, "SILENT_MOST": 0.4},
-    "client.native": {"PARK": 2.0, "LAST_WORD": 0.5},
-    "client.node_answer": {"QUIET": 0.5, "AGAIN": 1.0},
+    "client.native": {"PARK": 2.0, "FINAL_TIMEOUT": 0.5},
+    "client.node_answer": {"QUIET": 0.5, "PING_INTERVAL": 1.0},
     "client.pull_timing": {"PARK": 2.0, "GRACE": 0.8, "ALIVE": 3.0},
     "client.supernode_session": {"ANSWER": 3.0},
     "client.swarm_session": {"RETRY": 3.0, "RETRY_NOTBS": 6.0},

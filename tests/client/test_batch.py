@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dfengine.client import batch
-from dfengine.client.batch import Batch, Ended, Wanted
+from dfengine.client.batch import Batch, BatchFile, BatchOutcome
 from dfengine.client.batch_progress import BatchProgress, Member
 from dfengine.errors import BadValue, Cancelled, OriginError, StorageError
 from dfengine.settings import GetSettings
@@ -45,7 +45,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> Downloads:
     made = Downloads()
 
     class FileDownload:
-        def __init__(self, settings: GetSettings, observer: Any, pooled: Any) -> None:
+        def __init__(self, settings: GetSettings, observer: Any, resources: Any) -> None:
             self.settings = settings
 
         def stop(self, error: BaseException) -> None:
@@ -63,13 +63,13 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.001)
 
 
-def wanted(count: int) -> Iterator[Wanted]:
+def wanted(count: int) -> Iterator[BatchFile]:
     for n in range(count):
-        yield Wanted(GetSettings(url="", output=f"f{n}"), (f"http://o/{n}",))
+        yield BatchFile(GetSettings(url="", output=f"f{n}"), (f"http://o/{n}",))
 
 
-def all_of(files: Iterator[Wanted], at_once: int, limit: int = 0) -> tuple[list[Ended], BatchProgress]:
-    told: list[Ended] = []
+def all_of(files: Iterator[BatchFile], at_once: int, limit: int = 0) -> tuple[list[BatchOutcome], BatchProgress]:
+    told: list[BatchOutcome] = []
     progress = BatchProgress()
     Batch(files, at_once, progress, limit).run(told.append)
     return told, progress
@@ -96,7 +96,7 @@ def test_files_are_taken_when_somebody_is_free(downloads: Downloads) -> None:
     taken = 0
     go_on = threading.Event()
 
-    def files() -> Iterator[Wanted]:
+    def files() -> Iterator[BatchFile]:
         nonlocal taken
         for each in wanted(10_000):
             taken += 1
@@ -107,9 +107,9 @@ def test_files_are_taken_when_somebody_is_free(downloads: Downloads) -> None:
         return settings.url
 
     downloads.does = does
-    told: list[Ended] = []
+    told: list[BatchOutcome] = []
 
-    def tell(ended: Ended) -> None:
+    def tell(ended: BatchOutcome) -> None:
         told.append(ended)
         assert taken <= len(told) + 3 * 5 + 1
 
@@ -131,8 +131,8 @@ def test_the_next_url_is_tried_when_the_remote_failed_and_the_first_failure_is_t
 
     downloads.does = does
     settings = GetSettings(url="", output="f")
-    told, progress = all_of(iter([Wanted(settings, ("1/bad", "2/good")), Wanted(settings, ("3/bad", "4/bad")),
-                                  Wanted(settings, ("5/full", "6/good"))]), 1)  # fmt: skip
+    told, progress = all_of(iter([BatchFile(settings, ("1/bad", "2/good")), BatchFile(settings, ("3/bad", "4/bad")),
+                                  BatchFile(settings, ("5/full", "6/good"))]), 1)  # fmt: skip
     assert [(str(each.result), str(each.error)) for each in told] == [("2/good", "None"), ("None", "no 3/bad"), ("None", "no room")]
     assert (progress.complete, progress.failed) == (1, 2)
     assert [each.url for each in downloads.seen] == ["1/bad", "2/good", "3/bad", "4/bad", "5/full"]
@@ -140,17 +140,17 @@ def test_the_next_url_is_tried_when_the_remote_failed_and_the_first_failure_is_t
 
 def test_what_is_wrong_or_here_already_is_told_without_a_download(downloads: Downloads) -> None:
     settings = GetSettings(url="", output="f")
-    told, _ = all_of(iter([Wanted(settings, ("",), BadValue("no URL")), Wanted(settings, ("1",), skipped=True)]), 1)
+    told, _ = all_of(iter([BatchFile(settings, ("",), BadValue("no URL")), BatchFile(settings, ("1",), skipped=True)]), 1)
     assert [(str(each.error), each.result) for each in told] == [("no URL", None), ("None", None)]
     assert not downloads.seen
 
 
 def test_a_row_that_breaks_ends_with_what_was_begun(downloads: Downloads) -> None:
-    def files() -> Iterator[Wanted]:
+    def files() -> Iterator[BatchFile]:
         yield from wanted(5)
         raise StorageError("the list cannot be read")
 
-    told: list[Ended] = []
+    told: list[BatchOutcome] = []
     with pytest.raises(StorageError, match="cannot be read"):
         Batch(files(), 3, BatchProgress()).run(told.append)
     assert len(told) == 5
@@ -177,11 +177,11 @@ def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
         assert downloads.stopped.wait(PATIENCE)
         raise Cancelled("stopped")
 
-    def interrupted(ended: Ended) -> None:
+    def interrupted(ended: BatchOutcome) -> None:
         raise Interrupt
 
     downloads.does = does
-    told: list[Ended] = []
+    told: list[BatchOutcome] = []
     made = Batch(wanted(50), 2, BatchProgress())
     with pytest.raises(Interrupt):
         made.run(interrupted)
@@ -194,12 +194,12 @@ def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
 @pytest.mark.parametrize("slow", ["stuck", "ending"])
 def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
     """It is stuck, or its thread gets no time to hand over how it went."""
-    go_on, told = threading.Event(), list[Ended]()
+    go_on, told = threading.Event(), list[BatchOutcome]()
 
     class Interrupt(BaseException):
         pass
 
-    def interrupted(ended: Ended) -> None:
+    def interrupted(ended: BatchOutcome) -> None:
         raise Interrupt
 
     def does(settings: GetSettings) -> str:
@@ -209,7 +209,7 @@ def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypat
     def end(member: Member, complete: bool) -> None:
         assert slow == "stuck" or not downloads.stopped.is_set() or go_on.wait(PATIENCE)
 
-    monkeypatch.setattr(batch, "LEAVING", 0.05)
+    monkeypatch.setattr(batch, "STOP_TIMEOUT", 0.05)
     monkeypatch.setattr(Member, "end", end)
     downloads.does = does
     made, before = Batch(wanted(50), 3, BatchProgress()), {*threading.enumerate()}

@@ -126,9 +126,9 @@ def test_an_engine_that_is_left_closes_its_download_wherever_a_signal_comes(n: i
     if stops == "before":
         run.stopped.set()
         engine.join(60.0)
-    interrupted = interrupted_at(n, engine.leave)
+    interrupted = interrupted_at(n, engine.close)
     if n <= 2 and interrupted:
-        engine.leave()  # nothing of it had run but the calls of `leave` and `release`
+        engine.close()  # nothing of it had run but the calls of `close` and `release`
     run.stopped.set()
     engine.join(60.0)
     assert not engine.is_alive()
@@ -139,7 +139,7 @@ def test_an_engine_whose_start_was_interrupted_is_left_all_the_same() -> None:
     run = Run()
     began = time.monotonic()
     engine = Engine(run, "never started")
-    engine.leave()
+    engine.close()
     run.stopped.set()
     engine.start()  # as it would have been soon
     engine.join(60.0)

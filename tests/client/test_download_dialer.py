@@ -46,7 +46,7 @@ def test_a_wait_for_an_answer_is_cut(listener: socket.socket) -> None:
     thread, raised = in_thread(lambda: line.request("GET", "/", timeout=LONG))
     with listener.accept()[0] as accepted:
         accepted.recv(1 << 16)
-        dialer.cut(Cancelled("enough"))
+        dialer.shutdown(Cancelled("enough"))
         thread.join(LONG)
     assert isinstance(raised[0], SourceGone)
     assert time.monotonic() - began < LONG / 2
@@ -67,7 +67,7 @@ def test_a_connect_is_cut() -> None:
         thread, raised = in_thread(lambda: dialer.connect(*full.getsockname(), timeout=LONG))
         while not dialer._connecting:
             time.sleep(0.001)
-        dialer.cut(Cancelled("enough"))
+        dialer.shutdown(Cancelled("enough"))
         thread.join(LONG)
         assert isinstance(raised[0], SourceGone)
         assert time.monotonic() - began < LONG / 2
@@ -78,13 +78,13 @@ def test_nothing_connects_between_cut_and_mend(listener: socket.socket) -> None:
     dialer = DownloadDialer()
     dialer.check()
     error = Cancelled("enough")
-    dialer.cut(error)
+    dialer.shutdown(error)
     with pytest.raises(SourceGone):
         dialer.connect(*listener.getsockname())
     with pytest.raises(Cancelled) as raised:
         dialer.check()
     assert raised.value is error
-    dialer.mend()
+    dialer.reopen()
     dialer.check()
     dialer.connect(*listener.getsockname()).close()
 
@@ -108,5 +108,5 @@ def test_connections_that_are_closed_are_left_alone(listener: socket.socket) -> 
     line.close()
     with socket.socket() as other:  # it may have the number
         other.connect(listener.getsockname())
-        dialer.cut(Cancelled("enough"))
+        dialer.shutdown(Cancelled("enough"))
         assert other.send(b"x") == 1

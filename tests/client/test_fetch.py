@@ -109,7 +109,7 @@ def test_buffers_are_bounded(length: int) -> None:
     geometry = Geometry(length)
     threads = fetch.workers(geometry)
     assert 1 <= threads <= fetch.WORKERS
-    assert threads * fetch.room(geometry) <= max(fetch.BUFFERS, fetch.room(geometry))
-    assert fetch.room(geometry) > max(geometry.content(0)[1], 0)
+    assert threads * fetch.buffer_size(geometry) <= max(fetch.BUFFERS, fetch.buffer_size(geometry))
+    assert fetch.buffer_size(geometry) > max(geometry.content(0)[1], 0)
     if 0 <= length < geometry.content_size:
-        assert (threads, fetch.room(geometry)) == (1, length + 1)
+        assert (threads, fetch.buffer_size(geometry)) == (1, length + 1)

@@ -30,14 +30,14 @@ def test_the_time_in_which_nobody_ran_does_not_count() -> None:
 
 def test_who_waits_and_sees_no_progress_waits_in_vain() -> None:
     stall = Stall(0.0)
-    assert not any(stall.lasts(now // 5, True, float(now), 4.0) for now in range(1, 100)), "there is progress each 5 s"
-    assert not any(stall.lasts(0, False, float(now), 4.0) for now in range(100, 200)), "nothing is waited for"
-    found = [stall.lasts(0, True, float(now), 4.0) for now in range(200, 210)]
+    assert not any(stall.exceeds(now // 5, True, float(now), 4.0) for now in range(1, 100)), "there is progress each 5 s"
+    assert not any(stall.exceeds(0, False, float(now), 4.0) for now in range(100, 200)), "nothing is waited for"
+    found = [stall.exceeds(0, True, float(now), 4.0) for now in range(200, 210)]
     assert found.index(True) == 4
 
 
 def test_the_time_in_which_one_that_waits_did_not_run_does_not_count() -> None:
     stall = Stall(0.0)
-    assert not stall.lasts(1, True, 1.0, 10.0)
-    assert not stall.lasts(1, True, 1000.0, 10.0)
+    assert not stall.exceeds(1, True, 1.0, 10.0)
+    assert not stall.exceeds(1, True, 1000.0, 10.0)
     assert stall.waited == STOPPED

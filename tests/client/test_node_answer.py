@@ -67,8 +67,8 @@ class Node:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(node_answer, "QUIET", 0.05)
-    monkeypatch.setattr(node_answer, "AGAIN", 0.05)
-    monkeypatch.setattr(node_answer, "TRIED", 0.1)
+    monkeypatch.setattr(node_answer, "PING_INTERVAL", 0.05)
+    monkeypatch.setattr(node_answer, "PROBE_TIMEOUT", 0.1)
     monkeypatch.setattr(node_answer, "silent_nodes", SilentNodes())
     made = Node()
     yield made
@@ -97,7 +97,7 @@ def test_one_that_answers_a_small_question_may_take_its_time(node: Node) -> None
     threading.Timer(0.5, node.answers.add, ("/peer/registry",)).start()
     assert ask(node) is SupernodeError
     assert node_answer.PING in node.asked
-    assert not node_answer.silent_nodes.left(str(node.address))
+    assert not node_answer.silent_nodes.is_silent(str(node.address))
 
 
 def test_one_that_was_silent_is_tried_by_a_small_question(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,9 +153,9 @@ class TestSources:
         health, now = Health(), 0.0
         for wait in (AVOID, 2 * AVOID, 4 * AVOID):
             assert [health.fault("a", "gone", now) for _ in range(FAULTS)] == [False] * (FAULTS - 1) + [True]
-            assert health.left(A, now + wait - 0.1)
+            assert health.is_avoided(A, now + wait - 0.1)
             now += wait
-            assert not health.left(A, now)
+            assert not health.is_avoided(A, now)
 
     def test_a_slot_kept_by_a_source_that_is_not_asked_any_more_is_given_back(self) -> None:
         many = plan(9)

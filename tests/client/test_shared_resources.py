@@ -14,7 +14,7 @@ import pytest
 from dfengine.client.download_dialer import DownloadDialer
 from dfengine.client.local_peer import LocalPeer
 from dfengine.client.messages import Registration
-from dfengine.client.shared_resources import Pooled
+from dfengine.client.shared_resources import SharedResources
 from dfengine.client.supernode_session import join
 from dfengine.errors import Cancelled, LocalError, SourceGone, StorageError
 from dfengine.net.dial import Connection
@@ -94,14 +94,14 @@ def used(dialer: DownloadDialer, server: Server, named: bool = False) -> Connect
 
 
 def test_a_released_connection_serves_the_next_download(server: Server) -> None:
-    pooled = Pooled(4, 0)
-    first, second = DownloadDialer(pooled=pooled), DownloadDialer(pooled=pooled)
+    resources = SharedResources(4, 0)
+    first, second = DownloadDialer(resources=resources), DownloadDialer(resources=resources)
     line = used(first, server)
     first.release(line)
     assert used(second, server) is line
     other = used(first, server)
     assert other is not line
-    first.cut(Cancelled("enough"))
+    first.shutdown(Cancelled("enough"))
     assert line.usable, "it is the other download's now"
     assert not other.usable
     line.close()
@@ -110,8 +110,8 @@ def test_a_released_connection_serves_the_next_download(server: Server) -> None:
 
 def test_a_connection_to_a_name_is_none_to_an_address(server: Server) -> None:
     """With TLS the first was compared with the name."""
-    pooled = Pooled(4, 0)
-    dialer = DownloadDialer(pooled=pooled)
+    resources = SharedResources(4, 0)
+    dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
     dialer.release(line)
     named = used(dialer, server, named=True)
@@ -126,15 +126,15 @@ def test_a_connection_to_a_name_is_none_to_an_address(server: Server) -> None:
     "harm", [lambda far: far.shutdown(socket.SHUT_RDWR), lambda far: far.sendall(b"HTTP/1.1 200 OK\r\n")], ids=["closed", "says something"]
 )
 def test_one_that_was_closed_or_says_something_unasked_is_not_used_again(server: Server, harm: Callable[[socket.socket], None]) -> None:
-    pooled = Pooled(4, 0)
-    dialer = DownloadDialer(pooled=pooled)
+    resources = SharedResources(4, 0)
+    dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
     dialer.release(line)
     harm(server.connections[0])
     end = time.monotonic() + PATIENCE
     while line.reusable and time.monotonic() < end:
         time.sleep(0.001)
-    assert pooled.peers.acquire(*server.address) is None
+    assert resources.peers.acquire(*server.address) is None
     assert not line.usable
 
 
@@ -146,12 +146,12 @@ def test_without_a_batch_it_is_closed(server: Server) -> None:
 
 
 def test_no_download_closes_what_others_use(server: Server) -> None:
-    pooled = Pooled(4, 0)
-    dialer = DownloadDialer(pooled=pooled)
+    resources = SharedResources(4, 0)
+    dialer = DownloadDialer(resources=resources)
     line = used(dialer, server)
-    pooled.peers.release(line)
-    pooled.peers.close()
-    assert pooled.peers.acquire(*server.address) is line
+    resources.peers.release(line)
+    resources.peers.close()
+    assert resources.peers.acquire(*server.address) is line
     line.close()
 
 
@@ -168,7 +168,7 @@ def test_a_registration_over_a_connection_that_was_closed_meanwhile_is_sent_agai
     """The supernode may close it when the request is on its way: only a new one says that the supernode is gone."""
     server = Server(REGISTERED, most=1)
     try:
-        dialer = DownloadDialer(pooled=Pooled(4, 0))
+        dialer = DownloadDialer(resources=SharedResources(4, 0))
         node = SupernodeAddress("127.0.0.1", server.address[1])
         first = join(dialer, node, registration(), PATIENCE * 1e6)
         dialer.release(first.connection, named=True)
@@ -179,15 +179,16 @@ def test_a_registration_over_a_connection_that_was_closed_meanwhile_is_sent_agai
         server.close()
     server = Server(REGISTERED, most=0)
     try:
+        dialer = DownloadDialer(resources=SharedResources(4, 0))
         with pytest.raises(SourceGone):
-            join(DownloadDialer(pooled=Pooled(4, 0)), SupernodeAddress("127.0.0.1", server.address[1]), registration(), PATIENCE * 1e6)
+            join(dialer, SupernodeAddress("127.0.0.1", server.address[1]), registration(), PATIENCE * 1e6)
         assert server.requests == 1
     finally:
         server.close()
 
 
 def test_the_peer_server_is_looked_for_once() -> None:
-    pooled, asked = Pooled(4, 0), []
+    resources, asked = SharedResources(4, 0), []
     line = socket.socket()
 
     def ensure() -> LocalPeer:
@@ -197,30 +198,30 @@ def test_the_peer_server_is_looked_for_once() -> None:
         return LocalPeer("127.0.0.1", 15000, fresh=True, sock=line)
 
     with pytest.raises(LocalError):
-        pooled.peer(ensure)
-    first, second = pooled.peer(ensure), pooled.peer(ensure)
+        resources.peer(ensure)
+    first, second = resources.peer(ensure), resources.peer(ensure)
     line.close()
     assert first.sock is line
     assert second.sock is None
     assert (second.port, len(asked)) == (15000, 2)
-    pooled._until = 0.0
-    pooled.peer(ensure)
+    resources._until = 0.0
+    resources.peer(ensure)
     assert len(asked) == 3
 
 
 def test_a_home_is_looked_at_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, path = [100.0], tmp_path / "home"
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pooled = Pooled(2, 0)
-    found = pooled.home(str(path))
+    resources = SharedResources(2, 0)
+    found = resources.home(str(path))
     now[0] += 1
-    assert pooled.home(str(path)) is found
-    assert pooled.home(str(tmp_path / "other")).path != found.path
+    assert resources.home(str(path)) is found
+    assert resources.home(str(tmp_path / "other")).path != found.path
     shutil.rmtree(path)
     now[0] += 60
-    assert pooled.home(str(path)).path == found.path
+    assert resources.home(str(path)).path == found.path
     assert (path / "tasks").is_dir()
     path.chmod(0o777)
     now[0] += 60
     with pytest.raises(StorageError, match="other users can write there"):
-        pooled.home(str(path))
+        resources.home(str(path))

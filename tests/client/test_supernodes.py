@@ -24,10 +24,10 @@ def full(*names: str) -> SupernodeFull:
 
 
 def tried(answers: dict[str, Exception]) -> list[str]:
-    trying, found = Candidates(GIVEN), []
-    for node in trying:
+    candidates, found = Candidates(GIVEN), []
+    for node in candidates:
         found.append(str(node))
-        trying.failed(answers.get(str(node), SupernodeError("no")))  # type: ignore[arg-type]
+        candidates.failed(answers.get(str(node), SupernodeError("no")))  # type: ignore[arg-type]
     return found
 
 

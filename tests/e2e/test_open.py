@@ -390,7 +390,7 @@ def test_sequential_readers_in_several_threads(stage: Scene) -> None:
 
 def test_a_signal_that_closes_the_file_in_the_middle_of_a_read(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler runs in the thread that reads: nobody waits for it to leave."""
-    monkeypatch.setattr(opening, "LEAVING", 0.2)
+    monkeypatch.setattr(opening, "READERS_TIMEOUT", 0.2)
     stage.file("f", 20 * PIECE)
     file = opened(stage, stage.origin(slow="128k") + "/slow/f")
     before = signal.signal(signal.SIGALRM, lambda *_: file.close())

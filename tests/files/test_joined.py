@@ -47,7 +47,7 @@ class Shared:
     """An open file whose pieces came into another download's place, `first`; its engine does not run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-        monkeypatch.setattr("dfengine.files.opened.Engine", lambda *_: SimpleNamespace(start=bool, over=True, leave=bool))
+        monkeypatch.setattr("dfengine.files.opened.Engine", lambda *_: SimpleNamespace(start=bool, over=True, close=bool))
         self.opened = Opened(GetSettings(url="http://o/f", output="-", home=str(home)), MEMORY)
         self.place: FilePlace = self.opened._fetching.place
         self.page = SignalPage.create()

@@ -180,13 +180,13 @@ def test_an_output_that_another_user_can_change_is_not_taken_for_what_was_fetche
     out = tmp_path / "out"
     out.write_bytes(b"content")
     with open(out, "rb") as file:
-        finished.note(file.fileno(), TASK, "generation", None, "")
-    assert finished.find(str(out), TASK) is not None, "the temporary folder's file system needs extended attributes"
+        finished.write_description(file.fileno(), TASK, "generation", None, "")
+    assert finished.read_description(str(out), TASK) is not None, "the temporary folder's file system needs extended attributes"
     os.chown(out, OTHER, OTHER)
-    assert finished.find(str(out), TASK) is None
+    assert finished.read_description(str(out), TASK) is None
     os.chown(out, os.geteuid(), -1)
     out.chmod(0o666)
-    assert finished.find(str(out), TASK) is None
+    assert finished.read_description(str(out), TASK) is None
 
 
 @pytest.mark.parametrize("lay", LAID)

@@ -63,7 +63,7 @@ class Engine:
     def is_alive(self) -> bool:
         return False
 
-    def leave(self) -> None:
+    def close(self) -> None:
         self.source.log.append("left")
         os.close(self.source.fd)
 

@@ -227,7 +227,7 @@ class Blob:
         if not self.finished:
             self._fetching.stop(LocalError("the blob is not needed any more"))
         self._fetching.place.end()
-        return self.loop.run_in_executor(self._threads, self._engine.leave)
+        return self.loop.run_in_executor(self._threads, self._engine.close)
 
 
 class Reader:

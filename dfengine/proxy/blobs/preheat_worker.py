@@ -93,7 +93,7 @@ class PreheatWorker:
 
         def apply() -> None:
             self._dialer, before = made, self._dialer
-            before.cut(RemoteError("the secret was read again"))  # open connections have authenticated with the former secret
+            before.shutdown(RemoteError("the secret was read again"))  # open connections have authenticated with the former secret
 
         return apply
 
@@ -118,7 +118,7 @@ class PreheatWorker:
     def close(self) -> None:
         """Stop all, when the process ends."""
         self._stopped.set()
-        self._dialer.cut(LocalError("the proxy ends"))
+        self._dialer.shutdown(LocalError("the proxy ends"))
         for queue in self._queues:
             for task in list(queue.tasks.values()):
                 task.cancel()

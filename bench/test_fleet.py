@@ -1,4 +1,4 @@
-"""Clusters of supernodes under pytest-benchmark: stand-ins, a small tree of swarms, a leader that is killed during a transfer."""
+"""Clusters of supernodes under pytest-benchmark: fallback leaders, a small tree of swarms, a leader that is killed during a transfer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEMBERS = [ClusterMember(f"{n:032x}", f"10.0.0.{n}:8002") for n in range(256)]
 OWN = ClusterMember("f" * 32, "10.0.1.1:8002")
 
 
-def test_choose_who_stands_in(benchmark: Any) -> None:
+def test_choose_the_fallback_leader(benchmark: Any) -> None:
     view = ClusterView()
     view.heartbeat_acked([*MEMBERS, OWN], 0.0)
     benchmark.extra_info["per"] = "choice among 256 members"

@@ -114,7 +114,7 @@ class Leader:
 
 
 class Cluster:
-    """Says each of these addresses once, the last one on. stand_ins: the members in the task's order, before this one."""
+    """Says each of these addresses once, the last one on. fallback_leaders: the members in the task's order, before this one."""
 
     def __init__(self, *leaders: str | None, fallback_leaders: tuple[str, ...] = (), separate_key: bool = True) -> None:
         self.separate_key = separate_key
@@ -151,7 +151,7 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.fixture
 def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
-    for name, seconds in (("PATIENCE", 5.0), ("STAND_IN", 4.0), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
+    for name, seconds in (("PATIENCE", 5.0), ("FALLBACK_PATIENCE", 4.0), ("LOST", 0.3), ("AGAIN", 0.05), ("PARK", 0.2)):
         monkeypatch.setattr(following, name, seconds)
     made = Leader(cache)
     yield made
@@ -161,7 +161,7 @@ def leader(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Iterator[Leader]:
 @pytest.fixture
 def impatient(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which nothing comes, so that no deadline is too short for a busy machine."""
-    for name, seconds in (("PATIENCE", 0.6), ("STAND_IN", 0.4)):
+    for name, seconds in (("PATIENCE", 0.6), ("FALLBACK_PATIENCE", 0.4)):
         monkeypatch.setattr(following, name, seconds)
 
 

@@ -52,7 +52,7 @@ WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
 PATIENCE = 60.0
 """Seconds without a piece, also before the first one, after which the origin is read instead."""
 
-STAND_IN = 20.0
+FALLBACK_PATIENCE = 20.0
 """The same for a fallback leader, which was not assigned the lead."""
 
 LOST = 3.0
@@ -152,7 +152,7 @@ class _Following:
                 address, known = cluster.fallback_leader(fetch.wanted.cluster_name, self._lost), False
             if address is None:
                 return ORIGIN
-            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if known else STAND_IN, 0
+            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if known else FALLBACK_PATIENCE, 0
             self._law.follows(self._began)
             try:
                 return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN

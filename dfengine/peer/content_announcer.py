@@ -40,7 +40,7 @@ LAST = 0.6
 """Limit in seconds of withdrawals when the process ends."""
 
 
-class Keeper:
+class ContentAnnouncer:
     """Used on the loop's thread. port: of this peer server. now: unix seconds. dialer: the present connection settings; may raise BadValue.
     """
 
@@ -65,7 +65,7 @@ class Keeper:
             self._home.withdraw(each.name)
             shared.pop(each.name, None)
         for name in self._known.keys() - shared.keys():
-            self._take_back(self._known[name])
+            self._withdraw_everywhere(self._known[name])
         self._known = shared
         at = time.monotonic()
         lost = {node for node, since in self._silent.copy().items() if at - since > LOST}
@@ -78,7 +78,7 @@ class Keeper:
         for node, contents in due.items():
             self._submit(self._announce, node, contents)
 
-    def end(self, names: Iterable[str]) -> None:
+    def withdraw(self, names: Iterable[str]) -> None:
         """Withdraw on the user's request: `refresh` notifies the supernodes, also of contents that `share` itself has announced since then.
         """
         for name in names:
@@ -99,7 +99,10 @@ class Keeper:
         left = due[::-1]
         try:
             while left:
-                with self._noting(node), Announcer(self._dialer(), node) as link, contextlib.suppress(DfengineError), self._noting(node):
+                with (
+                    self._record_silence(node), Announcer(self._dialer(), node) as link, contextlib.suppress(DfengineError),
+                    self._record_silence(node),
+                ):
                     while left:
                         shared, keep = left.pop()
                         content = announcement(shared, self._port, keep=keep)
@@ -117,7 +120,7 @@ class Keeper:
                     self._withdraw(shared, node)  # it was withdrawn meanwhile, and that request may have arrived first
 
     @contextlib.contextmanager
-    def _noting(self, node: SupernodeAddress) -> Iterator[None]:
+    def _record_silence(self, node: SupernodeAddress) -> Iterator[None]:
         """Record since when the supernode does not respond."""
         try:
             yield
@@ -125,7 +128,7 @@ class Keeper:
             self._silent.setdefault(str(node), time.monotonic())
             raise
 
-    def _take_back(self, shared: SharedContent) -> None:
+    def _withdraw_everywhere(self, shared: SharedContent) -> None:
         for key in [key for key in self._due if key[0] == shared.name]:
             del self._due[key]
         for node, _ in _supernodes(shared):
@@ -138,7 +141,7 @@ class Keeper:
     async def close(self) -> None:
         """Withdraw all contents when the process ends. Takes LAST seconds at most."""
         for each in self._known.values():
-            self._take_back(each)
+            self._withdraw_everywhere(each)
         threads, self._threads = self._threads, None
         if threads is not None:
             loop = asyncio.get_running_loop()

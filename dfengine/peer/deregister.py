@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from dfengine import fields
 from dfengine.net.dial import parse_head
-from dfengine.peer.routes import Leaving
+from dfengine.peer.routes import Deregistration
 
 if TYPE_CHECKING:
     import ssl
@@ -21,7 +21,7 @@ TIMEOUT = 0.6
 AT_ONCE = 16
 
 
-async def deregister(gone: Iterable[Leaving], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
+async def deregister(gone: Iterable[Deregistration], secret_files: Sequence[str] = (), tls: ssl.SSLContext | None = None) -> None:
     """Send `service down` for each, several at once; failures of supernodes are ignored."""
     turns = asyncio.Semaphore(AT_ONCE)
 

@@ -43,28 +43,28 @@ LEAD, FOLLOW, OPEN, DONE, ALONE = "lead", "follow", "open", "done", "alone"
 FILE, STREAM, OPENED, KEPT = KINDS = "file", "stream", "opened", "kept"
 
 _FOLLOWS = {FILE: (FILE,), STREAM: (FILE, STREAM), OPENED: (OPENED,), KEPT: (KEPT,)}
-_TAKES = {OPENED: FILE, KEPT: FILE}
+_COPIES_FROM = {OPENED: FILE, KEPT: FILE}
 
 
 class Instruction(NamedTuple):
-    """An instruction to one download. word: one of those above. leader: the download that it follows or takes from, -1: none.
+    """An instruction to one download. action: one of those above. leader: the download that it follows or takes from, -1: none.
 
     before: for `lead`, the leader before it, if that has ended: no other download writes to its pieces any more. Else -1.
     """
 
     download: int
-    word: str
+    action: str
     leader: int = -1
     before: int = -1
 
 
 class _Download:
-    """leader: the download that it follows or takes from. own: the key that it joined with; key: of its group, which differs by the number
-    of an outdated leader.
+    """leader: the download that it follows or takes from. joined_key: the key that it joined with; key: of its group, which differs by the
+    number of an outdated leader.
     """
 
     def __init__(self, key: str, kind: str) -> None:
-        self.own = self.key = key, -1
+        self.joined_key = self.key = key, -1
         self.kind = kind
         self.leads = False
         self.leader = -1
@@ -126,12 +126,12 @@ class Joins:
             return
         self._groups[known.key, known.kind] = _Group(download)
         known.leads = True
-        yield from self._take(download, before)
+        yield from self._lead(download, before)
 
-    def _take(self, download: int, before: int = -1) -> Iterator[Instruction]:
+    def _lead(self, download: int, before: int = -1) -> Iterator[Instruction]:
         """Let a leader take from another kind's leader if there is one."""
         known = self._downloads[download]
-        group = self._groups.get((known.key, _TAKES.get(known.kind, "")))
+        group = self._groups.get((known.key, _COPIES_FROM.get(known.kind, "")))
         if group is None:
             yield Instruction(download, LEAD, -1, before)
             return
@@ -150,20 +150,20 @@ class Joins:
     def _detach(self, download: int) -> None:
         known = self._downloads[download]
         if known.leader >= 0:
-            group = self._led(known.leader)
+            group = self._group_of(known.leader)
             assert group is not None
             del group.joined[download]
             group.slots.discard(known.slot)
         known.leader = known.slot = -1
 
-    def _led(self, download: int) -> _Group | None:
+    def _group_of(self, download: int) -> _Group | None:
         """The group that it leads; None if it does not lead."""
         known = self._downloads.get(download)
         return None if known is None or not known.leads else self._groups[known.key, known.kind]
 
     def open(self, download: int) -> list[Instruction]:
         """A leader's pieces have a place, or another one than before."""
-        group = self._led(download)
+        group = self._group_of(download)
         if group is None:
             return []
         group.open = True
@@ -177,15 +177,15 @@ class Joins:
         """A leader cannot fetch the file, for a reason that may apply to the others: each of them tries alone."""
         return self._dissolve(download, ALONE)
 
-    def _dissolve(self, download: int, word: str) -> list[Instruction]:
-        return [Instruction(each, word) for each in self._drop(download)]
+    def _dissolve(self, download: int, action: str) -> list[Instruction]:
+        return [Instruction(each, action) for each in self._drop(download)]
 
     def silent(self, download: int, leader: int) -> list[Instruction]:
         """A joined download reports that `leader` does not run. Ignored for a leader that it has not joined, or no longer follows."""
         known = self._downloads.get(download)
         if known is None or leader < 0 or known.leader != leader:
             return []
-        return self._succeed(leader, first=download)
+        return self._elect_leader(leader, first=download)
 
     def outdated(self, download: int, leader: int) -> list[Instruction]:
         """A joined download reports that `leader` has an old version. Ignored for a leader that it has not joined, or no longer follows."""
@@ -195,49 +195,49 @@ class Joins:
         self._detach(download)
         self._set_apart(leader)
         if known.leads:
-            return list(self._take(download))
-        known.key = known.own
+            return list(self._lead(download))
+        known.key = known.joined_key
         return list(self._place(download))
 
     def _set_apart(self, leader: int) -> None:
         """Separate it and its followers from new downloads. Followers that lead others have a place of their own."""
         known = self._downloads[leader]
-        if known.key != known.own:
+        if known.key != known.joined_key:
             return
-        key = known.own[0], leader
+        key = known.joined_key[0], leader
         group = self._groups[key, known.kind] = self._groups.pop((known.key, known.kind))
         for each in (leader, *(each for each in group.joined if not self._downloads[each].leads)):
             self._downloads[each].key = key
 
-    def part(self, download: int) -> list[Instruction]:
+    def detach(self, download: int) -> list[Instruction]:
         """A joined download continues alone; a leader still leads."""
         if download in self._downloads:
             self._detach(download)
         return []
 
-    def pass_on(self, download: int) -> list[Instruction]:
+    def resign(self, download: int) -> list[Instruction]:
         """It leads and follows no download any more."""
-        self.part(download)
-        return self._succeed(download)
+        self.detach(download)
+        return self._elect_leader(download)
 
     def leave(self, download: int) -> list[Instruction]:
         """It has ended, for whatever reason."""
-        self.part(download)
-        instructions = self._succeed(download, left=True)
+        self.detach(download)
+        instructions = self._elect_leader(download, left=True)
         self._downloads.pop(download, None)
         return instructions
 
-    def _succeed(self, leader: int, first: int = -1, left: bool = False) -> list[Instruction]:
+    def _elect_leader(self, leader: int, first: int = -1, left: bool = False) -> list[Instruction]:
         """Let another download lead. first: preferred to the others of its kind. left: the leader has ended."""
         order = sorted(self._drop(leader), key=lambda each: (self._downloads[each].kind != FILE, each != first))
         instructions: list[Instruction] = []
         for each in order:
-            instructions += self._take(each) if self._downloads[each].leads else self._place(each, leader if left else -1)
+            instructions += self._lead(each) if self._downloads[each].leads else self._place(each, leader if left else -1)
         return instructions
 
     def _drop(self, leader: int) -> list[int]:
         """End its leadership; return the downloads that had joined it."""
-        group = self._led(leader)
+        group = self._group_of(leader)
         if group is None:
             return []
         joined = list(group.joined)

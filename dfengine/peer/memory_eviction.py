@@ -32,7 +32,7 @@ class Stream:
     """A file in memory or a stream that was passed to the server. Times are unix seconds.
 
     sock: None once its process has closed it. shared: None until the message arrived. used: of its last use, or of its arrival.
-    leaving: supernodes are notified that it is not served any more, and the next turn removes it. given: another process continues in it.
+    leaving: supernodes are notified that it is not served any more, and the next turn removes it. reused: another process continues in it.
     digests: algorithm -> hex digest of the whole file, as its process computed them.
     """
 
@@ -40,7 +40,7 @@ class Stream:
         self.sock = sock
         self.shared: ServedFile | None = None
         self.used = now
-        self.leaving = self.given = False
+        self.leaving = self.reused = False
         self.digests: dict[str, str] = {}
 
     @property
@@ -64,7 +64,7 @@ def copy_for(
             continue
         if not generation or file.record.generation != generation or file.geometry.piece_size != piece_size:
             continue
-        if busy is not None and (stream.given or file.evicts or not {*_inodes(file)}.isdisjoint(running.union(busy))):
+        if busy is not None and (stream.reused or file.evicts or not {*_inodes(file)}.isdisjoint(running.union(busy))):
             continue
         rank = file.available.count(), stream.used
         if best is None or rank > best:
@@ -112,7 +112,7 @@ def _has(whole: PieceFile, part: PieceFile) -> bool:
     return True
 
 
-def beyond(streams: Iterable[Stream], available: int) -> list[Stream]:
+def over_share(streams: Iterable[Stream], available: int) -> list[Stream]:
     """The ended streams to remove so that the others do not exceed their share of the memory: the least recently used.
 
     available: bytes of memory that the host has left now. Memory that a running file uses, too, is not counted.

@@ -41,7 +41,8 @@ LONGEST = 200
 MESSAGES = 64
 """Limit of messages of one download per turn."""
 
-SAYS = ("done", "failed", "pass_on", "part")
+REPORTS = {"done": Joins.done, "failed": Joins.failed, "pass_on": Joins.resign, "part": Joins.detach}
+"""What a download reports -> its event."""
 
 
 class _Connection:
@@ -67,7 +68,7 @@ def _inode(fd: int) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-class Meeting:
+class Rendezvous:
     """The connections of one home. `loop`: None for tests, which call `read`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -79,7 +80,7 @@ class Meeting:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def take(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
+    def accept(self, sock: socket.socket, words: dict[str, Any], descriptors: list[int]) -> bool:
         """Handle the first message of a download that wants to join. True: this object owns connection and descriptors; False: the caller
         does."""
         key, kind = words.get("join"), words.get("kind")
@@ -92,7 +93,7 @@ class Meeting:
         # A download that has ended must not lead, even if the end of its connection was not read yet.
         for other in [other for other in self._connections.values() if other.key == key and other is not connection]:
             self._readable(other)
-        self._tell(self._joins.join(connection.number, key, kind))
+        self._send(self._joins.join(connection.number, key, kind))
         self._readable(connection)
         return True
 
@@ -121,34 +122,34 @@ class Meeting:
                 self._handle(connection, words, descriptors)
 
     def _handle(self, connection: _Connection, words: dict[str, Any], descriptors: list[int]) -> None:
-        word, leader, outdated = words.get("say"), words.get("silent"), words.get("outdated")
+        report, leader, outdated = words.get("say"), words.get("silent"), words.get("outdated")
         if "open" in words and descriptors and self._joins.leads(connection.number):
             fd_passing.discard(connection.descriptors)
             connection.pieces_at, connection.descriptors = words["open"], descriptors
-            self._tell(self._joins.open(connection.number))
+            self._send(self._joins.open(connection.number))
             return
         fd_passing.discard(descriptors)
         if "open" in words and descriptors:
             # It started this server and assumed that it leads, but another download's message arrived first: it fetches alone.
-            self._tell(self._joins.pass_on(connection.number))
+            self._send(self._joins.resign(connection.number))
         elif type(leader) is int:
-            self._tell(self._joins.silent(connection.number, leader))
+            self._send(self._joins.silent(connection.number, leader))
         elif type(outdated) is int:
-            self._tell(self._joins.outdated(connection.number, outdated))
-        elif word in SAYS:
-            self._tell(getattr(self._joins, word)(connection.number))
+            self._send(self._joins.outdated(connection.number, outdated))
+        elif type(report) is str and report in REPORTS:
+            self._send(REPORTS[report](self._joins, connection.number))
 
-    def _tell(self, instructions: list[Instruction]) -> None:
-        for number, word, leader, before in instructions:
+    def _send(self, instructions: list[Instruction]) -> None:
+        for number, action, leader, before in instructions:
             connection = self._connections[number]
-            words: dict[str, Any] = {"told": word}
+            words: dict[str, Any] = {"told": action}
             descriptors: list[int] = []
-            if word == LEAD:
+            if action == LEAD:
                 words["left"] = before >= 0
-            if word in (LEAD, FOLLOW) and leader >= 0:
+            if action in (LEAD, FOLLOW) and leader >= 0:
                 words.update(leader=leader, slot=self._joins.slot(number), open=bool(self._connections[leader].descriptors))
                 descriptors = [self._connections[leader].page]
-            elif word == OPEN:
+            elif action == OPEN:
                 words["place"], descriptors = self._connections[leader].pieces_at, self._connections[leader].descriptors
                 connection.reads.update(map(_inode, descriptors))
             try:
@@ -168,11 +169,11 @@ class Meeting:
         if self._loop is not None:
             self._loop.remove_reader(connection.sock)
         # The download that takes over needs to know whether this one may still write to the same file.
-        instructions = self._joins.pass_on(connection.number) if connection.cut else []
+        instructions = self._joins.resign(connection.number) if connection.cut else []
         instructions += self._joins.leave(connection.number)
         fd_passing.discard([connection.page, *connection.descriptors])
         connection.sock.close()
-        self._tell(instructions)
+        self._send(instructions)
 
     def inodes(self) -> set[tuple[int, int]]:
         """Files and memory that connected downloads write to, or may, by device and inode."""

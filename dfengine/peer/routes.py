@@ -27,7 +27,7 @@ _TAIL = bytes([TAIL])
 
 
 class Shares(Protocol):
-    """The downloads of this host; `served_downloads.Hosted`, or `storage.home.Home` alone. Times are unix seconds."""
+    """The downloads of this host; `served_downloads.ServedDownloads`, or `storage.home.Home` alone. Times are unix seconds."""
 
     def find(self, name: str) -> ServedFile | None: ...
     def touch(self, name: str, now: float) -> None: ...
@@ -39,7 +39,7 @@ class Shares(Protocol):
     def withdraw(self, name: str) -> None: ...
 
 
-Leaving = tuple[str, str, str]
+Deregistration = tuple[str, str, str]
 """(HOST:PORT of a supernode, task, CID) of a download that is no longer served."""
 
 
@@ -161,27 +161,27 @@ class Routes:
         self._open.move_to_end(name)
         return shared
 
-    def sweep(self) -> list[Leaving]:
+    def sweep(self) -> list[Deregistration]:
         """Withdraw expired downloads, close those that other processes withdrew; return the downloads to report to supernodes."""
         gone = self._home.sweep(self._now())
-        self._let_go()
-        return _leaving(gone)
+        self._close_withdrawn()
+        return _deregistrations(gone)
 
-    def withdraw_deleted(self) -> list[Leaving]:
+    def withdraw_deleted(self) -> list[Deregistration]:
         """Withdraw downloads whose output was deleted, and close them and those that other processes withdrew, so that their disk space is
         freed. Returns the downloads to report to supernodes."""
         gone = {entry.name: entry for entry in self._home.withdraw_deleted()}
-        return _leaving((gone | self._let_go()).values())
+        return _deregistrations((gone | self._close_withdrawn()).values())
 
-    def withdraw(self, names: Iterable[str]) -> list[Leaving]:
+    def withdraw(self, names: Iterable[str]) -> list[Deregistration]:
         """Stop serving downloads on their user's request; return those to report to supernodes."""
         gone = [entry for name in names if (entry := self._home.entry(name)) is not None]
         for entry in gone:
             self._home.withdraw(entry.name)
-        self._let_go()
-        return _leaving(gone)
+        self._close_withdrawn()
+        return _deregistrations(gone)
 
-    def _let_go(self) -> dict[str, Entry]:
+    def _close_withdrawn(self) -> dict[str, Entry]:
         """Close withdrawn downloads; return their entries."""
         return {name: self._open.pop(name).entry for name in [*self._open] if not self._home.has(name)}
 
@@ -189,14 +189,14 @@ class Routes:
         """Close all downloads; those being sent close when they are done."""
         self._open.clear()
 
-    def served(self) -> list[Leaving]:
+    def served(self) -> list[Deregistration]:
         """All shared downloads, by the names that supernodes use; if the home was deleted, those that are open."""
         entries = {name: shared.entry for name, shared in self._open.items()}
         entries |= {name: entry for name in self._home.names() if (entry := self._home.entry(name)) is not None}
-        return _leaving(entries.values())
+        return _deregistrations(entries.values())
 
 
-def _leaving(entries: Iterable[Entry]) -> list[Leaving]:
+def _deregistrations(entries: Iterable[Entry]) -> list[Deregistration]:
     return [(entry.node, entry.task, entry.cid) for entry in entries if entry.node]
 
 

@@ -23,7 +23,7 @@ from dfengine.errors import BadValue, StorageError
 from dfengine.net import fd_passing
 from dfengine.peer import memory_eviction
 from dfengine.peer.memory_eviction import Stream
-from dfengine.peer.rendezvous import Meeting
+from dfengine.peer.rendezvous import Rendezvous
 from dfengine.storage.available_memory import available
 from dfengine.storage.home import Entry, Home, valid_name
 from dfengine.storage.memory_file import adopt
@@ -42,13 +42,13 @@ STREAMS = 1024
 """Limit of streams; further ones are refused."""
 
 
-_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 SILENCE = 10.0
 """Seconds within which a process that connected must have passed its stream."""
 
 
-class Hosted:
+class ServedDownloads:
     """See routes.Shares. `now`: unix seconds; `listener`: see fd_passing.listen, None when no stream is accepted.
 
     settings: called with a message without descriptors from a process of this user; returns whether the message was accepted. Besides
@@ -64,16 +64,16 @@ class Hosted:
         settings: Callable[[bytes], bool] = lambda message: False,
     ) -> None:
         self._settings = settings
-        self._meeting = Meeting(loop)
+        self._rendezvous = Rendezvous(loop)
         self._home = home
         self._listener = listener
         self._loop = loop
         self._now = now
         self._streams: dict[str, Stream] = {}
         self._fresh: list[Stream] = []
-        self._let_go: list[Entry] = []
+        self._released: list[Entry] = []
         """Entries of memory that is released or is about to be, and that supernodes are not notified of yet."""
-        self._bounding = False
+        self._eviction_scheduled = False
         self._watched = False
         self._watch(True)
 
@@ -91,18 +91,18 @@ class Hosted:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _OUT_OF:
+                if error.errno in _EXHAUSTED:
                     # The listener stays readable: the next turn tries again.
                     self._watch(False)
                 break
-            self.take(sock)
+            self.accept_connection(sock)
         for stream in list(self._fresh):
             self._readable(stream)
 
-    def take(self, sock: socket.socket) -> None:
+    def accept_connection(self, sock: socket.socket) -> None:
         """Take over a connection of a download, from which nothing was read yet."""
         sock.setblocking(False)
-        if not fd_passing.is_same_user(sock) or len(self._streams) + len(self._fresh) + len(self._meeting) >= STREAMS:
+        if not fd_passing.is_same_user(sock) or len(self._streams) + len(self._fresh) + len(self._rendezvous) >= STREAMS:
             sock.close()
             return
         stream = Stream(sock, self._now())
@@ -123,12 +123,12 @@ class Hosted:
         if given and self._adopt(stream, message, descriptors):
             self._readable(stream)  # if its end has arrived as well, a loop of libuv may not call again
             return
-        if given and self._joins(stream, message, descriptors):
+        if given and self._join(stream, message, descriptors):
             return
-        if message and not descriptors and stream.shared is not None and self._hears(stream, message):
+        if message and not descriptors and stream.shared is not None and self._handle_messages(stream, message):
             self._readable(stream)
             return
-        if message and not descriptors and stream.shared is None and self._gives(stream, message):
+        if message and not descriptors and stream.shared is None and self._handle_reuse(stream, message):
             self._hang_up(stream)
             return
         if message and not descriptors and self._settings(message):
@@ -151,8 +151,8 @@ class Hosted:
         self._streams[entry.name] = stream
         return True
 
-    def _joins(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
-        """Pass the connection to the meeting of downloads that share a task; False: the message is another one."""
+    def _join(self, stream: Stream, message: bytes, descriptors: list[int]) -> bool:
+        """Pass the connection to the rendezvous of downloads that share a task; False: the message is another one."""
         try:
             words = json.loads(message.decode())
         except (ValueError, RecursionError):
@@ -161,13 +161,13 @@ class Hosted:
             return False
         if self._loop is not None:
             self._loop.remove_reader(stream.sock)
-        if not self._meeting.take(stream.sock, words, descriptors):
+        if not self._rendezvous.accept(stream.sock, words, descriptors):
             return False
         stream.sock = None
         self._fresh.remove(stream)
         return True
 
-    def _hears(self, stream: Stream, message: bytes) -> bool:
+    def _handle_messages(self, stream: Stream, message: bytes) -> bool:
         """Handle messages of a stream's process; False: they are malformed, or the stream is withdrawn."""
         messages = _objects(message)
         for words in messages:
@@ -179,13 +179,13 @@ class Hosted:
             stream.digests = digests
         return bool(messages)
 
-    def _gives(self, stream: Stream, message: bytes) -> bool:
+    def _handle_reuse(self, stream: Stream, message: bytes) -> bool:
         """Handle a download's request for memory that it can reuse; False: the message is another one."""
         words = next(iter(_objects(message)), {})
         task, generation, piece, write = (words.get(name) for name in ("take", "generation", "piece", "write"))
         if not (type(task) is type(generation) is str and type(piece) is int and type(write) is bool) or stream.sock is None:
             return False
-        busy = self._meeting.inodes() if write else None
+        busy = self._rendezvous.inodes() if write else None
         found = memory_eviction.copy_for(self._streams.values(), task, generation.encode(), piece, busy)
         file = found.file if found is not None else None
         with contextlib.suppress(OSError):
@@ -193,7 +193,7 @@ class Hosted:
                 fd_passing.send_message(stream.sock, {})
             else:
                 fd_passing.send_message(stream.sock, {"digests": found.digests}, file.descriptors)
-                found.given, found.used = found.given or write, self._now()
+                found.reused, found.used = found.reused or write, self._now()
         return True
 
     def _hang_up(self, stream: Stream) -> None:
@@ -206,23 +206,23 @@ class Hosted:
         if stream in self._fresh:
             self._fresh.remove(stream)
         stream.used = self._now()
-        if stream.shared is not None and self._loop is not None and not self._bounding:
-            self._bounding = True  # once for all that end together
-            self._loop.call_soon(self._bound)
+        if stream.shared is not None and self._loop is not None and not self._eviction_scheduled:
+            self._eviction_scheduled = True  # once for all that end together
+            self._loop.call_soon(self._evict)
 
-    def _bound(self) -> None:
+    def _evict(self) -> None:
         """Limit the memory of ended streams to its share."""
-        self._bounding = False
+        self._eviction_scheduled = False
         if any(stream.sock is None for stream in self._streams.values()):
-            self._remove(memory_eviction.beyond(self._streams.values(), available()))
+            self._remove(memory_eviction.over_share(self._streams.values(), available()))
 
     def _remove(self, streams: list[Stream]) -> None:
         for stream in streams:
             if stream.shared is not None:
                 del self._streams[stream.shared.entry.name]
-                self._let_go.append(stream.shared.entry)
+                self._released.append(stream.shared.entry)
 
-    def _leave(self) -> None:
+    def _remove_second_copies(self) -> None:
         """Remove second copies one turn after supernodes were notified: until then these may still name them to peers."""
         for name, stream in list(self._streams.items()):
             if stream.leaving:
@@ -230,7 +230,7 @@ class Hosted:
         for stream in memory_eviction.second_copies(self._streams.values()):
             if stream.shared is not None:
                 stream.leaving = True
-                self._let_go.append(stream.shared.entry)
+                self._released.append(stream.shared.entry)
 
     def find(self, name: str) -> ServedFile | None:
         """See routes.Shares. Finds streams that were just passed, too."""
@@ -260,9 +260,9 @@ class Hosted:
     def withdraw_deleted(self) -> list[Entry]:
         """See routes.Shares; also returns released memory."""
         self._watch(True)
-        self._leave()
-        self._bound()
-        gone, self._let_go = self._let_go, []
+        self._remove_second_copies()
+        self._evict()
+        gone, self._released = self._released, []
         return [*gone, *self._home.withdraw_deleted()]
 
     def names(self) -> list[str]:
@@ -285,7 +285,7 @@ class Hosted:
     @property
     def running(self) -> bool:
         """Whether contents are shared here, or a download or stream has not ended: other hosts may be assigned its pieces."""
-        if listed(self._home) or len(self._meeting) or any(stream.sock is not None for stream in self._streams.values()):
+        if listed(self._home) or len(self._rendezvous) or any(stream.sock is not None for stream in self._streams.values()):
             return True
         return any(self._home.running(name) for name in self._home.names())
 
@@ -295,7 +295,7 @@ class Hosted:
         for stream in [*self._fresh, *self._streams.values()]:
             self._hang_up(stream)
         self._streams.clear()
-        self._meeting.close()
+        self._rendezvous.close()
         if self._listener is not None:
             self._listener.close()
 

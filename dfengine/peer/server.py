@@ -28,11 +28,11 @@ from dfengine.net.piece_server import PieceServer
 from dfengine.net.ready_line import announce, reached_by
 from dfengine.net.stopping import stop_on_signals
 from dfengine.net.systemd import ServiceManager
-from dfengine.peer.content_announcer import Keeper
+from dfengine.peer.content_announcer import ContentAnnouncer
 from dfengine.peer.deregister import deregister
 from dfengine.peer.host_settings import HostSettings
-from dfengine.peer.routes import Leaving, Routes
-from dfengine.peer.served_downloads import Hosted
+from dfengine.peer.routes import Deregistration, Routes
+from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.peer.withdrawals import Withdrawals
 from dfengine.settings import PeerSettings
 from dfengine.storage.home import Home
@@ -116,19 +116,21 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     authentication = Authentication(settings.secret_file, events=events)
     loop.add_signal_handler(signal.SIGHUP, partial(_reread, settings, events, authentication, tuple(filter(None, (listens, calls)))))
     host_settings = HostSettings(limit, authentication, time.monotonic)
-    hosted = Hosted(home, _taking(settings, home), loop, time.time, lambda message: host_settings(message) or withdrawals(message))
+    served_downloads = ServedDownloads(
+        home, _taking(settings, home), loop, time.time, lambda message: host_settings(message) or withdrawals(message)
+    )
     if settings.join_fd >= 0:
-        hosted.take(socket.socket(fileno=settings.join_fd))
-    routes = Routes(hosted, limit, time.time)
-    keeper = Keeper(home, sock.getsockname()[1], time.time, partial(_dialer, settings, authentication))
-    telling: set[asyncio.Task[None]] = set()
+        served_downloads.accept_connection(socket.socket(fileno=settings.join_fd))
+    routes = Routes(served_downloads, limit, time.time)
+    announcer = ContentAnnouncer(home, sock.getsockname()[1], time.time, partial(_dialer, settings, authentication))
+    notifications: set[asyncio.Task[None]] = set()
 
-    def tell(gone: list[Leaving]) -> None:
+    def notify(gone: list[Deregistration]) -> None:
         task = loop.create_task(deregister(gone, authentication.files, calls))
-        telling.add(task)
-        task.add_done_callback(telling.discard)
+        notifications.add(task)
+        task.add_done_callback(notifications.discard)
 
-    withdrawals = Withdrawals(routes, keeper, tell)
+    withdrawals = Withdrawals(routes, announcer, notify)
     answer = authentication.protect(routes)
     answer = logged(events, answer) if settings.access_log else answer
     server = PieceServer(loop, sock, answer, limit=limit, admission=Admission(raise_descriptor_limit()), tls=listens, events=events)
@@ -143,7 +145,7 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
     while not stopped.is_set() and home.is_locked_by(lock):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), min(period, REFRESH_SECONDS))
-        keeper.refresh()
+        announcer.refresh()
         events.tick()
         await deregister(routes.withdraw_deleted(), authentication.files, calls)
         if time.monotonic() - swept >= period:
@@ -151,16 +153,16 @@ async def _serve(settings: PeerSettings, home: Home, lock: int, sock: socket.soc
             await deregister(routes.sweep(), authentication.files, calls)
         if server.requests != served or server.busy:
             served, since = server.requests, time.monotonic()
-        elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not hosted.running:
+        elif settings.alivetime and time.monotonic() - since >= settings.alivetime and not served_downloads.running:
             break
     manager.stopping()
     manager.close()
     events.info("stopping", requests=server.requests, sent_bytes=server.bytes_sent)
     server.close()
-    await keeper.close()
+    await announcer.close()
     await deregister(routes.served(), authentication.files, calls)
     routes.close()
-    hosted.close()
+    served_downloads.close()
     events.close()
 
 

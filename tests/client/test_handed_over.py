@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine.client import handed_over
 from dfengine.client.handed_over import HandedOver
 from dfengine.net import fd_passing
-from dfengine.peer.served_downloads import Hosted
+from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.settings import GetSettings
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
@@ -27,7 +27,7 @@ class Given:
 
     def __init__(self, path: Path) -> None:
         self.home = Home(str(path / "home"))
-        self.hosted = Hosted(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
+        self.hosted = ServedDownloads(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
         self.place = HandedOver(GetSettings(url="http://host/f", output="f"))
         self.file = MemoryFile.allocate(GEOMETRY, b"one")
         self.again()

@@ -187,7 +187,7 @@ def test_the_next_supernode_keeps_a_copy_in_place_of_one_that_is_lost(stage: Sce
     monkeypatch.setattr(content_announcer, "ALIVE", 0.1)
     home = stage.path / "home-9"
     port = json.loads((home / "peer.lock").read_text())["port"]
-    sharer = content_announcer.Keeper(Home(str(home)), port, time.time, lambda: Dialer(()))
+    sharer = content_announcer.ContentAnnouncer(Home(str(home)), port, time.time, lambda: Dialer(()))
     kept = other.home / "kept.json"
 
     def copied() -> bool:

@@ -32,7 +32,7 @@ def test_as_names_say_now_and_as_many_keep_it(monkeypatch: pytest.MonkeyPatch) -
     assert SharedContent.decode(shared.encode()) == shared
     now: list[SupernodeAddress] = []
     named = [SupernodeAddress("sn", 7, 2, "dns")]
-    monkeypatch.setattr(content_announcer, "ordered_now", lambda nodes, task: now if list(nodes) == named else None)
+    monkeypatch.setattr(content_announcer, "ordered_cached", lambda nodes, task: now if list(nodes) == named else None)
     assert [(str(node), keep) for node, keep in content_announcer._supernodes(shared)] == [("a:1", False), ("b:2", True)]
     now += [SupernodeAddress("10.0.0.1", 7), SupernodeAddress("10.0.0.2", 7)]
     assert content_announcer._supernodes(shared) == [(now[0], True), (now[1], False)]
@@ -66,7 +66,7 @@ def test_one_connection_tells_all_and_what_breaks_it_holds_up_no_other(monkeypat
     monkeypatch.setattr(content_announcer, "Announcer", Line)
     monkeypatch.setattr(Line, "made", 0)
     monkeypatch.setattr(Line, "told", [])
-    kept = content_announcer.Keeper(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
+    kept = content_announcer.ContentAnnouncer(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
     due = [(SHARED.replace(name=name), False) for name in ("good-1", "broken", "good-2", "refused", "good-3")]
     for host in ("a", "down"):
         kept._due = {(shared.name, f"{host}:1"): float("inf") for shared, _ in due}
@@ -93,7 +93,8 @@ def test_the_next_one_keeps_a_copy_in_place_of_a_supernode_that_is_lost(monkeypa
     assert kept("a:1", "b:2", "c:3") == []
     assert not any(keep for _, keep in content_announcer._supernodes(shared.replace(keep=[]), ("a:1",))), "none is wanted"
     shared = shared.replace(names=["dns://sn"], keep=["a:1"])
-    monkeypatch.setattr(content_announcer, "ordered_now", lambda nodes, task: [SupernodeAddress("10.0.0.1"), SupernodeAddress("10.0.0.2")])
+    nodes = [SupernodeAddress("10.0.0.1"), SupernodeAddress("10.0.0.2")]
+    monkeypatch.setattr(content_announcer, "ordered_cached", lambda given, task: nodes)
     assert kept() == ["10.0.0.1:8002"]
     assert kept("10.0.0.1:8002") == ["10.0.0.2:8002"]
 
@@ -126,7 +127,7 @@ def test_one_that_does_not_answer_is_lost_after_a_while_until_it_answers(
             return Answer(codes.SUCCESS)
 
     monkeypatch.setattr(content_announcer, "Announcer", Told)
-    made = content_announcer.Keeper(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
+    made = content_announcer.ContentAnnouncer(Home(str(tmp_path)), 1, lambda: 0.0, lambda: Dialer(()))
     monkeypatch.setattr(made, "_submit", lambda work, *given: work(*given))
 
     def minutes(n: int) -> dict[str, bool]:

@@ -18,7 +18,7 @@ from dfengine.net import fd_passing
 from dfengine.net.authentication import Authentication
 from dfengine.net.limit import TokenBucket
 from dfengine.peer.host_settings import HostSettings
-from dfengine.peer.served_downloads import Hosted
+from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home
 
 
@@ -82,11 +82,11 @@ def test_secrets_are_read_anew_and_kept_when_they_cannot_be(tmp_path: Path) -> N
     assert not authentication.switch_files((secret(tmp_path, "third", "o"),))
 
 
-def served(home: Home, limit: TokenBucket) -> Hosted:
-    return Hosted(home, fd_passing.listen(home.sockets), None, lambda: 1.0, HostSettings(limit, Authentication(()), lambda: 0.0))
+def served(home: Home, limit: TokenBucket) -> ServedDownloads:
+    return ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 1.0, HostSettings(limit, Authentication(()), lambda: 0.0))
 
 
-def told(home: Home, hosted: Hosted, content: bytes) -> bool:
+def told(home: Home, hosted: ServedDownloads, content: bytes) -> bool:
     """As the server does between two other things."""
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(fd_passing.send_settings(home.sockets, content, 10.0)))

@@ -65,14 +65,14 @@ def test_who_takes_may_part_and_lead_on() -> None:
     joins = Joins()
     for download, kind in enumerate((FILE, OPENED, OPENED)):
         joins.join(download, "a", kind)
-    assert joins.part(1) == []
+    assert joins.detach(1) == []
     assert joins.leads(1)
     assert joins.leave(0) == []
-    assert joins.part(2) == []
+    assert joins.detach(2) == []
     assert joins.open(1) == []
 
 
-@pytest.mark.parametrize("gone", ["leave", "pass_on"])
+@pytest.mark.parametrize("gone", ["leave", "resign"])
 def test_when_a_leader_goes_one_into_a_file_leads(gone: str) -> None:
     joins = Joins()
     for download, kind in ((1, FILE), (2, STREAM), (3, FILE), (4, FILE)):
@@ -149,7 +149,7 @@ def test_who_leaves_gives_its_slot_to_the_next() -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["join", "join", "join", "open", "done", "failed", "silent", "outdated", "pass_on", "part", "leave", "leave"]),
+        st.sampled_from(["join", "join", "join", "open", "done", "failed", "silent", "outdated", "resign", "detach", "leave", "leave"]),
         st.integers(0, 9),
     ),
     max_size=80,
@@ -190,11 +190,11 @@ class Model:
                 assert self.joins.join(number, "z", FILE) == []
             return
         before = self.takes.get(number, -1)
-        if event in ("done", "failed", "pass_on", "leave"):
-            if number in self.leads or event in ("pass_on", "leave"):
+        if event in ("done", "failed", "resign", "leave"):
+            if number in self.leads or event in ("resign", "leave"):
                 self.takes.pop(number, None)
             self.leads.discard(number)
-        if event == "part":
+        if event == "detach":
             self.takes.pop(number, None)
         if event == "silent" and before >= 0:
             self.leads.discard(before)

@@ -13,8 +13,8 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.net import fd_passing
-from dfengine.peer.memory_eviction import SHARE, Stream, beyond, copy_for, ended_in, second_copies
-from dfengine.peer.served_downloads import Hosted
+from dfengine.peer.memory_eviction import SHARE, Stream, copy_for, ended_in, over_share, second_copies
+from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.memory_file import MemoryFile
 from dfengine.storage.served_file import ServedFile
@@ -116,29 +116,29 @@ def test_what_exceeds_the_share_goes_by_its_last_use(copies: Copies) -> None:
     streams = [copies.stream(copies.file(), NOW + used, task=str(used)) for used in (3, 1, 2)]
     each = sum(os.fstat(fd).st_blocks * 512 for fd in copies.file().descriptors)
     left = 3 * (SHARE - 1) * each
-    assert beyond(streams, left) == [], "a fourth of the memory that would be available without them"
-    assert beyond(streams, left - SHARE) == [streams[1]]
-    assert beyond(streams, 2 * SHARE * each - 3 * each - SHARE) == [streams[1], streams[2]]
-    assert beyond(streams, 0) == [streams[1], streams[2], streams[0]]
+    assert over_share(streams, left) == [], "a fourth of the memory that would be available without them"
+    assert over_share(streams, left - SHARE) == [streams[1]]
+    assert over_share(streams, 2 * SHARE * each - 3 * each - SHARE) == [streams[1], streams[2]]
+    assert over_share(streams, 0) == [streams[1], streams[2], streams[0]]
 
 
 def test_what_runs_is_not_counted_nor_memory_that_it_shares(copies: Copies) -> None:
     file = copies.file()
     streams = [copies.stream(file, running=True), copies.stream(file), copies.stream(copies.file(kind=SlotFile), running=True)]
-    assert beyond(streams, 0) == []
+    assert over_share(streams, 0) == []
 
 
 def test_memory_of_several_goes_with_the_last(copies: Copies) -> None:
     file = copies.file()
     each = sum(os.fstat(fd).st_blocks * 512 for fd in file.descriptors)
     streams = [copies.stream(file, NOW), copies.stream(file, NOW + 1), copies.stream(copies.file(), NOW + 2)]
-    assert beyond(streams, 2 * (SHARE - 1) * each) == []
-    assert beyond(streams, 2 * (SHARE - 1) * each - SHARE) == streams[:2]
+    assert over_share(streams, 2 * (SHARE - 1) * each) == []
+    assert over_share(streams, 2 * (SHARE - 1) * each - SHARE) == streams[:2]
 
 
 def test_supernodes_are_told_of_what_was_let_go(tmp_path: Path, copies: Copies) -> None:
     home = Home(str(tmp_path / "home"))
-    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: NOW)
+    hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     for name in ("old", "new"):
         message = Entry(name, "t" * 64, name, "", [], "", 0, 0, 60.0).encode()
         fd_passing.send_descriptors(home.sockets, message, copies.file().descriptors).close()
@@ -178,7 +178,7 @@ def test_memory_has_one_process_that_writes_there(copies: Copies) -> None:
     ended = copies.stream(file)
     assert copy_for([ended], "t", b"one", PIECE, {place(file)}) is None, "one that followed may lead there"
     assert copy_for([ended, copies.stream(file, running=True)], "t", b"one", PIECE, set()) is None, "one leads there"
-    ended.given = True
+    ended.reused = True
     assert copy_for([ended], "t", b"one", PIECE, set()) is None, "one was given it, and may not have said yet where it leads"
     assert copy_for([ended], "t", b"one", PIECE, None) is ended
     assert copy_for([copies.stream(copies.file(kind=SlotFile))], "t", b"one", PIECE, set()) is None, "a stream evicts"
@@ -197,7 +197,7 @@ def test_what_ended_in_the_same_memory(copies: Copies) -> None:
 @pytest.mark.parametrize("handed", [True, False])
 def test_who_asks_for_nonsense_is_hung_up_on(tmp_path: Path, copies: Copies, words: object, handed: bool) -> None:
     home = Home(str(tmp_path / "home"))
-    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: NOW)
+    hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: NOW)
     entry, file = Entry("f-1-2.000", "t", "c", "", [], "", 0, 0, 60.0), copies.file()
     line = fd_passing.send_descriptors(home.sockets, entry.encode(), file.descriptors) if handed else fd_passing.connect(home.sockets)
     with line:

@@ -12,7 +12,7 @@ import pytest
 
 from dfengine.net import fd_passing
 from dfengine.peer.joins import FILE, OPENED, STREAM
-from dfengine.peer.served_downloads import Hosted
+from dfengine.peer.served_downloads import ServedDownloads
 from dfengine.storage.home import Home
 from dfengine.storage.signal_page import SignalPage
 
@@ -22,12 +22,12 @@ class Host:
 
     def __init__(self, path: Path) -> None:
         self.home = Home(str(path / "home"))
-        self.hosted = Hosted(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
+        self.hosted = ServedDownloads(self.home, fd_passing.listen(self.home.sockets), None, lambda: 100.0)
 
     def turn(self) -> None:
         """It hears what was said by now."""
         self.hosted.accept()
-        self.hosted._meeting.read()
+        self.hosted._rendezvous.read()
 
     def join(self, key: str = "k", kind: str = FILE) -> tuple[socket.socket, list[dict[str, Any]]]:
         """A download's connection, and what it is told first."""

@@ -22,7 +22,7 @@ from dfengine.net._sendfile import FileSlice, Upload
 from dfengine.net.dialer import Dialer
 from dfengine.net.http import BadRequest, Parts, Request, Response
 from dfengine.net.limit import TokenBucket
-from dfengine.peer.content_announcer import Keeper
+from dfengine.peer.content_announcer import ContentAnnouncer
 from dfengine.peer.routes import Routes
 from dfengine.peer.withdrawals import Withdrawals
 from dfengine.storage.home import Home
@@ -342,8 +342,8 @@ def test_what_is_withdrawn_leaves_no_descriptor_and_is_told(host: Host, by: str)
         if name != "c":
             assert host.piece(name, 0).status == 206
     told: list[Any] = []
-    keeper = Keeper(host.home, 1, lambda: host.now, lambda: Dialer(()))
-    withdrawals = Withdrawals(host.routes, keeper, told.extend)
+    announcer = ContentAnnouncer(host.home, 1, lambda: host.now, lambda: Dialer(()))
+    withdrawals = Withdrawals(host.routes, announcer, told.extend)
     left = {("127.0.0.1:8002", "t" * 64, f"cid-{name}") for name in ("a", "c")}
     if by == "message":
         assert withdrawals(b'{"withdraw": ["a", "c", "nothing"]}')
@@ -364,8 +364,8 @@ def test_what_is_withdrawn_leaves_no_descriptor_and_is_told(host: Host, by: str)
 @pytest.mark.parametrize("message", [b"[]", b'{"withdraw": 1}', b'{"withdraw": ["../x"]}', b'{"withdraw": [[]]}', b"[" * 9000, b"\xff"])
 def test_hostile_withdrawals(host: Host, message: bytes) -> None:
     host.share("a", 1000)
-    keeper = Keeper(host.home, 1, lambda: host.now, lambda: Dialer(()))
-    assert not Withdrawals(host.routes, keeper, lambda gone: None)(message)
+    announcer = ContentAnnouncer(host.home, 1, lambda: host.now, lambda: Dialer(()))
+    assert not Withdrawals(host.routes, announcer, lambda gone: None)(message)
     assert host.home.names() == ["a"]
 
 

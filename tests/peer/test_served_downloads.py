@@ -12,14 +12,14 @@ import pytest
 
 from dfengine._piece import Geometry
 from dfengine.net import fd_passing
-from dfengine.peer.served_downloads import SILENCE, Hosted
+from dfengine.peer.served_downloads import SILENCE, ServedDownloads
 from dfengine.storage.home import Entry, Home
 from dfengine.storage.slots import SlotFile
 
 
 def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None:
     home, clock = Home(str(tmp_path / "home")), [100.0]
-    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: clock[0])
+    hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: clock[0])
     silent = fd_passing.send_descriptors(home.sockets, b"", [])
     hosted.accept()
     hosted.sweep(100.0 + SILENCE)
@@ -36,7 +36,7 @@ def test_a_process_that_hands_over_nothing_is_hung_up_on(tmp_path: Path) -> None
 def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> None:
     """A connection that is reset is readable once for uvloop: the stream and its end come together."""
     home = Home(str(tmp_path / "home"))
-    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
+    hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     file = SlotFile.allocate(Geometry(100))
     fd_passing.send_descriptors(home.sockets, Entry("f-1-2.000", "t" * 64, "c", "", [], "", 0, 0, 60.0).encode(), file.descriptors).close()
     hosted.accept()
@@ -48,7 +48,7 @@ def test_a_stream_that_is_over_when_it_comes_runs_no_more(tmp_path: Path) -> Non
 
 def test_nobody_takes_the_name_of_a_stream_that_is_served(tmp_path: Path) -> None:
     home = Home(str(tmp_path / "home"))
-    hosted = Hosted(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
+    hosted = ServedDownloads(home, fd_passing.listen(home.sockets), None, lambda: 100.0)
     lines, files = [], []
     for cid in ("first", "second"):
         files.append(SlotFile.allocate(Geometry(100)))
@@ -84,7 +84,7 @@ def test_a_host_without_descriptors_does_not_ask_for_them_over_and_over(tmp_path
                 raise OSError(errno.EMFILE, "too many open files")
             return listener.accept()
 
-    hosted = Hosted(home, Listener(), loop, lambda: 100.0)  # type: ignore[arg-type]
+    hosted = ServedDownloads(home, Listener(), loop, lambda: 100.0)  # type: ignore[arg-type]
     silent = fd_passing.send_descriptors(home.sockets, b"", [])
     loop.run_until_complete(asyncio.sleep(0.05))
     assert len(tries) == 1

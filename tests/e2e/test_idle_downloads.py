@@ -1,4 +1,4 @@
-"""Downloads that are assigned pieces of the supernode's and fetch none cost others at most one wait of about a second."""
+"""Downloads that are assigned the supernode's pieces and fetch none delay others by at most one wait of about a second."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.e2e.scene import MIB, Scene, Supernode, until
 
 SIZE = 24 * MIB
 MOST = 30.0
-"""Seconds of an honest download on a busy machine; with the fault it took a lease of 64."""
+"""Upper bound in seconds for an honest download on a busy machine; waiting for an idle download's lease would take 64."""
 
 
 class Hog:
-    """Downloads at one address, each with a connection of its own."""
+    """Idle downloads from one address, each with its own connection."""
 
     def __init__(self, node: Supernode, url: str, ip: str = "127.0.0.66") -> None:
         self.node, self.url, self.ip = node, url, ip
@@ -43,7 +43,7 @@ class Hog:
         return line, self.ask(line, "/peer/registry", about)["data"]["taskId"], str(about["cid"])
 
     def take(self, wait: float = 0.0) -> list[int]:
-        """A new download's first pull; with `wait` the answer is not awaited, as it may be parked."""
+        """Offers of a new download's first pull; with `wait` the response is not awaited, as the pull may be parked."""
         line, task, cid = self.register()
         pull = {"task": task, "cid": cid, "want": 64, "wait": wait}
         if wait:
@@ -66,7 +66,7 @@ def hogs(*arguments: Any) -> Iterator[Hog]:
 
 
 def cached(stage: Scene) -> tuple[Supernode, str, str]:
-    """A supernode that has all of a file; the file's URL and digest."""
+    """A supernode with a complete copy of a file, and the file's URL and digest."""
     sha = stage.file("f.bin", SIZE)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -85,20 +85,20 @@ def honest(stage: Scene, node: Supernode, url: str, sha: str, host: int) -> None
 
 @pytest.mark.parametrize("ip", ["127.0.0.66", "127.0.0.2"])
 @pytest.mark.parametrize("count", [1, 40])
-def test_an_idle_download_stops_nobody(stage: Scene, ip: str, count: int) -> None:
-    """Beside an honest one from another address, and from the same."""
+def test_idle_downloads_do_not_delay_an_honest_one(stage: Scene, ip: str, count: int) -> None:
+    """The honest download comes from another address than the idle ones, or from the same."""
     node, url, sha = cached(stage)
     with hogs(node, url, ip) as hog:
         assert hog.take()
         for _ in range(1, count):
             hog.take(wait=20.0)
         honest(stage, node, url, sha, host=2)
-        # Others come later, at an address that is known to be idle.
+        # A further download from an address that is known to be idle.
         hog.take()
         honest(stage, node, url, sha, host=3)
 
 
-def test_a_download_that_reads_nothing_of_its_pieces_stops_nobody(stage: Scene) -> None:
+def test_a_download_that_reads_no_piece_responses_does_not_delay_others(stage: Scene) -> None:
     node, url, sha = cached(stage)
     with hogs(node, url) as hog:
         line, task, cid = hog.register()
@@ -116,12 +116,12 @@ def test_a_download_that_reads_nothing_of_its_pieces_stops_nobody(stage: Scene) 
             sock.close()
 
 
-def test_a_download_that_is_stopped_after_its_first_pull_stops_nobody(stage: Scene) -> None:
+def test_a_download_that_is_stopped_after_its_first_pull_does_not_delay_others(stage: Scene) -> None:
     node, url, sha = cached(stage)
     leases = 0.0
     for attempt in range(20):
         frozen = stage.start_get(url, f"frozen-{attempt}", "--notbs", "--locallimit", "1k", nodes=(node,), host=30)
-        until(lambda: node.metric("dfengine_pieces_in_flight"), "its first pull")
+        until(lambda: node.metric("dfengine_pieces_in_flight"), "the frozen download's first pull")
         os.kill(frozen.pid, signal.SIGSTOP)
         leases = node.metric("dfengine_pieces_in_flight")
         if leases:

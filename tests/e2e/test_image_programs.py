@@ -1,4 +1,4 @@
-"""Images pulled through two hosts by programs that are not told of a mirror's registry, out of an object store, and past a killed proxy."""
+"""Images pulled through two hosts by podman, buildah and ORAS, from a registry on an object store, and past a killed proxy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def programs() -> None:
 
 
 def ran(*command: str, **environment: str) -> bytes:
-    """What a command prints."""
+    """Standard output of a command that must succeed."""
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE * 2, env={**os.environ, **environment}, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
 
 @pytest.mark.parametrize("program", ["podman", "buildah"])
-def test_podman_and_buildah(stage: Scene, program: str) -> None:
+def test_podman_and_buildah_pull_an_image_once_through_two_mirrors(stage: Scene, program: str) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     policy = stage.path / "policy.json"
@@ -62,8 +62,8 @@ else:
 """
 
 
-def test_oras(stage: Scene) -> None:
-    """It knows no mirrors: the proxy is the registry for it. What it pushes is passed on."""
+def test_oras_pushes_through_the_proxy_and_pulls_each_blob_once(stage: Scene) -> None:
+    """ORAS does not support mirrors: the proxy is its registry, and passes pushes on."""
     registry = Registry(stage)
     made = {f"file-{n}": os.urandom(size) for n, size in enumerate(SIZES)}
     for name, content in made.items():
@@ -81,8 +81,8 @@ def test_oras(stage: Scene) -> None:
     assert size <= registry.sent() <= size * 1.02 + MIB
 
 
-def test_a_registry_that_keeps_its_blobs_in_s3(stage: Scene) -> None:
-    """It redirects to URLs that are signed anew each time; the proxies take them, and the store is read once."""
+def test_proxies_follow_a_registrys_redirects_to_s3_and_read_the_store_once(stage: Scene) -> None:
+    """The registry redirects to URLs with a new signature each time."""
     image = Image(stage.path / "oci", SIZES)
     with moto() as store, Gate(store) as gate:
         import boto3
@@ -108,8 +108,8 @@ def test_a_registry_that_keeps_its_blobs_in_s3(stage: Scene) -> None:
         assert reads.sent() == 0 or all(status == 307 for _, path, status, _ in reads.asked() if "/blobs/" in path)
 
 
-def test_a_proxy_that_is_killed_in_mid_pull_and_started_again(stage: Scene) -> None:
-    """containerd goes on at the registry; the next pull is by the proxy again, from what was on its disk, and the other host's too."""
+def test_a_proxy_killed_during_a_pull_resumes_from_its_disk_after_a_restart(stage: Scene) -> None:
+    """containerd continues at the registry; the next pulls of both hosts use the restarted proxy and the bytes on its disk."""
     registry, image = Registry(stage), Image(stage.path / "oci", (40 * MIB, 20 * MIB))
     registry.push(image, "app/x")
     node = stage.supernode()

@@ -1,4 +1,4 @@
-"""Images pulled by the programs that pull images, each configured as its documentation says, through two hosts."""
+"""Images pulled through two hosts by container programs, each configured as its documentation says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def programs() -> None:
     assert not MISSING, f"apt-get install {' '.join(MISSING)}"
 
 
-def test_skopeo(stage: Scene) -> None:
+def test_skopeo_pulls_an_image_once_through_two_mirrors(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -34,7 +34,7 @@ def test_skopeo(stage: Scene) -> None:
     once(image, registry)
 
 
-def test_containerd(stage: Scene) -> None:
+def test_containerd_pulls_an_image_once_through_two_mirrors(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -46,7 +46,7 @@ def test_containerd(stage: Scene) -> None:
         check(image, host.blobs(image))
         host.forget(image)
     once(image, registry)
-    # Once more, from what the proxies have.
+    # Pull again: all blobs are on the proxies' disks.
     together(lambda: hosts[0].pull(*pull), lambda: hosts[1].pull(*fetch))
     for host in hosts:
         check(image, host.blobs(image))
@@ -59,8 +59,8 @@ WRITTEN = "user:$2y$05$YIYzetT1S6pES.7tpxZnLORTXlue72gUSsXwWXkMxXFH3F0XbEHji\n"
 """user, password"""
 
 
-def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
-    """Two hosts with the right one share; a wrong one gets nothing, also of what is here."""
+def test_images_behind_a_password_are_shared_only_with_clients_that_have_it(stage: Scene) -> None:
+    """Two hosts with the right password share. A wrong one is refused, also for blobs on disk and while the registry is down."""
     users = stage.path / "users"
     users.write_text(WRITTEN)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
@@ -77,7 +77,7 @@ def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
     once(image, registry)
     with pytest.raises(AssertionError, match=r"401|authorization"):
         hosts[1].pull("content", "fetch", "--user", "user:wrong")
-    # It stops. Who was given it before still is; nobody else.
+    # The registry stops. Credentials that it accepted before are still served, all others are refused.
     registry.stop()
     token = base64.b64encode(b"user:password").decode()
     asked = functools.partial(get, mirrors[0], "/v2/app/x/manifests/1?ns=registry.test")
@@ -94,8 +94,8 @@ def test_a_registry_that_wants_a_password_and_then_stops(stage: Scene) -> None:
     check(image, hosts[0].blobs(image))
 
 
-def test_pulls_go_on_while_the_registry_is_down(stage: Scene) -> None:
-    """Also by a proxy that was killed and started again meanwhile."""
+def test_pulls_are_served_from_disk_while_the_registry_is_down(stage: Scene) -> None:
+    """Also by a proxy that was killed and restarted meanwhile."""
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     process, mirror = stage.proxy("--registry", f"registry.test={registry.url}")
@@ -120,7 +120,7 @@ def digest(body: bytes) -> str:
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
+def test_pulls_complete_after_their_supernode_is_killed(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", (40 * MIB, 20 * MIB))
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -136,7 +136,7 @@ def test_a_supernode_that_is_killed_in_mid_pull(stage: Scene) -> None:
         check(image, copied(stage.path / f"dir-{n}"))
 
 
-def test_what_hosts_toml_would_change(stage: Scene) -> None:
+def test_hosts_toml_previews_and_writes_changes_and_keeps_foreign_files(stage: Scene) -> None:
     folder = stage.path / "etc"
 
     def told(*options: str, status: int = 0) -> str:
@@ -158,7 +158,7 @@ def test_what_hosts_toml_would_change(stage: Scene) -> None:
 
 
 class Tokens:
-    """A server that gives tokens for a registry (the distribution project's token specification), another one each time."""
+    """A token server for a registry (the distribution project's token specification); it issues a new token for each request."""
 
     def __init__(self, stage: Scene) -> None:
         import datetime
@@ -185,7 +185,7 @@ class Tokens:
         )
 
     def _give(self, sock: socket.socket, asked: Asked) -> None:
-        if asked.method != "GET":  # by OAuth: clients try the other way then
+        if asked.method != "GET":  # OAuth; clients then try GET
             ok(b"", status="405 Method Not Allowed")(sock, asked)
             return
         query = dict(part.split("=", 1) for part in unquote(asked.target.partition("?")[2]).split("&") if "=" in part)
@@ -209,8 +209,8 @@ class Tokens:
         return f"{text}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
-def test_a_registry_that_wants_tokens(stage: Scene) -> None:
-    """Each host has tokens of its own, and the registry's bytes are read once."""
+def test_hosts_with_different_registry_tokens_read_an_image_once(stage: Scene) -> None:
+    """A pull with a wrong password is refused afterwards, although the blobs are on disk."""
     tokens = Tokens(stage)
     with tokens.server:
         registry, image = Registry(stage, tokens.config), Image(stage.path / "oci", SIZES)
@@ -229,8 +229,7 @@ def test_a_registry_that_wants_tokens(stage: Scene) -> None:
             hosts[1].pull("content", "fetch", "--user", "user:wrong")
 
 
-def test_a_dfdaemon_that_becomes_a_proxy(stage: Scene) -> None:
-    """By the file that it had."""
+def test_the_proxy_serves_a_registry_mirror_of_a_dfdaemon_configuration(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()

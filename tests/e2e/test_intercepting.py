@@ -1,4 +1,4 @@
-"""https through a forward proxy: hosts that are named are read, all others are tunnelled unseen."""
+"""https through a forward proxy: connections to named hosts are intercepted, all others are tunnelled unread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def curl(proxy: str, ca: str, url: str, *options: str) -> subprocess.CompletedPr
 
 
 def ca_of(stage: Scene, path: Path, host: int = 2) -> str:
-    """The file of what `dfengine proxy ca` prints."""
+    """Write the output of `dfengine proxy ca` to `path` and return its name."""
     home = stage.path / f"home-{host}"
     told = subprocess.run([*DFENGINE, "proxy", "ca", "--home", str(home)], capture_output=True, check=True).stdout
     assert b"PRIVATE" not in told
@@ -45,7 +45,7 @@ def ca_of(stage: Scene, path: Path, host: int = 2) -> str:
     return str(path)
 
 
-def test_named_hosts_are_read_and_others_are_not(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+def test_only_connections_to_named_hosts_are_intercepted(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
     server, authority = origin
     node = stage.supernode()
     hosts = []
@@ -62,23 +62,23 @@ def test_named_hosts_are_read_and_others_are_not(stage: Scene, origin: tuple[Tls
         assert b"Via: 1.1 dfengine" in answer.stdout
         answer = curl(proxy, ca, f"{url}/big.bin", "-r", "5-9")
         assert answer.stdout == content[5:10]
-        # The other name of the same server is tunnelled: its own certificate comes, and the proxy's authority is not believed.
+        # Another name of the same server is tunnelled: it presents its own certificate, which the proxy's authority did not issue.
         other = f"https://127.0.0.1:{server.port}/small.txt"
         assert curl(proxy, authority.ca, other).stdout == b"small"
         assert curl(proxy, ca, other).returncode == 60
-        # Who does not trust the proxy's authority is not served.
+        # A client that does not trust the proxy's authority fails.
         assert curl(proxy, authority.ca, f"{url}/small.txt").returncode == 60
-        # Its paths are not the proxy's own.
+        # Paths of the proxy's own endpoints are requested from the origin.
         for path in ("healthy", "v2/", "hub/x", "s3"):
             said = curl(proxy, ca, f"{url}/{path}", "-i").stdout.partition(b"\r\n\r\n")[2]
             assert (said.startswith(b"HTTP/1.1 404 "), b"nginx" in said) == (True, True)
-        # What is in the connection is for the host that CONNECT named.
+        # Requests inside the connection are only accepted for the host that CONNECT named.
         assert b" 421 " in curl(proxy, ca, f"{url}/small.txt", "-H", "Host: other.test", "-i").stdout
     assert node.metric("dfengine_origin_bytes_total") == len(content)
     assert [each["host"] for each in server.requests() if each["path"] == "/small.txt"].count("other.test") == 0
 
 
-def test_a_server_that_is_not_trusted(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+def test_an_untrusted_origin_certificate_is_answered_with_502(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
     server, _ = origin
     proxy = stage.proxy("--intercept", f"localhost:{server.port}")[1]
     answer = curl(proxy, ca_of(stage, tmp_path / "ca.pem"), f"https://localhost:{server.port}/small.txt", "-i")
@@ -86,12 +86,12 @@ def test_a_server_that_is_not_trusted(stage: Scene, origin: tuple[TlsOrigin, Aut
     assert b"--cacerts" in answer.stdout
 
 
-def test_an_authority_of_ones_own(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+def test_interception_with_a_configured_certificate_and_key(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
     server, authority = origin
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other", "other")
     cert, key = other.issue("localhost", "DNS:localhost")
-    # The second one is no authority, and comes by the file of Dragonfly 1.x, which knows which server is not verified.
+    # The second certificate is no authority; it is set by a file of Dragonfly 1.x, which also names the servers that are not verified.
     (tmp_path / "dfdaemon.yml").write_text(
         f"""
         proxies: [{{regx: 'small', direct: true}}]
@@ -116,7 +116,7 @@ def test_an_authority_of_ones_own(stage: Scene, origin: tuple[TlsOrigin, Authori
 
 
 def heard(sock: socket.socket) -> bytes:
-    """All that comes until it is closed; what came before a reset."""
+    """Bytes received until the connection is closed or reset."""
     found = b""
     with contextlib.suppress(OSError):
         while part := sock.recv(65536):
@@ -124,7 +124,7 @@ def heard(sock: socket.socket) -> bytes:
     return found
 
 
-def test_hostile_bytes_behind_connect(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
+def test_invalid_bytes_after_connect_do_not_reach_the_origin(stage: Scene, origin: tuple[TlsOrigin, Authority], tmp_path: Path) -> None:
     server, _ = origin
     process, proxy = stage.proxy("--intercept", f"localhost:{server.port}")
     place = urlsplit(proxy).hostname, urlsplit(proxy).port

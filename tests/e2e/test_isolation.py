@@ -1,4 +1,4 @@
-"""Liars against a real supernode: who sends wrong bytes is isolated for everybody, and whom a liar accuses is not."""
+"""Liars against a real supernode: a peer that sends wrong bytes is isolated from all others, an honest peer accused by liars is not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LENGTH = 9 << 20
 def serving(
     content: bytes, flip: bool, gone: bool = False, tls: ssl.SSLContext | None = None
 ) -> Iterator[tuple[int, list[int]]]:
-    """A peer server of one file, written from docs/protocol.md: its port, and the pieces asked of it. flip: one bit of each is wrong."""
+    """A peer server of one file, written from docs/protocol.md: its port, and the requested pieces. flip: one bit of each is wrong."""
     asked: list[int] = []
     geometry = Geometry(len(content))
 
@@ -73,7 +73,7 @@ def serving(
 
 
 def joined(node: Any, url: str, n: int, port: int = 0, held: bool = False) -> tuple[str, str]:
-    """(task, CID) of a download that a script registered; held: it claims all pieces."""
+    """(task, CID) of a download that the test registers; held: it claims all pieces."""
     about = registration(url, n) | {"port": port}
     answer = post(node, "/peer/registry", about)
     assert answer["code"] == 200, answer
@@ -84,7 +84,7 @@ def joined(node: Any, url: str, n: int, port: int = 0, held: bool = False) -> tu
 
 
 def complain(node: Any, task: str, cid: str, of: str, why: str) -> bool:
-    """Pull, and say of one piece that came from `of` that it was no good; False when it was offered none."""
+    """Pull, and report one piece of source `of` as failed for the reason `why`; False if no piece was offered from `of`."""
     pulled = post(node, "/swarm/pull", {"task": task, "cid": cid, "want": 3})
     for piece, _, sources in pulled.get("offers") or ():
         if of in [source[0] for source in sources]:
@@ -93,7 +93,7 @@ def complain(node: Any, task: str, cid: str, of: str, why: str) -> bool:
     return False
 
 
-def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_receiver_and_the_supernode_saw_it(stage: Scene) -> None:
+def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_verified_complaint(stage: Scene) -> None:
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     content = (stage.www / "f.bin").read_bytes()
@@ -104,19 +104,19 @@ def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_receiver_and_the_su
         hosts = iter(range(5, 30))
 
         def isolated() -> bool:
-            """On a busy machine a download may take another source, because this one is late."""
+            """Whether the peer is isolated after another download, which may use other sources on a busy machine."""
             stage.get(url, "b", "--notbs", host=next(hosts), nodes=(node,))
             return node.metric("dfengine_isolated_peers") == 1
 
-        until(isolated, "isolation")
+        until(isolated, "the peer's isolation")
         before = len(asked)
-        assert before >= 2, "the receiver, and the supernode"
+        assert before >= 2, "requests of the receiver and of the supernode"
         stage.get(url, "c", "--notbs", host=4, nodes=(node,))
         assert len(asked) == before
     assert {stage.digest(name) for name in "abc"} == {sha}
 
 
-def test_the_supernode_asks_a_suspect_by_tls_where_the_swarm_speaks_it(stage: Scene) -> None:
+def test_the_supernode_verifies_complaints_by_tls_in_a_swarm_with_tls(stage: Scene) -> None:
     authority = Authority(stage.path)
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
@@ -128,13 +128,13 @@ def test_the_supernode_asks_a_suspect_by_tls_where_the_swarm_speaks_it(stage: Sc
         stage.get(url, "a", *hosts[2], "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
         joined(node, url, 1, port, held=True)
         stage.get(url, "b", *hosts[3], "--notbs", host=3, nodes=(node,))
-        until(lambda: node.metric("dfengine_isolated_peers") == 1, "isolation")
-        assert len(asked) >= 2, "the receiver, and the supernode"
+        until(lambda: node.metric("dfengine_isolated_peers") == 1, "the peer's isolation")
+        assert len(asked) >= 2, "requests of the receiver and of the supernode"
     assert stage.digest("b") == sha
 
 
-def test_a_source_that_takes_connections_and_says_nothing_is_left_early(stage: Scene) -> None:
-    """Where nobody else could be asked it has ten seconds, and this download nine in all."""
+def test_a_source_that_accepts_connections_and_sends_nothing_is_given_up_early(stage: Scene) -> None:
+    """A source without alternatives has ten seconds; the whole download has nine."""
     sha = stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
@@ -153,7 +153,7 @@ def test_a_source_that_takes_connections_and_says_nothing_is_left_early(stage: S
     assert stage.digest("a") == stage.digest("b") == sha
 
 
-def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
+def test_false_complaints_do_not_isolate_an_honest_peer(stage: Scene) -> None:
     stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     content = (stage.www / "f.bin").read_bytes()
@@ -164,7 +164,7 @@ def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
         liars = itertools.count(2)
 
         def lied(seen: int) -> bool:
-            """While the supernode asks it does not ask once more."""
+            """Whether a new complaint made the supernode request a piece; it verifies one complaint at a time."""
             _, cid = joined(node, url, next(liars))
             assert complain(node, task, cid, honest, "digest")
             post(node, "/swarm/pull", {"task": task, "cid": cid, "failed": [[n, honest, "other"] for n in range(3)], "want": 0})
@@ -173,20 +173,20 @@ def test_liars_do_not_get_an_honest_peer_isolated(stage: Scene) -> None:
 
         for _ in range(6):
             seen = len(asked)
-            until(partial(lied, seen), "the supernode's question")
+            until(partial(lied, seen), "the supernode's request for a piece")
             assert node.metric("dfengine_isolated_peers") == 0
         node_leave(node, task, honest)
 
 
 def node_leave(node: Any, task: str, cid: str) -> None:
-    """Whoever was registered by a script goes, known or not."""
+    """Deregister a download of the test, whether the supernode still knows it or not."""
     try:
         urllib.request.urlopen(f"http://{node.node}/peer/service/down?taskId={task}&cid={cid}").close()
     except urllib.error.HTTPError as error:
         error.close()
 
 
-def test_a_peer_that_claims_what_it_has_not_is_isolated(stage: Scene) -> None:
+def test_a_peer_that_claims_missing_pieces_is_isolated(stage: Scene) -> None:
     stage.file("f.bin", LENGTH)
     url = stage.origin() + "/f.bin"
     content = (stage.www / "f.bin").read_bytes()
@@ -198,13 +198,13 @@ def test_a_peer_that_claims_what_it_has_not_is_isolated(stage: Scene) -> None:
             _, cid = joined(node, url, n)
             assert complain(node, task, cid, boaster, "gone")
             node_leave(node, task, cid)
-        until(lambda: node.metric("dfengine_isolated_peers") == 1, "isolation")
-        assert len(asked) == 1, "the supernode alone went there"
+        until(lambda: node.metric("dfengine_isolated_peers") == 1, "the peer's isolation")
+        assert len(asked) == 1, "only the supernode requested a piece"
         node_leave(node, task, boaster)
     assert json.loads(node.get(f"/tasks/{task}"))
 
 
-def test_bytes_of_one_url_get_no_other_urls_name(stage: Scene) -> None:
+def test_registrations_with_the_task_url_of_another_file_are_refused(stage: Scene) -> None:
     good, evil = stage.file("good.bin", 1 << 20), stage.file("evil.bin", 1 << 20)
     origin = stage.origin()
     node = stage.supernode()

@@ -1,4 +1,4 @@
-"""What a host's peer server keeps in memory of files and streams that have ended."""
+"""Memory of closed files and streams that a host's peer server keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 8 * MIB + 77
 
 
 def held(pid: int) -> int:
-    """Bytes of the memory of files and streams that a process has open, each once."""
+    """Memory in bytes of the files and streams that a process has open, each counted once."""
     found = {}
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -41,9 +41,9 @@ def test_a_host_keeps_one_copy_of_a_version(stage: Scene) -> None:
 
     read(*[dfengine.open] * 4)
     pid = stage.peer_pid()
-    until(lambda: held(pid) < 2 * SIZE, "one copy of what was opened")
+    until(lambda: held(pid) < 2 * SIZE, "one copy of the opened files")
     read(dfengine.stream, dfengine.open, dfengine.stream)
-    until(lambda: held(pid) < 2 * SIZE, "one copy of what was opened and streamed")
+    until(lambda: held(pid) < 2 * SIZE, "one copy of the opened and streamed files")
     assert held(pid) >= SIZE
     result = stage.get(url, "out", host=3, nodes=(node,))
     assert stage.digest("out") == digest
@@ -51,15 +51,15 @@ def test_a_host_keeps_one_copy_of_a_version(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("first", ["open", "stream"])
-def test_who_comes_later_takes_what_is_kept(stage: Scene, first: str) -> None:
-    """Nothing is sent, hashed or stored again: not by the supernode, and not by the host's own peer server."""
+def test_later_readers_use_the_memory_that_the_peer_server_keeps(stage: Scene, first: str) -> None:
+    """Nothing is sent, hashed or stored a second time, neither by the supernode nor by the host's own peer server."""
     url, digest, node = f"{stage.origin()}/f", stage.file("f", SIZE), stage.supernode()
     home = stage.path / "home-2"
     stage.homes.add(home)
     settings: dict[str, Any] = {"nodes": [node.node], "ip": "127.0.0.2", "home": home, "quiet": True, "digest": f"sha256:{digest}"}
 
     def opened() -> tuple[int, int]:
-        """Bytes of one that is opened: fetched, taken."""
+        """Bytes of an opened file: (fetched, taken from the host)."""
         with dfengine.open(url, **settings) as file:
             assert hashlib.sha256(file.map()).hexdigest() == digest
             counts = file.opened()._fetching.place.byte_counts
@@ -86,10 +86,10 @@ def test_who_comes_later_takes_what_is_kept(stage: Scene, first: str) -> None:
     assert result["from"]["host"] == SIZE
     assert node.metric("dfengine_sent_bytes_total") == before
     if first == "open":
-        assert len({*inodes}) == 1, "all that opened it had the same memory"
+        assert len({*inodes}) == 1, "all readers opened the same memory"
 
 
-def test_what_was_read_of_a_closed_file_is_not_fetched_again(stage: Scene) -> None:
+def test_bytes_read_of_a_closed_file_are_not_fetched_again(stage: Scene) -> None:
     url, node = f"{stage.origin()}/f", stage.supernode()
     digest = stage.file("f", SIZE)
     home = stage.path / "home-2"
@@ -104,7 +104,7 @@ def test_what_was_read_of_a_closed_file_is_not_fetched_again(stage: Scene) -> No
         assert counts.host + counts.supernode == SIZE
 
 
-def test_what_turned_out_to_be_wrong_is_taken_by_nobody(stage: Scene) -> None:
+def test_memory_that_failed_its_digest_is_not_reused(stage: Scene) -> None:
     origin, node = stage.origin(), stage.supernode()
     home = stage.path / "home-2"
     stage.homes.add(home)

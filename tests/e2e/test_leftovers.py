@@ -1,6 +1,6 @@
-"""What follows an answer on a kept connection, in the very TLS record that ends the answer: it is not the next answer.
+"""Bytes after a response on a kept connection, in the TLS record that ends the response, are not taken for the next response.
 
-Neither a look at the socket shows it, nor is it there when the next request is sent: it lies in the memory of the TLS library.
+The socket does not show them, neither after the response nor when the next request is sent: they are in the TLS library's buffer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def answer(body: bytes, tag: str, span: str = "") -> tuple[bytes, bytes]:
 
 
 def followed(own: tuple[bytes, bytes], more: bytes) -> Script:
-    """An answer, and what nobody asked for in the record with its end. Each `sendall` makes one record."""
+    """Send a response, with unrequested bytes in the record that ends it. Each `sendall` makes one record."""
 
     def send(sock: socket.socket, asked: Asked) -> None:
         head, body = own
@@ -44,19 +44,19 @@ def followed(own: tuple[bytes, bytes], more: bytes) -> Script:
             sock.sendall(head + more)
             return
         sock.sendall(head)
-        time.sleep(0.1)  # so that the head is read, and the rest by another call
+        time.sleep(0.1)  # so that the head and the rest are read by separate calls
         sock.sendall(body + more)
 
     return send
 
 
 WRONG = b"".join(answer(b"y", "wrong", "bytes 0-0/9"))
-MORE = {"an answer": WRONG, "a part of one": WRONG[:30], "its first letter": b"H", "no HTTP": b"\0\1\2", "a line's end": b"\r\n" + WRONG}
+MORE = {"response": WRONG, "partial response": WRONG[:30], "one letter": b"H", "not HTTP": b"\0\1\2", "line end": b"\r\n" + WRONG}
 
 
 @pytest.mark.parametrize("more", MORE)
-def test_what_follows_the_first_byte_of_an_object(stage: Scene, server: Upstream, tmp_path: Path, more: str) -> None:
-    """The S3 facade's own questions, by libcurl."""
+def test_the_s3_facade_discards_bytes_after_an_origins_response(stage: Scene, server: Upstream, tmp_path: Path, more: str) -> None:
+    """The S3 facade's own requests to the origin, by libcurl."""
     for key in "abcd":
         server.scripts[f"/{key}"] = followed(answer(b"x", key, "bytes 0-0/9"), MORE[more])
     url = stage.proxy("--s3-bucket", f"web={server.url}/", "--s3-fresh", "0s", "--cacerts", str(tmp_path / "ca.pem"))[1]
@@ -66,7 +66,7 @@ def test_what_follows_the_first_byte_of_an_object(stage: Scene, server: Upstream
 
 @pytest.mark.parametrize("more", MORE)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_follows_an_answer_that_is_passed_on(stage: Scene, server: Upstream, tmp_path: Path, method: str, more: str) -> None:
+def test_the_proxy_discards_bytes_after_an_origins_response(stage: Scene, server: Upstream, tmp_path: Path, method: str, more: str) -> None:
     paths = [f"/v2/a/{n}" for n in range(4)]
     for path in paths:
         server.scripts[path] = followed(answer(path.encode(), path[-1]), MORE[more])
@@ -75,4 +75,4 @@ def test_what_follows_an_answer_that_is_passed_on(stage: Scene, server: Upstream
         told, body = get(url, path, method)
         assert (told.status, told.headers["etag"]) == (200, f'"{path[-1]}"')
         assert body == (path.encode() if method == "GET" else b"")
-    assert server.connections == len(paths), "a connection on which more came than an answer is not used again"
+    assert server.connections == len(paths), "a connection with bytes after a response is not reused"

@@ -1,4 +1,4 @@
-"""Our client through 1.x supernodes that answer as they may: in other forms of HTTP and JSON, in other orders, with other codes."""
+"""Our client with 1.x supernodes whose responses vary within the protocol: forms of HTTP and JSON, orders, codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE = random.Random(1).randbytes(6 * MIB + 77)
 
 
 class Choosing(LegacySupernode):
-    """`form`: of its control answers, see `_form`."""
+    """`form`: the form of its control responses, see `_json` and `_form`."""
 
     def __init__(self, form: str = "", **options: Any) -> None:
         self.form = form
@@ -81,7 +81,7 @@ def get(folder: Path, url: str, *nodes: LegacySupernode, **settings: Any) -> cli
         "other order", "offered twice", "no md5",
     ],
 )
-def test_the_form_of_an_answer(tmp_path: Path, form: str) -> None:
+def test_control_responses_of_every_allowed_form_are_accepted(tmp_path: Path, form: str) -> None:
     with Choosing(form) as node:
         result = get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True)
         assert result.from_supernode == len(WHOLE)
@@ -89,8 +89,8 @@ def test_the_form_of_an_answer(tmp_path: Path, form: str) -> None:
         assert set(node.asked.values()) == {1}
 
 
-def test_a_source_whose_path_has_blanks(tmp_path: Path) -> None:
-    """1.x clients name their path after their output, and the supernode passes it on as it came."""
+def test_blanks_in_a_sources_path_are_percent_encoded(tmp_path: Path) -> None:
+    """1.x clients name their path after their output, and the supernode passes it on unchanged."""
     with Choosing() as node:
         plain = node.offer
         node.offer = lambda n, cid: {**plain(n, cid), "path": "/download/my file é"}
@@ -99,13 +99,13 @@ def test_a_source_whose_path_has_blanks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("piece_size", [MIB, 4 * MIB, 5 * MIB, 15 * MIB])
-def test_the_size_of_pieces_is_the_supernodes_choice(tmp_path: Path, piece_size: int) -> None:
+def test_the_supernode_chooses_the_piece_size(tmp_path: Path, piece_size: int) -> None:
     with Choosing(piece_size=piece_size) as node:
         assert get(tmp_path, "http://127.0.0.1:1/file", node, notbs=True).from_supernode == len(WHOLE)
 
 
 @pytest.mark.parametrize("code", [-1, 500, 501, 502, 604, 605, 606, 607, 608, 609, 610, 999])
-def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(tmp_path: Path, code: int) -> None:
+def test_a_supernode_that_registers_and_fails_every_pull_is_replaced_by_the_next(tmp_path: Path, code: int) -> None:
     with Choosing() as one, Choosing() as other, Origin(WHOLE) as origin:
         by_port = {one.port: one, other.port: other}
         first = by_port[order((SupernodeAddress("127.0.0.1", port) for port in by_port), task_id(origin.url))[0].port]
@@ -116,7 +116,7 @@ def test_one_that_takes_registrations_and_fails_every_pull_is_left_for_the_next(
         assert result.from_supernode == len(WHOLE)
 
 
-def test_waiting_for_somebodys_credentials_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_another_clients_credentials_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfengine.client.supernode_session.AUTH_PAUSE", 0.02)
     monkeypatch.setattr("dfengine.client.supernode_session.AUTH_PATIENCE", 0.2)
     with Choosing() as node, Origin(WHOLE) as origin:

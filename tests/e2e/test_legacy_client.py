@@ -32,7 +32,7 @@ def exchange(address: str, method: str, target: str, headers: dict[str, str] | N
 
 
 class LegacyClient:
-    """Registers, pulls, fetches framed pieces, checks their md5, reports; and serves what it has after `serve`, if it `serves`."""
+    """Registers, pulls, fetches framed pieces, checks their md5s and reports them; with `serves` it serves its pieces after `serve`."""
 
     def __init__(self, node: Supernode, url: str, ip: str, serves: bool = False) -> None:
         self.node, self.url, self.ip = node, url, ip
@@ -70,9 +70,9 @@ class LegacyClient:
         return dict(answer)
 
     def fetch(self, piece: dict[str, Any]) -> None:
-        """One piece from where the supernode said; written and reported."""
+        """Fetch one piece from its assigned source, check and store it."""
         address = f"{piece['peerIp']}:{piece['peerPort']}"
-        socket.create_connection((piece["peerIp"], piece["peerPort"]), 5).close()  # 1.x looks whether the source is there
+        socket.create_connection((piece["peerIp"], piece["peerPort"]), 5).close()  # 1.x first checks that the source accepts connections
         headers = {"Range": f"bytes={piece['range']}", "pieceNum": str(piece["pieceNum"]), "pieceSize": str(piece["pieceSize"])}
         status, framed = exchange(address, "GET", piece["path"], headers)
         md5, _, length = piece["pieceMd5"].partition(":")
@@ -84,7 +84,7 @@ class LegacyClient:
         self.sources[piece["pieceNum"]] = piece["cid"]
 
     def download(self) -> bytes:
-        """All of it, in 1.x's way."""
+        """Download the whole file in 1.x's way and return its content."""
         self.register()
         answer = self.pull(700, 502)
         while answer["code"] != 600:
@@ -108,7 +108,7 @@ class LegacyClient:
         return b"".join(self.pieces[n][4:-1] for n in sorted(self.pieces))
 
     def serve(self) -> None:
-        """Answer piece requests from what was fetched, in a thread, until `close`."""
+        """Serve the fetched pieces in a thread, until `close`."""
         assert self._listener is not None
         self._listener.listen()
 
@@ -143,7 +143,7 @@ class LegacyClient:
                 sock.sendall(f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(framed)}\r\n\r\n".encode() + framed)
 
     def leave(self) -> int:
-        """Service down; its code. A second time is refused."""
+        """Deregister by service down and return its code; a second time is refused."""
         target = f"/peer/service/down?taskId={self.task}&cid={self.cid}"
         code = json.loads(exchange(self.node.node, "GET", target)[1])["code"]
         assert exchange(self.node.node, "GET", target)[0] == 500
@@ -168,24 +168,24 @@ def test_a_1x_client_downloads_through_our_supernode(stage: Scene, size: int) ->
     stage.check_read_once("/f", size, node)
 
 
-def test_a_1x_client_of_unknown_length(stage: Scene) -> None:
+def test_a_1x_client_downloads_a_file_of_unknown_length(stage: Scene) -> None:
     digest = stage.file("f", 13 * MIB)
     client = LegacyClient(stage.supernode(), stage.origin() + "/chunked/f", "127.0.0.1")
     assert hashlib.sha256(client.download()).hexdigest() == digest
     client.leave()
 
 
-def test_1x_and_native_peers_feed_each_other(stage: Scene) -> None:
+def test_1x_and_native_peers_serve_each_other(stage: Scene) -> None:
     size = 30_000_000
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
     node = stage.supernode()
     stage.get(url, "a", nodes=(node,))
     old = LegacyClient(node, url, "127.0.0.1", serves=True)
-    old.path = "/peer/file/my output-77"  # 1.x names it after its output
+    old.path = "/peer/file/my output-77"  # 1.x names its path after its output
     assert hashlib.sha256(old.download()).hexdigest() == digest
     assert any(not cid.startswith("cdnnode:") for cid in old.sources.values()), "some pieces from the native peer"
-    # The native peer leaves; what the 1.x peer has is fetched from it.
+    # The native peer leaves; the next download fetches the 1.x peer's pieces.
     pid = stage.peer_pid()
 
     os.kill(pid, signal.SIGTERM)
@@ -199,7 +199,7 @@ def test_1x_and_native_peers_feed_each_other(stage: Scene) -> None:
     old.close()
 
 
-def test_1x_is_told_when_the_expected_md5_is_not_met(stage: Scene) -> None:
+def test_a_1x_client_receives_an_error_that_names_an_md5_mismatch(stage: Scene) -> None:
     stage.file("f", 9_000_000)
     url = stage.origin() + "/f"
     node = stage.supernode()

@@ -1,4 +1,4 @@
-"""What a 1.x client's registration is answered, as far as it differs from our own client's."""
+"""Responses to registrations of 1.x clients, where they differ from those to our own client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.test_legacy_client import JSON, LegacyClient, exchange
 
 
 def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
-    """What a 1.x client's registration is answered."""
+    """Status and body of the response to a 1.x client's registration."""
     client = LegacyClient(node, url, ip)
     body = {"superNodeIp": "127.0.0.1", "rawUrl": url, "taskUrl": url, "cid": client.cid, "ip": ip, "hostName": "old", "port": 0,
             "path": client.path, "version": "1.0.6", "pattern": "cdn", **more}
@@ -22,8 +22,8 @@ def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
     return status, json.loads(content)
 
 
-def test_an_origin_that_wants_credentials_is_refused_and_the_client_goes_there(stage: Scene) -> None:
-    """Code 608 would end the real dfget; ours is told, since it goes on by itself."""
+def test_1x_clients_are_refused_for_a_protected_origin_and_read_it_themselves(stage: Scene) -> None:
+    """Code 608 would end the real dfget; our client receives it, since it continues by itself."""
     stage.file("f.bin", MIB)
     url = stage.origin() + "/private/f.bin"
     node = stage.supernode()
@@ -35,7 +35,7 @@ def test_an_origin_that_wants_credentials_is_refused_and_the_client_goes_there(s
     assert legacy(node, url, "127.0.0.42", native=1)[1]["code"] == 608
 
 
-def test_a_blank_in_a_url_is_taken_as_1x_does(stage: Scene) -> None:
+def test_blanks_in_a_urls_path_and_query_are_accepted_as_by_1x(stage: Scene) -> None:
     sha = stage.file("a b.bin", MIB)
     base = stage.origin()
     node = stage.supernode()
@@ -48,8 +48,8 @@ def test_a_blank_in_a_url_is_taken_as_1x_does(stage: Scene) -> None:
         assert legacy(node, wrong, "127.0.0.41")[0] == 500
 
 
-def test_an_md5_in_capitals(stage: Scene) -> None:
-    """1.x compares to the letter, and ends without a file and with exit 0: its client is refused. Ours, and lower case, share a swarm."""
+def test_1x_clients_with_an_uppercase_md5_are_refused(stage: Scene) -> None:
+    """1.x compares case-sensitively and ends without a file, with exit 0. Our client accepts upper case, in the swarm of lower case."""
     stage.file("f.bin", MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
@@ -64,8 +64,8 @@ def test_an_md5_in_capitals(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize(("first", "then"), [(406, 200), (400, 200), (431, 200), (404, 500), (410, 500)])
-def test_what_one_clients_headers_brought_is_not_the_others_answer(stage: Scene, first: int, then: int) -> None:
-    """Headers that open nothing are not part of the task's name, and the origin may dislike one of them."""
+def test_an_origins_refusal_of_headers_is_not_kept_for_other_clients_but_a_404_is(stage: Scene, first: int, then: int) -> None:
+    """Headers that carry no credentials are not part of the task's name, and the origin may refuse a request for one of them."""
     stage.file("f.bin", MIB)
     base = stage.origin(odd=f"if ($http_accept = 'text/odd') {{ return {first}; }}")
     node = stage.supernode()
@@ -74,8 +74,8 @@ def test_what_one_clients_headers_brought_is_not_the_others_answer(stage: Scene,
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_download_that_registered_natively_gets_no_pieces_by_the_1x_pull(stage: Scene, again: bool) -> None:
-    """Nor does one that takes its CID: its pieces' md5s may be unknown."""
+def test_native_downloads_receive_no_pieces_by_the_1x_pull(stage: Scene, again: bool) -> None:
+    """Nor does a 1.x client that registers with the same CID: the md5s of the pieces may be unknown."""
     stage.file("f.bin", 9 * MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()

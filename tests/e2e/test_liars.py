@@ -1,4 +1,4 @@
-"""A registry that sends something else than the blob that is named: it pays for it, and the next one is asked."""
+"""A registry that sends other bytes than the named blob is read once; then the next registry is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def honest() -> Iterator[Blobs]:
 
 
 def pulled(url: str, path: str) -> tuple[int, bytes]:
-    """Status and body, as far as they came."""
+    """Status and body, as far as they were received."""
     try:
         answer, body = get(url, path)
         return answer.status, body
@@ -46,8 +46,8 @@ def path_of(registry: Blobs) -> str:
     return path
 
 
-def test_the_next_source_is_asked(stage: Scene, liar: Blobs, honest: Blobs) -> None:
-    """Two hosts, each with a registry of its own; the wrong one is asked first, and again and again."""
+def test_after_a_wrong_blob_the_next_registry_is_read(stage: Scene, liar: Blobs, honest: Blobs) -> None:
+    """Two hosts, each with its own registry; the host of the wrong registry pulls first, four times."""
     node, path = stage.supernode(), path_of(honest)
     wrong = stage.proxy("--registry", liar.url, host=2, nodes=(node,))[1]
     right = stage.proxy("--registry", honest.url, host=3, nodes=(node,))[1]
@@ -56,7 +56,7 @@ def test_the_next_source_is_asked(stage: Scene, liar: Blobs, honest: Blobs) -> N
         assert len(body) < len(DATA) or status == 502
     assert liar.sent <= len(DATA) + buffered()
     until(lambda: pulled(right, path) == (200, DATA), "the right blob")
-    # Also where the wrong one is configured, out of the swarm.
+    # Also on the host of the wrong registry, from the swarm.
     until(lambda: pulled(wrong, path) == (200, DATA), "the right blob on the other host")
     assert liar.sent <= len(DATA) + buffered()
     assert honest.sent <= len(DATA) + buffered()
@@ -65,8 +65,7 @@ def test_the_next_source_is_asked(stage: Scene, liar: Blobs, honest: Blobs) -> N
             assert kept.read_bytes() == DATA
 
 
-def test_together(stage: Scene, liar: Blobs, honest: Blobs) -> None:
-    """The right one joins while the wrong one is read."""
+def test_a_right_registry_joins_a_task_while_a_wrong_one_is_read(stage: Scene, liar: Blobs, honest: Blobs) -> None:
     node, path = stage.supernode(), path_of(honest)
     liar.rate = 8 << 20
     right = stage.proxy("--registry", honest.url, nodes=(node,))[1]
@@ -76,8 +75,8 @@ def test_together(stage: Scene, liar: Blobs, honest: Blobs) -> None:
     assert liar.sent <= len(DATA) + buffered()
 
 
-def test_a_wrong_registry_alone(stage: Scene, liar: Blobs) -> None:
-    """Without a swarm it is read once, and nothing of it is passed on either."""
+def test_a_wrong_registry_without_a_swarm_is_read_once(stage: Scene, liar: Blobs) -> None:
+    """Later pulls are refused, and nothing is kept on disk."""
     path = path_of(liar)
     url = stage.proxy("--registry", liar.url)[1]
     assert len(pulled(url, path)[1]) < len(DATA)
@@ -89,8 +88,8 @@ def test_a_wrong_registry_alone(stage: Scene, liar: Blobs) -> None:
     assert not list((stage.path / "home-2" / "blobs").iterdir())
 
 
-def test_whoever_names_wrong_places_spoils_no_task_for_long(stage: Scene, liar: Blobs, honest: Blobs) -> None:
-    """By registrations alone, with ever other places; 127.0.0.1 is everybody's address here, so the honest one is not believed either."""
+def test_registrations_with_wrong_urls_do_not_spoil_a_task_for_long(stage: Scene, liar: Blobs, honest: Blobs) -> None:
+    """Only by registrations, each with another URL. All clients have the address 127.0.0.1, so the honest one is not trusted either."""
     node, path = stage.supernode(), path_of(honest)
     hex = path.rpartition(":")[2]
     for n in range(3):

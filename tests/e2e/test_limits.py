@@ -1,4 +1,4 @@
-"""What a supernode remembers at most."""
+"""Limits of the state that a supernode keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.e2e.test_faults import post, registration
 
 
 @pytest.mark.parametrize(("limit", "said"), [("quota.MOST_TASKS", "tasks"), ("swarm.members.MOST_DOWNLOADS", "downloads")])
-def test_a_full_supernode_refuses_before_it_asks_the_origin(
+def test_a_full_supernode_refuses_before_it_reads_the_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, said: str
 ) -> None:
     monkeypatch.setattr(f"dfengine.supernode.{limit}", 0)
@@ -47,7 +47,7 @@ def test_a_full_supernode_refuses_before_it_asks_the_origin(
     asyncio.run(play())
 
 
-def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_of_a_waiting_preheat_count_towards_its_clients_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         waiting = asyncio.Event()
@@ -67,7 +67,7 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
         preheats.cancel(job)
         assert (await preheat).status == 500
         assert job.task is not None
-        await asyncio.wait([job.task])  # it is answered at once, and ends after that
+        await asyncio.wait([job.task])  # the response is sent at once, and the task ends after it
         assert not node.quota._bytes._amounts
         assert not preheats._shares
         preheats.close()
@@ -76,7 +76,7 @@ def test_a_preheat_that_waits_counts_with_its_headers(tmp_path: Path, monkeypatc
     asyncio.run(play())
 
 
-def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
+def test_expired_origin_leases_are_swept(tmp_path: Path) -> None:
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         leases = node.origins.leases
@@ -88,8 +88,8 @@ def test_leave_that_ran_out_is_swept(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path) -> None:
-    """And not when the collector comes by: the disk that its copy fills is wanted."""
+def test_a_forgotten_failed_fetch_is_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    """Until the collector ran, its copy would occupy disk space that is needed."""
 
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
@@ -112,7 +112,7 @@ def test_a_fetch_that_failed_goes_when_it_is_forgotten(tmp_path: Path) -> None:
         gc.enable()
 
 
-def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:
+def test_unknown_task_names_are_not_remembered(tmp_path: Path) -> None:
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(UnknownTask):
@@ -123,8 +123,8 @@ def test_what_names_no_task_is_not_remembered(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_runs_of_pieces_count_as_so_many_reports(stage: Scene) -> None:
-    """The pieces of a short message may be as many as of a thousand files."""
+def test_runs_of_pieces_are_limited_by_their_number_of_pieces(stage: Scene) -> None:
+    """A short message can name as many pieces as a thousand files have."""
     stage.file("f", 9 << 20)
     node = stage.supernode()
     url = stage.origin() + "/f"

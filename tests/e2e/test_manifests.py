@@ -1,4 +1,4 @@
-"""Manifests by digest: who may have one says the registry, once for each; what it sends, once for all."""
+"""Manifests by digest: the registry authorizes each client once, and its bytes are fetched once for all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACCEPT = f"{TYPE}, application/vnd.oci.image.index.v1+json"
 
 
 class Manifests(Upstream):
-    """A registry that has BODY for who has one of `tokens`, if there are any, and wants its type accepted."""
+    """A registry that sends BODY to clients that accept its type and, if there are `tokens`, send one of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ def test_eight_hosts_cost_the_registry_one_request(stage: Scene, registry: Manif
         thread.join()
     assert found == [(200, BODY, TYPE)] * 8
     assert registry.sent == [""]
-    # Who does not take its type is given the registry's own answer.
+    # A client that does not accept the type receives the registry's own response.
     assert get(hosts[0], PATH, Accept="text/html")[0].status == 404
 
 
-def test_tokens(stage: Scene, registry: Manifests) -> None:
-    """Each shows its own; what is here is given to nobody whose the registry refuses."""
+def test_manifests_on_disk_are_served_only_with_a_token_that_the_registry_accepts(stage: Scene, registry: Manifests) -> None:
+    """Hosts with different tokens share one copy; a refused token receives the registry's response, also for a manifest on disk."""
     node = stage.supernode()
     registry.tokens = {"one", "two"}
     hosts = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
@@ -81,7 +81,7 @@ def test_tokens(stage: Scene, registry: Manifests) -> None:
     assert registry.sent.count("Bearer one") + registry.sent.count("Bearer two") == 1
 
 
-def test_while_the_registry_is_down(stage: Scene) -> None:
+def test_authorized_clients_receive_manifests_while_the_registry_is_down(stage: Scene) -> None:
     node = stage.supernode()
     with Manifests() as registry:
         registry.tokens = {"one"}
@@ -93,8 +93,8 @@ def test_while_the_registry_is_down(stage: Scene) -> None:
         assert get(url, PATH, Accept=ACCEPT, **bad)[0].status == 502
 
 
-def test_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None:
-    """As while it is down; one request waits, and the others are answered without asking. Who has nothing here waits for it."""
+def test_authorized_clients_receive_manifests_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None:
+    """One request waits, and the others are answered without a request to the registry. Clients that it has not authorized wait for it."""
     registry.tokens = {"one"}
     registry.scripts["/v2/a/manifests/1"] = registry.scripts[PATH]
     url = stage.proxy("--registry", registry.url)[1]
@@ -118,7 +118,7 @@ def test_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None
         refused: list[int] = []
         other = threading.Thread(target=lambda: refused.append(get(url, PATH, Accept=ACCEPT, Authorization="Bearer bad")[0].status))
         other.start()
-        until(lambda: len(registry.asked) > before + 1, "the registry being asked")
+        until(lambda: len(registry.asked) > before + 1, "a request to the registry")
         assert not refused
     finally:
         speaks.set()
@@ -126,8 +126,7 @@ def test_while_the_registry_is_silent(stage: Scene, registry: Manifests) -> None
     assert refused == [401]
 
 
-def test_a_wrong_manifest_comes_by_no_other_way(stage: Scene, registry: Manifests) -> None:
-    """What the registry sends is not passed on, and is kept nowhere."""
+def test_a_manifest_with_a_wrong_digest_is_neither_passed_on_nor_kept(stage: Scene, registry: Manifests) -> None:
     node = stage.supernode()
     registry.body = BODY.replace(b"[]", b"{}")
     urls = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
@@ -138,7 +137,7 @@ def test_a_wrong_manifest_comes_by_no_other_way(stage: Scene, registry: Manifest
     until(lambda: all(get(url, PATH, Accept=ACCEPT)[1] == BODY for url in urls), "the right manifest")
 
 
-def test_a_supernode_that_is_silent_holds_up_no_manifest(stage: Scene, registry: Manifests) -> None:
+def test_manifests_are_served_despite_a_silent_supernode(stage: Scene, registry: Manifests) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = stage.proxy("--registry", registry.url, "-n", f"127.0.0.1:{silent.getsockname()[1]}")[1]
         assert get(url, PATH, Accept=ACCEPT)[1] == BODY

@@ -1,4 +1,4 @@
-"""Several files by one command: outputs, failures, what is told, and what a signal leaves behind."""
+"""Several files by one command: outputs, failures, messages, and the state after a signal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(stage: Scene, *words: str, status: int = 0, stdin: bytes = b"", host: in
 
 
 def files(stage: Scene, count: int, size: int = 10_000) -> dict[str, str]:
-    """Name -> sha256 of files at the origin."""
+    """Create files at the origin; {name: sha256}."""
     return {f"f{n}": stage.file(f"f{n}", size) for n in range(count)}
 
 
@@ -106,7 +106,7 @@ def test_failures_are_named_and_the_others_arrive(stage: Scene) -> None:
     assert not (stage.path / "x").exists()
 
 
-def test_what_fails_by_one_cause_is_told_once_with_a_count(stage: Scene) -> None:
+def test_failures_with_one_cause_are_reported_once_with_a_count(stage: Scene) -> None:
     expected = files(stage, 1)
     url = stage.origin()
     urls = [f"{url}/nothing-{n}" for n in range(30)]
@@ -122,7 +122,7 @@ def test_what_fails_by_one_cause_is_told_once_with_a_count(stage: Scene) -> None
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_a_dry_run_tells_what_would_be_downloaded(stage: Scene, more: tuple[str, ...]) -> None:
+def test_a_dry_run_lists_urls_and_outputs_and_downloads_nothing(stage: Scene, more: tuple[str, ...]) -> None:
     url = stage.origin()
     (stage.path / "list").write_text(f"{url}/f0\n out=a/zero\n{url}/f1\n")
     out, err = run(stage, "--input-file", str(stage.path / "list"), f"{url}/f2", "-P", str(stage.path / "out"), "--dry-run", *more)
@@ -143,7 +143,7 @@ def test_a_dry_run_tells_what_would_be_downloaded(stage: Scene, more: tuple[str,
     ("listed", "said"),
     [(b"{url}/f0\n{url}/f1\n out=f0\n", "line 2 of the list: two URLs have the output"), (b"{url}/f0\nhttp://o/\0\n", "line 2.*NUL")],
 )
-def test_a_bad_file_is_refused_before_anything_is_begun(stage: Scene, listed: bytes, said: str) -> None:
+def test_an_invalid_list_is_refused_before_any_download(stage: Scene, listed: bytes, said: str) -> None:
     files(stage, 2)
     url = stage.origin()
     (stage.path / "list").write_bytes(listed.replace(b"{url}", url.encode()))
@@ -154,7 +154,7 @@ def test_a_bad_file_is_refused_before_anything_is_begun(stage: Scene, listed: by
     assert not stage.requests()
 
 
-def test_a_second_run_fetches_what_failed(stage: Scene) -> None:
+def test_a_second_run_fetches_only_the_failed_files(stage: Scene) -> None:
     expected = files(stage, 3)
     url, folder = stage.origin(), str(stage.path / "out")
     stage.path.joinpath("out").mkdir()
@@ -171,8 +171,8 @@ def test_a_second_run_fetches_what_failed(stage: Scene) -> None:
     assert json.loads(out)["skipped"] == 3
 
 
-def test_a_list_is_read_while_its_files_come(stage: Scene) -> None:
-    """Who makes it may wait for the files."""
+def test_downloads_start_before_the_list_ends(stage: Scene) -> None:
+    """The program that writes the list may wait for its files."""
     expected = files(stage, 3)
     url = stage.origin()
     words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"), "-q")
@@ -193,7 +193,7 @@ def test_a_list_is_read_while_its_files_come(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_a_signal_ends_all_and_the_next_run_goes_on(stage: Scene, more: tuple[str, ...]) -> None:
+def test_a_signal_ends_all_downloads_and_the_next_run_completes_them(stage: Scene, more: tuple[str, ...]) -> None:
     expected = files(stage, 6, 4 * MIB)
     expected["small"] = stage.file("small", 1000)
     url, node = stage.origin(slow="1m"), stage.supernode()
@@ -202,7 +202,7 @@ def test_a_signal_ends_all_and_the_next_run_goes_on(stage: Scene, more: tuple[st
     urls = [f"{url}/small", *(f"{url}/slow/{name}" for name in expected if name != "small")]
     words = command(stage, *urls, "-P", str(folder), "-j", "4", "-n", node.node, *more)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until(lambda: (folder / "small").exists() and len(list(folder.glob(".*.part"))) >= 3, "downloads under way")
+    until(lambda: (folder / "small").exists() and len(list(folder.glob(".*.part"))) >= 3, "running downloads")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
@@ -218,7 +218,7 @@ def test_a_signal_ends_all_and_the_next_run_goes_on(stage: Scene, more: tuple[st
     assert digests(folder) == expected
 
 
-def test_nobody_reads_what_is_printed(stage: Scene) -> None:
+def test_a_closed_stdout_is_reported_by_code_23(stage: Scene) -> None:
     files(stage, 40)
     url = stage.origin()
     read, write = os.pipe()
@@ -229,7 +229,7 @@ def test_nobody_reads_what_is_printed(stage: Scene) -> None:
     assert done.returncode == 23
 
 
-def test_one_line_on_a_terminal_shows_all(stage: Scene) -> None:
+def test_one_terminal_line_shows_the_progress_of_all_files(stage: Scene) -> None:
     files(stage, 5, 2 * MIB)
     url, node = stage.origin(), stage.supernode()
     urls = [f"{url}/f{n}" for n in range(5)]
@@ -242,7 +242,7 @@ def test_one_line_on_a_terminal_shows_all(stage: Scene) -> None:
         assert len(terminal.screen) == 2
 
 
-def test_a_failure_stands_beside_the_line(stage: Scene) -> None:
+def test_a_failure_is_printed_once_beside_the_progress_line(stage: Scene) -> None:
     files(stage, 2, 2 * MIB)
     url = stage.origin()
     words = command(stage, f"{url}/f0", f"{url}/none", f"{url}/f1", "-P", str(stage.path / "out"), "--create-dirs", "--locallimit", "2M")
@@ -253,8 +253,8 @@ def test_a_failure_stands_beside_the_line(stage: Scene) -> None:
         assert sum("404" in line for line in terminal.screen) == 1
 
 
-def test_a_limit_is_that_of_all_files_together(tmp_path: Path) -> None:
-    """Counted at the origin, which is given a second's worth at most before all of it is wanted."""
+def test_locallimit_limits_all_files_together(tmp_path: Path) -> None:
+    """Three files of 1 MiB each with --locallimit 1M."""
     with Origin(bytes(MIB)) as origin:
         words = [f"{origin.url}?{n}" for n in range(3)]
         listed = "".join(f"{url}\n out=f{n}\n" for n, url in enumerate(words))
@@ -272,26 +272,26 @@ def test_files_share_connections_and_the_peer_server(stage: Scene) -> None:
     url, node = stage.origin(), stage.supernode()
     urls = [f"{url}/{name}" for name in expected]
     run(stage, *urls, "-P", str(stage.path / "warm"), "--create-dirs", "-n", node.node, host=3)
-    run(stage, urls[0], "-o", str(stage.path / "one"), "-n", node.node)  # the peer server runs before it is counted, and is not
+    run(stage, urls[0], "-o", str(stage.path / "one"), "-n", node.node)  # starts the peer server, whose connections are not counted
     calls = stage.path / "calls"
     words = command(stage, *urls, "-P", str(stage.path / "out"), "--create-dirs", "-n", node.node, "-j", "4", "-q")
     subprocess.run(["strace", "-f", "-qq", "-e", "trace=connect", "-o", str(calls), *words], check=True, timeout=2 * PATIENCE)
     assert digests(stage.path / "out") == expected
     made = [line for line in calls.read_text().splitlines() if "AF_INET" in line and "SOCK_DGRAM" not in line]
-    assert len(made) <= 40, "connections of each file: " + "\n".join(made)
+    assert len(made) <= 40, "too many connections: " + "\n".join(made)
 
 
-def test_a_signal_ends_the_wait_for_a_list(stage: Scene) -> None:
+def test_a_signal_ends_the_wait_for_the_rest_of_a_list(stage: Scene) -> None:
     expected = files(stage, 1)
     url = stage.origin()
     words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"), "--json")
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write(f"{url}/f0\n{url}/none\n".encode())  # the second one may still get options
+    process.stdin.write(f"{url}/f0\n{url}/none\n".encode())  # options of the second URL may still follow
     process.stdin.flush()
     until(lambda: (stage.path / "out/f0").exists(), "the first file")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 143, "the list is not at its end"
+    assert process.wait(PATIENCE) == 143, "the list has not ended"
     out, _ = process.communicate(timeout=PATIENCE)
     told = json.loads(out)
     assert (told["code"], told["failed"]) == (143, 0)
@@ -317,7 +317,7 @@ def test_a_long_list_takes_no_more_memory_than_a_short_one(stage: Scene) -> None
 
 
 @pytest.mark.parametrize(("closed", "status", "said"), [(True, 7, "stdin is closed"), (False, 0, "0 files")])
-def test_a_closed_and_an_empty_stdin(stage: Scene, closed: bool, status: int, said: str) -> None:
+def test_a_closed_stdin_is_an_error_and_an_empty_one_is_not(stage: Scene, closed: bool, status: int, said: str) -> None:
     words = command(stage, "--input-file", "-", "-P", str(stage.path / "out"))
     script = 'exec "$@" <&-' if closed else 'exec "$@" < /dev/null'
     done = subprocess.run(["sh", "-c", script, "sh", *words], capture_output=True, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""What is wrong is said in one line that names it, with the exit code of docs/commands.md."""
+"""Errors are reported in one line that names the cause, with the exit code of docs/commands.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MD5 = hashlib.md5(WHOLE).hexdigest()
 
 
 class Command:
-    """`dfengine` in a directory of its own, without any configuration of the machine's user."""
+    """`dfengine` in its own directory, without the user's configuration."""
 
     def __init__(self, folder: Path, origin: Origin) -> None:
         self.folder, self.origin = folder, origin
@@ -33,7 +33,7 @@ class Command:
         (folder / "file").write_text("no directory, and no certificate")
 
     def __call__(self, line: str, **environment: str) -> tuple[int, str]:
-        """Exit code, and all of stderr. {url}: a file's, {base}: of its directory."""
+        """Exit code and stderr. In `line`, {url} is a file's URL and {base} its directory's."""
         code, _, err = self.run(line, **environment)
         return code, err
 
@@ -104,7 +104,7 @@ def dfengine(tmp_path: Path) -> Iterator[Command]:
         ("peer --port 80", 2, "a peer serves on 15000..65000"),
     ],
 )
-def test_one_line_and_a_code(dfengine: Command, line: str, code: int, said: str) -> None:
+def test_errors_are_one_line_that_names_the_cause_and_an_exit_code(dfengine: Command, line: str, code: int, said: str) -> None:
     with unused_port() as port, socket.create_server(("127.0.0.1", 0)) as taken:
         numbers = {"{port}": str(port), "{taken}": str(taken.getsockname()[1]), "{web}": str(dfengine.origin.port)}
         for name, number in numbers.items():
@@ -119,7 +119,7 @@ def test_one_line_and_a_code(dfengine: Command, line: str, code: int, said: str)
 @pytest.mark.parametrize(
     "flag", ["--minrate abc", "--timeout 5x", "--node a:99999", "--header abc", "--digest crc:00", "--port 80", "--zz"]
 )
-def test_a_flag_that_cannot_be_meant_is_named(dfengine: Command, flag: str) -> None:
+def test_an_invalid_flag_is_named_in_the_error(dfengine: Command, flag: str) -> None:
     code, told = dfengine("get {url} -o out " + flag)
     assert code == 2
     assert flag.split()[0] in told.splitlines()[-1]
@@ -154,7 +154,7 @@ def test_a_flag_that_cannot_be_meant_is_named(dfengine: Command, flag: str) -> N
         ("http://me:hidden@h/f?sig=hidden", 2),
     ],
 )
-def test_what_opens_a_url_is_never_said(dfengine: Command, line: str, code: int, option: str) -> None:
+def test_credentials_in_urls_are_never_printed(dfengine: Command, line: str, code: int, option: str) -> None:
     if line.startswith("preheat") and option == "--verbose":
         option = "--wait"
     with unused_port() as port:
@@ -163,22 +163,22 @@ def test_what_opens_a_url_is_never_said(dfengine: Command, line: str, code: int,
     assert "hidden" not in out + err
 
 
-def test_each_pause_before_another_try_is_said(dfengine: Command) -> None:
+def test_each_pause_before_a_retry_is_reported(dfengine: Command) -> None:
     with unused_port() as port:
         code, told = dfengine(f"get http://127.0.0.1:{port}/f -o out --retry 4")
     why = f"dfengine: 127.0.0.1:{port} cannot be reached: Connection refused"
     *pauses, last = told.splitlines()
     assert (code, last) == (4, why)
-    assert 2 <= len(pauses) <= 4, "the shortest ones are over before they are read"
+    assert 2 <= len(pauses) <= 4, "pauses too short to be read are not reported"
     assert all(re.fullmatch(re.escape(why) + r": tries again in \d+ s \(\d of 4\)", line) for line in pauses), told
 
 
-def test_an_md5_in_capitals_is_the_same_md5(dfengine: Command) -> None:
+def test_an_uppercase_md5_is_accepted(dfengine: Command) -> None:
     assert dfengine("get {url} -o out --md5 " + MD5.upper())[0] == 0
     assert (dfengine.folder / "out").read_bytes() == WHOLE
 
 
-def test_a_port_that_is_taken_is_told_and_the_download_goes_on(dfengine: Command) -> None:
+def test_a_port_in_use_is_reported_and_the_download_completes(dfengine: Command) -> None:
     with socket.create_server(("127.0.0.2", 0)) as taken, unused_port() as port:
         number = taken.getsockname()[1]
         code, told = dfengine(f"get {{url}} -o out --ip 127.0.0.2 --port {number} --home {{here}}/home -n 127.0.0.1:{port} --verbose")
@@ -187,8 +187,8 @@ def test_a_port_that_is_taken_is_told_and_the_download_goes_on(dfengine: Command
     assert "this host serves no pieces" in told
 
 
-def test_configuration_files_environment_and_flags(dfengine: Command) -> None:
-    """Each stronger than the one before; an unknown name is an error."""
+def test_flags_override_the_environment_which_overrides_configuration_files(dfengine: Command) -> None:
+    """A later configuration file overrides an earlier one."""
     config = dfengine.folder / "config" / "dfengine"
     config.mkdir(parents=True)
     with unused_port() as port:
@@ -199,7 +199,7 @@ def test_configuration_files_environment_and_flags(dfengine: Command) -> None:
         assert dfengine("get {url} -o out", DFENGINE_GET_NOTBS="1")[0] == 3
         assert dfengine("get {url} -o out --pattern source", DFENGINE_GET_NOTBS="1", DFENGINE_GET_PATTERN="cdn")[0] == 0
         (config / "c.yml").write_text(f"get:\n  nodes: 127.0.0.1:{port}\n  notbs: yes\n  locallimit:\n")
-        assert dfengine("get {url} -o out")[0] == 3, "one of many needs no list, and nothing is as if it were not there"
+        assert dfengine("get {url} -o out")[0] == 3, "a single value needs no list, and an empty setting is ignored"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_configuration_files_environment_and_flags(dfengine: Command) -> None:
         ("get: [\n", "cannot be read: .*line 2"),
     ],
 )
-def test_a_configuration_that_cannot_be_meant(dfengine: Command, content: str, said: str) -> None:
+def test_invalid_configurations_are_rejected(dfengine: Command, content: str, said: str) -> None:
     config = dfengine.folder / "config" / "dfengine"
     config.mkdir(parents=True)
     (config / "a.yml").write_text(content)

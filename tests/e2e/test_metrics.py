@@ -1,4 +1,4 @@
-"""What a supernode and a proxy tell Prometheus: it is valid, documented, and what dashboard and alerts ask for."""
+"""Metrics of a supernode and a proxy: valid, documented, and complete for the dashboard and the alerts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OURS = re.compile(r"\b(?:dragonfly_supernode|dragonfly_dfget|dfengine|process)_\w+")
 SIZE = 5 * MIB + 7
 OF_OPTIONS = "dfengine_cluster_", "dfengine_store_"
-"""How the metrics begin that are told with --cluster and --store alone."""
+"""Prefixes of the metrics that exist only with --cluster and --store."""
 
 MILLISECONDS = "dragonfly_supernode_schedule_duration_milliseconds"
-"""1.x's name, which promtool would have in seconds."""
+"""1.x's name; promtool demands seconds."""
 
 
 def text_of(url: str) -> str:
@@ -40,7 +40,7 @@ def check(text: str) -> None:
 
 
 def series(text: str) -> set[str]:
-    """Names of samples; of a family that has none yet, those that it will have."""
+    """Names of samples; for a family without samples, the names that they will have."""
     found = set()
     for family in text_string_to_metric_families(text):
         found |= {sample.name for sample in family.samples}
@@ -50,7 +50,7 @@ def series(text: str) -> set[str]:
 
 
 def values(text: str) -> dict[str, float]:
-    """Of samples, by name and labels but `peer`, as they are written."""
+    """Values of samples by name and labels as written, without the label `peer`."""
     found: dict[str, float] = {}
     for line in re.sub(r'\{peer="[^"]*"\}', "", text).splitlines():
         if not line.startswith("#"):
@@ -60,7 +60,7 @@ def values(text: str) -> dict[str, float]:
 
 
 def pull_as_dragonfly(node: Supernode, url: str) -> None:
-    """A 1.x client registers and asks for pieces once."""
+    """Register as a 1.x client and pull once."""
     told = {"rawURL": url, "taskURL": url, "IP": "127.0.0.9", "port": 15001, "path": "/peer/file/x", "cID": "old", "version": "1.0.6",
             "superNodeIp": "127.0.0.1", "hostName": "h"}  # fmt: skip
     ask = urllib.request.Request(f"http://{node.node}/peer/registry", json.dumps(told).encode(), {"Content-Type": "application/json"})
@@ -69,25 +69,25 @@ def pull_as_dragonfly(node: Supernode, url: str) -> None:
     node.get(f"/peer/task?srcCid=old&dstCid=&range=&result=500&status=700&taskId={task}")
 
 
-def test_what_prometheus_is_told(stage: Scene) -> None:
+def test_metrics_are_valid_documented_and_cover_dashboard_and_alerts(stage: Scene) -> None:
     stage.file("f", SIZE)
     os.utime(stage.path / "www" / "f", (time.time() - 3600,) * 2)
     node, url = stage.supernode(), stage.origin() + "/f"
     proxy = stage.proxy(nodes=(node,))[1]
     assert len(asked(proxy, url)[1]) == SIZE
-    # Until it has been put by its name, it is given as it came.
-    until(lambda: len(asked(proxy, url)[1]) == SIZE and values(text_of(proxy))["dfengine_proxy_cache_hits_total"], "it is kept")
+    # Until the file is stored under its name, it is served as it arrives.
+    until(lambda: len(asked(proxy, url)[1]) == SIZE and values(text_of(proxy))["dfengine_proxy_cache_hits_total"], "a cache hit")
     assert asked(proxy, f"{proxy}/nothing")[0].status == 404
     stage.get(url, "out", host=3, nodes=(node,))
     pull_as_dragonfly(node, url)
-    until(lambda: node.metric("dfengine_downloads_finished_total") >= 2, "both told how they went")
+    until(lambda: node.metric("dfengine_downloads_finished_total") >= 2, "the reports of both downloads")
     supernode, proxies = text_of(f"http://{node.node}"), text_of(proxy)
     check(supernode)
     check(proxies)
 
     found = values(supernode)
     assert sum(found[f'dfengine_piece_duration_seconds_count{{source="{source}"}}'] for source in ("peer", "supernode")) == 4
-    assert found['dfengine_piece_duration_seconds_count{source="origin"}'] == 4, "the proxy's task is another one"
+    assert found['dfengine_piece_duration_seconds_count{source="origin"}'] == 4, "the proxy's download is another task"
     assert found["dfengine_pull_duration_seconds_count"] == found["dfengine_pulls_total"] >= 3
     assert found["dfengine_origin_first_byte_seconds_count"] == 2
     assert found['dfengine_download_duration_seconds_count{size="16MiB"}'] == 2
@@ -98,12 +98,12 @@ def test_what_prometheus_is_told(stage: Scene) -> None:
     assert sum(found[f'dfengine_proxy_received_bytes_total{{source="{kind}"}}'] for kind in ("peers", "supernode", "origin")) == SIZE
     assert found["dfengine_proxy_fetches_started_total"] == found["dfengine_proxy_fetch_duration_seconds_count"] == 1
 
-    # The pages name them all, and the dashboard and the alerts name no others.
+    # docs/operating.md names all metrics, and the dashboard and the alerts name no others.
     page = (ROOT / "docs" / "operating.md").read_text()
     documented = set(re.findall(rf"`({OURS.pattern})", page))
     exposed = {family.name for text in (supernode, proxies) for family in text_string_to_metric_families(text)}
     assert exposed == {name.removesuffix("_total") for name in documented if not name.startswith(OF_OPTIONS)}
-    # What a cluster and a store add.
+    # Metrics that a cluster and a store add.
     key = stage.path / "key"
     key.write_text("a key of the cluster and the store")
     key.chmod(0o600)

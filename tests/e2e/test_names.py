@@ -1,4 +1,4 @@
-"""Who may speak in a download's name."""
+"""Requests that name a download are accepted from its own client only."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def peers(node: Supernode) -> int:
     return len(json.loads(node.get("/peers")))
 
 
-def test_nobody_speaks_in_anothers_name(stage: Scene) -> None:
+def test_requests_that_name_another_clients_download_are_refused(stage: Scene) -> None:
     node, about = prepared(stage)
     hers, his = line(node, ALICE), line(node, BOB)
     task, cid = ask(hers, "/peer/registry", about)["data"]["taskId"], about["cid"]
@@ -43,7 +43,7 @@ def test_nobody_speaks_in_anothers_name(stage: Scene) -> None:
     about_him = ask(his, "/peer/registry", about | {"cid": "his"})
     assert about_him["code"] == 200
     pulled = ask(his, "/swarm/pull", {"task": task, "cid": "his", "want": 3, "wait": 20})
-    assert {source[0][:8] for _, _, sources in pulled["offers"] for source in sources} == {"cdnnode:"}, "she has been said to have nothing"
+    assert {source[0][:8] for _, _, sources in pulled["offers"] for source in sources} == {"cdnnode:"}, "her download has no reported piece"
     for path in (
         f"/peer/task?taskId={task}&srcCid={cid}&status=702&result=501&dstCid=x&range={PIECE}",
         f"/peer/piece/suc?taskId={task}&cid={cid}&pieceRange={PIECE}",
@@ -60,7 +60,7 @@ def test_nobody_speaks_in_anothers_name(stage: Scene) -> None:
     hers.close()
 
 
-def test_a_name_is_its_clients_as_long_as_that_is_there(stage: Scene) -> None:
+def test_a_cid_belongs_to_its_client_until_that_disconnects(stage: Scene) -> None:
     node, about = prepared(stage)
     hers, his = line(node, ALICE), line(node, BOB)
     task, cid = ask(hers, "/peer/registry", about)["data"]["taskId"], about["cid"]
@@ -69,11 +69,11 @@ def test_a_name_is_its_clients_as_long_as_that_is_there(stage: Scene) -> None:
     assert refused["code"] == 500
     assert "another client" in refused["message"]
     hers.close()
-    # Her connection's end and his registration come by two connections.
+    # The end of her connection and his registration may arrive in either order.
     while (answer := ask(his, "/peer/registry", about))["code"] == 500:
         assert "another client" in answer["message"]
     pulled = ask(his, "/swarm/pull", {"task": task, "cid": cid, "want": 3, "wait": 20})
-    assert pulled["offers"], "what she had is not his"
+    assert pulled["offers"], "her pieces do not count as his"
     again = line(node, ALICE)
     assert ask(again, "/swarm/pull", {"task": task, "cid": cid, "want": 3})["code"] == 502
     again.close()
@@ -86,7 +86,7 @@ def test_a_name_is_its_clients_as_long_as_that_is_there(stage: Scene) -> None:
      {"superNodeIp": "s" * 1025}, {"cid": "c" * 1025}, {"headers": ["a: " + "b" * 10000] * 2}, {"url": "?" + "x" * (16 << 10)}],
     ids=lambda wrong: next(iter(wrong)),
 )  # fmt: skip
-def test_what_no_download_is_called(stage: Scene, wrong: dict[str, Any]) -> None:
+def test_invalid_registrations_are_rejected_before_the_origin_is_read(stage: Scene, wrong: dict[str, Any]) -> None:
     node, about = prepared(stage)
     url = about["rawUrl"] + wrong.get("url", "")
     hers = line(node, ALICE)

@@ -1,4 +1,4 @@
-"""Supernodes that a name stands for: by addresses, by SRV records, and when these change in the middle of a download."""
+"""Supernodes found by a DNS name: by addresses, by SRV records, and when these change during a download."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SIZE = 9 * MIB + 5
 
 @pytest.fixture
 def server() -> Iterator[NameServer]:
-    """Where resolv.conf can say that it is."""
+    """A name server at an address and port that resolv.conf can name."""
     made = NameServer("127.0.0.54", 53)
     yield made
     made.close()
 
 
 def asking(stage: Scene, url: str, name: str, node: str, *options: str, host: int = 2) -> subprocess.Popen[bytes]:
-    """`dfengine get` whose name server is 127.0.0.54."""
+    """`dfengine get` with the name server 127.0.0.54."""
     resolv = stage.path / "resolv.conf"
     resolv.write_text("nameserver 127.0.0.54\noptions timeout:1 attempts:1\n")
     stage.homes.add(stage.path / f"home-{host}")
@@ -43,7 +43,7 @@ def test_each_address_of_a_name_is_a_supernode(stage: Scene) -> None:
     told = stage.get(f"{base}/f", "out", "-n", name, "--notbs", host=2)
     assert (stage.digest("out"), told["back_to_source"]) == (digest, None)
     assert stage.drain(stage.start_stream(f"{base}/f", "-n", name, "--notbs", host=3))[0] == digest
-    # What is shared is announced again by the peer server, which looks the name up by itself.
+    # The peer server announces a shared file again, and resolves the name itself.
     path = stage.path / "own"
     path.write_bytes(b"own" * MIB)
     shared = stage.share(path, "-n", name).strip()
@@ -57,10 +57,10 @@ def test_each_address_of_a_name_is_a_supernode(stage: Scene) -> None:
     assert "dns://nowhere.invalid:8002: " in said
 
 
-def test_records_are_followed_also_in_the_middle_of_a_download(stage: Scene, server: NameServer) -> None:
+def test_srv_records_that_change_during_a_download_are_followed(stage: Scene, server: NameServer) -> None:
     digest, base = stage.file("f", SIZE), stage.origin(slow="2m")
     first, second = stage.supernode(), stage.supernode()
-    # The best priority is one that does not run, and what no record may say is passed over.
+    # The record of the best priority names no running supernode, and invalid records are skipped.
     server.ttl, server.records = 0, [f"0 9 {free_port()} localhost.", f"1 0 {first.port} localhost.", "0 0 0 localhost.", "0 0 7 ."]
     node = f"srv://{NAME.rstrip('.')}"
     download = asking(stage, f"{base}/slow/f", "out", node, "--notbs")
@@ -71,11 +71,11 @@ def test_records_are_followed_also_in_the_middle_of_a_download(stage: Scene, ser
     told = stage.end(download)
     assert (stage.digest("out"), told["back_to_source"]) == (digest, None)
     assert second.metric("dfengine_origin_bytes_total") > 0
-    # Who cannot look up goes to the origin, within its patience.
+    # A download that cannot resolve the name reads the origin, within its time limit.
     server.records = None
     told = stage.end(asking(stage, f"{base}/f", "direct", node, host=3))
     assert "there is no such name" in told["back_to_source"]
     server.silent = True
     said = stage.end(asking(stage, f"{base}/f", "silent", node, "--notbs", host=4), 3)
-    assert "no name server answers" in said or "no answer within 8 s" in said, "whichever bound ends first"
+    assert "no name server answers" in said or "no answer within 8 s" in said, "whichever limit is reached first"
     assert (stage.digest("direct"), Path(stage.path / "silent").exists()) == (digest, False)

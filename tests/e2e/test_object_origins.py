@@ -1,4 +1,4 @@
-"""Buckets, a hub and the supernode's own disk as origins, with real processes and the stores' own clients."""
+"""S3 buckets as origins, with real processes and the store's own client."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def store() -> Iterator[str]:
 
 @pytest.fixture(name="gate")
 def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """An S3 server, as the environment of every process of the test names it; its bucket is `models`."""
+    """An S3 server that the environment of the test's processes names; its bucket is `models`."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "HF_")):
             monkeypatch.delenv(name)
     with Gate(store) as gate:
         for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": gate.url}.items():
             monkeypatch.setenv(name, value)
-        # A real client, straight to the server: through the gate only dfengine asks.
+        # boto3 connects to the server directly: only dfengine's requests pass the gate.
         gate.client = boto3.client("s3", endpoint_url=store, region_name="us-east-1")
         gate.client.create_bucket(Bucket="models")
         yield gate
@@ -60,7 +60,7 @@ def one_gate(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 
 def put(gate: Gate, key: str, body: bytes, public: bool = False) -> str:
-    """Its URL."""
+    """Store an object and return its URL."""
     gate.client.put_object(Bucket="models", Key=key, Body=body, ACL="public-read" if public else "private")
     return Location("s3", "models", key).url
 
@@ -73,10 +73,10 @@ def signatures(gate: Gate) -> list[str]:
     return [query.get("X-Amz-Signature", [""])[0] for _, query, _, _, _ in gate.asked]
 
 
-# ALONE
+# WITHOUT A SUPERNODE
 
 
-def test_an_object_is_downloaded_alone(stage: Any, gate: Gate) -> None:
+def test_an_object_is_downloaded_by_one_request_without_a_supernode(stage: Any, gate: Gate) -> None:
     url = put(gate, "llama/weights.bin", content(SIZE))
     process = stage.start_get(url, "out", "--verbose", "--connections", "1")
     out, err = process.communicate(timeout=60)
@@ -95,15 +95,15 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
-def test_every_key_is_its_own_object(stage: Any, gate: Gate, key: str) -> None:
-    # Others that a slip in the encoding would bring instead.
+def test_keys_with_special_characters_name_their_own_object(stage: Any, gate: Gate, key: str) -> None:
+    # Objects that a wrong encoding of the key would name instead.
     for other in {key.replace("%20", " "), key.replace("+", " "), key.strip("/"), key.replace("//", "/"), key.partition("?")[0]} - {key}:
         put(gate, other, b"another")
     stage.get(put(gate, key, content(1000, 7)), "out")
     assert read(stage, "out") == content(1000, 7)
 
 
-def test_a_version_is_named_by_its_id(stage: Any, gate: Gate) -> None:
+def test_version_id_selects_a_version_of_an_object(stage: Any, gate: Gate) -> None:
     gate.client.put_bucket_versioning(Bucket="models", VersioningConfiguration={"Status": "Enabled"})
     one = gate.client.put_object(Bucket="models", Key="k", Body=content(1000, 1))["VersionId"]
     gate.client.put_object(Bucket="models", Key="k", Body=content(1000, 2))
@@ -138,7 +138,7 @@ def test_a_public_object_needs_no_credentials(stage: Any, gate: Gate, monkeypatc
 
 
 @pytest.mark.parametrize("sign", ["supernode", "client"])
-def test_a_service_of_credentials_that_does_not_answer_holds_nobody(
+def test_timeout_and_interrupt_end_the_wait_for_a_silent_credentials_service(
     stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch, sign: str
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -148,15 +148,15 @@ def test_a_service_of_credentials_that_does_not_answer_holds_nobody(
         monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         began = time.monotonic()
         stage.get("s3://models/k", "out", "--timeout", "1", "--sign", sign, nodes=nodes, status=8)
-        assert time.monotonic() - began < 20, "it never answers"
+        assert time.monotonic() - began < 20, "the credentials service never responds"
         process = stage.start_get("s3://models/k", "out", "--sign", sign, nodes=nodes)
         silent.settimeout(20)
         silent.accept()[0].close()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT), "the second where its main thread has no time to end"
+        assert process.wait(60) in (-signal.SIGINT, 128 + signal.SIGINT), "128 + SIGINT where the main thread has no time to end"
 
 
-def test_programs_open_an_object(stage: Any, gate: Gate) -> None:
+def test_open_reads_an_object_with_and_without_a_supernode(stage: Any, gate: Gate) -> None:
     url = put(gate, "k", content(SIZE))
     node = stage.supernode("--origin-sign", "s3://models")
     for nodes in (None, [node.node]):
@@ -167,18 +167,18 @@ def test_programs_open_an_object(stage: Any, gate: Gate) -> None:
             assert file.read() == content(SIZE)[-10:]
 
 
-# A SIGNATURE THAT ENDS, AN OBJECT THAT CHANGES
+# EXPIRED SIGNATURES, CHANGED OBJECTS
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
-def test_a_signature_that_ends_in_mid_file_is_renewed(stage: Any, gate: Gate, swarm: bool) -> None:
+def test_a_signature_that_expires_during_a_download_is_renewed(stage: Any, gate: Gate, swarm: bool) -> None:
     url = put(gate, "k", content(SIZE))
     nodes = (stage.supernode("--origin-sign", "s3://models", "--origin-connections", "1"),) if swarm else ()
     gate.cut = 4 * MIB + 5
     gate.go_on.clear()
     process = stage.start_get(url, "out", "--connections", "1", *(("--notbs",) if swarm else ()), nodes=nodes)
     assert gate.was_cut.wait(60)
-    threading.Timer(1.2, gate.go_on.set).start()  # a signature of the same second would be the same
+    threading.Timer(1.2, gate.go_on.set).start()  # signatures made within one second are equal
     stage.end(process)
     assert read(stage, "out") == content(SIZE)
     assert [status for _, _, _, status, _ in gate.asked] == [200, 403, 206]
@@ -188,7 +188,7 @@ def test_a_signature_that_ends_in_mid_file_is_renewed(stage: Any, gate: Gate, sw
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
-def test_an_object_that_is_replaced_in_mid_file_is_never_mixed(stage: Any, gate: Gate, swarm: bool) -> None:
+def test_versions_of_an_object_replaced_during_a_download_are_not_mixed(stage: Any, gate: Gate, swarm: bool) -> None:
     url = put(gate, "k", content(SIZE, 1))
     nodes = (stage.supernode("--origin-sign", "s3://models", "--origin-connections", "1"),) if swarm else ()
     gate.cut = 4 * MIB + 5
@@ -205,7 +205,7 @@ def test_an_object_that_is_replaced_in_mid_file_is_never_mixed(stage: Any, gate:
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
-def test_credentials_that_open_nothing_are_told_without_a_secret(stage: Any, gate: Gate, swarm: bool) -> None:
+def test_refused_credentials_are_reported_without_secrets(stage: Any, gate: Gate, swarm: bool) -> None:
     url = put(gate, "k", content(1000))
     gate.refuse = True
     nodes = (stage.supernode("--origin-sign", "s3://models"),) if swarm else ()
@@ -221,7 +221,7 @@ def test_credentials_that_open_nothing_are_told_without_a_secret(stage: Any, gat
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["alone", "supernode"])
-def test_an_object_that_is_missing_is_told(stage: Any, gate: Gate, swarm: bool) -> None:
+def test_a_missing_object_is_reported(stage: Any, gate: Gate, swarm: bool) -> None:
     nodes = (stage.supernode("--origin-sign", "s3://models"),) if swarm else ()
     err = stage.get("s3://models/none", "out", nodes=nodes, status=4)
     assert "404" in err
@@ -229,7 +229,7 @@ def test_an_object_that_is_missing_is_told(stage: Any, gate: Gate, swarm: bool) 
     told_no_secret(err)
 
 
-def test_a_bad_url_and_a_missing_setting_are_told(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_urls_and_missing_settings_are_reported(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "versionId" in stage.get("s3://models/a?b", "out", status=2)
     assert "names no file" in stage.get("s3://models/", "out", status=2)
     assert "AZURE_STORAGE_ACCOUNT_NAME" in stage.get("az://container/b", "out", status=2)
@@ -241,7 +241,7 @@ def test_a_bad_url_and_a_missing_setting_are_told(stage: Any, gate: Gate, monkey
 # THROUGH A SUPERNODE
 
 
-def test_two_hosts_without_credentials_take_each_byte_once_from_the_store(
+def test_two_hosts_without_credentials_read_each_byte_once_from_the_store(
     stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = put(gate, "dir/k", content(SIZE))
@@ -259,7 +259,7 @@ def test_two_hosts_without_credentials_take_each_byte_once_from_the_store(
             assert not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
 
 
-def test_a_supernode_signs_only_for_what_its_owner_named(stage: Any, gate: Gate) -> None:
+def test_a_supernode_signs_only_urls_below_its_origin_sign_option(stage: Any, gate: Gate) -> None:
     url, inside = put(gate, "other/k", content(1000)), put(gate, "dir/k", content(1000))
     node = stage.supernode("--origin-sign", "s3://models/dir")
     err = stage.get(url, "a", "--notbs", nodes=(node,), status=3)
@@ -270,7 +270,7 @@ def test_a_supernode_signs_only_for_what_its_owner_named(stage: Any, gate: Gate)
     assert signatures(gate)[2]
 
 
-def test_clients_that_sign_share_what_each_shows_it_may_have(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signing_clients_share_an_object_that_each_may_read(stage: Any, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     url = put(gate, "k", content(SIZE))
     node = stage.supernode("--revalidate-interval", "1h")
     one = stage.get(url, "a", "--notbs", "--sign", "client", host=2, nodes=(node,))
@@ -279,8 +279,8 @@ def test_clients_that_sign_share_what_each_shows_it_may_have(stage: Any, gate: G
     assert one["task_id"] == two["task_id"]
     assert (one["url"], two["from"]["origin"]) == (url, 0)
     assert node.metric("dfengine_origin_bytes_total") == SIZE
-    assert gate.sent() == SIZE + 2, "each client's signature is tried by a byte"
-    # Neither who signs with other credentials, nor who signs nothing, nor who names the task itself is given the copy.
+    assert gate.sent() == SIZE + 2, "each client's signature is verified by reading one byte"
+    # Clients that sign with other credentials, do not sign or cannot sign are refused the copy.
     gate.refused_keys = {"AKIDOTHER"}
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     assert "credentials" in stage.get(url, "c", "--notbs", "--sign", "client", host=4, nodes=(node,), status=3)
@@ -294,14 +294,14 @@ def test_clients_that_sign_share_what_each_shows_it_may_have(stage: Any, gate: G
             assert not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
 
 
-def test_a_client_s_signature_that_ends_is_replaced_by_the_next_client_s(stage: Any, gate: Gate) -> None:
+def test_an_expired_signature_of_a_client_is_replaced_by_another_clients(stage: Any, gate: Gate) -> None:
     url = put(gate, "k", content(SIZE))
     node = stage.supernode("--origin-connections", "1")
     gate.cut = 4 * MIB + 5
     gate.go_on.clear()
     one = stage.start_get(url, "a", "--notbs", "--sign", "client", host=2, nodes=(node,))
     assert gate.was_cut.wait(60)
-    time.sleep(1.1)  # a signature of the same second would be the same
+    time.sleep(1.1)  # signatures made within one second are equal
     two = stage.start_get(url, "b", "--notbs", "--sign", "client", host=3, nodes=(node,))
     until(lambda: node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2, "two registrations")
     gate.go_on.set()
@@ -311,7 +311,7 @@ def test_a_client_s_signature_that_ends_is_replaced_by_the_next_client_s(stage: 
     assert gate.sent() == SIZE + 2
 
 
-def test_a_supernode_reaches_no_store_at_an_address_that_is_denied(stage: Any, gate: Gate) -> None:
+def test_origin_deny_applies_to_addresses_of_stores(stage: Any, gate: Gate) -> None:
     url = put(gate, "k", content(1000))
     node = stage.supernode("--origin-sign", "s3://models", "--origin-deny", "127.0.0.1")
     err = stage.get(url, "a", "--notbs", nodes=(node,), status=3)
@@ -319,8 +319,8 @@ def test_a_supernode_reaches_no_store_at_an_address_that_is_denied(stage: Any, g
     assert not gate.asked
 
 
-def test_a_file_that_a_client_begins_from_the_store_is_finished_by_the_swarm(stage: Any, gate: Gate) -> None:
-    """Both name one version alike."""
+def test_a_download_begun_at_the_store_is_resumed_from_the_swarm(stage: Any, gate: Gate) -> None:
+    """Both identify a version of the object alike."""
     url = put(gate, "k", content(SIZE))
     gate.cut = 4 * MIB
     process = stage.start_get(url, "out", "--connections", "1", "--retry", "0", "--timeout", "10")
@@ -337,7 +337,7 @@ def test_a_file_that_a_client_begins_from_the_store_is_finished_by_the_swarm(sta
 # LISTINGS
 
 
-def test_a_bucket_is_listed(gate: Gate) -> None:
+def test_buckets_and_prefixes_are_listed(gate: Gate) -> None:
     for key in ("top", "dir/", "dir/a b", "dir/deep/x%", "dirt", "dir/empty", "marker/"):
         put(gate, key, b"" if key.endswith(("/", "empty")) else b"12345")
 

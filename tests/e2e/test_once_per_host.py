@@ -1,4 +1,4 @@
-"""Downloads of one file by several processes of one host: the host fetches it once, whoever of them is killed, stopped or late."""
+"""Downloads of one file by several processes of one host: the host fetches it once, also when a process is killed, stopped or late."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 120 * MIB
 PIECE = 4 * MIB
 PACED = ("--locallimit", "24M")
 UNDER_WAY = 8 * PIECE
-"""Bytes that four threads may have asked for, twice each."""
+"""Bytes that four threads may have requested, twice each."""
 
 
 @pytest.fixture
@@ -26,21 +26,21 @@ def stage(tmp_path: Path) -> Iterator[Scene]:
     with scene(tmp_path) as found:
         yield found
     left = [path.name for path in tmp_path.iterdir() if path.name.endswith((".part", ".record"))]
-    assert not left, "names of parts and records are left"
+    assert not left, "parts or records remain"
 
 
 def sent(node: Supernode) -> int:
-    """Bytes that the supernode has sent of files, with their frames and heads."""
+    """Bytes of files that the supernode has sent, with their frames and heads."""
     return int(node.metric("dfengine_sent_bytes_total"))
 
 
 def check_once(node: Supernode, size: int = SIZE, more: int = 0) -> None:
-    """Each byte came into the host once, and `more` at most besides. The last piece may be asked for twice, as by any download."""
+    """Each byte arrived at the host once, and at most `more` bytes again. Any download may request the last piece twice."""
     assert size <= sent(node) <= size + PIECE + size // PIECE * 1000 + more
 
 
 def shared_pages(process: subprocess.Popen[bytes]) -> int:
-    """Pages of signals that a download has mapped: its own, and its leader's once it has joined."""
+    """Signal pages that a download has mapped: its own, and its leader's once it has joined."""
     return Path(f"/proc/{process.pid}/maps").read_text().count("dfengine-signals")
 
 
@@ -50,7 +50,7 @@ def part(stage: Scene, name: str) -> Path | None:
 
 
 def has_got(stage: Scene, name: str, size: int) -> None:
-    """Wait until so many bytes of the output lie in its part."""
+    """Wait until the part of the output holds `size` bytes."""
 
     def enough() -> bool:
         found = part(stage, name)
@@ -63,14 +63,14 @@ def has_got(stage: Scene, name: str, size: int) -> None:
 
 
 def leads(stage: Scene, url: str, node: Supernode, name: str, *options: str) -> subprocess.Popen[bytes]:
-    """A download that has begun."""
+    """Start a download and wait for its part file."""
     process = stage.start_get(url, name, *PACED, *options, nodes=(node,))
     until(lambda: part(stage, name), "a part file")
     return process
 
 
 def join(stage: Scene, url: str, node: Supernode, *names: str, options: tuple[str, ...] = ()) -> dict[str, subprocess.Popen[bytes]]:
-    """Downloads that have joined it, by the names of their outputs."""
+    """Start downloads and wait until they have joined the leader; by the names of their outputs."""
     found = {name: stage.start_get(url, name, *PACED, *options, nodes=(node,)) for name in names}
     for process in found.values():
         until(partial(lambda process: shared_pages(process) >= 2, process), "a download that has joined")
@@ -78,20 +78,20 @@ def join(stage: Scene, url: str, node: Supernode, *names: str, options: tuple[st
 
 
 def nothing_is_held(stage: Scene) -> None:
-    """The peer server keeps nothing of downloads that have ended but what it serves."""
+    """Wait until the peer server holds no shared memory of ended downloads."""
     pid = stage.peer_pid()
     until(lambda: not [name for name in descriptors(pid) if "memfd" in name], "the end of shared memory")
 
 
 def ends(stage: Scene, gets: dict[str, subprocess.Popen[bytes]], digest: str) -> dict[str, dict[str, Any]]:
-    """All succeed; what each got from where."""
+    """Wait until all have succeeded; the bytes of each by source."""
     found = {name: stage.end(process)["from"] for name, process in gets.items()}
     for name in gets:
         assert stage.digest(name) == digest
     return found
 
 
-def test_eight_gets_fetch_once(stage: Scene) -> None:
+def test_eight_concurrent_gets_fetch_a_file_once(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     gets = {f"out-{i}": stage.start_get(f"{url}/f", f"out-{i}", *PACED, nodes=(node,)) for i in range(8)}
@@ -101,7 +101,7 @@ def test_eight_gets_fetch_once(stage: Scene) -> None:
     nothing_is_held(stage)
 
 
-def test_eight_gets_of_one_output(stage: Scene) -> None:
+def test_eight_concurrent_gets_of_one_output_fetch_once(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     gets = [stage.start_get(f"{url}/f", "out", *PACED, "--digest", f"sha256:{digest}", nodes=(node,)) for _ in range(8)]
@@ -112,7 +112,7 @@ def test_eight_gets_of_one_output(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("tenths", [0, 3, 9])
-def test_a_killed_leader_hands_over(stage: Scene, tenths: int) -> None:
+def test_a_follower_takes_over_after_the_leader_is_killed(stage: Scene, tenths: int) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     leader = leads(stage, f"{url}/f", node, "out-0")
@@ -128,7 +128,7 @@ def test_a_killed_leader_hands_over(stage: Scene, tenths: int) -> None:
     nothing_is_held(stage)
 
 
-def test_two_leaders_killed_in_turn(stage: Scene) -> None:
+def test_followers_take_over_after_two_leaders_are_killed_in_turn(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     first = leads(stage, f"{url}/f", node, "out-0")
@@ -143,7 +143,7 @@ def test_two_leaders_killed_in_turn(stage: Scene) -> None:
     check_once(node, more=2 * UNDER_WAY)
 
 
-def test_the_same_output_after_its_leader_was_killed(stage: Scene) -> None:
+def test_gets_of_one_output_resume_after_their_leader_is_killed(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     first = leads(stage, f"{url}/f", node, "out")
@@ -157,7 +157,7 @@ def test_the_same_output_after_its_leader_was_killed(stage: Scene) -> None:
     check_once(node, more=UNDER_WAY)
 
 
-def test_a_stopped_leader_keeps_nobody(stage: Scene) -> None:
+def test_a_follower_takes_over_from_a_stopped_leader(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     leader = leads(stage, f"{url}/f", node, "out-0")
@@ -165,13 +165,13 @@ def test_a_stopped_leader_keeps_nobody(stage: Scene) -> None:
     has_got(stage, "out-0", SIZE // 4)
     leader.send_signal(signal.SIGSTOP)
     found = ends(stage, gets, digest)
-    assert len([1 for each in found.values() if each["host"] == SIZE]) >= 2, "they have one new leader"
+    assert len([1 for each in found.values() if each["host"] == SIZE]) >= 2, "the followers have one new leader"
     check_once(node, more=UNDER_WAY)
     leader.send_signal(signal.SIGCONT)
     ends(stage, {"out-0": leader}, digest)
 
 
-def test_a_stopped_leader_of_the_same_output(stage: Scene) -> None:
+def test_a_get_completes_while_the_leader_of_the_same_output_is_stopped(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     leader = leads(stage, f"{url}/f", node, "out")
@@ -184,7 +184,7 @@ def test_a_stopped_leader_of_the_same_output(stage: Scene) -> None:
     assert stage.digest("out") == digest
 
 
-def test_the_peer_server_killed(stage: Scene) -> None:
+def test_gets_fetch_once_after_the_peer_server_is_killed(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     gets = {"out-0": leads(stage, f"{url}/f", node, "out-0")}
@@ -195,7 +195,7 @@ def test_the_peer_server_killed(stage: Scene) -> None:
     check_once(node)
 
 
-def test_the_supernode_killed(stage: Scene) -> None:
+def test_followers_stay_with_their_leader_after_the_supernode_is_killed(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     gets = {"out-0": leads(stage, f"{url}/f", node, "out-0")}
@@ -208,14 +208,14 @@ def test_the_supernode_killed(stage: Scene) -> None:
     assert stage.sent("/f") - before <= 2 * SIZE
 
 
-def test_what_is_not_there_is_told_to_each(stage: Scene) -> None:
+def test_each_concurrent_get_reports_a_missing_file(stage: Scene) -> None:
     url, node = stage.origin(), stage.supernode()
     gets = [stage.start_get(f"{url}/none", f"out-{i}", nodes=(node,)) for i in range(4)]
     for each in gets:
         assert "404" in stage.end(each, 4)
 
 
-def test_a_digest_that_one_of_them_expects_in_vain(stage: Scene) -> None:
+def test_a_follower_that_expects_another_digest_fails_alone(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     right = {"out-0": leads(stage, f"{url}/f", node, "out-0", "--digest", f"sha256:{digest}")}
@@ -239,7 +239,7 @@ def test_a_leader_that_expects_another_digest_fails_alone(stage: Scene) -> None:
     check_once(node)
 
 
-def test_each_for_itself(stage: Scene) -> None:
+def test_gets_with_no_join_fetch_independently(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     gets = {f"out-{i}": stage.start_get(f"{url}/f", f"out-{i}", *PACED, "--no-join", nodes=(node,)) for i in range(2)}
@@ -248,7 +248,7 @@ def test_each_for_itself(stage: Scene) -> None:
     assert node.metric("dragonfly_supernode_dfgettasks_registered_total") == 2
 
 
-def test_one_that_comes_when_the_leader_has_just_finished(stage: Scene) -> None:
+def test_gets_succeed_after_the_leader_has_finished(stage: Scene) -> None:
     digest = stage.file("f", SIZE)
     url, node = stage.origin(), stage.supernode()
     stage.get(f"{url}/f", "out-0", nodes=(node,))

@@ -1,4 +1,4 @@
-"""Files that are opened and sought in: from supernode, peers and origin; by many threads; and what is left when they are closed."""
+"""Open files with random access: pieces of supernode, peers and origin, reads by many threads, and resources after they are closed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SHAPES = [0, 1, PIECE, PIECE + 1, 5 * PIECE + 12345]
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """No thread, no descriptor and no memory of a file stays when it is closed."""
+    """No thread, descriptor or memory of a file remains after it is closed."""
     threads, before = set(threading.enumerate()), held()
     yield
     until(lambda: set(threading.enumerate()) <= threads, "the end of every thread", 10.0)
@@ -54,7 +54,7 @@ def nothing_left() -> Iterator[None]:
 
 
 def held() -> list[str]:
-    """What this process has open, of memory, sockets and files in home directories."""
+    """Memory, sockets and files of home directories that this process has open."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ def opened(stage: Scene, url: str, *, host: int = 2, nodes: tuple[Supernode, ...
 
 
 def here(file: File) -> int:
-    """Pieces that lie on this host."""
+    """Number of pieces on this host."""
     return file.opened()._file.available.count()
 
 
@@ -95,7 +95,7 @@ def reads(size: int, count: int, seed: int = 1, most: int = 100_000) -> list[tup
 @pytest.mark.parametrize("path", ["/f", "/noranges/f", "/chunked/f"])
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
 @pytest.mark.parametrize("store", ["memory", "disk"])
-def test_every_shape(stage: Scene, path: str, swarm: bool, store: str) -> None:
+def test_reads_maps_and_paths_of_files_of_every_size(stage: Scene, path: str, swarm: bool, store: str) -> None:
     base = stage.origin()
     nodes = (stage.supernode(),) if swarm else ()
     for size in SHAPES:
@@ -117,7 +117,7 @@ def test_every_shape(stage: Scene, path: str, swarm: bool, store: str) -> None:
             assert file.read(1 << 62) == data[-3:]
 
 
-def test_only_the_pieces_that_are_read_come_from_the_origin(stage: Scene) -> None:
+def test_only_pieces_that_are_read_are_fetched_from_the_origin(stage: Scene) -> None:
     size = 64 * MIB
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -129,10 +129,10 @@ def test_only_the_pieces_that_are_read_come_from_the_origin(stage: Scene) -> Non
         assert here(file) <= len(touched) < 16
         before = len(stage.requests())
         time.sleep(0.3)
-        assert len(stage.requests()) <= before + 1, "the first answer is closed when nobody wants it; nothing more is asked for"
+        assert len(stage.requests()) <= before + 1, "the first response is closed when no read needs it; no more is requested"
 
 
-def test_many_threads_read_at_random(stage: Scene) -> None:
+def test_random_reads_by_many_threads_use_the_swarm(stage: Scene) -> None:
     size = 96 * MIB + 7
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -167,7 +167,7 @@ def test_readinto_a_large_buffer_and_sequential_reads(stage: Scene) -> None:
         assert file.readall() == data
 
 
-def test_a_buffered_reader(stage: Scene) -> None:
+def test_a_buffered_reader_can_be_read_sought_and_pickled(stage: Scene) -> None:
     stage.file("f", 3 * MIB)
     data = (stage.www / "f").read_bytes()
     with dfengine.open(stage.origin() + "/f", buffering=-1, **keywords(stage, 2, ())) as file:
@@ -184,7 +184,7 @@ def test_a_buffered_reader(stage: Scene) -> None:
         assert file.read(5) == data[7:12]
 
 
-def test_what_is_here_is_served_to_others(stage: Scene) -> None:
+def test_an_open_file_serves_its_pieces_to_peers(stage: Scene) -> None:
     size = 6 * PIECE
     digest = stage.file("f", size)
     url = stage.origin() + "/f"
@@ -199,7 +199,7 @@ def test_what_is_here_is_served_to_others(stage: Scene) -> None:
             stage.end(stage.start_get(url, "gone", "--pattern", "source", host=3))
 
 
-def test_what_was_on_the_disk_is_used_by_the_next_open(stage: Scene) -> None:
+def test_pieces_on_disk_are_reused_by_the_next_open(stage: Scene) -> None:
     size = 8 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -208,16 +208,16 @@ def test_what_was_on_the_disk_is_used_by_the_next_open(stage: Scene) -> None:
         assert file.pread(3 * PIECE, PIECE) == data[3 * PIECE : 4 * PIECE]
         kept = here(file)
         with opened(stage, url, store="disk") as other:
-            assert other.pread(0, 10) == data[:10], "the place is taken: it has one of its own"
+            assert other.pread(0, 10) == data[:10], "the place is in use: the second open has its own"
     names = [path.name for path in (stage.path / "home-2" / "files").iterdir()]
-    assert sorted(name.rpartition(".")[2] for name in names) == ["part", "record"], "what was the second one's is gone"
+    assert sorted(name.rpartition(".")[2] for name in names) == ["part", "record"], "the files of the second open are deleted"
     with opened(stage, url, store="disk") as file:
         assert file.opened()._fetching.place.byte_counts.resumed == kept * PIECE
         assert file.pread(3 * PIECE, PIECE) == data[3 * PIECE : 4 * PIECE]
         assert counts(file) == (0, 0, 0)
 
 
-def test_a_version_that_changed_on_the_disk_is_not_used(stage: Scene) -> None:
+def test_pieces_on_disk_of_an_older_version_are_not_used(stage: Scene) -> None:
     stage.file("f", 8 * PIECE)
     url = stage.origin() + "/f"
     with opened(stage, url, store="disk") as file:
@@ -229,7 +229,7 @@ def test_a_version_that_changed_on_the_disk_is_not_used(stage: Scene) -> None:
         assert file.read() == data
 
 
-def test_an_origin_that_changes_while_the_file_is_open(stage: Scene) -> None:
+def test_reads_fail_after_the_origin_changes_while_the_file_is_open(stage: Scene) -> None:
     size = 30 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -242,12 +242,12 @@ def test_an_origin_that_changes_while_the_file_is_open(stage: Scene) -> None:
             file.pread(10 * PIECE, 10)
         with pytest.raises(OriginChanged):
             file.read()
-        assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10], "what is here is of one version"
+        assert file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10], "pieces on this host are of one version"
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_a_supernode_that_learns_of_another_version_while_the_file_is_open(stage: Scene, read: bool) -> None:
-    """Also before the first read: its length was told."""
+def test_reads_fail_after_the_supernode_learns_of_another_version(stage: Scene, read: bool) -> None:
+    """Also before the first read: the length of the older version was already stated."""
     size = 20 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -266,7 +266,7 @@ def test_a_supernode_that_learns_of_another_version_while_the_file_is_open(stage
             assert other.pread(9 * PIECE, 10) == (stage.www / "f").read_bytes()[9 * PIECE : 9 * PIECE + 10]
 
 
-def test_a_digest_is_compared_when_everything_is_here(stage: Scene) -> None:
+def test_a_digest_is_checked_when_all_pieces_have_arrived(stage: Scene) -> None:
     digest = stage.file("f", 4 * PIECE)
     data = (stage.www / "f").read_bytes()
     url = stage.origin() + "/f"
@@ -285,7 +285,7 @@ def test_a_digest_is_compared_when_everything_is_here(stage: Scene) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 2 * PIECE])
 @pytest.mark.parametrize("swarm", [False, True])
-def test_whoever_has_read_all_of_a_file_has_the_right_one(stage: Scene, size: int, swarm: bool) -> None:
+def test_every_way_to_read_a_whole_file_checks_its_digest(stage: Scene, size: int, swarm: bool) -> None:
     stage.file("f", size)
     url = stage.origin() + "/f"
     nodes = (stage.supernode(),) if swarm else ()
@@ -333,15 +333,15 @@ def test_errors_of_the_origin_and_of_the_caller(stage: Scene) -> None:
             use()
 
 
-def test_a_file_that_is_closed_while_threads_read(stage: Scene) -> None:
-    """They wait for an origin that sends one piece in half a minute."""
+def test_close_ends_reads_that_wait_in_other_threads(stage: Scene) -> None:
+    """The reads wait for an origin that sends one piece in half a minute."""
     stage.file("f", 20 * PIECE)
     url = stage.origin(slow="128k") + "/slow/f"
     for nodes in ((), (stage.supernode(),)):
         file = opened(stage, url, nodes=nodes)
         with ThreadPoolExecutor(4) as pool:
             waiting = [pool.submit(file.pread, n * PIECE, 10) for n in range(4, 8)]
-            until(partial(lambda file: len(file.opened()._transfer._tickets) == 4, file), "four threads that wait")
+            until(partial(lambda file: len(file.opened()._transfer._tickets) == 4, file), "four waiting threads")
             begun = time.monotonic()
             file.close()
             for each in waiting:
@@ -351,8 +351,8 @@ def test_a_file_that_is_closed_while_threads_read(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
-def test_a_disk_that_is_full(stage: Scene, small: Path, swarm: bool) -> None:
-    """A file that is longer than the disk opens, and ends by the error of the disk; what is here can be read still."""
+def test_a_full_disk_fails_reads_except_of_stored_pieces(stage: Scene, small: Path, swarm: bool) -> None:
+    """A file longer than the disk can be opened; reading all of it raises the disk's error, and stored pieces remain readable."""
     with open(stage.www / "f", "wb") as out:
         out.truncate(2 * SMALL)
     url = stage.origin() + "/f"
@@ -370,8 +370,8 @@ def test_a_disk_that_is_full(stage: Scene, small: Path, swarm: bool) -> None:
         assert file.pread(SMALL, 10) == bytes(10)
 
 
-def test_sequential_readers_in_several_threads(stage: Scene) -> None:
-    """Each has its own stream of read-ahead; together they fetch each piece once."""
+def test_sequential_readers_in_several_threads_fetch_each_piece_once(stage: Scene) -> None:
+    """Each thread has its own read-ahead."""
     size = 48 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -388,8 +388,8 @@ def test_sequential_readers_in_several_threads(stage: Scene) -> None:
         assert sum(counts(file)) == size
 
 
-def test_a_signal_that_closes_the_file_in_the_middle_of_a_read(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler runs in the thread that reads: nobody waits for it to leave."""
+def test_a_signal_handler_can_close_the_file_during_a_read(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler runs in the thread that reads, which cannot leave the read while the handler waits."""
     monkeypatch.setattr(opening, "READERS_TIMEOUT", 0.2)
     stage.file("f", 20 * PIECE)
     file = opened(stage, stage.origin(slow="128k") + "/slow/f")
@@ -402,7 +402,7 @@ def test_a_signal_that_closes_the_file_in_the_middle_of_a_read(stage: Scene, mon
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_read_that_waits_too_long_ends_and_the_next_one_may_succeed(stage: Scene) -> None:
+def test_a_read_times_out_and_a_later_one_may_succeed(stage: Scene) -> None:
     stage.file("f", 20 * PIECE)
     url = stage.origin(slow="3m") + "/slow/f"
     with opened(stage, url, timeout=0.6) as file:
@@ -418,8 +418,8 @@ def test_a_read_that_waits_too_long_ends_and_the_next_one_may_succeed(stage: Sce
         assert until(read, "the piece") == data[8 * PIECE : 8 * PIECE + 10]
 
 
-def test_a_supernode_that_is_killed_and_comes_back(stage: Scene) -> None:
-    """While nobody reads the file waits for it; while somebody does, too, and goes to the origin in the end."""
+def test_a_file_waits_for_its_killed_supernode_and_reads_the_origin_in_the_end(stage: Scene) -> None:
+    """The file waits for a restarted supernode with and without pending reads; without a restart, reads use the origin."""
     size = 30 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -439,7 +439,7 @@ def test_a_supernode_that_is_killed_and_comes_back(stage: Scene) -> None:
         assert counts(file)[2] > 0
 
 
-def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_reads_succeed_after_the_supernode_is_killed(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(swarm_session, "RETRY", 2.0)
     size = 40 * PIECE
     stage.file("f", size)
@@ -454,8 +454,8 @@ def test_a_supernode_that_is_killed_for_good_under_readers(stage: Scene, monkeyp
             assert found == data[at[0] : at[0] + at[1]]
 
 
-def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as its supernode is there again and somebody reads; what it fetches then is served to others, too."""
+def test_a_file_that_reads_the_origin_returns_to_the_swarm(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It returns when its supernode runs again and a read needs a piece; pieces that it fetches then are served to peers, too."""
     monkeypatch.setattr(swarm_session, "RETRY", 0.5)
     monkeypatch.setattr(swarm_recovery, "PAUSES", (0.2, 0.5))
     size = 60 * PIECE
@@ -468,7 +468,7 @@ def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, mo
         turn = iter(range(1, 60))
 
         def read() -> tuple[int, int, int]:
-            """One more piece."""
+            """Read one more piece; the file's counts."""
             offset = next(turn) * PIECE
             assert file.pread(offset, 10) == data[offset : offset + 10]
             return counts(file)
@@ -476,10 +476,10 @@ def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, mo
         for _ in range(2):
             stage.kill(node.process)
             before = counts(file)
-            until(partial(lambda before: read()[2] > before[2], before), "a piece of the origin")
+            until(partial(lambda before: read()[2] > before[2], before), "a piece from the origin")
             node = stage.supernode(home=node.home, port=node.port, download_port=int(node.download.rpartition(":")[2]))
             before = counts(file)
-            until(partial(lambda before: read()[:2] > before[:2], before), "a piece of the swarm", 60.0)
+            until(partial(lambda before: read()[:2] > before[:2], before), "a piece from the swarm", 60.0)
             origin = counts(file)[2]
             for _ in range(3):
                 read()
@@ -490,8 +490,8 @@ def test_a_file_that_went_to_the_origin_comes_back_to_the_swarm(stage: Scene, mo
 
 
 @pytest.mark.parametrize("store", ["memory", "disk"])
-def test_a_file_whose_supernode_and_origin_were_away_can_be_read_again(stage: Scene, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
-    """A read in between raises what is wrong; what is here can be read all the time."""
+def test_a_file_can_be_read_again_after_its_supernode_and_origin_return(stage: Scene, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    """Reads in between raise the origin's error; stored pieces remain readable."""
     monkeypatch.setattr(swarm_session, "RETRY", 0.5)
     monkeypatch.setattr(file_module, "AGAIN", 0.2)
     size = 20 * PIECE
@@ -516,13 +516,13 @@ def test_a_file_whose_supernode_and_origin_were_away_can_be_read_again(stage: Sc
                 return file.pread(9 * PIECE, 10)
             return b""
 
-        assert until(read, "a read") == data[9 * PIECE : 9 * PIECE + 10]
+        assert until(read, "a successful read") == data[9 * PIECE : 9 * PIECE + 10]
         assert file.read() == data
         assert Path(file.path()).read_bytes() == data
 
 
-def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The supernode that is there again has fetched a newer one: the file that is open stays with the origin, and says that it changed."""
+def test_a_file_does_not_return_to_a_supernode_with_another_version(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new supernode has fetched a newer version: the open file stays with the origin, and reads raise OriginChanged."""
     monkeypatch.setattr(swarm_session, "RETRY", 0.5)
     monkeypatch.setattr(swarm_recovery, "PAUSES", (0.2, 0.5))
     size = 40 * PIECE
@@ -533,7 +533,7 @@ def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch:
     with opened(stage, url, nodes=(node,)) as file:
         assert file.pread(0, 10) == data[:10]
         stage.kill(node.process)
-        until(lambda: file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10] and counts(file)[2], "a piece of the origin")
+        until(lambda: file.pread(20 * PIECE, 10) == data[20 * PIECE : 20 * PIECE + 10] and counts(file)[2], "a piece from the origin")
         time.sleep(1.1)
         stage.file("f", size, seed=1)
         other = stage.supernode(port=node.port)
@@ -544,7 +544,7 @@ def test_a_file_does_not_come_back_to_another_version(stage: Scene, monkeypatch:
 
 
 def wakeups() -> dict[str, int]:
-    """Thread of this process -> how often it has gone to sleep so far."""
+    """Thread of this process -> number of its voluntary context switches."""
     found = {}
     for task in Path("/proc/self/task").iterdir():
         lines = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines() if ":" in line)
@@ -553,16 +553,15 @@ def wakeups() -> dict[str, int]:
 
 
 @pytest.mark.parametrize("swarm", [False, True], ids=["origin", "swarm"])
-def test_a_file_that_nobody_reads_is_idle(stage: Scene, swarm: bool) -> None:
-    """No request, and no thread wakes up."""
+def test_an_open_file_without_reads_sends_no_requests_and_wakes_no_thread(stage: Scene, swarm: bool) -> None:
     stage.file("f", 20 * PIECE)
     url = stage.origin() + "/f"
     nodes = (stage.supernode(),) if swarm else ()
     with opened(stage, url, nodes=nodes) as file:
         file.pread(7 * PIECE, 10)
         transfer, main = file.opened()._transfer, str(threading.get_native_id())
-        until(lambda: transfer.parked and not transfer.plan.done, "a parked download that has told everything")
-        time.sleep(3.0)  # until the origin's first answer is closed
+        until(lambda: transfer.parked and not transfer.plan.done, "a parked download that has sent its reports")
+        time.sleep(3.0)  # until the origin's first response is closed
         pulls, before = [node.metric("dfengine_pulls_total") for node in nodes], wakeups()
         assert all(pulls)
         time.sleep(1.5)
@@ -582,7 +581,7 @@ def read_in_child(file: File, offset: int, count: int, out: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_other_processes_open_it_again(stage: Scene, method: str) -> None:
+def test_a_file_can_be_passed_to_other_processes(stage: Scene, method: str) -> None:
     size = 6 * PIECE
     stage.file("f", size)
     data = (stage.www / "f").read_bytes()
@@ -601,13 +600,13 @@ def test_other_processes_open_it_again(stage: Scene, method: str) -> None:
         out.close()
         out.join_thread()
         assert found == {data[n * PIECE : n * PIECE + 1000] for n in (1, 3)}
-        assert file.pread(5 * PIECE, 10) == data[5 * PIECE : 5 * PIECE + 10], "the parent's is as it was"
+        assert file.pread(5 * PIECE, 10) == data[5 * PIECE : 5 * PIECE + 10], "the parent's file is unchanged"
         with pickle.loads(pickle.dumps(file)) as other:
             assert other.tell() == 7
             assert other.read(5) == data[7:12]
 
 
-def test_a_pickle_of_a_file_whose_length_was_not_known_then(stage: Scene) -> None:
+def test_a_file_can_be_pickled_before_its_length_is_known(stage: Scene) -> None:
     size = 6 * PIECE
     stage.file("f", size)
     node = stage.supernode()
@@ -618,8 +617,8 @@ def test_a_pickle_of_a_file_whose_length_was_not_known_then(stage: Scene) -> Non
         assert other.size == size
 
 
-def test_a_file_that_is_closed_while_it_is_opened(stage: Scene) -> None:
-    """By another thread, where a supernode does not answer."""
+def test_close_ends_an_open_that_waits_for_a_silent_supernode(stage: Scene) -> None:
+    """Another thread closes the file."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = keywords(stage, 2, ())
         stage.homes.clear()
@@ -627,17 +626,17 @@ def test_a_file_that_is_closed_while_it_is_opened(stage: Scene) -> None:
                                 pattern="cdn", home=str(settings["home"]), quiet=True))  # fmt: skip
         with ThreadPoolExecutor(2) as pool:
             waiting = [pool.submit(file.read, 10), pool.submit(file.pread, 5, 10)]
-            until(lambda: file._opened is not None and file._opened._engine.is_alive(), "the beginning")
+            until(lambda: file._opened is not None and file._opened._engine.is_alive(), "a running engine")
             time.sleep(0.3)
             begun = time.monotonic()
             file.close()
             for each in waiting:
                 with pytest.raises((LocalError, ValueError), match="closed"):
                     each.result(20)
-            assert time.monotonic() - begun < 20, "it never answers"
+            assert time.monotonic() - begun < 20, "the supernode never responds"
 
 
-def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:
+def test_a_pickled_file_whose_version_has_changed_is_not_read(stage: Scene) -> None:
     stage.file("f", 6 * PIECE)
     with opened(stage, stage.origin() + "/f") as file:
         kept = pickle.dumps(file)
@@ -648,7 +647,7 @@ def test_a_pickle_of_another_version_is_not_read(stage: Scene) -> None:
 
 
 def anonymous() -> int:
-    """Bytes of this process's own memory that lie in no file."""
+    """Anonymous memory of this process in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
 
@@ -694,7 +693,7 @@ def test_a_view_outlives_the_file(stage: Scene) -> None:
         del part, whole
 
 
-def test_a_file_that_is_dropped_is_closed(stage: Scene) -> None:
+def test_a_dropped_file_is_closed_with_a_warning(stage: Scene) -> None:
     stage.file("f", 3 * PIECE)
     file = opened(stage, stage.origin() + "/f")
     with pytest.warns(ResourceWarning, match="not closed"):
@@ -702,8 +701,8 @@ def test_a_file_that_is_dropped_is_closed(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("changes", [False, True])
-def test_from_the_swarm_to_an_origin_that_shows_no_validator(stage: Scene, changes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came from the supernode is compared before anything of the origin is shown; where it differs no byte of both is given."""
+def test_swarm_pieces_are_compared_with_an_origin_without_validators(stage: Scene, changes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supernode's pieces are compared before reads return bytes of the origin; if they differ, versions are not mixed."""
     monkeypatch.setattr(swarm_session, "RETRY", 2.0)
     size = 24 * PIECE
     stage.file("f", size)

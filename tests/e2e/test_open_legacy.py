@@ -1,4 +1,4 @@
-"""Open files through a supernode that knows only 1.x: it offers what it likes, and names no version."""
+"""Open files through a 1.x supernode, which chooses the pieces that it offers and names no version."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def opened(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_reads_take_what_is_offered(opened: Any, unknown: bool) -> None:
+def test_reads_succeed_with_the_pieces_that_the_supernode_offers(opened: Any, unknown: bool) -> None:
     whole = content(1)
     with LegacySupernode(whole, unknown=unknown) as node:
         file = opened(node)
@@ -51,25 +51,25 @@ def test_reads_take_what_is_offered(opened: Any, unknown: bool) -> None:
         eventually(lambda: node.count("/peer/piece/suc") == 41, "every piece announced")
 
 
-def test_nothing_is_asked_for_while_nobody_reads(opened: Any) -> None:
-    """But what is here is announced, and the file is whole in the end."""
+def test_no_pieces_are_requested_while_no_read_waits(opened: Any) -> None:
+    """Stored pieces are announced, and a later map completes the file."""
     whole = content(1)
     with LegacySupernode(whole) as node:
         file = opened(node)
         assert file.pread(0, 10) == whole[:10]
         transfer = file.opened()._transfer
-        eventually(lambda: transfer.parked and sum(map(len, node.written.values())) == transfer.plan.stored, "what is here was announced")
+        eventually(lambda: transfer.parked and sum(map(len, node.written.values())) == transfer.plan.stored, "announced stored pieces")
         here, asked = transfer.plan.stored, node.count("/peer/task")
         assert here < 20
         time.sleep(0.5)
         assert (transfer.plan.stored, node.count("/peer/task")) == (here, asked)
         assert file.map() == whole
         (cid,) = node.written
-        eventually(lambda: node.written[cid] == node.arrived[cid] == set(range(41)), "everything was told")
+        eventually(lambda: node.written[cid] == node.arrived[cid] == set(range(41)), "the report of every piece")
 
 
-def test_one_that_forgot_us_is_not_believed_to_have_the_same_version(opened: Any) -> None:
-    """The origin proves what is here, and has the rest."""
+def test_a_supernode_that_lost_the_download_may_have_another_version(opened: Any) -> None:
+    """The stored pieces are verified by the origin, which sends the rest."""
     whole = content(1)
     with LegacySupernode(whole) as node, Origin(whole) as origin:
         file = opened(node, origin.url)
@@ -81,7 +81,7 @@ def test_one_that_forgot_us_is_not_believed_to_have_the_same_version(opened: Any
         assert file.opened()._fetching.place.byte_counts.origin > 0
 
 
-def test_one_that_forgot_us_and_an_origin_that_changed(opened: Any) -> None:
+def test_reads_fail_if_the_supernode_lost_the_download_and_the_origin_changed(opened: Any) -> None:
     whole = content(1)
     with LegacySupernode(whole) as node, Origin(content(2)) as origin:
         file = opened(node, origin.url)

@@ -16,7 +16,7 @@ from tests.e2e.scene import MIB, Scene, Supernode, scene
 PIECE = 4 * MIB
 SIZE = 100 * MIB + 12345
 UNDER_WAY = 8 * PIECE
-"""Bytes that four threads may have asked for, twice each."""
+"""Bytes that four threads may have requested, twice each."""
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Scene]:
@@ -30,13 +30,13 @@ def sent(node: Supernode) -> float:
 
 @pytest.fixture
 def file(stage: Scene) -> tuple[str, Supernode, str]:
-    """URL, supernode, and what the file's sha256 is."""
+    """URL, supernode and sha256 of the file."""
     digest = stage.file("f", SIZE)
     return f"{stage.origin()}/f", stage.supernode(), digest
 
 
 @pytest.mark.parametrize("store", ["memory", "disk"])
-def test_eight_processes_read_one_place(stage: Scene, file: tuple[str, Supernode, str], store: str) -> None:
+def test_eight_processes_fetch_a_file_once_and_share_its_memory(stage: Scene, file: tuple[str, Supernode, str], store: str) -> None:
     url, node, digest = file
     readers = [Reader(stage, url, node, "back" if n % 2 else "", store) for n in range(8)]
     for reader in readers:
@@ -50,7 +50,7 @@ def test_eight_processes_read_one_place(stage: Scene, file: tuple[str, Supernode
         reader.end()
 
 
-def test_one_that_comes_when_all_is_here_fetches_nothing(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_process_that_opens_a_complete_file_fetches_nothing(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     first = Reader(stage, url, node)
     first.opened()
@@ -66,7 +66,7 @@ def test_one_that_comes_when_all_is_here_fetches_nothing(stage: Scene, file: tup
 
 @pytest.mark.parametrize("deaths", [1, 2])
 @pytest.mark.parametrize("store", ["memory", "disk"])
-def test_a_killed_leader_hands_over_its_place(stage: Scene, file: tuple[str, Supernode, str], store: str, deaths: int) -> None:
+def test_a_follower_takes_over_a_killed_leaders_place(stage: Scene, file: tuple[str, Supernode, str], store: str, deaths: int) -> None:
     url, node, digest = file
     readers = []
     for _ in range(4):
@@ -87,7 +87,7 @@ def test_a_killed_leader_hands_over_its_place(stage: Scene, file: tuple[str, Sup
         reader.end()
 
 
-def test_a_leader_that_closes_hands_over(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_processes_can_read_after_the_leader_closes(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     first, second = Reader(stage, url, node), None
     first.opened()
@@ -105,8 +105,8 @@ def test_a_leader_that_closes_hands_over(stage: Scene, file: tuple[str, Supernod
 
 @pytest.mark.parametrize("before", [-1, 0, 1, 3])
 @pytest.mark.parametrize("store", ["memory", "disk"])
-def test_a_stopped_leader_is_followed_by_one(stage: Scene, file: tuple[str, Supernode, str], store: str, before: int) -> None:
-    """before: quarters that were read before; -1: nothing was."""
+def test_one_follower_takes_over_from_a_stopped_leader(stage: Scene, file: tuple[str, Supernode, str], store: str, before: int) -> None:
+    """before: quarters that were read before the leader stops; -1: no read was begun."""
     url, node, digest = file
     readers = []
     for _ in range(4):
@@ -135,7 +135,7 @@ def test_a_stopped_leader_is_followed_by_one(stage: Scene, file: tuple[str, Supe
         reader.end()
 
 
-def test_the_peer_server_killed(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_processes_fetch_once_after_the_peer_server_is_killed(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     readers = []
     for _ in range(3):
@@ -150,7 +150,7 @@ def test_the_peer_server_killed(stage: Scene, file: tuple[str, Supernode, str]) 
     assert hashlib.sha256((stage.www / "f").read_bytes()).hexdigest() == digest
 
 
-def test_one_digest_for_all(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_one_process_computes_the_digest_for_all(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     readers = [Reader(stage, url, node, digest=f"sha256:{digest}") for _ in range(5)]
     for reader in readers:
@@ -181,7 +181,7 @@ def test_the_next_leader_computes_the_digest(stage: Scene, file: tuple[str, Supe
         reader.end()
 
 
-def test_a_leader_that_fails_and_stays_open_keeps_nobody(stage: Scene, file: tuple[str, Supernode, str]) -> None:
+def test_a_failed_leader_that_stays_open_does_not_block_its_followers(stage: Scene, file: tuple[str, Supernode, str]) -> None:
     url, node, digest = file
     wrong = Reader(stage, url, node, "fails", digest=f"sha256:{'0' * 64}")
     wrong.opened()

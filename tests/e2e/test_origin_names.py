@@ -1,4 +1,4 @@
-"""In whose name an origin is asked, with real processes: --user, netrc, Host; alone, by a supernode, and after a redirect."""
+"""--user, netrc and Host headers in requests to origins, with real processes: alone, by a supernode, and after a redirect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ME, YOU = basic(b"me", b"pass word")[1], basic(b"you", b"other")[1]
 
 
 class Site(Served):
-    """Says what it was sent: each file's content is made of Host and Authorization.
+    """Sends back what it received: each file's content consists of the request's Host and Authorization.
 
     `/to/PORT/...` redirects to another port, `/here/...` to this one.
     """
@@ -52,7 +52,7 @@ class Site(Served):
             return {head.get(name, "") for asked, head in self.heads if not path or asked == path}
 
 
-def test_a_user_reaches_the_origin_and_no_other(stage: Scene) -> None:
+def test_user_credentials_are_sent_to_the_origin_and_to_no_other_host(stage: Scene) -> None:
     with Site() as site, Site(private=False) as other:
         here, user = f"127.0.0.1:{site.port}", ("--user", "me:pass word")
         node = stage.supernode()
@@ -67,7 +67,7 @@ def test_a_user_reaches_the_origin_and_no_other(stage: Scene) -> None:
         assert "401" in stage.get(f"{site.url}/f", "e", "--user", "me:wrong", status=4)
 
 
-def test_each_user_has_a_task_of_their_own(stage: Scene) -> None:
+def test_each_user_has_their_own_task(stage: Scene) -> None:
     with Site() as site:
         node, url, here = stage.supernode("--revalidate-interval", "1h"), f"{site.url}/f", f"127.0.0.1:{site.port}"
         netrc = stage.path / "netrc"
@@ -83,13 +83,13 @@ def test_each_user_has_a_task_of_their_own(stage: Scene) -> None:
         assert not (stage.path / "d").exists()
 
 
-def test_netrc_is_for_the_host_that_it_names(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_entries_apply_only_to_their_host(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with Site() as site, Site() as other:
         home = stage.path / "user"
         home.mkdir()
         monkeypatch.setenv("HOME", str(home))
         (home / ".netrc").write_text("machine 127.0.0.1 login me password \"pass word\"\nmachine localhost login you password other\n")
-        assert "401" in stage.get(f"{site.url}/f", "a", status=4), "only when it is asked for"
+        assert "401" in stage.get(f"{site.url}/f", "a", status=4), "netrc is read only with --netrc"
         stage.get(f"{site.url}/f", "a", "--netrc")
         stage.get(f"http://localhost:{site.port}/f", "b", "--netrc")
         stage.get(f"http://me@127.0.0.1:{site.port}/f", "c", "--netrc")
@@ -98,13 +98,13 @@ def test_netrc_is_for_the_host_that_it_names(stage: Scene, monkeypatch: pytest.M
         assert (stage.path / "a").read_bytes() == (stage.path / "c").read_bytes() == site.file(f"127.0.0.1:{site.port}", ME)
         assert (stage.path / "b").read_bytes() == site.file(f"localhost:{site.port}", YOU)
 
-        # Who is redirected by itself has the netrc entry of where it is redirected to, and of there alone.
+        # A client that follows a redirect itself uses the netrc entry of the redirect's target, and only that.
         stage.get(f"http://localhost:{site.port}/to/{other.port}/f", "e", "--netrc")
         assert (stage.path / "e").read_bytes() == other.file(f"127.0.0.1:{other.port}", ME)
         assert site.sent("authorization", f"/to/{other.port}/f") == {YOU}
         node = stage.supernode()
         told = stage.get(f"http://localhost:{site.port}/to/{other.port}/f", "s", "--netrc", host=3, nodes=(node,))
-        assert told["back_to_source"], "a supernode is told nothing of other hosts' entries"
+        assert told["back_to_source"], "a supernode is not sent the entries of other hosts"
         assert (stage.path / "s").read_bytes() == (stage.path / "e").read_bytes()
         (home / ".netrc").write_text("machine localhost login you password other\n")
         assert "401" in stage.get(f"http://localhost:{site.port}/to/{other.port}/f", "g", "--netrc", status=4)
@@ -117,7 +117,7 @@ def test_netrc_is_for_the_host_that_it_names(stage: Scene, monkeypatch: pytest.M
         assert "s3cret" not in said
 
 
-def test_a_host_header_names_another_site(stage: Scene) -> None:
+def test_host_headers_separate_tasks_and_are_not_sent_to_other_hosts(stage: Scene) -> None:
     with Site(private=False) as site, Site(private=False) as other:
         node, url, plain = stage.supernode("--revalidate-interval", "1h"), f"{site.url}/f", f"127.0.0.1:{site.port}"
         tasks = set()
@@ -128,7 +128,7 @@ def test_a_host_header_names_another_site(stage: Scene) -> None:
             assert (stage.path / f"a{at}").read_bytes() == (stage.path / f"b{at}").read_bytes() == site.file(host, "")
             assert swarm["from"]["origin"] == 0
             tasks |= {alone["task_id"], swarm["task_id"]}
-        assert len(tasks) == 1 + 2 * 2, "with a Host header the supernode names it for those who send the same"
+        assert len(tasks) == 1 + 2 * 2, "with a Host header the supernode names the task, for all that send the same"
         again = stage.get(url, "c", "--header", "HOST: one.test", "--notbs", host=9, nodes=(node,))
         assert again["task_id"] in tasks
         assert (stage.path / "c").read_bytes() == site.file("one.test", "")
@@ -140,8 +140,8 @@ def test_a_host_header_names_another_site(stage: Scene) -> None:
             assert (stage.path / f"e{at}").read_bytes() == site.file("one.test", "")
 
 
-def test_a_part_of_one_site_is_not_gone_on_from_with_another(stage: Scene) -> None:
-    """Both sites' files are alike but for their bytes: length and ETag are the same."""
+def test_a_part_is_not_resumed_with_another_host_header(stage: Scene) -> None:
+    """Both sites' files differ only in their bytes: length and ETag are the same."""
 
     class Slow(Site):
         def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
@@ -170,7 +170,7 @@ def test_a_part_of_one_site_is_not_gone_on_from_with_another(stage: Scene) -> No
         assert parts[0].exists()
 
 
-def test_headers_that_are_not_sent_are_said_once(stage: Scene) -> None:
+def test_headers_that_are_not_sent_are_reported_once(stage: Scene) -> None:
     with Site(private=False) as site:
         flags = ("--header", "Connection: close", "--header", "te: trailers", "--header", "TE: x", "--header", "X-A: b")
         process = stage.start_get(f"{site.url}/f", "a", *flags)

@@ -1,4 +1,4 @@
-"""Origins by TLS, with real processes: whose certificate is believed, which one is shown, and HTTP/2."""
+"""Origins by TLS, with real processes: trusted authorities, client certificates, and HTTP/2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 20 * MIB
 HERE = "DNS:localhost,IP:127.0.0.1"
 
 
-def test_authorities_are_added_to_the_systems(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cacerts_are_added_to_the_systems_authorities(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = stage.file("file", MIB)
     one, two = Authority(stage.path), Authority(stage.path, "two")
     first, second = TlsOrigin(stage, *one.issue("a", HERE)), TlsOrigin(stage, *two.issue("b", HERE), name="second")
@@ -29,7 +29,7 @@ def test_authorities_are_added_to_the_systems(stage: Scene, monkeypatch: pytest.
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     for url in urls:
-        assert "certificate is not trusted" in stage.get(url, "a", status=4), "the system's bundle knows neither"
+        assert "certificate is not trusted" in stage.get(url, "a", status=4), "the system's bundle contains neither authority"
     monkeypatch.setenv("SSL_CERT_FILE", one.ca)
     stage.get(urls[0], "a")
     assert "certificate is not trusted" in stage.get(urls[1], "b", status=4)
@@ -38,7 +38,7 @@ def test_authorities_are_added_to_the_systems(stage: Scene, monkeypatch: pytest.
         stage.get(url, f"b{at}", "--cacerts", two.ca)
         stage.get(url, f"c{at}", "--cacerts", two.ca, "--notbs", host=3, nodes=(node,))
     monkeypatch.setenv("SSL_CERT_FILE", str(stage.path / "absent"))
-    assert f"localhost:{first.port}" in stage.get(urls[0], "d", status=4), "a mistyped file is not the system's"
+    assert f"localhost:{first.port}" in stage.get(urls[0], "d", status=4), "a missing file is not replaced by the system's"
     assert "absent cannot be read" in stage.get(urls[1], "d", "--cacerts", two.ca, status=2)
     stage.get(urls[0], "e", "--insecure")
     stage.get(urls[0], "f", "-k", "--notbs", host=3, nodes=(node,))
@@ -46,7 +46,7 @@ def test_authorities_are_added_to_the_systems(stage: Scene, monkeypatch: pytest.
 
 
 def expired(authority: Authority) -> tuple[str, str]:
-    """A certificate that was over before it began."""
+    """A certificate whose validity ends before it begins."""
     cert, key = authority.issue("late", HERE)
     request = cert.removesuffix(".pem")
     command = ["openssl", "x509", "-req", "-in", f"{request}.csr", "-CA", authority.ca, "-CAkey", authority.ca.replace(".pem", ".key"),
@@ -59,7 +59,7 @@ def expired(authority: Authority) -> tuple[str, str]:
     ("kind", "words"),
     [("another name", "matches target hostname"), ("expired", "expired"), ("self-signed", "self-signed"), ("another authority", "issuer")],
 )
-def test_a_certificate_that_is_not_believed_is_one_line_at_once(stage: Scene, kind: str, words: str) -> None:
+def test_an_untrusted_certificate_is_reported_in_one_line_without_retries(stage: Scene, kind: str, words: str) -> None:
     stage.file("file", MIB)
     authority, other = Authority(stage.path), Authority(stage.path, "localhost")
     pair = {
@@ -71,7 +71,7 @@ def test_a_certificate_that_is_not_believed_is_one_line_at_once(stage: Scene, ki
     origin = TlsOrigin(stage, *pair)
     url = f"https://localhost:{origin.port}/file"
     said = stage.get(url, "a", "--cacerts", authority.ca, status=4)
-    # A second try would be said, as a line of its own.
+    # A retry would be reported in a line of its own.
     assert said.count("\n") == 1
     assert f"localhost:{origin.port}: its certificate is not trusted: " in said
     assert words in said
@@ -81,7 +81,7 @@ def test_a_certificate_that_is_not_believed_is_one_line_at_once(stage: Scene, ki
     assert not origin.requests()
 
 
-def test_a_clients_certificate_opens_what_wants_one(stage: Scene) -> None:
+def test_client_certificates_are_sent_to_origins_that_require_one(stage: Scene) -> None:
     digest = stage.file("file", 3 * MIB)
     authority = Authority(stage.path)
     more = f"ssl_client_certificate {authority.ca}; ssl_verify_client on;"
@@ -117,7 +117,7 @@ def test_a_clients_certificate_opens_what_wants_one(stage: Scene) -> None:
         assert said.count("\n") == 1
 
 
-def test_a_handshake_that_wants_a_certificate_says_so(stage: Scene) -> None:
+def test_a_required_client_certificate_is_reported_with_its_options(stage: Scene) -> None:
     authority = Authority(stage.path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("origin", HERE))
@@ -136,7 +136,7 @@ def test_a_handshake_that_wants_a_certificate_says_so(stage: Scene) -> None:
             with context.wrap_socket(client, server_side=True, do_handshake_on_connect=False) as sealed, contextlib.suppress(OSError):
                 with contextlib.suppress(ssl.SSLError):
                     sealed.do_handshake()
-                # A close before all is read resets the connection, and the alert is lost.
+                # Closing a connection with unread bytes resets it, and the alert is lost.
                 while socket.socket.recv(sealed, 1 << 16):
                     pass
 
@@ -146,7 +146,7 @@ def test_a_handshake_that_wants_a_certificate_says_so(stage: Scene) -> None:
         port = listener.getsockname()[1]
         said = stage.get(f"https://localhost:{port}/file", "a", "--cacerts", authority.ca, status=4)
         assert f"localhost:{port} requires a client certificate (--cert, --key)" in said
-        assert len(greeted) == 1, "no other try"
+        assert len(greeted) == 1, "no retry"
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -172,7 +172,7 @@ def test_http2_alone_in_ranges_and_by_a_supernode(stage: Scene) -> None:
     assert (stage.path / "c").read_bytes() == (stage.www / "file").read_bytes()[5:10]
 
 
-def test_http2_streams_that_are_cut_are_gone_on_from(stage: Scene) -> None:
+def test_http2_streams_that_are_cut_are_resumed(stage: Scene) -> None:
     """nginx resets the stream when the server behind it closes early."""
     digest = stage.file("file", SIZE)
     authority = Authority(stage.path)
@@ -201,8 +201,8 @@ def test_http2_streams_that_are_cut_are_gone_on_from(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("framed", [True, False])
-def test_only_a_length_ends_what_no_close_notify_ends(stage: Scene, framed: bool) -> None:
-    """RFC 9112 section 9.8: without either, the file may have been cut."""
+def test_a_response_without_close_notify_is_complete_only_with_a_length(stage: Scene, framed: bool) -> None:
+    """RFC 9112 section 9.8: without either, the file may be truncated."""
     authority = Authority(stage.path)
     cert, key = authority.issue("origin", HERE)
     context, data = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), b"a file" * 10_000

@@ -1,4 +1,4 @@
-"""Every kind of proxy, with real processes: what it is told, in whose name, and what it is never asked for."""
+"""Origins through every kind of proxy, with real processes: requests to the proxy, its credentials, and exceptions from its use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.e2e.proxies import Proxy, TlsOrigin
 from tests.e2e.scene import MIB, Scene
 
 NAME = "files.test"
-"""Of an origin that nobody but a proxy can find (RFC 2606)."""
+"""Host name of an origin that only a proxy can resolve (RFC 2606)."""
 
 PLACE = "198.51.100.7"
-"""Of an origin that nobody but a proxy reaches (RFC 5737)."""
+"""Address of an origin that only a proxy can reach (RFC 5737)."""
 
 SIZE = 3 * MIB
 
@@ -25,7 +25,7 @@ VARIABLES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY
 
 @pytest.fixture
 def environment(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Without proxies at the beginning, and again before the scene ends: the test itself asks supernodes for their metrics."""
+    """Without proxies at the beginning, and again before the scene ends, as the test itself requests metrics of supernodes."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     yield monkeypatch
@@ -54,7 +54,7 @@ KINDS = [
     ("http", NAME, "http", NAME),
     ("https", NAME, "http", NAME),
 ]
-"""Scheme, host of the URL, and what the proxy is asked for."""
+"""Scheme, host of the URL, and kind and host of the request that the proxy receives."""
 
 
 @pytest.mark.parametrize(("scheme", "host", "kind", "told"), KINDS, ids=[kind[0] for kind in KINDS])
@@ -90,7 +90,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("scheme", "url", "reasons"), REFUSED)
-def test_a_proxy_that_does_not_know_the_user_is_named_without_the_password(
+def test_a_proxys_refusal_of_the_user_is_reported_without_the_password(
     stage: Scene, environment: pytest.MonkeyPatch, scheme: str, url: str, reasons: dict[str, str]
 ) -> None:
     place = url.split("/")[2] + (":443" if url.startswith("https") else ":80")
@@ -98,7 +98,7 @@ def test_a_proxy_that_does_not_know_the_user_is_named_without_the_password(
         for userinfo, reason in reasons.items():
             environment.setenv("all_proxy", proxy.url(scheme, userinfo))
             said = stage.get(url, "a", status=4)
-            # A try that would end alike is not made, and would be a line of its own.
+            # A retry would fail alike and is not made; it would be reported in a line of its own.
             assert f"dfengine: {place}, by the proxy 127.0.0.1:{proxy.port}," in said
             assert reason in said
             assert said.count("\n") == 1
@@ -110,7 +110,7 @@ def test_a_proxy_that_does_not_know_the_user_is_named_without_the_password(
         assert not proxy.asked
 
 
-def test_a_proxy_that_refuses_the_origin_is_believed(stage: Scene, environment: pytest.MonkeyPatch) -> None:
+def test_a_proxys_refusal_of_the_origin_is_reported(stage: Scene, environment: pytest.MonkeyPatch) -> None:
     with Proxy({}, fault="refuse") as proxy:
         for scheme, reason in (("http", "the proxy answers 403"), ("socks5h", "it does not allow this"), ("socks4a", "SOCKS4")):
             environment.setenv("https_proxy", proxy.url(scheme))
@@ -119,7 +119,7 @@ def test_a_proxy_that_refuses_the_origin_is_believed(stage: Scene, environment: 
             assert reason.lower() in said.lower()
 
 
-def test_what_a_proxy_says_to_connect_is_no_file(stage: Scene, environment: pytest.MonkeyPatch) -> None:
+def test_a_proxys_response_to_connect_is_not_taken_for_the_file(stage: Scene, environment: pytest.MonkeyPatch) -> None:
     with Proxy({}, fault="empty") as proxy:
         environment.setenv("https_proxy", proxy.url("http"))
         said = stage.get(f"https://{NAME}/file", "a", "--retry", "0", status=4)
@@ -144,7 +144,7 @@ def test_the_certificate_of_a_proxy_is_verified(stage: Scene, environment: pytes
         assert stage.digest("b") == ways.digest
 
 
-def test_no_proxy_and_loopback_are_asked_directly(stage: Scene, environment: pytest.MonkeyPatch) -> None:
+def test_hosts_of_no_proxy_and_loopback_are_connected_to_directly(stage: Scene, environment: pytest.MonkeyPatch) -> None:
     ways = Ways(stage)
     with Proxy(ways.ports) as proxy:
         for scheme in ("socks5h", "http"):
@@ -162,7 +162,7 @@ def test_no_proxy_and_loopback_are_asked_directly(stage: Scene, environment: pyt
             proxy.asked.clear()
 
 
-def test_each_variable_is_for_its_scheme(stage: Scene, environment: pytest.MonkeyPatch) -> None:
+def test_each_proxy_variable_applies_to_its_scheme(stage: Scene, environment: pytest.MonkeyPatch) -> None:
     ways = Ways(stage)
     with Proxy(ways.ports) as http, Proxy(ways.ports) as https, Proxy(ways.ports) as rest:
         environment.setenv("http_proxy", http.url("socks5h"))
@@ -211,14 +211,14 @@ LISTED: list[tuple[str, str, list[str], bool]] = [
 
 
 def here() -> str:
-    """A name of this machine that the resolver knows, and that is not localhost."""
+    """A name of this machine, other than localhost, that the resolver knows."""
     name = socket.gethostname()
     assert socket.gethostbyname(name), "the host's own name must be found: add it to /etc/hosts"
     return name
 
 
 @pytest.mark.parametrize(("scheme", "host", "rules", "fetched"), LISTED)
-def test_the_supernodes_lists_hold_with_each_kind_of_proxy(
+def test_origin_allow_and_deny_apply_with_each_kind_of_proxy(
     stage: Scene, environment: pytest.MonkeyPatch, scheme: str, host: str, rules: list[str], fetched: bool
 ) -> None:
     stage.file("file", MIB)
@@ -234,4 +234,4 @@ def test_the_supernodes_lists_hold_with_each_kind_of_proxy(
             assert "may not fetch from" in stage.get(f"http://{host}/file", "a", "--notbs", nodes=(node,), status=3)
             assert not proxy.asked
         by_name = "name" in {kind.partition(" ")[2] for kind, *_ in proxy.asked}
-        assert not (by_name and scheme in ("socks4", "socks5")), "the address that was judged is the one that is connected to"
+        assert not (by_name and scheme in ("socks4", "socks5")), "the proxy connects to the address that was checked"

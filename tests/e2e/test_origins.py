@@ -1,6 +1,6 @@
-"""Scripted origins, each with curl as the oracle in the same run: a part of `python -m tests.origins`, and some random ones.
+"""Scripted origins, each with curl as the oracle in the same run: a selection of `python -m tests.origins`, and some random ones.
 
-Which run alone, which by a supernode and which after a kill: one of each kind that once went wrong, and none that only waits.
+Selected to run alone, by a supernode or after a kill is one behaviour of each kind that has failed before, and none that only waits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WAITS = {
     "range-500", "one-connection-509", "503-twice", "500-twice", "503-retry-after-nonsense", "head-without-end",
     "content-range-written-blanks-cut",
 }
-"""Behaviours whose runs wait long for what cannot be seen sooner: `python -m tests.origins` alone has them."""
+"""Behaviours whose runs have to wait long: only `python -m tests.origins` runs them."""
 
 BY_A_SUPERNODE = (
     "weak-etag-changes", "strong-etag-changes-if-range-ignored", "changes-without-validators", "new-etag-each-answer",
@@ -42,7 +42,7 @@ RESUMED = (
 RANDOM = 150
 
 FOUND = (989, 5397, 5527, 5580, 5865, 6548, 7508)
-"""Seeds whose origins once gave a mixed file: without a length, or with another one, in a later answer."""
+"""Seeds of origins that have caused a mixed file: without a length, or with another one, in a later response."""
 
 
 JOBS = 4
@@ -56,7 +56,7 @@ def pairs() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Future[Outcome]]]:
-    """The outcomes of the tests that were selected. Most of a run is waiting for a server, so several run at once."""
+    """The outcomes of the selected tests. Most of a run is waiting for a server, so several run at once."""
     chosen: list[Any] = [
         item.callspec.params["pair"] for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "played" in item.fixturenames
@@ -76,15 +76,15 @@ def played(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Fut
 
 
 @pytest.mark.parametrize("pair", pairs(), ids="-".join)
-def test_origin(pair: tuple[str, str], played: dict[tuple[str, str], Future[Outcome]]) -> None:
+def test_downloads_from_a_scripted_origin_match_curls(pair: tuple[str, str], played: dict[tuple[str, str], Future[Outcome]]) -> None:
     outcome = played[pair].result()
     assert not outcome.wrong, str(outcome)
 
 
-def test_random_origins() -> None:
+def test_downloads_from_random_origins_match_curls() -> None:
     figure = soak(RANDOM, 1, 4, FOUND)
     assert not figure.wrong, f"{figure}: {figure.wrong}"
 
 
-def test_names_are_of_behaviours() -> None:
+def test_selected_behaviours_exist() -> None:
     assert set(NAMED) >= WAITS | {*BY_A_SUPERNODE, *RESUMED}

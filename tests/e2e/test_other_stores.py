@@ -40,7 +40,7 @@ def content(size: int, seed: int = 0) -> bytes:
 
 
 def behind_the_facade(stage: Any, url: str, key: str) -> None:
-    """The same bucket for clients of S3. key: of one of its two objects."""
+    """Read the bucket through the proxy's S3 facade. key: of one of its two objects."""
     here = boto3.client("s3", endpoint_url=f"{stage.proxy('--s3-bucket', f'models={url}', host=6)[1]}/s3", region_name="us-east-1",
                         config=Config(signature_version=UNSIGNED, retries={"max_attempts": 1}))  # fmt: skip
     answer = here.get_object(Bucket="models", Key=key, Range=f"bytes={SIZE - 9}-")
@@ -60,7 +60,7 @@ def one_google(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
-def test_objects_of_google_s_store(stage: Any, google: str) -> None:
+def test_google_objects_are_downloaded_alone_and_by_a_supernode(stage: Any, google: str) -> None:
     for key in ("a b+c", "dir/ü"):
         target = f"{google}/upload/storage/v1/b/models/o?uploadType=media&name={quote(key, safe='')}"
         urllib.request.urlopen(urllib.request.Request(target, content(SIZE), {"Content-Type": "application/octet-stream"})).close()
@@ -76,7 +76,7 @@ def test_objects_of_google_s_store(stage: Any, google: str) -> None:
 def one_azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     command = shutil.which("azurite-blob")
     if command is None:
-        # No package of apt or PyPI has it, and a machine without npm can test all else. `.ci/run` installs it wherever npm can.
+        # azurite is in no package of apt or PyPI, and all else can be tested without npm. `.ci/run` installs it wherever npm can.
         pytest.skip("azurite is not installed: npm install -g azurite")
     port = free_port()
     with running(command, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(tmp_path), "--silent",
@@ -89,7 +89,7 @@ def one_azure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 def put(url: str, body: bytes, headers: dict[str, str], query: str = "") -> None:
-    """Of the blob service, signed by the account's key ("Authorize with Shared Key" of Azure's REST API)."""
+    """Send a PUT to the blob service, signed by the account's key ("Authorize with Shared Key" of Azure's REST API)."""
     sent = {"x-ms-date": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()), "x-ms-version": "2021-08-06", **headers}
     path = urllib.request.urlparse(url).path  # type: ignore[attr-defined]
     lines = "".join(f"{name}:{sent[name]}\n" for name in sorted(sent))
@@ -101,7 +101,7 @@ def put(url: str, body: bytes, headers: dict[str, str], query: str = "") -> None
     urllib.request.urlopen(request).close()
 
 
-def test_blobs_of_azure_s_store(stage: Any, azure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azure_blobs_are_downloaded_by_get_supernode_and_s3_facade(stage: Any, azure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("a b+c", "dir/ü#?%"):
         put(f"{azure}/{ACCOUNT}/models/{quote(key)}", content(SIZE), {"x-ms-blob-type": "BlockBlob"})
     stage.get("az://models/a b+c", "a")

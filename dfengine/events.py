@@ -81,7 +81,7 @@ class Throttle:
         self._credits[kind] = credit - 1, now
         return True
 
-    def held(self, now: float, all: bool = False) -> dict[str, int]:
+    def suppressed(self, now: float, all: bool = False) -> dict[str, int]:
         """Kind -> events suppressed since the last report. Empty within PERIOD of that report, unless `all` is set."""
         if not self._held or not (all or now - self._released_at >= self.PERIOD):
             return {}

@@ -58,7 +58,7 @@ class Matcher:
         self._include = [_compiled(each) for each in sorted(set(globs.include))]
         self._exclude = [_compiled(each) for each in sorted(set(globs.exclude))]
 
-    def takes(self, path: str) -> bool:
+    def matches(self, path: str) -> bool:
         """Whether `path` is selected. path: relative, segments joined by `/`."""
         around = "/" + path
         if self._include and not any(each.fullmatch(around) for each in self._include):

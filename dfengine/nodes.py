@@ -40,6 +40,6 @@ def order(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress
     return sorted(distinct.values(), key=lambda node: (-node.priority, score(node, task)), reverse=True)
 
 
-def named(nodes: Iterable[SupernodeAddress]) -> bool:
+def has_dns_names(nodes: Iterable[SupernodeAddress]) -> bool:
     """Whether any node is a name that stands for several supernodes, which `net.node_names` looks up."""
     return any(node.lookup for node in nodes)

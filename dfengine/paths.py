@@ -22,11 +22,11 @@ DEPTH = 64
 
 
 class Paths:
-    """Checks the paths named by `whose` (a listing or manifest, for messages). Each method raises BadListing, which names the path."""
+    """Checks the paths named by `owner` (a listing or manifest, for messages). Each method raises BadListing, which names the path."""
 
-    def __init__(self, whose: str, most: int, depth: int = DEPTH) -> None:
+    def __init__(self, owner: str, most: int, depth: int = DEPTH) -> None:
         """most: maximum number of files."""
-        self.whose = whose
+        self.owner = owner
         self._most = most
         self._depth = depth
         self._files: set[str] = set()
@@ -50,7 +50,7 @@ class Paths:
         self._folders.update(new)
         self._files.add(path)
         if len(self._files) > self._most:
-            raise BadListing(f"{self.whose} has more than {self._most} files")
+            raise BadListing(f"{self.owner} has more than {self._most} files")
         return path
 
     def folder(self, path: str) -> str:
@@ -69,7 +69,7 @@ class Paths:
     def refused(self, path: str, why: str) -> BadListing:
         """An error that states the path and the reason."""
         shown = path if len(path) <= 200 else path[:200] + "..."
-        return BadListing(f"{self.whose} names {shown!r} {why}: the whole list is rejected")
+        return BadListing(f"{self.owner} names {shown!r} {why}: the whole list is rejected")
 
     def _check(self, path: str) -> None:
         if path[:1] == "/":

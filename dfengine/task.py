@@ -274,7 +274,7 @@ def peer_path(path: str) -> str:
     return sent
 
 
-def may_be_asked(cid: str, port: int, path: str) -> bool:
+def is_valid_source(cid: str, port: int, path: str) -> bool:
     """Whether downloads may send requests for pieces to this port and path: a peer's, or those that a supernode announces for its own copy.
 
     Otherwise a client that names sources, or registers as one, could direct other clients' requests to any path of another server.

@@ -29,12 +29,12 @@ def checked(text: str) -> str:
     return "" if version == "ff" or not trace.strip("0") or not parent.strip("0") else text
 
 
-def written(trace: int, parent: int, flags: int) -> str:
+def format_traceparent(trace: int, parent: int, flags: int) -> str:
     """A field of version 00."""
     return f"00-{trace:032x}-{parent:016x}-{flags:02x}"
 
 
-def read(text: str) -> tuple[int, int, int]:
+def parse_traceparent(text: str) -> tuple[int, int, int]:
     """(trace, parent, flags) of a field that `checked` has accepted and that is not empty."""
     _, trace, parent, flags = text.split("-")
     return int(trace, 16), int(parent, 16), int(flags, 16)
@@ -52,7 +52,7 @@ class Span:
         """Start a child span."""
         return self
 
-    def note(self, **attributes: Any) -> None:
+    def add_attributes(self, **attributes: Any) -> None:
         """Add attributes, as they become known. None: not known."""
 
     def end(self, error: object = None) -> None:

@@ -92,6 +92,7 @@ FIELD_TERMS = {
     "census": "sampler",
     "lay": "ttl",
     "untold": "excluded",
+    "dialled": "connect_host", "errands": "queue, jobs", "landed": "written, stored", "bending": "truncated",
 }  # fmt: skip
 """Words that no name in the code has -> the terms to use instead."""
 

@@ -44,7 +44,7 @@ def dry_run(request: TreeRequest) -> None:
     doomed: list[str] = []
     if request.tree.delete:
         doomed += find_extraneous(
-            settings.output, frozenset([*found.paths, *found.refused]), request.tree.globs.matcher().takes, remove=False
+            settings.output, frozenset([*found.paths, *found.refused]), request.tree.globs.matcher().matches, remove=False
         )
     if request.json:
         import json

@@ -119,7 +119,7 @@ class BaseDownload:
             try:
                 self._fill(self.settings)
             finally:
-                self.watch.span.note(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
+                self.watch.span.add_attributes(task=self._task, back_to_source=self._reason, **self._place.byte_counts.by_source())
 
     def _fill(self, settings: GetSettings) -> None:
         for name in fallback.unsent_headers(settings):

@@ -35,7 +35,7 @@ from dfengine.client.health import Health
 from dfengine.client.job import HEDGES, Job, Piece
 from dfengine.client.piece_timing import PieceTiming
 from dfengine.errors import IllegalEvent
-from dfengine.task import may_be_asked
+from dfengine.task import is_valid_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Plan:
         return True
 
     def _is_usable(self, source: Where, now: float) -> bool:
-        return not self._health.is_avoided(source, now) and may_be_asked(source.cid, source.port, source.path)
+        return not self._health.is_avoided(source, now) and is_valid_source(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
         """Give back pieces that are not running, so that a new registration gets them offered again. Sources are avoided no longer."""

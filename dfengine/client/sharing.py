@@ -18,7 +18,7 @@ from dfengine.net.content_announcement import announce
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import resolved
-from dfengine.nodes import named, order
+from dfengine.nodes import has_dns_names, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
@@ -63,7 +63,7 @@ class Share:
             raise BadValue("a file is shared at a supernode: name one (-n HOST)")
         self._nodes: dict[str, SupernodeAddress] = {}
         """Supernodes by their text."""
-        if not named(settings.nodes):
+        if not has_dns_names(settings.nodes):
             self._set_nodes(settings.nodes)
         self._dialer = Dialer(settings.secret_file, (settings.tls_cert, settings.tls_key, settings.tls_ca))
         if settings.tls_ca and not settings.tls_cert:
@@ -130,7 +130,7 @@ class Share:
     def _described(self, sha256: str, path: str, length: int, ip: str, until: float, of: str = "") -> shared_content.SharedContent:
         url, sign = content_url(sha256), unique_sign()
         nodes = list(map(str, order(self._nodes.values(), task_id(url))))
-        names = [node.text for node in self._settings.nodes] if named(self._settings.nodes) else []
+        names = [node.text for node in self._settings.nodes] if has_dns_names(self._settings.nodes) else []
         return shared_content.SharedContent(
             shared_content.name_of(sha256, sign), url, path, length, f"{ip}-{sign}", ip, nodes, nodes[: self._settings.replicas], until,
             self._settings.location, of, names,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfengine.errors import BadValue, SupernodeFull
-from dfengine.nodes import named, order
+from dfengine.nodes import has_dns_names, order
 from dfengine.settings import SupernodeAddress
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class Candidates:
 def ordered_supernodes(settings: GetSettings, task: str, watch: Watch) -> Callable[[], list[SupernodeAddress]]:
     """Return a function that returns the supernodes at once, also later; `task` determines their order. Raises SupernodeError if names
     resolve to none."""
-    if not named(settings.nodes):
+    if not has_dns_names(settings.nodes):
         fixed = order(settings.nodes, task)
         return lambda: fixed
     from dfengine.net import node_names

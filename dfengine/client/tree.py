@@ -233,7 +233,7 @@ class Tree:
         deleted, undeleted = list[str](), None
         try:
             belongs, created_since = frozenset(result.rows.manifest.paths), CreatedSince(began, target.clock(), self._written)
-            for path in find_extraneous(target.path, belongs, self._globs.matcher().takes, remove=True, created_since=created_since):
+            for path in find_extraneous(target.path, belongs, self._globs.matcher().matches, remove=True, created_since=created_since):
                 self._check()
                 deleted.append(path)
         except StorageError as error:

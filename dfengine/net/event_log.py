@@ -111,7 +111,7 @@ class EventLog:
     def tick(self, all: bool = False) -> None:
         """Log the counts of suppressed events and of lost lines; call regularly. all: include every suppressed event, at the end."""
         with self._lock:
-            held = self._throttle.held(time.monotonic(), all)
+            held = self._throttle.suppressed(time.monotonic(), all)
         for kind, count in held.items():
             self._writer.put(line(self._form, _now(), "info", "events_suppressed", {"kind": kind, "count": count}))
         if lost := self._writer.take_lost():

@@ -13,7 +13,7 @@ import threading
 import time
 
 from dfengine.errors import SupernodeError
-from dfengine.nodes import named, order
+from dfengine.nodes import has_dns_names, order
 from dfengine.settings import SupernodeAddress
 
 TYPE_CHECKING = False
@@ -158,7 +158,7 @@ def resolved(nodes: Iterable[SupernodeAddress], waiting: Callable[[], object] = 
 def ordered(nodes: Iterable[SupernodeAddress], task: str, waiting: Callable[[], object] = lambda: None) -> list[SupernodeAddress]:
     """Return the nodes that a download of `task` tries, best first. See `resolved` for `waiting` and errors."""
     given = list(nodes)
-    return order(resolved(given, waiting), task)[:TRIED] if named(given) else order(given, task)
+    return order(resolved(given, waiting), task)[:TRIED] if has_dns_names(given) else order(given, task)
 
 
 def ordered_cached(nodes: Iterable[SupernodeAddress], task: str) -> list[SupernodeAddress]:

@@ -44,7 +44,7 @@ class RecordedSpan(Span):
     def child(self, name: str, kind: str = "INTERNAL", **attributes: Any) -> Span:
         return RecordedSpan(self._tracer, name, set_span_in_context(self._span), kind, attributes)
 
-    def note(self, **attributes: Any) -> None:
+    def add_attributes(self, **attributes: Any) -> None:
         self._span.set_attributes(_named(attributes))
 
     def end(self, error: object = None) -> None:
@@ -60,7 +60,7 @@ def begin(name: str, parent: str, kind: str, attributes: dict[str, Any]) -> Span
     """Begin a recorded span; see tracing.begin. parent: already checked."""
     context = Context()
     if parent:
-        trace_id, span_id, flags = trace_context.read(parent)
+        trace_id, span_id, flags = trace_context.parse_traceparent(parent)
         remote = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
         context = set_span_in_context(NonRecordingSpan(remote), context)
     provider = _own or trace.get_tracer_provider()
@@ -98,7 +98,7 @@ def export(service: str, seconds: float) -> None:
 
 
 def _written(context: SpanContext) -> str:
-    return trace_context.written(context.trace_id, context.span_id, context.trace_flags)
+    return trace_context.format_traceparent(context.trace_id, context.span_id, context.trace_flags)
 
 
 def _named(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -75,9 +75,9 @@ class Names(Paths):
         self._pages += 1
         self.clock(elapsed)
         if self._pages > self._limits.pages:
-            raise BadListing(f"{self.whose} has more than {self._limits.pages} pages")
+            raise BadListing(f"{self.owner} has more than {self._limits.pages} pages")
 
     def clock(self, elapsed: float) -> None:
         """Check the time limit. elapsed: seconds since the listing began."""
         if elapsed > self._limits.seconds:
-            raise BadListing(f"{self.whose} has not ended within {self._limits.seconds:.0f} s")
+            raise BadListing(f"{self.owner} has not ended within {self._limits.seconds:.0f} s")

@@ -178,13 +178,13 @@ def _listed(
     url: str, settings: OriginSettings, cancel: Cancel, globs: Globs, limits: Limits, before: ListingCache
 ) -> tuple[str, list[File]]:
     """The base of the files, and the listed metadata of the selected ones."""
-    takes = globs.matcher().takes
+    matches = globs.matcher().matches
     found: list[File] = []
     base, listed, length = url, 0, 0
     with closing(files(url, settings, cancel, limits, before.pages)) as entries:
         for each in entries:
             listed += 1
-            if each.path.startswith(USED) or not takes(each.path):
+            if each.path.startswith(USED) or not matches(each.path):
                 continue
             if not found:
                 base = each.url.rsplit("/", each.path.count("/") + 1)[0] + "/"

@@ -30,7 +30,7 @@ from dfengine.proxy.front import methods
 from dfengine.proxy.front.access_control import is_own
 from dfengine.proxy.front.client_connection import ClientConnection
 from dfengine.proxy.front.health import probed
-from dfengine.proxy.front.listening import bound, is_bound, written
+from dfengine.proxy.front.listening import bound, is_bound, socket_address
 from dfengine.proxy.front.logged_connection import LoggedConnection
 from dfengine.proxy.hub import reference as hub_reference
 from dfengine.proxy.hub.hub_answer import Hub
@@ -92,9 +92,10 @@ async def _serve(found: LoadedSettings, fresh: Callable[[], tuple[ProxySettings,
         stop_on_signals(loop, stopped)
         manager = ServiceManager()
         loop.add_signal_handler(signal.SIGHUP, Reconfiguring(server, found, fresh, events, manager).reload)
-        manager.ready(loop, " ".join(map(written, socks)))
-        events.info("ready", version=VERSION, proxy=",".join(map(written, socks)), s3=",".join(map(written, s3_socks)))
-        print("ready", *(f"proxy={written(sock)}" for sock in socks), *(f"s3={written(sock)}" for sock in s3_socks), flush=True)
+        manager.ready(loop, " ".join(map(socket_address, socks)))
+        events.info("ready", version=VERSION, proxy=",".join(map(socket_address, socks)), s3=",".join(map(socket_address, s3_socks)))
+        addresses = [f"proxy={socket_address(sock)}" for sock in socks] + [f"s3={socket_address(sock)}" for sock in s3_socks]
+        print("ready", *addresses, flush=True)
         while not stopped.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), SWEEP_SECONDS)

@@ -95,7 +95,9 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         state.events.warning("registration_refused", client=request.client, reason=str(error))
         return refusal(str(error))
     geometry = fetch.geometry
-    span.note(task=state.names.public_name(fetch.task), cid=state.names.public_cid(fetch.task, registration.cid), length=geometry.length)
+    span.add_attributes(
+        task=state.names.public_name(fetch.task), cid=state.names.public_cid(fetch.task, registration.cid), length=geometry.length,
+    )
     data = wire.Registered(
         task_id=fetch.task, file_length=geometry.length, piece_size=geometry.piece_size, cdn_source="supernode", as_seed=False,
         seed_task_id="",

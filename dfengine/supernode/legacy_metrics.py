@@ -89,7 +89,7 @@ class LegacyCounts:
 
     def scheduled(self, peer: str, seconds: float, client: str) -> None:
         """Note the time that the choice of pieces took for a 1.x pull of the peer at this address."""
-        self._schedules.at((peer,), client).note(seconds * 1000)
+        self._schedules.at((peer,), client).observe(seconds * 1000)
 
     def reported(self, fields: dict[str, Any], client: str) -> None:
         """Count a download's report. fields: of `POST /task/metrics`, names in lower case, unchecked."""
@@ -97,7 +97,7 @@ class LegacyCounts:
         who = self._downloaders.at((system, peer), client)
         who.downloads += 1
         if fields.get("success") is True:
-            who.seconds.note(number(fields.get("duration"), LONGEST_DOWNLOAD))
+            who.seconds.observe(number(fields.get("duration"), LONGEST_DOWNLOAD))
             who.bytes += number(fields.get("filelength"), LONGEST_FILE)
             return
         self._failed.at((system,), client).value += 1
@@ -113,9 +113,9 @@ class LegacyCounts:
         handler = self._handlers.get(route)
         if handler is None:
             handler = self._handlers[route] = Handler()
-        handler.seconds.note(seconds)
-        handler.requests.note(request_size)
-        handler.answers.note(len(answer.body) if answer is not None else 0)
+        handler.seconds.observe(seconds)
+        handler.requests.observe(request_size)
+        handler.answers.observe(len(answer.body) if answer is not None else 0)
 
     def families(self) -> Iterator[Metric]:
         """Yield the metrics for an exposition."""

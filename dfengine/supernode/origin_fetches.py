@@ -261,11 +261,11 @@ class OriginFetches:
             self._wake()
 
     def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
-        self._timings.first_bytes.note(seconds)
+        self._timings.first_bytes.observe(seconds)
 
     def fetch_piece(self, fetch: Fetch, n: int, seconds: float = -1) -> None:
         if seconds >= 0:
-            self._timings.from_origin.note(seconds)
+            self._timings.from_origin.observe(seconds)
         if fetch.task in self._swarm.tasks:
             self._swarm.cached(fetch.task, n, self._loop.time())
             self._wake()
@@ -283,7 +283,7 @@ class OriginFetches:
     def _end_span(self, fetch: Fetch, error: object = None) -> None:
         span = self._spans.pop(fetch.task, None)
         if span is not None:
-            span.note(from_origin=fetch.origin_bytes, requests=fetch.origin_requests, revalidated=fetch.from_cache)
+            span.add_attributes(from_origin=fetch.origin_bytes, requests=fetch.origin_requests, revalidated=fetch.from_cache)
             span.end(error)
 
     def fetch_ended(self, fetch: Fetch) -> None:

@@ -55,7 +55,7 @@ class ParkedPulls(dict[Key, Parked]):
         parked = self.pop(key, None)
         if parked is not None:
             parked.timer.cancel()
-            self._waits.note(self._loop.time() - parked.since)
+            self._waits.observe(self._loop.time() - parked.since)
             if not parked.future.done():
                 parked.future.set_result(Response(200, wire.encode(answer)))
 

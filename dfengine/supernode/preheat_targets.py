@@ -16,7 +16,7 @@ from dfengine.errors import DfengineError, RemoteError
 from dfengine.net import work_messages
 from dfengine.net.node_names import resolved
 from dfengine.net.node_preheats import NodePreheats
-from dfengine.nodes import named
+from dfengine.nodes import has_dns_names
 from dfengine.origin.request import is_private
 from dfengine.settings import SupernodeAddress
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
@@ -84,7 +84,7 @@ class PreheatTargets:
         if request.scope != SEEDS:
             return
         nodes: Iterable[SupernodeAddress] = self._state.settings.nodes
-        if named(nodes):
+        if has_dns_names(nodes):
             nodes = await self._in_thread(partial(resolved, nodes))
         cluster = self._state.fetches.cluster
         others = [SupernodeAddress.parse(each.address) for each in cluster.others] if cluster is not None else []

@@ -45,7 +45,7 @@ class Timings:
 
     def downloaded(self, length: float, seconds: float) -> None:
         """Note a successful download of `length` bytes."""
-        self.downloads[next((name for name, most in SIZES.items() if length <= most), LARGER)].note(seconds)
+        self.downloads[next((name for name, most in SIZES.items() if length <= most), LARGER)].observe(seconds)
 
     def families(self, leases: Leases, at_once: int) -> Iterator[Metric]:
         """Yield the metrics for an exposition. leases: of the swarm. at_once: pulls that were answered without being parked."""

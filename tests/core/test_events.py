@@ -67,9 +67,9 @@ def test_a_throttle_tells_what_it_holds_back(events: list[tuple[str, float]]) ->
     for kind, pause in events:
         now += pause
         told[kind] += throttle.allows(kind, now)
-        for name, count in throttle.held(now).items():
+        for name, count in throttle.suppressed(now).items():
             held[name] += count
-    for name, count in throttle.held(now, all=True).items():
+    for name, count in throttle.suppressed(now, all=True).items():
         held[name] += count
     for kind in "ab":
         assert told[kind] + held[kind] == sum(name == kind for name, _ in events)

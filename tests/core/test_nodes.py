@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfengine.nodes import named, order
+from dfengine.nodes import has_dns_names, order
 from dfengine.settings import SupernodeAddress
 
 NODES = [SupernodeAddress(f"supernode{i}") for i in range(5)]
@@ -68,5 +68,5 @@ def test_a_weight_of_zero_is_chosen_seldom_and_zeros_are_equal() -> None:
 
 
 def test_names_that_stand_for_several_are_told_apart() -> None:
-    assert not named([*NODES, SupernodeAddress.parse("[::1]:9=4")])
-    assert named([*NODES, SupernodeAddress.parse("dns://sn")])
+    assert not has_dns_names([*NODES, SupernodeAddress.parse("[::1]:9=4")])
+    assert has_dns_names([*NODES, SupernodeAddress.parse("dns://sn")])

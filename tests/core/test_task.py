@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.errors import BadValue
-from dfengine.task import check_url, content_of, may_be_asked, names_same, peer_path, request_path, shown, task_id, task_url, typed_url
+from dfengine.task import check_url, content_of, is_valid_source, names_same, peer_path, request_path, shown, task_id, task_url, typed_url
 
 PART = st.sampled_from(["a=1", "a", "a=2", "b=1", "b", "c=%26", "", "=", "d=?x", "ab=1"])
 QUERY = st.lists(PART, max_size=6).map("&".join)
@@ -79,7 +79,7 @@ def test_a_path_can_be_sent_and_means_the_same(path: str) -> None:
 def test_a_peers_path_has_one_form(registered: str, asked: str) -> None:
     assert peer_path(registered) == asked
     assert peer_path(asked) == asked
-    assert may_be_asked("c", 15000, asked)
+    assert is_valid_source("c", 15000, asked)
 
 
 ELSEWHERE = [
@@ -96,8 +96,8 @@ ELSEWHERE = [
 def test_no_other_path_is_a_peers(path: str) -> None:
     with pytest.raises(BadValue):
         peer_path(path)
-    assert not may_be_asked("c", 15000, path)
-    assert not may_be_asked("c", 15000, request_path(path))
+    assert not is_valid_source("c", 15000, path)
+    assert not is_valid_source("c", 15000, request_path(path))
 
 
 @given(st.text())
@@ -115,7 +115,7 @@ def test_whatever_is_registered_stays_below_the_folder(name: str) -> None:
 
 @pytest.mark.parametrize("port", [-1, 0, 22, 1023, 14999, 65001, 1 << 20])
 def test_no_other_port_is_a_peers(port: int) -> None:
-    assert not may_be_asked("c", port, "/peer/file/x")
+    assert not is_valid_source("c", port, "/peer/file/x")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_no_other_port_is_a_peers(port: int) -> None:
     ],
 )
 def test_only_a_supernode_serves_its_downloads(cid: str, port: int, path: str, may: bool) -> None:
-    assert may_be_asked(cid, port, path) is may
+    assert is_valid_source(cid, port, path) is may
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine.origin.request import with_traceparent
-from dfengine.trace_context import checked, read, written
+from dfengine.trace_context import checked, format_traceparent, parse_traceparent
 
 # The recommendation's own example, section 3.2.4.
 EXAMPLE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -15,9 +15,9 @@ EXAMPLE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.integers(0, 255))
 def test_what_is_written_is_read(trace: int, parent: int, flags: int) -> None:
-    text = written(trace, parent, flags)
+    text = format_traceparent(trace, parent, flags)
     assert checked(text) == text
-    assert read(text) == (trace, parent, flags)
+    assert parse_traceparent(text) == (trace, parent, flags)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ NOT_IN_AIO = {
     "functions": {},
     "Client": dict.fromkeys(("file", "settings", "sharing"), OWN),
     "File": {
-        **dict.fromkeys(("again", "forked"), OWN), **dict.fromkeys(("readline", "readlines"), BLOCKS),
+        **dict.fromkeys(("at_position", "forked"), OWN), **dict.fromkeys(("readline", "readlines"), BLOCKS),
         **dict.fromkeys(("write", "writelines", "truncate", "flush"), WRITES),
         **dict.fromkeys(("fileno", "isatty"), "it has no descriptor"),
     },

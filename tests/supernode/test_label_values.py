@@ -42,7 +42,7 @@ def test_a_label_is_one_printable_line(text: str) -> None:
 def test_a_histogram_counts_each_value_once(values: list[float]) -> None:
     histogram = Histogram((1.0, 10.0))
     for value in values:
-        histogram.note(value)
+        histogram.observe(value)
     assert histogram.buckets() == [
         ("1.0", sum(value <= 1 for value in values)), ("10.0", sum(value <= 10 for value in values)), ("+Inf", len(values)),
     ]

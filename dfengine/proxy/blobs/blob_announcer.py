@@ -19,7 +19,7 @@ from dfengine.location import content_url
 from dfengine.net.dial import local_address
 from dfengine.net.dialer import Dialer
 from dfengine.net.node_names import resolved
-from dfengine.nodes import named, order
+from dfengine.nodes import has_dns_names, order
 from dfengine.storage import content, shared_content
 from dfengine.storage.home import Home
 from dfengine.task import task_id
@@ -85,7 +85,7 @@ class BlobAnnouncer:
             known = resolved(settings.nodes)
             ip = local_peer.address(settings.ip, known, local_address)
             nodes = list(map(str, order(known, task_id(url))))[:SUPERNODES]
-            names = [node.text for node in settings.nodes] if named(settings.nodes) else []
+            names = [node.text for node in settings.nodes] if has_dns_names(settings.nodes) else []
             found = content.Content(path, length, hex, {"xxh3": digests}, content.state_of(os.lstat(path)))
             if not ip or found.state[2] != length:
                 return

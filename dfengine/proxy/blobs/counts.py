@@ -36,6 +36,6 @@ class Counts:
 
     def finished(self, transferred: Mapping[str, int | float]) -> None:
         """Count a complete, verified file. transferred: `seconds`, and bytes by source."""
-        self.fetched.note(transferred.get("seconds", 0))
+        self.fetched.observe(transferred.get("seconds", 0))
         for source in SOURCES:
             self.bytes[source] += int(transferred.get(source, 0))

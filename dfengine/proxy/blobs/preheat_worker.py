@@ -24,7 +24,7 @@ from dfengine.client.download_dialer import DownloadDialer
 from dfengine.errors import DfengineError, LocalError, OriginError, OriginForbidden, ProtocolViolation, RemoteError, StorageError
 from dfengine.net import work_messages
 from dfengine.net.node_names import cached
-from dfengine.nodes import named
+from dfengine.nodes import has_dns_names
 from dfengine.proxy import reference
 from dfengine.proxy.blobs import pins
 from dfengine.proxy.blobs.blob import Blob, Reader
@@ -98,7 +98,7 @@ class PreheatWorker:
         return apply
 
     def start(self) -> None:
-        self._follow(dict.fromkeys(self._settings.nodes) if not named(self._settings.nodes) else cached(self._settings.nodes))
+        self._follow(dict.fromkeys(self._settings.nodes) if not has_dns_names(self._settings.nodes) else cached(self._settings.nodes))
 
     def _follow(self, nodes: Iterable[SupernodeAddress]) -> None:
         """Work for these supernodes only; repeated while names may resolve to others. On the loop's thread."""
@@ -112,7 +112,7 @@ class PreheatWorker:
             if queue not in self._queues:
                 threading.Thread(target=self._serve, args=(queue,), name="work", daemon=True).start()
         self._queues = [*now.values(), *(queue for queue in self._queues if queue.gone and queue.tasks)]
-        if named(self._settings.nodes):
+        if has_dns_names(self._settings.nodes):
             self._loop.call_later(REFRESH, lambda: self._follow(cached(self._settings.nodes)))
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class PreheatWorker:
         pause = PAUSE
         while not self._stopped.wait(LEAST) and not queue.gone:
             try:
-                given = self._request_work(queue)
+                response = self._request_work(queue)
                 pause = PAUSE
             except RemoteError:
                 queue.close()
@@ -137,7 +137,7 @@ class PreheatWorker:
                 pause = min(LONGEST, pause * 2)
                 continue
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._accept_work, queue, given)
+                self._loop.call_soon_threadsafe(self._accept_work, queue, response)
         queue.close()
 
     def _request_work(self, queue: _WorkQueue) -> work_messages.WorkResponse:
@@ -156,22 +156,22 @@ class PreheatWorker:
         status, _, body = connection.request("POST", "/swarm/work", JSON, msgspec.json.encode(asking), timeout=asking.wait + ANSWER)
         if status != 200:
             raise ProtocolViolation(f"supernode {queue.node} answers {status}")
-        given = work_messages.decode_response(body)
+        response = work_messages.decode_response(body)
         with queue.lock:
             del queue.done[: len(done)]
-            queue.in_progress |= {item.number for item in given.work}
-        return given
+            queue.in_progress |= {item.number for item in response.work}
+        return response
 
     # On the loop's thread.
 
-    def _accept_work(self, queue: _WorkQueue, given: work_messages.WorkResponse) -> None:
-        for number in given.over:
+    def _accept_work(self, queue: _WorkQueue, response: work_messages.WorkResponse) -> None:
+        for number in response.over:
             task = queue.tasks.get(number)
             if task is not None:
                 task.cancel()
             else:
                 queue.end(number, None)
-        for item in given.work:
+        for item in response.work:
             if item.number not in queue.tasks and not self._stopped.is_set():
                 task = queue.tasks[item.number] = self._loop.create_task(self._fetch(item))
                 task.add_done_callback(partial(self._ended, queue, item.number))

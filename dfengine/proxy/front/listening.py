@@ -37,7 +37,7 @@ def bound(listen: Listen) -> socket.socket:
     return sock
 
 
-def written(sock: socket.socket) -> str:
+def socket_address(sock: socket.socket) -> str:
     """The address for clients: `unix:PATH` or `IP:PORT`."""
     if sock.family == socket.AF_UNIX:
         return f"unix:{sock.getsockname()}"

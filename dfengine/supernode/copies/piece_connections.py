@@ -21,7 +21,7 @@ from dfengine.net.dial import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.piece_reading import read_piece
-from dfengine.task import OWN, may_be_asked
+from dfengine.task import OWN, is_valid_source
 
 FEW, MOST = 2, 4
 """Pieces at once: while they are slow, and at most. More would share a link that two saturate, and each would be complete later."""
@@ -176,7 +176,7 @@ class PieceConnections:
         for source in offer.sources:
             if self._closed:
                 return None
-            if not may_be_asked(source.cid, source.port, source.path):
+            if not is_valid_source(source.cid, source.port, source.path):
                 continue
             try:
                 content = buffer[: self._read(source, self._file.geometry, n, connections, buffer)]

@@ -160,10 +160,10 @@ def _signed(settings: GetSettings, check: Callable[[], None]) -> str:
     """Return a URL that lets the supernode read an object with this user's rights, "" for other URLs. Raises BadValue, LocalError."""
     if scheme_of(settings.url) not in OBJECTS:
         return ""
-    from dfengine.origin.object_store import LENT, NoCredentials, patiently, signed_url
+    from dfengine.origin.object_store import OTHER_HOST_SECONDS, NoCredentials, run_cancellable, signed_url
 
     try:
-        return patiently(lambda: signed_url(parse(settings.url), LENT, lent=True), check)
+        return run_cancellable(lambda: signed_url(parse(settings.url), OTHER_HOST_SECONDS, for_other_host=True), check)
     except NoCredentials as error:
         raise BadValue(f"--sign client cannot sign for {redacted_url(settings.url)[:200]}: {error}") from None
 

@@ -166,7 +166,7 @@ class Tree:
 
                 if error.path and (refuses(error) or error.status >= 500):
                     # The origin may answer this host otherwise than a supernode: stay with the origin.
-                    self._before().doubt(error.path, error.status)
+                    self._before().report_refusal(error.path, error.status)
                     self._reason = self._reason or (self._data.reason if self._data is not None else None)
                     self._settings = self._settings.replace(pattern="source")
                     rounds += 1
@@ -250,12 +250,12 @@ class Tree:
             return {}
         from dfengine.origin.cancel import Cancel
         from dfengine.origin.refused_files import FileRequests
-        from dfengine.origin.schemes import of_download
+        from dfengine.origin.schemes import settings_for_download
 
         here, cancel = frozenset(kept), Cancel()
         try:
             left = [manifest[n] for n in range(len(manifest)) if n not in here]
-            found = FileRequests(of_download(settings, 0.0), cancel, time.monotonic() + PATIENCE).refused(left, {}, True)
+            found = FileRequests(settings_for_download(settings, 0.0), cancel, time.monotonic() + PATIENCE).find_refused(left, {}, True)
             return found if len(found) < len(manifest) else {}
         finally:
             cancel.close()

@@ -69,9 +69,9 @@ class ManifestFile(FileDownload):
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
         """See BaseDownload."""
         from dfengine.origin.manifest_origin import ManifestOrigin
-        from dfengine.origin.schemes import of_download
+        from dfengine.origin.schemes import settings_for_download
 
-        return ManifestOrigin(settings.url, self.tree.globs, of_download(settings, floor), cancel, before=self._before())
+        return ManifestOrigin(settings.url, self.tree.globs, settings_for_download(settings, floor), cancel, before=self._before())
 
 
 class TreeData(BaseDownload):
@@ -104,10 +104,10 @@ class TreeData(BaseDownload):
 
     def origin(self, settings: GetSettings, cancel: Cancel, floor: float) -> Origin:
         """See BaseDownload."""
-        from dfengine.origin.schemes import of_download
+        from dfengine.origin.schemes import settings_for_download
         from dfengine.origin.tree_origin import TreeOrigin
 
-        return TreeOrigin(self.manifest, of_download(settings, floor), cancel)
+        return TreeOrigin(self.manifest, settings_for_download(settings, floor), cancel)
 
     @property
     def reason(self) -> str | None:

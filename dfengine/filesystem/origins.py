@@ -84,11 +84,11 @@ class Listed(Origin):
         """See Origin."""
         from dfengine.origin.cancel import Cancel
         from dfengine.origin.listing import files
-        from dfengine.origin.schemes import of_download
+        from dfengine.origin.schemes import settings_for_download
 
         cancel = Cancel()
         try:
-            for entry in files(f"{url.rstrip('/')}/", of_download(settings), cancel):
+            for entry in files(f"{url.rstrip('/')}/", settings_for_download(settings), cancel):
                 yield entry.path, entry.size
         finally:
             cancel.close()

@@ -4,9 +4,9 @@ A reading thread drives its own transfers: it waits in poll(2) for libcurl's soc
 back in that thread only. So nothing is passed between threads, a signal's exception ends any wait of the main thread, and the number of
 descriptors is not limited as by select(2). A paused reader stops the transfer, because no thread drives it.
 
-Law: bytes that arrived on a kept connection before a request was sent do not answer it. `_unasked` detects those in the socket's buffer. It
-cannot see bytes in the TLS library, which arrived in the same record as the end of the previous response. libcurl reads these when it first
-reads for a response: so the kernel holds each request back until libcurl has read once.
+Law: bytes that arrived on a kept connection before a request was sent do not answer it. `_has_unsolicited_bytes` detects those in the
+socket's buffer. It cannot see bytes in the TLS library, which arrived in the same record as the end of the previous response. libcurl reads
+these when it first reads for a response: so the kernel holds each request back until libcurl has read once.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Driver:
         self._poll = select.poll()
         self._poll.register(cancel.fd, select.POLLIN)
         self._sockets: set[int] = set()
-        self._seen: dict[int, int] = {}
+        self._inodes: dict[int, int] = {}
         """Sockets of libcurl -> their inodes, by which a reused descriptor is recognized: libcurl does not report when it closes one."""
         self._kept: set[int] = set()
         """ids of transfers on kept connections."""
-        self._held: dict[int, tuple[int, int]] = {}
+        self._corked: dict[int, tuple[int, int]] = {}
         """id of a transfer whose request the kernel holds back -> its socket, and the inode of that."""
         self._due: float | None = None
         self._multi: Any = self._opened()
@@ -69,40 +69,40 @@ class Driver:
         Bytes that a kept connection has received already are either surplus or its end. libcurl would take them as the response to this
         request.
         """
-        if self._unasked():
+        if self._has_unsolicited_bytes():
             if self._easies:
                 easy.setopt(pycurl.FRESH_CONNECT, 1)
             else:
                 multi, self._multi, self._due = self._multi, self._opened(), None
                 multi.close()
-                self._seen.clear()
+                self._inodes.clear()
         if kept := self.descriptors:
-            easy.setopt(pycurl.PREREQFUNCTION, partial(self._asks, id(easy), kept))
+            easy.setopt(pycurl.PREREQFUNCTION, partial(self._before_request, id(easy), kept))
         self._easies.append(easy)
         self._multi.add_handle(easy)
 
-    def _asks(self, number: int, kept: list[int], place: str, own: str, port: int, own_port: int) -> int:
+    def _before_request(self, number: int, kept: list[int], place: str, own: str, port: int, own_port: int) -> int:
         """Called when libcurl is about to send a request on the connection with this local port."""
         for fd in kept:
             with contextlib.suppress(OSError):
-                if _named(fd) == own_port:
+                if _local_port(fd) == own_port:
                     self._kept.add(number)
                     _cork(fd, True)
-                    self._held[number] = fd, os.fstat(fd).st_ino
+                    self._corked[number] = fd, os.fstat(fd).st_ino
         return int(pycurl.PREREQFUNC_OK)
 
-    def _release(self) -> None:
+    def _uncork(self) -> None:
         """Let the kernel send the requests that it holds back, once libcurl has read for their responses."""
-        for number, (fd, inode) in [*self._held.items()]:
+        for number, (fd, inode) in [*self._corked.items()]:
             self._multi.socket_action(fd, pycurl.CSELECT_IN)
-            self._held.pop(number, None)
+            self._corked.pop(number, None)
             with contextlib.suppress(OSError):
                 if os.fstat(fd).st_ino == inode:
                     _cork(fd, False)
 
     def is_early(self, easy: Any) -> bool:
         """Whether a line of a head arrives before the request is sent, and so does not belong to its response."""
-        return id(easy) in self._held
+        return id(easy) in self._corked
 
     def was_kept(self, easy: Any) -> bool:
         """Whether its connection has carried another response before."""
@@ -116,15 +116,15 @@ class Driver:
     def descriptors(self) -> list[int]:
         """See fork_safety.Open."""
         found = []
-        for fd, number in self._seen.items():
+        for fd, number in self._inodes.items():
             with contextlib.suppress(OSError):
                 if os.fstat(fd).st_ino == number:
                     found.append(fd)
         return found
 
-    def _unasked(self) -> bool:
+    def _has_unsolicited_bytes(self) -> bool:
         """Whether a connection without a transfer has bytes to read. A paused transfer's socket is not watched, but has a transfer."""
-        if not self._seen:
+        if not self._inodes:
             return False
         busy = self._sockets | {easy.getinfo(pycurl.ACTIVESOCKET) for easy in self._easies if self.result(easy) is None}
         idle = select.poll()
@@ -139,7 +139,7 @@ class Driver:
                 self._poll.unregister(fd)
         elif what in _EVENTS:
             self._sockets.add(fd)
-            self._seen[fd] = os.fstat(fd).st_ino
+            self._inodes[fd] = os.fstat(fd).st_ino
             self._poll.register(fd, _EVENTS[what])
 
     def _timer(self, milliseconds: int) -> None:
@@ -163,7 +163,7 @@ class Driver:
         if self._due is not None and self._due <= time.monotonic():
             self._due, moved = None, True
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        self._release()
+        self._uncork()
         self._ended()
         return moved
 
@@ -172,7 +172,7 @@ class Driver:
         if self.result(easy) is None:
             easy.pause(pycurl.PAUSE_CONT)
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-            self._release()
+            self._uncork()
             self._ended()
 
     def _ended(self) -> None:
@@ -190,7 +190,7 @@ class Driver:
         self._results.pop(id(easy), None)
         self._kept.discard(id(easy))
         self._multi.remove_handle(easy)
-        self._held.pop(id(easy), None)  # the request is not sent, so its connection is closed
+        self._corked.pop(id(easy), None)  # the request is not sent, so its connection is closed
         easy.reset()
         self._spare.append(easy)
 
@@ -206,7 +206,7 @@ class Driver:
             _close(multi, self._easies, self._spare)
 
 
-def _named(fd: int) -> int:
+def _local_port(fd: int) -> int:
     """The local port of a socket, -1 without one. Raises OSError."""
     sock = socket.socket(fileno=fd)
     try:

@@ -101,7 +101,7 @@ class Head:
         return first, last, whole
 
     @property
-    def taken_as(self) -> int:
+    def effective_status(self) -> int:
         """The status; an unregistered one counts as the x00 of its class (RFC 9110 section 15)."""
         return self.status if self.status not in range(200, 400) or self.status in _REGISTERED else self.status // 100 * 100
 
@@ -112,7 +112,7 @@ class Head:
         RFC 9110 section 14.4 gives the field no meaning in a 200. But some servers omit the status of a part, and if their response counted
         as the file, one piece of it would be taken for the whole.
         """
-        if self.status == 206 or self.taken_as not in (200, 203) or (content_range := self.content_range) is None:
+        if self.status == 206 or self.effective_status not in (200, 203) or (content_range := self.content_range) is None:
             return self.status == 206
         first, last, whole = content_range
         return (first > 0 or last + 1 < whole) and self.body_length in (-1, last - first + 1)

@@ -105,13 +105,13 @@ class HttpOrigin:
             raise
         return body
 
-    def send(self) -> None:
+    def send_ahead(self) -> None:
         """Queue a request for the whole file, sent by the driver's next step: the next `open()` uses its response."""
         if self._sent is None:
             self._sent = self._request(self._first_hop, self._headers, [("Range", self._asked)] if self._asked else [])
 
-    def unsend(self) -> None:
-        """Cancel the request of `send`."""
+    def cancel_request(self) -> None:
+        """Cancel the request of `send_ahead`."""
         sent, self._sent = self._sent, None
         if sent is not None:
             sent.close()
@@ -120,7 +120,7 @@ class HttpOrigin:
         """The version in the response to a HEAD for the whole file. waiting: see open. Raises OriginError (status), SourceGone."""
         body = self._follow([], waiting, None, bare=True)
         try:
-            if body.head.taken_as not in (200, 203):
+            if body.head.effective_status not in (200, 203):
                 raise _refusal(body, time.time())
             with naming(body.place):
                 body.length = body.head.body_length
@@ -136,7 +136,7 @@ class HttpOrigin:
         """
         body = self._follow([], None, None)
         try:
-            if body.head.taken_as != 200:
+            if body.head.effective_status != 200:
                 return body.head.status, body.head, b""
             with naming(body.place):
                 body.remaining = body.head.body_length
@@ -166,13 +166,13 @@ class HttpOrigin:
         body.close()
         raise OriginTruncated(f"{body.place} sends the file in parts and does not state its length")
 
-    def below(self, link: str) -> Self:
-        """The origin of a file below this URL, with the same settings; see `request.Hop.below`."""
+    def child(self, link: str) -> Self:
+        """The origin of a file below this URL, with the same settings; see `request.Hop.child`."""
         origin = copy(self)
-        origin._first_hop, origin._sent = self._first_hop.below(link), None
+        origin._first_hop, origin._sent = self._first_hop.child(link), None
         return origin
 
-    def aim(self, url: str) -> None:
+    def set_url(self, url: str) -> None:
         """Send later requests to this URL of the same file at the same server: another signature, or the URL of its version."""
         self._first_hop = Hop(url)
 
@@ -208,7 +208,7 @@ class HttpOrigin:
             return
         if head.is_part:
             self._part(body, start, end, asked)
-        elif head.taken_as in (200, 203):
+        elif head.effective_status in (200, 203):
             self._whole(body)
         elif head.status == 416 and (start or end is not None):
             raise OriginChanged(f"{body.place} has no byte {self._from + start} any more", 416)
@@ -283,7 +283,7 @@ class HttpOrigin:
             location = body.head.get("location")
             vary.update(name.lower() for name in body.head.members("vary") if name)
             body.vary = frozenset(vary)
-            goes_on = location and body.head.taken_as in (300, 301, 302, 303, 307, 308)
+            goes_on = location and body.head.effective_status in (300, 301, 302, 303, 307, 308)
             if not goes_on or self._is_still(body.head, unless):
                 body.redirect_heads = redirect_heads
                 return body

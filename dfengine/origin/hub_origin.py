@@ -46,6 +46,6 @@ class HubOrigin(RedirectedOrigin):
         heads = [*body.redirect_heads, body.head]
         commit = next(filter(None, (head.get("x-repo-commit") for head in heads)), "")
         if not self._pinned and re.fullmatch(r"[0-9a-f]{40}", commit):
-            self.aim(resolve_url(self._base, self._location, commit))
+            self.set_url(resolve_url(self._base, self._location, commit))
             self._pinned = True
         return version

@@ -3,7 +3,7 @@
     for entry in files("s3://bucket/models/", settings, cancel): entry.path, entry.url, entry.size, entry.etag, entry.modified, entry.digest
 
 `Entry` and `Limits` are in `listing_names`. Entries are yielded while the listing is read, in an order that depends on the kind. A listing
-contains claims of its origin: names are checked (`Names`), sizes and entity-tags are proved only by responses to GETs of the files.
+contains claims of its origin: names are checked (`ListingNames`), sizes and entity-tags are proved only by responses to GETs of the files.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from dfengine.errors import BadValue
 from dfengine.location import OBJECTS, parse, scheme_of
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
-from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.listing_names import Entry, Limits, ListingNames
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.task import check_url, redacted_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.origin.listing_http import Memory
+    from dfengine.origin.listing_http import PageDigests
 
 
 def files(
-    url: str, settings: OriginSettings, cancel: Cancel, limits: Limits | None = None, memory: Memory | None = None
+    url: str, settings: OriginSettings, cancel: Cancel, limits: Limits | None = None, memory: PageDigests | None = None
 ) -> Generator[Entry, None, None]:
     """List every file below the directory `url`; one with http or https is read as an index.
 
@@ -36,7 +36,7 @@ def files(
     Blocks; not to be called in a thread with a running event loop. A consumer that stops early closes the generator.
     """
     limits = limits or Limits()
-    names = Names(redacted_url(url)[:300], limits)
+    names = ListingNames(redacted_url(url)[:300], limits)
     scheme = scheme_of(url)
     if not scheme:
         from dfengine.origin.listing_http import Pages, index
@@ -51,7 +51,7 @@ def files(
     if scheme in OBJECTS:
         from dfengine.origin import listing_objects
 
-        yield from listing_objects.below(location, settings.may_sign(location), settings.access, names, limits)
+        yield from listing_objects.list_objects(location, settings.may_sign(location), settings.access, names, limits)
     elif scheme == "hf":
         from dfengine.origin import hub
         from dfengine.origin.listing_http import Pages
@@ -66,4 +66,4 @@ def files(
         from dfengine.origin.listing_http import Pages
 
         pages = Pages(lambda asked: settings.http(asked, cancel), names, limits)
-        yield from listing_file.below(location, settings.roots, names, pages.check)
+        yield from listing_file.list_files(location, settings.roots, names, pages.check)

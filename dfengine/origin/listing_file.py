@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 from dfengine.errors import BadListing, OriginError
 from dfengine.location import Location
-from dfengine.origin.listing_names import Entry, Names
+from dfengine.origin.listing_names import Entry, ListingNames
 from dfengine.origin.local_root import Roots, shown
 from dfengine.origin.local_version import etag
 
 
-def below(location: Location, roots: Roots, names: Names, check: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
+def list_files(location: Location, roots: Roots, names: ListingNames, check: Callable[[], None], skips: bool = False) -> Iterator[Entry]:
     """List directory by directory, sorted by name. A link to a file is listed as that file. A link to a directory is refused, since it may
     form a cycle. Raises OriginError (403, 404), BadListing. check: called for each directory and file; an exception that it raises ends the
     listing.
@@ -51,7 +51,7 @@ def below(location: Location, roots: Roots, names: Names, check: Callable[[], No
             yield found
 
 
-def _file(top: str, path: str, roots: Roots, names: Names) -> Entry:
+def _file(top: str, path: str, roots: Roots, names: ListingNames) -> Entry:
     whole = f"{top.rstrip('/')}/{path}"
     fd = roots.open(whole)
     try:

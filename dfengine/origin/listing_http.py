@@ -9,28 +9,28 @@ from hashlib import sha256
 from dfengine.errors import BadListing, BadValue, OriginSlow
 from dfengine.origin.head import Head
 from dfengine.origin.http import HttpOrigin
-from dfengine.origin.listing_index import found
-from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.listing_index import parse_index
+from dfengine.origin.listing_names import Entry, Limits, ListingNames
 
 STEP = 64 << 10
 """Bytes per read."""
 
 
-class Memory:
+class PageDigests:
     """Digests of one listing's pages, for the next listing of the same directory: if no page has changed, neither has the list."""
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
         """URL -> SHA-256 of the page."""
-        self.ahead: dict[str, tuple[Head, str]] = {}
+        self.prefetched: dict[str, tuple[Head, str]] = {}
         """Pages that were already read for the comparison."""
 
-    def same(self, pages: Pages) -> bool:
+    def unchanged(self, pages: Pages) -> bool:
         """Whether no page has changed. Raises as `Pages.read`; pages read up to the first difference are not requested again."""
-        self.ahead.clear()
+        self.prefetched.clear()
         for url, digest in self.pages.items():
             head, text = pages.read(url, url)
-            self.ahead[url] = head, text
+            self.prefetched[url] = head, text
             if _digest(head, text) != digest:
                 return False
         return bool(self.pages)
@@ -43,7 +43,7 @@ def _digest(head: Head, text: str) -> bytes:
 class Pages:
     """Reads pages one after the other; limits apply to all of them together. open: makes the origin of a URL. memory: records each page."""
 
-    def __init__(self, open: Callable[[str], HttpOrigin], names: Names, limits: Limits, memory: Memory | None = None) -> None:
+    def __init__(self, open: Callable[[str], HttpOrigin], names: ListingNames, limits: Limits, memory: PageDigests | None = None) -> None:
         self._memory = memory
         self._open = open
         self._names = names
@@ -52,15 +52,15 @@ class Pages:
 
     def check(self) -> None:
         """Raise BadListing when the listing has taken too long."""
-        self._names.clock(time.monotonic() - self._began)
+        self._names.check_time(time.monotonic() - self._began)
 
     def read(self, url: str, shown: str) -> tuple[Head, str]:
         """The head and the whole body. shown: the URL for messages. Raises OriginError and its subclasses, BadListing."""
-        self._names.page(time.monotonic() - self._began)
+        self._names.count_page(time.monotonic() - self._began)
         memory = self._memory
         if memory is None:
             return self._asked(url, shown)
-        head, text = memory.ahead.pop(url) if url in memory.ahead else self._asked(url, shown)
+        head, text = memory.prefetched.pop(url) if url in memory.prefetched else self._asked(url, shown)
         memory.pages[url] = _digest(head, text)
         return head, text
 
@@ -78,11 +78,11 @@ class Pages:
             raise
         finally:
             body.close()
-        self._names.weigh(len(whole))
+        self._names.charge(len(whole))
         return body.head, whole.decode("utf-8", "surrogateescape")
 
 
-def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entry]:
+def index(url: str, pages: Pages, names: ListingNames, limits: Limits) -> Iterator[Entry]:
     """List every file below the directory `url`, one directory after the other. Raises BadValue, OriginError, BadListing."""
     if "?" in url or "#" in url:
         raise BadValue("the URL of a directory to list has no query")
@@ -93,7 +93,7 @@ def index(url: str, pages: Pages, names: Names, limits: Limits) -> Iterator[Entr
         head, text = pages.read(base, base)
         kind = head.get("content-type").lower()
         below = []
-        for each in found(text, base, "json" in kind, limits.entries):
+        for each in parse_index(text, base, "json" in kind, limits.entries):
             path = names.segment(before, each.name)
             if each.folder:
                 below.append((names.folder(path) + "/", f"{base}{each.link}/"))

@@ -16,13 +16,13 @@ from dfengine.location import Location
 from dfengine.origin.head import Head
 from dfengine.origin.hub import api_url
 from dfengine.origin.listing_http import Pages
-from dfengine.origin.listing_names import Entry, Names
+from dfengine.origin.listing_names import Entry, ListingNames
 from dfengine.origin.request import Hop
 
 _NEXT = re.compile(r"<([^<>]{1,8000})>\s*;[^<>]{0,200}?\brel=\"?next\b")
 
 
-def tree(location: Location, base: str, pages: Pages, names: Names) -> Iterator[Entry]:
+def tree(location: Location, base: str, pages: Pages, names: ListingNames) -> Iterator[Entry]:
     """List the files. base: the Hub's address. Raises OriginError and its subclasses, BadListing."""
     shown = location.url
     asked = quote(location.version or "main", safe="")
@@ -62,7 +62,7 @@ def _next(head: Head, base: str, shown: str) -> str:
     return url
 
 
-def _entry(member: Any, location: Location, commit: str, folder: str, names: Names, shown: str) -> Entry | None:
+def _entry(member: Any, location: Location, commit: str, folder: str, names: ListingNames, shown: str) -> Entry | None:
     path, kind = (member.get("path"), member.get("type")) if isinstance(member, dict) else (None, None)
     if not isinstance(path, str):
         raise BadListing(f"{shown}: the Hub's response is no tree")

@@ -21,7 +21,7 @@ _LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 
 
-class Found(Value):
+class IndexMember(Value):
     """A member. name: one segment, decoded (PEP 383). link: as appended to the directory's URL. size: bytes, -1 unknown. modified: unix
     seconds, -1 unknown. shown: see `manifest.File`."""
 
@@ -33,7 +33,7 @@ class Found(Value):
     shown: int = -1
 
 
-def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Found]:
+def parse_index(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[IndexMember]:
     """The members of a page; base: the directory's URL, which ends in a slash. Links that lead out of it are omitted.
 
     Raises BadListing for a page that is not an index, and for one of more than `most` members.
@@ -44,7 +44,7 @@ def found(text: str, base: str, as_json: bool, most: int = 1_000_000) -> list[Fo
     return listed
 
 
-def _of_json(text: str, base: str) -> list[Found]:
+def _of_json(text: str, base: str) -> list[IndexMember]:
     """Parse nginx's JSON: `[{"name", "type": "file"|"directory"|"other", "mtime", "size"}]`."""
     try:
         members: Any = json.loads(text)
@@ -65,14 +65,14 @@ def _of_json(text: str, base: str) -> list[Found]:
         when = seconds(modified) if isinstance(modified, str) else None
         # nginx writes a name's bytes unchanged; a surrogate that encodes none of them is refused by the check of names.
         link = quote(name, safe="", errors="surrogatepass" if _LONE.search(name) else "surrogateescape")
-        listed.append(Found(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
+        listed.append(IndexMember(name, link, kind == "directory", size if kind == "file" else -1, -1.0 if when is None else when))
     return listed
 
 
-def _of_html(text: str, base: str, most: int) -> list[Found]:
+def _of_html(text: str, base: str, most: int) -> list[IndexMember]:
     if not _INDEX.search(text):
         raise BadListing(f"{base}: its response is no index of a directory: nginx's autoindex and Apache's are known")
-    listed: dict[str, Found] = {}
+    listed: dict[str, IndexMember] = {}
     links = list(islice(_LINK.finditer(text), 4 * most + 101))
     if len(links) > 4 * most + 100:
         raise BadListing(f"the index {base} has {len(links)} links or more, and may name {most} files")
@@ -86,7 +86,7 @@ def _of_html(text: str, base: str, most: int) -> list[Found]:
     return list(listed.values())
 
 
-def _member(href: str, base: str, behind: str) -> Found | None:
+def _member(href: str, base: str, behind: str) -> IndexMember | None:
     """The member of a link, None for a link elsewhere, as to the parent directory and to another sort order."""
     if not href or "?" in href:
         return None
@@ -110,7 +110,7 @@ def _member(href: str, base: str, behind: str) -> Found | None:
     match = None if folder else _SIZE.search(row)
     when = _minute(match[1], match[2], match[3]) if match else -1
     # Without a date, a size alone may not distinguish two versions: the size then comes from a HEAD for the file itself.
-    return Found(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
+    return IndexMember(name, link, folder, int(match[4]) if match and when >= 0 else -1, shown=when)
 
 
 def _minute(day: str, hour: str, minute: str) -> int:

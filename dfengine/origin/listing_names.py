@@ -51,7 +51,7 @@ class Entry(Value):
     shown: int = -1
 
 
-class Names(Paths):
+class ListingNames(Paths):
     """Checks the names in a listing of `url`; each method raises BadListing, which names the path."""
 
     def __init__(self, url: str, limits: Limits) -> None:
@@ -64,20 +64,20 @@ class Names(Paths):
         self._limits.spend(ENTRY + 4 * len(path))
         return super().file(path, size)
 
-    def weigh(self, count: int) -> None:
+    def charge(self, count: int) -> None:
         """Count the memory of a page of `count` bytes that is about to be read."""
         if count > self._largest:
             self._limits.spend(PAGE * (count - self._largest))
             self._largest = count
 
-    def page(self, elapsed: float) -> None:
+    def count_page(self, elapsed: float) -> None:
         """Count one more response. elapsed: seconds since the listing began."""
         self._pages += 1
-        self.clock(elapsed)
+        self.check_time(elapsed)
         if self._pages > self._limits.pages:
             raise BadListing(f"{self.owner} has more than {self._limits.pages} pages")
 
-    def clock(self, elapsed: float) -> None:
+    def check_time(self, elapsed: float) -> None:
         """Check the time limit. elapsed: seconds since the listing began."""
         if elapsed > self._limits.seconds:
             raise BadListing(f"{self.owner} has not ended within {self._limits.seconds:.0f} s")

@@ -12,7 +12,7 @@ from typing import Any
 from dfengine.errors import BadListing, OriginError, OriginForbidden
 from dfengine.location import Location
 from dfengine.net.origin_access import OriginAccess
-from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.listing_names import Entry, Limits, ListingNames
 from dfengine.origin.object_address import address
 from dfengine.origin.object_store import reason, store
 from dfengine.origin.request import Hop
@@ -25,7 +25,7 @@ _SURE = re.compile(r"[\w .~/-]*")
 """Keys that obstore certainly encodes correctly."""
 
 
-def below(location: Location, signed: bool, access: OriginAccess | None, names: Names, limits: Limits) -> Iterator[Entry]:
+def list_objects(location: Location, signed: bool, access: OriginAccess | None, names: ListingNames, limits: Limits) -> Iterator[Entry]:
     """List `location.key` as a directory: `s3://bucket/a` and `s3://bucket/a/` list the keys that begin with `a/`.
 
     signed: with this process's credentials. Objects whose key ends in a slash are a console's markers of empty directories: they are
@@ -43,7 +43,7 @@ def below(location: Location, signed: bool, access: OriginAccess | None, names: 
     stream, loop = objects.list(prefix or None, chunk_size=CHUNK), asyncio.new_event_loop()
     try:
         while True:
-            names.page(time.monotonic() - began)
+            names.count_page(time.monotonic() - began)
             left = max(0.01, limits.seconds - (time.monotonic() - began))
             page = _await(loop, lambda: anext(stream, None), left, location)
             if page is None:

@@ -66,10 +66,10 @@ class FileOrigin:
             os.close(fd)
             raise
 
-    def send(self) -> None:
+    def send_ahead(self) -> None:
         """See `origin_interface.Origin`. Does nothing: a disk needs no request ahead."""
 
-    def unsend(self) -> None:
+    def cancel_request(self) -> None:
         """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:

@@ -53,10 +53,10 @@ class ManifestOrigin:
         same = unless is not None and unless.covers(self._version)
         return ManifestBody(self._url[:200], self._encoded, start, end, self._version, same)
 
-    def send(self) -> None:
+    def send_ahead(self) -> None:
         """See `origin_interface.Origin`."""
 
-    def unsend(self) -> None:
+    def cancel_request(self) -> None:
         """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:

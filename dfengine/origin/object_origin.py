@@ -19,7 +19,7 @@ from dfengine.origin.body import Body
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.http import HttpOrigin
 from dfengine.origin.object_address import address
-from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, patiently, signed_url
+from dfengine.origin.object_store import SECONDS, NoCredentials, check_installed, run_cancellable, signed_url
 from dfengine.origin.version import Version
 
 ENDED = frozenset((400, 401, 403))
@@ -39,8 +39,8 @@ class ObjectOrigin(HttpOrigin):
         more = [("x-ms-version", "2023-11-03")] if location.scheme == "az" else []
         if sign and given is None:
             check_installed(location)
-        self._lent = given() if given is not None else ""
-        super().__init__(self._lent or address(location, os.environ), [*headers, *more], cancel=cancel, **options)
+        self._client_url = given() if given is not None else ""
+        super().__init__(self._client_url or address(location, os.environ), [*headers, *more], cancel=cancel, **options)
         self._location = location
         self._sign = sign and given is None
         self._given = given
@@ -67,22 +67,22 @@ class ObjectOrigin(HttpOrigin):
         except OriginError as error:
             raise (self._refusal(error) if error.status in ENDED else error) from None
 
-    def send(self) -> None:
-        """See `http.HttpOrigin.send`."""
+    def send_ahead(self) -> None:
+        """See `http.HttpOrigin.send_ahead`."""
         self._signature(time.monotonic() - SECONDS / 2, None)
-        super().send()
+        super().send_ahead()
 
     def _signature(self, since: float, waiting: Callable[[], None] | None) -> float:
         """When the signature was made, monotonic seconds, 0.0 without one; it is renewed if it is older than `since`."""
         with self._turn:
             if self._given is not None:
                 self._signed_at = self._signed_at or since
-                if (lent := self._given()) != self._lent:
-                    self.aim(lent)
-                    self._lent, self._signed_at = lent, time.monotonic()
+                if (client_url := self._given()) != self._client_url:
+                    self.set_url(client_url)
+                    self._client_url, self._signed_at = client_url, time.monotonic()
             elif self._sign and (not self._signed_at or self._signed_at < since):
                 try:
-                    self.aim(patiently(partial(signed_url, self._location), self._check(waiting)))
+                    self.set_url(run_cancellable(partial(signed_url, self._location), self._check(waiting)))
                     self._signed_at = time.monotonic()
                 except NoCredentials as error:
                     self._unsigned = str(error)

@@ -24,7 +24,7 @@ from dfengine.origin.signature import azure_signed, signed
 SECONDS = 3600
 """Validity in seconds of a signature; a longer download signs again."""
 
-LENT = 6 * 3600
+OTHER_HOST_SECONDS = 6 * 3600
 """Validity in seconds of a signature that a download sends to its supernode, which cannot renew it."""
 
 CHAIN = 60.0
@@ -58,8 +58,8 @@ _missing: dict[tuple[object, ...], tuple[float, str]] = {}
 """(scheme, variables) -> when no credentials were found for them, and why."""
 
 
-def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -> str:
-    """The object's URL with a signature valid for `seconds`. lent: for another host, so it must permit this object alone.
+def signed_url(location: Location, seconds: int = SECONDS, for_other_host: bool = False) -> str:
+    """The object's URL with a signature valid for `seconds`. for_other_host: for another host, so it must permit this object alone.
 
     Raises NoCredentials, BadValue, LocalError without the extra.
     """
@@ -71,7 +71,7 @@ def signed_url(location: Location, seconds: int = SECONDS, lent: bool = False) -
     if location.scheme == "gs" and environment.get("STORAGE_EMULATOR_HOST"):
         raise NoCredentials("STORAGE_EMULATOR_HOST is set, and an emulator supports no signatures")
     shared = environment.get("AZURE_STORAGE_SAS_TOKEN") or environment.get("AZURE_STORAGE_SAS_KEY") or ""
-    if location.scheme == "az" and shared and lent:
+    if location.scheme == "az" and shared and for_other_host:
         raise NoCredentials("AZURE_STORAGE_SAS_TOKEN may open more than this object: AZURE_STORAGE_ACCOUNT_KEY signs for it alone")
     if location.scheme == "az" and shared:
         return f"{url}{'&' if '?' in url else '?'}{shared.lstrip('?')}"
@@ -124,7 +124,7 @@ def _by_key(location: Location, url: str, seconds: int) -> str:
     return azure_signed(url, account, location.place, location.key, key, time.time(), seconds)
 
 
-def patiently(sign: Callable[[], str], check: Callable[[], None]) -> str:
+def run_cancellable(sign: Callable[[], str], check: Callable[[], None]) -> str:
     """The result of `sign`, run in another thread: it may request credentials from a service, which cannot be interrupted.
 
     check: called ten times a second meanwhile; an exception that it raises ends the wait.

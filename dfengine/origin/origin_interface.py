@@ -46,11 +46,11 @@ if TYPE_CHECKING:
         ) -> Answer:
             """See `http.HttpOrigin.open`."""
 
-        def send(self) -> None:
-            """See `http.HttpOrigin.send`."""
+        def send_ahead(self) -> None:
+            """See `http.HttpOrigin.send_ahead`."""
 
-        def unsend(self) -> None:
-            """See `http.HttpOrigin.unsend`."""
+        def cancel_request(self) -> None:
+            """See `http.HttpOrigin.cancel_request`."""
 
         def check_end(self, start: int, version: Version) -> None:
             """See `http.HttpOrigin.check_end`."""

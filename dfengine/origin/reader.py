@@ -289,7 +289,7 @@ class Reader(Assignment):
                 self._take_over(other)
             # A file that changed once may be stable now. One with another version in each answer is read on: no range would match its
             # version.
-            self.version, self._ranges = body.version.of(geometry.length), body.version.binds and not self._anew
+            self.version, self._ranges = body.version.with_length(geometry.length), body.version.binds and not self._anew
             self._anew = True
             self._comparing, self._others = True, CHANGED - 1
             self._parts.clear()
@@ -304,7 +304,7 @@ class Reader(Assignment):
             self._piece_claims.end_at(max(1, -(-body.length // self._sink.geometry.content_size)))
             self._sink.learn_length(body.length)
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
-            self.version = self.version.of(self._sink.geometry.length)
+            self.version = self.version.with_length(self._sink.geometry.length)
 
     def _broke(self, claim: Claim, error: OriginError) -> str:
         """Handle a failure; return the message for the user. Hold the lock."""

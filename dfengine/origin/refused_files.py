@@ -49,7 +49,7 @@ class FileRequests:
         self._until = until
         self._error: BaseException | None = None
 
-    def all(self, which: Iterable[int], ask: Callable[[int, OriginSettings], None]) -> None:
+    def for_each(self, which: Iterable[int], ask: Callable[[int, OriginSettings], None]) -> None:
         """Call `ask` for each number, in several threads with connections of their own. Raises the first exception of `ask`."""
         numbers = [*which]
         left = iter(numbers)
@@ -97,7 +97,7 @@ class FileRequests:
         if time.monotonic() > self._until:
             raise BadListing("the listing has not ended within its time: it does not state how large its files are")
 
-    def refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
+    def find_refused(self, files: list[File], suspects: dict[str, int], everyone: bool) -> dict[str, int]:
         """Return path -> status of the refused files. suspects: files that were refused before. everyone: request the other files, too."""
         found: dict[str, int] = {}
 
@@ -117,8 +117,8 @@ class FileRequests:
                 if refuses(error) or (500 <= error.status <= 599 and before >= 500):
                     found[file.path] = error.status
 
-        self.all((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
+        self.for_each((n for n, file in enumerate(files) if everyone or file.path in suspects), ask)
         # Some origins refuse concurrent requests: a refused file is requested again alone.
         for n in [n for n, file in enumerate(files) if found.pop(file.path, 0)]:
-            self.all((n,), ask)
+            self.for_each((n,), ask)
         return found

@@ -108,7 +108,7 @@ class Hop:
         """The header for a user and password in the URL (RFC 7617)."""
         return [basic(*map(unquote_to_bytes, self.userinfo.partition(":")[::2]))] if self.userinfo else []
 
-    def below(self, link: str) -> Hop:
+    def child(self, link: str) -> Hop:
         """The hop of a file below this URL, which ends in a slash; link: the percent-encoded rest, as in a manifest."""
         hop = Hop.__new__(Hop)
         hop.__dict__.update(self.__dict__)

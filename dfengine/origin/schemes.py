@@ -69,10 +69,10 @@ def origin(url: str, settings: OriginSettings, cancel: Cancel, given: Callable[[
 
 def for_download(settings: GetSettings, cancel: Cancel, floor: float = 0.0) -> Origin:
     """The origin of a download. Raises BadValue, LocalError where an extra is missing."""
-    return origin(settings.url, of_download(settings, floor), cancel, (lambda: settings.signed) if settings.signed else None)
+    return origin(settings.url, settings_for_download(settings, floor), cancel, (lambda: settings.signed) if settings.signed else None)
 
 
-def of_download(settings: GetSettings, floor: float = 0.0) -> OriginSettings:
+def settings_for_download(settings: GetSettings, floor: float = 0.0) -> OriginSettings:
     """Settings for the origins of a download: the credentials of its user. Raises BadValue."""
     access = None
     if settings.reach is not None:

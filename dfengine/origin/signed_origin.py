@@ -20,7 +20,7 @@ ENDED = frozenset((400, 401, 403))
 NO_HEAD = ENDED | {405, 501}
 
 
-def opens(signed: str, url: str) -> bool:
+def is_signed_form(signed: str, url: str) -> bool:
     """Whether `signed` is `url`, which has no query, plus a query: the signer cannot name another server or path."""
     head, mark, query = signed.partition("?")
     return bool(mark and query) and head == url and not set("?#") & set(url)
@@ -47,7 +47,7 @@ class SignedOrigin(HttpOrigin):
                 if error.status not in ENDED or not self._renew():
                     raise
 
-    def show(self) -> None:
+    def check_access(self) -> None:
         """Check that the signature permits reading the task. Raises OriginError (status) and its subclasses, SourceGone.
 
         A HEAD transfers no byte of the file. Where it is refused, as by stores whose signature is for a GET, a GET is sent and its body not
@@ -56,7 +56,7 @@ class SignedOrigin(HttpOrigin):
         body = self._follow([("Range", self._asked)] if self._asked else [], None, None, bare=True)
         body.remaining = 0
         body.close()
-        status = body.head.taken_as
+        status = body.head.effective_status
         if status in NO_HEAD:
             self.open().close()
         elif status not in (200, 203, 206):
@@ -67,6 +67,6 @@ class SignedOrigin(HttpOrigin):
         last = self._given()
         if last == self._signed:
             return False
-        self.aim(last)
+        self.set_url(last)
         self._signed = last
         return True

@@ -25,8 +25,8 @@ from dfengine.origin.cancel import Cancel
 from dfengine.origin.driver import Driver
 from dfengine.origin.head import seconds
 from dfengine.origin.listing import files
-from dfengine.origin.listing_http import Memory, Pages
-from dfengine.origin.listing_names import Limits, Names
+from dfengine.origin.listing_http import PageDigests, Pages
+from dfengine.origin.listing_names import Limits, ListingNames
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.refused_files import FileRequests, refuses
 from dfengine.task import redacted_url
@@ -69,25 +69,25 @@ class ListingCache:
     def __init__(self, find: Callable[[str], Manifest | None] = lambda identity: None) -> None:
         self.find = find
         self.identity = ""
-        self.pages = Memory()
+        self.pages = PageDigests()
         self.asked_files: dict[int, File] = {}
         """Files that a HEAD was sent for, by their number."""
         self.refused: tuple[tuple[File, int], ...] = ()
         """Files that the origin listed and refused, with its statuses."""
-        self._doubts: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def doubt(self, path: str, status: int) -> None:
+    def report_refusal(self, path: str, status: int) -> None:
         """Record that a reader of the tree's data received this status: the next manifest is made with a request for the file. In any
         thread."""
         with self._lock:
-            self._doubts[path] = status
+            self._reported[path] = status
 
-    def doubts(self) -> dict[str, int]:
-        """The files that `doubt` recorded since the last call."""
+    def take_reported(self) -> dict[str, int]:
+        """The files that `report_refusal` recorded since the last call."""
         with self._lock:
-            doubts, self._doubts = self._doubts, {}
-            return doubts
+            reported, self._reported = self._reported, {}
+            return reported
 
 
 def manifest(
@@ -104,18 +104,18 @@ def manifest(
     limits, began, url = limits or Limits(), time.monotonic(), tree_url(url)
     before = before or ListingCache()
     known = before.find(before.identity) if before.identity else None
-    doubts = before.doubts()
+    reported = before.take_reported()
     with _kept(settings, cancel) as near:
-        if known is not None and not doubts and _is_same(before, url, near, cancel, limits):
+        if known is not None and not reported and _is_same(before, url, near, cancel, limits):
             return known
         before.identity = ""
         base, found = _listed(url, near, cancel, globs or Globs(), limits, before)
-    before.pages.ahead.clear()
+    before.pages.prefetched.clear()
     found.sort(key=lambda file: file.path)
     asking = _HeadRequests(settings, cancel, began + limits.seconds)
-    suspects = {file.path: status for file, status in before.refused} | doubts
+    suspects = {file.path: status for file, status in before.refused} | reported
     listed = {file.path: file for file in found}
-    refused = asking.refused(found, suspects, not doubts.keys().isdisjoint(listed)) if suspects else {}
+    refused = asking.find_refused(found, suspects, not reported.keys().isdisjoint(listed)) if suspects else {}
     asked_files = dict[str, File]()
     while True:
         found = [listed[path] for path in listed if path not in refused]
@@ -128,7 +128,7 @@ def manifest(
         asked_files = _with_heads(found, asking)
         if not asking.refusals:
             break
-        more = asking.refused(found, asking.refusals, False)
+        more = asking.find_refused(found, asking.refusals, False)
         # A server that refuses only HEAD may still serve the file.
         if granted := [path for path in asking.refusals if path not in more]:
             for path in granted:
@@ -145,7 +145,7 @@ def manifest(
     if len(before.pages.pages) <= MOST_PAGES >= len(before.asked_files):
         before.identity = made.identity
     else:
-        before.pages, before.asked_files = Memory(), {}
+        before.pages, before.asked_files = PageDigests(), {}
     return made
 
 
@@ -203,15 +203,15 @@ def _is_same(before: ListingCache, url: str, settings: OriginSettings, cancel: C
     began = time.monotonic()
     if scheme_of(url):
         return False
-    pages = Pages(lambda page: settings.http(page, cancel), Names(url[:300], limits), limits)
-    if not before.pages.same(pages):
+    pages = Pages(lambda page: settings.http(page, cancel), ListingNames(url[:300], limits), limits)
+    if not before.pages.unchanged(pages):
         return False
     answers = dict(before.asked_files)
     with suppress(BadListing):  # another size
         asking = _HeadRequests(settings, cancel, began + limits.seconds)
         asking.at(answers, [*answers])
         refused = {file.path: status for file, status in before.refused}
-        return answers == before.asked_files and asking.refused([file for file, _ in before.refused], refused, True) == refused
+        return answers == before.asked_files and asking.find_refused([file for file, _ in before.refused], refused, True) == refused
     return False
 
 
@@ -242,7 +242,7 @@ class _HeadRequests(FileRequests):
         def ask(n: int, settings: OriginSettings) -> None:
             files[n] = self._with_head(files[n], settings)
 
-        self.all(which, ask)
+        self.for_each(which, ask)
 
     def _with_head(self, file: File, settings: OriginSettings) -> File:
         if file.path in self.headless:

@@ -78,7 +78,7 @@ class TreeOrigin:
         self.ahead = 0 if scheme_of(manifest.base) == "file" else AHEAD
         self.key = origin_of(manifest.url(0), settings, cancel).key if len(manifest) else manifest.base
         self.vary = frozenset(("*",))
-        self.asked = 0
+        self.requests = 0
         """Requests for files so far."""
         self._settings = settings
         self._counting = threading.Lock()
@@ -109,7 +109,7 @@ class TreeOrigin:
             raise
         return body
 
-    def known(self, n: int) -> Version | None:
+    def version_of(self, n: int) -> Version | None:
         """The version of file n that binds, from the manifest or as it was seen here; None: there is none."""
         listed = self.manifest
         if listed.etags[n]:
@@ -118,20 +118,20 @@ class TreeOrigin:
             return Version("", http_date(listed.modified[n]), listed.sizes[n])
         return self._seen.get(n)
 
-    def saw(self, n: int, version: Version) -> None:
+    def record_version(self, n: int, version: Version) -> None:
         """Record the version of a response with a part of file n; other responses must match it."""
         if version.binds:
             self._seen.setdefault(n, version)
 
-    def count(self) -> None:
+    def count_request(self) -> None:
         """Count one request for a file. In any thread."""
         with self._counting:
-            self.asked += 1
+            self.requests += 1
 
-    def send(self) -> None:
+    def send_ahead(self) -> None:
         """See `origin_interface.Origin`."""
 
-    def unsend(self) -> None:
+    def cancel_request(self) -> None:
         """See `origin_interface.Origin`."""
 
     def check_end(self, start: int, version: Version) -> None:
@@ -155,9 +155,9 @@ class TreeBody:
         self._next = origin.manifest.first(start)
         self._ahead: deque[tuple[int, Origin]] = deque()
         self._body: Answer | None = None
-        self._file = self._left = self._came = 0
+        self._file = self._left = self._received = 0
         self._slow = 0.0
-        """Seconds that this side has waited for the last `_came` bytes, as in `body.Body`."""
+        """Seconds that this side has waited for the last `_received` bytes, as in `body.Body`."""
 
     def begin(self) -> None:
         """Open the first file, so that an error with it is raised at once."""
@@ -177,9 +177,9 @@ class TreeBody:
         began = time.monotonic()
         got = self._read(buffer, waiting)
         self._slow += time.monotonic() - began
-        self._came += got
-        if self._came >= STEP:
-            self._came, self._slow = 0, 0.0
+        self._received += got
+        if self._received >= STEP:
+            self._received, self._slow = 0, 0.0
         return got
 
     def _read(self, buffer: memoryview, waiting: Callable[[], None] | None) -> int:
@@ -195,7 +195,7 @@ class TreeBody:
                 if got == self._left:
                     self._check_end(body)
         except OriginError:
-            self._origin.saw(self._file, body.version)  # the rest of the file is requested under this version
+            self._origin.record_version(self._file, body.version)  # the rest of the file is requested under this version
             raise
         self._left -= got
         self.start += got
@@ -239,7 +239,7 @@ class TreeBody:
         """Open file n from its byte `first` to before `past`."""
         path, size, tries = self._manifest.paths[n], self._manifest.sizes[n], 0
         while True:
-            known = self._origin.known(n)
+            known = self._origin.version_of(n)
             if first and known is None:
                 raise OriginChanged(f"{path}: nothing proves that the origin still has the same file")
             ahead, origin = self._asked(n)
@@ -265,9 +265,9 @@ class TreeBody:
                 self._drop_ahead()
                 self._wait(AGAIN)
         self._body, self._file, self._left = body, n, past - first
-        self._came += max(0, WORTH - self._left)
+        self._received += max(0, WORTH - self._left)
         if past - first < size:
-            self._origin.saw(n, body.version)
+            self._origin.record_version(n, body.version)
         self._ask_ahead()
 
     def _take(self, body: Answer, first: int, size: int) -> None:
@@ -289,10 +289,10 @@ class TreeBody:
         return False, self._origin_of(n)
 
     def _origin_of(self, n: int) -> Origin:
-        self._origin.count()
+        self._origin.count_request()
         if self._top is None:
             return origin_of(self._manifest.url(n), self._settings, self._origin.cancel)
-        return self._top.below(self._manifest.link(n))
+        return self._top.child(self._manifest.link(n))
 
     def _ask_ahead(self) -> None:
         n = self._ahead[-1][0] + 1 if self._ahead else self._next
@@ -301,13 +301,13 @@ class TreeBody:
             if size > SMALL or at + size > self._past or at >= self._past:
                 return
             origin = self._origin_of(n)
-            origin.send()
+            origin.send_ahead()
             self._ahead.append((n, origin))
             n += 1
 
     def _drop_ahead(self) -> None:
         while self._ahead:
-            self._ahead.pop()[1].unsend()
+            self._ahead.pop()[1].cancel_request()
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -61,7 +61,7 @@ class Version(Value):
             return ""
         return generation(self.etag + self.coding, "" if self.strong else self.last_modified, self.length)
 
-    def of(self, length: int) -> Version:
+    def with_length(self, length: int) -> Version:
         """This version with the length that another response stated, bytes; -1: unknown."""
         return self.replace(length=length) if self.length < 0 else self
 

@@ -107,7 +107,7 @@ class AccessProofs:
             # One byte is enough: an origin refuses a client without access before the body.
             opened = origin(wanted.url, origin_settings, cancel, (lambda: wanted.signed) if wanted.signed else None)
             if isinstance(opened, SignedOrigin):
-                opened.show()  # its signature may be for this range alone
+                opened.check_access()  # its signature may be for this range alone
                 return ""
             if wanted.content and "/manifests/" in wanted.url and isinstance(opened, HttpOrigin):
                 opened.version_by_head()  # registries send a manifest as a whole, and count each such request

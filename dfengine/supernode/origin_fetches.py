@@ -348,7 +348,7 @@ class OriginFetches:
             if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
                 self.validated[each.task] = -math.inf
                 if error.path and error.status and each.wanted.headers == wanted.headers:
-                    each.listed.doubt(error.path, error.status)
+                    each.listed.report_refusal(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Let running downloads finish from the copy; refuse new ones while the refusal is cached, then ask the origin again."""

@@ -8,7 +8,7 @@ import binascii
 from dfengine import wire
 from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.location import OBJECTS, scheme_of
-from dfengine.origin.signed_origin import opens
+from dfengine.origin.signed_origin import is_signed_form
 from dfengine.settings import parse_header
 from dfengine.supernode.copies.fetch_request import Tries, Wanted
 from dfengine.supernode.state import SupernodeState
@@ -91,7 +91,7 @@ def checked(registration: wire.Registration) -> wire.Registration:
     except BadValue:
         raise BadValue(f"raw url: {redacted_url(registration.raw_url)}: {INVALID}") from None
     scheme, signed = scheme_of(registration.raw_url), registration.signed_url
-    own = not scheme and registration.task_url in ("", registration.raw_url) and opens(signed, registration.raw_url)
+    own = not scheme and registration.task_url in ("", registration.raw_url) and is_signed_form(signed, registration.raw_url)
     if signed and scheme not in OBJECTS and not own:
         raise BadValue(f"signed url: neither for an object nor the raw url with a query: {INVALID}")
     try:

@@ -360,4 +360,4 @@ def test_a_200_that_holds_a_part(lines: tuple[str, ...], part: bool) -> None:
     ("status", "taken"), [(200, 200), (226, 226), (299, 200), (308, 308), (310, 300), (399, 300), (404, 404), (199, 199)]
 )
 def test_a_status_that_nobody_has_registered(status: int, taken: int) -> None:
-    assert Head(status).taken_as == taken
+    assert Head(status).effective_status == taken

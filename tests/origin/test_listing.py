@@ -21,8 +21,8 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.origin.cancel import Cancel
 from dfengine.origin.listing import files
 from dfengine.origin.listing_http import Pages
-from dfengine.origin.listing_index import found
-from dfengine.origin.listing_names import Entry, Limits, Names
+from dfengine.origin.listing_index import parse_index
+from dfengine.origin.listing_names import Entry, Limits, ListingNames
 from dfengine.origin.local_root import Roots, UnrestrictedRoots
 from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.retry import transient
@@ -101,7 +101,7 @@ def test_an_index_of_nginx_is_read_directory_by_directory(cancel: Cancel) -> Non
 
 
 def test_an_index_of_apache_is_read(cancel: Cancel) -> None:
-    told = {each.name: (each.folder, each.size) for each in found(APACHE, "http://h/top/", False)}
+    told = {each.name: (each.folder, each.size) for each in parse_index(APACHE, "http://h/top/", False)}
     assert told == {"x.txt": (False, -1), "sub": (True, -1), "a&b": (False, -1)}
 
 
@@ -123,7 +123,7 @@ def test_bytes_that_are_no_utf8_are_kept_from_an_index_in_json(cancel: Cancel) -
     ("29-Nov-2026", 5), ("2026-11-29", 5), ("29-Foo-2026", -1), ("2026-13-29", -1), ("9999-99-9", -1), ("today", -1),
 ])  # fmt: skip
 def test_a_size_counts_only_with_the_time_that_is_shown_of_the_file(day: str, size: int) -> None:
-    (told,) = found(f'<title>Index of /</title><a href="a">a</a> {day} 21:20   5\n', "http://h/d/", False)
+    (told,) = parse_index(f'<title>Index of /</title><a href="a">a</a> {day} 21:20   5\n', "http://h/d/", False)
     assert (told.size, told.shown) == ((5, 1795987200) if size == 5 else (-1, -1))
 
 
@@ -191,7 +191,7 @@ def test_what_the_lists_of_addresses_close_is_not_listed(cancel: Cancel) -> None
 
 @given(st.lists(st.text(max_size=20), max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
 def test_paths_that_passed_can_lie_beside_each_other(paths: list[str], folders: list[bool]) -> None:
-    names, passed = Names("x", Limits()), []
+    names, passed = ListingNames("x", Limits()), []
     for path, folder in zip(paths, folders, strict=False):
         with contextlib.suppress(BadListing):
             passed += [] if names.folder(path) is None or folder else [names.file(path, 1)]
@@ -206,7 +206,7 @@ def test_paths_that_passed_can_lie_beside_each_other(paths: list[str], folders: 
 def test_whatever_an_index_says_is_read_or_refused(text: str) -> None:
     for as_json in (False, True):
         with contextlib.suppress(BadListing):
-            for each in found("<title>Index of /</title>" + text if not as_json else text, "http://h/d/", as_json):
+            for each in parse_index("<title>Index of /</title>" + text if not as_json else text, "http://h/d/", as_json):
                 assert each.link
 
 
@@ -347,6 +347,6 @@ def test_a_listing_that_drips_is_not_begun_again() -> None:
 
     origin: Any = Drips()
     with pytest.raises(OriginSlow) as caught:
-        Pages(lambda url: origin, Names("http://o/", Limits()), Limits()).read("http://o/", "http://o/")
+        Pages(lambda url: origin, ListingNames("http://o/", Limits()), Limits()).read("http://o/", "http://o/")
     assert not transient(caught.value)
     assert origin.closed

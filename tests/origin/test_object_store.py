@@ -186,7 +186,7 @@ def test_a_shared_signature_of_azure_is_used_as_it_is(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "?sv=2023&sig=x%3D")
     assert signed_url(parse("az://container/b")) == "https://acc.blob.core.windows.net/container/b?sv=2023&sig=x%3D"
     with pytest.raises(NoCredentials, match="more than this object"):
-        signed_url(parse("az://container/b"), lent=True)
+        signed_url(parse("az://container/b"), for_other_host=True)
 
 
 def test_what_a_signed_url_opens_keeps_what_says_which_bytes() -> None:

@@ -28,7 +28,7 @@ def test_the_manifest_is_made_without_what_is_refused(cancel: Cancel, status: in
             read(TreeOrigin(whole, origin_settings(), cancel))
         assert caught.value.path == "b/x"
         assert refuses(caught.value)
-        before.doubt(caught.value.path, caught.value.status)
+        before.report_refusal(caught.value.path, caught.value.status)
         made = manifest(served.url, origin_settings(), cancel, before=before)
         kept[made.identity] = made
         assert made.refused == {"b/x": status, "zero": status}
@@ -61,10 +61,10 @@ def test_a_file_whose_size_nobody_tells_is_refused_at_once(cancel: Cancel, statu
 def test_a_server_error_is_believed_when_it_comes_twice(cancel: Cancel) -> None:
     with Directory({**FILES}) as served:
         before = ListingCache()
-        before.doubt("b/x", 500)
+        before.report_refusal("b/x", 500)
         assert not manifest(served.url, origin_settings(), cancel, before=before).refused
         served.refuse = {"b/x": 500, "a": 500}
-        before.doubt("b/x", 500)
+        before.report_refusal("b/x", 500)
         assert manifest(served.url, origin_settings(), cancel, before=before).refused == {"b/x": 500}
 
 
@@ -72,7 +72,7 @@ def test_a_server_that_refuses_head_alone_gives_its_files(cancel: Cancel) -> Non
     with Directory({f"{n:02}": b"xyz" for n in range(40)}) as served:
         served.head, served.pause = False, 0.01
         before = ListingCache()
-        before.doubt("07", 404)
+        before.report_refusal("07", 404)
         assert not manifest(served.url, origin_settings(), cancel, before=before).refused
         assert len(served.asked("GET")) == 40
         assert served.connections <= AT_ONCE + 2, "the answer to a GET is read to its end"
@@ -82,7 +82,7 @@ def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cance
     with Directory({**FILES}) as served:
         served.refuse = dict.fromkeys(FILES, 403)
         before = ListingCache()
-        before.doubt("a", 403)
+        before.report_refusal("a", 403)
         with pytest.raises(OriginError, match=r"lists 6 files and serves none: 'a' is answered 403"):
             manifest(served.url, origin_settings(), cancel, before=before)
 
@@ -90,7 +90,7 @@ def test_an_origin_that_gives_nothing_of_what_it_lists_is_an_error(cancel: Cance
 def test_a_file_that_is_listed_no_more_costs_no_request(cancel: Cancel) -> None:
     with Directory({**FILES}) as served:
         before = ListingCache()
-        before.doubt("gone", 404)
+        before.report_refusal("gone", 404)
         assert not manifest(served.url, origin_settings(), cancel, before=before).refused
         assert not served.asked()
 
@@ -101,5 +101,5 @@ def test_an_origin_that_takes_one_request_at_a_time_refuses_no_more_than_it_does
         served.alone, served.crowded = True, 403
         served.refuse = {"07": 404}
         before = ListingCache()
-        before.doubt("07", 404)
+        before.report_refusal("07", 404)
         assert manifest(served.url, origin_settings(), cancel, before=before).refused == {"07": 404}

@@ -299,4 +299,4 @@ def test_what_lies_below_a_url_is_asked_for_as_by_its_own(path: str) -> None:
         link = quote(path, safe="/~!$&'()*+,;=:@%", errors="replace")
         if any(part in (".", "..") for part in unquote(link).split("/")):
             continue  # no path of a manifest has such
-        assert Hop(base).below(link).__dict__ == Hop(base + link).__dict__
+        assert Hop(base).child(link).__dict__ == Hop(base + link).__dict__

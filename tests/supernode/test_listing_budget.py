@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfengine.errors import BadListing, OriginBusy
-from dfengine.origin.listing_names import ENTRY, PAGE, Names
+from dfengine.origin.listing_names import ENTRY, PAGE, ListingNames
 from dfengine.supernode.copies.listing_budget import MEMORY, ListingBudget
 
 MIB = 1 << 20
@@ -41,9 +41,9 @@ def test_what_a_listing_took_is_given_back_when_it_fails() -> None:
 def test_entries_and_the_largest_page_are_counted() -> None:
     spent: list[int] = []
     with ListingBudget().listing("10.0.0.1") as limits:
-        names = Names("x", limits.replace(spend=spent.append))
-        names.weigh(1000)
-        names.weigh(500)
-        names.weigh(1200)
+        names = ListingNames("x", limits.replace(spend=spent.append))
+        names.charge(1000)
+        names.charge(500)
+        names.charge(1200)
         names.file("a" * 10, 1)
     assert sum(spent) == PAGE * 1200 + ENTRY + 40

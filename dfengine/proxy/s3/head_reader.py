@@ -60,7 +60,7 @@ class HeadReader:
                     raise
                 body = asked.open(waiting=check_time)  # it may be empty
             try:
-                version = body.version.of(body.length)
+                version = body.version.with_length(body.length)
                 if body.remaining == 1:
                     body.read_into(memoryview(bytearray(1)))
             finally:

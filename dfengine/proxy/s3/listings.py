@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dfengine.errors import OriginError
 from dfengine.location import OBJECTS
 from dfengine.origin import listing_s3
-from dfengine.origin.listing_names import ENTRY, Limits, Names
+from dfengine.origin.listing_names import ENTRY, Limits, ListingNames
 from dfengine.proxy.s3 import page as s3_page
 from dfengine.proxy.s3.error import S3Error
 from dfengine.proxy.s3.page import Object, Page
@@ -45,7 +45,7 @@ _PLAIN = re.compile(r"(?:(?!\.{1,2}/)[^/\x00-\x1f\x7f]+/)*")
 """The directories of a prefix that can be requested from every origin."""
 
 
-class _Keys(Names):
+class _Keys(ListingNames):
     """Accepts any key, since no file system stores it."""
 
     def __init__(self, url: str, limits: Limits) -> None:
@@ -53,7 +53,7 @@ class _Keys(Names):
         self._count = 0
 
     def file(self, path: str, size: int = -1) -> str:
-        """See Names."""
+        """See ListingNames."""
         self._limits.spend(ENTRY + 4 * len(path))
         self._count += 1
         if self._count > self._limits.entries:
@@ -166,13 +166,14 @@ class Listings:
 
             began = time.monotonic()
             location = bucket.location.replace(key=f"{bucket.location.key.rstrip('/')}/{folder}")
-            yield from listing_file.below(location, self._origin_settings.roots, names, lambda: names.clock(time.monotonic() - began), True)
+            roots = self._origin_settings.roots
+            yield from listing_file.list_files(location, roots, names, lambda: names.check_time(time.monotonic() - began), True)
         else:
             from dfengine.origin import listing_objects
 
             location = bucket.location.replace(key=bucket.prefix + folder)
             settings = self._origin_settings
-            yield from listing_objects.below(location, settings.may_sign(location), settings.access, names, LIMITS)
+            yield from listing_objects.list_objects(location, settings.may_sign(location), settings.access, names, LIMITS)
 
     def close(self) -> None:
         """End all, when the process ends."""

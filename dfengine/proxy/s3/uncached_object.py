@@ -46,7 +46,7 @@ class Direct:
         with self._turn:
             asked = origin(url, self._origin_settings, self._cancel)
             body = self._body = asked.open(start, None if past == object_head.length else past)
-            if body.version.of(body.length).name != object_head.version or body.length != object_head.length:
+            if body.version.with_length(body.length).name != object_head.version or body.length != object_head.length:
                 raise OriginChanged(f"{body.place} sends another version of the object")
             if body.start != start:
                 raise OriginError(f"{body.place} serves no ranges")

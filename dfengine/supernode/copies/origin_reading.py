@@ -172,7 +172,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
         for thread in more:
             thread.join()
     # Each response of a tree's data combines many requests; the first one was counted when it was sent.
-    fetch.origin_requests += origin.asked - 1 if isinstance(origin, TreeOrigin) else reader.requests
+    fetch.origin_requests += origin.requests - 1 if isinstance(origin, TreeOrigin) else reader.requests
     fetch.past_bytes, fetch.reader = fetch.past_bytes + reader.bytes, None
     if reader.error is not None:
         raise reader.error

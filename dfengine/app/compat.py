@@ -91,11 +91,11 @@ def _without(given: list[str], ignored: dict[str, bool]) -> list[str]:
                 following()
         else:
             found.append(flag if value is None else f"{flag}={value}")
-    _say(left_out)
+    _print_ignored(left_out)
     return found
 
 
-def _say(flags: list[str]) -> None:
+def _print_ignored(flags: list[str]) -> None:
     if flags:
         print(f"dfengine: accepted from Dragonfly 1.x, without effect: {', '.join(flags)}", file=sys.stderr)
 
@@ -130,7 +130,7 @@ def _daemon(given: list[str]) -> list[str]:
                 found += [DAEMON[flag], each]
         else:
             found.append(flag if value is None else f"{flag}={value}")
-    _say(left_out)
+    _print_ignored(left_out)
     listen = ["--listen", f"{host or '127.0.0.1'}:{port or 65001}"] if host or port else []
     default = ["--dfdaemon", FILES["dfdaemon"]] if "--dfdaemon" not in found and os.path.exists(FILES["dfdaemon"]) else []
     return [*default, *listen, *found]

@@ -43,7 +43,7 @@ def share(values: dict[str, Any]) -> None:
         if not as_json:
             print_flushed(shared.name)
         if not quiet:
-            _say(shared)
+            _print_shared(shared)
         if values.get("replicas"):
             shared = made.await_copies(shared)
         if as_json:
@@ -71,7 +71,7 @@ def hand_over(values: dict[str, Any]) -> None:
     print_flushed(json.dumps(as_object(shared)) if values.get("json") else shared.name)
 
 
-def _say(shared: Sharing) -> None:
+def _print_shared(shared: Sharing) -> None:
     print(f"dfengine: shared for {_period(shared.until - time.time())} at {', '.join(shared.nodes)}: {_how(shared)}", file=sys.stderr)
 
 

@@ -209,7 +209,7 @@ class Blob:
         for reader in list(self.readers):
             reader.wake()
 
-    def ask(self, pieces: list[int], on_written: Callable[[], None]) -> Ticket:
+    def request(self, pieces: list[int], on_written: Callable[[], None]) -> Ticket:
         """Have pieces fetched. on_written: called in any thread when one of them is written."""
         assert self._transfer is not None
         return self._transfer.request(pieces, on_written)
@@ -279,7 +279,8 @@ class Reader:
             random.shuffle(others)
         self._asked = past
         # Pieces on disk may have to be fetched too, if the file moves to another path.
-        self._ticket = self.blob.ask([*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)], self._piece_written)
+        pieces = [*wanted[:FIRST], *others, *(piece for piece in range(n, past) if piece in here)]
+        self._ticket = self.blob.request(pieces, self._piece_written)
 
     def _piece_written(self) -> None:
         """In any thread."""

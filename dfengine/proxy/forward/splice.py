@@ -121,7 +121,7 @@ class _Direction:
                 moved += count
             elif self._ended:
                 self._watch(False, False)
-                self._give_back()
+                self._return_pipe()
                 self.over = True
                 with contextlib.suppress(OSError):
                     self._sink.shutdown(socket.SHUT_WR)
@@ -132,7 +132,7 @@ class _Direction:
                 try:
                     count = os.splice(self._source.fileno(), self._pipe[1], AT_ONCE, flags=FLAGS)
                 except BlockingIOError:
-                    self._give_back()
+                    self._return_pipe()
                     raise
                 self._held += count
                 self._ended = not count
@@ -148,7 +148,7 @@ class _Direction:
             self._writes = writes
             (self._loop.add_writer(self._sink, self.pump) if writes else self._loop.remove_writer(self._sink))
 
-    def _give_back(self) -> None:
+    def _return_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None
         if pipe is None:
             return
@@ -162,5 +162,5 @@ class _Direction:
         """Stop."""
         self.over = True
         self._watch(False, False)
-        self._give_back()
+        self._return_pipe()
         self._held = 0

@@ -37,14 +37,14 @@ class LoggedConnection(ClientConnection):
         super().begin(status, reason, fields, length)
 
     def _next(self) -> None:
-        self._tell(True)
+        self._log_access(True)
         super()._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._tell(False)
+        self._log_access(False)
         super().connection_lost(exc)
 
-    def _tell(self, whole: bool) -> None:
+    def _log_access(self, whole: bool) -> None:
         asked, self._asked = self._asked, ""
         if not asked:
             return

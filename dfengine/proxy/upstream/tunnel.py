@@ -159,7 +159,7 @@ def _is_ipv4(host: str) -> bool:
     return True
 
 
-async def ask(
+async def connect_through(
     loop: asyncio.AbstractEventLoop, proxy: Proxy, registry: Registry, host: str, protocol: asyncio.Protocol,
     proxy_tls: ssl.SSLContext | None, tls: ssl.SSLContext | None,
 ) -> None:

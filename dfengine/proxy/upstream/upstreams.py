@@ -117,7 +117,8 @@ class Upstreams:
 
     async def _open_transport_by_proxy(self, proxy: Proxy, registry: Registry, host: str) -> Waiting:
         waiting = Waiting()
-        await tunnel.ask(self._loop, proxy, registry, host, waiting, self._tls_context(False) if proxy.scheme == "https" else None, None)
+        proxy_tls = self._tls_context(False) if proxy.scheme == "https" else None
+        await tunnel.connect_through(self._loop, proxy, registry, host, waiting, proxy_tls, None)
         return waiting
 
     async def _connect_directly(self, registry: Registry, address: str) -> UpstreamConnection:
@@ -133,7 +134,7 @@ class Upstreams:
         connection = UpstreamConnection(self._on_idle_or_closed, registry.url if absolute else "", more)
         # The proxy's own certificate is always verified.
         proxy_tls = self._tls_context(False) if proxy.scheme == "https" else None
-        await tunnel.ask(self._loop, proxy, registry, host, connection, proxy_tls, self._context(registry))
+        await tunnel.connect_through(self._loop, proxy, registry, host, connection, proxy_tls, self._context(registry))
         return connection
 
     async def _proxied_hosts(self, proxy: Proxy, registry: Registry) -> list[str]:

@@ -84,8 +84,8 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
     loop = asyncio.get_running_loop()
     client = Client(loop)
     blob: Any = SimpleNamespace(
-        ask=transfer.request, withdraw=transfer.withdraw, readers=set(), finished=False, failed=False, version_changed=False, corrupt=False,
-        by_digest=True, verified=True, swarm=False, loop=loop,
+        request=transfer.request, withdraw=transfer.withdraw, readers=set(), finished=False, failed=False, version_changed=False,
+        corrupt=False, by_digest=True, verified=True, swarm=False, loop=loop,
     )
     connection: Any = client
     try:

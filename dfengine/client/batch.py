@@ -12,7 +12,7 @@ import threading
 import time
 from queue import Empty, Queue
 
-from dfengine.client.batch_progress import BatchProgress, Member
+from dfengine.client.batch_progress import BatchProgress, FileProgress
 from dfengine.client.download import FileDownload, run
 from dfengine.client.shared_resources import SharedResources
 from dfengine.errors import DfengineError, RemoteError
@@ -144,29 +144,29 @@ class Batch:
             return wanted
 
     def _process(self, wanted: BatchFile) -> BatchOutcome:
-        member = Member(self._progress)
+        file_progress = FileProgress(self._progress)
         failure: BaseException | None = wanted.fault
         if wanted.skipped or failure is not None:
-            member.end(failure is None)
+            file_progress.end(failure is None)
             return BatchOutcome(wanted, error=failure)
         for url in wanted.urls:
             try:
-                result = self._download(wanted.settings.replace(url=url), member)
+                result = self._download(wanted.settings.replace(url=url), file_progress)
             except RemoteError as error:
                 failure = failure or error
             except BaseException as error:
                 failure = error
                 break
             else:
-                member.end(True)
+                file_progress.end(True)
                 return BatchOutcome(wanted, result)
-        member.end(False)
+        file_progress.end(False)
         return BatchOutcome(wanted, error=failure)
 
-    def _download(self, settings: GetSettings, member: Member) -> Result:
+    def _download(self, settings: GetSettings, file_progress: FileProgress) -> Result:
         # A line is printed only for a file that fails.
         settings = settings.replace(quiet=True, locallimit=max(1, self._limit // self._workers) if self._limit else 0)
-        download = FileDownload(settings, member, self._resources)
+        download = FileDownload(settings, file_progress, self._resources)
         with self._lock:
             if self._stopped is not None:
                 download.stop(self._stopped)

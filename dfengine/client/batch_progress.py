@@ -93,7 +93,7 @@ class BatchProgress:
                 sys.stderr.flush()
 
 
-class Member:
+class FileProgress:
     """Observer of one file's downloads, which run one after the other (see `watch.Display`)."""
 
     def __init__(self, progress: BatchProgress) -> None:

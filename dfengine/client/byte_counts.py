@@ -6,7 +6,7 @@ from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
 
 CDN = "cdnnode:"
 """Prefix of a supernode's own CID."""
@@ -33,7 +33,7 @@ class ByteCounts:
         self._first = 0.0
         self._senders.clear()
 
-    def add(self, source: Where | None, length: int) -> None:
+    def add(self, source: Source | None, length: int) -> None:
         """Count `length` bytes from `source`, None = the origin."""
         self._first = self._first or monotonic()
         if source is None:

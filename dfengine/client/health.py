@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
 
     Address = tuple[str, int]
 
@@ -47,7 +47,7 @@ class Health:
         self._trusted: set[str] = set()
         self._cautious_until = 0.0
 
-    def is_avoided(self, source: Where, now: float) -> bool:
+    def is_avoided(self, source: Source, now: float) -> bool:
         """Whether `source` is avoided now."""
         state = self._states.get(source.cid)
         if state is not None and state.until > now:
@@ -66,7 +66,7 @@ class Health:
             state.faults, state.until, state.avoid_seconds = 0, max(state.until, now + state.avoid_seconds), state.avoid_seconds * 2
         return state.until > now
 
-    def silence(self, source: Where, now: float) -> None:
+    def silence(self, source: Source, now: float) -> None:
         """Avoid a source whose bytes are overdue. A supernode is not avoided: it is the last resort when peers are silent."""
         self._trusted.discard(source.cid)
         if source.cid.startswith(CDN):
@@ -77,13 +77,13 @@ class Health:
         if sum(each.until > now for each in self._silent.values()) >= CAUTIOUS:
             self._cautious_until = max(self._cautious_until, state.until)
 
-    def answered(self, source: Where) -> None:
+    def answered(self, source: Source) -> None:
         """Stop avoiding a silent source, which has sent bytes."""
         state = self._silent.get(source.address)
         if state is not None:
             state.until = 0.0
 
-    def success(self, source: Where) -> None:
+    def success(self, source: Source) -> None:
         """Note that `source` sent a right piece. A source that sent a wrong one stays avoided: this one may have been sent earlier."""
         state = self._states.get(source.cid)
         if state is not None:
@@ -98,11 +98,11 @@ class Health:
         """Whether so many sources are silent that unknown ones are asked last."""
         return self._cautious_until > now
 
-    def trusted(self, source: Where) -> bool:
+    def trusted(self, source: Source) -> bool:
         """Whether `source` is a supernode, or has sent a piece and was not silent since."""
         return source.cid in self._trusted or source.cid.startswith(CDN)
 
-    def pick(self, sources: Iterable[Where], now: float, silent: bool) -> Where | None:
+    def pick(self, sources: Iterable[Source], now: float, silent: bool) -> Source | None:
         """Return the first source that is not avoided; prefer trusted ones if others are `silent`, or while many are."""
         usable = (source for source in sources if not self.is_avoided(source, now))
         first = next(usable, None)

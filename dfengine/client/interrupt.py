@@ -80,12 +80,12 @@ def _exit_process(settings: GetSettings, number: int, report: FailureReporter) -
     code = 128 + number if number else error.exit_code
     message, kind = (_stopped(settings), "Interrupted") if number else (str(error), type(error).__name__)
 
-    def say() -> None:
+    def print_and_report() -> None:
         print(f"dfengine: {message}", file=sys.stderr)
         report(code, kind, message)
 
     # In another thread: the main thread may hold the lock of stdout or stderr while it is blocked in a write.
-    teller = threading.Thread(target=say, daemon=True)
-    teller.start()
-    teller.join(PRINTING)
+    printer = threading.Thread(target=print_and_report, daemon=True)
+    printer.start()
+    printer.join(PRINTING)
     os._exit(code)

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
 
 
 RATE = 0.5
@@ -33,7 +33,7 @@ class Job:
         "source", "writing",
     )  # fmt: skip
 
-    def __init__(self, piece: int, digest: str, source: Where, began: float, queued: bool = False) -> None:
+    def __init__(self, piece: int, digest: str, source: Source, began: float, queued: bool = False) -> None:
         self.piece, self.digest, self.source, self.began = piece, digest, source, began
         self.announced = self.lost = self.over = self.silent = self.slow = self.writing = False
         self.queued, self.received, self.received_at = queued, 0, began
@@ -65,21 +65,21 @@ class Piece:
 
     __slots__ = ("committing", "digest", "jobs", "slot", "sources", "tried")
 
-    def __init__(self, digest: str, sources: list[Where]) -> None:
+    def __init__(self, digest: str, sources: list[Source]) -> None:
         self.digest, self.sources = digest, sources
         self.tried: set[str] = set()
         self.jobs: list[Job] = []
         self.committing = False
         self.slot = ""
 
-    def offer(self, sources: list[Where]) -> None:
+    def offer(self, sources: list[Source]) -> None:
         """Add sources that have the piece, best first. A source that is offered again may be tried again."""
         fresh = {source.cid for source in sources}
         self.sources = (sources + [source for source in self.sources if source.cid not in fresh])[:MOST_SOURCES]
         self.tried -= fresh - {job.source.cid for job in self.jobs}
 
     @property
-    def untried(self) -> Iterator[Where]:
+    def untried(self) -> Iterator[Source]:
         """Sources from which the piece was not requested since they were last offered."""
         return (source for source in self.sources if source.cid not in self.tried)
 

@@ -49,25 +49,25 @@ class LegacySession:
             raise SupernodeError(f"supernode {self._member.node} offers only sources that failed: {transfer.fault}")
         reported = self._report(transfer) if demand.wanted_pieces != [] or transfer.finished else self._announce(transfer)
         # While every fetch thread is busy, only reports need to be sent; IDLE keeps the supernode from expiring this download.
-        asks_at = self._next_pull_at if demand.idle_thread else self._next_pull_at + IDLE
+        next_pull_at = self._next_pull_at if demand.idle_thread else self._next_pull_at + IDLE
         if self._finished or demand.wanted_pieces == []:
-            asks_at = math.inf
-        if not reported and time.monotonic() >= asks_at:
+            next_pull_at = math.inf
+        if not reported and time.monotonic() >= next_pull_at:
             self._pull(transfer, self._last)
-            asks_at = self._next_pull_at
-        transfer.sleep(min(limit, max(0.0, asks_at - time.monotonic())))
+            next_pull_at = self._next_pull_at
+        transfer.sleep(min(limit, max(0.0, next_pull_at - time.monotonic())))
 
     def conclude(self, transfer: Transfer) -> None:
         self._report(transfer)
 
     def _report(self, transfer: Transfer) -> bool:
         """Report results; return whether there were any. Reports that fail are kept for later: their slots stay in use until then."""
-        owed, self._unsent_pulls = self._unsent_pulls, []
-        for at, (n, cid) in enumerate(owed):
+        unsent, self._unsent_pulls = self._unsent_pulls, []
+        for at, (n, cid) in enumerate(unsent):
             try:
                 self._arrived(transfer, n, cid)
             except BaseException:
-                self._unsent_pulls = owed[at:]
+                self._unsent_pulls = unsent[at:]
                 raise
         done, failures = transfer.results()
         reports = [*((n, cid, why) for n, cid, why in failures), *((n, cid, "") for n, cid in done)]
@@ -156,7 +156,7 @@ class LegacySession:
                 raise ProtocolViolation(f"supernode {self._member.node} offers {piece.range!r}, which is not a piece") from None
             if n != piece.piece or piece.piece_size != geometry.piece_size or n >= len(transfer.file.available):
                 raise ProtocolViolation(f"supernode {self._member.node} offers piece {piece.piece} as {piece.range!r}")
-            offers.append((n, f"framed:{piece.digest}", (piece.where.replace(path=request_path(piece.where.path)),)))
+            offers.append((n, f"framed:{piece.digest}", (piece.source.replace(path=request_path(piece.source.path)),)))
         transfer.offer(offers)
 
     def _get(self, path: str, query: Mapping[str, object]) -> tuple[int, bytes]:

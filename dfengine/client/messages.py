@@ -126,7 +126,7 @@ def encode_report(
     return encode({**fields, **{key: value for key, value in more.items() if value}})
 
 
-class Where(Value):
+class Source(Value):
     """A source: its CID, address (ip, port) and the path to GET."""
 
     cid: str
@@ -145,7 +145,7 @@ class Offer(Value):
 
     piece: int
     digest: str
-    sources: tuple[Where, ...]
+    sources: tuple[Source, ...]
 
 
 class Pulled(Value):
@@ -182,7 +182,7 @@ class PieceSource(Value):
     piece: int
     piece_size: int
     digest: str
-    where: Where
+    source: Source
 
 
 class Pulled1(Value):
@@ -223,8 +223,8 @@ def _is(value: object, name: str, kind: type[T]) -> T:
     return value
 
 
-def _where(cid: object, ip: object, port: object, path: object) -> Where:
-    return Where(_is(cid, "cid", str), _is(ip, "ip", str), _is(port, "port", int), _is(path, "path", str))
+def _source(cid: object, ip: object, port: object, path: object) -> Source:
+    return Source(_is(cid, "cid", str), _is(ip, "ip", str), _is(port, "port", int), _is(path, "path", str))
 
 
 def _unreadable(error: Exception) -> ProtocolViolation:
@@ -242,8 +242,8 @@ def decode_pulled(body: bytes) -> Pulled:
         fields = _object(body)
         offers = []
         for n, digest, sources, *_ in _get(fields, "offers", list, []):
-            where = tuple(_where(cid, ip, port, path) for cid, ip, port, path, *_ in _is(sources, "sources", list))
-            offers.append(Offer(_is(n, "piece", int), _is(digest, "digest", str), where))
+            found = tuple(_source(cid, ip, port, path) for cid, ip, port, path, *_ in _is(sources, "sources", list))
+            offers.append(Offer(_is(n, "piece", int), _is(digest, "digest", str), found))
         return Pulled(_get(fields, "code", int), tuple(offers), _get(fields, "length", int, -1), _get(fields, "msg", str, ""))
     except UNREADABLE as error:
         raise _unreadable(error) from None
@@ -296,5 +296,5 @@ def _piece_source(fields: dict[str, Any]) -> PieceSource:
         piece=_get(fields, key["piece_num"], int),
         piece_size=_get(fields, key["piece_size"], int),
         digest=_get(fields, key["piece_md5"], str),
-        where=_where(fields.get("cid"), fields.get(key["peer_ip"]), fields.get(key["peer_port"]), fields.get("path")),
+        source=_source(fields.get("cid"), fields.get(key["peer_ip"]), fields.get(key["peer_port"]), fields.get("path")),
     )

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dfengine._window import Window
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
 
 
 class Plan:
@@ -83,7 +83,7 @@ class Plan:
         for n in [n for n in self._offered if n >= count]:
             self._forget(n)
 
-    def offer(self, n: int, digest: str, sources: Iterable[Where], now: float) -> bool:
+    def offer(self, n: int, digest: str, sources: Iterable[Source], now: float) -> bool:
         """Add `sources` of piece `n` (valid in the task), best first. Return False if none of them is usable now."""
         named, piece = list(sources), self._pieces.get(n)
         if self._is_stored(n) or (piece is not None and piece.committing):
@@ -103,7 +103,7 @@ class Plan:
             self._pieces[n].slot = named[0].cid if usable[0] is named[0] else ""
         return True
 
-    def _is_usable(self, source: Where, now: float) -> bool:
+    def _is_usable(self, source: Source, now: float) -> bool:
         return not self._health.is_avoided(source, now) and is_valid_source(source.cid, source.port, source.path)
 
     def forget_offers(self) -> None:
@@ -124,7 +124,7 @@ class Plan:
                     return self._start(n, source, now, hedge=True)
         if not only and self._hedge_next is not None and (job := self._hedge(self.window.una, now)) is not None:
             return job
-        first: tuple[int, Where] | None = None
+        first: tuple[int, Source] | None = None
         for n in self._offered if self._order is None else sorted(self._offered, key=self._order):
             source = self._pick(self._offered[n], now)
             if source is None:
@@ -151,10 +151,10 @@ class Plan:
         source = self._pick(piece, now)
         return None if source is None else self._start(n, source, now, hedge=True)
 
-    def _pick(self, piece: Piece, now: float) -> Where | None:
+    def _pick(self, piece: Piece, now: float) -> Source | None:
         return self._health.pick(piece.untried, now, piece.silent)
 
-    def _start(self, n: int, source: Where, now: float, hedge: bool, queued: bool = False) -> Job:
+    def _start(self, n: int, source: Source, now: float, hedge: bool, queued: bool = False) -> Job:
         piece = self._pieces[n]
         self._offered.pop(n, None)
         job = Job(n, piece.digest, source, now, queued)

@@ -61,7 +61,7 @@ class PullTiming:
     def __init__(self) -> None:
         self._sent = -math.inf
         self._unanswered: list[tuple[float, int]] = []
-        self._asks_after = -math.inf
+        self._next_request_at = -math.inf
         self._backoff = Backoff()
         self._quiet = QUIET[0]
 
@@ -97,7 +97,7 @@ class PullTiming:
         if reports:
             wait = min(wait, self._sent + (0.0 if idle_thread and reports > 1 else BATCH / 2 if idle_thread else BATCH) - now)
         if not self._unanswered and to_request and idle_thread and not reports:
-            wait = min(wait, self._asks_after - now)
+            wait = min(wait, self._next_request_at - now)
         if self._unanswered and to_request:
             wait = min(wait, self.oldest + self._quiet - now)
         return wait if wait > GRAIN else 0.0
@@ -116,6 +116,6 @@ class PullTiming:
             self._quiet = min(QUIET[1], self._quiet * 2)
         if offers:
             self._backoff.reset()
-            self._asks_after, self._quiet = -math.inf, QUIET[0]
+            self._next_request_at, self._quiet = -math.inf, QUIET[0]
         elif want and not self._unanswered and now - sent < PARK / 2:
-            self._asks_after = now + self._backoff.next(chance)
+            self._next_request_at = now + self._backoff.next(chance)

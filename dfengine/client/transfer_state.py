@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dfengine.client.eviction_reports import EvictionReports
     from dfengine.client.job import Job
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
     from dfengine.client.plan import Plan
     from dfengine.net.dial import Connection
     from dfengine.storage.piece_file import PieceFile
@@ -87,7 +87,7 @@ class TransferState:
 
     # The supernode's session.
 
-    def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
+    def offer(self, offers: Iterable[tuple[int, str, Iterable[Source]]]) -> None:
         """Add offers (piece, digest, sources), see Plan.offer, and wake idle fetch threads."""
         now = time.monotonic()
         with self._changed:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dfengine._piece import Geometry
     from dfengine.client.job import Job
-    from dfengine.client.messages import Where
+    from dfengine.client.messages import Source
     from dfengine.settings import GetSettings
     from dfengine.storage.home import Home
     from dfengine.storage.tree_target import TreeTarget
@@ -40,7 +40,7 @@ class TreeTransfer(Transfer):
     """Whether the directory had files that may be the wanted ones."""
     _compared: frozenset[int] = frozenset()
 
-    def offer(self, offers: Iterable[tuple[int, str, Iterable[Where]]]) -> None:
+    def offer(self, offers: Iterable[tuple[int, str, Iterable[Source]]]) -> None:
         """See TransferState. A piece whose digest matches the files in the directory is read from them. Raises StorageError."""
         offered = list(offers)
         for n, digest, _ in offered if self.similar else ():

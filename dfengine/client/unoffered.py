@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VAIN = 20.0
+UNOFFERED_TIMEOUT = 20.0
 """Seconds without an offer before a piece is reported as lacking: as long as a pull is parked."""
 
 
@@ -22,8 +22,8 @@ class UnofferedPieces:
         self._since: dict[int, float] = {}
 
     def overdue(self, wanted: Iterable[int], now: float) -> list[int]:
-        """Note that a pull names `wanted` now (monotonic seconds). Return pieces named without an offer for VAIN, to report as lacking."""
+        """Note that a pull names `wanted` now (monotonic seconds). Return those without an offer for UNOFFERED_TIMEOUT, to report."""
         self._since = {n: self._since.get(n, now) for n in wanted}
-        vain = [n for n, since in self._since.items() if now - since >= VAIN]
-        self._since.update(dict.fromkeys(vain, now))
-        return vain
+        overdue = [n for n, since in self._since.items() if now - since >= UNOFFERED_TIMEOUT]
+        self._since.update(dict.fromkeys(overdue, now))
+        return overdue

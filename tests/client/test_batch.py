@@ -11,7 +11,7 @@ import pytest
 
 from dfengine.client import batch
 from dfengine.client.batch import Batch, BatchFile, BatchOutcome
-from dfengine.client.batch_progress import BatchProgress, Member
+from dfengine.client.batch_progress import BatchProgress, FileProgress
 from dfengine.errors import BadValue, Cancelled, OriginError, StorageError
 from dfengine.settings import GetSettings
 
@@ -206,11 +206,11 @@ def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypat
         assert settings.output == "f0" or (go_on if slow == "stuck" else downloads.stopped).wait(PATIENCE)
         return settings.url
 
-    def end(member: Member, complete: bool) -> None:
+    def end(member: FileProgress, complete: bool) -> None:
         assert slow == "stuck" or not downloads.stopped.is_set() or go_on.wait(PATIENCE)
 
     monkeypatch.setattr(batch, "STOP_TIMEOUT", 0.05)
-    monkeypatch.setattr(Member, "end", end)
+    monkeypatch.setattr(FileProgress, "end", end)
     downloads.does = does
     made, before = Batch(wanted(50), 3, BatchProgress()), {*threading.enumerate()}
     with pytest.raises(Interrupt):
@@ -235,7 +235,7 @@ class Watched:
 
 def test_bytes_are_those_of_all_and_never_fewer(capsys: pytest.CaptureFixture[str]) -> None:
     progress = BatchProgress(3, 1000)
-    first, second = Member(progress), Member(progress)
+    first, second = FileProgress(progress), FileProgress(progress)
     running = Watched(1, 2, 3, 4)
     first.follow(running)
     second.follow(Watched(10, 20, 30, 40))

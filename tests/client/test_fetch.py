@@ -12,7 +12,7 @@ from dfengine._piece import TAIL, Geometry, frame_head
 from dfengine._window import Window
 from dfengine.client import fetch
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.errors import DigestMismatch
@@ -27,9 +27,9 @@ THREE = Geometry(2 * (MIB - 5) + 100, MIB)
 class Line:
     """A kept connection of a source, on which one answer has come."""
 
-    name, served, usable, total = "source", 0, True, 0
+    name, answers_read, usable, total = "source", 0, True, 0
 
-    def __init__(self, source: Where, answer: bytes) -> None:
+    def __init__(self, source: Source, answer: bytes) -> None:
         self.host, self.port = source.ip, source.port
         self._answer = answer
         self.receiver = self
@@ -59,7 +59,7 @@ class TestFrames:
         framed = frame_head(100, MIB) + content + bytes((TAIL,))
         wrong = bytearray(framed)
         wrong[at] ^= 1
-        bad, good = Where("bad", "127.0.0.1", 15001, "/peer/file/f"), Where("good", "127.0.0.1", 15002, "/peer/file/f")
+        bad, good = Source("bad", "127.0.0.1", 15001, "/peer/file/f"), Source("good", "127.0.0.1", 15002, "/peer/file/f")
         file = PieceFile.create(str(tmp_path / "data"), str(tmp_path / "record"), Geometry(100, MIB))
         transfer = Transfer(file, Plan(Window(-1, 1), 1), ByteCounts())
         transfer.plan.offer(0, f"xxh3:{xxhash.xxh3_128_hexdigest(content)}", [bad, good], 0.0)

@@ -119,15 +119,15 @@ def test_bytes_are_counted_by_where_they_came_from() -> None:
     byte_counts = ByteCounts()
     byte_counts.resumed = 1
     byte_counts.add(None, 10)
-    byte_counts.add(messages.Where("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
-    byte_counts.add(messages.Where("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
+    byte_counts.add(messages.Source("cdnnode:1.2.3.4~t", "1.2.3.4", 1, "/"), 100)
+    byte_counts.add(messages.Source("10.0.0.1-1-1.0", "10.0.0.1", 1, "/"), 1000)
     assert (byte_counts.origin, byte_counts.supernode, byte_counts.peers, byte_counts.total) == (10, 100, 1000, 1111)
 
 
 def test_peers_are_counted_once_each() -> None:
     byte_counts = ByteCounts()
     for cid, ip, port in [("a", "10.1", 1), ("b", "10.1", 1), ("c", "10.1", 2), ("cdnnode:d", "10.4", 1), ("e", "10.2", 1)]:
-        byte_counts.add(messages.Where(cid, ip, port, "/"), 10)
+        byte_counts.add(messages.Source(cid, ip, port, "/"), 10)
     byte_counts.add(None, 10)
     assert byte_counts.senders == 3
     byte_counts.reset(7)

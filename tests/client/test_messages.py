@@ -81,8 +81,8 @@ def test_the_answer_to_a_registration(code: int, data: tuple[Any, ...] | None, m
 @given(st.lists(st.builds(wire.PieceSource, TEXT, PIECE, PIECE, TEXT, TEXT, TEXT, st.integers(0, 65535), TEXT), max_size=3))
 def test_the_answers_to_a_pull_of_1x(said: list[wire.PieceSource]) -> None:
     read = messages.decode_pulled1(wire.encode(wire.Answer(wire.CONTINUE, said)))
-    assert [(p.range, p.piece, p.piece_size, p.digest, p.where) for p in read.pieces] == [
-        (p.range, p.piece_num, p.piece_size, p.piece_md5, messages.Where(p.cid, p.peer_ip, p.peer_port, p.path)) for p in said
+    assert [(p.range, p.piece, p.piece_size, p.digest, p.source) for p in read.pieces] == [
+        (p.range, p.piece_num, p.piece_size, p.piece_md5, messages.Source(p.cid, p.peer_ip, p.peer_port, p.path)) for p in said
     ]
     read = messages.decode_pulled1(wire.encode(wire.Answer(wire.FINISHED, wire.Finished(7, "ab"), "m")))
     assert (read.framed_length, read.md5, read.message) == (7, "ab", "m")

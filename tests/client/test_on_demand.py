@@ -12,7 +12,7 @@ from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client import on_demand
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.native import NativeSession
 from dfengine.client.on_demand import TransferOnDemand
 from dfengine.client.plan_on_demand import PlanOnDemand
@@ -23,7 +23,7 @@ from .test_supernode_session import Line, member
 
 SIZE = 1 << 20
 COUNT = 100
-SOURCE = Where("a", "127.0.0.1", 15001, "/peer/file/a")
+SOURCE = Source("a", "127.0.0.1", 15001, "/peer/file/a")
 WAIT, OFFERS = b'{"code":602}', b'{"code":601,"offers":[[%d,"00",[["a","127.0.0.1",15001,"/peer/file/a"]]]]}'
 
 

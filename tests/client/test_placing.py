@@ -15,7 +15,7 @@ from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.digest import FileDigester
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer
 from dfengine.net.dial import Connection
@@ -51,7 +51,7 @@ def transfer(tmp_path: Path) -> Any:
     made = Transfer(file, Plan(Window(-1, GEOMETRY.count), 2), ByteCounts())
     for _ in range(8):
         made.plan.timing.add(0.1)
-    sources = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.2", 15002, "/peer/file/b")]
+    sources = [Source("a", "127.0.0.1", 15001, "/peer/file/a"), Source("b", "127.0.0.2", 15002, "/peer/file/b")]
     made.plan.offer(0, f"xxh3:{DIGEST.hex()}", sources, 0.0)
     yield made
     made.close()

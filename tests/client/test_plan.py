@@ -12,14 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dfengine._window import Window
 from dfengine.client.health import AVOID, FAULTS, Health
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.piece_timing import ENDGAME_LEAST
 from dfengine.client.plan import Plan
 from dfengine.errors import IllegalEvent
 
 
-def where(cid: str, port: int = 15000) -> Where:
-    return Where(cid, "127.0.0.1", port, f"/peer/file/{cid}")
+def where(cid: str, port: int = 15000) -> Source:
+    return Source(cid, "127.0.0.1", port, f"/peer/file/{cid}")
 
 
 A, B, C = where("a", 15001), where("b", 15002), where("c", 15003)

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfengine._window import Window
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan_of_file import PlanOfFile
 
 
-def where(n: int) -> Where:
-    return Where(f"h{n}", "10.0.0.1", 15001, "/peer/file/x")
+def where(n: int) -> Source:
+    return Source(f"h{n}", "10.0.0.1", 15001, "/peer/file/x")
 
 
 def plan(count: int = 8, ordered: bool = False) -> PlanOfFile:

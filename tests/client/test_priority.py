@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dfengine._window import Window
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan_on_demand import PlanOnDemand
 from dfengine.client.priority import AHEAD, Priority
 
@@ -97,7 +97,7 @@ def test_a_reader_of_one_piece_does_not_wait_for_a_reader_of_many() -> None:
     assert list(islice(priority, 3)) == [1, 5000, 2]
 
 
-SOURCE = Where("a", "127.0.0.1", 15001, "/peer/file/a")
+SOURCE = Source("a", "127.0.0.1", 15001, "/peer/file/a")
 
 
 def on_demand(count: int = 8, workers: int = 2) -> tuple[PlanOnDemand, Priority]:

@@ -13,7 +13,7 @@ from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client import progress_timeout
 from dfengine.client.byte_counts import ByteCounts
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.node_answer import FILE
 from dfengine.client.plan import Plan
 from dfengine.client.progress_timeout import GRAIN, IDLE, ProgressTimeout
@@ -81,7 +81,7 @@ class Endless:
 
     def step(self, transfer: Transfer, limit: float) -> None:
         self.offers += 1
-        transfer.plan.offer(0, "d", [Where(f"p{self.offers}", "127.0.0.1", 15001, "/peer/file/x")], 0.0)
+        transfer.plan.offer(0, "d", [Source(f"p{self.offers}", "127.0.0.1", 15001, "/peer/file/x")], 0.0)
         job = transfer.plan.assign(time.monotonic())
         assert job is not None
         transfer.plan.failed(job, "gone", time.monotonic())

@@ -7,13 +7,13 @@ import pytest
 from dfengine._window import Window
 from dfengine.client.health import AVOID
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.piece_timing import SILENT_LEAST, SILENT_MOST, PieceTiming
 from dfengine.client.plan import Plan
 
 
-def where(cid: str, port: int) -> Where:
-    return Where(cid, "127.0.0.1", port, f"/peer/file/{cid}")
+def where(cid: str, port: int) -> Source:
+    return Source(cid, "127.0.0.1", port, f"/peer/file/{cid}")
 
 
 A, B = where("a", 15001), where("b", 15002)
@@ -28,7 +28,7 @@ def finish(of: Plan, job: Job, now: float) -> None:
     of.written(job)
 
 
-CDN = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
+CDN = Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
 
 
 class TestSilence:

@@ -8,17 +8,17 @@ import pytest
 
 from dfengine._window import Window
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.piece_timing import SLOW_LEAST
 from dfengine.client.plan import Plan
 
 LENGTH = 4 << 20
 FLOOR = 16384.0
-CDN = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
+CDN = Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
 
 
-def peer(n: int) -> Where:
-    return Where(f"p{n}", f"127.0.1.{n}", 15001, f"/peer/file/p{n}")
+def peer(n: int) -> Source:
+    return Source(f"p{n}", f"127.0.1.{n}", 15001, f"/peer/file/p{n}")
 
 
 class Scene:

@@ -20,7 +20,7 @@ from dfengine.client import messages, supernode_session
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
 from dfengine.client.legacy import LegacySession
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.native import MOST_REPORTED, NativeSession
 from dfengine.client.plan import Plan
 from dfengine.client.pull_timing import PARK
@@ -425,7 +425,7 @@ class TestNative:
         monkeypatch.setattr("dfengine.client.native.time.monotonic", lambda: clock[0])
         pull = NativeSession(member(line, True), [])
         pull.step(transfer, 0.0)
-        transfer.offer([(1, "xxh3:00", (Where("p", "1.2.3.4", 15001, "/peer/file/p"),))])
+        transfer.offer([(1, "xxh3:00", (Source("p", "1.2.3.4", 15001, "/peer/file/p"),))])
         clock[0] += PARK
         line.answers = [wire.encode(wire.Pulled(wire.WAIT))]
         pull.step(transfer, 0.0)

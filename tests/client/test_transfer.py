@@ -16,14 +16,14 @@ from dfengine._piece import Geometry
 from dfengine._window import Window
 from dfengine.client.byte_counts import ByteCounts
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.client.transfer import Transfer, join
 from dfengine.net.dial import Connection
 from dfengine.storage.piece_file import PieceFile
 
 GEOMETRY = Geometry(3000, 1000)
-SOURCES = [Where("a", "127.0.0.1", 15001, "/peer/file/a"), Where("b", "127.0.0.1", 15002, "/peer/file/b")]
+SOURCES = [Source("a", "127.0.0.1", 15001, "/peer/file/a"), Source("b", "127.0.0.1", 15002, "/peer/file/b")]
 
 
 class Line:
@@ -101,7 +101,7 @@ def test_a_source_is_slow_unless_it_has_sent_much_that_is_not_read_yet(
     transfer: Transfer, clock: list[float], unread: int, slow: bool
 ) -> None:
     """Some bytes always wait: a thread is woken for many at once. They excuse the source if no others are missing."""
-    supernode = Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
+    supernode = Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
     transfer.offer([(n, "d", [SOURCES[0], supernode]) for n in range(3)])
     job = transfer.next_job(None)
     assert job is not None
@@ -119,7 +119,7 @@ def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfe
     """Neither by the time that its piece takes then, nor by the rate of it."""
     for _ in range(3):
         transfer.plan.timing.add(1.0)
-    transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
+    transfer.offer([(n, "d", [SOURCES[0], Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
     job, line = begun(transfer)
     for step in range(18):
         line.receiver.total += 50
@@ -135,7 +135,7 @@ def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfe
 def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transfer, clock: list[float], step: float) -> None:
     """The first bytes after it, or none in a moment, are no rate."""
     transfer.plan.timing.add(1.0)
-    transfer.offer([(n, "d", [SOURCES[0], Where("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
+    transfer.offer([(n, "d", [SOURCES[0], Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
     job, line = begun(transfer)
     while clock[0] < 100.0 + step:
         line.receiver.total += 50

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from dfengine._bitset import Bitset
 from dfengine._window import Window
 from dfengine.client.job import Job
-from dfengine.client.messages import Where
+from dfengine.client.messages import Source
 from dfengine.client.plan import Plan
 from dfengine.streaming.cache import Cache
 
-CDN = Where("cdnnode:s~t", "127.0.0.1", 8001, "/download/s/t")
-SOURCES = (Where("a", "127.0.0.2", 20000, "/peer/file/a"), Where("b", "127.0.0.3", 20000, "/peer/file/b"), CDN)
+CDN = Source("cdnnode:s~t", "127.0.0.1", 8001, "/download/s/t")
+SOURCES = (Source("a", "127.0.0.2", 20000, "/peer/file/a"), Source("b", "127.0.0.3", 20000, "/peer/file/b"), CDN)
 
 
 class Stream:
@@ -117,7 +117,7 @@ class Stream:
                 break
             self.now += 30.0  # whoever was left for a while is asked again
             for n in range(self.window.una, self.window.end):
-                self.plan.offer(n, "xxh3:00", (Where(f"fresh-{self.now}", "127.0.0.9", 20000, "/peer/file/x"),), self.now)
+                self.plan.offer(n, "xxh3:00", (Source(f"fresh-{self.now}", "127.0.0.9", 20000, "/peer/file/x"),), self.now)
             while len(self.jobs) < 6 and (job := self.plan.assign(self.now)) is not None:
                 self.jobs.append(job)
             while self.jobs:

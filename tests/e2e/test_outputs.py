@@ -1,4 +1,4 @@
-"""Outputs as users have them: closed streams, pipes and devices, names of any bytes, folders that are missing or gone, modes."""
+"""Outputs in practice: closed streams, pipes and devices, names of any bytes, missing and removed folders, modes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def origin() -> Iterator[Origin]:
 
 
 def closing(fds: tuple[int, ...]) -> Callable[[], None]:
-    """What a shell does for `<&-`, `>&-` and `2>&-`."""
+    """Close descriptors as a shell does for `<&-`, `>&-` and `2>&-`."""
 
     def close() -> None:
         for fd in fds:
@@ -51,7 +51,7 @@ def run(*words: str | bytes, cwd: Path, closed: tuple[int, ...] = (), fds: tuple
 
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
-def test_closed_streams_harm_no_download(tmp_path: Path, origin: Origin, closed: tuple[int, ...]) -> None:
+def test_downloads_succeed_with_closed_standard_streams(tmp_path: Path, origin: Origin, closed: tuple[int, ...]) -> None:
     code, out, err = run("get", origin.url, "-o", "out", "--json", cwd=tmp_path, closed=closed)
     assert (code, err) == (0, "")
     assert (tmp_path / "out").read_bytes() == WHOLE
@@ -72,7 +72,7 @@ def test_a_stream_to_a_closed_stdout_is_an_error(tmp_path: Path, origin: Origin,
 
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
-def test_a_host_whose_streams_are_closed_serves(stage: Scene, closed: tuple[int, ...]) -> None:
+def test_a_host_started_with_closed_streams_serves_peers(stage: Scene, closed: tuple[int, ...]) -> None:
     sha = stage.file("f.bin", 65 * MIB)
     url, node = stage.origin() + "/f.bin", stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     home = stage.path / "home-2"
@@ -88,7 +88,7 @@ def test_a_host_whose_streams_are_closed_serves(stage: Scene, closed: tuple[int,
     assert result["from"]["peers"] > 0
 
 
-def test_a_supernode_whose_streams_are_closed_serves(tmp_path: Path, origin: Origin) -> None:
+def test_a_supernode_started_with_closed_streams_serves(tmp_path: Path, origin: Origin) -> None:
     ports = []
     for _ in range(2):
         with socket.socket() as probe:
@@ -112,7 +112,7 @@ def test_a_supernode_whose_streams_are_closed_serves(tmp_path: Path, origin: Ori
         assert process.wait(20) == 0
 
 
-def test_devices_and_descriptors_take_a_stream(tmp_path: Path, origin: Origin) -> None:
+def test_devices_and_descriptors_can_be_outputs(tmp_path: Path, origin: Origin) -> None:
     code, out, err = run("get", origin.url, "-o", "/dev/null", "--json", cwd=tmp_path)
     assert (code, err) == (0, "")
     assert json.loads(out)["output"] == "/dev/null"
@@ -129,7 +129,7 @@ def test_devices_and_descriptors_take_a_stream(tmp_path: Path, origin: Origin) -
     assert (tmp_path / "redirected").read_bytes() == b"head" + WHOLE
 
 
-def test_a_terminal_takes_no_stream(tmp_path: Path, origin: Origin) -> None:
+def test_a_terminal_is_refused_as_output(tmp_path: Path, origin: Origin) -> None:
     ours, terminal = os.openpty()
     try:
         command = [*DFENGINE, "get", origin.url, "-q", "-o", "-"]
@@ -144,7 +144,7 @@ def test_a_terminal_takes_no_stream(tmp_path: Path, origin: Origin) -> None:
         os.close(terminal)
 
 
-def test_a_pipes_reader_sees_its_end_though_a_peer_server_was_started(stage: Scene) -> None:
+def test_the_peer_server_does_not_keep_an_outputs_pipe_open(stage: Scene) -> None:
     stage.file("f.bin", 5 * MIB)
     url, node, home = stage.origin() + "/f.bin", stage.supernode(), stage.path / "home-2"
     stage.homes.add(home)
@@ -162,7 +162,7 @@ def test_a_pipes_reader_sees_its_end_though_a_peer_server_was_started(stage: Sce
     assert got == [(stage.www / "f.bin").read_bytes()]
 
 
-def test_a_fifo_takes_a_stream_when_its_reader_comes(tmp_path: Path, origin: Origin) -> None:
+def test_a_fifo_is_written_once_a_reader_opens_it(tmp_path: Path, origin: Origin) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     process = subprocess.Popen([*DFENGINE, "get", origin.url, "-q", "-o", str(fifo)], stderr=subprocess.PIPE)
@@ -184,14 +184,14 @@ def test_the_timeout_and_signals_end_the_wait_for_a_fifos_reader(tmp_path: Path,
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             return any(line.startswith("SigCgt:") and int(line.split()[1], 16) & caught for line in lines)
 
-        until(ready, "the download's own way to end")
+        until(ready, "the download's signal handlers")
         process.send_signal(number)
         assert process.wait(20) == 128 + number
         process.communicate()
     assert not origin.log
 
 
-def test_names_are_bytes(tmp_path: Path, origin: Origin) -> None:
+def test_output_names_may_have_any_bytes(tmp_path: Path, origin: Origin) -> None:
     base = f"http://127.0.0.1:{origin.port}".encode()
     long = b"/" + "\u00e9".encode() * 120 + b".bin"
     for path in (b"/%E9.bin", b"/%E8.bin", b"/\xea.bin", b"/a b.bin", "/\u00e9.bin".encode(), long):
@@ -204,7 +204,7 @@ def test_names_are_bytes(tmp_path: Path, origin: Origin) -> None:
     assert run("get", base + b"/" + b"n" * 256, "-q", cwd=tmp_path)[0] == 7
 
 
-def test_values_of_any_bytes(stage: Scene) -> None:
+def test_option_values_may_have_any_bytes(stage: Scene) -> None:
     stage.file("f.bin", MIB)
     url, node, home = stage.origin() + "/f.bin?a=1", stage.supernode(), stage.path / "home-2"
     stage.homes.add(home)
@@ -213,7 +213,7 @@ def test_values_of_any_bytes(stage: Scene) -> None:
     assert said == (0, b"", "")
 
 
-def test_a_working_directory_that_is_gone(tmp_path: Path, origin: Origin) -> None:
+def test_relative_outputs_fail_in_a_removed_working_directory(tmp_path: Path, origin: Origin) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     command = f"rmdir '{gone}'; exec {' '.join(DFENGINE)} get {origin.url} -q -o"
@@ -231,7 +231,7 @@ def test_a_working_directory_that_is_gone(tmp_path: Path, origin: Origin) -> Non
     assert (tmp_path / "out").read_bytes() == WHOLE
 
 
-def test_a_file_that_is_replaced_leaves_its_mode_and_a_loop_is_none(tmp_path: Path, origin: Origin) -> None:
+def test_a_replaced_output_keeps_its_mode_and_a_symlink_loop_is_refused(tmp_path: Path, origin: Origin) -> None:
     out = tmp_path / "out"
     out.write_text("old")
     out.chmod(0o640)
@@ -244,7 +244,7 @@ def test_a_file_that_is_replaced_leaves_its_mode_and_a_loop_is_none(tmp_path: Pa
     assert (tmp_path / "loop").is_symlink()
 
 
-def test_habits_of_curl_and_wget(tmp_path: Path, origin: Origin) -> None:
+def test_options_of_curl_and_wget_are_accepted(tmp_path: Path, origin: Origin) -> None:
     assert run("get", "-OLkq", "-A", "agent/1", "-H", "X-A: b", origin.url, cwd=tmp_path)[0] == 0
     assert (tmp_path / "file.bin").read_bytes() == WHOLE
     assert origin.headers[-1]["User-Agent"] == "agent/1"
@@ -257,7 +257,7 @@ def test_habits_of_curl_and_wget(tmp_path: Path, origin: Origin) -> None:
 
 
 class Naming(Served):
-    """An origin that says in Content-Disposition what the path's last segment, percent-decoded, says."""
+    """An origin that sends the path's last segment, percent-decoded, as Content-Disposition."""
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         request.send_response(200)
@@ -276,7 +276,7 @@ class Naming(Served):
         ('attachment; filename="../../up.bin"', b"up.bin"),
     ],
 )
-def test_the_origin_names_the_output(tmp_path: Path, said: str, name: bytes) -> None:
+def test_content_disposition_names_the_output(tmp_path: Path, said: str, name: bytes) -> None:
     with Naming() as origin:
         url = f"http://127.0.0.1:{origin.port}/{quote(said, safe='')}"
         assert run("get", "-OJLq", url, cwd=tmp_path) == (0, b"", "")
@@ -290,7 +290,7 @@ def test_the_origin_names_the_output(tmp_path: Path, said: str, name: bytes) -> 
         assert run("get", "-Jq", "--force", url, cwd=tmp_path)[0] == 0
 
 
-def test_a_link_that_was_signed_anew_goes_on_from_the_same_part(stage: Scene) -> None:
+def test_a_url_with_a_new_signature_resumes_from_the_same_part(stage: Scene) -> None:
     sha = stage.file("f.bin", 40 * MIB)
     url = stage.origin() + "/f.bin"
     for nodes in ((), (stage.supernode(),)):

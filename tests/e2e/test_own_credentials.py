@@ -1,4 +1,4 @@
-"""Registries that know a user of the proxy's own, by password and by tokens."""
+"""Registries with a user for the proxy itself, by password and by tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BASIC = "Basic " + b64encode(b"me:s3cret").decode()
 
 
 class Closed(Blobs):
-    """A registry that takes tokens; `auth` gives those of its repositories to me:s3cret."""
+    """A registry that requires tokens; `auth` issues those of its repositories to me:s3cret."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def place(registry: Upstream) -> str:
     return urlsplit(registry.url).netloc
 
 
-def test_tokens_are_had_for_who_has_no_credentials(stage: Scene, closed: Closed) -> None:
+def test_the_proxy_obtains_tokens_for_clients_without_credentials(stage: Scene, closed: Closed) -> None:
     node = stage.supernode()
     path = closed.keep("a", DATA)
     options = ("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))
@@ -66,7 +66,7 @@ def test_tokens_are_had_for_who_has_no_credentials(stage: Scene, closed: Closed)
     for url in hosts:
         assert get(url, path)[1] == DATA
         assert get(url, path, Range="bytes=0-9")[1] == DATA[:10]
-        # Who shows others is not taken for its user.
+        # A client with other credentials is not served as the proxy's user.
         assert get(url, path, Authorization="Bearer bad")[0].status == 401
     assert closed.sent <= len(DATA) + buffered()
     assert closed.given == ["repository:a:pull"] * 2
@@ -75,8 +75,8 @@ def test_tokens_are_had_for_who_has_no_credentials(stage: Scene, closed: Closed)
         assert not each.is_file() or each.stat().st_size > len(DATA) - 1 or b"s3cret" not in each.read_bytes(), each
 
 
-def test_they_go_to_their_registry_alone(stage: Scene, closed: Closed) -> None:
-    """Not to another one, nor to where a redirect leads; and what they opened is not given for requests to another."""
+def test_own_credentials_are_sent_to_their_registry_only(stage: Scene, closed: Closed) -> None:
+    """Not to another registry or a redirect's target; and blobs fetched with them are not served for requests to another registry."""
     path = closed.keep("a", DATA)
     with Blobs() as other, Blobs() as store:
         kept = store.keep("bucket", DATA)
@@ -99,7 +99,7 @@ def test_they_go_to_their_registry_alone(stage: Scene, closed: Closed) -> None:
         assert not any("authorization" in each.fields for each in (*other.asked, *store.asked))
 
 
-def test_nothing_is_changed_in_its_name(stage: Scene, closed: Closed) -> None:
+def test_own_credentials_are_used_for_reads_only(stage: Scene, closed: Closed) -> None:
     url = stage.proxy("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))[1]
     for method in ("PUT", "POST", "PATCH", "DELETE"):
         get(url, "/v2/a/blobs/uploads/", method)
@@ -108,8 +108,8 @@ def test_nothing_is_changed_in_its_name(stage: Scene, closed: Closed) -> None:
     assert closed.given == [""]
 
 
-def test_a_registry_that_gives_no_token(stage: Scene, closed: Closed) -> None:
-    """The client hears what the registry says to who has none; then it is there again."""
+def test_without_a_token_the_registrys_401_is_passed_on(stage: Scene, closed: Closed) -> None:
+    """The token server fails: the client receives the registry's response to requests without credentials."""
     path = closed.keep("a", DATA)
     closed.auth.scripts["/token"] = ok(b"no", status="503 Service Unavailable")
     url = stage.proxy("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))[1]
@@ -117,7 +117,7 @@ def test_a_registry_that_gives_no_token(stage: Scene, closed: Closed) -> None:
     assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="https://auth/t"')
 
 
-def test_a_file_that_others_can_read_is_refused(stage: Scene, closed: Closed) -> None:
+def test_a_credentials_file_that_others_can_read_is_refused(stage: Scene, closed: Closed) -> None:
     import subprocess
 
     path = login(stage, place(closed))

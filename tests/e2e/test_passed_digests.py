@@ -1,4 +1,4 @@
-"""What a digest names and a proxy passes on: whole and right, or not whole. As curl sees it, which compares nothing."""
+"""Files named by a digest that a proxy passes on are right, or end incomplete, for clients like curl that compare nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def registry() -> Iterator[Upstream]:
 
 
 def framed(body: bytes, form: str) -> Script:
-    """A GET alone is answered, so that nothing of it comes through the swarm."""
+    """Send `body` for GET only, so that it is not fetched through the swarm."""
 
     def send(sock: socket.socket, asked: Asked) -> object:
         if asked.method == "HEAD":
@@ -46,7 +46,7 @@ def framed(body: bytes, form: str) -> Script:
 
 
 def pulled(url: str, path: str) -> tuple[int, bytes, bool]:
-    """Status, body, and whether it came to its end. Status 200 of a connection that was reset before its head was read."""
+    """Status, body, and whether the body is complete. The status is 200 if the connection was reset before the head was read."""
     status, body = 200, b""
     line = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
     try:
@@ -71,7 +71,7 @@ def named(kind: str, body: bytes, hashed: Callable[[bytes], hashlib._Hash] = has
     return f"/v2/a/{kind}/{digest.name}:{digest.hexdigest()}"
 
 
-def test_only_what_is_right_comes_to_its_end(stage: Scene, registry: Upstream) -> None:
+def test_wrong_and_truncated_bodies_are_refused_or_end_incomplete(stage: Scene, registry: Upstream) -> None:
     url = stage.proxy("--registry", registry.url, "--log-level", "error")[1]
     kinds = [
         ("blobs", SMALL, hashlib.sha256, False), ("blobs", LARGE, hashlib.sha256, True), ("blobs", LARGE, hashlib.sha512, True),
@@ -87,7 +87,7 @@ def test_only_what_is_right_comes_to_its_end(stage: Scene, registry: Upstream) -
             status, got, ended = pulled(url, server + path)
             assert (status, ended) == ((200, False) if begun else (502, True)), (kind, case)
             assert len(got) < len(body) if begun else b"has sent other bytes than sha256:" in got
-            # Cut short: where its end is that of the connection, nothing else tells.
+            # Truncated: if the connection's end is the body's end, only the digest shows it.
             registry.scripts[path] = framed(body[:-1], form)
             status, got, ended = pulled(url, server + path)
             assert (status, ended) == ((200, False) if begun else (502, True)), (kind, case)
@@ -95,7 +95,7 @@ def test_only_what_is_right_comes_to_its_end(stage: Scene, registry: Upstream) -
             assert pulled(url, server + path) == (200, body, True), (kind, case)
 
 
-def test_what_is_no_whole_body_is_passed_on(stage: Scene, registry: Upstream) -> None:
+def test_responses_other_than_whole_bodies_are_passed_on(stage: Scene, registry: Upstream) -> None:
     url = stage.proxy("--registry", registry.url)[1]
     path = named("manifests", SMALL)
     registry.scripts[path] = ok(b"other", "Content-Range: bytes 3-7/100", status="206 Partial Content")
@@ -110,7 +110,7 @@ def test_what_is_no_whole_body_is_passed_on(stage: Scene, registry: Upstream) ->
     assert get(url, path)[0].status == 404
 
 
-def test_a_removed_directory_is_made_again_and_what_passes_the_swarm_is_told(stage: Scene, registry: Upstream) -> None:
+def test_a_removed_directory_is_recreated_and_responses_past_the_swarm_are_logged(stage: Scene, registry: Upstream) -> None:
     home = stage.path / "home-3"
     command = [*DFENGINE, "proxy", "--listen", "127.0.0.1:0", "--home", str(home), "--registry", registry.url, "--log-format", "json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -124,7 +124,7 @@ def test_a_removed_directory_is_made_again_and_what_passes_the_swarm_is_told(sta
         assert get(url, f"/v2/a/blobs/{digest}")[0].status == 200
         until((blobs / digest.removeprefix("sha256:")).exists, "the blob on the disk")
         shutil.rmtree(blobs)
-    blobs.write_bytes(b"")  # what is no directory cannot be used
+    blobs.write_bytes(b"")  # a file in the directory's place
     assert get(url, f"/v2/a/blobs/{third}")[1] == b"3" + LARGE
     assert get(url, "/readyz")[0].status == 503
     unanswered = named("blobs", LARGE)

@@ -1,4 +1,4 @@
-"""What a proxy passes on to a registry: untouched, both ways, whatever client and registry do."""
+"""Requests that a proxy passes on to a registry: unchanged in both directions, whatever client and registry do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def registry() -> Iterator[Upstream]:
 
 @pytest.fixture
 def mirror(stage: Scene, registry: Upstream) -> str:
-    """IP:PORT of a proxy that asks `registry`."""
+    """IP:PORT of a proxy for `registry`."""
     return urlsplit(stage.proxy("--registry", registry.url)[1]).netloc
 
 
@@ -40,7 +40,7 @@ def connect(mirror: str) -> socket.socket:
 
 
 def said(mirror: str, data: bytes, most: int = 1 << 20) -> bytes:
-    """All that is answered to these bytes until the connection is closed; b"" also for a reset."""
+    """The response to these bytes until the connection is closed or reset."""
     with connect(mirror) as sock:
         try:
             sock.sendall(data)
@@ -63,7 +63,7 @@ def asked(mirror: str, method: str, target: str, body: Any = None, **fields: str
         line.close()
 
 
-def test_methods_fields_statuses_and_bodies(mirror: str, registry: Upstream) -> None:
+def test_methods_fields_statuses_and_bodies_are_passed_on_unchanged(mirror: str, registry: Upstream) -> None:
     registry.scripts["/v2/a/x"] = ok(b"hello", "X-One: 1", "Set-Cookie: a", "Set-Cookie: b", status="207 As You Like")
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         sent = b"sent" if method[0] == "P" else None
@@ -84,7 +84,7 @@ def test_methods_fields_statuses_and_bodies(mirror: str, registry: Upstream) -> 
     assert asked(mirror, "GET", "/v2/a/same")[0].status == 304
 
 
-def test_connections_are_kept_on_both_sides(mirror: str, registry: Upstream) -> None:
+def test_connections_are_reused_on_both_sides(mirror: str, registry: Upstream) -> None:
     registry.scripts["/v2/a/x"] = ok(b"hello")
     line = http.client.HTTPConnection(mirror, timeout=PATIENCE)
     for _ in range(20):
@@ -102,7 +102,7 @@ def test_connections_are_kept_on_both_sides(mirror: str, registry: Upstream) -> 
     assert [part.partition(b"\r\n\r\n")[2][:1] for part in got.split(b"HTTP/1.1 ")[1:4]] == [b"x", b"y", b"z"]
 
 
-def test_a_kept_connection_that_was_closed_meanwhile_costs_no_answer(mirror: str, registry: Upstream) -> None:
+def test_requests_succeed_after_the_registry_closed_a_kept_connection(mirror: str, registry: Upstream) -> None:
     def once(sock: socket.socket, asked: Asked) -> bool:
         ok(b"hello")(sock, asked)
         return False
@@ -112,14 +112,14 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_no_answer(mirror: str
         assert asked(mirror, "GET", "/v2/a/x")[1] == b"hello"
 
 
-def test_bodies_in_chunks_both_ways(mirror: str, registry: Upstream) -> None:
+def test_chunked_bodies_are_passed_on_in_both_directions(mirror: str, registry: Upstream) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     registry.scripts["/v2/a/x"] = raw(head, b"3\r\nabc\r\n", b"2;x=y\r\nde\r\n0\r\nT: v\r\n\r\n", close=False)
     answer, body = asked(mirror, "PUT", "/v2/a/x", iter([b"one", b"two" * 1000]))
     assert body == b"abcde"
     assert answer.headers["transfer-encoding"] == "chunked"
     assert registry.asked[-1].body == b"one" + b"two" * 1000
-    # HTTP/1.0 knows no chunks: the connection's end is the body's.
+    # HTTP/1.0 has no chunks: the connection's end is the body's end.
     got = said(mirror, b"GET /v2/a/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     assert got.endswith(b"\r\n\r\nabcde")
     assert b"chunked" not in got
@@ -127,7 +127,7 @@ def test_bodies_in_chunks_both_ways(mirror: str, registry: Upstream) -> None:
     assert asked(mirror, "GET", "/v2/a/old")[1] == b"until the end"
 
 
-def test_a_client_that_waits_to_be_told_to_send_its_body(mirror: str, registry: Upstream) -> None:
+def test_expect_100_continue_is_answered(mirror: str, registry: Upstream) -> None:
     registry.scripts["/v2/a/x"] = ok(b"done")
     with connect(mirror) as sock:
         sock.sendall(b"PUT /v2/a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
@@ -137,7 +137,7 @@ def test_a_client_that_waits_to_be_told_to_send_its_body(mirror: str, registry: 
     assert registry.asked[-1].body == b"body"
 
 
-def test_an_answer_before_the_requests_end(mirror: str, registry: Upstream) -> None:
+def test_a_response_before_the_requests_end_closes_the_connection(mirror: str, registry: Upstream) -> None:
     got = said(mirror, b"PUT /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n" + bytes(100000))
     assert got.startswith(b"HTTP/1.1 404 ")
     assert b"Connection: close" in got
@@ -182,7 +182,7 @@ def test_large_bodies_both_ways_take_little_memory(stage: Scene, registry: Upstr
         raw(b"HTTP/1.1 200 OK\r\n" + b"X: %b\r\n" % (b"y" * 1000) * 100 + b"\r\n"),
     ],
 )
-def test_a_registry_that_sends_no_answer(mirror: str, registry: Upstream, script: Any) -> None:
+def test_invalid_responses_of_a_registry_are_answered_with_502(mirror: str, registry: Upstream, script: Any) -> None:
     registry.scripts["/v2/a/x"] = script
     answer, body = asked(mirror, "GET", "/v2/a/x")
     assert answer.status == 502
@@ -190,7 +190,7 @@ def test_a_registry_that_sends_no_answer(mirror: str, registry: Upstream, script
     assert asked(mirror, "GET", "/v2/")[0].status == 404
 
 
-def test_a_part_is_never_taken_for_the_whole(mirror: str, registry: Upstream) -> None:
+def test_truncated_responses_end_incomplete_for_the_client(mirror: str, registry: Upstream) -> None:
     registry.scripts["/v2/a/x"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
     registry.scripts["/v2/a/y"] = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
     registry.scripts["/v2/a/z"] = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n")
@@ -207,7 +207,7 @@ def _drained(sock: socket.socket, request: bytes) -> None:
         pass
 
 
-def test_a_client_that_leaves_at_any_byte(mirror: str, registry: Upstream) -> None:
+def test_clients_may_disconnect_at_any_byte(mirror: str, registry: Upstream) -> None:
     registry.scripts["/v2/a/x"] = ok(bytes(8 * MIB))
     registry.scripts["/v2/a/y"] = ok(b"hello")
     whole = b"PUT /v2/a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -249,15 +249,15 @@ SMUGGLED = b"GET /v2/admin HTTP/1.1\r\nHost: a\r\n\r\n"
         b"GET /v2/admin?" + b"a" * MIB + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )
-def test_requests_that_two_readers_see_in_two_ways_reach_no_registry(mirror: str, registry: Upstream, data: bytes) -> None:
+def test_smuggled_and_malformed_requests_reach_no_registry(mirror: str, registry: Upstream, data: bytes) -> None:
     got = said(mirror, data)
     assert not got or got[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5")
     assert got.count(b"HTTP/1.1 ") <= 1
     assert not registry.asked
 
 
-def test_it_listens_on_loopback_alone_by_default(stage: Scene) -> None:
-    """In a network of its own: another proxy of this machine may have the port."""
+def test_the_proxy_listens_on_loopback_only_by_default(stage: Scene) -> None:
+    """In its own network namespace: another proxy of this machine may use the port."""
     command = ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", *DFENGINE, "proxy", "--home", str(stage.path / "h")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
@@ -272,13 +272,13 @@ def test_it_listens_on_loopback_alone_by_default(stage: Scene) -> None:
         process.stdout.close()
 
 
-def test_a_slow_head_is_not_waited_for(mirror: str) -> None:
+def test_a_slow_request_head_ends_the_connection(mirror: str) -> None:
     with connect(mirror) as sock:
         sock.sendall(b"GET /v2/ HT")
         assert sock.recv(100) == b""
 
 
-def test_no_open_proxy(stage: Scene, registry: Upstream, mirror: str) -> None:
+def test_requests_cannot_name_internal_hosts_as_registries(stage: Scene, registry: Upstream, mirror: str) -> None:
     for target in (
         "/v2/a/manifests/1?ns=169.254.169.254", "/v2/a/manifests/1?ns=localhost",
         f"/v2/a/manifests/1?ns=127.0.0.1:{registry.port + 1}",
@@ -289,7 +289,7 @@ def test_no_open_proxy(stage: Scene, registry: Upstream, mirror: str) -> None:
     assert asked(mirror, "GET", "/v2/a/manifests/1", X_Dragonfly_Registry="http://169.254.169.254/")[0].status == 403
     assert asked(mirror, "GET", "/v2/a/manifests/1", X_Dragonfly_Registry="no host")[0].status in (403, 404)
     assert not registry.asked
-    # The one that was configured is named like any other.
+    # The configured registry can be named like any other.
     registry.scripts["/v2/a/manifests/1"] = ok(b"m", "Location: /v2/a/else")
     answer, body = asked(mirror, "GET", f"/v2/a/manifests/1?ns=127.0.0.1:{registry.port}", X_Dfengine_Token="t", X_Dragonfly_Tag="t")
     assert (body, answer.headers["location"]) == (b"m", f"{registry.url}/v2/a/else")
@@ -304,17 +304,17 @@ def test_no_open_proxy(stage: Scene, registry: Upstream, mirror: str) -> None:
     assert asked(mirror, "GET", "/v2/my.team:5000/a/manifests/1")[0].status == 403
 
 
-def test_a_proxy_asks_neither_itself_nor_in_a_circle(stage: Scene) -> None:
+def test_requests_to_the_proxy_itself_and_loops_are_refused(stage: Scene) -> None:
     port = random.Random(os.getpid()).randrange(30000, 32000)
     first = urlsplit(stage.proxy("--listen", f"127.0.0.5:{port}", "--registry", f"http://127.0.0.5:{port}")[1]).netloc
     assert asked(first, "GET", "/v2/")[0].status == 403
-    # Through another one the request comes back.
+    # Through another proxy the request returns.
     second = stage.proxy("--registry", f"http://127.0.0.6:{port}", host=3)[1]
     third = urlsplit(stage.proxy("--listen", f"127.0.0.6:{port}", "--registry", second, host=4)[1]).netloc
     assert asked(third, "GET", "/v2/")[0].status == 508
 
 
-def test_a_token_shows_who_may_use_it(stage: Scene, registry: Upstream) -> None:
+def test_requests_without_the_proxys_token_are_refused(stage: Scene, registry: Upstream) -> None:
     path = stage.path / "token"
     path.write_text("0123456789abcdef\n")
     path.chmod(0o600)
@@ -326,19 +326,19 @@ def test_a_token_shows_who_may_use_it(stage: Scene, registry: Upstream) -> None:
     assert len(registry.asked) == 1
 
 
-def test_its_own_credentials_are_sent_where_a_client_has_none(stage: Scene, registry: Upstream) -> None:
+def test_own_credentials_are_sent_for_reads_of_clients_without_any(stage: Scene, registry: Upstream) -> None:
     mirror = urlsplit(stage.proxy("--registry", registry.url.replace("://", "://me:secret@"))[1]).netloc
     asked(mirror, "GET", "/v2/a/x")
     asked(mirror, "GET", "/v2/a/x", Authorization="Bearer t")
     asked(mirror, "DELETE", "/v2/a/x")
     asked(mirror, "POST", "/v2/a/x", b"data")
     said = [(each.method, each.target, each.fields.get("authorization")) for each in registry.asked]
-    # What it has to show is asked first; nobody changes anything in its name.
+    # /v2/ is requested first for the scheme of credentials; requests that change something are sent without the proxy's.
     assert said == [("GET", "/v2/", None), ("GET", "/v2/a/x", "Basic bWU6c2VjcmV0"), ("GET", "/v2/a/x", "Bearer t"),
                     ("DELETE", "/v2/a/x", None), ("POST", "/v2/a/x", None)]  # fmt: skip
 
 
-def test_a_unix_socket(stage: Scene, registry: Upstream) -> None:
+def test_the_proxy_can_listen_on_a_unix_socket(stage: Scene, registry: Upstream) -> None:
     path = stage.path / "mirror.sock"
     process, _ = stage.proxy("--listen", f"unix:{path}", "--registry", registry.url)
     registry.scripts["/v2/a/x"] = ok(b"hello")
@@ -348,10 +348,10 @@ def test_a_unix_socket(stage: Scene, registry: Upstream) -> None:
         assert sock.recv(4096).endswith(b"hello")
     process.terminate()
     process.wait(PATIENCE)
-    until(lambda: not path.exists(), "the end of its socket")
+    until(lambda: not path.exists(), "the removal of its socket")
 
 
-def test_a_registry_by_https(stage: Scene) -> None:
+def test_https_registries_are_verified_unless_insecure(stage: Scene) -> None:
     authority = Authority(stage.path)
     cert, key = authority.issue("registry", "IP:127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -369,7 +369,7 @@ def test_a_registry_by_https(stage: Scene) -> None:
         assert len(registry.asked) == 2
 
 
-def test_what_one_client_says_changes_nothing_that_others_are_told_later(mirror: str, registry: Upstream) -> None:
+def test_headers_of_one_client_do_not_affect_stored_responses_for_others(mirror: str, registry: Upstream) -> None:
     def send(sock: socket.socket, asked: Asked) -> None:
         evil = asked.fields.get("x-forwarded-host", "") or asked.fields.get("cookie", "")
         gzip = "Content-Encoding: gzip" if "accept-encoding" in asked.fields else "X: y"

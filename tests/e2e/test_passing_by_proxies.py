@@ -1,4 +1,4 @@
-"""Registries that the proxy reaches by another proxy, which its environment names."""
+"""Registries that the proxy reaches through another proxy, which its environment names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.scene import Scene, free_port
 from tests.e2e.upstream import Upstream, get, ok
 
 NAME, ADDRESS = "registry.example", "192.0.2.7"
-"""Of a registry that nobody but the proxy can find, and of one for proxies that look up no names."""
+"""Host name of a registry that only the other proxy can resolve, and the address for proxies that resolve no names."""
 
 KINDS = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
@@ -36,7 +36,7 @@ def registry() -> Iterator[Upstream]:
 
 
 def kind_of(scheme: str, host: str, tunnel: bool) -> str:
-    """As the stand-in tells what it was asked."""
+    """The kind of a request as the stand-in reports it."""
     if scheme.startswith("socks5"):
         return "socks5 address" if host == ADDRESS else "socks5 name"
     if scheme.startswith("socks4"):
@@ -46,8 +46,8 @@ def kind_of(scheme: str, host: str, tunnel: bool) -> str:
 
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("scheme", KINDS)
-def test_each_kind(stage: Scene, authority: Authority, monkeypatch: pytest.MonkeyPatch, scheme: str, secure: bool) -> None:
-    """What is passed on, questions to the registry and blobs go the same way."""
+def test_each_kind_of_parent_proxy(stage: Scene, authority: Authority, monkeypatch: pytest.MonkeyPatch, scheme: str, secure: bool) -> None:
+    """Passed-on requests, the proxy's own requests to the registry and blobs use the other proxy."""
     host = ADDRESS if scheme in ("socks4", "socks5") else NAME
     context = None
     if secure:
@@ -74,7 +74,7 @@ def test_each_kind(stage: Scene, authority: Authority, monkeypatch: pytest.Monke
         assert registry.asked[0].fields["host"] == host
 
 
-def test_exceptions_and_what_fails(stage: Scene, registry: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_loopback_and_errors_of_the_parent_proxy(stage: Scene, registry: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("--registry", f"http://{NAME}", "--registry", registry.url, "--registry", f"https://{NAME}:8443")
     with Proxy({80: registry.port}, "me", "s3cret") as other:
         monkeypatch.setenv("http_proxy", other.url("http", "me:wr0ng"))
@@ -87,7 +87,7 @@ def test_exceptions_and_what_fails(stage: Scene, registry: Upstream, monkeypatch
             assert b"wr0ng" not in body
             assert not other.asked
         registry.scripts["/v2/a/tags/list"] = ok(b"tags")
-        assert get(mirror, f"/v2/a/tags/list?ns={registry.url.partition('//')[2]}")[1] == b"tags", "loopback is asked directly"
+        assert get(mirror, f"/v2/a/tags/list?ns={registry.url.partition('//')[2]}")[1] == b"tags", "loopback is connected to directly"
         monkeypatch.setenv("no_proxy", NAME)
         answer, body = get(stage.proxy(*options, host=3)[1], f"/v2/a/tags/list?ns={NAME}")
         assert answer.status == 502
@@ -95,7 +95,7 @@ def test_exceptions_and_what_fails(stage: Scene, registry: Upstream, monkeypatch
         assert not other.asked
 
 
-def test_it_is_not_asked_for_what_may_not_be_asked(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denied_registries_are_not_requested_through_the_parent_proxy(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy({443: 9}) as other:
         monkeypatch.setenv("https_proxy", other.url("http"))
         mirror = stage.proxy("--registry", "https://known.example", "--origin-deny", ".secret.example")[1]
@@ -111,7 +111,7 @@ def test_it_is_not_asked_for_what_may_not_be_asked(stage: Scene, monkeypatch: py
 
 
 @pytest.mark.parametrize("fault", ["refuse", "empty"])
-def test_a_proxy_that_opens_no_tunnel(stage: Scene, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_a_refused_tunnel_is_answered_with_502(stage: Scene, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     with Proxy({443: 9}, fault=fault) as other:
         for host, scheme in enumerate(("http", "socks5h", "socks4a"), 2):
             monkeypatch.setenv("https_proxy", other.url(scheme))

@@ -1,4 +1,4 @@
-"""Images that a supernode fetches before anybody pulls them: by both APIs, with and without credentials, and what is refused."""
+"""Images that a supernode preheats: by both APIs, with and without credentials, and refused preheats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BASIC_USER = base64.b64encode(b"user:password").decode()
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    """They are part of what the README installs."""
+    """The README's instructions install these programs."""
     assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
 
 
@@ -41,14 +41,14 @@ def ask(node: Supernode, method: str, path: str, message: object = None, **field
 
 
 def begun(node: Supernode, registry: Registry | Upstream, **more: Any) -> str:
-    """The id of a preheat of app/x:1."""
+    """Start a preheat of app/x:1 and return its id."""
     status, made = ask(node, "POST", "/preheats", {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/1", **more})
     assert status == 201, made
     return str(made["ID"])
 
 
 def ended(node: Supernode, name: str) -> Any:
-    """What is said of a preheat when it is over."""
+    """Wait for a preheat's end and return its final state."""
 
     def over() -> Any:
         status, told = ask(node, "GET", f"/preheats/{name}")
@@ -67,11 +67,11 @@ def done(node: Supernode, name: str, image: Image) -> Any:
 
 
 def blobs_sent(registry: Registry) -> int:
-    """What left the registry; a proof of credentials takes a byte of each blob."""
+    """Bytes of whole blobs that the registry sent; a check of credentials reads one byte of each blob."""
     return sum(sent for method, path, status, sent in registry.asked() if method == "GET" and "/blobs/" in path and status == 200)
 
 
-def test_an_image_that_was_preheated_is_pulled_from_the_supernode(stage: Scene) -> None:
+def test_a_preheated_image_is_pulled_from_the_supernode(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode("--revalidate-interval", "1h")
@@ -91,7 +91,7 @@ def test_an_image_that_was_preheated_is_pulled_from_the_supernode(stage: Scene) 
 @pytest.mark.parametrize("given", [
     {"username": "user", "password": "password"}, {"headers": {"Authorization": f"Basic {BASIC_USER}"}},
 ])  # fmt: skip
-def test_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None:
+def test_preheats_from_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None:
     users = stage.path / "users"
     users.write_text(WRITTEN)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
@@ -102,7 +102,7 @@ def test_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None
     assert (refused["status"], "password" in refused["errorMsg"]) == ("FAILED", True)
     refused = ended(node, begun(node, registry, username="user", password="wrong"))
     assert (refused["status"], "401" in refused["errorMsg"], "wrong" in json.dumps(refused)) == ("FAILED", True, False)
-    # A host whose credentials open it takes it from the supernode.
+    # A host whose credentials the registry accepts receives the blobs from the supernode.
     sent = blobs_sent(registry)
     mirror = stage.proxy("--registry", f"registry.test={registry.url}", nodes=(node,))[1]
     for digest, content in image.blobs.items():
@@ -116,8 +116,8 @@ def test_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None
         assert b'"password"' not in said
 
 
-def test_a_registry_with_tokens(stage: Scene) -> None:
-    """Of a token server, by a password; and one that is given, as Harbor does."""
+def test_preheats_from_a_registry_with_tokens(stage: Scene) -> None:
+    """Tokens of a token server, by a password, and a token in the preheat's headers, as Harbor sends it."""
     tokens = Tokens(stage)
     with tokens.server:
         registry, image = Registry(stage, tokens.config), Image(stage.path / "oci", SIZES)
@@ -154,7 +154,7 @@ def index(upstream: Upstream, *platforms: str) -> dict[str, list[bytes]]:
     return found
 
 
-def test_platforms_of_an_index(stage: Scene) -> None:
+def test_preheats_select_platforms_of_an_index(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         blobs = index(upstream, "linux/amd64", "linux/arm64", "linux/s390x", "unknown/unknown")
@@ -175,8 +175,8 @@ def test_platforms_of_an_index(stage: Scene) -> None:
         assert "linux/amd64, linux/arm64, linux/s390x" in told["errorMsg"]
 
 
-def test_a_lying_registry(stage: Scene) -> None:
-    """Wrong digests, manifests without end, a token server where none may be asked."""
+def test_preheats_from_a_lying_registry_fail(stage: Scene) -> None:
+    """Wrong digests, endless manifests, and a token server at a denied address."""
     with Upstream() as upstream:
         node = stage.supernode("--origin-deny", "127.0.0.9")
         index(upstream, "linux/amd64")
@@ -208,7 +208,7 @@ def test_a_lying_registry(stage: Scene) -> None:
         assert "may not fetch" in ended(node, made["ID"])["errorMsg"]
 
 
-def test_a_preheat_that_is_cancelled(stage: Scene) -> None:
+def test_a_cancelled_preheat_ends_its_fetches(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
@@ -226,14 +226,14 @@ def test_a_preheat_that_is_cancelled(stage: Scene) -> None:
         assert ask(node, "DELETE", f"/preheats/{name}") == (200, True)
         told = ended(node, name)
         assert (told["status"], told["errorMsg"]) == ("FAILED", "it was cancelled")
-        # Nobody waits for it any more.
-        until(lambda: node.metric("dragonfly_supernode_tasks") <= 1, "the fetch given up")
+        # The cancelled preheat was the only one that waited for the fetch.
+        until(lambda: node.metric("dragonfly_supernode_tasks") <= 1, "the end of the fetch")
         goes_on.set()
         upstream.scripts[blob] = script
         assert ended(node, begun(node, upstream, platform="all"))["status"] == "SUCCESS"
 
 
-def test_what_is_fetched_ahead_can_be_pinned(stage: Scene) -> None:
+def test_preheats_can_pin_their_copies(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
@@ -243,7 +243,7 @@ def test_what_is_fetched_ahead_can_be_pinned(stage: Scene) -> None:
             assert ask(node, "GET", f"/api/v1/cache/{part['taskId']}")[1]["pinned"] is True
 
 
-def test_a_supernode_ends_with_a_preheat_under_way(stage: Scene, tmp_path: Path) -> None:
+def test_a_supernode_can_be_terminated_during_a_preheat(stage: Scene, tmp_path: Path) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         goes_on = threading.Event()
@@ -254,7 +254,7 @@ def test_a_supernode_ends_with_a_preheat_under_way(stage: Scene, tmp_path: Path)
 
         upstream.scripts["/v2/app/x/manifests/1"] = slow
         begun(node, upstream)
-        until(lambda: upstream.asked, "the registry asked")
+        until(lambda: upstream.asked, "a request to the registry")
         node.process.terminate()
         assert node.process.wait(60) == 0
         goes_on.set()

@@ -1,4 +1,4 @@
-"""`dfengine preheat`: files and images, at one supernode and at several; waiting, looking, cancelling."""
+"""`dfengine preheat`: files and images, at one supernode and at several; waiting for, showing and cancelling preheats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.upstream import Upstream, get
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    """They are part of what the README installs."""
+    """The README's instructions install these programs."""
     assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
 
 
@@ -32,13 +32,13 @@ def command(*words: str, nodes: tuple[Supernode, ...]) -> list[str]:
 
 
 def run(*words: str, nodes: tuple[Supernode, ...], status: int = 0) -> str:
-    """Its stdout, or stderr where it should fail."""
+    """The command's stdout, or stderr where it should fail."""
     done = subprocess.run(command(*words, nodes=nodes), capture_output=True, timeout=PATIENCE * 3, check=False)
     assert done.returncode == status, done.stderr.decode()
     return (done.stderr if status else done.stdout).decode()
 
 
-def test_a_file(stage: Scene) -> None:
+def test_a_preheated_file_is_listed_shown_pinned_and_removed(stage: Scene) -> None:
     digest, size = stage.file("f", 3 * MIB), 3 * MIB
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     said = json.loads(run(f"{url}?x=1", "--filter", "x", "--wait", "--json", "--pin", nodes=(node,)))
@@ -58,7 +58,7 @@ def test_a_file(stage: Scene) -> None:
     assert "404" in run(f"{url}-none", "--wait", nodes=(node,), status=3)
 
 
-def test_an_image_with_a_password(stage: Scene) -> None:
+def test_images_are_preheated_with_a_password(stage: Scene) -> None:
     users = stage.path / "users"
     users.write_text(WRITTEN)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
@@ -76,8 +76,8 @@ def test_an_image_with_a_password(stage: Scene) -> None:
     assert "platform" in run(f"{registry.url}/v2/app/x/manifests/1", "--platform", "linux", nodes=(node,), status=2)
 
 
-def test_supernodes_divide_an_image_as_downloads_do(stage: Scene) -> None:
-    """So each blob is read from the registry once, and is where hosts look for it."""
+def test_an_image_is_divided_among_supernodes_as_by_downloads(stage: Scene) -> None:
+    """So each blob is read from the registry once, at the supernode where hosts request it."""
     registry, image = Registry(stage), Image(stage.path / "oci", (*range(100_000, 100_012),))
     registry.push(image, "app/x")
     nodes = tuple(stage.supernode("--revalidate-interval", "1h") for _ in range(3))
@@ -94,7 +94,7 @@ def test_supernodes_divide_an_image_as_downloads_do(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("how", ["signal", "timeout"])
-def test_waiting_that_is_ended_cancels(stage: Scene, how: str) -> None:
+def test_a_signal_or_timeout_during_the_wait_cancels_the_preheat(stage: Scene, how: str) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
@@ -122,7 +122,7 @@ def test_waiting_that_is_ended_cancels(stage: Scene, how: str) -> None:
         goes_on.set()
 
 
-def test_cancel_by_id(stage: Scene) -> None:
+def test_a_preheat_is_cancelled_by_its_id(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         goes_on = threading.Event()
@@ -138,7 +138,7 @@ def test_cancel_by_id(stage: Scene) -> None:
         goes_on.set()
 
 
-def test_a_token(stage: Scene) -> None:
+def test_preheats_need_the_supernodes_token(stage: Scene) -> None:
     token = stage.path / "token"
     token.write_text("a-token-for-preheats")
     os.chmod(token, 0o600)
@@ -155,17 +155,17 @@ def test_a_token(stage: Scene) -> None:
     (("cancel", "../x", "-n", "127.0.0.1:1"), "not an ID"), (("http://o/f", "--platform", "all", "-n", "127.0.0.1:1"), "for images"),
     (("http://o/f", "--scope", "some", "-n", "127.0.0.1:1"), "not one of"),
 ])  # fmt: skip
-def test_what_cannot_be_meant(words: tuple[str, ...], reason: str) -> None:
+def test_invalid_arguments_are_rejected(words: tuple[str, ...], reason: str) -> None:
     assert reason in run(*words, nodes=(), status=2)
 
 
-def test_no_supernode_answers() -> None:
+def test_an_unreachable_supernode_is_named_in_the_error() -> None:
     for what in ("http://o/f", "docker://o.example/f"):
         assert "127.0.0.1:1" in run(what, "-n", "127.0.0.1:1", nodes=(), status=3)
 
 
-def test_a_registry_with_an_authority_of_its_own(stage: Scene) -> None:
-    """Supernode and proxies are told of it; both verify alike, so they share."""
+def test_preheats_from_a_registry_with_a_private_authority(stage: Scene) -> None:
+    """Supernode and proxies are given the authority and verify alike, so they share the blobs."""
     authority = Authority(stage.path)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(*authority.issue("registry", "IP:127.0.0.1"))

@@ -1,4 +1,4 @@
-"""Images that are preheated into the caches of proxies, and at other supernodes."""
+"""Images preheated into the caches of proxies, and at other supernodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.e2e.upstream import Upstream, get, ok
 
 @pytest.fixture(autouse=True)
 def programs() -> None:
-    """They are part of what the README installs."""
+    """The README's instructions install these programs."""
     assert not MISSING, f"apt-get install docker-registry skopeo containerd: {MISSING} are missing"
 
 
@@ -31,8 +31,8 @@ def kept(stage: Scene, host: int) -> dict[str, bytes]:
     return {f"sha256:{path.name.partition('.')[0]}": path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
 
-def test_all_hosts_and_some(stage: Scene) -> None:
-    """Each has every blob on its disk before anybody asked; the registry sent each once."""
+def test_images_are_preheated_on_all_hosts_or_selected_ones(stage: Scene) -> None:
+    """Each has every blob on its disk before a client requests it; the registry sends each once."""
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
@@ -65,13 +65,13 @@ def test_all_hosts_and_some(stage: Scene) -> None:
 
 
 def ready_by_ip(node: Any, registry: Any, *hosts: int) -> None:
-    """These proxies take work."""
+    """Wait until these proxies accept work."""
     none = {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/none", "ips": [f"127.0.0.{host}" for host in hosts]}
-    until(lambda: "no proxy" not in ended(node, ask(node, "POST", "/preheats", none)[1]["ID"])["errorMsg"], "proxies that take work")
+    until(lambda: "no proxy" not in ended(node, ask(node, "POST", "/preheats", none)[1]["ID"])["errorMsg"], "proxies that accept work")
 
 
 @pytest.mark.parametrize("secret", [False, True])
-def test_credentials_are_told_in_a_swarm_with_a_secret(stage: Scene, secret: bool) -> None:
+def test_credentials_are_sent_to_proxies_only_in_a_swarm_with_a_secret(stage: Scene, secret: bool) -> None:
     users = stage.path / "users"
     users.write_text(WRITTEN)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", (100_000,))
@@ -94,18 +94,18 @@ def test_credentials_are_told_in_a_swarm_with_a_secret(stage: Scene, secret: boo
 
 
 def tried(what: tuple[str, ...], node: Supernode) -> tuple[int, str]:
-    """Exit code and stderr, once the proxy has asked for work."""
+    """Exit code and stderr, once the proxy has requested work."""
 
     def attempt() -> tuple[int, str] | None:
         done = subprocess.run(command(*what, nodes=(node,)), capture_output=True, timeout=PATIENCE * 2, check=False)
         said = done.stderr.decode()
         return None if "no proxy" in said else (done.returncode, said)
 
-    found: tuple[int, str] = until(attempt, "a proxy that takes work")
+    found: tuple[int, str] = until(attempt, "a proxy that accepts work")
     return found
 
 
-def test_a_proxy_that_has_credentials_of_its_own(stage: Scene) -> None:
+def test_proxies_with_their_own_credentials_preheat_private_images(stage: Scene) -> None:
     users = stage.path / "users"
     users.write_text(WRITTEN)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", (100_000,))
@@ -117,7 +117,7 @@ def test_a_proxy_that_has_credentials_of_its_own(stage: Scene) -> None:
     assert set(kept(stage, 2)) == set(image.blobs)
 
 
-def test_what_a_proxy_may_not_ask_it_does_not_bring(stage: Scene) -> None:
+def test_proxies_do_not_preheat_from_registries_that_are_not_configured(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
@@ -129,7 +129,7 @@ def test_what_a_proxy_may_not_ask_it_does_not_bring(stage: Scene) -> None:
         assert {part["status"] for part in told["tasks"] if "ip" not in part} == {"SUCCESS"}
 
 
-def test_cancel_and_a_proxy_that_is_killed(stage: Scene) -> None:
+def test_a_proxy_accepts_work_after_a_cancelled_preheat(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
@@ -140,7 +140,7 @@ def test_cancel_and_a_proxy_that_is_killed(stage: Scene) -> None:
         script = upstream.scripts[blob]
 
         def slow(sock: Any, asked: Any) -> Any:
-            if asked.method == "HEAD":  # the proxy asks whether it may
+            if asked.method == "HEAD":  # the proxy verifies that it has access
                 held.set()
                 goes_on.wait(60)
             return script(sock, asked)
@@ -151,13 +151,13 @@ def test_cancel_and_a_proxy_that_is_killed(stage: Scene) -> None:
         assert ask(node, "DELETE", f"/preheats/{name}") == (200, True)
         assert ended(node, name)["errorMsg"] == "it was cancelled"
         goes_on.set()
-        # It goes on taking work.
+        # The proxy continues to accept work.
         told = ended(node, begun(node, upstream, platform="all", ips=["127.0.0.2"]))
         assert told["status"] == "SUCCESS", told
         stage.kill(process)
 
 
-def test_all_supernodes(stage: Scene, tmp_path: Path) -> None:
+def test_scope_all_seed_peers_preheats_at_all_supernodes(stage: Scene, tmp_path: Path) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     stage.file("f", 100_000)
@@ -175,7 +175,7 @@ def test_all_supernodes(stage: Scene, tmp_path: Path) -> None:
     assert (told["status"], other.node.rpartition(":")[2] in told["errorMsg"]) == ("FAILED", True)
 
 
-def test_an_empty_layer(stage: Scene) -> None:
+def test_images_with_empty_layers_are_preheated(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         stage.proxy("--registry", upstream.url, host=2, nodes=(node,))
@@ -185,4 +185,4 @@ def test_an_empty_layer(stage: Scene) -> None:
         ready_by_ip(node, upstream, 2)
         told = ended(node, begun(node, upstream, ips=["127.0.0.2"]))
         assert told["status"] == "SUCCESS", told
-        assert list(kept(stage, 2).values()) == [b"{}"], "nothing is to be kept of the other one"
+        assert list(kept(stage, 2).values()) == [b"{}"], "the empty layer is not stored"

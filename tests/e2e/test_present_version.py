@@ -1,4 +1,4 @@
-"""A file changes at the origin while processes of a host have it open: those that come later get the present version."""
+"""A file changes at the origin while processes of a host have it open: later readers receive the present version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sha256(content: Any) -> str:
 
 
 def from_host(file: dfengine.File) -> int:
-    """Bytes that came from another download of this host."""
+    """Bytes received from another download of this host."""
     return int(file.opened()._fetching.place.byte_counts.host)
 
 
@@ -36,8 +36,8 @@ def settings(stage: Scene, node: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("store", ["memory", "disk"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_long_open_file_keeps_nobody_at_its_version(stage: Scene, store: str, whole: bool) -> None:
-    """Both versions lie on the host at once, and each is shared by those that opened it."""
+def test_later_readers_receive_the_present_version_beside_a_long_open_file(stage: Scene, store: str, whole: bool) -> None:
+    """Both versions are on the host at once, and each is shared by the readers that opened it."""
     node = stage.supernode("--revalidate-interval", "0")
     url, old = f"{stage.origin()}/f", stage.file("f", SIZE)
     given = settings(stage, node.node)
@@ -47,14 +47,14 @@ def test_a_long_open_file_keeps_nobody_at_its_version(stage: Scene, store: str, 
         assert holder.read()["sha256"] == old
     else:
         assert holder.line().strip() == sha256((stage.www / "f").read_bytes()[-1000:])
-        time.sleep(FRESH)  # the age of its place is what is tested
+        time.sleep(FRESH)  # so that the holder's place is old
     with dfengine.open(url, store=store, **given) as same:
         assert sha256(same.read() if whole else same.pread(SIZE - 9, 9)) == (old if whole else sha256((stage.www / "f").read_bytes()[-9:]))
-        until(lambda: from_host(same) > 0, "it joined: the version is the present one")
+        until(lambda: from_host(same) > 0, "bytes of the holder, whose version is the present one")
     new = stage.file("f", SIZE + 5)
     with dfengine.open(url, store=store, **given) as first, dfengine.open(url, store=store, **given) as second:
         assert [sha256(each.read()) for each in (first, second)] == [new, new]
-        until(lambda: from_host(second) == SIZE + 5, "it joined the one with the present version")
+        until(lambda: from_host(second) == SIZE + 5, "bytes of the first reader of the present version")
         with dfengine.open(url, store=store, digest=f"sha256:{new}", **given) as file:
             assert sha256(file.map()) == new
 
@@ -68,7 +68,7 @@ def test_a_long_open_file_keeps_nobody_at_its_version(stage: Scene, store: str, 
     holder.kill()
 
 
-def test_without_a_supernode_it_joins_what_is_open(stage: Scene) -> None:
+def test_without_a_supernode_readers_join_the_open_version(stage: Scene) -> None:
     node = stage.supernode()
     url, old = f"{stage.origin()}/f", stage.file("f", SIZE)
     given = settings(stage, node.node)
@@ -78,4 +78,4 @@ def test_without_a_supernode_it_joins_what_is_open(stage: Scene) -> None:
         node.process.wait()
         with dfengine.open(url, **given) as file:
             assert sha256(file.read()) == old
-            until(lambda: from_host(file) == SIZE, "it joined")
+            until(lambda: from_host(file) == SIZE, "bytes of the holder")

@@ -1,4 +1,4 @@
-"""Clients that ask for more than they read, or for more at once than there is time for: they alone wait."""
+"""Clients that request more than they read, or more at once than there is time for: only they wait."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def connect(node: Supernode, address: str = ALICE) -> socket.socket:
 
 
 def resident(node: Supernode) -> int:
-    """Bytes of memory."""
+    """The supernode's resident memory in bytes."""
     lines = Path(f"/proc/{node.process.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:"))
 
 
 def answered(node: Supernode, address: str) -> bool:
-    """Somebody at `address` is."""
+    """Whether a request from `address` is answered."""
     with connect(node, address) as sock:
         sock.sendall(b"GET /_ping HTTP/1.1\r\nHost: s\r\n\r\n")
         return sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def statuses(sock: socket.socket, count: int) -> list[int]:
-    """Of the next answers, read to their ends."""
+    """Statuses of the next responses, read to their ends."""
     found = []
     file = sock.makefile("rb")
     for _ in range(count):
@@ -54,7 +54,7 @@ def statuses(sock: socket.socket, count: int) -> list[int]:
 
 
 async def first(reader: asyncio.StreamReader) -> bytes:
-    """Of an answer; nothing of a connection that was cut."""
+    """The first bytes of a response; none of a connection that was cut."""
     with contextlib.suppress(ConnectionError):
         return await reader.read(12)
     return b""
@@ -66,8 +66,8 @@ async def ended(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-def test_answers_that_nobody_reads_are_not_made(stage: Scene) -> None:
-    """They are when somebody reads them: none is lost, and the order is that of the requests."""
+def test_responses_are_built_only_when_the_client_reads_them(stage: Scene) -> None:
+    """None is lost, and their order is that of the requests."""
     node = stage.supernode()
     before = resident(node)
     count, kinds = 3000, (b"/metrics", b"/missing", b"/_ping")
@@ -81,7 +81,7 @@ def test_answers_that_nobody_reads_are_not_made(stage: Scene) -> None:
         assert statuses(sock, count) == [200, 404, 200] * (count // 3)
 
 
-def test_a_client_that_never_reads_is_cut_off() -> None:
+def test_a_client_that_never_reads_is_disconnected() -> None:
     async def play() -> None:
         server = control_server.ControlServer(asyncio.get_running_loop(), lambda request: Response(200, bytes(MIB)), stall_seconds=0.2)
         await server.start("127.0.0.1", 0)
@@ -92,14 +92,14 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
         while server.connections:
             await asyncio.sleep(0.01)
         assert server.requests < 100
-        assert len(server.memory) == 0, "what was kept for it is given back"
+        assert len(server.memory) == 0, "the memory used for it is released"
         server.close()
         await ended(writer)
 
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
-def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_requests_are_limited_to_a_share_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_server, "MEMORY", 4 * MIB)
 
     async def play() -> None:
@@ -120,7 +120,7 @@ def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.Mo
             writer.write(b"POST / HTTP/1.1\r\nContent-Length: 800000\r\n\r\n" + bytes(600_000))
         while len(server.connections) > 3 or len(admitted) < 6:
             await asyncio.sleep(0.01)
-        assert len(server.connections) == 3, "those within the share stay"
+        assert len(server.connections) == 3, "connections within the share remain"
         answers = []
         for reader, writer in lines:
             writer.write(bytes(200_000))
@@ -134,7 +134,7 @@ def test_requests_that_do_not_end_are_kept_within_a_share(monkeypatch: pytest.Mo
     asyncio.run(asyncio.wait_for(play(), 30))
 
 
-def test_answers_that_wait_are_bounded_per_connection(stage: Scene) -> None:
+def test_pending_responses_are_limited_per_connection(stage: Scene) -> None:
     """Further requests are not refused: they wait in the socket, and are handled once earlier ones are answered."""
     stage.file("f", 1000)
     url, node = stage.origin() + "/f", stage.supernode()
@@ -154,14 +154,14 @@ def test_answers_that_wait_are_bounded_per_connection(stage: Scene) -> None:
         keep = node.metric("dfengine_origin_leases_pending")
         assert keep == 0
         sock.sendall(b"".join(pull(n, **wish) for n in range(70)))
-        # 12 of one client have leave, and are answered; 52 of the first 64 that are not answered wait, the rest is not looked at.
-        until(lambda: node.metric("dfengine_origin_leases_pending") >= 50, "as many wait as may")
+        # 12 of one client receive leases and are answered; 52 of the first 64 that are not answered wait, the rest is not read.
+        until(lambda: node.metric("dfengine_origin_leases_pending") >= 50, "the most pending leases")
         assert answered(node, BOB)
         assert node.metric("dfengine_origin_leases_pending") <= 64
 
 
 def authority(n: int = 0) -> str:
-    """A megabyte of certificates as a registration has them, by their number."""
+    """A megabyte of certificates in the form of a registration, different for each n."""
     from base64 import b64encode
 
     return b64encode(b"-----BEGIN CERTIFICATE-----\n" + b"%08d" % n * 90_000 + b"\n-----END CERTIFICATE-----\n").decode()
@@ -175,7 +175,7 @@ def register(node: Supernode, address: str, message: dict[str, Any]) -> Any:
     return answer
 
 
-def test_certificates_that_many_registrations_have_are_kept_once(stage: Scene) -> None:
+def test_certificates_of_many_registrations_are_stored_once(stage: Scene) -> None:
     stage.file("f", 1000)
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     pem, before = authority(), resident(node)
@@ -185,8 +185,8 @@ def test_certificates_that_many_registrations_have_are_kept_once(stage: Scene) -
     assert resident(node) - before < 48 * MIB
 
 
-def test_different_certificates_have_a_share(stage: Scene) -> None:
-    """Those of downloads that wait for a head, too; another client's are its own affair."""
+def test_different_certificates_are_limited_to_a_clients_share(stage: Scene) -> None:
+    """Also those of downloads that wait for an origin's head; another client is not affected."""
     with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/f"
         node = stage.supernode("--client-share", "10")
@@ -205,7 +205,7 @@ def test_different_certificates_have_a_share(stage: Scene) -> None:
                         answers[n] = answers.get(n, b"") + sock.recv(1000)
                 return sum(b"bytes of registrations of" in answer for answer in answers.values())
 
-            until(lambda: answered() >= 60 - 18, "a tenth of 128 MiB holds 18 of them, and the others are refused")
+            until(lambda: answered() >= 60 - 18, "refusals of all but the 18 that a tenth of 128 MiB holds")
             assert resident(node) - before < 64 * MIB
             stage.file("f", 1000)
             assert register(node, BOB, registration(stage.origin() + "/f", 1))["code"] == 200
@@ -220,16 +220,16 @@ HEAVY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", HEAVY)
-def test_no_registration_takes_long_to_read(stage: Scene, what: str) -> None:
-    """Generous: what this is against took minutes."""
+def test_no_registration_takes_long_to_parse(stage: Scene, what: str) -> None:
+    """The bound is generous: a fault would take minutes."""
     node = stage.supernode()
     register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | {"pattern": "none"})
     assert register(node, ALICE, registration("http://127.0.0.1:1/f", 1) | HEAVY[what])["code"] == 500
     assert node.metric("dfengine_loop_blocked_max_cpu_seconds") < 1.0
 
 
-def test_a_pipeline_of_pieces_is_answered_in_order_and_keeps_nobody_waiting(stage: Scene) -> None:
-    """Half a megabyte of requests, none of them read until others were answered."""
+def test_pipelined_piece_requests_are_answered_in_order_and_do_not_delay_others(stage: Scene) -> None:
+    """Half a megabyte of requests, whose responses are not read until another client was served."""
     digest = stage.file("f", 9 << 20)
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     stage.get(url, "out", nodes=(node,))
@@ -246,8 +246,8 @@ def test_a_pipeline_of_pieces_is_answered_in_order_and_keeps_nobody_waiting(stag
         sending.result(20)
 
 
-def test_pieces_that_nobody_reads_fill_no_memory_of_the_kernels(stage: Scene) -> None:
-    """It is the host's, for all its connections; some MiB of each that reads nothing would use it up."""
+def test_unread_pieces_do_not_fill_the_kernels_socket_memory(stage: Scene) -> None:
+    """All connections of the host share it; some MiB for each connection that reads nothing would exhaust it."""
     stage.file("f", 9 << 20)
     url, node = stage.origin() + "/f", stage.supernode("--revalidate-interval", "1h")
     stage.get(url, "out", nodes=(node,))
@@ -261,12 +261,12 @@ def test_pieces_that_nobody_reads_fill_no_memory_of_the_kernels(stage: Scene) ->
             sock.bind((ALICE, 0))
             sock.connect(("127.0.0.1", int(node.download.rpartition(":")[2])))
             sock.sendall(request)
-            assert sock.recv(1), "it is being answered"
+            assert sock.recv(1), "the response has begun"
         seen = [0.0]
 
         def still() -> bool:
             seen.append(node.metric("dfengine_sent_bytes_total"))
             return seen[-1] == seen[-2]
 
-        until(still, "nothing more is taken")
-        assert seen[-1] - begun < 500 * MIB, "64 of them have some MiB, the others less and less"
+        until(still, "the end of sending")
+        assert seen[-1] - begun < 500 * MIB, "64 connections hold some MiB, the others less and less"

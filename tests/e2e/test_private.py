@@ -1,4 +1,4 @@
-"""Hosts with different credentials for one private file: who shares a swarm with whom, and what each must show first."""
+"""Hosts with different credentials for one private file: which hosts share a swarm, and what each must prove first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKENS = ("one", "two", "three", "four")
 
 
 class Origin(quiet.QuietHandler):
-    """Gives `bodies` of a path to those who know a token, by ranges. more: fields of each answer. tags: of each token, else of the body."""
+    """Sends a token's body of `bodies`, else BODY, by ranges, to requests with one of `tokens`. more: fields of each response."""
 
     protocol_version = "HTTP/1.1"
     tokens: ClassVar[set[str]] = set()
@@ -64,7 +64,7 @@ def origin() -> Iterator[str]:
 
 
 class Daemon(LegacyClient):
-    """As a dfdaemon of 1.x runs its dfget: with the token of who asked it."""
+    """A dfget run by a 1.x dfdaemon, with the token of the daemon's client."""
 
     def __init__(self, node: Supernode, url: str, ip: str, token: str) -> None:
         super().__init__(node, url, ip)
@@ -86,15 +86,15 @@ class Daemon(LegacyClient):
         return dict(answer["data"])
 
 
-def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
-    """1.x's dfdaemons, which say nothing of it: the supernode is told to share."""
+def test_clients_with_four_tokens_read_a_file_once_with_private_share(stage: Scene, origin: str) -> None:
+    """1.x's dfdaemons do not send this option: the supernode is configured to share."""
     node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
     for client in clients:
         assert client.download() == BODY
     assert len({client.task for client in clients}) == 1
     assert sum(Origin.sent) <= len(BODY) + len(TOKENS)
-    # A token that the origin refuses opens nothing, whoever has the file by now; nor does none.
+    # A token that the origin refuses gives no access although the supernode has the file; nor does a request without one.
     asked = len(Origin.asked)
     for token in ("bad", ""):
         with pytest.raises(AssertionError, match="url not reachable"):
@@ -105,20 +105,20 @@ def test_four_tokens_read_the_file_once(stage: Scene, origin: str) -> None:
 
 
 @pytest.mark.parametrize("header", [("--header", "Authorization: Bearer one"), ()], ids=["credentials", "public"])
-def test_what_the_origin_has_closed_is_given_to_nobody_who_comes_later(stage: Scene, origin: str, header: tuple[str, ...]) -> None:
-    """The supernode has the file, in memory and on its disk. Other credentials open it as before."""
+def test_files_are_refused_for_credentials_that_the_origin_revoked(stage: Scene, origin: str, header: tuple[str, ...]) -> None:
+    """The supernode has the file, in memory and on its disk. Other credentials give access as before."""
     Origin.tokens.add("")
     node = stage.supernode("--revalidate-interval", "0.1s")
     stage.get(origin, "a", *header, "--notbs", nodes=(node,))
     stage.get(origin, "b", "--header", "Authorization: Bearer two", "--notbs", nodes=(node,))
     Origin.tokens -= {"one", ""}
-    time.sleep(0.2)  # until the origin is to be asked again
+    time.sleep(0.2)  # until the origin has to be requested again
     for _ in range(2):
         assert "credentials" in stage.get(origin, "c", *header, "--notbs", host=3, nodes=(node,), status=3)
         assert not (stage.path / "c").exists()
     stage.get(origin, "d", "--header", "Authorization: Bearer two", "--notbs", host=4, nodes=(node,))
     Origin.tokens |= {"one", ""}
-    until(lambda: _opens(stage, origin, header, node), "the origin asked again")
+    until(lambda: _opens(stage, origin, header, node), "access after another request to the origin")
     for name in ("a", "b", "d", "e"):
         assert (stage.path / name).read_bytes() == BODY
 
@@ -129,7 +129,7 @@ def _opens(stage: Scene, origin: str, header: tuple[str, ...], node: Supernode) 
     return process.returncode == 0
 
 
-def test_by_default_each_token_has_its_task(stage: Scene, origin: str) -> None:
+def test_by_default_each_token_has_its_own_task(stage: Scene, origin: str) -> None:
     node = stage.supernode("--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
     for client in clients:
@@ -138,7 +138,7 @@ def test_by_default_each_token_has_its_task(stage: Scene, origin: str) -> None:
     assert sum(Origin.sent) >= 2 * len(BODY)
 
 
-def test_get_shares_if_it_says_so(stage: Scene, origin: str) -> None:
+def test_gets_with_private_share_share_one_task(stage: Scene, origin: str) -> None:
     node = stage.supernode("--revalidate-interval", "1h")
     found = [
         stage.get(origin, token, "--header", f"Authorization: Bearer {token}", "--private", "share", "--notbs", host=host, nodes=(node,))
@@ -157,8 +157,8 @@ def test_get_shares_if_it_says_so(stage: Scene, origin: str) -> None:
     {"ETag": ""}, {"ETag": 'W/"1"'}, {"Vary": "Accept, Authorization"}, {"Vary": "*"}, {"Cache-Control": "private, max-age=0"},
     {"Cache-Control": "No-Store"},
 ])  # fmt: skip
-def test_what_cannot_be_compared_is_not_shared(stage: Scene, origin: str, more: dict[str, str]) -> None:
-    """The origin names no version, or says that the answer is of who asked."""
+def test_files_without_a_comparable_version_are_not_shared(stage: Scene, origin: str, more: dict[str, str]) -> None:
+    """The origin names no version, or states that the response depends on the client."""
     Origin.more = more
     node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS[:2])]
@@ -167,8 +167,8 @@ def test_what_cannot_be_compared_is_not_shared(stage: Scene, origin: str, more: 
     assert clients[0].task != clients[1].task
 
 
-def test_each_gets_the_file_that_the_origin_has_for_it(stage: Scene, origin: str) -> None:
-    """One URL, and two files by who asks."""
+def test_each_token_receives_the_file_that_the_origin_sends_for_it(stage: Scene, origin: str) -> None:
+    """One URL, and two files, depending on the token."""
     Origin.bodies = {"two": BODY[::-1], "four": BODY[::-1]}
     node = stage.supernode("--private", "share", "--revalidate-interval", "1h")
     clients = [Daemon(node, origin, f"127.0.0.{n + 20}", token) for n, token in enumerate(TOKENS)]
@@ -178,8 +178,8 @@ def test_each_gets_the_file_that_the_origin_has_for_it(stage: Scene, origin: str
     assert sum(Origin.sent) <= 2 * len(BODY) + len(TOKENS)
 
 
-def test_a_file_that_changes_within_the_minute(stage: Scene, origin: str) -> None:
-    """What was shown a moment ago says nothing of the file that is there now."""
+def test_a_file_that_changes_soon_after_a_check_is_checked_again(stage: Scene, origin: str) -> None:
+    """A check of a moment ago does not apply to the present version."""
     node = stage.supernode("--private", "share", "--revalidate-interval", "1ms")
     for n, body in enumerate((BODY, BODY[::-1])):
         Origin.bodies = dict.fromkeys(TOKENS, body)

@@ -1,4 +1,4 @@
-"""Nobody learns from a supernode what a private file's id is, nor where its bytes are: a private id opens its file."""
+"""A supernode reveals neither a private file's id nor where its bytes are: the id gives access to the file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ READ = (
     "/api/v2/tasks", "/api/v2/cache", "/api/v2/events?limit=1000", "/api/v2/preheats", "/api/v2/overview", "/api/v2/hosts",
     "/api/v2/origins", "/cache", "/api/v1/cache", "/peers", "/preheats", "/api/v1/preheats", "/oapi/v1/jobs", "/metrics", "/",
 )  # fmt: skip
-"""What everybody may read."""
+"""Paths that every client may read."""
 
 ONE = "/tasks/", "/api/v1/tasks/", "/api/v2/tasks/", "/cache/", "/api/v2/cache/", "/preheats/", "/api/v2/preheats/", "/oapi/v1/jobs/"
-"""Each with a name behind it."""
+"""Paths to which a name is appended."""
 
 
 class Origin(quiet.QuietHandler):
-    """Gives BODY below /private/ to u:pw, below /signed/ to who knows the signature, and anything else to everybody."""
+    """Sends BODY below /private/ to u:pw, below /signed/ for the signature, and elsewhere to every client."""
 
     def do_GET(self) -> None:
         known = self.headers.get("Authorization") == "Basic " + base64.b64encode(b"u:pw").decode()
@@ -59,7 +59,7 @@ def ask(address: str, path: str, method: str = "GET", body: object = None, heade
 
 
 def told(node: Supernode) -> str:
-    """All that everybody may read, and what the answers lead to."""
+    """All responses that every client may read, and those for the names in them."""
     found = [ask(node.node, path)[1].decode() for path in READ]
     for name in sorted(set(re.findall(r"[0-9a-f]{64}", "".join(found)))):
         found += [ask(node.node, path + name)[1].decode() for path in ONE]
@@ -75,26 +75,26 @@ def told(node: Supernode) -> str:
 
 
 def readable(node: Supernode, text: str) -> list[str]:
-    """Names in the text by which the download port gives a file's bytes."""
+    """Names in the text for which the download port sends a file's bytes."""
     names = sorted(set(re.findall(r"[0-9a-f]{64}", text)))
     head = {"Range": "bytes=0-1028"}
     paths = {name: (f"/download/{name[:3]}/{name}", f"/piece/{name}") for name in names}
     return [name for name in names if any(ask(node.download, path, headers=head)[0] == 206 for path in paths[name])]
 
 
-def test_what_everybody_reads_opens_no_private_file(stage: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+def test_public_responses_and_logs_give_no_access_to_private_files(stage: Scene, capfd: pytest.CaptureFixture[str]) -> None:
     with origin() as at:
         node = stage.supernode("--log-level", "debug", "--access-log")
         public = stage.get(f"http://{at}/public.bin", "p", nodes=(node,))["task_id"]
         by_password = stage.get(f"http://{at}/private/a.bin", "a", "-u", "u:pw", nodes=(node,))["task_id"]
         urls = f"http://{at}/signed/b.bin?sig=SIG", f"http://us:PW@{at}/c.bin"
         ids = [by_password, *(stage.get(url, f"f{n}", nodes=(node,))["task_id"] for n, url in enumerate(urls))]
-        assert ids[1:] == [task_id(url) for url in urls], "such an id lets the URL be guessed"
+        assert ids[1:] == [task_id(url) for url in urls], "such an id allows the URL to be guessed"
         right, wrong = ({"Authorization": f"Basic {text}"} for text in ("dTpwdw==", "eDp4"))
         status, made = ask(node.node, "/preheats", "POST", {"url": f"http://{at}/private/d.bin", "headers": right})
         assert status == 201
         preheat = json.loads(made)["ID"]
-        until(lambda: json.loads(ask(node.node, f"/preheats/{preheat}")[1])["status"] == "SUCCESS", "the preheat")
+        until(lambda: json.loads(ask(node.node, f"/preheats/{preheat}")[1])["status"] == "SUCCESS", "the end of the preheat")
         assert ask(node.node, "/preheats", "POST", {"url": f"http://{at}/private/no.bin", "headers": wrong})[0] == 500
         lost = f"http://us:PW@{at}/signed/no.bin?name='a\"&sig=SIX"
         status, refused = ask(node.node, "/preheats", "POST", {"url": lost})
@@ -111,17 +111,17 @@ def test_what_everybody_reads_opens_no_private_file(stage: Scene, capfd: pytest.
         stage.kill(node.process)
         text += capfd.readouterr().err
         assert "fetch_started" in text
-        assert "/api/v2/tasks" in text, "the access log is there"
+        assert "/api/v2/tasks" in text, "the access log is included"
         for task in copies - {public}:
             assert task not in text
         for sign in private:
-            assert sign not in text, "a CID tells the path at which a host serves its file"
+            assert sign not in text, "a CID reveals the path at which a host serves its file"
         assert public in text
         assert task_id(lost) not in text
         assert [word for word in ("SIG", "SIX", "PW", "taskID") if word in text] == []
 
 
-def test_a_private_task_is_steered_by_the_name_that_is_told(stage: Scene) -> None:
+def test_a_private_task_is_managed_by_its_public_name(stage: Scene) -> None:
     def run(*words: str) -> str:
         command = [sys.executable, "-m", "dfengine", *words, "-n", node.node]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -135,12 +135,12 @@ def test_a_private_task_is_steered_by_the_name_that_is_told(stage: Scene) -> Non
         [row] = json.loads(ask(node.node, "/api/v2/tasks")[1])["items"]
         name = row["task"]
         assert name != task
-        for each in (name, task):  # who knows the id may use it, as 1.x does
+        for each in (name, task):  # a client that knows the id may use it, as with 1.x
             assert json.loads(ask(node.node, f"/tasks/{each}")[1])["ID"] == each
             assert json.loads(ask(node.node, f"/api/v2/tasks/{each}")[1])["task"] == name
             assert json.loads(ask(node.node, f"/api/v2/tasks?q={each}")[1])["total"] == 1
             assert json.loads(ask(node.node, f"/api/v2/tasks/{each}/swarm")[1])["total"] == 1
-        assert json.loads(ask(node.node, f"/api/v2/tasks?q={task[:63]}")[1])["total"] == 0, "no id is found out digit by digit"
+        assert json.loads(ask(node.node, f"/api/v2/tasks?q={task[:63]}")[1])["total"] == 0, "an id cannot be found digit by digit"
         assert f"task:                  {name}" in run("tasks", name[:12])
         stage.kill(node.process)
 

@@ -1,4 +1,4 @@
-"""The progress line on a real terminal, what is said beside it, and what the end of a download tells."""
+"""The progress line on a real terminal, messages beside it, and the summary at the end of a download."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 60.0
 
 
 class Terminal:
-    """A download whose stderr is a terminal of `columns`. `told` is all that was written there so far."""
+    """A download whose stderr is a terminal of `columns`. `told`: the bytes written there so far."""
 
     def __init__(self, command: list[str], columns: int = 80, **environment: str) -> None:
         self._master, slave = pty.openpty()
@@ -45,11 +45,11 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def until(self, pattern: str) -> None:
-        """Reads until it was told."""
+        """Read until the pattern was written."""
         end = time.monotonic() + PATIENCE
         while not re.search(pattern, self.told.decode("utf-8", "replace")):
-            assert time.monotonic() < end, f"{pattern} was not told: {self.told!r}"
-            assert self._read(end), f"it ended without {pattern}: {self.told!r}"
+            assert time.monotonic() < end, f"{pattern} was not written: {self.told!r}"
+            assert self._read(end), f"the output ended without {pattern}: {self.told!r}"
 
     def _read(self, end: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0.0, end - time.monotonic()))
@@ -60,7 +60,7 @@ class Terminal:
         return False
 
     def end(self) -> int:
-        """Reads to the end; the exit code."""
+        """Read to the end and return the exit code."""
         end = time.monotonic() + PATIENCE
         while self._read(end):
             pass
@@ -68,12 +68,12 @@ class Terminal:
 
     @property
     def frames(self) -> list[str]:
-        """What was drawn, one after the other."""
+        """The drawn frames, in order."""
         return [frame for frame in re.split(r"[\r\n]+", self.told.decode()) if frame.strip()]
 
     @property
     def screen(self) -> list[str]:
-        """The lines as they stand there at the end."""
+        """The lines on the screen at the end."""
         lines, at = [""], 0
         for letter in self.told.decode():
             if letter == "\r":
@@ -112,8 +112,8 @@ def percents(terminal: Terminal) -> list[int]:
     return [int(found[1]) for frame in terminal.frames if (found := re.search(r"(\d+)%", frame))]
 
 
-def test_it_moves_with_bytes_and_ends_at_the_whole(stage: Scene) -> None:
-    """A file of one piece: between nothing and all there are bytes."""
+def test_progress_advances_within_a_piece_and_ends_at_100_percent(stage: Scene) -> None:
+    """A file of one piece: the line shows percentages between 0 and 100."""
     stage.file("f", 4 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "out", "-n", node.node, "--locallimit", "2M")
@@ -126,7 +126,7 @@ def test_it_moves_with_bytes_and_ends_at_the_whole(stage: Scene) -> None:
         assert re.fullmatch(r"dfengine: 4\.19 MB in [\d.]+ s, 100% from the supernode", terminal.screen[1]), terminal.screen
 
 
-def test_a_small_one_ends_at_the_whole_too(stage: Scene) -> None:
+def test_progress_of_a_small_file_ends_at_100_percent(stage: Scene) -> None:
     stage.file("f", 1000)
     with contextlib.closing(Terminal(command(stage, stage.origin() + "/f", "out"))) as terminal:
         assert terminal.end() == 0
@@ -135,7 +135,7 @@ def test_a_small_one_ends_at_the_whole_too(stage: Scene) -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 0])
-def test_a_long_name_and_a_narrow_terminal(stage: Scene, columns: int) -> None:
+def test_the_line_fits_a_narrow_terminal_with_a_long_name(stage: Scene, columns: int) -> None:
     stage.file("f", 4 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "n" * 68, "-n", node.node, "--locallimit", "4M")
@@ -143,14 +143,14 @@ def test_a_long_name_and_a_narrow_terminal(stage: Scene, columns: int) -> None:
         assert terminal.end() == 0
         lines = [frame for frame in terminal.frames if not frame.startswith("dfengine: ")]
         assert max(map(len, lines)) < (columns or 80)
-        # Before the length is known there is a time, and no byte.
+        # Before the length is known the line shows a time and no bytes.
         assert all("%" in line for line in lines if re.search("[1-9][0-9.]* (?:B|kB|MB)\\b", line)), lines
         assert any("[=" in line for line in lines) == (columns in (0, 80))
         assert "MB/s" in lines[-1] or columns == 20
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LANG": "C"}])
-def test_without_colours_escapes_and_letters_of_unicode(stage: Scene, environment: dict[str, str]) -> None:
+def test_the_line_has_no_escapes_and_is_ascii_in_the_c_locale(stage: Scene, environment: dict[str, str]) -> None:
     stage.file("f", 2 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "größe.bin", "-n", node.node, "--locallimit", "2M")
@@ -161,7 +161,7 @@ def test_without_colours_escapes_and_letters_of_unicode(stage: Scene, environmen
         assert "100%" in terminal.screen[0]
 
 
-def test_a_terminal_that_becomes_narrower(stage: Scene) -> None:
+def test_the_line_fits_a_terminal_that_becomes_narrower(stage: Scene) -> None:
     stage.file("f", 8 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "out", "-n", node.node, "--locallimit", "4M")
@@ -175,17 +175,17 @@ def test_a_terminal_that_becomes_narrower(stage: Scene) -> None:
         assert max(len(frame) for frame in after[1:] if not frame.startswith("dfengine: ")) < 40
 
 
-def test_a_length_that_nobody_knows(tmp_path: Path) -> None:
+def test_progress_of_a_file_of_unknown_length(tmp_path: Path) -> None:
     with Origin(bytes(4 * MIB), ranges=False, chunked=True) as origin:
         words = [*DFENGINE, "get", origin.url, "-o", str(tmp_path / "out"), "--locallimit", "2M"]
         with contextlib.closing(Terminal(words)) as terminal:
             assert terminal.end() == 0
-            frame = re.compile(r"out +[\d.]+ [kM]B +[\d.]+ [kM]B/s +\d+ s")  # no share of a whole before the bytes
+            frame = re.compile(r"out +[\d.]+ [kM]B +[\d.]+ [kM]B/s +\d+ s")  # no percentage before the bytes
             assert any(frame.match(each) for each in terminal.frames), terminal.frames
             assert "100%  4.19 MB" in terminal.screen[0]
 
 
-def test_a_stream_has_it_too(stage: Scene) -> None:
+def test_a_stream_shows_progress(stage: Scene) -> None:
     stage.file("f", 4 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "-", "-n", node.node, "--locallimit", "4M")
@@ -197,12 +197,12 @@ def test_a_stream_has_it_too(stage: Scene) -> None:
         assert re.match(r"f \[=+\] 100%  4\.19 MB", terminal.screen[0])
 
 
-def test_a_supernode_that_is_lost_and_comes_back(stage: Scene) -> None:
+def test_the_line_shows_a_lost_supernode_until_it_returns(stage: Scene) -> None:
     stage.file("f", 64 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "out", "-n", node.node, "--locallimit", "6M", "--pattern", "cdn")
     with contextlib.closing(Terminal(words, 100)) as terminal:
-        terminal.until(r" [3-9]\d%")  # four pieces of 4 MiB are under way at most: one is here
+        terminal.until(r" [3-9]\d%")  # at most four pieces of 4 MiB are in flight: one has arrived
         stage.kill(node.process)
         terminal.until(f"supernode {node.node} lost, seeking it again")
         terminal.until(r"  0 B/s  supernode .* lost")
@@ -213,7 +213,7 @@ def test_a_supernode_that_is_lost_and_comes_back(stage: Scene) -> None:
         assert "100%" in terminal.screen[0]
 
 
-def test_a_fall_back_is_said_when_it_begins_and_stands_alone(stage: Scene) -> None:
+def test_a_fall_back_to_the_origin_is_reported_when_it_begins(stage: Scene) -> None:
     stage.file("f", 4 * MIB)
     url = stage.origin() + "/f"
     with unused_port() as port:
@@ -227,7 +227,7 @@ def test_a_fall_back_is_said_when_it_begins_and_stands_alone(stage: Scene) -> No
             assert re.fullmatch(rf"dfengine: 4\.19 MB in [\d.]+ s, 100% from the origin: {said}", terminal.screen[-1])
 
 
-def test_a_failure_leaves_the_line_where_it_stood(stage: Scene) -> None:
+def test_an_interrupt_leaves_the_line_and_reports_below_it(stage: Scene) -> None:
     stage.file("f", 8 * MIB)
     node = stage.supernode()
     words = command(stage, stage.origin() + "/f", "out", "-n", node.node, "--locallimit", "2M")
@@ -247,9 +247,9 @@ def run(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
 
 
 class TestEnd:
-    """What is told without a terminal."""
+    """Messages without a terminal."""
 
-    def test_a_fall_back_is_one_line_and_quiet_is_none(self, tmp_path: Path) -> None:
+    def test_a_fall_back_is_reported_in_one_line_and_quiet_in_none(self, tmp_path: Path) -> None:
         with Origin(b"all of it") as origin, unused_port() as port:
             line = f"get {origin.url} -o out -n 127.0.0.1:{port} --pattern cdn"
             code, out, err = run(tmp_path, line)
@@ -261,12 +261,12 @@ class TestEnd:
             assert run(tmp_path, line + " --verbose")[2].count("goes to the origin") == 1
 
     @pytest.mark.parametrize("more", ["", " --pattern source"])
-    def test_what_was_asked_for_is_said_at_the_end_alone(self, tmp_path: Path, more: str) -> None:
+    def test_a_requested_origin_download_is_reported_only_at_the_end(self, tmp_path: Path, more: str) -> None:
         with Origin(b"all of it") as origin:
             _, _, err = run(tmp_path, f"get {origin.url} -o out{more}")
         assert re.fullmatch(r"dfengine: fetched from the origin: .*\n", err)
 
-    def test_success_says_how_much_came_from_how_many_peers(self, stage: Scene) -> None:
+    def test_success_reports_the_share_and_number_of_peers(self, stage: Scene) -> None:
         stage.file("f", 12 * MIB)
         node = stage.supernode()
         url = stage.origin() + "/f"
@@ -287,7 +287,7 @@ class TestEnd:
             (" -n 127.0.0.1:{port} --home out/x", "Not a directory"),
         ],
     )
-    def test_json_says_that_it_serves_nobody_and_why(self, tmp_path: Path, more: str, why: str) -> None:
+    def test_json_reports_why_the_host_serves_no_pieces(self, tmp_path: Path, more: str, why: str) -> None:
         (tmp_path / "out").write_text("a file")
         with Origin(b"all of it") as origin, unused_port() as port:
             more, why = (text.replace("{port}", str(port)).replace("{home}", str(tmp_path / "home")) for text in (more, why))
@@ -302,14 +302,14 @@ class TestEnd:
 
 
 class TestFailure:
-    """`--json` tells failures, too."""
+    """Failures with `--json`."""
 
     @staticmethod
     def told(out: str) -> Any:
         assert out.count("\n") == 1
         return json.loads(out)["error"]
 
-    def test_the_origin_has_it_not(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_reported_with_status_and_redacted_url(self, tmp_path: Path) -> None:
         with Origin(b"x", fault=lambda start, before: "404") as origin:
             url = origin.url.replace("//", "//user:secret@") + "?token=secret"
             code, out, err = run(tmp_path, f"get {url} -o out --json")
@@ -322,7 +322,7 @@ class TestFailure:
         assert err == f"dfengine: {error['message']}\n"
         assert err == f"dfengine: 127.0.0.1:{origin.port} answers 404 Not Found: {origin.url}\n"
 
-    def test_of_a_stream_on_stderr(self, tmp_path: Path) -> None:
+    def test_a_failed_stream_is_reported_on_stderr(self, tmp_path: Path) -> None:
         with Origin(b"x", fault=lambda start, before: "404") as origin:
             code, out, err = run(tmp_path, f"get {origin.url} -o - --json")
         line, told = err.splitlines()
@@ -345,7 +345,7 @@ class TestFailure:
             ("get http://h/f -o out -e 1ms -n 127.0.0.1:{port} --alivetime 1s", 8, "TimedOut"),
         ],
     )
-    def test_each_kind(self, tmp_path: Path, line: str, code: int, kind: str) -> None:
+    def test_each_kind_of_error_has_its_code(self, tmp_path: Path, line: str, code: int, kind: str) -> None:
         with unused_port() as port:
             found, out, err = run(tmp_path, line.replace("{port}", str(port)).replace("{md5}", "0" * 32) + " --json")
         error = self.told(out or err.splitlines()[-1] + "\n")
@@ -353,7 +353,7 @@ class TestFailure:
         assert f"dfengine: {error['message']}" in err.splitlines()
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_a_signal(self, stage: Scene, number: signal.Signals) -> None:
+    def test_a_signal_is_reported_as_interrupted(self, stage: Scene, number: signal.Signals) -> None:
         stage.file("f", 8 * MIB)
         node, url = stage.supernode(), stage.origin() + "/f"
         words = command(stage, url, "out", "-n", node.node, "--locallimit", "2M", "--json")

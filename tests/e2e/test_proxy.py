@@ -1,4 +1,4 @@
-"""An origin behind a proxy, with real processes: by its whole URL for http, through a tunnel for https."""
+"""An origin behind a proxy, with real processes: by absolute URLs for http, through a tunnel for https."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.e2e.proxies import pass_on
 from tests.e2e.scene import MIB, Scene
 
 NAME = "files.example"
-"""Of an origin that nobody but the proxy can find."""
+"""Host name of an origin that only the proxy can resolve."""
 
 
-def test_supernode_and_get_ask_the_proxy_and_the_swarm_is_asked_directly(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_are_read_through_the_proxy_and_the_swarm_directly(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = stage.file("file", 20 * MIB)
-    proxy, url = stage.origin(), f"http://{NAME}/file"  # nginx answers whole URLs as a proxy would
+    proxy, url = stage.origin(), f"http://{NAME}/file"  # nginx answers absolute URLs as a proxy would
     monkeypatch.setenv("http_proxy", proxy)
     node = stage.supernode()
     warm = stage.get(url, "a", "--notbs", host=2, nodes=(node,))
@@ -35,15 +35,15 @@ def test_supernode_and_get_ask_the_proxy_and_the_swarm_is_asked_directly(stage: 
     assert alone["from"]["origin"] == 20 * MIB
 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert stage.get(f"{proxy}/file", "d", host=5)["from"]["origin"] == 20 * MIB, "loopback is asked directly"
+    assert stage.get(f"{proxy}/file", "d", host=5)["from"]["origin"] == 20 * MIB, "loopback is connected to directly"
     said = stage.get(url, "e", "--retry", "0", host=6, status=4)
     assert f"{NAME}:80, by the proxy 127.0.0.1:9, cannot be reached: Connection refused" in said
-    monkeypatch.delenv("http_proxy")  # the test itself asks the supernode for its metrics
+    monkeypatch.delenv("http_proxy")  # the test itself requests the supernode's metrics
 
 
 @contextmanager
 def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy whose CONNECTs all lead to that port of 127.0.0.1: its URL, and the heads it was sent."""
+    """A proxy whose CONNECTs all lead to that port of 127.0.0.1: its URL, and the request heads that it received."""
     heads: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
@@ -76,7 +76,7 @@ def tunnel(port: int) -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-def test_https_goes_through_a_tunnel_to_the_very_host(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_https_uses_a_tunnel_and_verifies_the_origins_certificate(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = stage.file("file", 3 * MIB)
     authority = Authority(stage.path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""SIGHUP at a proxy: rules, tokens, passwords, certificates and settings are read again; what cannot be read changes nothing."""
+"""SIGHUP at a proxy: rules, tokens, passwords, certificates and settings are read again; an invalid file changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD, NEW, OTHER = "old-token-of-this-proxy", "new-token-of-this-proxy", "other-t
 
 
 def written(path: Path, text: str, mode: int = 0o600) -> str:
-    """Under its name at once."""
+    """Replace a file in one step and return its name."""
     fresh = path.with_suffix(".fresh")
     fresh.touch(mode)
     fresh.write_text(text)
@@ -31,13 +31,13 @@ def written(path: Path, text: str, mode: int = 0o600) -> str:
 
 
 class Proxy:
-    """A running one, and the events that it has told so far."""
+    """A running proxy that logs events as JSON."""
 
     def __init__(self, stage: Scene, *options: str) -> None:
         self.process, self.url = stage.proxy("--log-format", "json", *options, errors=subprocess.PIPE)
 
     def reread(self) -> dict[str, Any]:
-        """Of the event that tells how it went; `lines`: what stderr says of it besides."""
+        """Send SIGHUP and return the event of its outcome; `lines`: other lines of stderr about it."""
         self.process.send_signal(signal.SIGHUP)
         assert self.process.stderr is not None
         lines: list[str] = []
@@ -53,7 +53,7 @@ class Proxy:
         return asked(self.url, path, X_Dfengine_Token=token, **fields)[0].status
 
 
-def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sighup_reloads_files_and_settings_or_changes_nothing(stage: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "config" / "dfengine"
     config.mkdir(parents=True)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(config.parent))
@@ -87,7 +87,7 @@ def test_files_and_settings_are_read_again(stage: Scene, tmp_path: Path, monkeyp
         assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
         assert proxy.status(secure, OLD) == 401
 
-        # One file of all is bad: nothing changes, and one line says which.
+        # With one invalid file nothing changes, and one line names it.
         settings = config / "a.yml"
         for path, text in ((rules, "[{match: /x, do: nothing}]"), (trust, "no certificate"), (passwords, "{"), (settings, "proxy: ["),
                            (settings, "proxy: {cache-size: much}"), (token, "short")):  # fmt: skip

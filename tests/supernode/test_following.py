@@ -598,7 +598,7 @@ def test_pieces_that_hosts_send_when_the_leader_is_lost_are_waited_for(
         source = wire.Source("host", "127.0.0.1", hosts.port, "/peer/file/x")
         return wire.Pulled(answer.code, [wire.Offer(offer.piece, offer.digest, (source,)) for offer in answer.offers])
 
-    monkeypatch.setattr(piece_connections, "may_be_asked", lambda *_: True)
+    monkeypatch.setattr(piece_connections, "is_valid_source", lambda *_: True)
     hosts.piece, leader.pulled = piece, pulled
     fetch = fetch_of(cache, leader.address, None)
     assert following.follow(fetch, None) == ORIGIN

@@ -97,6 +97,11 @@ FIELD_TERMS = {
     "lay": "ttl",
     "untold": "excluded",
     "dialled": "connect_host", "errands": "queue, jobs", "landed": "written, stored", "bending": "truncated",
+    "spoil": "corrupt",
+    "spoiled": "corrupted",
+    "weigh": "charge, count",
+    "tidy": "cleanup",
+    "keeper": "what it does: announcer, cache",
 }  # fmt: skip
 """Words that no name in the code has -> the terms to use instead."""
 

@@ -54,7 +54,7 @@ class Assignment:
         if lowest is None:
             return None
         if main is not None and not self._put_off and (run := self._piece_claims.claim_at(self._main_at)) is not None:
-            return self._by_main(*run, now)
+            return self._claim_for_main(*run, now)
         if self._may_open(now):
             sink = self._sink
             # Where the order does not matter, ranges begin at the end of the file: the main answer reaches their pieces last.
@@ -69,7 +69,7 @@ class Assignment:
             return self._next(now)
         if main is not None and lowest > self._main_at and not self._claims and not self._untried:
             # The pieces in between are stored, and no range is granted: the main answer is read past them.
-            return self._by_main(*(self._piece_claims.claim() or (0, 0)), now)
+            return self._claim_for_main(*(self._piece_claims.claim() or (0, 0)), now)
         elif main is not None and not self._claims:
             # The main answer is past the remaining pieces, or far before them, and no second connection is granted beside it.
             self._close()
@@ -87,7 +87,7 @@ class Assignment:
             if slow is not None:
                 slow.preempted = True
 
-    def _by_main(self, first: int, past: int, now: float) -> Claim:
+    def _claim_for_main(self, first: int, past: int, now: float) -> Claim:
         """Claim these pieces for the main answer."""
         main, self._main = self._main, None
         self._put_off = False

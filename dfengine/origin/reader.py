@@ -67,12 +67,12 @@ class Reader(Assignment):
         self.error: BaseException | None = None
         self.requests = 0
         self._origin, self._retry, self._chance = origin, retry, chance
-        self._comparing = self._plain = self._anew = False
+        self._comparing = self._plain = self._reread = False
         self._parts: dict[int, Piece] = {}
         self._proof = Proof(sink.stored() if compare else ())
         self._changed = threading.Condition()
         self._rest_until, self._pause = 0.0, TICK
-        self._others = self._furthest = 0
+        self._changed_responses = self._furthest = 0
         self._rate = Rate(origin.floor, self._began)
         self._ended = False
 
@@ -82,7 +82,7 @@ class Reader(Assignment):
             while (claim := self._claim()) is not None:
                 failure: OriginError | None = None
                 try:
-                    self._serve(claim)
+                    self._fetch_claim(claim)
                 except OriginError as error:
                     failure = error
                 except (Preempted, Revoked):
@@ -91,7 +91,7 @@ class Reader(Assignment):
                     if not self._sink.stopping and not claim.revoked:
                         raise
                 finally:
-                    message = self._leave(claim, failure)
+                    message = self._end_claim(claim, failure)
                 if message:
                     self._sink.report(message)
         except BaseException as error:
@@ -101,7 +101,7 @@ class Reader(Assignment):
         with self._changed:
             while True:
                 if self._sink.stopping or self.error is not None or (self._piece_claims.first is None and not self._claims):
-                    self._over()
+                    self._finish()
                     return None
                 now = time.monotonic()
                 self._check_pace(now)
@@ -111,7 +111,7 @@ class Reader(Assignment):
                     return claim
                 self._changed.wait(self._pause)
 
-    def _over(self) -> None:
+    def _finish(self) -> None:
         """End the reader: wake the threads that still wait for a response that is no longer needed."""
         self._close()
         if not self._ended:
@@ -120,7 +120,7 @@ class Reader(Assignment):
                 self._origin.cancel.set()
             self._changed.notify_all()
 
-    def _waits(self, claim: Claim) -> None:
+    def _check_claim(self, claim: Claim) -> None:
         """Called while the claim's thread waits for the origin. Raises Preempted, Revoked, OriginUnreachable."""
         with self._changed:
             now = time.monotonic()
@@ -129,7 +129,7 @@ class Reader(Assignment):
             if claim.body is None and self._put_off and now - claim.began > UNANSWERED:
                 raise OriginUnreachable(f"{self._origin.key} does not respond to a range")
 
-    def _leave(self, claim: Claim, failure: OriginError | None) -> str:
+    def _end_claim(self, claim: Claim, failure: OriginError | None) -> str:
         """End the claim: its unfetched pieces are free again, and a main answer that continues waits for its next piece. Returns a message.
         """
         body = claim.body
@@ -146,9 +146,9 @@ class Reader(Assignment):
                 body.close()
             self._changed.notify_all()
             # Under the same lock: no other thread retries before the delay is set.
-            return self._broke(claim, failure) if failure is not None and not claim.revoked else ""
+            return self._handle_failure(claim, failure) if failure is not None and not claim.revoked else ""
 
-    def _serve(self, claim: Claim) -> None:
+    def _fetch_claim(self, claim: Claim) -> None:
         if claim.body is None:
             self._open(claim)
         body, geometry, turns = claim.body, self._sink.geometry, self._turns
@@ -172,7 +172,7 @@ class Reader(Assignment):
                 self._piece_claims.end_at(n)  # first: as soon as other threads see the length, they request ranges of free pieces
                 self._sink.learn_length(offset + piece.received)
                 if piece.received or not n:
-                    self._land(n, piece)
+                    self._complete_piece(n, piece)
                 claim.first = claim.past
                 return
             if n + 1 == geometry.count and body.remaining and (body.remaining > 0 or body.read_into(memoryview(bytearray(1)))):
@@ -181,7 +181,7 @@ class Reader(Assignment):
                 if claim.revoked:
                     raise Revoked("revoked")
                 claim.writing = True
-            self._land(n, piece)
+            self._complete_piece(n, piece)
             claim.first, claim.writing = n + 1, False
 
     def _receive(self, claim: Claim, body: Answer, n: int) -> Piece:
@@ -199,10 +199,10 @@ class Reader(Assignment):
                 claim.check()
                 room = piece.buffer(length - piece.received)
                 claim.begin_wait(time.monotonic())
-                count = body.read_into(room, partial(self._waits, claim))
+                count = body.read_into(room, partial(self._check_claim, claim))
                 if not count:
                     break
-                self._moved(claim, body, count)
+                self._count_received(claim, body, count)
                 piece.advance(count)
                 claim.piece_bytes, claim.writing = piece.received, False
             if body.end_unknown and piece.received < length and self._sink.geometry.length < 0:
@@ -213,7 +213,7 @@ class Reader(Assignment):
             raise
         return piece
 
-    def _land(self, n: int, piece: Piece) -> None:
+    def _complete_piece(self, n: int, piece: Piece) -> None:
         """Show the piece, once the stored pieces are proved to be of the same version."""
         compared = piece.finish()
         with self._changed:
@@ -221,7 +221,7 @@ class Reader(Assignment):
         for each in shown:
             each.publish()
 
-    def _moved(self, claim: Claim, body: Answer, count: int) -> None:
+    def _count_received(self, claim: Claim, body: Answer, count: int) -> None:
         with self._changed:
             if claim.revoked:
                 raise Revoked("revoked")
@@ -234,7 +234,7 @@ class Reader(Assignment):
             if new and not claim.progressed:
                 claim.progressed = True
                 self._retry.progress()
-                self._others = 0
+                self._changed_responses = 0
 
     def _keep_part(self, claim: Claim, n: int, piece: Piece) -> None:
         """Store the received part of a piece, which is resumed if the next response can be proved to be of the same version."""
@@ -254,12 +254,12 @@ class Reader(Assignment):
         if not claim.alone:
             end = sum(geometry.content(claim.past - 1))
             # From byte 0 no Range is sent: an origin may send the whole file, of which only the claim's bytes are read.
-            claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._waits, claim))
+            claim.body = self._origin.open(start, end if start else None, version=self.version, waiting=partial(self._check_claim, claim))
             claim.body.bounded = True
             if start and not claim.body.ranged:
                 raise OriginChanged(f"{claim.body.place} answers a range with the whole file")
             return
-        if self._others >= CHANGED or not self.version.binds:
+        if self._changed_responses >= CHANGED or not self.version.binds:
             self._from_the_beginning(claim)
         else:
             # Where a range is refused, the whole file may be served: the stored bytes are read past.
@@ -289,9 +289,9 @@ class Reader(Assignment):
                 self._take_over(other)
             # A file that changed once may be stable now. One with another version in each answer is read on: no range would match its
             # version.
-            self.version, self._ranges = body.version.with_length(geometry.length), body.version.binds and not self._anew
-            self._anew = True
-            self._comparing, self._others = True, CHANGED - 1
+            self.version, self._ranges = body.version.with_length(geometry.length), body.version.binds and not self._reread
+            self._reread = True
+            self._comparing, self._changed_responses = True, CHANGED - 1
             self._parts.clear()
             self._sink.invalidate_version()
             self._proof = Proof(self._sink.stored())
@@ -306,7 +306,7 @@ class Reader(Assignment):
             claim.past = max(claim.first, min(claim.past, self._sink.geometry.count))
             self.version = self.version.with_length(self._sink.geometry.length)
 
-    def _broke(self, claim: Claim, error: OriginError) -> str:
+    def _handle_failure(self, claim: Claim, error: OriginError) -> str:
         """Handle a failure; return the message for the user. Hold the lock."""
         held = len(self._claims) + (self._main is not None)
         if isinstance(error, OriginDiffers):
@@ -315,8 +315,8 @@ class Reader(Assignment):
             self._refused(error, max(1, held), time.monotonic())
             return ""
         if isinstance(error, OriginChanged):
-            self._others += 1
-            if not claim.alone or self._others > CHANGED:
+            self._changed_responses += 1
+            if not claim.alone or self._changed_responses > CHANGED:
                 raise error
             self._rest_until = time.monotonic() + ANEW * (1.0 + self._chance())
             return ""

@@ -74,7 +74,7 @@ class ReaderOnDemand(Reader):
         main, held = self._main, len(self._claims) + (self._main is not None)
         others = self._claims or (self._ranges and (self._untried or held < self._allowed))
         if main is not None and self._main_at == first and not (self._put_off and others):
-            return self._by_main(*self._piece_claims.claim_until(first, past), now)
+            return self._claim_for_main(*self._piece_claims.claim_until(first, past), now)
         if self._ranges and self._sink.geometry.count >= 0:
             if held and (self._untried or held < self._allowed):
                 return self._by_range(first, past, now, extra=True)
@@ -87,7 +87,7 @@ class ReaderOnDemand(Reader):
         elif main is not None:
             at = self._piece_claims.free_from(self._main_at)
             if at <= first:
-                return self._by_main(*self._piece_claims.claim_until(at, first + 1), now)
+                return self._claim_for_main(*self._piece_claims.claim_until(at, first + 1), now)
             self._close()
         if self._claims:
             return None
@@ -99,8 +99,8 @@ class ReaderOnDemand(Reader):
         claim.concurrent = extra
         return claim
 
-    def _leave(self, claim: Claim, failure: OriginError | None) -> str:
-        message = super()._leave(claim, failure)
+    def _end_claim(self, claim: Claim, failure: OriginError | None) -> str:
+        message = super()._end_claim(claim, failure)
         self._waits_since = time.monotonic()
         return message
 

@@ -1,6 +1,6 @@
 """The table of schemes: which class reads the file of a URL.
 
-    http, https   HttpOrigin; LinkedOrigin for a hub's file at a commit; ContentOrigin for a file that is named by its sha256;
+    http, https   HttpOrigin; RedirectedOrigin for a hub's file at a commit; ContentOrigin for a file that is named by its sha256;
                   SignedOrigin for a file that is read by a signed URL
     s3, gs, az    ObjectOrigin: by a signed URL, or a public one
     hf            HubOrigin: by the Hub's resolve URL

@@ -19,7 +19,7 @@ since it has the pieces that its readers requested.
     LEADING                open                           the same   all followers and takers: open
                            done                           APART      those: done; its followers are APART
                            failed                         APART      those: alone; its followers are APART
-                           pass_on, leave (it has ended)  APART      see below
+                           resign, leave (it has ended)   APART      see below
                            silent, part: of a taker       the same   see below; part: it fetches
     JOINED                 silent: its leader is          LEADING    lead; the leader is APART, and the others follow the new one
                            outdated: its leader is        as new     lead or follow; its leader leads OUTDATED

@@ -546,14 +546,14 @@ class Renaming(Origin):
 
 def test_a_failure_makes_every_thread_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one thread failed at is not begun by another one before the pause is known, nor past the last try."""
-    leave = Reader._leave
+    leave = Reader._end_claim
 
     def slowly(reader: Reader, claim: Claim, failure: OriginError | None) -> str:
         said = leave(reader, claim, failure)
         time.sleep(0.02)
         return said
 
-    monkeypatch.setattr(Reader, "_leave", slowly)
+    monkeypatch.setattr(Reader, "_end_claim", slowly)
     origin = Renaming(95, [Behaviour("cut", 47)] * 200)
     found = run(origin, connections=4, tries=3)
     assert isinstance(found.reader.error, OriginTruncated)

@@ -29,11 +29,11 @@ from dfengine.net.http import Request
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode.copies.fetch import SUCCESS
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
@@ -58,7 +58,7 @@ class Copy:
     record: Any = property(lambda self: self)
     here = ()
     claim = None
-    wanted = Wanted("http://origin/f")
+    wanted = FetchRequest("http://origin/f")
 
     def digest(self, n: int) -> bytes:
         """Digest of any piece."""
@@ -102,7 +102,7 @@ class Scene:
         ip = ip or f"10.{hash(cid) % 200}.{hash(cid) // 200 % 250}.{hash(cid) // 50000 % 250}"
         peer = Peer(ip, 15001, f"/peer/file/{cid}", "host", ip)
         self.swarm.join(task, cid, peer, self.node.now(), **more)
-        self.node.members.admit((task, cid), Member("127.0.0.1", cid, wire.NATIVE, peer, "127.0.0.1"))
+        self.node.members.add((task, cid), RegisteredDownload("127.0.0.1", cid, wire.NATIVE, peer, "127.0.0.1"))
 
     def crowd(self, task: str = TASK, **more: Any) -> list[str]:
         """Register `downloads` downloads of one task."""

@@ -45,12 +45,12 @@ from dfengine.net.http import Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.storage.record import DIGEST, Record
 from dfengine.supernode.cluster.membership import Cluster
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.download_events import log_download
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.stragglers import retune
 from dfengine.task import Peer
 
@@ -72,10 +72,11 @@ class Copy:
         geometry = Geometry(pieces * ((4 << 20) - 5), 4 << 20)
         self.file = SimpleNamespace(record=Record.in_memory(geometry), geometry=geometry, here=Bitset(pieces))
         self.file.available.set_range(0, pieces)
-        self.state, self.task, self.stop, self.wanted = "SUCCESS", TASK, int, Wanted("http://origin/file")
-        self.asked, self.waits, self.leader, self.asking, self.error, self.claim = self.wanted.url, "", "", False, None, None
+        self.state, self.task, self.stop, self.request = "SUCCESS", TASK, int, FetchRequest("http://origin/file")
+        self.current_url, self.retry_reason, self.leader = self.request.url, "", ""
+        self.revalidating, self.error, self.claim = False, None, None
         self.origin_requests = self.origin_bytes = self.origin_errors = 0
-        self.asks_at = 0.0
+        self.retry_at = 0.0
         for n in range(pieces):
             self.file.record.set_digest(n, os.urandom(DIGEST))
 
@@ -98,7 +99,8 @@ def crowded(
     for n in range(pieces):
         node.swarm.cached(TASK, n, node.now())
     for i, cid in enumerate(populate(node.swarm, peers, pieces, 1, node.now(), TASK)):
-        node.members.admit((TASK, cid), Member("127.0.0.1", "", wire.NATIVE, Peer("10.0.0.1", 15001, "", f"host{i}"), "127.0.0.1"))
+        peer = Peer("10.0.0.1", 15001, "", f"host{i}")
+        node.members.add((TASK, cid), RegisteredDownload("127.0.0.1", "", wire.NATIVE, peer, "127.0.0.1"))
     retune(node.swarm.tasks[TASK], False)  # as during quick pieces
     return node
 

@@ -102,6 +102,10 @@ FIELD_TERMS = {
     "weigh": "charge, count",
     "tidy": "cleanup",
     "keeper": "what it does: announcer, cache",
+    "tells": "reports, writes",
+    "speaks": "sends",
+    "doubted": "wrong",
+    "accused": "reported",
 }  # fmt: skip
 """Words that no name in the code has -> the terms to use instead."""
 

@@ -23,7 +23,7 @@ from dfengine.origin.origin_settings import OriginSettings
 from dfengine.origin.request import is_private
 from dfengine.origin.schemes import origin
 from dfengine.origin.signed_origin import SignedOrigin
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 
 if TYPE_CHECKING:
     from dfengine.origin.origin_interface import Answer
@@ -54,7 +54,7 @@ class AccessProofs:
         self._proved: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """Digest of a request that was proved by headers -> the end of the proof's validity, and the version of the response."""
 
-    async def prove(self, wanted: Wanted, address: str) -> None:
+    async def prove(self, wanted: FetchRequest, address: str) -> None:
         """Prove that the client at `address` may read what it wants, by `wanted.signed` or its headers. Raises OriginError and subclasses.
 
         A proof by headers is valid for a minute: an image has many layers, and a host registers again when a download resumes.
@@ -64,7 +64,7 @@ class AccessProofs:
         else:
             await self._prove(wanted, address)
 
-    async def version(self, wanted: Wanted, address: str) -> str:
+    async def version(self, wanted: FetchRequest, address: str) -> str:
         """Return a text that identifies the version that the headers open, now or within the last minute; the same for all clients.
 
         "" when nothing identifies it, or the origin marks its response as private to this client. Raises OriginError and subclasses.
@@ -81,11 +81,11 @@ class AccessProofs:
             self._proved.popitem(last=False)
         return found
 
-    def forget(self, wanted: Wanted) -> None:
+    def forget(self, wanted: FetchRequest) -> None:
         """Drop the proof of these headers: the version that they opened has been replaced."""
         self._proved.pop(_key(wanted), None)
 
-    async def _prove(self, wanted: Wanted, address: str) -> str:
+    async def _prove(self, wanted: FetchRequest, address: str) -> str:
         if not self._shares.acquire(address):
             raise OriginBusy("other signatures of this client are being tried")
         cancel = Cancel()
@@ -96,7 +96,7 @@ class AccessProofs:
             self._shares.release(address)
             self._cancels.discard(cancel)
 
-    def _request(self, wanted: Wanted, cancel: Cancel) -> str:
+    def _request(self, wanted: FetchRequest, cancel: Cancel) -> str:
         signed = bool(wanted.signed) and not scheme_of(wanted.url)
         headers = [header for header in wanted.headers if signed or header[0].lower() != "range"]
         origin_settings = OriginSettings(
@@ -141,6 +141,6 @@ def _is_own(body: Answer) -> bool:
     return not directives.isdisjoint(("private", "no-store")) or any(name == "*" or is_private(name) for name in body.vary)
 
 
-def _key(wanted: Wanted) -> bytes:
+def _key(wanted: FetchRequest) -> bytes:
     headers = [each for each in wanted.headers if each[0].lower() != "range"]
     return hashlib.sha256(repr((wanted.url, headers, wanted.verified)).encode("utf-8", "surrogatepass")).digest()

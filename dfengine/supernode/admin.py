@@ -67,8 +67,8 @@ def task(state: SupernodeState, request: Request) -> Response:
     geometry = fetch.file.geometry if fetch.file is not None else Geometry(-1)
     return as_json({
         "ID": name, "cdnStatus": fetch.state, "fileLength": geometry.framed_length, "httpFileLength": geometry.length,
-        "pieceSize": geometry.piece_size, "pieceTotal": geometry.count, "rawURL": redacted_url(fetch.wanted.url), "realMd5": fetch.md5,
-        "taskURL": redacted_url(fetch.wanted.named or fetch.wanted.url), **({"md5": fetch.wanted.md5} if fetch.wanted.md5 else {}),
+        "pieceSize": geometry.piece_size, "pieceTotal": geometry.count, "rawURL": redacted_url(fetch.request.url), "realMd5": fetch.md5,
+        "taskURL": redacted_url(fetch.request.task_url or fetch.request.url), **({"md5": fetch.request.md5} if fetch.request.md5 else {}),
     })
 
 

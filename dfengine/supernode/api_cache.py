@@ -45,7 +45,7 @@ class CacheRoutes:
         async with self._turns:
             copies = await state.loop.run_in_executor(None, lambda: sorted(state.cache.copies(), reverse=True))
             chosen = copies[offset : offset + limit]
-            known = await state.loop.run_in_executor(None, lambda: [state.cache.describes(task) for _, task, _ in chosen])
+            known = await state.loop.run_in_executor(None, lambda: [state.cache.summary(task) for _, task, _ in chosen])
         found = [_object(state, *copy, description) for copy, description in zip(chosen, known, strict=True)]
         return [each for each in found if each is not None], len(copies)
 
@@ -97,7 +97,7 @@ async def find(state: SupernodeState, task: str) -> dict[str, Any] | None:
     state.shares.copies.expire()
     task = await named(state, task)
     copy = await state.loop.run_in_executor(None, state.cache.copy, task)
-    description = await state.loop.run_in_executor(None, state.cache.describes, task)
+    description = await state.loop.run_in_executor(None, state.cache.summary, task)
     return _object(state, *copy, description) if copy is not None else None
 
 

@@ -103,7 +103,7 @@ def _report(state: SupernodeState, message: wire.Pull) -> None:
     for n in message.ending:
         swarm.ending(task, cid, n, now)
     if message.una or message.end != -1:
-        swarm.moved(task, cid, message.una, message.end, now)
+        swarm.window_moved(task, cid, message.una, message.end, now)
     for first, past in message.evicted:
         for n in range(first, past):
             swarm.evicted(task, cid, n, now)

@@ -14,7 +14,7 @@ from dfengine.supernode.api_preheat import rfc3339
 from dfengine.supernode.api_v1 import refusal
 from dfengine.supernode.registration_check import EMPTY, INVALID, within
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import Key, Member
+from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.time_slices import spread
 from dfengine.task import MOST_TEXT, PEER_PORTS, Peer
 
@@ -67,7 +67,7 @@ async def _keys(state: SupernodeState, name: str) -> list[Key]:
     """Return the downloads of the peer with this id."""
     found: list[Key] = []
 
-    def collect(key: Key, member: Member) -> None:
+    def collect(key: Key, member: RegisteredDownload) -> None:
         if member.peer.id == name:
             found.append(key)
 

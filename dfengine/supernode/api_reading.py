@@ -15,7 +15,7 @@ from dfengine.supernode.state import SupernodeState
 def reading(state: SupernodeState, request: Request) -> Response:
     """Return SUCCESS with the reader's state, or NOT_FOUND for a download that is not registered."""
     try:
-        asked = reading_messages.decode_ask(request.body)
+        asked = reading_messages.decode_request(request.body)
         state.member(asked.task, asked.cid, request.client)
     except ProtocolViolation as error:
         return Response(400, wire.encode(wire.Answer(wire.BAD_PARAMETER, msg=str(error))))

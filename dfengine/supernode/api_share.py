@@ -50,7 +50,7 @@ def announced(state: SupernodeState, given: wire.Announcement, address: str) -> 
         state.registry.leave(key)  # the address of its peer server has changed
     if not given.digests:
         return wire.Announced(wire.CONTINUE, task, state.cache.digest)
-    state.members.room_for(key, address)
+    state.members.check_limits(key, address)
     fetch = shares.claim(task, given, address)
     if fetch is None:
         return wire.Announced(wire.WAIT, task, msg=f"other hosts share different bytes as {given.name}: verifying which are right")

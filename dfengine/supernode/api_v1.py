@@ -107,7 +107,7 @@ async def _register(state: SupernodeState, request: Request, span: tracing.Span)
         data.native, data.generation, data.digest = member.native, known.generation, state.cache.digest
         if registration.follows:
             data.etag, data.last_modified, data.undated, data.coding = known.etag, known.last_modified, not known.dated, known.coding
-            data.cluster_name, data.vary = fetch.wanted.cluster_name, sorted(known.vary)
+            data.cluster_name, data.vary = fetch.request.cluster_name, sorted(known.vary)
     return answer(wire.Answer(wire.SUCCESS, data, "success"))
 
 

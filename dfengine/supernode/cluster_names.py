@@ -15,7 +15,7 @@ from dfengine.location import CONTENT, Location, parse, scheme_of
 from dfengine.supernode.credentials import Credentials
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch_request import Wanted
+    from dfengine.supernode.copies.fetch_request import FetchRequest
 
 
 class ClusterNames:
@@ -29,13 +29,13 @@ class ClusterNames:
         self._names = Credentials("", hmac.digest(key, b"names of tasks 1", "sha256"))
         self._may_sign = may_sign
 
-    def tasks(self, wanted: Wanted, url: str, sign: str) -> Iterator[str]:
+    def tasks(self, wanted: FetchRequest, url: str, sign: str) -> Iterator[str]:
         """Yield the names of the tasks that `Credentials.tasks` yields, in the same order."""
         signed = scheme_of(wanted.url) not in ("", CONTENT) and self._may_sign(parse(wanted.url))
         for name, _ in self._names.tasks(wanted, url, sign):
             yield self._names.alias("signed task" if signed else "task", name)
 
-    def shared_task(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
+    def shared_task(self, wanted: FetchRequest, url: str, sign: str, version: str) -> str:
         """Return the name of the task that `Credentials.shared_task` returns."""
         return self._names.alias("task", self._names.shared_task(wanted, url, sign, version))
 

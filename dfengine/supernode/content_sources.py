@@ -14,7 +14,7 @@ from dfengine.errors import OriginError
 from dfengine.origin.request import is_private
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch_request import Wanted
+    from dfengine.supernode.copies.fetch_request import FetchRequest
 
 BLOCKED = 600.0
 WRONG = 3
@@ -31,7 +31,7 @@ class _TaskSources:
     """The locations of one task."""
 
     def __init__(self) -> None:
-        self.urls: dict[str, tuple[Wanted, str]] = {}
+        self.urls: dict[str, tuple[FetchRequest, str]] = {}
         """Place -> the request for it, and the client that named it."""
         self.blocked: OrderedDict[str, float] = OrderedDict()
         """Place -> the time until which it is blocked."""
@@ -40,7 +40,7 @@ class _TaskSources:
         self.wrong = 0
         self.distrusted_until = 0.0
 
-    def is_trusted(self, wanted: Wanted, client: str, now: float) -> bool:
+    def is_trusted(self, wanted: FetchRequest, client: str, now: float) -> bool:
         """Whether the location may be requested on the word of this client."""
         count, until = self.clients.get(client, (0, 0.0))
         return self.blocked.get(_without_query(wanted.url), now) <= now and (count < WRONG or until <= now)
@@ -52,13 +52,13 @@ class ContentSources:
     def __init__(self) -> None:
         self._by_task: OrderedDict[str, _TaskSources] = OrderedDict()
 
-    def note(self, task: str, wanted: Wanted, client: str) -> None:
+    def note(self, task: str, wanted: FetchRequest, client: str) -> None:
         """Note a location that a client names. A request with credentials is not noted, because other clients may not use them."""
         known = self._of(task)
         if len(known.urls) < MAX_URLS and not any(is_private(name) for name, _ in wanted.headers):
             known.urls.setdefault(_without_query(wanted.url), (wanted, client))
 
-    def choose(self, task: str, wanted: Wanted, client: str, now: float) -> Wanted:
+    def choose(self, task: str, wanted: FetchRequest, client: str, now: float) -> FetchRequest:
         """Return the request to fetch for a client that names `wanted`. Raises OriginError when all known locations sent other bytes."""
         known = self._of(task)
         for each, by in ((wanted, client), *known.urls.values()):

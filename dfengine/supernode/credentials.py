@@ -24,7 +24,7 @@ from dfengine.supernode.copies.fetch_request import PLACED
 from dfengine.task import task_id
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch_request import Wanted
+    from dfengine.supernode.copies.fetch_request import FetchRequest
 
 CREDENTIAL_HEADERS = frozenset(("authorization", "deploy-token", "job-token", "private-token", "x-auth-token", "x-jfrog-art-api"))
 """Headers that only grant access to a file. By others, as by a cookie, an origin may also select the file."""
@@ -41,7 +41,7 @@ class Credentials:
         self._path = os.path.join(home, "credentials.key")
         self._key = key
 
-    def tasks(self, wanted: Wanted, url: str, sign: str = "") -> Iterator[tuple[str, Wanted]]:
+    def tasks(self, wanted: FetchRequest, url: str, sign: str = "") -> Iterator[tuple[str, FetchRequest]]:
         """Yield the candidate tasks of `wanted`, named by `url` and `sign` as in 1.x, and the request of each; the most shared one first.
 
         A task named by its content is shared by all clients without credentials, at whatever URL it is stored. Unless it is to be split,
@@ -81,7 +81,7 @@ class Credentials:
             return task
         return self._keyed([task, *(part for header in private for part in header)])
 
-    def shared_task(self, wanted: Wanted, url: str, sign: str, version: str) -> str:
+    def shared_task(self, wanted: FetchRequest, url: str, sign: str, version: str) -> str:
         """Return the id of the task shared by clients whose own credentials open this version of a file, named as in `tasks`.
 
         "" when the task cannot be shared. version: identifies the version; "" when nothing does. A client that sends private headers

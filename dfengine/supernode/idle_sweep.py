@@ -39,7 +39,7 @@ async def sweep(state: SupernodeState) -> None:
     state.origins.leases.expire(state.now())
     state.shares.copies.expire()
     state.workers.expire()
-    if state.cache.free() < state.fetches.room.low:
+    if state.cache.free_bytes() < state.fetches.room.low:
         state.loop.run_in_executor(None, state.fetches.room.keep_free)
 
 

@@ -180,10 +180,10 @@ class _Collector:
             ("origin_leases", "Downloads with a lease of an origin", len(state.origins.leases)),
             ("origin_leases_pending", "Downloads that wait for a lease of an origin", len(state.origins)),
             ("origins_paused", "Paused origins: they asked for a pause, or refuse connections",
-             len(state.cdn.pauses.all(state.now()))),
+             len(state.cdn.pauses.current(state.now()))),
             ("isolated_peers", "Peers that are not used as sources", len(state.swarm.peers.isolations)),
             ("unproved_peers", "Peers whose address is not verified yet", len(state.reachability)),
-            ("disk_free_bytes", "Free space on the file system of the copies", state.cache.free()),
+            ("disk_free_bytes", "Free space on the file system of the copies", state.cache.free_bytes()),
         ):
             yield GaugeMetricFamily(OURS + name, text, value)
 

@@ -22,11 +22,11 @@ from dfengine.supernode.cluster_names import ClusterNames
 from dfengine.supernode.content_sources import ContentSources
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.cdn import Cdn
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.repair import missing_runs
-from dfengine.supernode.copies.retention import Kept
+from dfengine.supernode.copies.retention import Retention
 from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.write_behind import WriteBehind
 from dfengine.supernode.negative_cache import NegativeCache
@@ -79,9 +79,9 @@ class OriginFetches:
         self._spans: dict[str, tracing.Span] = {}
         """The spans of these fetches, if they are traced."""
         self.revalidate_interval = settings.revalidate_interval
-        self.kept = Kept(home)
-        self.room = Room(cache, self, loop, settings.disk_low, settings.disk_high, events)
-        self.store = Store.of(settings, events) if settings.store else None
+        self.kept = Retention(home)
+        self.room = DiskSpace(cache, self, loop, settings.disk_low, settings.disk_high, events)
+        self.store = Store.from_settings(settings, events) if settings.store else None
         self.written = WriteBehind(self.store, events) if self.store is not None else None
         self.cdn = Cdn(cache, loop.call_soon_threadsafe, self, self.room, access=OriginAccess(settings.origin_allow, settings.origin_deny),
                        share=settings.client_share, connections=settings.origin_connections,
@@ -100,7 +100,7 @@ class OriginFetches:
         self._heads: dict[str, asyncio.Future[None]] = {}
         """Task -> a future that is done once its origin has responded, or is no longer requested."""
 
-    async def ensure(self, task: str, wanted: Wanted, address: str = "") -> Fetch:
+    async def ensure(self, task: str, wanted: FetchRequest, address: str = "") -> Fetch:
         """Return the fetch of a task once its head is known, starting it for the client at `address`. Raises OriginError, DfengineError.
         """
         now = self._loop.time()
@@ -109,7 +109,7 @@ class OriginFetches:
             self.fetch_failed(fetch)  # its thread is about to report the failure
         if fetch is not None:
             self._registry.used[task] = now
-            fetch.bear(wanted.tries)
+            fetch.extend_retry_limits(wanted.retry_limits)
         self.refusals.check(task, now, "cache ")
         if wanted.content:
             self.sources.note(task, wanted, address)
@@ -122,7 +122,7 @@ class OriginFetches:
             self.quota.release(task)
         if fetch is None:
             if wanted.content:
-                wanted = replace(self.sources.choose(task, wanted, address, now), wrong=self.sources.wrong(task))
+                wanted = replace(self.sources.choose(task, wanted, address, now), wrong_fetches=self.sources.wrong(task))
             self.quota.admit(task, wanted, address)
             self._names.add(task, wanted)
             self._counts["triggered"] += 1
@@ -137,7 +137,7 @@ class OriginFetches:
             self._events.info("fetch_started", task=task, url=wanted.url, client=address)
             self._registry.used[task] = self.validated[task] = now
             self._heads[task] = self._loop.create_future()
-        elif fetch.state == SUCCESS and not fetch.wanted.content and not fetch.asking and self._is_old(fetch, now):
+        elif fetch.state == SUCCESS and not fetch.request.content and not fetch.revalidating and self._is_old(fetch, now):
             self.validated[task] = now
             self._heads[task] = self._loop.create_future()
             self.cdn.revalidate(fetch, self._validated, address)
@@ -148,7 +148,7 @@ class OriginFetches:
             except TimeoutError:
                 if fetch.state == SUCCESS and task in self._swarm.tasks:
                     return fetch  # a long comparison with the origin's version: the task's downloads continue during it
-                raise OriginBusy(fetch.waits or "the origin has not answered yet") from None
+                raise OriginBusy(fetch.retry_reason or "the origin has not answered yet") from None
         given_up = RemoteError("the task was dropped in the meantime: register again")
         if fetch.stopped and self.cdn.fetches.get(task) is not fetch:
             raise given_up
@@ -163,8 +163,8 @@ class OriginFetches:
 
     def _is_old(self, fetch: Fetch, now: float) -> bool:
         """Whether the copy has to be revalidated at its origin."""
-        interval = self.revalidate_interval * fetch.trust
-        if fetch.listed.refused:
+        interval = self.revalidate_interval * fetch.revalidate_factor
+        if fetch.last_listing.refused:
             interval = min(interval, REFUSED_RETRY)
         return now - self.validated.get(fetch.task, -math.inf) > interval
 
@@ -179,8 +179,8 @@ class OriginFetches:
 
     def mend(self, fetch: Fetch) -> None:
         """Fetch the pieces that an otherwise finished copy lacks."""
-        if fetch.claim is None and fetch.state == SUCCESS and not fetch.asking and fetch.file is not None and missing_runs(fetch.file):
-            self.cdn.mend(fetch)
+        if not (fetch.claim or fetch.revalidating) and fetch.state == SUCCESS and fetch.file is not None and missing_runs(fetch.file):
+            self.cdn.refetch_lost(fetch)
 
     def forget(self, task: str) -> None:
         """Remove the task from memory; its copy stays on disk."""
@@ -196,11 +196,11 @@ class OriginFetches:
     def _drop(self, task: str) -> None:
         fetch = self.cdn.fetches.get(task)
         self.cdn.forget(task)
-        if self.cluster is not None and fetch is not None and fetch.wanted.cluster_name:
-            self.cluster.release(fetch.wanted.cluster_name)
+        if self.cluster is not None and fetch is not None and fetch.request.cluster_name:
+            self.cluster.release(fetch.request.cluster_name)
         self._names.remove(task)
         if fetch is not None and fetch.claim is None:
-            self.origin_counts.add_fetch(fetch.asked, fetch.origin_requests, fetch.origin_bytes)
+            self.origin_counts.add_fetch(fetch.current_url, fetch.origin_requests, fetch.origin_bytes)
         self._registry.used.pop(task, None)
         self.validated.pop(task, None)
         self._started.pop(task, None)
@@ -218,7 +218,7 @@ class OriginFetches:
         self.cdn.cluster = cluster
         shared_pauses.share(self.cdn.pauses, cluster)
         shared_pins.share(self.kept, cluster, self._loop.call_soon_threadsafe)
-        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_taken, *lead))
+        cluster.on_lead_taken(lambda *lead: self._loop.call_soon_threadsafe(self.cdn.lead_lost, *lead))
         cluster.start()
 
     def close(self) -> None:
@@ -234,10 +234,10 @@ class OriginFetches:
 
     def fetch_head(self, fetch: Fetch) -> None:
         self._counts["cache_hits"] += fetch.from_cache
-        self._counts["cdn_downloads"] += fetch.reads
-        if fetch.reads or fetch.from_cache:
+        self._counts["cdn_downloads"] += fetch.reads_origin
+        if fetch.reads_origin or fetch.from_cache:
             started = self._started.get(fetch.task)
-            self._events.info("origin_responded" if fetch.reads else "copy_revalidated", task=fetch.task, url=fetch.asked,
+            self._events.info("origin_responded" if fetch.reads_origin else "copy_revalidated", task=fetch.task, url=fetch.current_url,
                               length=fetch.geometry.length, seconds=self._loop.time() - started if started is not None else None)
         if fetch.leader:
             self._events.info("fetch_from_leader", task=fetch.task, leader=fetch.leader, length=fetch.geometry.length)
@@ -249,18 +249,18 @@ class OriginFetches:
             self._swarm.add_task(fetch.task, count, self._loop.time(), lease=lease)
         self._head_received(fetch.task)
 
-    def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
+    def fetch_took_lead(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
         self._events.info("leadership_taken", task=fetch.task, old_leader=before, rate=round(rate), old_leader_rate=round(slower))
 
-    def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
+    def fetch_redirects_hosts(self, fetch: Fetch, why: str) -> None:
         if self.cluster is None or not self.cluster.others:
-            fetch.insists()
+            fetch.on_registered_again()
         elif fetch.task in self._swarm.tasks:
             self._events.info("hosts_redirected", task=fetch.task, reason=why)
-            self._registry.redirect(fetch.task, fetch.insists)
+            self._registry.redirect(fetch.task, fetch.on_registered_again)
             self._wake()
 
-    def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
+    def fetch_responded(self, fetch: Fetch, seconds: float) -> None:
         self._timings.first_bytes.observe(seconds)
 
     def fetch_piece(self, fetch: Fetch, n: int, seconds: float = -1) -> None:
@@ -290,10 +290,10 @@ class OriginFetches:
         self._end_span(fetch)
         started = self._started.pop(fetch.task, None)
         if started is not None:
-            self._events.info("fetch_finished", task=fetch.task, url=fetch.asked, length=fetch.geometry.length,
+            self._events.info("fetch_finished", task=fetch.task, url=fetch.current_url, length=fetch.geometry.length,
                               from_origin=fetch.origin_bytes, requests=fetch.origin_requests, seconds=self._loop.time() - started)
         if self.written is not None:
-            self.written.note(fetch)
+            self.written.enqueue(fetch)
         if fetch.task in self._swarm.tasks:
             geometry = fetch.geometry
 
@@ -323,46 +323,46 @@ class OriginFetches:
         self._end_span(fetch, error)
         self._counts["cdn_failed"] += 1
         self._started.pop(fetch.task, None)
-        self._events.warning("fetch_failed", task=fetch.task, url=fetch.asked, reason=str(error), from_origin=fetch.origin_bytes)
+        self._events.warning("fetch_failed", task=fetch.task, url=fetch.current_url, reason=str(error), from_origin=fetch.origin_bytes)
         self._counts["cdn_downloads_failed"] += fetch.file is not None
-        self.origin_counts.failed(fetch.asked, str(error), time.time())
+        self.origin_counts.failed(fetch.current_url, str(error), time.time())
         if isinstance(error, DiskFull):
             self._full_until[fetch.task] = self._loop.time() + FULL_RETRY
             if self.cluster is not None:
                 self.cluster.release(fetch.task)  # a supernode with space for the file may read its origin
-        if fetch.wanted.content and isinstance(error, DigestMismatch):
-            self.sources.report_wrong_digest(fetch.task, fetch.asked, fetch.address, self._loop.time())
+        if fetch.request.content and isinstance(error, DigestMismatch):
+            self.sources.report_wrong_digest(fetch.task, fetch.current_url, fetch.address, self._loop.time())
         self.quota.mark_failed(fetch.task)
         if isinstance(error, OriginError) and not isinstance(error, OriginForbidden | OriginChanged) and fetch.file is None:
             fetch.error = copy(error)
             fetch.error.args = (self._refused(fetch, error),)
-        if fetch.wanted.tree is not None and isinstance(error, OriginError) and (error.path or isinstance(error, OriginChanged)):
-            self._outdate(fetch.wanted, error)
+        if fetch.request.tree is not None and isinstance(error, OriginError) and (error.path or isinstance(error, OriginChanged)):
+            self._outdate(fetch.request, error)
         self._end(fetch.task, str(error))
         self._head_received(fetch.task)
 
-    def _outdate(self, wanted: Wanted, error: OriginError) -> None:
+    def _outdate(self, wanted: FetchRequest, error: OriginError) -> None:
         """Have the next request for a tree's manifest make a new one: the data is not as the manifest states."""
         for each in self.cdn.fetches.values():
-            tree = each.wanted.tree
-            if tree is not None and tree.part == MANIFEST and each.wanted.url == wanted.url:
+            tree = each.request.tree
+            if tree is not None and tree.part == MANIFEST and each.request.url == wanted.url:
                 self.validated[each.task] = -math.inf
-                if error.path and error.status and each.wanted.headers == wanted.headers:
-                    each.listed.report_refusal(error.path, error.status)
+                if error.path and error.status and each.request.headers == wanted.headers:
+                    each.last_listing.report_refusal(error.path, error.status)
 
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """Let running downloads finish from the copy; refuse new ones while the refusal is cached, then ask the origin again."""
         self.validated.pop(fetch.task, None)
-        self._events.warning("origin_refused", task=fetch.task, url=fetch.wanted.url, reason=str(error))
-        self.origin_counts.failed(fetch.wanted.url, str(error), time.time())
-        self._refused(fetch, error, fetch.wanted.alike)
+        self._events.warning("origin_refused", task=fetch.task, url=fetch.request.url, reason=str(error))
+        self.origin_counts.failed(fetch.request.url, str(error), time.time())
+        self._refused(fetch, error, fetch.request.same_for_all)
 
     def _refused(self, fetch: Fetch, error: OriginError, for_all: bool = False) -> str:
-        return self.refusals.remember(fetch.task, fetch.wanted.url, error.status, str(error), self._loop.time(), for_all)
+        return self.refusals.remember(fetch.task, fetch.request.url, error.status, str(error), self._loop.time(), for_all)
 
     def fetch_renewed(self, fetch: Fetch) -> None:
         self._started[fetch.task] = self._loop.time()
-        self._events.info("origin_changed", task=fetch.task, url=fetch.wanted.url)
+        self._events.info("origin_changed", task=fetch.task, url=fetch.request.url)
         self._end(fetch.task, "the file changed at its origin: download it again")
         if fetch.task not in self._heads:
             # New registrations wait for the head of the new generation.
@@ -370,7 +370,7 @@ class OriginFetches:
 
     # `copies.eviction.Usage`, which describes each method
 
-    def order(self, task: str) -> int:
+    def eviction_rank(self, task: str) -> int:
         """0: no download uses the copy. 1: all its downloads have the whole file, or it is kept for a time. 2: it must stay."""
         fetch = self.cdn.fetches.get(task)
         if (fetch is not None and fetch.state in (NEW, RUNNING)) or self.kept.is_pinned(task):
@@ -387,7 +387,7 @@ class OriginFetches:
 
     def drop(self, task: str) -> bool:
         """Usage: remove the task from memory and disk, unless it must stay by now."""
-        if self.order(task) == 2:
+        if self.eviction_rank(task) == 2:
             return False
         if task in self.cdn.fetches:
             self.forget(task)

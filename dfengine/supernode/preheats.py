@@ -27,7 +27,7 @@ from dfengine.origin.image_manifest import platform_of
 from dfengine.origin.image_name import of_url
 from dfengine.supernode import preheat_takeover
 from dfengine.supernode.copies import fetch as copies
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.preheat_job import FAILED, RUNNING, SUCCESS, Job, Part
 from dfengine.supernode.preheat_request import FILE, PreheatRequest
 from dfengine.supernode.preheat_targets import PreheatTargets
@@ -162,11 +162,11 @@ class Preheats:
             if self.notices is not None:
                 self.notices.cancelled(job)
 
-    def _task_id(self, wanted: Wanted, url: str, sign: str) -> str:
+    def _task_id(self, wanted: FetchRequest, url: str, sign: str) -> str:
         """Return the id of the task to fetch. Raises LocalError."""
         return [*self.state.credentials.tasks(wanted, url, sign)][-1][0]
 
-    def _public_name(self, task: str, wanted: Wanted) -> str:
+    def _public_name(self, task: str, wanted: FetchRequest) -> str:
         """Return the public name of a task, which need not be in memory yet."""
         return task if wanted.open else self.state.names.alias(task)
 
@@ -271,7 +271,7 @@ class Preheats:
                 part.end(str(error))
             else:
                 hex = part.digest.partition(":")[2]
-                wanted = Wanted(part.url, headers, request.insecure, request.cacerts, content=hex)
+                wanted = FetchRequest(part.url, headers, request.insecure, request.cacerts, content=hex)
                 await self._fetch(job, part, wanted, f"{CONTENT}:{part.digest}", "", request.pinned)
         if part.error:
             for _, other in others:
@@ -279,7 +279,7 @@ class Preheats:
         else:
             await asyncio.gather(*(self._targets.prefetch(worker, other, headers, request.pinned) for worker, other in others))
 
-    async def _fetch(self, job: Job, part: Part, wanted: Wanted, url: str, sign: str, pinned: bool) -> None:
+    async def _fetch(self, job: Job, part: Part, wanted: FetchRequest, url: str, sign: str, pinned: bool) -> None:
         """Have the task of a part fetched, and wait until its file is complete."""
         part.state = RUNNING
         unpinned = False
@@ -303,7 +303,7 @@ class Preheats:
                 raise
             part.end(str(error))
 
-    async def _head(self, job: Job, wanted: Wanted, url: str, sign: str) -> Fetch:
+    async def _head(self, job: Job, wanted: FetchRequest, url: str, sign: str) -> Fetch:
         """Return the task's fetch, once its origin has responded."""
         while True:
             try:
@@ -343,7 +343,7 @@ def _is_own(request: PreheatRequest, digest: str) -> bool:
     return not request.nodes or order(request.nodes, task_id(f"{CONTENT}:{digest}"))[0] == request.nodes[request.node]
 
 
-def _wanted_file(state: SupernodeState, request: PreheatRequest, url: str) -> Wanted:
+def _wanted_file(state: SupernodeState, request: PreheatRequest, url: str) -> FetchRequest:
     named = task_url(url, request.unwanted)
-    return Wanted(url, request.headers, request.insecure, request.cacerts, md5=request.md5, named=named if named != url else "",
+    return FetchRequest(url, request.headers, request.insecure, request.cacerts, md5=request.md5, task_url=named if named != url else "",
                   split=state.settings.private != "share")

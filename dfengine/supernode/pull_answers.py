@@ -7,7 +7,7 @@ from typing import cast
 
 from dfengine import wire
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.swarm.registered_downloads import Members
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownloads
 from dfengine.supernode.swarm.scheduler import CDN, Pull
 from dfengine.task import cdn_cid, cdn_path
 
@@ -15,7 +15,7 @@ from dfengine.task import cdn_cid, cdn_path
 class PullAnswers:
     """Builds responses. fetches: by task. ip, port: of this supernode's download port."""
 
-    def __init__(self, fetches: Mapping[str, Fetch], members: Members, ip: str, port: int) -> None:
+    def __init__(self, fetches: Mapping[str, Fetch], members: RegisteredDownloads, ip: str, port: int) -> None:
         self._fetches = fetches
         self._members = members
         self._ip, self._port = ip, port

@@ -21,7 +21,7 @@ from dfengine.net.quota import Quota
 from dfengine.task import client_of
 
 if TYPE_CHECKING:
-    from dfengine.supernode.copies.fetch_request import Wanted
+    from dfengine.supernode.copies.fetch_request import FetchRequest
 
 MOST_TASKS = 100_000
 """Tasks in memory; further ones are refused."""
@@ -87,7 +87,7 @@ class TaskQuota:
         if not self._bytes.acquire(address, size):
             raise SupernodeFull(f"this supernode holds {self._bytes.limit} bytes of registrations of {address} already")
 
-    def admit(self, task: str, wanted: Wanted, address: str, more: int = 0) -> None:
+    def admit(self, task: str, wanted: FetchRequest, address: str, more: int = 0) -> None:
         """Charge a new task to a client. more: bytes that it takes in addition to its request.
 
         Raises SupernodeFull at the limit of all tasks or of this client's.
@@ -95,7 +95,7 @@ class TaskQuota:
         for full, whose in ((len(self._charged) >= MOST_TASKS, ""), (self._tasks.full(address), f" of {address}")):
             if full and not self._drop_failed(address):
                 raise SupernodeFull(f"this supernode has {self._tasks.limit if whose else MOST_TASKS} tasks{whose} already")
-        texts = wanted.url, wanted.named, wanted.signed, *chain.from_iterable(wanted.headers)
+        texts = wanted.url, wanted.task_url, wanted.signed, *chain.from_iterable(wanted.headers)
         size = OVERHEAD + more + sum(map(len, texts))
         self._charge(address, size)
         self._tasks.acquire(address)

@@ -27,7 +27,7 @@ def unready_reason(state: SupernodeState) -> str:
     """Return the reason why the supernode accepts no downloads, "" if it accepts them."""
     if state.draining:
         return "it is draining"
-    free = state.cache.free()
+    free = state.cache.free_bytes()
     if free < FULL and state.fetches.room.exhausted:
         return f"the disk is full: {free} bytes are free, and no copy can be removed"
     return ""

@@ -77,7 +77,7 @@ class Reconfiguring:
         self._settings = self._settings.replace(**applied)
         state.settings = state.settings.replace(**applied)
         self._limit.set_rate(state.settings.max_bandwidth, time.monotonic())
-        state.fetches.room.keep(state.settings.disk_low, state.settings.disk_high)
+        state.fetches.room.set_limits(state.settings.disk_low, state.settings.disk_high)
         state.fetches.revalidate_interval = state.settings.revalidate_interval
         state.events.info("reloaded", changed=",".join(sorted(applied)), needs_restart=",".join(sorted(changed - APPLIED)))
         state.events.set_level(state.settings.log_level)

@@ -12,16 +12,16 @@ from dfengine.location import is_content
 from dfengine.origin.request import is_private
 from dfengine.supernode.access_proofs import version_of
 from dfengine.supernode.copies.fetch import FAILED, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.state import SupernodeState
 from dfengine.supernode.swarm.peers import key_of
-from dfengine.supernode.swarm.registered_downloads import Key, Member
+from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload
 from dfengine.task import Peer, task_id
 
 
 async def register(
-    state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str = ""
-) -> tuple[Fetch, Member]:
+    state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str = ""
+) -> tuple[Fetch, RegisteredDownload]:
     """Register a download for the client at `address`. Raises OriginError for a refusal of the origin, RemoteError, StorageError."""
     state.cache.check_length(registration.file_length)
     if is_content(wanted.url):
@@ -38,20 +38,20 @@ def _redirect_from_slow(state: SupernodeState, registration: wire.Registration, 
     others = registration.native and state.other_supernodes()
     if others and state.registry.redirected_hosts.should_redirect(fetch.task, registration.cid, state.now()):
         raise SupernodeFull("this supernode gets the file too slowly")
-    fetch.insists()
+    fetch.on_registered_again()
 
 
-def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> Member:
+def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fetch, address: str) -> RegisteredDownload:
     """Add the download to the swarm of the fetch's task. Raises RemoteError."""
     key = (fetch.task, registration.cid)
     remove_other_client(state, key, address)
-    state.members.room_for(key, address)  # others may have registered since the last check
+    state.members.check_limits(key, address)  # others may have registered since the last check
     host, ip = registration.host_name, registration.ip
     port = registration.port if registration.pattern != "cdn" else 0
     name = f"{host}-{ip}-{time.time_ns()}"
     peer = Peer(ip, port, registration.path, host, name, registration.version, registration.location)
     native = min(registration.native, wire.NATIVE)
-    member = Member(registration.super_node_ip or state.advertise_ip, registration.call_system, native, peer, address,
+    member = RegisteredDownload(registration.super_node_ip or state.advertise_ip, registration.call_system, native, peer, address,
                     registration.file_length)
     # One client's expectation of the length concerns that client alone.
     member.check_length(fetch.geometry.length)
@@ -60,33 +60,33 @@ def join_swarm(state: SupernodeState, registration: wire.Registration, fetch: Fe
                     in_order=registration.in_order, proved=not port or state.reachability.is_proved(ip, port, address or ip),
                     feeds=registration.follows and state.is_supernode(address))
     state.reachability.check(key_of(peer, registration.cid, address or ip))
-    state.members.admit(key, member)
+    state.members.add(key, member)
     state.counts["registered"] += 1
     state.legacy_counts.registered(registration.call_system, address)
     state.events.info(
         "registered", task=fetch.task, cid=registration.cid, client=address, host=host, system=registration.call_system,
-        url=fetch.wanted.url, length=fetch.geometry.length, native=bool(native), serves=bool(port),
+        url=fetch.request.url, length=fetch.geometry.length, native=bool(native), serves=bool(port),
     )
     if not member.native:
-        state.cdn.follow(fetch, address)
+        state.cdn.compute_md5s(fetch, address)
     state.wake()
     return member
 
 
-async def _content_fetch(state: SupernodeState, registration: wire.Registration, wanted: Wanted, address: str) -> Fetch:
+async def _content_fetch(state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, address: str) -> Fetch:
     """Return the task of a name of content, which no other field of the registration changes."""
     if not registration.native:
         raise RemoteError(f"{wanted.url} is for programs that speak the native pull")
     task = task_id(wanted.url)
-    state.members.room_for((task, registration.cid), address)
+    state.members.check_limits((task, registration.cid), address)
     return await state.shares.find(task, wanted.url)
 
 
-async def _task_fetch(state: SupernodeState, registration: wire.Registration, wanted: Wanted, task_url: str, address: str) -> Fetch:
+async def _task_fetch(state: SupernodeState, registration: wire.Registration, wanted: FetchRequest, task_url: str, address: str) -> Fetch:
     """Return the fetch of the download's task, a variant of it if the origin's Vary requires that."""
 
     def check_room(task: str) -> None:
-        state.members.room_for((task, registration.cid), address)
+        state.members.check_limits((task, registration.cid), address)
 
     shared = _fetch_from_hosts(state, wanted, task_url) if registration.native else None
     if shared is not None:
@@ -94,18 +94,18 @@ async def _task_fetch(state: SupernodeState, registration: wire.Registration, wa
         return shared
     fetch = await ensure_fetch(state, wanted, task_url, registration.md5 or registration.identifier, address, check_room)
     for names in (fetch.description.vary, ("*",)):
-        if fetch.description.answers(wanted.headers):
+        if fetch.description.matches(wanted.headers):
             break
-        task, name = state.credentials.variant(fetch.task, wanted.headers, names), fetch.wanted.cluster_name
+        task, name = state.credentials.variant(fetch.task, wanted.headers, names), fetch.request.cluster_name
         if state.fetches.cluster_names is not None and name:
             name = state.fetches.cluster_names.variant(name, wanted.headers, names)
         check_room(task)
-        request = replace(wanted, insecure=fetch.wanted.insecure, cacerts=fetch.wanted.cacerts, cluster_name=name)
+        request = replace(wanted, insecure=fetch.request.insecure, cacerts=fetch.request.cacerts, cluster_name=name)
         fetch = await state.fetches.ensure(task, request, address)
     return fetch
 
 
-def _fetch_from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> Fetch | None:
+def _fetch_from_hosts(state: SupernodeState, wanted: FetchRequest, task_url: str) -> Fetch | None:
     """Return the task of public content that hosts share as a whole, if the supernode has no copy from the content's place."""
     if not wanted.content or wanted.verified or any(name.lower() == "range" or is_private(name) for name, _ in wanted.headers):
         return None
@@ -117,7 +117,8 @@ def _fetch_from_hosts(state: SupernodeState, wanted: Wanted, task_url: str) -> F
 
 
 async def ensure_fetch(
-    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, check_room: Callable[[str], None] = lambda task: None
+    state: SupernodeState, wanted: FetchRequest, task_url: str, sign: str, address: str,
+    check_room: Callable[[str], None] = lambda task: None,
 ) -> Fetch:
     """Return the fetch of the first of the possible tasks whose origin can be verified as that task requires.
 
@@ -134,14 +135,14 @@ async def ensure_fetch(
         await state.access_proofs.prove(wanted, address)
         known = state.cdn.fetches.get(tasks[0][0])
         if known is not None:
-            known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
+            known.request = replace(known.request, url=wanted.url, headers=wanted.headers)
     if wanted.signed:
         await state.access_proofs.prove(wanted, address)
         for task, _ in tasks:
             known = state.cdn.fetches.get(task)
             if known is not None:
                 # The latest signature is valid longest.
-                known.wanted = replace(known.wanted, signed=wanted.signed)
+                known.request = replace(known.request, signed=wanted.signed)
     if tasks[-1][0] in state.cdn.fetches:
         del tasks[:-1]  # an earlier download has found that a redirect leads to an origin that needs the last task
     while True:
@@ -155,7 +156,7 @@ async def ensure_fetch(
 
 
 async def _shared_fetch(
-    state: SupernodeState, wanted: Wanted, task_url: str, sign: str, address: str, check_room: Callable[[str], None]
+    state: SupernodeState, wanted: FetchRequest, task_url: str, sign: str, address: str, check_room: Callable[[str], None]
 ) -> Fetch | None:
     """Return the fetch shared by clients whose own credentials open the same version; None without proof: each then has its own task.
 
@@ -173,10 +174,10 @@ async def _shared_fetch(
             known = state.cdn.fetches.get(task)
             if known is not None:
                 # These credentials were proved last.
-                known.wanted = replace(known.wanted, url=wanted.url, headers=wanted.headers)
+                known.request = replace(known.request, url=wanted.url, headers=wanted.headers)
             names = state.fetches.cluster_names
             name = names.shared_task(wanted, task_url, sign, version) if names is not None else ""
-            named = replace(wanted, cluster_name=name, proved=True)
+            named = replace(wanted, cluster_name=name, credentials_proved=True)
             fetch = await state.fetches.ensure(task, named, address)
         except OriginBusy:
             raise

@@ -10,7 +10,7 @@ from dfengine.errors import BadValue, ProtocolViolation
 from dfengine.location import OBJECTS, scheme_of
 from dfengine.origin.signed_origin import is_signed_form
 from dfengine.settings import parse_header
-from dfengine.supernode.copies.fetch_request import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from dfengine.supernode.state import SupernodeState
 from dfengine.task import (
     MOST_HEADERS,
@@ -127,7 +127,7 @@ def tree_of(registration: wire.Registration) -> TreeTask | None:
         raise ProtocolViolation(str(error)) from None
 
 
-def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> Wanted:
+def wanted(state: SupernodeState, registration: wire.Registration, address: str) -> FetchRequest:
     """Return the request to the origin; removes the certificates from the registration. Raises BadValue, RemoteError."""
     try:
         certificates = tuple(base64.b64decode(pem, validate=True) for pem in registration.root_cas or ())
@@ -135,10 +135,10 @@ def wanted(state: SupernodeState, registration: wire.Registration, address: str)
         raise BadValue(f"rootCAs: {INVALID}") from None
     registration.root_cas = None
     headers = tuple(parse_header(header) for header in registration.headers or ())
-    tries = Tries.within(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
+    tries = RetryLimits.of_client(registration.origin_tries, registration.origin_retry_time, registration.origin_connect_time,
                          registration.origin_first_byte_time)
     url, named = registration.raw_url, registration.task_url
-    return Wanted(
+    return FetchRequest(
         url, headers, registration.insecure, state.quota.shared(certificates, address), registration.md5, registration.signed_url,
         named if named != url else "", tries, content_of(named or "", url), tree=tree_of(registration),
         split=(registration.private or state.settings.private) != "share", identifier="" if registration.md5 else registration.identifier,

@@ -15,7 +15,7 @@ from dfengine.net.http import ConnectionState
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.redirected_hosts import RedirectedHosts
 from dfengine.supernode.swarm._state import Task
-from dfengine.supernode.swarm.registered_downloads import Key, Member, Members
+from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload, RegisteredDownloads
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SlicedWork
 
@@ -24,7 +24,7 @@ class Registry:
     """The downloads of one supernode. share: percent of all downloads for one client."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, swarm: Swarm, parked: ParkedPulls, share: int) -> None:
-        self.members = Members(share)
+        self.members = RegisteredDownloads(share)
         self.silent = 0
         """Downloads that were dismissed because they were silent for too long, since the start."""
         self.used: dict[str, float] = {}
@@ -37,7 +37,7 @@ class Registry:
 
     def leave(self, key: Key) -> None:
         """Remove a download; do nothing if it is not registered."""
-        self.members.dismiss(key)
+        self.members.remove(key)
         self._swarm.leave(*key, self._now())
         self._parked.release(key)
 
@@ -46,7 +46,7 @@ class Registry:
 
         The download need not have ended. It may still report the pieces that it receives, and pull again on another connection.
         """
-        member: Member = connection.party
+        member: RegisteredDownload = connection.party
         connection.party = None
         if member.connection is connection:
             member.connection = None
@@ -57,7 +57,7 @@ class Registry:
         """Remove downloads that the swarm dropped after a long silence."""
         self.silent += len(self._swarm.departed)
         for key in self._swarm.departed:
-            self.members.dismiss(key)
+            self.members.remove(key)
             self._parked.answer(key, wire.Pulled(wire.NOT_FOUND, msg="this download was silent for too long: register again"))
         self._swarm.departed.clear()
 
@@ -80,7 +80,7 @@ class Registry:
             if parked is not None and parked.number < past:
                 self._parked.answer(key, answer)
             if task not in self._swarm.tasks or cid not in self._swarm.tasks[task].downloads:
-                self.members.dismiss(key)
+                self.members.remove(key)
             yield
 
     def redirect(self, task: str, not_redirected: Callable[[], object]) -> None:
@@ -115,7 +115,7 @@ class Registry:
                 try:
                     member.check_length(length)
                 except RemoteError as error:
-                    self.members.dismiss(member.key)
+                    self.members.remove(member.key)
                     self._parked.answer(member.key, wire.Pulled(wire.CDN_FAILED, msg=str(error)))
                     self._swarm.leave(*member.key, self._now())
             yield

@@ -28,7 +28,7 @@ def share(state: SupernodeState, cluster: Cluster) -> None:
             state.loop.call_soon_threadsafe(partial(accuse, ip, port))
 
     def accuse(ip: str, port: int) -> None:
-        if state.swarm.peers.accused((ip, port, ""), state.now()):
+        if state.swarm.peers.isolate_reported((ip, port, ""), state.now()):
             state.wake()
 
     state.driver.on_wrong_source = report

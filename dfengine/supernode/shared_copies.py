@@ -17,10 +17,10 @@ from dfengine.errors import RemoteError, SourceGone
 from dfengine.net.dial import Connection
 from dfengine.net.dialer import Dialer
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.copies.announced_content import Claim, Claimed
+from dfengine.supernode.copies.announced_content import AnnouncedContent, Claim
 from dfengine.supernode.copies.fetch import FAILED, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.repair import missing_runs, verify_found
-from dfengine.supernode.copies.replica import Holders, replicate
+from dfengine.supernode.copies.replica import HolderConnections, replicate
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.swarm._state import ABSENT
 from dfengine.supernode.swarm.peers import Complaint
@@ -76,15 +76,15 @@ class SharedCopies:
     def keep(self, fetch: Fetch, claim: Claim, seconds: float) -> None:
         """Have a copy stored for `seconds`, as a sharer requests."""
         if seconds > 0:
-            claim.keep = time.time() + min(seconds, MOST_KEEP)
+            claim.keep_until = time.time() + min(seconds, MOST_KEEP)
             self._mark(fetch, claim)
-            if not self.is_kept(fetch.task) and claim.again < self._loop.time():
+            if not self.is_kept(fetch.task) and claim.retry_at < self._loop.time():
                 self.read(fetch, claim, "")
 
     def _mark(self, fetch: Fetch, claim: Claim) -> None:
         """Protect a whole copy from eviction until its time is over. Claims without a copy leave no mark on the disk."""
-        if claim.keep > time.time() and self.is_kept(fetch.task):
-            self._fetches.kept.keep(fetch.task, fetch.wanted.url, claim.keep)
+        if claim.keep_until > time.time() and self.is_kept(fetch.task):
+            self._fetches.kept.keep(fetch.task, fetch.request.url, claim.keep_until)
 
     def read(self, fetch: Fetch, claim: Claim, address: str) -> None:
         """Read all of the content, unless AT_ONCE readings run. address: of the client that needs it, "" for none."""
@@ -93,23 +93,23 @@ class SharedCopies:
         claim.reading = True
         self._reading.append(fetch)
         dialer = self._dialer()
-        holders = Holders(
+        holders = HolderConnections(
             lambda n: self._call_on_loop(lambda: self._sources(fetch, n), []), lambda ip, port: dialer.connect(ip, port, timeout=CONNECT),
             lambda source, n: self._post(self._report_source, fetch, source.cid, n),
             lambda: self._post(self._report_all_sources, fetch), self._connections,
         )  # fmt: skip
-        self._cdn.work(fetch, lambda fetch: replicate(fetch, holders), self._reading_ended, address)
+        self._cdn.submit(fetch, lambda fetch: replicate(fetch, holders), self._reading_ended, address)
 
     def read_again(self, fetch: Fetch, claim: Claim, now: float) -> None:
         """Read content again that is to be stored and is incomplete. now: loop time."""
-        if claim.keep > time.time() and claim.again < now and not claim.reading and not self.is_kept(fetch.task) and claim.sharers:
+        if claim.keep_until > time.time() and claim.retry_at < now and not claim.reading and not self.is_kept(fetch.task) and claim.sharers:
             self.read(fetch, claim, "")
 
     def verify(self, fetch: Fetch, claim: Claim) -> None:
         """Verify a copy that was found on disk: each piece is offered once it has been compared with its digest."""
         claim.reading = True
         self._reading.append(fetch)
-        self._cdn.work(fetch, _verify, self._reading_ended)
+        self._cdn.submit(fetch, _verify, self._reading_ended)
 
     @property
     def _readings(self) -> int:
@@ -122,11 +122,11 @@ class SharedCopies:
         """Finish a reading or verification, whose thread has ended."""
         claim = fetch.claim
         assert claim is not None
-        claim.reading, claim.again = False, self._loop.time() + AGAIN
+        claim.reading, claim.retry_at = False, self._loop.time() + AGAIN
         if fetch.state == RUNNING:
             fetch.state = SUCCESS
         self._mark(fetch, claim)
-        if fetch.state == SUCCESS and not claim.proved and claim.keep < time.time():
+        if fetch.state == SUCCESS and not claim.proved and claim.keep_until < time.time():
             self._discard(fetch, claim)
         self._on_available(fetch.task)
 
@@ -136,7 +136,7 @@ class SharedCopies:
         if file is not None and file.path:
             for n in file.available:
                 self._swarm.uncached(fetch.task, n, self._loop.time())
-            fetch.file = Claimed(claim.geometry, claim.digests)
+            fetch.file = AnnouncedContent(claim.geometry, claim.digests)
             self._fetches.remove(fetch.task)
 
     def _sources(self, fetch: Fetch, n: int) -> list[wire.Source]:
@@ -151,7 +151,7 @@ class SharedCopies:
         state = self._swarm.tasks.get(fetch.task)
         download = state.downloads.get(cid) if state is not None and self._cdn.fetches.get(fetch.task) is fetch else None
         if download is not None:
-            self._swarm.judged(Complaint(fetch.task, n, download.source, download.peer.key), "digest", self._loop.time())
+            self._swarm.apply_verdict(Complaint(fetch.task, n, download.source, download.peer.key), "digest", self._loop.time())
             self._wake()
 
     def _report_all_sources(self, fetch: Fetch) -> None:
@@ -175,11 +175,11 @@ class SharedCopies:
 
     def expire(self) -> None:
         """Remove copies whose time is over, unless a download needs them."""
-        for task in self._fetches.kept.over(time.time()):
-            if self._fetches.order(task) < 2:
+        for task in self._fetches.kept.expired(time.time()):
+            if self._fetches.eviction_rank(task) < 2:
                 fetch = self._cdn.fetches.get(task)
                 if fetch is not None and fetch.claim is not None and fetch.claim.sharers:
-                    fetch.claim.keep = 0.0
+                    fetch.claim.keep_until = 0.0
                     self._discard(fetch, fetch.claim)
                 else:
                     self._fetches.drop(task)
@@ -194,4 +194,4 @@ def _verify(fetch: Fetch) -> None:
     """Compare each piece of a copy found on disk with its digest; matching pieces are offered."""
     if fetch.file is not None:
         with contextlib.suppress(SourceGone, RemoteError):
-            verify_found(fetch, fetch.file, fetch.arrived)
+            verify_found(fetch, fetch.file, fetch.piece_stored)

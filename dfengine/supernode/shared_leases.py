@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dfengine.supernode.cluster.redis_scripts import ClusterError
 from dfengine.supernode.swarm.origin_leases import TERM
-from dfengine.supernode.swarm.origin_quota import HUNGRY
+from dfengine.supernode.swarm.origin_quota import WAITING_TERM
 
 if TYPE_CHECKING:
     from dfengine.supernode.cluster.membership import Cluster
@@ -40,7 +40,7 @@ class SharedLeases:
 
     def __init__(self, queue: OriginQueue, cluster: Cluster, loop: asyncio.AbstractEventLoop) -> None:
         self._queue, self._cluster, self._loop = queue, cluster, loop
-        self._seats = queue.share(self.changed)
+        self._seats = queue.use_cluster(self.changed)
         self._due: dict[str, float] = {}
         """Origin -> the loop time at which its next report is due."""
         self._wakeup = asyncio.Event()
@@ -70,17 +70,17 @@ class SharedLeases:
     async def _report(self, names: list[str]) -> None:
         for name in names:
             del self._due[name]
-        demand = {self._cluster.keyed_name(name): self._queue.tells(name) for name in names}
+        demand = {self._cluster.keyed_name(name): self._queue.report(name) for name in names}
         request = partial(_seats, id=self._cluster.own.id, limit=self._queue.leases.limit, demand=demand)
         try:
             found = await self._cluster.request(request, ANSWER)
         except ClusterError:
-            self._seats.lost(1 + len(self._cluster.others))
+            self._seats.use_shares(1 + len(self._cluster.others))
         else:
-            self._seats.counted_by_redis(dict(zip(names, found, strict=True)))
+            self._seats.set_counts(dict(zip(names, found, strict=True)))
         for name in names:
-            self._queue.answered(name)
-            held, wanted = self._queue.standing(name)
+            self._queue.on_cluster_answer(name)
+            held, wanted = self._queue.counts(name)
             counted = self._seats.counted(name)
             if wanted or held or counted is not None:
                 self._due.setdefault(name, self._loop.time() + (RENEW if held == counted and not wanted else POLL))
@@ -92,4 +92,4 @@ class SharedLeases:
 
 
 def _seats(scripts: RedisScripts, id: str, limit: int, demand: dict[str, tuple[int, int]]) -> list[int]:
-    return scripts.seats(id, limit, demand, TERM, HUNGRY)
+    return scripts.seats(id, limit, demand, TERM, WAITING_TERM)

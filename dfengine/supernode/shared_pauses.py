@@ -25,14 +25,14 @@ def share(pauses: OriginPauses, cluster: Cluster) -> None:
     def send(origin: str, pause: Pause, now: float) -> None:
         if len(origin) <= LONGEST_NAME:
             name = f"{KIND}:{sha256(origin.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
-            message = {"origin": origin, "asked": pause.asked, "reason": pause.reason, "by": cluster.own.address}
+            message = {"origin": origin, "asked": pause.requested, "reason": pause.reason, "by": cluster.own.address}
             cluster.notices.send(name, message, pause.until - now)
 
     def receive(notice: Notice) -> None:
         origin, asked, reason, by = (notice.fields.get(name) for name in ("origin", "asked", "reason", "by"))
         if isinstance(origin, str) and len(origin) <= LONGEST_NAME and isinstance(reason, str) and isinstance(by, str):
             now = time.monotonic()
-            pauses.paused_elsewhere(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
+            pauses.apply_remote(origin, Pause(now + min(notice.seconds, LONGEST), asked is True, reason[:200], by[:100]), now)
 
-    pauses.paused_here = send
+    pauses.on_paused = send
     cluster.notices.subscribe(KIND, receive)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dfengine.supernode.cluster.membership import Cluster
     from dfengine.supernode.cluster.notices import Notice
-    from dfengine.supernode.copies.retention import Kept
+    from dfengine.supernode.copies.retention import Retention
 
 KIND = "pin"
 
@@ -30,7 +30,7 @@ AHEAD = 120.0
 """Seconds by which another supernode's clock may be ahead."""
 
 
-def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
+def share(kept: Retention, cluster: Cluster, post: Callable[..., object]) -> None:
     """Share from now on. post: calls a function on the loop's thread. Call before the cluster starts."""
 
     def send(task: str, url: str, pinned: bool, changed: float) -> None:
@@ -42,13 +42,13 @@ def share(kept: Kept, cluster: Cluster, post: Callable[..., object]) -> None:
         if not (isinstance(task, str) and TASK_ID.fullmatch(task) and isinstance(url, str) and isinstance(pinned, bool)):
             return
         if isinstance(changed, int | float) and 0 < changed < time.time() + AHEAD:
-            post(partial(kept.changed_elsewhere, task, url[:LONGEST_URL], pinned, float(changed)))
+            post(partial(kept.apply_remote, task, url[:LONGEST_URL], pinned, float(changed)))
 
     def repeat() -> None:
         for task, keep in kept.pins()[:MOST_NOTICES]:
             send(task, keep.url, True, keep.changed)
 
-    kept.changed_here = send
+    kept.on_changed = send
     cluster.notices.subscribe(KIND, receive)
     cluster.notices.on_data_loss(partial(post, repeat))
     repeat()

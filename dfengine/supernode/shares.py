@@ -23,7 +23,7 @@ from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.copies.announced_content import DIGEST, Claim
 from dfengine.supernode.copies.cache import Cache
 from dfengine.supernode.copies.fetch import FAILED, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.origin_fetches import OriginFetches
 from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_copies import SharedCopies
@@ -86,16 +86,16 @@ class Shares:
         fetch = self._find(task, announcement.name)
         claim = fetch.claim if fetch is not None else None
         if fetch is not None and fetch.state == FAILED:
-            if claim is not None and claim.same(announcement.length, announcement.digests):
+            if claim is not None and claim.has_pieces(announcement.length, announcement.digests):
                 raise RemoteError(str(fetch.error))
             self._fetches.forget(task)
             fetch = None
         if fetch is None or claim is None:
-            wanted = Wanted(announcement.name)
+            wanted = FetchRequest(announcement.name)
             self._fetches.quota.admit(task, wanted, address, len(announcement.digests))
             fetch = self._cdn.share(task, wanted, Claim(geometry, announcement.digests))
             self._begin(fetch)
-        elif not claim.same(announcement.length, announcement.digests):
+        elif not claim.has_pieces(announcement.length, announcement.digests):
             if claim.proved:
                 raise RemoteError(f"the file to be shared as {announcement.name} has another digest: it was changed")
             self.copies.read(fetch, claim, address)
@@ -174,7 +174,7 @@ class Shares:
             return None
         file, description = found
         claim = Claim(file.geometry, bytes(file.record.digests), proved=True)
-        wanted = Wanted(name)
+        wanted = FetchRequest(name)
         self._fetches.quota.admit(task, wanted, "", len(claim.digests))
         fetch = self._cdn.share(task, wanted, claim)
         fetch.file, fetch.description, fetch.from_cache = file, description, True
@@ -244,12 +244,12 @@ class Shares:
             self._registry.leave((fetch.task, cid))
         task = self._swarm.tasks.get(fetch.task)
         if task is None or not task.unfinished or not self._is_incomplete(fetch):
-            claim.lacking = 0.0
-        elif not claim.lacking:
-            claim.lacking = now
-        elif now - claim.lacking > LACKING:
-            claim.lacking = 0.0
-            self._registry.end_task(fetch.task, f"a part of {fetch.wanted.url} is not available any more: its sharers have left")
+            claim.lacking_since = 0.0
+        elif not claim.lacking_since:
+            claim.lacking_since = now
+        elif now - claim.lacking_since > LACKING:
+            claim.lacking_since = 0.0
+            self._registry.end_task(fetch.task, f"a part of {fetch.request.url} is not available any more: its sharers have left")
             self._fetches.forget(fetch.task)
         self.copies.read_again(fetch, claim, now)
 

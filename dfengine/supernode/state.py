@@ -34,7 +34,7 @@ from dfengine.supernode.registry import Registry
 from dfengine.supernode.shared_leases import SharedLeases
 from dfengine.supernode.shares import Shares
 from dfengine.supernode.swarm.limits import Limits
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.swarm_driver import SwarmDriver
 from dfengine.supernode.task_names import TaskNames
@@ -125,7 +125,7 @@ class SupernodeState:
         self.swarm.requested(task, n, client_of(address), taken, self.now())
         self.wake()
 
-    def member(self, task: str, cid: str, address: str) -> Member:
+    def member(self, task: str, cid: str, address: str) -> RegisteredDownload:
         """Return a registered download. address: the sender's, which must be the one that the download registered from.
 
         Raises UnknownTask, UnknownDownload, or the failure of its task (RemoteError).

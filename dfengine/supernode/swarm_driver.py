@@ -9,7 +9,7 @@ from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.pull_answers import PullAnswers
 from dfengine.supernode.registry import Registry
-from dfengine.supernode.swarm.swarm import TURN, Swarm
+from dfengine.supernode.swarm.swarm import BATCH, Swarm
 from dfengine.supernode.verifier import Verifier
 
 SANCTIONS = {"blocked": "source_blocked", "isolated": "source_isolated", "released": "source_released"}
@@ -38,7 +38,7 @@ class SwarmDriver:
 
     def wake(self) -> None:
         """After each event: answer parked pulls that became answerable, about TURN at a time, and set the timer of the next deadline."""
-        swarm, left = self._swarm, TURN
+        swarm, left = self._swarm, BATCH
         while swarm.wakeable and left > 0:
             task = next(iter(swarm.wakeable))
             left -= 1
@@ -65,12 +65,12 @@ class SwarmDriver:
         sanctions = self._swarm.peers.sanctions
         while sanctions:
             sanction = sanctions.popleft()
-            log = self._events.warning if sanction.what == "isolated" else self._events.info
+            log = self._events.warning if sanction.kind == "isolated" else self._events.info
             source = f"{sanction.key[0]}:{sanction.key[1]}" if sanction.key[1] else sanction.key[0]
-            wrong = (sanction.what, sanction.why, sanction.client) == ("isolated", "digest", "")
+            wrong = (sanction.kind, sanction.why, sanction.client) == ("isolated", "digest", "")
             if self.on_wrong_source is not None and wrong and sanction.key[1]:
                 self.on_wrong_source(sanction.key[0], sanction.key[1])
-            log(SANCTIONS[sanction.what], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
+            log(SANCTIONS[sanction.kind], source=source, reason=sanction.why, client=sanction.client, task=sanction.task_id)
 
     def _continue(self) -> None:
         self._waking = False

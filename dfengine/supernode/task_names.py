@@ -1,8 +1,8 @@
 """Public names of tasks, for administrators and logs: the id, or an alias where the id gives access to a private file.
 
 A client that has a task's id may read its file at the download port, and a download's CID reveals the path at which its host serves the
-file. So an id is shown only where the URL beside it is all that a registration needs (`copies.fetch_request.Wanted.open`). Any other task
-has
+file. So an id is shown only where the URL beside it is all that a registration needs (`FetchRequest.open` in `copies.fetch_request`). Any
+other task has
 
     alias = HMAC-SHA256(the supernode's own key, id)
 
@@ -19,7 +19,7 @@ from dfengine.errors import LocalError
 
 if TYPE_CHECKING:
     from dfengine.events import Value
-    from dfengine.supernode.copies.fetch_request import Wanted
+    from dfengine.supernode.copies.fetch_request import FetchRequest
     from dfengine.supernode.credentials import Credentials
 
 MOST = 1 << 16
@@ -43,7 +43,7 @@ class TaskNames:
         self._former: dict[str, None] = {}
         """Ids of private tasks that have left memory, the oldest first."""
 
-    def add(self, task: str, wanted: Wanted) -> None:
+    def add(self, task: str, wanted: FetchRequest) -> None:
         """Note a task that enters memory."""
         self._former.pop(task, None)
         if not wanted.open and task not in self._aliases:
@@ -70,7 +70,7 @@ class TaskNames:
         return self._aliases.get(task, task)
 
     def public_name_of(self, task: str, open: bool) -> str:
-        """Return the name of a task that need not be in memory. open: see `Wanted.open`."""
+        """Return the name of a task that need not be in memory. open: see `FetchRequest.open`."""
         known = self._aliases.get(task)
         if open or known is not None:
             return known or task

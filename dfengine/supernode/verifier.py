@@ -69,7 +69,7 @@ class Verifier:
         self._connections: set[Connection] = set()
 
     def start(self) -> None:
-        """Start the verification of all sources in `complaints`; each result is passed to `swarm.judged`."""
+        """Start the verification of all sources in `complaints`; each result is passed to `swarm.apply_verdict`."""
         complaints = self._swarm.complaints.copy()
         self._swarm.complaints.clear()
         for complaint in complaints:
@@ -78,7 +78,7 @@ class Verifier:
             shared = fetch is not None and fetch.claim is not None  # its digests are known without the bytes
             here = file is not None and complaint.n < len(file.available) and (shared or complaint.n in file.available)
             if file is None or not here or self._waiting >= MOST or not may_connect(complaint.source, self._access):
-                self._swarm.judged(complaint, "", self._loop.time())
+                self._swarm.apply_verdict(complaint, "", self._loop.time())
                 continue
             self._waiting += 1
             self._threads.submit(self._check, complaint, file, file.record.digest(complaint.n))
@@ -92,7 +92,7 @@ class Verifier:
         self._waiting -= 1
         fetch = self._fetches.get(complaint.task_id)
         # If the file has been replaced by another version, the source may serve that one.
-        self._swarm.judged(complaint, found if fetch is not None and fetch.file is file else "", self._loop.time())
+        self._swarm.apply_verdict(complaint, found if fetch is not None and fetch.file is file else "", self._loop.time())
         self._wake()
 
     def close(self) -> None:

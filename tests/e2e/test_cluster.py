@@ -502,16 +502,16 @@ def test_a_host_that_was_sent_on_once_is_served_when_it_returns(tmp_path: Path) 
         [fetch] = node.cdn.fetches.values()
         others = [ClusterMember("0" * 32, "10.0.0.1:8002")]
         node.fetches.cluster = SimpleNamespace(others=others, close=lambda: None, release=lambda task: None)  # type: ignore[assignment]
-        fetch.insisted = False
-        node.fetches.fetch_sends_on(fetch, "a reason")
+        fetch.registered_again = False
+        node.fetches.fetch_redirects_hosts(fetch, "a reason")
         assert [member.native for member in node.members.values()] == [0], "a 1.x client cannot be sent to another supernode"
-        assert fetch.insisted
-        fetch.insisted = False
+        assert fetch.registered_again
+        fetch.registered_again = False
         for host in (1, 2):
             await register(host)
-        assert not fetch.insisted
+        assert not fetch.registered_again
         await register(1)
-        assert fetch.insisted, "the host found no other supernode"
+        assert fetch.registered_again, "the host found no other supernode"
         await register(4, native=0)
         await register(5, follows=True)
         await asyncio.to_thread(node.cdn.close)

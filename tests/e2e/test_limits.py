@@ -17,7 +17,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import idle_sweep
 from dfengine.supernode import state as nodes
 from dfengine.supernode.api_preheat import PreheatRoutes
-from dfengine.supernode.copies.fetch_request import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from dfengine.supernode.preheats import Preheats
 from dfengine.supernode.registration import register
 from tests.e2e.scene import Scene
@@ -33,7 +33,7 @@ def test_a_full_supernode_refuses_before_it_reads_the_origin(
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with pytest.raises(RemoteError, match=said):
-            await register(node, wire.Registration(cid="c", ip="127.0.0.1"), Wanted("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
+            await register(node, wire.Registration(cid="c", ip="127.0.0.1"), FetchRequest("http://127.0.0.1:1/f"), "http://127.0.0.1:1/f")
         preheat = Request("POST", b"/api/v1/preheats", {}, b'{"url": "http://127.0.0.1:1/f"}', "127.0.0.1")
         if said == "tasks":
             preheats = Preheats(node)
@@ -52,7 +52,7 @@ def test_headers_of_a_waiting_preheat_count_towards_its_clients_quota(tmp_path: 
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         waiting = asyncio.Event()
 
-        async def ensure(task: str, wanted: Wanted, address: str) -> None:
+        async def ensure(task: str, wanted: FetchRequest, address: str) -> None:
             waiting.set()
             await asyncio.sleep(60)
 
@@ -80,7 +80,7 @@ def test_expired_origin_leases_are_swept(tmp_path: Path) -> None:
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         leases = node.origins.leases
-        assert leases.ask("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
+        assert leases.acquire("origin:80", "127.0.0.1", "somebody", node.now() - 2 * leases.term)
         await idle_sweep.sweep(node)
         assert len(leases) == 0
         node.close()
@@ -94,7 +94,7 @@ def test_a_forgotten_failed_fetch_is_freed_without_the_garbage_collector(tmp_pat
     async def play() -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         with socket.create_server(("127.0.0.1", 0)) as closed:
-            wanted = Wanted(f"http://127.0.0.1:{closed.getsockname()[1]}/f", tries=Tries(1))
+            wanted = FetchRequest(f"http://127.0.0.1:{closed.getsockname()[1]}/f", retry_limits=RetryLimits(1))
         with pytest.raises(RemoteError, match="reach") as caught:
             await node.fetches.ensure("ab" * 32, wanted)
         del caught

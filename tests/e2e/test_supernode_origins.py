@@ -23,7 +23,7 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode import api_v1
 from dfengine.supernode import state as nodes
 from dfengine.supernode.copies.fetch import SUCCESS
-from dfengine.supernode.copies.fetch_request import Tries, Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from tests.e2e.scene import Scene, Supernode, descriptors, until
 from tests.e2e.test_faults import post, registration
 from tests.origins.answers import etag_of, refuse, serve
@@ -148,7 +148,10 @@ def test_the_most_patient_client_decides_how_long_an_origin_is_tried(tmp_path: P
 
     async def play(address: str) -> None:
         node = nodes.SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
-        hasty, patient = (Wanted(address, tries=tries) for tries in (Tries.within(1, 0.1, 5.0, 5.0), Tries.within(0, 0.0, 0.0, 0.0)))
+        hasty, patient = (
+            FetchRequest(address, retry_limits=limits)
+            for limits in (RetryLimits.of_client(1, 0.1, 5.0, 5.0), RetryLimits.of_client(0, 0.0, 0.0, 0.0))
+        )
         fetches = [asyncio.ensure_future(node.fetches.ensure("ab" * 32, wanted)) for wanted in (hasty, patient)]
         assert {(await fetch).geometry.length for fetch in fetches} == {SMALL}
         await asyncio.to_thread(node.cdn.close)
@@ -162,14 +165,14 @@ def test_the_most_patient_client_decides_how_long_an_origin_is_tried(tmp_path: P
 @pytest.mark.parametrize(
     ("wish", "had"),
     [
-        ((0, 0.0, 0.0, 0.0), Tries()), ((1, 0.0, 0.0, 0.0), Tries(0)), ((3, 2.0, 1.0, 4.0), Tries(2, 2.0, 1.0, 4.0)),
-        ((1 << 31, 1e9, 1e9, 1e9), Tries(seconds=1e9)),
+        ((0, 0.0, 0.0, 0.0), RetryLimits()), ((1, 0.0, 0.0, 0.0), RetryLimits(0)), ((3, 2.0, 1.0, 4.0), RetryLimits(2, 2.0, 1.0, 4.0)),
+        ((1 << 31, 1e9, 1e9, 1e9), RetryLimits(seconds=1e9)),
     ],
 )
-def test_a_wish_is_bounded_by_what_a_supernode_does_by_itself(wish: tuple[int, float, float, float], had: Tries) -> None:
-    assert Tries.within(*wish) == had
-    assert had | Tries() == Tries() | had == Tries()
-    assert Tries(1, 3.0, 1.0, 9.0) | Tries(2, 2.0, 2.0, 8.0) == Tries(2, 3.0, 2.0, 9.0)
+def test_a_wish_is_bounded_by_what_a_supernode_does_by_itself(wish: tuple[int, float, float, float], had: RetryLimits) -> None:
+    assert RetryLimits.of_client(*wish) == had
+    assert had | RetryLimits() == RetryLimits() | had == RetryLimits()
+    assert RetryLimits(1, 3.0, 1.0, 9.0) | RetryLimits(2, 2.0, 2.0, 8.0) == RetryLimits(2, 3.0, 2.0, 9.0)
 
 
 def test_a_final_refusal_is_remembered_for_the_interval(stage: Scene) -> None:
@@ -354,7 +357,7 @@ def test_a_copy_that_is_forgotten_is_compared_no_further(tmp_path: Path) -> None
     async def play(server: Server) -> None:
         settings = SupernodeSettings(advertise_ip="127.0.0.1", revalidate_interval=0.0)
         node = nodes.SupernodeState(settings, str(tmp_path), asyncio.get_running_loop())
-        wanted = Wanted(url(server))
+        wanted = FetchRequest(url(server))
         fetch = await node.fetches.ensure("ab" * 32, wanted)
         while fetch.state != SUCCESS:
             await asyncio.sleep(0.01)

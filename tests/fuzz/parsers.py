@@ -251,7 +251,7 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
     "pulled1": partial(message, messages.decode_pulled1),
     "registered": partial(message, messages.decode_registered),
     "origin_ask": partial(message, wire.decode_origin_ask),
-    "reading_ask": partial(message, reading_messages.decode_ask),
+    "reading_ask": partial(message, reading_messages.decode_request),
     "reading": partial(message, reading_messages.decode_answer),
     "announcement": partial(message, wire.decode_announcement),
     "announced": partial(message, wire.decode_announced),

@@ -15,7 +15,7 @@ from dfengine import wire
 from dfengine.errors import BadValue, OriginBusy, OriginError, OriginForbidden
 from dfengine.net.origin_access import OriginAccess
 from dfengine.supernode.access_proofs import AccessProofs
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.credentials import Credentials
 from dfengine.supernode.registration_check import checked
 from tests.origins import quiet
@@ -57,7 +57,7 @@ def store() -> Iterator[str]:
 def prove(signed: str, access: OriginAccess | None = None) -> None:
     async def run() -> None:
         with closing(AccessProofs(asyncio.get_running_loop(), access or OriginAccess(), 75)) as proofs:
-            await proofs.prove(Wanted(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
+            await proofs.prove(FetchRequest(URL, (("Range", "bytes=5-9"),), signed=signed), "10.0.0.1")
 
     asyncio.run(run())
 
@@ -80,7 +80,7 @@ def test_one_client_cannot_have_all_threads_try() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as silent, closing(AccessProofs(loop, OriginAccess(), 25)) as proofs:
-            wanted = Wanted(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
+            wanted = FetchRequest(URL, signed=f"http://127.0.0.1:{silent.getsockname()[1]}/k")
             tries = [asyncio.create_task(proofs.prove(wanted, "10.0.0.1")) for _ in range(4)]
             await asyncio.sleep(0.05)
             with pytest.raises(OriginBusy):
@@ -98,7 +98,7 @@ def test_a_task_is_shared_by_those_who_sign_for_the_same_url(tmp_path: Path) -> 
     credentials = Credentials(str(tmp_path))
 
     def task(signed: str, *headers: tuple[str, str]) -> str:
-        [(name, _)] = credentials.tasks(Wanted(URL, headers, signed=signed), URL)
+        [(name, _)] = credentials.tasks(FetchRequest(URL, headers, signed=signed), URL)
         return name
 
     one = task("https://h/models/k?X-Amz-Signature=a&X-Amz-Date=1")
@@ -137,7 +137,7 @@ def test_a_file_of_http_is_shared_by_those_who_have_its_url_signed(tmp_path: Pat
     credentials, url = Credentials(str(tmp_path)), "http://h/xorbs/k"
 
     def tasks(query: str, sign: str = "", **more: Any) -> list[str]:
-        wanted = Wanted(url, (("Range", "bytes=5-9"),), signed=f"{url}?{query}" if query else "", **more)
+        wanted = FetchRequest(url, (("Range", "bytes=5-9"),), signed=f"{url}?{query}" if query else "", **more)
         return [name for name, _ in credentials.tasks(wanted, url, sign)]
 
     [one] = tasks("Signature=a")
@@ -153,7 +153,7 @@ def test_a_signature_for_one_range_is_shown_with_that_range(monkeypatch: pytest.
             async def run() -> None:
                 with closing(AccessProofs(asyncio.get_running_loop(), OriginAccess(), 75)) as proofs:
                     url = f"{base}{path}"
-                    wanted = Wanted(url, (("Range", "bytes=0-0"),), signed=f"{url}?Signature=secret")
+                    wanted = FetchRequest(url, (("Range", "bytes=0-0"),), signed=f"{url}?Signature=secret")
                     await proofs.prove(wanted, "10.0.0.1")
 
             asyncio.run(run())

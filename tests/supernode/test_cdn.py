@@ -21,10 +21,10 @@ from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies import cdn
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.fetch_thread import fail
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.time_slices import SLICE
 from dfengine.task import Peer
 from tests.swarm.invariant import check
@@ -34,7 +34,7 @@ TASK = "ab" * 32
 
 def fetch_of(node: SupernodeState, count: int) -> Fetch:
     """One of `count` pieces, begun as far as its head is known, without a thread."""
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches, node.fetches.room)
+    fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.cdn._post_if_current, node.fetches, node.fetches.room)
     fetch.file = node.cache.create(TASK, Geometry(count << 22), fetch.description)
     node.cdn.fetches[TASK] = fetch
     node.fetches.fetch_head(fetch)
@@ -45,7 +45,7 @@ def test_what_a_forgotten_fetch_tells_is_not_of_the_one_that_came_after(tmp_path
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
         old = fetch_of(node, 3)
-        node.cdn._current(node.fetches.fetch_piece, old, 1)
+        node.cdn._post_if_current(node.fetches.fetch_piece, old, 1)
         node.fetches.forget(TASK)
         fetch_of(node, 3)
         fail(old, OriginTruncated("it was stopped"))
@@ -65,12 +65,12 @@ def test_a_failure_that_is_not_told_yet_counts(tmp_path: Path, monkeypatch: pyte
         fail(old, OriginTruncated("cut"))
         assert old.state == FAILED
 
-        def start(task: str, wanted: Wanted, address: str) -> Fetch:
+        def start(task: str, wanted: FetchRequest, address: str) -> Fetch:
             assert task not in node.swarm.tasks, "what the old copy had is not the new one's"
             return fetch_of(node, 3)
 
         monkeypatch.setattr(node.cdn, "start", start)
-        fresh = asyncio.ensure_future(node.fetches.ensure(TASK, old.wanted))
+        fresh = asyncio.ensure_future(node.fetches.ensure(TASK, old.request))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert node.counts["cdn_failed"] == 1
@@ -88,8 +88,8 @@ def test_whoever_waits_for_the_head_of_a_task_that_is_removed_is_told(tmp_path: 
         fetch.state = SUCCESS
         node.fetches.validated[TASK] = -1e9
         fetch.description.etag = "x"
-        fetch.wanted = Wanted("http://127.0.0.1:1/f")
-        waiting = asyncio.ensure_future(node.fetches.ensure(TASK, fetch.wanted))
+        fetch.request = FetchRequest("http://127.0.0.1:1/f")
+        waiting = asyncio.ensure_future(node.fetches.ensure(TASK, fetch.request))
         await asyncio.sleep(0)
         node.fetches.forget(TASK)
         with pytest.raises(RemoteError, match="register again"):
@@ -133,8 +133,8 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     monkeypatch.setattr(cdn, "run", slow)
     fetching = cdn.Cdn(Cache(str(tmp_path)), post, None, None, workers=4)  # type: ignore[arg-type]
     for name in "abcde":
-        fetching.start(name, Wanted("http://127.0.0.1:1/f"), "2001:db8::" + name)
-    fetching.start("f", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+        fetching.start(name, FetchRequest("http://127.0.0.1:1/f"), "2001:db8::" + name)
+    fetching.start("f", FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
     assert {begun.get(timeout=60) for _ in range(4)} == {"a", "b", "c", "f"}, "one network is one client"
     go["b"].set()
     assert begun.get(timeout=60) == "d"
@@ -142,15 +142,15 @@ def test_one_client_keeps_some_threads_free_for_others(tmp_path: Path, monkeypat
     for _ in range(2):
         posted.get(timeout=60)
     assert begun.empty(), "what another gives back is not its"
-    fetching.start("g", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+    fetching.start("g", FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
     assert begun.get(timeout=60) == "g"
     for each in go.values():
         each.set()
     assert begun.get(timeout=60) == "e"
     for _ in range(5):
         posted.get(timeout=60)
-    assert not len(fetching._fetching.shares)
-    assert not fetching._fetching.queued
+    assert not len(fetching._fetch_threads.shares)
+    assert not fetching._fetch_threads.queued
     fetching.close()
 
 
@@ -161,19 +161,19 @@ def test_one_client_keeps_some_threads_for_md5s_free_for_others(tmp_path: Path, 
         begun.put(fetch.task)
         go.wait(60)
 
-    monkeypatch.setattr(cdn, "follow", slow)
+    monkeypatch.setattr(cdn, "compute_md5s", slow)
     cache = Cache(str(tmp_path))
     following = cdn.Cdn(cache, lambda *event: posted.put(event), None, None, workers=4)  # type: ignore[arg-type]
-    fetches = {name: Fetch(name, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None) for name in "abcdef"}  # type: ignore[arg-type]
+    fetches = {name: Fetch(name, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None) for name in "abcdef"}  # type: ignore[arg-type]
     for name in "abcde":
-        following.follow(fetches[name], "10.0.0.1")
-        following.follow(fetches[name], "10.0.0.1")
-    following.follow(fetches["f"], "10.0.0.2")
+        following.compute_md5s(fetches[name], "10.0.0.1")
+        following.compute_md5s(fetches[name], "10.0.0.1")
+    following.compute_md5s(fetches["f"], "10.0.0.2")
     assert {begun.get(timeout=60) for _ in range(4)} == {"a", "b", "c", "f"}
     following.fetches["d"] = fetches["d"]
     following.forget("d")
     go.set()
-    while following._following.queued or len(following._following.shares):
+    while following._md5_threads.queued or len(following._md5_threads.shares):
         event, *given = posted.get(timeout=60)
         event(*given)
     assert begun.get(timeout=60) == "e"
@@ -191,9 +191,9 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
     monkeypatch.setattr(cdn, "run", slow)
     fetching = cdn.Cdn(Cache(str(tmp_path)), lambda *event: posted.put(event), None, None, workers=4)  # type: ignore[arg-type]
     for name in "abc":
-        fetching.start(name, Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
-    gone = [weakref.ref(fetching.start(f"d{i}", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")) for i in range(5)]
-    fetching.start("last", Wanted("http://127.0.0.1:1/f"), "10.0.0.1")
+        fetching.start(name, FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
+    gone = [weakref.ref(fetching.start(f"d{i}", FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")) for i in range(5)]
+    fetching.start("last", FetchRequest("http://127.0.0.1:1/f"), "10.0.0.1")
     for i in range(5):
         fetching.forget(f"d{i}")
     gc.collect()
@@ -203,8 +203,8 @@ def test_a_fetch_that_is_forgotten_before_its_turn_is_kept_by_nobody(tmp_path: P
         event, *arguments = posted.get(timeout=60)
         event(*arguments)
     assert sorted(begun.get(timeout=60) for _ in range(4)) == ["a", "b", "c", "last"]
-    assert not fetching._fetching.queued
-    assert not fetching._fetching.client_of
+    assert not fetching._fetch_threads.queued
+    assert not fetching._fetch_threads.client_of
     fetching.close()
 
 
@@ -224,8 +224,8 @@ def test_md5s_of_a_copy_are_computed_once_however_many_ask(tmp_path: Path, monke
 
         monkeypatch.setattr(fetch.file, "verify", verify)
         for _ in range(3):
-            node.cdn.follow(fetch)
-            while fetch.following:
+            node.cdn.compute_md5s(fetch)
+            while fetch.computing_md5:
                 await asyncio.sleep(0.01)
         assert proved == [0, 1]
         node.close()
@@ -237,12 +237,12 @@ def test_a_task_that_failed_counts_as_what_is_wanted_now(tmp_path: Path, monkeyp
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), asyncio.get_running_loop())
 
-        def start(task: str, wanted: Wanted, address: str) -> Fetch:
+        def start(task: str, wanted: FetchRequest, address: str) -> Fetch:
             return fetch_of(node, 1)
 
         monkeypatch.setattr(node.cdn, "start", start)
         for headers, address in (((), "10.0.0.1"), ((("x", "y" * 9000),), "10.0.0.2")):
-            waiting = asyncio.ensure_future(node.fetches.ensure(TASK, Wanted("http://o/f", headers), address))
+            waiting = asyncio.ensure_future(node.fetches.ensure(TASK, FetchRequest("http://o/f", headers), address))
             await asyncio.sleep(0)
             fail(node.cdn.fetches[TASK], OriginTruncated("cut"))
             waiting.cancel()
@@ -289,14 +289,14 @@ def test_a_copy_is_wrong_where_its_bytes_or_its_digest_changed(tmp_path: Path) -
     assert [file.verify(n, buffer) for n in range(3)] == [False, True, False]
     assert list(file.available) == list(file.record.available) == [1]
     os.truncate(file.path, (4 << 20) + 100)
-    assert file.cut_off() == [1]
+    assert file.drop_truncated() == [1]
     assert os.path.getsize(file.path) == file.geometry.length
 
 
 def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path) -> None:
     async def play() -> None:
         node = SupernodeState(SupernodeSettings(advertise_ip="127.0.0.1"), str(tmp_path), loop := asyncio.get_running_loop())
-        fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), node.cache, node.cdn._current, node.fetches, node.fetches.room)
+        fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), node.cache, node.cdn._post_if_current, node.fetches, node.fetches.room)
         fetch.file = node.cache.create(TASK, Geometry(-1), fetch.description)
         node.cdn.fetches[TASK] = fetch
         node.fetches.fetch_head(fetch)
@@ -304,7 +304,7 @@ def test_who_expects_another_length_ends_before_the_task_has_one(tmp_path: Path)
         peer = Peer("10.0.0.1", 15001, "/peer/file/x")
         for i in range(3000):
             node.swarm.join(TASK, str(i), peer, node.now())
-            node.members.admit((TASK, str(i)), Member("s", "", 1, peer, "10.0.0.1", expects=5 if i % 3 else 7))
+            node.members.add((TASK, str(i)), RegisteredDownload("s", "", 1, peer, "10.0.0.1", expected_length=5 if i % 3 else 7))
         last = node.parked.park((TASK, "2999"), 1, 60.0)
         fetch.file.learn_length(7)
         clock = iter(range(1 << 20))

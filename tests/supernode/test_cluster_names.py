@@ -8,7 +8,7 @@ from typing import Any
 from dfengine.origin.local_root import Roots
 from dfengine.origin.origin_settings import SharedResources
 from dfengine.supernode.cluster_names import ClusterNames
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.credentials import Credentials
 from dfengine.tree import TreeTask
 
@@ -18,7 +18,7 @@ TOKEN, OTHER, ACCEPT = ("Authorization", "Bearer a"), ("Authorization", "Bearer 
 BLOB = f"https://r.io/v2/a/blobs/sha256:{HEX}"
 FILE, TREE, NAME = "https://o/f", "https://o/d/", f"df:sha256:{HEX}"
 WANTED = [
-    (Wanted(url, headers, **more), named, sign)
+    (FetchRequest(url, headers, **more), named, sign)
     for url, named, sign, headers, more in (
         (FILE, FILE, "", (), {}), (FILE, FILE, "", (("Range", "bytes=0-1"),), {}), (f"{FILE}?v=1", f"{FILE}?v=1", "", (), {}),
         (FILE, FILE, "identifier", (), {}), (FILE, FILE, "", (TOKEN,), {}), (FILE, FILE, "", (OTHER,), {}),
@@ -51,13 +51,13 @@ def test_a_shared_private_file_and_a_variant_have_names_of_their_own(tmp_path: P
     names, ids = ClusterNames(KEY, SharedResources(Roots(())).may_sign), Credentials(str(tmp_path))
 
     def both(version: str, *headers: tuple[str, str]) -> tuple[Any, ...]:
-        wanted = Wanted("https://o/f", headers)
+        wanted = FetchRequest("https://o/f", headers)
         return tuple(each.shared_task(wanted, wanted.url, "", version) for each in (names, ids))
 
     one, same, changed = both("v1", TOKEN), both("v1", OTHER), both("v2", TOKEN)
     assert one == same
     assert len({*one, *changed}) == 4
-    [plain] = names.tasks(Wanted("https://o/f", (ACCEPT,)), "https://o/f", "")
+    [plain] = names.tasks(FetchRequest("https://o/f", (ACCEPT,)), "https://o/f", "")
     variants = {plain, *(names.variant(plain, (("Accept", value),), ["accept"]) for value in "ab")}
     assert len(variants) == 3
 
@@ -66,7 +66,7 @@ def test_what_a_supernode_signs_itself_has_a_name_of_its_own() -> None:
     """Whoever may not sign it reads it by itself, or takes it from another one that may not."""
 
     def named(url: str, *signs: str) -> str:
-        [name] = ClusterNames(KEY, SharedResources.parse((), signs).may_sign).tasks(Wanted(url), url, "")
+        [name] = ClusterNames(KEY, SharedResources.parse((), signs).may_sign).tasks(FetchRequest(url), url, "")
         return name
 
     inside, outside = "s3://buck/a/f", "s3://buck/b/f"

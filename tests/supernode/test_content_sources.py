@@ -6,10 +6,10 @@ import pytest
 
 from dfengine.errors import OriginError
 from dfengine.supernode.content_sources import BLOCKED, WRONG, ContentSources
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 
 HEX = "ab" * 32
-LIAR, HONEST = (Wanted(f"https://{host}/v2/a/blobs/sha256:{HEX}", content=HEX) for host in ("liar", "honest"))
+LIAR, HONEST = (FetchRequest(f"https://{host}/v2/a/blobs/sha256:{HEX}", content=HEX) for host in ("liar", "honest"))
 
 
 def test_the_place_pays_and_the_next_one_is_asked() -> None:
@@ -30,7 +30,7 @@ def test_the_place_pays_and_the_next_one_is_asked() -> None:
 
 def test_a_client_that_names_wrong_places_is_not_believed() -> None:
     known = ContentSources()
-    lies = [Wanted(f"https://liar/{n}/sha256:{HEX}", content=HEX) for n in range(20)]
+    lies = [FetchRequest(f"https://liar/{n}/sha256:{HEX}", content=HEX) for n in range(20)]
     for lie in lies:
         known.note("t", lie, "a")
     for n in range(WRONG):
@@ -46,7 +46,7 @@ def test_a_client_that_names_wrong_places_is_not_believed() -> None:
 
 def test_credentials_are_used_in_their_owners_name_only() -> None:
     known = ContentSources()
-    private = Wanted(HONEST.url, (("Authorization", "Bearer a"),), content=HEX)
+    private = FetchRequest(HONEST.url, (("Authorization", "Bearer a"),), content=HEX)
     known.note("t", private, "b")
     known.report_wrong_digest("t", LIAR.url, "a", 0.0)
     with pytest.raises(OriginError):

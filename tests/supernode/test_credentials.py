@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dfengine.errors import BadValue
 from dfengine.origin.verification import verification
 from dfengine.settings import parse_header
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.credentials import Credentials
 from dfengine.task import task_id
 
@@ -63,17 +63,17 @@ def test_two_ways_to_verify_are_equal_by_their_certificates(one: bool, a: list[b
 def test_nobody_is_given_what_was_verified_less_strictly(tmp_path: Path) -> None:
     """Under https each way has a task of its own; under http everybody's is tried first, by the system's authorities."""
     tasks = Credentials(str(tmp_path)).tasks
-    ways = [Wanted("https://o/f"), *(Wanted("https://o/f", insecure=True, cacerts=pems) for pems in ((), (PEMS[0],))),
-            *(Wanted("https://o/f", cacerts=(pem,)) for pem in PEMS)]
+    ways = [FetchRequest("https://o/f"), *(FetchRequest("https://o/f", insecure=True, cacerts=pems) for pems in ((), (PEMS[0],))),
+            *(FetchRequest("https://o/f", cacerts=(pem,)) for pem in PEMS)]
     found = [list(tasks(way, way.url)) for way in ways]
     assert [[how for _, how in each] for each in found] == [[way] for way in ways]
     ids = [task for [(task, _)] in found]
     assert ids[0] == task_id("https://o/f")
     assert len(set(ids)) == len(ids)
     for way in ways[1:]:
-        plain = Wanted("HTTP://o/f", (("Cookie", "c"),), way.insecure, way.cacerts)
+        plain = FetchRequest("HTTP://o/f", (("Cookie", "c"),), way.insecure, way.cacerts)
         first, second = tasks(plain, plain.url)
-        assert first == (next(tasks(Wanted(plain.url, plain.headers), plain.url))[0], Wanted(plain.url, plain.headers))
+        assert first == (next(tasks(FetchRequest(plain.url, plain.headers), plain.url))[0], FetchRequest(plain.url, plain.headers))
         assert second[1] is plain
         assert first[0] != second[0]
 
@@ -88,7 +88,7 @@ def test_ids_outlive_a_restart_and_tell_nothing_elsewhere(tmp_path: Path) -> Non
 
 
 def test_tokens_are_in_no_text_about_them() -> None:
-    assert "t0ken" not in repr(Wanted("http://a/f", (("Authorization", "t0ken"),)))
+    assert "t0ken" not in repr(FetchRequest("http://a/f", (("Authorization", "t0ken"),)))
     with pytest.raises(BadValue) as error:
         parse_header("Authorization Bearer t0ken")
     assert "t0ken" not in str(error.value)
@@ -99,7 +99,7 @@ def test_content_is_shared_by_all_who_need_no_credentials_and_else_per_registry(
     name, one, two = f"df:sha256:{TASK}", f"https://r.io/v2/a/blobs/sha256:{TASK}", f"http://other/v2/b/blobs/sha256:{TASK}"
 
     def task(url: str, *headers: tuple[str, str], insecure: bool = False, shared: str = name) -> str:
-        [(found, _)] = credentials.tasks(Wanted(url, headers, insecure, content=TASK), shared)
+        [(found, _)] = credentials.tasks(FetchRequest(url, headers, insecure, content=TASK), shared)
         return found
 
     token, other = ("Authorization", "Bearer a"), ("Authorization", "Bearer b")
@@ -113,7 +113,7 @@ def test_a_file_is_shared_by_those_whose_own_credentials_open_the_same_version(t
     credentials = Credentials(str(tmp_path))
 
     def task(*headers: tuple[str, str], version: str = '"1"\n10', url: str = "http://a/f", **more: Any) -> str:
-        return credentials.shared_task(Wanted(url, headers, **more), url, "", version)
+        return credentials.shared_task(FetchRequest(url, headers, **more), url, "", version)
 
     token, other = ("Authorization", "Bearer a"), ("authorization", "Bearer b")
     assert task(token) == task(other) == task(("PRIVATE-TOKEN", "c"), token, ("User-Agent", "x")) != ""
@@ -134,7 +134,7 @@ def test_content_may_be_split_by_credentials(tmp_path: Path) -> None:
     url = f"https://r.io/v2/a/blobs/sha256:{TASK}"
 
     def task(split: bool, *headers: tuple[str, str]) -> str:
-        [(found, _)] = credentials.tasks(Wanted(url, headers, content=TASK, split=split), f"df:sha256:{TASK}")
+        [(found, _)] = credentials.tasks(FetchRequest(url, headers, content=TASK, split=split), f"df:sha256:{TASK}")
         return found
 
     token, other = ("Authorization", "Bearer a"), ("Authorization", "Bearer b")

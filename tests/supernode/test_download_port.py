@@ -12,7 +12,7 @@ from dfengine.net.http import Parts, Request
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.download_port import AT_ONCE, DownloadRoutes
 
 TASK = "cd" * 32
@@ -21,7 +21,7 @@ SIZE = 4 << 20
 
 def test_a_length_that_becomes_known_between_two_looks_makes_no_wrong_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(str(tmp_path))
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
+    fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     file = fetch.file = cache.create(TASK, Geometry(-1), Description(url="u", generation="g"))
     short = bytes(100)
 
@@ -61,7 +61,7 @@ def ask(fetch: Fetch, **headers: str) -> Parts:
 @pytest.mark.parametrize(("start", "end"), [(0, -1), (3, 999), (SIZE * AT_ONCE - 1, SIZE * AT_ONCE), (SIZE * AT_ONCE, SIZE * 500 + 2)])
 def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start: int, end: int) -> None:
     cache = Cache(str(tmp_path))
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
+    fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     geometry = Geometry(1000 * (SIZE - 5) + 7, SIZE)
     file = fetch.file = cache.create(TASK, geometry, Description(url="u", generation="g"))
     for n in range(geometry.count):
@@ -77,7 +77,7 @@ def test_a_large_range_is_cut_into_slices_while_it_is_sent(tmp_path: Path, start
 
 def test_a_request_for_one_piece_is_told_when_its_answer_begins(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path))
-    fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
+    fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, None, None)  # type: ignore[arg-type]
     file = fetch.file = cache.create(TASK, Geometry(2 * SIZE), Description(url="u", generation="g"))
     for n in range(file.geometry.count):
         content = bytes(file.geometry.content(n)[1])

@@ -12,7 +12,7 @@ import pytest
 
 from dfengine.errors import DiskFull, StorageError
 from dfengine.supernode.copies import eviction
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 
 
 class Disk:
@@ -25,13 +25,13 @@ class Disk:
         self.quota = False
         """Writes are refused although there is room."""
 
-    def free(self) -> int:
+    def free_bytes(self) -> int:
         return self.size - sum(size for *_, size in self.tasks.values())
 
     def copies(self) -> Iterator[tuple[float, str, int]]:
         yield from [(used, task, size) for task, (_, used, size) in self.tasks.items()]
 
-    def order(self, task: str) -> int:
+    def eviction_rank(self, task: str) -> int:
         return self.tasks[task][0]
 
     def running(self, task: str) -> bool:
@@ -44,7 +44,7 @@ class Disk:
         return True
 
     def write(self, task: str, size: int) -> int:
-        if self.quota or size > self.free():
+        if self.quota or size > self.free_bytes():
             raise DiskFull("No space left")
         order, used, before = self.tasks.get(task, (2, 99.0, 0))
         self.tasks[task] = order, used, before + size
@@ -52,29 +52,29 @@ class Disk:
 
 
 @pytest.fixture
-def room_of() -> Iterator[Callable[..., Room]]:
+def room_of() -> Iterator[Callable[..., DiskSpace]]:
     """A loop runs in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield lambda disk, low=0, high=0: Room(disk, disk, loop, low, high)
+    yield lambda disk, low=0, high=0: DiskSpace(disk, disk, loop, low, high)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
 
 
-def test_what_is_claimed_evicts_nothing(room_of: Callable[..., Room]) -> None:
+def test_what_is_claimed_evicts_nothing(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(1, 0.0, 20), used=(2, 0.0, 10))
     room = room_of(disk)
     for length in (-1, 0, 10, 90):
-        room.check(length)
+        room.check_fits(length)
     for length in (91, 8 << 40):
         with pytest.raises(StorageError, match=f"no room for {length} bytes: 10 are free, 80 more can be"):
-            room.check(length)
+            room.check_fits(length)
     assert disk.gone == []
 
 
-def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., Room]) -> None:
+def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, served=(1, 0.0, 20), late=(0, 3.0, 30), early=(0, 1.0, 30), used=(2, 0.0, 10))
     room = room_of(disk)
     assert room.write("new", lambda: disk.write("new", 10), 10) == 10
@@ -87,7 +87,7 @@ def test_a_write_evicts_what_it_needs_and_no_more(room_of: Callable[..., Room]) 
 
 
 @pytest.mark.parametrize(("need", "rest"), [(60, 0), (5, 1000)])
-def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., Room], need: int, rest: int) -> None:
+def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., DiskSpace], need: int, rest: int) -> None:
     disk = Disk(50, a=(0, 1.0, 25), b=(0, 2.0, 25))
     room = room_of(disk)
     with pytest.raises(DiskFull):
@@ -95,14 +95,14 @@ def test_nothing_leaves_where_all_would_be_too_little(room_of: Callable[..., Roo
     assert disk.gone == []
 
 
-def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., Room]) -> None:
+def test_a_quota_that_the_file_system_does_not_tell(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(1000, a=(0, 1.0, 30), b=(0, 2.0, 30))
     disk.quota = True
     assert room_of(disk).write("new", lambda: disk.write("new", 10), 10) == 10
     assert disk.gone == ["a"]
 
 
-def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., Room]) -> None:
+def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, a=(0, 1.0, 30), b=(0, 2.0, 30), c=(0, 3.0, 30))
     room = room_of(disk, 20, 60)
     room.keep_free()
@@ -111,7 +111,7 @@ def test_below_the_low_mark_copies_leave_until_the_high_one(room_of: Callable[..
     assert disk.gone == ["a", "b"]
 
 
-def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room]) -> None:
+def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., DiskSpace]) -> None:
     disk = Disk(100, big=(2, 0.0, 90))
     room = room_of(disk)
     refused = threading.Event()
@@ -129,11 +129,11 @@ def test_the_largest_that_is_being_fetched_gives_way(room_of: Callable[..., Room
         with pytest.raises(DiskFull):
             room.write("big", lambda: disk.write("big", 20), 20)
         del disk.tasks["big"]
-        room.freed()
+        room.space_freed()
         assert waits.result(20) == 20
 
 
-def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., Room], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., DiskSpace], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, object, object]] = []
     monkeypatch.setattr(eviction, "PAUSE", 0.0)
     disk = Disk(100, used=(2, 0.0, 90))
@@ -154,7 +154,7 @@ def test_a_disk_that_stays_full_is_told_once(room_of: Callable[..., Room], monke
 def test_a_process_that_ends_waits_for_no_room() -> None:
     loop = asyncio.new_event_loop()  # nobody runs it
     disk = Disk(10, a=(0, 1.0, 10))
-    room = Room(disk, disk, loop, 0, 0)  # type: ignore[arg-type]
+    room = DiskSpace(disk, disk, loop, 0, 0)  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:
         waits = pool.submit(room.write, "new", lambda: disk.write("new", 5), 5)
         room.close()

@@ -17,9 +17,9 @@ from dfengine.origin.version import Version
 from dfengine.supernode.copies import fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import NEW, SUCCESS, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 
 TASK = "ab" * 32
 
@@ -27,7 +27,7 @@ TASK = "ab" * 32
 def fetch_of(cache: Cache) -> Fetch:
     """One whose events nobody handles."""
     events: Any = SimpleNamespace(fetch_head=None, fetch_pieces=None, fetch_failed=None)
-    return Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events, Room(cache, None, None, 0, 0))  # type: ignore[arg-type]
+    return Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, events, DiskSpace(cache, None, None, 0, 0))  # type: ignore[arg-type]
 
 
 def begin(fetch: Fetch, etag: str) -> Copy:
@@ -87,7 +87,7 @@ def test_a_copy_whose_record_and_description_differ_in_generation_is_removed(tmp
     cache = Cache(str(tmp_path))
     cache.create(TASK, Geometry(5), Description(url="u", generation="g" * 20, verified=""))
     assert cache.load(TASK) is not None, "a record keeps 16 bytes of its name"
-    cache.describe(TASK, Description(url="u", generation="h", verified=""))
+    cache.write_description(TASK, Description(url="u", generation="h", verified=""))
     assert cache.load(TASK) is None
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -128,7 +128,7 @@ def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, m
     description = fetch.description
     fetch.file = file = fetch.cache.create(TASK, Geometry(5), description)
     file.write(0, b"abcde", fetch.cache.piece_digest(memoryview(b"abcde")))
-    monkeypatch.setattr(fetch_thread, "read", lambda *_, **how: None)
+    monkeypatch.setattr(fetch_thread, "read_gaps", lambda *_, **how: None)
     tried: list[int] = []
 
     def write(task: str, work: Callable[[], object]) -> object:
@@ -139,9 +139,9 @@ def test_a_copy_that_was_compared_stays_where_the_disk_is_full(tmp_path: Path, m
         tried.append(1)
         raise DiskFull("no space")
 
-    monkeypatch.setattr(fetch.cache, "describe", full)
-    monkeypatch.setattr(fetch.room, "write", write)
+    monkeypatch.setattr(fetch.cache, "write_description", full)
+    monkeypatch.setattr(fetch.disk, "write", write)
     body: Any = SimpleNamespace(version=Version('"new"', length=5), length=5, vary=frozenset())
-    assert fetch_thread._is_same(fetch, None, body, file, description, False)  # type: ignore[arg-type]
+    assert fetch_thread._has_same_bytes(fetch, None, body, file, description, False)  # type: ignore[arg-type]
     assert tried == [2, 1], "room is made first"
     assert fetch.state == SUCCESS

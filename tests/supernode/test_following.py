@@ -25,10 +25,10 @@ from dfengine.net.dialer import Dialer
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import following, leader_probe, leader_pulls, piece_connections, slow_leader
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
-from dfengine.supernode.copies.following import CHANGED, ORIGIN, WHOLE
+from dfengine.supernode.copies.fetch_request import FetchRequest
+from dfengine.supernode.copies.following import CHANGED, COMPLETE, ORIGIN
 from dfengine.supernode.copies.reading_messages import Reading
 from dfengine.task import cdn_cid, cdn_path, task_id
 from dfengine.tree import TreeTask
@@ -166,15 +166,16 @@ def impatient(leader: Leader, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch_of(cache: Cache, *leaders: str | None, fallback_leaders: tuple[str, ...] = (), **wanted: Any) -> Fetch:
-    events: Any = SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_led", "fetch_sends_on")))
+    names = ("fetch_head", "fetch_pieces", "fetch_piece", "fetch_took_lead", "fetch_redirects_hosts")
+    events: Any = SimpleNamespace(**dict.fromkeys(names))
     given: Any = {"url": URL, "cluster_name": NAME, **wanted}
-    return Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, Room(cache, None, None, 0, 0),  # type: ignore[arg-type]
+    return Fetch(TASK, FetchRequest(**given), cache, lambda *_: None, events, DiskSpace(cache, None, None, 0, 0),  # type: ignore[arg-type]
                  cluster=Cluster(*leaders, fallback_leaders=fallback_leaders))  # fmt: skip
 
 
 def test_all_of_it_comes_and_the_origins_version_with_it(cache: Cache, leader: Leader) -> None:
     fetch = fetch_of(cache, leader.address)
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.file is not None
     assert Path(fetch.file.path).read_bytes() == CONTENT
     assert (fetch.description.generation, fetch.leader) == ("g1", leader.address)
@@ -209,7 +210,7 @@ def test_what_came_before_the_leader_was_lost_is_kept_and_told_to_the_next(cache
     assert found[0].verify(0, found[0].buffer())
     again = fetch_of(cache, leader.address)
     leader.given.clear()
-    assert following.follow(again, found) == WHOLE
+    assert following.follow(again, found) == COMPLETE
     assert again.file is found[0]
     messages = [message for path, message in leader.asked if path == "/swarm/pull"]
     assert [[0, 1]] in [message.get("held") for message in messages]
@@ -245,7 +246,7 @@ def changed(**data: Any) -> Any:
 )  # fmt: skip
 def test_a_leader_that_gives_no_such_task_costs_time_alone(cache: Cache, leader: Leader, registered: Any) -> None:
     leader.registered = registered
-    cache.longest = 1 << 40
+    cache.max_length = 1 << 40
     fetch = fetch_of(cache, leader.address)
     with suppress(StorageError):  # no file of that length, whoever has it
         assert following.follow(fetch, None) == ORIGIN
@@ -319,10 +320,10 @@ def test_whatever_a_leader_says_no_wrong_byte_is_taken(cache: Cache, leader: Lea
 
     leader.registered = leader.pulled = answer
     leader.piece = piece
-    cache.longest = 1 << 40
+    cache.max_length = 1 << 40
     fetch = fetch_of(cache, leader.address, headers=(("Accept", "a"),))
     try:
-        assert following.follow(fetch, None) in (WHOLE, ORIGIN, CHANGED)
+        assert following.follow(fetch, None) in (COMPLETE, ORIGIN, CHANGED)
     except StorageError:
         assert fetch.file is None, "no file of that length, whoever has it"
     if fetch.file is not None:
@@ -352,7 +353,7 @@ def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_a
         return b"" if broken == 1 else answer
 
     leader.pulled = pulled
-    assert following.follow(fetch_of(cache, leader.address), None) == WHOLE
+    assert following.follow(fetch_of(cache, leader.address), None) == COMPLETE
     assert broken > 1
 
 
@@ -360,7 +361,7 @@ def test_a_leader_that_was_there_for_long_is_given_the_time_of_one_that_starts_a
 def test_another_member_leads_when_the_leader_is_lost_or_nobody_can_tell(cache: Cache, leader: Leader, known: bool) -> None:
     """The first of the members that is there, whatever Redis says of one that is not."""
     fetch = fetch_of(cache, "127.0.0.1:1" if known else None, fallback_leaders=("127.0.0.1:1", "127.0.0.1:2", leader.address))
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.leader == leader.address
 
 
@@ -372,7 +373,7 @@ def test_a_leader_that_says_nothing_any_more_is_left_for_another(
     go, other = threading.Event(), Leader(cache)
     leader.pulled = lambda answer: (go.wait(60), b"")[1]
     fetch = fetch_of(cache, leader.address, fallback_leaders=(other.address,))
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.leader == other.address
     go.set()
     other.close()
@@ -394,7 +395,7 @@ def test_pieces_are_read_beside_each_other(cache: Cache, leader: Leader) -> None
         return framed
 
     leader.piece = piece
-    assert following.follow(fetch_of(cache, leader.address), None) == WHOLE
+    assert following.follow(fetch_of(cache, leader.address), None) == COMPLETE
 
 
 def test_a_pull_waits_beside_a_piece_that_is_under_way_until_that_is_reported(cache: Cache, leader: Leader) -> None:
@@ -422,7 +423,7 @@ def test_a_pull_waits_beside_a_piece_that_is_under_way_until_that_is_reported(ca
     leader.pulled = pulled
     leader._pull, leader.piece = pull, piece  # type: ignore[method-assign]
     fetch = fetch_of(cache, leader.address)
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert found == [following.PARK, True]
     assert fetch.file is not None
     assert Path(fetch.file.path).read_bytes() == CONTENT
@@ -517,7 +518,7 @@ def test_a_leader_that_reads_as_quickly_is_followed_on(cache: Cache, leader: Lea
     reads = itertools.count(0, 1 << 40)
     leader.read = lambda: Reading(wire.SUCCESS, next(reads), GEOMETRY.count - 2 - len(origin.asked))
     fetch = fetch_of(cache, leader.address, url=origin.url)
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.cluster is not None
     assert fetch.cluster.taken == []  # type: ignore[attr-defined]
 
@@ -541,7 +542,7 @@ def test_a_probe_that_comes_to_nothing_changes_nothing(cache: Cache, leader: Lea
     assert fetch.cluster is not None
     fetch.cluster.takes = why != "another probes"  # type: ignore[attr-defined]
     origin.tag = '"e2"' if why == "another version" else origin.tag
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.cluster.taken == []  # type: ignore[attr-defined]
     assert fetch.file is not None
     assert Path(fetch.file.path).read_bytes() == CONTENT
@@ -554,11 +555,11 @@ def test_whoever_hears_of_another_leader_goes_there(cache: Cache, leader: Leader
 
     def pulled(answer: wire.Pulled) -> Any:
         if leader.given:
-            fetch.lead_taken(other.address, 1e6)
+            fetch.lead_lost(other.address, 1e6)
         return alone(answer)
 
     leader.pulled = pulled
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert fetch.leader == other.address
     assert fetch.file is not None
     assert Path(fetch.file.path).read_bytes() == CONTENT
@@ -573,9 +574,9 @@ def test_whoever_lost_the_lead_sends_its_hosts_on_if_its_link_is_slow(
     fetch = fetch_of(cache, leader.address)
     told: list[Any] = []
     fetch.post = lambda event, *given: told.append(event)
-    fetch.events.fetch_sends_on = "sends on"  # type: ignore[assignment,method-assign]
-    fetch.lead_taken(leader.address, rate)
-    assert following.follow(fetch, None) == WHOLE
+    fetch.events.fetch_redirects_hosts = "sends on"  # type: ignore[assignment,method-assign]
+    fetch.lead_lost(leader.address, rate)
+    assert following.follow(fetch, None) == COMPLETE
     assert told.count("sends on") == sent
 
 
@@ -627,13 +628,13 @@ def test_who_is_cut_off_sends_its_hosts_on_and_reads_the_origin_for_those_that_c
     lost = leader.address
     leader.close()
     fetch = fetch_of(cache, lost)
-    fetch.events.fetch_sends_on = "sends on"  # type: ignore[assignment,method-assign]
+    fetch.events.fetch_redirects_hosts = "sends on"  # type: ignore[assignment,method-assign]
     told: list[Any] = []
 
     def post(event: Any, *given: Any) -> None:
         told.append(event)
         if back and event == "sends on":
-            threading.Timer(0.05, fetch.insists).start()
+            threading.Timer(0.05, fetch.on_registered_again).start()
 
     fetch.post = post
     cluster: Any = fetch.cluster
@@ -657,14 +658,14 @@ def test_what_opens_a_file_is_shown_only_to_members_that_hosts_cannot_pretend_to
     assert all(may(False, **each) for each in opened)
     assert not any(may(False, **each) for each in closed)
     assert not may(True, cluster_name=""), "it has no name there"
-    assert not following.may_follow(Fetch(TASK, Wanted(URL, cluster_name=NAME), cache, lambda *_: None, None, None))  # type: ignore[arg-type]
+    assert not following.may_follow(Fetch(TASK, FetchRequest(URL, cluster_name=NAME), cache, lambda *_: None, None, None))  # type: ignore[arg-type]
 
 
 def test_a_registration_says_all_that_the_host_said(cache: Cache, leader: Leader) -> None:
     pem = b"-----BEGIN CERTIFICATE-----"
     fetch = fetch_of(cache, leader.address, headers=(("Authorization", "Bearer x"), ("Accept", "a")), insecure=True, cacerts=(pem,),
-                     identifier="i", signed="http://127.0.0.1:1/f?s", named="http://127.0.0.1:1/n", split=True)  # fmt: skip
-    assert following.follow(fetch, None) == WHOLE
+                     identifier="i", signed="http://127.0.0.1:1/f?s", task_url="http://127.0.0.1:1/n", split=True)  # fmt: skip
+    assert following.follow(fetch, None) == COMPLETE
     told = leader.asked[0][1]
     assert (told["headers"], told["insecure"]) == (["Authorization: Bearer x", "Accept: a"], True)
     assert told["rootcas"] == [b64encode(pem).decode()]
@@ -680,8 +681,8 @@ def test_a_registration_says_all_that_the_host_said(cache: Cache, leader: Leader
 def test_the_leaders_own_id_is_pulled_and_the_origins_vary_is_kept(cache: Cache, leader: Leader) -> None:
     leader.registered = changed(taskId="0f" * 32, vary=["accept", "authorization"])
     fetch = fetch_of(cache, leader.address, headers=(("Authorization", "x"), ("Accept", "a")))
-    assert following.follow(fetch, None) == WHOLE
+    assert following.follow(fetch, None) == COMPLETE
     assert {message["task"] for path, message in leader.asked if path == "/swarm/pull"} == {"0f" * 32}
     assert cache.has(TASK)
     assert fetch.description.vary == {"accept": "a\n"}
-    assert not fetch.description.answers((("Accept", "b"),))
+    assert not fetch.description.matches((("Accept", "b"),))

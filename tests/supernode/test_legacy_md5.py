@@ -17,10 +17,10 @@ from dfengine.supernode.copies import cdn, fetch_thread
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.cdn import Cdn
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import SUCCESS, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
-from dfengine.supernode.copies.legacy_md5 import follow
+from dfengine.supernode.copies.fetch_request import FetchRequest
+from dfengine.supernode.copies.legacy_md5 import compute_md5s
 
 TASK = "ab" * 32
 
@@ -48,17 +48,17 @@ class Scene:
         self.go: queue.Queue[None] = queue.Queue()
         events: Any = SimpleNamespace(**dict.fromkeys(("fetch_md5", "fetch_ended", "fetch_failed", "fetch_damaged"), lambda *_: None))
         cache = Cache(str(home))
-        room = Room(cache, None, None, 0, 0)  # type: ignore[arg-type]
+        room = DiskSpace(cache, None, None, 0, 0)  # type: ignore[arg-type]
         self.cdn = Cdn(cache, self.loop.post, events, room)
-        self.fetch = Fetch(TASK, Wanted("http://127.0.0.1:1/f"), cache, lambda *_: None, events, room)
+        self.fetch = Fetch(TASK, FetchRequest("http://127.0.0.1:1/f"), cache, lambda *_: None, events, room)
 
         def slowly(fetch: Fetch) -> Copy | None:
-            found = follow(fetch)
+            found = compute_md5s(fetch)
             self.followed.put(found)
             self.go.get(timeout=60)
             return found
 
-        monkeypatch.setattr(cdn, "follow", slowly)
+        monkeypatch.setattr(cdn, "compute_md5s", slowly)
 
     def generation(self, content: bytes) -> Copy:
         """The copy of a file of one piece begins."""
@@ -82,29 +82,29 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 def test_a_generation_that_begins_while_the_thread_ends_is_followed_by_one_thread(scene: Scene) -> None:
     first = scene.generation(b"first")
-    scene.cdn.follow(scene.fetch)
+    scene.cdn.compute_md5s(scene.fetch)
     assert scene.followed.get(timeout=60) is first
     assert scene.fetch.md5 == hashlib.md5(b"first").hexdigest()
     second = scene.generation(b"second")
-    scene.cdn.follow(scene.fetch)  # a 1.x client registers: the thread of before is still counted, and knows nothing of it
-    scene.cdn.follow(scene.fetch)
+    scene.cdn.compute_md5s(scene.fetch)  # a 1.x client registers: the thread of before is still counted, and knows nothing of it
+    scene.cdn.compute_md5s(scene.fetch)
     assert scene.followed.empty()
     scene.go.put(None)
     scene.loop.turn()
     scene.loop.turn()  # and its client has one thread less
-    assert scene.fetch.following
+    assert scene.fetch.computing_md5
     assert scene.followed.get(timeout=60) is second
     assert scene.fetch.md5 == hashlib.md5(b"second").hexdigest()
     scene.go.put(None)
     scene.loop.turn()
     scene.loop.turn()  # and its client has one thread less
-    assert not scene.fetch.following
+    assert not scene.fetch.computing_md5
     assert scene.followed.empty()
     assert scene.loop.posted.empty()
 
 
 def test_a_thread_goes_on_with_the_next_generation(scene: Scene) -> None:
-    scene.cdn.follow(scene.fetch)
+    scene.cdn.compute_md5s(scene.fetch)
     empty = scene.cdn.cache.create(TASK, Geometry(5), Description(url="u", generation="g", verified=""))
     scene.fetch.file = empty
     scene.fetch.notify()
@@ -116,18 +116,18 @@ def test_a_thread_goes_on_with_the_next_generation(scene: Scene) -> None:
 
 def test_an_md5_that_is_wanted_is_computed_where_no_thread_follows(scene: Scene) -> None:
     """As after another generation began: else the fetch would compare nothing with what was expected."""
-    scene.fetch.wanted = Wanted("http://127.0.0.1:1/f", md5=hashlib.md5(b"data").hexdigest())
+    scene.fetch.request = FetchRequest("http://127.0.0.1:1/f", md5=hashlib.md5(b"data").hexdigest())
     scene.generation(b"data")
-    fetch_thread.mend(scene.fetch)
+    fetch_thread.refetch_lost(scene.fetch)
     assert scene.fetch.state == SUCCESS
     assert scene.fetch.error is None
 
 
 def test_a_supernode_that_ends_while_an_md5_is_awaited_keeps_the_copy(scene: Scene) -> None:
-    scene.fetch.wanted = Wanted("http://127.0.0.1:1/f", md5="0" * 32)
+    scene.fetch.request = FetchRequest("http://127.0.0.1:1/f", md5="0" * 32)
     scene.generation(b"data")
-    scene.fetch.following = True
-    waiting = threading.Thread(target=fetch_thread.mend, args=(scene.fetch,))
+    scene.fetch.computing_md5 = True
+    waiting = threading.Thread(target=fetch_thread.refetch_lost, args=(scene.fetch,))
     waiting.start()
     scene.fetch.stop()
     waiting.join(60)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dfengine.net.origin_access import OriginAccess
-from dfengine.supernode.copies.local_rules import may_take
+from dfengine.supernode.copies.local_rules import may_use_leader
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +46,15 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_may_come_from_a_leader(url: str, allow: tuple[str, ...], deny: tuple[str, ...], may: bool) -> None:
-    assert may_take(url, OriginAccess(allow, deny)) is may
+    assert may_use_leader(url, OriginAccess(allow, deny)) is may
 
 
 def test_a_proxy_that_resolves_names_is_asked_by_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
-    assert may_take("http://nowhere/f", OriginAccess((), ("10.0.0.0/8",)))
-    assert not may_take("http://nowhere/f", OriginAccess((), ("nowhere",)))
-    assert not may_take("http://10.1.2.3/f", OriginAccess((), ("10.0.0.0/8",)))
+    assert may_use_leader("http://nowhere/f", OriginAccess((), ("10.0.0.0/8",)))
+    assert not may_use_leader("http://nowhere/f", OriginAccess((), ("nowhere",)))
+    assert not may_use_leader("http://10.1.2.3/f", OriginAccess((), ("10.0.0.0/8",)))
 
 
 def test_without_an_access_list_all_may() -> None:
-    assert may_take("http://nowhere/f", None)
+    assert may_use_leader("http://nowhere/f", None)

@@ -13,8 +13,8 @@ def made(name: str, files: int = 2) -> Manifest:
 
 def test_a_manifest_is_given_for_its_own_directory_alone() -> None:
     manifests, one = Manifests(), made("a")
-    manifests.keep(one)
-    manifests.keep(one)
+    manifests.add(one)
+    manifests.add(one)
     assert manifests.get(one.identity, "http://h/a") is one
     assert manifests.get(one.identity, "http://h/b") is None
     assert manifests.get("0a" * 32, "http://h/a") is None
@@ -22,10 +22,10 @@ def test_a_manifest_is_given_for_its_own_directory_alone() -> None:
 
 def test_those_that_were_not_used_leave_first() -> None:
     manifests, a, b, c = Manifests(4), made("a"), made("b"), made("c")
-    manifests.keep(a)
-    manifests.keep(b)
+    manifests.add(a)
+    manifests.add(b)
     assert manifests.get(a.identity, "http://h/a") is a
-    manifests.keep(c)
+    manifests.add(c)
     assert manifests.get(b.identity, "http://h/b") is None
     assert manifests.get(a.identity, "http://h/a") is a
     assert manifests.get(c.identity, "http://h/c") is c
@@ -33,7 +33,7 @@ def test_those_that_were_not_used_leave_first() -> None:
 
 def test_one_that_is_too_large_is_kept_alone() -> None:
     manifests, small, large = Manifests(4), made("a"), made("b", 9)
-    manifests.keep(small)
-    manifests.keep(large)
+    manifests.add(small)
+    manifests.add(large)
     assert manifests.get(small.identity, "http://h/a") is None
     assert manifests.get(large.identity, "http://h/b") is large

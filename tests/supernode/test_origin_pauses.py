@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfengine.errors import OriginError, OriginPaused, OriginUnreachable
 from dfengine.supernode.copies import origin_pauses
-from dfengine.supernode.copies.origin_pauses import LONGEST, REACHED, HeedingRetry, OriginPauses, Pause
+from dfengine.supernode.copies.origin_pauses import LONGEST, REACHED, OriginPauses, Pause, PauseAwareRetry
 
 ORIGIN = "http://origin:80"
 
@@ -30,7 +30,7 @@ class Node:
 
     def __init__(self) -> None:
         self.pauses = OriginPauses()
-        self.pauses.paused_here = lambda origin, pause, now: self.out.append((origin, pause))
+        self.pauses.on_paused = lambda origin, pause, now: self.out.append((origin, pause))
         self.out: list[tuple[str, Pause]] = []
         self.answered = -1e9
 
@@ -46,10 +46,10 @@ class World:
         self.late: list[tuple[int, str, Pause, float]] = []
 
     def ask(self, n: int) -> None:
-        node, retry = self.nodes[n], HeedingRetry(self.nodes[n].pauses, ORIGIN)
+        node, retry = self.nodes[n], PauseAwareRetry(self.nodes[n].pauses, ORIGIN)
         retry.bound(5, 0.0)
         try:
-            retry.heed(self.now, 0.0)
+            retry.raise_if_paused(self.now, 0.0)
         except OriginPaused as error:
             retry.pause(error, self.now, 0.0)
             return
@@ -69,7 +69,7 @@ class World:
             for origin, pause in told:
                 for other, each in enumerate(self.nodes):
                     if other not in (n, but):
-                        each.pauses.paused_elsewhere(origin, pause._replace(by=f"n{n}"), self.now)
+                        each.pauses.apply_remote(origin, pause._replace(found_by=f"n{n}"), self.now)
 
 
 STEPS = st.one_of(
@@ -101,7 +101,7 @@ def test_who_knows_leaves_it_alone_and_every_pause_ends(steps: list[Any]) -> Non
         for node in world.nodes:
             found = node.pauses.find(ORIGIN, world.now)
             assert found is None or world.now < found.until <= world.now + LONGEST
-            if found is not None and found.by and not found.asked:
+            if found is not None and found.found_by and not found.requested:
                 assert node.answered + REACHED <= world.now or node.answered < world.now
     world.now += LONGEST
     assert all(node.pauses.find(ORIGIN, world.now) is None for node in world.nodes)
@@ -116,7 +116,7 @@ def test_what_it_asked_of_one_all_know_and_its_end() -> None:
         world.ask(n)
     assert [n for _, n in world.asked] == [0]
     with pytest.raises(OriginPaused, match=r"left alone for 20 s: origin:80 answers 503 \(supernode n0 found it\)") as told:
-        HeedingRetry(world.nodes[1].pauses, ORIGIN).heed(world.now, 0.5)
+        PauseAwareRetry(world.nodes[1].pauses, ORIGIN).raise_if_paused(world.now, 0.5)
     assert 20 < told.value.retry_after <= 21
     world.now += 20
     world.ask(1)
@@ -126,12 +126,12 @@ def test_what_it_asked_of_one_all_know_and_its_end() -> None:
 def test_a_supernode_that_reaches_the_origin_does_not_believe_that_it_cannot_be_reached() -> None:
     pauses = OriginPauses()
     pauses.answered(ORIGIN, 100.0)
-    pauses.paused_elsewhere(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
+    pauses.apply_remote(ORIGIN, Pause(110.0, False, "refused", "n1"), 101.0)
     assert pauses.find(ORIGIN, 101.0) is None
-    pauses.paused_elsewhere(ORIGIN, Pause(110.0, True, "429", "n1"), 101.0)
+    pauses.apply_remote(ORIGIN, Pause(110.0, True, "429", "n1"), 101.0)
     assert pauses.find(ORIGIN, 101.0) is not None
     other = OriginPauses()
-    other.paused_elsewhere(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
+    other.apply_remote(ORIGIN, Pause(1e9, False, "refused", "n1"), 101.0)
     found = other.find(ORIGIN, 101.0)
     assert found is not None
     assert found.until == 101.0 + LONGEST, "however long the other one says"
@@ -153,12 +153,12 @@ def test_a_redirect_ones_credentials_and_a_last_failure_teach_nothing() -> None:
     error.elsewhere = True
     pauses.failed(ORIGIN, error, 5.0, 0.0)
     pauses.failed(ORIGIN, unconnected(), None, 0.0)
-    private = HeedingRetry(None, ORIGIN)
+    private = PauseAwareRetry(None, ORIGIN)
     private.bound(5, 0.0)
     assert private.pause(busy(5), 0.0, 0.0) == 5
     assert not len(pauses)
     pauses.failed(ORIGIN, busy(50), 50.0, 0.0)
-    private.heed(1.0, 0.0)
+    private.raise_if_paused(1.0, 0.0)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,4 +168,4 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         pauses.answered(f"a{n}", 0.0)
         pauses.failed(f"p{n}", busy(5), 5.0, 0.0)
     assert len(pauses) == len(pauses._answers) == 10
-    assert list(pauses.all(1.0)) == [f"p{n}" for n in range(90, 100)]
+    assert list(pauses.current(1.0)) == [f"p{n}" for n in range(90, 100)]

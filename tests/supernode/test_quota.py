@@ -10,7 +10,7 @@ import pytest
 
 from dfengine.errors import RemoteError
 from dfengine.supernode import quota as module
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.quota import OVERHEAD, TaskQuota
 
 ALICE, BOB = "10.0.0.1", "10.0.0.2"
@@ -27,7 +27,7 @@ class Place:
         function(*arguments)
 
     def admit(self, task: str, address: str, url: str = "") -> None:
-        self.quota.admit(task, Wanted(url), address)
+        self.quota.admit(task, FetchRequest(url), address)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_certificates_are_kept_once_and_go_with_the_last_that_has_them(place: Pl
     first = place.quota.shared(list(texts), ALICE)
     assert place.quota.shared(list(texts), BOB) is first
     assert first == texts
-    assert Wanted("https://o/f", cacerts=first) == Wanted("https://o/f", cacerts=place.quota.shared(texts, ALICE))
+    assert FetchRequest("https://o/f", cacerts=first) == FetchRequest("https://o/f", cacerts=place.quota.shared(texts, ALICE))
     other = place.quota.shared([b"onetwo" + b"two" * 999], ALICE)
     assert other is not first
     assert place.quota.shared([b"one" + b"two" * 1000], ALICE) is not first, "cut elsewhere"

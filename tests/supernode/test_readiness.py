@@ -16,7 +16,7 @@ from dfengine.net.http import ConnectionState, Request, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode import admin, api_native, readiness
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.task import Peer
 
 TASK, HERE = "7" * 64, "127.0.0.1"
@@ -25,7 +25,7 @@ TASK, HERE = "7" * 64, "127.0.0.1"
 def disk(free: int = 1 << 40, exhausted: bool = False) -> Any:
     """A state that has no more than a disk."""
     return SimpleNamespace(
-        draining=False, cache=SimpleNamespace(free=lambda: free), fetches=SimpleNamespace(room=SimpleNamespace(exhausted=exhausted)),
+        draining=False, cache=SimpleNamespace(free_bytes=lambda: free), fetches=SimpleNamespace(room=SimpleNamespace(exhausted=exhausted)),
     )  # fmt: skip
 
 
@@ -63,8 +63,8 @@ class Place:
         """A download registers; its connection."""
         node, peer, line = self.node, Peer(HERE, 15001, f"/peer/file/{cid}"), ConnectionState()
         node.swarm.join(TASK, cid, peer, self.loop.at, legacy=not native)
-        member = Member(HERE, "", native, peer, HERE)
-        node.members.admit((TASK, cid), member)
+        member = RegisteredDownload(HERE, "", native, peer, HERE)
+        node.members.add((TASK, cid), member)
         if native:
             member.connection, line.party = line, member
         return line

@@ -14,7 +14,7 @@ from dfengine.histogram import Histogram
 from dfengine.net.http import ConnectionState, Response
 from dfengine.supernode.parked_pulls import ParkedPulls
 from dfengine.supernode.registry import Registry
-from dfengine.supernode.swarm.registered_downloads import Key, Member
+from dfengine.supernode.swarm.registered_downloads import Key, RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.supernode.time_slices import SLICE
 from dfengine.supernode.timings import PULLS
@@ -39,7 +39,7 @@ class Place:
         """A native download registers, and its pull is parked."""
         peer = Peer(HERE, 15001, f"/peer/file/{cid}")
         self.swarm.join(TASK, cid, peer, self.loop.time(), address=HERE)
-        self.registry.members.admit((TASK, cid), Member(HERE, "", wire.NATIVE, peer, HERE, expects))
+        self.registry.members.add((TASK, cid), RegisteredDownload(HERE, "", wire.NATIVE, peer, HERE, expects))
         return (TASK, cid), self.parked.park((TASK, cid), 4, 60)
 
 
@@ -87,7 +87,7 @@ def test_who_registers_again_keeps_the_connection(place: Place) -> None:
     line, later = ConnectionState(), ConnectionState()
     member = place.registry.members[key]
     member.connection, line.party = line, member
-    place.registry.members.admit(key, Member(HERE, "", wire.NATIVE, member.peer, HERE))
+    place.registry.members.add(key, RegisteredDownload(HERE, "", wire.NATIVE, member.peer, HERE))
     again = place.registry.members[key]
     assert again is not member
     assert again.connection is line, "nobody else may take the name"

@@ -21,14 +21,14 @@ from dfengine.origin.version import Version
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.copies import fetch_thread, restoring, store, stored_head
 from dfengine.supernode.copies.cache import Cache
-from dfengine.supernode.copies.eviction import Room
+from dfengine.supernode.copies.eviction import DiskSpace
 from dfengine.supernode.copies.fetch import FAILED, SUCCESS, Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
+from dfengine.supernode.copies.fetch_request import FetchRequest
 from dfengine.supernode.copies.store import Store
 from dfengine.supernode.copies.write_behind import WriteBehind
 
 TASK = "ab" * 32
-KEY = stored_head.key_of(b"a secret of this swarm")
+KEY = stored_head.seal_key(b"a secret of this swarm")
 LENGTH = (12 << 20) + 77
 CONTENT = random.Random(7).randbytes(LENGTH)
 VERSION = Version('"v1"', length=LENGTH)
@@ -42,9 +42,9 @@ class Origin:
         self.error: OriginError | None = None
         self.pieces: list[int] = []
         self.whole = 0
-        monkeypatch.setattr(fetch_thread, "ask", self._ask)
+        monkeypatch.setattr(fetch_thread, "open_origin", self._ask)
         monkeypatch.setattr(fetch_thread, "fetch_missing", self._fetch_missing)
-        monkeypatch.setattr(fetch_thread, "read", self._read)
+        monkeypatch.setattr(fetch_thread, "read_gaps", self._read)
 
     def _ask(self, fetch: Fetch, unless: Version | None = None, found: Any = None) -> Any:
         if self.error is not None:
@@ -86,9 +86,9 @@ def fetched(home: Path, at: Store | None, **wanted: Any) -> Fetch:
     """By a supernode whose disk is `home`, to its end."""
     cache, events = Cache(str(home)), SimpleNamespace(**dict.fromkeys(("fetch_head", "fetch_pieces", "fetch_piece", "fetch_ended",
                                                                         "fetch_failed", "fetch_damaged")))  # fmt: skip
-    room = Room(cache, None, None, 0, 0)  # type: ignore[arg-type]
+    room = DiskSpace(cache, None, None, 0, 0)  # type: ignore[arg-type]
     given: Any = {"url": "http://127.0.0.1:1/f", **wanted}
-    fetch = Fetch(TASK, Wanted(**given), cache, lambda *_: None, events, room, store=at)
+    fetch = Fetch(TASK, FetchRequest(**given), cache, lambda *_: None, events, room, store=at)
     fetch_thread.run(fetch)
     return fetch
 
@@ -102,8 +102,8 @@ def until(true: Callable[[], Any]) -> None:
 
 def written(fetch: Fetch, at: Store) -> WriteBehind:
     behind = WriteBehind(at)
-    behind.note(fetch)
-    until(lambda: behind._there)
+    behind.enqueue(fetch)
+    until(lambda: behind._stored)
     behind.close()
     return behind
 
@@ -121,8 +121,8 @@ def test_a_supernode_that_lost_its_disk_reads_the_store_and_no_byte_of_the_origi
     written(first, at)
     assert at.written_bytes == LENGTH
     again = written(fetched(tmp_path / "one", at), at)  # from its disk
-    assert (at.written_bytes, list(again._there)) == (LENGTH, [TASK])
-    second = fetched(tmp_path / "two", store_at(tmp_path / "store", stored_head.key_of(b"a newer secret"), KEY))
+    assert (at.written_bytes, list(again._stored)) == (LENGTH, [TASK])
+    second = fetched(tmp_path / "two", store_at(tmp_path / "store", stored_head.seal_key(b"a newer secret"), KEY))
     assert right(second)
     assert (origin.whole, origin.pieces) == (1, [])
     assert second.description.generation == first.description.generation
@@ -149,17 +149,17 @@ def test_what_not_everybody_may_have_is_neither_written_nor_read(tmp_path: Path,
     for n, wanted in enumerate(wishes):
         fetch = fetched(tmp_path / str(n), at, **wanted)
         behind = WriteBehind(at)
-        behind.note(fetch)
+        behind.enqueue(fetch)
         assert (len(behind), behind._thread) == (0, None)
     fetch = fetched(tmp_path / "led", at)
     fetch.leader = "10.0.0.1:8002"  # who writes it
     behind = WriteBehind(at)
-    behind.note(fetch)
+    behind.enqueue(fetch)
     assert len(behind) == 0
     origin.version = Version(length=LENGTH)  # nothing would say later whether it holds
     fetch = fetched(tmp_path / "unbound", at)
     behind = WriteBehind(at)
-    behind.note(fetch)
+    behind.enqueue(fetch)
     assert len(behind) == 0
 
 
@@ -220,7 +220,7 @@ def test_a_silent_store_is_left_after_its_time_and_not_asked_for_a_while(tmp_pat
     monkeypatch.setattr(store, "HEAD", 0.2)
     try:
         assert right(fetched(tmp_path / "one", at))
-        assert (origin.whole, at.resting) == (1, True)
+        assert (origin.whole, at.backing_off) == (1, True)
         assert right(fetched(tmp_path / "two", at))
         assert len(asked) == 1
     finally:
@@ -282,8 +282,8 @@ def test_stores_that_cannot_be_meant(tmp_path: Path, given: dict[str, Any], said
     key.write_text("0123456789abcdef")
     key.chmod(0o600)
     with pytest.raises(BadValue, match=said):
-        Store.of(SupernodeSettings(store=given["store"], store_key_file=str(key) if given.get("key") else ""), None)  # type: ignore[arg-type]
+        Store.from_settings(SupernodeSettings(store=given["store"], store_key_file=str(key) if given.get("key") else ""), None)  # type: ignore[arg-type]
 
 
 def test_without_an_option_there_is_no_store() -> None:
-    assert Store.of(SupernodeSettings(), None) is None  # type: ignore[arg-type]
+    assert Store.from_settings(SupernodeSettings(), None) is None  # type: ignore[arg-type]

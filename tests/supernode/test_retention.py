@@ -6,31 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from dfengine.supernode.copies.retention import Kept
+from dfengine.supernode.copies.retention import Retention
 
 
 def test_a_time_ends_and_a_pin_does_not(tmp_path: Path) -> None:
-    kept = Kept(str(tmp_path))
+    kept = Retention(str(tmp_path))
     kept.keep("a", "df:a", 100.0)
     kept.keep("b", "df:b", 100.0)
     kept.pin("b", "df:b", True)
     kept.pin("c", "http://c", True)
-    assert kept.over(99.0) == []
-    assert kept.over(100.0) == ["a"]
+    assert kept.expired(99.0) == []
+    assert kept.expired(100.0) == ["a"]
     assert "c" in kept
     assert kept.is_pinned("c")
     kept.pin("c", "http://c", False)
     assert "c" not in kept
     kept.pin("b", "df:b", False)
-    assert sorted(kept.over(100.0)) == ["a", "b"]
+    assert sorted(kept.expired(100.0)) == ["a", "b"]
 
 
 def test_the_next_process_knows_it(tmp_path: Path) -> None:
-    kept = Kept(str(tmp_path))
+    kept = Retention(str(tmp_path))
     kept.keep("a", "df:a", 100.0)
     kept.pin("b", "u", True)
     kept.drop("a")
-    again = Kept(str(tmp_path))
+    again = Retention(str(tmp_path))
     assert "a" not in again
     assert again.is_pinned("b")
 
@@ -38,17 +38,17 @@ def test_the_next_process_knows_it(tmp_path: Path) -> None:
 def test_a_damaged_list_is_none(tmp_path: Path) -> None:
     for text in (b"", b"[]", b"{", b'{"a": 1}', b"\xff"):
         (tmp_path / "kept.json").write_bytes(text)
-        assert Kept(str(tmp_path)).over(1e18) == []
+        assert Retention(str(tmp_path)).expired(1e18) == []
 
 
 def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_are_heard(tmp_path: Path) -> None:
     told: list[tuple[str, bool]] = []
-    kept = Kept(str(tmp_path))
-    kept.changed_here = lambda task, url, pinned, changed: told.append((task, pinned))
+    kept = Retention(str(tmp_path))
+    kept.on_changed = lambda task, url, pinned, changed: told.append((task, pinned))
     for order in ((1.0, 2.0), (2.0, 1.0)):
         for changed in order:
-            kept.changed_elsewhere(f"a{order}", "u", True, changed)
-            kept.changed_elsewhere(f"b{order}", "u", changed == 1.0, changed)
+            kept.apply_remote(f"a{order}", "u", True, changed)
+            kept.apply_remote(f"b{order}", "u", changed == 1.0, changed)
         assert kept.is_pinned(f"a{order}")
         assert not kept.is_pinned(f"b{order}")
     assert not told, "what was heard is not told on"
@@ -57,24 +57,24 @@ def test_of_two_words_about_a_pin_the_later_one_counts_in_whatever_order_they_ar
     kept.pin("private2", "u", True, open=False)
     kept.pin("private2", "u", False, open=False)
     assert told == [("public", True)], "whoever knows a private file's id reads it"
-    assert {"private", "public"} & {task for task, _ in Kept(str(tmp_path)).pins()} == {"public"}
-    assert Kept(str(tmp_path)).is_pinned("private")
+    assert {"private", "public"} & {task for task, _ in Retention(str(tmp_path)).pins()} == {"public"}
+    assert Retention(str(tmp_path)).is_pinned("private")
     told.clear()
     far = 1e11
-    kept.changed_elsewhere("ahead", "u", True, far)
+    kept.apply_remote("ahead", "u", True, far)
     kept.pin("ahead", "u", False)
     assert not kept.is_pinned("ahead"), "whoever unpins it here has the last word, whatever the other's clock says"
-    kept.changed_elsewhere("ahead", "u", True, far)
+    kept.apply_remote("ahead", "u", True, far)
     assert not kept.is_pinned("ahead")
     assert told == [("ahead", False)]
 
 
 def test_pins_of_others_are_bounded_and_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfengine.supernode.copies.retention.MOST_REMOTE", 5)
-    kept = Kept(str(tmp_path))
+    kept = Retention(str(tmp_path))
     for n in range(20):
-        kept.changed_elsewhere(f"t{n}", "u", True, float(n + 1))
-        kept.changed_elsewhere(f"u{n}", "u", False, float(n + 1))
+        kept.apply_remote(f"t{n}", "u", True, float(n + 1))
+        kept.apply_remote(f"u{n}", "u", False, float(n + 1))
     assert [task for task, _ in kept.pins()] == ["t4", "t3", "t2", "t1", "t0"]
     assert len(kept._ended) == 5
-    assert [keep.changed for _, keep in Kept(str(tmp_path)).pins()] == [5.0, 4.0, 3.0, 2.0, 1.0]
+    assert [keep.changed for _, keep in Retention(str(tmp_path)).pins()] == [5.0, 4.0, 3.0, 2.0, 1.0]

@@ -40,7 +40,7 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
 
     async def play() -> None:
         file, damaged = copy_in(tmp_path), list[int]()
-        fetch: Any = SimpleNamespace(task="t", file=file, damaged=damaged.append)
+        fetch: Any = SimpleNamespace(task="t", file=file, piece_damaged=damaged.append)
         scrubber = Scrubber(asyncio.get_running_loop(), 50)
         os.pwrite(file.fd, b"x", 5 * SIZE)
         for n in range(5):
@@ -50,7 +50,7 @@ def test_one_client_leaves_room_for_the_complaints_of_others(tmp_path: Path, mon
         await settled(scrubber)
         assert damaged == [5]
         assert scrubber._shares.amount_of(BOB) == 0
-        scrubber.unreadable(fetch, file, 6, PIECES)
+        scrubber.scrub_unreadable(fetch, file, 6, PIECES)
         await settled(scrubber)
         assert scrubber._shares.amount_of(ALICE) == 2
         scrubber._known = {key: (0.0, address) for key, (_, address) in scrubber._known.items()}
@@ -72,7 +72,7 @@ def test_a_piece_that_was_found_right_is_not_read_again_for_a_while(tmp_path: Pa
             return True
 
         monkeypatch.setattr(file, "verify", verify)
-        fetch: Any = SimpleNamespace(task="t", file=file, damaged=lambda n: None)
+        fetch: Any = SimpleNamespace(task="t", file=file, piece_damaged=lambda n: None)
         scrubber = Scrubber(asyncio.get_running_loop())
         for address in (ALICE, BOB):
             scrubber.scrub(fetch, 3, address)

@@ -16,10 +16,10 @@ def watched(seconds: float, every: float, took: float, law: SlowLeader | None = 
     """A piece comes each `every` seconds, and takes `took`. Returns the law and the time."""
     law, now = law or SlowLeader(), begin
     if law.rate(now) == 0:
-        law.follows(now)
+        law.leader_changed(now)
     while now < begin + seconds:
         now += every
-        law.came(PIECE, took, now)
+        law.piece_received(PIECE, took, now)
     return law, now
 
 
@@ -37,7 +37,7 @@ def test_one_that_becomes_slow_is_doubted_after_the_span() -> None:
 
 def test_one_that_is_slow_from_the_beginning_is_doubted_by_who_has_no_piece_at_all() -> None:
     law = SlowLeader()
-    law.follows(50.0)
+    law.leader_changed(50.0)
     assert not law.is_due(100, 50.0 + FIRST - 0.1)
     assert law.is_due(100, 50.0 + FIRST)
 
@@ -70,7 +70,7 @@ def slow_origin() -> Iterator[tuple[float, SlowLeader]]:
     while now < end:
         now += 0.5
         if now >= next_piece:
-            law.came(PIECE, 0.35, now)
+            law.piece_received(PIECE, 0.35, now)
             next_piece += 8.0
         if law.is_due(100, now):
             yield now, law
@@ -98,7 +98,7 @@ def test_what_came_to_nothing_makes_it_wait_as_well() -> None:
 
 def test_a_leader_that_was_turned_to_lately_is_given_time() -> None:
     law, now = watched(20, 0.7, 0.35)
-    law.follows(now)
+    law.leader_changed(now)
     assert not law.is_due(100, now + FIRST - 0.1)
     assert law.rate(now + SPAN) * FAR == 0
     assert law.is_due(100, now + FIRST + 0.1)

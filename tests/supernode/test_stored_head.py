@@ -10,27 +10,27 @@ from dfengine._piece import Geometry
 from dfengine.errors import BadValue
 from dfengine.origin.version import Version
 from dfengine.supernode.copies import stored_head
-from dfengine.supernode.copies.stored_head import Stored
+from dfengine.supernode.copies.stored_head import StoredHead
 
 TASK = "ab" * 32
-KEY = stored_head.key_of(b"a secret of this swarm")
+KEY = stored_head.seal_key(b"a secret of this swarm")
 TEXT = st.text(max_size=30)
 
 
-def made(length: int = 9 << 20, task: str = TASK, generation: str = "g1") -> Stored:
+def made(length: int = 9 << 20, task: str = TASK, generation: str = "g1") -> StoredHead:
     digests = stored_head.encode_digests(bytes([n % 256]) * stored_head.DIGEST for n in range(Geometry(length).count))
-    return Stored(task=task, length=length, generation=generation, digests=digests, etag='"e"', vary={"accept": "x"})
+    return StoredHead(task=task, length=length, generation=generation, digests=digests, etag='"e"', vary={"accept": "x"})
 
 
 @given(st.integers(1, 1 << 40), TEXT, TEXT, st.booleans())
 def test_what_was_sealed_is_read_again(length: int, etag: str, generation: str, dated: bool) -> None:
     if length > stored_head.LONGEST:
         length = 7
-    known = Stored(task=TASK, length=length, generation=generation, etag=etag, dated=dated,
+    known = StoredHead(task=TASK, length=length, generation=generation, etag=etag, dated=dated,
                    digests=stored_head.encode_digests([bytes(stored_head.DIGEST)] * Geometry(length).count))  # fmt: skip
     found = stored_head.unseal(stored_head.seal(known, KEY), [b"another key", KEY], TASK)
     assert found == known
-    assert found.same(known)
+    assert found.same_version(known)
     assert found.version == Version(etag, "", length, dated, "")
     assert len(found.digest_list()) == Geometry(length).count
 
@@ -59,10 +59,10 @@ def test_what_is_sealed_and_no_head_is_refused(odd: bytes) -> None:
 
 def test_a_head_counts_for_its_own_task_and_key_alone() -> None:
     head = stored_head.seal(made(), KEY)
-    for keys, task in (([], TASK), ([stored_head.key_of(b"another secret")], TASK), ([KEY], "cd" * 32)):
+    for keys, task in (([], TASK), ([stored_head.seal_key(b"another secret")], TASK), ([KEY], "cd" * 32)):
         with pytest.raises(BadValue):
             stored_head.unseal(head, keys, task)
-    few = Stored(task=TASK, length=9 << 20, generation="g", digests="")
+    few = StoredHead(task=TASK, length=9 << 20, generation="g", digests="")
     with pytest.raises(BadValue, match="another number of digests"):
         stored_head.unseal(stored_head.seal(few, KEY), [KEY], TASK)
 
@@ -75,9 +75,9 @@ def test_names_tell_versions_apart() -> None:
 
 def test_what_is_worth_storing() -> None:
     bound, unbound = Version('"e"', length=5), Version()
-    assert stored_head.is_stored(5, bound, False)
-    assert stored_head.is_stored(5, unbound, True)
-    assert not stored_head.is_stored(5, unbound, False)
-    assert not stored_head.is_stored(0, bound, False)
-    assert not stored_head.is_stored(-1, bound, False)
-    assert not stored_head.is_stored(stored_head.LONGEST + 1, bound, False)
+    assert stored_head.is_worth_storing(5, bound, False)
+    assert stored_head.is_worth_storing(5, unbound, True)
+    assert not stored_head.is_worth_storing(5, unbound, False)
+    assert not stored_head.is_worth_storing(0, bound, False)
+    assert not stored_head.is_worth_storing(-1, bound, False)
+    assert not stored_head.is_worth_storing(stored_head.LONGEST + 1, bound, False)

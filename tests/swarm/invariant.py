@@ -125,7 +125,7 @@ def _check_slots(slots: SupernodeSlots, leases: set[Lease]) -> None:
     """The leases from the supernode are watched, and those whose piece nobody requested wait for their request."""
     assert leases == slots._watches.keys(), "watched leases"
     waiting = {watch.lease for watches in slots._unrequested.values() for watch in watches}
-    assert waiting == {lease for lease, watch in slots._watches.items() if watch.taken is None}, "waiting leases"
+    assert waiting == {lease for lease, watch in slots._watches.items() if watch.bytes_read is None}, "waiting leases"
 
 
 def _check_parked(download: Download, swarm: Swarm) -> None:

@@ -64,7 +64,7 @@ def test_a_claim_of_everything_costs_what_the_reach_does() -> None:
             swarm.holds(TASK, str(i), [(0, PIECES)], 0.0)
             swarm.done(TASK, str(i), PIECES - 1, "", 0.0)
             swarm.arrived(TASK, str(i), PIECES - 2, 0.0)
-            swarm.moved(TASK, str(i), PIECES, -1, 0.0)
+            swarm.window_moved(TASK, str(i), PIECES, -1, 0.0)
             swarm.failed(TASK, str(i), PIECES - 3, "first", "gone", 0.0)
             swarm.evicted(TASK, str(i), PIECES - 1, 0.0)
             swarm.ending(TASK, str(i), PIECES - 1, 0.0)
@@ -89,7 +89,7 @@ def test_a_window_is_cut() -> None:
     def stream() -> None:
         for i in range(20):
             swarm.join(TASK, str(i), peer(str(i)), 0.0, wnd=(1 << 31) - 1)
-            swarm.moved(TASK, str(i), 10, PIECES, 0.0)
+            swarm.window_moved(TASK, str(i), 10, PIECES, 0.0)
 
     assert cost(stream) < 20 * (MAX_WINDOW + 4_000)
 
@@ -175,9 +175,9 @@ def test_a_window_that_jumps_ends_like_one_that_walks(wnd: int, held: set[int], 
             cluster.swarm.evicted(TASK, "s", n, cluster.now)
         cluster.check()
     for una in moves:
-        jumps.swarm.moved(TASK, "s", una, -1, jumps.now)
+        jumps.swarm.window_moved(TASK, "s", una, -1, jumps.now)
         for step in range(1, una + 1):
-            walks.swarm.moved(TASK, "s", step, -1, walks.now)
+            walks.swarm.window_moved(TASK, "s", step, -1, walks.now)
         jumps.check()
         walks.check()
         one, other = (cluster.swarm.tasks[TASK].downloads["s"] for cluster in (jumps, walks))

@@ -19,48 +19,48 @@ def shared(limit: int, share: int = 100) -> tuple[OriginLeases, OriginSeats]:
 
 def test_without_a_seat_there_is_no_lease_and_one_that_is_given_back_is_nobodys() -> None:
     leases, seats = shared(4)
-    assert not leases.ask("o", "10.0.0.1", "x", 0.0)
-    seats.counted_by_redis({"o": 2})
-    assert [leases.ask("o", "10.0.0.1", holder, 0.0) for holder in "xyxz"] == [True, True, True, False]
+    assert not leases.acquire("o", "10.0.0.1", "x", 0.0)
+    seats.set_counts({"o": 2})
+    assert [leases.acquire("o", "10.0.0.1", holder, 0.0) for holder in "xyxz"] == [True, True, True, False]
     leases.release("o", "10.0.0.1", "x")
-    seats.keep("o", leases.held_at("o", 0.0))
-    assert not leases.ask("o", "10.0.0.1", "z", 0.0), "another supernode's download may wait for longer"
+    seats.return_unused("o", leases.held_at("o", 0.0))
+    assert not leases.acquire("o", "10.0.0.1", "z", 0.0), "another supernode's download may wait for longer"
     assert seats.counted("o") == 1
-    seats.counted_by_redis({"o": 0})
+    seats.set_counts({"o": 0})
     assert seats.counted("o") is None
 
 
 @pytest.mark.parametrize(("members", "share"), [(0, 16), (1, 16), (3, 5), (16, 1), (40, 1)])
 def test_without_redis_each_has_its_share_and_one_at_least(members: int, share: int) -> None:
     leases, seats = shared(16)
-    seats.counted_by_redis({"o": 3})
-    seats.lost(members)
-    assert [leases.ask("o", "10.0.0.1", str(n), 0.0) for n in range(17)].count(True) == share
-    seats.counted_by_redis({"o": 3})
+    seats.set_counts({"o": 3})
+    seats.use_shares(members)
+    assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(17)].count(True) == share
+    seats.set_counts({"o": 3})
     assert seats.of("o") == 3
-    assert leases.ask("o", "10.0.0.1", "0", 30.0), "one that is out is renewed, whoever may have none now"
+    assert leases.acquire("o", "10.0.0.1", "0", 30.0), "one that is out is renewed, whoever may have none now"
 
 
 def test_a_lease_that_is_out_stays_when_the_share_is_less() -> None:
     leases, seats = shared(8)
-    seats.counted_by_redis({"o": 8})
-    assert all(leases.ask("o", "10.0.0.1", str(n), 0.0) for n in range(8))
-    seats.lost(4)
-    assert all(leases.ask("o", "10.0.0.1", str(n), 20.0) for n in range(8))
-    assert not leases.ask("o", "10.0.0.1", "9", 20.0)
+    seats.set_counts({"o": 8})
+    assert all(leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(8))
+    seats.use_shares(4)
+    assert all(leases.acquire("o", "10.0.0.1", str(n), 20.0) for n in range(8))
+    assert not leases.acquire("o", "10.0.0.1", "9", 20.0)
     assert leases.held_at("o", 80.0) == 0, "none was renewed"
 
 
 def test_a_client_has_its_part_of_the_limit_and_without_redis_of_the_share() -> None:
     leases, seats = shared(16, 75)
-    seats.counted_by_redis({"o": 16})
-    assert [leases.ask("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 12
-    assert leases.left("o", "10.0.0.1") == 0
-    assert leases.left("o", "10.0.0.2") == 12
+    seats.set_counts({"o": 16})
+    assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 12
+    assert leases.available("o", "10.0.0.1") == 0
+    assert leases.available("o", "10.0.0.2") == 12
     leases, seats = shared(16, 75)
-    seats.lost(4)
-    assert [leases.ask("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 3
-    assert leases.ask("o", "10.0.0.2", "x", 0.0)
+    seats.use_shares(4)
+    assert [leases.acquire("o", "10.0.0.1", str(n), 0.0) for n in range(16)].count(True) == 3
+    assert leases.acquire("o", "10.0.0.2", "x", 0.0)
 
 
 @dataclass
@@ -97,18 +97,18 @@ def test_supernodes_together_keep_the_limit_and_none_is_forgotten_whoever_dies_a
         for id, holder in [key for key in there if chance.random() < 0.3]:
             there.pop((id, holder))
             if id in nodes and chance.random() < 0.9 and nodes[id][0].release("o", "10.0.0.1", holder):
-                nodes[id][1].keep("o", nodes[id][0].held_at("o", now))
+                nodes[id][1].return_unused("o", nodes[id][0].held_at("o", now))
         for id, (leases, seats) in chance.sample(sorted(nodes.items()), len(nodes)):
             if chance.random() < 0.1:
                 continue  # its word is late
             for key in there:
                 if key[0] == id and now - there[key] > 20:
                     there[key] = now
-                    assert leases.ask("o", "10.0.0.1", key[1], now)
+                    assert leases.acquire("o", "10.0.0.1", key[1], now)
             before = leases.held_at("o", now)
-            seats.counted_by_redis({"o": count.say(id, before, len(waiting[id]), now)})
+            seats.set_counts({"o": count.say(id, before, len(waiting[id]), now)})
             for holder in list(waiting[id]):
-                if leases.ask("o", "10.0.0.1", holder, now):
+                if leases.acquire("o", "10.0.0.1", holder, now):
                     waiting[id].remove(holder)
                     there[id, holder] = now
                     first.setdefault(id, now)

@@ -18,7 +18,7 @@ from dfengine.net.http import ConnectionState, Request, RequestReader, Response
 from dfengine.settings import SupernodeSettings
 from dfengine.supernode.router import Router
 from dfengine.supernode.state import SupernodeState
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.task import Peer
 from tests.fuzz.parsers import plain_body
 from tests.swarm.invariant import check
@@ -64,7 +64,7 @@ class Place:
                 peer = Peer(f"10.0.{i}.1", 15001, f"/peer/file/{cid}")
                 native = 0 if cid.startswith("old") else wire.NATIVE
                 node.swarm.join(task, cid, peer, node.now(), wnd=20 if cid.startswith("stream") else -1, legacy=not native)
-                node.members.admit((task, cid), Member(SUPERNODE_IPS[i], "", native, peer, address=HERE))
+                node.members.add((task, cid), RegisteredDownload(SUPERNODE_IPS[i], "", native, peer, address=HERE))
         node.swarm.holds(TASK, CIDS[0], [(0, 30)], node.now())
 
     def _wants(self, una: int, end: int) -> None:

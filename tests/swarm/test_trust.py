@@ -234,7 +234,7 @@ def complain(swarm: Cluster, cid: str, why: str = "digest") -> Complaint:
 
 def judged(swarm: Cluster, complaint: Complaint, found: str) -> int:
     """How many are isolated once the supernode has asked."""
-    swarm.swarm.judged(complaint, found, swarm.now)
+    swarm.swarm.apply_verdict(complaint, found, swarm.now)
     swarm.check()
     return SwarmStats.of(swarm.swarm).isolated
 
@@ -409,7 +409,7 @@ def test_one_that_is_silent_to_clients_alone_takes_five_of_them() -> None:
         swarm.join(f"x{number}", port=0)
         fail_once(swarm, f"x{number}", "slow")
         for complaint in swarm.swarm.complaints:
-            swarm.swarm.judged(complaint, "right", swarm.now)
+            swarm.swarm.apply_verdict(complaint, "right", swarm.now)
         swarm.swarm.complaints.clear()
     assert SwarmStats.of(swarm.swarm).isolated == 1
 
@@ -429,14 +429,14 @@ def test_a_client_whose_complaints_are_refuted_makes_the_supernode_ask_no_more_f
                     swarm.fail(f"liar{number}", n, source, why)
             count += len(swarm.swarm.complaints)
             for complaint in swarm.swarm.complaints:
-                swarm.swarm.judged(complaint, "right", swarm.now)
+                swarm.swarm.apply_verdict(complaint, "right", swarm.now)
             swarm.swarm.complaints.clear()
             swarm.swarm.leave(TASK, f"liar{number}", swarm.now)
         return count
 
     assert asked() == MOST
     swarm.join("x", port=0)
-    assert silenced(swarm).by == "host-x", "the word of others is heard"
+    assert silenced(swarm).reporter == "host-x", "the word of others is heard"
     swarm.wait(QUIET + 1.0)
     assert asked() == MOST
 
@@ -454,8 +454,8 @@ def test_a_peer_that_another_supernode_accuses_is_no_source_for_a_time_whether_i
     swarm.join("s", host="one", holds=range(9))
     swarm.join("x", port=0)
     for host in ("one", "later"):
-        assert swarm.swarm.peers.accused((host, 20000, ""), swarm.now)
-        assert not swarm.swarm.peers.accused((host, 20000, ""), swarm.now), "once is enough"
+        assert swarm.swarm.peers.isolate_reported((host, 20000, ""), swarm.now)
+        assert not swarm.swarm.peers.isolate_reported((host, 20000, ""), swarm.now), "once is enough"
         swarm.check()
     swarm.join("t", host="later", holds=range(9))
     assert sources(swarm, "x") == {None}
@@ -470,7 +470,7 @@ def test_a_success_of_a_client_counts_for_more_than_what_another_supernode_says(
     swarm.join("s", holds=range(9))
     swarm.join("x", port=0)
     ((n, source),) = swarm.take("x", 1).items()
-    assert swarm.swarm.peers.accused(("host-s", 20000, ""), swarm.now)
+    assert swarm.swarm.peers.isolate_reported(("host-s", 20000, ""), swarm.now)
     swarm.done("x", n, source)
     assert sources(swarm, "x") == {"s"}
 
@@ -479,10 +479,10 @@ def test_not_everybody_can_be_accused() -> None:
     swarm = Cluster(9)
     for n in range(100):
         swarm.join(f"s{n}", port=20000)
-    believed = [swarm.swarm.peers.accused((f"host-s{n}", 20000, ""), swarm.now) for n in range(100)]
+    believed = [swarm.swarm.peers.isolate_reported((f"host-s{n}", 20000, ""), swarm.now) for n in range(100)]
     assert sum(believed) == 25
     swarm.wait(61.0)
-    assert swarm.swarm.peers.accused(("host-s99", 20000, ""), swarm.now)
-    assert swarm.swarm.peers.accused(("host-s98", 20000, ""), swarm.now)
+    assert swarm.swarm.peers.isolate_reported(("host-s99", 20000, ""), swarm.now)
+    assert swarm.swarm.peers.isolate_reported(("host-s98", 20000, ""), swarm.now)
     few = Cluster(9)
-    assert sum(few.swarm.peers.accused((f"h{n}", 1, ""), few.now) for n in range(100)) == 16
+    assert sum(few.swarm.peers.isolate_reported((f"h{n}", 1, ""), few.now) for n in range(100)) == 16

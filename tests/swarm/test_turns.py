@@ -11,7 +11,7 @@ import pytest
 
 from dfengine.supernode.swarm import peers as swarm_peers
 from dfengine.supernode.swarm.small_set import FEW, added, removed
-from dfengine.supernode.swarm.swarm import TURN, Limits, Swarm
+from dfengine.supernode.swarm.swarm import BATCH, Limits, Swarm
 from dfengine.supernode.swarm.trust import MOST_FAILED_SOURCES
 from dfengine.supernode.time_slices import SLICE, SlicedWork, spread
 from dfengine.task import Peer
@@ -34,7 +34,7 @@ def crowd(count: int, **limits: float) -> Swarm:
     return swarm
 
 
-def calls(swarm: Swarm, now: float, most: int = TURN) -> int:
+def calls(swarm: Swarm, now: float, most: int = BATCH) -> int:
     """Calls of `tick` until nothing is due."""
     count = 0
     while swarm.next_due() <= now:
@@ -51,7 +51,7 @@ def test_a_host_with_many_downloads_is_forgotten_bit_by_bit() -> None:
     while swarm.next_due() <= 11.0:
         swarm.tick(11.0)
         left.append(sum(len(task.downloads) for task in swarm.tasks.values()))
-    assert max(before - after for before, after in itertools.pairwise(left)) <= TURN
+    assert max(before - after for before, after in itertools.pairwise(left)) <= BATCH
     assert len(swarm.departed) == MANY
     assert not swarm.peers.states
     assert not swarm.peers.cids
@@ -75,7 +75,7 @@ def test_an_isolated_hosts_downloads_stop_to_be_sources_and_are_again() -> None:
     (peer,) = swarm.peers.states.values()
     swarm.peers._isolate(peer, 0.0, "silent")
     assert sum(download.holder_index >= 0 for download in peer.downloads) == MANY - swarm_peers.AT_ONCE
-    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
+    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // BATCH)
     assert all(download.holder_index < 0 for download in peer.downloads)
     calls(swarm, 11.0)
     assert all(download.holder_index >= 0 for download in peer.downloads)
@@ -113,7 +113,7 @@ def test_what_acknowledged_beyond_the_end_departs_by_and_by() -> None:
         swarm.holds(TASK, str(i), [(0, 4)], 0.0)
     swarm.set_count(TASK, 1)
     assert len(swarm.departed) == swarm_peers.AT_ONCE
-    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // TURN)
+    assert calls(swarm, 0.0) == -(-(MANY - swarm_peers.AT_ONCE) // BATCH)
     assert len(swarm.departed) == MANY
     assert not swarm.peers.states
 

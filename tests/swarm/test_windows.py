@@ -41,7 +41,7 @@ def test_a_window_that_passes_a_piece_under_way_gives_its_slot_back() -> None:
     swarm = Cluster(10)
     swarm.join("s", wnd=5)
     assert len(swarm.take("s")) == 5
-    swarm.swarm.moved(TASK, "s", 2, -1, swarm.now)
+    swarm.swarm.window_moved(TASK, "s", 2, -1, swarm.now)
     swarm.check()
     assert SwarmStats.of(swarm.swarm).leases == 3
     assert sorted(swarm.take("s")) == [5, 6]

@@ -150,7 +150,7 @@ class Handlers:
         state, query = self._state, call.query
         found, total = await self._cache.copies(state, query.offset, query.limit)
         room = state.fetches.room
-        room_fields = Room(free=state.cache.free(), low=room.low, high=room.high, full=room.exhausted, evictions=room.evictions,
+        room_fields = Room(free=state.cache.free_bytes(), low=room.low, high=room.high, full=room.exhausted, evictions=room.evictions,
                     evicted_at=room.evicted_at)  # fmt: skip
         return CachePage(items=[CopyRow(**each) for each in found], total=total, offset=query.offset, at=time.time(), room=room_fields)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dfengine.supernode.console.rates import Rates
     from dfengine.supernode.state import SupernodeState
     from dfengine.supernode.swarm._state import Download, PeerState
-    from dfengine.supernode.swarm.registered_downloads import Member
+    from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 
 TRUST = {"silent": 0, "trusted": 1, "unproved": 2, "isolated": 3}
 """Rank of a trust; a host with several peers has the highest one."""
@@ -27,7 +27,7 @@ def trust(download: Download | None) -> str:
 class _Host:
     __slots__ = ("down", "member", "peers", "receiving", "seen", "total", "trust", "unfinished", "up")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: RegisteredDownload) -> None:
         self.member = member
         self.peers: dict[PeerState, None] = {}
         self.total = self.unfinished = self.receiving = 0
@@ -44,7 +44,7 @@ class HostFigures:
         self._state = state
         self._sizes: dict[str, float] = {}
 
-    def add(self, member: Member) -> None:
+    def add(self, member: RegisteredDownload) -> None:
         """Add a download."""
         key = (member.address, member.peer.ip, member.peer.host)
         host = self.hosts.get(key)

@@ -37,17 +37,17 @@ class OriginFigures:
 
     def add(self, fetch: Fetch) -> None:
         """Add a fetch, unless it is of shared content, which has no origin."""
-        name = origin_name(fetch.asked)
+        name = origin_name(fetch.current_url)
         if fetch.claim is not None or (name not in self._rows and len(self._rows) >= MOST):
             return
         row = self._row(name)
         row.tasks += 1
-        row.reading += fetch.state == RUNNING or fetch.asking
+        row.reading += fetch.state == RUNNING or fetch.revalidating
         row.requests += fetch.origin_requests
         row.bytes += fetch.origin_bytes
         row.retries += fetch.origin_errors
-        if fetch.waits and fetch.asks_at > row.asks_at and fetch.asks_at > time.time():
-            row.waits, row.asks_at = redacted(fetch.waits)[:300], fetch.asks_at
+        if fetch.retry_reason and fetch.retry_at > row.asks_at and fetch.retry_at > time.time():
+            row.waits, row.asks_at = redacted(fetch.retry_reason)[:300], fetch.retry_at
 
     def rows(self, now: float, direct: Mapping[str, int], pauses: Mapping[str, Pause]) -> list[OriginRow]:
         """Return all rows. now: loop seconds. direct: `host:port` -> downloads that may read that origin themselves. pauses: of paused

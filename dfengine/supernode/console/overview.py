@@ -28,7 +28,7 @@ def overview(state: SupernodeState, sampler: Sampler, plain: Pulls, started: flo
         pieces_from_supernode=swarm.leases.sent_by_supernode, pieces_from_peers=swarm.leases.sent_by_peers,
         origin_requests=sampler.origin_requests, origin_bytes=sampler.origin_bytes, delivered_bytes=sampler.delivered,
         saved_bytes=max(0, sampler.delivered - sampler.origin_bytes), internal_errors=counts["internal_errors"], rate=sampler.rate,
-        origin_rate=sampler.origin_rate, free_bytes=state.cache.free(), viewers=viewers,
+        origin_rate=sampler.origin_rate, free_bytes=state.cache.free_bytes(), viewers=viewers,
         cluster="none" if cluster is None else "reached" if cluster.reached else "lost",
         cluster_members=len(cluster.others) if cluster is not None else 0,
     )  # fmt: skip

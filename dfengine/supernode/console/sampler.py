@@ -119,7 +119,7 @@ class Sampler:
         self.origin_requests, self.origin_bytes = requests, count
         self.rate = self._rates.rate("delivered", self.delivered, now)
         self.origin_rate = self._rates.rate("origin", count, now)
-        self.origins = origins.rows(now, state.origins.leases.held(), state.cdn.pauses.all(now))
+        self.origins = origins.rows(now, state.origins.leases.held(), state.cdn.pauses.current(now))
         self._rates.end()
         self.tasks, self.at = rows, time.time()
 

@@ -12,7 +12,7 @@ from dfengine.supernode.console.slowest import QUIET, Progress
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
     from dfengine.supernode.swarm._state import Download
-    from dfengine.supernode.swarm.registered_downloads import Member
+    from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 
 MOST_TOGGLED = 16
 """Changed pieces of a download up to which they are sent one by one; beyond, its whole set is sent."""
@@ -69,7 +69,7 @@ class HostState:
         return Progress(self.n, download.got, self.receiving, download.pending_want > 0, self.slow, download.best_piece_time,
                         max(0.0, now - download.seen), len(download.source_failures or ()))  # fmt: skip
 
-    def row(self, cid: str, member: Member | None, now: float) -> SwarmHost:
+    def row(self, cid: str, member: RegisteredDownload | None, now: float) -> SwarmHost:
         """Return the whole row, as of the last update. cid: public name of the download."""
         download, peer = self.download, member.peer if member is not None else None
         return SwarmHost(

@@ -32,8 +32,8 @@ def row(state: SupernodeState, fetch: Fetch, rates: Rates, now: float) -> TaskRo
     from_origin = fetch.origin_bytes
     pinned = state.fetches.kept.get(fetch.task)
     return TaskRow(
-        task=state.names.public_name(fetch.task), url=redacted_url(fetch.wanted.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
-        error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.waits),
+        task=state.names.public_name(fetch.task), url=redacted_url(fetch.request.url)[:LONGEST], kind=_kind(fetch), state=fetch.state,
+        error=_public_text(state, str(fetch.error)) if fetch.error is not None else "", waits=_public_text(state, fetch.retry_reason),
         leader=fetch.leader,
         length=length, piece_size=file.geometry.piece_size if file is not None else 0, pieces=count,
         cached=0 if file is None or claimed else file.available.count(),
@@ -51,10 +51,10 @@ def _public_text(state: SupernodeState, text: str) -> str:
 
 
 def _kind(fetch: Fetch) -> str:
-    tree = fetch.wanted.tree
+    tree = fetch.request.tree
     if tree is not None:
         return "manifest" if tree.part == MANIFEST else "data"
-    return "content" if is_content(fetch.wanted.url) else "file"
+    return "content" if is_content(fetch.request.url) else "file"
 
 
 def matches(query: TaskQuery, text: str, found: TaskRow) -> bool:

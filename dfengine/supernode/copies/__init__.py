@@ -7,7 +7,7 @@
     origin_reading, copy_writer  requests to the origin; writing a response's bytes to the copy
     following                fetches a task from the supernode that leads it: pulls in `leader_pulls`, pieces in `piece_connections`
     slow_leader              when to take the lead from a slow leader (pure); leader_probe, reading_messages: the measurement;
-                             cut_off: whether any other supernode can be reached
+                             partition: whether any other supernode can be reached
     local_rules              origins that this supernode may not read, and so does not fetch from a leader either
     manifests                recent manifests of trees, for the fetches of their data
     listing_budget           memory for listings of directories, for each client

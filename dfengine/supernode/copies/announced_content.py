@@ -35,20 +35,20 @@ class _Digests:
         """Nothing to do: no descriptor is open."""
 
 
-class Claimed(Copy):
+class AnnouncedContent(Copy):
     """Copy without data; see the module. It is not on the disk."""
 
     def __init__(self, geometry: Geometry, digests: bytes) -> None:
         self.path = ""
         self.record = _Digests(geometry, digests)  # type: ignore[assignment]  # the part of a record that a file without pieces needs
         self._data = None
-        self._proved = Bitset(geometry.count)
+        self._verified = Bitset(geometry.count)
         self.md5s = {}
 
     def hold(self) -> OpenDescriptor:
         raise StorageError("this supernode has no copy of it")
 
-    def cut_off(self) -> list[int]:
+    def drop_truncated(self) -> list[int]:
         return []
 
     def release(self) -> None:
@@ -62,20 +62,20 @@ class Claimed(Copy):
 class Claim:
     """A claim of shared content. Used on the loop's thread. sharers: CID -> loop time of its last announcement of the content.
 
-    keep: unix seconds until which a copy must be kept, 0: none. proved: see the module. reading: a thread reads the content to keep or
-    prove it. lacking: loop time since when no host has some piece, 0: every piece is available. failure: why the last reading ended, ""
-    while pieces arrive. again: loop time from which the next reading may begin.
+    keep_until: unix seconds until which a copy must be kept, 0: none. proved: see the module. reading: a thread reads the content to keep
+    or prove it. lacking_since: loop time since when no host has some piece, 0: every piece is available. failure: why the last reading
+    ended, "" while pieces arrive. retry_at: loop time from which the next reading may begin.
     """
 
     geometry: Geometry
     digests: bytes = field(repr=False)
     sharers: dict[str, float] = field(default_factory=dict)
-    keep: float = 0.0
+    keep_until: float = 0.0
     proved: bool = False
     reading: bool = False
-    lacking: float = 0.0
+    lacking_since: float = 0.0
     failure: str = ""
-    again: float = 0.0
+    retry_at: float = 0.0
 
     @property
     def generation(self) -> str:
@@ -86,7 +86,7 @@ class Claim:
         """Digest of piece n."""
         return self.digests[DIGEST * n : DIGEST * (n + 1)]
 
-    def same(self, length: int, digests: bytes) -> bool:
+    def has_pieces(self, length: int, digests: bytes) -> bool:
         """Whether another claim has the same pieces."""
         return (self.geometry.length, self.digests) == (length, digests)
 

@@ -41,7 +41,7 @@ class Description(msgspec.Struct, kw_only=True):
     generation: names this version of the origin's file. md5: of the raw file; "" while unknown.
     digest: algorithm of the record's piece digests. verified: how the origin's certificate was verified; None: unknown.
     vary: the request's values of the harmless headers that the response depends on; see `origin.request.selection`.
-    tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.fetch_request.Wanted.open`; None: unknown.
+    tree: which of a tree's two tasks it is a copy of; "": of none. open: see `copies.fetch_request.FetchRequest.open`; None: unknown.
     """
 
     url: str
@@ -58,7 +58,7 @@ class Description(msgspec.Struct, kw_only=True):
     tree: str = ""
     open: bool | None = None
 
-    def answers(self, headers: Iterable[tuple[str, str]]) -> bool:
+    def matches(self, headers: Iterable[tuple[str, str]]) -> bool:
         """Whether this copy may answer a request with these headers (RFC 9111 section 4.1)."""
         return not self.vary or selection(headers, self.vary) == self.vary
 
@@ -73,7 +73,7 @@ class Description(msgspec.Struct, kw_only=True):
             return 0, None
         return file.geometry.content(gaps[0][0])[0], version
 
-    def learn(self, version: Version) -> None:
+    def set_version(self, version: Version) -> None:
         """Record the validators of the origin's current response."""
         self.etag, self.last_modified, self.dated, self.coding = version.etag, version.last_modified, version.dated, version.coding
 
@@ -85,29 +85,29 @@ COPIES = "download"
 class Cache:
     """All copies below one directory. digest: `xxh3`, or `blake3` (its first 128 bits), which forged pieces cannot match.
 
-    longest: maximum bytes of a copy. Raises LocalError if the directory cannot be used.
+    max_length: maximum bytes of a copy. Raises LocalError if the directory cannot be used.
     """
 
-    def __init__(self, home: str, digest: str = "xxh3", longest: int = 4 << 40) -> None:
+    def __init__(self, home: str, digest: str = "xxh3", max_length: int = 4 << 40) -> None:
         self.digest = digest
-        self.longest = longest
+        self.max_length = max_length
         self.path = os.path.join(home, COPIES)
         self._descriptors = Descriptors()
         self._copies: weakref.WeakValueDictionary[str, Copy] = weakref.WeakValueDictionary()
         # Threads of one fetch, or of a stopped fetch and the task's next one, may write files of the same task.
-        self.turn = threading.RLock()
+        self.lock = threading.RLock()
         try:
             # Copies may need credentials at the origin: other users of this host must not read them.
             os.makedirs(self.path, mode=0o700, exist_ok=True)
         except OSError as error:
             raise LocalError(f"cannot use {self.path}: {error.strerror}") from error
 
-    def _at(self, task: str, kind: str = "") -> str:
+    def _file_path(self, task: str, kind: str = "") -> str:
         return os.path.join(self.path, task[:3], task + kind)
 
     def has(self, task: str) -> bool:
         """Whether the task has a copy, complete or not."""
-        return os.path.exists(self._at(task, ".json"))
+        return os.path.exists(self._file_path(task, ".json"))
 
     def load(self, task: str, verified: str = "") -> tuple[Copy, Description] | None:
         """Load the copy left by an earlier process, complete or not. None: no copy, an unusable one, or one `verified` in another way.
@@ -115,11 +115,11 @@ class Cache:
         A copy whose record and description have different generations is removed.
         """
         try:
-            with open(self._at(task, ".json"), "rb") as file:
+            with open(self._file_path(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
             if (description.digest, description.verified) != (self.digest, verified):
                 return None
-            copy = self._kept(task, Copy.open(self._at(task), self._at(task, ".record")))
+            copy = self._opened(task, Copy.open(self._file_path(task), self._file_path(task, ".record")))
             if copy.geometry != Geometry(copy.geometry.length):
                 return None
             if copy.record.generation != description.generation.encode()[:16]:
@@ -132,8 +132,8 @@ class Cache:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
 
-    def _kept(self, task: str, copy: Copy) -> Copy:
-        copy.keep_in(self._descriptors, self.piece_digest)
+    def _opened(self, task: str, copy: Copy) -> Copy:
+        copy.attach(self._descriptors, self.piece_digest)
         self._copies[task] = copy
         return copy
 
@@ -154,8 +154,8 @@ class Cache:
 
     def check_length(self, length: int) -> None:
         """Raise StorageError if a file of `length` bytes (-1: unknown) is too long for a copy."""
-        if length > self.longest:
-            raise StorageError(f"the file has {length} bytes, this supernode takes up to {self.longest} (--max-length)")
+        if length > self.max_length:
+            raise StorageError(f"the file has {length} bytes, this supernode takes up to {self.max_length} (--max-length)")
 
     def create(self, task: str, geometry: Geometry, description: Description) -> Copy:
         """Create an empty copy. An older one is unlinked, not overwritten, because uploads may still read it.
@@ -169,15 +169,16 @@ class Cache:
         except OSError as error:
             raise storage_error(f"cannot write {self.path}", error) from error
         self.remove(task)
-        file = self._kept(task, Copy.create(self._at(task), self._at(task, ".record"), geometry, description.generation.encode()))
-        self.describe(task, description)
+        paths = self._file_path(task), self._file_path(task, ".record")
+        file = self._opened(task, Copy.create(*paths, geometry, description.generation.encode()))
+        self.write_description(task, description)
         return file
 
-    def describe(self, task: str, description: Description) -> None:
+    def write_description(self, task: str, description: Description) -> None:
         """Write the description. Raises StorageError."""
-        path = self._at(task, ".json")
+        path = self._file_path(task, ".json")
         try:
-            with self.turn, open(path + ".new", "wb") as file:
+            with self.lock, open(path + ".new", "wb") as file:
                 file.write(msgspec.json.encode(description))
                 file.flush()
                 os.rename(path + ".new", path)
@@ -191,14 +192,14 @@ class Cache:
             copy.detach()
         for kind in (".json", ".record", ""):
             with contextlib.suppress(OSError):
-                os.unlink(self._at(task, kind))
+                os.unlink(self._file_path(task, kind))
 
     def touch(self, task: str, now: float) -> None:
         """Record unix time `now` as the copy's last use."""
         with contextlib.suppress(OSError):
-            os.utime(self._at(task, ".json"), (now, now))
+            os.utime(self._file_path(task, ".json"), (now, now))
 
-    def free(self) -> int:
+    def free_bytes(self) -> int:
         """Free bytes of the file system. If the directory was removed, create it again and return 0."""
         try:
             room = os.statvfs(self.path)
@@ -212,7 +213,7 @@ class Cache:
         """(unix time of last use, task, bytes on the disk) of every copy."""
         for task, entry in self._entries():
             with contextlib.suppress(OSError):
-                yield entry.stat().st_mtime, task, self._taken(task)
+                yield entry.stat().st_mtime, task, self._disk_bytes(task)
 
     def tasks(self) -> Iterator[str]:
         """Tasks of all copies."""
@@ -233,16 +234,16 @@ class Cache:
     def copy(self, task: str) -> tuple[float, str, int] | None:
         """Return the same tuple as `copies` for one task; None: no copy."""
         with contextlib.suppress(OSError):
-            return os.stat(self._at(task, ".json")).st_mtime, task, self._taken(task)
+            return os.stat(self._file_path(task, ".json")).st_mtime, task, self._disk_bytes(task)
         return None
 
-    def describes(self, task: str) -> tuple[str, int, int, int, str, str, bool] | None:
+    def summary(self, task: str) -> tuple[str, int, int, int, str, str, bool] | None:
         """Read from the disk: (URL, bytes, pieces, pieces on disk, Description.tree, the name of the shared directory's data if this is its
         manifest, else "", Description.open). -1: unknown. None: no copy."""
         try:
-            with open(self._at(task, ".json"), "rb") as file:
+            with open(self._file_path(task, ".json"), "rb") as file:
                 description = msgspec.json.decode(file.read(1 << 16), type=Description)
-            record = Record.follow(self._at(task, ".record"))
+            record = Record.follow(self._file_path(task, ".record"))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, StorageError):
             return None
         try:
@@ -257,13 +258,13 @@ class Cache:
             record.close()
 
     def _base(self, task: str) -> str:
-        with contextlib.suppress(OSError), open(self._at(task), "rb") as file:
+        with contextlib.suppress(OSError), open(self._file_path(task), "rb") as file:
             return shared_base(file.read(HEAD))
         return ""
 
-    def _taken(self, task: str) -> int:
+    def _disk_bytes(self, task: str) -> int:
         taken = 0
         for kind in ("", ".record"):
             with contextlib.suppress(OSError):
-                taken += os.stat(self._at(task, kind)).st_blocks * 512
+                taken += os.stat(self._file_path(task, kind)).st_blocks * 512
         return taken

@@ -21,17 +21,17 @@ from dfengine.storage.record import Record
 
 
 class Copy(PieceFile):
-    """File of a copy. Use `create` or `open`, then `keep_in`. It is never closed: the last user of each descriptor closes it."""
+    """File of a copy. Use `create` or `open`, then `attach`. It is never closed: the last user of each descriptor closes it."""
 
     def __init__(self, path: str, fd: int, record: Record) -> None:
         super().__init__(path, fd, record)
-        self._proved = Bitset(record.capacity)
+        self._verified = Bitset(record.capacity)
         self._data: ReopenedFile | None = None
         self._digest: Callable[[memoryview], bytes] | None = None
         self.md5s: dict[int, bytes] = {}
         """Piece -> md5 of the framed piece, for 1.x. Not stored: the bytes on the disk may change after it was computed."""
 
-    def keep_in(self, descriptors: Descriptors, digest: Callable[[memoryview], bytes]) -> None:
+    def attach(self, descriptors: Descriptors, digest: Callable[[memoryview], bytes]) -> None:
         """Call once, before use. digest: computes a piece's digest in the form that the record stores."""
         self._data, self._digest = ReopenedFile(self.path, self._fd, descriptors), digest
 
@@ -47,11 +47,11 @@ class Copy(PieceFile):
     @property
     def available(self) -> Bitset:
         """Pieces that this process has verified; `record.available` are those that the record on the disk names."""
-        return self._proved
+        return self._verified
 
     def publish(self, n: int, digest: bytes) -> None:
         super().publish(n, digest)
-        self._proved.set(n)
+        self._verified.set(n)
 
     def buffer(self) -> memoryview:
         """Allocate room for the content of any piece of this file, in pages of its own."""
@@ -61,25 +61,25 @@ class Copy(PieceFile):
     def verify(self, n: int, buffer: memoryview) -> bool:
         """Read piece n into `buffer` (see `buffer()`) and compare it with its digest. False: it was wrong or unreadable, and is dropped."""
         with contextlib.suppress(StorageError):
-            if self.agrees(n, buffer[: self.read_into(n, buffer)]):
-                self._proved.set(n)
+            if self.matches_digest(n, buffer[: self.read_into(n, buffer)]):
+                self._verified.set(n)
                 return True
         self.drop(n)
         return False
 
-    def agrees(self, n: int, content: memoryview) -> bool:
+    def matches_digest(self, n: int, content: memoryview) -> bool:
         """Whether `content` has the digest that the record names for piece n."""
         assert self._digest is not None
         return self._digest(content) == self.record.digest(n)
 
     def drop(self, n: int) -> None:
         """Remove piece n from the pieces that the copy has."""
-        self._proved.clear(n)
+        self._verified.clear(n)
         # If the record cannot be written, the next process verifies the piece and drops it then.
         with contextlib.suppress(StorageError):
             self.record.unpublish(n)
 
-    def cut_off(self) -> list[int]:
+    def drop_truncated(self) -> list[int]:
         """If the data file was truncated, drop the pieces beyond its end, extend it again, and return them. Raises StorageError."""
         held = self.hold()
         try:

@@ -16,7 +16,7 @@ PART = 512 << 10
 """Size of a part in bytes."""
 
 
-class Arrivals:
+class CopyWriter:
     """Sink that writes to the copy `file` of a fetch; see origin.sink.Sink."""
 
     def __init__(self, fetch: Fetch, file: PieceFile) -> None:
@@ -36,27 +36,27 @@ class Arrivals:
     @property
     def ordered(self) -> bool:
         """Whether pieces should arrive in order, because a thread computes md5s of them in order."""
-        return self._fetch.following
+        return self._fetch.computing_md5
 
     def invalidate_version(self) -> None:
         """Record that the copy mixes two responses without a common validator: the description names no version until the fetch ends.
 
         After a crash the copy is therefore not resumed.
         """
-        self._fetch.description.learn(Version())
+        self._fetch.description.set_version(Version())
         self._fetch.unbound = True
         self._fetch.describe()
 
-    def begin_piece(self, n: int) -> Arriving:
+    def begin_piece(self, n: int) -> PieceWriter:
         """Begin piece n; if the copy already has it, the bytes are compared."""
         if self.file.geometry.length < 0:
             self._fetch.cache.check_length(n * self.file.geometry.content_size)
         if n >= len(self.file.available):
             raise StorageError(f"the origin's file has more than the {n} pieces that there is room for")
-        self._fetch.room.keep_free()
+        self._fetch.disk.keep_free()
         # Mapped, because malloc would raise its mmap threshold and retain hundreds of MiB of such buffers of many threads.
         part = self._parts.pop() if self._parts else memoryview(mmap.mmap(-1, PART))
-        return Arriving(self._fetch, self.file, n, part, self._parts)
+        return PieceWriter(self._fetch, self.file, n, part, self._parts)
 
     def stored(self) -> list[int]:
         """Pieces that the copy has."""
@@ -76,13 +76,13 @@ class Arrivals:
     def learn_length(self, length: int) -> None:
         """Set the file's length, once the origin has sent it or the body has ended."""
         self._fetch.cache.check_length(length)
-        self._fetch.room.write(self._fetch.task, lambda: self.file.learn_length(length))
+        self._fetch.disk.write(self._fetch.task, lambda: self.file.learn_length(length))
 
     def report(self, text: str) -> None:
         """Ignore messages: a supernode has no terminal."""
 
 
-class Arriving:
+class PieceWriter:
     """One arriving piece; see origin.sink.Piece."""
 
     def __init__(self, fetch: Fetch, file: PieceFile, n: int, part: memoryview, parts: list[memoryview]) -> None:
@@ -114,7 +114,7 @@ class Arriving:
         self._hash.update(part)
         if not self._known and part:
             fetch = self._fetch
-            fetch.room.write(fetch.task, lambda: self._file.write_part(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
+            fetch.disk.write(fetch.task, lambda: self._file.write_part(self._n, self._put, part), PART, lambda: fetch.missing_bytes)
         self._put = self.received
 
     def finish(self) -> bool:
@@ -128,5 +128,5 @@ class Arriving:
 
     def publish(self) -> None:
         """Offer the piece to the swarm."""
-        self._fetch.room.write(self._fetch.task, lambda: self._file.publish(self._n, self._digest))
-        self._fetch.arrived(self._n, monotonic() - self._started)
+        self._fetch.disk.write(self._fetch.task, lambda: self._file.publish(self._n, self._digest))
+        self._fetch.piece_stored(self._n, monotonic() - self._started)

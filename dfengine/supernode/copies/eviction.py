@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     class Usage(Protocol):
         """Decides which copies may be evicted; called on the loop's thread. Implemented by `origin_fetches.OriginFetches`."""
 
-        def order(self, task: str) -> int:
+        def eviction_rank(self, task: str) -> int:
             """0: the task has no downloads. 1: all of its downloads are complete. 2: the copy must not be evicted."""
 
         def running(self, task: str) -> bool:
@@ -54,7 +54,7 @@ TICK = 0.05
 Result = TypeVar("Result")
 
 
-class Room:
+class DiskSpace:
     """Makes room on the disk. low, high: bytes, --disk-low and --disk-high. Used in any thread except the loop's."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Room:
         self.low, self.high = low, high
         self._lock = threading.Lock()
         self._next_check = 0.0
-        self._made = 0
+        self._freed_count = 0
         """Number of times that room was made."""
         self._closed = False
         self.evictions, self.evicted_at = 0, 0.0
@@ -75,13 +75,13 @@ class Room:
         self.exhausted = False
         """Whether the last attempt to make room could remove no copy."""
 
-    def keep(self, low: int, high: int) -> None:
+    def set_limits(self, low: int, high: int) -> None:
         """Set --disk-low and --disk-high."""
         self.low, self.high = low, high
 
-    def check(self, length: int) -> None:
+    def check_fits(self, length: int) -> None:
         """Raise DiskFull if a file of `length` more bytes (-1: unknown) would not fit even with all idle copies evicted."""
-        free = self._cache.free()
+        free = self._cache.free_bytes()
         if length <= free:
             return
         idle = sum(size for *_, size in self._idle())
@@ -91,50 +91,50 @@ class Room:
     def keep_free(self) -> None:
         """Evict idle copies if less than --disk-low is free."""
         now = time.monotonic()
-        if self._cache.free() >= self.low:
+        if self._cache.free_bytes() >= self.low:
             self._reported = False
         elif now >= self._next_check:
             with self._lock:
-                if self._cache.free() < self.low:
+                if self._cache.free_bytes() < self.low:
                     self._evict(self._idle(), 0)
-                    self._next_check = now + PAUSE if self._cache.free() < self.low else 0.0
+                    self._next_check = now + PAUSE if self._cache.free_bytes() < self.low else 0.0
 
-    def write(self, task: str, write: Callable[[], Result], need: int = METADATA, rest: Callable[[], int] = int) -> Result:
+    def write(self, task: str, write: Callable[[], Result], need: int = METADATA, remaining: Callable[[], int] = int) -> Result:
         """Call `write`, which needs `need` bytes; if the disk is full, make room and call it again.
 
-        rest: bytes of the task's copy that are still to arrive. Raises StorageError.
+        remaining: bytes of the task's copy that are still to arrive. Raises StorageError.
         """
         end = 0.0
         while True:
-            made = self._made
+            made = self._freed_count
             try:
                 return write()
             except DiskFull:
                 with self._lock:
                     if self._closed:
                         raise
-                    if self._made != made:
+                    if self._freed_count != made:
                         continue
                     idle = self._idle()
                     there = sum(size for *_, size in idle)
-                    if need <= there and rest() <= there + self._cache.free() and self._evict(idle, need):
-                        self._made += 1
+                    if need <= there and remaining() <= there + self._cache.free_bytes() and self._evict(idle, need):
+                        self._freed_count += 1
                         continue
                 end = end or time.monotonic() + LONGEST_WAIT
                 if self._is_largest(task) or time.monotonic() > end:
                     raise
             self._wait(made, end)
 
-    def freed(self) -> None:
+    def space_freed(self) -> None:
         """Let waiting writes retry, because a copy was removed."""
-        self._made += 1
+        self._freed_count += 1
 
     def close(self) -> None:
         """Stop calling the loop's thread, because the process ends."""
         self._closed = True
 
     def _wait(self, made: int, end: float) -> None:
-        while self._made == made and not self._closed and time.monotonic() < end:
+        while self._freed_count == made and not self._closed and time.monotonic() < end:
             time.sleep(TICK)
 
     def _idle(self) -> list[tuple[int, float, str, int]]:
@@ -143,35 +143,35 @@ class Room:
         orders: list[int] = []
         for at in range(0, len(copies), SLICE):
             part = [task for _, task, _ in copies[at : at + SLICE]]
-            orders += self._ask(partial(list, map(self._usage.order, part)), [])
+            orders += self._on_loop(partial(list, map(self._usage.eviction_rank, part)), [])
         return sorted((order, used, task, size) for order, (used, task, size) in zip(orders, copies, strict=False) if order < 2)
 
     def _evict(self, idle: list[tuple[int, float, str, int]], need: int) -> bool:
         """Evict copies of `need` bytes, and up to --disk-high free bytes if less than --disk-low is free. The caller holds `_lock`."""
-        gone, count, high = 0, 0, self.high if self._cache.free() < self.low else 0
+        gone, count, high = 0, 0, self.high if self._cache.free_bytes() < self.low else 0
         for *_, task, size in idle:
-            if gone >= need and self._cache.free() >= high:
+            if gone >= need and self._cache.free_bytes() >= high:
                 break
-            if self._ask(partial(self._usage.drop, task), False):
+            if self._on_loop(partial(self._usage.drop, task), False):
                 gone += size
                 count += 1
         self.exhausted = not count
         if count:
             self.evictions, self.evicted_at = self.evictions + 1, time.time()
-            self._events.info("space_freed", copies=count, bytes=gone, free=self._cache.free())
+            self._events.info("space_freed", copies=count, bytes=gone, free=self._cache.free_bytes())
         elif need or not self._reported:
             self._reported = not need
-            free = self._cache.free()
+            free = self._cache.free_bytes()
             self._events.warning("no_space", needed=max(need, high - free), free=free)
         return gone > 0
 
     def _is_largest(self, task: str) -> bool:
         """Whether no other copy that is being fetched occupies more of the disk."""
         sizes = {name: size for _, name, size in self._cache.copies()}
-        running: list[str] = self._ask(lambda: [name for name in sizes if self._usage.running(name)], [])
+        running: list[str] = self._on_loop(lambda: [name for name in sizes if self._usage.running(name)], [])
         return all((sizes[name], name) <= (sizes.get(task, 0), task) for name in running)
 
-    def _ask(self, question: Callable[[], Result], otherwise: Result) -> Result:
+    def _on_loop(self, question: Callable[[], Result], otherwise: Result) -> Result:
         """Call `question` on the loop's thread and return its result; `otherwise` if the process ends."""
         answers: list[Result] = []
         answered = threading.Event()

@@ -26,11 +26,11 @@ from dfengine.origin.tree_listing import ListingCache
 from dfengine.supernode.copies.announced_content import Claim
 from dfengine.supernode.copies.cache import Cache, Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.eviction import Room
-from dfengine.supernode.copies.fetch_request import Tries, Wanted
+from dfengine.supernode.copies.eviction import DiskSpace
+from dfengine.supernode.copies.fetch_request import FetchRequest, RetryLimits
 from dfengine.supernode.copies.listing_budget import ListingBudget
 from dfengine.supernode.copies.manifests import Manifests
-from dfengine.supernode.copies.origin_pauses import HeedingRetry, OriginPauses
+from dfengine.supernode.copies.origin_pauses import OriginPauses, PauseAwareRetry
 
 if TYPE_CHECKING:
     from dfengine._bitset import Bitset
@@ -72,7 +72,7 @@ class Events(Protocol):
     def fetch_head(self, fetch: Fetch) -> None:
         """Length and piece size are known. The pieces that the copy already has are reported next."""
 
-    def fetch_asked(self, fetch: Fetch, seconds: float) -> None:
+    def fetch_responded(self, fetch: Fetch, seconds: float) -> None:
         """The origin's response began, `seconds` after the request."""
 
     def fetch_piece(self, fetch: Fetch, n: int, seconds: float) -> None:
@@ -96,11 +96,11 @@ class Events(Protocol):
     def fetch_refused(self, fetch: Fetch, error: OriginError) -> None:
         """The origin no longer has the file of a complete copy; running downloads may end."""
 
-    def fetch_led(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
+    def fetch_took_lead(self, fetch: Fetch, before: str, rate: float, slower: float) -> None:
         """This supernode takes the lead of the task from the one at `before`: it reads the origin at `rate` bytes per second, the other one
         at `slower`."""
 
-    def fetch_sends_on(self, fetch: Fetch, why: str) -> None:
+    def fetch_redirects_hosts(self, fetch: Fetch, why: str) -> None:
         """Hosts should switch to other supernodes, which receive the file sooner."""
 
     def fetch_renewed(self, fetch: Fetch) -> None:
@@ -110,21 +110,21 @@ class Events(Protocol):
 class Fetch:
     """The fetch of one task. post: calls an event's method with the fetch and further arguments on the loop's thread, unless forgotten.
 
-    connections: maximum to the origin. grants: how many each origin allows. turns: shared by the files of one origin. room: on the disk.
-    own: see `origin_settings.SharedResources`; None: none. manifests: of trees, by other fetches. budget: of listings.
+    connections: maximum to the origin. connection_limits: how many each origin allows. turns: shared by the files of one origin. disk: for
+    copies. own: see `origin_settings.SharedResources`; None: none. manifests: of trees, by other fetches. budget: of listings.
     address: of the client that requested it first. store: object store of finished copies; None: none.
     cluster: determines which supernode leads the task; None: this one does. pauses: of origins.
     """
 
     def __init__(
-        self, task: str, wanted: Wanted, cache: Cache, post: Callable[..., object], events: Events, room: Room,
+        self, task: str, request: FetchRequest, cache: Cache, post: Callable[..., object], events: Events, disk: DiskSpace,
         access: OriginAccess | None = None, *, connections: int = 4, connection_limits: ConnectionLimits | None = None,
         turns: RoundRobin | None = None,
         own: SharedResources | None = None, manifests: Manifests | None = None, budget: ListingBudget | None = None, address: str = "",
         store: Store | None = None, cluster: Cluster | None = None, pauses: OriginPauses | None = None,
     ) -> None:
         self.task = task
-        self.wanted = wanted
+        self.request = request
         self.cache = cache
         self.post = post
         self.events = events
@@ -141,59 +141,59 @@ class Fetch:
         self.pauses = pauses if pauses is not None else OriginPauses()
         self.leader = ""
         """HOST:PORT of the supernode that pieces are fetched from; "": they are fetched from the origin. Written before `fetch_head`."""
-        self.taken, self.taken_rate = "", 0.0
+        self.new_leader, self.new_leader_rate = "", 0.0
         """HOST:PORT of another supernode that has taken the lead since the last look-up of the leader, and the bytes per second at which it
-        reads the origin; "": none. Written under `news`."""
-        self.yields = False
-        """Whether the origin is being read and another supernode may take the lead. Written under `news` by the fetch's thread."""
-        self.insisted = False
-        """Whether a client has registered without being sent on to another one. Written under `news`; the fetch's thread resets it."""
-        self.doubted = False
+        reads the origin; "": none. Written under `changed`."""
+        self.interruptible = False
+        """Whether the origin is being read and another supernode may take the lead. Written under `changed` by the fetch's thread."""
+        self.registered_again = False
+        """Whether a client has registered without being sent on to another one. Written under `changed`; the fetch's thread resets it."""
+        self.stored_copy_wrong = False
         """Whether the object store's copy was found to be wrong. Written by the fetch's thread."""
         known = self.manifests  # no reference to this fetch, so that it is freed as soon as it is forgotten
-        self.listed = ListingCache(lambda identity: known.get(identity, wanted.url))
+        self.last_listing = ListingCache(lambda identity: known.get(identity, request.url))
         """What a tree's manifest was last made from. Used by the fetch's thread."""
-        self.room = room
+        self.disk = disk
         self.state = NEW
         self.error: DfengineError | None = None
         self.file: Copy | None = None
         """Written before `fetch_head`; None again, on the loop's thread, right after `fetch_renewed`."""
-        self.description = Description(url=wanted.url, generation="", verified=wanted.verified, open=wanted.open)
+        self.description = Description(url=request.url, generation="", verified=request.verified, open=request.open)
         self.claim: Claim | None = None
         """The claim of content that hosts share, which has no origin. Used on the loop's thread."""
         self.from_cache = False
-        self.reads = False
+        self.reads_origin = False
         """Whether the origin is sending the missing pieces."""
         self.origin_requests = self.past_bytes = 0
         self.reader: Reader | None = None
-        self.tries = wanted.tries
+        self.retry_limits = request.retry_limits
         """The greatest limits of all clients. Written on the loop's thread."""
-        self._retry = HeedingRetry(None, "")
+        self._retry = PauseAwareRetry(None, "")
         self._origin: Origin | None = None
-        self.asked = wanted.url
-        """The URL that is being read; `wanted` may meanwhile name another one. Written by the fetch's thread."""
-        self.waits = ""
+        self.current_url = request.url
+        """The URL that is being read; `request` may meanwhile name another one. Written by the fetch's thread."""
+        self.retry_reason = ""
         """Error after which the fetch waits before the next request to the origin; "" while it does not wait."""
-        self.asks_at = 0.0
+        self.retry_at = 0.0
         """When that wait ends, unix seconds."""
         self.origin_errors = 0
         """Number of requests to the origin that failed and were retried."""
-        self.trust = 1
+        self.revalidate_factor = 1
         """Multiple of --revalidate-interval for which a complete copy is used before it is revalidated."""
         self.unbound = False
         """The description on the disk names no version, because pieces arrived of two responses without a common validator."""
         self.wanted_piece = -1
         """The piece that a stream waits for; -1: none. Written on the loop's thread."""
-        self.asking = False
+        self.revalidating = False
         """Whether the complete copy is being revalidated. Used on the loop's thread."""
-        self.following = False
+        self.computing_md5 = False
         """Whether a thread computes md5s (`legacy_md5`). Written on the loop's thread."""
         self.failure_reported = False
         """Whether `fetch_failed` was handled. Used on the loop's thread."""
-        self.news = threading.Condition()
+        self.changed = threading.Condition()
         """Notified when pieces have arrived, or the state has changed."""
         self.stopped = False
-        """Whether the process is ending, or the task was forgotten. Written under `news`, as `cancel` is."""
+        """Whether the process is ending, or the task was forgotten. Written under `changed`, as `cancel` is."""
         self.cancel: Cancel | None = None
         """Interrupts waits for the origin."""
 
@@ -205,7 +205,7 @@ class Fetch:
         return self.file.geometry
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether the fetch failed or was stopped: no further piece arrives."""
         return self.state == FAILED or self.stopped
 
@@ -224,19 +224,19 @@ class Fetch:
         """Bytes that the copy lacks; 0 while the length is unknown."""
         return 0 if self.file is None else max(0, self.file.geometry.length - self.file.available.count() * self.file.geometry.content_size)
 
-    def bear(self, tries: Tries) -> None:
+    def extend_retry_limits(self, tries: RetryLimits) -> None:
         """Apply the limits on retries of a client that joins. On the loop's thread."""
-        self.tries |= tries
-        self._apply()
+        self.retry_limits |= tries
+        self._apply_retry_limits()
 
-    def begins(self, origin: Origin) -> HeedingRetry:
+    def start_requests(self, origin: Origin) -> PauseAwareRetry:
         """Begin requests to this origin, in the fetch's thread; returns the object that counts failures."""
-        self._retry, self._origin = HeedingRetry(self.pauses if self.wanted.public else None, origin.key), origin
-        self._apply()
+        self._retry, self._origin = PauseAwareRetry(self.pauses if self.request.public else None, origin.key), origin
+        self._apply_retry_limits()
         return self._retry
 
-    def _apply(self) -> None:
-        tries, origin = self.tries, self._origin
+    def _apply_retry_limits(self) -> None:
+        tries, origin = self.retry_limits, self._origin
         self._retry.bound(tries.retries, tries.seconds)
         if origin is not None:
             origin.connect, origin.first = tries.connect, tries.first
@@ -251,55 +251,55 @@ class Fetch:
         here = self.file.available if self.file is not None else None
         self.wanted_piece = next((n for n in pieces if here is None or n >= len(here) or n not in here), -1)
 
-    def lead_taken(self, leader: str, rate: float) -> None:
+    def lead_lost(self, leader: str, rate: float) -> None:
         """Stop reading: the supernode at `leader` leads the task from now on, and reads `rate` bytes per second. In any thread."""
-        with self.news:
+        with self.changed:
             if self.state not in (NEW, RUNNING):
                 return
-            self.taken, self.taken_rate = leader, rate
-            if self.yields and self.cancel is not None:
+            self.new_leader, self.new_leader_rate = leader, rate
+            if self.interruptible and self.cancel is not None:
                 self.cancel.set()
-            self.news.notify_all()
+            self.changed.notify_all()
 
-    def insists(self) -> None:
+    def on_registered_again(self) -> None:
         """Record that a client registers without being sent on. On the loop's thread."""
-        with self.news:
-            self.insisted = True
-            self.news.notify_all()
+        with self.changed:
+            self.registered_again = True
+            self.changed.notify_all()
 
     def notify(self) -> None:
         """Wake the threads of this fetch that wait for news."""
-        with self.news:
-            self.news.notify_all()
+        with self.changed:
+            self.changed.notify_all()
 
-    def arrived(self, n: int, seconds: float = -1) -> None:
+    def piece_stored(self, n: int, seconds: float = -1) -> None:
         """Report that piece n is in the copy; seconds: see `Events.fetch_piece`. In any thread."""
         self.notify()
         self.post(self.events.fetch_piece, self, n, seconds)
 
-    def damaged(self, n: int) -> None:
+    def piece_damaged(self, n: int) -> None:
         """Report that piece n was wrong and is dropped. In any thread."""
         self.post(self.events.fetch_damaged, self, n)
 
     def describe(self) -> None:
         """Write the description to the disk. Raises StorageError, or as `use_files`."""
-        self.room.write(self.task, lambda: self.use_files(lambda: self.cache.describe(self.task, self.description)))
+        self.disk.write(self.task, lambda: self.use_files(lambda: self.cache.write_description(self.task, self.description)))
 
     def use_files(self, use: Callable[[], Result]) -> Result:
         """Call `use`, which loads, creates, describes or removes the copy by its task; return its result.
 
         Raises OriginUnreachable once the fetch is stopped: from then on the files may belong to the task's next fetch.
         """
-        with self.cache.turn:
+        with self.cache.lock:
             if self.stopped:
                 raise OriginUnreachable("the supernode is going away")
             return use()
 
     def stop(self) -> None:
         """Stop the fetch because the process ends or the task is forgotten: wake its threads, which then end."""
-        with self.news:
+        with self.changed:
             self.stopped = True
             self.state = FAILED if self.state in (NEW, RUNNING) else self.state
             if self.cancel is not None:
                 self.cancel.set()
-            self.news.notify_all()
+            self.changed.notify_all()

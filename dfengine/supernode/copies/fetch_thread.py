@@ -23,18 +23,18 @@ from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import FAILED, NEW, RUNNING, SUCCESS, Fetch
 from dfengine.supernode.copies.legacy_md5 import compute
-from dfengine.supernode.copies.local_rules import may_take
-from dfengine.supernode.copies.origin_reading import ask, end_waits, read
+from dfengine.supernode.copies.local_rules import may_use_leader
+from dfengine.supernode.copies.origin_reading import close_cancel, open_origin, read_gaps
 from dfengine.supernode.copies.repair import fetch_missing, missing_runs, verify_found
 from dfengine.tree import DATA
 
 if TYPE_CHECKING:
     from dfengine.origin.origin_interface import Answer, Origin
-    from dfengine.supernode.copies.stored_head import Stored
+    from dfengine.supernode.copies.stored_head import StoredHead
     from dfengine.task import Digest
 
 UNSTABLE = 16
-"""`Fetch.trust` after an origin sent the same bytes with another validator; it doubles each further time."""
+"""`Fetch.revalidate_factor` after an origin sent the same bytes with another validator; it doubles each further time."""
 
 Found = tuple[Copy, Description]
 
@@ -44,7 +44,7 @@ def run(fetch: Fetch) -> None:
     _guarded(fetch, lambda: _run(fetch))
 
 
-def mend(fetch: Fetch) -> None:
+def refetch_lost(fetch: Fetch) -> None:
     """Fetch lost pieces of a complete copy again. Never raises."""
     _guarded(fetch, lambda: _finish(fetch, fetch.file) if fetch.file is not None else None)
 
@@ -57,7 +57,7 @@ def _guarded(fetch: Fetch, work: Callable[[], None]) -> None:
     except Exception as error:
         fail(fetch, StorageError(f"the fetch failed: {error!r}"))
     finally:
-        end_waits(fetch)
+        close_cancel(fetch)
 
 
 def fail(fetch: Fetch, error: DfengineError) -> None:
@@ -71,7 +71,7 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
             fetch.use_files(lambda: fetch.cache.remove(fetch.task))
     if fetch.file is not None:
         fetch.file.release()
-        fetch.room.freed()
+        fetch.disk.space_freed()
     fetch.state = FAILED
     fetch.notify()
     fetch.post(fetch.events.fetch_failed, fetch)
@@ -80,10 +80,10 @@ def fail(fetch: Fetch, error: DfengineError) -> None:
 def _run(fetch: Fetch) -> None:
     found: Found | None
     if fetch.file is None:
-        found = fetch.use_files(lambda: fetch.cache.load(fetch.task, fetch.wanted.verified))
+        found = fetch.use_files(lambda: fetch.cache.load(fetch.task, fetch.request.verified))
     else:
         found = fetch.file, fetch.description
-    if found is not None and not found[1].answers(fetch.wanted.headers):
+    if found is not None and not found[1].matches(fetch.request.headers):
         found = None  # made by a request to which the origin responds with another file
     if found is not None and found[1].complete:
         _revalidate(fetch, *found)
@@ -93,25 +93,25 @@ def _run(fetch: Fetch) -> None:
         _fetch(fetch, found)
 
 
-def _restore(fetch: Fetch, stored: Stored) -> None:
+def _restore(fetch: Fetch, stored: StoredHead) -> None:
     """Fill a new copy from the object store, if its version is still current. Raises OriginError, StorageError."""
     known = restoring.description(fetch, stored)
     if known.tree != DATA:  # whose task itself names the version
         try:
-            origin, body = ask(fetch, stored.version)
+            origin, body = open_origin(fetch, stored.version)
         except OriginError as error:
             if not transient(error):
                 raise
         else:
-            known.vary = known.vary | selection(fetch.wanted.headers, body.vary)
+            known.vary = known.vary | selection(fetch.request.headers, body.vary)
             if not (body.not_modified or stored.version.covers(body.version)):
                 return _read(fetch, origin, body, None)
             body.close()
-    fetch.room.check(stored.length)
+    fetch.disk.check_fits(stored.length)
     fetch.description = known
     create = partial(fetch.cache.create, fetch.task, Geometry(stored.length), known)
-    file = fetch.file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
-    fetch.from_cache, fetch.reads, fetch.state = True, False, RUNNING
+    file = fetch.file = fetch.disk.write(fetch.task, lambda: fetch.use_files(create))
+    fetch.from_cache, fetch.reads_origin, fetch.state = True, False, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
     restoring.fill(fetch, file, stored)
@@ -122,16 +122,16 @@ def _fetch(fetch: Fetch, found: Found | None) -> None:
     """Read the origin into the copy. Raises OriginError, StorageError."""
     if found is not None:
         verify_found(fetch, found[0], lambda n: None)
-    if following.may_follow(fetch) and may_take(fetch.wanted.url, fetch.access):
-        came = following.follow(fetch, found)
-        if came == following.CHANGED:
+    if following.may_follow(fetch) and may_use_leader(fetch.request.url, fetch.access):
+        result = following.follow(fetch, found)
+        if result == following.CHANGED:
             return _renew(fetch)
         if fetch.file is not None:
             found = fetch.file, fetch.description
-            if came == following.WHOLE or not missing_runs(fetch.file):
+            if result == following.COMPLETE or not missing_runs(fetch.file):
                 return _finish(fetch, fetch.file)
     fetch.leader = ""
-    origin, body = ask(fetch, found=found)
+    origin, body = open_origin(fetch, found=found)
     if fetch.file is not None and not fetch.description.version(fetch.file.geometry.length).covers(body.version):
         body.close()  # another version than the one that the leading supernode has
         return _renew(fetch)
@@ -145,24 +145,24 @@ def _read(fetch: Fetch, origin: Origin, body: Answer, found: Found | None) -> No
     except BaseException:
         body.close()
         raise
-    _yields(fetch, following.may_follow(fetch))
+    _set_interruptible(fetch, following.may_follow(fetch))
     try:
-        read(fetch, origin, body, file, gaps)
+        read_gaps(fetch, origin, body, file, gaps)
     except SourceGone:
-        if fetch.stopped or not fetch.taken:
+        if fetch.stopped or not fetch.new_leader:
             raise
-        _yields(fetch, False)
-        fetch.reads = False
+        _set_interruptible(fetch, False)
+        fetch.reads_origin = False
         return _fetch(fetch, (file, fetch.description))
     finally:
-        _yields(fetch, False)
+        _set_interruptible(fetch, False)
     _finish(fetch, file)
 
 
-def _yields(fetch: Fetch, whether: bool) -> None:
-    with fetch.news:
-        fetch.yields = whether
-        if whether and fetch.taken and fetch.cancel is not None:
+def _set_interruptible(fetch: Fetch, whether: bool) -> None:
+    with fetch.changed:
+        fetch.interruptible = whether
+        if whether and fetch.new_leader and fetch.cancel is not None:
             fetch.cancel.set()
 
 
@@ -175,17 +175,17 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
         fetch.from_cache = True
     else:
         # Registries use the same name for the same content, even if one of them sends wrong bytes: a wrong copy must not be resumed.
-        generation = (version.name if not fetch.wanted.wrong else "") or secrets.token_hex(8)
-        fetch.description = Description(url=fetch.wanted.url, generation=generation,
-                                        digest=fetch.cache.digest, verified=fetch.wanted.verified, open=fetch.wanted.open,
-                                        tree=fetch.wanted.tree.part if fetch.wanted.tree is not None else "")
-        fetch.description.learn(version)
-        fetch.description.vary = selection(fetch.wanted.headers, body.vary)
+        generation = (version.name if not fetch.request.wrong_fetches else "") or secrets.token_hex(8)
+        fetch.description = Description(url=fetch.request.url, generation=generation,
+                                        digest=fetch.cache.digest, verified=fetch.request.verified, open=fetch.request.open,
+                                        tree=fetch.request.tree.part if fetch.request.tree is not None else "")
+        fetch.description.set_version(version)
+        fetch.description.vary = selection(fetch.request.headers, body.vary)
         fetch.from_cache = False
-        fetch.room.check(body.length)
+        fetch.disk.check_fits(body.length)
         create = partial(fetch.cache.create, fetch.task, Geometry(body.length), fetch.description)
-        fetch.file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
-    fetch.state, fetch.reads = RUNNING, True
+        fetch.file = fetch.disk.write(fetch.task, lambda: fetch.use_files(create))
+    fetch.state, fetch.reads_origin = RUNNING, True
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.notify()
     fetch.post(fetch.events.fetch_pieces, fetch, fetch.file.available.copy())
@@ -196,23 +196,23 @@ def _begin(fetch: Fetch, body: Answer, found: Found | None) -> tuple[Copy, list[
 def _revalidate(fetch: Fetch, file: Copy, known: Description) -> None:
     """Check with the origin whether a complete copy is still current."""
     fresh, version = fetch.file is None, known.version(file.geometry.length)
-    if fetch.wanted.tree is not None and fetch.wanted.tree.part == DATA:
-        return _keep(fetch, file, known, fresh)  # the task itself names the version: its manifest's identity
+    if fetch.request.tree is not None and fetch.request.tree.part == DATA:
+        return _use_copy(fetch, file, known, fresh)  # the task itself names the version: its manifest's identity
     try:
-        origin, body = ask(fetch, version)
+        origin, body = open_origin(fetch, version)
     except OriginError as error:
         if not transient(error) and fresh:
             raise
         if not transient(error):
             fetch.post(fetch.events.fetch_refused, fetch, error)
         # While the origin is down or busy, downloads continue from the complete copy.
-        _keep(fetch, file, known, fresh)
+        _use_copy(fetch, file, known, fresh)
         return
-    known.vary = known.vary | selection(fetch.wanted.headers, body.vary)
+    known.vary = known.vary | selection(fetch.request.headers, body.vary)
     if body.not_modified or version.covers(body.version):
         body.close()
-        _keep(fetch, file, known, fresh)
-    elif not _is_same(fetch, origin, body, file, known, fresh):
+        _use_copy(fetch, file, known, fresh)
+    elif not _has_same_bytes(fetch, origin, body, file, known, fresh):
         _renew(fetch, report=not fresh)
 
 
@@ -220,8 +220,8 @@ def _renew(fetch: Fetch, report: bool = True) -> None:
     """Begin the next generation, because the origin has another file. report: downloads may use the previous one, and end."""
     if report:
         fetch.post(_end_generation, fetch)
-        with fetch.news:
-            fetch.news.wait_for(lambda: fetch.file is None or fetch.stopped)
+        with fetch.changed:
+            fetch.changed.wait_for(lambda: fetch.file is None or fetch.stopped)
         if fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
     _fetch(fetch, None)
@@ -230,12 +230,12 @@ def _renew(fetch: Fetch, report: bool = True) -> None:
 def _end_generation(fetch: Fetch) -> None:
     """Remove the file, on the loop's thread: handlers of the task's downloads use the file until then."""
     fetch.events.fetch_renewed(fetch)
-    with fetch.news:
+    with fetch.changed:
         fetch.file, fetch.state = None, NEW
-        fetch.news.notify_all()
+        fetch.changed.notify_all()
 
 
-def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Description, fresh: bool) -> bool:
+def _has_same_bytes(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Description, fresh: bool) -> bool:
     """Compare a response with another validator, or none, with the copy's bytes. Running downloads continue meanwhile.
 
     fresh: the copy was just loaded; it is not offered before it is compared.
@@ -246,7 +246,7 @@ def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Desc
     fetch.description = known
     try:
         verify_found(fetch, file, lambda n: None)
-        read(fetch, origin, body, file, [(0, file.geometry.count)], compare=True)
+        read_gaps(fetch, origin, body, file, [(0, file.geometry.count)], compare=True)
     except OriginChanged:
         return False
     except OriginError:
@@ -254,24 +254,24 @@ def _is_same(fetch: Fetch, origin: Origin, body: Answer, file: Copy, known: Desc
         if fresh:
             raise
         return True
-    fetch.trust = min(fetch.trust * 2, 1 << 20) if fetch.trust > 1 else UNSTABLE
-    known.learn(body.version)
+    fetch.revalidate_factor = min(fetch.revalidate_factor * 2, 1 << 20) if fetch.revalidate_factor > 1 else UNSTABLE
+    known.set_version(body.version)
     # If the disk stays full, the older description remains: after a restart the copy is compared again.
     with contextlib.suppress(StorageError):
         fetch.describe()
-    _keep(fetch, file, known, fresh)
+    _use_copy(fetch, file, known, fresh)
     return True
 
 
-def _keep(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None:
+def _use_copy(fetch: Fetch, file: Copy, known: Description, fresh: bool) -> None:
     fetch.description, fetch.file = known, file
     if not fresh:
         fetch.state = SUCCESS
         return
-    fetch.from_cache, fetch.reads, fetch.state = True, False, RUNNING
+    fetch.from_cache, fetch.reads_origin, fetch.state = True, False, RUNNING
     fetch.post(fetch.events.fetch_head, fetch)
     fetch.post(fetch.events.fetch_pieces, fetch, file.available.copy())
-    verify_found(fetch, file, fetch.arrived)
+    verify_found(fetch, file, fetch.piece_stored)
     _finish(fetch, file)
 
 
@@ -282,15 +282,15 @@ def _finish(fetch: Fetch, file: Copy) -> None:
         if missing_runs(file):
             if not fetch_missing(fetch, file):
                 return _renew(fetch)
-        elif fetch.wanted.md5 and not fetch.md5:
+        elif fetch.request.md5 and not fetch.md5:
             _await_md5(fetch, file)
         else:
             break
-    if fetch.wanted.md5 and fetch.md5 != fetch.wanted.md5:
-        raise DigestMismatch(f"the origin's file has md5 {fetch.md5}, {fetch.wanted.md5} was expected")
-    expected = fetch.wanted.expected(fetch.description.etag)
+    if fetch.request.md5 and fetch.md5 != fetch.request.md5:
+        raise DigestMismatch(f"the origin's file has md5 {fetch.md5}, {fetch.request.md5} was expected")
+    expected = fetch.request.expected_digest(fetch.description.etag)
     if expected is not None and not fetch.description.complete:
-        _compare(fetch, file, expected)
+        _verify_whole(fetch, file, expected)
     if not fetch.description.complete or fetch.unbound:
         fetch.description.complete, fetch.unbound = True, False
         fetch.describe()
@@ -299,7 +299,7 @@ def _finish(fetch: Fetch, file: Copy) -> None:
     fetch.post(fetch.events.fetch_ended, fetch)
 
 
-def _compare(fetch: Fetch, file: Copy, expected: Digest) -> None:
+def _verify_whole(fetch: Fetch, file: Copy, expected: Digest) -> None:
     """Verify the whole copy. Raises DigestMismatch if its digest is not the one in its task's or URL's name, or from its hub."""
     whole, buffer = hasher(expected.algorithm), file.buffer()
     for n in range(file.geometry.count):
@@ -309,14 +309,14 @@ def _compare(fetch: Fetch, file: Copy, expected: Digest) -> None:
             raise StorageError("a piece of the copy changed on the disk")
         whole.update(buffer[: file.geometry.content(n)[1]])
     if whole.hexdigest() != expected.hex:
-        raise DigestMismatch(f"{fetch.wanted.url} has the {expected.algorithm} {whole.hexdigest()}, not the one in its name")
+        raise DigestMismatch(f"{fetch.request.url} has the {expected.algorithm} {whole.hexdigest()}, not the one in its name")
 
 
 def _await_md5(fetch: Fetch, file: Copy) -> None:
     """Wait until the md5 is known or a piece was dropped. Raises OriginUnreachable if the process ends."""
-    with fetch.news:
-        while fetch.following and not (fetch.md5 or fetch.stopped or missing_runs(file)):
-            fetch.news.wait(1.0)
+    with fetch.changed:
+        while fetch.computing_md5 and not (fetch.md5 or fetch.stopped or missing_runs(file)):
+            fetch.changed.wait(1.0)
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")
     if not fetch.md5:

@@ -33,10 +33,10 @@ from dfengine.settings import SupernodeAddress
 from dfengine.supernode.copies.cache import TASK_ID, Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import RUNNING, Fetch
-from dfengine.supernode.copies.leader_probe import Probe
-from dfengine.supernode.copies.leader_pulls import JSON, Pulls
-from dfengine.supernode.copies.partition import reaches
-from dfengine.supernode.copies.piece_connections import PieceConnections, watched
+from dfengine.supernode.copies.leader_probe import LeaderProbe
+from dfengine.supernode.copies.leader_pulls import JSON, LeaderPulls
+from dfengine.supernode.copies.partition import can_reach_any
+from dfengine.supernode.copies.piece_connections import PieceConnections, set_keepalive
 from dfengine.supernode.copies.repair import missing_runs
 from dfengine.supernode.copies.slow_leader import HOLD, OWN_SPAN, SlowLeader, is_slow
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Message = TypeVar("Message")
 
-WHOLE, ORIGIN, CHANGED = "whole", "origin", "changed"
+COMPLETE, ORIGIN, CHANGED = "whole", "origin", "changed"
 """All pieces are on disk; the origin must be read; the leader has another version than the copy."""
 
 PATIENCE = 60.0
@@ -90,22 +90,22 @@ class _Changed(Exception):
     """The leader has another version."""
 
 
-class _Moved(Exception):
+class _LeaderChanged(Exception):
     """Another supernode leads; `leads`: this one."""
 
-    def __init__(self, leads: bool = False) -> None:
+    def __init__(self, takes_lead: bool = False) -> None:
         super().__init__()
-        self.leads = leads
+        self.takes_lead = takes_lead
 
 
 def may_follow(fetch: Fetch) -> bool:
     """Whether a leader may be used: all supernodes name the task alike, and its credentials go only to holders of a key that hosts lack."""
-    wanted = fetch.wanted
-    return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.separate_key or not wanted.closed)
+    wanted = fetch.request
+    return fetch.cluster is not None and bool(wanted.cluster_name) and (fetch.cluster.separate_key or not wanted.has_credentials)
 
 
 def follow(fetch: Fetch, found: tuple[Copy, Description] | None) -> str:
-    """Fetch the task from its leader: WHOLE, ORIGIN or CHANGED. found: an incomplete copy. Raises OriginUnreachable, StorageError."""
+    """Fetch the task from its leader: COMPLETE, ORIGIN or CHANGED. found: an incomplete copy. Raises OriginUnreachable, StorageError."""
     return _Following(fetch, found).run()
 
 
@@ -116,17 +116,17 @@ class _Following:
         self._cid = f"{socket.gethostname()[:64]}-{os.getpid()}-{os.urandom(8).hex()}"
         self._received_at = time.monotonic()
         """When the last piece arrived. A leader that responds but sends no piece is abandoned."""
-        self._reached = self._received_at
+        self._responded_at = self._received_at
         """When a leader responded last."""
-        self._lost: set[str] = set()
+        self._unreachable: set[str] = set()
         """Addresses that cannot be reached."""
         self._task = ""
         """The leader's id of the task: each supernode makes its own ids of private files."""
-        self._began, self._patience = self._received_at, PATIENCE
+        self._followed_since, self._patience = self._received_at, PATIENCE
         """When following the present leader began, and for how long it may send nothing."""
-        self._law = SlowLeader()
-        self._probe: Probe | None = None
-        self._led = ""
+        self._slow_leader = SlowLeader()
+        self._probe: LeaderProbe | None = None
+        self._lead_lost_to = ""
         """The supernode that took the lead from this one; "" once it is known whether this one's link is too slow to follow."""
         self._bytes = 0
         """Received from the present leader's swarm."""
@@ -135,8 +135,8 @@ class _Following:
         fetch = self._fetch
         assert fetch.cluster is not None
         self._own_ip = SupernodeAddress.parse(fetch.cluster.own.address).host
-        with fetch.news:
-            self._led = fetch.taken
+        with fetch.changed:
+            self._lead_lost_to = fetch.new_leader
         try:
             return self._run(fetch, fetch.cluster)
         finally:
@@ -145,67 +145,67 @@ class _Following:
     def _run(self, fetch: Fetch, cluster: Cluster) -> str:
         while True:
             self._check()
-            with fetch.news:
-                fetch.taken = ""
-            address, known = cluster.leader(fetch.wanted.cluster_name), True
-            if address is None or address in self._lost:
-                address, known = cluster.fallback_leader(fetch.wanted.cluster_name, self._lost), False
+            with fetch.changed:
+                fetch.new_leader = ""
+            address, known = cluster.leader(fetch.request.cluster_name), True
+            if address is None or address in self._unreachable:
+                address, known = cluster.fallback_leader(fetch.request.cluster_name, self._unreachable), False
             if address is None:
                 return ORIGIN
-            self._began, self._patience, self._bytes = time.monotonic(), PATIENCE if known else FALLBACK_PATIENCE, 0
-            self._law.follows(self._began)
+            self._followed_since, self._patience, self._bytes = time.monotonic(), PATIENCE if known else FALLBACK_PATIENCE, 0
+            self._slow_leader.leader_changed(self._followed_since)
             try:
-                return WHOLE if self._take(SupernodeAddress.parse(address)) else ORIGIN
+                return COMPLETE if self._follow_node(SupernodeAddress.parse(address)) else ORIGIN
             except _Changed:
                 return CHANGED
-            except _Moved as moved:
-                if moved.leads:
+            except _LeaderChanged as moved:
+                if moved.takes_lead:
                     return ORIGIN
                 continue
             except (SupernodeError, BadValue):
                 if known:
                     return ORIGIN
-                self._lost.add(address)
+                self._unreachable.add(address)
             except RemoteError as error:
-                fetch.waits = str(error)
-                if not known or time.monotonic() - self._reached > LOST:
-                    self._lost.add(address)
-                    if known and not self._goes_on(cluster, address):
+                fetch.retry_reason = str(error)
+                if not known or time.monotonic() - self._responded_at > LOST:
+                    self._unreachable.add(address)
+                    if known and not self._continue_without(cluster, address):
                         return ORIGIN
             if time.monotonic() - self._received_at > PATIENCE:
                 return ORIGIN
-            if address not in self._lost:
-                with fetch.news:
-                    fetch.news.wait_for(lambda: fetch.stopped, AGAIN)
+            if address not in self._unreachable:
+                with fetch.changed:
+                    fetch.changed.wait_for(lambda: fetch.stopped, AGAIN)
 
-    def _goes_on(self, cluster: Cluster, leader: str) -> bool:
+    def _continue_without(self, cluster: Cluster, leader: str) -> bool:
         """Continue after the leader is lost. False: all others are lost as well, and hosts that were sent on to them have returned, or
         PATIENCE has passed."""
         fetch = self._fetch
         others = [each for each in cluster.addresses() if each != leader]
         if not others:
             return True
-        if reaches(cluster.dialer(), others):
+        if can_reach_any(cluster.dialer(), others):
             # If the leader runs and only this supernode is cut off from it, Redis notifies it that another supernode reads the origin now.
-            if cluster.fallback_leader(fetch.wanted.cluster_name, self._lost) is None:
-                cluster.take_lead(fetch.wanted.cluster_name, leader, 0.0, HOLD)
+            if cluster.fallback_leader(fetch.request.cluster_name, self._unreachable) is None:
+                cluster.take_lead(fetch.request.cluster_name, leader, 0.0, HOLD)
             return True
-        with fetch.news:
-            fetch.insisted = False
-        fetch.post(fetch.events.fetch_sends_on, fetch, "it reaches no other supernode")
-        with fetch.news:
-            fetch.news.wait_for(lambda: fetch.insisted or fetch.stopped, PATIENCE)
+        with fetch.changed:
+            fetch.registered_again = False
+        fetch.post(fetch.events.fetch_redirects_hosts, fetch, "it reaches no other supernode")
+        with fetch.changed:
+            fetch.changed.wait_for(lambda: fetch.registered_again or fetch.stopped, PATIENCE)
         return False
 
     def _check(self) -> None:
         if self._fetch.stopped:
             raise OriginUnreachable("the supernode is going away")
 
-    def _take(self, node: SupernodeAddress) -> bool:
+    def _follow_node(self, node: SupernodeAddress) -> bool:
         """Follow `node` until the copy is complete. False: its answer is unusable here. Raises RemoteError, _Changed, StorageError."""
         connection = self._connected(node.host, node.port)
         try:
-            self._reached = time.monotonic()
+            self._responded_at = time.monotonic()
             answer = self._register(connection, node)
             if answer is None:
                 return False
@@ -218,7 +218,7 @@ class _Following:
         return True
 
     def _register(self, connection: Connection, node: SupernodeAddress) -> tuple[wire.Registered, Version] | None:
-        wanted, end = self._fetch.wanted, time.monotonic() + self._patience
+        wanted, end = self._fetch.request, time.monotonic() + self._patience
         asked = wire.encode(self._registration(node))
         while True:
             self._check()
@@ -228,8 +228,8 @@ class _Following:
                 break
             if time.monotonic() > end:
                 raise SupernodeError(f"supernode {node} waits for its origin")
-            with self._fetch.news:
-                self._fetch.news.wait_for(lambda: self._fetch.stopped, AGAIN)
+            with self._fetch.changed:
+                self._fetch.changed.wait_for(lambda: self._fetch.stopped, AGAIN)
         data, fetch = answer.data, self._fetch
         if answer.code != wire.SUCCESS or data is None:
             raise SupernodeError(f"supernode {node} refuses: {(answer.msg or answer.message)[:200]}", answer.code)
@@ -242,9 +242,9 @@ class _Following:
 
     def _registration(self, node: SupernodeAddress) -> wire.Registration:
         """Repeat the registration of the task's first host here, so that the leader checks its credentials as its own hosts'."""
-        wanted = self._fetch.wanted
+        wanted = self._fetch.request
         asked = wire.Registration(
-            super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.named, cid=self._cid, ip=self._own_ip,
+            super_node_ip=node.host, raw_url=wanted.url, task_url=wanted.task_url, cid=self._cid, ip=self._own_ip,
             host_name=socket.gethostname()[:255], path=f"/peer/file/{self._cid}", version=VERSION, md5=wanted.md5,
             identifier=wanted.identifier, call_system=SYSTEM, headers=[f"{name}: {value}" for name, value in wanted.headers],
             insecure=wanted.insecure, root_cas=[base64.b64encode(pem).decode() for pem in wanted.cacerts] or None, pattern="cdn",
@@ -257,7 +257,7 @@ class _Following:
 
     def _file(self, data: wire.Registered, version: Version) -> Copy:
         """Return the copy to write pieces to. Raises _Changed, StorageError."""
-        fetch, vary = self._fetch, selection(self._fetch.wanted.headers, data.vary)
+        fetch, vary = self._fetch, selection(self._fetch.request.headers, data.vary)
         if fetch.file is not None:
             fetch.description.vary = fetch.description.vary | vary
             if (fetch.description.generation, fetch.file.geometry.length) != (data.generation, data.file_length):
@@ -268,16 +268,16 @@ class _Following:
             file, fetch.description = found
             fetch.description.vary = fetch.description.vary | vary
         else:
-            wanted = fetch.wanted
+            wanted = fetch.request
             fetch.description = known = Description(
                 url=wanted.url, generation=data.generation, digest=fetch.cache.digest, verified=wanted.verified,
                 vary=vary, tree=wanted.tree.part if wanted.tree is not None else "", open=wanted.open,
             )  # fmt: skip
-            known.learn(version)
-            fetch.room.check(data.file_length)
+            known.set_version(version)
+            fetch.disk.check_fits(data.file_length)
             create = partial(fetch.cache.create, fetch.task, Geometry(data.file_length), known)
-            file = fetch.room.write(fetch.task, lambda: fetch.use_files(create))
-        fetch.file, fetch.from_cache, fetch.reads, fetch.state = file, False, False, RUNNING
+            file = fetch.disk.write(fetch.task, lambda: fetch.use_files(create))
+        fetch.file, fetch.from_cache, fetch.reads_origin, fetch.state = file, False, False, RUNNING
         fetch.post(fetch.events.fetch_head, fetch)
         fetch.notify()
         fetch.post(fetch.events.fetch_pieces, fetch, file.available.copy())
@@ -286,13 +286,13 @@ class _Following:
     def _pull(self, node: SupernodeAddress, file: Copy) -> None:
         """Fetch all pieces. Raises RemoteError, StorageError."""
         connections = PieceConnections(self._fetch, file, self._connected)
-        pulls = Pulls(partial(self._connected, node.host, node.port), connections)
+        pulls = LeaderPulls(partial(self._connected, node.host, node.port), connections)
         try:
             self._exchange(pulls, node, file, connections)
-        except (SupernodeError, _Moved):
+        except (SupernodeError, _LeaderChanged):
             raise
         except RemoteError:
-            connections.finish(self._reached + LOST - time.monotonic())
+            connections.finish(self._responded_at + LOST - time.monotonic())
             raise
         finally:
             pulls.close()
@@ -300,7 +300,7 @@ class _Following:
             self._received_at = max(self._received_at, connections.received_at)
             self._end_probe()
 
-    def _exchange(self, pulls: Pulls, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
+    def _exchange(self, pulls: LeaderPulls, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Pull while there is room, and report. Raises RemoteError, StorageError."""
         fetch, held, selects = self._fetch, _runs(file.available), True
         while True:
@@ -313,12 +313,12 @@ class _Following:
             park = PARK if missing and room and (connections.idle or not pieces) else 0.0
             message = wire.Pull(task=self._task, cid=self._cid, done=done, failed=failed, held=held, want=room if missing else 0, wait=park,
                                 pieces=pieces or None)  # fmt: skip
-            answers = pulls.ask(wire.encode(message), park)
+            answers = pulls.send(wire.encode(message), park)
             if answers:
-                self._reached = time.monotonic()
+                self._responded_at = time.monotonic()
             if not missing:
                 return
-            self._judge(node, file, connections)
+            self._check_leader(node, file, connections)
             held, offers = [], [offer for status, body in answers for offer in _offers(node, status, body)]
             for offer in offers:
                 connections.offer(offer)
@@ -326,36 +326,36 @@ class _Following:
             selects = pulls.parked or bool(offers) or not pieces
             if not pulls.parked and not connections.idle and (not connections.room or not (offers or pieces)):
                 connections.wait(AGAIN)
-            if time.monotonic() - max(self._received_at, connections.received_at, self._began) > self._patience:
+            if time.monotonic() - max(self._received_at, connections.received_at, self._followed_since) > self._patience:
                 raise SupernodeError(f"supernode {node} sends no pieces")
 
-    def _judge(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
+    def _check_leader(self, node: SupernodeAddress, file: Copy, connections: PieceConnections) -> None:
         """Check whether another supernode than the one at `node` leads, or this one should. Raises _Moved."""
-        fetch, law, now = self._fetch, self._law, time.monotonic()
-        for size, seconds, at in connections.paces():
-            law.came(size, seconds, at)
+        fetch, law, now = self._fetch, self._slow_leader, time.monotonic()
+        for size, seconds, at in connections.take_timings():
+            law.piece_received(size, seconds, at)
             self._bytes += size
-        if fetch.taken and fetch.taken != str(node):
-            raise _Moved
-        if self._led and now - self._began >= OWN_SPAN:
-            self._led = ""
-            if is_slow(self._bytes, now - self._began, fetch.taken_rate):
-                fetch.post(fetch.events.fetch_sends_on, fetch, "its link is slow")
+        if fetch.new_leader and fetch.new_leader != str(node):
+            raise _LeaderChanged
+        if self._lead_lost_to and now - self._followed_since >= OWN_SPAN:
+            self._lead_lost_to = ""
+            if is_slow(self._bytes, now - self._followed_since, fetch.new_leader_rate):
+                fetch.post(fetch.events.fetch_redirects_hosts, fetch, "its link is slow")
         if self._probe is None:
-            if fetch.wanted.tree is None and law.is_due(file.geometry.count - file.available.count(), now):
-                self._probe = Probe(fetch, file, partial(self._connected, node.host, node.port), self._task, self._cid, law.wait)
+            if fetch.request.tree is None and law.is_due(file.geometry.count - file.available.count(), now):
+                self._probe = LeaderProbe(fetch, file, partial(self._connected, node.host, node.port), self._task, self._cid, law.wait)
             return
-        if not self._probe.over:
+        if not self._probe.ended:
             return
-        found, self._probe = self._probe.found, None
+        found, self._probe = self._probe.rates, None
         if found is None or not law.probed(*found, now):
             if found is None:
                 law.failed(now)
             return
         assert fetch.cluster is not None
-        if fetch.cluster.take_lead(fetch.wanted.cluster_name, str(node), found[0], HOLD):
-            fetch.post(fetch.events.fetch_led, fetch, str(node), *found)
-            raise _Moved(leads=True)
+        if fetch.cluster.take_lead(fetch.request.cluster_name, str(node), found[0], HOLD):
+            fetch.post(fetch.events.fetch_took_lead, fetch, str(node), *found)
+            raise _LeaderChanged(takes_lead=True)
 
     def _end_probe(self) -> None:
         probe, self._probe = self._probe, None
@@ -365,7 +365,7 @@ class _Following:
     def _connected(self, host: str, port: int, named: bool = True) -> Connection:
         """Connect. Raises RemoteError."""
         assert self._fetch.cluster is not None
-        return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named, opened=watched)
+        return self._fetch.cluster.dialer().connect(host, port, timeout=CONNECT, named=named, opened=set_keepalive)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Message], body: bytes, status: int) -> Message:

@@ -14,8 +14,8 @@ from dfengine.errors import DfengineError, ProtocolViolation
 from dfengine.net.dial import Connection
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.origin_reading import end_waits, read_piece
-from dfengine.supernode.copies.reading_messages import Reading, ReadingAsk, decode_answer
+from dfengine.supernode.copies.origin_reading import close_cancel, read_piece
+from dfengine.supernode.copies.reading_messages import Reading, ReadingRequest, decode_answer
 from dfengine.supernode.copies.slow_leader import LEAST
 
 LONGEST = 10.0
@@ -27,39 +27,39 @@ ANSWER = 5.0
 JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
-class Probe:
+class LeaderProbe:
     """One measurement, started at once; `close` it before the fetch sends other requests to its origin. connect: to the leader's control
     port. task, cid: this follower's at the leader. wait: seconds for which no other follower should probe."""
 
     def __init__(self, fetch: Fetch, file: Copy, connect: Callable[[], Connection], task: str, cid: str, wait: float) -> None:
         self._fetch, self._file, self._connect, self._task, self._cid, self._wait = fetch, file, connect, task, cid, wait
-        self.found: tuple[float, float] | None = None
+        self.rates: tuple[float, float] | None = None
         """Bytes per second from the origin to this supernode, and to the leader; None: the measurement failed."""
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
         self._thread.start()
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         return not self._thread.is_alive()
 
     def close(self) -> None:
         """Stop the measurement."""
         self._closing.set()
-        with self._fetch.news:
+        with self._fetch.changed:
             if self._fetch.cancel is not None:
                 self._fetch.cancel.set()
         self._thread.join()
 
     def _run(self) -> None:
         try:
-            self.found = self._measured()
+            self.rates = self._measure()
         except DfengineError:
-            self.found = None
+            self.rates = None
         finally:
-            end_waits(self._fetch)
+            close_cancel(self._fetch)
 
-    def _measured(self) -> tuple[float, float] | None:
+    def _measure(self) -> tuple[float, float] | None:
         """Measure both rates. Raises DfengineError."""
         fetch, file = self._fetch, self._file
         assert fetch.cluster is not None
@@ -67,23 +67,23 @@ class Probe:
             return None
         connection = self._connect()
         try:
-            before, started = self._asked(connection), time.monotonic()
+            before, started = self._request_reading(connection), time.monotonic()
             n = before.last
             if not 0 <= n < file.geometry.count - 1 or n in file.available:  # the last piece may be short
                 return None
-            if not fetch.cluster.reserve_probes(fetch.wanted.cluster_name, self._wait) or self._closing.is_set():
+            if not fetch.cluster.reserve_probes(fetch.request.cluster_name, self._wait) or self._closing.is_set():
                 return None
             rate = read_piece(fetch, file, n, LONGEST)
             if self._closing.wait(max(0.0, started + LEAST - time.monotonic())):
                 return None
-            after, seconds = self._asked(connection), time.monotonic() - started
+            after, seconds = self._request_reading(connection), time.monotonic() - started
         finally:
             connection.close()
         return rate, max(0, after.read - before.read) / seconds
 
-    def _asked(self, connection: Connection) -> Reading:
+    def _request_reading(self, connection: Connection) -> Reading:
         """Request the leader's report. Raises RemoteError."""
-        asked = wire.encode(ReadingAsk(self._task, self._cid))
+        asked = wire.encode(ReadingRequest(self._task, self._cid))
         _, _, body = connection.request("POST", "/swarm/reading", JSON, asked, timeout=ANSWER)
         answer = decode_answer(body)
         if answer.code != wire.SUCCESS:

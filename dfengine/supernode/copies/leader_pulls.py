@@ -21,7 +21,7 @@ JSON = {"Content-Type": "application/json;charset=utf-8"}
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class Pulls:
+class LeaderPulls:
     """Pulls of one CID. connect: opens another connection to the leader; raises RemoteError. One thread uses it; `close` it."""
 
     def __init__(self, connect: Callable[[], Connection], pieces: PieceConnections) -> None:
@@ -34,7 +34,7 @@ class Pulls:
         """Whether the last pull is not answered yet."""
         return self._parked is not None
 
-    def ask(self, message: bytes, park: float) -> list[tuple[int, bytes]]:
+    def send(self, message: bytes, park: float) -> list[tuple[int, bytes]]:
         """Send a pull that may be parked for `park` seconds, and wait for its answer or until a piece has ended.
 
         Returns the (status, body) of each received answer: of the previous pull, if it was parked, and of this one. Raises RemoteError.
@@ -48,7 +48,7 @@ class Pulls:
                 self._free.append(before)
                 answers.append(before.answer(time.monotonic() + ANSWER))
             end = time.monotonic() + park + ANSWER
-            if park and not self._answered(connection, end):
+            if park and not self._wait_for_answer(connection, end):
                 self._parked = connection
                 return answers
             answers.append(connection.answer(end))
@@ -66,13 +66,13 @@ class Pulls:
             self._drop(connection)
         return self._connect()
 
-    def _answered(self, connection: Connection, end: float) -> bool:
+    def _wait_for_answer(self, connection: Connection, end: float) -> bool:
         """Whether the connection has an answer, is closed, or is silent until `end` (monotonic seconds); False: a piece has ended first."""
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN | GONE)
         poll.register(self._pieces.fileno(), select.POLLIN)
         while not connection.readable:
-            if self._pieces.over:
+            if self._pieces.has_results:
                 return False
             left = end - time.monotonic()
             if left <= 0 or any(number == connection.fileno() and event & GONE for number, event in poll.poll(1000 * left)):

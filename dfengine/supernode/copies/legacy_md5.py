@@ -16,18 +16,18 @@ POLL = 1.0
 _TAIL = bytes([TAIL])
 
 
-def follow(fetch: Fetch) -> Copy | None:
+def compute_md5s(fetch: Fetch) -> Copy | None:
     """Compute the md5s of pieces as they arrive, of one generation after the other, in a thread of its own.
 
     Returns the copy whose md5s are all known; None: the fetch failed, or was stopped.
     """
-    while not fetch.over:
-        with fetch.news:
-            fetch.news.wait_for(lambda: fetch.file is not None or fetch.over, POLL)
+    while not fetch.ended:
+        with fetch.changed:
+            fetch.changed.wait_for(lambda: fetch.file is not None or fetch.ended, POLL)
         file = fetch.file
         if file is not None and compute(fetch, file):
             with contextlib.suppress(StorageError, OriginUnreachable):
-                fetch.use_files(lambda: fetch.cache.describe(fetch.task, fetch.description))
+                fetch.use_files(lambda: fetch.cache.write_description(fetch.task, fetch.description))
             return file
     return None
 
@@ -41,10 +41,10 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
     description, buffer = fetch.description, file.buffer()
     n = 0
     while (count := file.geometry.count) < 0 or n < count:
-        with fetch.news:
-            while wait and not (n in file.available or file.geometry.count == n or fetch.over or file is not fetch.file):
-                fetch.news.wait(POLL)
-        if fetch.over or file is not fetch.file:
+        with fetch.changed:
+            while wait and not (n in file.available or file.geometry.count == n or fetch.ended or file is not fetch.file):
+                fetch.changed.wait(POLL)
+        if fetch.ended or file is not fetch.file:
             return False
         if n not in file.available:
             if wait:
@@ -52,7 +52,7 @@ def compute(fetch: Fetch, file: Copy, wait: bool = True) -> bool:
             return False
         # The md5 must be of verified bytes: a piece that was right when it arrived may have changed on the disk.
         if not file.verify(n, buffer):
-            fetch.damaged(n)
+            fetch.piece_damaged(n)
             continue
         length = file.geometry.content(n)[1]
         whole.update(buffer[:length])

@@ -10,7 +10,7 @@ from dfengine.origin.proxy import proxy_for
 from dfengine.origin.request import Hop
 
 
-def may_take(url: str, access: OriginAccess | None) -> bool:
+def may_use_leader(url: str, access: OriginAccess | None) -> bool:
     """Whether `url` may be fetched from a leader. False: send the request to the origin, which is refused with a reason, or allowed.
 
     A `file` URL may be another file at each supernode. With rules (`--origin-allow`, `--origin-deny`) the host of an http or https URL is

@@ -17,28 +17,28 @@ class Manifests:
     def __init__(self, most: int = MOST_FILES) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._kept: dict[str, Manifest] = {}
+        self._manifests: dict[str, Manifest] = {}
         self._files = 0
 
-    def keep(self, manifest: Manifest) -> None:
+    def add(self, manifest: Manifest) -> None:
         """Cache a manifest that was just made."""
         with self._lock:
             self._remove(manifest.identity)
-            self._kept[manifest.identity] = manifest
+            self._manifests[manifest.identity] = manifest
             self._files += len(manifest)
-            while self._files > self._most and len(self._kept) > 1:
-                self._remove(next(iter(self._kept)))
+            while self._files > self._most and len(self._manifests) > 1:
+                self._remove(next(iter(self._manifests)))
 
     def get(self, identity: str, url: str) -> Manifest | None:
         """Return the manifest of the directory `url`; None: it is not cached, or is of another directory."""
         with self._lock:
-            manifest = self._kept.pop(identity, None)
+            manifest = self._manifests.pop(identity, None)
             if manifest is None:
                 return None
-            self._kept[identity] = manifest
+            self._manifests[identity] = manifest
         return manifest if is_of(manifest, url) else None
 
     def _remove(self, identity: str) -> None:
-        manifest = self._kept.pop(identity, None)
+        manifest = self._manifests.pop(identity, None)
         if manifest is not None:
             self._files -= len(manifest)

@@ -35,22 +35,22 @@ BUSY = (429, 503)
 
 
 class Pause(NamedTuple):
-    """until: monotonic. asked: the origin requested the pause. by: HOST:PORT of the supernode that found it, "" for this one."""
+    """until: monotonic. requested: the origin requested the pause. found_by: HOST:PORT of the supernode that found it, "" for this one."""
 
     until: float
-    asked: bool
+    requested: bool
     reason: str
-    by: str = ""
+    found_by: str = ""
 
 
 class OriginPauses:
-    """Pauses by origin, as `request.Hop.key` names it. Any thread may use it. paused_here: called with each pause found here."""
+    """Pauses by origin, as `request.Hop.key` names it. Any thread may use it. on_paused: called with each pause found here."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pauses: dict[str, Pause] = {}
         self._answers: dict[str, float] = {}
-        self.paused_here: Callable[[str, Pause, float], None] | None = None
+        self.on_paused: Callable[[str, Pause, float], None] | None = None
 
     def __len__(self) -> int:
         return len(self._pauses)
@@ -58,9 +58,9 @@ class OriginPauses:
     def answered(self, origin: str, now: float) -> None:
         """Record that the origin has responded as requested."""
         with self._lock:
-            self._keep(self._answers, origin, now)
+            self._store(self._answers, origin, now)
             found = self._pauses.get(origin)
-            if found is not None and not found.asked:
+            if found is not None and not found.requested:
                 del self._pauses[origin]
 
     def failed(self, origin: str, error: OriginError, wait: float | None, now: float) -> None:
@@ -73,25 +73,25 @@ class OriginPauses:
             pause = Pause(now + min(wait, LONGEST), False, str(error)[:200])
         else:
             return
-        if self._longer(origin, pause, now) and self.paused_here is not None:
-            self.paused_here(origin, pause, now)
+        if self._extend(origin, pause, now) and self.on_paused is not None:
+            self.on_paused(origin, pause, now)
 
-    def paused_elsewhere(self, origin: str, pause: Pause, now: float) -> None:
+    def apply_remote(self, origin: str, pause: Pause, now: float) -> None:
         """Apply another supernode's report."""
-        if not pause.asked and now - self._answers.get(origin, -math.inf) < REACHED:
+        if not pause.requested and now - self._answers.get(origin, -math.inf) < REACHED:
             return
-        self._longer(origin, pause._replace(until=min(pause.until, now + LONGEST)), now)
+        self._extend(origin, pause._replace(until=min(pause.until, now + LONGEST)), now)
 
-    def _longer(self, origin: str, pause: Pause, now: float) -> bool:
+    def _extend(self, origin: str, pause: Pause, now: float) -> bool:
         with self._lock:
             found = self._pauses.get(origin)
             if pause.until <= now or (found is not None and found.until >= pause.until):
                 return False
-            self._keep(self._pauses, origin, pause)
+            self._store(self._pauses, origin, pause)
         return True
 
     @staticmethod
-    def _keep(held: dict[str, Pause] | dict[str, float], origin: str, value: Pause | float) -> None:
+    def _store(held: dict[str, Pause] | dict[str, float], origin: str, value: Pause | float) -> None:
         held.pop(origin, None)
         held[origin] = value  # type: ignore[assignment]  # each holds values of one kind
         while len(held) > MOST:
@@ -107,13 +107,13 @@ class OriginPauses:
                 del self._pauses[origin]
         return None
 
-    def all(self, now: float) -> dict[str, Pause]:
+    def current(self, now: float) -> dict[str, Pause]:
         """Origins that are paused now."""
         with self._lock:
             return {origin: pause for origin, pause in self._pauses.items() if pause.until > now}
 
 
-class HeedingRetry(Retry):
+class PauseAwareRetry(Retry):
     """Retry policy of a fetch that reports failures of a public file's origin, and heeds pauses found by others."""
 
     def __init__(self, pauses: OriginPauses | None, origin: str) -> None:
@@ -128,12 +128,12 @@ class HeedingRetry(Retry):
             self._pauses.failed(self._origin, error, wait, now)
         return wait
 
-    def heed(self, now: float, chance: float) -> None:
+    def raise_if_paused(self, now: float, chance: float) -> None:
         """Raise OriginPaused while the origin is paused, with up to a second added at random so that not all fetches resume at once."""
         found = self._pauses.find(self._origin, now) if self._pauses is not None else None
         if found is not None:
             left = found.until - now
-            by = f" (supernode {found.by} found it)" if found.by else ""
+            by = f" (supernode {found.found_by} found it)" if found.found_by else ""
             later = left + min(1.0, left / 4) * chance
             raise OriginPaused(f"{self._origin} is left alone for {left:.0f} s: {found.reason}{by}", 503, later)
 

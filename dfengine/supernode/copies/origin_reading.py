@@ -21,7 +21,7 @@ from dfengine.origin.tree_origin import TreeOrigin
 from dfengine.origin.version import Version
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
-from dfengine.supernode.copies.copy_writer import Arrivals
+from dfengine.supernode.copies.copy_writer import CopyWriter
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.fetch_request import LEAST_RATE
 from dfengine.tree import MANIFEST, TreeTask
@@ -35,67 +35,67 @@ RUN = 16 << 20
 
 def _origin(fetch: Fetch) -> Origin:
     """Return the origin with a new Cancel: the previous one may have been set by the end of a reader."""
-    wanted = fetch.wanted
-    with fetch.news:
+    wanted = fetch.request
+    with fetch.changed:
         _drop_cancel(fetch)
         cancel = fetch.cancel = Cancel()
         if fetch.stopped:
             cancel.set()
     origin_settings = _origin_settings(fetch)
-    fetch.asked = wanted.url
+    fetch.current_url = wanted.url
     if wanted.tree is None:
-        return origin_of(wanted.url, origin_settings, cancel, (lambda: fetch.wanted.signed) if wanted.signed else None)
+        return origin_of(wanted.url, origin_settings, cancel, (lambda: fetch.request.signed) if wanted.signed else None)
     if wanted.tree.part == MANIFEST:
-        return ManifestOrigin(wanted.url, wanted.tree.globs, origin_settings, cancel, before=fetch.listed, made=fetch.manifests.keep,
+        return ManifestOrigin(wanted.url, wanted.tree.globs, origin_settings, cancel, before=fetch.last_listing, made=fetch.manifests.add,
                               listing=lambda: fetch.budget.listing(fetch.address))
     return TreeOrigin(_manifest(fetch, wanted.tree, origin_settings, cancel), origin_settings, cancel)
 
 
 def _manifest(fetch: Fetch, tree: TreeTask, origin_settings: OriginSettings, cancel: Cancel) -> Manifest:
     """Return the manifest of the tree that is fetched. Raises OriginChanged if the directory has another one now, or as `tree_listing`."""
-    known = fetch.manifests.get(tree.manifest, fetch.wanted.url)
+    known = fetch.manifests.get(tree.manifest, fetch.request.url)
     if known is None:
         with fetch.budget.listing(fetch.address) as limits:
-            known = manifest(fetch.wanted.url, origin_settings, cancel, tree.globs, limits)
-        fetch.manifests.keep(known)
+            known = manifest(fetch.request.url, origin_settings, cancel, tree.globs, limits)
+        fetch.manifests.add(known)
     if known.identity != tree.manifest:
-        raise OriginChanged(f"{fetch.wanted.url[:200]} has other files now: ask for its manifest again")
+        raise OriginChanged(f"{fetch.request.url[:200]} has other files now: ask for its manifest again")
     return known
 
 
 def _origin_settings(fetch: Fetch) -> OriginSettings:
-    wanted = fetch.wanted
+    wanted = fetch.request
     return OriginSettings(roots=fetch.own.roots, may_sign=fetch.own.may_sign, insecure=wanted.insecure,
                   headers=with_traceparent(wanted.url, wanted.headers, wanted.traceparent),
                   cacerts=wanted.cacerts, floor=LEAST_RATE, access=fetch.access, content=wanted.content)
 
 
 def _drop_cancel(fetch: Fetch) -> None:
-    """Close the Cancel. The caller holds `fetch.news`."""
+    """Close the Cancel. The caller holds `fetch.changed`."""
     cancel, fetch.cancel = fetch.cancel, None
     if cancel is not None:
         cancel.close()
 
 
-def end_waits(fetch: Fetch) -> None:
+def close_cancel(fetch: Fetch) -> None:
     """Close the Cancel's descriptor once no thread waits for the origin, since the fetch lives as long as the task."""
-    with fetch.news:
+    with fetch.changed:
         _drop_cancel(fetch)
 
 
-def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Description] | None = None) -> tuple[Origin, Answer]:
+def open_origin(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Description] | None = None) -> tuple[Origin, Answer]:
     """Send a GET, or a conditional one (`unless`), and return the origin with its response. Transient failures are retried.
 
     found: an incomplete copy; if its version has a validator, the request starts at the copy's first missing piece.
     Raises OriginError.
     """
     origin = _origin(fetch)
-    retry = fetch.begins(origin)
+    retry = fetch.start_requests(origin)
     start, version = found[1].resume_at(found[0]) if found is not None else (0, None)
     while True:
         started = time.monotonic()
         try:
-            retry.heed(started, random.random())
+            retry.raise_if_paused(started, random.random())
             fetch.origin_requests += 1
             body = origin.open(start, version=version, unless=unless)
         except SourceGone as error:
@@ -108,15 +108,15 @@ def ask(fetch: Fetch, unless: Version | None = None, found: tuple[Copy, Descript
             wait = retry.pause(error, time.monotonic(), random.random())
             if wait is None or unless is not None:
                 raise
-            fetch.waits, fetch.asks_at = str(error), time.time() + wait
+            fetch.retry_reason, fetch.retry_at = str(error), time.time() + wait
             fetch.origin_errors += 1
         else:
-            fetch.waits = ""
+            fetch.retry_reason = ""
             retry.answered(started)
-            fetch.post(fetch.events.fetch_asked, fetch, time.monotonic() - started)
+            fetch.post(fetch.events.fetch_responded, fetch, time.monotonic() - started)
             return origin, body
-        with fetch.news:
-            fetch.news.wait_for(lambda: fetch.stopped, wait)
+        with fetch.changed:
+            fetch.changed.wait_for(lambda: fetch.stopped, wait)
 
 
 def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
@@ -126,13 +126,13 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     """
     origin = _origin(fetch)
     started, (start, length) = time.monotonic(), file.geometry.content(n)
-    fetch.begins(origin).heed(started, random.random())
+    fetch.start_requests(origin).raise_if_paused(started, random.random())
     fetch.origin_requests += 1
     body = origin.open(start, start + length, version=fetch.description.version(file.geometry.length))
     try:
         if not body.ranged:
             raise OriginChanged(f"{body.place} answers a range with the whole file")
-        piece = Arrivals(fetch, file).begin_piece(n)
+        piece = CopyWriter(fetch, file).begin_piece(n)
         while piece.received < length and n not in file.available:
             count = body.read_into(piece.buffer(length - piece.received))
             if not count:
@@ -150,7 +150,7 @@ def read_piece(fetch: Fetch, file: Copy, n: int, longest: float) -> float:
     return rate
 
 
-def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
+def read_gaps(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tuple[int, int]], compare: bool = False) -> None:
     """Read runs of pieces (`gaps`) into the copy, by this thread and further ones, as many as the origin allows connections.
 
     compare: see Reader. Raises the error that ended the reader.
@@ -160,7 +160,7 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     longest = min(RUN // file.geometry.content_size + 1, -(-pieces // fetch.connections))
     with fetch.turns.reading(origin.key) as turns:
         reader = fetch.reader = Reader(
-            origin, Arrivals(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.begins(origin),
+            origin, CopyWriter(fetch, file), body, gaps, connections=fetch.connections, longest=longest, retry=fetch.start_requests(origin),
             connection_limits=fetch.connection_limits, chance=random.random, turns=turns, compare=compare,
         )
         # If the body starts before the first missing piece, reading it needs a thread of its own.
@@ -179,4 +179,4 @@ def read(fetch: Fetch, origin: Origin, body: Answer, file: Copy, gaps: list[tupl
     if fetch.stopped:
         raise OriginUnreachable("the supernode is going away")
     if reader.version is not body.version:
-        fetch.description.learn(reader.version)
+        fetch.description.set_version(reader.version)

@@ -28,7 +28,7 @@ MOST = 4
 """Maximum number of members that are tried, all at once."""
 
 
-def reaches(dialer: Dialer, addresses: Sequence[str]) -> bool:
+def can_reach_any(dialer: Dialer, addresses: Sequence[str]) -> bool:
     """Whether any of `addresses` (HOST:PORT) accepts a connection."""
 
     def reach(address: str) -> bool:

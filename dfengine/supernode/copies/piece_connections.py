@@ -36,7 +36,7 @@ Connect = Callable[[str, int, bool], Connection]
 """(host, port, named) -> a connection, see Dialer.connect. Raises RemoteError."""
 
 
-def watched(sock: socket.socket) -> None:
+def set_keepalive(sock: socket.socket) -> None:
     """Break the connection when the other host is silent for SILENT seconds, whether or not anything was sent."""
     for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_USER_TIMEOUT, SILENT * 1000)):
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -50,16 +50,16 @@ class PieceConnections:
         self._fetch, self._file, self._connect = fetch, file, connect
         self.received_at = 0.0
         self._mean = SLOW
-        self._paces: list[tuple[int, float, float]] = []
+        self._timings: list[tuple[int, float, float]] = []
         self._offers: deque[wire.Offer] = deque()
         self._done: list[tuple[int, str]] = []
         self._failed: list[tuple[int, str, str]] = []
         self._error: DfengineError | None = None
-        self._news = threading.Condition()
-        self._over = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._changed = threading.Condition()
+        self._results_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._connections: set[Connection] = set()
         self._closed = False
-        self._under_way = 0
+        self._in_progress = 0
         self._threads = [threading.Thread(target=self._work, name="follow", daemon=True) for _ in range(MOST)]
         for thread in self._threads:
             thread.start()
@@ -67,21 +67,21 @@ class PieceConnections:
     @property
     def room(self) -> int:
         """Number of pieces that may be offered now."""
-        return max(0, (FEW if self._mean >= SLOW else MOST) - self._under_way)
+        return max(0, (FEW if self._mean >= SLOW else MOST) - self._in_progress)
 
     @property
     def idle(self) -> bool:
         """Whether no piece is being read."""
-        return not self._under_way
+        return not self._in_progress
 
     @property
-    def over(self) -> bool:
+    def has_results(self) -> bool:
         """Whether `collect` has results."""
         return bool(self._done or self._failed or self._error is not None)
 
     def fileno(self) -> int:
         """Descriptor for poll: readable while `collect` has results."""
-        return self._over
+        return self._results_fd
 
     def offer(self, offer: wire.Offer) -> None:
         """Queue the piece for reading. Raises ProtocolViolation for a piece that the file does not have."""
@@ -89,48 +89,48 @@ class PieceConnections:
             self._file.geometry.check(offer.piece)
         except BadPiece as error:
             raise ProtocolViolation(f"the leader offers an invalid piece: {error}") from None
-        with self._news:
-            self._under_way += 1
+        with self._changed:
+            self._in_progress += 1
             self._offers.append(offer)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
         """Wait until a piece has ended, for at most `seconds`."""
-        with self._news:
-            self._news.wait_for(lambda: self.over, seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: self.has_results, seconds)
 
     def finish(self, seconds: float) -> None:
         """Wait until no piece is being read, for at most `seconds`: hosts of a swarm continue to send when its supernode is lost."""
-        with self._news:
-            self._news.wait_for(lambda: not self._under_way or self._error is not None or self._fetch.stopped, seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_progress or self._error is not None or self._fetch.stopped, seconds)
 
     def collect(self) -> tuple[list[tuple[int, str]], list[tuple[int, str, str]]]:
         """Results: (piece, CID of its source), (piece, CID, why it failed). Raises StorageError and other errors that end the fetch."""
-        with self._news:
+        with self._changed:
             if self._error is not None:
                 raise self._error
             with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._over)
+                os.eventfd_read(self._results_fd)
             done, failed = self._done, self._failed
             self._done, self._failed = [], []
         return done, failed
 
-    def paces(self) -> list[tuple[int, float, float]]:
+    def take_timings(self) -> list[tuple[int, float, float]]:
         """For the pieces received since the last call: bytes, duration in seconds, and time of completion (monotonic)."""
-        with self._news:
-            found, self._paces = self._paces, []
+        with self._changed:
+            found, self._timings = self._timings, []
         return found
 
     def close(self) -> None:
         """End the threads; pieces in progress are discarded."""
-        with self._news:
+        with self._changed:
             self._closed = True
             for connection in self._connections:
                 connection.stop()
-            self._news.notify_all()
+            self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        os.close(self._over)
+        os.close(self._results_fd)
 
     # The threads
 
@@ -138,37 +138,37 @@ class PieceConnections:
         connections: dict[tuple[str, int], Connection] = {}
         buffer: memoryview | None = None
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._closed or self._offers)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._offers)
                 if self._closed:
                     break
                 offer = self._offers.popleft()
             started = time.monotonic()
             try:
                 buffer = buffer or self._file.buffer()
-                source = self._take(offer, connections, buffer)
+                source = self._fetch_piece(offer, connections, buffer)
             except DfengineError as error:
                 source = None
                 self._error = error
             except Exception as error:
                 source = None
                 self._error = StorageError(f"the fetch failed: {error!r}")
-            with self._news:
-                self._under_way -= 1
+            with self._changed:
+                self._in_progress -= 1
                 if source is not None:
                     self._done.append((offer.piece, source))
                     self.received_at = time.monotonic()
                     self._mean += (self.received_at - started - self._mean) / 4
                     if source:
-                        self._paces.append((self._file.geometry.content(offer.piece)[1], self.received_at - started, self.received_at))
-                if self.over:
-                    os.eventfd_write(self._over, 1)
-                self._news.notify_all()
+                        self._timings.append((self._file.geometry.content(offer.piece)[1], self.received_at - started, self.received_at))
+                if self.has_results:
+                    os.eventfd_write(self._results_fd, 1)
+                self._changed.notify_all()
         for connection in connections.values():
             with contextlib.suppress(OSError):
                 connection.close()
 
-    def _take(self, offer: wire.Offer, connections: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
+    def _fetch_piece(self, offer: wire.Offer, connections: dict[tuple[str, int], Connection], buffer: memoryview) -> str | None:
         """Read a piece from the first source that sends it right. Returns its CID, "" if the copy has it, or None. Raises StorageError."""
         n, fetch = offer.piece, self._fetch
         if n in self._file.available:
@@ -181,20 +181,20 @@ class PieceConnections:
             try:
                 content = buffer[: self._read(source, self._file.geometry, n, connections, buffer)]
             except RemoteError:
-                self._note(n, source.cid, "gone")
+                self._add_failure(n, source.cid, "gone")
                 continue
             digest = fetch.cache.piece_digest(content)
             if digest.hex() != offer.digest:
-                self._note(n, source.cid, "digest")
+                self._add_failure(n, source.cid, "digest")
                 continue
-            fetch.room.keep_free()
-            fetch.room.write(fetch.task, partial(self._file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
-            fetch.arrived(n)
+            fetch.disk.keep_free()
+            fetch.disk.write(fetch.task, partial(self._file.write, n, content, digest), len(content), lambda: fetch.missing_bytes)
+            fetch.piece_stored(n)
             return source.cid
         return None
 
-    def _note(self, n: int, cid: str, why: str) -> None:
-        with self._news:
+    def _add_failure(self, n: int, cid: str, why: str) -> None:
+        with self._changed:
             self._failed.append((n, cid, why))
 
     def _read(
@@ -214,7 +214,7 @@ class PieceConnections:
 
     def _connected(self, source: wire.Source) -> Connection:
         connection = self._connect(source.ip, source.port, source.cid.startswith(OWN))
-        with self._news:
+        with self._changed:
             self._connections.add(connection)
             if self._closed:
                 connection.stop()
@@ -223,7 +223,7 @@ class PieceConnections:
     def _drop(self, connections: dict[tuple[str, int], Connection], where: tuple[str, int]) -> None:
         connection = connections.pop(where, None)
         if connection is not None:
-            with self._news:
+            with self._changed:
                 self._connections.discard(connection)
             with contextlib.suppress(OSError):
                 connection.close()

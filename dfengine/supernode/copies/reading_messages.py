@@ -8,7 +8,7 @@ from dfengine.errors import ProtocolViolation
 from dfengine.wire import UNREADABLE, Name
 
 
-class ReadingAsk(msgspec.Struct):
+class ReadingRequest(msgspec.Struct):
     """The follower's request. task, cid: as the follower is registered at the leader."""
 
     task: Name
@@ -26,14 +26,14 @@ class Reading(msgspec.Struct, omit_defaults=True):
     last: int = -1
 
 
-_ask = msgspec.json.Decoder(ReadingAsk)
+_request = msgspec.json.Decoder(ReadingRequest)
 _answer = msgspec.json.Decoder(Reading)
 
 
-def decode_ask(body: bytes) -> ReadingAsk:
+def decode_request(body: bytes) -> ReadingRequest:
     """Decode a request. Raises ProtocolViolation."""
     try:
-        return _ask.decode(body)
+        return _request.decode(body)
     except UNREADABLE as error:
         raise ProtocolViolation(f"request cannot be read: {error}") from None
 

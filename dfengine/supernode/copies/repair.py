@@ -12,7 +12,7 @@ from dfengine.errors import OriginChanged, OriginUnreachable, StorageError
 from dfengine.origin.piece_claims import missing
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.origin_reading import ask, read
+from dfengine.supernode.copies.origin_reading import open_origin, read_gaps
 
 
 def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None:
@@ -30,7 +30,7 @@ def verify_found(fetch: Fetch, file: Copy, right: Callable[[int], None]) -> None
         if file.verify(n, buffer):
             right(n)
         else:
-            fetch.damaged(n)
+            fetch.piece_damaged(n)
 
 
 def missing_runs(file: Copy) -> list[tuple[int, int]]:
@@ -45,19 +45,19 @@ def fetch_missing(fetch: Fetch, file: Copy) -> bool:
     Raises OriginError, StorageError.
     """
     try:
-        for n in file.cut_off():
-            fetch.damaged(n)
+        for n in file.drop_truncated():
+            fetch.piece_damaged(n)
     except StorageError:
         return False
     known, length = fetch.description, file.geometry.length
     version = known.version(length)
-    origin, body = ask(fetch, found=(file, known) if version.binds else None)
+    origin, body = open_origin(fetch, found=(file, known) if version.binds else None)
     same = version.covers(body.version) if version.binds else body.length in (-1, length)
     if not same:
         body.close()
         return False
     try:
-        read(fetch, origin, body, file, missing_runs(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
+        read_gaps(fetch, origin, body, file, missing_runs(file) if version.binds else [(0, file.geometry.count)], compare=not version.binds)
     except OriginChanged:
         return False
     return True

@@ -17,9 +17,9 @@ from dfengine.errors import OriginUnreachable
 from dfengine.supernode.copies.cache import Description
 from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
-from dfengine.supernode.copies.fetch_request import Wanted
-from dfengine.supernode.copies.store import PIECE, TICK, Piece, Store, StoreError
-from dfengine.supernode.copies.stored_head import Stored
+from dfengine.supernode.copies.fetch_request import FetchRequest
+from dfengine.supernode.copies.store import PIECE, TICK, PieceRead, Store, StoreError
+from dfengine.supernode.copies.stored_head import StoredHead
 from dfengine.tree import MANIFEST
 
 WRONG = 3
@@ -29,7 +29,7 @@ AHEAD = 4
 """Pieces of one copy that are read at once."""
 
 
-def may_be_stored(wanted: Wanted) -> bool:
+def may_be_stored(wanted: FetchRequest) -> bool:
     """Whether a task may be in the store: every client that may register may have it, and all supernodes name the task alike.
 
     A tree's manifest is always made anew, since its files may have changed.
@@ -37,43 +37,43 @@ def may_be_stored(wanted: Wanted) -> bool:
     return wanted.public and not (wanted.tree is not None and wanted.tree.part == MANIFEST)
 
 
-def find(fetch: Fetch) -> Stored | None:
+def find(fetch: Fetch) -> StoredHead | None:
     """Return the stored copy of the fetch's task. Raises OriginUnreachable if the process ends."""
-    if fetch.store is None or not may_be_stored(fetch.wanted):
+    if fetch.store is None or not may_be_stored(fetch.request):
         return None
     found = fetch.store.find(fetch.task, partial(_check, fetch))
-    return found if found is not None and description(fetch, found).answers(fetch.wanted.headers) else None
+    return found if found is not None and description(fetch, found).matches(fetch.request.headers) else None
 
 
-def description(fetch: Fetch, found: Stored) -> Description:
+def description(fetch: Fetch, found: StoredHead) -> Description:
     """Return the description of a copy of `found` without pieces."""
     return Description(
-        url=fetch.wanted.url, generation=found.generation, etag=found.etag, last_modified=found.last_modified, digest=fetch.cache.digest,
-        dated=found.dated, coding=found.coding, verified=fetch.wanted.verified, vary=found.vary, tree=found.tree,
-        open=fetch.wanted.open,
+        url=fetch.request.url, generation=found.generation, etag=found.etag, last_modified=found.last_modified, digest=fetch.cache.digest,
+        dated=found.dated, coding=found.coding, verified=fetch.request.verified, vary=found.vary, tree=found.tree,
+        open=fetch.request.open,
     )  # fmt: skip
 
 
-def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
+def fill(fetch: Fetch, file: Copy, found: StoredHead) -> None:
     """Read the missing pieces that the store has and that are right. Raises OriginUnreachable, StorageError."""
     store, digests = fetch.store, found.digest_list()
     assert store is not None
     waiting = dict.fromkeys(n for n in range(file.geometry.count) if n not in file.available)
-    reading: dict[int, Piece] = {}
+    reading: dict[int, PieceRead] = {}
     received_at, wrong = time.monotonic(), 0
     with ExitStack() as left:
         left.callback(_close, reading)
         while waiting or reading:
             _check(fetch)
             _begin(fetch, store, found, file, waiting, reading)
-            for n in [n for n, piece in reading.items() if piece.call.over.is_set()]:
+            for n in [n for n, piece in reading.items() if piece.call.ended.is_set()]:
                 received_at = time.monotonic()
                 try:
-                    _take(fetch, file, n, reading[n].call.result(), digests[n])
+                    _write_piece(fetch, file, n, reading[n].call.result(), digests[n])
                 except StoreError as error:
-                    store.failed(fetch.task, StoreError(f"{found.name}: {error}", own=error.own or error.absent))
-                    fetch.doubted = True
-                    wrong += 1 if error.own else WRONG
+                    store.failed(fetch.task, StoreError(f"{found.name}: {error}", wrong_object=error.wrong_object or error.absent))
+                    fetch.stored_copy_wrong = True
+                    wrong += 1 if error.wrong_object else WRONG
                 finally:
                     reading.pop(n).close()
             if any(time.monotonic() - piece.started > PIECE for piece in reading.values()):
@@ -83,13 +83,13 @@ def fill(fetch: Fetch, file: Copy, found: Stored) -> None:
                 return
             if not reading and waiting and time.monotonic() - received_at > PIECE:
                 return  # other copies use all reads, and do not finish
-            with fetch.news:
-                fetch.news.wait_for(lambda: fetch.stopped or any(piece.call.over.is_set() for piece in reading.values()), TICK)
+            with fetch.changed:
+                fetch.changed.wait_for(lambda: fetch.stopped or any(piece.call.ended.is_set() for piece in reading.values()), TICK)
     if not wrong:
-        store.works()
+        store.succeeded()
 
 
-def _begin(fetch: Fetch, store: Store, found: Stored, file: Copy, waiting: dict[int, None], reading: dict[int, Piece]) -> None:
+def _begin(fetch: Fetch, store: Store, found: StoredHead, file: Copy, waiting: dict[int, None], reading: dict[int, PieceRead]) -> None:
     """Start as many reads as allowed; the piece that a stream waits for is first."""
     while waiting and len(reading) < AHEAD:
         n = fetch.wanted_piece if fetch.wanted_piece in waiting else next(iter(waiting))
@@ -100,17 +100,17 @@ def _begin(fetch: Fetch, store: Store, found: Stored, file: Copy, waiting: dict[
         del waiting[n]
 
 
-def _take(fetch: Fetch, file: Copy, n: int, content: bytes, digest: bytes) -> None:
+def _write_piece(fetch: Fetch, file: Copy, n: int, content: bytes, digest: bytes) -> None:
     """Write a piece to the copy. Raises StoreError if its digest is wrong, StorageError."""
     if blake3(content).digest() != digest:
-        raise StoreError(f"piece {n} is wrong", own=True)
-    fetch.room.keep_free()
+        raise StoreError(f"piece {n} is wrong", wrong_object=True)
+    fetch.disk.keep_free()
     own = fetch.cache.piece_digest(memoryview(content))
-    fetch.room.write(fetch.task, lambda: file.write(n, memoryview(content), own), len(content), lambda: fetch.missing_bytes)
-    fetch.arrived(n)
+    fetch.disk.write(fetch.task, lambda: file.write(n, memoryview(content), own), len(content), lambda: fetch.missing_bytes)
+    fetch.piece_stored(n)
 
 
-def _close(reading: dict[int, Piece]) -> None:
+def _close(reading: dict[int, PieceRead]) -> None:
     for piece in reading.values():
         piece.close()
 

@@ -19,10 +19,10 @@ MOST_REMOTE = 10_000
 """Maximum number of pins accepted from other supernodes, and of ended pins that are remembered."""
 
 
-class Keep(msgspec.Struct, omit_defaults=True):
+class RetentionEntry(msgspec.Struct, omit_defaults=True):
     """Retention of a copy. url: of the task. until: unix seconds, 0: no time. pinned: kept independent of `until`.
 
-    changed: unix seconds of the last pin or unpin. open: the task's id may be disclosed to clients (`fetch_request.Wanted.open`).
+    changed: unix seconds of the last pin or unpin. open: the task's id may be disclosed to clients (`fetch_request.FetchRequest.open`).
     """
 
     url: str
@@ -32,56 +32,57 @@ class Keep(msgspec.Struct, omit_defaults=True):
     open: bool = True
 
 
-class Kept:
+class Retention:
     """Kept copies by task. Used on the loop's thread. home: the supernode's directory."""
 
     def __init__(self, home: str) -> None:
         self._path = os.path.join(home, "kept.json")
-        self._kept: dict[str, Keep] = {}
+        self._entries: dict[str, RetentionEntry] = {}
         self._ended: dict[str, float] = {}
         """Task -> when its pin was ended; older messages do not pin it again."""
-        self.changed_here: Callable[[str, str, bool, float], None] | None = None
+        self.on_changed: Callable[[str, str, bool, float], None] | None = None
         """Called with each pin that is made or ended at this supernode, of a task whose id may be disclosed."""
         with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError), open(self._path, "rb") as file:
-            self._kept = msgspec.json.decode(file.read(), type=dict[str, Keep])
+            self._entries = msgspec.json.decode(file.read(), type=dict[str, RetentionEntry])
 
     def __contains__(self, task: str) -> bool:
-        return task in self._kept
+        return task in self._entries
 
-    def get(self, task: str) -> Keep | None:
+    def get(self, task: str) -> RetentionEntry | None:
         """Return the task's entry; None: no client has requested to keep it."""
-        return self._kept.get(task)
+        return self._entries.get(task)
 
     def is_pinned(self, task: str) -> bool:
         """Whether the copy is pinned."""
-        return task in self._kept and self._kept[task].pinned
+        return task in self._entries and self._entries[task].pinned
 
     def keep(self, task: str, url: str, until: float) -> None:
         """Keep the task's copy at least until that time, unix seconds."""
-        known = self._kept.setdefault(task, Keep(url))
+        known = self._entries.setdefault(task, RetentionEntry(url))
         # Announcements repeat this every few seconds.
         if until > known.until + 60.0 or not known.until:
             known.until = until
             self._write()
 
     def pin(self, task: str, url: str, pinned: bool, open: bool = True) -> None:
-        """Pin or unpin the task's copy. open: see `Keep`."""
+        """Pin or unpin the task's copy. open: see `RetentionEntry`."""
         changed = max(time.time(), self._changed(task) + 0.001)  # later than a change from another supernode whose clock is ahead
         self._pin(task, url, pinned, changed, open)
-        if self.changed_here is not None and open:
-            self.changed_here(task, url, pinned, changed)
+        if self.on_changed is not None and open:
+            self.on_changed(task, url, pinned, changed)
 
-    def changed_elsewhere(self, task: str, url: str, pinned: bool, changed: float) -> None:
+    def apply_remote(self, task: str, url: str, pinned: bool, changed: float) -> None:
         """Apply a pin or unpin by another supernode at unix time `changed`; the latest change counts. The copy need not be here."""
-        if changed > self._changed(task) and (not pinned or task in self._kept or len(self._kept) < MOST_REMOTE):
+        if changed > self._changed(task) and (not pinned or task in self._entries or len(self._entries) < MOST_REMOTE):
             self._pin(task, url, pinned, changed)
 
-    def pins(self) -> list[tuple[str, Keep]]:
+    def pins(self) -> list[tuple[str, RetentionEntry]]:
         """All pinned entries that may be disclosed, the latest first."""
-        return sorted(((task, keep) for task, keep in self._kept.items() if keep.pinned and keep.open), key=lambda each: -each[1].changed)
+        pins = [(task, entry) for task, entry in self._entries.items() if entry.pinned and entry.open]
+        return sorted(pins, key=lambda each: -each[1].changed)
 
     def _changed(self, task: str) -> float:
-        known = self._kept.get(task)
+        known = self._entries.get(task)
         return max(known.changed if known is not None else 0.0, self._ended.get(task, 0.0))
 
     def _pin(self, task: str, url: str, pinned: bool, changed: float, open: bool = True) -> None:
@@ -90,24 +91,24 @@ class Kept:
             self._ended[task] = changed
             if len(self._ended) > MOST_REMOTE:
                 del self._ended[next(iter(self._ended))]
-        known = self._kept.setdefault(task, Keep(url))
+        known = self._entries.setdefault(task, RetentionEntry(url))
         known.pinned, known.changed, known.open = pinned, changed, open
         if not pinned and not known.until:
-            del self._kept[task]
+            del self._entries[task]
         self._write()
 
     def drop(self, task: str) -> None:
         """Remove the entry of a copy that no longer exists."""
-        if self._kept.pop(task, None) is not None:
+        if self._entries.pop(task, None) is not None:
             self._write()
 
-    def over(self, now: float) -> list[str]:
+    def expired(self, now: float) -> list[str]:
         """Return the tasks whose time has ended at `now`, unix seconds."""
-        return [task for task, keep in self._kept.items() if not keep.pinned and keep.until <= now]
+        return [task for task, keep in self._entries.items() if not keep.pinned and keep.until <= now]
 
     def _write(self) -> None:
         # If the write fails, entries are lost when this process ends: their copies then stay in the cache as any others.
         with contextlib.suppress(OSError):
             with open(self._path + ".new", "wb") as file:
-                file.write(msgspec.json.encode(self._kept))
+                file.write(msgspec.json.encode(self._entries))
             os.rename(self._path + ".new", self._path)

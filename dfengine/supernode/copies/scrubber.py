@@ -42,7 +42,7 @@ class Scrubber:
         if fetch is not None and fetch.file is not None:
             self._submit(fetch, fetch.file, range(n, n + 1), address)
 
-    def unreadable(self, fetch: Fetch, file: Copy, first: int, past: int) -> None:
+    def scrub_unreadable(self, fetch: Fetch, file: Copy, first: int, past: int) -> None:
         """Scrub pieces [first, past) of this copy of the task, which could not be sent."""
         self._submit(fetch, file, range(max(0, first), past), "")
 
@@ -69,11 +69,11 @@ class Scrubber:
 
     def _compare(self, fetch: Fetch, file: Copy, n: int) -> None:
         with contextlib.suppress(StorageError):
-            for lost in file.cut_off():
-                fetch.damaged(lost)
+            for lost in file.drop_truncated():
+                fetch.piece_damaged(lost)
         right = n in file.available and file.verify(n, file.buffer())
         if not right:
-            fetch.damaged(n)
+            fetch.piece_damaged(n)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._compared, (fetch.task, n), right)
 

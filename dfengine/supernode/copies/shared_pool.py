@@ -25,14 +25,14 @@ class SharedPool:
         self.client_of: dict[Fetch, str] = {}
         """Queued fetch -> its client."""
 
-    def submit(self, fetch: Fetch, work: Callable[[], None], address: str, begins: Callable[[], None] | None = None) -> None:
-        """Run `work` in a thread for the client at `address`; `begins` is called before, when the client's share allows a thread."""
+    def submit(self, fetch: Fetch, work: Callable[[], None], address: str, on_start: Callable[[], None] | None = None) -> None:
+        """Run `work` in a thread for the client at `address`; `on_start` is called before, when the client's share allows a thread."""
         if not self.shares.acquire(address):
             self.client_of[fetch] = client = client_of(address)
-            self.queued.setdefault(client, {})[fetch] = work, begins
+            self.queued.setdefault(client, {})[fetch] = work, on_start
             return
-        if begins is not None:
-            begins()
+        if on_start is not None:
+            on_start()
 
         def run() -> None:
             try:

@@ -44,54 +44,54 @@ OWN_SPAN = 3.0
 """Seconds after which a supernode whose lead was taken can judge whether its link is too slow to follow."""
 
 
-def is_slow(came: int, seconds: float, leader: float) -> bool:
+def is_slow(received: int, seconds: float, leader: float) -> bool:
     """Whether the link of a supernode whose lead was taken is slow, not only its path to the origin, so that its hosts should switch to
-    another one. It received `came` bytes in `seconds`, while the new leader reads `leader` bytes per second."""
-    return came * FAR < leader * seconds
+    another one. It received `received` bytes in `seconds`, while the new leader reads `leader` bytes per second."""
+    return received * FAR < leader * seconds
 
 
 class SlowLeader:
     """Measurements of one follower, for one leader at a time."""
 
     def __init__(self) -> None:
-        self._came: deque[tuple[float, int]] = deque()
+        self._received: deque[tuple[float, int]] = deque()
         self._quickest = 0.0
         self._since = 0.0
-        self._again, self.wait = 0.0, WAIT
+        self._next_probe, self.wait = 0.0, WAIT
 
-    def follows(self, now: float) -> None:
+    def leader_changed(self, now: float) -> None:
         """Start following a leader."""
         self._since = now
 
-    def came(self, size: int, seconds: float, now: float) -> None:
+    def piece_received(self, size: int, seconds: float, now: float) -> None:
         """Count a piece of `size` bytes that took `seconds`."""
         self._quickest = max(self._quickest, size / max(seconds, 1e-3))
-        self._came.append((now, size))
+        self._received.append((now, size))
         self._forget(now)
 
     def rate(self, now: float) -> float:
         """Bytes per second in the last SPAN seconds."""
         self._forget(now)
-        return sum(size for _, size in self._came) / SPAN
+        return sum(size for _, size in self._received) / SPAN
 
     def is_due(self, missing: int, now: float) -> bool:
         """Whether to probe the origin. missing: pieces."""
-        if missing < LEFT or now < self._again or now - self._since < FIRST:
+        if missing < LEFT or now < self._next_probe or now - self._since < FIRST:
             return False
         return self.rate(now) * FAR <= self._quickest
 
     def probed(self, probe: float, leader: float, now: float) -> bool:
         """Handle a probe's result: bytes per second of the probe, and of the leader meanwhile. True: take the lead."""
-        self._rest(now)
+        self._back_off(now)
         return probe > 0 and probe >= TIMES * leader
 
     def failed(self, now: float) -> None:
         """Handle a probe that did not start, or failed."""
-        self._rest(now)
+        self._back_off(now)
 
-    def _rest(self, now: float) -> None:
-        self._again, self.wait = now + self.wait, min(LONGEST_WAIT, 2 * self.wait)
+    def _back_off(self, now: float) -> None:
+        self._next_probe, self.wait = now + self.wait, min(LONGEST_WAIT, 2 * self.wait)
 
     def _forget(self, now: float) -> None:
-        while self._came and self._came[0][0] <= now - SPAN:
-            self._came.popleft()
+        while self._received and self._received[0][0] <= now - SPAN:
+            self._received.popleft()

@@ -1,8 +1,8 @@
 """The object store of finished copies: `--store`, by obstore (extra `objects`). Its failures cost time at most.
 
 Each call runs in a daemon thread of its own, and the caller abandons it after a deadline: a silent store blocks nothing. A store that fails
-is not used for REST seconds, then twice as long, up to LONGEST_REST; meanwhile copies are fetched from their origins, as without a store.
-Pieces in memory are bounded by READS.
+is not used for BACKOFF seconds, then twice as long, up to LONGEST_BACKOFF; meanwhile copies are fetched from their origins, as without a
+store. Pieces in memory are bounded by READS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dfengine.errors import BadValue, DfengineError
 from dfengine.location import OBJECTS, Location, parse
 from dfengine.net.event_log import SILENT, EventLog
 from dfengine.supernode.copies import stored_head
-from dfengine.supernode.copies.stored_head import MOST_HEAD, Stored
+from dfengine.supernode.copies.stored_head import MOST_HEAD, StoredHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ WRITE = 120
 READS = 8
 """Pieces being read or in memory, of all copies together."""
 
-REST, LONGEST_REST = 30.0, 300.0
+BACKOFF, LONGEST_BACKOFF = 30.0, 300.0
 """Seconds for which a store that failed is not used: first, and at most."""
 
 PART, PARTS, AT_ONCE = 8 << 20, 9000, 2
@@ -49,52 +49,52 @@ TICK = 0.1
 
 
 class StoreError(DfengineError):
-    """The store failed. absent: the object does not exist. own: the object is wrong, but the store itself works."""
+    """The store failed. absent: the object does not exist. wrong_object: the object is wrong, but the store itself works."""
 
-    def __init__(self, message: str, absent: bool = False, own: bool = False) -> None:
+    def __init__(self, message: str, absent: bool = False, wrong_object: bool = False) -> None:
         super().__init__(message)
-        self.absent, self.own = absent, own
+        self.absent, self.wrong_object = absent, wrong_object
 
 
 class Call:
-    """A request to the store in a daemon thread. `over` is set when it has ended; then `result` returns its result, or raises."""
+    """A request to the store in a daemon thread. `ended` is set when it has ended; then `result` returns its result, or raises."""
 
-    def __init__(self, work: Callable[[], Any], ended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, work: Callable[[], Any], on_end: Callable[[], None] = lambda: None) -> None:
         self._work = work
-        self._ended = ended
-        self.over = threading.Event()
-        self._found: Any = None
+        self._on_end = on_end
+        self.ended = threading.Event()
+        self._result: Any = None
         self._error: BaseException | None = None
         threading.Thread(target=self._run, name="store", daemon=True).start()
 
     def _run(self) -> None:
         try:
-            self._found = self._work()
+            self._result = self._work()
         except BaseException as error:
             self._error = error.with_traceback(None)
-        self.over.set()
-        self._ended()
+        self.ended.set()
+        self._on_end()
 
     def result(self) -> Any:
         """Return the result. Raises StoreError."""
         if self._error is not None:
             raise self._error if isinstance(self._error, StoreError) else StoreError(f"it fails: {self._error!r}"[:300])
-        return self._found
+        return self._result
 
 
-class Piece:
+class PieceRead:
     """A piece that is being read, or was: it occupies one of READS until `close`."""
 
     def __init__(self, work: Callable[[], Any], turns: threading.Semaphore, ended: Callable[[], None]) -> None:
         self._turns = turns
         self._lock = threading.Lock()
-        self._left = False
+        self._ended_or_closed = False
         self.started = time.monotonic()
-        self.call = Call(work, lambda: self._over(ended))
+        self.call = Call(work, lambda: self._end(ended))
 
-    def _over(self, ended: Callable[[], None]) -> None:
+    def _end(self, ended: Callable[[], None]) -> None:
         with self._lock:
-            left, self._left = self._left, True
+            left, self._ended_or_closed = self._ended_or_closed, True
         if left:
             self._turns.release()
         ended()
@@ -102,7 +102,7 @@ class Piece:
     def close(self) -> None:
         """Release the piece; call once. The thread's memory is released when the thread has ended."""
         with self._lock:
-            over, self._left = self._left, True
+            over, self._ended_or_closed = self._ended_or_closed, True
         if over:
             self._turns.release()
 
@@ -117,12 +117,12 @@ class Store:
         self._prefix = "" if location.scheme == "file" else location.key.strip("/")
         self._turns = threading.Semaphore(READS)
         self._lock = threading.Lock()
-        self._rest, self._until = REST, 0.0
+        self._backoff, self._backoff_until = BACKOFF, 0.0
         self.read_bytes = self.written_bytes = self.failures = 0
         """Sums since the start."""
 
     @classmethod
-    def of(cls, settings: SupernodeSettings, events: EventLog) -> Store | None:
+    def from_settings(cls, settings: SupernodeSettings, events: EventLog) -> Store | None:
         """Create the store of the settings; None: no store is configured. Raises BadValue, LocalError without the extra."""
         if not settings.store:
             return None
@@ -135,7 +135,7 @@ class Store:
         secrets = read_secrets([own], "store's key") if own else read_secrets(settings.secret_file)
         if not secrets:
             raise BadValue("--store needs a key that the store does not have: --store-key-file, or --secret-file")
-        made = cls(location, [stored_head.key_of(secret) for secret in secrets], events)
+        made = cls(location, [stored_head.seal_key(secret) for secret in secrets], events)
         made.check()
         return made
 
@@ -147,13 +147,13 @@ class Store:
 
     @cached_property
     def _reads(self) -> Any:
-        return self._made(timeout=int(PIECE), tries=2)
+        return self._client(timeout=int(PIECE), tries=2)
 
     @cached_property
     def _writes(self) -> Any:
-        return self._made(timeout=WRITE, tries=3)
+        return self._client(timeout=WRITE, tries=3)
 
-    def _made(self, timeout: int, tries: int) -> Any:
+    def _client(self, timeout: int, tries: int) -> Any:
         from dfengine.origin.object_store import check_installed, store
 
         if self._location.scheme == "file":
@@ -167,9 +167,9 @@ class Store:
         return f"{self._prefix}/{name}" if self._prefix else name
 
     @property
-    def resting(self) -> bool:
+    def backing_off(self) -> bool:
         """Whether the store is not used for now because it failed recently."""
-        return time.monotonic() < self._until
+        return time.monotonic() < self._backoff_until
 
     def failed(self, task: str, error: StoreError) -> None:
         """Record a failure. A store that works, but not for this copy, stays in use."""
@@ -177,43 +177,43 @@ class Store:
             return
         with self._lock:
             self.failures += 1
-            if not error.own:
-                self._until = time.monotonic() + self._rest
-                self._rest = min(LONGEST_REST, 2 * self._rest)
+            if not error.wrong_object:
+                self._backoff_until = time.monotonic() + self._backoff
+                self._backoff = min(LONGEST_BACKOFF, 2 * self._backoff)
         self._events.warning("store_failed", task=task, reason=str(error))
 
-    def works(self) -> None:
+    def succeeded(self) -> None:
         """Record a success."""
-        self._rest = REST
+        self._backoff = BACKOFF
 
-    def find(self, task: str, check: Callable[[], object]) -> Stored | None:
+    def find(self, task: str, check: Callable[[], object]) -> StoredHead | None:
         """Return the stored copy of a task; None: none, an invalid one, or the store fails. check: called while waiting; may raise."""
-        if self.resting:
+        if self.backing_off:
             return None
         call, end = Call(lambda: self._read(stored_head.head_name(task), None, MOST_HEAD)), time.monotonic() + HEAD
         try:
-            while not call.over.wait(TICK):
+            while not call.ended.wait(TICK):
                 check()
                 if time.monotonic() > end:
                     raise StoreError(f"it does not answer within {HEAD:g} s")
             found = self._unsealed(call.result(), task)
-            self.works()
+            self.succeeded()
             return found
         except StoreError as error:
             self.failed(task, error)
             return None
 
-    def _unsealed(self, head: bytes, task: str) -> Stored:
+    def _unsealed(self, head: bytes, task: str) -> StoredHead:
         try:
             return stored_head.unseal(head, self._keys, task)
         except BadValue as error:
-            raise StoreError(str(error), own=True) from None
+            raise StoreError(str(error), wrong_object=True) from None
 
-    def read(self, name: str, start: int, length: int, ended: Callable[[], None]) -> Piece | None:
+    def read(self, name: str, start: int, length: int, ended: Callable[[], None]) -> PieceRead | None:
         """Begin to read bytes of an object; None: READS pieces are being read. ended: called by the reading thread at its end."""
         if not self._turns.acquire(blocking=False):
             return None
-        return Piece(lambda: self._read(name, (start, start + length), length), self._turns, ended)
+        return PieceRead(lambda: self._read(name, (start, start + length), length), self._turns, ended)
 
     def _read(self, name: str, part: tuple[int, int] | None, most: int) -> bytes:
         """Read an object, or a part of it of `most` bytes. Raises StoreError."""
@@ -225,26 +225,26 @@ class Store:
             for chunk in found.stream(min_chunk_size=1 << 20):
                 content += chunk
                 if len(content) > most:
-                    raise StoreError(f"{name} is longer than it may be", own=True)
+                    raise StoreError(f"{name} is longer than it may be", wrong_object=True)
         if part is not None and len(content) < most:
-            raise StoreError(f"{name} is cut short", own=True)
+            raise StoreError(f"{name} is cut short", wrong_object=True)
         self.read_bytes += len(content)
         return bytes(content)
 
-    def has(self, found: Stored) -> bool:
+    def has(self, found: StoredHead) -> bool:
         """Whether the store already has the same version, whole by its reported size. Raises StoreError. Blocks the calling thread."""
         import obstore
 
         try:
             known = self._unsealed(self._read(stored_head.head_name(found.task), None, MOST_HEAD), found.task)
             with _store_errors():
-                return known.same(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
+                return known.same_version(found) and obstore.head(self._reads, self._path(found.name))["size"] == found.length
         except StoreError as error:
-            if error.absent or error.own:
+            if error.absent or error.wrong_object:
                 return False
             raise
 
-    def write(self, found: Stored, content: Iterator[memoryview]) -> None:
+    def write(self, found: StoredHead, content: Iterator[memoryview]) -> None:
         """Write the data, then the head, so that no head is without data. Raises StoreError, and errors of `content`. Blocks as `has`."""
         import obstore
 
@@ -275,6 +275,6 @@ class _store_errors:
             raise StoreError("the bucket is missing" if self._writes else "the object does not exist", absent=not self._writes) from None
         if isinstance(error, BaseError | OSError):
             # An object that ends before the requested range: the store itself works.
-            raise StoreError(reason(error), own=re.search(r"(?i)\b(range|416)\b", reason(error)) is not None) from None
+            raise StoreError(reason(error), wrong_object=re.search(r"(?i)\b(range|416)\b", reason(error)) is not None) from None
 
 

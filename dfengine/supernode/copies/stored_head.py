@@ -30,7 +30,7 @@ MOST_HEAD = 16 << 20
 """Longest head in bytes."""
 
 
-class Stored(msgspec.Struct, kw_only=True, frozen=True):
+class StoredHead(msgspec.Struct, kw_only=True, frozen=True):
     """The head's content. task: its id. length: bytes. digests: base64, DIGEST bytes for each piece. The rest as in `cache.Description`."""
 
     task: str
@@ -55,7 +55,7 @@ class Stored(msgspec.Struct, kw_only=True, frozen=True):
         name = hashlib.sha256(f"{self.generation} {self.length}".encode()).hexdigest()
         return f"{folder(self.task)}/data-{name[:32]}"
 
-    def same(self, other: Stored) -> bool:
+    def same_version(self, other: StoredHead) -> bool:
         """Whether `other` is the same version."""
         return (self.task, self.name, self.version) == (other.task, other.name, other.version)
 
@@ -85,24 +85,24 @@ def head_name(task: str) -> str:
     return f"{folder(task)}/head"
 
 
-def key_of(secret: bytes) -> bytes:
+def seal_key(secret: bytes) -> bytes:
     """Derive the key for seals, which differs from all other uses of the secret."""
     return hmac.digest(secret, b"dfengine store 1", "sha256")
 
 
-def seal(stored: Stored, key: bytes) -> bytes:
+def seal(stored: StoredHead, key: bytes) -> bytes:
     """Encode and sign the head."""
     body = msgspec.json.encode(stored)
     return hmac.digest(key, body, "sha256").hex().encode() + b"\n" + body
 
 
-def unseal(head: bytes, keys: Iterable[bytes], task: str) -> Stored:
+def unseal(head: bytes, keys: Iterable[bytes], task: str) -> StoredHead:
     """Decode a head of `task`. Raises BadValue if none of the keys has sealed it, or it is invalid or of another task."""
     seal, _, body = head.partition(b"\n")
     if not any(hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), seal) for key in keys):
         raise BadValue("the head of a stored copy has another seal than this supernode's")
     try:
-        found = msgspec.json.decode(body, type=Stored)
+        found = msgspec.json.decode(body, type=StoredHead)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadValue("the head of a stored copy is invalid") from None
     if found.task != task or not 0 <= found.length <= LONGEST:
@@ -111,7 +111,7 @@ def unseal(head: bytes, keys: Iterable[bytes], task: str) -> Stored:
     return found
 
 
-def is_stored(length: int, version: Version, tree_data: bool) -> bool:
+def is_worth_storing(length: int, version: Version, tree_data: bool) -> bool:
     """Whether a copy is worth storing: the origin, or its name, can later show whether the copy is current."""
     return 0 < length <= LONGEST and (version.binds or tree_data)
 

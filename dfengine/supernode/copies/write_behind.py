@@ -21,7 +21,7 @@ from dfengine.supernode.copies.copy import Copy
 from dfengine.supernode.copies.fetch import Fetch
 from dfengine.supernode.copies.restoring import may_be_stored
 from dfengine.supernode.copies.store import Store, StoreError
-from dfengine.supernode.copies.stored_head import Stored, encode_digests, is_stored
+from dfengine.supernode.copies.stored_head import StoredHead, encode_digests, is_worth_storing
 from dfengine.tree import DATA
 
 MOST = 1000
@@ -36,7 +36,7 @@ TRIES = 5
 PAUSE = 1.0
 """Seconds between two checks whether the store may be used again."""
 
-Work = tuple[Copy, Stored, bool, int]
+Work = tuple[Copy, StoredHead, bool, int]
 
 
 class WriteBehind:
@@ -45,10 +45,10 @@ class WriteBehind:
     def __init__(self, store: Store, events: EventLog = SILENT) -> None:
         self._store = store
         self._events = events
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._waiting: OrderedDict[str, Work] = OrderedDict()
         """Task -> (its copy, its head without digests, whether the stored copy is wrong, attempts)."""
-        self._there: OrderedDict[str, str] = OrderedDict()
+        self._stored: OrderedDict[str, str] = OrderedDict()
         """Task -> generation in the store."""
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -56,72 +56,72 @@ class WriteBehind:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def note(self, fetch: Fetch) -> None:
+    def enqueue(self, fetch: Fetch) -> None:
         """Queue the fetch's complete copy."""
         file, known = fetch.file, fetch.description
-        doubted, fetch.doubted = fetch.doubted, False
-        if file is None or not known.complete or fetch.claim is not None or not may_be_stored(fetch.wanted):
+        wrong, fetch.stored_copy_wrong = fetch.stored_copy_wrong, False
+        if file is None or not known.complete or fetch.claim is not None or not may_be_stored(fetch.request):
             return
         if fetch.leader:
             return  # the supernode that leads the task writes it
         length = file.geometry.length
-        if not is_stored(length, known.version(length), known.tree == DATA) or fetch.unbound:
+        if not is_worth_storing(length, known.version(length), known.tree == DATA) or fetch.unbound:
             return
-        if self._there.get(fetch.task) == known.generation and not doubted:
+        if self._stored.get(fetch.task) == known.generation and not wrong:
             return
-        stored = Stored(
+        stored = StoredHead(
             task=fetch.task, length=length, generation=known.generation, digests="", etag=known.etag, last_modified=known.last_modified,
             dated=known.dated, coding=known.coding, vary=dict(known.vary), tree=known.tree,
         )  # fmt: skip
-        self._add(file, stored, doubted, 0)
+        self._add(file, stored, wrong, 0)
 
-    def _add(self, file: Copy, stored: Stored, doubted: bool, tries: int) -> None:
-        with self._news:
-            self._waiting[stored.task] = file, stored, doubted, tries
+    def _add(self, file: Copy, stored: StoredHead, wrong: bool, tries: int) -> None:
+        with self._changed:
+            self._waiting[stored.task] = file, stored, wrong, tries
             self._waiting.move_to_end(stored.task)
             while len(self._waiting) > MOST:
                 self._waiting.popitem(last=False)
             if self._thread is None and not self._stopped:
                 self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)
                 self._thread.start()
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _next(self) -> Work | None:
         """Wait for a copy; None: the process ends."""
-        with self._news:
+        with self._changed:
             while not self._stopped:
-                if self._waiting and not self._store.resting:
+                if self._waiting and not self._store.backing_off:
                     return self._waiting.popitem(last=False)[1]
-                self._news.wait(PAUSE if self._waiting else None)
+                self._changed.wait(PAUSE if self._waiting else None)
         return None
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
-            file, stored, doubted, tries = work
+            file, stored, wrong, tries = work
             try:
-                self._write(file, stored, doubted)
+                self._write(file, stored, wrong)
             except StoreError as error:
                 self._store.failed(stored.task, error)
                 if tries + 1 < TRIES and not self._stopped:
-                    self._add(file, stored, doubted, tries + 1)
+                    self._add(file, stored, wrong, tries + 1)
             except DfengineError as error:  # the copy was evicted, or is damaged
                 self._events.warning("not_stored", task=stored.task, reason=str(error))
             except Exception as error:
                 self._events.warning("not_stored", task=stored.task, reason=repr(error)[:300])
 
-    def _write(self, file: Copy, stored: Stored, doubted: bool) -> None:
+    def _write(self, file: Copy, stored: StoredHead, wrong: bool) -> None:
         """Write one copy, unless the store has it. Raises StoreError, StorageError."""
-        if doubted or not self._store.has(stored):
+        if wrong or not self._store.has(stored):
             buffer = file.buffer()
             digests = encode_digests(blake3(content).digest() for content in self._pieces(file, buffer))
             found = msgspec.structs.replace(stored, digests=digests)
-            self._store.write(found, self._same(self._pieces(file, buffer), iter(found.digest_list())))
+            self._store.write(found, self._verified(self._pieces(file, buffer), iter(found.digest_list())))
             self._events.info("stored", task=stored.task, length=stored.length)
-        self._store.works()
-        with self._news:
-            self._there[stored.task] = stored.generation
-            while len(self._there) > KNOWN:
-                self._there.popitem(last=False)
+        self._store.succeeded()
+        with self._changed:
+            self._stored[stored.task] = stored.generation
+            while len(self._stored) > KNOWN:
+                self._stored.popitem(last=False)
 
     def _pieces(self, file: Copy, buffer: memoryview) -> Iterator[memoryview]:
         """Yield each piece after comparing it with its digest in the record. Raises StorageError."""
@@ -129,12 +129,12 @@ class WriteBehind:
             if self._stopped:
                 raise StorageError("the supernode is going away")
             content = buffer[: file.read_into(n, buffer)]
-            if n not in file.available or not file.agrees(n, content):
+            if n not in file.available or not file.matches_digest(n, content):
                 raise StorageError(f"piece {n} of the copy is not what it was")
             yield content
 
     @staticmethod
-    def _same(pieces: Iterator[memoryview], digests: Iterator[bytes]) -> Iterator[memoryview]:
+    def _verified(pieces: Iterator[memoryview], digests: Iterator[bytes]) -> Iterator[memoryview]:
         """Yield the pieces after comparing them with their digests again: the copy may have been replaced since it was hashed."""
         for content, digest in zip(pieces, digests, strict=True):
             held = memoryview(bytes(content))  # the next piece is read into the same memory
@@ -144,6 +144,6 @@ class WriteBehind:
 
     def close(self) -> None:
         """Stop because the process ends; a copy in progress is abandoned."""
-        with suppress(RuntimeError), self._news:
+        with suppress(RuntimeError), self._changed:
             self._stopped = True
-            self._news.notify_all()
+            self._changed.notify_all()

@@ -44,7 +44,7 @@ class OriginLeases:
         """None: all leases of each origin are this supernode's."""
         self._share = share
         self._origins: dict[str, _Origin] = {}
-        self._opened = Quota(MOST_ORIGINS, share)
+        self._origin_shares = Quota(MOST_ORIGINS, share)
 
     def __len__(self) -> int:
         return sum(len(origin.held) for origin in self._origins.values())
@@ -61,13 +61,13 @@ class OriginLeases:
             origin = self._origins.get(name)
         return len(origin.held) if origin is not None else 0
 
-    def left(self, name: str, client: str) -> int:
+    def available(self, name: str, client: str) -> int:
         """Further leases of an origin that the client at that address may have."""
-        scope = self.seats.scope if self.seats is not None else self.limit
+        scope = self.seats.shared_total if self.seats is not None else self.limit
         origin = self._origins.get(name)
         return max(1, scope * self._share // 100) - (origin.shares.amount_of(client) if origin is not None else 0)
 
-    def ask(self, name: str, client: str, download: str, now: float) -> bool:
+    def acquire(self, name: str, client: str, download: str, now: float) -> bool:
         """Grant or renew a lease. False: all are out, or the client at that address has its share."""
         if not self.limit:
             return True
@@ -79,12 +79,12 @@ class OriginLeases:
         if origin is None:
             if len(self._origins) >= MOST_ORIGINS:
                 self.expire(now)
-            if len(self._origins) >= MOST_ORIGINS or not self._opened.acquire(client):
+            if len(self._origins) >= MOST_ORIGINS or not self._origin_shares.acquire(client):
                 return False
             origin = self._origins[name] = _Origin(client, self.limit, self._share)
         if holder not in origin.held:
             most = self.seats.of(name) if self.seats is not None else self.limit
-            if len(origin.held) >= most or self.left(name, client) < 1 or not origin.shares.acquire(client):
+            if len(origin.held) >= most or self.available(name, client) < 1 or not origin.shares.acquire(client):
                 return False
         origin.held[holder] = now + self.term
         return True
@@ -97,7 +97,7 @@ class OriginLeases:
         origin.shares.release(client)
         if not origin.held:
             del self._origins[name]
-            self._opened.release(origin.opener)
+            self._origin_shares.release(origin.opener)
         return True
 
     def _expire(self, name: str, origin: _Origin, now: float) -> bool:

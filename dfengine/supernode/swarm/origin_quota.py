@@ -9,14 +9,15 @@ Laws:
 1. While Redis responds and does not lose data, the seats of all supernodes together are at most `limit`.
 2. Of two supernodes that want a seat, the one with fewer gets the next one; of those with the same number, the one that waits longer.
    No seat is withdrawn from a lease that is out.
-3. A supernode that stops reporting keeps its seats for `origin_leases.TERM`, as its clients keep their leases, and its turn for HUNGRY.
+3. A supernode that stops reporting keeps its seats for `origin_leases.TERM`, as its clients keep their leases, and its turn for
+   WAITING_TERM.
 4. Without Redis each has its share, the limit divided by the number of members known last, and at least one. Together these are no more
    than the limit if all know the same members. Existing leases continue, so that as long as they last there may be more.
 """
 
 from __future__ import annotations
 
-HUNGRY = 5.0
+WAITING_TERM = 5.0
 """Seconds after its last report for which a supernode that wants a seat counts as waiting."""
 
 
@@ -30,7 +31,7 @@ class OriginSeats:
         """Seats of each origin while Redis does not respond; 0: it does."""
 
     @property
-    def scope(self) -> int:
+    def shared_total(self) -> int:
         """Seats that clients' shares are computed from."""
         return self._share or self._limit
 
@@ -38,7 +39,7 @@ class OriginSeats:
         """Seats of this supernode at an origin."""
         return self._share or self._seats.get(name, 0)
 
-    def counted_by_redis(self, seats: dict[str, int]) -> None:
+    def set_counts(self, seats: dict[str, int]) -> None:
         """Set the numbers of seats that Redis counts for this supernode."""
         self._share = 0
         self._seats |= seats
@@ -49,11 +50,11 @@ class OriginSeats:
         """Seats that Redis counts for this supernode, less returned ones; None: it counts none."""
         return self._seats.get(name)
 
-    def keep(self, name: str, most: int) -> None:
+    def return_unused(self, name: str, most: int) -> None:
         """Return the seats beyond `most`; the next report to Redis includes this."""
         if name in self._seats:
             self._seats[name] = min(self._seats[name], most)
 
-    def lost(self, members: int) -> None:
+    def use_shares(self, members: int) -> None:
         """Switch to shares because Redis does not respond. members: supernodes of the cluster, including this one."""
         self._share = max(1, self._limit // max(1, members))

@@ -18,7 +18,7 @@ from dfengine.supernode.swarm.deadlines import Deadlines
 from dfengine.supernode.swarm.leases import Leases
 from dfengine.supernode.swarm.limits import Limits
 from dfengine.supernode.swarm.small_set import added, removed
-from dfengine.supernode.swarm.verification_limits import Questions
+from dfengine.supernode.swarm.verification_limits import VerificationLimits
 from dfengine.wire import Source
 
 Key = tuple[str, int, str]
@@ -39,14 +39,14 @@ def key_of(peer: task.Peer, cid: str, address: str) -> Key:
 
 
 class Complaint(NamedTuple):
-    """A source that the supernode should verify by fetching piece n from it. key: of its peer. why: the failure. by: client's address."""
+    """A source that the supernode should verify by fetching piece n from it. key: of its peer. why: the failure. reporter: an address."""
 
     task_id: str
     n: int
     source: Source
     key: Key
     why: str = ""
-    by: str = ""
+    reporter: str = ""
 
 
 class Sanction(NamedTuple):
@@ -55,14 +55,14 @@ class Sanction(NamedTuple):
     why: the failure. key: of the source's peer. client: the address of the client that failed to get a piece, "" for the supernode.
     """
 
-    what: str
+    kind: str
     key: Key
     why: str = ""
     client: str = ""
     task_id: str = ""
 
 
-MOST_ACCUSED = 16, 4
+MOST_REPORTED = 16, 4
 """Limits on peers isolated because of another supernode's report: so many, or one in so many known peers if that is more."""
 
 MOST_SANCTIONS = 1000
@@ -94,10 +94,10 @@ class Peers:
         self.complaints: list[Complaint] = []
         self.sanctions: deque[Sanction] = deque(maxlen=MOST_SANCTIONS)
         """Sanctions since the caller last took them, for operators of the swarm."""
-        self._asked: set[Key] = set()
-        self._questions = Questions()
+        self._verifying: set[Key] = set()
+        self._verification_limits = VerificationLimits()
         self.isolations: Deadlines[PeerState] = Deadlines()
-        self._accused: set[Key] = set()
+        self._reported: set[Key] = set()
         """Peers that are isolated because of another supernode's report."""
         self.blocks_due: Deadlines[tuple[str, str, Key]] = Deadlines()
 
@@ -213,24 +213,24 @@ class Peers:
             verdict = trust.Verdict.VERIFY  # it may be gone, and may be the only sharer that downloads wait for
         if verdict is trust.Verdict.ISOLATE:
             self._isolate(peer, now, why, client.peer.address)
-        elif verdict is trust.Verdict.VERIFY and peer.key not in self._asked and not (peer.isolated or peer.unproved):
+        elif verdict is trust.Verdict.VERIFY and peer.key not in self._verifying and not (peer.isolated or peer.unproved):
             address = client.peer.address
-            if self._questions.try_ask(address, now):
-                self._asked.add(peer.key)
+            if self._verification_limits.acquire(address, now):
+                self._verifying.add(peer.key)
                 self.complaints.append(Complaint(source.task.id, n, source.source, peer.key, why, address))
 
-    def accused(self, key: Key, now: float) -> bool:
+    def isolate_reported(self, key: Key, now: float) -> bool:
         """Isolate a peer that another supernode reports for wrong bytes, as if it had been found here, but a success ends the isolation.
 
         False: too many peers are isolated by such reports, or this one is isolated already. The peer may be unknown and join later.
         """
-        least, share = MOST_ACCUSED
-        if key in self._accused or len(self._accused) >= max(least, len(self.states) // share):
+        least, share = MOST_REPORTED
+        if key in self._reported or len(self._reported) >= max(least, len(self.states) // share):
             return False
         peer = self.states.get(key) or self.state(key, now, proved=False)
         if peer.isolated:
             return False
-        self._accused.add(key)
+        self._reported.add(key)
         self._isolate(peer, now, "reported")
         return True
 
@@ -267,11 +267,11 @@ class Peers:
             peer.unproved = False
             self._queue_source_updates(peer)
 
-    def judge(self, complaint: Complaint, found: str, now: float) -> None:
+    def apply_verdict(self, complaint: Complaint, found: str, now: float) -> None:
         """Apply the result of a verification: "right", "digest" (wrong bytes), "gone" (no such piece), "silent", "refused" (no server
         listens there); "": not possible."""
-        self._asked.discard(complaint.key)
-        self._questions.answered(complaint.by, found == "right", now)
+        self._verifying.discard(complaint.key)
+        self._verification_limits.finished(complaint.reporter, found == "right", now)
         peer = self.states.get(complaint.key)
         if peer is None:
             return
@@ -299,7 +299,7 @@ class Peers:
 
     def _end_isolation(self, peer: PeerState) -> None:
         self.sanctions.append(Sanction("released", peer.key))
-        self._accused.discard(peer.key)
+        self._reported.discard(peer.key)
         peer.isolated = peer.wrong_bytes_proven = peer.cleared = False
         peer.failures = peer.accusers = None
         if not peer.downloads:

@@ -20,11 +20,11 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Member:
+class RegisteredDownload:
     """A registered download. super_node_ip: the supernode's address as the download uses it. native: version of its pull protocol, 0 = 1.x.
 
-    address: client address at which it was first seen. expects: the file's length that it expects, 0: none. connection: of its latest
-    pull. key: its own.
+    address: client address at which it was first seen. expected_length: the file's length that it expects, 0: none. connection: of its
+    latest pull. key: its own.
     """
 
     super_node_ip: str
@@ -32,7 +32,7 @@ class Member:
     native: int
     peer: Peer
     address: str = ""
-    expects: int = 0
+    expected_length: int = 0
     connection: ConnectionState | None = None
     key: Key = ("", "")
 
@@ -45,15 +45,15 @@ class Member:
 
     def check_length(self, length: int) -> None:
         """Raise RemoteError if it expects another length than `length` bytes; -1, unknown, contradicts none."""
-        if self.expects > 0 and length >= 0 and length != self.expects:
-            raise RemoteError(f"the origin's file has {length} bytes, {self.expects} were expected")
+        if self.expected_length > 0 and length >= 0 and length != self.expected_length:
+            raise RemoteError(f"the origin's file has {length} bytes, {self.expected_length} were expected")
 
     def is_of(self, address: str) -> bool:
         """Whether requests from `address` may be the download's own."""
         return address == self.address or client_of(address) == client_of(self.address)
 
 
-class Members(dict[Key, Member]):
+class RegisteredDownloads(dict[Key, RegisteredDownload]):
     """Registered downloads by (task, CID). share: percent of them for one client."""
 
     def __init__(self, share: int = SHARE) -> None:
@@ -61,7 +61,7 @@ class Members(dict[Key, Member]):
         self._shares = Quota(MOST_DOWNLOADS, share)
         self._texts = Quota(MOST_TEXTS, share)
 
-    def room_for(self, key: Key, address: str) -> None:
+    def check_limits(self, key: Key, address: str) -> None:
         """Raise SupernodeFull if a limit is reached, in total or of the client at `address`."""
         if key in self:
             return
@@ -72,7 +72,7 @@ class Members(dict[Key, Member]):
         if self._texts.full(address):
             raise SupernodeFull(f"this supernode stores {self._texts.limit} characters of registrations from {address} already")
 
-    def admit(self, key: Key, member: Member) -> None:
+    def add(self, key: Key, member: RegisteredDownload) -> None:
         """Add a download; if it was registered before, it keeps its peer, its address and its connection."""
         known = self.get(key)
         if known is None:
@@ -86,7 +86,7 @@ class Members(dict[Key, Member]):
         self._texts.add(member.address, member.texts)
         self[key] = member
 
-    def dismiss(self, key: Key) -> Member | None:
+    def remove(self, key: Key) -> RegisteredDownload | None:
         """Remove a download; None: it was not registered. The caller notifies the swarm."""
         member = self.pop(key, None)
         if member is not None:

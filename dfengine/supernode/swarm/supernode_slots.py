@@ -41,24 +41,24 @@ MARKED = 60.0
 MOST_MARKED = 4096
 """Maximum number of clients remembered for either; the oldest is forgotten first."""
 
-Taken = Callable[[], int]
+BytesRead = Callable[[], int]
 """Returns the bytes that a client has read on a connection so far; negative while the supernode itself throttles it."""
 
 
 class LeaseWatch:
-    """One lease from the supernode. taken: None until its piece is requested. before: its previous result.
+    """One lease from the supernode. bytes_read: None until its piece is requested. last_read: its previous result.
 
-    moved: when it last grew, seconds. bucket: of the next check.
+    progress_at: when it last grew, seconds. bucket: of the next check.
     """
 
-    __slots__ = ("before", "bucket", "lapsed", "lease", "moved", "taken")
+    __slots__ = ("bucket", "bytes_read", "lapsed", "last_read", "lease", "progress_at")
 
     def __init__(self, lease: Lease, lapsed: bool) -> None:
         self.lease = lease
         self.lapsed = lapsed
-        self.taken: Taken | None = None
-        self.moved = lease.started
-        self.before = self.bucket = 0
+        self.bytes_read: BytesRead | None = None
+        self.progress_at = lease.started
+        self.last_read = self.bucket = 0
 
 
 class SupernodeSlots:
@@ -81,58 +81,58 @@ class SupernodeSlots:
         idle = self._idle.get(lease.download.peer.address, -inf) > lease.started
         watch = self._watches[lease] = LeaseWatch(lease, idle)
         self._unrequested.setdefault((lease.download.task.id, lease.n), []).append(watch)
-        self._check_at(watch, lease.started + self.patience)
+        self._schedule_check(watch, lease.started + self.patience)
         return not watch.lapsed
 
     def released(self, lease: Lease) -> None:
         """End a lease from the supernode."""
         watch = self._watches.pop(lease)
         self._checks.discard(watch, watch.bucket)
-        if watch.taken is None:
+        if watch.bytes_read is None:
             self._is_requested(watch)
 
-    def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
+    def requested(self, task_id: str, n: int, client: str, bytes_read: BytesRead, now: float) -> None:
         """Match a request for piece n, whose answer begins, to a lease: one of that client, else the oldest that waits for its request."""
         waiting = self._unrequested.get((task_id, n))
         if not waiting:
             return
         watch = next((watch for watch in waiting if watch.lease.download.peer.address == client), waiting[0])
         self._is_requested(watch)
-        watch.taken, watch.before, watch.moved = taken, taken(), now
+        watch.bytes_read, watch.last_read, watch.progress_at = bytes_read, bytes_read(), now
         self._measure(now - watch.lease.started)
         if self._slow.get(watch.lease.download.peer.address, -inf) > now:
             self._leases.make_late(watch.lease)
         self._checks.discard(watch, watch.bucket)
-        self._check_at(watch, now + PERIOD)
+        self._schedule_check(watch, now + PERIOD)
 
     def check(self, now: float, most: int) -> None:
         """Check the leases that are due, up to `most`; the rest stays due."""
         for watch in self._checks.due(now, most):
             lease = watch.lease
             _update(watch, now)
-            if watch.moved == now and watch.lapsed:
+            if watch.progress_at == now and watch.lapsed:
                 watch.lapsed = False
                 if not (lease.ending or lease.download.is_straggler):
                     self._leases.use_slot(lease)
-            elif watch.moved == now:
+            elif watch.progress_at == now:
                 self._note_late(lease, now)
-            elif now - watch.moved >= PATIENCE and not self._takes_another(watch, now):
+            elif now - watch.progress_at >= PATIENCE and not self._reads_another(watch, now):
                 self._lapse(watch, now)
-            if watch.taken is not None or not watch.lapsed:
-                self._check_at(watch, now + (self.patience if watch.taken is None else PERIOD))
+            if watch.bytes_read is not None or not watch.lapsed:
+                self._schedule_check(watch, now + (self.patience if watch.bytes_read is None else PERIOD))
         self._leases.watch_due = self._checks.soonest()
 
-    def _takes_another(self, watch: LeaseWatch, now: float) -> bool:
+    def _reads_another(self, watch: LeaseWatch, now: float) -> bool:
         """Whether the lease waits for its request while the same download reads another piece."""
-        if watch.taken is not None:
+        if watch.bytes_read is not None:
             return False
         others = [self._watches[lease] for lease in watch.lease.download.running.values() if lease.source is None]
-        return any(other.taken is not None and now - other.moved < PATIENCE for other in others)
+        return any(other.bytes_read is not None and now - other.progress_at < PATIENCE for other in others)
 
     def _lapse(self, watch: LeaseWatch, now: float) -> None:
         lease, download = watch.lease, watch.lease.download
         watch.lapsed = True
-        if watch.taken is None or now - watch.moved >= STALLED:
+        if watch.bytes_read is None or now - watch.progress_at >= STALLED:
             _mark(self._idle, download.peer.address, now)
         if download.task.in_flight_claims[lease.n] is lease:
             download.task.end_claim(lease.n)
@@ -154,7 +154,7 @@ class SupernodeSlots:
         if not waiting:
             del self._unrequested[key]
 
-    def _check_at(self, watch: LeaseWatch, when: float) -> None:
+    def _schedule_check(self, watch: LeaseWatch, when: float) -> None:
         watch.bucket = self._checks.add(watch, when)
         self._leases.watch_due = min(self._leases.watch_due, watch.bucket * GRAIN)
 
@@ -166,11 +166,11 @@ class SupernodeSlots:
 
 
 def _update(watch: LeaseWatch, now: float) -> None:
-    if watch.taken is not None:
-        taken = watch.taken()
-        if taken < 0 or taken > watch.before:
-            watch.moved = now
-        watch.before = taken
+    if watch.bytes_read is not None:
+        taken = watch.bytes_read()
+        if taken < 0 or taken > watch.last_read:
+            watch.progress_at = now
+        watch.last_read = taken
 
 
 def _mark(clients: dict[str, float], client: str, now: float) -> None:

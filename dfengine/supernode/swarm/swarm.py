@@ -4,8 +4,8 @@ The same events with the same seed give the same decisions: no clock, socket or 
 
     add_task, set_count, drop_task, digests_known, cached, uncached, legacy_ready  the supernode's copies
     join, leave, touch, seen, tick                                     peers and CIDs
-    pull, requested, paced, ending, arrived, done, failed, holds, evicted, moved  pieces
-    complaints, judged                                                 sources that the supernode verifies
+    pull, requested, paced, ending, arrived, done, failed, holds, evicted, window_moved  pieces
+    complaints, apply_verdict                                          sources that the supernode verifies
     park, unpark, wakeable, answer_parked                              parked pulls
 
 After each event, tasks in `wakeable` may have answerable parked pulls: call `answer_parked` for each before the next event. An unknown
@@ -31,12 +31,12 @@ from dfengine.supernode.swarm.peers import AT_ONCE, Complaint, Key, Peers, key_o
 from dfengine.supernode.swarm.same_hosts import SameHosts
 from dfengine.supernode.swarm.scheduler import CDN, Assignment, Pull, pull
 from dfengine.supernode.swarm.selections import Selections, checked
-from dfengine.supernode.swarm.supernode_slots import SupernodeSlots, Taken
+from dfengine.supernode.swarm.supernode_slots import BytesRead, SupernodeSlots
 from dfengine.wire import Source
 
 __all__ = ["CDN", "Assignment", "Complaint", "Expired", "Limits", "Pull", "Swarm"]
 
-TURN = 256
+BATCH = 256
 """Default number of downloads, leases or answers that one call handles, of each kind: some milliseconds."""
 
 MAX_WINDOW = 1 << 12
@@ -64,7 +64,7 @@ class Swarm:
         self.departed = self.peers.departed
         """(task, CID) of downloads removed without `leave`; the caller empties it."""
         self.complaints = self.peers.complaints
-        """Sources to be verified by the supernode itself; the caller empties it and calls `judged` for each."""
+        """Sources to be verified by the supernode itself; the caller empties it and calls `apply_verdict` for each."""
         self.seed = seed
         self.wakeable: dict[str, None] = {}
         self.selections = Selections()
@@ -201,7 +201,7 @@ class Swarm:
         """Record a message from the CID in one task."""
         self._download(task_id, cid, now)
 
-    def tick(self, now: float, most: int = TURN) -> list[Expired]:
+    def tick(self, now: float, most: int = BATCH) -> list[Expired]:
         """Process due leases, claims, isolations and silent peers. Returns the leases that expired.
 
         Handles about `most` of each: the rest stays due.
@@ -245,9 +245,9 @@ class Swarm:
             download.selected = pieces
         return pull(download, k, self.leases, now)
 
-    def requested(self, task_id: str, n: int, client: str, taken: Taken, now: float) -> None:
+    def requested(self, task_id: str, n: int, client: str, bytes_read: BytesRead, now: float) -> None:
         """The supernode begins to send piece n to that client (`task.client_of`). Ignored if no lease of the piece waits for a request."""
-        self.supernode_slots.requested(task_id, n, client, taken, now)
+        self.supernode_slots.requested(task_id, n, client, bytes_read, now)
 
     def done(self, task_id: str, cid: str, n: int, source_cid: str | None, now: float) -> None:
         """Piece n is written and can be served. Frees its slot, for any sender, and records the sender's success.
@@ -296,9 +296,9 @@ class Swarm:
                 lease.remove_alternate(source)
             self.peers.record_failure(download, source, n, why, is_named, now)
 
-    def judged(self, complaint: Complaint, found: str, now: float) -> None:
+    def apply_verdict(self, complaint: Complaint, found: str, now: float) -> None:
         """Apply the verification of a source of `complaints`. found: "right", "digest", "gone", "silent", "refused"; "": not possible."""
-        self.peers.judge(complaint, found, now)
+        self.peers.apply_verdict(complaint, found, now)
 
     def holds(self, task_id: str, cid: str, pieces: Iterable[int | tuple[int, int]], now: float) -> None:
         """The CID has these pieces (numbers, or [first, past) runs), after a resume or a restart of the supernode. Raises BadRange."""
@@ -309,7 +309,7 @@ class Swarm:
         download = self._download(task_id, cid, now)
         transitions.evict(download, download.task.check(n))
 
-    def moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
+    def window_moved(self, task_id: str, cid: str, una: int, end: int, now: float) -> None:
         """Apply a stream's window, in pieces: all below una are delivered, none from `end` on (-1: no limit) is wanted yet.
 
         Raises BadPiece for a window outside the task.
@@ -338,7 +338,7 @@ class Swarm:
         if state is not None and cid in state.downloads:
             parking.unpark(state.downloads[cid])
 
-    def answer_parked(self, task_id: str, now: float, most: int = TURN) -> list[tuple[str, Pull]]:
+    def answer_parked(self, task_id: str, now: float, most: int = BATCH) -> list[tuple[str, Pull]]:
         """Answer about `most` parked pulls: (CID, answer); they are no longer parked. If more may be answerable, the task is wakeable."""
         state = self.tasks.get(task_id)
         if state is None:

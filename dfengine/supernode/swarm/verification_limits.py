@@ -17,20 +17,20 @@ QUIET = 60.0
 """Seconds after which the verification of a false complaint is returned to its client."""
 
 
-class Questions:
+class VerificationLimits:
     """Verifications in use, by the client's address. Times are monotonic seconds, in increasing order."""
 
     def __init__(self) -> None:
         self._shares = Quota(MOST, 100)
         self._refuted: deque[tuple[float, str]] = deque()
 
-    def try_ask(self, address: str, now: float) -> bool:
+    def acquire(self, address: str, now: float) -> bool:
         """Use a verification of the client at `address`; False: none is left now."""
         while self._refuted and self._refuted[0][0] <= now:
             self._shares.release(self._refuted.popleft()[1])
         return self._shares.acquire(address)
 
-    def answered(self, address: str, right: bool, now: float) -> None:
+    def finished(self, address: str, right: bool, now: float) -> None:
         """Record a verification's result. right: the source sent the right bytes."""
         if right:
             self._refuted.append((now + QUIET, address))

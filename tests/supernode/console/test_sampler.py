@@ -19,7 +19,7 @@ from dfengine.supernode.console.rates import Rates
 from dfengine.supernode.console.sampler import select_page
 from dfengine.supernode.copies.origin_pauses import Pause
 from dfengine.supernode.origin_counts import MOST, OriginCounts, origin_name
-from dfengine.supernode.swarm.registered_downloads import Member
+from dfengine.supernode.swarm.registered_downloads import RegisteredDownload
 from dfengine.supernode.swarm.swarm import Swarm
 from dfengine.task import Peer
 
@@ -40,7 +40,7 @@ def place() -> Any:
 def join(state: Any, cid: str, host: str, address: str, port: int = 15001, proved: bool = True) -> None:
     peer = Peer(address, port, f"/peer/file/{cid}", host, cid, "1.0")
     state.swarm.join(TASK, cid, peer, 1.0, address=address, proved=proved)
-    state.members[TASK, cid] = Member("", "", 1, peer, address, key=(TASK, cid))
+    state.members[TASK, cid] = RegisteredDownload("", "", 1, peer, address, key=(TASK, cid))
 
 
 def rows(state: Any, rates: Rates, now: float) -> dict[str, HostRow]:

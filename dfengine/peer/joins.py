@@ -20,10 +20,10 @@ since it has the pieces that its readers requested.
                            done                           APART      those: done; its followers are APART
                            failed                         APART      those: alone; its followers are APART
                            resign, leave (it has ended)   APART      see below
-                           silent, part: of a taker       the same   see below; part: it fetches
+                           silent, detach: of a taker     the same   see below; detach: it fetches
     JOINED                 silent: its leader is          LEADING    lead; the leader is APART, and the others follow the new one
                            outdated: its leader is        as new     lead or follow; its leader leads OUTDATED
-                           part                           APART
+                           detach                         APART
                            leave                          ended
     OUTDATED               anything                       as before  for its followers; no other download joins them
     APART                  anything                       the same

@@ -89,7 +89,7 @@ def test_files_that_a_host_serves_are_listed_pinned_exported_and_removed(stage: 
     assert path.stat().st_ino not in [each.stat().st_ino for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()]
     until(lambda: cache(stage, "ls").split() == ["name", "bytes", "pieces", "used", "kept", "content"], "the removal of both files")
     assert path.exists()
-    assert "is not here" in stage.get(name, "out", host=2, nodes=(node,), status=3)
+    assert "is not available" in stage.get(name, "out", host=2, nodes=(node,), status=3)
 
 
 def test_a_downloaded_share_is_shown_and_exported_by_its_name(stage: Scene) -> None:
@@ -144,7 +144,7 @@ def test_copies_of_a_supernode_are_listed_exported_pinned_and_removed(stage: Sce
     cache(stage, "rm", url, node=again)
     cache(stage, "rm", name, node=again)
     assert json.loads(cache(stage, "ls", "--json", node=again))["cached"] == []
-    assert "is not here" in stage.get(name, "more", host=3, nodes=(again,), status=3)
+    assert "is not available" in stage.get(name, "more", host=3, nodes=(again,), status=3)
     assert "is not the URL or task of a copy" in cache(stage, "stat", name, node=again, status=2)
 
 

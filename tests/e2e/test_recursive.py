@@ -225,7 +225,7 @@ def test_nobody_reads_a_dry_run(stage: Scene) -> None:
         (("--recursive", "http://o/d/", "out", "-o", "x"), "-o, -J"),
         (("http://o/d/f", "--delete"), "use --recursive"),
         (("--recursive", "http://o/d/", "out", "--include", "../x"), "pattern"),
-        (("--recursive", "http://o/d/", "out", "--digest", "md5:" + "0" * 32), "of one file"),
+        (("--recursive", "http://o/d/", "out", "--digest", "md5:" + "0" * 32), "for one file"),
         (("--recursive", "http://127.0.0.1:1/d/", "out", "--retry", "0"), "127.0.0.1:1"),
     ],
 )

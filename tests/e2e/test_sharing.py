@@ -111,7 +111,7 @@ def test_the_end_of_all_that_have_it_is_told_and_not_waited_for(stage: Scene) ->
     killed(stage)
     killed(stage, host=2)
     said = stage.get(name, "second", host=3, nodes=(node,), status=3)
-    assert "is not here" in said, said
+    assert "is not available" in said, said
     assert "no progress" not in said, "it gave up by itself, after max(60, 2 piece / minrate)"
 
 
@@ -221,7 +221,7 @@ def test_a_time_that_ends_ends_the_share(stage: Scene) -> None:
     name = stage.share(path, "--ttl", "3s", nodes=(node,)).strip()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
     assert path.exists()
-    assert "is not here" in stage.get(name, "out", nodes=(node,), status=3)
+    assert "is not available" in stage.get(name, "out", nodes=(node,), status=3)
 
 
 @pytest.mark.parametrize("change", ["written", "put back", "replaced", "removed"])
@@ -241,7 +241,7 @@ def test_a_changed_file_is_never_taken_for_what_was_shared(stage: Scene, change:
         path.unlink()
     if change in ("replaced", "removed"):  # its bytes are there until the peer server has noticed
         until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
-    assert "here" in (said := stage.get(name, "out", nodes=(node,), status=3)), said
+    assert "is not available" in (said := stage.get(name, "out", nodes=(node,), status=3)), said
     assert not (stage.path / "out").exists()
     until(lambda: not list((stage.path / "home-9" / "shares").iterdir()), "the end of the share")
 
@@ -254,7 +254,7 @@ def test_in_the_foreground_it_ends_with_the_command(stage: Scene) -> None:
     stage.get(name, "out", "--pattern", "cdn", nodes=(node,))
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-    assert "is not here" in stage.get(name, "more", host=3, nodes=(node,), status=3)
+    assert "is not available" in stage.get(name, "more", host=3, nodes=(node,), status=3)
 
 
 def test_what_is_no_file_is_refused(stage: Scene) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dfengine.errors import DigestMismatch
 from tests.e2e.scene import Scene, Supernode
-from tests.e2e.test_preheat import ask, ended
+from tests.e2e.test_preheat import ask, preheat_result
 from tests.e2e.upstream import Upstream, ok
 
 BODY, OTHER = b"what was pushed\n" * 9000, b"what was pulled\n" * 9000
@@ -29,7 +29,7 @@ def preheated(node: Supernode, url: str) -> tuple[str, str]:
     status, made = ask(node, "POST", "/preheats", {"type": "file", "url": url})
     if status != 201:
         return "FAILED", made["message"]
-    told = ended(node, made["ID"])
+    told = preheat_result(node, made["ID"])
     return told["status"], told.get("errorMsg", "")
 
 

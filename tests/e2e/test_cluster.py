@@ -27,7 +27,7 @@ from dfengine.supernode.preheats import MOST_UNDER_WAY
 from dfengine.supernode.state import SupernodeState
 from tests.e2e.scene import DFENGINE, MIB, Scene, Supernode, buffered, filled, status, until
 from tests.e2e.test_faults import registration
-from tests.e2e.test_isolation import joined, serving
+from tests.e2e.test_isolation import register_download, serving
 from tests.e2e.test_preheat_command import run
 from tests.e2e.test_supernode_origins import Watched
 from tests.origins.answers import refuse, serve
@@ -348,7 +348,7 @@ def test_pins_and_isolated_hosts_apply_at_all_supernodes(stage: Scene, options: 
     assert not ask(two, "POST", f"/api/v1/cache/{task}", {"pinned": False})[1]["pinned"]
     until(lambda: not ask(one, "GET", f"/api/v1/cache/{task}")[1]["pinned"], "its removal at the first supernode")
     with serving((stage.www / "f").read_bytes(), flip=True) as (port, _):
-        joined(one, url, 1, port, held=True)
+        register_download(one, url, 1, port, held=True)
         hosts = iter(range(5, 60))
 
         def told() -> bool:

@@ -20,7 +20,7 @@ from tests.e2e.blob_registry import DATA, Blobs
 from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, buffered, until
 from tests.e2e.test_cluster import from_origin, members
 from tests.e2e.test_private import BODY, TOKENS, Origin, origin  # noqa: F401  (a fixture)
-from tests.e2e.test_private_names import ask, told
+from tests.e2e.test_private_names import ask, public_text
 from tests.e2e.upstream import get
 from tests.supernode.redis_server import RedisServer
 
@@ -87,7 +87,7 @@ def test_a_private_file_is_read_once_and_only_sent_to_hosts_with_credentials(
     [public] = tasks(one)[0] - {here}
     assert ask(one.node, f"/api/v1/cache/{public}", "POST", {"pinned": True})[0] == 200
     until(lambda: public in said(redis), "the other pin in Redis")
-    text = told(one) + told(two) + said(redis)
+    text = public_text(one) + public_text(two) + said(redis)
     for node in nodes:
         stage.kill(node.process)
     text += "".join(capfd.readouterr())

@@ -55,14 +55,14 @@ def test_containerd_pulls_an_image_once_through_two_mirrors(stage: Scene) -> Non
 
 BASIC = """auth: {htpasswd: {realm: test, path: PATH}}
 """
-WRITTEN = "user:$2y$05$YIYzetT1S6pES.7tpxZnLORTXlue72gUSsXwWXkMxXFH3F0XbEHji\n"
+HTPASSWD = "user:$2y$05$YIYzetT1S6pES.7tpxZnLORTXlue72gUSsXwWXkMxXFH3F0XbEHji\n"
 """user, password"""
 
 
 def test_images_behind_a_password_are_shared_only_with_clients_that_have_it(stage: Scene) -> None:
     """Two hosts with the right password share. A wrong one is refused, also for blobs on disk and while the registry is down."""
     users = stage.path / "users"
-    users.write_text(WRITTEN)
+    users.write_text(HTPASSWD)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode()

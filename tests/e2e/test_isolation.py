@@ -72,7 +72,7 @@ def serving(
         thread.join()
 
 
-def joined(node: Any, url: str, n: int, port: int = 0, held: bool = False) -> tuple[str, str]:
+def register_download(node: Any, url: str, n: int, port: int = 0, held: bool = False) -> tuple[str, str]:
     """(task, CID) of a download that the test registers; held: it claims all pieces."""
     about = registration(url, n) | {"port": port}
     answer = post(node, "/peer/registry", about)
@@ -100,7 +100,7 @@ def test_a_peer_that_sends_wrong_bytes_is_isolated_after_one_verified_complaint(
     node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     with serving(content, flip=True) as (port, asked):
         stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-        joined(node, url, 1, port, held=True)
+        register_download(node, url, 1, port, held=True)
         hosts = iter(range(5, 30))
 
         def isolated() -> bool:
@@ -126,7 +126,7 @@ def test_the_supernode_verifies_complaints_by_tls_in_a_swarm_with_tls(stage: Sce
     context = server(*authority.issue("liar"), authority.ca)
     with serving((stage.www / "f.bin").read_bytes(), flip=True, tls=context) as (port, asked):
         stage.get(url, "a", *hosts[2], "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-        joined(node, url, 1, port, held=True)
+        register_download(node, url, 1, port, held=True)
         stage.get(url, "b", *hosts[3], "--notbs", host=3, nodes=(node,))
         until(lambda: node.metric("dfengine_isolated_peers") == 1, "the peer's isolation")
         assert len(asked) >= 2, "requests of the receiver and of the supernode"
@@ -145,11 +145,11 @@ def test_a_source_that_accepts_connections_and_sends_nothing_is_given_up_early(s
                 break
         silent.listen(64)
         stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-        task, cid = joined(node, url, 1, port, held=True)
+        task, cid = register_download(node, url, 1, port, held=True)
         stage.get(url, "b", "--notbs", "--timeout", "9", "--pattern", "p2p", host=3, nodes=(node,))
         silent.setblocking(False)
         silent.accept()[0].close()
-        node_leave(node, task, cid)
+        deregister(node, task, cid)
     assert stage.digest("a") == stage.digest("b") == sha
 
 
@@ -160,25 +160,25 @@ def test_false_complaints_do_not_isolate_an_honest_peer(stage: Scene) -> None:
     node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     with serving(content, flip=False) as (port, asked):
         stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-        task, honest = joined(node, url, 1, port, held=True)
+        task, honest = register_download(node, url, 1, port, held=True)
         liars = itertools.count(2)
 
         def lied(seen: int) -> bool:
             """Whether a new complaint made the supernode request a piece; it verifies one complaint at a time."""
-            _, cid = joined(node, url, next(liars))
+            _, cid = register_download(node, url, next(liars))
             assert complain(node, task, cid, honest, "digest")
             post(node, "/swarm/pull", {"task": task, "cid": cid, "failed": [[n, honest, "other"] for n in range(3)], "want": 0})
-            node_leave(node, task, cid)
+            deregister(node, task, cid)
             return len(asked) > seen
 
         for _ in range(6):
             seen = len(asked)
             until(partial(lied, seen), "the supernode's request for a piece")
             assert node.metric("dfengine_isolated_peers") == 0
-        node_leave(node, task, honest)
+        deregister(node, task, honest)
 
 
-def node_leave(node: Any, task: str, cid: str) -> None:
+def deregister(node: Any, task: str, cid: str) -> None:
     """Deregister a download of the test, whether the supernode still knows it or not."""
     try:
         urllib.request.urlopen(f"http://{node.node}/peer/service/down?taskId={task}&cid={cid}").close()
@@ -193,14 +193,14 @@ def test_a_peer_that_claims_missing_pieces_is_isolated(stage: Scene) -> None:
     node = stage.supernode("--revalidate-interval", "1h", "--supernode-limit", "1")
     with serving(content, flip=False, gone=True) as (port, asked):
         stage.get(url, "a", "--notbs", "--pattern", "cdn", host=2, nodes=(node,))
-        task, boaster = joined(node, url, 1, port, held=True)
+        task, boaster = register_download(node, url, 1, port, held=True)
         for n in range(2, 6):
-            _, cid = joined(node, url, n)
+            _, cid = register_download(node, url, n)
             assert complain(node, task, cid, boaster, "gone")
-            node_leave(node, task, cid)
+            deregister(node, task, cid)
         until(lambda: node.metric("dfengine_isolated_peers") == 1, "the peer's isolation")
         assert len(asked) == 1, "only the supernode requested a piece"
-        node_leave(node, task, boaster)
+        deregister(node, task, boaster)
     assert json.loads(node.get(f"/tasks/{task}"))
 
 

@@ -13,7 +13,7 @@ from tests.e2e.scene import MIB, Scene, Supernode, until
 from tests.e2e.test_legacy_client import JSON, LegacyClient, exchange
 
 
-def legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
+def register_legacy(node: Supernode, url: str, ip: str, **more: Any) -> tuple[int, Any]:
     """Status and body of the response to a 1.x client's registration."""
     client = LegacyClient(node, url, ip)
     body = {"superNodeIp": "127.0.0.1", "rawUrl": url, "taskUrl": url, "cid": client.cid, "ip": ip, "hostName": "old", "port": 0,
@@ -28,37 +28,37 @@ def test_1x_clients_are_refused_for_a_protected_origin_and_read_it_themselves(st
     url = stage.origin() + "/private/f.bin"
     node = stage.supernode()
     for _ in range(2):
-        status, said = legacy(node, url, "127.0.0.41")
+        status, said = register_legacy(node, url, "127.0.0.41")
         assert (status, said["code"]) == (500, 500)
         assert said["message"].endswith('{"Code":12,"Msg":"url not reachable"}')
-    assert legacy(node, url, "127.0.0.41", headers=["Authorization: Bearer secret"])[0] == 200
-    assert legacy(node, url, "127.0.0.42", native=1)[1]["code"] == 608
+    assert register_legacy(node, url, "127.0.0.41", headers=["Authorization: Bearer secret"])[0] == 200
+    assert register_legacy(node, url, "127.0.0.42", native=1)[1]["code"] == 608
 
 
 def test_blanks_in_a_urls_path_and_query_are_accepted_as_by_1x(stage: Scene) -> None:
     sha = stage.file("a b.bin", MIB)
     base = stage.origin()
     node = stage.supernode()
-    status, said = legacy(node, f"{base}/a b.bin?c=d e", "127.0.0.41")
+    status, said = register_legacy(node, f"{base}/a b.bin?c=d e", "127.0.0.41")
     assert (status, said["data"]["fileLength"]) == (200, MIB)
     ours = stage.get(f"{base}/a b.bin?c=d e", "out", "--notbs", nodes=(node,))
     assert ours["task_id"] == said["data"]["taskId"], "one swarm"
     assert stage.digest("out") == sha
     for wrong in ("http://a b/f", "http://me: @h/f", f"{base}/a\tb", f"{base}/a\nb", " http://h/f"):
-        assert legacy(node, wrong, "127.0.0.41")[0] == 500
+        assert register_legacy(node, wrong, "127.0.0.41")[0] == 500
 
 
 def test_1x_clients_with_an_uppercase_md5_are_refused(stage: Scene) -> None:
-    """1.x compares case-sensitively and ends without a file, with exit 0. Our client accepts upper case, in the swarm of lower case."""
+    """1.x compares case-sensitively and ends without a file, with exit 0. Our client accepts upper case and joins the same swarm."""
     stage.file("f.bin", MIB)
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
     md5 = hashlib.md5((stage.www / "f.bin").read_bytes()).hexdigest()
-    status, said = legacy(node, url, "127.0.0.41", md5=md5.upper())
+    status, said = register_legacy(node, url, "127.0.0.41", md5=md5.upper())
     assert status == 500
     assert said["message"] == f'md5: {md5.upper()}: {{"Code":2,"Msg":"invalid value"}}'
-    _, lower = legacy(node, url, "127.0.0.41", md5=md5)
-    _, upper = legacy(node, url, "127.0.0.42", md5=md5.upper(), native=1)
+    _, lower = register_legacy(node, url, "127.0.0.41", md5=md5)
+    _, upper = register_legacy(node, url, "127.0.0.42", md5=md5.upper(), native=1)
     ours = stage.get(url, "out", "-m", md5.upper(), "--notbs", nodes=(node,))
     assert lower["data"]["taskId"] == upper["data"]["taskId"] == ours["task_id"]
 
@@ -69,8 +69,8 @@ def test_an_origins_refusal_of_headers_is_not_kept_for_other_clients_but_a_404_i
     stage.file("f.bin", MIB)
     base = stage.origin(odd=f"if ($http_accept = 'text/odd') {{ return {first}; }}")
     node = stage.supernode()
-    assert legacy(node, f"{base}/odd/f.bin", "127.0.0.41", headers=["Accept: text/odd"])[0] == 500
-    assert legacy(node, f"{base}/odd/f.bin", "127.0.0.42")[0] == then
+    assert register_legacy(node, f"{base}/odd/f.bin", "127.0.0.41", headers=["Accept: text/odd"])[0] == 500
+    assert register_legacy(node, f"{base}/odd/f.bin", "127.0.0.42")[0] == then
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -80,7 +80,7 @@ def test_native_downloads_receive_no_pieces_by_the_1x_pull(stage: Scene, again: 
     url = stage.origin() + "/f.bin"
     node = stage.supernode()
     client = LegacyClient(node, url, "127.0.0.41")
-    client.task = legacy(node, url, "127.0.0.41", native=1)[1]["data"]["taskId"]
+    client.task = register_legacy(node, url, "127.0.0.41", native=1)[1]["data"]["taskId"]
     until(lambda: stage.sent("/f.bin") == 9 * MIB, "the whole copy")
     if again:
         client.register()

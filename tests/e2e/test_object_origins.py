@@ -320,7 +320,7 @@ def test_origin_deny_applies_to_addresses_of_stores(stage: Any, gate: Gate) -> N
 
 
 def test_a_download_begun_at_the_store_is_resumed_from_the_swarm(stage: Any, gate: Gate) -> None:
-    """Both identify a version of the object alike."""
+    """Client and supernode identify a version of the object alike."""
     url = put(gate, "k", content(SIZE))
     gate.cut = 4 * MIB
     process = stage.start_get(url, "out", "--connections", "1", "--retry", "0", "--timeout", "10")

@@ -167,7 +167,7 @@ def test_readinto_a_large_buffer_and_sequential_reads(stage: Scene) -> None:
         assert file.readall() == data
 
 
-def test_a_buffered_reader_can_be_read_sought_and_pickled(stage: Scene) -> None:
+def test_a_buffered_reader_reads_seeks_and_can_be_pickled(stage: Scene) -> None:
     stage.file("f", 3 * MIB)
     data = (stage.www / "f").read_bytes()
     with dfengine.open(stage.origin() + "/f", buffering=-1, **keywords(stage, 2, ())) as file:

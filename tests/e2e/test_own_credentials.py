@@ -18,7 +18,7 @@ from tests.e2e.upstream import Asked, Upstream, get, ok
 BASIC = "Basic " + b64encode(b"me:s3cret").decode()
 
 
-class Closed(Blobs):
+class TokenRegistry(Blobs):
     """A registry that requires tokens; `auth` issues those of its repositories to me:s3cret."""
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ class Closed(Blobs):
 
 
 @pytest.fixture
-def closed() -> Iterator[Closed]:
-    with Closed() as made, made.auth:
+def closed() -> Iterator[TokenRegistry]:
+    with TokenRegistry() as made, made.auth:
         yield made
 
 
@@ -58,7 +58,7 @@ def place(registry: Upstream) -> str:
     return urlsplit(registry.url).netloc
 
 
-def test_the_proxy_obtains_tokens_for_clients_without_credentials(stage: Scene, closed: Closed) -> None:
+def test_the_proxy_obtains_tokens_for_clients_without_credentials(stage: Scene, closed: TokenRegistry) -> None:
     node = stage.supernode()
     path = closed.keep("a", DATA)
     options = ("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))
@@ -75,7 +75,7 @@ def test_the_proxy_obtains_tokens_for_clients_without_credentials(stage: Scene, 
         assert not each.is_file() or each.stat().st_size > len(DATA) - 1 or b"s3cret" not in each.read_bytes(), each
 
 
-def test_own_credentials_are_sent_to_their_registry_only(stage: Scene, closed: Closed) -> None:
+def test_own_credentials_are_sent_to_their_registry_only(stage: Scene, closed: TokenRegistry) -> None:
     """Not to another registry or a redirect's target; and blobs fetched with them are not served for requests to another registry."""
     path = closed.keep("a", DATA)
     with Blobs() as other, Blobs() as store:
@@ -99,7 +99,7 @@ def test_own_credentials_are_sent_to_their_registry_only(stage: Scene, closed: C
         assert not any("authorization" in each.fields for each in (*other.asked, *store.asked))
 
 
-def test_own_credentials_are_used_for_reads_only(stage: Scene, closed: Closed) -> None:
+def test_own_credentials_are_used_for_reads_only(stage: Scene, closed: TokenRegistry) -> None:
     url = stage.proxy("--registry", closed.url, "--registry-auth", str(login(stage, place(closed))))[1]
     for method in ("PUT", "POST", "PATCH", "DELETE"):
         get(url, "/v2/a/blobs/uploads/", method)
@@ -108,7 +108,7 @@ def test_own_credentials_are_used_for_reads_only(stage: Scene, closed: Closed) -
     assert closed.given == [""]
 
 
-def test_without_a_token_the_registrys_401_is_passed_on(stage: Scene, closed: Closed) -> None:
+def test_without_a_token_the_registrys_401_is_passed_on(stage: Scene, closed: TokenRegistry) -> None:
     """The token server fails: the client receives the registry's response to requests without credentials."""
     path = closed.keep("a", DATA)
     closed.auth.scripts["/token"] = ok(b"no", status="503 Service Unavailable")
@@ -117,7 +117,7 @@ def test_without_a_token_the_registrys_401_is_passed_on(stage: Scene, closed: Cl
     assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="https://auth/t"')
 
 
-def test_a_credentials_file_that_others_can_read_is_refused(stage: Scene, closed: Closed) -> None:
+def test_a_credentials_file_that_others_can_read_is_refused(stage: Scene, closed: TokenRegistry) -> None:
     import subprocess
 
     path = login(stage, place(closed))

@@ -249,7 +249,7 @@ SMUGGLED = b"GET /v2/admin HTTP/1.1\r\nHost: a\r\n\r\n"
         b"GET /v2/admin?" + b"a" * MIB + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )
-def test_smuggled_and_malformed_requests_reach_no_registry(mirror: str, registry: Upstream, data: bytes) -> None:
+def test_smuggled_malformed_and_tunnelled_requests_reach_no_registry(mirror: str, registry: Upstream, data: bytes) -> None:
     got = said(mirror, data)
     assert not got or got[:10] in (b"HTTP/1.1 4", b"HTTP/1.1 5")
     assert got.count(b"HTTP/1.1 ") <= 1

@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.images import MISSING, SIZES, Image, Registry, check, copied, skopeo
 from tests.e2e.scene import MIB, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, WRITTEN, Tokens
+from tests.e2e.test_images import BASIC, HTPASSWD, Tokens
 from tests.e2e.upstream import Upstream, get, ok
 
 BASIC_USER = base64.b64encode(b"user:password").decode()
@@ -40,14 +40,14 @@ def ask(node: Supernode, method: str, path: str, message: object = None, **field
             return error.code, json.loads(text) if text[:1] == b"{" else text.decode()
 
 
-def begun(node: Supernode, registry: Registry | Upstream, **more: Any) -> str:
+def start_preheat(node: Supernode, registry: Registry | Upstream, **more: Any) -> str:
     """Start a preheat of app/x:1 and return its id."""
     status, made = ask(node, "POST", "/preheats", {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/1", **more})
     assert status == 201, made
     return str(made["ID"])
 
 
-def ended(node: Supernode, name: str) -> Any:
+def preheat_result(node: Supernode, name: str) -> Any:
     """Wait for a preheat's end and return its final state."""
 
     def over() -> Any:
@@ -59,7 +59,7 @@ def ended(node: Supernode, name: str) -> Any:
 
 
 def done(node: Supernode, name: str, image: Image) -> Any:
-    told = ended(node, name)
+    told = preheat_result(node, name)
     assert told["status"] == "SUCCESS", told
     assert {each["digest"]: each["here"] for each in told["tasks"]} == {digest: len(blob) for digest, blob in image.blobs.items()}
     assert {each["status"] for each in told["tasks"]} == {"SUCCESS"}
@@ -75,7 +75,7 @@ def test_a_preheated_image_is_pulled_from_the_supernode(stage: Scene) -> None:
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode("--revalidate-interval", "1h")
-    told = done(node, begun(node, registry), image)
+    told = done(node, start_preheat(node, registry), image)
     assert told["finishTime"] >= told["startTime"]
     sent = registry.sent()
     assert image.size <= sent <= image.size * 1.02 + MIB
@@ -93,14 +93,14 @@ def test_a_preheated_image_is_pulled_from_the_supernode(stage: Scene) -> None:
 ])  # fmt: skip
 def test_preheats_from_a_registry_with_a_password(stage: Scene, given: dict[str, Any]) -> None:
     users = stage.path / "users"
-    users.write_text(WRITTEN)
+    users.write_text(HTPASSWD)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode("--revalidate-interval", "1h")
-    done(node, begun(node, registry, **given), image)
-    refused = ended(node, begun(node, registry))
+    done(node, start_preheat(node, registry, **given), image)
+    refused = preheat_result(node, start_preheat(node, registry))
     assert (refused["status"], "password" in refused["errorMsg"]) == ("FAILED", True)
-    refused = ended(node, begun(node, registry, username="user", password="wrong"))
+    refused = preheat_result(node, start_preheat(node, registry, username="user", password="wrong"))
     assert (refused["status"], "401" in refused["errorMsg"], "wrong" in json.dumps(refused)) == ("FAILED", True, False)
     # A host whose credentials the registry accepts receives the blobs from the supernode.
     sent = blobs_sent(registry)
@@ -124,16 +124,16 @@ def test_preheats_from_a_registry_with_tokens(stage: Scene) -> None:
         registry.push(image, "app/x", "--dest-creds", "user:password")
         node = stage.supernode("--revalidate-interval", "1h")
         before = len(tokens.given)
-        done(node, begun(node, registry, username="user", password="password"), image)
+        done(node, start_preheat(node, registry, username="user", password="password"), image)
         assert len(tokens.given) == before + 1
         asked = urllib.request.Request(f"{tokens.server.url}/token?service=test&scope=repository:app/x:pull",
                                        headers={"Authorization": f"Basic {BASIC_USER}"})  # fmt: skip
         with urllib.request.urlopen(asked, timeout=60) as answer:
             token = json.loads(answer.read())["token"]
         sent = blobs_sent(registry)
-        done(node, begun(node, registry, headers={"Authorization": f"Bearer {token}"}), image)
+        done(node, start_preheat(node, registry, headers={"Authorization": f"Bearer {token}"}), image)
         assert blobs_sent(registry) == sent
-        assert ended(node, begun(node, registry))["status"] == "FAILED"
+        assert preheat_result(node, start_preheat(node, registry))["status"] == "FAILED"
         assert token.encode() not in node.get("/preheats")
 
 
@@ -160,7 +160,7 @@ def test_preheats_select_platforms_of_an_index(stage: Scene) -> None:
         blobs = index(upstream, "linux/amd64", "linux/arm64", "linux/s390x", "unknown/unknown")
 
         def lengths(**more: Any) -> list[int]:
-            told = ended(node, begun(node, upstream, **more))
+            told = preheat_result(node, start_preheat(node, upstream, **more))
             assert told["status"] == "SUCCESS", told
             return sorted(each["length"] for each in told["tasks"])
 
@@ -171,7 +171,7 @@ def test_preheats_select_platforms_of_an_index(stage: Scene) -> None:
         assert lengths(platforms=["linux/amd64", "linux/arm64"]) == expected("linux/amd64", "linux/arm64")
         assert lengths(platform="all") == expected("linux/amd64", "linux/arm64", "linux/s390x")
         assert len(lengths()) == 2
-        told = ended(node, begun(node, upstream, platform="windows/amd64"))
+        told = preheat_result(node, start_preheat(node, upstream, platform="windows/amd64"))
         assert "linux/amd64, linux/arm64, linux/s390x" in told["errorMsg"]
 
 
@@ -182,7 +182,7 @@ def test_preheats_from_a_lying_registry_fail(stage: Scene) -> None:
         index(upstream, "linux/amd64")
 
         def refused(**more: Any) -> str:
-            told = ended(node, begun(node, upstream, platform="all", **more))
+            told = preheat_result(node, start_preheat(node, upstream, platform="all", **more))
             assert told["status"] == "FAILED", told
             return str(told["errorMsg"])
 
@@ -205,7 +205,7 @@ def test_preheats_from_a_lying_registry_fail(stage: Scene) -> None:
         here = f"http://127.0.0.9:{upstream.port}/v2/app/x/manifests/1"
         status, made = ask(node, "POST", "/preheats", {"type": "image", "url": here})
         assert status == 201
-        assert "may not fetch" in ended(node, made["ID"])["errorMsg"]
+        assert "may not fetch" in preheat_result(node, made["ID"])["errorMsg"]
 
 
 def test_a_cancelled_preheat_ends_its_fetches(stage: Scene) -> None:
@@ -221,23 +221,23 @@ def test_a_cancelled_preheat_ends_its_fetches(stage: Scene) -> None:
             return script(sock, asked)
 
         upstream.scripts[blob] = slow
-        name = begun(node, upstream, platform="all")
+        name = start_preheat(node, upstream, platform="all")
         assert reached.wait(60)
         assert ask(node, "DELETE", f"/preheats/{name}") == (200, True)
-        told = ended(node, name)
+        told = preheat_result(node, name)
         assert (told["status"], told["errorMsg"]) == ("FAILED", "it was cancelled")
         # The cancelled preheat was the only one that waited for the fetch.
         until(lambda: node.metric("dragonfly_supernode_tasks") <= 1, "the end of the fetch")
         goes_on.set()
         upstream.scripts[blob] = script
-        assert ended(node, begun(node, upstream, platform="all"))["status"] == "SUCCESS"
+        assert preheat_result(node, start_preheat(node, upstream, platform="all"))["status"] == "SUCCESS"
 
 
 def test_preheats_can_pin_their_copies(stage: Scene) -> None:
     with Upstream() as upstream:
         node = stage.supernode()
         index(upstream, "linux/amd64")
-        told = ended(node, begun(node, upstream, platform="all", pin=True))
+        told = preheat_result(node, start_preheat(node, upstream, platform="all", pin=True))
         assert told["status"] == "SUCCESS", told
         for part in told["tasks"]:
             assert ask(node, "GET", f"/api/v1/cache/{part['taskId']}")[1]["pinned"] is True
@@ -253,7 +253,7 @@ def test_a_supernode_can_be_terminated_during_a_preheat(stage: Scene, tmp_path: 
             return False
 
         upstream.scripts["/v2/app/x/manifests/1"] = slow
-        begun(node, upstream)
+        start_preheat(node, upstream)
         until(lambda: upstream.asked, "a request to the registry")
         node.process.terminate()
         assert node.process.wait(60) == 0

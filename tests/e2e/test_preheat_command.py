@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.certificates import Authority
 from tests.e2e.images import MISSING, SIZES, Image, Registry, check, copied, skopeo
 from tests.e2e.scene import DFENGINE, MIB, PATIENCE, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, WRITTEN
+from tests.e2e.test_images import BASIC, HTPASSWD
 from tests.e2e.test_preheat import index
 from tests.e2e.upstream import Upstream, get
 
@@ -60,7 +60,7 @@ def test_a_preheated_file_is_listed_shown_pinned_and_removed(stage: Scene) -> No
 
 def test_images_are_preheated_with_a_password(stage: Scene) -> None:
     users = stage.path / "users"
-    users.write_text(WRITTEN)
+    users.write_text(HTPASSWD)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode()
@@ -77,7 +77,7 @@ def test_images_are_preheated_with_a_password(stage: Scene) -> None:
 
 
 def test_an_image_is_divided_among_supernodes_as_by_downloads(stage: Scene) -> None:
-    """So each blob is read from the registry once, at the supernode where hosts request it."""
+    """Each blob is read from the registry once, at the supernode where hosts request it."""
     registry, image = Registry(stage), Image(stage.path / "oci", (*range(100_000, 100_012),))
     registry.push(image, "app/x")
     nodes = tuple(stage.supernode("--revalidate-interval", "1h") for _ in range(3))

@@ -13,8 +13,8 @@ import pytest
 
 from tests.e2e.images import MISSING, SIZES, Image, Registry
 from tests.e2e.scene import MIB, PATIENCE, Scene, Supernode, until
-from tests.e2e.test_images import BASIC, WRITTEN
-from tests.e2e.test_preheat import ask, begun, ended, index
+from tests.e2e.test_images import BASIC, HTPASSWD
+from tests.e2e.test_preheat import ask, index, preheat_result, start_preheat
 from tests.e2e.test_preheat_command import command, run
 from tests.e2e.upstream import Upstream, get, ok
 
@@ -36,11 +36,11 @@ def test_images_are_preheated_on_all_hosts_or_selected_ones(stage: Scene) -> Non
     registry, image = Registry(stage), Image(stage.path / "oci", SIZES)
     registry.push(image, "app/x")
     node = stage.supernode()
-    assert "no proxy takes work" in ended(node, begun(node, registry, scope="all_peers"))["errorMsg"]
+    assert "no proxy takes work" in preheat_result(node, start_preheat(node, registry, scope="all_peers"))["errorMsg"]
     mirrors = [stage.proxy("--registry", registry.url, host=host, nodes=(node,))[1] for host in (2, 3)]
     stage.proxy("--registry", registry.url, "--no-work", host=4, nodes=(node,))
     ready_by_ip(node, registry, 2, 3)
-    told = ended(node, begun(node, registry, ips=["127.0.0.3"]))
+    told = preheat_result(node, start_preheat(node, registry, ips=["127.0.0.3"]))
     assert told["status"] == "SUCCESS", told
     assert kept(stage, 3) == image.blobs
     assert kept(stage, 2) == {}
@@ -57,23 +57,23 @@ def test_images_are_preheated_on_all_hosts_or_selected_ones(stage: Scene) -> Non
     for digest, content in image.blobs.items():
         assert get(mirrors[0], f"/v2/app/x/blobs/{digest}")[1] == content
     assert registry.sent() == sent
-    assert "127.0.0.9" in ended(node, begun(node, registry, ips=["127.0.0.9"]))["errorMsg"]
-    told = ended(node, begun(node, registry, count=1))
+    assert "127.0.0.9" in preheat_result(node, start_preheat(node, registry, ips=["127.0.0.9"]))["errorMsg"]
+    told = preheat_result(node, start_preheat(node, registry, count=1))
     assert len({part.get("ip") for part in told["tasks"]}) == 2
-    told = ended(node, begun(node, registry, percentage=50))
+    told = preheat_result(node, start_preheat(node, registry, percentage=50))
     assert len({part.get("ip") for part in told["tasks"]}) == 2
 
 
 def ready_by_ip(node: Any, registry: Any, *hosts: int) -> None:
     """Wait until these proxies accept work."""
     none = {"type": "image", "url": f"{registry.url}/v2/app/x/manifests/none", "ips": [f"127.0.0.{host}" for host in hosts]}
-    until(lambda: "no proxy" not in ended(node, ask(node, "POST", "/preheats", none)[1]["ID"])["errorMsg"], "proxies that accept work")
+    until(lambda: "no proxy" not in preheat_result(node, ask(node, "POST", "/preheats", none)[1]["ID"])["errorMsg"], "accepting proxies")
 
 
 @pytest.mark.parametrize("secret", [False, True])
 def test_credentials_are_sent_to_proxies_only_in_a_swarm_with_a_secret(stage: Scene, secret: bool) -> None:
     users = stage.path / "users"
-    users.write_text(WRITTEN)
+    users.write_text(HTPASSWD)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", (100_000,))
     registry.push(image, "app/x", "--dest-creds", "user:password")
     own = stage.path / "secret"
@@ -107,7 +107,7 @@ def tried(what: tuple[str, ...], node: Supernode) -> tuple[int, str]:
 
 def test_proxies_with_their_own_credentials_preheat_private_images(stage: Scene) -> None:
     users = stage.path / "users"
-    users.write_text(WRITTEN)
+    users.write_text(HTPASSWD)
     registry, image = Registry(stage, BASIC.replace("PATH", str(users))), Image(stage.path / "oci", (100_000,))
     registry.push(image, "app/x", "--dest-creds", "user:password")
     node = stage.supernode()
@@ -123,7 +123,7 @@ def test_proxies_do_not_preheat_from_registries_that_are_not_configured(stage: S
         index(upstream, "linux/amd64")
         stage.proxy("--registry", "http://127.0.0.1:1", "--only-registries", host=2, nodes=(node,))
         ready_by_ip(node, upstream, 2)
-        told = ended(node, begun(node, upstream, platform="all", ips=["127.0.0.2"]))
+        told = preheat_result(node, start_preheat(node, upstream, platform="all", ips=["127.0.0.2"]))
         assert told["status"] == "FAILED"
         assert "is not configured" in told["errorMsg"]
         assert {part["status"] for part in told["tasks"] if "ip" not in part} == {"SUCCESS"}
@@ -146,13 +146,13 @@ def test_a_proxy_accepts_work_after_a_cancelled_preheat(stage: Scene) -> None:
             return script(sock, asked)
 
         upstream.scripts[blob] = slow
-        name = begun(node, upstream, platform="all", ips=["127.0.0.2"])
+        name = start_preheat(node, upstream, platform="all", ips=["127.0.0.2"])
         assert held.wait(60)
         assert ask(node, "DELETE", f"/preheats/{name}") == (200, True)
-        assert ended(node, name)["errorMsg"] == "it was cancelled"
+        assert preheat_result(node, name)["errorMsg"] == "it was cancelled"
         goes_on.set()
         # The proxy continues to accept work.
-        told = ended(node, begun(node, upstream, platform="all", ips=["127.0.0.2"]))
+        told = preheat_result(node, start_preheat(node, upstream, platform="all", ips=["127.0.0.2"]))
         assert told["status"] == "SUCCESS", told
         stage.kill(process)
 
@@ -163,7 +163,7 @@ def test_scope_all_seed_peers_preheats_at_all_supernodes(stage: Scene, tmp_path:
     stage.file("f", 100_000)
     base, other = stage.origin(), stage.supernode()
     node = stage.supernode("-n", other.node)
-    told = ended(node, begun(node, registry, scope="all_seed_peers"))
+    told = preheat_result(node, start_preheat(node, registry, scope="all_seed_peers"))
     assert told["status"] == "SUCCESS", told
     [there] = [part for part in told["tasks"] if "host" in part]
     assert (there["host"], there["length"], there["here"]) == (other.node, image.size, image.size)
@@ -171,7 +171,7 @@ def test_scope_all_seed_peers_preheats_at_all_supernodes(stage: Scene, tmp_path:
     run(f"{base}/f", "--scope", "all_seed_peers", "--wait", nodes=(node,))
     assert len(stage.requests("/f")) == 2
     stage.kill(other.process)
-    told = ended(node, begun(node, registry, scope="all_seed_peers"))
+    told = preheat_result(node, start_preheat(node, registry, scope="all_seed_peers"))
     assert (told["status"], other.node.rpartition(":")[2] in told["errorMsg"]) == ("FAILED", True)
 
 
@@ -183,6 +183,6 @@ def test_images_with_empty_layers_are_preheated(stage: Scene) -> None:
         manifest = json.dumps({"schemaVersion": 2, "config": parts[0], "layers": [parts[1]] * 2}).encode()
         upstream.scripts["/v2/app/x/manifests/1"] = ok(manifest, "Content-Type: application/vnd.oci.image.manifest.v1+json")
         ready_by_ip(node, upstream, 2)
-        told = ended(node, begun(node, upstream, ips=["127.0.0.2"]))
+        told = preheat_result(node, start_preheat(node, upstream, ips=["127.0.0.2"]))
         assert told["status"] == "SUCCESS", told
         assert list(kept(stage, 2).values()) == [b"{}"], "the empty layer is not stored"

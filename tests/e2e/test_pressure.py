@@ -67,7 +67,7 @@ async def ended(writer: asyncio.StreamWriter) -> None:
 
 
 def test_responses_are_built_only_when_the_client_reads_them(stage: Scene) -> None:
-    """None is lost, and their order is that of the requests."""
+    """No response is lost, and their order is that of the requests."""
     node = stage.supernode()
     before = resident(node)
     count, kinds = 3000, (b"/metrics", b"/missing", b"/_ping")

@@ -58,7 +58,7 @@ def ask(address: str, path: str, method: str = "GET", body: object = None, heade
         line.close()
 
 
-def told(node: Supernode) -> str:
+def public_text(node: Supernode) -> str:
     """All responses that every client may read, and those for the names in them."""
     found = [ask(node.node, path)[1].decode() for path in READ]
     for name in sorted(set(re.findall(r"[0-9a-f]{64}", "".join(found)))):
@@ -101,7 +101,7 @@ def test_public_responses_and_logs_give_no_access_to_private_files(stage: Scene,
         assert (status, b"403" in refused, b"taskID" in refused) == (500, True, False)
         assert "403" in stage.get(lost, "lost", "--notbs", nodes=(node,), status=3)
 
-        text = told(node) + refused.decode()
+        text = public_text(node) + refused.decode()
         copies = {path.stem for path in (node.home / "download").rglob("*.json")}
         assert readable(node, text) == [public]
         assert copies >= {*ids, public}

@@ -246,7 +246,7 @@ def run(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-class TestEnd:
+class TestMessagesWithoutTerminal:
     """Messages without a terminal."""
 
     def test_a_fall_back_is_reported_in_one_line_and_quiet_in_none(self, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ class TestEnd:
             os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
 
 
-class TestFailure:
+class TestJsonFailures:
     """Failures with `--json`."""
 
     @staticmethod

@@ -15,13 +15,13 @@ from tests.e2e.blob_registry import DATA
 from tests.e2e.certificates import Authority
 from tests.e2e.scene import Scene
 from tests.e2e.test_forward import asked
-from tests.e2e.test_own_credentials import Closed, login, place
+from tests.e2e.test_own_credentials import TokenRegistry, login, place
 from tests.e2e.upstream import Upstream, ok
 
 OLD, NEW, OTHER = "old-token-of-this-proxy", "new-token-of-this-proxy", "other-token-of-this-proxy"
 
 
-def written(path: Path, text: str, mode: int = 0o600) -> str:
+def rewrite(path: Path, text: str, mode: int = 0o600) -> str:
     """Replace a file in one step and return its name."""
     fresh = path.with_suffix(".fresh")
     fresh.touch(mode)
@@ -59,29 +59,29 @@ def test_sighup_reloads_files_and_settings_or_changes_nothing(stage: Scene, tmp_
     monkeypatch.setenv("XDG_CONFIG_HOME", str(config.parent))
     rules, token, trust = tmp_path / "rules.yml", tmp_path / "token", tmp_path / "trust.pem"
     right, wrong = Authority(tmp_path), Authority(tmp_path, "other")
-    written(trust, Path(wrong.ca).read_text())
-    written(config / "a.yml", "proxy: {cache-size: 1G, private: share}")
+    rewrite(trust, Path(wrong.ca).read_text())
+    rewrite(config / "a.yml", "proxy: {cache-size: 1G, private: share}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*right.issue("origin", "IP:127.0.0.1"))
-    with Upstream() as origin, Upstream(context) as registry, Closed() as closed, closed.auth:
+    with Upstream() as origin, Upstream(context) as registry, TokenRegistry() as closed, closed.auth:
         origin.scripts["/x"], registry.scripts["/v2/a/x"] = ok(b"x"), ok(b"y")
         blob = closed.keep("a", DATA)
         passwords = login(stage, place(closed))
         good = passwords.read_text()
-        written(passwords, good.replace("Ok", "Oj").replace("bW", "bX"))
+        rewrite(passwords, good.replace("Ok", "Oj").replace("bW", "bX"))
         proxy = Proxy(
-            stage, "--rules", written(rules, "[{match: /x, do: refuse}]"), "--token-file", written(token, OLD), "--cacerts", str(trust),
+            stage, "--rules", rewrite(rules, "[{match: /x, do: refuse}]"), "--token-file", rewrite(token, OLD), "--cacerts", str(trust),
             "--registry", registry.url, "--registry", closed.url, "--registry-auth", str(passwords),
         )  # fmt: skip
         secure, private = f"{proxy.url}/v2/a/x?ns={place(registry)}", f"{proxy.url}{blob}?ns={place(closed)}"
         assert [proxy.status(each, OLD) for each in (f"{origin.url}/x", secure, private)] == [403, 502, 401]
         assert proxy.status(secure, NEW) == 401
 
-        written(rules, "[{match: /x, do: direct}]")
-        written(token, NEW)
-        written(trust, Path(right.ca).read_text())
-        written(passwords, good)
-        written(config / "a.yml", "proxy: {cache-size: 2G, private: split}")
+        rewrite(rules, "[{match: /x, do: direct}]")
+        rewrite(token, NEW)
+        rewrite(trust, Path(right.ca).read_text())
+        rewrite(passwords, good)
+        rewrite(config / "a.yml", "proxy: {cache-size: 2G, private: split}")
         told = proxy.reread()
         assert (told["event"], told["changed"], told["needs_restart"], told["lines"]) == ("reloaded", "cache_size", "private", [])
         assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
@@ -92,15 +92,15 @@ def test_sighup_reloads_files_and_settings_or_changes_nothing(stage: Scene, tmp_
         for path, text in ((rules, "[{match: /x, do: nothing}]"), (trust, "no certificate"), (passwords, "{"), (settings, "proxy: ["),
                            (settings, "proxy: {cache-size: much}"), (token, "short")):  # fmt: skip
             before = path.read_text()
-            written(token, OTHER)
-            written(path, text)
+            rewrite(token, OTHER)
+            rewrite(path, text)
             told = proxy.reread()
             assert told["event"] == "reload_failed"
             assert len(told["lines"]) == 1
             assert "the former settings stay in use" in told["lines"][0]
             assert any(name in told["lines"][0] for name in (str(path), "token", "--cache-size")), told["lines"]
             assert [proxy.status(each, NEW) for each in (f"{origin.url}/x", secure, private)] == [200, 200, 200]
-            written(path, before)
-        written(token, OTHER)
+            rewrite(path, before)
+        rewrite(token, OTHER)
         assert proxy.reread()["event"] == "reloaded"
         assert [proxy.status(secure, each) for each in (OTHER, NEW)] == [200, 401]

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from tests.e2e.scene import MIB, Scene
-from tests.e2e.test_proxy_rereading import Proxy, written
+from tests.e2e.test_proxy_rereading import Proxy, rewrite
 from tests.e2e.test_s3_places import client, listed, refused
 
 
@@ -16,7 +16,7 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     keys, disk = stage.path / "keys", stage.path / "disk"
     disk.mkdir()
     (disk / "file").write_bytes(b"of a bucket")
-    written(keys, "AKID0 secret-of-0\n")
+    rewrite(keys, "AKID0 secret-of-0\n")
     os.link(keys, disk / "linked")
     proxy = Proxy(stage, "--s3-bucket", f"disk={disk}", "--s3-keys", str(keys), "--s3-fresh", "0s")
     old, new = (client(f"{proxy.url}/s3", f"AKID{n}", f"secret-of-{n}") for n in (0, 1))
@@ -24,7 +24,7 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     assert refused(new.list_buckets) == (403, "InvalidAccessKeyId")
 
     # By a rename, as editors and configuration management do it. Until SIGHUP the old ones hold.
-    written(keys, "AKID1 secret-of-1\n")
+    rewrite(keys, "AKID1 secret-of-1\n")
     assert refused(old.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
     assert old.get_object(Bucket="disk", Key="file")["Body"].read() == b"of a bucket"
     assert proxy.reread()["event"] == "reloaded"
@@ -33,7 +33,7 @@ def test_access_keys_are_read_again_and_no_file_of_them_is_an_object(stage: Scen
     assert refused(new.get_object, Bucket="disk", Key="linked") == (403, "AccessDenied")
 
     # What cannot be used changes nothing.
-    written(keys, "AKID2\n")
+    rewrite(keys, "AKID2\n")
     assert proxy.reread()["event"] == "reload_failed"
     assert listed(new, "disk") == ["file", "linked"]
 

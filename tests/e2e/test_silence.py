@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.scene import Scene, until
 from tests.e2e.test_faults import post, registration
-from tests.e2e.test_isolation import node_leave
+from tests.e2e.test_isolation import deregister
 
 LENGTH = 40 << 20
 PIECES = 11
@@ -74,7 +74,7 @@ def claimed(node: Any, url: str, number: int, backlog: int) -> Iterator[None]:
             tasks.append((task, about["cid"]))
         yield
         for task, cid in tasks:
-            node_leave(node, task, cid)
+            deregister(node, task, cid)
 
 
 @pytest.mark.parametrize("backlog", [64, 0], ids=["take connections", "take none"])

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.certificates import Authority
 from tests.e2e.proxies import TlsOrigin
 from tests.e2e.scene import MIB, Scene, Supernode, until
-from tests.e2e.test_legacy_registrations import legacy
+from tests.e2e.test_legacy_registrations import register_legacy
 
 HERE = "DNS:localhost,IP:127.0.0.1"
 REFUSED = "certificate is not trusted"
@@ -96,14 +96,14 @@ def test_the_same_authorities_written_otherwise_are_the_same(stage: Scene, origi
 
 def test_1x_clients_are_kept_apart_as_well(stage: Scene, origin: Origin) -> None:
     node = stage.supernode("--revalidate-interval", "1h")
-    status, loose = legacy(node, origin.url, "127.0.0.41", insecure=True)
+    status, loose = register_legacy(node, origin.url, "127.0.0.41", insecure=True)
     assert (status, loose["code"]) == (200, 200)
     ours = stage.get(origin.url, "a", "--insecure", "--notbs", host=2, nodes=(node,))
     assert ours["task_id"] == loose["data"]["taskId"], "one swarm with ours that asks for the same"
-    status, strict = legacy(node, origin.url, "127.0.0.42")
+    status, strict = register_legacy(node, origin.url, "127.0.0.42")
     assert (status, strict["code"]) == (500, 500)
     # What one is refused, the corrected command is given at once.
-    assert legacy(node, origin.url, "127.0.0.42", insecure=True)[0] == 200
+    assert register_legacy(node, origin.url, "127.0.0.42", insecure=True)[0] == 200
 
 
 def test_what_lies_on_this_host_is_not_gone_on_from(stage: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

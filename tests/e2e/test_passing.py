@@ -42,9 +42,9 @@ def connect(mirror: str) -> socket.socket:
 def said(mirror: str, data: bytes, most: int = 1 << 20) -> bytes:
     """The response to these bytes until the connection is closed or reset."""
     with connect(mirror) as sock:
+        found = b""
         try:
             sock.sendall(data)
-            found = b""
             while len(found) < most and (part := sock.recv(65536)):
                 found += part
         except ConnectionError:

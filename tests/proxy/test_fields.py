@@ -11,7 +11,7 @@ from dfengine.proxy import fields
 from dfengine.proxy.fields import CHUNKED, UNTIL_CLOSE, end_to_end, framing
 
 
-def test_fields_of_one_connection_stay_there() -> None:
+def test_hop_by_hop_fields_are_not_passed_on() -> None:
     given = [
         (b"Connection", b"close, X-Once"), (b"x-once", b"1"), (b"Keep-Alive", b"5"), (b"TE", b"trailers"),
         (b"Transfer-Encoding", b"chunked"), (b"Upgrade", b"h2c"),
@@ -21,12 +21,12 @@ def test_fields_of_one_connection_stay_there() -> None:
     assert end_to_end(given, request=False) == [(b"Accept", b"*/*"), (b"Set-Cookie", b"a"), (b"Set-Cookie", b"b")]
 
 
-def test_what_is_for_the_proxy_goes_no_further() -> None:
+def test_fields_for_the_proxy_are_not_passed_on() -> None:
     given = [(b"Host", b"mirror"), (b"X-Dfengine-Token", b"secret"), (b"X-Dragonfly-Registry", b"r"), (b"Authorization", b"Bearer t")]
     assert end_to_end(given, request=True) == [(b"Authorization", b"Bearer t")]
 
 
-def test_framing() -> None:
+def test_framing_of_bodies() -> None:
     assert framing([], "1.1", request=True) == 0
     assert framing([], "1.1", request=False) == UNTIL_CLOSE
     assert framing([(b"content-length", b"7")], "1.0", request=True) == 7
@@ -53,19 +53,19 @@ def test_framing() -> None:
         ([(b"Content-Length", b"\xd9\xa1")], "1.1"),
     ],
 )
-def test_a_body_that_two_readers_see_in_two_ways_is_refused(given: fields.Fields, version: str, request_: bool) -> None:
+def test_ambiguous_framing_is_refused(given: fields.Fields, version: str, request_: bool) -> None:
     with pytest.raises(BadRequest):
         framing(given, version, request=request_)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"Connection", b"connection", b"X", b"Y", b"Content-Length"]), st.binary(max_size=8))))
-def test_nothing_that_connection_names_is_passed_on(given: fields.Fields) -> None:
+def test_fields_named_by_connection_are_not_passed_on(given: fields.Fields) -> None:
     names = fields.connection_options(given)
     left = end_to_end(given, request=False)
     assert not [name for name, _ in left if name.lower() in names or name.lower() in (b"connection", b"content-length")]
 
 
-def test_what_could_change_an_answer_for_others() -> None:
+def test_requests_with_fields_that_could_alter_a_shared_response_are_not_cacheable() -> None:
     docker = [(b"Host", b"m"), (b"User-Agent", b"containerd"), (b"ACCEPT", b"a"), (b"Accept-Encoding", b"zstd"), (b"Authorization", b"x")]
     assert fields.is_cacheable_request(docker)
     for name in (b"X-Forwarded-Host", b"X-Original-URL", b"Cookie", b"Range", b"Accept-Language", b"X-Anything"):

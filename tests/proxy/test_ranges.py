@@ -32,20 +32,20 @@ def test_ranges_of_a_hundred_bytes(text: str, found: list[ranges.Span] | None) -
     assert parse(text, 100) == found
 
 
-def test_of_an_empty_file() -> None:
+def test_ranges_of_an_empty_file() -> None:
     assert parse("bytes=0-", 0) == []
     assert parse("bytes=-5", 0) == []
 
 
 @pytest.mark.parametrize("text", ["0-," * (MOST_RANGES + 1), ",".join(f"{n}-{n}" for n in range(MOST_RANGES + 1)), "0-,0-", "1-1," * 9999])
-def test_more_than_is_served(text: str) -> None:
+def test_too_many_or_overlapping_ranges_are_rejected(text: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse(f"bytes={text}", 100)
     assert refused.value.status == 400
 
 
 @given(st.text("0123456789-, =bytes", max_size=40) | st.text(max_size=40), st.integers(0, 200))
-def test_any_text(text: str, length: int) -> None:
+def test_any_text_yields_valid_ranges_or_is_rejected(text: str, length: int) -> None:
     try:
         found = parse(text, length)
     except BadRequest:
@@ -54,7 +54,7 @@ def test_any_text(text: str, length: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=5))
-def test_as_they_are_written(spans: list[tuple[int, int]]) -> None:
+def test_ranges_are_returned_in_the_order_of_the_request(spans: list[tuple[int, int]]) -> None:
     spans = [(min(span), max(span)) for span in spans]
     wanted = [(start, min(last + 1, 200)) for start, last in spans if start < 200]
     try:
@@ -66,7 +66,7 @@ def test_as_they_are_written(spans: list[tuple[int, int]]) -> None:
         assert found == wanted
 
 
-def test_conditions() -> None:
+def test_conditional_requests() -> None:
     assert ranges.status(TAG, "", "", "GET") == 200
     assert ranges.status(TAG, "", f'"x", W/{TAG}', "GET") == 304
     assert ranges.status(TAG, "", "*", "HEAD") == 304
@@ -80,7 +80,7 @@ def test_conditions() -> None:
     assert not ranges.applies(TAG, "Mon, 30 Nov 2026 00:00:00 GMT")
 
 
-def test_a_body_of_several_ranges() -> None:
+def test_a_multipart_body_of_several_ranges() -> None:
     data = bytes(range(100))
     spans = [(0, 2), (50, 53)]
     heads, length = ranges.multipart(spans, 100, "text/plain", "sep")

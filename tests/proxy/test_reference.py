@@ -1,4 +1,4 @@
-"""Which registry and what of it a request names."""
+"""The registry and the content that a request names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEX = "0123456789abcdef" * 4
 SHA = f"sha256:{HEX}"
 
 
-def test_blobs_and_manifests_of_the_registry_that_is_asked_for_all_else() -> None:
+def test_blobs_and_manifests_are_parsed_and_other_requests_passed_on() -> None:
     assert parse(f"/v2/a/b/blobs/{SHA}".encode()) == Reference("", f"/v2/a/b/blobs/{SHA}", BLOBS, "a/b", SHA)
     assert parse(b"/v2/a/manifests/latest") == Reference("", "/v2/a/manifests/latest", MANIFESTS, "a", tag="latest")
     assert parse(f"/v2/a/manifests/{SHA}".encode()) == Reference("", f"/v2/a/manifests/{SHA}", MANIFESTS, "a", SHA)
@@ -24,7 +24,7 @@ def test_blobs_and_manifests_of_the_registry_that_is_asked_for_all_else() -> Non
     assert parse(b"/v2/a/blobs/uploads/?mount=x") == Reference("", "/v2/a/blobs/uploads/?mount=x")
 
 
-def test_a_digest_that_is_no_sha256_in_its_one_form_names_no_content() -> None:
+def test_digests_other_than_canonical_sha256_are_not_used() -> None:
     for digest in (f"sha512:{HEX}{HEX}", f"sha256:{HEX.upper()}", "sha256:12", f"sha256:{HEX}0"):
         found = parse(f"/v2/a/blobs/{digest}".encode())
         assert found is not None
@@ -39,7 +39,7 @@ def test_ns_names_the_registry_and_is_not_passed_on() -> None:
     assert parse(b"/v2/?ns=R.Example.com") == Reference("r.example.com", "/v2/")
 
 
-def test_docker_io_is_where_its_images_are() -> None:
+def test_docker_io_maps_to_its_registry_and_library() -> None:
     target = "/v2/library/alpine/manifests/3"
     assert parse(b"/v2/alpine/manifests/3?ns=docker.io") == Reference(HUB, target, MANIFESTS, "library/alpine", tag="3")
     assert parse(b"/v2/library/alpine/manifests/3?ns=index.docker.io") == parse(b"/v2/alpine/manifests/3", HUB)
@@ -47,11 +47,11 @@ def test_docker_io_is_where_its_images_are() -> None:
     assert parse(b"/v2/alpine/manifests/3") == Reference("", "/v2/alpine/manifests/3", MANIFESTS, "alpine", tag="3")
 
 
-def test_a_host_in_the_path() -> None:
+def test_a_registry_host_in_the_path() -> None:
     assert parse(b"/v2/quay.io/org/x/manifests/3") == Reference("quay.io", "/v2/org/x/manifests/3", MANIFESTS, "org/x", tag="3")
     assert parse(b"/v2/localhost/x/manifests/3") == Reference("localhost", "/v2/x/manifests/3", MANIFESTS, "x", tag="3")
     assert parse(b"/v2/r:5000/x/tags/list") == Reference("r:5000", "/v2/x/tags/list")
-    # A name without a dot is a repository's; and one is named already.
+    # A name without a dot belongs to a repository; and a registry that is named already takes precedence.
     assert parse(b"/v2/org/x/manifests/3") == Reference("", "/v2/org/x/manifests/3", MANIFESTS, "org/x", tag="3")
     assert parse(b"/v2/q.io/x/manifests/3", "r.io") == Reference("r.io", "/v2/q.io/x/manifests/3", MANIFESTS, "q.io/x", tag="3")
     assert parse(b"/v2/q.io/x/manifests/3", hosts_in_paths=False) == Reference("", "/v2/q.io/x/manifests/3", MANIFESTS, "q.io/x", tag="3")
@@ -69,7 +69,7 @@ def test_a_host_in_the_path() -> None:
         b"/v2/" + b"a" * 256 + b"/manifests/1", b"/v2/?ns=169.254.169.254%2flatest",
     ],
 )  # fmt: skip
-def test_what_could_be_read_in_two_ways_is_no_reference(target: bytes) -> None:
+def test_ambiguous_targets_are_rejected(target: bytes) -> None:
     assert parse(target) is None
 
 
@@ -82,23 +82,23 @@ def test_what_could_be_read_in_two_ways_is_no_reference(target: bytes) -> None:
         (b"/v2/a%00", "%00"), (b"/v2/" + b"a" * 256 + b"/manifests/1", "255 characters"),
     ],
 )  # fmt: skip
-def test_the_true_reason_is_told(target: bytes, why: str) -> None:
+def test_the_reason_of_a_refusal_is_stated(target: bytes, why: str) -> None:
     assert parse(target) is None
     assert why in reference.refusal(target)
 
 
-def test_a_header_that_names_no_registry() -> None:
+def test_an_invalid_registry_header_is_named_in_the_refusal() -> None:
     assert parse(b"/v2/", "?") is None
     assert "X-Dragonfly-Registry" in reference.refusal(b"/v2/", "?")
 
 
 @given(st.binary(max_size=200), st.text(max_size=20))
-def test_any_bytes_have_a_reason(rest: bytes, given: str) -> None:
+def test_any_refusal_has_a_reason(rest: bytes, given: str) -> None:
     assert reference.refusal(b"/v2/" + rest, given)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_reference_or_none(rest: bytes) -> None:
+def test_any_bytes_are_a_valid_reference_or_rejected(rest: bytes) -> None:
     found = parse(b"/v2/" + rest)
     if found is not None:
         assert found.target.startswith("/v2")
@@ -109,13 +109,13 @@ def test_any_bytes_are_a_reference_or_none(rest: bytes) -> None:
 
 
 @given(st.text(max_size=60))
-def test_a_host_has_one_form(text: str) -> None:
+def test_host_normalization_is_idempotent(text: str) -> None:
     found = reference.host(text)
     assert reference.host(found) == found
     assert not set(found) & set("/@?#\\ \r\n%")
 
 
-def test_what_a_passed_answer_is_compared_with() -> None:
+def test_digests_that_passed_responses_are_verified_against() -> None:
     for digest in (SHA, f"sha512:{HEX}{HEX}", f"sha384:{HEX}{HEX[:32]}", SHA.upper().replace("SHA", "sha")):
         for kind in (BLOBS, MANIFESTS):
             found = parse(f"/v2/a/{kind}/{digest}?x=/y".encode())

@@ -1,4 +1,4 @@
-"""Which registries may be asked, and at which addresses."""
+"""Registries that may be contacted, and at which addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.proxy.registries import Registries, Registry
 OWN = Registry.parse("http://127.0.0.1:5000")
 
 
-def test_how_one_is_written() -> None:
+def test_registry_settings_are_parsed() -> None:
     assert Registry.parse("https://R.example.com") == Registry("https", "r.example.com", 443)
     assert Registry.parse("r.example.com:5000/") == Registry("https", "r.example.com", 5000)
     assert Registry.parse("http://u:p%40ss@r") == Registry("http", "r", 80, "u:p@ss")
@@ -32,13 +32,13 @@ def test_how_one_is_written() -> None:
     ["", "ftp://r", "https://", "https://r/path", "https://r?x", "https://user:secret@", "https://r:0", "https://a b", "/x", "[",
      "=https://r", "a/b=https://r", "a b=https://r"],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_registry_settings_are_rejected(text: str) -> None:
     with pytest.raises(BadValue) as refused:
         Registry.parse(text)
     assert "secret" not in str(refused.value)
 
 
-def test_who_is_asked() -> None:
+def test_unlisted_registries_are_allowed_on_port_443_only() -> None:
     registries = Registries((OWN, Registry.parse("https://r.io")), False, OriginAccess())
     assert registries.find("") is OWN
     assert registries.find("127.0.0.1:5000") is OWN
@@ -54,7 +54,7 @@ def test_who_is_asked() -> None:
         Registries((), False, OriginAccess()).find("")
 
 
-def test_at_which_address() -> None:
+def test_private_addresses_are_refused_for_unlisted_registries() -> None:
     registries = Registries((OWN,), False, OriginAccess(deny=["10.0.0.0/8"]))
     derived = registries.find("quay.io")
     assert registries.permits(OWN, "127.0.0.1")
@@ -67,7 +67,7 @@ def test_at_which_address() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_registry_or_refused(text: str) -> None:
+def test_any_text_is_a_registry_or_rejected(text: str) -> None:
     try:
         found = Registry.parse(text)
     except BadValue:

@@ -1,4 +1,4 @@
-"""What a client asks a forward proxy for."""
+"""Targets of requests to a forward proxy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dfengine.proxy.targets import is_absolute, is_local, parse_absolute, parse_
         (b"http://example.com./x", "http://example.com.", "/x"),
     ],
 )
-def test_whole_urls(target: bytes, url: str, rest: str) -> None:
+def test_absolute_urls_are_parsed(target: bytes, url: str, rest: str) -> None:
     server, path = parse_absolute(target)
     assert (server.url, path) == (url, rest)
     assert is_absolute(target)
@@ -38,17 +38,17 @@ def test_whole_urls(target: bytes, url: str, rest: str) -> None:
         (b"http://[::1/x", 400), (b"http://h\r\n/x", 400), (b"http://%68/x", 400),
     ],
 )  # fmt: skip
-def test_what_is_no_whole_url(target: bytes, status: int) -> None:
+def test_invalid_absolute_urls_are_refused(target: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_absolute(target)
     assert refused.value.status == status
 
 
-def test_paths_are_no_whole_urls() -> None:
+def test_paths_are_not_absolute_urls() -> None:
     assert not any(map(is_absolute, (b"/x://y", b"*", b"//h/x", b"x", b"/")))
 
 
-def test_what_connect_names() -> None:
+def test_targets_of_connect_are_parsed_or_refused() -> None:
     found = [(each.host, each.port) for each in map(parse_connect, (b"Example.com:443", b"[::1]:8443"))]
     assert found == [("example.com", 443), ("[::1]", 8443)]
     for target in (b"example.com", b"http://h:443", b"u@h:443", b"h:0", b"h:443/x", b":443", b"", b"h:443 ", b"h:", b"[::1]", b"\xff:443"):
@@ -56,14 +56,14 @@ def test_what_connect_names() -> None:
             parse_connect(target)
 
 
-def test_names_that_mean_another_server_on_each_host() -> None:
+def test_local_addresses_are_recognized() -> None:
     local = (b"http://localhost/", b"http://a.localhost:8/", b"http://127.9.9.9/", b"http://[::1]/", b"http://169.254.1.1/", b"http://[fe80::1]/",
              b"http://[::ffff:127.0.0.1]/", b"http://0.0.0.0/", b"http://localhost./")  # fmt: skip
     others = (b"http://10.0.0.1/", b"http://localhost.example.org/", b"http://example.org/", b"http://[2001:db8::1]/")
     assert [is_local(parse_absolute(each)[0]) for each in local + others] == [True] * len(local) + [False] * len(others)
 
 
-def test_what_a_server_is_asked_for() -> None:
+def test_paths_are_parsed_or_refused() -> None:
     assert path(b"/a?b=%2f") == "/a?b=%2f"
     for target in (b"/\xc3\xa4", b"/a b", b"a", b"", b"/\x7f", b"/a\n"):
         with pytest.raises(BadRequest):
@@ -71,7 +71,7 @@ def test_what_a_server_is_asked_for() -> None:
 
 
 @given(st.binary(max_size=60) | st.builds(lambda rest: b"http://" + rest, st.binary(max_size=60)))
-def test_any_bytes_are_meant_or_refused(target: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(target: bytes) -> None:
     for read in (parse_absolute, parse_connect):
         with contextlib.suppress(BadRequest):
             found = read(target)

@@ -1,4 +1,4 @@
-"""A blob that is bound to a version: nothing is given of another one."""
+"""Blobs bound to a version, and readers that wait for the digest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.proxy.blobs.blob import Blob, Reader
 from dfengine.storage.memory_file import MemoryFile
 
 
-def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
+def test_a_reader_gets_no_bytes_once_the_version_may_have_changed() -> None:
     file = MemoryFile.allocate(Geometry(100, 50), b"v1")
     for n, (_, length) in enumerate(map(file.geometry.content, range(file.geometry.count))):
         file.write(n, bytes(length), bytes(16))
@@ -32,7 +32,7 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
         assert not blob.failed
         reader = Reader(blob, file, (0, 100), lambda: None)
         assert reader.ready(0) == 100
-        file.record.forget_generation()  # as before a byte of another version comes
+        file.record.forget_generation()  # as happens before a byte of another version is written
         assert reader.ready(0) == 0
         assert blob.failed
         assert not blob.bound
@@ -41,7 +41,7 @@ def test_nothing_is_given_once_the_version_may_be_another_one() -> None:
         file.close()
 
 
-def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_that_ends_at_the_last_byte_waits_for_the_digest_of_a_complete_file(monkeypatch: pytest.MonkeyPatch) -> None:
     file = MemoryFile.allocate(Geometry(90, 50), b"v1")  # two pieces of 45 bytes
     blob = Blob.__new__(Blob)
     place: Any = SimpleNamespace(file=file, request=lambda pieces, told: None)
@@ -52,7 +52,7 @@ def test_a_range_that_reaches_the_end_waits_for_the_digest_where_all_is_here(mon
         end, middle, whole = (Reader(blob, file, span, lambda: None) for span in ((60, 90), (60, 80), (0, 90)))
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (30, 20, 0)
         file.write(0, bytes(45), bytes(16))
-        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 0)  # of a small one nothing is sent before
+        assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 0)  # a small blob is sent once its digest is verified
         monkeypatch.setattr(blobs_blob, "LEAST", 89)
         assert (end.ready(60), middle.ready(60), whole.ready(0)) == (29, 20, 89)
         assert end.ready(89) == 0

@@ -1,4 +1,4 @@
-"""Which blobs leave the disk."""
+"""Eviction of blobs from the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.proxy.blobs.eviction import evict, leaving
 FOUND = [(3.0, 10, "c"), (1.0, 10, "a"), (2.0, 10, "b")]
 
 
-def test_the_one_used_longest_ago_leaves_first() -> None:
+def test_the_least_recently_used_blob_is_evicted_first() -> None:
     assert leaving(FOUND, 0, 0) == []
     assert leaving(FOUND, 30, 0) == []
     assert leaving(FOUND, 29, 0) == ["a"]
@@ -26,7 +26,7 @@ def test_the_one_used_longest_ago_leaves_first() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.integers(0, 50), st.uuids().map(str)), max_size=9), st.integers(0, 200), st.integers(0, 200))
-def test_no_more_than_needed(found: list[tuple[float, int, str]], most: int, short: int) -> None:
+def test_no_more_blobs_are_evicted_than_needed(found: list[tuple[float, int, str]], most: int, short: int) -> None:
     gone = leaving(found, most, short)
     left = sum(size for _, size, name in found if name not in gone)
     total = sum(size for _, size, _ in found)
@@ -36,8 +36,7 @@ def test_no_more_than_needed(found: list[tuple[float, int, str]], most: int, sho
         assert not gone
 
 
-def test_on_the_disk(tmp_path: Path) -> None:
-    """By all its names."""
+def test_an_evicted_blob_loses_all_its_names_on_disk(tmp_path: Path) -> None:
     blobs, files = tmp_path / "blobs", tmp_path / "files"
     blobs.mkdir()
     files.mkdir()
@@ -51,8 +50,8 @@ def test_on_the_disk(tmp_path: Path) -> None:
     assert sorted(path.name for path in files.iterdir()) == [".x.b.part", ".x.b.record", ".x.c.part", ".x.c.record"]
 
 
-def test_parts_of_files_leave_unless_they_are_fetched(tmp_path: Path) -> None:
-    """Ranges of many objects were read, of none of them all: nothing else would remove them for a week."""
+def test_partial_files_are_evicted_unless_they_are_being_fetched(tmp_path: Path) -> None:
+    """Ranges of many objects leave partial files, which nothing else would remove for a week."""
     blobs, files = tmp_path / "blobs", tmp_path / "files"
     blobs.mkdir()
     files.mkdir()

@@ -1,4 +1,4 @@
-"""Blobs that stay on the disk."""
+"""Pinned blobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("a" * 64, "b" * 64 + "." + "1" * 16, "c" * 64)
 
 
 def fill(home: Path) -> Store:
-    """Three blobs of a MiB each, the first of which was used longest ago."""
+    """Three blobs of 1 MiB each; the first is the least recently used."""
     store = Store(str(home))
     for n, name in enumerate(NAMES):
         path = home / "blobs" / name
@@ -26,7 +26,7 @@ def fill(home: Path) -> Store:
     return store
 
 
-def test_what_is_there(tmp_path: Path) -> None:
+def test_blobs_are_listed(tmp_path: Path) -> None:
     assert pins.listed(str(tmp_path)) == []
     fill(tmp_path)
     found = pins.listed(str(tmp_path))
@@ -35,7 +35,7 @@ def test_what_is_there(tmp_path: Path) -> None:
     assert {(blob.length, blob.pinned) for blob in found} == {(1 << 20, False)}
 
 
-def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
+def test_pinned_blobs_are_never_evicted(tmp_path: Path) -> None:
     home, store = str(tmp_path), fill(tmp_path)
     pins.pin(home, NAMES[0], True)
     pins.pin(home, NAMES[0], True)
@@ -50,7 +50,7 @@ def test_what_is_pinned_is_never_evicted(tmp_path: Path) -> None:
     assert pins.listed(home) == []
 
 
-def test_what_is_removed_is_not_pinned(tmp_path: Path) -> None:
+def test_dropping_a_blob_removes_its_pin(tmp_path: Path) -> None:
     home = str(tmp_path)
     fill(tmp_path)
     pins.pin(home, NAMES[1], True)
@@ -58,15 +58,14 @@ def test_what_is_removed_is_not_pinned(tmp_path: Path) -> None:
     assert (len(pins.listed(home)), pins.pinned(home)) == (2, frozenset())
 
 
-def test_others_pin_nothing(tmp_path: Path) -> None:
-    """A directory in which others can write says nothing."""
+def test_pins_in_a_directory_writable_by_others_are_ignored(tmp_path: Path) -> None:
     home = str(tmp_path)
     pins.pin(home, NAMES[0], True)
     (tmp_path / pins.PINNED).chmod(0o777)
     assert pins.pinned(home) == frozenset()
 
 
-def test_a_home_that_takes_no_pin(tmp_path: Path) -> None:
+def test_pinning_fails_if_the_pin_directory_is_a_file(tmp_path: Path) -> None:
     (tmp_path / pins.PINNED).write_bytes(b"")
     assert pins.pinned(str(tmp_path)) == frozenset()
     with pytest.raises(StorageError):

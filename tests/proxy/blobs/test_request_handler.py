@@ -1,4 +1,4 @@
-"""For how long who has a file may answer, once the request is passed on."""
+"""Deadline for a server that holds a file to answer a request that is passed on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfengine.proxy.upstream.timeouts import Unanswered
 
 
 class Client:
-    """The client's connection. elapsed: seconds since its request came."""
+    """The client's connection. elapsed: seconds since its request arrived."""
 
     def __init__(self, elapsed: float) -> None:
         self.arrived = 100.0 - elapsed
@@ -29,7 +29,7 @@ class Client:
 
 
 class Asked(RequestHandler):
-    """told: what the question of the proxy's own brings; an error of it, or that the request is to be passed on."""
+    """told: outcome of the proxy's own request: an error, or None if the client's request is to be passed on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, client: Any, told: Exception | None) -> None:
         super().__init__(loop, client, "r.example", lambda: "passed on")  # type: ignore[arg-type, return-value]  # what is passed on does not matter
@@ -51,13 +51,13 @@ REFUSED, SILENT, FAILED = None, Unanswered.of("r.example"), OriginError("r.examp
 @pytest.mark.parametrize(
     ("elapsed", "told", "waited"),
     [
-        # A token that was refused a moment ago is no question at all, and leaves all of the time.
+        # For a token refused a moment ago no request is sent, and the full time remains.
         (0.0, REFUSED, 30.0), (2.0, REFUSED, 28.0), (8.0, SILENT, 22.0), (0.0, SILENT, 30.0), (23.0, SILENT, 8.0), (4.0, FAILED, 26.0),
-        # Whoever was heard is given more.
+        # A server that has answered is given more time.
         (30.0, FAILED, 22.0), (38.0, FAILED, 22.0),
     ],
 )  # fmt: skip
-def test_a_file_s_request_is_answered_within_thirty_seconds(
+def test_a_file_request_is_answered_within_thirty_seconds(
     monkeypatch: pytest.MonkeyPatch, elapsed: float, told: Exception | None, waited: float
 ) -> None:
     monkeypatch.setattr(request_handler, "monotonic", lambda: 100.0)

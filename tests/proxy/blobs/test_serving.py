@@ -1,4 +1,4 @@
-"""An answer with a blob that still comes."""
+"""Responses with a blob that is still being received."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def memory(*pieces: int) -> MemoryFile:
 
 
 class Client:
-    """The client's connection, and what an answer wants of the proxy's side of it."""
+    """The client's connection, with the methods of the proxy's connection that a response uses."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -78,7 +78,7 @@ class Client:
 
 
 async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
-    """What a client gets of a blob whose file moves from one place to another when `read` bytes were taken."""
+    """Return the bytes that a client gets of a blob whose file moves to another place after `read` bytes were read."""
     plan = PlanOnDemand(Window(-1, COUNT), 4)
     transfer = TransferOnDemand(first, plan, ByteCounts(), digester=None, throttle=None)
     loop = asyncio.get_running_loop()
@@ -107,13 +107,13 @@ async def _moved(first: MemoryFile, second: MemoryFile, read: int) -> bytes:
         first.close()
 
 
-def test_a_file_that_moves_is_sent_from_where_its_pieces_are() -> None:
-    """What came after that was sent as zeros, out of the place that was left."""
+def test_a_file_that_moves_is_sent_from_its_new_place() -> None:
+    """The old place has zeros where pieces are written after the move."""
     assert asyncio.run(_moved(memory(0, 1), memory(*range(COUNT)), 2 * CONTENT)) == WHOLE
 
 
-def test_what_is_not_where_the_file_moves_to_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody had asked for it, since it was here, and the answer stood still."""
+def test_pieces_missing_in_the_new_place_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not requested before the move, since the old place has them; without a request the response would stall."""
     monkeypatch.setattr(serving, "STEP", CONTENT)
     assert asyncio.run(_moved(memory(*range(COUNT)), memory(), CONTENT)) == WHOLE
 
@@ -130,7 +130,7 @@ async def _expired(clock: list[float]) -> None:
         serving._clock = lambda: clock[0]  # type: ignore[method-assign]
         serving.start()
         assert await client.read(100) == WHOLE[:100]
-        # Bytes of other pieces come, from whichever source: each holds it for as long again.
+        # Bytes of other pieces arrive from any source: each extends the deadline by the full time.
         for count in range(1, 8):
             clock[0] += STALLED_SECONDS * 0.9
             progress.update(count, clock[0])
@@ -138,14 +138,14 @@ async def _expired(clock: list[float]) -> None:
             serving.expired()
             assert client.waits_for <= STALLED_SECONDS * 0.96
         assert client.waited == 7
-        assert not client.over.done(), "something comes"
+        assert not client.over.done(), "new bytes arrive"
         ready[0] = 200
         serving._pump()
         clock[0] += STALLED_SECONDS * 0.9
-        progress.update(7, clock[0])  # what was lost came once more
+        progress.update(7, clock[0])  # a lost piece is received again
         serving.expired()
         assert client.waits_for == pytest.approx(STALLED_SECONDS * 0.1)
-        assert not client.over.done(), "it had bytes itself since"
+        assert not client.over.done(), "the response had bytes of its own since"
         clock[0] += STALLED_SECONDS * 0.1
         serving.expired()
         assert await client.over is False
@@ -154,12 +154,12 @@ async def _expired(clock: list[float]) -> None:
         file.close()
 
 
-def test_an_answer_waits_for_its_next_byte_as_long_as_anything_new_comes() -> None:
-    """And no longer: whatever its engine goes on to do, nothing was brought by any source."""
+def test_a_response_waits_for_its_next_byte_as_long_as_new_bytes_arrive() -> None:
+    """And no longer: other activity of the engine does not extend the deadline."""
     asyncio.run(_expired([1000.0]))
 
 
-def test_a_client_that_takes_nothing_of_what_is_here_is_cut() -> None:
+def test_a_client_that_reads_none_of_the_available_bytes_is_cut() -> None:
     async def run() -> None:
         client = Client(asyncio.get_running_loop())
         file = memory(*range(COUNT))

@@ -1,4 +1,4 @@
-"""Blobs on the disk that another program changes."""
+"""Blobs on disk that another program changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = bytes(range(256)) * 4096
 
 
 def kept(home: Path) -> tuple[Store, str, Path]:
-    """A store with one blob, its name and its path."""
+    """Return a store with one blob, the blob's name and its path."""
     store, name = Store(str(home)), hashlib.sha256(DATA).hexdigest()
     part = home / "part"
     part.write_bytes(DATA)
@@ -42,7 +42,7 @@ def replaced(path: Path) -> None:
 
 @pytest.mark.parametrize("restored", [False, True])
 @pytest.mark.parametrize("change", [overwritten, cut, replaced])
-def test_what_was_changed_is_not_found(tmp_path: Path, change: Callable[[Path], None], restored: bool) -> None:
+def test_changed_blobs_are_not_found_and_are_removed(tmp_path: Path, change: Callable[[Path], None], restored: bool) -> None:
     store, name, path = kept(tmp_path)
     assert store.find(name) is not None
     before = path.stat()
@@ -54,7 +54,7 @@ def test_what_was_changed_is_not_found(tmp_path: Path, change: Callable[[Path], 
     assert not path.exists()
 
 
-def test_its_use_and_links_are_no_change(tmp_path: Path) -> None:
+def test_use_and_own_links_are_not_taken_for_changes(tmp_path: Path) -> None:
     store, name, path = kept(tmp_path)
     store.mark_used(name, 5e8)
     assert path.stat().st_atime == 5e8
@@ -64,7 +64,7 @@ def test_its_use_and_links_are_no_change(tmp_path: Path) -> None:
     assert store.find(name) is not None
 
 
-def test_a_link_of_another_program_costs_a_comparison(tmp_path: Path) -> None:
+def test_a_link_made_by_another_program_requires_verification(tmp_path: Path) -> None:
     store, name, path = kept(tmp_path)
     os.link(path, tmp_path / "link")
     assert store.find(name) is None
@@ -72,7 +72,7 @@ def test_a_link_of_another_program_costs_a_comparison(tmp_path: Path) -> None:
     assert store.find(name) is not None
 
 
-def test_a_use_hides_no_change(tmp_path: Path) -> None:
+def test_marking_a_blob_as_used_does_not_hide_a_change(tmp_path: Path) -> None:
     store, name, path = kept(tmp_path)
     before = path.stat()
     overwritten(path)

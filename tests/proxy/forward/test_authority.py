@@ -1,4 +1,4 @@
-"""The proxy's own authority and the certificates that it makes."""
+"""The proxy's certificate authority and the certificates that it issues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dfengine.proxy.forward.certificate_authority import CertificateAuthority, e
 ENSURE = "import sys; from dfengine.proxy.forward.certificate_authority import ensured; print(*ensured(sys.argv[1]))"
 
 
-def test_it_is_made_once_whoever_begins_first(tmp_path: Path) -> None:
+def test_concurrent_processes_create_one_authority(tmp_path: Path) -> None:
     home = tmp_path / "home"
     both = [subprocess.Popen([sys.executable, "-c", ENSURE, str(home)], stdout=subprocess.PIPE) for _ in range(3)]
     assert {process.communicate(timeout=60)[0] for process in both} == {f"{home}/proxy-ca.pem {home}/proxy-ca.key\n".encode()}
@@ -37,7 +37,7 @@ def test_it_is_made_once_whoever_begins_first(tmp_path: Path) -> None:
 
 
 def shown(made: CertificateAuthority, host: str, ca: str, name: str) -> None:
-    """Shake hands with a client that trusts `ca` and asks for `name`, by an exchange of bytes alone. Raises ssl.SSLError."""
+    """Shake hands with a client that trusts `ca` and expects `name`, through memory buffers only. Raises ssl.SSLError."""
     server = asyncio.run(made.context(host))
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.create_default_context(cafile=ca)
@@ -55,7 +55,7 @@ def shown(made: CertificateAuthority, host: str, ca: str, name: str) -> None:
     assert not left
 
 
-def test_hosts_are_shown_by_name_and_address(tmp_path: Path) -> None:
+def test_certificates_match_host_names_and_addresses(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
         made = CertificateAuthority(str(tmp_path), "", "", threads)
         ca = ensured(str(tmp_path))[0]
@@ -65,14 +65,14 @@ def test_hosts_are_shown_by_name_and_address(tmp_path: Path) -> None:
         with pytest.raises(ssl.SSLCertVerificationError):
             shown(made, "a.example.org", ca, "b.example.org")
         assert asyncio.run(made.context("a.example.org")) is asyncio.run(made.context("a.example.org"))
-        # None is used until its last day.
+        # No certificate is used until its last day.
         context, until = made._contexts["a.example.org"]
         made._contexts["a.example.org"] = context, datetime.now(UTC) - timedelta(seconds=1)
         assert asyncio.run(made.context("a.example.org")) is not context
         assert until < datetime.now(UTC) + timedelta(days=certificate_authority.HOST_DAYS)
 
 
-def test_what_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_certificates_and_keys_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     cert, key = ensured(str(tmp_path / "one"))

@@ -1,4 +1,4 @@
-"""What is remembered of origins' answers, and what is asked again."""
+"""Cached heads of origins' responses, and when the origin is asked again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NONE: frozenset[str] = frozenset()
 
 
 class Origin:
-    """Answers in place of a server. asked: (method, target, fields) of each request."""
+    """Returns canned responses in place of a server. asked: (method, target, fields) of each request."""
 
     def __init__(self, *answers: OwnResponse) -> None:
         self.answers = [*answers]
@@ -36,7 +36,7 @@ def answered(status: int, length: int, *fields: tuple[bytes, bytes]) -> OwnRespo
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, Fields], ignore: frozenset[str] = NONE) -> list[Any]:
-    """What is said to these requests, one after another: (target, fields)."""
+    """Return the heads for these requests, sent one after another: (target, fields)."""
     monkeypatch.setattr(origin_heads, "ask", origin)
 
     async def run() -> list[Any]:
@@ -46,7 +46,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, origin: Origin, *requests: tuple[str, F
     return asyncio.run(run())
 
 
-def test_it_is_asked_in_the_clients_words_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_requests_carry_the_clients_end_to_end_fields_without_range_or_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
     origin = Origin(answered(200, 9))
     fields = [(b"Accept", b"a"), (b"Range", b"bytes=5-"), (b"If-None-Match", b"x"), (b"Host", b"other"), (b"Proxy-Authorization", b"p"),
               (b"Connection", b"X-Mine"), (b"X-Mine", b"m"), (b"Cookie", b"c")]  # fmt: skip
@@ -55,7 +55,7 @@ def test_it_is_asked_in_the_clients_words_for_the_whole(monkeypatch: pytest.Monk
     assert origin.asked == [("HEAD", "/x", [(b"Host", b"h"), (b"Accept", b"a"), (b"Cookie", b"c"), VIA])]
 
 
-def test_who_answers_no_head_is_asked_for_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_origin_that_refuses_head_is_asked_for_one_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     ranged = (b"Content-Range", b"bytes 0-0/77")
     for second, status, length in (
         (answered(206, 1, ranged), 200, 77), (answered(206, 1), 502, -1), (answered(206, 1, (b"Content-Range", b"bytes 0-0/*")), 502, -1),
@@ -83,20 +83,22 @@ def test_who_answers_no_head_is_asked_for_a_byte(monkeypatch: pytest.MonkeyPatch
         ([], [[], []], 2),
     ],
 )  # fmt: skip
-def test_what_is_fresh_is_known(monkeypatch: pytest.MonkeyPatch, fields: Fields, requests: list[Fields], asked: int) -> None:
+def test_fresh_heads_are_reused_for_equal_requests(
+    monkeypatch: pytest.MonkeyPatch, fields: Fields, requests: list[Fields], asked: int
+) -> None:
     origin = Origin(answered(200, 9, *fields))
     ask(monkeypatch, origin, *(("/x", request) for request in requests))
     assert len(origin.asked) == asked
 
 
-def test_what_credentials_may_open_is_asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_of_requests_with_ignored_credentials_are_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     origin = Origin(answered(200, 9, (b"Cache-Control", b"max-age=60")))
     ask(monkeypatch, origin, ("/x", []), ("/x", []), ignore=frozenset(("authorization",)))
     assert len(origin.asked) == 2
 
 
-def test_a_silent_origin_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that answers GET alone, and HEAD never, cost each of its files 8 s."""
+def test_requests_to_a_silent_origin_fail_at_once_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers GET but never HEAD would otherwise delay each file by 8 s."""
     monkeypatch.setattr(origin_heads, "OWN_REQUEST_SECONDS", 0.01)
     asked: list[str] = []
 

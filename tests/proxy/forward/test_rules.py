@@ -17,7 +17,7 @@ from dfengine.proxy.registries import Registry
 from dfengine.settings import ProxySettings
 
 
-def test_the_first_that_matches_counts() -> None:
+def test_the_first_matching_rule_applies() -> None:
     chosen = Rules(read([
         {"match": r"\.whl$", "strip": ["sig", "Expires"], "least": "1M", "ignore": ["set-cookie"]},
         {"match": "^http://secret/", "do": "refuse"},
@@ -31,7 +31,7 @@ def test_the_first_that_matches_counts() -> None:
     assert read(None) == ()
 
 
-def test_where_it_is_asked_for() -> None:
+def test_rules_redirect_requests_to_another_server_or_to_https() -> None:
     plain, other = Registry("http", "h", 80), Registry("http", "h", 8080)
     [https] = read([{"match": "x", "https": True}])
     assert [https.server(each).url for each in (plain, other)] == ["https://h", "https://h:8080"]
@@ -52,19 +52,19 @@ def test_where_it_is_asked_for() -> None:
         [{"match": "x", "do": ["swarm"]}],
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant(content: Any) -> None:
+def test_invalid_rules_are_rejected(content: Any) -> None:
     with pytest.raises(BadValue):
         read(content)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(rules.KEYS)), inner), max_leaves=9))
-def test_any_content_is_meant_or_refused(content: Any) -> None:
+def test_any_content_is_parsed_or_rejected(content: Any) -> None:
     with contextlib.suppress(BadValue):
         assert all(isinstance(rule, rules.Rule) for rule in read(content))
 
 
-def test_hosts_that_are_intercepted() -> None:
+def test_intercepted_hosts_match_names_patterns_and_ports() -> None:
     told = forwarding(ProxySettings(intercept=("example.org", "*.pkg.test", "h:8443", "[::1]", "any.test:*")))
 
     def intercepts(*names: str) -> list[bool]:

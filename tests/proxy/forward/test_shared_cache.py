@@ -1,4 +1,4 @@
-"""What may be shared of origins' answers, as RFC 9111 says it."""
+"""Responses that a shared cache may store, by RFC 9111."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DATED = (f"Date: {date(NOW)}", f"Last-Modified: {date(NOW - 3600)}")
         (('Cache-Control: "',), "no-store"),
     ],
 )  # fmt: skip
-def test_requests(lines: tuple[str, ...], why: str) -> None:
+def test_requests_whose_responses_must_not_be_shared(lines: tuple[str, ...], why: str) -> None:
     assert shared_cache.forbidden_by_request("GET", fields(*lines), NONE) == why
     assert not shared_cache.forbidden_by_request("GET", fields(*lines), FORBIDS)
     assert shared_cache.forbidden_by_request("POST", fields(*lines), FORBIDS) == "method"
@@ -61,7 +61,7 @@ def test_requests(lines: tuple[str, ...], why: str) -> None:
         ((f"Last-Modified: {date(NOW)}",), "validator"),
     ],
 )  # fmt: skip
-def test_answers(lines: tuple[str, ...], why: str) -> None:
+def test_responses_that_must_not_be_shared(lines: tuple[str, ...], why: str) -> None:
     assert shared_cache.forbidden_by_answer(200, fields(*lines), 5, NONE) == why
     lifted = shared_cache.forbidden_by_answer(200, fields(*lines), 5, FORBIDS)
     assert lifted in ("", "validator", "coding")
@@ -83,19 +83,19 @@ def test_answers(lines: tuple[str, ...], why: str) -> None:
         (("Cache-Control: max-age=9999999",), 86400),
     ],
 )  # fmt: skip
-def test_freshness(lines: tuple[str, ...], seconds: float | None) -> None:
+def test_freshness_lifetime_of_responses(lines: tuple[str, ...], seconds: float | None) -> None:
     until = shared_cache.fresh_until(fields(f"Date: {date(NOW)}", *lines), NOW, NOW)
     assert until == (NOW + seconds if seconds is not None else NOW)
 
 
-def test_the_way_of_an_answer_counts_as_its_age() -> None:
-    # Asked at NOW, told 5 s later, made 20 s before that by its date.
+def test_transit_time_and_date_count_towards_age() -> None:
+    # Requested at NOW, received 5 s later, generated 20 s before that by its Date.
     given = fields(f"Date: {date(NOW - 15)}", "Cache-Control: max-age=100")
     assert shared_cache.fresh_until(given, NOW, NOW + 5) == NOW + 5 + 80
     assert shared_cache.age(fields("Age: 7"), NOW, NOW + 3) == 10
 
 
-def test_who_wants_the_origin_to_be_asked() -> None:
+def test_requests_that_demand_revalidation() -> None:
     assert not shared_cache.asks_again(fields("Accept: a"))
     for line in ("Cache-Control: no-cache", "Cache-Control: max-age=0", "Pragma: no-cache", "Cache-Control: min-fresh=9"):
         assert shared_cache.asks_again(fields(line))
@@ -111,12 +111,12 @@ def test_who_wants_the_origin_to_be_asked() -> None:
         ((f"If-Unmodified-Since: {date(NOW - 9999)}",), 412), ((f"If-Unmodified-Since: {date(NOW)}",), 200),
     ],
 )  # fmt: skip
-def test_conditions(asked: tuple[str, ...], status: int) -> None:
+def test_conditional_requests(asked: tuple[str, ...], status: int) -> None:
     said = shared_cache.version(fields(TAG, *DATED), 5)
     assert shared_cache.status(fields(*asked), said) == status
 
 
-def test_a_range_counts_for_this_very_version() -> None:
+def test_if_range_matches_only_the_same_strong_version() -> None:
     said = shared_cache.version(fields(TAG, *DATED), 5)
     assert shared_cache.range_applies([], said)
     assert shared_cache.range_applies(fields('If-Range: "v1"'), said)
@@ -131,7 +131,7 @@ def test_a_range_counts_for_this_very_version() -> None:
 @given(st.lists(st.tuples(st.sampled_from([b"Cache-Control", b"ETag", b"Last-Modified", b"Date", b"Age", b"Expires", b"Vary", b"Set-Cookie",
                                            b"If-Range", b"If-None-Match", b"If-Modified-Since", b"Authorization"]),
                           st.binary(max_size=30)), max_size=6))
-def test_any_fields_have_an_answer(given: Fields) -> None:
+def test_any_fields_are_handled(given: Fields) -> None:
     shared_cache.forbidden_by_request("GET", given, NONE)
     why = shared_cache.forbidden_by_answer(200, given, 5, NONE)
     if any(name == b"Set-Cookie" for name, _ in given):

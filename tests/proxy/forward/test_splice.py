@@ -1,4 +1,4 @@
-"""Tunnels between sockets of this process."""
+"""Tunnels between sockets of one process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BIG = os.urandom(3 << 20)
 
 
 def ran(work: Callable[[socket.socket, socket.socket, Spliced, list[Tunnel]], Coroutine[None, None, None]]) -> None:
-    """Run it with the far ends of a tunnel: the client's, the server's; and what has ended."""
+    """Run `work` with the far ends of a tunnel (client, server), the tunnel, and the list of ended tunnels."""
 
     async def main() -> None:
         loop, ended = asyncio.get_running_loop(), list[Tunnel]()
@@ -38,7 +38,7 @@ def ran(work: Callable[[socket.socket, socket.socket, Spliced, list[Tunnel]], Co
 
     before = len(os.listdir("/proc/self/fd"))
     asyncio.run(main())
-    assert len(os.listdir("/proc/self/fd")) <= before + 4  # two empty pipes are kept
+    assert len(os.listdir("/proc/self/fd")) <= before + 4  # two empty pipes are kept for reuse
 
 
 async def all_of(sock: socket.socket) -> bytes:
@@ -48,7 +48,7 @@ async def all_of(sock: socket.socket) -> bytes:
     return found
 
 
-def test_each_side_ends_by_itself() -> None:
+def test_each_direction_closes_independently() -> None:
     async def work(client: socket.socket, server: socket.socket, tunnel: Spliced, ended: list[Tunnel]) -> None:
         loop = asyncio.get_running_loop()
         reading = asyncio.create_task(all_of(server))
@@ -65,7 +65,7 @@ def test_each_side_ends_by_itself() -> None:
     ran(work)
 
 
-def test_who_leaves_ends_it_for_the_other() -> None:
+def test_a_closed_client_ends_the_tunnel_for_the_server() -> None:
     async def work(client: socket.socket, server: socket.socket, tunnel: Spliced, ended: list[Tunnel]) -> None:
         client.close()
         assert await all_of(server) == b""
@@ -75,7 +75,7 @@ def test_who_leaves_ends_it_for_the_other() -> None:
     ran(work)
 
 
-def test_a_silent_tunnel_is_closed() -> None:
+def test_an_idle_tunnel_is_closed() -> None:
     async def work(client: socket.socket, server: socket.socket, tunnel: Spliced, ended: list[Tunnel]) -> None:
         before = tunnel.deadline
         tunnel.moved()

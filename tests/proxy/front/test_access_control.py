@@ -1,4 +1,4 @@
-"""Who may use a proxy."""
+"""Access control of a proxy: listen addresses, networks and tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE, ALL = Listen.parse("127.0.0.1:65001"), Listen.parse("0.0.0.0:65001")
 TOKEN = "0123456789abcdef"
 
 
-def test_where_it_listens() -> None:
+def test_listen_addresses_are_parsed_or_rejected() -> None:
     assert HERE.local
     assert Listen.parse("localhost:1") == Listen("127.0.0.1", 1)
     assert Listen.parse("[::1]:1").local
@@ -25,7 +25,7 @@ def test_where_it_listens() -> None:
             Listen.parse(text)
 
 
-def test_others_need_a_network_or_a_token() -> None:
+def test_remote_clients_need_an_allowed_network_or_a_token() -> None:
     with pytest.raises(BadValue, match="--allow"):
         Guard((HERE, ALL), (), "")
     guard = Guard((ALL,), ("10.0.0.0/8", "fd00::/8"), "")
@@ -34,7 +34,7 @@ def test_others_need_a_network_or_a_token() -> None:
     assert not guard.refuses(None)
 
 
-def test_a_token() -> None:
+def test_token_authentication() -> None:
     guard = Guard((ALL,), (), TOKEN)
     assert guard.admits("11.1.1.1")
     assert not guard.refuses(TOKEN.encode())
@@ -46,14 +46,14 @@ def test_a_token() -> None:
         Guard((ALL,), ("10.0.0.0/40",), "")
 
 
-def test_only_this_host_needs_nothing() -> None:
+def test_without_settings_only_local_clients_are_admitted() -> None:
     guard = Guard((HERE,), (), "")
     assert guard.admits("127.0.0.1")
     assert not guard.admits("10.0.0.1")
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_place_or_refused(text: str) -> None:
+def test_any_text_is_a_listen_address_or_rejected(text: str) -> None:
     try:
         found = Listen.parse(text)
     except BadValue:

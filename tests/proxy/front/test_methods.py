@@ -1,4 +1,4 @@
-"""Requests that are answered by the proxy itself, because of their method or of how far they may go."""
+"""Requests that the proxy answers itself because of their method or of Max-Forwards."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ def head(method: str, target: bytes, *fields: tuple[bytes, bytes]) -> Head:
         ("GET", b"http://h/", b"0", 0, b"0"), ("POST", b"/", b"x", 0, b"x"),
     ],
 )  # fmt: skip
-def test_what_ends_here(method: str, target: bytes, given: bytes | None, status: int, left: bytes | None) -> None:
+def test_trace_and_final_options_requests_are_answered_by_the_proxy(
+    method: str, target: bytes, given: bytes | None, status: int, left: bytes | None
+) -> None:
     request = head(method, target, *([(b"Max-Forwards", given)] if given is not None else []))
     assert ends(request, intercepted=False) == status
     assert dict(request.fields).get(b"Max-Forwards") == left
 
 
-def test_what_is_asked_of_a_server_whose_https_is_read_is_the_servers_to_answer() -> None:
+def test_options_inside_intercepted_https_is_left_to_the_server() -> None:
     assert ends(head("OPTIONS", b"*"), intercepted=True) == 0
 
 
 @pytest.mark.parametrize("given", [b"", b"-1", b"1.5", b"9" * 40, b"1, 2"])
-def test_a_number_of_hops_that_is_none(given: bytes) -> None:
+def test_invalid_max_forwards_is_rejected(given: bytes) -> None:
     with pytest.raises(BadRequest):
         ends(head("OPTIONS", b"/", (b"Max-Forwards", given)), intercepted=False)
 
 
-def test_only_options_may_ask_about_everything() -> None:
+def test_only_options_accepts_an_asterisk_target() -> None:
     for method in ("GET", "POST", "TRACE"):
         with pytest.raises(BadRequest):
             head(method, b"*")

@@ -1,4 +1,4 @@
-"""Bytes of clients, hostile ones first."""
+"""Parsing of clients' requests, including malformed and hostile ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.proxy.front.requests import MAX_HEAD, MOST_FIELDS, Head, Requests
 
 
 class Taken:
-    """What came: heads, and the bodies of those that ended."""
+    """Collects the parsed heads, and the bodies of requests that are complete."""
 
     def __init__(self) -> None:
         self.heads: list[Head] = []
@@ -32,7 +32,7 @@ class Taken:
 
 
 def fed(*parts: bytes) -> Taken:
-    """All that comes of these parts, one request at a time."""
+    """Return all that is parsed from these parts, one request at a time."""
     taken = Taken()
     requests = Requests(taken)
     for part in parts:
@@ -50,7 +50,7 @@ PUT = b"PUT /v2/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKS = b"PUT /v2/y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 
 
-def test_requests_and_their_bodies() -> None:
+def test_pipelined_requests_and_their_bodies_are_parsed() -> None:
     taken = fed(GET + PUT + GET + CHUNKS)
     assert [(head.method, head.target) for head in taken.heads] == [
         ("GET", b"/v2/"), ("PUT", b"/v2/x"), ("GET", b"/v2/"), ("PUT", b"/v2/y"),
@@ -60,7 +60,7 @@ def test_requests_and_their_bodies() -> None:
 
 
 @given(st.lists(st.integers(0, len(GET + PUT + GET + CHUNKS)), max_size=8))
-def test_wherever_they_are_cut(cuts: list[int]) -> None:
+def test_requests_are_parsed_at_any_split_of_the_bytes(cuts: list[int]) -> None:
     whole = GET + PUT + GET + CHUNKS
     places = sorted({0, *cuts, len(whole)})
     taken = fed(*(whole[first:past] for first, past in pairwise(places)))
@@ -99,14 +99,14 @@ def test_wherever_they_are_cut(cuts: list[int]) -> None:
         (CHUNKS + GET, 400),
     ],
 )  # fmt: skip
-def test_what_is_refused(data: bytes, status: int) -> None:
+def test_invalid_requests_are_refused(data: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as refused:
         fed(data)
     assert refused.value.status == status
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
-def test_any_bytes_are_requests_or_refused(data: bytes, cuts: list[int]) -> None:
+def test_any_bytes_are_parsed_or_refused(data: bytes, cuts: list[int]) -> None:
     places = sorted({0, *cuts, len(data)})
     try:
         taken = fed(*(data[first:past] for first, past in pairwise(places)))

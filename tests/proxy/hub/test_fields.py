@@ -1,4 +1,4 @@
-"""What a hub says, as its clients are told it."""
+"""Fields and JSON of a hub's responses, as the proxy rewrites them for its clients."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ OWN = "http://127.0.0.1:65001"
         ("http://[", "http://["),
     ],
 )
-def test_links_to_the_hub_lead_here_and_no_others(location: str, own: str) -> None:
+def test_only_links_to_the_hub_are_rewritten_to_the_proxy(location: str, own: str) -> None:
     assert own_link(HUB, "/x/y", location, OWN) == own
 
 
-def test_a_hub_behind_a_path() -> None:
+def test_a_hub_with_a_path_prefix() -> None:
     assert own_link(f"{HUB}/mirror", "/x", "/mirror/a", "") == "/hub/a"
     assert own_link(f"{HUB}/mirror", "/x", "/a", "") == f"{HUB}/a"
     assert own_link(f"{HUB}/mirror", "/x", "/mirrors/a", "") == f"{HUB}/mirrors/a"
 
 
-def test_link_fields() -> None:
+def test_link_fields_are_rewritten_and_xet_links_removed() -> None:
     said = b'<https://hub.example.com/t?cursor=3,4>; rel="next", <https://hub.example.com/x>; rel="xet-auth"; a="b, c", </z>; rel=xet-more'
     assert own_links(HUB, "/t", said, OWN, xet="") == f'<{OWN}/hub/t?cursor=3,4>; rel="next"'.encode()
     assert own_links(HUB, "/t", said, OWN, xet="all").count(b"<") == 3
@@ -48,7 +48,7 @@ def test_link_fields() -> None:
     assert own_links(HUB, "/t", b"nothing", OWN, xet="") == b""
 
 
-def test_xet_is_for_files_that_cannot_be_had_otherwise() -> None:
+def test_xet_fields_are_removed_except_for_files_too_large_without_xet() -> None:
     fields = [(b"X-Xet-Hash", b"0"), (b"ETag", b'"a"'), (b"x-xet-refresh-route", b"/a")]
     assert without_xet(fields) == [(b"ETag", b'"a"')]
     assert [length_of([(b"X-Linked-Size", each)]) for each in (b"7", b"", b"-7", b"9" * 19)] == [7, -1, -1, -1]
@@ -59,7 +59,7 @@ def test_xet_is_for_files_that_cannot_be_had_otherwise() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"xetHash"', b"[" * 100_000 + b'"xetHash"', b'{"a": "\xff xetHash"}', b'[{"path": "a"}]'])
-def test_what_is_no_json_is_left_as_it_is(text: bytes) -> None:
+def test_invalid_json_and_json_without_xet_is_left_unchanged(text: bytes) -> None:
     assert plain_json(text) == text
 
 
@@ -68,7 +68,7 @@ JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.list
 
 
 @given(JSON)
-def test_nothing_else_is_changed(value: Any) -> None:
+def test_only_xet_hashes_are_removed_from_json(value: Any) -> None:
     def stripped(value: Any) -> Any:
         if isinstance(value, list):
             return [stripped(each) for each in value]
@@ -79,7 +79,7 @@ def test_nothing_else_is_changed(value: Any) -> None:
     assert json.loads(plain_json(json.dumps(value).encode())) == stripped(value)
 
 
-def test_the_digest_that_a_hub_says_of_a_file() -> None:
+def test_the_digest_that_a_hub_states_for_a_file() -> None:
     sha256, sha1, commit = b"0123456789abcdef" * 4, b"0123456789" * 4, (b"X-Repo-Commit", b"ab" * 20)
     of_store = b"ETag", b'"' + sha1 + b'"'
     assert digest_of(tag_of([of_store, commit, (b"X-Linked-Etag", b'"' + sha256 + b'"')])) == f"sha256:{sha256.decode()}"

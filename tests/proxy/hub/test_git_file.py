@@ -1,4 +1,4 @@
-"""The names that git has for files, as git itself makes them."""
+"""Git's names of files, as `git hash-object` computes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {b"": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", b"hello\n": "ce0136250
 
 
 @pytest.mark.parametrize("content", NAMES)
-def test_the_names_of_git(tmp_path: Path, content: bytes) -> None:
+def test_files_are_checked_against_their_git_names(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     fd = os.open(path, os.O_RDONLY)

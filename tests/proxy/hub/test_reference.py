@@ -1,4 +1,4 @@
-"""Requests to a hub, as clients write them and as nobody should."""
+"""Requests to a hub, valid ones and malformed ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
         ("/org/name/resolve/main/a?download=true", "/org/name/resolve/main/a", "main"),
     ],
 )
-def test_files(target: str, asked: str, revision: str) -> None:
+def test_file_urls_are_parsed(target: str, asked: str, revision: str) -> None:
     found = parse(f"/hub{target}".encode())
     assert found is not None
     assert (found.kind, found.target, found.revision, found.lasts) == (FILE, asked, revision, revision == COMMIT)
@@ -29,7 +29,7 @@ def test_files(target: str, asked: str, revision: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/api/models/org/name", "/api/models/org/name/tree/main?recursive=true", "/api/whoami-v2"])
-def test_the_api(target: str) -> None:
+def test_api_urls_are_parsed(target: str) -> None:
     found = parse(f"/hub{target}".encode())
     assert found is not None
     assert (found.kind, found.target) == (API, target)
@@ -38,7 +38,7 @@ def test_the_api(target: str) -> None:
 @pytest.mark.parametrize(
     "target", ["", "/", "/org/name", "/org/name/raw/main/a", "/org/name/resolve/main/a?x=y", "/org/name/resolve/main/", "/a/..b/.c"]
 )
-def test_all_else_is_passed_on(target: str) -> None:
+def test_other_urls_are_passed_on(target: str) -> None:
     found = parse(f"/hub{target}".encode())
     assert found is not None
     assert (found.kind, found.target) == ("", target or "/")
@@ -49,12 +49,12 @@ def test_all_else_is_passed_on(target: str) -> None:
     ["/hubris", "/v2/", "/hub/../v2/", "/hub/org/name/resolve/main/../../x", "/hub/org/%2e%2e/x", "/hub/a/%2E./x", "/hub//evil/x",
      "/hub/a/%2f..%2Fx", "/hub/a\\b", "/hub/org/name/resolve/main/a%00", "/hub/a#b", "/hub/a b", "/hub/\xff"],
 )  # fmt: skip
-def test_what_servers_read_in_different_ways_is_refused(target: str) -> None:
+def test_ambiguous_urls_are_refused(target: str) -> None:
     assert parse(target.encode("latin-1")) is None
 
 
 @given(st.binary(max_size=200))
-def test_whatever_is_asked(rest: bytes) -> None:
+def test_any_target_is_passed_on_as_given_or_refused(rest: bytes) -> None:
     found = parse(b"/hub/" + rest)
     assert found is None or found.target.encode() in (b"/" + rest, b"/" + rest.removesuffix(b"?download=true"))
 
@@ -73,13 +73,13 @@ def test_whatever_is_asked(rest: bytes) -> None:
         ("/org/name/resolve/main/xet-read-token", False, False),
     ],
 )
-def test_what_is_had_by_xet_alone(target: str, read: bool, alone: bool) -> None:
+def test_urls_of_content_available_by_xet_alone(target: str, read: bool, alone: bool) -> None:
     found = parse(f"/hub{target}".encode())
     assert found is not None
     assert (found.is_read_token, found.by_xet) == (read, alone)
 
 
-def test_what_this_proxy_names_itself() -> None:
+def test_the_proxys_own_xet_urls_are_recognized() -> None:
     found = parse(b"/hub/.xet/cas/0/x/v2/reconstructions/a?b=c")
     assert found is not None
     assert (found.kind, found.target) == (XET, "/.xet/cas/0/x/v2/reconstructions/a?b=c")

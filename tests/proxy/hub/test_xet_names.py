@@ -1,4 +1,4 @@
-"""URLs by which Xet's clients ask this proxy, and what makes them."""
+"""URLs of this proxy that Xet clients use, and the rewriting of responses that names them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NOW = 1_000_000.25
 
 
 def target(url: str) -> str:
-    """What follows /hub in a URL of ours."""
+    """Return the part after /hub of a URL of this proxy."""
     assert url.startswith(f"{OWN}/hub/")
     return url.removeprefix(f"{OWN}/hub")
 
 
-def test_a_cas_is_named_so_that_nobody_else_can_name_one() -> None:
+def test_cas_urls_are_authenticated_by_the_proxys_key() -> None:
     own = target(NAMES.cas(OWN, f"{CAS}/"))
     assert NAMES.cas_of(f"{own}/v2/reconstructions/{HASH}?a=b") == (CAS, f"/api/v2/reconstructions/{HASH}?a=b")
     assert NAMES.cas_of(own) == (CAS, "/api/")
@@ -41,19 +41,19 @@ def test_a_cas_is_named_so_that_nobody_else_can_name_one() -> None:
     ["http://cas.example.com", "https://u:p@cas.example.com", "ftp://cas.example.com", "https://", "https://[", "https://h/a b", "https://h#a",
      "https://h?q", "https://h:99999", "cas", "", "https://h/\u00e9"],
 )  # fmt: skip
-def test_what_this_proxy_may_not_ask_stays_as_it_is(url: str) -> None:
+def test_urls_that_the_proxy_must_not_fetch_are_left_unchanged(url: str) -> None:
     assert NAMES.cas(OWN, url) == url
     if "?" not in url:
         signed = f"{url}/{HASH}?a=b"
         assert NAMES.xorb(OWN, CAS, Xorb(HASH, signed, ((0, 9),)), NOW) == signed
 
 
-def test_a_hub_by_http_may_name_a_cas_by_http() -> None:
+def test_a_hub_on_http_may_name_a_cas_on_http() -> None:
     names = XetNames(b"k" * 32, "http://127.0.0.1:8080")
     assert names.cas_of(target(names.cas(OWN, "http://10.0.0.1:8080"))) == ("http://10.0.0.1:8080", "/")
 
 
-def test_a_xorb_is_had_by_what_was_signed_for_an_hour() -> None:
+def test_a_signed_xorb_url_is_valid_for_an_hour_and_rejected_if_altered() -> None:
     own = target(NAMES.xorb(OWN, CAS, Xorb(HASH, URL, ((0, 9), (20, 29))), NOW))
     found = NAMES.xorb_of(own, NOW + HOLDS - 1)
     assert found == Xorb(HASH, URL, ((0, 9), (20, 29)))
@@ -69,7 +69,7 @@ def test_a_xorb_is_had_by_what_was_signed_for_an_hour() -> None:
     "xorb",
     [
         Xorb(HASH, URL, ()),
-        Xorb("cd" * 32, URL, ((0, 9),)),  # the path names another one
+        Xorb("cd" * 32, URL, ((0, 9),)),  # the path names another xorb
         Xorb(HASH, URL.partition("?")[0], ((0, 9),)),
         Xorb(HASH, f"https://h/get?xorb={HASH}", ((0, 9),)),
         Xorb(HASH, f"https://h/{HASH}/part?a=b", ((0, 9),)),
@@ -77,11 +77,11 @@ def test_a_xorb_is_had_by_what_was_signed_for_an_hour() -> None:
         Xorb(HASH, URL, tuple((n, n) for n in range(LONGEST))),
     ],
 )
-def test_a_url_that_names_no_xorb_alone_stays_as_it_is(xorb: Xorb) -> None:
+def test_urls_that_do_not_identify_one_xorb_are_left_unchanged(xorb: Xorb) -> None:
     assert NAMES.xorb(OWN, CAS, xorb, NOW) == xorb.url
 
 
-def test_answers() -> None:
+def test_token_and_reconstruction_responses_are_rewritten() -> None:
     said = {"casUrl": CAS, "accessToken": "t", "exp": 5}
     assert json.loads(NAMES.token(OWN, json.dumps(said).encode())) == {**said, "casUrl": NAMES.cas(OWN, CAS)}
     other = "https://store.example.com/elsewhere?x=y"
@@ -105,7 +105,7 @@ def test_answers() -> None:
      json.dumps({"xorbs": {HASH: {"url": "x"}}}).encode(),
      json.dumps({"xorbs": {HASH: [{"url": 7}, {"url": "h", "ranges": [5]}]}}).encode()],
 )  # fmt: skip
-def test_what_is_not_understood_is_left_as_it_is(text: bytes) -> None:
+def test_unknown_responses_are_left_unchanged(text: bytes) -> None:
     assert NAMES.token(OWN, text) == text
     assert NAMES.reconstruction(OWN, CAS, text, NOW) == text
 
@@ -117,7 +117,7 @@ ENTRY = st.fixed_dictionaries({"url": st.just(URL)}, optional={"url_range": SPAN
 
 
 @given(st.sampled_from(("fetch_info", "xorbs")), st.lists(ENTRY | INDEX))
-def test_no_range_but_those_of_whole_numbers_in_order_is_named(table: str, entries: list[Any]) -> None:
+def test_only_ordered_integer_ranges_are_signed(table: str, entries: list[Any]) -> None:
     made = json.loads(NAMES.reconstruction(OWN, CAS, json.dumps({table: {HASH: entries}}).encode(), NOW))
     for entry in made[table][HASH]:
         if isinstance(entry, dict) and entry["url"] != URL:
@@ -128,6 +128,6 @@ def test_no_range_but_those_of_whole_numbers_in_order_is_named(table: str, entri
 
 
 @given(st.text(alphabet="/.xetcasorb0123456789abcdef?&=-_,", max_size=200))
-def test_any_other_target_names_nothing(text: str) -> None:
+def test_arbitrary_targets_are_not_accepted_as_xet_urls(text: str) -> None:
     assert NAMES.cas_of(text) is None
     assert NAMES.xorb_of(text, NOW) is None

@@ -1,4 +1,4 @@
-"""The configuration of programs that pull images."""
+"""Configuration files for container runtimes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def made(*registries: str, token: str = "") -> dict[str, str]:
     return files(tuple(map(Registry.parse, registries)), MIRROR, token)
 
 
-def test_containerd_and_docker() -> None:
+def test_files_of_containerd_and_docker() -> None:
     found = made("https://docker.io", "r.io:5000=http://10.0.0.1")
     hub = tomllib.loads(found["containerd/certs.d/docker.io/hosts.toml"])
     assert hub["server"] == "https://registry-1.docker.io"
@@ -26,7 +26,7 @@ def test_containerd_and_docker() -> None:
     assert all(content.startswith(MARK) for content in found.values())
 
 
-def test_podman() -> None:
+def test_files_of_podman() -> None:
     conf = tomllib.loads(made("https://r.io:5000", "https://docker.io", "http://plain.io", "https://s.io:5000")[CONF])
     assert conf["registry"] == [
         {"prefix": "r.io:5000", "location": "r.io:5000", "mirror": [{"location": "127.0.0.1:65001", "insecure": True}]},
@@ -42,7 +42,7 @@ def test_podman() -> None:
 
 
 @given(st.text("abc\"\\\'#]{}=", min_size=1, max_size=30))
-def test_a_token_of_any_characters(token: str) -> None:
+def test_tokens_of_any_characters_are_escaped(token: str) -> None:
     found = made("https://r.io", token=token)
     assert tomllib.loads(found["containerd/certs.d/r.io/hosts.toml"])["host"][MIRROR]["header"] == {"X-Dfengine-Token": [token]}
     assert "registry" not in tomllib.loads(found[CONF])

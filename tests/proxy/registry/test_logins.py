@@ -1,4 +1,4 @@
-"""Users of the proxy's own: the file that names them, and what registries ask for."""
+"""The proxy's own logins to registries: the file with them, challenges and tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dfengine.proxy.registry.logins import given as with_users
 AUTH = b64encode(b"me:s3cret").decode()
 
 
-def test_a_file_of_docker_login() -> None:
+def test_a_docker_login_file_is_parsed() -> None:
     local = {"username": "a", "password": "b:c"}
     auths = {"https://index.docker.io/v1/": {"auth": AUTH}, "registry.local:5000": local, "ghcr.io": {"auth": AUTH}}
     found = read(json.dumps({"auths": auths, "credHelpers": {}}).encode(), "f")
@@ -33,14 +33,14 @@ def test_a_file_of_docker_login() -> None:
     b'{"auths": {"a": {"auth": "bWU="}}}', b'{"auths": {"a": {"username": "s3cret", "password": 1}}}', b'{"auths": {"a": "s3cret"}}',
     json.dumps({"auths": {"a": {"auth": b64encode(b"me:s3cret\r\nX: y").decode()}}}).encode(), b"[" * 100_000,
 ])  # fmt: skip
-def test_a_file_that_says_nothing_is_refused_without_a_word_of_it(text: bytes) -> None:
+def test_an_invalid_login_file_is_rejected_without_quoting_its_content(text: bytes) -> None:
     with pytest.raises(BadValue) as error:
         read(text, "/etc/f")
     assert "/etc/f" in str(error.value)
     assert "s3cret" not in str(error.value)
 
 
-def test_challenges() -> None:
+def test_challenges_are_parsed_into_token_requests() -> None:
     text = 'Bearer realm="https://auth.docker.io/token?a=b",service="registry.docker.io",scope="repository:x:pull,push"'
     whom, target = Challenge.parse(text).asked(Registry.parse("docker.io"), "repository:library/alpine:pull")
     assert (whom.url, whom.user) == ("https://auth.docker.io", "")
@@ -52,13 +52,13 @@ def test_challenges() -> None:
 
 @pytest.mark.parametrize("realm", ["http://auth.io/t", "ftp://a/t", "https://", "https://me@a.io/t", "https://a.io/t#x", "/t", "https://a.io:99999/t",
                                    "https://[::1/t", "https://a.io/t x"])  # fmt: skip
-def test_a_realm_that_no_password_is_sent_to(realm: str) -> None:
+def test_realms_that_must_not_receive_a_password_are_rejected(realm: str) -> None:
     with pytest.raises(BadValue):
         Challenge.parse(f'Bearer realm="{realm}"').asked(Registry.parse("r.io"), "")
 
 
 @given(st.text())
-def test_any_challenge(text: str) -> None:
+def test_any_challenge_yields_a_valid_https_request_or_is_rejected(text: str) -> None:
     challenge = Challenge.parse(f"Bearer {text}")
     try:
         whom, target = challenge.asked(Registry.parse("r.io"), "repository:a:pull")
@@ -69,13 +69,13 @@ def test_any_challenge(text: str) -> None:
     assert not {" ", "\r", "\n"} & set(target)
 
 
-def test_a_token_is_for_reading_one_repository() -> None:
+def test_token_scope_is_pull_on_one_repository() -> None:
     assert scope_of("/v2/library/alpine/manifests/3") == scope_of("/v2/library/alpine/blobs/sha256:aa") == "repository:library/alpine:pull"
     assert scope_of("/v2/a/tags/list?n=5") == "repository:a:pull"
     assert scope_of("/v2/") == scope_of("/v2/_catalog") == ""
 
 
-def test_tokens() -> None:
+def test_token_responses_are_parsed_or_rejected() -> None:
     assert token_of(b'{"token": "t", "expires_in": 300}') == ("t", 300.0)
     assert token_of(b'{"access_token": "t"}') == ("t", 60.0)
     for text in (b"", b"[]", b'{"token": 1}', b'{"token": "a\\r\\nb"}', b'{"token": "t", "expires_in": "x"}', b"[" * 100_000):

@@ -1,4 +1,4 @@
-"""Manifests that are kept for when their registry does not answer."""
+"""Manifests stored for times when their registry does not answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfengine.proxy.registry.manifests import Manifest, accepted, digest
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-def test_what_is_written_is_read() -> None:
+def test_encoded_manifests_decode_to_the_same() -> None:
     found = Manifest(digest(b"{}\n\n"), INDEX, b"{}\n\n", True)
     assert Manifest.decode(found.encode()) == found
     named = found.replace(body=b"", named=True)
@@ -27,17 +27,17 @@ def test_what_is_written_is_read() -> None:
         Manifest(digest(b"a"), "t\r\nX: y", b"a", True).encode(), Manifest(digest(b"a"), "\u00e9", b"a", True).encode(),
     ],
 )  # fmt: skip
-def test_what_is_not_right_is_not(data: bytes) -> None:
+def test_invalid_stored_manifests_are_ignored(data: bytes) -> None:
     assert Manifest.decode(data) is None
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_decode_to_a_matching_manifest_or_none(data: bytes) -> None:
     found = Manifest.decode(data)
     assert found is None or found.named or found.digest == digest(found.body)
 
 
-def test_what_a_client_takes() -> None:
+def test_media_types_are_matched_against_the_accept_field() -> None:
     assert accepted(INDEX, "")
     assert accepted(INDEX, "*/*")
     assert accepted(f"{INDEX}; charset=utf-8", f"text/plain, {INDEX.upper()};q=0.5")

@@ -1,4 +1,4 @@
-"""What failures are called in S3's words: a client tries again after 503, and hardly ever after others."""
+"""S3 errors for failures: a client retries after 503, and rarely after other statuses."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ from dfengine.proxy.s3.answer import as_s3
         (OriginError("gone", 404), 404), (OriginError("no", 403), 403), (ProtocolViolation("nonsense"), 500),
     ],
 )  # fmt: skip
-def test_what_may_pass_is_answered_by_slow_down(error: Exception, status: int) -> None:
+def test_transient_failures_are_answered_with_503(error: Exception, status: int) -> None:
     assert as_s3(error).status == status

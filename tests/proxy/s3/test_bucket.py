@@ -1,4 +1,4 @@
-"""What a bucket's name stands for."""
+"""Locations that buckets stand for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dfengine.task import check_task_url
         ("all=https://h/d", "https://h/d/a%20b/c"), ("all=http://h:8/d/", "http://h:8/d/a%20b/c"),
     ],
 )  # fmt: skip
-def test_where_a_key_lies(text: str, url: str) -> None:
+def test_keys_map_to_object_urls(text: str, url: str) -> None:
     bucket = Bucket.parse(text)
     assert bucket.object_url("a b/c") == url == check_task_url(url)
 
@@ -33,7 +33,7 @@ def test_where_a_key_lies(text: str, url: str) -> None:
     ["", "all", "all=", "=s3://models", "ALL=s3://models", "a=s3://models", "a..b=s3://models", "all=hf://a/b", "all=df:sha256:" + "0" * 64,
      "all=s3://models/x?versionId=1", "all=https://h/d?a", "all=relative", "all=ftp://h/d", "all=/srv/../x", "all=s3://", "all=/", "all=file:///"],
 )  # fmt: skip
-def test_what_is_none(text: str) -> None:
+def test_invalid_bucket_settings_are_rejected(text: str) -> None:
     with pytest.raises(BadValue):
         Bucket.parse(text)
 
@@ -48,7 +48,7 @@ KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 
 
 @given(KEYS, st.sampled_from(["s3://models", "s3://models/x", "gs://models/x", "az://box/x"]))
-def test_a_stores_keys(key: str, root: str) -> None:
+def test_any_key_of_a_store_maps_to_a_url_and_back_or_is_rejected(key: str, root: str) -> None:
     bucket = Bucket.parse(f"all={root}")
     if "\0" in key or any(part in (".", "..") for part in key.split("/")):
         assert refused(bucket, key) == "InvalidURI"
@@ -59,7 +59,7 @@ def test_a_stores_keys(key: str, root: str) -> None:
 
 
 @given(st.text("a./\0%?#\\\u00e9", min_size=1, max_size=12), st.sampled_from(["/srv/x", "https://h/d/"]))
-def test_nothing_lies_above_a_directory(key: str, root: str) -> None:
+def test_keys_cannot_escape_a_directory(key: str, root: str) -> None:
     bucket = Bucket.parse(f"all={root}")
     if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
         assert refused(bucket, key) == "NoSuchKey"
@@ -69,7 +69,7 @@ def test_nothing_lies_above_a_directory(key: str, root: str) -> None:
     assert url.count("/") == bucket.url.rstrip("/").count("/") + 1 + key.count("/")
 
 
-def test_versions_are_of_stores() -> None:
+def test_versions_are_supported_for_stores_only() -> None:
     assert Bucket.parse("all=s3://models").object_url("k", "v1") == "s3://models/k?versionId=v1"
     for root in ("/srv", "https://h/d/"):
         assert refused(Bucket.parse(f"all={root}"), "k", "v1") == "NotImplemented"

@@ -1,4 +1,4 @@
-"""Directories that a bucket may not be."""
+"""Directories with the proxy's secrets, which a bucket must not expose."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dfengine.settings import ProxySettings
         ("other", {"registry_auth": "other/c.json"}), ("other", {"ca_key": "inside"}),
     ],
 )  # fmt: skip
-def test_a_bucket_holds_no_key_of_the_proxy(tmp_path: Path, root: str, settings: dict[str, Any]) -> None:
+def test_a_bucket_directory_with_the_proxys_keys_is_rejected(tmp_path: Path, root: str, settings: dict[str, Any]) -> None:
     for name in ("home/files", "other/deep", "others"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "link").symlink_to("home")
@@ -42,8 +42,8 @@ def test_a_bucket_holds_no_key_of_the_proxy(tmp_path: Path, root: str, settings:
     keeps_no_secret(str(tmp_path / "others"), given)
 
 
-def test_no_link_in_a_bucket_leads_to_a_key(tmp_path: Path) -> None:
-    """A hard link has no path that shows where it leads."""
+def test_hard_links_to_the_proxys_keys_are_refused(tmp_path: Path) -> None:
+    """The path of a hard link does not reveal its target."""
     home, bucket = tmp_path / "home", tmp_path / "bucket"
     for folder in (home, bucket):
         folder.mkdir()
@@ -65,8 +65,8 @@ def test_no_link_in_a_bucket_leads_to_a_key(tmp_path: Path) -> None:
     held.close()
 
 
-def test_a_key_that_another_took_the_place_of_is_read_by_nobody(tmp_path: Path) -> None:
-    """By a rename the old file loses the name by which it was known, and may keep another in the bucket."""
+def test_a_replaced_key_file_is_still_refused(tmp_path: Path) -> None:
+    """After a rename the old file has lost its known name, and may have another one in the bucket."""
     home, bucket, keys = tmp_path / "home", tmp_path / "bucket", tmp_path / "keys"
     for folder in (home, bucket):
         folder.mkdir()
@@ -89,8 +89,8 @@ def test_a_key_that_another_took_the_place_of_is_read_by_nobody(tmp_path: Path) 
     held.close()
 
 
-def test_a_directory_that_the_home_came_to_lie_in_gives_nothing_of_it(tmp_path: Path) -> None:
-    """The name of a bucket's directory leads elsewhere than when the proxy began."""
+def test_a_bucket_symlink_later_pointed_at_the_home_is_refused(tmp_path: Path) -> None:
+    """The bucket's path leads to another directory than at the proxy's start."""
     for name in ("plain/home", "other/home"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_text("file")

@@ -1,4 +1,4 @@
-"""What is passed on of what an origin says of an object."""
+"""Fields of an origin's response that are passed on for an object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def said(fields: dict[str, list[str]], version: Version) -> dict[bytes, bytes]:
     return dict(object_head(Head(200, "OK", fields), version, 1e9, 0.0).fields)
 
 
-def test_the_users_fields_have_one_name() -> None:
+def test_user_metadata_gets_the_s3_prefix_and_other_fields_are_dropped() -> None:
     fields = {
         "x-amz-meta-a": ["1"], "x-goog-meta-b": ["2", "3"], "x-ms-meta-c": ["4"], "cache-control": ["no-store"], "set-cookie": ["s"],
         "x-amz-request-id": ["r"], "server": ["s"], "content-length": ["5"], "x-amz-storage-class": ["GLACIER"],
@@ -28,7 +28,7 @@ def test_the_users_fields_have_one_name() -> None:
     assert said({"x-amz-meta-a": ["1" * MOST_FIELDS]}, Version('"e"', "", 5)) == {}
 
 
-def test_a_tag_is_strong() -> None:
+def test_entity_tags_are_strong() -> None:
     strong = object_head(Head(200, "", {"content-type": ["a/b"]}), Version('"e"', DATE, 5), 1e9, 0.0)
     assert (strong.tag, strong.length, strong.content_type, strong.last_modified) == ('"e"', 5, "a/b", "Sun, 09 Sep 2001 01:46:40 GMT")
     dated, weak = Version("", DATE, 5), Version('W/"e"', DATE, 5)
@@ -40,7 +40,7 @@ def test_a_tag_is_strong() -> None:
 
 @given(st.dictionaries(st.sampled_from(["x-amz-meta-a", "cache-control", "content-type"]), st.lists(st.text(max_size=9), max_size=2)),
        st.text(max_size=9))  # fmt: skip
-def test_no_field_of_an_answer_holds_a_line(fields: dict[str, list[str]], etag: str) -> None:
+def test_fields_of_a_response_contain_no_line_breaks(fields: dict[str, list[str]], etag: str) -> None:
     found = object_head(Head(200, "", fields), Version(etag or '"e"', DATE, 5), 0.0, 0.0)
     for text in (found.tag, found.content_type, *(value.decode("latin-1") for _, value in found.fields)):
         assert not {"\r", "\n", "\0"} & set(text)

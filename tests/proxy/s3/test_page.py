@@ -23,7 +23,7 @@ def asked(prefix: str = "", delimiter: str = "", most: int = 1000, after: str = 
 
 
 def plainly(keys: set[str], prefix: str, delimiter: str, after: str) -> list[str]:
-    """Keys and common prefixes in order, as S3's reference has it."""
+    """Return keys and common prefixes in order, by the S3 reference."""
     found: list[str] = []
     for key in sorted(keys, key=str.encode):
         if key.startswith(prefix) and key > after:
@@ -36,7 +36,7 @@ def plainly(keys: set[str], prefix: str, delimiter: str, after: str) -> list[str
 
 @given(st.sets(FEW, max_size=30), st.text("a/b", max_size=2), st.sampled_from(["", "/", "a", "b/"]), st.text("a/b", max_size=3),
        st.integers(1, 5), st.sampled_from([1, 2]))  # fmt: skip
-def test_all_pages_together_are_what_there_is(keys: set[str], prefix: str, delimiter: str, after: str, most: int, version: int) -> None:
+def test_pages_together_list_all_names_in_order(keys: set[str], prefix: str, delimiter: str, after: str, most: int, version: int) -> None:
     objects = [Object(key, 1) for key in sorted(keys)]
     found: list[str] = []
     token, begin = None, after
@@ -52,25 +52,25 @@ def test_all_pages_together_are_what_there_is(keys: set[str], prefix: str, delim
     assert found == plainly(keys, prefix, delimiter, after)
 
 
-def test_none_is_asked_for() -> None:
+def test_a_page_of_zero_keys_is_empty() -> None:
     assert page(["a"], [Object("a", 1)], asked(most=0)) == Page((), ())
 
 
 @given(ANY.filter(bool))
-def test_tokens(key: str) -> None:
+def test_continuation_tokens_are_decoded(key: str) -> None:
     assert read_token(token_of(key)) == (KEY, key)
     assert read_token(token_of(key, STORES)) == (STORES, key)
 
 
 @pytest.mark.parametrize("token", ["x", "aw==", "\u20ac", "a" * 5001, "k-_=", token_of("a", STORES), token_of("a")[:-1] + "!"])
-def test_tokens_of_others(token: str) -> None:
+def test_invalid_continuation_tokens_are_rejected(token: str) -> None:
     with pytest.raises(S3Error) as error:
         page(["a"], [Object("a", 1)], asked(token=token))
     assert error.value.code == "InvalidArgument"
 
 
 @given(st.lists(ANY.filter(bool), max_size=4), st.lists(ANY.filter(bool), max_size=3), ANY, ANY, st.sampled_from([1, 2]))
-def test_a_reader_finds_all_names_again(keys: list[str], prefixes: list[str], prefix: str, after: str, version: int) -> None:
+def test_names_in_the_xml_decode_to_the_same(keys: list[str], prefixes: list[str], prefix: str, after: str, version: int) -> None:
     told = Page(tuple(Object(key, 5, '"a&b"', 1e9) for key in keys), tuple(prefixes), after)
     body = xml("bucket", asked(prefix, "/", 3, after, version=version), told)
     tree = ElementTree.fromstring(body)
@@ -88,6 +88,6 @@ def test_a_reader_finds_all_names_again(keys: list[str], prefixes: list[str], pr
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufffe\uffff")))
-def test_what_xml_can_say(text: str) -> None:
+def test_text_escaped_for_xml_is_parsed_to_the_same(text: str) -> None:
     for each in (text, f"\t\n\r{text}"):
         assert (ElementTree.fromstring(f"<a>{escaped(each)}</a>").text or "") == each

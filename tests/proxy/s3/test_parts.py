@@ -1,4 +1,4 @@
-"""Which part of an object a store's answer is."""
+"""The part of an object that a store's response holds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def head(span: str = "bytes 10-19/25", tag: str = TAG, count: str = "3") -> Head
     ("tag", "count"),
     [(TAG, 3), (f'"{"A" * 32}-10000"', 10000), (f'"{"a" * 32}"', 0), ('"a-3"', 0), (f'"{"a" * 32}-0"', 0), (f'"{"a" * 32}-{"1" * 6}"', 0)],
 )  # fmt: skip
-def test_the_entity_tag_says_how_many(tag: str, count: int) -> None:
+def test_the_number_of_parts_is_read_from_the_entity_tag(tag: str, count: int) -> None:
     assert count_of(TOLD.replace(tag=tag)) == count
 
 
-def test_the_store_says_where() -> None:
+def test_the_range_of_a_part_is_read_from_the_stores_response() -> None:
     assert found(206, head(), TOLD, 2) == Part(10, 20, 3)
     assert found(206, head(count="x"), TOLD, 2) == Part(10, 20, 3)
 
@@ -41,6 +41,6 @@ def test_the_store_says_where() -> None:
         (416, head(), S3Error, "not satisfiable"), (403, head(), OriginError, "answers 403"), (302, head(), OriginError, "answers 302"),
     ],
 )  # fmt: skip
-def test_no_other_answer_is_a_part(status: int, answer: Head, error: type[Exception], said: str) -> None:
+def test_other_responses_are_not_accepted_as_a_part(status: int, answer: Head, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         found(status, answer, TOLD, 2)

@@ -1,4 +1,4 @@
-"""What a request of S3 asks for."""
+"""Parsing of S3 requests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 
 @pytest.mark.parametrize("root", ["", "/s3"])
 @given(key=KEYS)
-def test_any_key(root: str, key: str) -> None:
+def test_object_requests_with_any_key(root: str, key: str) -> None:
     target = f"{root}/b/{quote(key, safe='/')}".encode()
     assert parse("GET", target, root) == parse("HEAD", target + b"?x-id=GetObject", root) == Request(OBJECT, "b", key)
 
 
 @given(prefix=KEYS, delimiter=KEYS, after=KEYS)
-def test_any_listing(prefix: str, delimiter: str, after: str) -> None:
+def test_listing_requests_with_any_parameters(prefix: str, delimiter: str, after: str) -> None:
     query = f"list-type=2&prefix={quote(prefix)}&delimiter={quote(delimiter)}&start-after={quote(after)}&encoding-type=url&max-keys=7"
     assert parse("GET", f"/b?{query}".encode(), "") == Request(LIST, "b", listed=Listed(2, prefix, delimiter, 7, after, None, True))
     query = f"prefix={quote(prefix)}&delimiter={quote(delimiter)}&marker={quote(after)}"
     assert parse("GET", f"/b/?{query}".encode(), "") == Request(LIST, "b", listed=Listed(1, prefix, delimiter, 1000, after, None, False))
 
 
-def test_the_others() -> None:
+def test_requests_for_buckets_locations_versions_and_parts() -> None:
     assert parse("GET", b"/s3", "/s3") == parse("GET", b"/s3/?x-id=ListBuckets", "/s3") == Request(BUCKETS)
     assert parse("HEAD", b"/s3/b", "/s3") == parse("HEAD", b"/s3/b/", "/s3") == Request(HEAD_BUCKET, "b")
     assert parse("GET", b"/b?location", "") == Request(BUCKET_LOCATION, "b")
@@ -60,19 +60,19 @@ def test_the_others() -> None:
         ("GET", b"/b/k?response-expires=%E2%82%AC", "InvalidArgument"),
     ],
 )  # fmt: skip
-def test_what_is_refused(method: str, target: bytes, code: str) -> None:
+def test_unsupported_and_invalid_requests_are_refused(method: str, target: bytes, code: str) -> None:
     with pytest.raises(S3Error) as error:
         parse(method, target, "")
     assert error.value.code == code
 
 
-def test_the_path_of_the_facade_ends_in_a_slash() -> None:
+def test_targets_outside_of_the_facades_path_are_refused() -> None:
     for target in (b"/s3x/b", b"/", b"/s/3"):
         with pytest.raises(S3Error):
             parse("GET", target, "/s3")
 
 
 @given(st.binary(max_size=200))
-def test_anything(target: bytes) -> None:
+def test_any_target_is_parsed_or_refused(target: bytes) -> None:
     with contextlib.suppress(S3Error):
         assert parse("GET", b"/" + target, "").kind

@@ -1,4 +1,4 @@
-"""Signature Version 4: Amazon's published examples, and what botocore signs."""
+"""Signature Version 4: Amazon's published examples, and signatures by botocore."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Fields = list[tuple[bytes, bytes]]
 
 
 def example(signature: str, *more: tuple[bytes, bytes]) -> Fields:
-    """The fields of Amazon's examples, "Signature Calculations for the Authorization Header"."""
+    """Return the fields of Amazon's examples, "Signature Calculations for the Authorization Header"."""
     names = ";".join(sorted(name.decode() for name, _ in (*more, (b"host", b""), (b"x-amz-content-sha256", b""), (b"x-amz-date", b""))))
     return [
         (b"Host", b"examplebucket.s3.amazonaws.com"), *more,
@@ -54,7 +54,7 @@ def refused(method: str, target: bytes, fields: Fields, now: float = THEN) -> st
 
 
 @pytest.mark.parametrize(("target", "fields"), PUBLISHED)
-def test_the_published_examples(target: bytes, fields: Fields) -> None:
+def test_amazons_published_examples_are_accepted(target: bytes, fields: Fields) -> None:
     assert check("GET", target, fields, KEYS, THEN) == ACCESS
     assert check("GET", target, fields, KEYS, THEN + SKEW) == ACCESS
     assert refused("GET", target, fields, THEN + SKEW + 1) == "RequestTimeTooSkewed"
@@ -63,7 +63,7 @@ def test_the_published_examples(target: bytes, fields: Fields) -> None:
     assert refused("GET", target + b"x", fields) == "SignatureDoesNotMatch"
 
 
-def test_the_published_presigned_url() -> None:
+def test_amazons_published_presigned_url_is_accepted() -> None:
     assert check("GET", PRESIGNED, HOST, KEYS, THEN) == ACCESS
     assert check("GET", PRESIGNED, HOST, KEYS, THEN + 86400) == ACCESS
     assert refused("GET", PRESIGNED, HOST, THEN + 86401) == "AccessDenied"
@@ -85,7 +85,7 @@ def test_the_published_presigned_url() -> None:
         (PRESIGNED.replace(b"Expires=86400", b"Expires=604801"), HOST, "AuthorizationQueryParametersError"),
         (PRESIGNED.replace(b"Expires=86400", b"Expires=-1"), HOST, "AuthorizationQueryParametersError"),
         (PRESIGNED.replace(b"&X-Amz-Date=20130524T000000Z", b""), HOST, "AuthorizationQueryParametersError"),
-        (PRESIGNED.replace(b"20130524T000000Z", b"20130525T000000Z"), HOST, "AccessDenied"),  # it begins tomorrow
+        (PRESIGNED.replace(b"20130524T000000Z", b"20130525T000000Z"), HOST, "AccessDenied"),  # it becomes valid tomorrow
         (PRESIGNED.replace(b"20130524T000000Z", b"20139924T000000Z"), HOST, "AccessDenied"),
         (PRESIGNED.replace(b"%2Fs3%2F", b"%2Fec2%2F"), HOST, "AuthorizationQueryParametersError"),
         (PRESIGNED.replace(b"AKIAIOSFODNN7EXAMPLE", b"AKIDOTHER"), HOST, "SignatureDoesNotMatch"),
@@ -98,7 +98,7 @@ def test_the_published_presigned_url() -> None:
         (b"/test.txt", [*HOST, (b"x-amz-content-sha256", b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), *PUBLISHED[0][1][3:]], "NotImplemented"),
     ],
 )  # fmt: skip
-def test_what_is_refused(target: bytes, fields: Fields, code: str) -> None:
+def test_invalid_signatures_are_refused_with_the_code_of_s3(target: bytes, fields: Fields, code: str) -> None:
     assert refused("GET", target, fields) == code
 
 
@@ -108,7 +108,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 @settings(max_examples=60, deadline=None)
 @given(TEXTS.filter(bool), st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3), st.booleans(), st.booleans(),
        st.sampled_from(["GET", "HEAD"]))  # fmt: skip
-def test_what_botocore_signs(key: str, params: dict[str, str], by_query: bool, header: bool, method: str) -> None:
+def test_signatures_by_botocore_are_accepted(key: str, params: dict[str, str], by_query: bool, header: bool, method: str) -> None:
     from urllib.parse import quote, urlsplit
 
     params = {name: value for name, value in params.items() if not name.startswith("X-Amz-")}
@@ -131,19 +131,19 @@ def test_what_botocore_signs(key: str, params: dict[str, str], by_query: bool, h
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.lists(st.tuples(st.sampled_from([b"Authorization", b"x-amz-date", b"Date", b"Host", b"x-amz-a"]),
        st.binary(max_size=80)), max_size=5))  # fmt: skip
-def test_anything_else_is_refused(target: bytes, fields: Fields) -> None:
+def test_arbitrary_requests_are_refused(target: bytes, fields: Fields) -> None:
     with pytest.raises(S3Error):
         check("GET", b"/" + target, fields, KEYS, THEN)
 
 
-def test_a_file_of_keys() -> None:
+def test_a_file_of_keys_is_parsed() -> None:
     assert parse_keys("# a comment\n\nAKID  secret-1/+=\n  OTHER\tsecret#12\r\n", "f") == {"AKID": "secret-1/+=", "OTHER": "secret#12"}
 
 
 @pytest.mark.parametrize("text", [
     "", "#", "AKID", "AKID short", "AKID secret-1 more", "A/B secret-1", "AKID secret-1\nAKID secret-2", "A\u00e9D secret-1",
 ])  # fmt: skip
-def test_a_file_that_is_none(text: str) -> None:
+def test_invalid_files_of_keys_are_rejected_without_quoting_secrets(text: str) -> None:
     with pytest.raises(BadValue) as error:
         parse_keys(text, "f")
     assert "secret-" not in str(error.value)

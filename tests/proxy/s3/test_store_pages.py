@@ -1,4 +1,4 @@
-"""Pages of a store, as of a bucket that begins at a prefix."""
+"""Pages of a store's listing, mapped to a bucket that begins at a prefix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE = TWO.replace(version=1)
 USUAL = {"prefix": "p/a/", "delimiter": "/", "max-keys": "7", "encoding-type": "url"}
 
 
-def test_what_is_asked_for() -> None:
+def test_listing_requests_are_translated_for_the_store() -> None:
     assert query("p/", TWO) == USUAL | {"list-type": "2"}
     assert query("p/", TWO.replace(after="a/x")) == USUAL | {"list-type": "2", "start-after": "p/a/x"}
     assert query("p/", TWO.replace(token=token_of("a/y"), after="a/x")) == USUAL | {"list-type": "2", "start-after": "p/a/y"}
@@ -32,7 +32,7 @@ def test_what_is_asked_for() -> None:
         query("p/", TWO.replace(token="none of ours"))
 
 
-def test_what_is_told() -> None:
+def test_pages_of_the_store_are_translated_for_the_client() -> None:
     inside, outside, root = (StoreObject(key, 5, '"e"', 1.0, "STANDARD") for key in ("p/a/1", "q/1", "p/"))
     found = StorePage((root, inside, outside), ("p/a/d/", "p/", "q/"), True, "token")
     objects, prefixes = (Object("a/1", 5, '"e"', 1.0),), ("a/d/",)
@@ -48,7 +48,7 @@ def names(found: Page) -> list[str]:
 
 
 def listed(keys: list[str], prefix: str, delimiter: str, after: str, again: bool) -> Iterator[str]:
-    """Names in order, as S3's reference has them. again: a common prefix that equals `after` is listed."""
+    """Return names in order, by the S3 reference. again: a common prefix that equals `after` is listed."""
     last = ""
     for key in sorted(keys, key=str.encode):
         if key.startswith(prefix) and key > after:
@@ -60,7 +60,7 @@ def listed(keys: list[str], prefix: str, delimiter: str, after: str, again: bool
 
 
 def store(keys: list[str], again: bool) -> Callable[[Mapping[str, str]], StorePage]:
-    """One that knows ListObjectsV2; its tokens are names."""
+    """A store with ListObjectsV2, whose tokens are names."""
 
     def ask(given: Mapping[str, str]) -> StorePage:
         assert given["list-type"] == "2"
@@ -80,7 +80,7 @@ NAMES = st.text(" +%/2b\u00fc\uffff\U0001f600\U0010ffff", min_size=1, max_size=6
 
 @given(st.sets(NAMES, max_size=20), st.sampled_from(["", "/", "+", "% "]), st.sampled_from(["", "/", "+", "%", "//", "2", "\u00fc"]),
        st.one_of(st.just(""), NAMES), st.integers(1, 6))  # fmt: skip
-def test_the_pages_of_list_objects_have_each_name_once(keys: set[str], prefix: str, delimiter: str, after: str, most: int) -> None:
+def test_pages_of_list_objects_list_each_name_once(keys: set[str], prefix: str, delimiter: str, after: str, most: int) -> None:
     all_keys = sorted(keys)
     objects = [Object(key, 1) for key in all_keys]
     below = [f"p+/{key}" for key in all_keys]
@@ -101,8 +101,8 @@ def test_the_pages_of_list_objects_have_each_name_once(keys: set[str], prefix: s
         assert found + names(one) == list(listed(all_keys, prefix, delimiter, after, False))
 
 
-def test_a_store_that_does_not_list_from_where_it_is_asked() -> None:
-    """It would tell its first page for ever."""
+def test_a_store_that_ignores_start_after_is_rejected() -> None:
+    """It would return its first page for ever."""
     ask = store(["a", "b", "c"], False)
 
     def deaf(given: Mapping[str, str]) -> StorePage:
@@ -114,7 +114,7 @@ def test_a_store_that_does_not_list_from_where_it_is_asked() -> None:
             read_page("", asked.replace(prefix="", most=2), deaf)
 
 
-def test_a_store_whose_pages_are_empty() -> None:
+def test_a_store_that_returns_empty_pages_is_rejected() -> None:
     for token in ("", "t"):
         with pytest.raises(BadListing):
             read_page("", ONE, lambda _, token=token: StorePage((), (), True, token))  # type: ignore[misc]

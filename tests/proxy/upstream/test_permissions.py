@@ -1,4 +1,4 @@
-"""What is remembered of who may have what."""
+"""The cache of permissions that servers have granted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY: Any = None
 
 
 @pytest.mark.parametrize(("kind", "most"), [(Permissions, MOST), (HubPermissions, MOST_KNOWN)])
-def test_what_was_said_longest_ago_is_forgotten(kind: type[Permissions], most: int) -> None:
+def test_the_oldest_permission_is_evicted(kind: type[Permissions], most: int) -> None:
     permissions, registry = kind(LOOP, NOBODY), Registry.parse("https://registry")
     for n in range(most + 2):
         permissions.record_allowed(registry, f"/{n}", [], "", n)
@@ -28,7 +28,7 @@ def test_what_was_said_longest_ago_is_forgotten(kind: type[Permissions], most: i
 
 
 class Asking(Permissions):
-    """The registry says `said`, when it is told to."""
+    """A registry that answers with the status `said`, once `speaks` is set."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop(), NOBODY)
@@ -43,8 +43,8 @@ class Asking(Permissions):
 
 
 @pytest.mark.parametrize("said", [401, 404])
-def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
-    """What it says in the end counts; nobody else is permitted anything by its silence."""
+def test_a_silent_registry_does_not_delay_clients_that_it_permitted(monkeypatch: pytest.MonkeyPatch, said: int) -> None:
+    """Its late response counts; other clients get no permission from its silence."""
     monkeypatch.setattr(timeouts, "OPTIONAL_SECONDS", 0.01)
 
     async def run() -> None:
@@ -57,7 +57,7 @@ def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest
         for _ in range(2):
             with pytest.raises(Unanswered):
                 await permissions.ask(registry, "/x", other)
-        assert permissions.asked == 2, "the question goes on"
+        assert permissions.asked == 2, "the request continues"
         permissions.said = said
         permissions.speaks.set()
         while permissions.silent_servers.is_silent(registry):
@@ -69,8 +69,8 @@ def test_a_silent_registry_holds_up_nobody_whom_it_permitted(monkeypatch: pytest
     asyncio.run(run())
 
 
-def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each blob of an image cost 20 s before its request was passed on."""
+def test_only_the_first_request_waits_for_a_silent_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each blob of an image waits 20 s before its request is passed on."""
     monkeypatch.setattr(timeouts, "OWN_REQUEST_SECONDS", 0.01)
 
     async def run() -> None:
@@ -84,12 +84,12 @@ def test_who_was_permitted_nothing_waits_for_a_silent_registry_once(monkeypatch:
         while permissions.silent_servers.is_silent(registry):
             await asyncio.sleep(0)
         assert (await permissions.ask(registry, "/y", [])).allowed
-        assert permissions.asked == 2, "each question went on, and its answer is known"
+        assert permissions.asked == 2, "each request continued, and its response is cached"
 
     asyncio.run(run())
 
 
-def test_silence_is_forgotten() -> None:
+def test_silence_of_a_server_expires() -> None:
     now = 5.0
     found, registry, other = timeouts.SilentServers(lambda: now), Registry.parse("https://registry"), Registry.parse("https://other")
     quick, slow = found.track(registry), found.track(registry)

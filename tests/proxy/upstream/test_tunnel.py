@@ -1,4 +1,4 @@
-"""What a proxy of the environment may answer."""
+"""Responses of a proxy of the environment to the opening of a tunnel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROXIES = {scheme: Proxy(scheme, "proxy", 1080) for scheme in ("http", "socks4a"
 
 
 class Sent:
-    """A transport that keeps what is written."""
+    """A transport that stores the written bytes."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -30,7 +30,7 @@ class Sent:
 
 
 def opened(proxy: Proxy, *answers: bytes, host: str = "registry.example", lost: bool = True) -> bytes:
-    """What was sent to a proxy that answers so and closes. Raises OriginUnreachable."""
+    """Return the bytes sent to a proxy that answers with `answers` and closes. Raises OriginUnreachable."""
 
     async def run() -> bytes:
         opening, sent = TunnelOpening(), Sent()
@@ -50,7 +50,7 @@ def opened(proxy: Proxy, *answers: bytes, host: str = "registry.example", lost: 
     return asyncio.run(run())
 
 
-def test_what_is_asked() -> None:
+def test_requests_to_open_a_tunnel_by_http_and_socks() -> None:
     assert opened(PROXIES["http"], CONNECTED) == b"CONNECT registry.example:443 HTTP/1.1\r\nHost: registry.example:443\r\n\r\n"
     assert opened(PROXIES["http"], CONNECTED, host="2001:db8::1").startswith(b"CONNECT [2001:db8::1]:443 ")
     user = Proxy("http", "proxy", 1080, b"me", b"pass")
@@ -69,7 +69,7 @@ def test_what_is_asked() -> None:
     ("socks5h", b"\5\xff"), ("socks5h", b"\4\0"), ("socks5h", b"\5\2"), ("socks5h", b"\5\0\5\2\0\1" + bytes(6)),
     ("socks5h", b"\5\0\5\0\0\7" + bytes(300)), ("socks5h", b"\5\0\4\0\0\1" + bytes(6)), ("socks5h", SOCKS5 + b"x"), ("socks5h", b""),
 ])  # fmt: skip
-def test_what_opens_nothing(scheme: str, answer: bytes) -> None:
+def test_refusals_and_malformed_responses_open_no_tunnel(scheme: str, answer: bytes) -> None:
     with pytest.raises(OriginUnreachable):
         opened(PROXIES[scheme], answer)
 
@@ -78,7 +78,7 @@ def test_what_opens_nothing(scheme: str, answer: bytes) -> None:
 @example("http", [CONNECTED[:20], CONNECTED[20:]])
 @example("socks4a", [SOCKS4[:3], SOCKS4[3:]])
 @example("socks5h", [SOCKS5[:1], SOCKS5[1:]])
-def test_any_answer_opens_the_tunnel_or_is_refused(scheme: str, answers: list[bytes]) -> None:
+def test_any_response_opens_the_tunnel_or_is_refused(scheme: str, answers: list[bytes]) -> None:
     try:
         opened(PROXIES[scheme], *answers)
     except OriginUnreachable:

@@ -1,4 +1,4 @@
-"""What a digest names does not get to its end before it was compared."""
+"""The last bytes of content named by a digest are withheld until the digest is verified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALGORITHMS = ["sha256", "sha384", "sha512", "git"]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(0, 60), st.sampled_from(ALGORITHMS))
-def test_only_what_is_right_comes_to_its_end(parts: list[bytes], most: int, algorithm: str) -> None:
+def test_the_tail_is_sent_only_if_the_digest_matches(parts: list[bytes], most: int, algorithm: str) -> None:
     whole, told = b"".join(parts), list[str]()
     head, hashed = (b"blob %d\0" % len(whole), "sha1") if algorithm == "git" else (b"", algorithm)
     right, wrong = (
@@ -50,5 +50,5 @@ def test_only_what_is_right_comes_to_its_end(parts: list[bytes], most: int, algo
         ("GET", 206, [(b"Content-Range", b"bytes 0-9/*")], False),
     ],
 )  # fmt: skip
-def test_what_is_compared(method: str, status: int, fields: list[tuple[bytes, bytes]], whole: bool) -> None:
+def test_only_whole_bodies_are_verified(method: str, status: int, fields: list[tuple[bytes, bytes]], whole: bool) -> None:
     assert is_whole(method, status, fields) is whole

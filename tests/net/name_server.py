@@ -1,4 +1,4 @@
-"""A name server for tests, which knows the SRV records of one name."""
+"""A name server for tests, with the SRV records of one name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "_dfengine._tcp.test."
 
 
 class NameServer:
-    """On UDP, on an address of this host. records: of NAME; None: there is no such name. silent: it answers nothing; garbage: no DNS."""
+    """On UDP, on an address of this host. records: of NAME; None: NXDOMAIN. silent: sends no responses; garbage: sends invalid DNS."""
 
     def __init__(self, address: str = "127.0.0.53", port: int = 0) -> None:
         self.address = address

@@ -1,4 +1,4 @@
-"""Connections of a process: a reserve stays free, and who has most makes way."""
+"""Admission of connections: a reserve of descriptors stays free, and clients with the most connections lose idle ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfengine.net.admission import PAUSE, RESERVE, Admission
 
 
 class Port:
-    """A port whose connections are idle, but for those that are not."""
+    """A port whose connections are idle, except those of client `busy`."""
 
     def __init__(self, admission: Admission, busy: str = "") -> None:
         self.admission = admission
@@ -35,23 +35,23 @@ class Port:
 
 
 @pytest.mark.parametrize(("descriptors", "most"), [(4096, 3072), (1 << 20, (1 << 20) - RESERVE), (2048, 1024), (256, 128), (1, 1)])
-def test_a_reserve_is_kept(descriptors: int, most: int) -> None:
+def test_a_reserve_of_descriptors_is_kept_free(descriptors: int, most: int) -> None:
     assert Admission(descriptors).limit == most
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0, 1])), max_size=200))
-def test_nobody_who_comes_is_kept_out_by_idle_connections(steps: list[tuple[str, int]]) -> None:
+def test_idle_connections_do_not_keep_out_clients_within_their_share(steps: list[tuple[str, int]]) -> None:
     now = [PAUSE]
     admission = Admission(32, 50, lambda: now[0])
     ports = [Port(admission), Port(admission)]
     for address, port in steps:
         now[0] += PAUSE
         had = Counter(ports[0].open + ports[1].open)
-        assert ports[port].come(address) == (had[address] < 8), "whoever has no more than its share comes in"
+        assert ports[port].come(address) == (had[address] < 8), "a client is admitted exactly while it is within its share"
         assert admission.count == len(ports[0].open) + len(ports[1].open) <= admission.limit == 16
 
 
-def test_what_is_in_use_is_left_alone() -> None:
+def test_connections_in_use_are_not_closed() -> None:
     now = [1.0]
     admission = Admission(32, 50, lambda: now[0])
     port = Port(admission, busy="a")
@@ -59,7 +59,7 @@ def test_what_is_in_use_is_left_alone() -> None:
     assert not port.come("d")
     assert not admission.room()
     port.busy = ""
-    assert not port.come("d"), "it was looked for a moment ago"
+    assert not port.come("d"), "the last search for idle connections was a moment ago"
     now[0] += PAUSE
     assert port.come("d")
     assert Counter(port.open) == {"a": 7, "b": 7, "c": 1, "d": 1}

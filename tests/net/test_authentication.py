@@ -1,4 +1,4 @@
-"""Which secrets a server takes on."""
+"""Replacement of a server's secrets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dfengine.net.authentication import Authentication
 OLD, FOREIGN = b"o" * 20, b"f" * 20
 
 
-def test_the_secrets_that_are_taken_are_those_that_were_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files change right after they were read."""
+def test_secrets_are_taken_from_the_same_read_that_was_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files change right after they are read."""
     path = str(tmp_path / "secret")
 
     def write(content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A chunked body is the same bytes whatever its chunks; what is malformed, endless or too long is refused."""
+"""Chunked bodies: content does not depend on chunk boundaries; malformed, endless and too long bodies are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RULES = {"silence": 1.0, "floor": 0.0, "grace": 1.0, "started": 0.0}
 
 
 class Bytes:
-    """A receiver over bytes that are here already."""
+    """A receiver over bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._left = content
@@ -43,7 +43,7 @@ PARTS = st.lists(st.binary(min_size=1, max_size=9), max_size=9)
 
 
 @given(PARTS, st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=12))
-def test_any_chunks_are_the_same_bytes(parts: list[bytes], steps: list[tuple[bool, int]]) -> None:
+def test_content_does_not_depend_on_chunk_boundaries(parts: list[bytes], steps: list[tuple[bool, int]]) -> None:
     whole, source, got = b"".join(parts), chunked(parts), b""
     for into, wanted in steps:
         length = min(wanted, len(whole) - len(got))
@@ -62,7 +62,7 @@ def test_any_chunks_are_the_same_bytes(parts: list[bytes], steps: list[tuple[boo
 
 
 @given(PARTS, st.integers(0, 90))
-def test_all_at_once_up_to_a_limit(parts: list[bytes], limit: int) -> None:
+def test_read_all_returns_the_body_up_to_a_limit(parts: list[bytes], limit: int) -> None:
     whole = b"".join(parts)
     if limit < len(whole):
         with pytest.raises(ProtocolViolation, match="longer"):
@@ -72,21 +72,21 @@ def test_all_at_once_up_to_a_limit(parts: list[bytes], limit: int) -> None:
 
 
 @pytest.mark.parametrize("size", [b"x", b"", b"-1", b"+1", b" 1", b"0x1", b"1_0", b"123456789", b"1\r\nab"])
-def test_what_is_no_chunk(size: bytes) -> None:
+def test_malformed_chunk_sizes_are_refused(size: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         Chunks(Bytes(size + b"\r\na\r\n0\r\n\r\n")).read_all(0.0, 100)  # type: ignore[arg-type]
 
 
-def test_a_body_that_ends_early_is_short() -> None:
+def test_a_body_that_ends_early_is_refused() -> None:
     with pytest.raises(ProtocolViolation, match="early"):
         chunked([b"abc"]).read(4, 0.0)
 
 
-def test_extensions_and_trailers_are_passed_over() -> None:
+def test_chunk_extensions_and_trailers_are_ignored() -> None:
     assert Chunks(Bytes(b"3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n")).read_all(0.0, 3) == b"abc"  # type: ignore[arg-type]
 
 
-def test_what_has_no_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_chunks_and_trailers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "MOST", 5)
     with pytest.raises(ProtocolViolation, match="without end"):
         chunked([b"a"] * 6).read_all(0.0, 100)

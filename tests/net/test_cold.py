@@ -1,4 +1,4 @@
-"""Slices that must come from a disk are found before they are sent, and memory never counts as such."""
+"""Slices that are not in the page cache are detected before they are sent; slices in memory never count as cold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 8 * MIB + 5
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[int]:
-    """A file whose pages can be taken out of memory; its directory must be on a disk."""
+    """A file whose pages can be evicted from memory; its directory must be on a disk."""
     with open(tmp_path / "file", "w+b") as file:
         file.write(os.urandom(SIZE))
         file.flush()
@@ -29,7 +29,7 @@ def disk(tmp_path: Path) -> Iterator[int]:
 
 
 def in_memory(fd: int) -> set[int]:
-    """Numbers of the file's pages that are in memory; looking brings none."""
+    """Numbers of the file's pages that are in memory; the check loads no pages."""
     with mmap.mmap(fd, SIZE, access=mmap.ACCESS_COPY) as mapped:
         first = ctypes.c_char.from_buffer(mapped)
         found = (ctypes.c_ubyte * (SIZE // mmap.PAGESIZE + 1))()
@@ -39,7 +39,7 @@ def in_memory(fd: int) -> set[int]:
 
 
 def forget(fd: int, offset: int = 0, length: int = SIZE) -> None:
-    """Take the pages out of memory. The kernel leaves those that were just used, so it is told until they are gone."""
+    """Evict the pages from memory. The kernel keeps pages that were just used, so the request is repeated until all are gone."""
     pages = set(range(offset // mmap.PAGESIZE, (offset + length) // mmap.PAGESIZE))
     end = time.monotonic() + 20
     while True:
@@ -55,8 +55,8 @@ TRIES = 50
 
 
 @pytest.mark.parametrize("gone", [0, 3 * MIB, SIZE - 2 * MIB])
-def test_two_missing_megabytes_are_noticed_wherever_they_are(disk: int, gone: int) -> None:
-    os.posix_fadvise(disk, 0, 0, os.POSIX_FADV_RANDOM)  # nothing is read ahead by reading
+def test_two_missing_megabytes_are_detected_anywhere_in_a_slice(disk: int, gone: int) -> None:
+    os.posix_fadvise(disk, 0, 0, os.POSIX_FADV_RANDOM)  # reads cause no read-ahead
     whole = FileSlice(disk, 0, SIZE)
     assert whole.resident()
 
@@ -72,7 +72,7 @@ def test_two_missing_megabytes_are_noticed_wherever_they_are(disk: int, gone: in
     assert in_memory(disk) == set(range(SIZE // mmap.PAGESIZE + 1))
 
 
-def test_an_upload_stops_before_a_cold_slice_and_goes_on_once_it_is_loaded(disk: int) -> None:
+def test_an_upload_stops_before_a_cold_slice_and_continues_after_it_is_loaded(disk: int) -> None:
     a, b = socket.socketpair()
     with a, b:
         a.setblocking(False)
@@ -87,7 +87,7 @@ def test_an_upload_stops_before_a_cold_slice_and_goes_on_once_it_is_loaded(disk:
                 if upload.cold is None:
                     continue
                 stops.append(upload.left)
-                # The first is loaded; the second, which that may have brought as well, is not, and is sent nevertheless when asked again.
+                # The first is loaded. The second, which read-ahead may have loaded too, is evicted; the second try sends it nevertheless.
                 if upload.left == 207:
                     upload.cold.load()
                     forget(disk, MIB, 2 * MIB)
@@ -98,7 +98,7 @@ def test_an_upload_stops_before_a_cold_slice_and_goes_on_once_it_is_loaded(disk:
         assert any(stopped_twice() for _ in range(TRIES))
 
 
-def test_memory_an_empty_slice_and_a_bad_descriptor_wait_for_no_disk() -> None:
+def test_memory_files_empty_slices_and_bad_descriptors_are_never_cold() -> None:
     fd = os.memfd_create("slots")
     try:
         os.ftruncate(fd, SIZE)
@@ -112,7 +112,7 @@ def test_memory_an_empty_slice_and_a_bad_descriptor_wait_for_no_disk() -> None:
 
 
 @pytest.mark.parametrize("says", [True, False, None])
-def test_a_slice_that_must_be_checked_is_not_sent_before_and_not_at_all_if_it_is_wrong(disk: int, says: bool | None) -> None:
+def test_a_slice_with_a_required_check_is_sent_only_after_the_check_succeeds(disk: int, says: bool | None) -> None:
     """None: the check itself fails."""
     def check() -> bool:
         if says is None:

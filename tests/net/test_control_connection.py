@@ -1,4 +1,4 @@
-"""What a control server keeps of a client that reads nothing, or is not answered yet."""
+"""Memory that a control server uses for clients that read nothing or wait for a response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ SIZE, BEHIND = 100_000, 20
 
 @pytest.mark.parametrize("parked", ["first", "all"])
 @pytest.mark.parametrize("clients", [1, 5])
-def test_answers_that_wait_behind_a_parked_one_are_counted(parked: str, clients: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_responses_queued_behind_a_parked_one_count_towards_the_memory_quota(
+    parked: str, clients: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(control_server, "MEMORY", 4 * SIZE * BEHIND)
 
     async def ask() -> None:
@@ -53,7 +55,7 @@ def test_answers_that_wait_behind_a_parked_one_are_counted(parked: str, clients:
                         future.set_result(Response(200, bytes(SIZE)))
             await asyncio.sleep(0.1)
             assert server.memory.amount_of("127.0.0.1") == len(server.connections) * SIZE * BEHIND > 0
-            assert (len(server.connections) == clients) == (clients == 1), "who is within its share is not cut off"
+            assert (len(server.connections) == clients) == (clients == 1), "a client within its share is not cut off"
             for future in waiting:
                 if not future.done():
                     future.set_result(Response(200))

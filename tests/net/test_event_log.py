@@ -1,4 +1,4 @@
-"""Events reach a descriptor in order; one that nobody reads holds up nobody."""
+"""Events are written to a descriptor in order; a descriptor that no process reads causes no delays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfengine.net import event_log
 from dfengine.net.event_log import EventLog
 
 
-def test_lines_come_in_order_and_what_is_held_back_is_counted() -> None:
+def test_lines_are_written_in_order_and_suppressed_events_are_counted() -> None:
     reader, writer = os.pipe()
     log = EventLog("json", "info", writer)
     log.debug("quiet")
@@ -28,18 +28,18 @@ def test_lines_come_in_order_and_what_is_held_back_is_counted() -> None:
     assert not [line for line in lines if line["event"] == "quiet"]
 
 
-def test_a_reader_that_does_not_read_holds_up_nobody() -> None:
+def test_a_descriptor_that_is_not_read_does_not_block_the_log() -> None:
     reader, writer = os.pipe()
     log = EventLog("text", "info", writer)
     for n in range(event_log.MOST + 5000):
         log.access(n=n, text="x" * 100)
     assert log._writer.take_lost() > 0
     log.close()
-    os.close(reader)  # the thread's write ends by EPIPE
+    os.close(reader)  # the thread's write ends with EPIPE
     os.close(writer)
 
 
-def test_nothing_is_told_at_the_level_off() -> None:
+def test_level_off_writes_nothing() -> None:
     log = EventLog("text", "off", -1)
     log.error("any")
     log.close()

@@ -17,7 +17,7 @@ def ring(most: int, *levels: str) -> EventRing:
 
 
 @given(st.lists(st.sampled_from(("debug", "info", "warning", "error")), max_size=30), st.integers(1, 10))
-def test_both_orders_have_the_same_events_and_ids_go_on(levels: list[str], most: int) -> None:
+def test_both_orders_return_the_same_events_with_ascending_ids(levels: list[str], most: int) -> None:
     made = ring(most, *levels)
     kept = made.after(0)
     assert kept == list(made.newest())[::-1]
@@ -30,11 +30,11 @@ def test_both_orders_have_the_same_events_and_ids_go_on(levels: list[str], most:
         assert made.after(cut - 1, 1)[0][0] == cut
 
 
-def test_an_id_of_another_process_is_none() -> None:
+def test_an_id_of_another_process_is_ignored() -> None:
     assert len(ring(5, "info", "error").after(1 << 60)) == 2
 
 
-def test_many_of_a_kind_do_not_push_out_the_others() -> None:
+def test_frequent_events_do_not_displace_other_kinds() -> None:
     made = EventRing(BURST + 1)
     made.put("info", "ready", {}, 0.0, lambda: "")
     for _ in range(10 * BURST):
@@ -42,7 +42,7 @@ def test_many_of_a_kind_do_not_push_out_the_others() -> None:
     assert made.after(0)[0][3] == "ready"
 
 
-def test_events_are_kept_at_any_level_of_the_log_and_without_credentials() -> None:
+def test_events_are_stored_at_any_log_level_and_without_credentials() -> None:
     log = EventLog(level=OFF, ring=EventRing())
     log.info("registered", url="http://user:secret@host/f?sign=secret", none=None, long="x" * 9999)
     [(number, when, level, kind, fields)] = log.newest()

@@ -1,4 +1,4 @@
-"""An answer without an end: it is the last of its connection, and who does not read it is cut off."""
+"""Responses without an end: the last of their connection, which is closed if the client does not read."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Place:
         return client
 
 
-def test_it_is_the_last_answer_of_its_connection() -> None:
+def test_a_stream_is_the_last_response_of_its_connection() -> None:
     async def scene() -> None:
         place = Place()
         client = await place.connect(b"".join(HEAD % path for path in (b"first", b"live", b"after")))
@@ -69,7 +69,7 @@ def test_it_is_the_last_answer_of_its_connection() -> None:
     asyncio.run(scene())
 
 
-def test_who_goes_away_or_does_not_read_ends_it_once() -> None:
+def test_a_stream_whose_client_does_not_read_ends_once() -> None:
     async def scene() -> None:
         place = Place(stall=0.5)
         client = await place.connect(HEAD % b"live")
@@ -87,7 +87,7 @@ def test_who_goes_away_or_does_not_read_ends_it_once() -> None:
     asyncio.run(scene())
 
 
-def test_its_head_alone_is_no_stream() -> None:
+def test_a_head_request_opens_no_stream() -> None:
     async def scene() -> None:
         place = Place()
         client = await place.connect(b"HEAD /live HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -15,7 +15,7 @@ COST = 0.001
 
 
 class World:
-    """A loop that only counts: `rounds` times it has looked at its sockets."""
+    """A simulated event loop and clock; `round` runs the calls scheduled so far."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -48,7 +48,7 @@ class Connection:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2"]), st.integers(1, 20)), max_size=12))
-def test_each_client_has_a_turn_before_any_has_another(given: list[tuple[str, int]]) -> None:
+def test_each_client_gets_a_turn_before_any_gets_another(given: list[tuple[str, int]]) -> None:
     world = World()
     connections = [Connection(world, client, requests) for client, requests in given]
     while world.soon:
@@ -56,20 +56,20 @@ def test_each_client_has_a_turn_before_any_has_another(given: list[tuple[str, in
     assert all(connection.left == 0 for connection in connections)
     assert not world.turns._waiting
     assert world.longest <= BATCH + COST
-    turns = [client.replace("db8::2", "db8::1") for client in world.handled]  # one network is one client
+    turns = [client.replace("db8::2", "db8::1") for client in world.handled]  # addresses of one network are one client
     left = Counter(turns)
     so_far = Counter[str]()
     for client in turns:
         so_far[client] += 1
-        assert all(so_far[client] <= so_far[other] + 1 for other in left if so_far[other] < left[other]), "nobody is passed over"
+        assert all(so_far[client] <= so_far[other] + 1 for other in left if so_far[other] < left[other]), "no client is passed over"
 
 
-def test_what_comes_waits_only_while_handlers_took_their_time() -> None:
+def test_new_requests_are_queued_only_after_long_running_handlers() -> None:
     world = World()
     assert world.turns.open
     world.turns.spent(INLINE / 10)
     assert world.turns.open
-    assert not world.soon, "a moment is not worth a call"
+    assert not world.soon, "a short handler needs no scheduled call"
     world.turns.spent(INLINE)
     assert not world.turns.open
     world.round()

@@ -1,4 +1,4 @@
-"""What a forked child has of its parent's descriptors."""
+"""A parent's descriptors in its forked children."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def in_child(check: str) -> int:
 
 @contextlib.contextmanager
 def child() -> Iterator[None]:
-    """A forked child that runs, and does nothing, until the end of the context."""
+    """A forked child that sleeps until the end of the context."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -48,7 +48,7 @@ def child() -> Iterator[None]:
         os.close(write)
 
 
-def test_a_child_has_none_of_what_is_kept(tmp_path: Path) -> None:
+def test_registered_descriptors_are_replaced_in_a_forked_child(tmp_path: Path) -> None:
     path = tmp_path / "locked"
     fd, other = os.open(path, os.O_RDWR | os.O_CREAT), os.open(path, os.O_RDWR)
     thing = Thing(fd, -1)
@@ -57,12 +57,12 @@ def test_a_child_has_none_of_what_is_kept(tmp_path: Path) -> None:
     assert in_child(f"os.fstat({fd}).st_rdev == os.stat('/dev/null').st_rdev and os.fstat({other}).st_ino == {os.fstat(fd).st_ino}") == 0
     with child():
         os.close(fd)
-        # The lock goes with the parent's descriptor, whatever the child has.
+        # Closing the parent's descriptor releases the lock, whatever the child has.
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
 
 
-def test_what_is_gone_is_forgotten() -> None:
+def test_collected_objects_are_no_longer_registered() -> None:
     left, right = socket.socketpair()
     with left, right:
         thing = Thing(left.fileno())
@@ -72,7 +72,7 @@ def test_what_is_gone_is_forgotten() -> None:
         assert right.recv(1) == b"x"
 
 
-def test_the_other_side_sees_the_parents_end() -> None:
+def test_a_peer_sees_the_parent_close_a_socket_despite_a_forked_child() -> None:
     left, right = socket.socketpair()
     thing = Thing(left.fileno())
     fork_safety.register(thing)

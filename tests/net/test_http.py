@@ -30,14 +30,14 @@ def fields(request: Request) -> tuple[Any, ...]:
 
 
 @given(st.lists(st.sampled_from([POST, GET]), min_size=1, max_size=5), st.data())
-def test_any_segments_give_the_same_requests(requests: list[bytes], data: st.DataObject) -> None:
+def test_any_segmentation_yields_the_same_requests(requests: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(requests)
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
     whole = [fields(request) for one in requests for request in read(one)]
     assert [fields(request) for request in read(stream, cuts)] == whole
 
 
-def test_what_a_request_says() -> None:
+def test_fields_of_a_request_are_parsed() -> None:
     (request,) = read(POST)
     assert fields(request) == (
         "POST", "/swarm/pull", {"a": "1", "b": " x"}, {"host": "h", "content-type": "application/json", "content-length": "4"},
@@ -60,12 +60,12 @@ def test_what_a_request_says() -> None:
         (b"a=%zz%", {"a": "%zz%"}),
     ],
 )
-def test_queries(query: bytes, expected: dict[str, str]) -> None:
+def test_queries_are_decoded(query: bytes, expected: dict[str, str]) -> None:
     assert Request("GET", b"/x?" + query, {}, b"", "").query == expected
 
 
 @pytest.mark.parametrize("query", [b"a=%ff", b"%c3=1", b"a=\xff"])
-def test_a_query_that_is_not_utf8(query: bytes) -> None:
+def test_queries_that_are_not_utf8_are_refused(query: bytes) -> None:
     with pytest.raises(BadRequest) as refusal:
         _ = Request("GET", b"/x?" + query, {}, b"", "").query
     assert refusal.value.status == 400
@@ -76,7 +76,7 @@ def test_paths_are_decoded_once() -> None:
 
 
 @pytest.mark.parametrize("target", [b"/%ff", b"/\xc3\xa4", b"http://h/x", b"*", b"x", b"/a\0b", b""])
-def test_targets_that_are_refused(target: bytes) -> None:
+def test_invalid_targets_are_refused(target: bytes) -> None:
     with pytest.raises(BadRequest) as refusal:
         Request("GET", target, {}, b"", "")
     assert refusal.value.status == 400
@@ -123,14 +123,14 @@ def head(*lines: bytes) -> bytes:
     ids=range(30),
 )
 @pytest.mark.parametrize("step", [1 << 20, 1000, 7])
-def test_requests_that_are_refused(data: bytes, status: int, step: int) -> None:
+def test_invalid_requests_are_refused(data: bytes, status: int, step: int) -> None:
     with pytest.raises(BadRequest) as refusal:
         read(data, list(range(step, len(data), step)))
     assert refusal.value.status == status
     assert refusal.value.reason
 
 
-def test_a_head_of_almost_16_kib_is_taken_in_any_segments() -> None:
+def test_a_head_of_almost_16_kib_is_accepted_in_any_segmentation() -> None:
     lines = [b"h%d: %s" % (n, b"v" * 1000) for n in range(16)]
     for step in (1 << 20, 3000, 1):
         data = head(*lines)
@@ -139,7 +139,7 @@ def test_a_head_of_almost_16_kib_is_taken_in_any_segments() -> None:
         assert len(request.headers) == 16
 
 
-def test_a_head_without_end_is_refused_before_it_takes_memory() -> None:
+def test_an_endless_head_is_refused_before_it_uses_memory() -> None:
     reader = RequestReader("", lambda request: None)
     fed = 0
     reader.feed(b"GET / HTTP/1.1\r\nX: ")
@@ -154,7 +154,7 @@ def test_a_head_without_end_is_refused_before_it_takes_memory() -> None:
         go_on()
 
 
-def test_a_body_where_none_is_taken() -> None:
+def test_a_body_is_refused_where_none_is_allowed() -> None:
     with pytest.raises(BadRequest) as refusal:
         read(head(b"Content-Length: 3") + b"abc", max_body=0)
     assert refusal.value.status == 400
@@ -169,7 +169,7 @@ def test_requests_before_a_bad_one_are_delivered() -> None:
     assert len(found) == 2
 
 
-def test_a_refusal_by_who_takes_the_request() -> None:
+def test_a_refusal_by_the_receiver_of_requests_is_raised() -> None:
     def refuse(request: Request) -> None:
         raise BadRequest(429, "too many")
 
@@ -178,7 +178,7 @@ def test_a_refusal_by_who_takes_the_request() -> None:
     assert refusal.value.status == 429
 
 
-def test_started_tells_of_half_a_request() -> None:
+def test_started_is_true_within_a_request() -> None:
     reader = RequestReader("", lambda request: None)
     for data, started in ((b"GE", True), (b"T / HTTP/1.1\r\n\r\n", False), (POST[:-1], True), (POST[-1:], False)):
         reader.feed(data)
@@ -190,12 +190,12 @@ def test_started_tells_of_half_a_request() -> None:
     [(b"HTTP/1.1\r\n", True), (b"HTTP/1.1\r\nConnection: close\r\n", False), (b"HTTP/1.0\r\n", False),
      (b"HTTP/1.0\r\nConnection: keep-alive\r\n", True)],
 )  # fmt: skip
-def test_whether_the_connection_is_kept(line: bytes, keeps: bool) -> None:
+def test_keep_alive_follows_version_and_connection_field(line: bytes, keeps: bool) -> None:
     (request,) = read(b"GET / " + line + b"\r\n")
     assert request.keep_alive is keeps
 
 
-def test_a_client_that_waits_to_send_its_body_is_told_to() -> None:
+def test_expect_100_continue_is_answered_once() -> None:
     told: list[int] = []
     reader = RequestReader("", lambda request: None, proceed=lambda: told.append(1))
     reader.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
@@ -205,7 +205,7 @@ def test_a_client_that_waits_to_send_its_body_is_told_to() -> None:
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=4))
-def test_any_bytes_give_requests_or_a_refusal(data: bytes, cuts: list[int]) -> None:
+def test_any_bytes_yield_requests_or_a_refusal(data: bytes, cuts: list[int]) -> None:
     refused: BadRequest | None = None
     try:
         requests = read(data, cuts)
@@ -215,8 +215,8 @@ def test_any_bytes_give_requests_or_a_refusal(data: bytes, cuts: list[int]) -> N
     assert all(request.path.startswith("/") for request in requests)
 
 
-def test_a_reader_that_is_closed_goes_at_once() -> None:
-    """And does not wait for the collector, which comes by seldom where little else is made."""
+def test_a_closed_reader_is_freed_at_once() -> None:
+    """Without the garbage collector, which runs rarely where few objects are created."""
     found: list[Request] = []
     reader = RequestReader("", found.append)
     reader.feed(b"GET / HTTP/1.1\r\nHost: s\r\n\r\nGET /half")
@@ -230,7 +230,7 @@ def test_a_reader_that_is_closed_goes_at_once() -> None:
         gc.enable()
 
 
-def test_answers() -> None:
+def test_encoding_of_responses() -> None:
     assert Response(200, b"{}").encode() == b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     assert text(404, "no").encode(False) == (
         b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n"
@@ -240,5 +240,5 @@ def test_answers() -> None:
     assert b"\r\nX-A: b\r\n" in Response(200, headers=(("X-A", "b"),)).encode()
 
 
-def test_length_of_parts() -> None:
+def test_length_of_a_response_in_parts() -> None:
     assert Parts(206, (b"1234", FileSlice(0, 5, 1000), b"5")).length == 1005

@@ -8,14 +8,14 @@ from dfengine.net.limit import TokenBucket
 RATES = st.integers(1, 10**10)
 
 
-def test_no_limit_gives_everything_at_once() -> None:
+def test_without_a_limit_everything_is_granted_at_once() -> None:
     bucket = TokenBucket(0)
     assert bucket.acquire(10**15, 0.0) == 10**15
     assert bucket.wait(0.0) == 0.0
 
 
 @given(RATES, st.lists(st.tuples(st.floats(0, 2), st.integers(1, 10**9), st.floats(0, 1)), max_size=60))
-def test_no_span_of_time_sees_more_than_a_burst_beyond_the_rate(rate: int, steps: list[tuple[float, int, float]]) -> None:
+def test_no_interval_exceeds_the_rate_by_more_than_a_burst(rate: int, steps: list[tuple[float, int, float]]) -> None:
     bucket = TokenBucket(rate)
     now = 0.0
     moved: list[tuple[float, int]] = []
@@ -33,19 +33,19 @@ def test_no_span_of_time_sees_more_than_a_burst_beyond_the_rate(rate: int, steps
 
 
 @given(st.integers(100_000, 10**10))
-def test_a_second_stays_within_three_per_cent(rate: int) -> None:
+def test_a_second_stays_within_three_per_cent_of_the_rate(rate: int) -> None:
     bucket = TokenBucket(rate)
     assert bucket.burst <= 0.03 * rate
 
 
 @given(RATES, st.integers(1, 10**9), st.integers(0, 10**9))
-def test_what_wait_says_is_long_enough_and_not_too_long(rate: int, want: int, spent: int) -> None:
+def test_the_stated_wait_is_sufficient_and_not_too_long(rate: int, want: int, spent: int) -> None:
     bucket = TokenBucket(rate)
     bucket.acquire(min(spent, bucket.burst), 0.0)
     wait = bucket.wait(0.0, want)
     if wait:
         assert bucket.acquire(want, wait * 0.5) == 0
-    # A nanosecond more, because seconds are floats.
+    # One nanosecond more, because seconds are floats.
     assert bucket.acquire(want, wait * (1 + 1e-9) + 1e-6 + 1 / rate) > 0
 
 
@@ -58,7 +58,7 @@ def test_a_steady_sender_gets_the_whole_rate() -> None:
     assert abs(moved - rate * 10) <= bucket.burst + rate * 0.001
 
 
-def test_the_rate_may_change_while_it_is_used() -> None:
+def test_the_rate_may_change_during_use() -> None:
     bucket = TokenBucket(1000)
     assert bucket.acquire(10_000, 0.0) == bucket.burst
     bucket.set_rate(1_000_000, 0.0)
@@ -70,20 +70,20 @@ def test_the_rate_may_change_while_it_is_used() -> None:
     assert bucket.acquire(10**9, 2.0) <= bucket.burst
 
 
-def test_what_a_higher_rate_had_saved_is_not_spent_at_a_lower_one() -> None:
+def test_tokens_saved_at_a_higher_rate_are_dropped_at_a_lower_one() -> None:
     bucket = TokenBucket(1_000_000)
     bucket.set_rate(1000, 0.0)
     assert bucket.acquire(10**9, 0.0) == bucket.burst == 2048
 
 
-def test_time_that_goes_backwards_gives_nothing() -> None:
+def test_a_clock_that_goes_backwards_grants_nothing() -> None:
     bucket = TokenBucket(1000, 1000)
     assert bucket.acquire(1000, 5.0) == 1000
     assert bucket.acquire(1000, 4.0) == 0
     assert bucket.acquire(1000, 6.0) == 1000
 
 
-def test_what_is_given_back_never_exceeds_a_burst() -> None:
+def test_released_tokens_never_exceed_a_burst() -> None:
     bucket = TokenBucket(1000, 500)
     bucket.release(10**9)
     assert bucket.acquire(10**9, 0.0) == 500

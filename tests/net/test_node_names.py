@@ -1,4 +1,4 @@
-"""Names that stand for several supernodes: what is kept, looked up again, and bounded, by a resolver of this test."""
+"""Names that stand for several supernodes: caching, refresh and limits, with a resolver of this test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = SupernodeAddress.parse("dns://sn.test:9001=3")
 
 
 class Resolver:
-    """In the place of getaddrinfo. Answers at once, or when it is let go."""
+    """Replaces getaddrinfo. Answers at once, or when `go` is set."""
 
     def __init__(self) -> None:
         self.addresses: list[str] = ["10.0.0.2", "10.0.0.1", "fd00::1"]
@@ -57,7 +57,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_each_address_is_a_node_and_the_name_is_what_its_certificate_is_for(resolver: Resolver) -> None:
+def test_each_address_becomes_a_node_certified_by_its_name(resolver: Resolver) -> None:
     plain = SupernodeAddress("b", 7)
     found = node_names.resolved([plain, NAME])
     assert texts(found) == ["b:7=1", "10.0.0.1:9001=3", "10.0.0.2:9001=3", "[fd00::1]:9001=3"]
@@ -67,12 +67,12 @@ def test_each_address_is_a_node_and_the_name_is_what_its_certificate_is_for(reso
     assert resolver.asked == 1
 
 
-def test_an_address_that_nobody_can_call_is_none(resolver: Resolver) -> None:
+def test_unusable_addresses_are_dropped(resolver: Resolver) -> None:
     resolver.addresses = ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%eth0", "10.0.0.1", "10.0.0.1"]
     assert texts(node_names.resolved([NAME])) == ["10.0.0.1:9001=3"]
 
 
-def test_of_many_addresses_all_hosts_keep_the_same_and_try_few(resolver: Resolver) -> None:
+def test_all_hosts_select_the_same_of_many_addresses_and_try_few(resolver: Resolver) -> None:
     resolver.addresses = [f"10.0.{n // 250}.{n % 250 + 1}" for n in range(500)]
     found = node_names.resolved([NAME])
     assert len(found) == node_names.MOST
@@ -94,7 +94,7 @@ def test_of_many_addresses_all_hosts_keep_the_same_and_try_few(resolver: Resolve
         (ValueError("odd"), [], "ValueError: odd"),
     ],
 )
-def test_nothing_found_is_told_with_its_reason(resolver: Resolver, error: Exception | None, addresses: list[str], said: str) -> None:
+def test_a_failed_lookup_states_its_reason(resolver: Resolver, error: Exception | None, addresses: list[str], said: str) -> None:
     resolver.error, resolver.addresses = error, addresses
     with pytest.raises(SupernodeError, match=f"dns://sn.test:9001: {said}"):
         node_names.resolved([NAME])
@@ -102,19 +102,19 @@ def test_nothing_found_is_told_with_its_reason(resolver: Resolver, error: Except
     assert node_names.resolved([NAME, SupernodeAddress("b")]) == [SupernodeAddress("b")]
 
 
-def test_a_silent_resolver_is_waited_for_as_long_as_is_patient(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_resolver_is_waited_for_until_a_limit(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_names, "PATIENCE", 0.3)
     resolver.go.clear()
     with pytest.raises(SupernodeError, match=r"no answer within 0\.3 s"):
         node_names.resolved([NAME])
     assert node_names.cached([NAME]) == []
-    assert resolver.asked == 1  # nothing piles up behind it
+    assert resolver.asked == 1  # no further look-ups are queued
     resolver.go.set()
     until(lambda: len(node_names.cached([NAME])) == 3)
     assert resolver.asked == 1
 
 
-def test_who_waits_can_be_stopped(resolver: Resolver) -> None:
+def test_waiting_for_a_resolver_can_be_cancelled(resolver: Resolver) -> None:
     resolver.go.clear()
 
     def look() -> None:
@@ -124,13 +124,13 @@ def test_who_waits_can_be_stopped(resolver: Resolver) -> None:
         node_names.resolved([NAME], look)
 
 
-def test_a_change_is_found_when_its_time_is_over_and_nobody_waits_for_it(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_addresses_are_found_after_expiry_without_waiting(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_names, "ADDRESSES", 0.0)
     first = node_names.resolved([NAME])
     resolver.addresses = ["10.0.0.9"]
     until(lambda: texts(node_names.cached([NAME])) == ["10.0.0.9:9001=3"])
     assert len(first) == 3
-    resolver.go.clear()  # the resolver is silent from here on: what was found last is used
+    resolver.go.clear()  # the resolver is silent from here on: the last result remains in use
     asked = resolver.asked
     for _ in range(20):
         assert texts(node_names.resolved([NAME])) == ["10.0.0.9:9001=3"]
@@ -141,7 +141,7 @@ def test_a_change_is_found_when_its_time_is_over_and_nobody_waits_for_it(resolve
     assert texts(node_names.resolved([NAME])) == ["10.0.0.9:9001=3"]
 
 
-def test_without_names_nothing_is_looked_up(resolver: Resolver) -> None:
+def test_without_names_no_lookup_is_made(resolver: Resolver) -> None:
     nodes = [SupernodeAddress("a"), SupernodeAddress("b")]
     assert node_names.resolved(nodes) == node_names.cached(nodes) == nodes
     assert sorted(map(str, node_names.ordered(nodes, "t"))) == ["a:8002", "b:8002"]

@@ -1,4 +1,4 @@
-"""What a supernode says of its preheats, and what cannot be meant by it."""
+"""A supernode's responses about its preheats, valid and invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK = {"status": "SUCCESS", "length": 5, "here": 5}
 
 
 class Line:
-    """A connection that gives this answer."""
+    """A connection that returns this response."""
 
     def __init__(self, status: int, body: bytes, asked: list[Any]) -> None:
         self._answer: tuple[int, dict[str, str], bytes] = (status, {}, body)
@@ -44,7 +44,7 @@ def node(status: int, said: object) -> NodePreheats:
     return NodePreheats(Answers(status, said), SupernodeAddress("n"))
 
 
-def test_what_is_said() -> None:
+def test_responses_are_parsed() -> None:
     assert node(200, {"ID": "a1"}).begin({}) == "a1"
     assert node(200, [WHOLE]).listed() == [WHOLE]
     told = {**WHOLE, **COUNTS, "tasks": [TASK]}
@@ -54,14 +54,14 @@ def test_what_is_said() -> None:
     assert node(404, {}).cancel("a1") is False
 
 
-def test_the_token_is_shown() -> None:
+def test_the_token_is_sent() -> None:
     dialer = Answers(200, [])
     NodePreheats(dialer, SupernodeAddress("n"), "token").listed()
     assert dialer.asked[0][2] == {"Authorization": "Bearer token"}
 
 
 @pytest.mark.parametrize("said", [{}, {"ID": 5}, {"ID": "../x"}, {"ID": ""}, [], "x"])
-def test_no_id(said: object) -> None:
+def test_a_missing_or_invalid_id_is_rejected(said: object) -> None:
     with pytest.raises(ProtocolViolation):
         node(200, said).begin({})
 
@@ -72,12 +72,12 @@ def test_no_id(said: object) -> None:
     {**WHOLE, **COUNTS, "tasks": [], "status": "DONE"}, {**WHOLE, **COUNTS, "tasks": [], "errorMsg": 5},
     {**WHOLE, **COUNTS, "tasks": [{**TASK, "here": True}]},
 ])  # fmt: skip
-def test_nonsense(said: object) -> None:
+def test_an_invalid_preheat_is_rejected(said: object) -> None:
     with pytest.raises(ProtocolViolation):
         node(200, said).find("a1")
 
 
-def test_a_list_of_nonsense() -> None:
+def test_an_invalid_list_of_preheats_is_rejected() -> None:
     nonsense: tuple[Any, ...] = (5, {}, [5], [{}], [{**WHOLE, "status": "DONE"}], [{**WHOLE, "ID": 5}])
     for said in nonsense:
         with pytest.raises(ProtocolViolation):
@@ -85,6 +85,6 @@ def test_a_list_of_nonsense() -> None:
 
 
 @pytest.mark.parametrize(("status", "body"), [(500, b'{"message": "why"}'), (200, b"<html>"), (401, b"why"), (200, b"[" * 100_000)])
-def test_refusals(status: int, body: bytes) -> None:
+def test_refusals_raise_supernode_error(status: int, body: bytes) -> None:
     with pytest.raises(SupernodeError):
         node(status, body).listed()

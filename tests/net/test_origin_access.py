@@ -1,4 +1,4 @@
-"""Where a supernode may connect: names, addresses in every disguise, and redirects."""
+"""Origins that a supernode may connect to: names, addresses in every notation, and redirects."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ METADATA = [
     "169.254.42.42", "fd00:42::42", "fd00:c1::a9fe:a9fe", "192.0.0.192", "fd00:100::100:200", "fd00:a9fe:a9fe::1", "100.96.0.96",
     # Of another network: ISATAP with either flag, also within a global prefix and link-local.
     "2001:db8::5efe:169.254.169.254", "2001:db8::200:5efe:a83f:8110", "fd12:3456::5efe:6464:64c8", "2001:db8::300:5efe:a9fe:a9fe",
-    # Teredo: the server in clear, the client's address inverted.
+    # Teredo: the server in plain form, the client's address inverted.
     "2001:0:a9fe:a9fe:0:f227:8181:8181", "2001:0:4136:e378:8000:63bf:5601:5601",
-    # NAT64 of a prefix of 48, 56 and 64 bits; 6to4 that carries ISATAP's form.
+    # NAT64 with a prefix of 48, 56 and 64 bits; 6to4 that carries ISATAP's form.
     "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:aa:a9:fe:a9fe:a9fe", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0",
     "64:ff9b:1:a83f:81:1000::", "2002:808:808::5efe:a9fe:a9fe", "::ffff:168.63.129.16", "64:ff9b::168.63.129.16", "2002:a83f:8110::1",
 ]
 
 
 @pytest.mark.parametrize("address", METADATA)
-def test_metadata_is_denied_in_every_form(address: str) -> None:
+def test_metadata_addresses_are_denied_in_every_notation(address: str) -> None:
     assert not OriginAccess().permits("innocent.example", address)
     assert not OriginAccess(allow=["0.0.0.0/0", "::/0", "innocent.example"]).permits("innocent.example", address)
 
 
-def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> None:
+def test_only_a_rule_for_the_exact_network_allows_what_is_denied_by_default() -> None:
     access = OriginAccess(allow=["169.254.7.0/24"])
     assert access.permits("files", "169.254.7.9")
     assert not access.permits("files", "169.254.169.254")
@@ -53,11 +53,11 @@ def test_only_a_rule_for_the_very_network_opens_what_is_denied_by_default() -> N
     ["127.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1", "168.63.129.17", "100.100.100.201", "fd00:42::43", "fd20:ce::253", "fd00:ec1::1",
      "2001:db8::5efe:10.1.2.3", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "64:ff9b:1::10.1.2.3", "2001:db8::5eff:169.254.169.254"],
 )
-def test_everything_else_is_open_without_rules(address: str) -> None:
+def test_other_addresses_are_allowed_without_rules(address: str) -> None:
     assert OriginAccess().permits("files.example", address)
 
 
-def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
+def test_allow_rules_deny_the_rest_and_deny_rules_take_precedence() -> None:
     access = OriginAccess(allow=["files.example", ".cdn.example", "10.0.0.0/8"], deny=["10.9.0.0/16", "old.cdn.example"])
     assert access.permits("files.example", "192.0.2.1")
     assert access.permits("FILES.example.", "192.0.2.1")
@@ -71,12 +71,12 @@ def test_allowing_something_denies_the_rest_and_denying_wins() -> None:
 
 
 @pytest.mark.parametrize("host", ["files.example", "\u24d5iles.EXAMPLE", "files\u3002example", "\uff46iles.example."])
-def test_a_name_in_other_letters_is_the_same_name(host: str) -> None:
+def test_names_are_compared_after_unicode_normalization(host: str) -> None:
     assert not OriginAccess(deny=["files.example"]).permits(host, "192.0.2.1")
     assert OriginAccess(allow=["\uff26iles.example"]).permits(host, "192.0.2.1")
 
 
-def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
+def test_an_ipv6_prefix_that_embeds_ipv4_can_be_denied_itself() -> None:
     assert not OriginAccess(deny=["64:ff9b::/96"]).permits("files", "64:ff9b::1.2.3.4")
     assert OriginAccess(deny=["64:ff9b::/96"]).permits("files", "1.2.3.4")
 
@@ -85,14 +85,14 @@ def test_a_network_that_carries_others_can_be_denied_as_it_is() -> None:
     "carrier",
     ["::ffff:{}", "64:ff9b::{}", "64:ff9b:1::{}", "64:ff9b:1:2::{}", "::{}", "::ffff:0:{}", "2001:db8::5efe:{}", "2001:db8::200:5efe:{}"],
 )
-def test_what_is_denied_is_denied_in_every_form_of_ipv6_and_what_is_not_is_not(carrier: str) -> None:
+def test_rules_for_ipv4_apply_to_every_ipv6_notation(carrier: str) -> None:
     access = OriginAccess(deny=["10.9.0.0/16", "127.0.0.0/8"])
     assert not access.permits("files", carrier.format("10.9.1.2"))
     assert access.permits("files", carrier.format("10.8.1.2"))
     assert not OriginAccess(allow=["10.8.0.0/16"]).permits("files", carrier.format("10.9.1.2"))
 
 
-def test_each_denied_address_has_its_source() -> None:
+def test_each_metadata_address_states_its_source_and_is_denied() -> None:
     assert all(
         what and ("https://" in source or "RFC" in source) and not OriginAccess().permits("files", network.partition("/")[0])
         for network, what, source in ADDRESSES
@@ -100,13 +100,13 @@ def test_each_denied_address_has_its_source() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "http://files", "a b", "1.2.3", "::zz", "300.1.1.1"])
-def test_a_rule_that_would_never_match_is_an_error(text: str) -> None:
+def test_a_rule_that_would_never_match_is_rejected(text: str) -> None:
     with pytest.raises(BadValue):
         OriginAccess(deny=[text])
 
 
 class Handler(quiet.QuietHandler):
-    """Redirects to `target`, or answers `size` bytes; keeps the heads it was sent."""
+    """Redirects to `target`, or answers `size` bytes; stores the heads of requests."""
 
     target = ""
     size = 3
@@ -133,7 +133,7 @@ def origin(where: str = "127.0.0.1", to: str = "", size: int = 3) -> Iterator[tu
 
 
 def ask(url: str, access: OriginAccess, headers: Iterable[tuple[str, str]] = ()) -> None:
-    """One request, through redirects; its answer is not read."""
+    """Send one request, through redirects; the body is not read."""
     cancel = Cancel()
     try:
         HttpOrigin(url, headers, cancel=cancel, access=access).open().close()
@@ -141,8 +141,8 @@ def ask(url: str, access: OriginAccess, headers: Iterable[tuple[str, str]] = ())
         cancel.close()
 
 
-def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that is judged is the one that is connected to: no name is looked up again in between."""
+def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is looked up again between the check and the connection."""
     judged: list[str] = []
     permits = OriginAccess.permits
 
@@ -158,7 +158,7 @@ def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         there = url.replace("127.0.0.1", "localhost")
         ask(there, OriginAccess())
-        assert judged[-1] == "127.0.0.1", "who answers is whom the last question was about"
+        assert judged[-1] == "127.0.0.1", "the last checked address is the one that answers"
         assert len(seen) == 1
         judged.clear()
         with pytest.raises(OriginForbidden):
@@ -168,7 +168,7 @@ def test_what_is_connected_to_is_what_was_checked(monkeypatch: pytest.MonkeyPatc
 
 
 def connected(fd: int, port: int) -> bool:
-    """The descriptor is a socket whose other end is `port` of this machine."""
+    """Whether the descriptor is a socket connected to `port` of this machine."""
     with contextlib.suppress(OSError):
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
             with socket.socket(fileno=os.dup(fd)) as sock:
@@ -176,7 +176,7 @@ def connected(fd: int, port: int) -> bool:
     return False
 
 
-def test_a_socket_that_was_judged_is_inherited_by_no_process() -> None:
+def test_an_origins_socket_is_not_inheritable() -> None:
     cancel = Cancel()
     with origin(size=1 << 24) as (url, _):
         port = int(url.split("/")[2].partition(":")[2])
@@ -184,10 +184,10 @@ def test_a_socket_that_was_judged_is_inherited_by_no_process() -> None:
         inherited = [os.get_inheritable(fd) for fd in map(int, os.listdir("/proc/self/fd")) if connected(fd, port)]
         body.close()
     cancel.close()
-    assert inherited == [False], "and it has one descriptor"
+    assert inherited == [False], "the connection has exactly one descriptor"
 
 
-def test_a_redirect_is_checked_like_the_url() -> None:
+def test_redirect_targets_are_checked_like_urls() -> None:
     with origin("127.0.0.9") as (inner, seen), origin(to=inner) as (url, _):
         ask(url, OriginAccess())
         assert len(seen) == 1
@@ -203,8 +203,8 @@ SPELLINGS = ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_no_spelling_of_a_denied_address_is_redirected_to(spelling: str) -> None:
-    """Each of them reaches this machine when nothing is denied, in the URL itself and after a redirect from elsewhere."""
+def test_a_denied_address_is_refused_in_any_spelling_and_after_redirects(spelling: str) -> None:
+    """Each spelling reaches this machine when nothing is denied, in the URL itself and after a redirect from elsewhere."""
     with origin("127.0.0.1") as (url, seen):
         port = url.split("/")[2].partition(":")[2]
         disguised = f"http://{spelling}:{port}/f"
@@ -218,17 +218,17 @@ def test_no_spelling_of_a_denied_address_is_redirected_to(spelling: str) -> None
 
 
 @pytest.mark.parametrize("host", ["inner.example", "inner.example.", "INNER.example.", "a.inner.example", "a.inner.example."])
-def test_a_denied_name_is_denied_with_a_dot_at_its_end(host: str) -> None:
+def test_a_denied_name_is_denied_with_a_trailing_dot(host: str) -> None:
     assert not OriginAccess(deny=["inner.example", ".inner.example"]).permits(host, "192.0.2.1")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
-def test_no_address_in_particular_is_this_machine(address: str) -> None:
+def test_unspecified_addresses_count_as_this_machine(address: str) -> None:
     assert not OriginAccess(deny=["127.0.0.0/8", "::1"]).permits("x", address)
     assert not OriginAccess(allow=["10.0.0.0/8"]).permits("x", address)
 
 
-def test_credentials_stay_with_the_host_they_were_given_for() -> None:
+def test_credentials_are_not_sent_to_another_host_after_a_redirect() -> None:
     headers = [("Authorization", "Bearer t0ken"), ("cookie", "s=1"), ("X-Auth-Token", "t0ken"), ("User-Agent", "curl")]
     with origin("127.0.0.9") as (inner, there), origin(to=inner) as (url, here):
         ask(url, OriginAccess(), headers)
@@ -237,6 +237,6 @@ def test_credentials_stay_with_the_host_they_were_given_for() -> None:
     assert not {"authorization", "cookie", "x-auth-token"} & set(there[0])
 
 
-def test_what_is_not_known_to_be_harmless_is_private() -> None:
+def test_header_fields_not_known_to_be_harmless_are_private() -> None:
     assert all(map(is_private, ("Authorization", "COOKIE", "Proxy-Authorization", "X-Auth-Token", "PRIVATE-TOKEN", "X-Api-Key", "Host")))
     assert not any(map(is_private, ("Accept", "User-Agent", "Range", "Connection", "traceparent")))

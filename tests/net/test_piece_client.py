@@ -1,4 +1,4 @@
-"""What a source may announce for a piece, and how its frame is checked."""
+"""The length that a source announces for a piece, and the verification of the piece's frame."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def head(length: int, chunked: bool = False, **headers: str) -> Head:
 
 
 class TestAnnouncements:
-    def test_exactly_the_piece(self) -> None:
+    def test_the_exact_length_of_the_piece_is_accepted(self) -> None:
         assert announced_length(head(MIB), THREE, 0) == MIB - 5
         assert announced_length(head(105), THREE, 2) == 100
         assert announced_length(head(105, content_range=f"bytes {2 * MIB}-{2 * MIB + 104}/2097257"), THREE, 2) == 100
         assert announced_length(head(5), Geometry(0, MIB), 0) == 0
 
     @pytest.mark.parametrize("length", [0, 4, 5, 104, 106, MIB])
-    def test_any_other_length(self, length: int) -> None:
+    def test_other_lengths_are_refused(self, length: int) -> None:
         with pytest.raises(ProtocolViolation):
             announced_length(head(length), THREE, 2)
 
-    def test_where_no_length_is_announced_the_frame_says_it(self) -> None:
+    def test_without_an_announced_length_the_frame_states_it(self) -> None:
         for chunked in (False, True):
             assert announced_length(head(-1, chunked=chunked), THREE, 2) == -1
         assert framed_length(frame_head(100, MIB), THREE, 2) == 100
@@ -44,11 +44,11 @@ class TestAnnouncements:
             framed_length(b"\xff" * 4, Geometry(-1, MIB), 2)
 
     @pytest.mark.parametrize("named", ["bytes 0-104/2097257", "bytes */105", "nonsense", ""])
-    def test_another_range(self, named: str) -> None:
+    def test_another_content_range_is_refused(self, named: str) -> None:
         with pytest.raises(ProtocolViolation):
             announced_length(head(105, content_range=named), THREE, 2)
 
-    def test_of_unknown_length_any_that_fits(self) -> None:
+    def test_for_files_of_unknown_length_any_length_that_fits_is_accepted(self) -> None:
         unknown = Geometry(-1, MIB)
         assert announced_length(head(5), unknown, 7) == 0
         assert announced_length(head(MIB), unknown, 7) == MIB - 5
@@ -72,7 +72,7 @@ class Answer:
 
 
 @pytest.mark.parametrize("at", [0, 3, -1], ids=["piece size", "length", "tail"])
-def test_every_byte_of_the_frame_is_checked(at: int) -> None:
+def test_every_field_of_the_frame_is_verified(at: int) -> None:
     whole = bytearray(frame_head(100, MIB) + bytes(range(100)) + bytes((TAIL,)))
 
     def receive() -> bytes:

@@ -1,4 +1,4 @@
-"""What a piece server keeps, and does, for a client that asks for much and reads nothing."""
+"""Memory and disk reads of a piece server for a client that sends many requests and reads nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def memory() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("clients", [2, 20])
-def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_queued_behind_the_first_response_count_towards_the_quota(clients: int, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(piece_server, "MEMORY", 256 << 10)
 
     async def ask() -> None:
@@ -58,13 +58,13 @@ def test_requests_that_wait_behind_the_first_answer_are_counted(clients: int, fd
             kept = sum(len(connection._backlog) for connection in server.connections)
             assert server.memory.amount_of("127.0.0.1") == kept > 0
             assert kept <= server.memory.limit
-            assert (len(server.connections) == clients) == (clients == 2), "who is within its share is not cut off"
+            assert (len(server.connections) == clients) == (clients == 2), "a client within its share is not cut off"
         assert server.memory.amount_of("127.0.0.1") == 0
 
     asyncio.run(ask())
 
 
-def test_nothing_is_read_from_a_disk_for_who_has_left(fd: int) -> None:
+def test_nothing_is_read_from_disk_for_clients_that_have_left(fd: int) -> None:
     reads: list[str] = []
     goes_on = threading.Event()
 
@@ -93,14 +93,14 @@ def test_nothing_is_read_from_a_disk_for_who_has_left(fd: int) -> None:
             goes_on.set()
             stays.setblocking(False)
             assert (await loop.sock_recv(stays, 1000)).startswith(b"HTTP/1.1 206")
-            await loop.run_in_executor(None, bool)  # behind all that waited
+            await loop.run_in_executor(None, bool)  # runs after all queued loads
             assert server.loads == 21
             assert len(reads) == 1
 
     asyncio.run(ask())
 
 
-def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
+def test_a_response_is_sent_in_all_its_batches() -> None:
     texts = [bytes([65 + n]) * 1000 for n in range(20)]
     sent: list[int] = []
 
@@ -122,7 +122,7 @@ def test_an_answer_goes_out_in_as_many_batches_as_it_has() -> None:
     asyncio.run(asyncio.wait_for(ask(), 20))
 
 
-def test_what_a_client_has_taken_is_known_until_it_leaves(fd: int) -> None:
+def test_bytes_taken_by_a_client_are_reported_until_it_leaves(fd: int) -> None:
     taken: list[Callable[[], int]] = []
 
     async def ask() -> None:
@@ -136,7 +136,7 @@ def test_what_a_client_has_taken_is_known_until_it_leaves(fd: int) -> None:
             client.setblocking(False)
             await loop.sock_sendall(client, REQUEST.replace(b"GET", b"HEAD"))
             assert await loop.sock_recv(client, 4096)
-            assert not taken, "nothing is taken of a HEAD's answer"
+            assert not taken, "a response to HEAD reports no bytes"
             await loop.sock_sendall(client, REQUEST)
             await asyncio.sleep(0.3)
             (of_client,) = taken

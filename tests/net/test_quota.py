@@ -1,4 +1,4 @@
-"""How much each client has."""
+"""Quotas of clients."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ADDRESSES = ("10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "2001:db8::1", "2001:db8
         ("", ""), ("no:address", "no:address"), ("::1%" + "x" * 9, "::/64"),
     ],
 )  # fmt: skip
-def test_a_host_is_one_client_whatever_address_of_its_network_it_takes(address: str, client: str) -> None:
+def test_addresses_of_one_ipv6_network_count_as_one_client(address: str, client: str) -> None:
     assert client_of(address) == client
 
 
 @given(st.integers(1, 8), st.integers(1, 100), st.lists(st.tuples(st.booleans(), st.sampled_from(ADDRESSES)), max_size=60))
-def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[bool, str]]) -> None:
+def test_quotas_agree_with_a_counter(total: int, percent: int, steps: list[tuple[bool, str]]) -> None:
     shares, model = Quota(total, percent), Counter[str]()
     most = max(1, total * percent // 100)
     assert shares.limit == most
@@ -40,10 +40,10 @@ def test_as_a_counter_would_have_it(total: int, percent: int, steps: list[tuple[
         elif model[client]:
             shares.release(address)
             model[client] -= 1
-        assert len(shares) == len(+model), "who has nothing is not remembered"
+        assert len(shares) == len(+model), "clients that use nothing are not stored"
 
 
-def test_an_amount_that_changes() -> None:
+def test_an_amount_is_replaced_within_the_limit() -> None:
     quota = Quota(100, 50)
     assert quota.replace("a", 0, 40) == 40
     assert quota.replace("a", 40, 50) == 50

@@ -11,7 +11,7 @@ from dfengine.net.rate_queue import RateQueue
 
 
 class Loop:
-    """Keeps timers; `fire` runs the next one."""
+    """Stores timers; `fire` runs the next one."""
 
     def __init__(self) -> None:
         self.timers: list[Timer] = []
@@ -36,7 +36,7 @@ class Timer:
 
 
 class Sender:
-    """Takes what it may at its turn, and joins again until it has `want`."""
+    """Takes what the bucket grants at its turn, and joins again until it has `want`."""
 
     def __init__(self, name: str, want: int, log: list[tuple[str, int]]) -> None:
         self.name, self.want, self.log = name, want, log
@@ -66,7 +66,7 @@ def start(rate: int, burst: int) -> tuple[Any, RateQueue]:
     return loop, RateQueue(loop, bucket)  # type: ignore[arg-type]
 
 
-def test_all_get_the_same_share_in_the_order_they_came(clock: Callable[[float], None]) -> None:
+def test_senders_get_equal_shares_in_the_order_of_joining(clock: Callable[[float], None]) -> None:
     loop, rate_queue = start(1000, 200)
     log: list[tuple[str, int]] = []
     for name in "abc":
@@ -82,7 +82,7 @@ def test_all_get_the_same_share_in_the_order_they_came(clock: Callable[[float], 
     assert not loop.timers
 
 
-def test_one_who_is_refused_at_his_turn_stays_first(clock: Callable[[float], None]) -> None:
+def test_a_sender_that_is_granted_nothing_stays_first(clock: Callable[[float], None]) -> None:
     loop, rate_queue = start(1000, 200)
     log: list[tuple[str, int]] = []
     rate_queue.join(Sender("a", 100, log), 100)
@@ -95,7 +95,7 @@ def test_one_who_is_refused_at_his_turn_stays_first(clock: Callable[[float], Non
     assert not rate_queue
 
 
-def test_a_limit_that_is_lifted_lets_everybody_through(clock: Callable[[float], None]) -> None:
+def test_lifting_the_limit_resumes_all_senders(clock: Callable[[float], None]) -> None:
     loop, rate_queue = start(1, 10)
     log: list[tuple[str, int]] = []
     for name in "abc":
@@ -106,7 +106,7 @@ def test_a_limit_that_is_lifted_lets_everybody_through(clock: Callable[[float], 
     assert not rate_queue
 
 
-def test_close_ends_all_turns(clock: Callable[[float], None]) -> None:
+def test_close_cancels_all_turns(clock: Callable[[float], None]) -> None:
     loop, rate_queue = start(1000, 200)
     log: list[tuple[str, int]] = []
     rate_queue.join(Sender("a", 100, log), 100)

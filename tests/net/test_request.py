@@ -1,4 +1,4 @@
-"""What the plain reader takes, the full parser takes for the same."""
+"""The fast parser of plain requests agrees with the full parser."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ starts = st.sampled_from(
 
 @settings(deadline=None, max_examples=400)
 @given(starts, st.lists(lines, max_size=4), st.sampled_from([b"", b"abc", b"abcd"]), st.sampled_from([b"\r\n", b"\r\n", b"\n"]))
-def test_plain_requests_are_read_alike(start: bytes, headers: list[bytes], body: bytes, end: bytes) -> None:
+def test_the_fast_parser_agrees_with_the_full_parser(start: bytes, headers: list[bytes], body: bytes, end: bytes) -> None:
     data = end.join([start, *headers, b"", body])
     alike(data)
 
 
-def test_the_usual_pull_is_plain() -> None:
+def test_a_usual_pull_is_parsed_by_the_fast_parser() -> None:
     data = b"POST /swarm/pull HTTP/1.1\r\nHost: h:1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     headers = {"host": "h:1", "content-type": "application/json", "content-length": "2"}
     assert plain(data, MAX_HEAD, 100) == ("POST", b"/swarm/pull", headers, b"{}")

@@ -1,4 +1,4 @@
-"""Requests that show the swarm's secret, and those that pretend to."""
+"""Requests signed with the swarm's secret, and forged ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Clock:
 
 
 def signer_for(guard: Guard, secret: bytes = SECRET, now: Callable[[], float] = lambda: NOW) -> Signer:
-    """Of a connection to that server."""
+    """Return the signer of a connection to that server."""
     answer = guard.answer_name(Request("GET", SERVER_NAME.encode(), {}, b"", ""))
     assert answer is not None
     return Signer(secret, name_in(answer.status, answer.body), now)
@@ -43,7 +43,7 @@ def status(guard: Guard, asked: Request) -> int:
     return refusal.status if refusal is not None else 200
 
 
-def test_what_is_signed_is_taken_once() -> None:
+def test_a_signed_request_is_accepted_once() -> None:
     guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     for _ in range(3):
@@ -52,7 +52,7 @@ def test_what_is_signed_is_taken_once() -> None:
     assert len(guard._sessions) == 1
 
 
-def test_what_was_signed_for_one_server_is_nothing_to_another_or_to_its_successor() -> None:
+def test_a_signature_is_not_accepted_by_another_server_or_its_successor() -> None:
     guards = [Guard((SECRET,), Clock()) for _ in range(3)]
     asked = request(signer_for(guards[0]), "POST", "/swarm/pull", b"{}")
     assert [status(guard, asked) for guard in guards] == [200, 401, 401]
@@ -62,11 +62,11 @@ def test_what_was_signed_for_one_server_is_nothing_to_another_or_to_its_successo
 @pytest.mark.parametrize(
     ("code", "body", "name"), [(200, b"0123\n", "0123"), (404, b"404 page not found\n", ""), (200, b"\xff" * 99, "\xff" * 64)]
 )
-def test_whoever_says_no_name_has_none(code: int, body: bytes, name: str) -> None:
+def test_the_server_name_is_read_from_a_successful_response_only(code: int, body: bytes, name: str) -> None:
     assert name_in(code, body) == name
 
 
-def test_a_range_is_part_of_what_is_signed() -> None:
+def test_the_range_is_covered_by_the_signature() -> None:
     guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     asked = request(signer, range_="bytes=0-9")
@@ -75,7 +75,7 @@ def test_a_range_is_part_of_what_is_signed() -> None:
     assert status(guard, request(signer, range_="bytes=0-9")) == 200
 
 
-def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
+def test_an_older_request_of_the_same_connection_is_refused() -> None:
     guard = Guard((SECRET,), Clock())
     signer = signer_for(guard)
     first, second = request(signer), request(signer)
@@ -84,7 +84,7 @@ def test_an_older_request_of_the_same_connection_comes_too_late() -> None:
 
 
 @pytest.mark.parametrize("field", ["method", "target", "query", "body", "range", "secret", "server", "time", "session", "count", "mac"])
-def test_nothing_can_be_changed_on_the_way(field: str) -> None:
+def test_any_change_of_a_signed_request_is_detected(field: str) -> None:
     guard = Guard((SECRET,), Clock())
     signer = signer_for(Guard((SECRET,)) if field == "server" else guard, b"another secret..." if field == "secret" else SECRET)
     asked = request(signer, "POST", "/swarm/pull?a=1", b"{}", "bytes=0-9")
@@ -105,11 +105,11 @@ def test_nothing_can_be_changed_on_the_way(field: str) -> None:
 
 
 @given(st.text(max_size=120) | st.from_regex(r"2 [0-9]{1,12} [0-9a-fA-F]{15,17} [0-9]{1,16} [0-9a-f]{63,65}"))
-def test_no_text_is_taken_for_a_signature(value: str) -> None:
+def test_arbitrary_text_is_not_accepted_as_a_signature(value: str) -> None:
     assert status(Guard((SECRET,), Clock()), Request("GET", b"/x", {HEADER.lower(): value}, b"", "")) == 401
 
 
-def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
+def test_unsigned_requests_are_refused_except_ping() -> None:
     guard = Guard((SECRET,), Clock())
     for path in (b"/peer/registry", b"/swarm/pull", b"/peer/file/a", b"/tasks/a", b"/piece/a", b"/ping/", b"/v1/ping", b"//ping"):
         assert status(guard, Request("GET", path, {}, b"", "")) == 401
@@ -117,7 +117,7 @@ def test_who_shows_nothing_is_told_so_but_probes_are_answered() -> None:
     assert status(guard, Request("POST", b"/ping", {}, b"", "")) == 401
 
 
-def test_a_server_proves_that_it_has_the_secret_and_makes_no_signature_by_it() -> None:
+def test_a_server_proves_that_it_has_the_secret() -> None:
     nonce, other = "0" * 32, b"another secret of theirs"
     for secrets in ((SECRET,), (SECRET, other)):
         answer = Guard(secrets).answer_proof(Request("GET", (PROOF + nonce).encode(), {}, b"", ""))
@@ -131,11 +131,11 @@ def test_a_server_proves_that_it_has_the_secret_and_makes_no_signature_by_it() -
 
 
 @pytest.mark.parametrize("path", ["", "0" * 31, "0" * 33, "g" * 32, "0" * 31 + "%0a", "2%0a" + "0" * 28, "A" * 32])
-def test_nothing_but_a_nonce_is_proved(path: str) -> None:
+def test_only_nonces_are_proved(path: str) -> None:
     assert Guard((SECRET,)).answer_proof(Request("GET", (PROOF + path).encode(), {}, b"", "")) is None
 
 
-def test_a_proof_is_for_those_alone_who_show_a_secret() -> None:
+def test_proofs_are_given_to_signed_requests_only() -> None:
     guard = Guard((SECRET,), Clock())
     assert status(guard, Request("GET", (PROOF + "0" * 32).encode(), {}, b"", "")) == 401
     assert guard.answer_proof(Request("POST", (PROOF + "0" * 32).encode(), {}, b"", "")) is None
@@ -150,10 +150,10 @@ def test_a_clock_that_is_too_far_off_is_refused(late: float) -> None:
     assert status(guard, asked) == 403
 
 
-def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
+def test_sessions_are_bounded_and_dropped_ones_cannot_be_replayed() -> None:
     clock = Clock()
     guard = Guard((SECRET,), clock, sessions=4, share=100)
-    kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that run ahead most
+    kept = [request(signer_for(guard, now=lambda: clock.now + SKEW)) for _ in range(4)]  # the clocks that are furthest ahead
     assert [status(guard, asked) for asked in kept] == [200] * 4
     assert status(guard, request(signer_for(guard, now=clock))) == 503
     assert len(guard._sessions) == 4
@@ -164,7 +164,7 @@ def test_memory_is_bounded_and_no_forgotten_session_can_be_replayed() -> None:
     assert len(guard._sessions) == 1
 
 
-def test_sessions_are_shared_out_among_clients() -> None:
+def test_sessions_are_limited_per_client() -> None:
     clock = Clock()
     guard = Guard((SECRET,), clock, sessions=8, share=50)
 
@@ -179,7 +179,7 @@ def test_sessions_are_shared_out_among_clients() -> None:
     assert [comes("10.0.0.1") for _ in range(5)] == [200] * 4 + [503]
 
 
-def test_a_secret_is_a_file_of_some_length(tmp_path: Path) -> None:
+def test_a_secret_file_must_be_private_and_long_enough(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_bytes(SECRET + b"\n")
     for mode in (0o640, 0o604, 0o620):
@@ -195,13 +195,13 @@ def test_a_secret_is_a_file_of_some_length(tmp_path: Path) -> None:
             read_secret(str(bad))
 
 
-def test_nothing_of_it_is_imported_without_a_secret() -> None:
+def test_without_a_secret_no_cryptography_is_imported() -> None:
     code = "import sys, dfengine.client, dfengine.client.fetch, dfengine.client.local_peer\n" \
            "sys.exit(bool({'ssl', 'hmac', 'blake3', 'dfengine.net.secret'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_any_of_several_secrets_is_taken_and_none_besides() -> None:
+def test_any_of_several_secrets_is_accepted() -> None:
     guard = Guard((SECRET, b"another secret..."), Clock())
     assert status(guard, request(signer_for(guard))) == 200
     assert status(guard, request(signer_for(guard, b"another secret..."))) == 200

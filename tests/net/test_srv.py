@@ -1,4 +1,4 @@
-"""SRV records by dnspython, from a name server of this test; what of them can be called."""
+"""SRV records by dnspython, from a name server of this test, and the nodes made of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def server() -> Iterator[NameServer]:
     made.close()
 
 
-def test_records_become_nodes_for_as_long_as_they_say(server: NameServer) -> None:
+def test_records_become_nodes_that_are_valid_for_the_ttl_within_bounds(server: NameServer) -> None:
     server.records = ["10 5 8002 Sn1.test.", "20 0 9000 sn2.test."]
     found, seconds = srv.lookup(NAME, server.resolver())
     assert sorted(found, key=str) == [
@@ -36,14 +36,14 @@ def test_records_become_nodes_for_as_long_as_they_say(server: NameServer) -> Non
     ("records", "said"),
     [(None, "no such name"), ([], "no SRV records"), (["0 0 0 ."], "name no host"), (["0 0 0 sn.test."], "name no host")],
 )
-def test_what_names_nobody_is_told(server: NameServer, records: list[str] | None, said: str) -> None:
+def test_records_without_usable_hosts_are_reported(server: NameServer, records: list[str] | None, said: str) -> None:
     server.records = records
     with pytest.raises(SupernodeError, match=said):
         srv.lookup(NAME, server.resolver())
 
 
 @pytest.mark.parametrize("kind", ["silent", "garbage"])
-def test_a_name_server_that_says_nothing_is_given_up(server: NameServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_and_invalid_name_servers_are_given_up(server: NameServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(srv, "LIFETIME", 0.3)
     setattr(server, kind, True)
     with pytest.raises(SupernodeError, match="no name server answers"):
@@ -57,7 +57,7 @@ TARGETS = st.text(max_size=300) | st.sampled_from([".", "a.b.", "[::1]", "x://y"
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS, TARGETS)))
-def test_whatever_a_record_says_is_a_node_or_none(records: list[tuple[int, int, int, str]]) -> None:
+def test_any_record_yields_a_valid_node_or_none(records: list[tuple[int, int, int, str]]) -> None:
     for node in srv.nodes(records):
         assert 0 < node.port < 65536
         assert not node.lookup

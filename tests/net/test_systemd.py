@@ -1,4 +1,4 @@
-"""What a service manager is told, by a socket as it has one."""
+"""Notifications to a service manager, received on a socket of this test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfengine.net.systemd import ServiceManager
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: bool) -> None:
+def test_the_service_manager_is_notified_of_states_and_by_the_watchdog(tmp_path: Path, abstract: bool) -> None:
     address = f"@dfengine-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(address.replace("@", "\0"))
@@ -39,7 +39,7 @@ def test_the_manager_hears_of_each_state_and_of_life(tmp_path: Path, abstract: b
     {}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "tcp:1"}, {"NOTIFY_SOCKET": "/nowhere/at/all"}, {"NOTIFY_SOCKET": "/" + "x" * 500},
     {"WATCHDOG_USEC": "-1"}, {"WATCHDOG_USEC": "9" * 40}, {"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"},
 ])  # fmt: skip
-def test_nothing_fails_where_nobody_listens(given: dict[str, str]) -> None:
+def test_notifications_without_a_listener_are_ignored(given: dict[str, str]) -> None:
     manager = ServiceManager(given)
     assert not manager.notify("READY=1")
     assert manager.watchdog == 0

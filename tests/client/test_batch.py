@@ -1,4 +1,4 @@
-"""Many downloads: how many at once, which URL next, what is told, and how they end. No socket: downloads are replaced."""
+"""Batches of downloads: concurrency, order of URLs, reported outcomes and the end. No sockets: downloads are replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 60.0
 
 
 class Downloads:
-    """Replaces the downloads: `does` is called with each one's settings. most: that ran at once."""
+    """Replaces the downloads: `does` is called with each one's settings. most: maximum number running at once."""
 
     def __init__(self) -> None:
         self.does: Callable[[GetSettings], str] = lambda settings: settings.url
@@ -75,7 +75,7 @@ def all_of(files: Iterator[BatchFile], at_once: int, limit: int = 0) -> tuple[li
     return told, progress
 
 
-def test_each_file_ends_once_and_no_more_run_than_may(downloads: Downloads) -> None:
+def test_each_file_ends_once_and_at_most_the_allowed_number_run(downloads: Downloads) -> None:
     told, progress = all_of(wanted(100), 5)
     assert sorted(str(each.result) for each in told) == sorted(f"http://o/{n}" for n in range(100))
     assert 1 <= downloads.most <= 5
@@ -83,7 +83,7 @@ def test_each_file_ends_once_and_no_more_run_than_may(downloads: Downloads) -> N
     assert progress.name == "100 files"
 
 
-def test_each_has_its_part_of_the_limit(downloads: Downloads) -> None:
+def test_the_rate_limit_is_divided_among_downloads(downloads: Downloads) -> None:
     all_of(wanted(3), 4, limit=1000)
     assert {settings.locallimit for settings in downloads.seen} == {250}
     downloads.seen.clear()
@@ -91,8 +91,8 @@ def test_each_has_its_part_of_the_limit(downloads: Downloads) -> None:
     assert {settings.locallimit for settings in downloads.seen} == {0}
 
 
-def test_files_are_taken_when_somebody_is_free(downloads: Downloads) -> None:
-    """The row may have no end: what is taken beyond what runs is bounded by what was told."""
+def test_files_are_taken_from_the_iterator_when_a_worker_is_free(downloads: Downloads) -> None:
+    """The iterator may be endless: files taken ahead of the running ones are bounded by the outcomes reported."""
     taken = 0
     go_on = threading.Event()
 
@@ -121,7 +121,7 @@ def test_files_are_taken_when_somebody_is_free(downloads: Downloads) -> None:
     assert (len(told), taken) == (10_000, 10_000)
 
 
-def test_the_next_url_is_tried_when_the_remote_failed_and_the_first_failure_is_told(downloads: Downloads) -> None:
+def test_the_next_url_is_tried_after_a_remote_failure_and_the_first_failure_is_reported(downloads: Downloads) -> None:
     def does(settings: GetSettings) -> str:
         if settings.url.endswith("bad"):
             raise OriginError(f"no {settings.url}", 404)
@@ -138,14 +138,14 @@ def test_the_next_url_is_tried_when_the_remote_failed_and_the_first_failure_is_t
     assert [each.url for each in downloads.seen] == ["1/bad", "2/good", "3/bad", "4/bad", "5/full"]
 
 
-def test_what_is_wrong_or_here_already_is_told_without_a_download(downloads: Downloads) -> None:
+def test_invalid_and_present_files_are_reported_without_a_download(downloads: Downloads) -> None:
     settings = GetSettings(url="", output="f")
     told, _ = all_of(iter([BatchFile(settings, ("",), BadValue("no URL")), BatchFile(settings, ("1",), skipped=True)]), 1)
     assert [(str(each.error), each.result) for each in told] == [("no URL", None), ("None", None)]
     assert not downloads.seen
 
 
-def test_a_row_that_breaks_ends_with_what_was_begun(downloads: Downloads) -> None:
+def test_an_error_of_the_iterator_is_raised_after_the_started_downloads_end(downloads: Downloads) -> None:
     def files() -> Iterator[BatchFile]:
         yield from wanted(5)
         raise StorageError("the list cannot be read")
@@ -156,7 +156,7 @@ def test_a_row_that_breaks_ends_with_what_was_begun(downloads: Downloads) -> Non
     assert len(told) == 5
 
 
-def test_a_fault_of_the_program_is_told_of_its_file(downloads: Downloads) -> None:
+def test_an_internal_error_is_reported_for_its_file(downloads: Downloads) -> None:
     def does(settings: GetSettings) -> str:
         raise ZeroDivisionError
 
@@ -165,7 +165,7 @@ def test_a_fault_of_the_program_is_told_of_its_file(downloads: Downloads) -> Non
     assert [type(each.error) for each in told] == [ZeroDivisionError] * 2
 
 
-def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
+def test_stop_ends_running_downloads_and_starts_none(downloads: Downloads) -> None:
     """Called by the thread that ran them, as after a signal."""
 
     class Interrupt(BaseException):
@@ -185,15 +185,15 @@ def test_stop_ends_what_runs_and_begins_nothing(downloads: Downloads) -> None:
     made = Batch(wanted(50), 2, BatchProgress())
     with pytest.raises(Interrupt):
         made.run(interrupted)
-    until(lambda: len(downloads.seen) == 3, "two that run")
+    until(lambda: len(downloads.seen) == 3, "two running downloads")
     made.stop(Cancelled("stopped"), told.append)
     assert [type(each.error) for each in told] == [Cancelled] * 2
     assert len(downloads.seen) == 3
 
 
 @pytest.mark.parametrize("slow", ["stuck", "ending"])
-def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
-    """It is stuck, or its thread gets no time to hand over how it went."""
+def test_stop_reports_downloads_that_do_not_end_in_time(downloads: Downloads, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """A download is stuck, or its thread has no time to hand over its outcome."""
     go_on, told = threading.Event(), list[BatchOutcome]()
 
     class Interrupt(BaseException):
@@ -215,7 +215,7 @@ def test_stop_tells_of_what_does_not_end_in_time(downloads: Downloads, monkeypat
     made, before = Batch(wanted(50), 3, BatchProgress()), {*threading.enumerate()}
     with pytest.raises(Interrupt):
         made.run(interrupted)
-    until(lambda: len(downloads.seen) == 4, "three that run")
+    until(lambda: len(downloads.seen) == 4, "three running downloads")
     made.stop(Cancelled("stopped"), told.append)
     assert sorted((each.wanted.settings.output, type(each.error)) for each in told) == [(f"f{n}", Cancelled) for n in (1, 2, 3)]
     assert not made.unfinished(Cancelled("stopped"))
@@ -233,7 +233,7 @@ class Watched:
         return -1, peers, supernode, origin, resumed
 
 
-def test_bytes_are_those_of_all_and_never_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_byte_counters_are_summed_over_downloads_and_never_decrease(capsys: pytest.CaptureFixture[str]) -> None:
     progress = BatchProgress(3, 1000)
     first, second = FileProgress(progress), FileProgress(progress)
     running = Watched(1, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""The plan as a state machine: every piece comes in the end while one source lives, none twice, none is lost."""
+"""The plan as a state machine: every piece is fetched once and none is lost as long as one source works."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def finish(of: Plan, job: Job, now: float) -> None:
 
 
 class TestOnePiece:
-    def test_the_way_of_a_piece(self) -> None:
+    def test_a_piece_is_offered_assigned_received_and_reported(self) -> None:
         one = plan(1)
         assert (one.unrequested(), one.idle_thread, one.finished) == (1, True, False)
         assert one.offer(0, "d", [A], 1.0)
@@ -49,7 +49,7 @@ class TestOnePiece:
         assert one.drain() == ([(0, "a")], [])
         assert one.drain() == ([], [])
 
-    def test_an_alternate_is_taken_at_once_when_the_first_source_fails(self) -> None:
+    def test_an_alternate_source_is_assigned_at_once_when_the_first_fails(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A, B], 0.0)
         first = one.assign(0.0)
@@ -61,7 +61,7 @@ class TestOnePiece:
         finish(one, second, 0.2)
         assert one.drain() == ([(0, "b")], [(0, "a", "gone")])
 
-    def test_whether_another_source_could_be_asked(self) -> None:
+    def test_has_alternative_ignores_failed_and_current_sources(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A, B], 0.0)
         first = one.assign(0.0)
@@ -72,13 +72,13 @@ class TestOnePiece:
         assert second is not None
         assert not one.has_alternative(second, 0.1)
         one.offer(0, "d", [B], 0.15)
-        assert not one.has_alternative(second, 0.15), "it is asked already"
+        assert not one.has_alternative(second, 0.15), "the only source offered is the current one"
         one.offer(0, "d", [B, C], 0.2)
         assert one.has_alternative(second, 0.2)
         finish(one, second, 0.3)
         assert not one.has_alternative(second, 0.3)
 
-    def test_a_piece_without_sources_left_is_wanted_again(self) -> None:
+    def test_a_piece_without_sources_is_requested_again(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
         job = one.assign(0.0)
@@ -89,7 +89,7 @@ class TestOnePiece:
         one.offer(0, "d", [A], 2.0)
         assert one.assign(2.0) is not None
 
-    def test_what_was_given_back_may_be_taken_from_the_same_source(self) -> None:
+    def test_a_released_piece_may_be_assigned_to_the_same_source(self) -> None:
         one = plan(1)
         one.offer(0, "d", [A], 0.0)
         job = one.assign(0.0)
@@ -100,7 +100,7 @@ class TestOnePiece:
         assert again is not None
         assert again.source == A
 
-    def test_an_offer_of_what_is_here_is_reported_as_done(self) -> None:
+    def test_an_offer_of_a_stored_piece_is_reported_as_done(self) -> None:
         one = plan(2)
         one.add_stored([1])
         assert one.offer(1, "d", [A, B], 0.0)
@@ -135,7 +135,7 @@ class TestOnePiece:
 
 
 class TestSources:
-    def test_a_source_that_fails_thrice_is_left_for_a_while(self) -> None:
+    def test_a_source_that_fails_repeatedly_is_avoided_for_a_while(self) -> None:
         many = plan(9)
         for n in range(FAULTS):
             many.offer(n, "d", [A], 0.0)
@@ -149,7 +149,7 @@ class TestSources:
         assert many.offer(7, "d", [A], 5.0 + AVOID)
         assert many.refused == 0
 
-    def test_it_is_left_twice_as_long_each_time(self) -> None:
+    def test_the_time_of_avoidance_doubles_each_time(self) -> None:
         health, now = Health(), 0.0
         for wait in (AVOID, 2 * AVOID, 4 * AVOID):
             assert [health.fault("a", "gone", now) for _ in range(FAULTS)] == [False] * (FAULTS - 1) + [True]
@@ -157,7 +157,7 @@ class TestSources:
             now += wait
             assert not health.is_avoided(A, now)
 
-    def test_a_slot_kept_by_a_source_that_is_not_asked_any_more_is_given_back(self) -> None:
+    def test_a_slot_at_a_source_that_is_avoided_is_returned(self) -> None:
         many = plan(9)
         many.offer(8, "d", [A, B], 0.0)
         for n in range(FAULTS):
@@ -176,7 +176,7 @@ class TestSources:
         assert many.drain() == ([], [(8, "b", "gone"), (8, "a", "other")])
         assert many.unrequested() == 9
 
-    def test_a_success_forgives_failures(self) -> None:
+    def test_a_success_resets_failures(self) -> None:
         many = plan(9)
         for n, good in enumerate([False, False, True, False, False]):
             many.offer(n, "d", [A], 0.0)
@@ -188,7 +188,7 @@ class TestSources:
                 many.failed(job, "gone", 0.0)
         assert many.offer(8, "d", [A], 0.0)
 
-    def test_a_liar_is_left_for_good_and_its_other_offers_are_returned(self) -> None:
+    def test_a_source_with_a_wrong_digest_is_avoided_permanently_and_its_offers_returned(self) -> None:
         many = plan(3)
         many.offer(0, "d", [A], 0.0)
         many.offer(1, "d", [A], 0.0)
@@ -204,7 +204,7 @@ class TestSources:
         many.forget_offers()
         assert not many.offer(1, "d", [A], 1e9)
 
-    def test_an_unusable_first_source_is_told_and_the_next_one_taken(self) -> None:
+    def test_an_avoided_first_source_is_reported_and_the_next_one_assigned(self) -> None:
         many = plan(3)
         many.offer(0, "d", [A], 0.0)
         job = many.assign(0.0)
@@ -217,7 +217,7 @@ class TestSources:
         assert other is not None
         assert other.source == B
 
-    def test_a_new_supernode_forgives_all_but_lies(self) -> None:
+    def test_a_new_supernode_resets_failures(self) -> None:
         many = plan(9)
         for n in range(FAULTS):
             many.offer(n, "d", [A], 0.0)
@@ -227,7 +227,7 @@ class TestSources:
         many.forget_offers()
         assert many.offer(8, "d", [A], 0.0)
 
-    def test_the_connection_that_is_open_is_preferred(self) -> None:
+    def test_a_source_with_an_open_connection_is_preferred(self) -> None:
         many = plan(3)
         many.offer(0, "d", [A], 0.0)
         many.offer(1, "d", [B], 0.0)
@@ -241,7 +241,7 @@ class TestSources:
 
 
 def late(of: Plan) -> None:
-    """Three pieces of one second each: what a late piece is, is known now."""
+    """A plan that knows from three pieces of one second each when a piece is late."""
     for n in range(3):
         of.offer(n, "d", [A], 0.0)
         job = of.assign(0.0)
@@ -251,7 +251,7 @@ def late(of: Plan) -> None:
 
 
 class TestHedges:
-    def test_nothing_is_asked_for_twice_while_something_else_is_left(self) -> None:
+    def test_no_piece_is_hedged_while_other_pieces_can_be_requested(self) -> None:
         many = plan(5)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
@@ -262,9 +262,9 @@ class TestHedges:
         assert hedge is not None
         assert (hedge.piece, hedge.source, many.hedged) == (3, B, 1)
         assert many.hedged == 1
-        assert many.assign(100.0) is None, "twice is enough"
+        assert many.assign(100.0) is None, "a piece is hedged twice"
 
-    def test_only_a_late_piece_is_asked_for_twice(self) -> None:
+    def test_only_a_late_piece_is_hedged(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
@@ -274,7 +274,7 @@ class TestHedges:
         assert many.assign(due - 0.01) is None
         assert many.assign(due) is not None
 
-    def test_the_first_of_two_wins_and_the_other_is_lost_without_blame(self) -> None:
+    def test_the_first_of_two_jobs_wins_and_the_other_is_lost_without_a_fault(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
@@ -288,7 +288,7 @@ class TestHedges:
         assert many.finished
         assert many.drain() == ([(3, "b")], [])
 
-    def test_a_loser_that_fails_later_changes_nothing(self) -> None:
+    def test_a_losing_job_that_fails_later_changes_nothing(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
@@ -299,7 +299,7 @@ class TestHedges:
         many.failed(slow, "gone", 102.0)
         assert (many.finished, many._running, many.failures) == (True, 0, [])
 
-    def test_when_one_of_two_fails_the_other_goes_on(self) -> None:
+    def test_when_one_of_two_jobs_fails_the_other_continues(self) -> None:
         many = plan(4)
         late(many)
         many.offer(3, "d", [A, B], 1.0)
@@ -311,7 +311,7 @@ class TestHedges:
         finish(many, slow, 102.0)
         assert many.finished
 
-    def test_a_stream_hedges_its_next_piece_while_others_wait(self) -> None:
+    def test_a_stream_hedges_its_next_piece_although_others_can_be_requested(self) -> None:
         window = Window(8, 20)
         stream = Plan(window, 4, order=lambda n: n, hedge_next=0.5)
         late(stream)
@@ -321,7 +321,7 @@ class TestHedges:
             stream.offer(n, "d", [A, B], 1.0)
         first = stream.assign(1.0)
         assert first is not None
-        assert first.piece == 3, "the lowest first"
+        assert first.piece == 3, "the lowest piece is hedged first"
         hedge = stream.assign(50.0)
         assert hedge is not None
         assert (hedge.piece, hedge.source, stream.hedged) == (3, B, 1)
@@ -338,12 +338,12 @@ class TestWindow:
         job = stream.assign(0.0)
         assert job is not None
         finish(stream, job, 0.0)
-        assert stream.unrequested() == 0, "what is here but not delivered holds its place"
+        assert stream.unrequested() == 0, "stored pieces that are not delivered occupy the window"
         window.ack(0)
         assert stream.unrequested() == 1
         assert stream.offer(2, "d", [A], 0.0)
 
-    def test_an_unknown_number_of_pieces(self) -> None:
+    def test_pieces_of_a_file_of_unknown_length_are_requested_until_the_end_is_known(self) -> None:
         unknown = plan(-1)
         assert (unknown.unrequested(), unknown.to_request()) == (-1, 4)
         unknown.offer(0, "d", [A], 0.0)
@@ -356,12 +356,12 @@ class TestWindow:
         assert unknown.finished
         assert unknown.assign(0.0) is None, "piece 5 does not exist"
 
-    def test_appetite_is_bounded_by_workers_and_by_what_is_left(self) -> None:
+    def test_requests_are_bounded_by_threads_and_missing_pieces(self) -> None:
         assert plan(100, workers=4).to_request() == 8
         assert plan(3, workers=4).to_request() == 3
         slow = plan(100, workers=4)
         late(slow)
-        assert slow.to_request() == 5, "pieces of a second need one in hand, not four"
+        assert slow.to_request() == 5, "with pieces of one second, one in advance suffices"
 
 
 CIDS = ["live", "p1", "p2", "p3"]
@@ -369,7 +369,7 @@ PORTS = {cid: 15000 + at for at, cid in enumerate(CIDS)}
 
 
 class PlanMachine(RuleBasedStateMachine):
-    """Offers, workers and failures in any order against a list of what must be true."""
+    """Offers, threads and failures in any order, checked against invariants."""
 
     @initialize(count=st.integers(1, 12), workers=st.integers(1, 4), told=st.booleans())
     def begin(self, count: int, workers: int, told: bool) -> None:
@@ -408,7 +408,7 @@ class PlanMachine(RuleBasedStateMachine):
     def arrive(self, data: st.DataObject) -> None:
         job = self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))
         won = self.plan.arrived(job, self.now)
-        assert won == (job.piece not in self.here and all(other.piece != job.piece for other in self.landing)), "one winner a piece"
+        assert won == (job.piece not in self.here and all(other.piece != job.piece for other in self.landing)), "a piece has two winners"
         if won:
             self.landing.append(job)
 
@@ -482,7 +482,7 @@ class PlanMachine(RuleBasedStateMachine):
             assert 0 <= self.plan.unrequested() <= self.count - len(self.here)
 
     def teardown(self) -> None:
-        """Whatever happened: with one source that works, every piece comes."""
+        """After any sequence of events: with one source that works, every piece is fetched."""
         if not hasattr(self, "plan"):
             return
         for job in self.jobs:
@@ -500,7 +500,7 @@ class PlanMachine(RuleBasedStateMachine):
                     self.plan.written(given)
             if self.plan.finished:
                 break
-        assert self.plan.finished, "no piece is lost"
+        assert self.plan.finished, "a piece is lost"
         assert self.plan._running == 0
         assert self.plan.hedge_at() == math.inf
 

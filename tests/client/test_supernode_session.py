@@ -1,4 +1,4 @@
-"""Both ways of pulling, with the supernode's answers as values: no socket, no waiting."""
+"""Both kinds of pull sessions, with the supernode's responses as values, without sockets and waiting."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GEOMETRY = Geometry(3 * (SIZE - 5) + 7, SIZE)
 
 
 class Line:
-    """A connection whose answers are written down beforehand."""
+    """A connection with prepared responses."""
 
     served, usable = 1, True
     readable = False
@@ -70,7 +70,7 @@ class Line:
         os.close(self._never)
 
     def queries(self, path: str) -> list[dict[str, str]]:
-        """Of the requests to `path`, and forgets them."""
+        """Return and remove the requests to `path`."""
         found = [urlsplit(target) for _, target, _ in self.sent if urlsplit(target).path == path]
         self.sent = [each for each in self.sent if urlsplit(each[1]).path != path]
         return [{key: values[0] for key, values in parse_qs(url.query, keep_blank_values=True).items()} for url in found]
@@ -124,7 +124,7 @@ def unknown(tmp_path: Path) -> Iterator[Transfer]:
 
 
 def fetch(transfer: Transfer) -> list[int]:
-    """What the threads would do, at once."""
+    """Do what the fetch threads do, at once."""
     fetched = []
     while (job := transfer.plan.assign(0.0)) is not None:
         assert transfer.plan.arrived(job, 0.0)
@@ -143,7 +143,7 @@ class TestLegacy:
     def offers(self, *pieces: dict[str, Any]) -> bytes:
         return msgspec.json.encode({"code": 601, "data": list(pieces)})
 
-    def test_start_pieces_reports_and_the_end(self, line: Line, transfer: Transfer) -> None:
+    def test_a_session_starts_reports_its_pieces_and_receives_the_digest(self, line: Line, transfer: Transfer) -> None:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(*(self.piece(n) for n in range(4)))]
         pull.step(transfer, 0.0)
@@ -161,16 +161,16 @@ class TestLegacy:
         assert [query["pieceRange"] for query in line.queries("/peer/piece/suc")] == [GEOMETRY.range_text(n) for n in range(4)]
         assert pull.finished_md5 == "abc"
         pull.step(transfer, 0.0)
-        assert line.sent == [], "when it has said that all is here, it is asked no more"
+        assert line.sent == [], "requests are sent after the end"
 
-    def test_waiting_is_not_a_loop(self, line: Line, transfer: Transfer) -> None:
+    def test_waiting_does_not_loop(self, line: Line, transfer: Transfer) -> None:
         pull = LegacySession(member(line, False))
         line.answers = [b'{"code":602,"msg":"peer should wait"}']
         for _ in range(5):
             pull.step(transfer, 0.0)
         assert len(line.queries("/peer/task")) == 1
 
-    def test_at_the_limit_nothing_is_asked_until_a_piece_is_reported(self, line: Line, transfer: Transfer) -> None:
+    def test_at_the_supernodes_limit_no_request_is_sent_until_a_piece_is_reported(self, line: Line, transfer: Transfer) -> None:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0)), b'{"code":601,"msg":"peer continue"}']
         pull.step(transfer, 0.0)
@@ -185,7 +185,7 @@ class TestLegacy:
         pull.step(transfer, 0.0)
         assert [query["result"] for query in line.queries("/peer/task")] == ["503"]
 
-    def test_a_failure_is_reported_and_brings_a_new_offer(self, line: Line, transfer: Transfer) -> None:
+    def test_a_failure_is_reported_and_followed_by_a_new_offer(self, line: Line, transfer: Transfer) -> None:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0))]
         pull.step(transfer, 0.0)
@@ -199,7 +199,7 @@ class TestLegacy:
         assert [query["result"] for query in line.queries("/peer/task")] == ["500"]
         assert fetch(transfer) == [0]
 
-    def test_an_offer_of_a_held_piece_is_answered_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
+    def test_an_offer_of_a_stored_piece_is_reported_without_fetching_it(self, line: Line, transfer: Transfer) -> None:
         transfer.plan.add_stored([0])
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0)), b'{"code":602}']
@@ -208,7 +208,7 @@ class TestLegacy:
         assert [query["pieceRange"] for query in line.queries("/peer/piece/suc")] == [GEOMETRY.range_text(0)]
         assert fetch(transfer) == []
 
-    def test_the_length_is_told_at_the_end(self, line: Line, unknown: Transfer) -> None:
+    def test_the_length_is_learnt_from_the_final_response(self, line: Line, unknown: Transfer) -> None:
         pull = LegacySession(member(line, False))
         line.answers = [self.offers(self.piece(0), self.piece(1))]
         pull.step(unknown, 0.0)
@@ -234,7 +234,9 @@ class TestLegacy:
             (b'{"code":601,"data":{}}', ProtocolViolation),
         ],
     )
-    def test_answers_that_end_it(self, line: Line, transfer: Transfer, answer: bytes, error: type[Exception]) -> None:
+    def test_refusals_and_malformed_responses_end_the_session(
+        self, line: Line, transfer: Transfer, answer: bytes, error: type[Exception]
+    ) -> None:
         line.answers = [answer]
         with pytest.raises(error):
             LegacySession(member(line, False)).step(transfer, 0.0)
@@ -250,7 +252,7 @@ class TestLegacy:
             {"range": f"{-SIZE}--1", "pieceNum": -1},
         ],
     )
-    def test_offers_of_no_piece(self, line: Line, transfer: Transfer, but: dict[str, Any]) -> None:
+    def test_offers_of_invalid_pieces_are_refused(self, line: Line, transfer: Transfer, but: dict[str, Any]) -> None:
         line.answers = [self.offers(self.piece(0, **but))]
         with pytest.raises(ProtocolViolation):
             LegacySession(member(line, False)).step(transfer, 0.0)
@@ -262,7 +264,7 @@ class TestNative:
         return wire.encode(wire.Pulled(wire.CONTINUE, [wire.Offer(n, digest, (where,)) for n in pieces], **more))
 
     def receiving(self, line: Line, transfer: Transfer) -> tuple[NativeSession, Job, Any]:
-        """A link whose first piece is being received: its connection has had 7 bytes before."""
+        """A session whose first piece is being received, over a connection that received 7 bytes before."""
         pull = NativeSession(member(line, True), [])
         line.answers = [self.offers(0)]
         pull.step(transfer, 0.0)
@@ -273,13 +275,13 @@ class TestNative:
         assert transfer.begin(job, connection)
         return pull, job, connection
 
-    def test_a_piece_that_is_about_to_be_whole_is_told_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
+    def test_a_piece_close_to_its_end_is_announced_once_and_at_once(self, line: Line, transfer: Transfer) -> None:
         pull, job, connection = self.receiving(line, transfer)
         job.began -= 5.0
         connection.receiver.total += SIZE // 8
         line.answers = [wire.encode(wire.Pulled(wire.WAIT))] * 2
         pull.step(transfer, 0.0)
-        assert all(not sent.ending for sent in line.pulls()), "too little of it is here"
+        assert all(not sent.ending for sent in line.pulls()), "announced before the lead time"
         connection.receiver.total += SIZE * 3 // 4 + SIZE // 10
         pull.step(transfer, 0.0)
         pull.step(transfer, 0.0)
@@ -289,7 +291,7 @@ class TestNative:
         assert all(not sent.ending for sent in line.pulls())
         transfer.drop(job)
 
-    def test_how_quick_the_link_is_is_told_once_before_the_first_piece_is_whole(self, line: Line, transfer: Transfer) -> None:
+    def test_the_links_pace_is_reported_once_before_the_first_piece_is_complete(self, line: Line, transfer: Transfer) -> None:
         pull, job, connection = self.receiving(line, transfer)
         told = []
         for eighths in (0, 1, 2, 3, 4):
@@ -298,11 +300,11 @@ class TestNative:
             pull.step(transfer, 0.0)
             told += [(eighths, sent.pace) for sent in line.pulls() if sent.pace]
             time.sleep(0.02)
-        assert [eighths for eighths, _ in told] == [3], "two eighths after the first one"
+        assert [eighths for eighths, _ in told] == [3], "two eighths after the first measurement"
         assert told[0][1] >= 4 * 0.04
         transfer.drop(job)
 
-    def test_a_wish_offers_and_reports(self, line: Line, transfer: Transfer) -> None:
+    def test_pulls_state_wanted_pieces_and_report_received_ones(self, line: Line, transfer: Transfer) -> None:
         pull = NativeSession(member(line, True), [])
         line.answers = [self.offers(2, 0)]
         pull.step(transfer, 0.0)
@@ -319,7 +321,7 @@ class TestNative:
         (second,) = line.pulls()
         assert (second.want, second.done) == (2, [(0, "p"), (2, "p")])
 
-    def test_what_is_held_is_announced_once(self, line: Line, transfer: Transfer) -> None:
+    def test_stored_pieces_are_announced_once(self, line: Line, transfer: Transfer) -> None:
         transfer.plan.add_stored([0, 1])
         pull = NativeSession(member(line, True), [(0, 2)])
         line.answers = [self.offers(2)]
@@ -331,8 +333,8 @@ class TestNative:
         assert (first.held, first.want) == ([(0, 2)], 2)
         assert (last.held, last.done, last.want, last.wait) == ([], [(2, "p")], 0, 0.0)
 
-    def test_many_runs_are_told_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
-        """As many as one pull may have in each, and nothing is asked for before the last."""
+    def test_many_runs_are_announced_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
+        """Each pull has the maximum number of runs, and only the last one requests pieces."""
         runs = [(2 * n, 2 * n + 1) for n in range(3 * MOST_REPORTED)]
         pull = NativeSession(member(line, True), runs)
         line.answers = [self.offers(), self.offers(), self.offers(2)]
@@ -343,13 +345,13 @@ class TestNative:
         assert [len(one.held) for one in told] == [MOST_REPORTED] * 3
         assert [one.want > 0 for one in told] == [False, False, True]
 
-    def test_a_last_word_tells_all(self, line: Line, transfer: Transfer) -> None:
+    def test_conclude_reports_all_pieces_in_several_pulls(self, line: Line, transfer: Transfer) -> None:
         transfer.plan.done.extend((0, "p") for _ in range(2 * MOST_REPORTED + 1))
         line.answers = [self.offers(), self.offers(), self.offers()]
         NativeSession(member(line, True), []).conclude(transfer)
         assert [len(one.done) for one in line.pulls()] == [MOST_REPORTED, MOST_REPORTED, 1]
 
-    def test_the_length_comes_with_an_answer(self, line: Line, unknown: Transfer) -> None:
+    def test_a_response_may_state_the_length(self, line: Line, unknown: Transfer) -> None:
         pull = NativeSession(member(line, True), [])
         line.answers = [self.offers(0, length=99, count=1)]
         pull.step(unknown, 0.0)
@@ -357,12 +359,12 @@ class TestNative:
         assert fetch(unknown) == [0]
         assert unknown.plan.finished
 
-    def test_another_length_than_before(self, line: Line, transfer: Transfer) -> None:
+    def test_a_response_with_another_length_is_a_protocol_violation(self, line: Line, transfer: Transfer) -> None:
         line.answers = [self.offers(0, length=99, count=1)]
         with pytest.raises(ProtocolViolation, match="length"):
             NativeSession(member(line, True), []).step(transfer, 0.0)
 
-    def test_a_supernode_that_offers_only_liars_is_left(
+    def test_a_supernode_that_offers_only_avoided_sources_is_abandoned(
         self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pull = NativeSession(member(line, True), [])
@@ -399,28 +401,30 @@ class TestNative:
             (wire.Pulled(wire.CONTINUE, [wire.Offer(0, "ab", ())]), ProtocolViolation),
         ],
     )
-    def test_answers_that_end_it(self, line: Line, transfer: Transfer, answer: wire.Pulled, error: type[Exception]) -> None:
+    def test_refusals_and_malformed_responses_end_the_session(
+        self, line: Line, transfer: Transfer, answer: wire.Pulled, error: type[Exception]
+    ) -> None:
         line.answers = [wire.encode(answer)]
         with pytest.raises(error):
             NativeSession(member(line, True), []).step(transfer, 0.0)
 
-    def test_who_is_told_to_have_all_says_what_is_not_here(self, line: Line, transfer: Transfer) -> None:
-        """A supernode may know an earlier download of this name. It is left when it says so again."""
+    def test_a_supernode_that_considers_the_download_complete_is_told_the_missing_pieces(self, line: Line, transfer: Transfer) -> None:
+        """It may remember an earlier download of this name. If it repeats the response, the session ends."""
         pull = NativeSession(member(line, True), [])
         line.answers = [wire.encode(wire.Pulled(wire.FINISHED))]
         pull.step(transfer, 0.0)
         assert [each.evicted for each in line.pulls()] == [[]]
-        time.sleep(0.11)  # at most so long is paused after an answer without pieces
+        time.sleep(0.11)  # longest pause after a response without pieces
         pull.step(transfer, 0.0)
         assert [each.evicted for each in line.pulls()] == [[(n, n + 1) for n in range(GEOMETRY.count)]]
         line.answers = [wire.encode(wire.Pulled(wire.FINISHED))]
         with pytest.raises(SupernodeError, match="4 pieces are missing"):
             pull.step(transfer, 0.0)
 
-    def test_what_is_wished_in_vain_is_said_not_to_be_here(
+    def test_pieces_requested_in_vain_are_reported_as_missing(
         self, line: Line, transfer: Transfer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A pull was parked as long as it may be: the supernode may believe that it is here."""
+        """A pull was parked for the maximum time: the supernode may assume that the pieces are stored here."""
         clock = [1000.0]
         monkeypatch.setattr("dfengine.client.native.time.monotonic", lambda: clock[0])
         pull = NativeSession(member(line, True), [])
@@ -433,20 +437,20 @@ class TestNative:
         pull._send(transfer, 4, 20.0)
         assert [each.evicted for each in line.pulls()] == [[(0, 1), (2, 3), (3, 4)]]
 
-    def test_an_answer_that_was_not_asked_for(self, line: Line, transfer: Transfer) -> None:
+    def test_an_unsolicited_response_is_a_protocol_violation(self, line: Line, transfer: Transfer) -> None:
         pull = NativeSession(member(line, True), [])
         line.answers = [self.offers(0), self.offers(1)]
         pull.step(transfer, 0.0)
         with pytest.raises(ProtocolViolation, match="unsolicited"):
             pull.step(transfer, 0.0)
 
-    def test_what_came_before_the_first_question_is_no_answer_to_it(self, line: Line, transfer: Transfer) -> None:
+    def test_bytes_received_before_the_first_request_are_a_protocol_violation(self, line: Line, transfer: Transfer) -> None:
         line.readable, line.answers = True, [self.offers(0)]
         with pytest.raises(ProtocolViolation, match="unsolicited"):
             NativeSession(member(line, True), []).step(transfer, 0.0)
 
     @pytest.mark.parametrize("answer", [b'{"code":200}', b"", b"null", b"{}", b'{"code":601,"offers":[[1]]}', b"[" * 100_000, b"\xff"])
-    def test_garbage(self, line: Line, transfer: Transfer, answer: bytes) -> None:
+    def test_garbage_ends_the_session(self, line: Line, transfer: Transfer, answer: bytes) -> None:
         line.answers = [answer]
         with pytest.raises((ProtocolViolation, SupernodeError)):
             NativeSession(member(line, True), []).step(transfer, 0.0)
@@ -460,11 +464,11 @@ class TestRegistration:
         decoded = messages.decode_registered(msgspec.json.encode(answer))
         return supernode_session._accept(Dialer(), SupernodeAddress("supernode"), line, "me", decoded)  # type: ignore[arg-type]
 
-    def test_of_1x(self, line: Line) -> None:
+    def test_a_1x_supernodes_registration_starts_a_legacy_membership(self, line: Line) -> None:
         got = self.accept(line, {"code": 200, "data": GOOD})
         assert (got.native, got.task, got.geometry, got.generation) == (False, "t", Geometry(10, SIZE), b"")
 
-    def test_of_ours(self, line: Line) -> None:
+    def test_our_supernodes_registration_starts_a_native_membership(self, line: Line) -> None:
         got = self.accept(line, {"code": 200, "data": {**GOOD, "native": 1, "digest": "xxh3", "generation": "g1"}})
         assert (got.native, got.algorithm, got.generation) == (True, "xxh3", b"g1")
 
@@ -482,7 +486,7 @@ class TestRegistration:
             {"code": 200, "data": {**GOOD, "native": 1, "digest": "crc32"}},
         ],
     )
-    def test_refusals_and_nonsense(self, line: Line, answer: Any) -> None:
+    def test_refused_and_malformed_registrations_are_errors_of_one_line(self, line: Line, answer: Any) -> None:
         with pytest.raises((SupernodeError, ProtocolViolation)) as error:
             self.accept(line, answer)
         assert "\n" not in str(error.value)
@@ -498,5 +502,5 @@ class TestRegistration:
         ("two\nlines", "two lines"),
     ],
 )
-def test_a_refusal_says_the_reason_alone(message: str, reason: str) -> None:
+def test_the_reason_is_extracted_from_a_refusals_message(message: str, reason: str) -> None:
     assert supernode_session.reason(message) == reason

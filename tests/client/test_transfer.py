@@ -1,4 +1,4 @@
-"""What a transfer's threads share, where nothing of a real connection is needed: silence, spare threads, and cutting."""
+"""State shared by a transfer's threads, without real connections: silence of sources, spare threads, and cut connections."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SOURCES = [Source("a", "127.0.0.1", 15001, "/peer/file/a"), Source("b", "127.0.0
 
 
 class Line:
-    """As much of a connection as a transfer looks at."""
+    """The part of a connection that a transfer inspects."""
 
     def __init__(self) -> None:
         self.receiver = SimpleNamespace(total=0)
         self.unread = 0
 
     def stop(self) -> None:
-        """Nothing runs on it."""
+        """No thread runs on it."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def begun(transfer: Transfer) -> tuple[Job, Line]:
 
 
 def listen(transfer: Transfer, clock: list[float], seconds: float) -> bool:
-    """Look at the sources for so long, as often as a download does; what the last look said."""
+    """Check the sources for that long, as often as a download does. Return the last check's result."""
     needs = False
     for _ in range(int(seconds * 10)):
         clock[0] += 0.1
@@ -79,7 +79,7 @@ def test_a_source_that_sends_nothing_is_silent_and_another_thread_is_needed(tran
 
 
 @pytest.mark.parametrize("what", ["bytes wait in this host", "this host writes", "this process was stopped"])
-def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transfer, clock: list[float], what: str) -> None:
+def test_delays_of_this_host_are_not_attributed_to_the_source(transfer: Transfer, clock: list[float], what: str) -> None:
     job, line = begun(transfer)
     line.unread = int(what == "bytes wait in this host")
     job.writing = what == "this host writes"
@@ -97,10 +97,10 @@ def test_what_this_host_does_not_do_is_not_blamed_on_the_source(transfer: Transf
 @pytest.mark.parametrize(
     ("unread", "slow"), [(1 << 20, False), (1005, False), (400, True)], ids=["this host", "the rest of the piece", "the source"]
 )
-def test_a_source_is_slow_unless_it_has_sent_much_that_is_not_read_yet(
+def test_a_source_is_slow_unless_many_of_its_bytes_are_unread(
     transfer: Transfer, clock: list[float], unread: int, slow: bool
 ) -> None:
-    """Some bytes always wait: a thread is woken for many at once. They excuse the source if no others are missing."""
+    """Some bytes are always unread, as a thread is woken for many at once. They excuse the source only if no others are missing."""
     supernode = Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")
     transfer.offer([(n, "d", [SOURCES[0], supernode]) for n in range(3)])
     job = transfer.next_job(None)
@@ -115,8 +115,8 @@ def test_a_source_is_slow_unless_it_has_sent_much_that_is_not_read_yet(
     assert job.silent is slow
 
 
-def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfer, clock: list[float]) -> None:
-    """Neither by the time that its piece takes then, nor by the rate of it."""
+def test_a_source_is_not_slow_because_this_process_was_suspended(transfer: Transfer, clock: list[float]) -> None:
+    """Neither the piece's duration nor its rate counts then."""
     for _ in range(3):
         transfer.plan.timing.add(1.0)
     transfer.offer([(n, "d", [SOURCES[0], Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
@@ -127,13 +127,13 @@ def test_a_source_is_not_slow_because_this_process_was_stopped(transfer: Transfe
         transfer.check_sources(0.0)
         assert not job.silent, step
     assert transfer.plan.arrived(job, clock[0])
-    assert transfer.plan.timing.mean < 2.0, "how long pieces take is not learned from it"
+    assert transfer.plan.timing.mean < 2.0, "the suspension changed the measured duration of pieces"
     assert transfer.plan.drain()[1] == []
 
 
 @pytest.mark.parametrize("step", [1.0, 1.2, 1.4])
-def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transfer, clock: list[float], step: float) -> None:
-    """The first bytes after it, or none in a moment, are no rate."""
+def test_a_rate_is_measured_anew_after_this_process_was_suspended(transfer: Transfer, clock: list[float], step: float) -> None:
+    """The first bytes afterwards, or none within a moment, are not a rate."""
     transfer.plan.timing.add(1.0)
     transfer.offer([(n, "d", [SOURCES[0], Source("cdnnode:1~t", "127.0.0.1", 8001, "/download/abc/abc")]) for n in range(3)])
     job, line = begun(transfer)
@@ -149,7 +149,7 @@ def test_a_rate_is_measured_anew_after_this_process_was_stopped(transfer: Transf
         clock[0] += 0.01
 
 
-def test_a_piece_that_ends_as_this_process_runs_again_does_not_tell_how_long_pieces_take(
+def test_a_piece_that_ends_right_after_a_suspension_is_not_measured(
     transfer: Transfer, clock: list[float]
 ) -> None:
     transfer.plan.timing.add(1.0)
@@ -161,10 +161,10 @@ def test_a_piece_that_ends_as_this_process_runs_again_does_not_tell_how_long_pie
     assert transfer.plan.timing.mean == 1.0
 
 
-def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:
-    """Or it would keep others from asking for a piece ahead, for the rest of the download."""
+def test_a_thread_beyond_the_number_of_workers_is_not_idle(transfer: Transfer, clock: list[float]) -> None:
+    """An idle one would prevent other threads from requesting a piece ahead for the rest of the download."""
     jobs = [begun(transfer)[0] for _ in range(2)]
-    clock[0] += 1.0  # no piece came at speed, so every thread takes part
+    clock[0] += 1.0  # no piece arrived at full rate, so every thread takes part
     looked = threading.Event()
     hedge_at = transfer.plan.hedge_at
 
@@ -176,7 +176,7 @@ def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[
     spare = threading.Thread(target=transfer.next_job, args=(None,), daemon=True)
     spare.start()
     assert looked.wait(30)
-    with transfer._changed:  # it waits by now
+    with transfer._changed:  # the thread is waiting now
         assert transfer._idle == 0
     assert transfer.job_ahead(("127.0.0.1", 15001)) is not None
     transfer.drop(jobs[0])
@@ -185,7 +185,7 @@ def test_a_thread_more_than_workers_is_not_idle(transfer: Transfer, clock: list[
     assert not spare.is_alive()
 
 
-def test_a_connection_that_tls_took_over_is_cut(transfer: Transfer) -> None:
+def test_a_connection_wrapped_by_tls_is_cut(transfer: Transfer) -> None:
     job = transfer.next_job(None)
     assert job is not None
     with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_connection(mute.getsockname()) as made:
@@ -211,7 +211,7 @@ def test_a_connection_that_tls_took_over_is_cut(transfer: Transfer) -> None:
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["the thread runs", "it never will"])
-def test_a_signal_while_a_thread_is_started_is_no_error_of_the_end(
+def test_a_signal_during_the_start_of_a_thread_does_not_break_close(
     transfer: Transfer, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
     monkeypatch.undo()  # the clock
@@ -233,8 +233,8 @@ def test_a_signal_while_a_thread_is_started_is_no_error_of_the_end(
     assert ended.is_set() is runs
 
 
-def test_time_in_which_this_process_is_stopped_is_no_time_to_end(clock: list[float]) -> None:
-    """A download that was closed just before kept its files, its memory and its connections, as if a thread were stuck."""
+def test_time_in_which_this_process_was_suspended_does_not_count_against_a_join(clock: list[float]) -> None:
+    """Otherwise a download that was closed just before keeps its files, memory and connections, as if a thread were stuck."""
 
     class Slow(threading.Thread):
         joins = 0

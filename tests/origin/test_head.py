@@ -1,4 +1,4 @@
-"""What the head of an answer says, and that no head, however it is written, is taken for another one."""
+"""Parsing of response heads: no head, however it is written, is mistaken for another one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def head(*lines: str | bytes, status: str = "HTTP/1.1 200 OK") -> Head:
         ("HTTP/1.1 503 Gr\u00fc\u00dfe", 503, "Gr\u00fc\u00dfe"),
     ],
 )
-def test_the_status_line(line: str, status: int, reason: str) -> None:
+def test_status_lines_are_parsed(line: str, status: int, reason: str) -> None:
     found = head(status=line)
     assert (found.status, found.reason) == (status, reason)
 
@@ -44,17 +44,17 @@ def test_the_status_line(line: str, status: int, reason: str) -> None:
     "line",
     ["", "HTTP/1.1", "HTTP/1.1 20 OK", "HTTP/1.1 2000 OK", "HTTP/1.1 200OK", "ICY 200 OK", "SSH-2.0-x", "HTTP/1.1 \u0662\u0660\u0660"],
 )
-def test_what_is_no_status_line(line: str) -> None:
+def test_invalid_status_lines_are_refused(line: str) -> None:
     with pytest.raises(OriginError, match="no HTTP"):
         Head.parse([line.encode("utf-8") + b"\r\n"])
 
 
-def test_no_line_at_all_is_no_answer() -> None:
+def test_an_empty_head_is_no_http_response() -> None:
     with pytest.raises(OriginError, match="no HTTP"):
         Head.parse([])
 
 
-def test_fields_are_found_in_any_case_and_a_repeated_one_is_a_list() -> None:
+def test_field_names_are_case_insensitive_and_repeated_fields_are_a_list() -> None:
     found = head("ETag:\t\"a\" ", "X-Both: 1", "x-both: 2", "Empty:", "Bytes: gr\u00fcn", "Colon: a:b")
     assert found.get("etag") == '"a"'
     assert found.get("x-both") == "1, 2"
@@ -66,14 +66,14 @@ def test_fields_are_found_in_any_case_and_a_repeated_one_is_a_list() -> None:
     assert found.get("colon") == "a:b"
 
 
-def test_a_folded_line_goes_on_with_the_value_before_it() -> None:
+def test_a_folded_line_continues_the_previous_value() -> None:
     """RFC 9112 section 5.2: the fold is read as blanks, in the last line of a repeated name alone."""
     found = head("X: a", "X: b", " c", "\t  d ", "Y: 1")
     assert found.fields["x"] == ["a", "b c d"]
     assert found.get("y") == "1"
 
 
-def test_a_folded_line_after_none_belongs_to_nobody() -> None:
+def test_a_folded_line_without_a_previous_field_is_ignored() -> None:
     found = head("X: 1", "no colon here", "\tContent-Length: 5")
     assert found.fields == {"x": ["1"]}
     with pytest.raises(OriginError, match="begins with a folded line"):
@@ -81,19 +81,19 @@ def test_a_folded_line_after_none_belongs_to_nobody() -> None:
 
 
 @pytest.mark.parametrize("blank", [" ", "\t"])
-def test_a_coding_with_a_blank_before_its_colon_is_refused(blank: str) -> None:
+def test_a_transfer_encoding_with_a_blank_before_its_colon_is_refused(blank: str) -> None:
     """RFC 9112 section 5.1; libcurl does not undo it."""
     with pytest.raises(OriginError, match="blank before the colon"):
         head(f"Transfer-Encoding{blank}: chunked")
 
 
-def test_a_folded_length_is_read_as_it_is_written() -> None:
+def test_a_folded_content_length_is_unfolded() -> None:
     assert head("Content-Length:", " 5").body_length == 5
     with pytest.raises(OriginError, match="is no length"):
         _ = head("Content-Length: 5", " 6").body_length
 
 
-def test_a_head_of_a_hundred_lines_and_more() -> None:
+def test_a_head_of_more_than_a_hundred_lines_is_parsed() -> None:
     found = head(*(f"X-{n}: {n}" for n in range(1000)), "Content-Length: 7")
     assert found.body_length == 7
     assert found.get("x-999") == "999"
@@ -126,7 +126,7 @@ def test_a_head_of_a_hundred_lines_and_more() -> None:
         (["Transfer-Encoding: chunked", "Content-Length: 5"], -1),
     ],
 )
-def test_lengths_that_can_be_trusted(lines: list[str], length: int) -> None:
+def test_the_body_length_follows_from_the_framing_fields(lines: list[str], length: int) -> None:
     assert head(*lines).body_length == length
 
 
@@ -162,19 +162,19 @@ def test_lengths_that_can_be_trusted(lines: list[str], length: int) -> None:
         ['Transfer-Encoding: "chunked"'],
     ],
 )
-def test_framing_that_cannot_be_trusted_is_refused(lines: list[str]) -> None:
+def test_untrustworthy_framing_is_refused(lines: list[str]) -> None:
     with pytest.raises(OriginError) as refused:
         _ = head(*lines).body_length
     assert refused.value.status == 200
 
 
 @pytest.mark.parametrize("status", [100, 103, 204, 304])
-def test_answers_that_never_have_a_body(status: int) -> None:
+def test_responses_that_never_have_a_body_have_length_0(status: int) -> None:
     assert head("Content-Length: 200", status=f"HTTP/1.1 {status} x").body_length == 0
 
 
 @given(st.lists(st.integers(0, 3).map(str), min_size=1, max_size=4))
-def test_a_length_is_one_if_all_members_are_equal(members: list[str]) -> None:
+def test_a_content_length_list_is_valid_if_all_members_are_equal(members: list[str]) -> None:
     for found in (head("Content-Length: " + ", ".join(members)), head(*(f"Content-Length: {each}" for each in members))):
         if len(set(members)) == 1:
             assert found.body_length == int(members[0])
@@ -213,17 +213,17 @@ def test_a_length_is_one_if_all_members_are_equal(members: list[str]) -> None:
         ("", None),
     ],
 )
-def test_a_content_range(value: str, found: tuple[int, int, int] | None) -> None:
+def test_content_ranges_are_parsed(value: str, found: tuple[int, int, int] | None) -> None:
     assert head(f"Content-Range: {value}").content_range == found
 
 
-def test_two_content_ranges_are_none() -> None:
+def test_two_content_ranges_are_ignored() -> None:
     assert head("Content-Range: bytes 0-4/10", "Content-Range: bytes 0-4/10").content_range is None
     assert head().content_range is None
 
 
 @given(st.integers(0, 1 << 70), st.integers(0, 1 << 70), st.none() | st.integers(0, 1 << 70))
-def test_a_content_range_lies_within_its_file(first: int, last: int, whole: int | None) -> None:
+def test_a_content_range_outside_of_its_file_is_ignored(first: int, last: int, whole: int | None) -> None:
     found = head(f"Content-Range: bytes {first}-{last}/{'*' if whole is None else whole}").content_range
     sane = first <= last <= LARGEST and (whole is None or last < whole <= LARGEST)
     assert found == ((first, last, -1 if whole is None else whole) if sane else None)
@@ -235,7 +235,7 @@ FORMS = ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_the_three_forms_of_a_date(text: str) -> None:
+def test_the_three_date_forms_are_parsed(text: str) -> None:
     assert seconds(text) == 784111777.0
 
 
@@ -243,24 +243,24 @@ def test_the_three_forms_of_a_date(text: str) -> None:
     "text",
     ["", "now", "12", "Sun, 06 Nox 1994 08:49:37 GMT", "Sun, 06 Nov 99999999999 08:49:37 GMT", "\0", "-", ",,,", "0 0 0 0 0"],
 )
-def test_what_is_no_date(text: str) -> None:
+def test_invalid_dates_are_ignored(text: str) -> None:
     assert seconds(text) is None
 
 
 @given(st.integers(0, 100_000_000_000))
-def test_a_date_is_read_back(when: int) -> None:
+def test_a_formatted_date_is_parsed_to_the_same_second(when: int) -> None:
     assert seconds(formatdate(when, usegmt=True)) == when
 
 
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("text", FORMS)
-def test_a_date_is_universal_time_wherever_it_is_read(text: str) -> None:
+def test_dates_are_utc_in_any_local_time_zone(text: str) -> None:
     assert seconds(text) == 784111777.0
 
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> object:
-    """This machine's clock shows another zone's time."""
+    """The local time zone is not UTC."""
     monkeypatch.setenv("TZ", "Asia/Kathmandu-05:45")
     time.tzset()
     yield
@@ -275,14 +275,14 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> object:
         ("99999999999999999999", 1e9), ("9" * 400, 1e9), *((each, 23.0) for each in FORMS), ("Sat, 05 Nov 1994 08:49:37 GMT", 0.0),
     ],
 )
-def test_retry_after(value: str, wait: float) -> None:
+def test_retry_after_is_parsed_as_seconds_or_a_date(value: str, wait: float) -> None:
     assert head(f"Retry-After: {value}").retry_after(784111777.0 - 23) == wait
 
 
 # Versions.
 
 
-def test_a_version_is_made_of_its_validators() -> None:
+def test_a_version_consists_of_the_responses_validators() -> None:
     date = formatdate(NOW - 5, usegmt=True)
     found = head('ETag: W/"a"', f"Last-Modified: {date}", "Content-Encoding: GZIP").version(7, NOW)
     assert found == Version('W/"a"', date, 7, True, "gzip")
@@ -293,7 +293,7 @@ def test_a_version_is_made_of_its_validators() -> None:
     ("age", "said", "dated"),
     [(5, NOW, True), (1, NOW, True), (0, NOW, False), (-5, NOW, False), (5, None, True), (0, None, False)],
 )
-def test_a_file_changed_within_the_second_may_change_again_in_it(age: float, said: float | None, dated: bool) -> None:
+def test_a_last_modified_within_the_current_second_does_not_bind(age: float, said: float | None, dated: bool) -> None:
     """RFC 9110 section 8.8.2.2: by the origin's own clock where it shows it."""
     lines = [f"Last-Modified: {formatdate(NOW - age, usegmt=True)}"]
     if said is not None:
@@ -303,11 +303,11 @@ def test_a_file_changed_within_the_second_may_change_again_in_it(age: float, sai
 
 
 @pytest.mark.parametrize("text", ["r1204", "0", "yesterday", "2026-11-29T10:00:00Z"])
-def test_a_last_modified_that_is_no_date_binds_nothing(text: str) -> None:
+def test_an_invalid_last_modified_binds_nothing(text: str) -> None:
     assert not head(f"Last-Modified: {text}").version(7, NOW).binds
 
 
-# Whatever strangers send.
+# Arbitrary input.
 
 NAMES = st.sampled_from(["content-length", "transfer-encoding", "content-range", "retry-after", "last-modified", "date", "etag"])
 FIELDS = st.tuples(NAMES, st.text(st.characters(max_codepoint=255))).map(lambda pair: f"{pair[0]}: {pair[1]}".encode("latin-1"))
@@ -315,7 +315,7 @@ STATUS_LINES = st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 206 x", b"HTTP/2 
 
 
 @given(st.lists(FIELDS | st.binary(max_size=80)), STATUS_LINES)
-def test_any_head_is_read_or_refused(lines: list[bytes], first: bytes) -> None:
+def test_any_head_is_parsed_or_refused(lines: list[bytes], first: bytes) -> None:
     with contextlib.suppress(OriginError):
         found = Head.parse([first, *lines])
         assert found.retry_after(NOW) >= 0
@@ -326,18 +326,18 @@ def test_any_head_is_read_or_refused(lines: list[bytes], first: bytes) -> None:
         Geometry(found.body_length)
 
 
-def test_the_longest_file_has_pieces() -> None:
+def test_the_largest_file_fits_the_largest_pieces() -> None:
     assert Geometry(head(f"Content-Length: {LARGEST}").body_length).count > 0
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))
-def test_any_date_is_read_or_is_none(text: str) -> None:
+def test_any_date_is_parsed_or_ignored(text: str) -> None:
     found = seconds(text)
     assert found is None or abs(found) < 1e15
 
 
 @given(st.text("0123456789 :,-+GMTSunNov", max_size=40))
-def test_what_looks_like_a_date_is_read_or_is_none(text: str) -> None:
+def test_text_that_resembles_a_date_is_parsed_or_ignored(text: str) -> None:
     found = seconds(text)
     assert found is None or abs(found) < 1e15
 
@@ -351,7 +351,7 @@ def test_what_looks_like_a_date_is_read_or_is_none(text: str) -> None:
         (("Content-Range: nonsense", "Content-Length: 5"), False), ((), False),
     ],
 )
-def test_a_200_that_holds_a_part(lines: tuple[str, ...], part: bool) -> None:
+def test_a_200_response_with_a_part_is_recognized(lines: tuple[str, ...], part: bool) -> None:
     assert head(*lines).is_part == part
     assert head(*lines, status="HTTP/1.1 206 Partial Content").is_part
 
@@ -359,5 +359,5 @@ def test_a_200_that_holds_a_part(lines: tuple[str, ...], part: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "taken"), [(200, 200), (226, 226), (299, 200), (308, 308), (310, 300), (399, 300), (404, 404), (199, 199)]
 )
-def test_a_status_that_nobody_has_registered(status: int, taken: int) -> None:
+def test_unregistered_statuses_count_as_the_first_of_their_class(status: int, taken: int) -> None:
     assert Head(status).effective_status == taken

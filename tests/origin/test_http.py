@@ -1,4 +1,4 @@
-"""One request after another to an origin: one that keeps a reader waiting, and in whose name it is asked."""
+"""Single requests to an origin: slow responses, credentials, and ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dfengine.origin.version import Version
 
 @contextmanager
 def opened(url: str, cancel: Cancel, floor: float = 0.0) -> Iterator[Body]:
-    """The answer to one GET."""
+    """The response to one GET."""
     body = HttpOrigin(url, cancel=cancel, floor=floor).open()
     try:
         yield body
@@ -41,7 +41,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
 
 @contextmanager
 def origin(at_once: bytes, then: bytes) -> Iterator[str]:
-    """Answers each connection with `at_once`, and then with a byte of `then` every 20 ms."""
+    """Responds on each connection with `at_once`, and then with a byte of `then` every 20 ms."""
     over = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -65,29 +65,29 @@ def origin(at_once: bytes, then: bytes) -> Iterator[str]:
         thread.join()
 
 
-def test_a_head_that_comes_byte_by_byte_has_the_timeout_in_all(cancel: Cancel) -> None:
+def test_a_head_sent_byte_by_byte_is_bounded_by_the_timeout(cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 200 OK\r\n", b"X-Slow: " + b"x" * 5000) as url, pytest.raises(OriginUnreachable, match="does not answer"):
         HttpOrigin(url, cancel=cancel, first=0.3).open()
 
 
-def test_a_handshake_that_comes_byte_by_byte_has_the_same(cancel: Cancel) -> None:
+def test_a_tls_handshake_sent_byte_by_byte_is_bounded_by_the_timeout(cancel: Cancel) -> None:
     with origin(b"\x16\x03\x03\x40\x00", b"\0" * 5000) as url, pytest.raises(OriginUnreachable, match="does not answer"):
         HttpOrigin(url.replace("http:", "https:"), cancel=cancel, first=0.3).open()
 
 
-def test_a_handshake_that_comes_byte_by_byte_has_the_time_to_connect_too(cancel: Cancel) -> None:
+def test_a_tls_handshake_sent_byte_by_byte_is_bounded_by_the_connect_timeout(cancel: Cancel) -> None:
     with origin(b"\x16\x03\x03\x40\x00", b"\0" * 5000) as url, pytest.raises(OriginUnreachable, match="cannot be reached"):
         HttpOrigin(url.replace("http:", "https:"), cancel=cancel, connect=0.3).open()
 
 
-def test_a_proxys_answer_that_comes_byte_by_byte_has_the_same(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
+def test_a_proxys_response_sent_byte_by_byte_is_bounded_by_the_timeout(monkeypatch: pytest.MonkeyPatch, cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 200 Connected\r\n", b"X-Slow: " + b"x" * 5000) as url:
         monkeypatch.setenv("https_proxy", url[:-2])
         with pytest.raises(OriginUnreachable, match=r"files\.example:443, by the proxy 127.*does not answer"):
             HttpOrigin("https://files.example/f", cancel=cancel, first=0.3).open()
 
 
-def test_a_head_that_takes_long_is_waited_for_unless_a_time_is_given(cancel: Cancel) -> None:
+def test_a_slow_head_without_a_timeout_is_waited_for(cancel: Cancel) -> None:
     looks = 0
 
     def waiting() -> None:
@@ -102,13 +102,13 @@ def test_a_head_that_takes_long_is_waited_for_unless_a_time_is_given(cancel: Can
     assert looks > 2
 
 
-def test_a_body_below_the_least_rate_is_given_up(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_below_the_minimum_rate_is_abandoned(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SILENCE", 0.3)
     with origin(HEAD, b"x" * 5000) as url, opened(url, cancel, floor=4 << 20) as body, pytest.raises(OriginSlow, match="less than"):
         read_all(body)
 
 
-def test_a_body_of_which_nothing_comes_is_given_up(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_body_is_abandoned(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "SILENCE", 0.3)
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -129,7 +129,7 @@ def test_a_body_of_which_nothing_comes_is_given_up(cancel: Cancel, monkeypatch: 
         thread.join()
 
 
-def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault(cancel: Cancel) -> None:
+def test_a_body_above_the_minimum_rate_is_read_until_its_truncation(cancel: Cancel) -> None:
     with origin(HEAD + b"y" * 500, b"") as url, opened(url, cancel, floor=1.0) as body:
         assert body.read_into(memoryview(bytearray(1000000))) == 500
         with pytest.raises(OriginTruncated):
@@ -137,7 +137,7 @@ def test_a_body_that_is_fast_enough_is_read_and_its_end_is_its_own_fault(cancel:
 
 
 @pytest.mark.parametrize("cut", [20, 40, len(HEAD) - 2])
-def test_a_head_that_is_cut_is_no_empty_file(cut: int, cancel: Cancel) -> None:
+def test_a_truncated_head_is_an_error(cut: int, cancel: Cancel) -> None:
     with origin(HEAD[:cut], b"") as url, pytest.raises(OriginUnreachable, match="within the head"):
         HttpOrigin(url, cancel=cancel).open()
 
@@ -152,7 +152,9 @@ def test_a_head_that_is_cut_is_no_empty_file(cut: int, cancel: Cancel) -> None:
         ("user:pass@", [("authorization", "Bearer given")], "Bearer given"),
     ],
 )
-def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[tuple[str, str]], sent: str | None, cancel: Cancel) -> None:
+def test_credentials_in_the_url_are_sent_only_to_its_host(
+    user: str, headers: list[tuple[str, str]], sent: str | None, cancel: Cancel
+) -> None:
     heads: list[dict[str, str]] = []
 
     class Twice(BaseHTTPRequestHandler):
@@ -182,7 +184,7 @@ def test_a_user_in_the_url_is_told_to_that_host_alone(user: str, headers: list[t
 
 
 @pytest.mark.parametrize("at", ["head", "body"])
-def test_whoever_waits_is_woken_by_a_cancel(at: str, cancel: Cancel) -> None:
+def test_a_cancel_ends_a_wait_for_head_or_body(at: str, cancel: Cancel) -> None:
     reading = threading.Event()
     with origin(b"HTTP/1.1 200 OK\r\n" if at == "head" else HEAD, b"x" * 5000) as url:
         if at == "head":
@@ -208,7 +210,7 @@ def test_whoever_waits_is_woken_by_a_cancel(at: str, cancel: Cancel) -> None:
 @pytest.mark.parametrize(
     ("known", "holds"), [(Version('"1"'), True), (Version("", "Sun, 06 Nov 1994 08:49:37 GMT"), True), (Version(), False)]
 )
-def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Cancel) -> None:
+def test_a_304_is_accepted_only_in_response_to_a_condition(known: Version, holds: bool, cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 304 Not Modified\r\n\r\n", b"") as url:
         if holds:
             body = HttpOrigin(url, cancel=cancel).open(unless=known)
@@ -220,7 +222,7 @@ def test_a_304_answers_conditions_alone(known: Version, holds: bool, cancel: Can
 
 
 @pytest.mark.parametrize(("known", "says", "end_unknown"), [(-1, "*", True), (10, "*", True), (-1, "10", False)])
-def test_a_part_of_a_file_whose_length_it_does_not_say_may_not_be_the_last(
+def test_the_end_of_a_part_of_a_file_of_unstated_length_is_unknown(
     known: int, says: str, end_unknown: bool, cancel: Cancel
 ) -> None:
     answer = f'HTTP/1.1 206 Partial Content\r\nETag: "1"\r\nContent-Range: bytes 5-9/{says}\r\nContent-Length: 5\r\n\r\n12345'
@@ -246,8 +248,8 @@ def test_a_part_of_a_file_whose_length_it_does_not_say_may_not_be_the_last(
         ("5-8", "5-9/*", None),
     ],
 )
-def test_a_users_range_of_a_file_whose_length_is_not_told(asked: str, answered: str, length: int | None, cancel: Cancel) -> None:
-    """length: of the task, -1 unknown, None: the answer is another one than was asked for."""
+def test_a_users_range_of_a_file_of_unstated_length(asked: str, answered: str, length: int | None, cancel: Cancel) -> None:
+    """length: of the task. -1: unknown. None: the response has another range than the requested one."""
     first, last = map(int, answered.partition("/")[0].split("-"))
     answer = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {answered}\r\nContent-Length: {last - first + 1}\r\n\r\n"
     with origin(answer.encode(), b"1" * (last - first + 1)) as url:
@@ -266,7 +268,7 @@ def test_a_users_range_of_a_file_whose_length_is_not_told(asked: str, answered: 
     ("0-", 0, b""),
 ])
 @pytest.mark.parametrize("framing", ["chunked", "close"])
-def test_a_users_range_of_a_whole_file_whose_length_is_not_told(
+def test_a_users_range_is_cut_out_of_a_whole_file_of_unstated_length(
     asked: str, held: int, right: bytes | None, framing: str, cancel: Cancel
 ) -> None:
     data = b"0123456789"[:held]
@@ -287,7 +289,7 @@ def test_a_users_range_of_a_whole_file_whose_length_is_not_told(
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: five", b" folded: 1", b"Content-Length: 1, 2", b"Transfer-Encoding: rot13"])
-def test_what_is_wrong_with_a_head_names_who_sent_it(head: bytes, cancel: Cancel) -> None:
+def test_an_invalid_heads_error_names_its_server(head: bytes, cancel: Cancel) -> None:
     with origin(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n", b"") as url, pytest.raises(OriginError) as told:
         HttpOrigin(url, cancel=cancel).open()
     assert url.removeprefix("http://").partition("/")[0] in str(told.value)

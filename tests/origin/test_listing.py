@@ -1,4 +1,4 @@
-"""Listings: every kind of origin, what each says of its files, and hostile ones."""
+"""Listings: the indexes of every kind of origin, and hostile ones."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def serving(answer: Callable[[str], tuple[int, str, bytes]]) -> Iterator[str]:
 # INDEXES
 
 
-def test_an_index_of_nginx_is_read_directory_by_directory(cancel: Cancel) -> None:
+def test_an_nginx_index_is_read_directory_by_directory(cancel: Cancel) -> None:
     sub = '<title>Index of /top/sub dir/</title><a href="../">../</a>\n<a href="c">c</a>   29-Nov-2026 21:20    7\n'
     pages = {"/top/": NGINX, "/top/sub%20dir/": sub}
     with serving(lambda path: (200, "text/html", pages[path].encode())) as base:
@@ -100,12 +100,12 @@ def test_an_index_of_nginx_is_read_directory_by_directory(cancel: Cancel) -> Non
         ]
 
 
-def test_an_index_of_apache_is_read(cancel: Cancel) -> None:
+def test_an_apache_index_is_read(cancel: Cancel) -> None:
     told = {each.name: (each.folder, each.size) for each in parse_index(APACHE, "http://h/top/", False)}
     assert told == {"x.txt": (False, -1), "sub": (True, -1), "a&b": (False, -1)}
 
 
-def test_an_index_in_json_is_read(cancel: Cancel) -> None:
+def test_a_json_index_is_read(cancel: Cancel) -> None:
     members = [{"name": "a b", "type": "file", "mtime": "Sun, 29 Nov 2026 21:20:00 GMT", "size": 5}, {"name": "s", "type": "directory"},
                {"name": "pipe", "type": "other"}]
     pages = {"/": json.dumps(members), "/s/": "[]"}
@@ -113,7 +113,7 @@ def test_an_index_in_json_is_read(cancel: Cancel) -> None:
         assert listed(base, cancel) == [Entry("a b", f"{base}/a%20b", 5, "", 1795987200.0)]
 
 
-def test_bytes_that_are_no_utf8_are_kept_from_an_index_in_json(cancel: Cancel) -> None:
+def test_names_in_a_json_index_may_be_invalid_utf8(cancel: Cancel) -> None:
     body = b'[{"name": "\xff\xc3\xa9", "type": "file", "size": 5}]'
     with serving(lambda path: (200, "application/json", body)) as base:
         assert listed(base, cancel) == [Entry("\udcffé", f"{base}/%FF%C3%A9", 5)]
@@ -122,13 +122,13 @@ def test_bytes_that_are_no_utf8_are_kept_from_an_index_in_json(cancel: Cancel) -
 @pytest.mark.parametrize(("day", "size"), [
     ("29-Nov-2026", 5), ("2026-11-29", 5), ("29-Foo-2026", -1), ("2026-13-29", -1), ("9999-99-9", -1), ("today", -1),
 ])  # fmt: skip
-def test_a_size_counts_only_with_the_time_that_is_shown_of_the_file(day: str, size: int) -> None:
+def test_a_listed_size_counts_only_with_a_valid_time(day: str, size: int) -> None:
     (told,) = parse_index(f'<title>Index of /</title><a href="a">a</a> {day} 21:20   5\n', "http://h/d/", False)
     assert (told.size, told.shown) == ((5, 1795987200) if size == 5 else (-1, -1))
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "/etc/passwd", "a/../b", "../../x", "a\0b", "x" * 256, "a/b/", "\ud800"])
-def test_names_that_nobody_may_write_are_refused_by_name(cancel: Cancel, name: str) -> None:
+def test_invalid_names_are_refused_and_quoted(cancel: Cancel, name: str) -> None:
     body = json.dumps([{"name": name, "type": "file", "size": 1}]).encode()
     with serving(lambda path: (200, "application/json", body)) as base, pytest.raises(BadListing) as error:
         listed(base, cancel)
@@ -136,13 +136,13 @@ def test_names_that_nobody_may_write_are_refused_by_name(cancel: Cancel, name: s
 
 
 @pytest.mark.parametrize("href", ["%2e%2e%2fetc", "a%2Fb", "x%00", "../../etc/passwd", "sub/../../x"])
-def test_links_that_lead_out_of_an_index_are_refused_by_name(cancel: Cancel, href: str) -> None:
+def test_links_that_lead_out_of_an_index_are_refused(cancel: Cancel, href: str) -> None:
     body = f'<title>Index of /</title><a href="{href}">x</a>'.encode()
     with serving(lambda path: (200, "text/html", body)) as base, pytest.raises(BadListing, match="the whole list is rejected"):
         listed(f"{base}/t/", cancel)
 
 
-def test_a_page_that_is_no_index_is_no_empty_directory(cancel: Cancel) -> None:
+def test_a_page_that_is_not_an_index_is_refused(cancel: Cancel) -> None:
     page = b'<title>Log in</title><a href="x">x</a>'
     with serving(lambda path: (200, "text/html", page)) as base, pytest.raises(BadListing, match="no index"):
         listed(base, cancel)
@@ -150,7 +150,7 @@ def test_a_page_that_is_no_index_is_no_empty_directory(cancel: Cancel) -> None:
         listed(base, cancel)
 
 
-def test_duplicates_and_files_that_are_directories_are_refused(cancel: Cancel) -> None:
+def test_duplicates_and_files_that_are_also_directories_are_refused(cancel: Cancel) -> None:
     twice = json.dumps([{"name": "a", "type": "file", "size": 1}] * 2).encode()
     with serving(lambda path: (200, "application/json", twice)) as base, pytest.raises(BadListing, match="'a' twice"):
         listed(base, cancel)
@@ -159,7 +159,7 @@ def test_duplicates_and_files_that_are_directories_are_refused(cancel: Cancel) -
         listed(base, cancel)
 
 
-def test_an_index_without_an_end_ends(cancel: Cancel) -> None:
+def test_indexes_beyond_the_limits_are_refused(cancel: Cancel) -> None:
     deeper = json.dumps([{"name": "d", "type": "directory"}]).encode()
     with serving(lambda path: (200, "application/json", deeper)) as base:
         with pytest.raises(BadListing, match="directories deep"):
@@ -174,7 +174,7 @@ def test_an_index_without_an_end_ends(cancel: Cancel) -> None:
             listed(base, cancel, Limits(page_bytes=100))
 
 
-def test_a_server_that_never_answers_ends_by_time_or_cancel(cancel: Cancel) -> None:
+def test_a_server_that_never_responds_ends_by_time_or_cancel(cancel: Cancel) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with pytest.raises(BadListing, match="not ended within"):
@@ -184,13 +184,13 @@ def test_a_server_that_never_answers_ends_by_time_or_cancel(cancel: Cancel) -> N
             listed(url, cancel)
 
 
-def test_what_the_lists_of_addresses_close_is_not_listed(cancel: Cancel) -> None:
+def test_denied_addresses_are_not_listed(cancel: Cancel) -> None:
     with serving(lambda path: (200, "text/html", NGINX.encode())) as base, pytest.raises(OriginForbidden):
         listed(base, cancel, access=OriginAccess(deny=["127.0.0.0/8"]))
 
 
 @given(st.lists(st.text(max_size=20), max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_paths_that_passed_can_lie_beside_each_other(paths: list[str], folders: list[bool]) -> None:
+def test_accepted_paths_can_exist_in_one_directory(paths: list[str], folders: list[bool]) -> None:
     names, passed = ListingNames("x", Limits()), []
     for path, folder in zip(paths, folders, strict=False):
         with contextlib.suppress(BadListing):
@@ -203,7 +203,7 @@ def test_paths_that_passed_can_lie_beside_each_other(paths: list[str], folders: 
 
 
 @given(st.text(alphabet="<>a href=\"'/.%2ef#?&;x\n", max_size=200))
-def test_whatever_an_index_says_is_read_or_refused(text: str) -> None:
+def test_any_index_is_parsed_or_refused(text: str) -> None:
     for as_json in (False, True):
         with contextlib.suppress(BadListing):
             for each in parse_index("<title>Index of /</title>" + text if not as_json else text, "http://h/d/", as_json):
@@ -213,7 +213,7 @@ def test_whatever_an_index_says_is_read_or_refused(text: str) -> None:
 # THE HUB
 
 
-def test_a_repository_is_listed_by_pages_of_one_commit(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repository_is_listed_in_pages_of_one_commit(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         monkeypatch.setenv("HF_TOKEN", "secret")
@@ -243,7 +243,7 @@ def test_a_repository_is_listed_by_pages_of_one_commit(cancel: Cancel, monkeypat
     ([], "<http://127.0.0.9:1/api/x>; rel=\"next\"", "another server"),
     ([], "SELF", "circle"),
 ])
-def test_a_hostile_hub_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatch, members: Any, link: str, said: str) -> None:
+def test_hostile_hub_listings_are_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatch, members: Any, link: str, said: str) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         hub.add("org/name", {"x": b"1"})
@@ -262,7 +262,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(keys: list[str], more: bool) -> bytes:
-    """Of a bucket's listing, version 2."""
+    """A page of a bucket's listing, version 2."""
     about = "<LastModified>2026-11-29T21:20:00.000Z</LastModified><ETag>&quot;1&quot;</ETag><Size>5</Size>"
     inside = "".join(f"<Contents><Key>{key}</Key>{about}</Contents>" for key in keys)
     rest = f"<IsTruncated>{str(more).lower()}</IsTruncated>" + "<NextContinuationToken>again</NextContinuationToken>" * more
@@ -273,8 +273,8 @@ def page(keys: list[str], more: bool) -> bytes:
 @pytest.mark.parametrize(("keys", "said"), [
     ([], "not ended within"), (["a"], "'a' twice"), (["../x"], r"\.\./x"), (["a/../b"], "a/../b"), (["x" * 300], "longer than"),
 ])
-def test_a_hostile_bucket_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatch, keys: list[str], said: str) -> None:
-    """Each page says that there is another one."""
+def test_hostile_bucket_listings_are_refused(cancel: Cancel, monkeypatch: pytest.MonkeyPatch, keys: list[str], said: str) -> None:
+    """Each page announces a further one."""
     with serving(lambda path: (200, "application/xml", page(keys, True))) as base:
         monkeypatch.setenv("AWS_ENDPOINT_URL", base)
         with pytest.raises(OriginError, match=said):
@@ -282,7 +282,7 @@ def test_a_hostile_bucket_is_refused(cancel: Cancel, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("credentials")
-def test_a_store_at_an_address_that_is_closed_is_not_listed(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_at_a_denied_address_is_not_listed(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def answer(path: str) -> tuple[int, str, bytes]:
@@ -301,7 +301,7 @@ def test_a_store_at_an_address_that_is_closed_is_not_listed(cancel: Cancel, monk
 # THIS MACHINE'S DISK
 
 
-def test_a_directory_of_the_disk_is_listed(cancel: Cancel, tmp_path: Path) -> None:
+def test_a_local_directory_is_listed(cancel: Cancel, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)
     (root / "a b%").write_bytes(b"12345")
@@ -330,8 +330,8 @@ def test_a_link_out_of_the_root_or_to_a_directory_ends_the_listing(cancel: Cance
         listed(f"file://{root}", cancel, roots=Roots([str(root)]))
 
 
-def test_a_listing_that_drips_is_not_begun_again() -> None:
-    """Each time it would take as long as the least rate allows before it is seen."""
+def test_a_listing_below_the_minimum_rate_is_not_retried() -> None:
+    """Each retry would take as long as the minimum rate allows before it fails."""
 
     class Drips:
         closed = False

@@ -1,4 +1,4 @@
-"""A file over several connections, against an origin that misbehaves: never a wrong byte, and always an end."""
+"""Reading a file over several connections from a misbehaving origin: the reader never delivers a wrong byte, and always ends."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def content(seed: int, length: int) -> bytes:
 
 
 class Behaviour:
-    """Of one answer. n: a status, or bytes before it breaks or stalls.
+    """The behaviour of one response. n: a status, or the number of bytes before the body breaks or stalls.
 
-    kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; drip, a byte now and then afterwards; whole,
-    200 to a range; other, another file under its own version; renamed, the same bytes under a version of their own.
+    kind: good; status; part, a status for ranges alone; unreachable; cut, reset, slow, stall; drip, single bytes with pauses afterwards;
+    whole, 200 to a range; other, another file under its own version; renamed, the same bytes under a new version each time.
     """
 
     def __init__(self, kind: str = "good", n: int = 0) -> None:
@@ -117,7 +117,7 @@ class Body:
         self._origin, self._data, self._past = origin, data, past
 
     def read_into(self, buffer: memoryview, waiting: Callable[[], None] | None = None) -> int:
-        assert not self.closed, "nobody reads what was closed"
+        assert not self.closed, "a closed body is read"
         origin, behaviour = self._origin, self.behaviour
         if origin.cancel.is_set:
             raise SourceGone("the download was stopped")
@@ -159,9 +159,9 @@ class Body:
 
 
 class Origin:
-    """See origin.http.HttpOrigin: each request takes the next behaviour of the script, and after the last one all are good.
+    """See origin.http.HttpOrigin: each request uses the next behaviour of the script; after the last one all responses are good.
 
-    binds: `strong`, `weak`, `dated` or `nothing`. hides: the length is not told. step: bytes of one read, at most.
+    binds: `strong`, `weak`, `dated` or `nothing`. hides: the length is not stated. step: maximum bytes of one read.
     """
 
     key = "http://origin:80"
@@ -185,7 +185,7 @@ class Origin:
         self._names = 0
 
     def pace(self, body: Body) -> None:
-        """The main answer comes no further until it is let, and others as fast as chance has it."""
+        """The main response waits until it is released; other responses are delayed at random."""
         if body is self.bodies[0]:
             assert self.main_waits.wait(LONGEST)
         if self.chance is not None:
@@ -236,7 +236,7 @@ class Origin:
 
 
 class Geometry:
-    """Of small pieces."""
+    """Geometry of small pieces."""
 
     content_size = PIECE
 
@@ -259,7 +259,7 @@ class Piece:
         return memoryview(self._buffer)[self.received : self.received + want]
 
     def advance(self, count: int) -> None:
-        """Into its place at once, as long as the piece is not here."""
+        """Write the bytes to their place at once, unless the piece is complete already."""
         if not self._known:
             self._sink.wait(self._n)
             at = self._n * PIECE + self.received
@@ -280,7 +280,7 @@ class Piece:
 
 
 class Sink:
-    """Keeps pieces; one that is here is compared."""
+    """Stores pieces; a piece that is present already is compared."""
 
     def __init__(self, length: int, here: dict[int, bytes] | None = None, wants: int = -1, ordered: bool = False) -> None:
         self.ordered = ordered
@@ -301,13 +301,13 @@ class Sink:
         return Piece(self, n)
 
     def check(self) -> None:
-        """At no time are pieces of two files shown."""
+        """Published pieces are never of two files."""
         assert not self.files or any(
             all(file[n * PIECE : n * PIECE + len(piece)] == piece for n, piece in self.pieces.items()) for file in self.files
-        ), "pieces of two versions are shown"
+        ), "pieces of two versions are published"
 
     def invalidate_version(self) -> None:
-        """Called before pieces of another answer come."""
+        """Called before pieces of another response are published."""
         self.unbound = len(self.pieces)
 
     def stored(self) -> list[int]:
@@ -321,7 +321,7 @@ class Sink:
         pass
 
     def wait(self, n: int) -> None:
-        """Before bytes of piece n are put in their place."""
+        """Called before bytes of piece n are written to their place."""
 
     def wanted(self) -> int:
         return self._wants
@@ -336,14 +336,14 @@ class Sink:
 
     @property
     def whole(self) -> bytes:
-        """What is in the file, which is what the pieces were when they were whole."""
+        """The published pieces, which equal the bytes of the file."""
         found = b"".join(self.pieces.get(n, b"?") for n in range(max(self.pieces, default=0) + 1))
         assert found == self.file[: len(found)]
         return found
 
 
 class Counted(Retry):
-    """Keeps how many other connections ran when a failure was counted."""
+    """Records how many other connections were running when a failure was counted."""
 
     def __init__(self, origin: Origin, count: int) -> None:
         super().__init__(count)
@@ -352,13 +352,13 @@ class Counted(Retry):
 
     def pause(self, error: OriginError, now: float, chance: float, granted: bool = False) -> float | None:
         with self._origin.lock:
-            # What has stalled runs no more: somebody else has its pieces.
+            # A stalled body does not count: another connection has its pieces.
             self.others.append(sum(body.behaviour.kind != "stall" for body in self._origin.running))
         return super().pause(error, now, chance, granted)
 
 
 class Run:
-    """A reader over `connections`, to its end."""
+    """A reader with `connections` threads."""
 
     def __init__(
         self, origin: Origin, sink: Sink, connections: int = 3, missing: list[tuple[int, int]] | None = None, tries: int = 3,
@@ -382,15 +382,15 @@ class Run:
         until = time.monotonic() + LONGEST
         for thread in self.threads:
             thread.join(max(0.0, until - time.monotonic()))
-        assert not any(thread.is_alive() for thread in self.threads), "it ends"
-        assert not self.origin.running, "every connection is released"
+        assert not any(thread.is_alive() for thread in self.threads), "a thread of the reader does not end"
+        assert not self.origin.running, "a connection is not released"
         error = self.reader.error
         assert error is None or isinstance(error, OriginError), repr(error)
         return error
 
 
 def run(origin: Origin, sink: Sink | None = None, seed: int | None = None, **more: object) -> Run:
-    """To its end, and nothing is wrong where it says that nothing is. seed: of delays."""
+    """Run a reader to its end; a reader without an error has the content of one file. seed: of delays."""
     if seed is not None:
         origin.chance = random.Random(seed)
     sink = sink or Sink(-1 if origin.hides else len(origin.files[0]))
@@ -403,7 +403,7 @@ def run(origin: Origin, sink: Sink | None = None, seed: int | None = None, **mor
 # One connection.
 
 
-def test_a_good_answer_is_read_once_to_its_end() -> None:
+def test_a_good_response_is_read_once_to_its_end() -> None:
     found = run(Origin(95), connections=1)
     assert found.reader.error is None
     assert found.origin.asked == []
@@ -412,15 +412,15 @@ def test_a_good_answer_is_read_once_to_its_end() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, PIECE, PIECE + 1, 95])
 @pytest.mark.parametrize("connections", [1, 3])
-def test_a_file_whose_length_nobody_says(length: int, connections: int) -> None:
+def test_a_file_of_unstated_length_is_read_without_range_requests(length: int, connections: int) -> None:
     found = run(Origin(length, hides=True), connections=connections)
     assert found.reader.error is None
     assert found.sink.geometry.length == length
-    assert found.origin.asked == [], "ranges of a file without an end are asked for by nobody"
+    assert found.origin.asked == [], "ranges are requested of a file of unknown length"
 
 
 class Tells(Sink):
-    """Others see the length before whoever learnt it goes on."""
+    """Other threads see the length before the thread that learnt it continues."""
 
     def learn_length(self, length: int) -> None:
         super().learn_length(length)
@@ -428,13 +428,13 @@ class Tells(Sink):
 
 
 @pytest.mark.parametrize("length", [1, PIECE, 95])
-def test_nobody_asks_for_what_lies_beyond_an_end_that_was_just_learnt(length: int) -> None:
+def test_no_range_is_requested_beyond_an_end_that_was_just_learnt(length: int) -> None:
     found = run(Origin(length, hides=True), Tells(-1))
     assert found.reader.error is None
     assert found.origin.asked == []
 
 
-def test_nobody_asks_for_what_lies_beyond_an_end_that_a_later_answer_tells() -> None:
+def test_no_range_is_requested_beyond_an_end_that_a_later_response_states() -> None:
     class Late(Origin):
         def open(self, start: int = 0, end: int | None = None, **more: Any) -> Body:
             self.hides = not self.bodies
@@ -449,27 +449,27 @@ def test_nobody_asks_for_what_lies_beyond_an_end_that_a_later_answer_tells() -> 
 @pytest.mark.parametrize("at", [1, 9, 10, 11, 47, 94])
 @pytest.mark.parametrize("kind", ["cut", "reset"])
 @pytest.mark.parametrize("binds", ["strong", "weak", "dated"])
-def test_a_connection_that_breaks_is_gone_on_from_at_the_exact_byte(at: int, kind: str, binds: str) -> None:
+def test_a_broken_connection_is_resumed_at_the_exact_byte(at: int, kind: str, binds: str) -> None:
     found = run(Origin(95, [Behaviour(kind, at)], binds), connections=1)
     assert found.reader.error is None
     assert found.origin.asked == [(at, None)]
     assert found.reader.bytes == 95
-    assert found.retry.others == [], "it brought bytes: nothing failed"
+    assert found.retry.others == [], "a connection that delivered bytes counts as a failure"
 
 
-def test_one_that_breaks_every_few_bytes_is_finished_with() -> None:
+def test_an_origin_that_breaks_every_few_bytes_is_read_to_the_end() -> None:
     found = run(Origin(95, [Behaviour("cut", 3)] * 100), connections=1, tries=0)
     assert found.reader.error is None
     assert found.reader.bytes == 95
 
 
-def test_a_range_that_is_refused_is_asked_for_as_the_whole_file_and_read_past() -> None:
+def test_after_a_refused_range_the_whole_file_is_requested_and_known_bytes_skipped() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), Behaviour("status", 403)]), connections=1)
     assert found.reader.error is None
     assert found.origin.asked == [(47, None), (0, None)]
 
 
-def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
+def test_a_whole_file_in_response_to_a_resumed_range_is_read_past_known_bytes() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), Behaviour("whole")]), connections=1)
     assert found.reader.error is None
     assert found.origin.asked == [(47, None)]
@@ -477,7 +477,7 @@ def test_a_resumed_range_that_comes_as_the_whole_file_is_read_past() -> None:
 
 
 class SlowRanges(Origin):
-    """The first answer is soon where other connections fetch, and has to wait for them."""
+    """The first response is fast only while other connections fetch, and waits for their requests."""
 
     first = 3
     """Requests before which it brings nothing."""
@@ -494,18 +494,18 @@ class SlowRanges(Origin):
 @pytest.mark.parametrize("grants", [2, 4, 14, 20])
 @pytest.mark.parametrize("status", [403, 404, 410])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_one_that_grants_some_requests_and_no_more_is_read_by_its_first_answer(
+def test_an_origin_that_grants_a_limited_number_of_requests_is_read_by_the_first_response(
     ordered: bool, status: int, grants: int, connections: int
 ) -> None:
     origin = SlowRanges(305, [Behaviour(), *[Behaviour()] * grants, *[Behaviour("status", status)] * 200])
     origin.first = grants + 1
     found = run(origin, Sink(305, ordered=ordered), connections=connections, longest=1, tries=0)
     assert found.reader.error is None
-    assert found.retry.others == [], "the first answer is kept to the end"
+    assert found.retry.others == [], "the first response is not kept to the end"
 
 
-def test_ranges_leave_to_the_main_answer_what_comes_next() -> None:
-    """It finishes whatever is refused later, and is never put down: an origin may close what nobody reads."""
+def test_ranges_are_taken_from_the_end_and_leave_the_next_pieces_to_the_main_response() -> None:
+    """The main response completes the file if ranges are refused later, and is always read: an origin may close an idle connection."""
     origin = Origin(295)
     origin.main_waits.clear()
     found = Run(origin, Sink(295), 3, longest=2)
@@ -517,7 +517,7 @@ def test_ranges_leave_to_the_main_answer_what_comes_next() -> None:
     assert max(origin.sent.values()) == 1
 
 
-def test_where_the_order_counts_ranges_come_right_behind_the_main_answer() -> None:
+def test_in_ordered_reads_ranges_start_right_behind_the_main_response() -> None:
     origin = Origin(295)
     origin.main_waits.clear()
     found = Run(origin, Sink(295, ordered=True), 2, longest=2)
@@ -527,8 +527,8 @@ def test_where_the_order_counts_ranges_come_right_behind_the_main_answer() -> No
     assert found.end() is None
 
 
-def test_one_that_refuses_for_a_while_what_it_granted_before_is_asked_again() -> None:
-    # Each refused range is asked for as the whole file too.
+def test_an_origin_that_refuses_for_a_while_is_retried() -> None:
+    # Each refused range is followed by a request for the whole file.
     origin = Origin(305, [Behaviour("cut", 100), Behaviour("cut", 20), *[Behaviour("status", 403)] * 4])
     found = run(origin, connections=1)
     assert found.reader.error is None
@@ -536,7 +536,7 @@ def test_one_that_refuses_for_a_while_what_it_granted_before_is_asked_again() ->
 
 
 class Renaming(Origin):
-    """Each answer has a name of its own."""
+    """Each response has a different validator."""
 
     def version(self, file: int) -> Version:
         with self.lock:
@@ -544,8 +544,8 @@ class Renaming(Origin):
             return Version(f'"name {self._names}"', "", len(self.files[file]))
 
 
-def test_a_failure_makes_every_thread_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one thread failed at is not begun by another one before the pause is known, nor past the last try."""
+def test_a_failure_makes_every_thread_wait_for_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread retries a failed claim before the pause is known, nor after the last try."""
     leave = Reader._end_claim
 
     def slowly(reader: Reader, claim: Claim, failure: OriginError | None) -> str:
@@ -561,54 +561,54 @@ def test_a_failure_makes_every_thread_wait(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(origin.asked) < 20
 
 
-def test_without_validators_it_is_read_again_and_compared() -> None:
+def test_without_validators_the_file_is_read_again_and_compared() -> None:
     found = run(Origin(95, [Behaviour("cut", 47)], "nothing"), connections=3)
     assert found.reader.error is None
-    assert found.origin.asked == [(0, None)], "and nothing is asked for in parts"
+    assert found.origin.asked == [(0, None)], "ranges are requested without validators"
     assert any("read from its beginning again" in each for each in found.sink.said)
 
 
-def test_without_validators_another_file_is_found_out() -> None:
+def test_without_validators_another_file_is_detected() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000], "nothing"), connections=1)
     assert isinstance(found.reader.error, OriginChanged)
     assert len(found.origin.asked) <= readers.CHANGED + 1
 
 
-def test_an_answer_that_brings_nothing_new_again_and_again_ends() -> None:
-    """Bytes that are only compared are no progress."""
+def test_responses_without_new_bytes_end_in_an_error() -> None:
+    """Bytes that are only compared are not progress."""
     found = run(Origin(95, [Behaviour("cut", 47)] * 100, "nothing"), connections=1, tries=4)
     assert isinstance(found.reader.error, OriginTruncated)
     assert len(found.origin.asked) <= 6
 
 
-def test_one_of_two_servers_that_answers_with_its_own_version_is_asked_again() -> None:
+def test_a_response_with_another_servers_version_is_requested_again() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), Behaviour("other"), Behaviour("other")]), connections=1)
     assert found.reader.error is None
     assert found.origin.asked == [(47, None)] * 3
     assert found.sink.whole == found.origin.files[0]
 
 
-def test_another_version_that_stays_is_found_out() -> None:
+def test_a_permanent_change_of_version_is_an_error() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("other")] * 1000]), connections=1)
     assert isinstance(found.reader.error, OriginChanged)
     assert len(found.origin.asked) <= readers.CHANGED + 1
 
 
-def test_pieces_of_another_answer_come_only_after_the_version_lost_its_name() -> None:
-    """Else a download that is killed then, and finds the first version again, would go on from pieces of the second."""
+def test_pieces_of_another_response_are_published_only_after_the_version_is_invalidated() -> None:
+    """Otherwise a download that is killed then and finds the first version again would resume with pieces of the second."""
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("renamed")] * 9]), connections=1)
     assert found.reader.error is None
     assert found.sink.unbound == 4
     assert run(Origin(95, [Behaviour("cut", 47)]), connections=1).sink.unbound == -1
 
 
-def test_a_new_name_of_the_same_bytes_in_every_answer() -> None:
+def test_a_new_validator_for_the_same_bytes_in_every_response_is_accepted() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("renamed")] * 20]), connections=1)
     assert found.reader.error is None
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour("status", 503), Behaviour("status", 429), Behaviour("unreachable"), Behaviour("cut", 0)])
-def test_tries_without_a_byte_are_bounded(behaviour: Behaviour) -> None:
+def test_retries_without_a_received_byte_are_bounded(behaviour: Behaviour) -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[behaviour] * 100]), connections=1, tries=3)
     assert isinstance(found.reader.error, OriginError)
     assert len(found.origin.asked) == 4
@@ -616,19 +616,19 @@ def test_tries_without_a_byte_are_bounded(behaviour: Behaviour) -> None:
     assert found.reader.error is None
 
 
-def test_what_is_final_ends_it_after_the_whole_file_was_asked_for_too() -> None:
+def test_a_final_refusal_ends_the_reader_after_a_request_for_the_whole_file() -> None:
     found = run(Origin(95, [Behaviour("cut", 47), *[Behaviour("status", 404)] * 9]), connections=1)
     assert isinstance(found.reader.error, OriginError)
     assert found.reader.error.status == 404
     assert found.origin.asked == [(47, None), (0, None)]
 
 
-def test_an_origin_that_is_too_slow_ends_it() -> None:
+def test_an_origin_below_the_minimum_rate_ends_the_reader() -> None:
     found = run(Origin(95, [Behaviour("slow", 47)]), connections=1)
     assert isinstance(found.reader.error, OriginSlow)
 
 
-# Several.
+# Several connections.
 
 
 @pytest.mark.parametrize(
@@ -639,7 +639,7 @@ def test_an_origin_that_is_too_slow_ends_it() -> None:
     ],
 )
 @pytest.mark.parametrize("connections", [2, 4])
-def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behaviour, connections: int) -> None:
+def test_refused_ranges_do_not_affect_the_main_response(refusal: Behaviour, connections: int) -> None:
     origin = Origin(295, [Behaviour(), *[refusal] * 500])
     origin.main_waits.clear()
     found = Run(origin, Sink(295), connections)
@@ -648,8 +648,8 @@ def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behav
     origin.main_waits.set()
     assert found.end() is None
     assert found.sink.whole == origin.files[0]
-    assert origin.bodies[0].came == 295, "the main answer brought all of it"
-    assert found.retry.others == [], "and no failure was counted"
+    assert origin.bodies[0].came == 295, "the main response did not deliver all bytes"
+    assert found.retry.others == [], "a failure was counted"
     if refusal.kind == "status" and refusal.n in (403, 429, 503):
         assert found.connection_limits.allowed(origin.key, 8, time.monotonic()) == 1
         assert len(origin.asked) < connections
@@ -657,7 +657,7 @@ def test_the_main_answer_loses_nothing_by_ranges_that_are_refused(refusal: Behav
         assert found.connection_limits.allowed(origin.key, 8, time.monotonic()) == 8
 
 
-def test_what_was_learned_is_not_tried_again() -> None:
+def test_a_learnt_connection_limit_prevents_range_requests() -> None:
     origin, connection_limits = Origin(295), ConnectionLimits()
     connection_limits.refused(origin.key, 1, time.monotonic())
     sink = Sink(295)
@@ -675,7 +675,7 @@ def test_what_was_learned_is_not_tried_again() -> None:
     assert origin.asked == []
 
 
-def test_ranges_bring_the_rest_while_the_main_answer_is_slow() -> None:
+def test_ranges_fetch_the_rest_while_the_main_response_is_slow() -> None:
     origin = Origin(295)
     origin.main_waits.clear()
     found = Run(origin, Sink(295), 3)
@@ -683,10 +683,10 @@ def test_ranges_bring_the_rest_while_the_main_answer_is_slow() -> None:
     origin.main_waits.set()
     assert found.end() is None
     assert found.sink.whole == origin.files[0]
-    assert max(origin.sent.values()) == 1, "and no byte comes twice"
+    assert max(origin.sent.values()) == 1, "a byte was sent twice"
 
 
-def test_a_range_that_stalls_is_taken_over_by_the_main_answer() -> None:
+def test_a_stalled_range_is_taken_over_by_the_main_response() -> None:
     origin = Origin(295, [Behaviour(), Behaviour("stall", 4), *[Behaviour("status", 503)] * 99])
     origin.main_waits.clear()
     found = Run(origin, Sink(295), 2, tries=0)
@@ -699,7 +699,7 @@ def test_a_range_that_stalls_is_taken_over_by_the_main_answer() -> None:
 @pytest.mark.parametrize("kind", ["drip", "stall"])
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("slow", [0, 1])
-def test_a_connection_that_gives_way_is_gone_on_from_at_the_exact_byte(slow: int, ordered: bool, kind: str) -> None:
+def test_a_preempted_connection_is_resumed_at_the_exact_byte(slow: int, ordered: bool, kind: str) -> None:
     origin = Origin(295, [*[Behaviour()] * slow, Behaviour(kind, 14)], step=3)
     if slow:
         origin.main_waits.clear()
@@ -712,13 +712,13 @@ def test_a_connection_that_gives_way_is_gone_on_from_at_the_exact_byte(slow: int
     body = origin.bodies[slow]
     assert 14 <= body.came < 30
     assert (body.start, mock.ANY) in origin.asked
-    assert max(origin.sent.values()) == 1, "no byte comes twice"
+    assert max(origin.sent.values()) == 1, "a byte was sent twice"
     assert found.retry.others == []
 
 
 @pytest.mark.parametrize("status", [403, 429, 404])
-def test_a_main_answer_that_is_put_off_goes_on_where_ranges_are_refused(status: int) -> None:
-    """It is never given up for them."""
+def test_a_preempted_main_response_continues_where_ranges_are_refused(status: int) -> None:
+    """The main response is never given up for ranges."""
     origin = Origin(295, [Behaviour("drip", 14), *[Behaviour()] * 3, *[Behaviour("status", status)] * 500], step=3)
     with hasty():
         found = Run(origin, Sink(295), 3, longest=2, tries=0)
@@ -726,10 +726,10 @@ def test_a_main_answer_that_is_put_off_goes_on_where_ranges_are_refused(status: 
     assert found.sink.whole == origin.files[0]
     assert len(origin.bodies) == 4
     assert origin.bodies[0].came > 14
-    assert found.retry.others == [], "no failure is counted"
+    assert found.retry.others == [], "a failure was counted"
 
 
-def test_a_range_without_an_answer_counts_as_refused_where_the_main_answer_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_without_a_response_counts_as_refused_while_the_main_response_is_preempted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "UNANSWERED", 0.05)
 
     class Mute(Origin):
@@ -749,7 +749,7 @@ def test_a_range_without_an_answer_counts_as_refused_where_the_main_answer_is_pu
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_an_origin_that_grants_one_connection_loses_none(connections: int) -> None:
+def test_an_origin_that_grants_one_connection_keeps_that_connection(connections: int) -> None:
     origin = Origin(95, [Behaviour("drip", 14), *[Behaviour("status", 429)] * 500])
     with hasty():
         found = run(origin, connections=connections, tries=0)
@@ -758,7 +758,7 @@ def test_an_origin_that_grants_one_connection_loses_none(connections: int) -> No
     assert len(origin.bodies) == 1
 
 
-def test_what_somebody_waits_for_is_fetched_first() -> None:
+def test_a_piece_that_a_reader_waits_for_is_fetched_first() -> None:
     origin = Origin(295)
     origin.main_waits.clear()
     found = Run(origin, Sink(295, wants=20), 2)
@@ -768,14 +768,14 @@ def test_what_somebody_waits_for_is_fetched_first() -> None:
     assert found.end() is None
 
 
-def test_a_reader_that_takes_turns_lets_the_main_answer_do_it_alone_when_it_is_fast() -> None:
+def test_with_turns_a_fast_main_response_reads_the_file_alone() -> None:
     found = run(Origin(295), connections=4, turns=OriginRoundRobin(4))
     assert found.reader.error is None
     assert found.origin.asked == []
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_it_ends_when_it_is_stopped(connections: int) -> None:
+def test_the_reader_ends_when_it_is_stopped(connections: int) -> None:
     origin = Origin(295, [Behaviour("stall", 15)] * 50)
     found = Run(origin, Sink(295), connections)
     until(lambda: origin.bodies[0].came == 15)
@@ -786,12 +786,12 @@ def test_it_ends_when_it_is_stopped(connections: int) -> None:
     assert len(found.sink.pieces) < 30
 
 
-def test_a_main_answer_that_is_put_down_after_the_end_is_closed() -> None:
-    """A thread that sees the stop ends the reader while the main answer is still in another's hands."""
+def test_a_main_response_released_after_the_readers_end_is_closed() -> None:
+    """A thread that sees the stop ends the reader while another thread still holds the main response."""
     origin = Origin(295)
     origin.main_waits.clear()
     found = Run(origin, Sink(295), 2)
-    until(lambda: found.reader._main is None)  # somebody reads it
+    until(lambda: found.reader._main is None)  # a thread reads it
     found.sink.stopping = True
     until(lambda: found.reader._ended)
     origin.main_waits.set()
@@ -801,7 +801,7 @@ def test_a_main_answer_that_is_put_down_after_the_end_is_closed() -> None:
 @pytest.mark.parametrize("ranges", [[], [Behaviour("part", 403)] * 99, [Behaviour("whole")] * 99])
 @pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)], [(29, 30)], [(0, 1)]])
 @pytest.mark.parametrize("connections", [1, 3])
-def test_what_is_here_is_not_asked_for(missing: list[tuple[int, int]], connections: int, ranges: list[Behaviour]) -> None:
+def test_present_pieces_are_not_requested(missing: list[tuple[int, int]], connections: int, ranges: list[Behaviour]) -> None:
     origin = Origin(295, [Behaviour(), *ranges])
     gone = {n for first, past in missing for n in range(first, past)}
     here = {n: origin.files[0][n * PIECE : (n + 1) * PIECE] for n in range(30) if n not in gone}
@@ -812,7 +812,7 @@ def test_what_is_here_is_not_asked_for(missing: list[tuple[int, int]], connectio
 
 
 @pytest.mark.parametrize("missing", [[(0, 4), (9, 12), (20, 30)], [(5, 6), (29, 30)]])
-def test_a_link_that_works_once_is_read_past_what_is_here(missing: list[tuple[int, int]]) -> None:
+def test_a_single_use_link_is_read_past_present_pieces(missing: list[tuple[int, int]]) -> None:
     origin = Origin(295, [Behaviour(), *[Behaviour("status", 403)] * 99])
     gone = {n for first, past in missing for n in range(first, past)}
     here = {n: origin.files[0][n * PIECE : (n + 1) * PIECE] for n in range(30) if n not in gone}
@@ -821,8 +821,8 @@ def test_a_link_that_works_once_is_read_past_what_is_here(missing: list[tuple[in
     assert len(origin.bodies) == 1
 
 
-def test_a_main_answer_that_breaks_while_a_range_is_being_refused_is_gone_on_from() -> None:
-    """What is refused is one connection more, though none is left when the refusal comes."""
+def test_a_main_response_that_breaks_while_a_range_is_refused_is_resumed() -> None:
+    """The refusal concerns an additional connection, although none is left when it arrives."""
     origin = Origin(295, [Behaviour("cut", 47), *[Behaviour("part", 403)] * 2])
     origin.main_waits.clear()
     origin.answers.clear()
@@ -836,7 +836,7 @@ def test_a_main_answer_that_breaks_while_a_range_is_being_refused_is_gone_on_fro
 
 
 class TwoServers(Origin):
-    """One still has the file as it was, and gives ranges, which stop in the middle of a piece; the other has one that begins alike."""
+    """One server has the old file and serves ranges, which end within a piece; the other has a file with the same beginning."""
 
     def __init__(self, length: int) -> None:
         super().__init__(length, step=2)
@@ -863,7 +863,7 @@ class TwoServers(Origin):
 
 
 @pytest.mark.parametrize("connections", [2, 4])
-def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_of_the_previous_version_adds_no_byte_to_the_next_version(connections: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "CHANGED", 0)
     monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
@@ -873,10 +873,10 @@ def test_a_range_of_the_version_before_gives_no_byte_to_the_next_one(connections
 
 
 @pytest.mark.parametrize("connections", [2, 4])
-def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begins(
+def test_bytes_of_the_previous_version_are_written_before_the_next_version_begins(
     connections: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread that is put to sleep between its bytes and the file wakes up before others write there, or never writes."""
+    """A thread that is suspended between its bytes and the file resumes before other threads write there, or never writes."""
     monkeypatch.setattr(readers, "CHANGED", 0)
     monkeypatch.setattr(turn_taking, "RAMP", (0.02, 0.0))
     origin, sink = TwoServers(95), Sink(95)
@@ -895,14 +895,14 @@ def test_bytes_of_the_version_before_are_in_their_place_before_the_next_one_begi
 
 
 def until(true: Callable[[], object]) -> None:
-    """Fails when it does not come about."""
+    """Wait until a condition is true; fail after LONGEST seconds."""
     end = time.monotonic() + LONGEST
     while not true():
         assert time.monotonic() < end
         time.sleep(0.001)
 
 
-# Anything.
+# Any behaviour.
 
 LENGTHS = st.integers(0, 160)
 STATUSES = st.builds(Behaviour, st.sampled_from(["status", "part"]), st.sampled_from([403, 404, 416, 429, 500, 503]))
@@ -920,7 +920,7 @@ SEEDS = st.none() | st.integers(0, 99)
 
 @settings(deadline=None, max_examples=150)
 @given(LENGTHS, SCRIPTS, BINDS, st.booleans(), CONNECTIONS, st.integers(1, 5), st.integers(0, 3), SEEDS, st.booleans())
-def test_no_error_means_that_every_byte_is_of_one_version(
+def test_a_reader_without_an_error_has_every_byte_of_one_version(
     length: int, script: list[Behaviour], binds: str, hides: bool, connections: int, longest: int, tries: int, seed: int | None, haste: bool
 ) -> None:
     with hasty() if haste else nullcontext():
@@ -932,17 +932,17 @@ def test_no_error_means_that_every_byte_is_of_one_version(
 
 @settings(deadline=None, max_examples=100)
 @given(LENGTHS, CUTS, CONNECTIONS, SEEDS, st.booleans())
-def test_under_a_binding_version_no_byte_comes_twice(
+def test_under_a_binding_version_no_byte_is_fetched_twice(
     length: int, script: list[Behaviour], connections: int, seed: int | None, haste: bool
 ) -> None:
-    """Connections that break or are preempted, at whatever time, cost no byte."""
+    """Connections that break or are preempted at any time cost no byte."""
     with hasty() if haste else nullcontext(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread has no turn for longer than that
+        patch.setattr(assignment, "STALLED", LONGEST)  # on a busy machine a thread may be suspended for longer than that
         found = run(Origin(length, script), None, seed, connections=connections, tries=0)
     assert found.reader.error is None
     assert found.retry.others == []
     assert sum(found.origin.sent.values()) == found.reader.bytes
-    # An answer that runs reads past what another one, which broke or was preempted, brought of a piece.
+    # A running response reads past the bytes of a piece that a broken or preempted response delivered.
     ended = [body for body in found.origin.bodies if body.start % PIECE and body.start < length]
     broken = [body.start for body in ended if haste or body.behaviour.kind == "cut"]
     assert {n // PIECE for n, times in found.origin.sent.items() if times > 1} <= {start // PIECE for start in broken}

@@ -1,4 +1,4 @@
-"""What is asked of whom: URLs as they are sent, redirects, and a user's headers."""
+"""Requests to origins: URLs as they are sent, redirects, and a user's headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dfengine.origin.request import (
 LATIN = st.text(st.characters(max_codepoint=255), max_size=40)
 
 
-# A URL.
+# URLs.
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ LATIN = st.text(st.characters(max_codepoint=255), max_size=40)
         ("http://h?x", "http://h", "/?x", "http://h:80", "h:80"),
     ],
 )
-def test_a_url_as_it_is_asked(url: str, server: str, target: str, key: str, place: str) -> None:
+def test_a_url_is_split_into_server_target_key_and_place(url: str, server: str, target: str, key: str, place: str) -> None:
     hop = Hop(url)
     assert (hop.server, hop.target, hop.key, hop.place) == (server, target, key, place)
 
 
 @pytest.mark.parametrize("url", ["ftp://h/x", "http:///x", "http://h:x/", "http://h:70000/", "//h/x", "http://h/ ", "http://[h/", "", "h", "http://h:0/",
     "http://[::1]x/", "http://" + "\u00e9" * 90 + "/"])
-def test_what_is_no_url_to_ask(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     with pytest.raises(BadValue):
         Hop(url)
 
@@ -76,12 +76,12 @@ def test_what_is_no_url_to_ask(url: str) -> None:
         ("/", "/"), ("/.", "/"), ("/..", "/"), ("/a//../b", "/a/b"), ("//.", "//"), ("/a/...", "/a/..."),
     ],
 )  # fmt: skip
-def test_dots_in_a_path(path: str, found: str) -> None:
+def test_dots_in_a_path_are_removed(path: str, found: str) -> None:
     assert without_dots(path) == found
 
 
 def removed(path: str) -> str:
-    """RFC 3986 section 5.2.4, step by step, of a path that begins with a slash."""
+    """The algorithm of RFC 3986 section 5.2.4, step by step, for a path that begins with a slash."""
     out = ""
     while path:
         if path.startswith("/./") or path == "/.":
@@ -96,7 +96,7 @@ def removed(path: str) -> str:
 
 
 @given(st.text("/.a", max_size=12))
-def test_dots_are_removed_as_the_rfc_does_it(path: str) -> None:
+def test_any_dots_are_removed_as_in_the_rfc(path: str) -> None:
     assert without_dots("/" + path) == removed("/" + path)
 
 
@@ -108,7 +108,7 @@ BASE = "http://h/b/c/d;p?q"
 @pytest.mark.parametrize(
     ("location", "url"),
     [
-        # What curl shows as %{redirect_url}, but for the fragment, which nobody is sent.
+        # What curl shows as %{redirect_url}, without the fragment, which is not sent.
         ("/a b?c d", "http://h/a%20b?c+d"),
         ("/\u00c3\u00a4", "http://h/%c3%a4"),
         ("/voil\u00c3\u00a0", "http://h/voil%c3%a0"),
@@ -129,7 +129,7 @@ BASE = "http://h/b/c/d;p?q"
         ("http://[2001:db8::7]:81/b?c", "http://[2001:db8::7]:81/b?c"),
     ],
 )  # fmt: skip
-def test_where_a_location_leads(location: str, url: str) -> None:
+def test_locations_are_resolved_as_curl_does(location: str, url: str) -> None:
     there = Hop(BASE).follow(location, 302)
     assert there.server + there.target == url
 
@@ -144,7 +144,7 @@ def test_where_a_location_leads(location: str, url: str) -> None:
         "http://a\xe2\x84\x80b/",  # U+2100, whose compatibility form is a/c
     ],
 )
-def test_where_no_location_leads(location: str) -> None:
+def test_invalid_locations_are_refused_with_the_status(location: str) -> None:
     with pytest.raises(OriginError, match="which is no http or https URL") as refused:
         Hop(BASE).follow(location, 301)
     assert refused.value.status == 301
@@ -173,7 +173,7 @@ def test_any_location_is_followed_or_refused(location: str) -> None:
         ("http://u:p@b\u00fccher.example/a", "http://xn--bcher-kva.example/b"),
     ],
 )
-def test_the_same_server_in_other_letters_keeps_its_user(first: str, location: str) -> None:
+def test_a_redirect_to_the_same_server_keeps_the_user(first: str, location: str) -> None:
     before = Hop(first)
     there = before.follow(location, 302)
     assert there.key == before.key
@@ -196,7 +196,7 @@ def test_the_same_server_in_other_letters_keeps_its_user(first: str, location: s
         ("http://u:p@127.0.0.1/a", "http://127.0.0.2/b"),
     ],
 )
-def test_another_server_is_told_no_password(first: str, location: str) -> None:
+def test_a_redirect_to_another_server_drops_the_password(first: str, location: str) -> None:
     before = Hop(first)
     there = before.follow(location, 302)
     assert there.key != before.key
@@ -204,14 +204,14 @@ def test_another_server_is_told_no_password(first: str, location: str) -> None:
     assert there.basic() in ([], [("Authorization", "Basic dTo=")], [("Authorization", "Basic aDo=")])
 
 
-def test_a_user_in_the_location_is_the_one_that_is_meant() -> None:
+def test_a_user_in_the_location_replaces_the_previous_one() -> None:
     assert Hop("http://u:p@h/a").follow("http://other:pw@h/b", 302).userinfo == "other:pw"
 
 
 # Headers.
 
 
-def test_a_user_is_named_as_bytes() -> None:
+def test_basic_credentials_are_encoded_from_bytes() -> None:
     assert basic(b"us:er", "p\u00e4ss".encode()) == ("Authorization", "Basic dXM6ZXI6cMOkc3M=")
     assert Hop("http://us%3Aer:p%C3%A4ss@h/").basic() == [("Authorization", "Basic dXM6ZXI6cMOkc3M=")]
     assert Hop("http://token@h/").basic() == [("Authorization", "Basic dG9rZW46")]
@@ -219,27 +219,27 @@ def test_a_user_is_named_as_bytes() -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "Authorization", "cookie", "X-Anything", "Proxy-Authorization"])
-def test_what_is_not_known_to_be_harmless_is_private(name: str) -> None:
+def test_headers_not_known_as_harmless_are_private(name: str) -> None:
     assert is_private(name)
     assert is_private(name.upper())
 
 
-def test_what_is_harmless_or_never_sent_is_not_private() -> None:
+def test_harmless_and_never_forwarded_headers_are_not_private() -> None:
     families = {"Sec-CH-UA", "sec-fetch-mode", "X-B3-TraceId", "x-datadog-trace-id"}
     assert not any(is_private(name.title()) for name in HARMLESS | NOT_FORWARDED | families)
 
 
 @pytest.mark.parametrize("name", ["Referer", "User-Agent", "baggage", "tracestate", "X-Forwarded-For", "Sec-CH-UA", "Cookie", "If-Match"])
-def test_few_headers_may_be_read_by_those_who_may_not_have_the_file(name: str) -> None:
+def test_only_listed_headers_are_readable_without_access_to_the_file(name: str) -> None:
     assert not is_readable(name)
     assert all(is_readable(each.title()) and not is_private(each) for each in READABLE)
 
 
-def test_what_a_request_says_in_the_headers_that_a_vary_names() -> None:
+def test_selection_has_the_request_headers_that_a_vary_names() -> None:
     headers = [("Accept", "a"), ("ACCEPT", "b"), ("Authorization", "secret"), ("Range", "bytes=1-"), ("User-Agent", ""), ("Origin", "o")]
     said = {"accept": "a\nb\n", "user-agent": "\n", "accept-language": ""}
     assert selection(headers, ["Accept", "user-agent", "accept-language"]) == said
-    assert selection(headers, ["Authorization", "Range", "Accept-Encoding", "X-Other"]) == {}, "each has its own task, or never differs"
+    assert selection(headers, ["Authorization", "Range", "Accept-Encoding", "X-Other"]) == {}, "they have their own task, or never differ"
     assert selection(headers, ["*", "origin"]) == {"origin": "o\n", "*": "accept: a\naccept: b\norigin: o\nuser-agent: \n"}
     assert selection([("b", "1"), ("Via", "2")], ["*"]) == selection([("via", "2")], ["*"])
 
@@ -248,12 +248,12 @@ def test_what_a_request_says_in_the_headers_that_a_vary_names() -> None:
     ("name", "value"),
     [("a b", "x"), ("", "x"), ("a:", "x"), ("n\u00e4me", "x"), ("a", "x\ny"), ("a", "x\r"), ("a", "\0"), ("a\n", "x"), ("(a)", "x")],
 )
-def test_a_header_that_no_request_can_carry(name: str, value: str) -> None:
+def test_invalid_headers_are_refused(name: str, value: str) -> None:
     with pytest.raises(BadValue):
         check_header(name, value)
 
 
-def test_headers_go_as_given_in_utf8() -> None:
+def test_headers_are_sent_as_given_in_utf8() -> None:
     given = [("X-A", "gr\u00fcn"), ("X-A", "2"), ("x-empty", ""), ("X-Raw", "\udce9")]
     for name, value in given:
         check_header(name, value)
@@ -270,7 +270,7 @@ def test_headers_go_as_given_in_utf8() -> None:
         ("bytes=0-999999999999999999", (0, 10**18 - 1)),
     ],
 )
-def test_a_range_that_a_user_asks_for(value: str, found: tuple[int, int]) -> None:
+def test_a_users_range_is_parsed(value: str, found: tuple[int, int]) -> None:
     assert asked_range(value) == found
 
 
@@ -281,22 +281,22 @@ def test_a_range_that_a_user_asks_for(value: str, found: tuple[int, int]) -> Non
         "bytes=0-1;",
     ],
 )  # fmt: skip
-def test_what_is_no_range_of_a_file(value: str) -> None:
+def test_invalid_ranges_are_refused(value: str) -> None:
     with pytest.raises(BadValue):
         asked_range(value)
 
 
 @given(st.text())
-def test_any_range_is_read_or_refused(value: str) -> None:
+def test_any_range_is_parsed_or_refused(value: str) -> None:
     with contextlib.suppress(BadValue):
         first, last = asked_range(value)
         assert last == -1 if first < 0 else (last == -1 or first <= last)
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=3).map("/".join))
-def test_what_lies_below_a_url_is_asked_for_as_by_its_own(path: str) -> None:
+def test_a_child_of_a_url_is_requested_as_its_own_url(path: str) -> None:
     for base in ("http://u:p@h:81/top%20x/\u00fc/", "https://[::1]/"):
         link = quote(path, safe="/~!$&'()*+,;=:@%", errors="replace")
         if any(part in (".", "..") for part in unquote(link).split("/")):
-            continue  # no path of a manifest has such
+            continue  # no path of a manifest has such parts
         assert Hop(base).child(link).__dict__ == Hop(base + link).__dict__

@@ -1,4 +1,4 @@
-"""Trees: their manifests, and their data read file by file, from a server whose answers change, lie and break."""
+"""Trees: their manifests, and their data read file by file, from a server with changing, false and truncated responses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read(
 
 
 @pytest.mark.parametrize("index", ["json", "html", "rounded"])
-def test_the_data_is_all_files_behind_each_other(cancel: Cancel, index: str) -> None:
+def test_the_data_of_a_tree_is_its_files_in_order(cancel: Cancel, index: str) -> None:
     with Directory(FILES, index) as served:
         made = manifest(served.url, origin_settings(), cancel)
         assert made.paths == sorted(FILES)
@@ -71,7 +71,7 @@ def test_the_data_is_all_files_behind_each_other(cancel: Cancel, index: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["json", "html"])
-def test_what_a_download_uses_for_itself_is_of_no_tree(cancel: Cancel, kind: str) -> None:
+def test_lock_and_part_files_of_downloads_are_not_listed(cancel: Cancel, kind: str) -> None:
     """Another download of this program writes to the directory, or was killed there."""
     used = {".dfengine.lock": b"", ".dfengine.0123456789ab/record": b"x", "sub/.dfengine.x": b"y"}
     with Directory(FILES | used, kind) as served:
@@ -79,7 +79,7 @@ def test_what_a_download_uses_for_itself_is_of_no_tree(cancel: Cancel, kind: str
         assert set(made.paths) == {*FILES, "sub/.dfengine.x"}
 
 
-def test_files_come_over_few_connections(cancel: Cancel) -> None:
+def test_files_are_fetched_over_few_connections(cancel: Cancel) -> None:
     files = {f"{n:03}": bytes([n]) * n for n in range(200)}
     with Directory(files) as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -89,14 +89,14 @@ def test_files_come_over_few_connections(cancel: Cancel) -> None:
         assert sorted(served.asked("GET")) == sorted(files)
 
 
-def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) -> None:
+def test_an_origin_that_allows_one_request_at_a_time_gets_one_at_a_time(cancel: Cancel) -> None:
     files = {f"{n:02}": b"x" * (n + 1) for n in range(30)}
     with Directory(files) as served:
         made = manifest(served.url, origin_settings(), cancel)
         served.alone = True
         origin, whole = TreeOrigin(made, origin_settings(), cancel), bytearray()
         while len(whole) < made.length:
-            # As a reader does: whatever came counts, and what was refused is asked for again.
+            # As a reader does: received bytes count, and refused requests are repeated.
             try:
                 body = origin.open(len(whole), version=origin.version)
             except OriginError:
@@ -110,7 +110,7 @@ def test_an_origin_that_wants_one_request_at_a_time_is_asked_so(cancel: Cancel) 
         assert origin.ahead == 0 or served.most == 1
 
 
-def test_a_server_that_closes_its_connections_unsaid_is_asked_by_others(cancel: Cancel) -> None:
+def test_a_server_that_closes_connections_unannounced_is_read_over_new_ones(cancel: Cancel) -> None:
     files = {f"{n:02}": b"x" * (n + 1) for n in range(40)}
     with Directory(files) as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -122,7 +122,7 @@ def test_a_server_that_closes_its_connections_unsaid_is_asked_by_others(cancel: 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.data())
-def test_any_range_is_the_same_bytes(cancel: Cancel, sizes: list[int], drawn: st.DataObject) -> None:
+def test_any_range_has_the_same_bytes_as_the_whole(cancel: Cancel, sizes: list[int], drawn: st.DataObject) -> None:
     chance = random.Random(sum(sizes))
     files = {f"{n}": chance.randbytes(size) for n, size in enumerate(sizes)}
     served = RANGED
@@ -149,7 +149,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_origin, "AGAIN", 0.001)
 
 
-def test_globs_select_and_are_part_of_what_is_named(cancel: Cancel) -> None:
+def test_globs_select_files_and_change_the_manifests_identity(cancel: Cancel) -> None:
     with Directory(FILES) as served:
         made = manifest(served.url, origin_settings(), cancel, Globs(("b/*",), ("x",)))
         assert made.paths == ["b/c d%", "b/empty"]
@@ -159,7 +159,7 @@ def test_globs_select_and_are_part_of_what_is_named(cancel: Cancel) -> None:
 
 
 @pytest.mark.parametrize(("files", "globs", "said"), [({}, Globs(), "no file below it"), (FILES, Globs(("none",)), "selected, of 6")])
-def test_a_tree_without_files_is_none(cancel: Cancel, files: dict[str, bytes], globs: Globs, said: str) -> None:
+def test_a_tree_without_files_is_not_found(cancel: Cancel, files: dict[str, bytes], globs: Globs, said: str) -> None:
     with Directory(files) as served, pytest.raises(OriginError, match=said) as caught:
         manifest(served.url, origin_settings(), cancel, globs)
     assert caught.value.status == 404
@@ -171,17 +171,17 @@ def test_a_range_of_a_directory_is_refused(cancel: Cancel) -> None:
 
 
 @given(st.integers(0, 100_000_000_000))
-def test_a_listed_date_is_compared_as_servers_write_it(when: int) -> None:
+def test_listed_dates_are_formatted_as_http_dates(when: int) -> None:
     assert http_date(when) == formatdate(when, usegmt=True)
 
 
-# LIES AND CHANGES
+# FALSE AND CHANGED RESPONSES
 
 
 @pytest.mark.parametrize("path", ["a", "b/x", "b/empty", "zero", "é"])
 @pytest.mark.parametrize("lengths", [True, False])
 @pytest.mark.parametrize("more", [-1, 1])
-def test_a_size_that_the_listing_tells_wrongly_ends_in_an_error_that_names_it(cancel: Cancel, path: str, lengths: bool, more: int) -> None:
+def test_a_wrong_listed_size_ends_in_an_error_that_names_the_file(cancel: Cancel, path: str, lengths: bool, more: int) -> None:
     with Directory(FILES, "html") as served:
         served.lengths = lengths
         served.lies = {path: max(0, len(FILES[path]) + more)}
@@ -193,19 +193,19 @@ def test_a_size_that_the_listing_tells_wrongly_ends_in_an_error_that_names_it(ca
 
 
 @pytest.mark.parametrize("index", ["json", "html"])
-def test_a_file_that_changes_between_listing_and_reading_is_found(cancel: Cancel, index: str) -> None:
+def test_a_file_changed_between_listing_and_reading_is_detected(cancel: Cancel, index: str) -> None:
     files = dict(FILES)
     with Directory(files, index) as served:
         made = manifest(served.url, origin_settings(), cancel)
         if index == "json":
             files["b/x"], served.modified = b"4" * 300, served.modified + 60
         else:
-            files["b/x"] = b"4" * 301  # nothing but the size is listed
+            files["b/x"] = b"4" * 301  # only the size is listed
         with pytest.raises(TreeChanged, match=r"tree has changed"):
             read(TreeOrigin(made, origin_settings(), cancel))
 
 
-def test_a_file_that_is_gone_since_it_was_listed_is_a_change(cancel: Cancel) -> None:
+def test_a_listed_file_that_was_removed_is_a_change_of_the_tree(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -214,7 +214,7 @@ def test_a_file_that_is_gone_since_it_was_listed_is_a_change(cancel: Cancel) -> 
             read(TreeOrigin(made, origin_settings(), cancel))
 
 
-def test_one_of_several_servers_that_is_behind_is_asked_again(cancel: Cancel) -> None:
+def test_a_stale_server_among_several_is_requested_again(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -223,7 +223,7 @@ def test_one_of_several_servers_that_is_behind_is_asked_again(cancel: Cancel) ->
         assert not served.stale["b/x"]
 
 
-def test_a_file_in_several_pieces_is_bound_by_what_its_own_answer_says(cancel: Cancel) -> None:
+def test_a_file_of_several_pieces_is_bound_by_its_own_responses_validators(cancel: Cancel) -> None:
     files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2), "c": b"3" * 10}
     with Directory(files, "html") as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -240,7 +240,7 @@ def test_a_file_in_several_pieces_is_bound_by_what_its_own_answer_says(cancel: C
 
 
 @pytest.mark.parametrize("lately", [True, False])
-def test_a_listed_date_binds_unless_it_is_of_just_now(cancel: Cancel, lately: bool) -> None:
+def test_a_listed_date_binds_unless_it_is_recent(cancel: Cancel, lately: bool) -> None:
     files = {"a": b"1" * 10, "b": random.Random(1).randbytes(PIECE * 2)}
     with Directory(files) as served:
         served.modified = int(time.time()) - 5 if lately else 1_600_000_000
@@ -257,7 +257,7 @@ def test_a_listed_date_binds_unless_it_is_of_just_now(cancel: Cancel, lately: bo
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> None:
+def test_files_without_validators_are_not_resumed(cancel: Cancel, head: bool) -> None:
     files = {"a": b"1" * 10, "b": b"2" * PIECE * 2}
     with Directory(files, "html") as served:
         served.etags = served.dates = False
@@ -272,7 +272,7 @@ def test_what_nothing_binds_is_not_gone_on_with(cancel: Cancel, head: bool) -> N
             origin.open(10, version=origin.version)
 
 
-def test_a_break_in_a_file_is_gone_on_with_at_its_byte(cancel: Cancel) -> None:
+def test_a_broken_file_is_resumed_at_its_byte(cancel: Cancel) -> None:
     files = {"a": b"1" * 10, "b": b"2" * 1000, "c": b"3"}
     with Directory(files, "html") as served:
         made = manifest(served.url, origin_settings(), cancel)
@@ -291,7 +291,7 @@ def test_a_break_in_a_file_is_gone_on_with_at_its_byte(cancel: Cancel) -> None:
             read(origin, 110, version=origin.version)
 
 
-def test_an_origin_without_ranges_refuses_a_range_and_goes_on_alone(cancel: Cancel) -> None:
+def test_an_origin_without_ranges_refuses_a_range_and_is_read_past_known_bytes(cancel: Cancel) -> None:
     files = {"a": b"1" * 1000, "b": b"2"}
     with Directory(files) as served:
         served.ranges = False
@@ -301,7 +301,7 @@ def test_an_origin_without_ranges_refuses_a_range_and_goes_on_alone(cancel: Canc
         assert read(origin, 500, version=origin.version) == data(files)[500:]
 
 
-def test_files_that_each_take_long_are_together_too_slow(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_slow_files_together_are_below_the_minimum_rate(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {f"{n:02}": b"x" for n in range(99)}
     monkeypatch.setattr(tree_origin, "SILENCE", 0.0)
     with Directory(files) as served:
@@ -321,7 +321,7 @@ def test_a_cancel_ends_a_read(cancel: Cancel) -> None:
             read(origin, step=1)
 
 
-def test_sizes_that_nobody_tells_are_refused_by_name(cancel: Cancel) -> None:
+def test_files_of_unstated_size_are_refused_by_name(cancel: Cancel) -> None:
     with Directory({"a": b"1"}, "rounded") as served:
         served.lengths = False
         with pytest.raises(BadListing, match="'a'"):
@@ -331,7 +331,7 @@ def test_sizes_that_nobody_tells_are_refused_by_name(cancel: Cancel) -> None:
             manifest(served.url, origin_settings(), cancel)
 
 
-def test_no_thread_and_descriptor_is_left(cancel: Cancel) -> None:
+def test_no_thread_or_descriptor_remains(cancel: Cancel) -> None:
     threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with Directory(FILES, "rounded") as served:
         origin = TreeOrigin(manifest(served.url, origin_settings(), cancel), origin_settings(), cancel)
@@ -344,7 +344,7 @@ def test_no_thread_and_descriptor_is_left(cancel: Cancel) -> None:
 # THE MANIFEST AS A FILE
 
 
-def test_a_manifest_is_a_file_with_a_version(cancel: Cancel) -> None:
+def test_a_manifest_is_readable_as_a_file_with_a_version(cancel: Cancel) -> None:
     files = dict(FILES)
     with Directory(files) as served:
         made = list[Manifest]()
@@ -366,7 +366,7 @@ def test_a_manifest_is_a_file_with_a_version(cancel: Cancel) -> None:
 # OTHER KINDS
 
 
-def test_a_directory_of_the_disk_is_a_tree(cancel: Cancel, tmp_path: Path) -> None:
+def test_a_local_directory_is_a_tree(cancel: Cancel, tmp_path: Path) -> None:
     for path, content in FILES.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(content)
@@ -381,7 +381,7 @@ def test_a_directory_of_the_disk_is_a_tree(cancel: Cancel, tmp_path: Path) -> No
         read(origin)
 
 
-def test_a_repository_of_a_hub_is_a_tree_of_one_commit(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_repository_is_a_tree_of_one_commit(cancel: Cancel, monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         files = {"README.md": b"x" * 50, "model/large.bin": random.Random(2).randbytes(60_000), "b": b""}
@@ -397,7 +397,7 @@ def test_a_repository_of_a_hub_is_a_tree_of_one_commit(cancel: Cancel, monkeypat
 
 
 @pytest.mark.parametrize("index", ["json", "html", "rounded"])
-def test_a_directory_that_says_the_same_again_has_the_same_manifest(cancel: Cancel, index: str) -> None:
+def test_an_unchanged_listing_returns_the_same_manifest(cancel: Cancel, index: str) -> None:
     files = {**FILES, "b/large": b"1" * PIECE * 2}
     with Directory(files, index) as served:
         kept = dict[str, Manifest]()
@@ -417,7 +417,7 @@ def test_a_directory_that_says_the_same_again_has_the_same_manifest(cancel: Canc
         assert manifest(served.url, origin_settings(), cancel, before=before) is again
 
 
-def test_what_only_a_files_own_answer_tells_is_compared_as_well(cancel: Cancel) -> None:
+def test_changes_visible_only_in_a_files_own_response_change_the_manifest(cancel: Cancel) -> None:
     files = {**FILES, "b/large": b"1" * PIECE * 2}
     with Directory(files, "html") as served:
         kept = dict[str, Manifest]()
@@ -431,7 +431,7 @@ def test_what_only_a_files_own_answer_tells_is_compared_as_well(cancel: Cancel) 
         assert again == manifest(served.url, origin_settings(), cancel)
 
 
-def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
+def test_a_listing_uses_one_connection(cancel: Cancel) -> None:
     with Directory({f"{n}/x": b"1" for n in range(30)}) as served:
         before = ListingCache()
         manifest(served.url, origin_settings(), cancel, before=before)
@@ -440,7 +440,7 @@ def test_a_listing_keeps_its_connection(cancel: Cancel) -> None:
 
 
 @given(zone=st.integers(-48, 56).map(lambda quarters: 900 * quarters), age=st.floats(0, 118), now=st.floats(1e9, 2e9))
-def test_a_change_of_the_last_two_minutes_is_fresh_in_every_zone(zone: int, age: float, now: float) -> None:
+def test_a_change_of_the_last_two_minutes_is_fresh_in_every_time_zone(zone: int, age: float, now: float) -> None:
     changed = now - age
     assert may_be_fresh(int(changed // 60) * 60 + zone, now) or changed // 60 * 60 < now - 120
     assert not may_be_fresh(int(now) - 86400, now)
@@ -448,7 +448,7 @@ def test_a_change_of_the_last_two_minutes_is_fresh_in_every_zone(zone: int, age:
 
 
 @pytest.mark.parametrize("hours", [-12, 0, 5.75, 14])
-def test_a_file_that_changes_twice_within_a_minute_changes_the_manifest_in_every_zone(cancel: Cancel, hours: float) -> None:
+def test_a_file_changed_twice_within_a_minute_changes_the_manifest_in_every_time_zone(cancel: Cancel, hours: float) -> None:
     files = {**FILES}
     with Directory(files, "html") as served:
         served.modified, served.zone = int(time.time()), int(hours * 3600)
@@ -458,7 +458,7 @@ def test_a_file_that_changes_twice_within_a_minute_changes_the_manifest_in_every
 
 
 @pytest.mark.parametrize("age", [0, 86_400])
-def test_a_changed_file_changes_the_manifest_whatever_an_index_shows(cancel: Cancel, age: int) -> None:
+def test_a_changed_file_changes_the_manifest_whatever_the_index_shows(cancel: Cancel, age: int) -> None:
     files = {**FILES}
     with Directory(files, "html") as served:
         served.modified = int(time.time()) - age
@@ -469,7 +469,7 @@ def test_a_changed_file_changes_the_manifest_whatever_an_index_shows(cancel: Can
         assert manifest(served.url, origin_settings(), cancel).identity != made.identity
 
 
-def test_pages_that_were_compared_are_not_asked_for_again(cancel: Cancel) -> None:
+def test_compared_pages_are_not_requested_again(cancel: Cancel) -> None:
     files = {f"{n}/x": b"1" for n in range(9)}
     with Directory(files) as served:
         kept = dict[str, Manifest]()

@@ -1,4 +1,4 @@
-"""A scripted origin on 127.0.0.1: a thread per connection, every byte and every cut is the script's decision."""
+"""A scripted origin on 127.0.0.1: a thread per connection; the script decides on every byte and every cut."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ QUIET = 20.0
 
 
 class Gone(Exception):
-    """The client, the script or the server has ended this connection."""
+    """The client, the script or the server ended this connection."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked. headers: in order, names as they came, values as bytes. body_sent: body bytes it was answered with."""
+    """A request of a client. headers: in order, names as received, values as bytes. body_sent: body bytes sent in response."""
 
     method: str
     target: str
@@ -36,7 +36,7 @@ class Request:
     headers: tuple[tuple[str, bytes], ...]
 
     def all(self, name: str) -> list[bytes]:
-        """The values of each line of that name, in any case of letters."""
+        """The values of each line with that name, which is case-insensitive."""
         return [value for each, value in self.headers if each.lower() == name.lower()]
 
     def get(self, name: str) -> str:
@@ -61,10 +61,10 @@ class Request:
 
 
 class Gate:
-    """Holds bodies in their middle until it is opened: the moment to kill a download.
+    """Blocks bodies in the middle until it is opened: the moment to kill a download.
 
-    The first body goes on for `first` bytes, so that a whole piece arrives where the file has several; each other one for `others`.
-    `reached` is set when one waits and the first one has had its bytes, has ended, or its client reads no more.
+    The first body continues for `first` bytes, so that a whole piece arrives where the file has several; each other body for `others`.
+    `reached` is set when a body is blocked and the first one has sent its bytes, has ended, or its client reads no more.
     """
 
     def __init__(self) -> None:
@@ -79,12 +79,12 @@ class Gate:
         self._moved = 0.0
 
     def close(self, first: int, others: int) -> None:
-        """Hold from now on."""
+        """Block bodies from now on."""
         self._first, self._others = first, others
         self.opened.clear()
 
     def take(self, x: Exchange, wanted: int) -> int:
-        """How many bytes of `wanted` may be sent now; 0: wait."""
+        """The number of bytes of `wanted` that may be sent now; 0: wait."""
         if self.opened.is_set():
             return wanted
         with self._lock:
@@ -102,17 +102,17 @@ class Gate:
             return wanted
 
     def left(self, x: Exchange) -> None:
-        """This exchange is over."""
+        """Register that this exchange is over."""
         with self._lock:
             self._over = self._over or x is self._leader
 
     def open(self) -> None:
-        """Nothing is held any more."""
+        """Release all bodies."""
         self.opened.set()
 
 
 class Exchange:
-    """One request and the connection it came on. n: how many requests the server had before."""
+    """One request and its connection. n: number of earlier requests to the server."""
 
     def __init__(self, server: Server, sock: socket.socket, request: Request, n: int) -> None:
         self.server = server
@@ -123,7 +123,7 @@ class Exchange:
 
     @property
     def file(self) -> bytes:
-        """The version that is at the server now."""
+        """The version that the server has now."""
         return self.server.versions[self.server.now]
 
     def claim(self, limit: int = 1) -> bool:
@@ -135,16 +135,16 @@ class Exchange:
             return True
 
     def send(self, data: bytes | memoryview) -> None:
-        """Exactly these bytes. Raises Gone."""
+        """Send exactly these bytes. Raises Gone."""
         try:
             self.sock.sendall(data)
         except OSError as error:
             raise Gone from error
 
     def body(self, data: bytes, rate: float = 0.0) -> None:
-        """Bytes of a body, past the gate; `rate`: bytes per second, 0 = as fast as they go. Raises Gone.
+        """Send bytes of a body, past the gate. `rate`: bytes per second, 0 = unlimited. Raises Gone.
 
-        Its place (`claim`) is free before the last of them are sent: a client that has them asks again at once.
+        Its place (`claim`) is released before the last bytes are sent: a client that has them may send its next request at once.
         """
         at, began = 0, time.monotonic()
         view = memoryview(data)
@@ -180,7 +180,7 @@ class Exchange:
             raise Gone
 
     def silence(self) -> None:
-        """Never send anything again, until the client or the server goes. Raises Gone."""
+        """Send nothing until the client or the server ends the connection. Raises Gone."""
         self.sock.settimeout(0.2)
         while not self.server.stopped.is_set():
             try:
@@ -200,7 +200,7 @@ class Exchange:
         raise Gone
 
     def rst(self) -> None:
-        """Reset the connection; what is still in the socket's buffers is lost. Raises Gone."""
+        """Reset the connection; bytes in the socket's buffers are lost. Raises Gone."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise Gone
@@ -211,9 +211,9 @@ Script = Callable[[Exchange], None]
 
 
 class Server:
-    """Use as a context. versions: what the file is, one after the other; now: which of them it is at present.
+    """A scripted server, used as a context. versions: the file's successive versions; now: index of the present one.
 
-    late: seconds for which connections are refused. other: a second server that redirects may lead to.
+    late: seconds for which connections are refused. other: a second server, a target of redirects.
     """
 
     def __init__(self, script: Script, versions: tuple[bytes, ...], *, late: float = 0.0, other: Server | None = None) -> None:
@@ -260,11 +260,11 @@ class Server:
             thread.join(10.0)
 
     def since(self) -> float:
-        """Seconds since the server began."""
+        """Seconds since the server started."""
         return time.monotonic() - self.began
 
     def asked(self, path: str) -> int:
-        """Requests for that path so far, the present one too."""
+        """Number of requests for that path, including the present one."""
         with self.lock:
             return sum(request.path == path for request in self.log)
 
@@ -300,7 +300,7 @@ class Server:
                 self._open.discard(sock)
 
     def _one(self, sock: socket.socket) -> bool:
-        """Read one request and answer it; whether the connection goes on."""
+        """Read one request and respond. Return whether the connection is kept."""
         request = _read(sock)
         if request is None:
             return False
@@ -328,7 +328,7 @@ class Server:
 
 
 def _read(sock: socket.socket) -> Request | None:
-    """One request's head; None at the end of the connection."""
+    """Read one request's head. None at the end of the connection."""
     head = b""
     while b"\r\n\r\n" not in head:
         block = sock.recv(65536)

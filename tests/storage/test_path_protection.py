@@ -1,4 +1,4 @@
-"""What other users of a host have laid where a download writes."""
+"""Protection against files that other users of a host place where a download writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GEOMETRY = Geometry(1050, 105)
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    """A folder as /tmp is."""
+    """A folder with the mode of /tmp."""
     folder = tmp_path / "shared"
     folder.mkdir()
     folder.chmod(0o1777)
@@ -80,7 +80,7 @@ LAID = [file_of(OTHER), link, fifo, own_fifo, unix, folder_with_something, Path.
 @pytest.mark.parametrize("lay", LAID)
 @pytest.mark.parametrize("which", [".part", ".record", ".record.{pid}"])
 @pytest.mark.parametrize("stems", [1, 2])
-def test_another_name_is_taken_when_one_is_occupied(shared: Path, lay: Callable[[Path], None], which: str, stems: int) -> None:
+def test_a_free_name_is_used_when_others_are_occupied(shared: Path, lay: Callable[[Path], None], which: str, stems: int) -> None:
     out = shared / "out"
     foreseen = Target(str(out), TASK)._stems[:stems]
     for stem in foreseen:
@@ -96,10 +96,10 @@ def test_another_name_is_taken_when_one_is_occupied(shared: Path, lay: Callable[
     assert (out.stat().st_uid, out.is_symlink()) == (os.geteuid(), False)
     for path, found in before.items():
         own = found.st_uid == os.geteuid() and not stat.S_ISDIR(found.st_mode) and which != ".part"
-        assert own or os.path.samestat(os.lstat(path), found), "what was laid there is as it was"
+        assert own or os.path.samestat(os.lstat(path), found), "a planted file was changed"
 
 
-def test_a_hard_link_to_another_file_of_this_user_is_not_written_over(shared: Path, tmp_path: Path) -> None:
+def test_a_hard_link_to_another_file_of_the_user_is_not_overwritten(shared: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"mine")
     target = Target(str(shared / "out"), TASK)
@@ -112,7 +112,7 @@ def test_a_hard_link_to_another_file_of_this_user_is_not_written_over(shared: Pa
     file.close()
 
 
-def test_a_record_that_is_taken_after_the_look_costs_the_name_and_not_the_download(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_name_occupied_after_the_check_costs_only_the_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dfengine.storage import target as module
 
     looked = removable
@@ -143,7 +143,7 @@ def test_another_users_link_in_a_shared_folder_is_not_followed(shared: Path, tmp
         Target(str(tmp_path / "mine") if inner == "out" else str(tmp_path / "mine" / "out"), TASK)
     os.lchown(laid, os.geteuid(), -1)
     assert Target(str(shared / inner), TASK).path == str(there / ("file" if inner == "out" else "out"))
-    # The folder's owner may: what is in it is his anyway. So says the kernel.
+    # The folder's owner can change everything in it, so the kernel allows these links.
     os.lchown(laid, OTHER, -1)
     os.chown(shared, OTHER, -1)
     assert Target(str(shared / inner), TASK).path.startswith(str(there))
@@ -163,7 +163,7 @@ def test_another_users_file_in_a_shared_folder_is_not_replaced(shared: Path, mod
     assert Target(str(out), TASK).path == str(out)
 
 
-def test_another_users_pipe_in_a_shared_folder_is_not_written_into(shared: Path) -> None:
+def test_another_users_pipe_in_a_shared_folder_is_not_written_to(shared: Path) -> None:
     pipe = shared / "pipe"
     fifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -176,7 +176,7 @@ def test_another_users_pipe_in_a_shared_folder_is_not_written_into(shared: Path)
     os.close(reader)
 
 
-def test_an_output_that_another_user_can_change_is_not_taken_for_what_was_fetched(tmp_path: Path) -> None:
+def test_an_output_that_another_user_can_change_is_not_reused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_bytes(b"content")
     with open(out, "rb") as file:
@@ -190,8 +190,8 @@ def test_an_output_that_another_user_can_change_is_not_taken_for_what_was_fetche
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_path: Path, lay: Callable[[Path], None]) -> None:
-    """In a home of root's, as one on a shared disk; the server runs without a log."""
+def test_the_peers_log_is_not_written_to_a_planted_file(shared: Path, tmp_path: Path, lay: Callable[[Path], None]) -> None:
+    """In a home directory of root's, as on a shared disk; the server runs without a log."""
     lay(shared / "peer.log")
     before = os.lstat(shared / "peer.log")
     peer = local_peer.ensure(Home(str(shared)), Dialer(), "127.0.0.1", 0, "f-1-2.000", totallimit=0, alivetime=60.0)
@@ -202,12 +202,12 @@ def test_a_peers_log_is_written_to_no_file_that_another_laid(shared: Path, tmp_p
     assert (after.st_ino, after.st_size, after.st_mtime) == (before.st_ino, before.st_size, before.st_mtime)
     ended = os.pidfd_open(json.loads((shared / "peer.lock").read_bytes())["pid"])
     signal.pidfd_send_signal(ended, signal.SIGTERM)
-    assert select.select([ended], [], [], 60.0)[0], "the server ends"
+    assert select.select([ended], [], [], 60.0)[0], "the server does not end"
     os.close(ended)
 
 
 @pytest.mark.parametrize("laid", ["download", "supernode.lock"])
-def test_a_supernodes_home_in_which_another_laid_something_is_refused(shared: Path, laid: str) -> None:
+def test_a_supernodes_home_with_another_users_files_is_refused(shared: Path, laid: str) -> None:
     home, path = shared / "home", shared / "home" / laid
     home.mkdir()
     home.chmod(0o1777)
@@ -220,7 +220,7 @@ def test_a_supernodes_home_in_which_another_laid_something_is_refused(shared: Pa
     os.close(server._locked(str(home)))
 
 
-def test_no_directory_is_made_behind_another_users_link(shared: Path, tmp_path: Path) -> None:
+def test_no_directory_is_created_behind_another_users_link(shared: Path, tmp_path: Path) -> None:
     (shared / "there").symlink_to(tmp_path)
     os.lchown(shared / "there", OTHER, OTHER)
     with pytest.raises(StorageError, match="another user's link"):
@@ -228,7 +228,7 @@ def test_no_directory_is_made_behind_another_users_link(shared: Path, tmp_path: 
     assert not (tmp_path / "new").exists()
 
 
-def test_links_are_followed_as_the_kernel_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_are_resolved_as_the_kernel_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "up").symlink_to("a/b/../../a/b")
     (tmp_path / "missing").symlink_to("nowhere/at/all")
@@ -242,7 +242,7 @@ def test_links_are_followed_as_the_kernel_does(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("what", ["directory", "parts", "link"])
-def test_another_users_directory_is_not_taken_for_a_trees(shared: Path, what: str) -> None:
+def test_another_users_directory_is_not_used_for_a_tree(shared: Path, what: str) -> None:
     out = shared / "out"
     if what == "link":
         (shared / "mine").mkdir()

@@ -1,4 +1,4 @@
-"""Storage: the record's sharing and durability, the part file's laws, what the peer's home finds."""
+"""Storage: sharing and durability of the record, rules of the part file, and entries of the peer's home directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dfengine.storage.piece_file import PieceFile
 from dfengine.storage.record import Record
 from dfengine.storage.target import Target
 
-PIECE = 105  # 100 bytes of content: small pieces make many of them
+PIECE = 105  # 100 bytes of content: small pieces, so that there are many
 TASK = "ab" * 32
 
 
@@ -45,7 +45,7 @@ def geometry() -> Geometry:
 
 
 class TestRecord:
-    def test_one_that_memory_has_no_room_for_leaves_no_descriptor(
+    def test_a_record_that_does_not_fit_into_memory_leaves_no_descriptor(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(records, "_memory", lambda size: (_ for _ in ()).throw(OSError(errno.ENOMEM, "Cannot allocate memory")))
@@ -55,7 +55,7 @@ class TestRecord:
         assert os.listdir("/proc/self/fd") == before
         assert os.listdir(tmp_path) == []
 
-    def test_survives_and_is_shared_between_two_that_have_it_open(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_record_survives_and_is_shared_by_two_openers(self, tmp_path: Path, geometry: Geometry) -> None:
         path = str(tmp_path / "r")
         writer = Record.create(path, geometry, b"v1")
         reader = Record.follow(path)
@@ -89,8 +89,8 @@ class TestRecord:
         again.close()
         writer.close()
 
-    def test_no_page_of_a_file_is_mapped(self, tmp_path: Path, geometry: Geometry) -> None:
-        """A page of a mapping cannot be written on a full disk, nor read once the file was cut: either kills the process."""
+    def test_no_page_of_a_record_file_is_mapped(self, tmp_path: Path, geometry: Geometry) -> None:
+        """A mapped page cannot be written on a full disk, nor read after the file was truncated: either kills the process."""
         paths = [str(tmp_path / name) for name in ("known", "unknown")]
         records = [Record.create(paths[0], geometry), Record.create(paths[1], Geometry(-1, PIECE)), *map(Record.follow, paths)]
         maps = Path("/proc/self/maps").read_text()
@@ -98,7 +98,7 @@ class TestRecord:
         for record in records:
             record.close()
 
-    def test_one_that_is_cut_under_its_readers_is_an_error(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_record_truncated_while_open_is_an_error(self, tmp_path: Path, geometry: Geometry) -> None:
         path = str(tmp_path / "r")
         writer, reader = Record.create(path, Geometry(-1, PIECE)), Record.follow(path)
         os.truncate(path, 70)
@@ -112,7 +112,7 @@ class TestRecord:
         reader.close()
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-    def test_a_disk_that_takes_nothing_is_an_error_and_shows_no_piece(
+    def test_a_failed_disk_write_is_an_error_and_publishes_no_piece(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, number: int
     ) -> None:
         path = str(tmp_path / "r")
@@ -136,7 +136,7 @@ class TestRecord:
         assert 1 not in writer.available
         writer.close()
 
-    def test_a_streams_record_cannot_be_cut_and_one_that_can_is_not_taken(self, geometry: Geometry) -> None:
+    def test_a_streams_record_is_sealed_and_unsealed_records_are_refused(self, geometry: Geometry) -> None:
         record = Record.in_memory(geometry)
         with pytest.raises(OSError, match="not permitted"):
             os.ftruncate(record.fd, 0)
@@ -147,7 +147,7 @@ class TestRecord:
         os.close(loose)
         record.close()
 
-    def test_learns_its_length_in_every_process(self, tmp_path: Path) -> None:
+    def test_a_learnt_length_is_visible_in_every_process(self, tmp_path: Path) -> None:
         path = str(tmp_path / "r")
         writer = Record.create(path, Geometry(-1, PIECE))
         reader = Record.follow(path)
@@ -161,7 +161,7 @@ class TestRecord:
         writer.close()
         reader.close()
 
-    def test_learns_no_length_that_has_more_pieces_than_room(self, tmp_path: Path) -> None:
+    def test_a_length_with_more_pieces_than_the_capacity_is_refused(self, tmp_path: Path) -> None:
         record = Record.create(str(tmp_path / "r"), Geometry(-1, PIECE))
         with pytest.raises(StorageError):
             record.learn_length(record.capacity * (PIECE - 5) + 1)
@@ -182,14 +182,14 @@ class TestRecord:
         lambda raw: raw[:20] + b"\xff\xff\xff\xff" + raw[24:],
         lambda raw: raw[:20] + b"\0\0\0\0" + raw[24:],
     ])
-    def test_refuses_what_is_no_record(self, tmp_path: Path, geometry: Geometry, damage: Callable[[bytes], bytes]) -> None:
+    def test_damaged_records_are_refused(self, tmp_path: Path, geometry: Geometry, damage: Callable[[bytes], bytes]) -> None:
         path = tmp_path / "r"
         Record.create(str(path), geometry).close()
         path.write_bytes(damage(path.read_bytes()))
         with pytest.raises(StorageError):
             Record.open(str(path))
 
-    def test_refuses_a_symbolic_link(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_symbolic_link_to_a_record_is_refused(self, tmp_path: Path, geometry: Geometry) -> None:
         Record.create(str(tmp_path / "r"), geometry).close()
         (tmp_path / "link").symlink_to(tmp_path / "r")
         with pytest.raises(StorageError):
@@ -197,7 +197,7 @@ class TestRecord:
 
 
 class TestPieceFile:
-    def test_holds_plain_bytes_and_locates_them(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_piece_file_has_the_plain_bytes_and_locates_pieces(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(geometry.count - 1, -1, -1))
         assert file.record.is_complete()
@@ -208,7 +208,7 @@ class TestPieceFile:
             assert os.pread(fd, length, offset) == content_of(geometry, n)
         file.close()
 
-    def test_recheck_drops_bits_whose_bytes_are_not_there(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_recheck_drops_bits_of_pieces_with_wrong_bytes(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(5))
         os.pwrite(file.fd, b"\xff", 230)
@@ -226,7 +226,7 @@ class TestPieceFile:
         with pytest.raises(StorageError):
             PieceFile.open(str(tmp_path / "d"), str(tmp_path / "r"))
 
-    def test_create_forgets_what_was_there(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_create_discards_earlier_pieces(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(3))
         file.close()
@@ -235,7 +235,7 @@ class TestPieceFile:
         assert (tmp_path / "d").read_bytes() == bytes(geometry.length)
         file.close()
 
-    def test_unknown_length_grows_and_is_cut_to_size(self, tmp_path: Path) -> None:
+    def test_a_file_of_unknown_length_grows_and_is_truncated_to_its_length(self, tmp_path: Path) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), Geometry(-1, PIECE))
         file.write(0, b"a" * 100, b"0" * 16)
         file.write(1, b"b" * 30, b"1" * 16)
@@ -245,7 +245,7 @@ class TestPieceFile:
         assert file.locate(1) == (file.fd, 100, 30)
         file.close()
 
-    def test_a_change_after_sealing_shows(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_change_after_completion_is_detected(self, tmp_path: Path, geometry: Geometry) -> None:
         file = PieceFile.create(str(tmp_path / "d"), str(tmp_path / "r"), geometry)
         fill(file, range(geometry.count))
         file.mark_complete()
@@ -256,7 +256,7 @@ class TestPieceFile:
 
 
 class TestTarget:
-    def test_nothing_under_the_output_name_before_finish(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_no_file_has_the_output_name_before_finish(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
         target = Target(str(out), TASK)
         file = target.open(geometry, b"g")
@@ -267,7 +267,7 @@ class TestTarget:
         assert out.read_bytes() == b"".join(content_of(geometry, n) for n in range(geometry.count))
         assert os.listdir(tmp_path) == ["out"]
 
-    def test_one_that_is_stopped_while_it_hashes_what_is_left_closes_everything(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_an_interrupt_while_present_pieces_are_hashed_closes_all_descriptors(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")
         file.write(0, bytes(geometry.content(0)[1]), xxhash.xxh3_128_digest(bytes(geometry.content(0)[1])))
@@ -287,7 +287,7 @@ class TestTarget:
         file.close()
 
     @pytest.mark.parametrize("pieces", [0, 2])
-    def test_where_there_is_no_room_only_pieces_are_left(
+    def test_without_disk_space_only_earlier_pieces_remain(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, pieces: int
     ) -> None:
         out = str(tmp_path / "out")
@@ -303,10 +303,10 @@ class TestTarget:
         assert len(os.listdir(tmp_path)) == (2 if pieces else 0)
 
     @pytest.mark.parametrize("before", [False, True])
-    def test_a_record_that_no_room_is_for_leaves_no_part(
+    def test_a_record_that_cannot_be_written_leaves_no_part(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch, before: bool
     ) -> None:
-        """before: an earlier version was begun, whose pieces stay, since its record does."""
+        """before: an earlier version was begun; its pieces and its record remain."""
         out = str(tmp_path / "out")
         if before:
             file = Target(out, TASK).open(geometry, b"earlier")
@@ -319,20 +319,20 @@ class TestTarget:
         assert sorted(os.listdir(tmp_path)) == names
         assert bool(names) is before
 
-    def test_goes_on_from_what_is_left(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_download_resumes_with_the_valid_pieces_of_its_part(self, tmp_path: Path, geometry: Geometry) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")
         fill(file, range(4))
         os.pwrite(file.fd, b"\xff", 230)
-        file.close()  # as a killed process, or a power cut, would leave it
+        file.close()  # as after a kill or a power failure
         file = Target(out, TASK).open(geometry, b"g")
         assert list(file.available) == [0, 1, 3]
         file.close()
 
     @pytest.mark.parametrize("known", [True, False])
     @pytest.mark.parametrize("cut", [0, 230, 900])
-    def test_a_part_that_is_cut_under_the_download_gets_no_name(self, tmp_path: Path, known: bool, cut: int) -> None:
-        """Pieces that come later would make it as long as before: what was cut off is zeros."""
+    def test_a_part_truncated_during_the_download_does_not_become_the_output(self, tmp_path: Path, known: bool, cut: int) -> None:
+        """Later pieces restore the length of the file, with zeros where it was truncated."""
         out, geometry = tmp_path / "out", Geometry(1050, PIECE)
         for refill in (range(0), range(3, 4), range(geometry.count - 2, geometry.count)):
             target = Target(str(out), TASK)
@@ -350,7 +350,7 @@ class TestTarget:
             assert not [n for n in file.available if n >= cut // 100]
             file.close()
 
-    def test_a_part_that_took_the_outputs_name_before_it_was_locked_is_not_written(
+    def test_a_part_renamed_to_the_output_before_it_was_locked_is_not_written(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         target, flock = Target(str(tmp_path / "out"), TASK), fcntl.flock
@@ -369,7 +369,9 @@ class TestTarget:
     @pytest.mark.parametrize(
         ("other", "generation"), [(Geometry(1051, PIECE), b"g"), (Geometry(1050, 110), b"g"), (Geometry(1050, PIECE), b"h")]
     )
-    def test_starts_over_when_the_file_is_another(self, tmp_path: Path, geometry: Geometry, other: Geometry, generation: bytes) -> None:
+    def test_a_changed_geometry_or_generation_starts_over(
+        self, tmp_path: Path, geometry: Geometry, other: Geometry, generation: bytes
+    ) -> None:
         out = str(tmp_path / "out")
         file = Target(out, TASK).open(geometry, b"g")
         fill(file, range(4))
@@ -379,7 +381,7 @@ class TestTarget:
         assert file.geometry == other
         file.close()
 
-    def test_two_downloads_of_one_output_keep_apart(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_two_downloads_of_one_output_use_separate_parts(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
         first, second = Target(str(out), TASK), Target(str(out), TASK)
         one, two = first.open(geometry, b"g"), second.open(geometry, b"g")
@@ -394,7 +396,7 @@ class TestTarget:
         two.close()
         assert os.listdir(tmp_path) == ["out"]
 
-    def test_an_existing_output_stays_whole_until_it_is_replaced(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_an_existing_output_stays_complete_until_it_is_replaced(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
         out.write_bytes(b"old")
         target = Target(str(out), TASK)
@@ -405,7 +407,7 @@ class TestTarget:
         file.close()
         assert out.stat().st_size == geometry.length
 
-    def test_a_link_keeps_pointing(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_an_output_that_is_a_symbolic_link_stays_a_link(self, tmp_path: Path, geometry: Geometry) -> None:
         (tmp_path / "real").write_bytes(b"old")
         (tmp_path / "link").symlink_to(tmp_path / "real")
         target = Target(str(tmp_path / "link"), TASK)
@@ -416,7 +418,7 @@ class TestTarget:
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "real").stat().st_size == geometry.length
 
-    def test_refuses_what_a_rename_must_not_replace(self, tmp_path: Path) -> None:
+    def test_outputs_that_a_rename_must_not_replace_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadValue, match="directory"):
             Target(str(tmp_path), TASK)
         with pytest.raises(BadValue, match="regular"):
@@ -429,7 +431,7 @@ class TestTarget:
             os.close(reader)
             os.close(writer)
 
-    def test_a_loop_of_links_a_name_that_is_too_long_and_a_folder_that_is_gone(
+    def test_link_loops_too_long_names_and_a_removed_working_directory_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "loop").symlink_to("loop")
@@ -446,7 +448,7 @@ class TestTarget:
 
     @pytest.mark.parametrize("letter", ["a", "\u00e9", "\u4e2d", "\U0001f600", "\udce9"])
     @pytest.mark.parametrize("shift", range(4))
-    def test_a_name_of_any_letters_up_to_255_bytes(self, tmp_path: Path, geometry: Geometry, letter: str, shift: int) -> None:
+    def test_names_of_any_letters_up_to_255_bytes_are_accepted(self, tmp_path: Path, geometry: Geometry, letter: str, shift: int) -> None:
         name = "x" * shift
         while len(os.fsencode(name + letter)) <= 255:
             name += letter
@@ -463,7 +465,7 @@ class TestTarget:
             file.close()
         assert os.listdir(tmp_path) == [name]
 
-    def test_the_mode_of_the_file_that_is_replaced_stays(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_the_mode_of_the_replaced_file_is_preserved(self, tmp_path: Path, geometry: Geometry) -> None:
         out = tmp_path / "out"
         out.write_bytes(b"old")
         for mode in (0o600, 0o755, 0o444, 0o2751):
@@ -476,7 +478,7 @@ class TestTarget:
             assert stat.S_IMODE(out.stat().st_mode) == mode
             assert out.stat().st_size == geometry.length
 
-    def test_the_owner_stays_or_nothing_runs_as_that_owner(
+    def test_setuid_is_dropped_when_the_owner_cannot_be_preserved(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out, given = tmp_path / "out", []
@@ -504,11 +506,11 @@ class TestTarget:
         assert given == [(other, out.stat().st_gid)]
         assert stat.S_IMODE(out.stat().st_mode) == 0o751
 
-    def test_a_missing_folder_is_said(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_missing_output_directory_is_reported(self, tmp_path: Path, geometry: Geometry) -> None:
         with pytest.raises(StorageError, match="No such file"):
             Target(str(tmp_path / "no" / "out"), TASK).open(geometry, b"")
 
-    def test_what_another_user_has_laid_there_is_neither_taken_nor_written_to(
+    def test_another_users_part_is_neither_resumed_nor_written(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out, me = tmp_path / "out", os.geteuid()
@@ -528,7 +530,7 @@ class TestTarget:
         third.open(geometry, b"g").close()
         assert third.part not in (laid.path, target.part)
 
-    def test_no_link_laid_beside_the_output_is_followed(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_symbolic_links_planted_beside_the_output_are_not_followed(self, tmp_path: Path, geometry: Geometry) -> None:
         precious = tmp_path / "precious"
         precious.write_bytes(b"mine")
         target = Target(str(tmp_path / "out"), TASK)
@@ -544,7 +546,7 @@ class TestTarget:
         Target(str(tmp_path / "out"), TASK).open(geometry, b"g").close()
         assert precious.read_bytes() == b"mine"
 
-    def test_no_room_is_said_at_once(self, tmp_path: Path) -> None:
+    def test_a_file_larger_than_the_free_space_is_refused_at_once(self, tmp_path: Path) -> None:
         before = set(os.listdir("/proc/self/fd"))
         with pytest.raises(StorageError, match="no room"):
             Target(str(tmp_path / "out"), TASK).open(Geometry(1 << 43), b"")
@@ -552,7 +554,7 @@ class TestTarget:
 
 
 class TestHome:
-    def test_is_refused_when_others_can_write_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_home_that_other_users_can_write_to_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         home = Home(str(tmp_path / "home"))
         assert {os.stat(path).st_mode & 0o777 for path, _, _ in os.walk(home.path)} == {0o700}
         Home(home.path)
@@ -561,7 +563,7 @@ class TestHome:
             with pytest.raises(StorageError, match="other users can write there"):
                 Home(home.path)
             os.chmod(path, 0o700)
-        os.chmod(home.path, 0o775)  # as the umask of many has it
+        os.chmod(home.path, 0o775)  # as with a umask of 002
         Home(home.path)
         os.rename(os.path.join(home.path, "records"), tmp_path / "records")
         os.symlink(tmp_path / "records", os.path.join(home.path, "records"))
@@ -579,7 +581,7 @@ class TestHome:
         home.share(name, file, target, task=TASK, cid="c", node="127.0.0.1:8002", expire=60.0)
         return target, file
 
-    def test_what_a_full_disk_keeps_from_being_shared_takes_no_room(
+    def test_entries_that_a_full_disk_prevents_use_no_space(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         home, file = Home(str(tmp_path / "home")), None
@@ -602,7 +604,7 @@ class TestHome:
             "tasks": ["link"], "data": [], "records": []
         }
 
-    def test_an_output_that_has_its_name_is_no_failure_because_its_record_cannot_be_written(
+    def test_a_record_that_cannot_be_written_does_not_fail_a_finished_output(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         home = Home(str(tmp_path / "home"))
@@ -621,14 +623,14 @@ class TestHome:
         assert compare is not None
         assert compare()
 
-    def test_an_output_that_has_its_name_is_no_failure_because_its_record_stays(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_record_that_cannot_be_removed_does_not_fail_a_finished_output(self, tmp_path: Path, geometry: Geometry) -> None:
         target, file = self.share(Home(str(tmp_path / "home")), tmp_path, geometry)
         fill(file, range(geometry.count))
         target.finish(file, keep=lambda: os.unlink(target.record))
         file.close()
         assert sorted(os.listdir(tmp_path)) == ["home", "out"]
 
-    def test_pieces_that_came_after_a_file_was_opened_are_compared_with_their_own_digests(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_pieces_stored_after_the_entry_was_opened_are_compared_with_their_own_digests(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)
         fill(file, range(1))
@@ -638,7 +640,7 @@ class TestHome:
         fill(file, range(1, geometry.count))
         target.finish(file, keep=lambda: home.keep_record("f-1-2.000", file))
         file.close()
-        os.chmod(target.path, 0o600)  # its ctime is another one
+        os.chmod(target.path, 0o600)  # changes the ctime
         assert shared.has_range(0, geometry.length)
         compare, must = shared.check(0, geometry.length)
         assert must
@@ -647,7 +649,7 @@ class TestHome:
         assert shared.has_range(0, geometry.length)
 
     @pytest.mark.parametrize("linked", [True, False])
-    def test_what_was_deleted_or_replaced_is_withdrawn_and_nothing_else(
+    def test_only_deleted_or_replaced_outputs_are_withdrawn(
         self, tmp_path: Path, geometry: Geometry, linked: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if not linked:
@@ -674,7 +676,7 @@ class TestHome:
         for part in ("tasks", "data", "records"):
             assert not gone & set(os.listdir(os.path.join(home.path, part)))
 
-    def test_a_home_that_was_deleted_or_replaced_is_told_by_its_lock(self, tmp_path: Path) -> None:
+    def test_a_deleted_or_replaced_home_is_detected_by_its_lock(self, tmp_path: Path) -> None:
         home = Home(str(tmp_path / "home"))
         with open(home.lock_path, "wb") as lock:
             assert home.is_locked_by(lock.fileno())
@@ -683,7 +685,7 @@ class TestHome:
             Path(Home(home.path).lock_path).touch()
             assert not home.is_locked_by(lock.fileno())
 
-    def test_serves_a_piece_from_the_moment_it_is_written_and_after_the_end(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_piece_is_served_from_when_it_is_written_and_after_the_download(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)
         shared = home.find("f-1-2.000")
@@ -707,7 +709,7 @@ class TestHome:
             assert os.pread(fd, length, place) == content_of(geometry, 2)
             one.close()
 
-    def test_a_changed_output_is_served_no_longer(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_a_changed_output_is_no_longer_served(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)
         fill(file, range(geometry.count))
@@ -723,7 +725,7 @@ class TestHome:
         shared.close()
         file.close()
 
-    def test_finds_data_on_another_file_system_by_path_and_inode(
+    def test_data_on_another_file_system_is_found_by_path_and_inode(
         self, tmp_path: Path, geometry: Geometry, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def no_link(*_: object, **__: object) -> None:
@@ -749,11 +751,11 @@ class TestHome:
         assert home.find("f-1-2.000") is None
 
     @pytest.mark.parametrize("part", ["tasks", "data"])
-    def test_no_link_is_followed(self, tmp_path: Path, geometry: Geometry, part: str) -> None:
+    def test_a_linked_entry_or_data_file_is_not_followed(self, tmp_path: Path, geometry: Geometry, part: str) -> None:
         home = Home(str(tmp_path / "home"))
         _, file = self.share(home, tmp_path, geometry)
         (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
-        os.unlink(file.path)  # found in the home alone
+        os.unlink(file.path)  # its data is found in the home directory only
         place = tmp_path / "home" / part / "f-1-2.000"
         place.rename(tmp_path / "elsewhere")
         place.symlink_to(tmp_path / "elsewhere")
@@ -764,7 +766,7 @@ class TestHome:
         shared.close()
         file.close()
 
-    def test_sweep_withdraws_the_unused_and_never_the_output(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_sweep_withdraws_unused_entries_and_keeps_the_output(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         target, file = self.share(home, tmp_path, geometry)
         home.touch("f-1-2.000", 1000.0)
@@ -780,7 +782,7 @@ class TestHome:
         assert (tmp_path / "out").exists()
         assert [len(os.listdir(tmp_path / "home" / part)) for part in ("tasks", "data", "records")] == [0, 0, 0]
 
-    def test_follows_no_link_out(self, tmp_path: Path, geometry: Geometry) -> None:
+    def test_links_that_lead_out_of_the_home_are_not_followed(self, tmp_path: Path, geometry: Geometry) -> None:
         home = Home(str(tmp_path / "home"))
         _, file = self.share(home, tmp_path, geometry)
         file.close()
@@ -796,11 +798,11 @@ class TestHome:
         assert home.find("g") is None
 
     @pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a/b", "a\0b", "é", "a" * 201, ".hidden", "a b", "a\n"])
-    def test_refuses_names_that_are_no_plain_segment(self, tmp_path: Path, name: str) -> None:
+    def test_names_that_are_not_a_plain_path_segment_are_refused(self, tmp_path: Path, name: str) -> None:
         assert not valid_name(name)
         assert Home(str(tmp_path)).find(name) is None
 
-    def test_a_record_that_breaks_while_it_is_opened_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_record_damaged_while_it_is_opened_is_ignored(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         home = Home(str(tmp_path / "home"))
         _, file = self.share(home, tmp_path, Geometry(-1))
         follow, path, before = Record.follow, file.record.path, len(os.listdir("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""A tree's pieces are the bytes of its files, whatever order they come in, and whatever others have put into the directory."""
+"""A tree's pieces are the bytes of its files, in any order of arrival, whatever other programs put into the directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bodies(sizes: Sequence[int], seed: int = 1) -> list[bytes]:
 
 
 def names(count: int) -> list[str]:
-    """In several directories."""
+    """Paths in several directories."""
     return [("", "a/", "a/b/", "c/")[n % 4] + f"file{n}" for n in range(count)]
 
 
@@ -73,12 +73,12 @@ class Tree:
         self.target.close()
 
     def stop(self, file: TreeFile) -> None:
-        """As by a kill: nothing is tidied."""
+        """Stop as a kill does, without cleanup."""
         file.close()
         self.target.close()
 
     def check(self, but: Sequence[str] = ()) -> None:
-        """Every file is there with its bytes, and nothing else."""
+        """Every file has its bytes, and nothing else exists."""
         found = {str(path.relative_to(self.path)): path.read_bytes() for path in self.path.rglob("*") if not path.is_dir()}
         assert found == {name: body for name, body in self.files.items() if name not in but}
         assert not any(path.name.startswith(".dfengine") for path in self.path.iterdir())
@@ -87,7 +87,7 @@ class Tree:
 @given(sizes=st.lists(st.integers(0, 100), min_size=1, max_size=12), order=st.randoms(use_true_random=False), stops=st.integers(0, 3),
        parts=st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int], order: random.Random, stops: int, parts: bool) -> None:
+def test_pieces_in_any_order_with_restarts_make_the_files(sizes: list[int], order: random.Random, stops: int, parts: bool) -> None:
     with TemporaryDirectory() as folder:
         files = dict(zip(names(len(sizes)), bodies(sizes), strict=True))
         tree = Tree(Path(folder) / "out", files)
@@ -109,7 +109,7 @@ def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int],
                 buffer = memoryview(bytearray(32))
                 assert bytes(buffer[: file.read_into(each, buffer)]) == tree.piece(each)
             for path, body in files.items():
-                # A name is never there before all of the file is.
+                # A file has its name only when it is complete.
                 assert not (tree.path / path).exists() or (tree.path / path).read_bytes() == body
             if at in ends:
                 tree.stop(file)
@@ -122,7 +122,7 @@ def test_pieces_in_any_order_with_stops_between_make_the_files(sizes: list[int],
 
 @given(data=st.data(), sizes=st.lists(st.integers(0, 200), min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None)
-def test_what_was_changed_since_is_not_resumed(data: st.DataObject, sizes: list[int]) -> None:
+def test_changed_files_are_not_resumed(data: st.DataObject, sizes: list[int]) -> None:
     with TemporaryDirectory() as folder:
         files = dict(zip(names(len(sizes)), bodies(sizes), strict=True))
         tree = Tree(Path(folder) / "out", files)
@@ -148,7 +148,7 @@ def test_what_was_changed_since_is_not_resumed(data: st.DataObject, sizes: list[
         tree.check()
 
 
-def test_a_link_to_elsewhere_is_never_written_through(tmp_path: Path) -> None:
+def test_links_that_lead_out_of_the_tree_are_not_written_through(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_bytes(b"mine")
@@ -170,7 +170,7 @@ def test_a_link_to_elsewhere_is_never_written_through(tmp_path: Path) -> None:
     assert (out / "top").read_bytes() == b"4" * 10
 
 
-def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_planted_during_the_download_is_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     tree = Tree(tmp_path / "out", {"a/one": b"1" * 32, "a/two": b"2" * 32, "b": b"3" * 20})
@@ -189,7 +189,7 @@ def test_a_link_planted_while_it_runs_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["directory", "full", "fifo", "socketless"])
-def test_what_has_the_name_of_a_file(tmp_path: Path, kind: str) -> None:
+def test_a_directory_in_place_of_a_file_fails_and_other_kinds_are_replaced(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
     out.mkdir()
     if kind == "fifo":
@@ -215,7 +215,7 @@ def test_what_has_the_name_of_a_file(tmp_path: Path, kind: str) -> None:
     tree.stop(file)
 
 
-def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_directory_is_reported_by_name(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "a").write_bytes(b"x")
@@ -228,7 +228,7 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [10, 100, 0])
 @pytest.mark.parametrize("right", [True, False])
-def test_a_digest_of_the_manifest_decides_whether_a_file_gets_its_name(tmp_path: Path, size: int, right: bool) -> None:
+def test_a_file_with_another_digest_than_the_manifests_does_not_get_its_name(tmp_path: Path, size: int, right: bool) -> None:
     files = {"a": b"1" * 10, "b": bytes(size), "c": b"3" * 40}
     told = hashlib.sha256(bytes(size) + b"" * right if right else b"other").hexdigest()
     tree = Tree(tmp_path / "out", files, digests=["", f"sha256:{told}", ""])
@@ -244,7 +244,7 @@ def test_a_digest_of_the_manifest_decides_whether_a_file_gets_its_name(tmp_path:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_a_part_that_was_cut_short_ends_the_download(tmp_path: Path, length: int) -> None:
+def test_a_truncated_part_ends_the_download(tmp_path: Path, length: int) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1" * 100})
     file = tree.open()
     tree.write(file, 0)
@@ -281,13 +281,13 @@ tree.check()
 """
 
 
-def test_threads_may_begin_one_file_at_once(tmp_path: Path) -> None:
-    """None takes a part that another is just making for one that was cut: each looks at its size a while before it goes on."""
+def test_two_threads_may_begin_the_same_file(tmp_path: Path) -> None:
+    """No thread mistakes a part that another thread is creating for a truncated one; strace delays each look at its size."""
     slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=newfstatat", "-e", "inject=newfstatat:delay_exit=2000"]
     subprocess.run([*slow, sys.executable, "-c", BEGIN, str(tmp_path / "out")], check=True, timeout=240, cwd=Path(__file__).parents[2])
 
 
-def test_modes_and_times_are_those_of_the_manifest(tmp_path: Path) -> None:
+def test_files_get_the_modes_and_times_of_the_manifest(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1", "b": b"2" * 100, "c": b""}, modes=[0o750, 0o600, -1], mtimes=[10**18 + 5, 7 * 10**9, -1])
     file = tree.open()
     tree.write_all(file)
@@ -302,7 +302,7 @@ def marks(*versions: int) -> bytes:
     return b"".join(version.to_bytes(16, "little") for version in versions)
 
 
-def test_files_that_an_earlier_download_has_written_are_kept(tmp_path: Path) -> None:
+def test_unchanged_files_of_an_earlier_download_are_kept(tmp_path: Path) -> None:
     files = dict(zip(names(8), bodies([10, 40, 7, 100, 0, 31, 64, 5]), strict=True))
     out = tmp_path / "out"
     tree = Tree(out, files, marks=marks(*range(1, 9)))
@@ -329,7 +329,7 @@ def test_files_that_an_earlier_download_has_written_are_kept(tmp_path: Path) -> 
     assert (out / "file0").stat().st_ino == before
 
 
-def test_what_is_left_of_a_download_killed_at_its_end_is_removed(tmp_path: Path) -> None:
+def test_cleanup_removes_the_remains_of_a_download_killed_at_its_end(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1" * 100, "b": b"2"}, marks=marks(1, 2))
     file = tree.open()
     tree.write_all(file)
@@ -342,7 +342,7 @@ def test_what_is_left_of_a_download_killed_at_its_end_is_removed(tmp_path: Path)
     tree.check()
 
 
-def test_two_downloads_do_not_write_one_tree_at_once(tmp_path: Path) -> None:
+def test_two_downloads_of_one_tree_do_not_write_at_once(tmp_path: Path) -> None:
     first, second = (Tree(tmp_path / "out", {"a": b"1" * 100}) for _ in range(2))
     file = first.open()
     with pytest.raises(StorageError, match="another download"):
@@ -351,7 +351,7 @@ def test_two_downloads_do_not_write_one_tree_at_once(tmp_path: Path) -> None:
     second.stop(second.open())
 
 
-def test_one_that_comes_second_does_not_remove_what_the_first_has_just_made(tmp_path: Path) -> None:
+def test_a_refused_second_download_does_not_remove_the_first_ones_directory(tmp_path: Path) -> None:
     first, second = (Tree(tmp_path / "out", {"a": b"1" * 100}) for _ in range(2))
     first.target.prepare()
     with pytest.raises(StorageError, match="another download"):
@@ -365,7 +365,7 @@ def test_one_that_comes_second_does_not_remove_what_the_first_has_just_made(tmp_
 
 @pytest.mark.parametrize("way", ["itself", "link"])
 def test_two_trees_are_not_written_to_one_directory_at_once(tmp_path: Path, way: str) -> None:
-    """Whatever their tasks are; what a killed process has left is no lock."""
+    """Whatever their tasks are. The lock file of a killed process does not lock."""
     out = tmp_path / "out"
     out.mkdir()
     (out / folder_lock.NAME).touch(0o400)
@@ -385,20 +385,20 @@ def test_two_trees_are_not_written_to_one_directory_at_once(tmp_path: Path, way:
     assert sorted(os.listdir(out)) == ["a"]
 
 
-def test_one_that_deletes_is_not_begun_below_another(tmp_path: Path) -> None:
+def test_a_download_that_deletes_does_not_start_below_another_tree(tmp_path: Path) -> None:
     first = Tree(tmp_path / "out", {"a": b"1" * 100})
     file = first.open()
     second = TreeTarget(str(tmp_path / "out/sub/deep"), "ab" * 32, ["b"], [1])
     with pytest.raises(StorageError, match=r"writes a tree to .*/out: .*--delete"):
         second.lock(deletes=True)
-    assert not (tmp_path / "out/sub").exists(), "what was made for it"
+    assert not (tmp_path / "out/sub").exists(), "a refused download leaves its directory"
     second.lock()
     second.close()
     first.stop(file)
 
 
 @pytest.mark.parametrize("planted", ["link", "folder", "fifo"])
-def test_a_planted_lock_is_refused_and_waited_for_by_nobody(tmp_path: Path, planted: str) -> None:
+def test_a_planted_lock_file_is_refused_without_waiting(tmp_path: Path, planted: str) -> None:
     place = tmp_path / folder_lock.NAME
     plants: dict[str, Callable[[], None]] = {
         "link": lambda: place.symlink_to("/dev/zero"), "folder": place.mkdir, "fifo": lambda: os.mkfifo(place),
@@ -409,7 +409,7 @@ def test_a_planted_lock_is_refused_and_waited_for_by_nobody(tmp_path: Path, plan
     assert not folder_lock.is_held(str(tmp_path))
 
 
-def test_who_only_looks_does_not_get_in_the_way(tmp_path: Path) -> None:
+def test_checking_the_lock_does_not_disturb_locking(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def look() -> None:
@@ -446,7 +446,7 @@ def test_a_planted_directory_of_parts_is_refused(tmp_path: Path, planted: str) -
         Tree(out, {"a": b"1"}).open()
 
 
-def test_names_that_are_used_here_are_refused(tmp_path: Path) -> None:
+def test_reserved_names_and_a_file_as_the_directory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="used here"):
         Tree(tmp_path / "out", {".dfengine.x/record": b"1"})
     (tmp_path / "file").touch()
@@ -454,7 +454,7 @@ def test_names_that_are_used_here_are_refused(tmp_path: Path) -> None:
         Tree(tmp_path / "file", {"a": b"1"})
 
 
-def test_a_tree_of_another_length_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+def test_a_tree_of_another_length_than_the_manifests_is_refused(tmp_path: Path) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1" * 10})
     with pytest.raises(BadValue, match="bytes"):
         tree.target.open(Geometry(11, PIECE), b"v1")
@@ -462,7 +462,7 @@ def test_a_tree_of_another_length_than_the_manifest_says_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize("state", ["old", "young", "held", "other"])
-def test_parts_that_were_abandoned_go_when_the_directory_is_written_to_again(tmp_path: Path, state: str) -> None:
+def test_abandoned_parts_are_removed_when_the_directory_is_written_to_again(tmp_path: Path, state: str) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1" * 100})
     left = tmp_path / "out" / (".dfengine.ffffffffffff" if state != "other" else ".dfengine.mine")
     left.mkdir(parents=True)
@@ -479,7 +479,7 @@ def test_parts_that_were_abandoned_go_when_the_directory_is_written_to_again(tmp
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_directory_that_was_moved_while_it_was_written_is_noticed(tmp_path: Path, replaced: bool) -> None:
+def test_a_directory_moved_during_the_download_is_detected(tmp_path: Path, replaced: bool) -> None:
     tree = Tree(tmp_path / "out", {"a": b"1"})
     file = tree.open()
     try:

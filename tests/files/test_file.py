@@ -1,4 +1,4 @@
-"""Wrong values of every call of an open file: typed errors, or what Python's own files raise for the same mistake."""
+"""Invalid arguments to every call of an open file: typed errors, or the errors of Python's own files for the same mistake."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VALUES = st.one_of(
 
 
 class Content:
-    """See files.opened.Opened, of bytes that are here."""
+    """See files.opened.Opened: all bytes are stored."""
 
     ready, ended, version = True, False, (len(CONTENT), b"v")
 
@@ -72,41 +72,41 @@ def raised(call: Callable[[], object]) -> type[BaseException] | None:
         call()
     except Exception as error:
         if not str(error):
-            raise  # without a word
+            raise  # an error without a message
         return type(error)
     return None
 
 
 @given(st.sampled_from(["read", "readinto", "seek", "readline", "readlines"]), st.lists(VALUES, max_size=2))
-def test_what_python_has_raises_what_pythons_own_files_raise(name: str, values: list[Any]) -> None:
+def test_standard_calls_raise_the_errors_of_pythons_own_files(name: str, values: list[Any]) -> None:
     with opened() as file, io.BytesIO(CONTENT) as usual:
         expected, found = raised(lambda: getattr(usual, name)(*values)), raised(lambda: getattr(file, name)(*values))
         if expected is OverflowError or found is expected is None:
-            return  # beyond what a file may have: nothing is there
-        # BytesIO has no place before its beginning either: ValueError from the beginning, and else the beginning.
+            return  # beyond the largest file: no bytes there
+        # BytesIO also has no position before its start: ValueError with whence 0, else the start.
         assert found is expected or (found is BadValue and expected in (ValueError, None)), (name, values)
 
 
 @given(st.sampled_from(["pread", "pread_into", "readv", "map"]), st.lists(VALUES, min_size=1, max_size=2))
-def test_what_only_these_files_have_raises_bad_values(name: str, values: list[Any]) -> None:
+def test_calls_without_a_standard_equivalent_raise_bad_value(name: str, values: list[Any]) -> None:
     values = values[:1] if name == "readv" else (values * 2)[:2] if name.startswith("pread") else values
     with opened() as file:
         assert raised(lambda: getattr(file, name)(*values)) in (None, BadValue)
 
 
 @given(st.lists(VALUES | st.lists(VALUES, max_size=3).map(tuple)))
-def test_ranges_that_are_none(ranges: list[Any]) -> None:
+def test_readv_raises_bad_value_for_arbitrary_values(ranges: list[Any]) -> None:
     with opened() as file:
         assert raised(lambda: file.readv(ranges)) in (None, BadValue)
 
 
 @pytest.mark.parametrize("ranges", [[(1,)], [(1, 2, 3)], [5], 5, None, "ab", [("a", 1)], [(-1, 1)], [(0, -1)], [(0.5, 1)]], ids=repr)
-def test_a_range_that_is_none_says_what_one_is(ranges: Any) -> None:
+def test_the_error_for_an_invalid_range_describes_a_valid_one(ranges: Any) -> None:
     with opened() as file, pytest.raises(BadValue, match=r"offset|part of a file"):
         file.readv(ranges)
 
 
-def test_what_a_list_of_ranges_raises_itself_comes_out() -> None:
+def test_an_error_raised_by_the_iterable_of_ranges_is_passed_on() -> None:
     def broken() -> Any:
         yield 0, 1
         raise LookupError("mine")
@@ -116,12 +116,12 @@ def test_what_a_list_of_ranges_raises_itself_comes_out() -> None:
 
 
 @pytest.mark.parametrize("whence", [3, -1, 9, 2**70])
-def test_a_whence_that_is_none(whence: int) -> None:
+def test_an_invalid_whence_is_rejected(whence: int) -> None:
     with opened() as file, pytest.raises(BadValue, match="whence"):
         file.seek(0, whence)
 
 
-def test_memory_that_cannot_be_written_to() -> None:
+def test_reading_into_read_only_memory_is_rejected() -> None:
     with opened() as file:
         for call in (file.readinto, io.BytesIO(b"a").readinto):
             with pytest.raises(TypeError, match="read-write"):
@@ -130,13 +130,13 @@ def test_memory_that_cannot_be_written_to() -> None:
             file.pread_into(0, b"abc")
 
 
-def test_every_bad_value_is_a_value_error_that_is_exported() -> None:
+def test_bad_value_is_a_value_error_and_a_dfengine_error() -> None:
     assert issubclass(BadValue, ValueError)
     assert issubclass(BadValue, DfengineError)
 
 
-def test_a_buffer_travels_with_its_file() -> None:
-    """To where the file is opened again: at the position of what was read, not of what was buffered."""
+def test_a_buffered_reader_is_pickled_with_its_file_and_position() -> None:
+    """The file is opened again at the position of the bytes that were read, not of those that were buffered."""
     with Buffered(opened(), 100) as file:
         assert file.read(7) == CONTENT[:7]
         assert file.raw.tell() == 100
@@ -154,7 +154,7 @@ def test_a_buffer_travels_with_its_file() -> None:
 
 
 class Ended(Content):
-    """Its download has ended by `error`; the first 10 bytes are here."""
+    """A download that ended with `error`; the first 10 bytes are stored."""
 
     ended = True
 
@@ -208,11 +208,11 @@ def ended(error: Exception) -> tuple[File, Ended]:
     [SupernodeError("lost"), OriginUnreachable("refuses"), OriginError("503", 503), SourceGone("gone"), NoProgress("nothing")],
     ids=repr,
 )
-def test_a_file_whose_download_ended_by_what_may_pass_is_opened_again(fresh: type[Fresh], error: Exception) -> None:
+def test_a_file_whose_download_ended_with_a_transient_error_is_opened_again(fresh: type[Fresh], error: Exception) -> None:
     file, before = ended(error)
     with file:
         assert file.pread(3, 4) == CONTENT[3:7]
-        assert (fresh.made, before.closed) == (0, False), "what is here costs nothing"
+        assert (fresh.made, before.closed) == (0, False), "a read of stored bytes opens the file again"
         assert file.pread(20, 4) == CONTENT[20:24]
         assert (fresh.made, before.closed) == (1, True)
         assert file.read() == CONTENT
@@ -225,7 +225,7 @@ def test_a_file_whose_download_ended_by_what_may_pass_is_opened_again(fresh: typ
     [OriginChanged("another"), OriginError("404", 404), DigestMismatch("wrong"), OriginError("no", 503, final=True), LocalError("x")],
     ids=repr,
 )
-def test_what_does_not_pass_ends_the_file(fresh: type[Fresh], error: Exception) -> None:
+def test_a_permanent_error_ends_the_file(fresh: type[Fresh], error: Exception) -> None:
     file, before = ended(error)
     with file:
         for _ in range(2):
@@ -234,7 +234,7 @@ def test_what_does_not_pass_ends_the_file(fresh: type[Fresh], error: Exception) 
         assert (fresh.made, before.closed) == (0, False)
 
 
-def test_a_file_that_no_version_names_is_not_opened_again(fresh: type[Fresh]) -> None:
+def test_a_file_without_a_version_is_not_opened_again(fresh: type[Fresh]) -> None:
     file, before = ended(SupernodeError("lost"))
     before.version = len(CONTENT), b""
     with file, pytest.raises(SupernodeError):
@@ -242,7 +242,7 @@ def test_a_file_that_no_version_names_is_not_opened_again(fresh: type[Fresh]) ->
     assert fresh.made == 0
 
 
-def test_what_is_here_can_be_read_while_the_file_cannot_be_opened_again(fresh: type[Fresh], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_bytes_can_be_read_while_the_file_cannot_be_opened_again(fresh: type[Fresh], monkeypatch: pytest.MonkeyPatch) -> None:
     file, before = ended(SupernodeError("lost"))
     fresh.error = OriginUnreachable("refuses")
     with file:
@@ -250,7 +250,7 @@ def test_what_is_here_can_be_read_while_the_file_cannot_be_opened_again(fresh: t
             file.pread(20, 4)
         with pytest.raises(SupernodeError):
             file.pread(20, 4)
-        assert fresh.made == 1, "one try in some seconds"
+        assert fresh.made == 1, "reopening is tried more than once in some seconds"
         assert file.pread(3, 4) == CONTENT[3:7]
         assert not before.closed
         monkeypatch.setattr(module, "AGAIN", 0.0)

@@ -80,7 +80,7 @@ def decisions(peers: int, pieces: int, k: int, seed: int, wanted: int = 20_000) 
             swarm.done(TASK, cid, n, source, now)
         reporting += time.process_time() - between
         if not reports:
-            raise RuntimeError("nobody gets anything any more: ask for fewer pieces")
+            raise RuntimeError("no download receives a piece any more: ask for fewer pieces")
         given += len(reports)
     gc.unfreeze()
     return pulling / given * 1e6, reporting / given * 1e6
@@ -111,17 +111,17 @@ def waking(parked: int, pieces: int, seed: int) -> float:
         swarm.cached(TASK, n, 0.0)
         swarm.uncached(TASK, n, 0.0)
     wanted = Random(seed).sample(range(1, pieces - 1), parked)
-    nobody = Peer("10.3.0.1", 0, "/peer/file/x")
+    no_server = Peer("10.3.0.1", 0, "/peer/file/x")
     for i, n in enumerate(wanted):
         swarm.join(TASK, f"source{i}", Peer(f"10.2.{i // 250}.{i % 250}", 15001, f"/peer/file/{i}"), 0.0)
         swarm.holds(TASK, f"source{i}", [n], 0.0)
-        swarm.join(TASK, f"taker{i}", nobody, 0.0)
+        swarm.join(TASK, f"taker{i}", no_server, 0.0)
     given = [(f"taker{i}", *swarm.pull(TASK, f"taker{i}", 1, 0.0).pieces[0]) for i in range(parked)]
     for i, n in enumerate(wanted):
-        swarm.join(TASK, f"waits{i}", nobody, 0.0)
+        swarm.join(TASK, f"waits{i}", no_server, 0.0)
         swarm.holds(TASK, f"waits{i}", [(0, n), (n + 1, pieces)], 0.0)
         if swarm.pull(TASK, f"waits{i}", 1, 0.0).pieces:
-            raise RuntimeError("nobody should have a slot")
+            raise RuntimeError("no source should have a slot")
         swarm.park(TASK, f"waits{i}", 1)
     gc.collect()
     begun = time.process_time()

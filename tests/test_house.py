@@ -273,6 +273,17 @@ def test_names_are_terms_of_the_field(path: Path) -> None:
     assert of_lines(path) <= TEXT, "a line is text: name a connection or a socket what it is"
 
 
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("path", [*MODULES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_texts_name_who_acts(path: Path) -> None:
+    """A program, a thread or a host is named: "no host serves it", "the caller", not an unnamed person."""
+    files = (path, path.with_suffix(".pxd"), path.with_suffix(".pyi")) if path.suffix == ".pyx" else (path,)
+    texts = "\n".join(file.read_text() for file in files)
+    assert not re.findall(r"\b(?:[Nn]obody|[Ss]omebody|[Aa]nybody|[Ww]hoever)\b", texts)
+
+
 def test_no_drawers() -> None:
     drawers = [path for path in MODULES if re.fullmatch(r"_?(utils?|helpers?|common|managers?|misc)", path.stem)]
     assert not drawers

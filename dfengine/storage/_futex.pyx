@@ -50,7 +50,7 @@ def wait(words, Py_ssize_t index, uint32_t value, double seconds):
     cdef long result
     cdef int error
     if not 0.0 <= seconds < 1e9:
-        raise BadValue(f"nobody can wait {seconds} s")
+        raise BadValue(f"{seconds} s cannot be waited")
     span.tv_sec = <long>seconds
     span.tv_nsec = <long>((seconds - span.tv_sec) * 1e9)
     with nogil:

@@ -55,7 +55,7 @@ class SharedContent(Value):
     until: float
     location: str = ""
     of: str = ""
-    names: list[str] = []  # noqa: RUF012 - a value: nobody changes it
+    names: list[str] = []  # noqa: RUF012 - a value: it is never changed
 
     def encode(self) -> bytes:
         """Encode as JSON, in UTF-8; the path may be any bytes, and is decoded unchanged."""
